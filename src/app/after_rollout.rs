@@ -4,7 +4,7 @@
 use super::exit::Exit;
 use super::page::{self, Retrospect};
 use super::session::Session;
-use crate::core::journal::notification::{Notice, Occasion};
+use crate::core::journal::notification::{Notification, NotificationKind};
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
 use crate::notify;
@@ -13,7 +13,7 @@ use crate::report::{LocalClock, clock};
 use crate::store::RolloutId;
 
 #[derive(Clone, Debug)]
-pub enum RunEnd {
+pub enum RunSummary {
     Ended {
         id: RolloutId,
         /// The exit code of the run.
@@ -41,12 +41,12 @@ pub enum RunEnd {
 }
 
 /// Writes the report page and the metrics file, and sends the configured notifications.
-pub async fn publish(session: &Session, end: RunEnd) {
+pub async fn publish(session: &Session, end: RunSummary) {
     if !session.env.publishes() {
         return;
     }
     let past = match &end {
-        RunEnd::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
+        RunSummary::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
             Ok(past) => Some(past),
             Err(why) => {
                 return tell(
@@ -55,7 +55,7 @@ pub async fn publish(session: &Session, end: RunEnd) {
                 );
             }
         },
-        RunEnd::Skipped { .. } | RunEnd::Refused { .. } => None,
+        RunSummary::Skipped { .. } | RunSummary::Refused { .. } => None,
     };
     let report = past
         .as_ref()
@@ -80,7 +80,7 @@ fn tell(session: &Session, text: String) {
 }
 
 /// Where the page is; `None` where it could not be written.
-fn leave_page(session: &Session, past: &Retrospect, end: &RunEnd) -> Option<String> {
+fn leave_page(session: &Session, past: &Retrospect, end: &RunSummary) -> Option<String> {
     let left = past
         .page(session, Some(end.exit()))
         .and_then(|html| page::keep(session, past.id, &html));
@@ -93,7 +93,7 @@ fn leave_page(session: &Session, past: &Retrospect, end: &RunEnd) -> Option<Stri
     }
 }
 
-fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) {
+fn leave_metrics(session: &Session, notice: &Notification, past: Option<&Retrospect>) {
     let Some(config) = &session.project.playbook.metrics else {
         return;
     };
@@ -140,34 +140,34 @@ fn leave_metrics(session: &Session, notice: &Notice, past: Option<&Retrospect>) 
     }
 }
 
-impl RunEnd {
+impl RunSummary {
     fn exit(&self) -> Exit {
         match self {
-            RunEnd::Ended { exit, .. }
-            | RunEnd::Skipped { exit, .. }
-            | RunEnd::Refused { exit, .. } => *exit,
+            RunSummary::Ended { exit, .. }
+            | RunSummary::Skipped { exit, .. }
+            | RunSummary::Refused { exit, .. } => *exit,
         }
     }
 }
 
 fn notice(
     session: &Session,
-    end: &RunEnd,
+    end: &RunSummary,
     past: Option<&Retrospect>,
     report: Option<String>,
-) -> Notice {
+) -> Notification {
     let now = session.now();
-    let blank = Notice {
+    let blank = Notification {
         report,
         ..blank(session, end.exit(), now)
     };
     match (end, past) {
-        (RunEnd::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
+        (RunSummary::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
         // An ended rollout is always looked back at.
-        (RunEnd::Ended { .. }, None) => blank,
-        (RunEnd::Skipped { version, why, .. }, _) => of_skipped(blank, version, why),
+        (RunSummary::Ended { .. }, None) => blank,
+        (RunSummary::Skipped { version, why, .. }, _) => of_skipped(blank, version, why),
         (
-            RunEnd::Refused {
+            RunSummary::Refused {
                 version,
                 exit,
                 message,
@@ -178,10 +178,10 @@ fn notice(
 }
 
 /// What is known of a run before its end is looked at.
-fn blank(session: &Session, exit: Exit, now: Time) -> Notice {
+fn blank(session: &Session, exit: Exit, now: Time) -> Notification {
     let current = session.history.current();
-    Notice {
-        occasion: Occasion::Skipped,
+    Notification {
+        occasion: NotificationKind::Skipped,
         outcome: String::new(),
         summary: String::new(),
         verb: "deploy".to_owned(),
@@ -203,8 +203,8 @@ fn blank(session: &Session, exit: Exit, now: Time) -> Notice {
     }
 }
 
-fn of_skipped(blank: Notice, version: &str, why: &str) -> Notice {
-    Notice {
+fn of_skipped(blank: Notification, version: &str, why: &str) -> Notification {
+    Notification {
         outcome: "skipped".to_owned(),
         summary: format!(
             "{} {version} on {}: nothing was done: {why}",
@@ -216,13 +216,18 @@ fn of_skipped(blank: Notice, version: &str, why: &str) -> Notice {
     }
 }
 
-fn of_refused(blank: Notice, version: Option<String>, exit: Exit, message: &str) -> Notice {
-    Notice {
+fn of_refused(
+    blank: Notification,
+    version: Option<String>,
+    exit: Exit,
+    message: &str,
+) -> Notification {
+    Notification {
         // Who is locked out tries again; nothing is wrong with what it wanted.
         occasion: if exit == Exit::Locked {
-            Occasion::Skipped
+            NotificationKind::Skipped
         } else {
-            Occasion::Failure
+            NotificationKind::Failure
         },
         outcome: "refused".to_owned(),
         summary: format!(
@@ -238,7 +243,7 @@ fn of_refused(blank: Notice, version: Option<String>, exit: Exit, message: &str)
     }
 }
 
-fn of_rollout(blank: Notice, past: &Retrospect, exit: Exit, now: Time) -> Notice {
+fn of_rollout(blank: Notification, past: &Retrospect, exit: Exit, now: Time) -> Notification {
     let account = &past.account;
     let ended = account.ended.unwrap_or(now);
     let took = ended.since(account.began);
@@ -248,10 +253,13 @@ fn of_rollout(blank: Notice, past: &Retrospect, exit: Exit, now: Time) -> Notice
         .find_map(|line| line.strip_prefix("next"))
         .map(|next| next.trim().replace('`', ""));
     let (occasion, outcome) = match &account.outcome {
-        Some(outcome) => (Occasion::of(outcome, exit == Exit::Done), outcome.word()),
-        None => (Occasion::Failure, "cut off"),
+        Some(outcome) => (
+            NotificationKind::of(outcome, exit == Exit::Done),
+            outcome.word(),
+        ),
+        None => (NotificationKind::Failure, "cut off"),
     };
-    Notice {
+    Notification {
         occasion,
         outcome: outcome.to_owned(),
         summary,
@@ -316,24 +324,24 @@ mod tests {
         Session::open(&env, &overrides, Reading::Strict, StoreAccess::Write).unwrap()
     }
 
-    fn skipped() -> RunEnd {
-        RunEnd::Skipped {
+    fn skipped() -> RunSummary {
+        RunSummary::Skipped {
             version: "0.9".to_owned(),
             exit: Exit::Locked,
             why: "the fleet is frozen until Monday".to_owned(),
         }
     }
 
-    fn unreachable() -> RunEnd {
-        RunEnd::Refused {
+    fn unreachable() -> RunSummary {
+        RunSummary::Refused {
             version: None,
             exit: Exit::Unreachable,
             message: "1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n".to_owned(),
         }
     }
 
-    fn locked() -> RunEnd {
-        RunEnd::Refused {
+    fn locked() -> RunSummary {
+        RunSummary::Refused {
             version: Some("0.9".to_owned()),
             exit: Exit::Locked,
             message: "anna@laptop holds the lock".to_owned(),

@@ -20,7 +20,7 @@ use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::record::Recorded;
 use crate::report::{Reporter, Setup};
-use crate::store::{Access, Holder, Place, RolloutId, Sqlite, Store, place_for};
+use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, place_for};
 use crate::system::accounts;
 
 /// Where messages and progress are shown.
@@ -141,7 +141,7 @@ impl Environment for ControlMachine {
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
-        place: &'a Place,
+        place: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>> {
         Release::prepare(project, place).boxed()
     }
@@ -158,7 +158,7 @@ impl Environment for ControlMachine {
         Box::new(Recorded::new(self.console.reporter(setup.clone()), setup))
     }
 
-    fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send> {
+    fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send> {
         Box::new(Recording::begin(self, place, rollout))
     }
 
@@ -166,7 +166,7 @@ impl Environment for ControlMachine {
         true
     }
 
-    fn remove_unused(&self, place: &Place, store: &dyn Store) {
+    fn remove_unused(&self, place: &StateDir, store: &dyn Store) {
         release::forget_unused(place, store);
         logging::forget_gone(place, store);
     }

@@ -21,7 +21,7 @@ use crate::engine::{Clock, Control, Executor, Interrupts, Releases};
 use crate::remote::HostSite;
 use crate::report::{Reporter, Setup};
 use crate::script::KeptRelease;
-use crate::store::{Holder, Place, RolloutId, Store, Subject};
+use crate::store::{Holder, RolloutId, StateDir, Store, Subject};
 
 /// What surrounds a verb.
 pub trait Environment: Send + Sync {
@@ -59,7 +59,7 @@ pub trait Environment: Send + Sync {
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
-        place: &'a Place,
+        place: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>>;
 
     /// Listens for signals from now on.
@@ -75,13 +75,13 @@ pub trait Environment: Send + Sync {
     fn reporter(&self, rollout: RolloutId, setup: Setup) -> Box<dyn Reporter>;
 
     /// Opens the log of a rollout, which is written until the result is dropped.
-    fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send>;
+    fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send>;
 
     /// Whether pages, metrics and messages are published after a rollout.
     fn publishes(&self) -> bool;
 
     /// Removes the files of releases and rollouts that no history needs any more.
-    fn remove_unused(&self, place: &Place, store: &dyn Store);
+    fn remove_unused(&self, place: &StateDir, store: &dyn Store);
 }
 
 /// The machines of a fleet, and how ship works on them.
@@ -114,7 +114,7 @@ pub trait FleetConnection: Executor {
 pub struct Files {
     pub project: Project,
     pub inventory: PathBuf,
-    pub place: Place,
+    pub place: StateDir,
 }
 
 /// The state of what was deployed.

@@ -26,7 +26,7 @@ use super::notice::Notice;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
 use crate::report::record::{ENTRY, TARGET};
-use crate::store::{Place, RolloutId, Store};
+use crate::store::{RolloutId, StateDir, Store};
 use crate::trust;
 
 /// What was said before the rollout began is kept up to so many lines: it belongs to its log.
@@ -60,7 +60,7 @@ pub struct Recording;
 
 impl Recording {
     /// Begins the log of a rollout, with what was said before.
-    pub fn begin(env: &dyn Environment, place: &Place, rollout: RolloutId) -> Self {
+    pub fn begin(env: &dyn Environment, place: &StateDir, rollout: RolloutId) -> Self {
         let path = place.run_log(rollout);
         let opened = open(&path);
         if let Err(error) = &opened {
@@ -104,7 +104,7 @@ impl Drop for Recording {
 
 /// Removes what is left of rollouts that the history has forgotten: their logs, and what else is
 /// named after them.
-pub fn forget_gone(place: &Place, store: &dyn Store) {
+pub fn forget_gone(place: &StateDir, store: &dyn Store) {
     let Ok(known) = store.rollout_ids() else {
         return;
     };

@@ -14,7 +14,7 @@ use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::service_state::Standing;
 use crate::core::time::Time;
 use crate::engine::Clock;
-use crate::store::{Freeze, Holder, Place, RolloutId, Store, StoreError, Subject};
+use crate::store::{Freeze, Holder, RolloutId, StateDir, Store, StoreError, Subject};
 
 /// The files and the state of a service.
 pub struct OpenedService {
@@ -25,7 +25,7 @@ pub struct OpenedService {
     /// Where the inventory lies: an absolute path.
     pub inventory: PathBuf,
     /// Where the state lies.
-    pub place: Place,
+    pub place: StateDir,
     /// The fleet and the service.
     pub subject: Subject,
     /// The state. A lease that it holds is given back when it is dropped.

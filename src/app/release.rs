@@ -13,7 +13,7 @@ use crate::config::{Fetch, Project, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;
 use crate::script::env_file::env_file;
-use crate::store::{Access, Place, Store};
+use crate::store::{Access, StateDir, Store};
 use crate::{artifact, config};
 
 /// A release that lies ready on this machine.
@@ -23,7 +23,7 @@ pub struct Release {
     pub definition: Definition,
     /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they
     /// are not known.
-    pub secrets: Option<Secrets>,
+    pub secrets: Option<SecretsFile>,
     /// What its files take when they are unpacked, in bytes; 0 where that is not known.
     pub unpacked_bytes: u64,
     /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of
@@ -33,7 +33,7 @@ pub struct Release {
 
 /// A secrets' file as the hosts get it. It is never written on this machine.
 #[derive(Clone)]
-pub struct Secrets {
+pub struct SecretsFile {
     pub sha256: String,
     pub file: Vec<u8>,
 }
@@ -41,7 +41,7 @@ pub struct Secrets {
 impl Release {
     /// Reads what the playbook names, keeps it under the state directory, and gives the whole its
     /// name.
-    pub(crate) async fn prepare(project: &Project, place: &Place) -> Result<Self, Error> {
+    pub(crate) async fn prepare(project: &Project, place: &StateDir) -> Result<Self, Error> {
         let playbook = &project.playbook;
         let scratch = scratch(place)?;
         let cache = scratch
@@ -50,7 +50,7 @@ impl Release {
         let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
-        let secrets = Secrets::read(&playbook.service)?;
+        let secrets = SecretsFile::read(&playbook.service)?;
         let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
         let unpacked_bytes = prepared.unpacked_bytes;
         let definition = config::definition(playbook, prepared.artifact, digest);
@@ -78,7 +78,7 @@ impl Release {
     /// A release of the history. Its secrets are known if they are still those that the playbook
     /// names.
     pub fn of_history(project: &Project, id: &ReleaseId, definition: &Definition) -> Self {
-        let present = Secrets::read(&project.playbook.service).ok().flatten();
+        let present = SecretsFile::read(&project.playbook.service).ok().flatten();
         let secrets =
             present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
         Self {
@@ -93,7 +93,7 @@ impl Release {
 
 /// A directory for artifacts where the state directory cannot be written: enough for who only wants
 /// to know what is in them.
-fn scratch(place: &Place) -> Result<Option<TempDir>, Error> {
+fn scratch(place: &StateDir) -> Result<Option<TempDir>, Error> {
     let is_writable =
         place.make(Access::OwnerOnly).is_ok() && tempfile::tempfile_in(place.artifacts()).is_ok();
     if is_writable {
@@ -104,7 +104,7 @@ fn scratch(place: &Place) -> Result<Option<TempDir>, Error> {
         .map_err(|why| Internal::NoTemporaryDirectory(why).into())
 }
 
-impl Secrets {
+impl SecretsFile {
     fn read(service: &config::ServiceConfig) -> Result<Option<Self>, Error> {
         let secrets = config::read_secrets(service, |name| std::env::var_os(name))?;
         Ok((!secrets.is_empty()).then(|| {
@@ -118,7 +118,7 @@ impl Secrets {
 }
 
 /// Removes from this machine what no revision of any fleet and service needs any more.
-pub fn forget_unused(place: &Place, store: &dyn Store) {
+pub fn forget_unused(place: &StateDir, store: &dyn Store) {
     let Ok(definitions) = store.definitions() else {
         return;
     };

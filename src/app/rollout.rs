@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::adoption::Adopt;
-use super::after_rollout::{self, RunEnd};
+use super::after_rollout::{self, RunSummary};
 use super::conclusion::Conclusion;
 use super::error::Error;
 use super::goal::Goal;
@@ -42,7 +42,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     } = &ended
     {
         let (id, exit, budget) = (*id, *exit, *budget);
-        let end = RunEnd::Ended { id, exit, budget };
+        let end = RunSummary::Ended { id, exit, budget };
         after_rollout::publish(session, end).await;
     }
     Ok(ended)

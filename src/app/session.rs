@@ -19,7 +19,7 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    Freeze, Holder, Place, Request, RevisionRecord, RolloutId, Store, Subject, Wish,
+    Freeze, Holder, Request, RevisionRecord, RolloutId, StateDir, Store, Subject, Wish,
 };
 
 /// The files and their state, in the hands of one verb.
@@ -28,7 +28,7 @@ pub struct Session {
     pub project: Project,
     /// Where the inventory lies: an absolute path.
     pub inventory: PathBuf,
-    pub place: Place,
+    pub place: StateDir,
     pub subject: Subject,
     /// The state. A lease that it holds is given back when it is dropped.
     pub store: Box<dyn Store>,

@@ -9,7 +9,7 @@ use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::admission::check::check_open;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
-use crate::core::policy::unattended::{self, Attempt, Left, Resolution, RunMode};
+use crate::core::policy::unattended::{self, Left, Resolution, RevisionAttempt, RunMode};
 use crate::core::rollout::failure::Outcome;
 
 /// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
@@ -55,14 +55,14 @@ pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resoluti
     })
 }
 
-fn attempt(session: &Session, record: &RevisionRecord) -> Result<Attempt, Error> {
+fn attempt(session: &Session, record: &RevisionRecord) -> Result<RevisionAttempt, Error> {
     let journal = match record.outcome {
         None | Some(Outcome::Succeeded) => None,
         Some(_) => session
             .store
             .journal_of(&session.subject, record.revision)?,
     };
-    Ok(Attempt {
+    Ok(RevisionAttempt {
         revision: record.revision,
         release: record.release.clone(),
         version: record.definition.version.clone(),

@@ -22,7 +22,7 @@ pub(super) struct Cache(PathBuf);
 
 /// An artifact that is still being written, in a file of mode 0600 that goes away unless it is
 /// kept.
-pub(super) struct Draft {
+pub(super) struct ArtifactWriter {
     file: BufWriter<NamedTempFile>,
     sha256: Sha256,
     size_bytes: u64,
@@ -58,9 +58,9 @@ impl Cache {
     }
 
     /// Creates an empty artifact to write to.
-    pub(super) fn draft(&self) -> Result<Draft, ArtifactError> {
+    pub(super) fn draft(&self) -> Result<ArtifactWriter, ArtifactError> {
         let file = self.temporary()?;
-        Ok(Draft {
+        Ok(ArtifactWriter {
             file: BufWriter::new(file),
             sha256: Sha256::new(),
             size_bytes: 0,
@@ -104,7 +104,10 @@ impl Cache {
     }
 
     /// Keeps what has been written: its path, SHA-256 and size in bytes.
-    pub(super) fn keep(&self, draft: Draft) -> Result<(PathBuf, String, u64), ArtifactError> {
+    pub(super) fn keep(
+        &self,
+        draft: ArtifactWriter,
+    ) -> Result<(PathBuf, String, u64), ArtifactError> {
         let sha256 = draft.sha256();
         let size_bytes = draft.size_bytes;
         let path = self.0.join(&sha256);
@@ -123,7 +126,7 @@ impl Cache {
     }
 
     /// The bytes must reach the disk before the name does.
-    fn persist(&self, draft: Draft, path: &Path) -> io::Result<()> {
+    fn persist(&self, draft: ArtifactWriter, path: &Path) -> io::Result<()> {
         let file = draft
             .file
             .into_inner()
@@ -139,7 +142,7 @@ impl Cache {
     }
 }
 
-impl Draft {
+impl ArtifactWriter {
     /// SHA-256 of what has been written, in lower-case hex.
     pub(super) fn sha256(&self) -> String {
         hex(&self.sha256.clone().finalize())
@@ -156,7 +159,7 @@ impl Draft {
     }
 }
 
-impl Write for Draft {
+impl Write for ArtifactWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self
             .file

@@ -49,7 +49,7 @@ struct Memory {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(super) struct DownloadRequest<'a> {
     pub(super) url: &'a str,
     /// Its SHA-256, where it is known.
     pub(super) sha256: Option<&'a str>,
@@ -118,7 +118,7 @@ pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
 /// Downloads what a URL leads to, unless that is in the cache: known by its SHA-256, or by what the
 /// server says.
 pub(super) async fn fetch(
-    wanted: Wanted<'_>,
+    wanted: DownloadRequest<'_>,
     cache: &Cache,
     retries: ExponentialBuilder,
 ) -> Result<Download, ArtifactError> {

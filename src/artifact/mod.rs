@@ -48,8 +48,8 @@ pub use channel::{ChannelError, resolve};
 pub use error::ArtifactError;
 pub use web::RETRIES;
 
-use cache::{Cache, Draft, Hashed};
-use download::{Download, Wanted};
+use cache::{ArtifactWriter, Cache, Hashed};
+use download::{Download, DownloadRequest};
 use signature::Demand;
 use sums::Sum;
 use zstd::ZstdReader;
@@ -101,7 +101,7 @@ pub async fn prepare_with(
                 .sha256
                 .as_deref()
                 .or(sum.as_ref().map(|sum| sum.sha256.as_str()));
-            let wanted = Wanted {
+            let wanted = DownloadRequest {
                 url,
                 sha256,
                 as_published: demand.is_some(),
@@ -280,7 +280,11 @@ fn open(path: &Path, shown: &str) -> Result<File, ArtifactError> {
 }
 
 /// The bytes of a file, and their SHA-256.
-fn copied(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String), ArtifactError> {
+fn copied(
+    path: &Path,
+    shown: &str,
+    cache: &Cache,
+) -> Result<(ArtifactWriter, String), ArtifactError> {
     let mut draft = cache.draft()?;
     copy(&mut open(path, shown)?, &mut draft).map_err(|why| match why {
         CopyError::Read(why) => ArtifactError::unreadable(shown, &why),
@@ -291,7 +295,11 @@ fn copied(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String), Ar
 }
 
 /// A zstd archive as a gzip archive, and the SHA-256 of the former.
-fn transcoded(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String), ArtifactError> {
+fn transcoded(
+    path: &Path,
+    shown: &str,
+    cache: &Cache,
+) -> Result<(ArtifactWriter, String), ArtifactError> {
     let mut source = Hashed::new(open(path, shown)?);
     let mut gzip = pack::gzip(cache.draft()?);
     copy(&mut ZstdReader::new(BufReader::new(&mut source)), &mut gzip).map_err(
@@ -306,7 +314,7 @@ fn transcoded(path: &Path, shown: &str, cache: &Cache) -> Result<(Draft, String)
 
 /// Returns how many bytes its files take when they are unpacked.
 fn check_archive(
-    draft: &mut Draft,
+    draft: &mut ArtifactWriter,
     shown: &str,
     strip_components: u32,
     cache: &Cache,

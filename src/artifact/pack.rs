@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-use super::cache::{Cache, Draft, is_cache_failure};
+use super::cache::{ArtifactWriter, Cache, is_cache_failure};
 use super::error::ArtifactError;
 
 /// Directories of tools, which change without the user's doing.
@@ -31,7 +31,11 @@ pub(super) fn gzip<W: Write>(writer: W) -> GzEncoder<W> {
 }
 
 /// A gzipped archive of what is in `directory`, in the order of the names.
-pub(super) fn pack(directory: &Path, shown: &str, cache: &Cache) -> Result<Draft, ArtifactError> {
+pub(super) fn pack(
+    directory: &Path,
+    shown: &str,
+    cache: &Cache,
+) -> Result<ArtifactWriter, ArtifactError> {
     let mut packing = Packing {
         shown,
         cache,

@@ -37,7 +37,7 @@ pub(super) struct Tape<R> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct TarEntry {
     pub(super) path: Vec<u8>,
     pub(super) kind: EntryType,
     /// Where it leads, if it is a link.
@@ -69,7 +69,7 @@ impl<R: Read> Tape<R> {
 
     /// The next entry; its content is passed over. After the last one, that nothing follows is
     /// checked to the end.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<TarEntry>, Fault> {
         let mut announced = Announced::default();
         while let Some(header) = self.header()? {
             self.entries += 1;
@@ -126,7 +126,7 @@ impl<R: Read> Tape<R> {
         Ok(Some(header))
     }
 
-    fn entry(&mut self, header: &Header, announced: Announced) -> Result<Entry, Fault> {
+    fn entry(&mut self, header: &Header, announced: Announced) -> Result<TarEntry, Fault> {
         let kind = header.entry_type();
         let path = announced
             .path
@@ -173,7 +173,7 @@ impl<R: Read> Tape<R> {
             .next_multiple_of(DISK_BLOCK_BYTES)
             .saturating_add(DISK_BLOCK_BYTES);
         self.unpacked_bytes = self.unpacked_bytes.saturating_add(on_disk);
-        Ok(Entry { path, kind, link })
+        Ok(TarEntry { path, kind, link })
     }
 
     /// The content of a header that is about the next entry.

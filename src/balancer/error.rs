@@ -2,7 +2,7 @@
 
 use crate::core::ids::{Epoch, HostId};
 use crate::remote::HostUnavailable;
-use crate::script::End;
+use crate::script::ScriptEnd;
 
 /// Why one balancer did not make a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +40,15 @@ pub enum BalancerError {
 }
 
 /// Judges how a script on a balancer's machine ended.
-pub(super) fn judge_end(balancer: &HostId, end: End) -> Result<(), SwitchError> {
+pub(super) fn judge_end(balancer: &HostId, end: ScriptEnd) -> Result<(), SwitchError> {
     let unknown = |why: String| Err(SwitchError::Unknown(format!("{balancer}: {why}")));
     match end {
-        End::Done => Ok(()),
-        End::Fenced { seen } => Err(SwitchError::Fenced(seen)),
-        End::Failed(why) => Err(SwitchError::Failed(why)),
-        End::Late { .. } => unknown("it has carried out a later order meanwhile".to_owned()),
-        End::LockBusy { holder } => unknown(format!("another script holds the lock ({holder})")),
+        ScriptEnd::Done => Ok(()),
+        ScriptEnd::Fenced { seen } => Err(SwitchError::Fenced(seen)),
+        ScriptEnd::Failed(why) => Err(SwitchError::Failed(why)),
+        ScriptEnd::Late { .. } => unknown("it has carried out a later order meanwhile".to_owned()),
+        ScriptEnd::LockBusy { holder } => {
+            unknown(format!("another script holds the lock ({holder})"))
+        }
     }
 }

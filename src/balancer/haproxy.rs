@@ -16,7 +16,7 @@ use super::driver::{BalancerDriver, DrainMode, DriverContext, SlotChange};
 use super::error::SwitchError;
 use super::link::SocketError;
 use crate::config::{AdminSocket, HaproxyConfig, Servers};
-use crate::core::fleet::traffic::{Gate, View};
+use crate::core::fleet::traffic::{SlotAdmission, View};
 use crate::core::ids::Slot;
 use crate::core::time::Human;
 use crate::remote::HostUnavailable;
@@ -222,12 +222,13 @@ impl Conversation<'_> {
             DrainMode::NoClients => view.is_closed(change.slot),
         };
         let seen = match (mode, gate) {
-            (_, None | Some(Gate::Closed)) | (DrainMode::BoundClients, Some(Gate::Bound)) => seen,
-            (DrainMode::BoundClients, Some(Gate::Open)) => {
+            (_, None | Some(SlotAdmission::Closed))
+            | (DrainMode::BoundClients, Some(SlotAdmission::Bound)) => seen,
+            (DrainMode::BoundClients, Some(SlotAdmission::Open)) => {
                 self.tell_until(seen, change.slot, protocol::ease, is_drained)
                     .await?
             }
-            (DrainMode::NoClients, Some(Gate::Open | Gate::Bound)) => {
+            (DrainMode::NoClients, Some(SlotAdmission::Open | SlotAdmission::Bound)) => {
                 self.tell_until(seen, change.slot, protocol::close, is_drained)
                     .await?
             }
@@ -439,6 +440,6 @@ impl Conversation<'_> {
 }
 
 /// The gate of a slot's server, if it has one.
-fn gate_of(view: &View, slot: &Slot) -> Option<Gate> {
+fn gate_of(view: &View, slot: &Slot) -> Option<SlotAdmission> {
     view.servers.get(slot).map(|server| server.gate)
 }

@@ -13,7 +13,7 @@ use crate::core::fleet::traffic::View;
 use crate::core::ids::{Epoch, HostId};
 use crate::core::time::Time;
 use crate::remote::{HostSite, HostUnavailable};
-use crate::script::{self, End, Script, Site};
+use crate::script::{self, Script, ScriptEnd, Site};
 
 /// How many questions are put to a socket of the machine together: `HAProxy` takes ten connections
 /// there, and turns others away.
@@ -74,7 +74,7 @@ impl BalancerMachine {
         match script::read_view(&stdout)
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))?
         {
-            (End::Failed(why), _) => Err(self.unavailable(&why)),
+            (ScriptEnd::Failed(why), _) => Err(self.unavailable(&why)),
             (_, view) => Ok(view),
         }
     }

@@ -15,7 +15,7 @@ use super::slots::SlotHost;
 use super::{DrainEnd, drain};
 use crate::config::{AdminSocket, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport};
 use crate::core::fleet::owner::Owner;
-use crate::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
+use crate::core::fleet::traffic::{Balancers, Receipt, Server, SlotAdmission, Traffic, View};
 use crate::core::ids::{ActionId, Epoch, Slot};
 use crate::remote::{HostSite, HostUnavailable, ServiceContext, Target};
 use crate::script::Script;
@@ -140,7 +140,11 @@ impl MemoryDriver {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(slot.clone(), is_open);
         let server = |is_open: bool| Server {
-            gate: if is_open { Gate::Open } else { Gate::Closed },
+            gate: if is_open {
+                SlotAdmission::Open
+            } else {
+                SlotAdmission::Closed
+            },
             ..Server::default()
         };
         View {

@@ -7,7 +7,7 @@ use super::args::{Form, PlanArgs};
 use super::exit::{Exit, Fail};
 use super::output::print;
 use super::terminal;
-use crate::app::verbs::plan::{Preview, plan};
+use crate::app::verbs::plan::{DeployPlan, plan};
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{HostId, InstanceId, Slot};
@@ -30,15 +30,15 @@ pub(super) async fn run(args: PlanArgs) -> Result<Exit, Fail> {
     show(&preview, args.output)
 }
 
-pub(super) fn show(preview: &Preview, form: Form) -> Result<Exit, Fail> {
+pub(super) fn show(preview: &DeployPlan, form: Form) -> Result<Exit, Fail> {
     match form {
         Form::Json => print(&format!("{:#}\n", object(preview))),
         Form::Text => print(&text(preview)),
     }
 }
 
-fn object(preview: &Preview) -> serde_json::Value {
-    let Preview { spec, played, .. } = preview;
+fn object(preview: &DeployPlan) -> serde_json::Value {
+    let DeployPlan { spec, played, .. } = preview;
     serde_json::json!({
         "service": preview.subject.service,
         "fleet": preview.subject.fleet,
@@ -65,7 +65,7 @@ fn object(preview: &Preview) -> serde_json::Value {
 }
 
 // Writing to a string does not fail.
-fn text(preview: &Preview) -> String {
+fn text(preview: &DeployPlan) -> String {
     let is_empty = !preview.played.batches.iter().any(is_shown);
     let mut out = headline(preview);
     if is_empty {
@@ -84,8 +84,8 @@ fn text(preview: &Preview) -> String {
     out
 }
 
-fn headline(preview: &Preview) -> String {
-    let Preview { subject, spec, .. } = preview;
+fn headline(preview: &DeployPlan) -> String {
+    let DeployPlan { subject, spec, .. } = preview;
     let (goal, budget) = (&preview.rollout.goal, &spec.budget);
     format!(
         "{} {} on {} ({} × {}): {}, at least {} available, at most {} running\n",
@@ -101,8 +101,8 @@ fn headline(preview: &Preview) -> String {
 }
 
 /// The batches, and what comes before each of them.
-fn batches(preview: &Preview) -> String {
-    let Preview {
+fn batches(preview: &DeployPlan) -> String {
+    let DeployPlan {
         fleet,
         played,
         versions,
@@ -135,7 +135,7 @@ fn batches(preview: &Preview) -> String {
 }
 
 /// What comes after the last batch.
-fn after_batches(preview: &Preview, is_empty: bool) -> String {
+fn after_batches(preview: &DeployPlan, is_empty: bool) -> String {
     let played = &preview.played;
     let is_after = |after: usize| after >= played.batches.len();
     let mut out = String::new();
@@ -152,7 +152,7 @@ fn after_batches(preview: &Preview, is_empty: bool) -> String {
     out
 }
 
-fn worst_case(preview: &Preview) -> String {
+fn worst_case(preview: &DeployPlan) -> String {
     let (played, budget) = (&preview.played, &preview.spec.budget);
     format!(
         "\nworst case: {} of {} available (at least {} must stay), {} running (at most {} may)\n",

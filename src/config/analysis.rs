@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::analysis::compare::Tolerance;
 use crate::core::analysis::measurement::{Bound, Number};
-use crate::core::analysis::{Analysis, OnInconclusive, Way};
+use crate::core::analysis::{Analysis, MeasurementMethod, OnInconclusive};
 
 use super::command::command;
 use super::diagnostic::Diagnostic;
@@ -12,7 +12,7 @@ use super::fields::{Fields, Sink};
 use super::template::render_version;
 use super::tree::Node;
 use super::value::{
-    Fault, Faults, boolean, choice, count, line, positive_duration, quoted, string, times,
+    Faults, ValueError, boolean, choice, count, line, positive_duration, quoted, string, times,
 };
 
 /// An example for hints.
@@ -100,7 +100,7 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     })
 }
 
-fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
+fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<MeasurementMethod> {
     let text = |node: &Node| rendered(&line(node)?, version);
     let address = |node: &Node| url(text(node)?);
     match kind {
@@ -108,7 +108,7 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
             let url = fields.required("url", "url = \"http://metrics.example/testpage\"", address);
             let pointer = fields.or("value", String::new(), pointer);
             let success = fields.required("success", SUCCESS_EXAMPLE, bound);
-            Some(Way::Http {
+            Some(MeasurementMethod::Http {
                 url: url?,
                 pointer: pointer?,
                 success: success?,
@@ -122,7 +122,7 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
                     rendered(&string(node)?, version)
                 });
             let success = fields.required("success", SUCCESS_EXAMPLE, bound);
-            Some(Way::Prometheus {
+            Some(MeasurementMethod::Prometheus {
                 address: address?,
                 query: query?,
                 success: success?,
@@ -140,7 +140,7 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
                 },
             );
             let success = fields.optional("success", bound);
-            Some(Way::Command {
+            Some(MeasurementMethod::Command {
                 words: words?,
                 success: success?,
             })
@@ -152,7 +152,7 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
             let latency_percent =
                 fields.or("max_latency_increase", default(LATENCY_PERCENT), percentage);
             let min_requests = fields.or("min_requests", MIN_REQUESTS, times);
-            Some(Way::Compare(Tolerance {
+            Some(MeasurementMethod::Compare(Tolerance {
                 error_points: error_points?,
                 latency_percent: latency_percent?,
                 min_requests: min_requests?,
@@ -163,7 +163,7 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Way> {
 
 fn rendered(template: &str, version: &str) -> Result<String, Faults> {
     render_version(template, version).map_err(|fault| {
-        let wrong = Fault::new(format!("is no template: {}", fault.message));
+        let wrong = ValueError::new(format!("is no template: {}", fault.message));
         match fault.help {
             Some(help) => wrong.help(help).into(),
             None => wrong.into(),
@@ -175,11 +175,11 @@ fn url(text: String) -> Result<String, Faults> {
     match reqwest::Url::parse(&text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text),
         Ok(url) => Err(
-            Fault::new(format!("cannot be fetched by {}", quoted(url.scheme())))
+            ValueError::new(format!("cannot be fetched by {}", quoted(url.scheme())))
                 .help("begin it with http:// or https://")
                 .into(),
         ),
-        Err(why) => Err(Fault::new(format!("is no URL: {why}"))
+        Err(why) => Err(ValueError::new(format!("is no URL: {why}"))
             .help("for example \"http://prometheus:9090\"")
             .into()),
     }
@@ -187,9 +187,11 @@ fn url(text: String) -> Result<String, Faults> {
 
 fn bound(node: &Node) -> Result<Bound, Faults> {
     const HELP: &str = "a comparison and a number, as in \">= 0.99\" or \"< 5%\" (which is 0.05)";
-    string(node)?
-        .parse()
-        .map_err(|why| Fault::new(format!("is no bound: {why}")).help(HELP).into())
+    string(node)?.parse().map_err(|why| {
+        ValueError::new(format!("is no bound: {why}"))
+            .help(HELP)
+            .into()
+    })
 }
 
 /// A percentage, which may have a fraction.
@@ -200,7 +202,7 @@ fn percentage(node: &Node) -> Result<Number, Faults> {
         .and_then(|digits| digits.trim().parse().ok())
         .and_then(Number::new);
     number.filter(|number| number.get() >= 0.0).ok_or_else(|| {
-        Fault::new(format!("is no percentage: {}", quoted(&text)))
+        ValueError::new(format!("is no percentage: {}", quoted(&text)))
             .help("for example \"1%\" or \"0.5%\"")
             .into()
     })
@@ -213,7 +215,7 @@ pub(super) fn pointer(node: &Node) -> Result<String, Faults> {
         return Ok(text);
     }
     let wrong = || {
-        Fault::new(format!("is no path to a value: {}", quoted(&text)))
+        ValueError::new(format!("is no path to a value: {}", quoted(&text)))
             .help("for example \"$.errors[0].rate\", or the JSON pointer \"/errors/0/rate\"")
     };
     let path = text.strip_prefix('$').ok_or_else(wrong)?;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use reqwest::Url;
 
 use super::channel::{self, Channel};
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::inventory::beside;
 use super::template::render_version;
 use super::tree::{Node, Value};
-use super::value::{Fault, Faults, choice, line, number};
+use super::value::{Faults, ValueError, choice, line, number};
 use crate::config::source::{Source, source};
 use crate::config::templates::place_within;
 
@@ -45,11 +45,11 @@ pub struct ArtifactConfig {
 /// The places of an artifact's keys in the playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArtifactPlaces {
-    pub source: Option<Place>,
-    pub sha256: Option<Place>,
-    pub sums: Option<Place>,
+    pub source: Option<SourceSpan>,
+    pub sha256: Option<SourceSpan>,
+    pub sums: Option<SourceSpan>,
     /// Of `minisign_key` or `allowed_signers`.
-    pub signature: Option<Place>,
+    pub signature: Option<SourceSpan>,
 }
 
 /// How the bytes reach the hosts.
@@ -185,7 +185,7 @@ pub(super) fn read(
     refuse_two_sums(fields, sink)?;
     let (signer, at, source) = (signer?, at?, source?);
     if signer.is_none() && at.is_some() {
-        let fault = Fault::new("says where a signature is, but not whose counts");
+        let fault = ValueError::new("says where a signature is, but not whose counts");
         let help = "add `minisign_key`, or `allowed_signers` and `signer`";
         fields.complain("signature", fault.help(help));
         return None;
@@ -266,7 +266,7 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
             }))
         }
         (Some(_), Some(_), ..) => {
-            let fault = Fault::new("cannot be given together with `minisign_key`");
+            let fault = ValueError::new("cannot be given together with `minisign_key`");
             fields.complain(
                 "allowed_signers",
                 fault.help("one of the two must have signed; leave out the other"),
@@ -274,7 +274,7 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
             None
         }
         (None, Some(_), None, _) => {
-            let fault = Fault::new("needs a `signer`: which of them must have signed");
+            let fault = ValueError::new("needs a `signer`: which of them must have signed");
             fields.complain(
                 "allowed_signers",
                 fault.help("for example: signer = \"ci@example.org\""),
@@ -282,7 +282,8 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
             None
         }
         (_, None, Some(_), _) => {
-            let fault = Fault::new("needs `allowed_signers`: the file that has this signer's key");
+            let fault =
+                ValueError::new("needs `allowed_signers`: the file that has this signer's key");
             fields.complain(
                 "signer",
                 fault.help("for example: allowed_signers = \"allowed_signers\""),
@@ -292,7 +293,7 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
         (_, None, None, Some(_)) => {
             fields.complain(
                 "namespace",
-                Fault::new("belongs to `allowed_signers` and `signer`"),
+                ValueError::new("belongs to `allowed_signers` and `signer`"),
             );
             None
         }
@@ -309,7 +310,7 @@ fn minisign_key(dir: &Path, node: &Node) -> Result<MinisignKey, Faults> {
     }
     match minisign_verify::PublicKey::from_base64(&text) {
         Ok(_) => Ok(MinisignKey::Text(text)),
-        Err(_) => Err(Fault::new("is no minisign public key")
+        Err(_) => Err(ValueError::new("is no minisign public key")
             .help("write the second line of the .pub file, or the path of that file")
             .into()),
     }
@@ -325,7 +326,7 @@ fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<
         Source::Path(_) => None,
     };
     let refuse = |why: &str, help: &str| {
-        fields.complain("fetch", Fault::new(why).help(help));
+        fields.complain("fetch", ValueError::new(why).help(help));
         None
     };
     let push = "write fetch = \"push\", or leave it out: then it goes through this machine";
@@ -352,7 +353,7 @@ fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
     render_version(&text, version.unwrap_or("0")).map_err(|fault| {
         let place = place_within(&node.place, &fault);
         let message = format!("cannot be filled in: {}", fault.message);
-        Fault {
+        ValueError {
             message,
             help: fault.help,
             place: Some(place),
@@ -377,7 +378,7 @@ fn sha256(text: &str) -> Result<String, Faults> {
         return Ok(text.to_ascii_lowercase());
     }
     let digits = text.chars().count();
-    Err(Fault::new(format!(
+    Err(ValueError::new(format!(
         "must be {DIGITS} hexadecimal digits; this has {digits} characters"
     ))
     .help("print it with `sha256sum FILE`")

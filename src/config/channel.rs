@@ -8,7 +8,7 @@ use super::inventory::beside;
 use super::names;
 use super::template::regions;
 use super::tree::{Node, Value};
-use super::value::{Fault, Faults, line};
+use super::value::{Faults, ValueError, line};
 use crate::config::source::{Source, source};
 
 /// Where ship finds the version that a channel stands for.
@@ -38,7 +38,7 @@ const EXAMPLE: &str = "for example \"https://ci.example.org/latest.txt\", { sour
                        }}.tar.gz\" }";
 
 /// A channel is given in place of a version, and follows the same rule.
-pub(super) fn check_name(name: &str) -> Result<(), Fault> {
+pub(super) fn check_name(name: &str) -> Result<(), ValueError> {
     names::VERSION.check(name)
 }
 
@@ -54,7 +54,7 @@ pub fn check_version(text: &str) -> Result<(), String> {
 pub(super) fn read(node: &Node, dir: &Path, sink: &Sink) -> Result<Option<Channel>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
         let text = node.text().ok_or_else(|| {
-            Fault::new(format!(
+            ValueError::new(format!(
                 "must be a URL, a path or a table, not {}",
                 node.kind()
             ))
@@ -94,7 +94,7 @@ fn plain(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
         return source(dir, node, text);
     }
     Err(
-        Fault::new("cannot hold a template: it is read to find the version")
+        ValueError::new("cannot hold a template: it is read to find the version")
             .help(EXAMPLE)
             .into(),
     )
@@ -102,7 +102,7 @@ fn plain(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
 
 fn newest(dir: &Path, node: &Node) -> Result<Channel, Faults> {
     let wrong = |why: &str| {
-        Fault::new(why)
+        ValueError::new(why)
             .help("for example \"builds/testpage-{{ version }}.tar.gz\": in the file's name, once")
     };
     let text = line(node)?;

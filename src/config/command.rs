@@ -2,7 +2,7 @@
 
 use super::template::regions;
 use super::tree::Node;
-use super::value::{Fault, Faults, line};
+use super::value::{Faults, ValueError, line};
 
 /// Splits a command as a shell would, but keeps each `{{ … }}` in one word.
 pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
@@ -18,11 +18,11 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
         masked = masked.replacen(*template, &mask(index), 1);
     }
     let words = shlex::split(&masked).ok_or_else(|| {
-        Fault::new("has a quote that is not closed, or ends in a backslash")
+        ValueError::new("has a quote that is not closed, or ends in a backslash")
             .help("quote words as in a shell: run --title 'two words'")
     })?;
     if words.is_empty() {
-        return Err(Fault::new("must not be empty").into());
+        return Err(ValueError::new("must not be empty").into());
     }
     let unmask = |word: String| {
         templates

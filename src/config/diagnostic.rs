@@ -78,7 +78,7 @@ impl SourceText {
 
 /// A place in a user's file or on the command line.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceSpan {
     source: Arc<SourceText>,
     span: Range<usize>,
 }
@@ -87,7 +87,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pointer {
     /// At text, which is shown.
-    Text(Place),
+    Text(SourceSpan),
     /// At a line that is not shown, because the file holds secrets or is not text.
     Line {
         path: String,
@@ -104,7 +104,7 @@ pub struct Diagnostic {
     message: String,
     pointer: Pointer,
     label: Option<String>,
-    related: Option<(Place, String)>,
+    related: Option<(SourceSpan, String)>,
     help: Option<String>,
 }
 
@@ -112,7 +112,7 @@ pub struct Diagnostic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
-impl Place {
+impl SourceSpan {
     /// The bytes `span` of `source`; clipped to what there is.
     pub(super) fn new(source: &Arc<SourceText>, span: Range<usize>) -> Self {
         let end = floor_char(&source.text, span.end.min(source.text.len()));
@@ -179,7 +179,7 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for SourceSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.path(), self.line(), self.column())
     }
@@ -194,7 +194,7 @@ fn floor_char(text: &str, index: usize) -> usize {
 
 impl Diagnostic {
     /// A problem at a place whose text is shown.
-    pub fn at(place: &Place, message: impl Into<String>) -> Self {
+    pub fn at(place: &SourceSpan, message: impl Into<String>) -> Self {
         Self::new(Pointer::Text(place.clone()), message)
     }
 
@@ -246,7 +246,7 @@ impl Diagnostic {
 
     /// Adds another place that is related to the problem.
     #[must_use]
-    pub fn related(mut self, place: &Place, label: impl Into<String>) -> Self {
+    pub fn related(mut self, place: &SourceSpan, label: impl Into<String>) -> Self {
         self.related = Some((place.clone(), label.into()));
         self
     }
@@ -288,7 +288,7 @@ impl Diagnostic {
         }
     }
 
-    fn snippets<'a>(&'a self, place: &'a Place, group: Group<'a>) -> Group<'a> {
+    fn snippets<'a>(&'a self, place: &'a SourceSpan, group: Group<'a>) -> Group<'a> {
         let Some((other, label)) = &self.related else {
             return group.element(snippet(
                 place,
@@ -310,9 +310,9 @@ impl Diagnostic {
 
 /// The lines around `span`, with what is marked in them.
 fn snippet<'a>(
-    place: &'a Place,
+    place: &'a SourceSpan,
     span: &Range<usize>,
-    marks: &[(&'a Place, AnnotationKind, Option<&'a str>)],
+    marks: &[(&'a SourceSpan, AnnotationKind, Option<&'a str>)],
 ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
     let (text, line, start) = place.source.around(span);
     let mut snippet = Snippet::source(text)
@@ -402,7 +402,7 @@ mod tests {
             "a.toml".to_owned(),
             "ä = 1\n\nb = 2\n".to_owned(),
         ));
-        let place = |at| Place::new(&source, at..at);
+        let place = |at| SourceSpan::new(&source, at..at);
         let found = [0, 2, 6, 7, 8, 12, 14].map(|at| (place(at).line(), place(at).column()));
         assert_eq!(
             found,
@@ -419,7 +419,7 @@ mod tests {
         let source = Arc::new(SourceText::file("a.toml".to_owned(), text));
         let place = |name: &str| {
             let at = source.text.find(name).unwrap();
-            Place::new(&source, at..at + name.len())
+            SourceSpan::new(&source, at..at + name.len())
         };
         let diagnostic =
             Diagnostic::at(&place("key1990"), "twice").related(&place("key17 "), "the first");

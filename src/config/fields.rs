@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::diagnostic::{Diagnostic, Place};
-use super::tree::{Entry, Node, Table, Value};
-use super::value::{Fault, Faults, Located, nearest, quoted};
+use super::diagnostic::{Diagnostic, SourceSpan};
+use super::tree::{Node, Table, TomlEntry, Value};
+use super::value::{Faults, Located, ValueError, nearest, quoted};
 
 /// Collects the problems of the files.
 #[derive(Debug, Default)]
@@ -25,8 +25,8 @@ pub(super) struct Sink {
 struct Unknown {
     key: String,
     table: &'static str,
-    place: Place,
-    value: Place,
+    place: SourceSpan,
+    value: SourceSpan,
     help: String,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Fields<'a> {
     table: &'a Table,
     /// The name in messages: `[rollout]`.
     name: &'static str,
-    place: &'a Place,
+    place: &'a SourceSpan,
     sink: &'a Sink,
     /// The keys that were read, which are the known ones.
     known: RefCell<Vec<&'static str>>,
@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
         Some(Self::over(table, name, &node.place, sink))
     }
 
-    fn over(table: &'a Table, name: &'static str, place: &'a Place, sink: &'a Sink) -> Self {
+    fn over(table: &'a Table, name: &'static str, place: &'a SourceSpan, sink: &'a Sink) -> Self {
         Self {
             table,
             name,
@@ -147,22 +147,22 @@ impl<'a> Fields<'a> {
     }
 
     /// Where the table begins.
-    pub(super) fn place(&self) -> &'a Place {
+    pub(super) fn place(&self) -> &'a SourceSpan {
         self.place
     }
 
     /// Where the value of `key` is, if it is there.
-    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+    pub(super) fn place_of(&self, key: &str) -> Option<SourceSpan> {
         self.table.0.get(key).map(|entry| entry.node.place.clone())
     }
 
     /// Where `key` itself is, if it is there.
-    pub(super) fn key_place(&self, key: &str) -> Option<&'a Place> {
+    pub(super) fn key_place(&self, key: &str) -> Option<&'a SourceSpan> {
         self.table.0.get(key).map(|entry| &entry.key)
     }
 
     /// Reports a problem at `key`, or at the table if the key is missing.
-    pub(super) fn complain(&self, key: &str, fault: Fault) {
+    pub(super) fn complain(&self, key: &str, fault: ValueError) {
         let place = fault
             .place
             .clone()
@@ -201,7 +201,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn entry(&self, key: &'static str) -> Option<&'a Entry> {
+    fn entry(&self, key: &'static str) -> Option<&'a TomlEntry> {
         self.known.borrow_mut().push(key);
         self.table.0.get(key)
     }
@@ -342,7 +342,7 @@ impl<'a> Fields<'a> {
             Value::Array(items) if items.is_empty() => {
                 self.complain(
                     key,
-                    Fault::new("must not be empty").help(format!("for example:\n{example}")),
+                    ValueError::new("must not be empty").help(format!("for example:\n{example}")),
                 );
                 Vec::new()
             }
@@ -351,7 +351,7 @@ impl<'a> Fields<'a> {
                 .filter_map(|item| Fields::new(item, name, self.sink))
                 .collect(),
             _ => {
-                let fault = Fault::new(format!(
+                let fault = ValueError::new(format!(
                     "must be written as {name}, not as {}",
                     entry.node.kind()
                 ));
@@ -366,14 +366,14 @@ impl<'a> Fields<'a> {
     pub(super) fn map<T>(
         &self,
         key: &'static str,
-        check_key: impl Fn(&str) -> Result<(), Fault>,
+        check_key: impl Fn(&str) -> Result<(), ValueError>,
         read: impl Fn(&Node) -> Result<T, Faults>,
     ) -> Option<BTreeMap<String, T>> {
         let Some(entry) = self.entry(key) else {
             return Some(BTreeMap::new());
         };
         let Value::Table(table) = &entry.node.value else {
-            let fault = Fault::new(format!("must be a table, not {}", entry.node.kind()));
+            let fault = ValueError::new(format!("must be a table, not {}", entry.node.kind()));
             self.complain(
                 key,
                 fault.help(format!("for example: {key} = {{ NAME = \"value\" }}")),
@@ -395,7 +395,7 @@ impl<'a> Fields<'a> {
                             .place
                             .clone()
                             .unwrap_or_else(|| entry.node.place.clone());
-                        let fault = Fault {
+                        let fault = ValueError {
                             message: format!("of `{key}` {}", fault.message),
                             ..fault
                         };
@@ -419,7 +419,7 @@ impl<'a> Fields<'a> {
             return Some(Vec::new());
         };
         let Value::Array(items) = &entry.node.value else {
-            let fault = Fault::new(format!("must be a list, not {}", entry.node.kind()));
+            let fault = ValueError::new(format!("must be a list, not {}", entry.node.kind()));
             self.complain(key, fault.help(format!("for example: {example}")));
             return None;
         };
@@ -441,7 +441,7 @@ impl<'a> Fields<'a> {
             return Some(Vec::new());
         };
         let Value::Array(items) = &entry.node.value else {
-            let fault = Fault::new(format!("must be a list, not {}", entry.node.kind()));
+            let fault = ValueError::new(format!("must be a list, not {}", entry.node.kind()));
             self.complain(key, fault.help(format!("for example: {example}")));
             return None;
         };

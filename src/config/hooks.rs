@@ -8,7 +8,7 @@ use super::command::command;
 use super::fields::Fields;
 use super::template::render_version;
 use super::tree::Node;
-use super::value::{Fault, Faults, choice, positive_duration};
+use super::value::{Faults, ValueError, choice, positive_duration};
 use crate::config::templates::{Templates, place_within};
 
 /// An example for hints.
@@ -71,7 +71,7 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
             HookSite::Control => "on the machine that ship runs on",
             HookSite::Host => "on the instance's own host",
         };
-        let fault = Fault::new(format!(
+        let fault = ValueError::new(format!(
             "has a meaning for before_all and after_all only: {on} always runs {place}"
         ));
         fields.complain("at", fault.help("leave it out"));
@@ -92,7 +92,8 @@ pub(super) fn command_of_version(node: &Node, version: &str) -> Result<Vec<Strin
     let filled = |word: &String| {
         render_version(word, version).map_err(|fault| {
             let place = place_within(&node.place, &fault);
-            let wrong = Fault::new(format!("cannot be filled in: {}", fault.message)).place(&place);
+            let wrong =
+                ValueError::new(format!("cannot be filled in: {}", fault.message)).place(&place);
             wrong.help(
                 fault
                     .help

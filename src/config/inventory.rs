@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::core::ids::HostId;
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::names;
 use super::tree::Node;
 use super::value::{
-    Fault, Faults, Located, boolean, choice, line, located, number, positive_duration,
+    Faults, Located, ValueError, boolean, choice, line, located, number, positive_duration,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub struct Inventory {
     /// The balancers' machines, in the file's order.
     pub balancers: Vec<HostConfig>,
     /// Where the first of these is written.
-    pub balancers_place: Option<Place>,
+    pub balancers_place: Option<SourceSpan>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,8 +234,8 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
 
 /// Refuses two hosts of one name, and two local hosts of one address, which share their ports.
 fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink) {
-    let mut seen_names: BTreeMap<&HostId, Place> = BTreeMap::new();
-    let mut seen_addresses: BTreeMap<&str, Place> = BTreeMap::new();
+    let mut seen_names: BTreeMap<&HostId, SourceSpan> = BTreeMap::new();
+    let mut seen_addresses: BTreeMap<&str, SourceSpan> = BTreeMap::new();
     for (fields, host) in tables.iter().zip(hosts) {
         let Some(host) = host else { continue };
         let place = fields
@@ -284,7 +284,7 @@ fn refuse_namesakes(
         .iter()
         .zip(hosts)
         .map(|(fields, host)| (fields, host, "a host and a balancer are"));
-    let mut seen: BTreeMap<&HostId, (Place, &str)> = BTreeMap::new();
+    let mut seen: BTreeMap<&HostId, (SourceSpan, &str)> = BTreeMap::new();
     for (fields, host, noun) in hosts {
         if let Some(host) = host {
             seen.entry(&host.name)
@@ -313,7 +313,7 @@ pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     match std::env::home_dir() {
         Some(home) => Ok(home.join(rest)),
         None => Err(
-            Fault::new("begins with `~/`, but there is no home directory")
+            ValueError::new("begins with `~/`, but there is no home directory")
                 .help("set HOME, or write the whole path")
                 .into(),
         ),
@@ -326,5 +326,5 @@ fn local_dir(dir: &Path, node: &Node) -> Result<String, Faults> {
     let path = std::path::absolute(&path).unwrap_or(path);
     path.into_os_string()
         .into_string()
-        .map_err(|_| Fault::new("leads to a directory whose name is not UTF-8").into())
+        .map_err(|_| ValueError::new("leads to a directory whose name is not UTF-8").into())
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::core::release::{Liveness, LivenessCheck};
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::value::{duration, positive_duration, times};
-use super::ways::{self, Way};
+use super::ways::{self, CheckKind};
 use crate::config::templates::Templates;
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -34,9 +34,9 @@ pub(super) fn read(
         return None;
     };
     let check = match way {
-        Way::Tcp => LivenessCheck::Tcp,
-        Way::Http(path) => LivenessCheck::Http(path),
-        Way::Command(words) => LivenessCheck::Command(words),
+        CheckKind::Tcp => LivenessCheck::Tcp,
+        CheckKind::Http(path) => LivenessCheck::Http(path),
+        CheckKind::Command(words) => LivenessCheck::Command(words),
     };
     Some(Liveness {
         check,
@@ -49,7 +49,7 @@ pub(super) fn read(
 }
 
 /// Without a supervisor, nothing starts an instance again that the liveness probe ended.
-pub(super) fn refuse_without_supervisor(liveness: &Place, driver: &Place, sink: &Sink) {
+pub(super) fn refuse_without_supervisor(liveness: &SourceSpan, driver: &SourceSpan, sink: &Sink) {
     let diagnostic = Diagnostic::at(
         liveness,
         "liveness needs a supervisor that starts an instance again",

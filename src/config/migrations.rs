@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::core::release::migration::{Migration, MigrationKind};
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::hooks::command_of_version;
 use super::names;
 use super::rollout::RolloutConfig;
-use super::value::{Fault, boolean, choice, duration, positive_duration, quoted};
+use super::value::{ValueError, boolean, choice, duration, positive_duration, quoted};
 
 /// An example for hints.
 pub(super) const EXAMPLE: &str =
@@ -30,7 +30,7 @@ pub(super) fn read(
     rollout: Option<&RolloutConfig>,
     sink: &Sink,
 ) -> Option<Vec<Migration>> {
-    let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+    let mut seen: BTreeMap<String, SourceSpan> = BTreeMap::new();
     let mut all = Some(Vec::new());
     for fields in tables {
         let Some(migration) = read_one(fields, version.unwrap_or("0"), rollout) else {
@@ -85,7 +85,7 @@ fn read_one(
             if soak.is_some() {
                 fields.complain(
                     "soak",
-                    Fault::new("has no meaning with by_hand").help("leave one of the two out"),
+                    ValueError::new("has no meaning with by_hand").help("leave one of the two out"),
                 );
                 return None;
             }
@@ -95,7 +95,7 @@ fn read_one(
     };
     if kind == MigrationKind::Contract && !by_hand && soak.is_none() && rollout.is_some() {
         let fault =
-            Fault::new("of a contract is missing: what it takes away is not to be had back");
+            ValueError::new("of a contract is missing: what it takes away is not to be had back");
         fields.complain(
             "soak",
             fault.help("for example: soak = \"1h\", here or in [rollout]; or by_hand = true"),
@@ -118,7 +118,7 @@ fn refuse_of_contracts(fields: &Fields<'_>) -> Option<()> {
         .filter(|key| fields.key_place(key).is_some())
         .collect();
     for key in &wrong {
-        let fault = Fault::new("has a meaning for kind = \"contract\" only");
+        let fault = ValueError::new("has a meaning for kind = \"contract\" only");
         fields.complain(
             key,
             fault.help("an expand is made before the first new instance"),

@@ -51,7 +51,7 @@ pub use artifact::{
 pub use channel::{Channel, check_version};
 pub(crate) use definition::hex;
 pub use definition::{definition, release_id};
-pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use diagnostic::{Diagnostic, Diagnostics, SourceSpan};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
 pub use notify::{
     MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl, webhook_url,
@@ -153,7 +153,7 @@ fn read_playbook(
     overrides: &Overrides,
     read: Reader<'_>,
     sink: &Sink,
-) -> Option<playbook::Draft> {
+) -> Option<playbook::PlaybookDraft> {
     let help = "the path is taken from the inventory's directory";
     let unreadable = |why: String| Diagnostic::at(&path.place, why).help(help);
     let Parsed::Whole(mut root) = parsed(&path.value, read, sink, unreadable) else {

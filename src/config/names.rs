@@ -1,7 +1,7 @@
 //! Which names are allowed: those that are safe and plain in paths, units, arguments and tables.
 
 use super::tree::Node;
-use super::value::{Fault, Faults, line, quoted, string};
+use super::value::{Faults, ValueError, line, quoted, string};
 
 pub(super) struct NameRule {
     noun: &'static str,
@@ -120,7 +120,7 @@ const SERVER_OPTIONS: NameRule = NameRule {
 };
 
 impl NameRule {
-    pub(super) fn check(&self, text: &str) -> Result<(), Fault> {
+    pub(super) fn check(&self, text: &str) -> Result<(), ValueError> {
         let Self {
             noun,
             first,
@@ -129,7 +129,8 @@ impl NameRule {
             allowed,
         } = self;
         let wrong = |why: String| {
-            Err(Fault::new(why).help(format!("{noun} has {allowed}; at most {chars_max} of them")))
+            Err(ValueError::new(why)
+                .help(format!("{noun} has {allowed}; at most {chars_max} of them")))
         };
         let mut chars = text.chars();
         match chars.next() {
@@ -215,14 +216,14 @@ pub(super) fn variable_value(node: &Node) -> Result<String, Faults> {
 }
 
 /// Older versions of systemd silently drop a variable whose value has a control character.
-pub(super) fn check_variable_value(text: &str) -> Result<(), Fault> {
+pub(super) fn check_variable_value(text: &str) -> Result<(), ValueError> {
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         None => Ok(()),
         Some('\n' | '\r') => {
             let help = "encode it on one line (base64, say), or put it in a file of the artifact";
-            Err(Fault::new("must not hold line breaks").help(help))
+            Err(ValueError::new("must not hold line breaks").help(help))
         }
-        Some(_) => Err(Fault::new(
+        Some(_) => Err(ValueError::new(
             "must not hold control characters other than tabs",
         )),
     }
@@ -234,7 +235,9 @@ pub(super) fn remote_dir(node: &Node) -> Result<String, Faults> {
     let text = remote_path(node, HELP)?;
     let trimmed = text.trim_end_matches('/');
     if trimmed.is_empty() {
-        return Err(Fault::new("cannot be the root directory").help(HELP).into());
+        return Err(ValueError::new("cannot be the root directory")
+            .help(HELP)
+            .into());
     }
     Ok(trimmed.to_owned())
 }
@@ -244,14 +247,14 @@ pub(super) fn remote_file(node: &Node) -> Result<String, Faults> {
     const HELP: &str = "an absolute path without `..`, for example \"/run/haproxy/admin.sock\"";
     let text = remote_path(node, HELP)?;
     if text.ends_with('/') {
-        return Err(Fault::new("cannot be a directory").help(HELP).into());
+        return Err(ValueError::new("cannot be a directory").help(HELP).into());
     }
     Ok(text)
 }
 
 fn remote_path(node: &Node, help: &str) -> Result<String, Faults> {
     let text = line(node)?;
-    let wrong = |why: &str| Err(Fault::new(why).help(help).into());
+    let wrong = |why: &str| Err(ValueError::new(why).help(help).into());
     if !text.starts_with('/') {
         return wrong("must be an absolute path");
     }

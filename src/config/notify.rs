@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::core::journal::notification::Occasion;
+use crate::core::journal::notification::NotificationKind;
 
 use super::command::command;
 use super::diagnostic::Diagnostic;
@@ -13,7 +13,7 @@ use super::fields::{Fields, Sink};
 use super::inventory::beside;
 use super::names;
 use super::tree::Node;
-use super::value::{Fault, Faults, Located, choice, line, located, positive_duration, quoted};
+use super::value::{Faults, Located, ValueError, choice, line, located, positive_duration, quoted};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SENDMAIL: &str = "/usr/sbin/sendmail";
@@ -21,7 +21,7 @@ const WEBHOOK_EXAMPLE: &str = "url_env = \"WEBHOOK_URL\"";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
-    pub on: BTreeSet<Occasion>,
+    pub on: BTreeSet<NotificationKind>,
     /// How long one notification may take.
     pub timeout: Duration,
     /// A chat or a program, by http.
@@ -80,10 +80,10 @@ pub struct MailConfig {
 /// Reads `[notify]`.
 pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<NotifyConfig> {
     let words = choice(&[
-        ("failure", Occasion::Failure),
-        ("paused", Occasion::Paused),
-        ("skipped", Occasion::Skipped),
-        ("success", Occasion::Success),
+        ("failure", NotificationKind::Failure),
+        ("paused", NotificationKind::Paused),
+        ("skipped", NotificationKind::Skipped),
+        ("success", NotificationKind::Success),
     ]);
     let is_given = fields.key_place("on").is_some();
     let on = fields.each("on", "on = [\"failure\", \"paused\"]", |node| {
@@ -92,7 +92,7 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
     let on = if is_given {
         on
     } else {
-        Some(Occasion::ALL.to_vec())
+        Some(NotificationKind::ALL.to_vec())
     };
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let has = |key| fields.key_place(key).is_some();
@@ -197,7 +197,7 @@ fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {
     if is_empty {
         fields.complain(
             "to",
-            Fault::new("must name somebody").help(format!("for example: {example}")),
+            ValueError::new("must name somebody").help(format!("for example: {example}")),
         );
     }
     let from = fields.optional("from", address);
@@ -222,9 +222,11 @@ fn address(node: &Node) -> Result<String, Faults> {
     if !text.starts_with('-') && text.chars().all(is_plain) && text.matches('@').count() <= 1 {
         return Ok(text);
     }
-    Err(Fault::new(format!("is no mail address: {}", quoted(&text)))
-        .help("for example \"ops@example.org\"")
-        .into())
+    Err(
+        ValueError::new(format!("is no mail address: {}", quoted(&text)))
+            .help("for example \"ops@example.org\"")
+            .into(),
+    )
 }
 
 /// The metrics file that ship writes after a run.
@@ -253,7 +255,7 @@ fn prom_file(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     {
         return Ok(path);
     }
-    Err(Fault::new("must be a file whose name ends in `.prom`")
+    Err(ValueError::new("must be a file whose name ends in `.prom`")
         .help("the textfile collector reads no others")
         .into())
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Place, SourceText};
-use super::tree::{self, Entry, Node, Table, Value};
+use super::diagnostic::{Diagnostic, SourceSpan, SourceText};
+use super::tree::{self, Node, Table, TomlEntry, Value};
 
 /// The values of the command line that replace those of the playbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Overrides {
 }
 
 /// One step of a path such as `rollout.max_surge`, and where it stands.
-type KeyStep = (String, Place);
+type KeyStep = (String, SourceSpan);
 type Applied<T> = Result<T, Box<Diagnostic>>;
 
 fn command_line(text: String) -> Arc<SourceText> {
@@ -43,7 +43,7 @@ fn command_line(text: String) -> Arc<SourceText> {
 fn version_assignment(version: &str) -> (Vec<KeyStep>, Node) {
     const OPTION: &str = "--version ";
     let source = command_line(format!("{OPTION}{version}"));
-    let place = Place::new(&source, OPTION.len()..source.text.len());
+    let place = SourceSpan::new(&source, OPTION.len()..source.text.len());
     let node = Node {
         place: place.clone(),
         value: Value::String(version.to_owned()),
@@ -54,7 +54,7 @@ fn version_assignment(version: &str) -> (Vec<KeyStep>, Node) {
 fn assignment(text: &str) -> Applied<(Vec<KeyStep>, Node)> {
     const OPTION: &str = "--set ";
     let source = command_line(format!("{OPTION}{text}"));
-    let all = Place::new(&source, OPTION.len()..source.text.len());
+    let all = SourceSpan::new(&source, OPTION.len()..source.text.len());
     let wrong = |message: &str| {
         let help = "write a key of the playbook, `=` and its value, for example: --set \
                     rollout.max_surge=2";
@@ -66,7 +66,7 @@ fn assignment(text: &str) -> Applied<(Vec<KeyStep>, Node)> {
     let mut at = OPTION.len();
     let mut steps = Vec::new();
     for step in path.split('.') {
-        let place = Place::new(&source, at..at + step.len());
+        let place = SourceSpan::new(&source, at..at + step.len());
         if !is_bare_key(step) {
             return Err(wrong("what stands before `=` is no key of a playbook"));
         }
@@ -74,7 +74,7 @@ fn assignment(text: &str) -> Applied<(Vec<KeyStep>, Node)> {
         at += step.len() + 1;
     }
     let node = toml_value(text, &source, &steps).unwrap_or_else(|| Node {
-        place: Place::new(&source, source.text.len() - value.len()..source.text.len()),
+        place: SourceSpan::new(&source, source.text.len() - value.len()..source.text.len()),
         value: Value::String(value.to_owned()),
     });
     Ok((steps, node))
@@ -113,7 +113,7 @@ fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
         let Value::Table(table) = &mut here.value else {
             return Err(no_table(place));
         };
-        let entry = table.0.entry(step.clone()).or_insert_with(|| Entry {
+        let entry = table.0.entry(step.clone()).or_insert_with(|| TomlEntry {
             key: at.clone(),
             node: Node {
                 place: at.clone(),
@@ -127,7 +127,7 @@ fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
     };
     table.0.insert(
         name.clone(),
-        Entry {
+        TomlEntry {
             key: place.clone(),
             node: value,
         },
@@ -135,7 +135,7 @@ fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
     Ok(())
 }
 
-fn no_table(place: &Place) -> Box<Diagnostic> {
+fn no_table(place: &SourceSpan) -> Box<Diagnostic> {
     let message = format!(
         "`{}` cannot be set: what it belongs to is no table",
         place.text()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::core::analysis::{Analysis, Way};
+use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::core::availability::Probing;
 use crate::core::release::hook::{Hook, HookSite};
 use crate::core::release::migration::Migration;
@@ -70,7 +70,7 @@ impl Playbook {
             .analyses
             .iter()
             .filter_map(|analysis| match &analysis.way {
-                Way::Command { words, .. } => Some(&words[..]),
+                MeasurementMethod::Command { words, .. } => Some(&words[..]),
                 _ => None,
             });
         let notify = self
@@ -82,7 +82,7 @@ impl Playbook {
 }
 
 /// A playbook before it is checked against its inventory.
-pub(super) struct Draft {
+pub(super) struct PlaybookDraft {
     playbook: Option<Playbook>,
     templates: Templates,
     rollout: Option<RolloutConfig>,
@@ -92,7 +92,7 @@ pub(super) struct Draft {
 }
 
 /// Reads the playbook. What is wrong goes to `sink`.
-pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
+pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraft> {
     let tables = PlaybookTables::of(&Fields::new(root, "the playbook", sink)?);
     let dir = path.parent().unwrap_or(Path::new(""));
     let version = tables.version.as_deref();
@@ -142,7 +142,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
             metrics: metrics?,
         })
     };
-    Some(Draft {
+    Some(PlaybookDraft {
         playbook: checked(rollout.clone()),
         templates,
         rollout,
@@ -152,7 +152,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<Draft> {
     })
 }
 
-impl Draft {
+impl PlaybookDraft {
     /// Checks what needs the inventory.
     pub(super) fn checked_against(
         self,

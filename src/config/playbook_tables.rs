@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::artifact::{self, ArtifactConfig};
-use super::diagnostic::Place;
+use super::diagnostic::SourceSpan;
 use super::fields::{Fields, OptionalTable, Sink};
 use super::readiness::{self, ReadinessPlaces};
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
@@ -19,7 +19,7 @@ pub(super) struct PlaybookTables<'a> {
     service: Option<Fields<'a>>,
     artifact: Option<Fields<'a>>,
     readiness: Option<Fields<'a>>,
-    liveness_place: Option<&'a Place>,
+    liveness_place: Option<&'a SourceSpan>,
     pub(super) liveness: OptionalTable<'a>,
     rollout: Option<Fields<'a>>,
     pub(super) analyses: Vec<Fields<'a>>,
@@ -121,7 +121,7 @@ impl<'a> PlaybookTables<'a> {
         Some(Located { value, place })
     }
 
-    fn place_in_service(&self, key: &str) -> Option<Place> {
+    fn place_in_service(&self, key: &str) -> Option<SourceSpan> {
         self.service.as_ref()?.place_of(key)
     }
 }

@@ -11,7 +11,7 @@ use crate::core::time::Human;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
 use super::tree::Node;
-use super::value::{Fault, Faults, count, line, number, positive_duration, quoted};
+use super::value::{Faults, ValueError, count, line, number, positive_duration, quoted};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ fn url(node: &Node) -> Result<Option<String>, Faults> {
         return Ok(None);
     }
     let wrong = |why: String| {
-        Err(Fault::new(why)
+        Err(ValueError::new(why)
             .help("for example \"http://www.example.org/healthz\", or \"off\"")
             .into())
     };
@@ -77,7 +77,7 @@ fn url(node: &Node) -> Result<Option<String>, Faults> {
             wrong(format!("cannot be asked by {}", quoted(url.scheme())))
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err(Fault::new("must not hold a user or a password")
+            Err(ValueError::new("must not hold a user or a password")
                 .help("ask a page that everybody may see")
                 .into())
         }
@@ -88,9 +88,11 @@ fn url(node: &Node) -> Result<Option<String>, Faults> {
 
 fn no_longer_than(max: Duration, why: &'static str) -> impl Fn(&Node) -> Result<Duration, Faults> {
     move |node| match positive_duration(node)? {
-        duration if duration > max => Err(Fault::new(format!("must be at most {}", Human(max)))
-            .help(why)
-            .into()),
+        duration if duration > max => {
+            Err(ValueError::new(format!("must be at most {}", Human(max)))
+                .help(why)
+                .into())
+        }
         duration => Ok(duration),
     }
 }
@@ -100,7 +102,7 @@ fn header(node: &Node) -> Result<String, Faults> {
     match HeaderName::from_bytes(text.as_bytes()) {
         Ok(_) => Ok(text),
         Err(_) => Err(
-            Fault::new(format!("is no name of a header: {}", quoted(&text)))
+            ValueError::new(format!("is no name of a header: {}", quoted(&text)))
                 .help("for example \"x-version\"")
                 .into(),
         ),

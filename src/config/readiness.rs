@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use crate::core::release::{Check, Readiness, Via};
 
-use super::diagnostic::Place;
+use super::diagnostic::SourceSpan;
 use super::fields::{Fields, Sink};
 use super::tree::Node;
-use super::value::{Fault, Faults, choice, duration, number, positive_duration, string, times};
-use super::ways::{self, Way};
+use super::value::{
+    Faults, ValueError, choice, duration, number, positive_duration, string, times,
+};
+use super::ways::{self, CheckKind};
 use crate::config::templates::Templates;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,9 +18,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The places of the keys that may make an instance ready too late.
 #[derive(Default)]
 pub(super) struct ReadinessPlaces {
-    pub(super) initial_delay: Option<Place>,
+    pub(super) initial_delay: Option<SourceSpan>,
     /// The key with the most effect on repeated probes: the number, or else the interval.
-    pub(super) repeats: Option<Place>,
+    pub(super) repeats: Option<SourceSpan>,
 }
 
 impl ReadinessPlaces {
@@ -57,15 +59,15 @@ pub(super) fn read(
 
     let (ways, status, body, host_header) = (ways?, status?, body?, host_header?);
     templates.extend(fields.place_of("body"), body.as_slice());
-    let check = match ways.into_iter().next().unwrap_or(Way::Tcp) {
-        Way::Tcp => Check::Tcp,
-        Way::Http(path) => Check::Http {
+    let check = match ways.into_iter().next().unwrap_or(CheckKind::Tcp) {
+        CheckKind::Tcp => Check::Tcp,
+        CheckKind::Http(path) => Check::Http {
             path,
             status,
             body,
             host_header,
         },
-        Way::Command(words) => Check::Command(words),
+        CheckKind::Command(words) => Check::Command(words),
     };
     Some(Readiness {
         check,
@@ -81,7 +83,7 @@ pub(super) fn read(
 fn body(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
     if text.is_empty() {
-        Err(Fault::new("must not be empty: every body holds that").into())
+        Err(ValueError::new("must not be empty: every body holds that").into())
     } else {
         Ok(text)
     }

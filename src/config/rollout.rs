@@ -8,11 +8,13 @@ use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::Step;
 use crate::core::spec::{Amounts, OnFailure};
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::readiness::ReadinessPlaces;
 use super::tree::{Node, Value};
-use super::value::{Fault, Faults, amount, boolean, choice, count, duration, positive_duration};
+use super::value::{
+    Faults, ValueError, amount, boolean, choice, count, duration, positive_duration,
+};
 
 const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
 const STEPS_EXAMPLE: &str =
@@ -58,12 +60,12 @@ impl RolloutConfig {
 /// The places of the keys that may make a rollout impossible.
 #[derive(Default)]
 pub(super) struct RolloutPlaces {
-    replicas: Option<Place>,
-    max_surge: Option<Place>,
-    max_unavailable: Option<Place>,
-    steps: Option<Place>,
-    min_ready: Option<Place>,
-    progress_deadline: Option<Place>,
+    replicas: Option<SourceSpan>,
+    max_surge: Option<SourceSpan>,
+    max_unavailable: Option<SourceSpan>,
+    steps: Option<SourceSpan>,
+    min_ready: Option<SourceSpan>,
+    progress_deadline: Option<SourceSpan>,
 }
 
 impl RolloutPlaces {
@@ -232,9 +234,9 @@ fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults
 
 fn some_amount(node: &Node) -> Result<Amount, Faults> {
     match amount(node)? {
-        amount if amount.is_zero() => {
-            Err(Fault::new("must be more than 0").help(STEPS_EXAMPLE).into())
-        }
+        amount if amount.is_zero() => Err(ValueError::new("must be more than 0")
+            .help(STEPS_EXAMPLE)
+            .into()),
         amount => Ok(amount),
     }
 }
@@ -242,7 +244,7 @@ fn some_amount(node: &Node) -> Result<Amount, Faults> {
 fn percent(node: &Node) -> Result<u32, Faults> {
     match amount(node)? {
         Amount::Percent(percent @ 1..) => Ok(percent),
-        _ => Err(Fault::new("must be a percentage from \"1%\" to \"100%\"").into()),
+        _ => Err(ValueError::new("must be a percentage from \"1%\" to \"100%\"").into()),
     }
 }
 
@@ -251,7 +253,7 @@ fn percent(node: &Node) -> Result<u32, Faults> {
 pub(super) fn refuse_impossible(
     config: &RolloutConfig,
     places: &RolloutPlaces,
-    ports: (&Place, usize),
+    ports: (&SourceSpan, usize),
     hosts: usize,
     sink: &Sink,
 ) {

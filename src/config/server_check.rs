@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::Sink;
 use super::inventory::Inventory;
 use super::names;
@@ -20,7 +20,7 @@ pub(super) fn refuse_wrong_servers(
     inventory: &Inventory,
     sink: &Sink,
 ) {
-    let check = |place: Option<&Place>| {
+    let check = |place: Option<&SourceSpan>| {
         Some(ServerCheck {
             place: place.or(places.driver.as_ref())?.clone(),
             service,
@@ -46,7 +46,7 @@ pub(super) fn refuse_wrong_servers(
     }
 }
 
-fn own_port(port: Port, place: Option<&Place>, service: &ServiceConfig) -> Option<Diagnostic> {
+fn own_port(port: Port, place: Option<&SourceSpan>, service: &ServiceConfig) -> Option<Diagnostic> {
     let place = place.filter(|_| service.ports.contains(&port))?;
     let message = format!("port {port} is one of the service's own ports");
     let help = "the public port is one at which no instance listens";
@@ -54,7 +54,7 @@ fn own_port(port: Port, place: Option<&Place>, service: &ServiceConfig) -> Optio
 }
 
 struct ServerCheck<'a> {
-    place: Place,
+    place: SourceSpan,
     service: &'a ServiceConfig,
     inventory: &'a Inventory,
 }

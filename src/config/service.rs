@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::command::command;
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::inventory::beside;
 use super::names;
@@ -104,7 +104,7 @@ pub(super) fn read(
 const USER_CHARS_MAX: usize = 31;
 
 /// Refuses a service whose name is too long for the user that ship makes for it.
-fn refuse_long_user(service: &str, place: Option<Place>, sink: &Sink) {
+fn refuse_long_user(service: &str, place: Option<SourceSpan>, sink: &Sink) {
     let (user, Some(place)) = (own_user(service), place) else {
         return;
     };
@@ -119,7 +119,7 @@ fn refuse_long_user(service: &str, place: Option<Place>, sink: &Sink) {
 
 /// Refuses a variable with two values, since it is not clear which one counts.
 fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<String>], sink: &Sink) {
-    let mut seen: BTreeMap<&str, &Place> = env
+    let mut seen: BTreeMap<&str, &SourceSpan> = env
         .iter()
         .map(|(key, value)| (key.as_str(), &value.place))
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::config::inventory::beside;
 use crate::config::tree::{Node, Value};
-use crate::config::value::{Fault, Faults, quoted};
+use crate::config::value::{Faults, ValueError, quoted};
 use reqwest::Url;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,8 @@ pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faul
         return beside(dir, &node).map(Source::Path);
     };
     let wrong = |why: String| {
-        Fault::new(why).help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"")
+        ValueError::new(why)
+            .help("for example \"https://example.org/testpage-{{ version }}.tar.gz\"")
     };
     match scheme {
         "http" | "https" | "s3" => {}

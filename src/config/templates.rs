@@ -1,6 +1,6 @@
 //! The templates of a playbook, kept until its hosts are known.
 
-use crate::config::diagnostic::Place;
+use crate::config::diagnostic::SourceSpan;
 use crate::config::template::{TemplateFault, regions};
 use crate::config::value::Located;
 
@@ -13,7 +13,7 @@ impl Templates {
         self.0.iter()
     }
 
-    pub(super) fn extend(&mut self, place: Option<Place>, templates: &[String]) {
+    pub(super) fn extend(&mut self, place: Option<SourceSpan>, templates: &[String]) {
         let Some(place) = place else { return };
         self.0.extend(templates.iter().map(|value| Located {
             value: value.clone(),
@@ -23,7 +23,7 @@ impl Templates {
 }
 
 /// The wrong word within a template, where it can be found there.
-pub(super) fn place_within(place: &Place, fault: &TemplateFault) -> Place {
+pub(super) fn place_within(place: &SourceSpan, fault: &TemplateFault) -> SourceSpan {
     let text = place.text();
     let Some(word) = &fault.word else {
         return place.clone();

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::command::command;
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::inventory::Inventory;
 use super::names;
 use super::tree::Node;
-use super::value::{Fault, Faults, choice, line, number, positive_duration};
+use super::value::{Faults, ValueError, choice, line, number, positive_duration};
 use crate::config::service::ServiceConfig;
 use crate::config::templates::Templates;
 
@@ -142,11 +142,11 @@ enum DriverName {
 /// The places of the keys that are checked against the inventory.
 #[derive(Default)]
 pub(super) struct TrafficPlaces {
-    pub(super) driver: Option<Place>,
-    pub(super) server: Option<Place>,
-    pub(super) port: Option<Place>,
+    pub(super) driver: Option<SourceSpan>,
+    pub(super) server: Option<SourceSpan>,
+    pub(super) port: Option<SourceSpan>,
     /// The templates of the commands.
-    pub(super) templates: Vec<Place>,
+    pub(super) templates: Vec<SourceSpan>,
 }
 
 /// Reads `[traffic]`. The balancer knows the service by its name unless a key says otherwise.
@@ -289,7 +289,8 @@ fn socket(node: &Node) -> Result<AdminSocket, Faults> {
     if text.starts_with('/') {
         return names::remote_file(node).map(AdminSocket::Path);
     }
-    let wrong = || Fault::new("must be the path of a socket, or an address with a port").help(HELP);
+    let wrong =
+        || ValueError::new("must be the path of a socket, or an address with a port").help(HELP);
     let (address, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let port = port
         .parse()
@@ -313,7 +314,7 @@ pub(super) fn refuse_mismatch(
     inventory: &Inventory,
     sink: &Sink,
 ) {
-    let complain = |place: &Option<Place>, message: &str, help: &str| {
+    let complain = |place: &Option<SourceSpan>, message: &str, help: &str| {
         if let Some(place) = place {
             sink.push(Diagnostic::at(place, message).help(help));
         }

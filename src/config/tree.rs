@@ -7,12 +7,12 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Place, SourceText};
+use super::diagnostic::{Diagnostic, SourceSpan, SourceText};
 
 /// A value and its place.
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: SourceSpan,
     pub(super) value: Value,
 }
 
@@ -29,12 +29,12 @@ pub(super) enum Value {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Table(pub(super) BTreeMap<String, Entry>);
+pub(super) struct Table(pub(super) BTreeMap<String, TomlEntry>);
 
 /// A key's place and its value.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: Place,
+pub(super) struct TomlEntry {
+    pub(super) key: SourceSpan,
     pub(super) node: Node,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn parse_as(source: &Arc<SourceText>, text: &str) -> (Node, Vec<Diagn
     // Of the whole file no line is more wrong than the first.
     (
         Node {
-            place: Place::new(source, 0..0),
+            place: SourceSpan::new(source, 0..0),
             value: table,
         },
         found,
@@ -69,7 +69,7 @@ const DUPLICATE: &str = "duplicate key";
 
 fn syntax_error(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic {
     let end = source.text.trim_end().len();
-    let place = Place::new(source, error.span().unwrap_or(end..end));
+    let place = SourceSpan::new(source, error.span().unwrap_or(end..end));
     let message = error.message();
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let diagnostic = Diagnostic::at(&place, format!("this is not TOML: {what}"));
@@ -97,7 +97,7 @@ fn node(source: &Arc<SourceText>, spanned: &Spanned<DeValue<'_>>) -> Node {
         DeValue::Table(entries) => Value::Table(table(source, entries)),
     };
     Node {
-        place: Place::new(source, spanned.span()),
+        place: SourceSpan::new(source, spanned.span()),
         value,
     }
 }
@@ -107,8 +107,8 @@ fn table(source: &Arc<SourceText>, entries: &DeTable<'_>) -> Table {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
         (
             name.to_string(),
-            Entry {
-                key: Place::new(source, key.span()),
+            TomlEntry {
+                key: SourceSpan::new(source, key.span()),
                 node: node(source, value),
             },
         )

@@ -10,7 +10,7 @@ use crate::core::spec::windows::Window;
 
 use super::fields::Fields;
 use super::tree::{Node, Value};
-use super::value::{Fault, Faults, choice, duration, line, quoted, string};
+use super::value::{Faults, ValueError, choice, duration, line, quoted, string};
 
 const SOAK: Duration = Duration::from_mins(1);
 const EXAMPLE: &str =
@@ -64,7 +64,7 @@ fn windows(node: &Node) -> Result<Vec<Window>, Faults> {
         return Ok(vec![window(node)?]);
     };
     if items.is_empty() {
-        return Err(Fault::new("must hold a window")
+        return Err(ValueError::new("must hold a window")
             .help(format!("{EXAMPLE}; left out, any time is right"))
             .into());
     }
@@ -86,7 +86,7 @@ fn windows(node: &Node) -> Result<Vec<Window>, Faults> {
 fn window(node: &Node) -> Result<Window, Faults> {
     let text = string(node)?;
     text.parse().map_err(|why| {
-        Fault::new(format!("is no window: {}: {why}", quoted(&text)))
+        ValueError::new(format!("is no window: {}: {why}", quoted(&text)))
             .help(EXAMPLE)
             .into()
     })
@@ -96,7 +96,7 @@ fn time_zone(node: &Node) -> Result<TimeZone, Faults> {
     let name = line(node)?;
     let known = TimeZone::get(&name);
     known.map_err(|_| {
-        Fault::new(format!("is no time zone: {}", quoted(&name)))
+        ValueError::new(format!("is no time zone: {}", quoted(&name)))
             .help("for example \"Europe/Zurich\"")
             .into()
     })

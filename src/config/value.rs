@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::ids::Port;
 use crate::core::spec::budget::Amount;
 
-use super::diagnostic::Place;
+use super::diagnostic::SourceSpan;
 use super::tree::{Node, Value};
 
 /// The longest duration that a file may name.
@@ -18,24 +18,24 @@ const QUOTED_MAX: usize = 60;
 /// What is wrong with a value, to be read after its key: "`replicas` *must be a whole number, not a
 /// string*".
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct ValueError {
     pub(super) message: String,
     pub(super) help: Option<String>,
     /// Where, if not at the whole value.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<SourceSpan>,
 }
 
 /// All problems of one value.
-pub(super) type Faults = Vec<Fault>;
+pub(super) type Faults = Vec<ValueError>;
 
 /// A value and its place, for checks after the whole file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     pub value: T,
-    pub place: Place,
+    pub place: SourceSpan,
 }
 
-impl Fault {
+impl ValueError {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -49,14 +49,14 @@ impl Fault {
         self
     }
 
-    pub(super) fn place(mut self, place: &Place) -> Self {
+    pub(super) fn place(mut self, place: &SourceSpan) -> Self {
         self.place = Some(place.clone());
         self
     }
 }
 
-impl From<Fault> for Faults {
-    fn from(fault: Fault) -> Self {
+impl From<ValueError> for Faults {
+    fn from(fault: ValueError) -> Self {
         vec![fault]
     }
 }
@@ -91,8 +91,8 @@ pub(super) fn located<T>(
     }
 }
 
-fn wrong_kind(node: &Node, wanted: &str) -> Fault {
-    Fault::new(format!("must be {wanted}, not {}", node.kind()))
+fn wrong_kind(node: &Node, wanted: &str) -> ValueError {
+    ValueError::new(format!("must be {wanted}, not {}", node.kind()))
 }
 
 /// Text of one or more lines.
@@ -111,10 +111,12 @@ pub(super) fn string(node: &Node) -> Result<String, Faults> {
 pub(super) fn line(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
     if text.trim().is_empty() {
-        return Err(Fault::new("must not be empty").into());
+        return Err(ValueError::new("must not be empty").into());
     }
     if text.chars().any(char::is_control) {
-        return Err(Fault::new("must not hold line breaks or other control characters").into());
+        return Err(
+            ValueError::new("must not hold line breaks or other control characters").into(),
+        );
     }
     Ok(text)
 }
@@ -141,7 +143,7 @@ where
         };
         match T::try_from(number) {
             Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(Fault::new(format!("must be a number from {min} to {max}")).into()),
+            _ => Err(ValueError::new(format!("must be a number from {min} to {max}")).into()),
         }
     }
 }
@@ -159,12 +161,16 @@ pub(super) fn times(node: &Node) -> Result<u32, Faults> {
 pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
     const HELP: &str = "a count, as in 2, or a percentage from \"0%\" to \"100%\"";
     match (&node.value, node.text()) {
-        (Value::Integer(count), _) => u32::try_from(*count)
-            .map(Amount::Count)
-            .map_err(|_| Fault::new(format!("cannot be {count}")).help(HELP).into()),
-        (_, Some(text)) => text
-            .parse()
-            .map_err(|why| Fault::new(format!("is no amount: {why}")).help(HELP).into()),
+        (Value::Integer(count), _) => u32::try_from(*count).map(Amount::Count).map_err(|_| {
+            ValueError::new(format!("cannot be {count}"))
+                .help(HELP)
+                .into()
+        }),
+        (_, Some(text)) => text.parse().map_err(|why| {
+            ValueError::new(format!("is no amount: {why}"))
+                .help(HELP)
+                .into()
+        }),
         _ => Err(wrong_kind(node, "a count or a percentage")
             .help(HELP)
             .into()),
@@ -179,7 +185,7 @@ pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
             .into());
     };
     if items.is_empty() {
-        return Err(Fault::new("must name at least one port")
+        return Err(ValueError::new("must name at least one port")
             .help("for example: [8081, 8082]")
             .into());
     }
@@ -188,12 +194,12 @@ pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
     for item in items {
         match number::<Port>(1, Port::MAX)(item) {
             Ok(port) if ports.contains(&port) => {
-                let fault = Fault::new(format!("names port {port} twice")).place(&item.place);
+                let fault = ValueError::new(format!("names port {port} twice")).place(&item.place);
                 faults.push(fault.help("each instance on a host needs a port of its own"));
             }
             Ok(port) => ports.push(port),
             Err(wrong) => {
-                let wrong = wrong.into_iter().map(|fault| Fault {
+                let wrong = wrong.into_iter().map(|fault| ValueError {
                     message: format!("holds what is no port: it {}", fault.message),
                     ..fault.place(&item.place)
                 });
@@ -215,13 +221,13 @@ pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
     let Some(text) = node.text() else {
         return Err(wrong_kind(node, "a duration in quotes").help(HELP).into());
     };
-    parse_duration(text).map_err(|why| Fault::new(why).help(HELP).into())
+    parse_duration(text).map_err(|why| ValueError::new(why).help(HELP).into())
 }
 
 /// A duration above zero.
 pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
     match duration(node)? {
-        Duration::ZERO => Err(Fault::new("must be longer than 0")
+        Duration::ZERO => Err(ValueError::new("must be longer than 0")
             .help("for example \"1s\"")
             .into()),
         duration => Ok(duration),
@@ -289,9 +295,11 @@ pub(super) fn choice<T: Copy>(
             Some(word) => format!("did you mean \"{word}\"?"),
             None => format!("write {list}"),
         };
-        Err(Fault::new(format!("must be {list}, not {}", quoted(&text)))
-            .help(help)
-            .into())
+        Err(
+            ValueError::new(format!("must be {list}, not {}", quoted(&text)))
+                .help(help)
+                .into(),
+        )
     }
 }
 

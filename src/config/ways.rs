@@ -4,10 +4,10 @@ use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
 use super::tree::Node;
-use super::value::{Fault, Faults, boolean, line};
+use super::value::{Faults, ValueError, boolean, line};
 use crate::config::templates::Templates;
 
-pub(super) enum Way {
+pub(super) enum CheckKind {
     Tcp,
     /// A GET of this path.
     Http(String),
@@ -22,7 +22,7 @@ pub(super) fn read(
     subject: &str,
     templates: &mut Templates,
     sink: &Sink,
-) -> Option<Vec<Way>> {
+) -> Option<Vec<CheckKind>> {
     let tcp = fields.optional("tcp", only_true);
     let http = fields.optional("http", http_path);
     let command = fields.optional("command", command);
@@ -34,9 +34,9 @@ pub(super) fn read(
         command.as_deref().unwrap_or_default(),
     );
     let ways = [
-        http.map(Way::Http),
-        command.map(Way::Command),
-        tcp.map(|()| Way::Tcp),
+        http.map(CheckKind::Http),
+        command.map(CheckKind::Command),
+        tcp.map(|()| CheckKind::Tcp),
     ];
     Some(ways.into_iter().flatten().collect())
 }
@@ -50,7 +50,7 @@ pub(super) fn host_name(node: &Node) -> Result<String, Faults> {
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '/') {
         return Ok(text);
     }
-    Err(Fault::new("is no host's name")
+    Err(ValueError::new("is no host's name")
         .help("for example \"www.example.org\", with a port if there is one")
         .into())
 }
@@ -64,7 +64,7 @@ pub(super) fn refuse_without_http(fields: &Fields<'_>, keys: &[&str]) {
         if fields.key_place(key).is_some() {
             fields.complain(
                 key,
-                Fault::new("has a meaning with `http` only")
+                ValueError::new("has a meaning with `http` only")
                     .help("for example: http = \"/healthz\""),
             );
         }
@@ -76,7 +76,7 @@ fn only_true(node: &Node) -> Result<(), Faults> {
     if boolean(node)? {
         return Ok(());
     }
-    Err(Fault::new("can only be true")
+    Err(ValueError::new("can only be true")
         .help("leave it out, or ask by `http` or `command` instead")
         .into())
 }
@@ -84,7 +84,7 @@ fn only_true(node: &Node) -> Result<(), Faults> {
 fn http_path(node: &Node) -> Result<String, Faults> {
     let path = line(node)?;
     let wrong = |why: &str| {
-        Err(Fault::new(why)
+        Err(ValueError::new(why)
             .help("a path on the instance, for example \"/healthz\"")
             .into())
     };

@@ -7,7 +7,7 @@ use super::observer::FleetObserver;
 use super::recorder::Recorder;
 use crate::core::analysis::compare::{Ledger, compare};
 use crate::core::analysis::measurement::Measurement;
-use crate::core::analysis::{Analysis, Way, is_measured};
+use crate::core::analysis::{Analysis, MeasurementMethod, is_measured};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::traffic::Balancer;
 use crate::core::rollout::Rollout;
@@ -97,7 +97,7 @@ impl AnalysisRunner {
             if at <= now {
                 at = now + *interval;
                 self.due.insert(name.clone(), at);
-                if let Way::Compare(tolerance) = &analysis.way {
+                if let MeasurementMethod::Compare(tolerance) = &analysis.way {
                     self.ledger.look(scope.fleet, &scope.rollout.goal.release);
                     let measurement = compare(&self.ledger.window(now), tolerance);
                     due.compared.push((name.clone(), measurement));

@@ -27,7 +27,7 @@ use crate::core::redact::Veil;
 use crate::core::release::Definition;
 use crate::core::rollout::event::{Event, Progress};
 use crate::core::rollout::failure::{Failure, Outcome};
-use crate::core::rollout::task::Errand;
+use crate::core::rollout::task::TaskRun;
 use crate::core::spec::Spec;
 use crate::core::spec::step::Step;
 use crate::core::time::Time;
@@ -241,7 +241,7 @@ impl<'s> Controller<'s> {
     }
 
     /// Tasks at the end begin only when the outcome is certain.
-    async fn begin_task(&mut self, errand: &Errand) {
+    async fn begin_task(&mut self, errand: &TaskRun) {
         if errand.outcome.is_some() && self.flush_monitor().await {
             return;
         }

@@ -13,7 +13,7 @@ use crate::core::fleet::{Instance, Observation};
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::release::hook::HookRun;
 use crate::core::rollout::action::Action;
-use crate::core::rollout::task::{Chore, End};
+use crate::core::rollout::task::{Chore, TaskOutcome};
 use crate::remote::HostUnavailable;
 
 /// The hosts of a fleet and their balancers. Every method has a time limit of its own.
@@ -149,7 +149,7 @@ pub struct TaskOrder {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskResult {
-    pub end: End,
+    pub end: TaskOutcome,
     /// The last lines that it printed.
     pub output: Vec<String>,
 }

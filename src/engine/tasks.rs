@@ -9,7 +9,7 @@ use super::recorder::Recorder;
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;
-use crate::core::rollout::task::{Chore, Errand};
+use crate::core::rollout::task::{Chore, TaskRun};
 use crate::core::time::Time;
 
 /// The task that is due, and the output of the last one.
@@ -25,7 +25,7 @@ impl TaskQueue {
     /// that the rollout brings.
     pub(super) fn begin(
         &mut self,
-        errand: &Errand,
+        errand: &TaskRun,
         chores: &[Chore],
         definition: Option<&Definition>,
         fleet_name: &str,
@@ -79,7 +79,7 @@ impl TaskQueue {
 
 /// The environment of a task: `SHIP_VERSION` and the like.
 fn environment(
-    errand: &Errand,
+    errand: &TaskRun,
     rollout: &Rollout,
     definition: Option<&Definition>,
     fleet_name: &str,

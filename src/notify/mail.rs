@@ -5,10 +5,10 @@ use mail_builder::headers::raw::Raw;
 
 use super::process;
 use crate::config::MailConfig;
-use crate::core::journal::notification::Notice;
+use crate::core::journal::notification::Notification;
 
 /// Passes a mail to `sendmail`, which has accepted it when it exits with 0.
-pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), String> {
+pub(super) async fn send(mail: &MailConfig, notice: &Notification) -> Result<(), String> {
     let message = message(mail, notice)?;
     // A name without a slash would be looked for elsewhere.
     let sendmail = std::path::absolute(&mail.sendmail)
@@ -25,7 +25,7 @@ pub(super) async fn send(mail: &MailConfig, notice: &Notice) -> Result<(), Strin
 }
 
 /// The message, with the line ends of this machine.
-fn message(mail: &MailConfig, notice: &Notice) -> Result<String, String> {
+fn message(mail: &MailConfig, notice: &Notification) -> Result<String, String> {
     let to = mail.to.iter().map(String::as_str).collect::<Vec<_>>();
     let mut message = MessageBuilder::new()
         .to(to)

@@ -10,14 +10,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{NotifyConfig, WebhookConfig, WebhookUrl, webhook_url};
-use crate::core::journal::notification::Notice;
+use crate::core::journal::notification::Notification;
 use crate::core::time::Human;
 
 pub use textfile::write as write_textfile;
 
 /// Tells all that are to be told, at the same time. `dir` is where a command begins. What went
 /// wrong, a line each.
-pub async fn deliver(config: &NotifyConfig, notice: &Notice, dir: &Path) -> Vec<String> {
+pub async fn deliver(config: &NotifyConfig, notice: &Notification, dir: &Path) -> Vec<String> {
     if !config.on.contains(&notice.occasion) {
         return Vec::new();
     }

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::config::without_secrets;
-use crate::core::journal::notification::Notice;
+use crate::core::journal::notification::Notification;
 use crate::core::printable::strip_controls;
 use crate::system::process_group;
 
@@ -19,7 +19,11 @@ const COMPLAINT_CHARS_MAX: usize = 200;
 
 /// Runs a command with the notice as JSON on its stdin, and what matters most of it in its
 /// environment.
-pub(super) async fn tell(words: &[String], notice: &Notice, dir: &Path) -> Result<(), String> {
+pub(super) async fn tell(
+    words: &[String],
+    notice: &Notification,
+    dir: &Path,
+) -> Result<(), String> {
     let mut json = serde_json::to_string(notice).map_err(|why| why.to_string())?;
     json.push('\n');
     let text = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -5,10 +5,14 @@ use std::error::Error;
 use serde_json::{Value, json};
 
 use crate::config::WebhookShape;
-use crate::core::journal::notification::{Notice, Occasion};
+use crate::core::journal::notification::{Notification, NotificationKind};
 
 /// Posts a notification. Errors do not contain the URL.
-pub(super) async fn post(url: &str, shape: WebhookShape, notice: &Notice) -> Result<(), String> {
+pub(super) async fn post(
+    url: &str,
+    shape: WebhookShape,
+    notice: &Notification,
+) -> Result<(), String> {
     // An error says that there is a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
@@ -48,7 +52,7 @@ fn innermost(error: &reqwest::Error) -> String {
     }
 }
 
-fn body(shape: WebhookShape, notice: &Notice) -> Value {
+fn body(shape: WebhookShape, notice: &Notification) -> Value {
     match shape {
         WebhookShape::Json => serde_json::to_value(notice).unwrap_or_default(),
         WebhookShape::Slack => slack(notice),
@@ -58,7 +62,7 @@ fn body(shape: WebhookShape, notice: &Notice) -> Value {
 
 /// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>, which others
 /// understand too.
-fn slack(notice: &Notice) -> Value {
+fn slack(notice: &Notification) -> Value {
     // Slack's own three; anything else in angle brackets would be a link or call everybody.
     let escaped = |text: &str| {
         text.replace('&', "&amp;")
@@ -80,17 +84,17 @@ fn slack(notice: &Notice) -> Value {
 }
 
 /// An adaptive card for the workflows that replaced Teams' connectors.
-fn teams(notice: &Notice) -> Value {
+fn teams(notice: &Notification) -> Value {
     let facts: Vec<_> = notice
         .facts()
         .into_iter()
         .map(|(name, fact)| json!({ "title": name, "value": fact }))
         .collect();
     let colour = match notice.occasion {
-        Occasion::Success => "Good",
-        Occasion::Failure => "Attention",
-        Occasion::Paused => "Warning",
-        Occasion::Skipped => "Default",
+        NotificationKind::Success => "Good",
+        NotificationKind::Failure => "Attention",
+        NotificationKind::Paused => "Warning",
+        NotificationKind::Skipped => "Default",
     };
     let subject = json!({
         "type": "TextBlock", "text": notice.subject(), "weight": "Bolder", "size": "Medium", "color": colour, "wrap": true,

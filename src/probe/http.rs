@@ -22,7 +22,7 @@ pub struct Client {
 }
 
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct Expectation<'a> {
     pub(super) status: Option<u16>,
     pub(super) body: Option<&'a str>,
 }
@@ -71,7 +71,7 @@ pub(super) async fn ask(
     port: Port,
     path: &str,
     host_header: Option<&str>,
-    wanted: &Wanted<'_>,
+    wanted: &Expectation<'_>,
 ) -> Verdict {
     let client = match client.through(route.socket()) {
         Ok(client) => client,

@@ -26,7 +26,7 @@ use crate::core::time::Human;
 
 /// A probe from this machine. (A command on the host is a script.)
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum PortProbe {
     /// Connects to the port.
     Tcp,
     /// Sends a GET and judges the answer.
@@ -45,21 +45,21 @@ pub enum Question {
 /// Probes once, within `deadline`.
 pub async fn ask(
     client: &Client,
-    question: &Question,
+    question: &PortProbe,
     route: &Route,
     port: Port,
     deadline: Duration,
 ) -> Verdict {
     let answer = async {
         match question {
-            Question::Tcp => tcp::ask(route, port, deadline).await,
-            Question::Http {
+            PortProbe::Tcp => tcp::ask(route, port, deadline).await,
+            PortProbe::Http {
                 path,
                 status,
                 body,
                 host_header,
             } => {
-                let wanted = http::Wanted {
+                let wanted = http::Expectation {
                     status: *status,
                     body: body.as_deref(),
                 };

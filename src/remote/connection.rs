@@ -1,13 +1,13 @@
 //! An open connection to a machine.
 
 use crate::remote::command::{Command, Output};
-use crate::remote::error::{Failure, RunError};
+use crate::remote::error::{RunError, RunFailure};
 use crate::remote::local::Local;
-use crate::remote::opening::Opening;
+use crate::remote::opening::PreambleReader;
 use crate::remote::pipes::{Capture, Feed, Talk};
 use crate::remote::shell;
 use crate::remote::ssh::Ssh;
-use crate::remote::target::Place;
+use crate::remote::target::HostLogin;
 use crate::remote::words::clean;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -24,10 +24,10 @@ pub(super) const SCRIPTS_MAX: usize = 4;
 /// [closed](Connection::close).
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) place: Place,
+    pub(super) place: HostLogin,
     pub(super) sudo: bool,
     pub(super) scripts: Semaphore,
-    pub(super) way: Way,
+    pub(super) way: ConnectionKind,
     pub(super) delays: Mutex<Delays>,
 }
 
@@ -43,16 +43,16 @@ pub struct Delays {
 }
 
 #[derive(Debug)]
-pub(super) enum Way {
+pub(super) enum ConnectionKind {
     Ssh(Box<Ssh>),
     Local(Local),
 }
 
-impl Way {
-    async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
+impl ConnectionKind {
+    async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, RunFailure> {
         match self {
-            Way::Ssh(ssh) => ssh.run(words, talk).await,
-            Way::Local(local) => local.run(words, talk).await,
+            ConnectionKind::Ssh(ssh) => ssh.run(words, talk).await,
+            ConnectionKind::Local(local) => local.run(words, talk).await,
         }
     }
 }
@@ -112,7 +112,7 @@ impl Connection {
         *self.delays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_delays(&self, opening: &Opening) {
+    fn note_delays(&self, opening: &PreambleReader) {
         let Some((shell, sudo)) = opening.delays() else {
             return;
         };
@@ -127,7 +127,7 @@ impl Connection {
 
     fn judge(
         &self,
-        ended: Result<Result<i32, Failure>, Elapsed>,
+        ended: Result<Result<i32, RunFailure>, Elapsed>,
         deadline: Duration,
         mut capture: Capture,
     ) -> Result<Output, RunError> {
@@ -168,8 +168,8 @@ impl Connection {
     /// The connection is lost, or ssh refuses.
     pub async fn forward(&self, address: &str, port: u16) -> Result<Option<PathBuf>, RunError> {
         match &self.way {
-            Way::Local(_) => Ok(None),
-            Way::Ssh(ssh) => ssh
+            ConnectionKind::Local(_) => Ok(None),
+            ConnectionKind::Ssh(ssh) => ssh
                 .forward(address, port)
                 .await
                 .map(Some)
@@ -183,8 +183,8 @@ impl Connection {
     /// The connection is lost, or ssh refuses.
     pub async fn forward_path(&self, path: &Path) -> Result<Option<PathBuf>, RunError> {
         match &self.way {
-            Way::Local(_) => Ok(None),
-            Way::Ssh(ssh) => ssh
+            ConnectionKind::Local(_) => Ok(None),
+            ConnectionKind::Ssh(ssh) => ssh
                 .forward_path(path)
                 .await
                 .map(Some)
@@ -195,8 +195,8 @@ impl Connection {
     /// Ends the connection, and the ssh process behind it. Takes a few seconds at most.
     pub async fn close(self) {
         match self.way {
-            Way::Ssh(ssh) => ssh.close().await,
-            Way::Local(_) => {}
+            ConnectionKind::Ssh(ssh) => ssh.close().await,
+            ConnectionKind::Local(_) => {}
         }
     }
 }

@@ -14,8 +14,8 @@ use super::login::Login;
 use super::ssh::Ssh;
 use crate::config::Transport;
 use crate::core::time::Human;
-use crate::remote::connection::{Connection, Delays, SCRIPTS_MAX, Way};
-use crate::remote::target::{Place, Target};
+use crate::remote::connection::{Connection, ConnectionKind, Delays, SCRIPTS_MAX};
+use crate::remote::target::{HostLogin, Target};
 
 /// Makes connections to hosts. Those over SSH share a directory for their control sockets and the
 /// logins at jump hosts: both are made when they are first needed.
@@ -60,10 +60,10 @@ impl Connector {
     pub async fn connect(&self, target: &Target) -> Result<Connection, ConnectError> {
         let began = Instant::now();
         let way = match target.transport {
-            Transport::Local => Way::Local(Local),
-            Transport::Ssh => Way::Ssh(Box::new(self.over_ssh(target).await?)),
+            Transport::Local => ConnectionKind::Local(Local),
+            Transport::Ssh => ConnectionKind::Ssh(Box::new(self.over_ssh(target).await?)),
         };
-        let place = Place {
+        let place = HostLogin {
             name: target.name.clone(),
             user: target.ssh.user.clone(),
         };

@@ -18,7 +18,7 @@ pub enum ConnectError {
          compare the fingerprint, and say yes: {}",
         .0.host, .0.place, .0.said, .0.by_hand
     )]
-    HostKeyUnknown(Box<Attempt>),
+    HostKeyUnknown(Box<LoginAttempt>),
     /// The host key differs from the known one.
     #[error(
         "{}: THE HOST KEY OF {} IS NOT THE ONE THAT IS KNOWN: either somebody is in between, or \
@@ -28,27 +28,27 @@ pub enum ConnectError {
          by hand: {}",
         .0.host, .0.place, .0.said, .0.by_hand
     )]
-    HostKeyChanged(Box<Attempt>),
+    HostKeyChanged(Box<LoginAttempt>),
     /// The host accepts none of the keys for this user.
     #[error(
         "{}: {} does not let us in ({}); {}, then try by hand: {}",
         .0.host, .0.place, .0.said, .0.key_advice(), .0.by_hand
     )]
-    Authentication(Box<Attempt>),
+    Authentication(Box<LoginAttempt>),
     /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in
     /// common.
     #[error(
         "{}: ssh cannot connect to {} ({}); check {}, then try by hand: {}",
         .0.host, .0.place, .0.said, .0.settings("`address` and the `[ssh]` keys in the inventory"), .0.by_hand
     )]
-    Misconfigured(Box<Attempt>),
+    Misconfigured(Box<LoginAttempt>),
     /// There is no answer, or none in time.
     #[error(
         "{}: {} cannot be reached ({}; {}); check that the machine is up and that sshd listens, \
          then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
-    Unreachable(Box<Attempt>),
+    Unreachable(Box<LoginAttempt>),
     /// The user's `ProxyCommand` fails.
     #[error(
         "{}: the ProxyCommand on the way to {} ended before the login ({}; {}); check that \
@@ -56,20 +56,20 @@ pub enum ConnectError {
          then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
-    Proxy(Box<Attempt>),
+    Proxy(Box<LoginAttempt>),
     /// The server says why nobody, or this account, may log in now.
     #[error(
         "{}: {} ended the login ({}; {}); check the account and /run/nologin on the host, then \
          try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
     )]
-    TurnedAway(Box<Attempt>),
+    TurnedAway(Box<LoginAttempt>),
     /// The server ends the connection before the login, as an overloaded one does.
     #[error(
         "{}: {} hung up before the login ({}; {}); {}, then try by hand: {}",
         .0.host, .0.place, .0.said, .0.effort(), .0.busy_advice(), .0.by_hand
     )]
-    Busy(Box<Attempt>),
+    Busy(Box<LoginAttempt>),
     /// A program or file is missing on this machine.
     #[error("{host}: cannot start ssh on this machine: {why}")]
     Here {
@@ -81,7 +81,7 @@ pub enum ConnectError {
 
 /// What was tried to reach a host.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub struct LoginAttempt {
     /// The host's name in the fleet.
     pub host: HostId,
     /// Where: `deploy@192.168.72.233:22`, `the jump host bastion`.
@@ -129,7 +129,7 @@ impl ConnectError {
     }
 }
 
-impl Attempt {
+impl LoginAttempt {
     fn settings(&self, of_inventory: &'static str) -> &'static str {
         if self.is_jump {
             "the jump host's settings in the ssh_config"
@@ -289,18 +289,18 @@ fn sudo_advice(said: &str, user: &str) -> String {
 
 /// A [`RunError`] that does not know its host yet.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum RunFailure {
     Lost(String),
     Input { path: PathBuf, source: io::Error },
     NotStarted(String),
 }
 
-impl Failure {
+impl RunFailure {
     pub(super) fn at(self, host: HostId) -> RunError {
         match self {
-            Failure::Lost(why) => RunError::Lost { host, why },
-            Failure::Input { path, source } => RunError::Input { host, path, source },
-            Failure::NotStarted(why) => RunError::NotStarted { host, why },
+            RunFailure::Lost(why) => RunError::Lost { host, why },
+            RunFailure::Input { path, source } => RunError::Input { host, path, source },
+            RunFailure::NotStarted(why) => RunError::NotStarted { host, why },
         }
     }
 }

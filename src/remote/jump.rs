@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::error::ConnectError;
 use super::login::{Login, address_options};
 use super::master::{self};
-use super::refusal::Refusal;
-use super::settings::{Settings, mention_a_proxy, ssh};
+use super::refusal::SshRefusal;
+use super::settings::{SshSettings, mention_a_proxy, ssh};
 use crate::core::ids::HostId;
 use crate::remote::master::Hop;
 use crate::remote::target::Target;
@@ -48,22 +48,22 @@ struct Jump {
 /// All jump hosts that the targets use.
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
-    gates: Mutex<BTreeMap<Jump, Arc<Gate>>>,
+    gates: Mutex<BTreeMap<Jump, Arc<JumpHost>>>,
     /// Whether an `ssh_config` mentions a proxy at all.
     configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Route {
+pub(super) struct HostRoute {
     /// The jump hosts on it, the nearest to this machine first. Empty where ssh finds its own way.
-    gates: Vec<Arc<Gate>>,
+    gates: Vec<Arc<JumpHost>>,
     /// The user's `ProxyCommand` to the host itself, if it is no jump host.
     pub(super) proxy_command: Option<String>,
 }
 
 /// A jump host and the logins there.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct JumpHost {
     jump: Jump,
     /// What the configuration says about the jump host itself.
     approach: OnceCell<Approach>,
@@ -90,7 +90,7 @@ struct Logins {
 impl Jump {
     /// The jump host that these settings send ssh through, if it can be shared: the same words lead
     /// every host there.
-    fn of(settings: &Settings, config: Option<&Path>) -> Option<Self> {
+    fn of(settings: &SshSettings, config: Option<&Path>) -> Option<Self> {
         match (&settings.proxy_jump, &settings.proxy_command) {
             (Some(list), _) => Self::of_list(list, config),
             (None, Some(command)) => Self::of_command(command),
@@ -202,7 +202,7 @@ impl Jump {
     }
 
     async fn approach(&self) -> Approach {
-        let Some(settings) = Settings::of(&self.options, &self.address).await else {
+        let Some(settings) = SshSettings::of(&self.options, &self.address).await else {
             return Approach::default();
         };
         let is_open = settings.control_path.is_some() && self.is_open().await;
@@ -227,12 +227,13 @@ impl Jump {
 
 impl Jumps {
     /// The jump hosts on the route to a host.
-    pub(super) async fn route(&self, target: &Target) -> Result<Route, ConnectError> {
-        let mut route = Route::default();
+    pub(super) async fn route(&self, target: &Target) -> Result<HostRoute, ConnectError> {
+        let mut route = HostRoute::default();
         if !self.may_jump(target.ssh.config.as_ref()).await {
             return Ok(route);
         }
-        let Some(settings) = Settings::of(&address_options(target), &target.address).await else {
+        let Some(settings) = SshSettings::of(&address_options(target), &target.address).await
+        else {
             return Ok(route);
         };
         let mut next = Jump::of(&settings, target.ssh.config.as_deref());
@@ -242,7 +243,7 @@ impl Jumps {
             if route.gates.iter().any(|met| Arc::ptr_eq(met, &gate)) {
                 let said = "its `ProxyJump` leads in a circle".to_owned();
                 let login = gate.jump.login(&target.name, target.ssh.connect_timeout);
-                return Err(login.error(Refusal::Misconfigured, said, 0, Duration::ZERO));
+                return Err(login.error(SshRefusal::Misconfigured, said, 0, Duration::ZERO));
             }
             let approach = gate.approach.get_or_init(|| gate.jump.approach()).await;
             if approach.is_open {
@@ -262,8 +263,8 @@ impl Jumps {
             .await
     }
 
-    fn gate(&self, jump: Jump) -> Arc<Gate> {
-        let new = |jump: &Jump| Gate {
+    fn gate(&self, jump: Jump) -> Arc<JumpHost> {
+        let new = |jump: &Jump| JumpHost {
             jump: jump.clone(),
             approach: OnceCell::new(),
             logins: tokio::sync::Mutex::default(),
@@ -286,7 +287,7 @@ impl Jumps {
 /// Opens a route, as far as it is not open yet: gives the last login, through which the host is
 /// reached.
 pub(super) async fn open(
-    route: &Route,
+    route: &HostRoute,
     target: &Target,
     dir: &Path,
 ) -> Result<Option<Arc<Hop>>, ConnectError> {
@@ -302,7 +303,7 @@ pub(super) async fn open(
     Ok(via)
 }
 
-impl Gate {
+impl JumpHost {
     /// A login with room for one more host. Who comes while one is made waits for it, and shares
     /// its failure.
     async fn pass(
@@ -363,10 +364,10 @@ mod tests {
     /// A description of the route, by the settings for a proxy.
     fn ways(list: &str, command: &str) -> Option<String> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        let settings = Settings {
+        let settings = SshSettings {
             proxy_jump: some(list),
             proxy_command: some(command),
-            ..Settings::default()
+            ..SshSettings::default()
         };
         let jump = Jump::of(&settings, Some(Path::new("/c")))?;
         let words = jump

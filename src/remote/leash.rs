@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::error::Failure;
+use super::error::RunFailure;
 use super::pipes::{Capture, Feed, Talk};
 use super::program;
 use crate::core::release::hook::STILL_RUNNING;
@@ -64,8 +64,8 @@ pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
             }
             Ok(output)
         }
-        Ok(Err(Failure::Lost(why) | Failure::NotStarted(why))) => Err(why),
-        Ok(Err(Failure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
+        Ok(Err(RunFailure::Lost(why) | RunFailure::NotStarted(why))) => Err(why),
+        Ok(Err(RunFailure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
         Err(_) => {
             let said = capture
                 .last_words()
@@ -125,7 +125,7 @@ fn strays(ticket: &str) -> Option<String> {
     (!found.is_empty()).then(|| found.join(", "))
 }
 
-async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32, Failure> {
+async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32, RunFailure> {
     let mut command = program::command("/bin/sh");
     command
         .args(["-c", LEASH, "ship"])
@@ -139,8 +139,8 @@ async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let (mut child, group) =
-        process_group::spawn(&mut command).map_err(|e| Failure::NotStarted(format!("sh: {e}")))?;
+    let (mut child, group) = process_group::spawn(&mut command)
+        .map_err(|e| RunFailure::NotStarted(format!("sh: {e}")))?;
     // Held until the end: when it closes, the program notices that its caller is gone.
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -151,12 +151,12 @@ async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32
     let status = child
         .wait()
         .await
-        .map_err(|e| Failure::Lost(e.to_string()))?;
+        .map_err(|e| RunFailure::Lost(e.to_string()))?;
     drop(leash);
     group.ended();
     status
         .code()
-        .ok_or_else(|| Failure::Lost("it was ended by a signal".to_owned()))
+        .ok_or_else(|| RunFailure::Lost("it was ended by a signal".to_owned()))
 }
 
 #[cfg(test)]

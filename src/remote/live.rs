@@ -7,8 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::error::Failure;
-use super::opening::Opening;
+use super::error::RunFailure;
+use super::opening::PreambleReader;
 
 /// How often a script is told that somebody listens. One that hears nothing for a few times as long
 /// is alone: its host may have been cut off.
@@ -34,16 +34,16 @@ pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>, script: &[u8]) -> 
 /// others; what is too long is cut.
 pub(super) async fn lines(
     from: Option<impl AsyncRead + Unpin>,
-    opening: &mut Opening,
+    opening: &mut PreambleReader,
     to: &mpsc::Sender<String>,
-) -> Result<(), Failure> {
+) -> Result<(), RunFailure> {
     let Some(mut from) = from else { return Ok(()) };
     let (mut chunk, mut line) = (vec![0; 64 << 10], Vec::new());
     loop {
         let read = from
             .read(&mut chunk)
             .await
-            .map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
+            .map_err(|e| RunFailure::Lost(format!("reading its output: {e}")))?;
         if read == 0 {
             // Without its end it is not whole: a connection may have broken off in it.
             return Ok(());
@@ -61,7 +61,7 @@ pub(super) async fn lines(
                 let whole = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
                 to.send(whole)
                     .await
-                    .map_err(|_| Failure::Lost("nobody listens any more".to_owned()))?;
+                    .map_err(|_| RunFailure::Lost("nobody listens any more".to_owned()))?;
             }
         }
     }
@@ -76,9 +76,13 @@ mod tests {
         let long = "x".repeat(LINE_BYTES_MAX + 1);
         let text = format!("motd\nship-shell\nship-script\none\n\n{long}\ncaf\u{e9}\nno end");
         let (sender, mut receiver) = mpsc::channel(8);
-        lines(Some(text.as_bytes()), &mut Opening::default(), &sender)
-            .await
-            .unwrap();
+        lines(
+            Some(text.as_bytes()),
+            &mut PreambleReader::default(),
+            &sender,
+        )
+        .await
+        .unwrap();
         drop(sender);
         let mut heard = Vec::new();
         while let Some(line) = receiver.recv().await {

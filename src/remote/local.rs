@@ -4,7 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use super::error::Failure;
+use super::error::RunFailure;
 use super::pipes::Talk;
 use super::program;
 use crate::system::process_group;
@@ -15,9 +15,9 @@ pub(super) struct Local;
 
 impl Local {
     /// Runs a command line to its end. If dropped, kills everything that it started.
-    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
+    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, RunFailure> {
         let Some((program, arguments)) = words.split_first() else {
-            return Err(Failure::NotStarted("an empty command".to_owned()));
+            return Err(RunFailure::NotStarted("an empty command".to_owned()));
         };
         let mut command = program::command(program);
         command.args(arguments);
@@ -26,7 +26,7 @@ impl Local {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let (mut child, group) = process_group::spawn(&mut command)
-            .map_err(|e| Failure::NotStarted(format!("{program}: {e}")))?;
+            .map_err(|e| RunFailure::NotStarted(format!("{program}: {e}")))?;
 
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -34,11 +34,11 @@ impl Local {
         let status = child
             .wait()
             .await
-            .map_err(|e| Failure::Lost(e.to_string()))?;
+            .map_err(|e| RunFailure::Lost(e.to_string()))?;
         group.ended();
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(code),
-            (None, signal) => Err(Failure::Lost(format!(
+            (None, signal) => Err(RunFailure::Lost(format!(
                 "it was ended by signal {}",
                 signal.unwrap_or(0)
             ))),

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::{Attempt, ConnectError};
-use super::refusal::Refusal;
+use super::error::{ConnectError, LoginAttempt};
+use super::refusal::SshRefusal;
 use crate::core::ids::HostId;
 use crate::remote::target::Target;
 use crate::script::quote::quote;
@@ -49,12 +49,12 @@ impl Login {
 
     pub(super) fn error(
         &self,
-        refusal: Refusal,
+        refusal: SshRefusal,
         said: String,
         tries: u32,
         waited: Duration,
     ) -> ConnectError {
-        let attempt = Box::new(Attempt {
+        let attempt = Box::new(LoginAttempt {
             host: self.host.clone(),
             place: self.place.clone(),
             is_jump: self.is_jump,
@@ -65,14 +65,14 @@ impl Login {
             by_hand: self.by_hand(),
         });
         match refusal {
-            Refusal::HostKeyUnknown => ConnectError::HostKeyUnknown(attempt),
-            Refusal::HostKeyChanged => ConnectError::HostKeyChanged(attempt),
-            Refusal::Authentication => ConnectError::Authentication(attempt),
-            Refusal::Misconfigured => ConnectError::Misconfigured(attempt),
-            Refusal::Unreachable => ConnectError::Unreachable(attempt),
-            Refusal::Proxy => ConnectError::Proxy(attempt),
-            Refusal::TurnedAway => ConnectError::TurnedAway(attempt),
-            Refusal::HungUp | Refusal::Busy => ConnectError::Busy(attempt),
+            SshRefusal::HostKeyUnknown => ConnectError::HostKeyUnknown(attempt),
+            SshRefusal::HostKeyChanged => ConnectError::HostKeyChanged(attempt),
+            SshRefusal::Authentication => ConnectError::Authentication(attempt),
+            SshRefusal::Misconfigured => ConnectError::Misconfigured(attempt),
+            SshRefusal::Unreachable => ConnectError::Unreachable(attempt),
+            SshRefusal::Proxy => ConnectError::Proxy(attempt),
+            SshRefusal::TurnedAway => ConnectError::TurnedAway(attempt),
+            SshRefusal::HungUp | SshRefusal::Busy => ConnectError::Busy(attempt),
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn an_error_says_who_where_what_how_long_and_what_next() {
         let said = "ssh: connect to host 192.168.72.233 port 2222: Connection refused".to_owned();
-        let error = login().error(Refusal::Unreachable, said, 2, Duration::from_millis(140));
+        let error = login().error(SshRefusal::Unreachable, said, 2, Duration::from_millis(140));
         insta::assert_snapshot!(error, @r#"web1: deploy@192.168.72.233:2222 cannot be reached (ssh: connect to host 192.168.72.233 port 2222: Connection refused; 2 tries of at most 10s, 140ms in all); check that the machine is up and that sshd listens, then try by hand: `ssh -p 2222 -l deploy -o 'UserKnownHostsFile="/etc/my hosts/100%%"' 192.168.72.233`"#);
     }
 }

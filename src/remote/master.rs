@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::error::ConnectError;
 use super::login::Login;
 use super::program;
-use super::refusal::Refusal;
+use super::refusal::SshRefusal;
 use super::settings::ssh;
 use super::words::clean;
 use crate::core::time::{Human, whole_seconds};
@@ -93,7 +93,7 @@ impl Master {
             }
             tracing::debug!(host = %login.host, tries, said, "connecting again in {}", Human(pause));
             sleep(pause).await;
-            if refusal == Refusal::Busy && turn.is_none() {
+            if refusal == SshRefusal::Busy && turn.is_none() {
                 turn = timeout(bound.saturating_sub(began.elapsed()), TURNED_AWAY.acquire())
                     .await
                     .ok();
@@ -138,7 +138,7 @@ impl Master {
         login: &Login,
         via: Option<&Hop>,
         deadline: Duration,
-    ) -> Result<Option<(Refusal, String)>, ConnectError> {
+    ) -> Result<Option<(SshRefusal, String)>, ConnectError> {
         let log = self
             .empty_log()
             .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
@@ -174,7 +174,7 @@ impl Master {
                     words => format!("; it printed: {words}"),
                 };
                 let said = format!("the login did not end within {}{printed}", Human(deadline));
-                Ok(Some((Refusal::Unreachable, said)))
+                Ok(Some((SshRefusal::Unreachable, said)))
             }
         }
     }
@@ -227,11 +227,11 @@ impl Master {
 }
 
 /// Why ssh ended with `status`, by its log, and in words for a person.
-fn refusal_of(log: &str, status: ExitStatus) -> (Refusal, String) {
-    let refusal = Refusal::of(log);
+fn refusal_of(log: &str, status: ExitStatus) -> (SshRefusal, String) {
+    let refusal = SshRefusal::of(log);
     let said = match (refusal.words(log).as_str(), refusal) {
         ("", _) => format!("ssh ended with {status}"),
-        (words, Refusal::Proxy | Refusal::TurnedAway) => words.to_owned(),
+        (words, SshRefusal::Proxy | SshRefusal::TurnedAway) => words.to_owned(),
         (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
     };
     (refusal, said)

@@ -31,7 +31,7 @@ mod unavailable;
 mod words;
 
 pub use self::connector::Connector;
-pub use self::error::{Attempt, ConnectError, RunError};
+pub use self::error::{ConnectError, LoginAttempt, RunError};
 pub use self::host_link::{Connections, HostLink};
 pub use self::leash::{Here, run_here};
 pub use self::live::BEAT;

@@ -12,14 +12,14 @@ const BEFORE_BYTES_MAX: usize = 64 << 10;
 
 /// Reads output up to the beginning of the script.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct PreambleReader {
     began: Instant,
     before: Vec<u8>,
     shell_after: Option<Duration>,
     script_after: Option<Duration>,
 }
 
-impl Default for Opening {
+impl Default for PreambleReader {
     fn default() -> Self {
         Self {
             began: Instant::now(),
@@ -30,7 +30,7 @@ impl Default for Opening {
     }
 }
 
-impl Opening {
+impl PreambleReader {
     /// Takes in a piece of output; returns the part that belongs to the script.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         if self.has_script() {

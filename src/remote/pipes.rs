@@ -5,9 +5,9 @@ use std::path::Path;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 
-use super::error::Failure;
+use super::error::RunFailure;
 use super::live;
-use super::opening::Opening;
+use super::opening::PreambleReader;
 use super::words::clean;
 use crate::remote::command::Output;
 
@@ -32,7 +32,7 @@ impl Talk<'_> {
         stdin: Option<impl AsyncWrite + Unpin>,
         stdout: Option<impl AsyncRead + Unpin>,
         stderr: Option<impl AsyncRead + Unpin>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RunFailure> {
         match self {
             Talk::Whole(
                 feed,
@@ -77,7 +77,7 @@ impl Talk<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Capture {
     /// The output before the script's own; `None` for a program.
-    opening: Option<Opening>,
+    opening: Option<PreambleReader>,
     stdout: CapturedStream,
     stderr: CapturedStream,
 }
@@ -92,12 +92,12 @@ impl Capture {
     /// For a script, whose output begins after ship's marks.
     pub(super) fn of_script() -> Self {
         Self {
-            opening: Some(Opening::default()),
+            opening: Some(PreambleReader::default()),
             ..Self::default()
         }
     }
 
-    pub(super) fn take_opening(&mut self) -> Opening {
+    pub(super) fn take_opening(&mut self) -> PreambleReader {
         self.opening.take().unwrap_or_default()
     }
 
@@ -121,15 +121,15 @@ impl CapturedStream {
     async fn fill(
         &mut self,
         from: Option<impl AsyncRead + Unpin>,
-        mut opening: Option<&mut Opening>,
-    ) -> Result<(), Failure> {
+        mut opening: Option<&mut PreambleReader>,
+    ) -> Result<(), RunFailure> {
         let Some(mut from) = from else { return Ok(()) };
         let mut chunk = vec![0; 16 << 10];
         loop {
             let read = from
                 .read(&mut chunk)
                 .await
-                .map_err(|e| Failure::Lost(format!("reading its output: {e}")))?;
+                .map_err(|e| RunFailure::Lost(format!("reading its output: {e}")))?;
             if read == 0 {
                 return Ok(());
             }
@@ -181,13 +181,13 @@ impl<'a> Feed<'a> {
     pub(super) async fn open(
         script: &'a [u8],
         input: &'a crate::script::Input,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RunFailure> {
         let file = match &input.file {
             None => None,
             Some(path) => match tokio::fs::File::open(path).await {
                 Ok(file) => Some((path.as_path(), file)),
                 Err(e) => {
-                    return Err(Failure::NotStarted(format!(
+                    return Err(RunFailure::NotStarted(format!(
                         "failed to read {}: {e}",
                         path.display()
                     )));
@@ -203,7 +203,7 @@ impl<'a> Feed<'a> {
 
     /// Writes all of it, then closes. A script may end without having read it: its status tells
     /// whether that is well.
-    async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), Failure> {
+    async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), RunFailure> {
         let Some(mut to) = to else { return Ok(()) };
         if to.write_all(self.script).await.is_err() || to.write_all(self.head).await.is_err() {
             return Ok(());
@@ -216,7 +216,7 @@ impl<'a> Feed<'a> {
             let chunk = match file.fill_buf().await {
                 Ok(chunk) => chunk,
                 Err(source) => {
-                    return Err(Failure::Input {
+                    return Err(RunFailure::Input {
                         path: path.to_owned(),
                         source,
                     });

@@ -8,9 +8,9 @@ use super::words::clean_lines;
 
 /// The parts of ssh's messages by which a refusal is known. The order matters: a jump host's refusal
 /// is followed by complaints about a closed connection.
-const SIGNS: [(Refusal, &[&str]); 7] = [
+const SIGNS: [(SshRefusal, &[&str]); 7] = [
     (
-        Refusal::HostKeyChanged,
+        SshRefusal::HostKeyChanged,
         &[
             "IDENTIFICATION HAS CHANGED",
             "REVOKED HOST KEY",
@@ -18,11 +18,11 @@ const SIGNS: [(Refusal, &[&str]); 7] = [
         ],
     ),
     (
-        Refusal::HostKeyUnknown,
+        SshRefusal::HostKeyUnknown,
         &["Host key verification failed", "host key is known for"],
     ),
     (
-        Refusal::Authentication,
+        SshRefusal::Authentication,
         &[
             "Permission denied (",
             "Too many authentication failures",
@@ -30,7 +30,7 @@ const SIGNS: [(Refusal, &[&str]); 7] = [
         ],
     ),
     (
-        Refusal::Misconfigured,
+        SshRefusal::Misconfigured,
         &[
             "Name or service not known",
             "nodename nor servname",
@@ -48,9 +48,9 @@ const SIGNS: [(Refusal, &[&str]); 7] = [
         ],
     ),
     // The jump host is well, the host behind it is not.
-    (Refusal::Unreachable, &FORWARDING),
+    (SshRefusal::Unreachable, &FORWARDING),
     (
-        Refusal::Busy,
+        SshRefusal::Busy,
         &[
             "kex_exchange_identification: ",
             "banner exchange: ",
@@ -59,7 +59,7 @@ const SIGNS: [(Refusal, &[&str]); 7] = [
         ],
     ),
     (
-        Refusal::HungUp,
+        SshRefusal::HungUp,
         &[
             "Connection reset by ",
             "Connection closed by ",
@@ -73,7 +73,7 @@ const FORWARDING: [&str; 2] = ["open failed: ", "tdio forwarding"];
 
 /// Why ssh did not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum SshRefusal {
     HostKeyUnknown,
     HostKeyChanged,
     Authentication,
@@ -89,7 +89,7 @@ pub(super) enum Refusal {
     HungUp,
 }
 
-impl Refusal {
+impl SshRefusal {
     /// Reads all that ssh and the ssh of its jump hosts said.
     pub(super) fn of(log: &str) -> Self {
         let own: Vec<_> = own_lines(log).collect();
@@ -100,15 +100,17 @@ impl Refusal {
                 signs.iter().any(|sign| says(sign))
                     // A server that is silent during the banner is out of reach; one that hangs up
                     // is busy.
-                    && !(matches!(refusal, Refusal::Busy | Refusal::HungUp) && says("timed out"))
+                    && !(matches!(refusal, SshRefusal::Busy | SshRefusal::HungUp) && says("timed out"))
             })
-            .map_or(Refusal::Unreachable, |(refusal, _)| refusal);
+            .map_or(SshRefusal::Unreachable, |(refusal, _)| refusal);
         let others_spoke = !clean_lines(foreign_lines(log)).is_empty();
         match refusal {
-            Refusal::Busy | Refusal::HungUp if others_spoke && says(BEHIND_PROXY) => Refusal::Proxy,
-            Refusal::HungUp if others_spoke => Refusal::TurnedAway,
+            SshRefusal::Busy | SshRefusal::HungUp if others_spoke && says(BEHIND_PROXY) => {
+                SshRefusal::Proxy
+            }
+            SshRefusal::HungUp if others_spoke => SshRefusal::TurnedAway,
             // Most probably a server's limit is not the reason, and if it is, a few tries will do.
-            Refusal::Busy if says(BEHIND_PROXY) => Refusal::HungUp,
+            SshRefusal::Busy if says(BEHIND_PROXY) => SshRefusal::HungUp,
             refusal => refusal,
         }
     }
@@ -116,9 +118,9 @@ impl Refusal {
     /// How often a login is tried at most.
     pub(super) fn tries_max(self) -> usize {
         match self {
-            Refusal::Unreachable | Refusal::Proxy => 2,
-            Refusal::HungUp | Refusal::TurnedAway => 5,
-            Refusal::Busy => 20,
+            SshRefusal::Unreachable | SshRefusal::Proxy => 2,
+            SshRefusal::HungUp | SshRefusal::TurnedAway => 5,
+            SshRefusal::Busy => 20,
             _ => 1,
         }
     }
@@ -129,9 +131,9 @@ impl Refusal {
         let with = |sign: &str| own.iter().find(|line| line.contains(sign)).copied();
         let from = |sign: &&str| with(sign).and_then(|line| line.get(line.find(sign)?..));
         let telling = match self {
-            Refusal::HostKeyChanged => with("Offending "),
-            Refusal::Misconfigured => FORWARDING.iter().find_map(from).or_else(|| with(": ")),
-            Refusal::Unreachable => FORWARDING.iter().find_map(from),
+            SshRefusal::HostKeyChanged => with("Offending "),
+            SshRefusal::Misconfigured => FORWARDING.iter().find_map(from).or_else(|| with(": ")),
+            SshRefusal::Unreachable => FORWARDING.iter().find_map(from),
             _ => None,
         };
         let last = || {
@@ -149,8 +151,8 @@ impl Refusal {
                 .copied()
         };
         match self {
-            Refusal::Proxy | Refusal::TurnedAway => clean_lines(foreign(4)),
-            Refusal::Authentication => {
+            SshRefusal::Proxy | SshRefusal::TurnedAway => clean_lines(foreign(4)),
+            SshRefusal::Authentication => {
                 let signs = own
                     .iter()
                     .copied()
@@ -189,75 +191,81 @@ fn foreign_lines(log: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    const LOGS: [(&str, Refusal); 17] = [
-        ("Host key verification failed.", Refusal::HostKeyUnknown),
+    const LOGS: [(&str, SshRefusal); 17] = [
+        ("Host key verification failed.", SshRefusal::HostKeyUnknown),
         (
             "No ED25519 host key is known for [127.0.0.1]:22 and you have requested strict \
              checking.\r\n\
              Host key verification failed.",
-            Refusal::HostKeyUnknown,
+            SshRefusal::HostKeyUnknown,
         ),
         (
             "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nOffending ED25519 \
              key in /x/known_hosts:3\n\
              Host key verification failed.",
-            Refusal::HostKeyChanged,
+            SshRefusal::HostKeyChanged,
         ),
         (
             "deploy@web1: Permission denied (publickey).",
-            Refusal::Authentication,
+            SshRefusal::Authentication,
         ),
         (
             "ssh: connect to host web1 port 22: Permission denied",
-            Refusal::Unreachable,
+            SshRefusal::Unreachable,
         ),
         (
             "ssh: Could not resolve hostname web1: Name or service not known",
-            Refusal::Misconfigured,
+            SshRefusal::Misconfigured,
         ),
         (
             "ssh: Could not resolve hostname web1: Temporary failure in name resolution",
-            Refusal::Unreachable,
+            SshRefusal::Unreachable,
         ),
         (
             "ssh: connect to host 127.0.0.1 port 9: Connection refused",
-            Refusal::Unreachable,
+            SshRefusal::Unreachable,
         ),
         (
             "kex_exchange_identification: read: Connection reset by peer",
-            Refusal::Busy,
+            SshRefusal::Busy,
         ),
         (
             "kex_exchange_identification: Connection closed by remote host",
-            Refusal::Busy,
+            SshRefusal::Busy,
         ),
         (
             "Connection timed out during banner exchange",
-            Refusal::Unreachable,
+            SshRefusal::Unreachable,
         ),
-        ("Connection reset by 127.0.0.1 port 2222", Refusal::HungUp),
-        ("Connection closed by 127.0.0.1 port 2222", Refusal::HungUp),
+        (
+            "Connection reset by 127.0.0.1 port 2222",
+            SshRefusal::HungUp,
+        ),
+        (
+            "Connection closed by 127.0.0.1 port 2222",
+            SshRefusal::HungUp,
+        ),
         (
             "ssh_dispatch_run_fatal: Connection to 127.0.0.1 port 22: Broken pipe",
-            Refusal::HungUp,
+            SshRefusal::HungUp,
         ),
         (
             "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding \
              failed\r\n\
              kex_exchange_identification: Connection closed by remote host\n\
              Connection closed by UNKNOWN port 65535",
-            Refusal::Unreachable,
+            SshRefusal::Unreachable,
         ),
         (
             "kex_exchange_identification: Connection closed by remote host\n\
              open failed: administratively prohibited: open failed",
-            Refusal::Misconfigured,
+            SshRefusal::Misconfigured,
         ),
         (
             "jump@bastion: Permission denied (publickey).\n\
              kex_exchange_identification: Connection closed by remote host\n\
              Connection closed by UNKNOWN port 65535",
-            Refusal::Authentication,
+            SshRefusal::Authentication,
         ),
     ];
 
@@ -265,7 +273,7 @@ mod tests {
     fn what_ssh_says_is_understood() {
         for (log, refusal) in LOGS {
             let log = format!("{}\n", log.replace('\r', "")).replace('\n', "\r\n");
-            assert_eq!(Refusal::of(&log), refusal, "{log}");
+            assert_eq!(SshRefusal::of(&log), refusal, "{log}");
         }
     }
 
@@ -277,29 +285,29 @@ mod tests {
             (
                 "An error occurred (ExpiredTokenException): The token has expired\n\
                  banner exchange: Connection to UNKNOWN port 65535: Broken pipe\r\n",
-                Refusal::Proxy,
+                SshRefusal::Proxy,
                 "An error occurred (ExpiredTokenException): The token has expired",
             ),
             (
                 &format!("\u{1b}[31msh: 1: exec: cloudflared: not found\n{closed}"),
-                Refusal::Proxy,
+                SshRefusal::Proxy,
                 "sh: 1: exec: cloudflared: not found",
             ),
             (
                 closed,
-                Refusal::HungUp,
+                SshRefusal::HungUp,
                 "Connection closed by UNKNOWN port 65535",
             ),
             (
                 "System is booting up.\n\nConnection closed by 10.0.0.1 port 22\r\n",
-                Refusal::TurnedAway,
+                SshRefusal::TurnedAway,
                 "System is booting up.",
             ),
             (
                 "Legal: Permission denied (to strangers)\nReceived disconnect from 10.0.0.1 port \
                  22:2: Too many authentication failures\r\n\
                  Disconnected from 10.0.0.1 port 22\r\n",
-                Refusal::Authentication,
+                SshRefusal::Authentication,
                 "Legal: Permission denied (to strangers); Received disconnect from 10.0.0.1 port \
                  22:2: Too many authentication failures",
             ),
@@ -308,18 +316,18 @@ mod tests {
                  ignored.\r\n\
                  Load key \"/x/id\": bad permissions\r\nme@web1: Permission denied \
                  (publickey).\r\n",
-                Refusal::Authentication,
+                SshRefusal::Authentication,
                 "Load key \"/x/id\": bad permissions; me@web1: Permission denied (publickey).",
             ),
             (
                 "Host key verification failed\nssh: connect to host web1 port 22: Connection \
                  refused\r\n",
-                Refusal::Unreachable,
+                SshRefusal::Unreachable,
                 "Host key verification failed; ssh: connect to host web1 port 22: Connection \
                  refused",
             ),
         ] {
-            assert_eq!(Refusal::of(log), refusal, "{log}");
+            assert_eq!(SshRefusal::of(log), refusal, "{log}");
             assert_eq!(refusal.words(log), words, "{log}");
         }
     }
@@ -329,22 +337,22 @@ mod tests {
         let log = "@@@@\r\nOffending ED25519 key in /x/known_hosts:3\r\nHost key verification \
                    failed.\r\n\r\n";
         assert_eq!(
-            Refusal::HostKeyChanged.words(log),
+            SshRefusal::HostKeyChanged.words(log),
             "Offending ED25519 key in /x/known_hosts:3"
         );
         assert_eq!(
-            Refusal::HostKeyUnknown.words(log),
+            SshRefusal::HostKeyUnknown.words(log),
             "Host key verification failed."
         );
-        assert_eq!(Refusal::Busy.words("\r\n"), "");
+        assert_eq!(SshRefusal::Busy.words("\r\n"), "");
         let log = "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding \
                    failed\r\nConnection closed\r\n";
         assert_eq!(
-            Refusal::Unreachable.words(log),
+            SshRefusal::Unreachable.words(log),
             "open failed: connect failed: No route to host"
         );
         assert_eq!(
-            Refusal::Unreachable.words("Connection to web1 timed out\r\n"),
+            SshRefusal::Unreachable.words("Connection to web1 timed out\r\n"),
             "Connection to web1 timed out"
         );
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::login::address_options;
-use super::settings::Settings;
+use super::settings::SshSettings;
 use crate::config::Transport;
 use crate::core::fleet::health::{LINK_LOCAL, UNRESOLVED};
 use crate::remote::target::Target;
@@ -23,7 +23,7 @@ pub async fn network_address(target: &Target) -> String {
     {
         return address.clone();
     }
-    let settings = Settings::of(&address_options(target), address).await;
+    let settings = SshSettings::of(&address_options(target), address).await;
     settings
         .and_then(|settings| settings.host_name)
         .unwrap_or_else(|| address.clone())

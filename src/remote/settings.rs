@@ -15,14 +15,14 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// ssh's settings for one destination. Tokens such as `%h` are not expanded.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(super) struct SshSettings {
     pub(super) host_name: Option<String>,
     pub(super) proxy_jump: Option<String>,
     pub(super) proxy_command: Option<String>,
     pub(super) control_path: Option<String>,
 }
 
-impl Settings {
+impl SshSettings {
     /// Asks ssh. `None` if it does not answer; its own login will say why.
     pub(super) async fn of(options: &[OsString], address: &str) -> Option<Self> {
         let mut words = vec![OsString::from("-G")];
@@ -105,8 +105,8 @@ mod tests {
         let text = "host h1\nhostname 10.0.0.7\nproxycommand none\nproxyjump \
                     a@b,bastion\ncontrolpath /run/%C\nuser x\nodd\n";
         assert_eq!(
-            Settings::read(text),
-            Settings {
+            SshSettings::read(text),
+            SshSettings {
                 host_name: Some("10.0.0.7".to_owned()),
                 proxy_jump: Some("a@b,bastion".to_owned()),
                 proxy_command: None,

@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use super::error::RunError;
-use super::opening::{Opening, SCRIPT_MARK, SHELL_MARK};
+use super::opening::{PreambleReader, SCRIPT_MARK, SHELL_MARK};
 use super::words::clean;
 use crate::core::time::whole_seconds;
 use crate::remote::command::Output;
-use crate::remote::target::Place;
+use crate::remote::target::HostLogin;
 use crate::script::quote::quote;
 
 /// Seconds between the TERM at the deadline and the KILL.
@@ -29,7 +29,7 @@ const INCOMPLETE: &str = "dd did not read the whole script";
 
 /// A command line, and what its standard input begins with.
 #[derive(Debug)]
-pub(super) struct Launch {
+pub(super) struct ShellCommand {
     /// The command line, word by word.
     pub(super) words: Vec<String>,
     /// The script, as the shell reads it.
@@ -54,7 +54,12 @@ pub(super) struct Launch {
 ///   (`ClientAliveInterval`, or the kernel after two hours).
 /// - *after that* nothing can take effect: no process is left, and what a newer controller has
 ///   claimed in between refuses the script's next step under the lock.
-pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bool) -> Launch {
+pub(super) fn launch(
+    script: &str,
+    has_input: bool,
+    deadline: Duration,
+    sudo: bool,
+) -> ShellCommand {
     // Rounded up, so that the wait on this side always ends first and a status of 124 is the
     // script's own.
     let deadline_s = whole_seconds(deadline).to_string();
@@ -80,7 +85,7 @@ pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bo
     if !has_input {
         // As one command, so that it is read to its end before any of it runs.
         let script = format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
-        return Launch {
+        return ShellCommand {
             words,
             script: script.into_bytes(),
         };
@@ -92,7 +97,7 @@ pub(super) fn launch(script: &str, has_input: bool, deadline: Duration, sudo: bo
             .replace("INCOMPLETE", INCOMPLETE),
         &script.len().to_string(),
     ]);
-    Launch {
+    ShellCommand {
         words,
         script: script.as_bytes().to_vec(),
     }
@@ -125,9 +130,9 @@ fn is_plain(word: &str) -> bool {
 /// running.
 pub(super) fn judge(
     output: Output,
-    opening: &Opening,
+    opening: &PreambleReader,
     sudo: bool,
-    place: &Place,
+    place: &HostLogin,
 ) -> Result<Output, RunError> {
     if opening.has_script() {
         return Ok(output);
@@ -152,7 +157,7 @@ pub(super) fn judge(
 }
 
 /// What had not ended at the deadline.
-pub(super) fn waiting_for(opening: &Opening, sudo: bool) -> &'static str {
+pub(super) fn waiting_for(opening: &PreambleReader, sudo: bool) -> &'static str {
     match (opening.has_shell(), opening.has_script(), sudo) {
         (false, ..) => "the start of the login shell",
         (true, false, true) => "sudo",
@@ -165,7 +170,7 @@ mod tests {
     use super::*;
 
     fn judged(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
-        let mut opening = Opening::default();
+        let mut opening = PreambleReader::default();
         opening.take(before.as_bytes());
         let output = Output {
             stdout: String::new(),
@@ -177,7 +182,7 @@ mod tests {
             output,
             &opening,
             sudo,
-            &Place {
+            &HostLogin {
                 name: "web1".into(),
                 user: Some("deploy".into()),
             },

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
-use super::error::{ConnectError, Failure};
+use super::error::{ConnectError, RunFailure};
 use super::login::Login;
 use super::master::{self, Master};
 use super::pipes::Talk;
@@ -68,7 +68,7 @@ impl Ssh {
     }
 
     /// Runs a command line to its end.
-    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, Failure> {
+    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, RunFailure> {
         let line = shell::line(words);
         let unfinished = Unfinished(&self.abandoned);
         let mut child = self.spawn(&line).await?;
@@ -85,7 +85,7 @@ impl Ssh {
     }
 
     /// Starts a command line. If the server refuses for too many sessions, nothing has run.
-    async fn spawn(&self, line: &str) -> Result<Child<&Session>, Failure> {
+    async fn spawn(&self, line: &str) -> Result<Child<&Session>, RunFailure> {
         const PAUSE: Duration = Duration::from_millis(50);
         loop {
             let mut command = self.session.raw_command(line);
@@ -103,7 +103,7 @@ impl Ssh {
         }
     }
 
-    async fn status(&self, child: Child<&Session>) -> Result<i32, Failure> {
+    async fn status(&self, child: Child<&Session>) -> Result<i32, RunFailure> {
         match child.wait().await {
             Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
             Err(openssh::Error::Remote(_)) => Ok(NOT_FOUND),
@@ -111,7 +111,7 @@ impl Ssh {
             // makes the difference.
             Err(e) => Err(match timeout(ORDER_DEADLINE, self.session.check()).await {
                 Ok(Ok(())) => {
-                    Failure::Lost("the shell on the host was ended by a signal".to_owned())
+                    RunFailure::Lost("the shell on the host was ended by a signal".to_owned())
                 }
                 _ => self.lost(&e),
             }),
@@ -119,16 +119,16 @@ impl Ssh {
     }
 
     /// Forwards a port of the host to this machine, for one use.
-    pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, Failure> {
+    pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, RunFailure> {
         self.lead_to(Far::Port(address.to_owned(), port)).await
     }
 
     /// Forwards a unix socket of the host to this machine, for one use.
-    pub(super) async fn forward_path(&self, path: &Path) -> Result<PathBuf, Failure> {
+    pub(super) async fn forward_path(&self, path: &Path) -> Result<PathBuf, RunFailure> {
         self.lead_to(Far::Path(path.to_owned())).await
     }
 
-    async fn lead_to(&self, far: Far) -> Result<PathBuf, Failure> {
+    async fn lead_to(&self, far: Far) -> Result<PathBuf, RunFailure> {
         let mut forwards = self.forwards.lock().await;
         if let Some(path) = forwards.get(&far) {
             return Ok(path.clone());
@@ -148,10 +148,10 @@ impl Ssh {
         {
             Ok(Ok(())) => {}
             Ok(Err(openssh::Error::SshMux(e))) => {
-                return Err(Failure::NotStarted(format!("forwarding {what}: {e}")));
+                return Err(RunFailure::NotStarted(format!("forwarding {what}: {e}")));
             }
             Ok(Err(e)) => return Err(self.lost(&e)),
-            Err(_) => return Err(Failure::Lost(format!("forwarding {what} took too long"))),
+            Err(_) => return Err(RunFailure::Lost(format!("forwarding {what} took too long"))),
         }
         forwards.insert(far, path.clone());
         Ok(path)
@@ -168,9 +168,9 @@ impl Ssh {
     }
 
     /// What ssh has noted about a broken connection, if anything.
-    fn lost(&self, error: &openssh::Error) -> Failure {
+    fn lost(&self, error: &openssh::Error) -> RunFailure {
         tracing::debug!(%error, "connection lost");
-        Failure::Lost(match clean(&self.master.log()).as_str() {
+        RunFailure::Lost(match clean(&self.master.log()).as_str() {
             "" => "connection lost".to_owned(),
             words => format!("connection lost; ssh: {words}"),
         })

@@ -16,7 +16,7 @@ pub struct Target {
 
 /// A host as messages name it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct HostLogin {
     pub(super) name: HostId,
     pub(super) user: Option<String>,
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::core::journal::notification::Notice;
+use crate::core::journal::notification::Notification;
 use crate::core::time::Time;
 
 /// How a run can end, in a word: one of them is 1, the others are 0.
@@ -22,7 +22,7 @@ const OUTCOMES: [&str; 10] = [
 
 #[derive(Debug)]
 pub struct Metrics<'a> {
-    pub notice: &'a Notice,
+    pub notice: &'a Notification,
     pub began: Time,
     pub ended: Time,
     /// When a rollout succeeded last, if one has.
@@ -167,7 +167,7 @@ struct MetricsPage {
 }
 
 impl MetricsPage {
-    fn about(notice: &Notice) -> Self {
+    fn about(notice: &Notification) -> Self {
         let (service, fleet) = (escaped(&notice.service), escaped(&notice.fleet));
         Self {
             text: String::new(),
@@ -207,12 +207,12 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::journal::notification::Occasion;
+    use crate::core::journal::notification::NotificationKind;
 
     #[test]
     fn a_run_is_told_in_prometheus_text() {
-        let notice = Notice {
-            occasion: Occasion::Failure,
+        let notice = Notification {
+            occasion: NotificationKind::Failure,
             outcome: "rolled-back".into(),
             summary: String::new(),
             service: "page".into(),

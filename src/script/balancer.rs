@@ -1,9 +1,9 @@
 //! What scripts for a balancer have in common: the change to a slot, and the observation.
 
 use super::report::BEGINNING;
-use crate::core::fleet::traffic::{Gate, Server, View};
+use crate::core::fleet::traffic::{Server, SlotAdmission, View};
 use crate::core::ids::Slot;
-use crate::script::end::End;
+use crate::script::end::ScriptEnd;
 use crate::script::number::{end, epoch, number, wrong};
 use crate::script::unreadable::Unreadable;
 
@@ -39,7 +39,7 @@ impl Turn {
 ///
 /// # Errors
 /// If it did not come to its end, or makes no sense: then nobody knows what it has done.
-pub fn read_view(stdout: &str) -> Result<(End, View), Unreadable> {
+pub fn read_view(stdout: &str) -> Result<(ScriptEnd, View), Unreadable> {
     let mut lines = stdout
         .split_inclusive('\n')
         .skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
@@ -79,8 +79,8 @@ fn read_server(line: &str, value: &str) -> Result<(Slot, Server), Unreadable> {
         return Err(wrong(line, "has not five words"));
     };
     let gate = match gate {
-        "open" => Gate::Open,
-        "closed" => Gate::Closed,
+        "open" => SlotAdmission::Open,
+        "closed" => SlotAdmission::Closed,
         _ => return Err(wrong(line, "says neither `open` nor `closed`")),
     };
     let weight_percent = match weight {
@@ -109,13 +109,13 @@ mod tests {
                     10\nserver=web2 8081 closed 0 -\n\
                     end=failed why not\n";
         let (end, view) = read_view(said).expect("an answer");
-        assert_eq!(end, End::Failed("why not".into()));
+        assert_eq!(end, ScriptEnd::Failed("why not".into()));
         assert_eq!(
             (view.epoch, view.generation.as_str()),
             (Some(Epoch(7)), "a b")
         );
         let open = Server {
-            gate: Gate::Open,
+            gate: SlotAdmission::Open,
             in_flight: 3,
             weight_percent: Some(10),
             ..Server::default()

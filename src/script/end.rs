@@ -3,7 +3,7 @@
 use crate::core::ids::{ActionId, Epoch};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ScriptEnd {
     /// The order is carried out, now or before.
     Done,
     /// It is not carried out, for this reason.

@@ -12,16 +12,16 @@ use super::site::{
 use crate::core::fleet::Observation;
 use crate::core::ids::ReleaseId;
 use crate::core::release::Driver;
-use crate::core::release::hook::{Run, RunEnd};
+use crate::core::release::hook::{CommandEnd, CommandRun};
 use crate::core::time::{Time, whole_seconds};
-use crate::script::end::End;
+use crate::script::end::ScriptEnd;
 use crate::script::launch::enter_with;
 use crate::script::quote::quote_all;
 use crate::script::unreadable::Unreadable;
 
 /// What to run, with all templates filled in.
 #[derive(Clone, Debug)]
-pub struct Errand {
+pub struct TaskCommand {
     /// The staged release in whose directory it runs.
     pub release: ReleaseId,
     pub driver: Driver,
@@ -36,12 +36,12 @@ pub struct Errand {
     /// How long it may take; rounded up to whole seconds.
     pub timeout: Duration,
     /// The mark that it was done; `None` where it may be done again.
-    pub mark: Option<Mark>,
+    pub mark: Option<DoneMark>,
 }
 
 /// The mark on a host that an errand was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct DoneMark {
     /// Its name: a migration's id, which is fit for a file.
     pub id: String,
     /// One line of text: when, and for which revision.
@@ -49,9 +49,9 @@ pub struct Mark {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ErrandEnd {
+pub enum TaskCommandEnd {
     /// It was made now.
-    Done(Run),
+    Done(CommandRun),
     /// It was done before, and did not run again; this is the note of that time.
     AlreadyDone {
         /// The note of its [`Mark`].
@@ -61,10 +61,10 @@ pub enum ErrandEnd {
     Failed {
         why: String,
         /// The run of the command; `None` if it did not start.
-        run: Option<Run>,
+        run: Option<CommandRun>,
     },
     /// The host did not accept the order. Never [`End::Done`] nor [`End::Failed`].
-    NotTaken(End),
+    NotTaken(ScriptEnd),
 }
 
 /// Runs a command in a release's directory, as the service's user, with the release's environment
@@ -72,7 +72,7 @@ pub enum ErrandEnd {
 ///
 /// It holds the lock until its end. Like every order, it is completed and marked even if the
 /// controller is gone; if the host itself goes down, the command may have run in part.
-pub fn errand(site: &Site, errand: &Errand) -> Script {
+pub fn errand(site: &Site, errand: &TaskCommand) -> Script {
     let env = env_file(&errand.env);
     let env_path = format!("{}/tmp/errand/env", site.root());
     let enter = enter_with(site, &errand.release, &env_path);
@@ -121,7 +121,7 @@ pub fn errand(site: &Site, errand: &Errand) -> Script {
 ///
 /// # Errors
 /// If it did not come to its end, or makes no sense: then nobody knows what it has done.
-pub fn read_errand(stdout: &str, now: Time) -> Result<(ErrandEnd, Observation), Unreadable> {
+pub fn read_errand(stdout: &str, now: Time) -> Result<(TaskCommandEnd, Observation), Unreadable> {
     let Report {
         end,
         observation,
@@ -129,11 +129,15 @@ pub fn read_errand(stdout: &str, now: Time) -> Result<(ErrandEnd, Observation), 
         ..
     } = Report::read(stdout, now)?;
     let end = match (end, errand.run, errand.made) {
-        (End::Done, Some(run), _) if run.end == RunEnd::Exit(0) => ErrandEnd::Done(run),
-        (End::Done, None, Some(note)) => ErrandEnd::AlreadyDone { note },
-        (End::Done, ..) => return Err(Unreadable::Missing("what became of the errand".to_owned())),
-        (End::Failed(why), run, _) => ErrandEnd::Failed { why, run },
-        (end, ..) => ErrandEnd::NotTaken(end),
+        (ScriptEnd::Done, Some(run), _) if run.end == CommandEnd::Exit(0) => {
+            TaskCommandEnd::Done(run)
+        }
+        (ScriptEnd::Done, None, Some(note)) => TaskCommandEnd::AlreadyDone { note },
+        (ScriptEnd::Done, ..) => {
+            return Err(Unreadable::Missing("what became of the errand".to_owned()));
+        }
+        (ScriptEnd::Failed(why), run, _) => TaskCommandEnd::Failed { why, run },
+        (end, ..) => TaskCommandEnd::NotTaken(end),
     };
     Ok((end, observation))
 }

@@ -65,7 +65,7 @@ mod unreadable;
 pub use self::balancer::{Turn, read_view};
 pub use self::check::{Needs, check, read_check};
 pub use self::claim::claim;
-pub use self::errand::{Errand, ErrandEnd, Mark, errand, read_errand};
+pub use self::errand::{DoneMark, TaskCommand, TaskCommandEnd, errand, read_errand};
 pub use self::gatekeeper::{Gatekeeper, look_at_gatekeepers, switch_gatekeeper};
 pub use self::logs::{
     Follow, LogLine, LogQuery, Said, follow, log_driver, logs, read_log_line, read_log_tail,
@@ -73,7 +73,7 @@ pub use self::logs::{
 pub use self::nftables::{look_at_nftables, switch_nftables};
 pub use self::nginx::{Nginx, SlotAddress, look_at_nginx, switch_nginx};
 pub use self::observe::observe;
-pub use self::probe::{Answer, Question, probe_command, read_answer};
+pub use self::probe::{CommandProbe, CommandProbeResult, probe_command, read_answer};
 pub use self::prune::prune;
 pub use self::quote::quote;
 pub use self::releases::{KeptRelease, read_releases, releases};
@@ -83,7 +83,7 @@ pub use self::site::{DEFAULT_BASE_DIR, Input, Script, Site};
 pub use self::stage::{Bytes, stage};
 pub use self::start::start;
 pub use self::stop::stop;
-pub use crate::script::end::End;
+pub use crate::script::end::ScriptEnd;
 pub use crate::script::facts::Facts;
 pub use crate::script::halt::Halt;
 pub use crate::script::launch::Launch;

@@ -2,22 +2,22 @@
 
 use crate::core::ids::{ActionId, Epoch, ReleaseId};
 use crate::core::printable::strip_controls;
-use crate::script::end::End;
+use crate::script::end::ScriptEnd;
 use crate::script::unreadable::Unreadable;
 use std::time::Duration;
 
-pub(super) fn end(line: &str, value: &str) -> Result<End, Unreadable> {
+pub(super) fn end(line: &str, value: &str) -> Result<ScriptEnd, Unreadable> {
     let (word, text) = value.split_once(' ').unwrap_or((value, ""));
     match word {
-        "done" => Ok(End::Done),
-        "failed" => Ok(End::Failed(text.to_owned())),
-        "fenced" => Ok(End::Fenced {
+        "done" => Ok(ScriptEnd::Done),
+        "failed" => Ok(ScriptEnd::Failed(text.to_owned())),
+        "fenced" => Ok(ScriptEnd::Fenced {
             seen: epoch(line, text)?,
         }),
-        "late" => Ok(End::Late {
+        "late" => Ok(ScriptEnd::Late {
             taken: ActionId(number(line, text)?),
         }),
-        "busy" => Ok(End::LockBusy {
+        "busy" => Ok(ScriptEnd::LockBusy {
             holder: text.to_owned(),
         }),
         _ => Err(wrong(line, "is no end")),

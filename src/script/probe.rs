@@ -13,7 +13,7 @@ use crate::script::unreadable::Unreadable;
 
 /// What to ask, with all templates filled in.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct CommandProbe {
     pub port: Port,
     pub release: ReleaseId,
     pub driver: Driver,
@@ -25,7 +25,7 @@ pub struct Question {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct CommandProbeResult {
     /// Its exit status; 124 or 137 if it took too long.
     pub status: i32,
     /// The first line that it printed, on either stream.
@@ -34,7 +34,7 @@ pub struct Answer {
 
 /// Runs a command in a release's directory, with the environment and as the user of the instance in
 /// a slot. For [`read_answer`].
-pub fn probe_command(site: &Site, question: &Question) -> Script {
+pub fn probe_command(site: &Site, question: &CommandProbe) -> Script {
     let enter = enter_release(site, question.port, &question.release);
     Text::located(site)
         .set("PORT", question.port)
@@ -57,7 +57,7 @@ pub fn probe_command(site: &Site, question: &Question) -> Script {
 ///
 /// # Errors
 /// If it did not come to its end, or makes no sense.
-pub fn read_answer(stdout: &str) -> Result<Answer, Unreadable> {
+pub fn read_answer(stdout: &str) -> Result<CommandProbeResult, Unreadable> {
     let body = stdout
         .strip_suffix("\nend=done\n")
         .ok_or(Unreadable::NoEnd)?;
@@ -67,7 +67,7 @@ pub fn read_answer(stdout: &str) -> Result<Answer, Unreadable> {
     let value = |key: &str| body.lines().find_map(|line| line.strip_prefix(key));
     let status = value("exit=").and_then(|status| status.parse().ok());
     let line = value("line=").unwrap_or_default();
-    Ok(Answer {
+    Ok(CommandProbeResult {
         status: status.ok_or_else(|| Unreadable::Line {
             line: body.into(),
             why: "has no exit status".into(),
@@ -85,7 +85,7 @@ mod tests {
         let answer = read_answer("\nship=1\nline=ready\u{7}\nexit=0\nend=done\n");
         assert_eq!(
             answer,
-            Ok(Answer {
+            Ok(CommandProbeResult {
                 status: 0,
                 line: "ready".into()
             })

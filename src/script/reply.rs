@@ -3,13 +3,13 @@
 use super::report::Report;
 use crate::core::fleet::Observation;
 use crate::core::time::Time;
-use crate::script::end::End;
+use crate::script::end::ScriptEnd;
 use crate::script::unreadable::Unreadable;
 
 /// How a script ended, and its last observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    pub end: End,
+    pub end: ScriptEnd,
     /// What was on the host then.
     pub observation: Observation,
 }

@@ -13,7 +13,7 @@ use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sig
 use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision};
 use crate::core::printable::strip_controls;
 use crate::core::time::Time;
-use crate::script::end::End;
+use crate::script::end::ScriptEnd;
 use crate::script::facts::Facts;
 use crate::script::number::{digest, end, epoch, missing, number, seconds, wrong};
 use crate::script::unreadable::Unreadable;
@@ -23,7 +23,7 @@ pub(super) const BEGINNING: &str = "ship=1";
 
 /// What a script printed, parsed.
 pub(super) struct Report {
-    pub(super) end: End,
+    pub(super) end: ScriptEnd,
     pub(super) observation: Observation,
     pub(super) facts: Facts,
     pub(super) errand: Errands,
@@ -47,7 +47,7 @@ struct ReportDraft {
     listeners: BTreeMap<Port, Vec<Socket>>,
     facts: Facts,
     runs: Runs,
-    end: Option<End>,
+    end: Option<ScriptEnd>,
     /// The slot that the lines are about.
     port: Option<Port>,
 }

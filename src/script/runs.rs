@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::hooks::SAID_LINES;
 use crate::core::printable::strip_controls_but_tabs;
-use crate::core::release::hook::{HookPoint, HookRun, Run, RunEnd, STILL_RUNNING};
+use crate::core::release::hook::{CommandEnd, CommandRun, HookPoint, HookRun, STILL_RUNNING};
 use crate::script::number::{number, wrong};
 use crate::script::unreadable::Unreadable;
 
@@ -24,7 +24,7 @@ const SIGNALS: u8 = 128;
 /// The records about an errand.
 #[derive(Default)]
 pub(super) struct Errands {
-    pub(super) run: Option<Run>,
+    pub(super) run: Option<CommandRun>,
     pub(super) made: Option<String>,
 }
 
@@ -68,7 +68,7 @@ impl Runs {
         self.errand.made = Some(plain(value));
     }
 
-    fn last(&mut self, line: &str) -> Result<&mut Run, Unreadable> {
+    fn last(&mut self, line: &str) -> Result<&mut CommandRun, Unreadable> {
         let run = match self.last {
             Some(Last::Hook) => self.hooks.last_mut().map(|hook| &mut hook.run),
             Some(Last::Errand) => self.errand.run.as_mut(),
@@ -99,19 +99,19 @@ impl Runs {
 }
 
 /// `0 1230`, `timeout 60000` or `late 0`.
-fn run(line: &str, value: &str) -> Result<Run, Unreadable> {
+fn run(line: &str, value: &str) -> Result<CommandRun, Unreadable> {
     let (how, took_ms) = value
         .split_once(' ')
         .ok_or_else(|| wrong(line, "is too short"))?;
     let end = match how {
-        "timeout" => RunEnd::TimedOut,
-        "late" => RunEnd::NotRun,
+        "timeout" => CommandEnd::TimedOut,
+        "late" => CommandEnd::NotRun,
         status => match number::<u8>(line, status)? {
-            status @ 0..=SIGNALS => RunEnd::Exit(status.into()),
-            status => RunEnd::Signal((status - SIGNALS).into()),
+            status @ 0..=SIGNALS => CommandEnd::Exit(status.into()),
+            status => CommandEnd::Signal((status - SIGNALS).into()),
         },
     };
-    Ok(Run {
+    Ok(CommandRun {
         end,
         took: Duration::from_millis(number(line, took_ms)?),
         output: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::core::ids::{Epoch, ReleaseId, Revision};
-use crate::core::policy::history::Run;
+use crate::core::policy::history::RolloutRun;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
@@ -20,12 +20,12 @@ use crate::store::records::{
 
 /// Keeps revisions, events and leases. Every method is durable when it returns.
 pub trait Store:
-    Revisions + Rollouts + Leases + Requests + Settings + Migrations + Inventories + Send
+    Revisions + Rollouts + Leases + Requests + ServiceSettings + Migrations + Inventories + Send
 {
 }
 
 impl<T> Store for T where
-    T: Revisions + Rollouts + Leases + Requests + Settings + Migrations + Inventories + Send
+    T: Revisions + Rollouts + Leases + Requests + ServiceSettings + Migrations + Inventories + Send
 {
 }
 
@@ -134,7 +134,7 @@ pub trait Rollouts {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError>;
+    fn runs(&self, subject: &Subject) -> Result<Vec<RolloutRun>, StoreError>;
 
     /// The numbers of all rollouts, of whatever service.
     ///
@@ -247,7 +247,7 @@ pub trait Requests {
 }
 
 /// The number of instances and the freezes that people have set for a service.
-pub trait Settings {
+pub trait ServiceSettings {
     /// The instances that a person asked for by `ship scale`, if that was the last word.
     ///
     /// # Errors

@@ -13,13 +13,13 @@ mod records;
 mod sqlite;
 
 pub use self::contract::{
-    Inventories, Leases, Migrations, Requests, Revisions, Rollouts, Settings, Store,
+    Inventories, Leases, Migrations, Requests, Revisions, Rollouts, ServiceSettings, Store,
 };
 pub use self::error::StoreError;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
-pub use place::{Access, Place, find, place_for};
+pub use place::{Access, StateDir, find, place_for};
 pub use records::{
     KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Subject, Wish,
 };

@@ -10,11 +10,11 @@ use crate::trust;
 
 /// The state directory, and what lies in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct StateDir {
     pub dir: PathBuf,
 }
 
-impl Place {
+impl StateDir {
     pub fn database(&self) -> PathBuf {
         self.dir.join("ship.db")
     }
@@ -145,7 +145,7 @@ const TRAVERSABLE: u32 = 0o711;
 
 /// The nearest `.ship` in `from` or a directory above it. The search ends at the root of a
 /// repository, and does not go on into a directory of another user.
-pub fn find(from: &Path) -> Option<Place> {
+pub fn find(from: &Path) -> Option<StateDir> {
     for dir in from.ancestors() {
         if dir != from && !std::fs::metadata(dir).is_ok_and(|metadata| trust::is_own(&metadata)) {
             return None;
@@ -153,7 +153,7 @@ pub fn find(from: &Path) -> Option<Place> {
         let place = dir.join(NAME);
         // A link is found, too: whoever opens it refuses it.
         if place.is_dir() || place.is_symlink() {
-            return Some(Place { dir: place });
+            return Some(StateDir { dir: place });
         }
         if is_repository(dir) {
             return None;
@@ -170,7 +170,7 @@ fn is_repository(dir: &Path) -> bool {
 /// The `.ship` of an inventory: the nearest above it; where there is none yet, the repository's
 /// root, or beside the folder named `inventory`, or beside the file. It never depends on the
 /// directory that ship is called from, as cron calls from anywhere.
-pub fn place_for(inventory: &Path) -> Place {
+pub fn place_for(inventory: &Path) -> StateDir {
     let absolute = std::path::absolute(inventory).unwrap_or_else(|_| inventory.to_owned());
     let folder = absolute.parent().unwrap_or(Path::new("/"));
     find(folder).unwrap_or_else(|| {
@@ -182,7 +182,7 @@ pub fn place_for(inventory: &Path) -> Place {
                 None
             }
         };
-        Place {
+        StateDir {
             dir: repository.or_else(beside).unwrap_or(folder).join(NAME),
         }
     })
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn state_directory_and_what_lies_in_it_become_private() {
         let root = tree(&["a/.ship/runs", "a/.ship/artifacts"]);
-        let place = Place {
+        let place = StateDir {
             dir: root.path().join("a/.ship"),
         };
         let files = ["ship.db", "ship.db-wal", "runs/1.jsonl", "artifacts/0a"]
@@ -308,7 +308,7 @@ mod tests {
             ".gitignore",
         ] {
             let root = tree(&["a/.ship/", "elsewhere"]);
-            let place = Place {
+            let place = StateDir {
                 dir: root.path().join("a/.ship"),
             };
             let path = place.dir.join(link);

@@ -12,7 +12,7 @@ use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 use ship::store::Rollouts as _;
-use ship::store::{Place, RolloutId, Sqlite, Subject};
+use ship::store::{RolloutId, Sqlite, StateDir, Subject};
 
 use crate::project::LocalProject;
 
@@ -310,7 +310,7 @@ impl Night {
                 outcome: outcome.clone(),
             },
         );
-        let mut store = Sqlite::open(&Place {
+        let mut store = Sqlite::open(&StateDir {
             dir: project.path(".ship"),
         })
         .expect("the project's store");

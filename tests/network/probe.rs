@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ship::core::analysis::measurement::{Bound, Finding, Measurement};
 use ship::core::fleet::health::Verdict;
-use ship::probe::{Client, Question, Route, ask, measure_http, measure_prometheus};
+use ship::probe::{Client, PortProbe, Route, ask, measure_http, measure_prometheus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use wiremock::matchers::{header, header_exists, path, query_param};
@@ -19,8 +19,8 @@ fn direct() -> Route {
     }
 }
 
-fn http(path: &str, status: Option<u16>, body: Option<&str>) -> Question {
-    Question::Http {
+fn http(path: &str, status: Option<u16>, body: Option<&str>) -> PortProbe {
+    PortProbe::Http {
         path: path.to_owned(),
         status,
         body: body.map(str::to_owned),
@@ -74,7 +74,7 @@ async fn web(answer: ResponseTemplate) -> (MockServer, u16) {
     (server, port)
 }
 
-async fn get(port: u16, question: &Question) -> Verdict {
+async fn get(port: u16, question: &PortProbe) -> Verdict {
     ask(&Client::new(), question, &direct(), port, DEADLINE).await
 }
 
@@ -88,7 +88,7 @@ async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
         .await;
     let answer_to = async |host_header: Option<&str>| {
         let host_header = host_header.map(str::to_owned);
-        let question = Question::Http {
+        let question = PortProbe::Http {
             path: "/healthz".to_owned(),
             status: None,
             body: None,
@@ -111,9 +111,9 @@ async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
 async fn tcp_passes_where_somebody_listens_and_fails_where_nobody_does() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    assert_eq!(get(port, &Question::Tcp).await, pass("connected"));
+    assert_eq!(get(port, &PortProbe::Tcp).await, pass("connected"));
     assert_eq!(
-        get(closed_port().await, &Question::Tcp).await,
+        get(closed_port().await, &PortProbe::Tcp).await,
         fail("connection refused")
     );
 }
@@ -267,7 +267,7 @@ async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
     let route = Route::Direct {
         address: "no-such-host.invalid".to_owned(),
     };
-    for question in [Question::Tcp, http("/", None, None)] {
+    for question in [PortProbe::Tcp, http("/", None, None)] {
         let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
         assert!(
             matches!(&verdict, Verdict::Error(text) if text.contains("resolve")),
@@ -280,7 +280,7 @@ async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
 async fn a_socket_without_ssh_behind_it_is_the_probers_own_trouble() {
     let dir = tempfile::tempdir().unwrap();
     let route = Route::Socket(dir.path().join("gone"));
-    for question in [Question::Tcp, http("/", None, None)] {
+    for question in [PortProbe::Tcp, http("/", None, None)] {
         let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
         assert!(
             matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is gone")),
@@ -297,7 +297,7 @@ async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let route = Route::Socket(path);
     assert_eq!(
-        ask(&Client::new(), &Question::Tcp, &route, 80, DEADLINE).await,
+        ask(&Client::new(), &PortProbe::Tcp, &route, 80, DEADLINE).await,
         fail("connection refused")
     );
     assert_eq!(

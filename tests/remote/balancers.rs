@@ -13,7 +13,7 @@ use ship::config::{
     AdminSocket, CommandConfig, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport,
 };
 use ship::core::fleet::owner::Owner;
-use ship::core::fleet::traffic::{Balancers, Gate, Receipt, Server, Traffic, View};
+use ship::core::fleet::traffic::{Balancers, Receipt, Server, SlotAdmission, Traffic, View};
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
@@ -316,11 +316,11 @@ async fn replace(scene: Scene) {
     };
     assert_eq!(
         (of(&seen, 0).gate, of(&seen, 0).is_up),
-        (Gate::Open, Some(true))
+        (SlotAdmission::Open, Some(true))
     );
     assert_eq!(
         (of(&seen, 1).gate, of(&seen, 1).is_up),
-        (Gate::Bound, Some(true))
+        (SlotAdmission::Bound, Some(true))
     );
     assert!(
         seen.generation.starts_with(&scene.haproxy.pid()),
@@ -332,7 +332,7 @@ async fn replace(scene: Scene) {
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     assert_eq!(
         (of(&seen, 1).gate, of(&seen, 1).weight_percent),
-        (Gate::Open, Some(100))
+        (SlotAdmission::Open, Some(100))
     );
     assert_eq!(
         answers(&scene, 10),
@@ -359,7 +359,7 @@ async fn replace(scene: Scene) {
     assert!(receipt.waited >= Duration::from_millis(500), "{receipt}");
     assert_eq!(
         (of(&seen, 0).gate, of(&seen, 0).in_flight),
-        (Gate::Closed, 0)
+        (SlotAdmission::Closed, 0)
     );
     assert_eq!(slow.join().unwrap(), Ok("a".to_owned()));
     let counters = of(&seen, 1).counters.expect("it counts");
@@ -400,7 +400,7 @@ async fn at_the_deadline_what_is_under_way_is_cut_and_counted() {
     let Server {
         gate, in_flight, ..
     } = seen.servers[&scene.slot(0)];
-    assert_eq!((gate, in_flight), (Gate::Closed, 0));
+    assert_eq!((gate, in_flight), (SlotAdmission::Closed, 0));
     switched(perform(&hosts, EPOCH, scene.admit(0, None)).await);
 }
 
@@ -422,13 +422,13 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
     let before = view(&hosts).await.expect("it answers");
     assert_eq!(
         (gate(&before, 0), gate(&before, 1)),
-        (Some(Gate::Open), Some(Gate::Bound))
+        (Some(SlotAdmission::Open), Some(SlotAdmission::Bound))
     );
     switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     let (after, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert_eq!(
         (gate(&after, 0), gate(&after, 1)),
-        (Some(Gate::Closed), Some(Gate::Open))
+        (Some(SlotAdmission::Closed), Some(SlotAdmission::Open))
     );
     assert_eq!(answers(&scene, 4), BTreeMap::from([("b".to_owned(), 4)]));
     // Without that release nobody would know of the server.
@@ -446,7 +446,7 @@ async fn nothing_is_drained_unless_enough_others_serve() {
     let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert_eq!(
         (seen.servers[&scene.slot(0)].gate, receipt),
-        (Gate::Open, None)
+        (SlotAdmission::Open, None)
     );
 }
 
@@ -484,11 +484,11 @@ async fn a_reload_forgets_the_drain_and_so_the_instance_is_not_stopped() {
     assert_ne!(again.generation, seen.generation);
     assert_eq!(
         (again.servers[&scene.slot(0)].gate, receipt),
-        (Gate::Open, None),
+        (SlotAdmission::Open, None),
         "the drain is forgotten"
     );
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    assert_eq!(seen.servers[&scene.slot(0)].gate, Gate::Closed);
+    assert_eq!(seen.servers[&scene.slot(0)].gate, SlotAdmission::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -533,7 +533,7 @@ async fn a_server_in_maintenance_is_opened_only_when_its_check_has_passed() {
             port
         }]
             .gate,
-        Gate::Open,
+        SlotAdmission::Open,
         "it gets nothing"
     );
     drop((haproxy, first, dir));
@@ -554,7 +554,7 @@ async fn a_controller_of_an_older_epoch_is_refused() {
     let seen = view(&scene.hosts()).await.expect("a view");
     assert_eq!(
         (seen.servers[&scene.slot(0)].gate, seen.epoch),
-        (Gate::Open, Some(Epoch(9)))
+        (SlotAdmission::Open, Some(Epoch(9)))
     );
 }
 
@@ -637,7 +637,7 @@ async fn where_servers_are_dynamic_they_are_added_when_they_are_first_used() {
         } = seen.servers[&scene.slot(number)];
         assert_eq!(
             (gate, is_up, weight_percent),
-            (Gate::Open, Some(true), Some(100))
+            (SlotAdmission::Open, Some(true), Some(100))
         );
     }
     assert_eq!(
@@ -698,7 +698,7 @@ async fn drain_bound_clients(lines: &str, head: &'static str) {
     let receipt = receipt.expect("it was drained");
     assert_eq!(
         (seen.servers[&scene.slot(0)].gate, receipt.cut),
-        (Gate::Closed, 0)
+        (SlotAdmission::Closed, 0)
     );
     assert!(receipt.waited < scene.drain_timeout, "{receipt}");
     let Scene {
@@ -752,14 +752,14 @@ async fn server_disabled_in_the_configuration_is_admitted_and_drained() {
     let hosts = scene.hosts();
     for number in [0, 1] {
         let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(number, None)).await);
-        assert_eq!(seen.servers[&scene.slot(number)].gate, Gate::Open);
+        assert_eq!(seen.servers[&scene.slot(number)].gate, SlotAdmission::Open);
     }
     assert_eq!(
         answers(&scene, 10),
         BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 5)])
     );
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    assert_eq!(seen.servers[&scene.slot(0)].gate, Gate::Closed);
+    assert_eq!(seen.servers[&scene.slot(0)].gate, SlotAdmission::Closed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -915,7 +915,7 @@ async fn any_balancer_is_told_by_the_users_own_commands() {
             weight_percent,
             ..
         } = seen.servers[&slot(port)];
-        assert_eq!((gate, weight_percent), (Gate::Open, None));
+        assert_eq!((gate, weight_percent), (SlotAdmission::Open, None));
     }
     let (seen, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8081, 1)).await);
     assert_eq!(
@@ -923,7 +923,7 @@ async fn any_balancer_is_told_by_the_users_own_commands() {
             seen.servers[&slot(8081)].gate,
             receipt.map(|receipt| receipt.cut)
         ),
-        (Gate::Closed, Some(0))
+        (SlotAdmission::Closed, Some(0))
     );
     assert_eq!(files.told(), ["admit 8081", "admit 8082", "drain 8081"]);
 
@@ -962,7 +962,7 @@ async fn a_command_that_fails_says_why_and_nothing_is_left_half_open() {
     files.write("left-8081", "0\n");
     assert_eq!(
         view(&hosts).await.expect("a view").servers[&slot(8081)].gate,
-        Gate::Closed
+        SlotAdmission::Closed
     );
 
     let performed = perform(&hosts, Epoch(4), Files::admit(8081)).await;

@@ -7,7 +7,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use ship::core::fleet::health::Verdict;
-use ship::probe::{self, Question, Route};
+use ship::probe::{self, PortProbe, Route};
 use ship::remote::{
     Command, ConnectError, Connection, Connections, Connector, Output, RunError, Target,
     network_address,
@@ -1270,7 +1270,7 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
     assert_eq!(routes.iter().collect::<BTreeSet<_>>().len(), 2);
 
     let client = probe::Client::new();
-    let get = Question::Http {
+    let get = PortProbe::Http {
         path: "/healthz".to_owned(),
         status: Some(200),
         body: Some("web1".to_owned()),
@@ -1287,11 +1287,11 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
         Verdict::Fail("connection refused or closed without an answer".to_owned())
     );
     assert_eq!(
-        ask(&Question::Tcp, 0).await,
+        ask(&PortProbe::Tcp, 0).await,
         Verdict::Pass("connected".to_owned())
     );
     assert_eq!(
-        ask(&Question::Tcp, 1).await,
+        ask(&PortProbe::Tcp, 1).await,
         Verdict::Fail("connection refused".to_owned())
     );
     connection.close().await;

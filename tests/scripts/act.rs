@@ -12,7 +12,7 @@ use ship::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    Launch, LogQuery, Question, logs, probe_command, read_answer, read_log_tail, start,
+    CommandProbe, Launch, LogQuery, logs, probe_command, read_answer, read_log_tail, start,
 };
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
@@ -698,7 +698,7 @@ fn a_command_asks_from_within_the_release_and_with_the_instances_environment() {
             let argv = ["sh", "-c", script].map(String::from).to_vec();
             let timeout = Duration::from_secs(1);
             let release = release.id.clone();
-            let question = Question {
+            let question = CommandProbe {
                 port: host.port,
                 release,
                 driver: Driver::Process,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ship::core::release::Driver;
 use ship::script::{
-    End, Needs, Question, Unreadable, check, claim, observe, probe_command, read_answer,
+    CommandProbe, Needs, ScriptEnd, Unreadable, check, claim, observe, probe_command, read_answer,
     read_check, read_reply, start,
 };
 
@@ -44,7 +44,7 @@ fn give(path: &Path, uid: u32, gid: u32) {
 fn refusal(host: &Host) -> String {
     let ran = host.run(&claim(&host.site));
     let why = match read_reply(&ran.stdout, now()).expect("a reply").end {
-        End::Failed(why) => why,
+        ScriptEnd::Failed(why) => why,
         other => panic!("{other:?}"),
     };
     let looked = host.run(&observe(&host.site)).stdout;
@@ -57,7 +57,7 @@ fn refusal(host: &Host) -> String {
         read_check(&checked, now()).expect("facts").0.problems,
         [why.as_str()]
     );
-    let question = Question {
+    let question = CommandProbe {
         port: host.port,
         release: Release::new("hello").id,
         driver: Driver::Process,
@@ -253,7 +253,7 @@ fn process_driver_runs_nothing_as_root_over_ssh_where_the_playbook_names_no_user
     );
     let record = fs::read_to_string(host.slot().join("instance")).expect("record");
     assert!(record.contains("\nuser=ship-testpage\n"), "{record}");
-    let question = Question {
+    let question = CommandProbe {
         port: host.port,
         release: release.id.clone(),
         driver: Driver::Process,

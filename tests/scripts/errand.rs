@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ship::core::ids::{ActionId, Epoch};
 use ship::core::release::Driver;
-use ship::core::release::hook::{Run, RunEnd};
-use ship::script::{End, Errand, ErrandEnd, Mark, claim, errand, read_errand};
+use ship::core::release::hook::{CommandEnd, CommandRun};
+use ship::script::{DoneMark, ScriptEnd, TaskCommand, TaskCommandEnd, claim, errand, read_errand};
 
 use crate::host::{Host, Release, now, shells, wait_for};
 
-fn order(release: &Release, script: &str) -> Errand {
+fn order(release: &Release, script: &str) -> TaskCommand {
     let pair = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-    Errand {
+    TaskCommand {
         release: release.id.clone(),
         driver: Driver::Process,
         user: None,
@@ -29,9 +29,9 @@ fn order(release: &Release, script: &str) -> Errand {
     }
 }
 
-fn marked(release: &Release, script: &str, note: &str) -> Errand {
-    Errand {
-        mark: Some(Mark {
+fn marked(release: &Release, script: &str, note: &str) -> TaskCommand {
+    TaskCommand {
+        mark: Some(DoneMark {
             id: "2026-11-add-email".into(),
             note: note.into(),
         }),
@@ -39,7 +39,7 @@ fn marked(release: &Release, script: &str, note: &str) -> Errand {
     }
 }
 
-fn run(host: &Host, order: &Errand) -> ErrandEnd {
+fn run(host: &Host, order: &TaskCommand) -> TaskCommandEnd {
     let ran = host.run(&errand(&host.site, order));
     assert_eq!(ran.stderr, "");
     let (end, observation) =
@@ -52,9 +52,9 @@ fn run(host: &Host, order: &Errand) -> ErrandEnd {
     end
 }
 
-fn done(end: ErrandEnd) -> Run {
+fn done(end: TaskCommandEnd) -> CommandRun {
     match end {
-        ErrandEnd::Done(run) => run,
+        TaskCommandEnd::Done(run) => run,
         other => panic!("not done but {other:?}"),
     }
 }
@@ -89,7 +89,7 @@ fn what_is_marked_is_made_once() {
         let again = run(&host, &marked(&release, script, "revision 8"));
         assert_eq!(
             again,
-            ErrandEnd::AlreadyDone {
+            TaskCommandEnd::AlreadyDone {
                 note: "revision 7".into()
             },
             "{shell:?}"
@@ -121,7 +121,7 @@ fn what_fails_is_said_and_not_remembered() {
                 "revision 7",
             ),
         );
-        let ErrandEnd::Failed {
+        let TaskCommandEnd::Failed {
             why,
             run: Some(ran),
         } = failed
@@ -131,7 +131,10 @@ fn what_fails_is_said_and_not_remembered() {
         assert_eq!(why, "it ended with exit status 3: no such table");
         assert_eq!(
             (ran.end, ran.output),
-            (RunEnd::Exit(3), vec!["one".into(), "no such table".into()]),
+            (
+                CommandEnd::Exit(3),
+                vec!["one".into(), "no such table".into()]
+            ),
             "{shell:?}"
         );
         done(run(&host, &marked(&release, "true", "revision 8")));
@@ -151,12 +154,12 @@ fn what_takes_too_long_is_ended() {
         );
         let end = run(
             &host,
-            &Errand {
+            &TaskCommand {
                 timeout: Duration::from_secs(1),
                 ..order
             },
         );
-        let ErrandEnd::Failed {
+        let TaskCommandEnd::Failed {
             why,
             run: Some(run),
         } = end
@@ -165,7 +168,7 @@ fn what_takes_too_long_is_ended() {
         };
         assert_eq!(
             (why.as_str(), run.end),
-            ("it did not end within 1 s: began", RunEnd::TimedOut),
+            ("it did not end within 1 s: began", CommandEnd::TimedOut),
             "{shell:?}"
         );
         assert!(!host.root().join("migrations/2026-11-add-email").exists());
@@ -180,7 +183,7 @@ fn what_is_not_on_the_host_cannot_be_run() {
     let end = run(&host, &order(&other, "true"));
     assert_eq!(
         end,
-        ErrandEnd::Failed {
+        TaskCommandEnd::Failed {
             why: "the release is not on this host".into(),
             run: None
         }
@@ -196,11 +199,17 @@ fn a_host_that_others_have_taken_over_refuses_it() {
     host.order(&claim(&host.site));
     host.site.epoch = Epoch(7);
     let end = run(&host, &order(&release, "echo never >../../../made"));
-    assert_eq!(end, ErrandEnd::NotTaken(End::Fenced { seen: Epoch(8) }));
+    assert_eq!(
+        end,
+        TaskCommandEnd::NotTaken(ScriptEnd::Fenced { seen: Epoch(8) })
+    );
     host.site.epoch = Epoch(8);
     host.site.order = ActionId(0);
     let end = run(&host, &order(&release, "echo never >../../../made"));
-    assert_eq!(end, ErrandEnd::NotTaken(End::Late { taken: ActionId(1) }));
+    assert_eq!(
+        end,
+        TaskCommandEnd::NotTaken(ScriptEnd::Late { taken: ActionId(1) })
+    );
     assert!(!host.root().join("made").exists());
 }
 
@@ -222,7 +231,7 @@ fn an_errand_whose_controller_is_gone_is_made_to_its_end() {
     child.wait().expect("wait");
     assert_eq!(
         run(&host, &order),
-        ErrandEnd::AlreadyDone {
+        TaskCommandEnd::AlreadyDone {
             note: "revision 7".into()
         }
     );

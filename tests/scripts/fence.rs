@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ship::core::fleet::owner::Owner;
 use ship::core::ids::{ActionId, Epoch};
-use ship::script::{End, Script, claim, prune, start};
+use ship::script::{Script, ScriptEnd, claim, prune, start};
 
 use crate::host::{Host, Release, owner, shells, wait_for};
 
@@ -37,7 +37,7 @@ fn a_newer_epoch_is_stored_and_an_older_one_refused() {
             let reply = host.ask(&order);
             assert_eq!(
                 reply.end,
-                End::Fenced {
+                ScriptEnd::Fenced {
                     seen: Epoch(1 << 40)
                 },
                 "{shell:?}"
@@ -73,7 +73,7 @@ fn host_refuses_orders_for_another_fleet_than_its_record_names() {
         ];
         for order in orders {
             let reply = host.ask(&order);
-            let End::Failed(why) = reply.end else {
+            let ScriptEnd::Failed(why) = reply.end else {
                 panic!("{shell:?}: {:?}", reply.end)
             };
             assert!(
@@ -106,7 +106,7 @@ fn a_host_that_is_claimed_refuses_every_older_order() {
     let late = host.halt("a", Duration::ZERO);
     host.site.epoch = Epoch(8);
     assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
-    assert_eq!(host.ask(&late).end, End::Fenced { seen: Epoch(8) });
+    assert_eq!(host.ask(&late).end, ScriptEnd::Fenced { seen: Epoch(8) });
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn an_order_that_arrives_after_a_later_one_of_its_rollout_is_refused() {
             let reply = host.ask(&order);
             assert_eq!(
                 reply.end,
-                End::Late {
+                ScriptEnd::Late {
                     taken: ActionId(10)
                 },
                 "{shell:?}"
@@ -208,7 +208,7 @@ fn an_epoch_stored_before_orders_had_numbers_is_read() {
         fs::write(host.root().join("epoch"), "8\n").expect("epoch");
         assert_eq!(
             host.ask(&claim(&host.site)).end,
-            End::Fenced { seen: Epoch(8) }
+            ScriptEnd::Fenced { seen: Epoch(8) }
         );
         host.site.epoch = Epoch(8);
         assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
@@ -252,7 +252,7 @@ fn a_script_that_waits_in_vain_says_for_whom() {
         let reply = host.ask(&impatient(prune(&host.site, &[release.id.clone()].into())));
         assert_eq!(
             reply.end,
-            End::LockBusy {
+            ScriptEnd::LockBusy {
                 holder: format!("{expected}, for 0 s")
             },
             "{shell:?}"
@@ -296,7 +296,7 @@ fn process_that_holds_the_lock_without_a_note_is_named() {
     let reply = host.ask(&impatient(claim(&host.site)));
     drop(holder.stdin.take());
     holder.wait().expect("flock");
-    let End::LockBusy { holder: said } = reply.end else {
+    let ScriptEnd::LockBusy { holder: said } = reply.end else {
         panic!("{reply:?}")
     };
     assert_eq!(
@@ -317,7 +317,7 @@ fn a_service_does_not_inherit_the_lock() {
     assert_eq!(
         host.ask(&impatient(host.halt("another", Duration::ZERO)))
             .end,
-        End::Done
+        ScriptEnd::Done
     );
     let free = Command::new("flock")
         .arg("-n")

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use ship::core::fleet::traffic::{Gate, Server, View};
+use ship::core::fleet::traffic::{Server, SlotAdmission, View};
 use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
-    End, Gatekeeper, Script, Turn, look_at_gatekeepers, read_view, switch_gatekeeper,
+    Gatekeeper, Script, ScriptEnd, Turn, look_at_gatekeepers, read_view, switch_gatekeeper,
 };
 
 use crate::host::{Host, Shell, shells};
@@ -63,13 +63,13 @@ impl Balancer {
             .replace("it's ", "")
     }
 
-    fn run(&self, script: &Script) -> (End, View) {
+    fn run(&self, script: &Script) -> (ScriptEnd, View) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
         read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
     }
 
-    fn turn(&self, number: usize, turn: Turn) -> (End, View) {
+    fn turn(&self, number: usize, turn: Turn) -> (ScriptEnd, View) {
         self.run(&switch_gatekeeper(
             &self.host.site,
             &self.all,
@@ -80,7 +80,7 @@ impl Balancer {
 
     fn look(&self) -> View {
         let (end, view) = self.run(&look_at_gatekeepers(&self.host.site, &self.all));
-        assert_eq!(end, End::Done);
+        assert_eq!(end, ScriptEnd::Done);
         view
     }
 
@@ -98,9 +98,9 @@ fn what_was_told_last_holds_and_what_remains_is_asked() {
         assert_eq!(
             (end, balancer.server(&view, 0)),
             (
-                End::Done,
+                ScriptEnd::Done,
                 Server {
-                    gate: Gate::Open,
+                    gate: SlotAdmission::Open,
                     ..Server::default()
                 }
             )
@@ -114,12 +114,12 @@ fn what_was_told_last_holds_and_what_remains_is_asked() {
             in_flight: 2,
             ..Server::default()
         };
-        assert_eq!((end, balancer.server(&view, 0)), (End::Done, closed));
+        assert_eq!((end, balancer.server(&view, 0)), (ScriptEnd::Done, closed));
         balancer.write("left-8081", "0\n");
         let (end, view) = balancer.turn(0, Turn::Cut);
         assert_eq!(
             (end, balancer.server(&view, 0)),
-            (End::Done, Server::default())
+            (ScriptEnd::Done, Server::default())
         );
         assert_eq!(
             balancer.told(),
@@ -140,7 +140,7 @@ fn what_was_closed_in_an_earlier_epoch_is_not_asked_about() {
         let (end, view) = balancer.turn(1, OPEN);
         assert_eq!(
             (end, balancer.server(&view, 0)),
-            (End::Done, Server::default()),
+            (ScriptEnd::Done, Server::default()),
             "{shell:?}"
         );
     }
@@ -153,17 +153,17 @@ fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
         balancer.remove("admit-8081");
         let (end, view) = balancer.turn(0, OPEN);
         assert!(
-            matches!(&end, End::Failed(why) if why.contains("No such file")),
+            matches!(&end, ScriptEnd::Failed(why) if why.contains("No such file")),
             "{shell:?} {end:?}"
         );
-        assert_eq!(balancer.server(&view, 0).gate, Gate::Closed);
+        assert_eq!(balancer.server(&view, 0).gate, SlotAdmission::Closed);
         assert_eq!(balancer.told(), "admit 8081\ndrain 8081\n");
 
         balancer.remove("drain-8081");
         let (end, view) = balancer.turn(0, OPEN);
-        assert!(matches!(end, End::Failed(_)));
+        assert!(matches!(end, ScriptEnd::Failed(_)));
         let half = Server {
-            gate: Gate::Open,
+            gate: SlotAdmission::Open,
             weight_percent: Some(0),
             ..Server::default()
         };
@@ -173,13 +173,13 @@ fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
             "nobody knows: it may get requests, and is not to be counted on"
         );
         let (end, view) = balancer.turn(0, Turn::Close);
-        assert!(matches!(end, End::Failed(_)));
+        assert!(matches!(end, ScriptEnd::Failed(_)));
         assert_eq!(balancer.server(&view, 0), half);
         balancer.write("admit-8081", "");
         let (end, view) = balancer.turn(0, OPEN);
         assert_eq!(
             (end, balancer.server(&view, 0).weight_percent),
-            (End::Done, None)
+            (ScriptEnd::Done, None)
         );
     }
 }
@@ -190,23 +190,29 @@ fn an_older_epoch_and_a_late_order_for_the_slot_are_refused() {
         let mut balancer = Balancer::with(shell);
         let epoch = balancer.host.site.epoch;
         balancer.host.site.order = ActionId(9);
-        assert_eq!(balancer.turn(0, OPEN).0, End::Done);
+        assert_eq!(balancer.turn(0, OPEN).0, ScriptEnd::Done);
         balancer.host.site.order = ActionId(5);
         assert_eq!(
             balancer.turn(1, OPEN).0,
-            End::Done,
+            ScriptEnd::Done,
             "orders for different slots come in any order"
         );
         assert_eq!(
             balancer.turn(0, Turn::Close).0,
-            End::Late { taken: ActionId(9) },
+            ScriptEnd::Late { taken: ActionId(9) },
             "{shell:?}"
         );
         balancer.host.site.epoch = Epoch(epoch.0 - 1);
         balancer.host.site.order = ActionId(10);
-        assert_eq!(balancer.turn(0, Turn::Close).0, End::Fenced { seen: epoch });
+        assert_eq!(
+            balancer.turn(0, Turn::Close).0,
+            ScriptEnd::Fenced { seen: epoch }
+        );
         assert_eq!(balancer.told(), "admit 8081\nadmit 8082\n");
-        assert_eq!(balancer.server(&balancer.look(), 0).gate, Gate::Open);
+        assert_eq!(
+            balancer.server(&balancer.look(), 0).gate,
+            SlotAdmission::Open
+        );
     }
 }
 

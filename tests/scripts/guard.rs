@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ship::core::fleet::{Observation, Occupant, Process};
 use ship::core::ids::{ActionId, Epoch, InstanceId};
 use ship::core::release::{Driver, Liveness, LivenessCheck};
-use ship::script::{End, Halt, Input, Launch, Script, claim, disarm, prune, start, stop};
+use ship::script::{Halt, Input, Launch, Script, ScriptEnd, claim, disarm, prune, start, stop};
 
 use crate::host::{Host, Ran, Release, Shell, mode, openers, session_members, shells, wait_for};
 use crate::systemd::{calls, moved};
@@ -470,7 +470,7 @@ fn what_is_kept_is_nobody_elses_to_read_and_its_release_stays() {
     let kept = guarded.host.ask(&prune(&guarded.host.site, &old));
     assert_eq!(
         kept.end,
-        End::Failed(format!("kept, because a slot needs it: {}", guarded.old.id))
+        ScriptEnd::Failed(format!("kept, because a slot needs it: {}", guarded.old.id))
     );
     assert_eq!(kept.observation.releases.len(), 2);
     guarded.disarm();
@@ -493,7 +493,7 @@ fn an_order_that_is_too_old_does_not_disarm() {
     let refused = guarded.host.ask(&late);
     assert_eq!(
         (refused.end, refused.observation.armed.len()),
-        (End::Fenced { seen: Epoch(8) }, 1)
+        (ScriptEnd::Fenced { seen: Epoch(8) }, 1)
     );
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ship::core::fleet::{Observation, Process};
 use ship::core::ids::InstanceId;
-use ship::core::release::hook::{Hook, HookPoint, HookSite, RunEnd, hook_time};
-use ship::script::{End, Halt, Launch, Script, SlotHooks, start, stop};
+use ship::core::release::hook::{CommandEnd, Hook, HookPoint, HookSite, hook_time};
+use ship::script::{Halt, Launch, Script, ScriptEnd, SlotHooks, start, stop};
 
 use crate::host::{Host, Release, Shell, session_members, shells, wait_for};
 
@@ -61,7 +61,7 @@ fn told(host: &Host) -> Vec<String> {
     told.lines().map(str::to_owned).collect()
 }
 
-fn ran(observation: &Observation) -> Vec<(HookPoint, RunEnd)> {
+fn ran(observation: &Observation) -> Vec<(HookPoint, CommandEnd)> {
     observation
         .hooks
         .iter()
@@ -90,7 +90,7 @@ fn an_instances_life_is_told_in_order_under_every_shell() {
         host.stage(&release);
         let launch = launch(&host, &release, "a", four());
         let started = host.order(&start(&host.site, &launch));
-        let done = RunEnd::Exit(0);
+        let done = CommandEnd::Exit(0);
         assert_eq!(
             ran(&started),
             [
@@ -210,7 +210,7 @@ fn what_fails_before_the_start_leaves_an_empty_slot_and_is_said() {
         let observation = failed.reply().observation;
         assert_eq!(
             ran(&observation),
-            [(HookPoint::BeforeStart, RunEnd::Exit(3))],
+            [(HookPoint::BeforeStart, CommandEnd::Exit(3))],
             "{shell:?}"
         );
         assert_eq!(observation.hooks[0].run.output, ["one", "no database", ""]);
@@ -251,7 +251,7 @@ fn what_fails_after_the_start_ends_the_instance_as_every_stop_does() {
         assert_eq!(failed.failure(), why, "{shell:?}");
         assert_eq!(failed.stderr, "", "{shell:?}");
         let observation = failed.reply().observation;
-        let [end, done] = [RunEnd::Signal(9), RunEnd::Exit(0)];
+        let [end, done] = [CommandEnd::Signal(9), CommandEnd::Exit(0)];
         let all = [
             (HookPoint::AfterStart, end),
             (HookPoint::BeforeStop, done),
@@ -291,8 +291,8 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_has_begun_and_the_stop_goes_on() 
         assert_eq!(
             ran(&stopped),
             [
-                (HookPoint::BeforeStop, RunEnd::TimedOut),
-                (HookPoint::AfterStop, RunEnd::Exit(0))
+                (HookPoint::BeforeStop, CommandEnd::TimedOut),
+                (HookPoint::AfterStop, CommandEnd::Exit(0))
             ]
         );
         assert_eq!(stopped.hooks[0].run.output, ["waiting"], "{shell:?}");
@@ -318,7 +318,7 @@ fn what_fails_at_a_stop_is_said_and_changes_nothing() {
         &launch(&host, &release, "a", hooks.clone()),
     ));
     let stopped = host.order(&halt(&host, "a", &hooks));
-    let [three, done, four] = [3, 0, 4].map(RunEnd::Exit);
+    let [three, done, four] = [3, 0, 4].map(CommandEnd::Exit);
     let all = [
         (HookPoint::BeforeStop, three),
         (HookPoint::BeforeStop, done),
@@ -336,7 +336,10 @@ fn a_stop_that_has_no_time_for_hooks_goes_on_without_them() {
     host.stage(&release);
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
     let stopped = host.stop("a");
-    assert_eq!(ran(&stopped), STOPS.map(|point| (point, RunEnd::NotRun)));
+    assert_eq!(
+        ran(&stopped),
+        STOPS.map(|point| (point, CommandEnd::NotRun))
+    );
     assert_eq!(
         told(&host),
         ["before_start", "begun", "after_start", "ended"]
@@ -358,7 +361,7 @@ fn what_a_hook_leaves_behind_ends_with_it_and_what_has_left_its_session_holds_no
         assert!(before.elapsed() < Duration::from_secs(20));
         assert_eq!(
             ran(&started),
-            [(HookPoint::BeforeStart, RunEnd::Exit(0))],
+            [(HookPoint::BeforeStart, CommandEnd::Exit(0))],
             "{shell:?}"
         );
         let output = &started.hooks[0].run.output;
@@ -431,7 +434,7 @@ fn a_point_that_is_passed_is_not_passed_again_where_the_script_before_died_on_th
     // It died after the start.
     fs::write(host.slot().join("hooked"), "a before_start\n").expect("file");
     let again = host.order(&start(&host.site, &launch(&host, &release, "a", four())));
-    assert_eq!(ran(&again), [(HookPoint::AfterStart, RunEnd::Exit(0))]);
+    assert_eq!(ran(&again), [(HookPoint::AfterStart, CommandEnd::Exit(0))]);
 }
 
 #[test]
@@ -508,7 +511,7 @@ fn a_host_without_the_tools_says_so_before_anything_is_done() {
         refused.failure(),
         "setsid-of-tomorrow is missing on this host: it is needed to run commands apart"
     );
-    assert!(matches!(refused.reply().end, End::Failed(_)) && told(&host).is_empty());
+    assert!(matches!(refused.reply().end, ScriptEnd::Failed(_)) && told(&host).is_empty());
 }
 
 /// The old instance goes before its successor is there, and nobody says that all is well: each runs

@@ -17,8 +17,8 @@ use ship::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{
-    Bytes, End, Halt, Launch, Reply, Script, Site, SlotHooks, observe, read_reply, stage, start,
-    stop,
+    Bytes, Halt, Launch, Reply, Script, ScriptEnd, Site, SlotHooks, observe, read_reply, stage,
+    start, stop,
 };
 use tempfile::TempDir;
 
@@ -240,7 +240,7 @@ impl Host {
     pub(crate) fn order(&self, script: &Script) -> Observation {
         let ran = self.run(script);
         let reply = ran.reply();
-        assert_eq!(reply.end, End::Done, "{ran:?}");
+        assert_eq!(reply.end, ScriptEnd::Done, "{ran:?}");
         assert_eq!(ran.stderr, "");
         reply.observation
     }
@@ -382,7 +382,7 @@ impl Ran {
     /// How the script says that it failed.
     pub(crate) fn failure(&self) -> String {
         match self.reply().end {
-            End::Failed(why) => why,
+            ScriptEnd::Failed(why) => why,
             other => panic!("not failed but {other:?}: {self:?}"),
         }
     }

@@ -5,7 +5,7 @@ use ship::core::fleet::{Listener, Occupant};
 use ship::core::ids::Epoch;
 use ship::core::release::Driver;
 use ship::core::time::Time;
-use ship::script::{End, Needs, Unreadable, check, read_check, read_reply};
+use ship::script::{Needs, ScriptEnd, Unreadable, check, read_check, read_reply};
 
 use crate::host::{Host, now, shells};
 
@@ -39,7 +39,7 @@ fn a_report_is_read_whole() {
             reply.observation.epoch,
             reply.observation.free_kib
         ),
-        (End::Done, Epoch(7), Some(2048))
+        (ScriptEnd::Done, Epoch(7), Some(2048))
     );
     let slots = reply.observation.slots;
     match slots.get(&8081) {
@@ -77,13 +77,16 @@ fn every_end_is_told_from_a_lost_connection() {
     let ended = |end: &str| read(&report().replace("end=done", end)).map(|reply| reply.end);
     assert_eq!(
         ended("end=failed no space"),
-        Ok(End::Failed("no space".into()))
+        Ok(ScriptEnd::Failed("no space".into()))
     );
-    assert_eq!(ended("end=failed"), Ok(End::Failed(String::new())));
-    assert_eq!(ended("end=fenced 9"), Ok(End::Fenced { seen: Epoch(9) }));
+    assert_eq!(ended("end=failed"), Ok(ScriptEnd::Failed(String::new())));
+    assert_eq!(
+        ended("end=fenced 9"),
+        Ok(ScriptEnd::Fenced { seen: Epoch(9) })
+    );
     assert_eq!(
         ended("end=busy stop, epoch 7"),
-        Ok(End::LockBusy {
+        Ok(ScriptEnd::LockBusy {
             holder: "stop, epoch 7".into()
         })
     );

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ship::core::ids::{ActionId, Epoch, ReleaseId};
 use ship::core::release::ArtifactForm;
 use ship::core::time::Time;
-use ship::script::{End, KeptRelease, claim, prune, read_releases, releases};
+use ship::script::{KeptRelease, ScriptEnd, claim, prune, read_releases, releases};
 
 use crate::host::{Host, Release, mode, openers, shells, wait_for};
 
@@ -186,7 +186,7 @@ fn what_is_there_is_not_sent_again() {
         let mut child = host.spawn(&script);
         let _input = child.stdin.take();
         wait_for("the end", || child.try_wait().expect("status").is_some());
-        assert_eq!(host.ask(&script).end, End::Done);
+        assert_eq!(host.ask(&script).end, ScriptEnd::Done);
     }
 }
 
@@ -402,7 +402,7 @@ fn a_release_that_a_slot_runs_is_never_pruned() {
     let reply = host.ask(&prune(&host.site, &all));
     assert_eq!(
         reply.end,
-        End::Failed(format!("kept, because a slot needs it: {}", running.id))
+        ScriptEnd::Failed(format!("kept, because a slot needs it: {}", running.id))
     );
     assert_eq!(reply.observation.releases, [running.id.clone()].into());
     assert!(!release_dir(&host, &old).exists());

@@ -10,12 +10,12 @@ use proptest::prelude::*;
 use ship::core::fleet::{Fleet, Listener, Observation, Occupant, Process};
 use ship::core::ids::{ActionId, Epoch};
 use ship::core::release::Driver;
-use ship::core::release::hook::{Hook, HookPoint, HookSite, Run};
+use ship::core::release::hook::{CommandRun, Hook, HookPoint, HookSite};
 use ship::core::time::Time;
 use ship::script::{
-    End, Errand, ErrandEnd, Halt, LogQuery, Mark, Needs, Question, check, claim, errand, logs,
-    observe, probe_command, prune, read_answer, read_check, read_errand, read_log_tail, read_reply,
-    start, stop,
+    CommandProbe, DoneMark, Halt, LogQuery, Needs, ScriptEnd, TaskCommand, TaskCommandEnd, check,
+    claim, errand, logs, observe, probe_command, prune, read_answer, read_check, read_errand,
+    read_log_tail, read_reply, start, stop,
 };
 
 use crate::host::{Host, Release};
@@ -67,7 +67,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
             &BTreeSet::from([one.id.clone(), other.id.clone()]),
         ),
     );
-    let question = Question {
+    let question = CommandProbe {
         port: host.port,
         release: one.id.clone(),
         driver: Driver::Process,
@@ -75,11 +75,11 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         argv: ["sh", "-c", "echo ready; exit 3"].map(str::to_owned).into(),
         timeout: Duration::from_secs(5),
     };
-    let mark = Some(Mark {
+    let mark = Some(DoneMark {
         id: "add-email".to_owned(),
         note: "revision 7".to_owned(),
     });
-    let migration = Errand {
+    let migration = TaskCommand {
         release: one.id.clone(),
         driver: Driver::Process,
         user: None,
@@ -97,7 +97,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         &host,
         errand(
             &host.site,
-            &Errand {
+            &TaskCommand {
                 argv: vec!["false".to_owned()],
                 mark: None,
                 ..migration
@@ -183,7 +183,7 @@ fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
 }
 
 /// What the user's commands said goes into the journal and onto a terminal.
-fn is_a_run(run: &Run) -> Result<(), TestCaseError> {
+fn is_a_run(run: &CommandRun) -> Result<(), TestCaseError> {
     prop_assert!(run.output.len() <= 50, "{run:?}");
     let is_plain = |line: &String| {
         line.len() < 10_000 && !line.contains(|c: char| c.is_control() && c != '\t')
@@ -202,11 +202,12 @@ fn the_transcripts_are_genuine() {
         .map(|reply| read_reply(reply, NOW).unwrap().end)
         .collect();
     assert!(
-        ends.iter().any(|end| matches!(end, End::Fenced { .. })),
+        ends.iter()
+            .any(|end| matches!(end, ScriptEnd::Fenced { .. })),
         "{ends:?}"
     );
     assert!(
-        ends.iter().any(|end| matches!(end, End::Failed(_))),
+        ends.iter().any(|end| matches!(end, ScriptEnd::Failed(_))),
         "{ends:?}"
     );
     assert!(
@@ -225,19 +226,21 @@ fn the_transcripts_are_genuine() {
         .map(|(end, _)| end)
         .collect();
     assert!(
-        errands.iter().any(|end| matches!(end, ErrandEnd::Done(_))),
+        errands
+            .iter()
+            .any(|end| matches!(end, TaskCommandEnd::Done(_))),
         "{errands:?}"
     );
     assert!(
         errands
             .iter()
-            .any(|end| matches!(end, ErrandEnd::AlreadyDone { .. })),
+            .any(|end| matches!(end, TaskCommandEnd::AlreadyDone { .. })),
         "{errands:?}"
     );
     assert!(
         errands
             .iter()
-            .any(|end| matches!(end, ErrandEnd::Failed { run: Some(_), .. })),
+            .any(|end| matches!(end, TaskCommandEnd::Failed { run: Some(_), .. })),
         "{errands:?}"
     );
     assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
@@ -311,10 +314,10 @@ proptest! {
         match read_reply(&text, NOW) {
             Ok(reply) => {
                 keeps_the_rules(&reply.observation)?;
-                if let End::Failed(why) | End::LockBusy { holder: why } = &reply.end {
+                if let ScriptEnd::Failed(why) | ScriptEnd::LockBusy { holder: why } = &reply.end {
                     prop_assert!(!why.contains('\n'), "{why:?}");
                 }
-                if let End::Late { taken: ActionId(taken) } = reply.end {
+                if let ScriptEnd::Late { taken: ActionId(taken) } = reply.end {
                     prop_assert!(text.contains(&format!("end=late {taken}\n")), "{text}");
                 }
             }
@@ -329,9 +332,9 @@ proptest! {
         if let Ok((end, observation)) = read_errand(&text, NOW) {
             keeps_the_rules(&observation)?;
             match &end {
-                ErrandEnd::Done(run) | ErrandEnd::Failed { run: Some(run), .. } => is_a_run(run)?,
-                ErrandEnd::AlreadyDone { note } => prop_assert!(!note.contains('\n'), "{note:?}"),
-                ErrandEnd::Failed { run: None, .. } | ErrandEnd::NotTaken(_) => {}
+                TaskCommandEnd::Done(run) | TaskCommandEnd::Failed { run: Some(run), .. } => is_a_run(run)?,
+                TaskCommandEnd::AlreadyDone { note } => prop_assert!(!note.contains('\n'), "{note:?}"),
+                TaskCommandEnd::Failed { run: None, .. } | TaskCommandEnd::NotTaken(_) => {}
             }
         }
         prop_assert!(began.elapsed() < SOON, "{:?}", began.elapsed());

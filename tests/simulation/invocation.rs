@@ -34,7 +34,7 @@ use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Reporter, Setup};
 use ship::script::KeptRelease;
-use ship::store::{Holder, Place, RolloutId, Store};
+use ship::store::{Holder, RolloutId, StateDir, Store};
 
 use super::broken::Broken;
 use super::ledger::Ledger;
@@ -221,7 +221,7 @@ impl Environment for Simulated {
         Ok(Files {
             project,
             inventory,
-            place: Place {
+            place: StateDir {
                 dir: PathBuf::from("/simulated/.ship"),
             },
         })
@@ -279,7 +279,7 @@ impl Environment for Simulated {
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
-        _: &'a Place,
+        _: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>> {
         let version = &project.playbook.version;
         let release = version
@@ -318,7 +318,7 @@ impl Environment for Simulated {
         })
     }
 
-    fn open_log(&self, _: &Place, _: RolloutId) -> Box<dyn Any + Send> {
+    fn open_log(&self, _: &StateDir, _: RolloutId) -> Box<dyn Any + Send> {
         Box::new(())
     }
 
@@ -326,7 +326,7 @@ impl Environment for Simulated {
         false
     }
 
-    fn remove_unused(&self, _: &Place, _: &dyn Store) {}
+    fn remove_unused(&self, _: &StateDir, _: &dyn Store) {}
 }
 
 impl FleetConnection for Hands {

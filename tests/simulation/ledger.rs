@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ship::core::ids::{Epoch, ReleaseId, Revision};
-use ship::core::policy::history::Run;
+use ship::core::policy::history::RolloutRun;
 use ship::core::release::Definition;
 use ship::core::rollout::event::{Entry, Event, Then};
 use ship::core::rollout::failure::Outcome;
@@ -17,8 +17,8 @@ use ship::core::time::Time;
 use ship::engine::Clock;
 use ship::store::{
     Freeze, Holder, Inventories, KnownInventory, Leases, Migrations, NewRevision, Request,
-    Requests, RevisionRecord, Revisions, RolloutId, RolloutRecord, Rollouts, Scale, Settings,
-    Store, StoreError, Subject,
+    Requests, RevisionRecord, Revisions, RolloutId, RolloutRecord, Rollouts, Scale,
+    ServiceSettings, Store, StoreError, Subject,
 };
 
 use super::broken::Broken;
@@ -272,10 +272,10 @@ impl Rollouts for Memory {
         })
     }
 
-    fn runs(&self, _: &Subject) -> Result<Vec<Run>, StoreError> {
+    fn runs(&self, _: &Subject) -> Result<Vec<RolloutRun>, StoreError> {
         self.with(|tables| {
             let run = |rollout: &Rollout| match &rollout.entries.first()?.event {
-                Event::RolloutStarted(start) => Some(Run {
+                Event::RolloutStarted(start) => Some(RolloutRun {
                     start: start.clone(),
                     outcome: rollout.outcome(),
                 }),
@@ -416,7 +416,7 @@ impl Requests for Memory {
     }
 }
 
-impl Settings for Memory {
+impl ServiceSettings for Memory {
     fn scale(&self, _: &Subject) -> Result<Option<Scale>, StoreError> {
         self.with(|tables| Ok(tables.scale))
     }
@@ -667,7 +667,7 @@ impl Rollouts for Ledger {
         self.shelf.rollouts(subject)
     }
 
-    fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
+    fn runs(&self, subject: &Subject) -> Result<Vec<RolloutRun>, StoreError> {
         self.shelf.runs(subject)
     }
 
@@ -757,7 +757,7 @@ impl Requests for Ledger {
     }
 }
 
-impl Settings for Ledger {
+impl ServiceSettings for Ledger {
     fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
         self.shelf.scale(subject)
     }

@@ -33,7 +33,7 @@ mod dice {
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ship::store::Place;
+use ship::store::StateDir;
 
 use self::broken::Broken;
 use self::dice::Dice;
@@ -183,7 +183,7 @@ fn nothing_that_can_happen_breaks_a_promise() {
 fn with_the_real_store_it_is_the_same() {
     for seed in 1..=10 {
         let dir = tempfile::tempdir().expect("a directory");
-        let disk = Disk::Sqlite(Place {
+        let disk = Disk::Sqlite(StateDir {
             dir: dir.path().join(".ship"),
         });
         let violation = run(seed, Broken::Nothing, disk, false).violation;

@@ -9,7 +9,7 @@ use ship::core::policy::service_state::Standing;
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::OnFailure;
-use ship::store::{NewRevision, Place, Request, Sqlite, Store, Wish};
+use ship::store::{NewRevision, Request, Sqlite, StateDir, Store, Wish};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -32,7 +32,7 @@ const HERE: &str = "here";
 #[derive(Clone)]
 pub(crate) enum Disk {
     Memory(Arc<Mutex<Tables>>),
-    Sqlite(Place),
+    Sqlite(StateDir),
 }
 
 /// The people.

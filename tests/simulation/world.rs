@@ -384,7 +384,7 @@ impl Executor for Hands {
     fn run_task(&self, _: TaskOrder) -> BoxFuture<'_, TaskResult> {
         async {
             TaskResult {
-                end: task::End::Done,
+                end: task::TaskOutcome::Done,
                 output: Vec::new(),
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::after_rollout::{self, RunEnd};
+use crate::app::after_rollout::{self, RunSummary};
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
@@ -144,18 +144,18 @@ async fn publish(
     concluded: &Result<Conclusion, Error>,
 ) {
     let end = match concluded {
-        Ok(Conclusion::NothingToDo { version, .. }) => RunEnd::Skipped {
+        Ok(Conclusion::NothingToDo { version, .. }) => RunSummary::Skipped {
             version: version.clone(),
             exit: Exit::Done,
             why: "it is what runs".to_owned(),
         },
-        Ok(Conclusion::Skipped { version, why, .. }) => RunEnd::Skipped {
+        Ok(Conclusion::Skipped { version, why, .. }) => RunSummary::Skipped {
             version: version.clone(),
             exit: Exit::Done,
             why: why.clone(),
         },
         Ok(_) => return,
-        Err(error) => RunEnd::Refused {
+        Err(error) => RunSummary::Refused {
             version: None,
             exit: error.exit(),
             message: error.to_string(),

@@ -12,7 +12,7 @@ use crate::config::Overrides;
 use crate::core::availability::LossReport;
 use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::Account;
-use crate::core::policy::history::Run;
+use crate::core::policy::history::RolloutRun;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::release::Definition;
@@ -100,7 +100,7 @@ fn duration(record: &RevisionRecord) -> Option<Duration> {
     record.ended.map(|ended| ended.since(record.began))
 }
 
-fn row(record: &RevisionRecord, runs: &[Run]) -> HistoryRow {
+fn row(record: &RevisionRecord, runs: &[RolloutRun]) -> HistoryRow {
     let run = runs
         .iter()
         .rev()

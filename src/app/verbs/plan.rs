@@ -20,7 +20,7 @@ use crate::core::spec::Spec;
 use crate::report::Versions;
 use crate::store::Subject;
 
-pub struct Preview {
+pub struct DeployPlan {
     pub subject: Subject,
     pub spec: Spec,
     /// The release that is to run.
@@ -40,7 +40,7 @@ pub struct Preview {
 ///
 /// # Errors
 /// Why it could not be made.
-pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<Preview, Error> {
+pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<DeployPlan, Error> {
     let overrides = channels::resolve(env, overrides).await?.overrides;
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
     let release = env
@@ -51,13 +51,13 @@ pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<Pr
 }
 
 /// Shows what would be done for a goal, and touches nothing.
-pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<Preview, Error> {
+pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<DeployPlan, Error> {
     orphans::tell(&session)?;
     let survey = survey::look(&mut session, &goal, Adopt::Show).await?;
     let admission = survey.admission;
     let fleet = survey.found.fleet;
     let now = session.now();
-    Ok(Preview {
+    Ok(DeployPlan {
         played: preview(&admission.spec, &admission.rollout, &fleet, now),
         holds: admission.plan.holds,
         spec: admission.spec,

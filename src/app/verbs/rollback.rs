@@ -12,7 +12,7 @@ use crate::app::notice::Accepted;
 use crate::app::opened_service::OpenedService;
 use crate::app::rollout;
 use crate::app::session::Session;
-use crate::app::verbs::plan::{self, Preview};
+use crate::app::verbs::plan::{self, DeployPlan};
 use crate::config::Overrides;
 use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::Account;
@@ -65,7 +65,7 @@ pub async fn rollback(
 pub async fn preview(
     env: &Arc<dyn Environment>,
     request: RollbackRequest,
-) -> Result<Result<Preview, Conclusion>, Error> {
+) -> Result<Result<DeployPlan, Conclusion>, Error> {
     let mut session = Session::of(open(env, &request, StoreAccess::Read)?)?;
     session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
     match goal(&mut session, &request)? {

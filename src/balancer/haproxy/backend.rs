@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::protocol::ease;
-use crate::core::fleet::traffic::{Counters, Gate, Server, View};
+use crate::core::fleet::traffic::{Counters, Server, SlotAdmission, View};
 use crate::core::ids::Slot;
 
 /// Bits of `srv_admin_state` that stand for maintenance: forced, inherited from a tracked server,
@@ -120,17 +120,17 @@ impl Backend {
 }
 
 impl ServerState {
-    fn gate(&self) -> Gate {
+    fn gate(&self) -> SlotAdmission {
         match self.admin_state {
-            state if state & MAINT != 0 => Gate::Closed,
+            state if state & MAINT != 0 => SlotAdmission::Closed,
             // No weight is as good as `drain`.
-            state if state & DRAIN != 0 || self.weight == 0 => Gate::Bound,
-            _ => Gate::Open,
+            state if state & DRAIN != 0 || self.weight == 0 => SlotAdmission::Bound,
+            _ => SlotAdmission::Open,
         }
     }
 
     fn is_open(&self) -> bool {
-        self.gate() == Gate::Open
+        self.gate() == SlotAdmission::Open
     }
 
     fn is_checked(&self) -> bool {
@@ -238,7 +238,7 @@ mod tests {
         });
         let (weight_percent, given) = (Some(100), None);
         let open = Server {
-            gate: Gate::Open,
+            gate: SlotAdmission::Open,
             is_up: Some(true),
             in_flight: 5,
             given,
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(
             of(2),
             Some(Server {
-                gate: Gate::Bound,
+                gate: SlotAdmission::Bound,
                 ..open
             })
         );
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(server([2, 0, 1, 1, 0, 0]).is_up, None, "it has no check");
         assert_eq!(
             server([2, 0, 0, 1, 3, 6]).gate,
-            Gate::Bound,
+            SlotAdmission::Bound,
             "no weight, no new clients"
         );
         assert_eq!(server([2, 0, 10, 100, 3, 6]).weight_percent, Some(10));
@@ -288,25 +288,25 @@ mod tests {
     fn what_the_configuration_says_is_no_state() {
         assert_eq!(
             server([2, 0x04, 1, 1, 3, 6]).gate,
-            Gate::Open,
+            SlotAdmission::Open,
             "`disabled` in its line, and made ready since"
         );
         assert_eq!(
             server([2, 0x40, 1, 1, 3, 6]).gate,
-            Gate::Open,
+            SlotAdmission::Open,
             "its name was set by an order"
         );
         for maint in [0x01, 0x02, 0x05, 0x20] {
             assert_eq!(
                 server([0, maint, 1, 1, 3, 6]).gate,
-                Gate::Closed,
+                SlotAdmission::Closed,
                 "{maint:#x}"
             );
         }
         for drain in [0x08, 0x10, 0x0c] {
             assert_eq!(
                 server([2, drain, 1, 1, 3, 6]).gate,
-                Gate::Bound,
+                SlotAdmission::Bound,
                 "{drain:#x}"
             );
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::backend::{Backend, ServerState};
 use crate::balancer::slots::SlotDirectory;
-use crate::core::fleet::traffic::Gate;
+use crate::core::fleet::traffic::SlotAdmission;
 use crate::core::ids::Slot;
 use crate::remote::HostUnavailable;
 
@@ -42,8 +42,8 @@ impl ServerNames<'_> {
             let server = seen.servers.get(name).map(ServerState::server);
             server.map(|server| {
                 (
-                    server.gate == Gate::Open,
-                    server.gate == Gate::Bound,
+                    server.gate == SlotAdmission::Open,
+                    server.gate == SlotAdmission::Bound,
                     server.in_flight,
                 )
             })

@@ -35,7 +35,7 @@ pub struct Tolerance {
 
 /// Counted requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RequestCounts {
     pub requests: u64,
     /// Failed requests.
     pub errors: u64,
@@ -49,9 +49,9 @@ pub struct Tally {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sides {
     /// Of the target release.
-    pub new: Tally,
+    pub new: RequestCounts,
     /// Of every other release.
-    pub old: Tally,
+    pub old: RequestCounts,
 }
 
 /// The counts so far, by moment.
@@ -77,7 +77,7 @@ const LEAST_MS: f64 = 5.0;
 /// The largest number of requests over which a balancer averages.
 const MEAN_OF: u64 = 1024;
 
-impl Tally {
+impl RequestCounts {
     /// Counts one request that ship made itself.
     pub fn count(&mut self, is_error: bool, took: Duration) {
         self.requests += 1;
@@ -233,11 +233,11 @@ pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
     }
 }
 
-fn fails_more(new: &Tally, old: &Tally, tolerated: f64) -> bool {
+fn fails_more(new: &RequestCounts, old: &RequestCounts, tolerated: f64) -> bool {
     new.error_rate() - old.error_rate() > tolerated && chance(new, old) < CHANCE
 }
 
-fn is_slower(new: &Tally, old: &Tally, tolerated: f64) -> bool {
+fn is_slower(new: &RequestCounts, old: &RequestCounts, tolerated: f64) -> bool {
     let (new_ms, most_ms) = (new.mean_ms(), old.mean_ms() * tolerated);
     let error = |mean: f64, timed: u64| mean * mean / float(timed.min(MEAN_OF));
     let standard_error = (error(new_ms, new.timed) + error(most_ms, old.timed)).sqrt();
@@ -247,7 +247,7 @@ fn is_slower(new: &Tally, old: &Tally, tolerated: f64) -> bool {
 
 /// The probability that of as many errors in all at least as many are the new ones', were both
 /// versions equal.
-fn chance(new: &Tally, old: &Tally) -> f64 {
+fn chance(new: &RequestCounts, old: &RequestCounts) -> f64 {
     let (all, errors) = (new.requests + old.requests, new.errors + old.errors);
     let most = errors.min(new.requests);
     let ways = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);

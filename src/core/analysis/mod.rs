@@ -17,7 +17,7 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
     pub name: String,
-    pub way: Way,
+    pub way: MeasurementMethod,
     /// The time from the start of one measurement to the start of the next.
     pub interval: Duration,
     /// How long one measurement may take.
@@ -33,7 +33,7 @@ pub struct Analysis {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum MeasurementMethod {
     /// A value of a JSON document.
     Http {
         url: String,

@@ -14,7 +14,7 @@ fn analysis(failures: u32, errors: u32, on_inconclusive: OnInconclusive) -> Anal
     };
     Analysis {
         name: "rate".into(),
-        way: Way::Compare(tolerance),
+        way: MeasurementMethod::Compare(tolerance),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
         failures,

@@ -159,7 +159,7 @@ impl Drain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::fleet::traffic::{Gate, Server};
+    use crate::core::fleet::traffic::{Server, SlotAdmission};
 
     const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    fn view(gate: Gate, in_flight: u32) -> View {
+    fn view(gate: SlotAdmission, in_flight: u32) -> View {
         let server = Server {
             gate,
             in_flight,
@@ -182,15 +182,15 @@ mod tests {
         }
     }
 
-    fn views(gate: Gate, in_flight: u32) -> BTreeMap<HostId, View> {
+    fn views(gate: SlotAdmission, in_flight: u32) -> BTreeMap<HostId, View> {
         [("lb1".into(), view(gate, in_flight))].into()
     }
 
     fn begun(in_flight: u32) -> Drain {
-        Drain::begin(&views(Gate::Open, in_flight), &slot(), TIMEOUT)
+        Drain::begin(&views(SlotAdmission::Open, in_flight), &slot(), TIMEOUT)
     }
 
-    fn step(drain: &mut Drain, gate: Gate, in_flight: u32, waited_s: u64) -> DrainStep {
+    fn step(drain: &mut Drain, gate: SlotAdmission, in_flight: u32, waited_s: u64) -> DrainStep {
         drain.step(
             &views(gate, in_flight),
             &slot(),
@@ -202,19 +202,19 @@ mod tests {
     fn it_is_over_when_nothing_was_under_way_twice_in_a_row() {
         let mut drain = begun(3);
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 2, 0),
+            step(&mut drain, SlotAdmission::Closed, 2, 0),
             DrainStep::Wait(_)
         ));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 1),
+            step(&mut drain, SlotAdmission::Closed, 0, 1),
             DrainStep::Wait(_)
         ));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 1, 1),
+            step(&mut drain, SlotAdmission::Closed, 1, 1),
             DrainStep::Wait(_)
         ));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 2),
+            step(&mut drain, SlotAdmission::Closed, 0, 2),
             DrainStep::Wait(_)
         ));
         let receipt = Receipt {
@@ -223,7 +223,7 @@ mod tests {
             cut: 0,
         };
         assert_eq!(
-            step(&mut drain, Gate::Closed, 0, 2),
+            step(&mut drain, SlotAdmission::Closed, 0, 2),
             DrainStep::Done(receipt)
         );
     }
@@ -232,12 +232,15 @@ mod tests {
     fn at_the_deadline_the_rest_is_cut_once_and_counted() {
         let mut drain = begun(3);
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 2, 9),
+            step(&mut drain, SlotAdmission::Closed, 2, 9),
             DrainStep::Wait(_)
         ));
-        assert_eq!(step(&mut drain, Gate::Closed, 2, 10), DrainStep::Cut);
+        assert_eq!(
+            step(&mut drain, SlotAdmission::Closed, 2, 10),
+            DrainStep::Cut
+        );
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 10),
+            step(&mut drain, SlotAdmission::Closed, 0, 10),
             DrainStep::Wait(_)
         ));
         let receipt = Receipt {
@@ -246,7 +249,7 @@ mod tests {
             cut: 2,
         };
         assert_eq!(
-            step(&mut drain, Gate::Closed, 0, 10),
+            step(&mut drain, SlotAdmission::Closed, 0, 10),
             DrainStep::Done(receipt)
         );
     }
@@ -254,13 +257,16 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_does_not_hold_it_up_for_ever() {
         let mut drain = begun(1);
-        assert_eq!(step(&mut drain, Gate::Closed, 1, 10), DrainStep::Cut);
+        assert_eq!(
+            step(&mut drain, SlotAdmission::Closed, 1, 10),
+            DrainStep::Cut
+        );
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 1, 12),
+            step(&mut drain, SlotAdmission::Closed, 1, 12),
             DrainStep::Wait(_)
         ));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 1, 15),
+            step(&mut drain, SlotAdmission::Closed, 1, 15),
             DrainStep::Done(Receipt { cut: 1, .. })
         ));
     }
@@ -269,19 +275,22 @@ mod tests {
     fn a_slot_that_somebody_opens_meanwhile_is_closed_again() {
         let mut drain = begun(0);
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 0),
+            step(&mut drain, SlotAdmission::Closed, 0, 0),
             DrainStep::Wait(_)
         ));
-        assert_eq!(step(&mut drain, Gate::Open, 0, 1), DrainStep::Ease);
+        assert_eq!(step(&mut drain, SlotAdmission::Open, 0, 1), DrainStep::Ease);
         assert!(
-            matches!(step(&mut drain, Gate::Closed, 0, 1), DrainStep::Wait(_)),
+            matches!(
+                step(&mut drain, SlotAdmission::Closed, 0, 1),
+                DrainStep::Wait(_)
+            ),
             "it counts anew"
         );
     }
 
     /// An observation of a slot that only gets bound clients.
     fn bound(drain: &mut Drain, in_flight: u32, given: Option<u64>, waited_ms: u64) -> DrainStep {
-        let mut view = view(Gate::Bound, in_flight);
+        let mut view = view(SlotAdmission::Bound, in_flight);
         view.servers.get_mut(&slot()).expect("known").given = given;
         drain.step(
             &[("lb1".into(), view)].into(),
@@ -303,11 +312,14 @@ mod tests {
         ));
         assert_eq!(bound(&mut drain, 0, Some(7), 200), DrainStep::Close);
         assert!(
-            matches!(step(&mut drain, Gate::Closed, 0, 1), DrainStep::Wait(_)),
+            matches!(
+                step(&mut drain, SlotAdmission::Closed, 0, 1),
+                DrainStep::Wait(_)
+            ),
             "it counts anew"
         );
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 1),
+            step(&mut drain, SlotAdmission::Closed, 0, 1),
             DrainStep::Done(Receipt {
                 ended: 1,
                 cut: 0,
@@ -325,7 +337,7 @@ mod tests {
         ));
         assert_eq!(bound(&mut drain, 1, Some(8), 50), DrainStep::Close);
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 1, 1),
+            step(&mut drain, SlotAdmission::Closed, 1, 1),
             DrainStep::Wait(_)
         ));
         // Somebody lets them in again.
@@ -346,11 +358,11 @@ mod tests {
     fn drain_without_bound_clients_takes_one_phase() {
         let mut drain = begun(0);
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 0),
+            step(&mut drain, SlotAdmission::Closed, 0, 0),
             DrainStep::Wait(_)
         ));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 0),
+            step(&mut drain, SlotAdmission::Closed, 0, 0),
             DrainStep::Done(_)
         ));
     }
@@ -362,24 +374,24 @@ mod tests {
         for waited_s in [1, 2, 6] {
             assert!(
                 matches!(
-                    step(&mut drain, Gate::Closed, 0, waited_s),
+                    step(&mut drain, SlotAdmission::Closed, 0, waited_s),
                     DrainStep::Wait(_)
                 ),
                 "{waited_s} s"
             );
         }
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 7),
+            step(&mut drain, SlotAdmission::Closed, 0, 7),
             DrainStep::Done(_)
         ));
         let mut drain = begun(0);
         drain.distrust(Duration::ZERO, Duration::from_secs(9));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 9),
+            step(&mut drain, SlotAdmission::Closed, 0, 9),
             DrainStep::Wait(_)
         ));
         assert!(matches!(
-            step(&mut drain, Gate::Closed, 0, 10),
+            step(&mut drain, SlotAdmission::Closed, 0, 10),
             DrainStep::Done(Receipt { cut: 0, .. })
         ));
     }

@@ -19,7 +19,7 @@ use crate::core::fleet::health::{Health, Thresholds, Verdict};
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Balancer, Balancers, Gate, Stream, Traffic, View};
+use crate::core::fleet::traffic::{Balancer, Balancers, SlotAdmission, Stream, Traffic, View};
 use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::release::Check;
 use crate::core::release::hook::HookRun;
@@ -304,20 +304,18 @@ impl Fleet {
                 .filter(|seen| seen.reach != Reach::NotSeen)?;
             Some(seen.view.servers.get(slot).copied().unwrap_or_default())
         };
-        if of
-            .iter()
-            .all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Open))
-        {
+        if of.iter().all(|balancer| {
+            server(balancer).is_some_and(|server| server.gate == SlotAdmission::Open)
+        }) {
             let objects = |balancer| server(balancer).is_some_and(|server| !server.serves());
             if of.iter().any(objects) {
                 Stream::Objected
             } else {
                 Stream::Open
             }
-        } else if of
-            .iter()
-            .all(|balancer| server(balancer).is_some_and(|server| server.gate == Gate::Closed))
-        {
+        } else if of.iter().all(|balancer| {
+            server(balancer).is_some_and(|server| server.gate == SlotAdmission::Closed)
+        }) {
             Stream::Closed
         } else {
             Stream::Partly

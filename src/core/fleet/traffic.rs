@@ -51,7 +51,7 @@ pub struct View {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Server {
     /// Whether it gives the slot new requests.
-    pub gate: Gate,
+    pub gate: SlotAdmission,
     /// The state of its own check of the slot, if it has one.
     pub is_up: Option<bool>,
     /// Requests, or connections where it counts only these, that are under way or wait for the
@@ -69,7 +69,7 @@ pub struct Server {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Gate {
+pub enum SlotAdmission {
     /// It may get any request.
     Open,
     /// Only requests of clients that the balancer has bound to it by a cookie or a table.
@@ -118,7 +118,7 @@ pub enum Stream {
 impl Server {
     /// Whether it gets requests: it is admitted, and the balancer's own check does not fail.
     pub fn serves(&self) -> bool {
-        self.gate == Gate::Open && self.is_up != Some(false)
+        self.gate == SlotAdmission::Open && self.is_up != Some(false)
     }
 }
 
@@ -129,12 +129,12 @@ impl Balancer {
     }
 
     /// Changes a slot. A host's only public port is taken over from the slot that had it.
-    pub fn switch(&mut self, slot: &Slot, gate: Gate, balancers: &Balancers) {
-        if gate == Gate::Open && *balancers == Balancers::OnHosts {
+    pub fn switch(&mut self, slot: &Slot, gate: SlotAdmission, balancers: &Balancers) {
+        if gate == SlotAdmission::Open && *balancers == Balancers::OnHosts {
             self.view
                 .servers
                 .values_mut()
-                .for_each(|server| server.gate = Gate::Closed);
+                .for_each(|server| server.gate = SlotAdmission::Closed);
         }
         let server = self.view.servers.entry(slot.clone()).or_default();
         (server.gate, server.is_up) = (gate, Some(true));
@@ -192,14 +192,14 @@ impl View {
     pub fn is_open(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
-            .is_some_and(|server| server.gate == Gate::Open)
+            .is_some_and(|server| server.gate == SlotAdmission::Open)
     }
 
     /// Whether a slot gets no new request at all.
     pub fn is_closed(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
-            .is_none_or(|server| server.gate == Gate::Closed)
+            .is_none_or(|server| server.gate == SlotAdmission::Closed)
     }
 
     /// The requests that a slot got since the balancer's start, if that is known.
@@ -217,7 +217,7 @@ impl View {
 mod tests {
     use super::*;
 
-    fn server(gate: Gate, is_up: Option<bool>) -> Server {
+    fn server(gate: SlotAdmission, is_up: Option<bool>) -> Server {
         Server {
             gate,
             is_up,
@@ -228,10 +228,10 @@ mod tests {
     #[test]
     fn others_must_serve_in_the_balancers_own_eyes() {
         let servers = [
-            (8081, server(Gate::Open, None)),
-            (8082, server(Gate::Open, Some(true))),
-            (8083, server(Gate::Open, Some(false))),
-            (8084, server(Gate::Closed, None)),
+            (8081, server(SlotAdmission::Open, None)),
+            (8082, server(SlotAdmission::Open, Some(true))),
+            (8083, server(SlotAdmission::Open, Some(false))),
+            (8084, server(SlotAdmission::Closed, None)),
         ];
         let servers = servers.map(|(port, server)| (Slot::new("web1", port), server));
         let view = View {

@@ -11,7 +11,7 @@ use crate::core::rollout::failure::Outcome;
 /// What a run came to, as far as it matters to whom it may be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Occasion {
+pub enum NotificationKind {
     /// It did what it was to do.
     Success,
     /// It did not.
@@ -22,7 +22,7 @@ pub enum Occasion {
     Skipped,
 }
 
-impl Occasion {
+impl NotificationKind {
     pub const ALL: [Self; 4] = [Self::Failure, Self::Paused, Self::Skipped, Self::Success];
 
     /// What a rollout came to that ended so; `is_done` where that is what was asked for, as by
@@ -60,7 +60,7 @@ impl Occasion {
     }
 }
 
-impl fmt::Display for Occasion {
+impl fmt::Display for NotificationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
     }
@@ -68,8 +68,8 @@ impl fmt::Display for Occasion {
 
 /// What is told. Its JSON keys are a contract: more may come, these stay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Notice {
-    pub occasion: Occasion,
+pub struct Notification {
+    pub occasion: NotificationKind,
     /// How it ended, in a word: `rolled-back`.
     pub outcome: String,
     /// What a person wants to read, on one line.
@@ -101,7 +101,7 @@ pub struct Notice {
     pub report: Option<String>,
 }
 
-impl Notice {
+impl Notification {
     /// The same without what must not be shown, each text on one line.
     #[must_use]
     pub fn veiled(mut self, veil: &Veil) -> Self {
@@ -201,9 +201,9 @@ fn on_one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn notice() -> Notice {
-        Notice {
-            occasion: Occasion::Failure,
+    fn notice() -> Notification {
+        Notification {
+            occasion: NotificationKind::Failure,
             outcome: "rolled-back".into(),
             summary: "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1)".into(),
             service: "page".into(),
@@ -257,8 +257,17 @@ mod tests {
 
     #[test]
     fn going_back_is_a_failure_unless_it_was_asked_for() {
-        assert_eq!(Occasion::of(&Outcome::RolledBack, false), Occasion::Failure);
-        assert_eq!(Occasion::of(&Outcome::RolledBack, true), Occasion::Success);
-        assert_eq!(Occasion::of(&Outcome::Interrupted, false), Occasion::Paused);
+        assert_eq!(
+            NotificationKind::of(&Outcome::RolledBack, false),
+            NotificationKind::Failure
+        );
+        assert_eq!(
+            NotificationKind::of(&Outcome::RolledBack, true),
+            NotificationKind::Success
+        );
+        assert_eq!(
+            NotificationKind::of(&Outcome::Interrupted, false),
+            NotificationKind::Paused
+        );
     }
 }

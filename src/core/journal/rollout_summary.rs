@@ -42,7 +42,7 @@ pub struct Account {
     pub left_behind: Vec<Failure>,
     /// The step at which it waits, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<Gate>,
+    pub step: Option<StepGate>,
     /// What became of the requests of what was taken out of traffic.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drains: Vec<Drained>,
@@ -50,7 +50,7 @@ pub struct Account {
 
 /// A step at which a rollout waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Gate {
+pub struct StepGate {
     /// Which, from 1.
     pub step: u32,
     /// Of so many.
@@ -161,7 +161,7 @@ impl Account {
 
     /// The step at which it waits, for a person.
     fn gate_line(&self, now: Time) -> Option<String> {
-        let Gate {
+        let StepGate {
             step,
             of,
             since,
@@ -225,7 +225,7 @@ impl Account {
     }
 }
 
-fn gate(journal: &[Entry], rollout: &Rollout) -> Option<Gate> {
+fn gate(journal: &[Entry], rollout: &Rollout) -> Option<StepGate> {
     let since = rollout.step.reached?;
     let tells_nothing =
         |record: &Record| matches!(record.finding, Finding::Inconclusive | Finding::Error);
@@ -244,7 +244,7 @@ fn gate(journal: &[Entry], rollout: &Rollout) -> Option<Gate> {
             soak,
             pause,
             ..
-        } => Some(Gate {
+        } => Some(StepGate {
             step,
             of,
             since,

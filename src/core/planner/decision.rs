@@ -7,7 +7,7 @@ use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Progress, Then};
 use crate::core::rollout::failure::{Failure, Outcome};
-use crate::core::rollout::task::Errand;
+use crate::core::rollout::task::TaskRun;
 use crate::core::spec::step::Step;
 use crate::core::time::Time;
 
@@ -40,6 +40,6 @@ pub enum Next {
     /// The rollout has failed, and this follows.
     Fail(Failure, Then),
     /// A task must run.
-    Run(Errand),
+    Run(TaskRun),
     Finish(Outcome),
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Gate, Receipt, Stream};
+use crate::core::fleet::traffic::{Receipt, SlotAdmission, Stream};
 use crate::core::fleet::{Fleet, Instance, Listener, Occupant, Process, Sighting};
 use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
 use crate::core::planner::census::Census;
@@ -17,7 +17,7 @@ use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::task::{End, Errand};
+use crate::core::rollout::task::{TaskOutcome, TaskRun};
 use crate::core::spec::Spec;
 use crate::core::spec::step::{FULL_WEIGHT_PERCENT, Step};
 use crate::core::time::Time;
@@ -168,7 +168,7 @@ impl Rehearsal<'_> {
         }
     }
 
-    fn run(&mut self, errand: Errand) {
+    fn run(&mut self, errand: TaskRun) {
         self.record(Event::ChoreStarted {
             id: self.rollout.next_action_id(),
             chore: errand.chore.clone(),
@@ -177,7 +177,7 @@ impl Rehearsal<'_> {
         });
         self.record(Event::ChoreEnded {
             chore: errand.chore,
-            end: End::Done,
+            end: TaskOutcome::Done,
             migration: None,
             took: Duration::ZERO,
             output: Vec::new(),
@@ -243,9 +243,9 @@ impl Rehearsal<'_> {
                 slot,
                 weight_percent,
                 ..
-            } => self.switch(slot, Gate::Open, *weight_percent),
+            } => self.switch(slot, SlotAdmission::Open, *weight_percent),
             Action::Drain { slot, instance, .. } => {
-                self.switch(slot, Gate::Closed, None);
+                self.switch(slot, SlotAdmission::Closed, None);
                 self.record(Event::Drained {
                     slot: slot.clone(),
                     instance: instance.clone(),
@@ -259,7 +259,7 @@ impl Rehearsal<'_> {
     }
 
     /// Changes a slot on every balancer.
-    fn switch(&mut self, slot: &Slot, gate: Gate, weight_percent: Option<u32>) {
+    fn switch(&mut self, slot: &Slot, gate: SlotAdmission, weight_percent: Option<u32>) {
         let Some(traffic) = &self.spec.traffic else {
             return;
         };

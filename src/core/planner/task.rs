@@ -11,7 +11,7 @@ use crate::core::release::hook::HookSite;
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
-use crate::core::rollout::task::{Chore, Due, End, Errand};
+use crate::core::rollout::task::{Chore, Due, TaskOutcome, TaskRun};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
@@ -23,7 +23,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// The next step of the rollout's tasks.
 pub(super) enum TaskStep {
     /// A task must run now.
-    Run(Errand),
+    Run(TaskRun),
     /// A contract migration waits until the goal has been reached for long enough.
     Soak(Time),
     /// A task waits for a host; if all its hosts are lost, until this time.
@@ -71,10 +71,10 @@ pub(super) fn after(s: &Situation<'_>) -> Option<TaskStep> {
 }
 
 /// The next task on the control machine at this outcome.
-pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<Errand> {
+pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<TaskRun> {
     let due = Due::at_the_end(outcome)?;
     let task = tasks(s).find(|task| task.due == due && !is_over(s, task))?;
-    Some(Errand {
+    Some(TaskRun {
         chore: task.name.clone(),
         host: None,
         outcome: Some(outcome.word()),
@@ -116,7 +116,7 @@ fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> 
             None => return Some(await_host(s, task)),
         },
     };
-    Some(TaskStep::Run(Errand {
+    Some(TaskStep::Run(TaskRun {
         chore: task.name.clone(),
         host,
         outcome: None,
@@ -161,15 +161,15 @@ fn await_host(s: &Situation<'_>, task: &Chore) -> TaskStep {
 fn is_over(s: &Situation<'_>, task: &Chore) -> bool {
     let begun = s.rollout.tasks.get(&task.name);
     let end = begun.and_then(|begun| begun.end.as_ref());
-    matches!(end, Some(End::Done | End::DoneBefore)) || error_of(s, task).is_some()
+    matches!(end, Some(TaskOutcome::Done | TaskOutcome::DoneBefore)) || error_of(s, task).is_some()
 }
 
 /// The error of a task that failed for good.
 fn error_of<'a>(s: &Situation<'a>, task: &Chore) -> Option<&'a str> {
     let begun = s.rollout.tasks.get(&task.name)?;
     match &begun.end {
-        Some(End::Failed { error }) => Some(error),
-        Some(End::Unknown { why }) if begun.attempts >= ATTEMPTS_MAX => Some(why),
+        Some(TaskOutcome::Failed { error }) => Some(error),
+        Some(TaskOutcome::Unknown { why }) if begun.attempts >= ATTEMPTS_MAX => Some(why),
         _ => None,
     }
 }

@@ -122,14 +122,14 @@ pub fn kept_releases(past: &[Past], retained: &BTreeSet<Revision>) -> BTreeSet<R
 /// How a rollout was begun, and how it ended: for the number of instances that belongs to a
 /// release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct RolloutRun {
     /// Its first event.
     pub start: RolloutStart,
     /// How it ended; `None` while it runs, or if its controller died.
     pub outcome: Option<Outcome>,
 }
 
-impl Run {
+impl RolloutRun {
     /// The release and the number of instances that it left the fleet with.
     fn left(&self) -> (&ReleaseId, u32) {
         let RolloutStart {
@@ -158,7 +158,7 @@ impl Run {
 }
 
 /// The release that the newest rollout rolled the fleet back to, if it did.
-pub fn rolled_back_to(runs: &[Run]) -> Option<&ReleaseId> {
+pub fn rolled_back_to(runs: &[RolloutRun]) -> Option<&ReleaseId> {
     let newest = runs
         .last()
         .filter(|run| run.outcome == Some(Outcome::RolledBack))?;
@@ -171,36 +171,36 @@ pub fn rolled_back_to(runs: &[Run]) -> Option<&ReleaseId> {
 
 /// How many instances a release had when it served last; `None` if it never did. `runs` are the
 /// oldest first.
-pub fn replicas_of(runs: &[Run], release: &ReleaseId) -> Option<u32> {
+pub fn replicas_of(runs: &[RolloutRun], release: &ReleaseId) -> Option<u32> {
     runs.iter()
         .rev()
         .filter(|run| run.has_served())
-        .map(Run::left)
+        .map(RolloutRun::left)
         .find(|(left, _)| *left == release)
         .map(|(_, n)| n)
 }
 
 /// Whether `ship scale` has set the number of instances since a release served last.
-pub fn is_scaled_since(runs: &[Run], release: &ReleaseId) -> bool {
+pub fn is_scaled_since(runs: &[RolloutRun], release: &ReleaseId) -> bool {
     let mut newer = runs
         .iter()
         .rev()
         .take_while(|run| !(run.has_served() && run.left().0 == release));
-    newer.any(Run::changes_number)
+    newer.any(RolloutRun::changes_number)
 }
 
 /// How many instances a failed rollout that wants `replicas` goes back to: as many as before it.
 /// The number goes back with the release; where there was none before, it is that with which the
 /// release served last.
-pub fn replicas_back(runs: &[Run], release: &ReleaseId, replicas: u32) -> u32 {
+pub fn replicas_back(runs: &[RolloutRun], release: &ReleaseId, replicas: u32) -> u32 {
     let is_over =
-        |run: &&Run| matches!(run.outcome, Some(Outcome::Succeeded | Outcome::RolledBack));
+        |run: &&RolloutRun| matches!(run.outcome, Some(Outcome::Succeeded | Outcome::RolledBack));
     let Some(before) = runs.iter().rev().find(is_over) else {
         return replicas;
     };
     let mut since = runs.iter().rev().take_while(|run| !is_over(run));
     // A number that a person has set meanwhile is no part of what failed.
-    if since.any(Run::changes_number) {
+    if since.any(RolloutRun::changes_number) {
         return replicas;
     }
     match before.left().1 {
@@ -210,7 +210,7 @@ pub fn replicas_back(runs: &[Run], release: &ReleaseId, replicas: u32) -> u32 {
 }
 
 /// The number of instances that the newest rollout wanted where it left the fleet.
-pub fn replicas_wanted_last(runs: &[Run]) -> Option<u32> {
+pub fn replicas_wanted_last(runs: &[RolloutRun]) -> Option<u32> {
     runs.last().map(|run| run.left().1)
 }
 
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(numbers(&retained(&all, Revision(9), 2)), [1, 2, 3, 7, 8, 9]);
     }
 
-    fn run(verb: Verb, release: &str, replicas: u32, outcome: Option<Outcome>) -> Run {
+    fn run(verb: Verb, release: &str, replicas: u32, outcome: Option<Outcome>) -> RolloutRun {
         let generation = |release: &str| crate::core::rollout::event::Generation {
             revision: Revision(1),
             release: release.into(),
@@ -340,7 +340,7 @@ mod tests {
             scaling: None,
             set: Vec::new(),
         };
-        Run { start, outcome }
+        RolloutRun { start, outcome }
     }
 
     #[test]

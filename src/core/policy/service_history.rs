@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::journal::rollout_summary::Account;
-use crate::core::policy::history::{self, Past, Run};
+use crate::core::policy::history::{self, Past, RolloutRun};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_state::Standing;
 use crate::core::release::Definition;
@@ -21,7 +21,7 @@ pub struct ServiceHistory {
     /// The revisions, oldest first.
     pub revisions: Vec<RevisionRecord>,
     /// How each rollout began and ended, oldest first.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RolloutRun>,
     /// The ids of the migrations that were made.
     pub migrations_made: BTreeSet<String>,
     /// The contract migrations that were made or started.

@@ -7,7 +7,7 @@ use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use crate::core::ids::{Epoch, Revision};
-use crate::core::policy::history::Run;
+use crate::core::policy::history::RolloutRun;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::release::migration::{Migration, MigrationKind};
@@ -128,7 +128,7 @@ impl HistoryBuilder {
         let event = Event::RolloutStarted(start.clone());
         self.journal = vec![Entry { at: NOW, event }];
         self.history.revisions.push(record);
-        self.history.runs.push(Run {
+        self.history.runs.push(RolloutRun {
             start,
             outcome: outcome.clone(),
         });

@@ -29,7 +29,7 @@ pub struct RunMode {
 
 /// The history of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub struct RevisionAttempt {
     pub revision: Revision,
     pub release: ReleaseId,
     pub version: String,
@@ -83,7 +83,7 @@ impl Left {
 /// Decides by the history what an unattended deploy of `release` does.
 pub fn resolve(
     left: Left,
-    attempts: &[Attempt],
+    attempts: &[RevisionAttempt],
     release: &ReleaseId,
     policy: AfterInterruption,
 ) -> Resolution {
@@ -113,13 +113,13 @@ pub fn resolve(
 }
 
 /// Why a release is not retried: it has failed, or a person rolled it back.
-pub fn quarantined(attempts: &[Attempt], release: &ReleaseId) -> Option<String> {
+pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<String> {
     let last = attempts
         .iter()
         .filter(|attempt| attempt.release == *release)
         .max_by_key(|attempt| attempt.revision)?;
     let again = "a new build, or `ship deploy --force`, is tried";
-    let Attempt {
+    let RevisionAttempt {
         version, revision, ..
     } = last;
     let was_proven = attempts
@@ -194,7 +194,7 @@ mod tests {
         verb: Verb,
         outcome: Outcome,
         failed: Option<FailureKind>,
-    ) -> Attempt {
+    ) -> RevisionAttempt {
         let failure = failed.map(|kind| Failure {
             kind,
             host: None,
@@ -204,7 +204,7 @@ mod tests {
         });
         let proven = outcome == Outcome::Succeeded;
         let (revision, version) = (Revision(revision), release.to_uppercase());
-        Attempt {
+        RevisionAttempt {
             revision,
             release: release.into(),
             version,
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    fn failed(revision: u32, release: &str, kind: FailureKind) -> Attempt {
+    fn failed(revision: u32, release: &str, kind: FailureKind) -> RevisionAttempt {
         attempt(
             revision,
             release,
@@ -225,7 +225,7 @@ mod tests {
         )
     }
 
-    fn good(revision: u32, release: &str, verb: Verb) -> Attempt {
+    fn good(revision: u32, release: &str, verb: Verb) -> RevisionAttempt {
         attempt(revision, release, verb, Outcome::Succeeded, None)
     }
 

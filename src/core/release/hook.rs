@@ -65,15 +65,15 @@ pub fn still_running(output: &[String]) -> Option<&str> {
 
 /// How a hook or another command of the user ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    pub end: RunEnd,
+pub struct CommandRun {
+    pub end: CommandEnd,
     pub took: Duration,
     /// The last lines that it printed, on either stream.
     pub output: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunEnd {
+pub enum CommandEnd {
     /// With this exit status.
     Exit(i32),
     /// By this signal.
@@ -88,7 +88,7 @@ pub enum RunEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookRun {
     pub on: HookPoint,
-    pub run: Run,
+    pub run: CommandRun,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -149,13 +149,13 @@ impl HookPoint {
     }
 }
 
-impl RunEnd {
+impl CommandEnd {
     pub fn is_ok(self) -> bool {
         self == Self::Exit(0)
     }
 }
 
-impl fmt::Display for RunEnd {
+impl fmt::Display for CommandEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exit(0) => f.write_str("done"),

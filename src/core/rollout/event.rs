@@ -232,7 +232,7 @@ pub enum Event {
         /// The task's name.
         chore: String,
         #[serde(flatten)]
-        end: task::End,
+        end: task::TaskOutcome,
         /// The migration that it makes, if it makes one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
@@ -309,8 +309,9 @@ impl Event {
             }
             Event::ChoreEnded { end, output, .. } => {
                 let why = match end {
-                    task::End::Done | task::End::DoneBefore => None,
-                    task::End::Failed { error: why } | task::End::Unknown { why } => Some(why),
+                    task::TaskOutcome::Done | task::TaskOutcome::DoneBefore => None,
+                    task::TaskOutcome::Failed { error: why }
+                    | task::TaskOutcome::Unknown { why } => Some(why),
                 };
                 output.iter_mut().chain(why).collect()
             }
@@ -456,7 +457,7 @@ mod tests {
             },
             Event::ChoreEnded {
                 chore: "migrate".to_owned(),
-                end: task::End::Failed { error: said() },
+                end: task::TaskOutcome::Failed { error: said() },
                 migration: None,
                 took,
                 output: vec![said()],

@@ -42,7 +42,7 @@ pub enum Due {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
-pub enum End {
+pub enum TaskOutcome {
     Done,
     /// It had been done before, by the record of its host.
     DoneBefore,
@@ -58,7 +58,7 @@ pub enum End {
 
 /// A task to run now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errand {
+pub struct TaskRun {
     /// The task's name.
     pub chore: String,
     /// On which host; `None` on the control machine.

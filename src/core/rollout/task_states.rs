@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::core::ids::HostId;
 use crate::core::rollout::event::{Entry, Event};
-use crate::core::rollout::task::End;
+use crate::core::rollout::task::TaskOutcome;
 use crate::core::time::Time;
 
 /// The tasks that a rollout has started, by name.
@@ -19,7 +19,7 @@ pub struct TaskState {
     pub since: Time,
     pub attempts: u32,
     /// How it ended; `None` while it runs.
-    pub end: Option<End>,
+    pub end: Option<TaskOutcome>,
 }
 
 impl TaskStates {
@@ -39,7 +39,9 @@ impl TaskStates {
 
     /// The names of the tasks that are done.
     pub fn done(&self) -> impl Iterator<Item = &String> {
-        let is_done = |begun: &TaskState| matches!(begun.end, Some(End::Done | End::DoneBefore));
+        let is_done = |begun: &TaskState| {
+            matches!(begun.end, Some(TaskOutcome::Done | TaskOutcome::DoneBefore))
+        };
         self.iter()
             .filter(move |(_, begun)| is_done(begun))
             .map(|(name, _)| name)

@@ -29,7 +29,7 @@ pub struct Window {
 
 /// One day's window, as moments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opening {
+pub struct OpenWindow {
     pub from: Time,
     pub until: Time,
     pub window: String,
@@ -39,7 +39,7 @@ pub struct Opening {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hours {
     /// The coming windows, in order; empty where any time is allowed.
-    pub openings: Vec<Opening>,
+    pub openings: Vec<OpenWindow>,
     /// Whether there are any windows.
     pub are_limited: bool,
     /// The shortest time to replace an instance, by the waits of the playbook.
@@ -134,7 +134,7 @@ impl Window {
     /// What it comes to on the day that begins it, if that day has it. Where clocks are put forward
     /// a time that does not exist is as much later; where they are put back the first of two is
     /// meant.
-    fn on(&self, day: civil::Date, zone: &TimeZone) -> Option<Opening> {
+    fn on(&self, day: civil::Date, zone: &TimeZone) -> Option<OpenWindow> {
         if !self.days[usize::from(day.weekday().to_monday_zero_offset().unsigned_abs())] {
             return None;
         }
@@ -157,7 +157,7 @@ impl Window {
             Some(name) => format!("{self} {name}"),
             None => self.to_string(),
         };
-        (from < until).then_some(Opening {
+        (from < until).then_some(OpenWindow {
             from,
             until,
             window,
@@ -166,7 +166,7 @@ impl Window {
 }
 
 /// The coming windows, in the order of their beginnings.
-pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<Opening> {
+pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<OpenWindow> {
     let now = Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX))
         .unwrap_or(Timestamp::MAX);
     let today = now.to_zoned(zone.clone()).date();
@@ -215,8 +215,8 @@ impl Hours {
     }
 
     /// The end of a window, with those that follow without a gap.
-    fn closes(&self, opening: &Opening) -> Time {
-        let follows = |until: Time, next: &Opening| {
+    fn closes(&self, opening: &OpenWindow) -> Time {
+        let follows = |until: Time, next: &OpenWindow| {
             if next.from <= until {
                 until.max(next.until)
             } else {

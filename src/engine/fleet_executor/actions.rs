@@ -49,18 +49,18 @@ fn judge(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResul
         }
     };
     match reply.end {
-        script::End::Done => ActionResult::Done(reply.observation),
-        script::End::Fenced { seen } => ActionResult::Fenced { seen },
-        script::End::Failed(error) => ActionResult::Failed {
+        script::ScriptEnd::Done => ActionResult::Done(reply.observation),
+        script::ScriptEnd::Fenced { seen } => ActionResult::Fenced { seen },
+        script::ScriptEnd::Failed(error) => ActionResult::Failed {
             error,
             observation: Some(reply.observation),
         },
         // What it was to do may be wrong by now. Look, and plan again.
-        script::End::Late { .. } => ActionResult::Unknown {
+        script::ScriptEnd::Late { .. } => ActionResult::Unknown {
             why: format!("{name}: it has carried out a later order meanwhile"),
         },
         // Another order is still at work there: neither done nor failed. Look, and plan again.
-        script::End::LockBusy { holder } => ActionResult::Busy {
+        script::ScriptEnd::LockBusy { holder } => ActionResult::Busy {
             why: format!("{name}: another script holds the lock ({holder})"),
         },
     }

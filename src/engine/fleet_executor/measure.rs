@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::analysis::measurement::Measurement;
-use crate::core::analysis::{Analysis, Way};
+use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::probe;
 use crate::remote::{self, Here};
 
@@ -11,17 +11,17 @@ use crate::remote::{self, Here};
 pub(super) async fn measure(analysis: &Analysis) -> Measurement {
     let deadline = analysis.timeout;
     match &analysis.way {
-        Way::Http {
+        MeasurementMethod::Http {
             url,
             pointer,
             success,
         } => probe::measure_http(url, pointer, success, deadline).await,
-        Way::Prometheus {
+        MeasurementMethod::Prometheus {
             address,
             query,
             success,
         } => probe::measure_prometheus(address, query, success, deadline).await,
-        Way::Command { words, success } => {
+        MeasurementMethod::Command { words, success } => {
             match remote::run_here(&Here {
                 words, // A number reads the same everywhere.
                 env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
@@ -39,7 +39,7 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
                 Err(why) => Measurement::error(why),
             }
         }
-        Way::Compare(_) => Measurement::inconclusive(
+        MeasurementMethod::Compare(_) => Measurement::inconclusive(
             "new instances are compared with old ones where these are counted",
         ),
     }

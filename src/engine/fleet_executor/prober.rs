@@ -56,14 +56,14 @@ impl Prober {
         slot: &Slot,
         instance: &Instance,
         definition: &Definition,
-        question: probe::Question,
+        question: probe::PortProbe,
     ) -> Result<Verdict, String> {
         let readiness = &definition.readiness;
         let route = match readiness.via {
             Via::Direct => {
                 let address = host.link.network_address().await.to_owned();
                 if let Some(why) =
-                    remote::link_local(&address, matches!(question, probe::Question::Http { .. }))
+                    remote::link_local(&address, matches!(question, probe::PortProbe::Http { .. }))
                 {
                     return Err(why);
                 }
@@ -94,20 +94,20 @@ impl Prober {
 }
 
 /// The question of a check, with its templates filled in.
-fn question(check: &Check, vars: &SlotVars<'_>) -> Result<probe::Question, String> {
+fn question(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, String> {
     match check {
         Check::Http {
             path,
             status,
             body,
             host_header,
-        } => Ok(probe::Question::Http {
+        } => Ok(probe::PortProbe::Http {
             path: path.clone(),
             status: *status,
             body: body.as_ref().map(|text| render(text, vars)).transpose()?,
             host_header: host_header.clone(),
         }),
-        Check::Tcp | Check::Command(_) => Ok(probe::Question::Tcp),
+        Check::Tcp | Check::Command(_) => Ok(probe::PortProbe::Tcp),
     }
 }
 
@@ -150,7 +150,7 @@ async fn ask_by_command(
         .iter()
         .map(|word| render(word, &vars))
         .collect::<Result<Vec<_>, _>>()?;
-    let question = script::Question {
+    let question = script::CommandProbe {
         port: slot.port,
         release: instance.release.clone(),
         driver: definition.driver,

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use super::context::FleetContext;
 use crate::config::{render, uses};
 use crate::core::ids::{HostId, Slot};
-use crate::core::rollout::task::End;
+use crate::core::rollout::task::TaskOutcome;
 use crate::engine::executor::{TaskOrder, TaskResult};
 use crate::remote::{self, Here, HostUnavailable, Output};
-use crate::script::{self, ErrandEnd};
+use crate::script::{self, TaskCommandEnd};
 
 /// The limit of output lines that are kept of a command.
 const OUTPUT_LINES_MAX: usize = 50;
@@ -40,7 +40,7 @@ impl TaskRunner {
             Some(host) => match run_there(context, &host, &task).await {
                 Ok(result) => result,
                 Err(HostUnavailable { why }) => TaskResult {
-                    end: End::Unknown { why },
+                    end: TaskOutcome::Unknown { why },
                     output: Vec::new(),
                 },
             },
@@ -77,15 +77,15 @@ impl TaskRunner {
                 let error = format!("it ended with exit status {status}{last}");
                 TaskResult {
                     end: if status == 0 {
-                        End::Done
+                        TaskOutcome::Done
                     } else {
-                        End::Failed { error }
+                        TaskOutcome::Failed { error }
                     },
                     output,
                 }
             }
             Err(error) => TaskResult {
-                end: End::Failed { error },
+                end: TaskOutcome::Failed { error },
                 output: Vec::new(),
             },
         }
@@ -98,7 +98,7 @@ async fn run_there(
     task: &TaskOrder,
 ) -> Result<TaskResult, HostUnavailable> {
     let failed = |error: String| TaskResult {
-        end: End::Failed { error },
+        end: TaskOutcome::Failed { error },
         output: Vec::new(),
     };
     let errand = match errand(context, host, task) {
@@ -113,22 +113,22 @@ async fn run_there(
         why: format!("{host}: {error}"),
     })?;
     Ok(match end {
-        ErrandEnd::Done(run) => TaskResult {
-            end: End::Done,
+        TaskCommandEnd::Done(run) => TaskResult {
+            end: TaskOutcome::Done,
             output: run.output,
         },
-        ErrandEnd::AlreadyDone { note } => TaskResult {
-            end: End::DoneBefore,
+        TaskCommandEnd::AlreadyDone { note } => TaskResult {
+            end: TaskOutcome::DoneBefore,
             output: vec![note],
         },
-        ErrandEnd::Failed { why, run } => TaskResult {
+        TaskCommandEnd::Failed { why, run } => TaskResult {
             output: run.map(|run| run.output).unwrap_or_default(),
             ..failed(why)
         },
-        ErrandEnd::NotTaken(end) => {
+        TaskCommandEnd::NotTaken(end) => {
             let why = format!("{host}: the order was not taken: {end:?}");
             TaskResult {
-                end: End::Unknown { why },
+                end: TaskOutcome::Unknown { why },
                 output: Vec::new(),
             }
         }
@@ -141,7 +141,7 @@ fn errand(
     context: &FleetContext,
     host: &HostId,
     task: &TaskOrder,
-) -> Result<script::Errand, String> {
+) -> Result<script::TaskCommand, String> {
     let linked = context.host(host).map_err(|unavailable| unavailable.why)?;
     let definition = context.definition(&task.release)?;
     let nowhere = Slot {
@@ -154,11 +154,15 @@ fn errand(
         .iter()
         .filter(|(_, value)| !uses(value, "port"));
     let env = of_host.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
-    let mark = task.chore.migration.as_ref().map(|(_, id)| script::Mark {
-        id: id.clone(),
-        note: format!("revision {}, at {}", task.revision, context.now().0),
-    });
-    Ok(script::Errand {
+    let mark = task
+        .chore
+        .migration
+        .as_ref()
+        .map(|(_, id)| script::DoneMark {
+            id: id.clone(),
+            note: format!("revision {}, at {}", task.revision, context.now().0),
+        });
+    Ok(script::TaskCommand {
         release: task.release.clone(),
         driver: definition.driver,
         user: definition.user.clone(),

@@ -4,7 +4,7 @@ use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::ids::{HostId, Slot};
 use crate::core::release::hook::still_running;
 use crate::core::rollout::event::{Entry, Event};
-use crate::core::rollout::task::End;
+use crate::core::rollout::task::TaskOutcome;
 use crate::core::time::Human;
 use crate::report::text;
 
@@ -65,28 +65,28 @@ pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
             output,
             ..
         } => Some(match end {
-            End::Done if still_running(output).is_some() => {
+            TaskOutcome::Done if still_running(output).is_some() => {
                 let left = still_running(output).unwrap_or_default();
                 let text = format!("{chore}: done in {}; {left}", Human(*took));
                 notable(entry.at, String::new(), "", &text)
             }
-            End::Done => routine(
+            TaskOutcome::Done => routine(
                 entry.at,
                 String::new(),
                 "",
                 &format!("{chore}: done in {}", Human(*took)),
             ),
-            End::DoneBefore => routine(
+            TaskOutcome::DoneBefore => routine(
                 entry.at,
                 String::new(),
                 "",
                 &format!("{chore}: was done before"),
             ),
-            End::Failed { error } => {
+            TaskOutcome::Failed { error } => {
                 let text = format!("{chore}: failed after {}: {error}", Human(*took));
                 notable(entry.at, String::new(), "", &text)
             }
-            End::Unknown { why } => notable(
+            TaskOutcome::Unknown { why } => notable(
                 entry.at,
                 String::new(),
                 "",

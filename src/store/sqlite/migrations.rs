@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::{Sqlite, signed};
 use crate::core::ids::Revision;
 use crate::core::rollout::event::{Entry, Event};
-use crate::core::rollout::task::{Contracted, End};
+use crate::core::rollout::task::{Contracted, TaskOutcome};
 use crate::store::contract::Migrations;
 use crate::store::error::StoreError;
 use crate::store::records::{RolloutId, Subject};
@@ -73,9 +73,9 @@ impl Sqlite {
                 ..
             } => {
                 let state = match end {
-                    End::Done | End::DoneBefore => "done",
-                    End::Failed { .. } => "failed",
-                    End::Unknown { .. } => "begun",
+                    TaskOutcome::Done | TaskOutcome::DoneBefore => "done",
+                    TaskOutcome::Failed { .. } => "failed",
+                    TaskOutcome::Unknown { .. } => "begun",
                 };
                 self.execute(
                     "update migrations set state = ?3, ended_ms = ?4

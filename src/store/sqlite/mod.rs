@@ -22,7 +22,7 @@ use crate::core::ids::{Epoch, Revision};
 use crate::core::rollout::event::Entry;
 use crate::store::contract::{Leases as _, Rollouts as _};
 use crate::store::error::StoreError;
-use crate::store::place::{Access, Place};
+use crate::store::place::{Access, StateDir};
 use crate::store::records::{RolloutId, Subject};
 use crate::system::random;
 use crate::trust;
@@ -70,7 +70,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// If it cannot be made or opened, is not to be trusted, or a newer ship has written it.
-    pub fn open(place: &Place) -> Result<Self, StoreError> {
+    pub fn open(place: &StateDir) -> Result<Self, StoreError> {
         Self::open_for(place, Access::OwnerOnly)
     }
 
@@ -78,7 +78,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
-    pub fn open_for(place: &Place, access: Access) -> Result<Self, StoreError> {
+    pub fn open_for(place: &StateDir, access: Access) -> Result<Self, StoreError> {
         place.make(access)?;
         let path = place.database();
         if !path.exists() {
@@ -103,7 +103,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
-    pub fn open_to_read(place: &Place) -> Result<Self, StoreError> {
+    pub fn open_to_read(place: &StateDir) -> Result<Self, StoreError> {
         Ok(match Self::open_existing(place)? {
             Some(store) => store,
             None => Self::over(Connection::open_in_memory(), &place.database(), true)?,
@@ -114,7 +114,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
-    pub fn open_existing(place: &Place) -> Result<Option<Self>, StoreError> {
+    pub fn open_existing(place: &StateDir) -> Result<Option<Self>, StoreError> {
         place.check()?;
         let path = place.database();
         match std::fs::metadata(&path) {

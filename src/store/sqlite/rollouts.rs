@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::{HAS_BEGUN, Sqlite, signed, unsigned};
 use crate::core::ids::{Epoch, Revision};
-use crate::core::policy::history::Run;
+use crate::core::policy::history::RolloutRun;
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
@@ -93,7 +93,7 @@ impl Rollouts for Sqlite {
         rows.into_iter().map(record).collect()
     }
 
-    fn runs(&self, subject: &Subject) -> Result<Vec<Run>, StoreError> {
+    fn runs(&self, subject: &Subject) -> Result<Vec<RolloutRun>, StoreError> {
         let rows: Vec<(String, Option<String>)> = self.query(
             "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and \
              e.seq = 1
@@ -110,7 +110,7 @@ impl Rollouts for Sqlite {
             let outcome = outcome
                 .map(|text| self.decode("a rollout's outcome", &text))
                 .transpose()?;
-            runs.push(Run { start, outcome });
+            runs.push(RolloutRun { start, outcome });
         }
         Ok(runs)
     }

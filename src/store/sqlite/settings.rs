@@ -4,12 +4,12 @@ use rusqlite::params;
 
 use super::{Sqlite, signed, unsigned};
 use crate::core::time::Time;
-use crate::store::contract::Settings;
+use crate::store::contract::ServiceSettings;
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
 use crate::store::records::{Scale, Subject};
 
-impl Settings for Sqlite {
+impl ServiceSettings for Sqlite {
     fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
         let sql = "select replicas, playbook from scales where fleet = ?1 and service = ?2";
         let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {

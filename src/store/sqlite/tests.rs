@@ -61,9 +61,9 @@ fn new(version: &str) -> NewRevision {
     }
 }
 
-fn store() -> (tempfile::TempDir, Place, Sqlite) {
+fn store() -> (tempfile::TempDir, StateDir, Sqlite) {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place {
+    let place = StateDir {
         dir: dir.path().join(".ship"),
     };
     let store = Sqlite::open(&place).unwrap();

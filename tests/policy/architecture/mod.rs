@@ -1,9 +1,11 @@
-//! A module imports only floors below it, the core stays pure, no file grows too long, and no files
-//! import each other. The tests read the source and name each place where it is not so.
+//! A module imports only floors below it, the core stays pure, no file grows too long, no files
+//! import each other, and no two types share a name. The tests read the source and name each place where it is not so.
 
 mod cycles;
 mod source;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -152,6 +154,36 @@ fn wrong_imports(file: &str, text: &str) -> Vec<Breach> {
     found
 }
 
+/// Whether a file is compiled for tests alone.
+fn is_for_tests(file: &str) -> bool {
+    ["tests.rs", "testing.rs"]
+        .iter()
+        .any(|end| file.ends_with(end))
+        || file.contains("/tests/")
+}
+
+/// The types whose name an earlier file, or an earlier line, has given to another type.
+fn shared_names(files: &[(String, String)]) -> Vec<Breach> {
+    let mut first: BTreeMap<String, String> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (file, text) in files {
+        for (line, name) in Source::new(text).without_tests().types() {
+            let here = format!("{file}:{line}");
+            match first.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(here);
+                }
+                Entry::Occupied(entry) => found.push(Breach {
+                    file: file.clone(),
+                    line,
+                    what: format!("`{}` is also a type of {}", entry.key(), entry.get()),
+                }),
+            }
+        }
+    }
+    found
+}
+
 /// Every source file: its path below `src`, with slashes, and its text.
 fn every_file() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -197,6 +229,14 @@ fn no_file_is_too_long() {
         .filter_map(|(file, text)| excess(file, text))
         .map(|breach| breach.to_string())
         .collect();
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn type_names_are_used_once() {
+    let mut files = every_file();
+    files.retain(|(file, _)| !is_for_tests(file));
+    let found: Vec<String> = shared_names(&files).iter().map(Breach::to_string).collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
@@ -294,4 +334,22 @@ fn a_file_that_has_grown_too_long_is_found() {
         "cli/mod.rs:601: more than 600 lines: this file wants to be two"
     );
     assert_eq!(excess("cli/mod.rs", &"\n".repeat(600)), None);
+}
+
+#[test]
+fn a_type_name_that_is_used_twice_is_found() {
+    let file = |file: &str, text: &str| (file.to_owned(), text.to_owned());
+    let files = [
+        file(
+            "probe/http.rs",
+            "// struct Other;\npub(super) struct Place {\n}\n#[cfg(test)]\nmod tests {\n    struct \
+             Other;\n}\n",
+        ),
+        file("remote/target.rs", "\npub enum Place {\n}\nstruct Other;\n"),
+    ];
+    let found: Vec<String> = shared_names(&files).iter().map(Breach::to_string).collect();
+    assert_eq!(
+        found,
+        ["remote/target.rs:2: `Place` is also a type of probe/http.rs:2"]
+    );
 }

@@ -21,6 +21,9 @@ static USES: LazyLock<Regex> = LazyLock::new(|| regex(r"\buse\s+([^;]+);"));
 
 static PATHS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:\w+::)+\w+"));
 
+static TYPES: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?m)^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type) (\w+)"));
+
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of our own")
 }
@@ -66,6 +69,14 @@ impl Source {
             paths.push(named(self.line_of(&found), &found[0]));
         }
         paths
+    }
+
+    /// Each type and trait that is declared outside functions and `impl` blocks, with its line.
+    pub(crate) fn types(&self) -> Vec<(usize, String)> {
+        let declared = TYPES.captures_iter(&self.0);
+        declared
+            .map(|found| (self.line_of(&found), found[1].to_owned()))
+            .collect()
     }
 
     fn line_of(&self, found: &Captures<'_>) -> usize {

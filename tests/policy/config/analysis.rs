@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::measurement::Number;
-use ship::core::analysis::{Analysis, OnInconclusive, Way};
+use ship::core::analysis::{Analysis, MeasurementMethod, OnInconclusive};
 use ship::core::spec::budget::Amount;
 use ship::core::spec::step::Step;
 use snapbox::{IntoData, assert_data_eq, str};
@@ -33,7 +33,7 @@ fn nothing_is_measured_unless_told_to() {
 fn new_and_old_instances_are_compared_without_any_further_key() {
     let percent = |number| Number::new(number).expect("a number");
     let tolerance = |errors, latency, min_requests| {
-        Way::Compare(Tolerance {
+        MeasurementMethod::Compare(Tolerance {
             error_points: percent(errors),
             latency_percent: percent(latency),
             min_requests,
@@ -90,7 +90,7 @@ fn numbers_come_by_http_from_prometheus_or_from_a_command() {
                 "kind = \"http\"\nurl = \"http://m.example/{{{{ version }}}}\"\n{value}success = \
                  \"< 5%\""
             )),
-            Way::Http {
+            MeasurementMethod::Http {
                 url: "http://m.example/0.8".into(),
                 pointer: pointer.into(),
                 success: bound("< 5%")
@@ -103,7 +103,7 @@ fn numbers_come_by_http_from_prometheus_or_from_a_command() {
 address = "https://prom.example:9090"
 query = 'sum(rate(errors{version="{{ version }}"}[1m]))'
 success = "<= 0.01""#),
-        Way::Prometheus {
+        MeasurementMethod::Prometheus {
             address: "https://prom.example:9090".into(),
             query: "sum(rate(errors{version=\"0.8\"}[1m]))".into(),
             success: bound("<= 0.01"),
@@ -113,7 +113,7 @@ success = "<= 0.01""#),
     let command = "kind = \"command\"\ncommand = \"./judge {{ version }} 'two words'\"\n";
     assert_eq!(
         way(command),
-        Way::Command {
+        MeasurementMethod::Command {
             words: words.clone(),
             success: None
         }
@@ -121,7 +121,7 @@ success = "<= 0.01""#),
     let success = Some(bound("== 0"));
     assert_eq!(
         way(&format!("{command}success = \"== 0\"")),
-        Way::Command { words, success }
+        MeasurementMethod::Command { words, success }
     );
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ship::config::{
     MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl,
 };
-use ship::core::journal::notification::Occasion;
+use ship::core::journal::notification::NotificationKind;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
@@ -32,7 +32,7 @@ fn nobody_is_told_unless_it_says_whom() {
 #[test]
 fn what_is_left_out_has_a_value() {
     let told = notify("[notify.webhook]\nurl_env = \"HOOK\"");
-    assert_eq!(told.on, Occasion::ALL.into());
+    assert_eq!(told.on, NotificationKind::ALL.into());
     assert_eq!(told.timeout, Duration::from_secs(10));
     assert_eq!((told.mail, told.command), (None, None));
     let url = WebhookUrl::Env("HOOK".to_owned());
@@ -64,7 +64,10 @@ fn all_that_can_be_said_is_read() {
          [notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \
          \"ship+page@example.org\"\nsendmail = \"bin/sendmail\"",
     );
-    assert_eq!(told.on, [Occasion::Failure, Occasion::Skipped].into());
+    assert_eq!(
+        told.on,
+        [NotificationKind::Failure, NotificationKind::Skipped].into()
+    );
     assert_eq!(told.timeout, Duration::from_secs(3));
     assert_eq!(
         told.command,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::select;
 use ship::core::fleet::health::Verdict;
-use ship::probe::{Client, Question, Route, ask};
+use ship::probe::{Client, PortProbe, Route, ask};
 
 use ship_testing::mutation::{cases, mutated_text};
 
@@ -113,7 +113,7 @@ proptest! {
     ) {
         let server = Server::start();
         server.answers.as_ref().unwrap().send((words.into_bytes(), after)).unwrap();
-        let question = Question::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None };
+        let question = PortProbe::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None };
         let route = Route::Direct { address: "127.0.0.1".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::scenario::{Story, fleet_of};
 use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::measurement::{Finding, Number};
-use ship::core::analysis::{Analysis, OnInconclusive, Way};
+use ship::core::analysis::{Analysis, MeasurementMethod, OnInconclusive};
 use ship::core::planner::Next;
 use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::{FailureKind, Outcome};
@@ -19,7 +19,7 @@ fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
     };
     Analysis {
         name: "errors".into(),
-        way: Way::Compare(tolerance),
+        way: MeasurementMethod::Compare(tolerance),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
         failures: 0,

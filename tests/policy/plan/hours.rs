@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::scenario::{Story, fleet_of};
 use ship::core::rollout::event::Event;
 use ship::core::rollout::failure::Outcome;
-use ship::core::spec::windows::{Hours, Opening};
+use ship::core::spec::windows::{Hours, OpenWindow};
 use ship::core::time::Time;
 
 /// A window that closes so long after the stories' beginning.
 fn closes_after(seconds: u64, turn_s: u64) -> Hours {
     let begin = Time(1_000_000_000);
-    let opening = Opening {
+    let opening = OpenWindow {
         from: begin - Duration::from_mins(1),
         until: begin + Duration::from_secs(seconds),
         window: "02:00-05:00".into(),

@@ -9,7 +9,7 @@ use ship::core::release::hook::HookSite;
 use ship::core::release::migration::MigrationKind;
 use ship::core::rollout::event::{Event, Then};
 use ship::core::rollout::failure::Outcome;
-use ship::core::rollout::task::{Chore, Due, End, Errand};
+use ship::core::rollout::task::{Chore, Due, TaskOutcome, TaskRun};
 use ship::core::rollout::verb::Verb;
 
 fn chore(name: &str, due: Due, site: HookSite) -> Chore {
@@ -42,7 +42,7 @@ fn deploy(chores: &[Chore]) -> Story {
 #[track_caller]
 fn begins(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str> {
     let plan = it.plan();
-    let Next::Run(Errand {
+    let Next::Run(TaskRun {
         chore,
         host: on,
         outcome,
@@ -69,7 +69,7 @@ fn begins(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str
 }
 
 #[track_caller]
-fn ends(it: &mut Story, name: &str, end: End) {
+fn ends(it: &mut Story, name: &str, end: TaskOutcome) {
     assert_eq!(it.plan().next, Next::AwaitInFlight);
     it.does_nothing();
     let took = Duration::from_secs(1);
@@ -85,7 +85,7 @@ fn ends(it: &mut Story, name: &str, end: End) {
 #[track_caller]
 fn does(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str> {
     let outcome = begins(it, name, host);
-    ends(it, name, End::Done);
+    ends(it, name, TaskOutcome::Done);
     outcome
 }
 
@@ -97,8 +97,8 @@ fn replaces(it: &mut Story) {
     it.notes_progress();
 }
 
-fn failed(error: &str) -> End {
-    End::Failed {
+fn failed(error: &str) -> TaskOutcome {
+    TaskOutcome::Failed {
         error: error.to_owned(),
     }
 }
@@ -160,7 +160,7 @@ fn where_nobody_knows_it_is_tried_again_on_the_same_host_and_not_without_end() {
     ends(
         &mut it,
         "expand a",
-        End::Unknown {
+        TaskOutcome::Unknown {
             why: "the connection was lost".into(),
         },
     );
@@ -173,7 +173,7 @@ fn where_nobody_knows_it_is_tried_again_on_the_same_host_and_not_without_end() {
         ends(
             &mut it,
             "expand a",
-            End::Unknown {
+            TaskOutcome::Unknown {
                 why: "the connection was lost".into(),
             },
         );
@@ -196,7 +196,7 @@ fn one_that_takes_its_time_is_not_held_against_the_deadline() {
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     begins(&mut it, "expand a", Some("h1"));
     it.later(3500);
-    ends(&mut it, "expand a", End::Done);
+    ends(&mut it, "expand a", TaskOutcome::Done);
     replaces(&mut it);
 }
 
@@ -237,7 +237,7 @@ fn task_fails_when_the_host_that_began_it_stays_out_of_reach() {
     ends(
         &mut it,
         "after_all",
-        End::Unknown {
+        TaskOutcome::Unknown {
             why: "the connection was lost".into(),
         },
     );
@@ -300,7 +300,7 @@ fn who_interrupts_waits_for_its_end() {
     it.record(Event::Interrupted {
         by: "SIGINT".into(),
     });
-    ends(&mut it, "before_all", End::Done);
+    ends(&mut it, "before_all", TaskOutcome::Done);
     assert_eq!(it.ending(), Outcome::Interrupted);
 }
 

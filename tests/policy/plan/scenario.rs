@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
 use ship::core::fleet::reach::Reach;
-use ship::core::fleet::traffic::{Balancer, Balancers, Gate, Receipt, Server, Traffic, View};
+use ship::core::fleet::traffic::{
+    Balancer, Balancers, Receipt, Server, SlotAdmission, Traffic, View,
+};
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use ship::core::planner::{Next, Plan, plan};
@@ -154,7 +156,7 @@ impl Setup {
         let open = || {
             slots
                 .iter()
-                .map(|slot| (slot.clone(), server(Gate::Open)))
+                .map(|slot| (slot.clone(), server(SlotAdmission::Open)))
                 .collect()
         };
         let seen = || Balancer {
@@ -181,7 +183,9 @@ impl Setup {
         let slots: Vec<_> = self.fleet.instances().map(|(slot, ..)| slot).collect();
         for host in self.fleet.hosts.keys() {
             let own = slots.iter().filter(|slot| slot.host == *host);
-            let servers = own.map(|slot| (slot.clone(), server(Gate::Open))).collect();
+            let servers = own
+                .map(|slot| (slot.clone(), server(SlotAdmission::Open)))
+                .collect();
             let seen = Balancer {
                 reach: Reach::Reachable,
                 view: View {
@@ -342,9 +346,9 @@ impl Story {
             Action::Disarm { slot } => {
                 host.armed.remove(&slot.port);
             }
-            Action::Admit { slot, .. } => self.is_switched(slot, Gate::Open),
+            Action::Admit { slot, .. } => self.is_switched(slot, SlotAdmission::Open),
             Action::Drain { slot, instance, .. } => {
-                self.is_switched(slot, Gate::Closed);
+                self.is_switched(slot, SlotAdmission::Closed);
                 let (slot, instance) = (slot.clone(), instance.clone());
                 self.record(Event::Drained {
                     slot,
@@ -363,7 +367,7 @@ impl Story {
     }
 
     /// Every balancer of a slot does so with it.
-    pub(crate) fn is_switched(&mut self, slot: &Slot, gate: Gate) {
+    pub(crate) fn is_switched(&mut self, slot: &Slot, gate: SlotAdmission) {
         let traffic = self
             .spec
             .traffic
@@ -667,7 +671,7 @@ pub(crate) fn why_rollback_failed(outcome: &Outcome) -> String {
     }
 }
 
-fn server(gate: Gate) -> Server {
+fn server(gate: SlotAdmission) -> Server {
     Server {
         gate,
         is_up: Some(true),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::scenario::{Story, fleet_of, slot_of};
-use ship::core::fleet::traffic::Gate;
+use ship::core::fleet::traffic::SlotAdmission;
 use ship::core::ids::HostId;
 use ship::core::planner::Next;
 use ship::core::rollout::event::Then;
@@ -67,7 +67,7 @@ fn what_a_reload_opens_again_is_drained_again_before_it_stops() {
     let mut it = first_is_ready();
     it.does(&["admit h3-0.9 at h3:8081"]);
     it.does(&["drain h1-0.8 at h1:8081"]);
-    it.is_switched(&slot_of("h1:8081"), Gate::Open);
+    it.is_switched(&slot_of("h1:8081"), SlotAdmission::Open);
     it.does(&["drain h1-0.8 at h1:8081"]);
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
 }
@@ -77,7 +77,7 @@ fn what_a_reload_opens_too_early_is_closed() {
     let mut it = behind_one();
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.does(&["start 0.9 at h3:8081"]);
-    it.is_switched(&slot_of("h3:8081"), Gate::Open);
+    it.is_switched(&slot_of("h3:8081"), SlotAdmission::Open);
     it.does(&["drain h3-0.9 at h3:8081"]);
     it.does_nothing();
     it.answers("h3:8081");
@@ -88,7 +88,7 @@ fn what_a_reload_opens_too_early_is_closed() {
 fn what_a_reload_closes_is_admitted_again() {
     let mut it = first_is_ready();
     it.does(&["admit h3-0.9 at h3:8081"]);
-    it.is_switched(&slot_of("h3:8081"), Gate::Closed);
+    it.is_switched(&slot_of("h3:8081"), SlotAdmission::Closed);
     it.does(&["admit h3-0.9 at h3:8081"]);
 }
 

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use ship::core::fleet::traffic::{Gate, View};
+use ship::core::fleet::traffic::{SlotAdmission, View};
 use ship::core::ids::{ActionId, Epoch, HostId, Slot};
-use ship::script::{End, Script, Turn, look_at_nftables, read_view, switch_nftables};
+use ship::script::{Script, ScriptEnd, Turn, look_at_nftables, read_view, switch_nftables};
 
 use crate::host::{Host, Shell, shells};
 use ship_testing::keepalive::{Client, Page, ask};
@@ -46,7 +46,7 @@ fn switch(host: &Host, port: u16, turn: Turn) -> Script {
     switch_nftables(&host.site, &HostId::from("web1"), PUBLIC, port, turn)
 }
 
-fn run(host: &Host, script: &Script) -> (End, View) {
+fn run(host: &Host, script: &Script) -> (ScriptEnd, View) {
     let ran = host.run(script);
     assert_eq!(ran.stderr, "");
     read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
@@ -54,7 +54,7 @@ fn run(host: &Host, script: &Script) -> (End, View) {
 
 fn done(host: &Host, script: &Script) -> View {
     let (end, view) = run(host, script);
-    assert_eq!(end, End::Done);
+    assert_eq!(end, ScriptEnd::Done);
     view
 }
 
@@ -66,7 +66,7 @@ fn look(host: &Host) -> View {
 }
 
 /// Each slot's gate, and how many connections it has.
-fn seen(view: &View) -> [(Gate, u32); 2] {
+fn seen(view: &View) -> [(SlotAdmission, u32); 2] {
     PORTS.map(|port| {
         let server = view.servers[&Slot::new("web1", port)];
         (server.gate, server.in_flight)
@@ -80,12 +80,12 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
         Page::serve("new", &["0.0.0.0:8082", "[::1]:8082"]);
         for shell in shells() {
             let host = host(shell);
-            assert_eq!(seen(&look(&host)), [(Gate::Closed, 0); 2]);
+            assert_eq!(seen(&look(&host)), [(SlotAdmission::Closed, 0); 2]);
             assert!(ask("127.0.0.1:80").is_err(), "nobody has the port yet");
 
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, OPEN))),
-                [(Gate::Open, 0), (Gate::Closed, 0)]
+                [(SlotAdmission::Open, 0), (SlotAdmission::Closed, 0)]
             );
             let places = ["127.0.0.1:80", "[::1]:80"];
             let mut clients: Vec<_> = (0..20)
@@ -94,12 +94,15 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
             for client in &mut clients {
                 assert_eq!(client.ask("/").expect("an answer"), "old");
             }
-            assert_eq!(seen(&look(&host)), [(Gate::Open, 20), (Gate::Closed, 0)]);
+            assert_eq!(
+                seen(&look(&host)),
+                [(SlotAdmission::Open, 20), (SlotAdmission::Closed, 0)]
+            );
 
             let view = done(&host, &switch(&host, 8082, OPEN));
             assert_eq!(
                 seen(&view),
-                [(Gate::Closed, 20), (Gate::Open, 0)],
+                [(SlotAdmission::Closed, 20), (SlotAdmission::Open, 0)],
                 "{shell:?}"
             );
             assert_eq!(view.epoch, Some(Epoch(7)));
@@ -113,27 +116,30 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
             // it again sees it.
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, Turn::Close)))[0],
-                (Gate::Closed, 20)
+                (SlotAdmission::Closed, 20)
             );
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, Turn::Cut)))[0],
-                (Gate::Closed, 0)
+                (SlotAdmission::Closed, 0)
             );
             assert_eq!(clients[0].ask("/").expect("an answer"), "old", "{shell:?}");
-            assert_eq!(seen(&look(&host)), [(Gate::Closed, 0), (Gate::Open, 0)]);
+            assert_eq!(
+                seen(&look(&host)),
+                [(SlotAdmission::Closed, 0), (SlotAdmission::Open, 0)]
+            );
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, OPEN)))[0],
-                (Gate::Open, 20)
+                (SlotAdmission::Open, 20)
             );
 
             // Only who has the port can lose it.
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8082, Turn::Close)))[0].0,
-                Gate::Open
+                SlotAdmission::Open
             );
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, Turn::Close)))[0].0,
-                Gate::Closed
+                SlotAdmission::Closed
             );
             assert!(ask("127.0.0.1:80").is_err(), "{shell:?}");
         }
@@ -185,7 +191,7 @@ fn an_older_order_changes_nothing() {
                 let (end, view) = run(&host, &switch(&host, 8082, turn));
                 assert_eq!(
                     (end, seen(&view)[0].0),
-                    (End::Late { taken: ActionId(5) }, Gate::Open)
+                    (ScriptEnd::Late { taken: ActionId(5) }, SlotAdmission::Open)
                 );
             }
             (host.site.epoch, host.site.order) = (Epoch(6), ActionId(9));
@@ -193,7 +199,7 @@ fn an_older_order_changes_nothing() {
                 let (end, view) = run(&host, &switch(&host, 8082, turn));
                 assert_eq!(
                     (end, seen(&view)[0].0),
-                    (End::Fenced { seen: Epoch(7) }, Gate::Open)
+                    (ScriptEnd::Fenced { seen: Epoch(7) }, SlotAdmission::Open)
                 );
                 assert_eq!(view.epoch, Some(Epoch(7)));
             }
@@ -217,9 +223,12 @@ fn rules_to_which_the_packet_filter_objects_change_nothing() {
             let (end, view) = run(&host, &switch(&host, 8082, OPEN));
             assert_eq!(
                 end,
-                End::Failed("the packet filter objects to the rules: no such map".into())
+                ScriptEnd::Failed("the packet filter objects to the rules: no such map".into())
             );
-            assert_eq!((seen(&view)[0].0, nft("list ruleset")), (Gate::Open, rules));
+            assert_eq!(
+                (seen(&view)[0].0, nft("list ruleset")),
+                (SlotAdmission::Open, rules)
+            );
         }
     });
 }
@@ -232,7 +241,7 @@ fn a_port_at_which_somebody_listens_is_not_taken_from_him() {
         let (end, _) = run(&host, &switch(&host, 8081, OPEN));
         let why = "somebody listens on port 80 of this host already; the service's public port \
                    has to be free";
-        assert_eq!(end, End::Failed(why.into()));
+        assert_eq!(end, ScriptEnd::Failed(why.into()));
         assert_eq!(ask("127.0.0.1:80").expect("an answer"), "somebody's");
     });
 }
@@ -247,7 +256,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
         other.site.ports = PORTS.to_vec();
         assert_eq!(
             seen(&look(&other))[0].0,
-            Gate::Closed,
+            SlotAdmission::Closed,
             "the port is not its own"
         );
         let (end, _) = run(&other, &switch(&other, 8082, OPEN));
@@ -255,13 +264,13 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
             "port 80 of this host is the public port of the table {table} already; choose another \
              port"
         );
-        assert_eq!(end, End::Failed(why));
+        assert_eq!(end, ScriptEnd::Failed(why));
 
         let on_81 =
             |port, turn| switch_nftables(&other.site, &HostId::from("web1"), 81, port, turn);
         done(&other, &on_81(8081, OPEN));
         done(&other, &on_81(8081, Turn::Close));
-        assert_eq!(seen(&look(&first))[0].0, Gate::Open);
+        assert_eq!(seen(&look(&first))[0].0, SlotAdmission::Open);
         assert_eq!(ask("127.0.0.1:80").expect("an answer"), "first");
     });
 }
@@ -279,11 +288,15 @@ fn what_somebody_has_broken_is_seen_and_made_whole() {
             ] {
                 assert_eq!(
                     seen(&done(&host, &switch(&host, 8081, OPEN)))[0].0,
-                    Gate::Open
+                    SlotAdmission::Open
                 );
                 assert_eq!(ask("127.0.0.1:80").expect("an answer"), "old");
                 nft(&harm.replace("TABLE", &table()));
-                assert_eq!(seen(&look(&host))[0].0, Gate::Closed, "{shell:?}: {harm}");
+                assert_eq!(
+                    seen(&look(&host))[0].0,
+                    SlotAdmission::Closed,
+                    "{shell:?}: {harm}"
+                );
             }
             // What a start of the host loads.
             done(&host, &switch(&host, 8081, OPEN));

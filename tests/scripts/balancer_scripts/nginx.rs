@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use ship::core::fleet::traffic::{Gate, Server, View};
+use ship::core::fleet::traffic::{Server, SlotAdmission, View};
 use ship::core::ids::{ActionId, Epoch, Slot};
-use ship::script::{End, Nginx, Script, SlotAddress, Turn, look_at_nginx, read_view, switch_nginx};
+use ship::script::{
+    Nginx, Script, ScriptEnd, SlotAddress, Turn, look_at_nginx, read_view, switch_nginx,
+};
 
 use crate::host::{Host, Shell, shells, wait_for};
 use ship_testing::keepalive::{Client, Crowd, Page, ask};
@@ -100,7 +102,7 @@ impl Balancer {
         )
     }
 
-    fn run(&self, script: &Script) -> (End, View) {
+    fn run(&self, script: &Script) -> (ScriptEnd, View) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
         read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
@@ -108,13 +110,13 @@ impl Balancer {
 
     fn turn(&self, slot: usize, turn: Turn) -> View {
         let (end, view) = self.run(&self.switch(slot, turn));
-        assert_eq!(end, End::Done);
+        assert_eq!(end, ScriptEnd::Done);
         view
     }
 
     fn look(&self) -> View {
         let (end, view) = self.run(&look_at_nginx(&self.host.site, &self.nginx, &self.slots));
-        assert_eq!(end, End::Done);
+        assert_eq!(end, ScriptEnd::Done);
         view
     }
 
@@ -166,7 +168,7 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
                     view.servers.len(),
                     view.epoch
                 ),
-                (Gate::Open, 1, None)
+                (SlotAdmission::Open, 1, None)
             );
             assert_eq!(ask(FRONT).expect("an answer"), "one");
 
@@ -174,10 +176,10 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
             let view = balancer.turn(1, OPEN);
             assert_eq!(
                 (balancer.server(&view, 1).gate, view.epoch),
-                (Gate::Open, Some(Epoch(7)))
+                (SlotAdmission::Open, Some(Epoch(7)))
             );
             let view = balancer.turn(0, Turn::Close);
-            assert_eq!(balancer.server(&view, 0).gate, Gate::Closed);
+            assert_eq!(balancer.server(&view, 0).gate, SlotAdmission::Closed);
             wait_for("the last request to the closed slot", || {
                 let view = balancer.look();
                 balancer.server(&view, 0).in_flight == 0
@@ -225,7 +227,7 @@ fn what_nginx_objects_to_is_put_back() {
             let mut balancer = Balancer::with(shell, before);
             balancer.slots[1].address = "no.such.host.invalid".into();
             let (end, view) = balancer.run(&balancer.switch(1, OPEN));
-            let End::Failed(why) = end else {
+            let ScriptEnd::Failed(why) = end else {
                 panic!("{end:?}")
             };
             assert!(
@@ -239,7 +241,7 @@ fn what_nginx_objects_to_is_put_back() {
             );
             assert_eq!(
                 (view.servers.len(), balancer.server(&view, 0).gate),
-                (1, Gate::Open)
+                (1, SlotAdmission::Open)
             );
             assert_eq!(
                 fs::read_to_string(&balancer.nginx.include).expect("file"),
@@ -251,7 +253,7 @@ fn what_nginx_objects_to_is_put_back() {
                 .map(String::from)
                 .to_vec();
             let (end, _) = balancer.run(&balancer.switch(0, Turn::Close));
-            let End::Failed(why) = end else {
+            let ScriptEnd::Failed(why) = end else {
                 panic!("{end:?}")
             };
             assert!(
@@ -274,7 +276,7 @@ fn a_reload_that_makes_no_new_workers_is_none() {
         let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.1:8081;\n");
         balancer.nginx.reload = vec!["true".into()];
         let (end, _) = balancer.run(&balancer.switch(0, Turn::Close));
-        let End::Failed(why) = end else {
+        let ScriptEnd::Failed(why) = end else {
             panic!("{end:?}")
         };
         assert!(
@@ -361,7 +363,7 @@ fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
             assert!(
                 view.servers
                     .values()
-                    .all(|server| server.gate == Gate::Closed)
+                    .all(|server| server.gate == SlotAdmission::Closed)
             );
             assert_eq!(ask(FRONT).expect("an answer"), "502");
             assert_eq!(
@@ -390,12 +392,12 @@ fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
             for turn in [OPEN, Turn::Close, Turn::Cut] {
                 assert_eq!(
                     balancer.run(&balancer.switch(0, turn)).0,
-                    End::Late { taken: ActionId(5) }
+                    ScriptEnd::Late { taken: ActionId(5) }
                 );
                 balancer.host.site.epoch = Epoch(6);
                 assert_eq!(
                     balancer.run(&balancer.switch(1, turn)).0,
-                    End::Fenced { seen: Epoch(7) }
+                    ScriptEnd::Fenced { seen: Epoch(7) }
                 );
                 balancer.host.site.epoch = Epoch(7);
             }
@@ -404,7 +406,7 @@ fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
             let view = balancer.turn(0, Turn::Close);
             assert_eq!(
                 (view.epoch, balancer.server(&view, 0).gate),
-                (Some(Epoch(8)), Gate::Closed)
+                (Some(Epoch(8)), SlotAdmission::Closed)
             );
         }
     });
@@ -450,9 +452,17 @@ fn what_was_never_seen_to_be_loaded_counts_as_open() {
             .expect("file");
             fs::write(&balancer.nginx.include, "server 127.0.0.1:8081 down;\n").expect("file");
             let view = balancer.look();
-            assert_eq!(balancer.server(&view, 0).gate, Gate::Open, "{shell:?}");
+            assert_eq!(
+                balancer.server(&view, 0).gate,
+                SlotAdmission::Open,
+                "{shell:?}"
+            );
             let view = balancer.turn(0, Turn::Close);
-            assert_eq!(balancer.server(&view, 0).gate, Gate::Closed, "{shell:?}");
+            assert_eq!(
+                balancer.server(&view, 0).gate,
+                SlotAdmission::Closed,
+                "{shell:?}"
+            );
             assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
         }
     });

@@ -18,7 +18,7 @@ use ship::app::release::Release;
 use ship::config::{self, Overrides, Project};
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Plain, Reporter, Setup};
-use ship::store::{Holder, Place, RolloutId, Store};
+use ship::store::{Holder, RolloutId, StateDir, Store};
 
 use crate::invocation::{INVENTORY, Simulated};
 use crate::scene::release_id;
@@ -94,7 +94,7 @@ impl Environment for VerbEnvironment {
         Ok(Files {
             project,
             inventory,
-            place: Place { dir },
+            place: StateDir { dir },
         })
     }
 
@@ -125,7 +125,7 @@ impl Environment for VerbEnvironment {
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
-        _: &'a Place,
+        _: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>> {
         let version = project.playbook.version.clone();
         let build = self.files().builds[&version];
@@ -157,7 +157,7 @@ impl Environment for VerbEnvironment {
         Box::new(Plain::new(screen, setup))
     }
 
-    fn open_log(&self, place: &Place, rollout: RolloutId) -> Box<dyn Any + Send> {
+    fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send> {
         self.simulated.open_log(place, rollout)
     }
 
@@ -165,5 +165,5 @@ impl Environment for VerbEnvironment {
         false
     }
 
-    fn remove_unused(&self, _: &Place, _: &dyn Store) {}
+    fn remove_unused(&self, _: &StateDir, _: &dyn Store) {}
 }

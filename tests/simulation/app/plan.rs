@@ -1,19 +1,19 @@
 //! `ship plan`: what a deploy would do, and that nothing is done.
 
-use ship::app::verbs::plan::{Preview, plan};
+use ship::app::verbs::plan::{DeployPlan, plan};
 use ship::core::rollout::action::Action;
 use ship::core::rollout::failure::Outcome;
 
 use super::project::{SimulatedProject, in_place, on_four_hosts, version};
 
-async fn planned(project: &SimulatedProject, wanted: &str) -> Preview {
+async fn planned(project: &SimulatedProject, wanted: &str) -> DeployPlan {
     let overrides = version(wanted).overrides;
     let preview = project.call(async |env| plan(env, overrides).await).await;
     preview.value()
 }
 
 /// Starts and stops in their order.
-fn steps(preview: &Preview) -> Vec<String> {
+fn steps(preview: &DeployPlan) -> Vec<String> {
     let actions = preview.played.batches.iter().flat_map(|it| &it.actions);
     let step = |action: &Action| match action {
         Action::Start { slot, .. } => Some(format!("start {slot}")),

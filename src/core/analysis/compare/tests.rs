@@ -16,16 +16,16 @@ fn tolerance() -> Tolerance {
     }
 }
 
-fn tally(requests: u64, errors: u64) -> Tally {
-    Tally {
+fn tally(requests: u64, errors: u64) -> RequestCounts {
+    RequestCounts {
         requests,
         errors,
-        ..Tally::default()
+        ..RequestCounts::default()
     }
 }
 
-fn timed(requests: u64, mean_ms: u64) -> Tally {
-    Tally {
+fn timed(requests: u64, mean_ms: u64) -> RequestCounts {
+    RequestCounts {
         requests,
         errors: 0,
         timed: requests,
@@ -33,7 +33,7 @@ fn timed(requests: u64, mean_ms: u64) -> Tally {
     }
 }
 
-fn judged(new: Tally, old: Tally) -> Finding {
+fn judged(new: RequestCounts, old: RequestCounts) -> Finding {
     compare(&Sides { new, old }, &tolerance()).finding
 }
 

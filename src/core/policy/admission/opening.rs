@@ -8,7 +8,7 @@ use crate::core::policy::continuation::Continuation;
 use crate::core::policy::service_state::Standing;
 use crate::core::rollout::event::{Event, Generation, RolloutStart, Scaling, Then};
 use crate::core::rollout::failure::{Failure, FailureKind};
-use crate::core::rollout::task::End;
+use crate::core::rollout::task::TaskOutcome;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::{Spec, scaling};
 
@@ -115,7 +115,7 @@ impl Opener<'_, '_> {
         let done = rollout.tasks.done();
         done.map(|task| Event::ChoreEnded {
             chore: task.clone(),
-            end: End::DoneBefore,
+            end: TaskOutcome::DoneBefore,
             migration: None,
             took: Duration::ZERO,
             output: Vec::new(),

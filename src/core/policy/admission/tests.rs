@@ -10,7 +10,7 @@ use crate::core::policy::testing::{
 use crate::core::policy::unattended::RunMode;
 use crate::core::rollout::Direction;
 use crate::core::rollout::failure::FailureKind;
-use crate::core::rollout::task::End;
+use crate::core::rollout::task::TaskOutcome;
 use crate::core::spec::step::Step;
 use crate::core::spec::windows::Hours;
 
@@ -242,14 +242,17 @@ fn deploy_of_an_unfinished_release_reuses_its_revision_and_repeats_no_task() {
         output: Vec::new(),
     };
     let history = then_b(None)
-        .then(ended("before_all", End::Done))
-        .then(ended("expand x", End::Failed { error: "no".into() }));
+        .then(ended("before_all", TaskOutcome::Done))
+        .then(ended(
+            "expand x",
+            TaskOutcome::Failed { error: "no".into() },
+        ));
     let admission = Case::new(history, &["a", "a", "b"], Verb::Deploy, "b").admitted();
     assert_eq!(admission.reuse, Some(Revision(2)));
     let opening = admission.opening(Revision(2), Epoch(9));
-    assert_eq!(opening[1..], [ended("before_all", End::DoneBefore)]);
+    assert_eq!(opening[1..], [ended("before_all", TaskOutcome::DoneBefore)]);
     let held = then_b(Some(Outcome::Held { why: "held".into() }));
-    let held = held.then(ended("before_all", End::Done));
+    let held = held.then(ended("before_all", TaskOutcome::Done));
     let admission = Case::new(held, &["a", "a", "b"], Verb::Deploy, "b").admitted();
     assert_eq!(admission.reuse, Some(Revision(2)));
     assert_eq!(
@@ -534,7 +537,7 @@ fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_obse
     // One instance could be replaced in time, but not all.
     case.change = |input| {
         input.spec.hours = Hours {
-            openings: vec![crate::core::spec::windows::Opening {
+            openings: vec![crate::core::spec::windows::OpenWindow {
                 from: NOW,
                 until: NOW + Duration::from_mins(5),
                 window: "02:00-03:00".into(),
