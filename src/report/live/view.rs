@@ -34,7 +34,7 @@ impl ScreenContent {
         }
     }
 
-    /// Takes in something told, where the table does not show it anyway.
+    /// Adds a message, unless the table shows what it says.
     pub(super) fn note(&mut self, message: &RolloutMessage) {
         match message.severity {
             Severity::Sentence => self.log(message.at, &message.text),

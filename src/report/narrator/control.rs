@@ -1,11 +1,11 @@
-//! What is told of steps, of what people ask, and of what happens to ship itself.
+//! Messages about steps, about requests of people, and about ship itself.
 
 use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Human;
 use crate::report::text;
 
-/// What is told of the steps.
+/// The message about a step.
 pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::StepReached {
@@ -48,7 +48,7 @@ pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
     }
 }
 
-/// What is told of a request, a signal, or a fence.
+/// The message about a request, a signal or a fence.
 pub(super) fn request(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::Woke { slept } => {

@@ -1,4 +1,4 @@
-//! What is told of hooks and tasks.
+//! Messages about hooks and tasks.
 
 use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::ids::{HostId, Slot};
@@ -8,7 +8,7 @@ use crate::core::rollout::task::TaskOutcome;
 use crate::core::time::Human;
 use crate::report::text;
 
-/// What is told of a hook.
+/// The message about a hook.
 pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::HookRan {
@@ -51,7 +51,7 @@ pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
     }
 }
 
-/// What is told of a task.
+/// The message about a task.
 pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::ChoreStarted { chore, host, .. } => {
