@@ -56,14 +56,8 @@ pub(crate) fn spec(
         progress_deadline: rollout.progress_deadline,
         max_failures: rollout.max_failures,
         on_failure: rollout.on_failure,
-        thresholds: definitions
-            .iter()
-            .map(|(release, definition)| (release.clone(), definition.readiness.thresholds()))
-            .collect(),
-        waits: definitions
-            .iter()
-            .map(|(release, definition)| (release.clone(), definition.waits()))
-            .collect(),
+        thresholds: by_release(definitions, |definition| definition.readiness.thresholds()),
+        waits: by_release(definitions, Definition::waits),
         steps: steps(session, budget.replicas),
         hours: hours(
             &session.project,
@@ -81,6 +75,14 @@ pub(crate) fn spec(
         traffic: session.traffic(),
         keep: releases_to_keep(session, goal),
     })
+}
+
+fn by_release<T>(
+    definitions: &BTreeMap<ReleaseId, Definition>,
+    of: impl Fn(&Definition) -> T,
+) -> BTreeMap<ReleaseId, T> {
+    let pair = |(release, definition): (&ReleaseId, &Definition)| (release.clone(), of(definition));
+    definitions.iter().map(pair).collect()
 }
 
 /// The releases that stay on the hosts once the goal is reached.
