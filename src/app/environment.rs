@@ -23,7 +23,6 @@ use crate::report::{Reporter, Setup};
 use crate::script::KeptRelease;
 use crate::store::{Holder, RolloutId, StateDir, Store, Subject};
 
-/// What surrounds a verb.
 pub trait Environment: Send + Sync {
     /// Finds and reads the inventory and its playbook.
     ///
@@ -88,7 +87,6 @@ pub trait Environment: Send + Sync {
 pub struct FleetLayout {
     /// The hosts and the balancers' machines.
     pub sites: Vec<HostSite>,
-    /// Whose the hosts are.
     pub owner: Owner,
     /// What stands before the instances, if anything does.
     pub balancing: Option<Balancing>,
@@ -125,7 +123,6 @@ pub struct Known {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// As they are.
     Strict,
     /// As they are, or where the playbook is wrong by now, as the newest revision has it: for a
     /// verb that only looks, stops or goes back.

@@ -141,15 +141,12 @@ pub enum Refused {
         wanted: RolloutId,
         /// Of which fleet and service.
         subject: Subject,
-        /// Those that there are.
         known: Vec<RolloutId>,
     },
     /// No rollout is meant whose log could be shown.
     #[error("{}", which_rollout_text(.which, .service, .known))]
     NoRolloutToShow {
-        /// What was asked for.
         which: String,
-        /// Of which service.
         service: String,
         /// Those that there are, the newest first.
         known: Vec<KnownRollout>,
@@ -164,7 +161,6 @@ pub enum Refused {
     /// Words that mean no instance.
     #[error("{}", no_instance_text(.words, .known))]
     NoInstanceMeant {
-        /// The words.
         words: Vec<String>,
         /// The instances that there are.
         known: Vec<(InstanceId, Slot)>,
@@ -231,12 +227,7 @@ pub enum Refused {
     FileExists(PathBuf),
     /// A file cannot be written.
     #[error("cannot write {}: {why}", .path.display())]
-    CannotWrite {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        why: std::io::Error,
-    },
+    CannotWrite { path: PathBuf, why: std::io::Error },
     /// A path that no line of a file can hold.
     #[error(
         "neither a crontab nor a unit can hold the path {}: it has a line end or is no UTF-8; \
@@ -248,7 +239,6 @@ pub enum Refused {
     #[error("{}", which_text(.reason, .candidates, .here))]
     WhichInventory {
         reason: &'static str,
-        /// What may be meant.
         candidates: Vec<PathBuf>,
         here: PathBuf,
     },
@@ -274,9 +264,7 @@ pub enum Internal {
     /// The log of a rollout cannot be read.
     #[error("the log of the rollout cannot be read ({}: {error})", .path.display())]
     UnreadableLog {
-        /// Where it lies.
         path: PathBuf,
-        /// What the system says.
         error: std::io::Error,
     },
     /// This program does not know where it lies.

@@ -17,7 +17,6 @@ pub enum Exit {
     RolledBack,
     /// Failed and held: mixed versions, a person is needed.
     Held,
-    /// The rollback failed.
     RollbackFailed,
     /// Locked or frozen, try later.
     Locked,

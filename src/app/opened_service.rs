@@ -18,19 +18,15 @@ use crate::store::{Freeze, Holder, RolloutId, StateDir, Store, StoreError, Subje
 
 /// The files and the state of a service.
 pub struct OpenedService {
-    /// What surrounds the verb.
     pub env: Arc<dyn Environment>,
-    /// What the files say.
     pub project: Project,
     /// Where the inventory lies: an absolute path.
     pub inventory: PathBuf,
-    /// Where the state lies.
     pub place: StateDir,
     /// The fleet and the service.
     pub subject: Subject,
     /// The state. A lease that it holds is given back when it is dropped.
     pub store: Box<dyn Store>,
-    /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the command line has set.
     pub set: Vec<String>,
@@ -120,7 +116,6 @@ impl OpenedService {
         Ok(holder(&*self.env, &*self.store, &self.subject)?.is_some())
     }
 
-    /// How the service stands.
     pub(crate) fn standing(&self) -> Result<Standing, Error> {
         standing(&*self.env, &*self.store, &self.subject)
     }
@@ -140,7 +135,6 @@ pub(super) fn active_freeze(
     Ok(store.freeze(subject)?.filter(|freeze| freeze.holds(now)))
 }
 
-/// How a service stands.
 pub(super) fn standing(
     env: &dyn Environment,
     store: &dyn Store,

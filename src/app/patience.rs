@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A wait that ends.
 pub struct Patience {
     began: Instant,
     wait: Duration,

@@ -32,7 +32,6 @@ pub struct CronJob {
     pub minute: i8,
     /// The time zone of this machine, if it has a name.
     pub zone: Option<String>,
-    /// Who deploys.
     pub user: String,
     pub mail: Option<String>,
 }

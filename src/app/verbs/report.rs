@@ -10,7 +10,6 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::store::RolloutId;
 
-/// Where a page goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageDestination {
     /// To its place in the state directory.
@@ -26,7 +25,6 @@ pub enum PageDestination {
 pub enum MadePage {
     /// It lies there.
     Written(PathBuf),
-    /// Its HTML.
     Html(String),
 }
 

@@ -11,13 +11,11 @@ use crate::script::Facts;
 
 /// What was found on one machine.
 pub struct MachineCheck {
-    /// Its name.
     pub host: HostId,
     /// Whether it could be reached at all.
     pub is_reachable: bool,
     /// How it was reached, in a few words.
     pub reached: String,
-    /// What is there.
     pub has: String,
     /// What keeps a deploy from working.
     pub problems: Vec<String>,

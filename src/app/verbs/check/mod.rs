@@ -20,9 +20,7 @@ use crate::config::Overrides;
 
 /// What `ship check` has found.
 pub struct FleetCheck {
-    /// The inventory's file.
     pub inventory: PathBuf,
-    /// The playbook's file.
     pub playbook: PathBuf,
     /// The release that would be deployed, or why there is none.
     pub release: Result<Release, Error>,
