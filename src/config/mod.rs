@@ -2,8 +2,8 @@
 //!
 //! `load` reads the inventory and the playbook that it names, and either all is well or everything
 //! that is wrong is said at once, each with its place and its remedy. What can turn out only later
-//! (an artifact that is not there, a secret that is not set) has its [`Place`] in the project, so
-//! that it is reported in the same way.
+//! (an artifact that is not there, a secret that is not set) has its [`SourceSpan`] in the project,
+//! so that it is reported in the same way.
 //!
 //! The way of a text: `tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value`
 //! (reading, gathering faults) → `inventory`, `playbook` → what holds only between the two.

@@ -54,7 +54,7 @@ pub enum TaskCommandEnd {
     Done(CommandRun),
     /// It was done before, and did not run again; this is the note of that time.
     AlreadyDone {
-        /// The note of its [`Mark`].
+        /// The note of its [`DoneMark`].
         note: String,
     },
     /// It failed, or its mark could not be written.
@@ -63,7 +63,7 @@ pub enum TaskCommandEnd {
         /// The run of the command; `None` if it did not start.
         run: Option<CommandRun>,
     },
-    /// The host did not accept the order. Never [`End::Done`] nor [`End::Failed`].
+    /// The host did not accept the order. Never [`ScriptEnd::Done`] nor [`ScriptEnd::Failed`].
     NotTaken(ScriptEnd),
 }
 
