@@ -21,6 +21,8 @@ struct Words {
     positional: Vec<String>,
     /// The options, each with its value.
     options: Vec<String>,
+    /// Whether the verb lacks one of the options, so that nobody knows which word is its value.
+    has_unknown_option: bool,
 }
 
 impl Words {
@@ -33,23 +35,12 @@ impl Words {
         words.verb.clone_from(verb);
         let cli = Cli::command();
         let command = cli.find_subcommand(verb);
-        let takes_value = |option: &str| {
-            let known = command.into_iter().flat_map(clap::Command::get_arguments);
-            let is_meant = |arg: &&clap::Arg| {
-                let long = arg
-                    .get_long()
-                    .into_iter()
-                    .chain(arg.get_all_aliases().unwrap_or_default());
-                let short = arg.get_short().map(|short| format!("-{short}"));
-                long.map(|long| format!("--{long}"))
-                    .chain(short)
-                    .any(|name| name == option)
-            };
-            known
-                .into_iter()
-                .find(is_meant)
-                .is_some_and(|arg| arg.get_action().takes_values())
-        };
+        let known: Vec<_> = command
+            .into_iter()
+            .chain([&cli])
+            .flat_map(clap::Command::get_arguments)
+            .collect();
+        let argument = |option: &str| known.iter().find(|arg| is_named(arg, option));
         let mut rest = rest.iter().peekable();
         while let Some(word) = rest.next() {
             if !word.starts_with('-') || word == "-" {
@@ -57,7 +48,10 @@ impl Words {
                 continue;
             }
             words.options.push(word.clone());
-            if takes_value(word) {
+            let (option, value) = word.split_once('=').unzip();
+            let argument = argument(option.unwrap_or(word));
+            words.has_unknown_option |= word.starts_with("--") && argument.is_none();
+            if value.is_none() && argument.is_some_and(|arg| arg.get_action().takes_values()) {
                 words.options.extend(rest.next().cloned());
             }
         }
@@ -72,6 +66,16 @@ impl Words {
             .chain(further.iter().copied());
         line(words.chain(self.options.iter().map(String::as_str)))
     }
+}
+
+/// Whether an option, with its hyphens, is a name of an argument.
+fn is_named(arg: &clap::Arg, option: &str) -> bool {
+    let aliases = arg.get_all_aliases().unwrap_or_default();
+    let long = arg.get_long().into_iter().chain(aliases);
+    let short = arg.get_short().map(|short| format!("-{short}"));
+    long.map(|long| format!("--{long}"))
+        .chain(short)
+        .any(|name| name == option)
 }
 
 /// A command as a user types it: `ship deploy --version 0.9`.
@@ -149,6 +153,7 @@ pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
     let words = Words::of(args);
     match kind {
         ErrorKind::InvalidSubcommand => of_other_tools(&words),
+        _ if words.has_unknown_option => None,
         ErrorKind::UnknownArgument
         | ErrorKind::MissingRequiredArgument
         | ErrorKind::TooManyValues => {
@@ -323,6 +328,20 @@ mod tests {
         assert_eq!(meant("get pods -o wide"), "hint: run `ship status`");
         assert_eq!(meant("apply -f a.toml"), "hint: run `ship deploy a.toml`");
         assert_eq!(meant("frobnicate"), "");
+    }
+
+    #[test]
+    fn value_hint_is_left_out_beside_an_unknown_option() {
+        for text in [
+            "deploy --verison 0.9",
+            "check --output json",
+            "undo --to-version=2 0.9",
+        ] {
+            assert_eq!(usage(text, ErrorKind::UnknownArgument), None, "{text}");
+        }
+        let hint = usage("history -v --output=json 3", ErrorKind::UnknownArgument);
+        let expected = "hint: to show revision 3, run `ship history --revision 3 -v --output=json`";
+        assert_eq!(hint.as_deref(), Some(expected));
     }
 
     #[test]
