@@ -19,13 +19,15 @@ pub(super) fn write(text: &str) -> io::Result<ControlFlow<()>> {
 
 /// The data is all that a verb has to say.
 pub(super) fn print(text: &str) -> Result<Exit, Fail> {
-    match write(text) {
-        Ok(_) => Ok(Exit::Done),
-        Err(error) => {
-            note_stdout_failure(&error);
-            Err(stdout_fail(&error))
-        }
-    }
+    print_while_read(text).map(|_| Exit::Done)
+}
+
+/// Some of the data; breaks off if nobody reads it any more.
+pub(super) fn print_while_read(text: &str) -> Result<ControlFlow<()>, Fail> {
+    write(text).map_err(|error| {
+        note_stdout_failure(&error);
+        stdout_fail(&error)
+    })
 }
 
 pub(super) fn stdout_fail(error: &io::Error) -> Fail {

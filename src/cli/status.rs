@@ -1,11 +1,12 @@
 //! `ship status`: what runs where. It looks at the hosts, takes no lock and changes nothing.
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::args::{Form, StatusArgs};
 use super::exit::{Exit, Fail};
-use super::output::print;
+use super::output::print_while_read;
 use super::terminal;
 use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::status::{Observer, ServiceStatus};
@@ -20,7 +21,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit, Fail> {
     }
     show(&mut observer, args.output, "")
         .await
-        .map(|()| Exit::Done)
+        .map(|_| Exit::Done)
 }
 
 async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
@@ -33,7 +34,9 @@ async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
     loop {
         observer.refresh()?;
         tokio::select! {
-            shown = show(observer, form, clear) => shown?,
+            shown = show(observer, form, clear) => if shown?.is_break() {
+                return Ok(Exit::Done);
+            },
             _ = interrupts.recv() => return Ok(Exit::Done),
         }
         tokio::select! {
@@ -43,12 +46,14 @@ async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
     }
 }
 
-async fn show(observer: &mut Observer, form: Form, clear: &str) -> Result<(), Fail> {
+/// Breaks off if nobody reads it any more.
+async fn show(observer: &mut Observer, form: Form, clear: &str) -> Result<ControlFlow<()>, Fail> {
     let seen = observer.observe().await?;
-    match form {
-        Form::Json => print(&format!("{}\n", json(seen))).map(drop),
-        Form::Text => print(&format!("{clear}{}", text(seen))).map(drop),
-    }
+    let shown = match form {
+        Form::Json => format!("{}\n", json(seen)),
+        Form::Text => format!("{clear}{}", text(seen)),
+    };
+    print_while_read(&shown)
 }
 
 fn json(seen: ServiceStatus) -> serde_json::Value {

@@ -346,6 +346,8 @@ fn a_reader_that_has_gone_is_no_error() {
         &["logs", "--rollout", "last"],
         &["cron"],
         &["status", "--output", "json"],
+        &["status", "--watch"],
+        &["status", "--watch", "--output", "json"],
         &["plan"],
         &["plan", "--output", "json"],
         &["check"],
