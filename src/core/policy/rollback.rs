@@ -50,7 +50,7 @@ impl fmt::Display for RollbackRefusal {
 }
 
 /// The revision that a rollback goes to: the one that was asked for, the one to which an unfinished
-/// rollback was on its way, or the newest proven one of another release.
+/// rollback was on its way if it was ever proven, or the newest proven one of another release.
 ///
 /// # Errors
 /// If there is none.
@@ -66,8 +66,9 @@ pub fn choose_target(
         return Ok(found);
     }
     let present = history.current().ok_or(RollbackRefusal::NothingDeployed)?;
-    // What runs by now is no revision to go back from.
-    if present.is_unfinished_rollback() {
+    // What runs by now is no revision to go back from. An unproven one is not continued: only
+    // `--to-revision` names it.
+    if present.is_unfinished_rollback() && history.is_proven(&present.release) {
         return Ok(present);
     }
     if let Some(back) = history.rollback_target(&present.release) {
@@ -298,6 +299,15 @@ mod tests {
             target(undone, None),
             Ok(3),
             "it goes on to where it was going"
+        );
+        let to_unproven =
+            on_b()
+                .deploy("c", Some(Outcome::RolledBack))
+                .rollout(Verb::Rollback, "c", 3, None);
+        assert_eq!(
+            target(to_unproven, None),
+            Ok(2),
+            "only --to-revision goes to what was never proven"
         );
     }
 
