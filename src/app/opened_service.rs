@@ -14,7 +14,9 @@ use crate::core::journal::rollout_summary::Account;
 use crate::core::policy::service_state::Standing;
 use crate::core::time::Time;
 use crate::engine::Clock;
-use crate::store::{Freeze, Holder, RolloutId, StateDir, Store, StoreError, Subject};
+use crate::store::{
+    Freeze, Holder, RolloutId, RolloutRecord, StateDir, Store, StoreError, Subject,
+};
 
 /// The files and the state of a service.
 pub struct OpenedService {
@@ -114,6 +116,16 @@ impl OpenedService {
     /// Whether anybody alive carries out a rollout.
     pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
         Ok(holder(&*self.env, &*self.store, &self.subject)?.is_some())
+    }
+
+    /// The rollout that somebody alive carries out now, if there is one.
+    pub(crate) fn running_rollout(&self) -> Result<Option<RolloutRecord>, Error> {
+        // The lease first: it is given back after the end was recorded.
+        if !self.is_carried_out()? {
+            return Ok(None);
+        }
+        let newest = self.store.rollouts(&self.subject)?.pop();
+        Ok(newest.filter(|rollout| rollout.outcome.is_none()))
     }
 
     pub(crate) fn standing(&self) -> Result<Standing, Error> {

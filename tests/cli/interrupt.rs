@@ -41,6 +41,7 @@ fn a_deploy_that_was_killed_goes_on_with_the_same_command() {
         ])
         .run();
     assert_eq!(project.status()["state"], "paused");
+    assert_eq!(project.history(), ["2 0.9 interrupted", "1 0.8 succeeded"]);
 
     project.open_gate();
     let done = project.deploy("0.9");

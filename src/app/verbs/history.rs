@@ -45,9 +45,14 @@ pub struct RevisionDetails {
 /// # Errors
 /// If the files or the state cannot be read.
 pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
-    let history = read(&open(env)?)?;
+    let service = open(env)?;
+    // First: what ends after that has its outcome in the history.
+    let running = running_revision(&service)?;
+    let history = read(&service)?;
     let rows = history.revisions.iter().rev();
-    Ok(rows.map(|record| row(record, &history.runs)).collect())
+    Ok(rows
+        .map(|record| row(record, &history.runs, running))
+        .collect())
 }
 
 /// Reads one revision and compares it with the present one.
@@ -56,6 +61,7 @@ pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
 /// If there is no such revision, or the files or the state cannot be read.
 pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<RevisionDetails, Error> {
     let service = open(env)?;
+    let running = running_revision(&service)?;
     let history = read(&service)?;
     let record = history
         .revision(number)
@@ -72,7 +78,7 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
         .journal_of(&service.subject, record.revision)?
         .unwrap_or_default();
     Ok(RevisionDetails {
-        row: row(record, &history.runs),
+        row: row(record, &history.runs, running),
         duration: duration(record),
         playbook: record.playbook.clone(),
         is_proven: record.proven,
@@ -100,14 +106,19 @@ fn duration(record: &RevisionRecord) -> Option<Duration> {
     record.ended.map(|ended| ended.since(record.began))
 }
 
-fn row(record: &RevisionRecord, runs: &[RolloutRun]) -> HistoryRow {
+fn running_revision(service: &OpenedService) -> Result<Option<Revision>, Error> {
+    let running = service.running_rollout()?;
+    Ok(running.map(|rollout| rollout.revision))
+}
+
+fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) -> HistoryRow {
     let run = runs
         .iter()
         .rev()
         .find(|run| run.start.target.revision == record.revision);
     let outcome = match (record.verb, &record.outcome) {
         (Verb::Adopt, _) => "adopted",
-        (_, outcome) => outcome.as_ref().map_or("running", Outcome::word),
+        (_, outcome) => Outcome::word_of(outcome.as_ref(), running == Some(record.revision)),
     };
     HistoryRow {
         revision: record.revision,

@@ -195,4 +195,14 @@ impl Outcome {
             Outcome::Paused { .. } => "paused",
         }
     }
+
+    /// The word for a rollout that may not have ended. One that nobody carries out any more was
+    /// interrupted, although its controller died before it could record that.
+    pub fn word_of(outcome: Option<&Self>, is_carried_out: bool) -> &'static str {
+        match outcome {
+            Some(outcome) => outcome.word(),
+            None if is_carried_out => "running",
+            None => Outcome::Interrupted.word(),
+        }
+    }
 }

@@ -176,12 +176,13 @@ fn describe(
         let known = revisions.iter().find(|known| known.revision == revision);
         known.map(|known| known.definition.version.clone())
     };
+    let running = service.running_rollout()?.map(|rollout| rollout.id);
     let known = rollouts.into_iter().rev().map(|record| KnownRollout {
         id: record.id,
         version: version(record.revision),
         revision: record.revision,
         began: record.began,
-        outcome: record.outcome.as_ref().map_or("running", Outcome::word),
+        outcome: Outcome::word_of(record.outcome.as_ref(), running == Some(record.id)),
     });
     Ok(known.collect())
 }
