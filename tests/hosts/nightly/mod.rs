@@ -303,7 +303,7 @@ fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
             )
             .stdout;
         assert_eq!(
-            told.matches("Finished ").count(),
+            told.matches("Starting ").count(),
             1,
             "once, for two nights: {told}"
         );
