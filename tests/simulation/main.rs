@@ -81,16 +81,19 @@ struct Run {
     trace: String,
 }
 
-/// Runs one seed.
-fn run(seed: u64, broken: Broken, disk: Disk, tells: bool) -> Run {
+/// Runs a test on paused time. An engine's run stays on the thread where it began.
+pub(crate) fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O");
-    // An engine's run stays on the thread where it began.
-    let processes = tokio::task::LocalSet::new();
-    processes.block_on(&runtime, async {
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+/// Runs one seed.
+fn run(seed: u64, broken: Broken, disk: Disk, tells: bool) -> Run {
+    on_paused_time(async {
         let mut dice = Dice::new(seed);
         let scene = Scene::draw(&mut dice);
         let sim = Sim::new(scene, dice, broken, tells);

@@ -26,6 +26,7 @@ use crate::broken::Broken;
 use crate::dice::Dice;
 use crate::invocation::Simulated;
 use crate::machine::Life;
+use crate::on_paused_time;
 use crate::people::Disk;
 use crate::process::Process;
 use crate::scene::{Hostility, Quality, Scene, subject};
@@ -57,13 +58,7 @@ pub(crate) struct SimulatedProject {
 
 /// Runs a test on the hosts of a scene. Whatever it does, the judge must have no objection.
 pub(crate) fn on(scene: Scene, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O");
-    let processes = tokio::task::LocalSet::new();
-    processes.block_on(&runtime, async {
+    on_paused_time(async {
         let sim = Sim::new(scene, Dice::new(1), Broken::Nothing, false);
         test(SimulatedProject::new(Arc::clone(&sim), replicas)).await;
         let objection = sim.lock().judge.violation().map(str::to_owned);
