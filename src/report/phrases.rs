@@ -1,12 +1,15 @@
 //! The phrases about a rollout that several reports share.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
 use crate::core::rollout::Direction;
 use crate::core::rollout::event::Generation;
 use crate::core::rollout::failure::Outcome;
+use crate::core::time::Human;
+use crate::report::text;
 
 /// The service and the revision: `testpage 0.9 (revision 2)`.
 pub(super) fn title(rollout: &RolloutView) -> String {
@@ -17,6 +20,22 @@ pub(super) fn title(rollout: &RolloutView) -> String {
 pub(super) fn versions_before(rollout: &RolloutView) -> String {
     let versions = rollout.versions_before.iter();
     versions.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The rollout has reached a step. `wait` is what follows the soak: a clause, or nothing.
+pub(super) fn step_reached(
+    (step, of): (u32, u32),
+    instances: u32,
+    soak: Duration,
+    wait: &str,
+) -> String {
+    let new = text::count(instances as usize, "new instance");
+    let soak = if soak.is_zero() {
+        String::new()
+    } else {
+        format!("; it soaks for {}", Human(soak))
+    };
+    format!("step {step} of {of} is reached, with {new}{soak}{wait}")
 }
 
 /// How a rollout stands, in a few words.

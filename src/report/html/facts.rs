@@ -469,18 +469,12 @@ fn steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
                 soak,
                 pause,
             } => {
-                let soak = if soak.is_zero() {
-                    String::new()
-                } else {
-                    format!("; it soaks for {}", Human(*soak))
-                };
-                let pause = if *pause {
+                let wait = if *pause {
                     "; then a person is asked"
                 } else {
                     ""
                 };
-                let instances = crate::report::text::count(*instances as usize, "new instance");
-                format!("step {step} of {of} is reached, with {instances}{soak}{pause}")
+                phrases::step_reached((*step, *of), *instances, *soak, wait)
             }
             Event::StepPassed { step, of } => format!("step {step} of {of} is passed"),
             Event::Promoted { by, full } => {

@@ -3,7 +3,7 @@
 use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Human;
-use crate::report::text;
+use crate::report::{phrases, text};
 
 /// The message about a step.
 pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
@@ -15,18 +15,12 @@ pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
             soak,
             pause,
         } => {
-            let new = text::count(*instances as usize, "new instance");
-            let soak = if soak.is_zero() {
-                String::new()
-            } else {
-                format!("; it soaks for {}", Human(*soak))
-            };
             let wait = if *pause {
                 "; then it waits for `ship promote`"
             } else {
                 ""
             };
-            let text = format!("step {step} of {of} is reached, with {new}{soak}{wait}");
+            let text = phrases::step_reached((*step, *of), *instances, *soak, wait);
             Some(notable(entry.at, String::new(), "", &text))
         }
         Event::StepPassed { step, of } => Some(routine(
