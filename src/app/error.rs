@@ -228,7 +228,7 @@ pub enum Refused {
     /// A file cannot be written.
     #[error("cannot write {}: {why}", .path.display())]
     CannotWrite { path: PathBuf, why: std::io::Error },
-    /// A path that no line of a file can hold.
+    /// A path that does not fit on one line of text.
     #[error(
         "neither a crontab nor a unit can hold the path {}: it has a line end or is no UTF-8; \
          rename it",

@@ -11,7 +11,7 @@ use crate::store::RolloutId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRollout {
     pub id: RolloutId,
-    /// `None` where its revision is no longer known.
+    /// `None` if the history has forgotten the revision.
     pub version: Option<String>,
     pub revision: Revision,
     pub began: Time,

@@ -78,13 +78,13 @@ fn command(inventory: &Path, version: Option<String>) -> Result<Vec<String>, Err
     Ok(command)
 }
 
-/// The user that deploys here, whoever has become it: its keys are those that the hosts know.
+/// The user that this process runs as, also under sudo: the hosts know that user's keys.
 fn own_user() -> String {
     let caller = accounts::caller();
     accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
 }
 
-/// A path as a line of a file can hold it.
+/// The path as text that fits on one line.
 fn written(path: &Path) -> Result<String, Error> {
     let text = path
         .to_str()

@@ -58,7 +58,7 @@ pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
 /// Reads one revision and compares it with the present one.
 ///
 /// # Errors
-/// If there is no such revision, or the files or the state cannot be read.
+/// If the revision does not exist, or the files or the state cannot be read.
 pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<RevisionDetails, Error> {
     let service = open(env)?;
     let running = running_revision(&service)?;

@@ -31,7 +31,7 @@ pub enum MadePage {
 /// Makes the page about a rollout: the newest, unless a number is given.
 ///
 /// # Errors
-/// If there is no such rollout, or the page cannot be written.
+/// If the rollout does not exist, or the page cannot be written.
 pub fn report(
     env: &Arc<dyn Environment>,
     rollout: Option<RolloutId>,

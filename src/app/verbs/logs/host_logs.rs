@@ -17,15 +17,15 @@ use crate::remote::BEAT;
 use crate::script::{self, Follow, LogLine, LogQuery, Said};
 
 const LINES: u32 = 100;
-/// Where it is said from when on, the number only keeps the memory.
+/// With `--since`, a bound on memory.
 const LINES_SINCE: u32 = 10_000;
-/// So many at a time.
+/// Lines in one batch.
 pub(super) const LINES_TOGETHER: usize = 4096;
-/// So many entries are known again.
+/// Journal cursors that are remembered to recognize repeated entries.
 const CURSORS_MAX: usize = 50_000;
 /// Between two tries to reach a host that was lost.
 const AGAIN: Duration = Duration::from_secs(2);
-/// After so many beats that were not heard a host takes it that nobody listens.
+/// Missed heartbeats after which a host stops sending.
 const BEATS_MISSED: u32 = 3;
 
 /// A line that an instance has written, or that was written about it.

@@ -7,8 +7,8 @@ use crate::core::time::Time;
 pub struct LogRequest {
     /// Whether those that are written from now on are shown, too.
     pub follow: bool,
-    /// None from before.
+    /// Lines written before this time are left out.
     pub since: Option<Time>,
-    /// No more than so many of the last ones.
+    /// At most this many of the last lines.
     pub lines: Option<u32>,
 }

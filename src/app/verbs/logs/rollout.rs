@@ -59,7 +59,7 @@ impl KeptLog {
     /// Opens the log of the rollout of this number, or of the `last` one.
     ///
     /// # Errors
-    /// If there is no such rollout, or no log of it.
+    /// If the rollout or its log does not exist.
     pub fn open(
         env: &Arc<dyn Environment>,
         which: &str,
@@ -103,7 +103,7 @@ impl KeptLog {
         self.follow(sink).await
     }
 
-    /// Goes on until the rollout has ended, or whoever carries it out is gone.
+    /// Follows the log until the rollout or its process has ended.
     async fn follow(&mut self, sink: &dyn LineSink<LoggedLine>) -> Result<(), Error> {
         let mut interrupts = self.service.env.listen()?;
         loop {
