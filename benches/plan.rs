@@ -16,7 +16,7 @@ use ship::core::ids::{Epoch, HostId, InstanceId, Port, Revision, Slot};
 use ship::core::planner::plan;
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use ship::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
@@ -90,13 +90,13 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
-        hours: ship::core::spec::windows::Hours::default(),
+        hours: ship::core::spec::windows::DeployWindows::default(),
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         keep: BTreeSet::from(["old".into(), "new".into()]),
     };
-    let generation = |number, release: &str| Generation {
+    let generation = |number, release: &str| RevisionRef {
         revision: Revision(number),
         release: release.into(),
         version: release.into(),

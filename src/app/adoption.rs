@@ -11,12 +11,12 @@ use super::environment::FleetConnection;
 use super::error::Error;
 use super::notice::Notice;
 use super::ownership;
-use super::session::{Found, Session};
+use super::session::{ObservedFleet, Session};
 use crate::config::release_id;
 use crate::core::fleet::owner::{self, Owner, last_from_elsewhere};
 use crate::core::ids::{HostId, ReleaseId, Revision};
-use crate::core::policy::adoption::{Adoption, Kept, adoptions};
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::adoption::{Adoption, StagedRelease, adoptions};
+use crate::core::policy::service_state::ServiceState;
 use crate::core::release::Definition;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
@@ -43,7 +43,7 @@ impl Session {
     /// Takes over what the hosts tell before the verb is permitted, and keeps what was found for
     /// it. A rollout of this history that is paused has the word first.
     pub(crate) async fn go_by_hosts(&mut self) -> Result<(), Error> {
-        if self.history.state() != Standing::Paused {
+        if self.history.state() != ServiceState::Paused {
             self.found = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
         }
         Ok(())
@@ -51,7 +51,7 @@ impl Session {
 
     /// Looks at the hosts, refuses those that are not this fleet's, and adopts what the history
     /// does not know.
-    pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<Found, Error> {
+    pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<ObservedFleet, Error> {
         let mut world = self.world(self.definitions(), None);
         let (preflight, adopted) = self.look(&mut world).await?;
         ownership::permit(self, &preflight.owners, &preflight.identities)?;
@@ -62,7 +62,7 @@ impl Session {
         if adopt != Adopt::Ignore {
             self.take_over(&preflight, &adopted, adopt)?;
         }
-        Ok(Found { world, preflight })
+        Ok(ObservedFleet { world, preflight })
     }
 
     /// Looks at the hosts, and gives what was found and what the history lacks of it.
@@ -178,7 +178,7 @@ impl Session {
         &self,
         world: &dyn FleetConnection,
         found: &Preflight,
-    ) -> BTreeMap<ReleaseId, (Kept, Definition)> {
+    ) -> BTreeMap<ReleaseId, (StagedRelease, Definition)> {
         let hosts = found
             .fleet
             .hosts
@@ -217,7 +217,7 @@ impl Session {
                 kept.insert(
                     release.id,
                     (
-                        Kept {
+                        StagedRelease {
                             proven: release.proven,
                         },
                         definition,

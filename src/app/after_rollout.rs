@@ -2,7 +2,7 @@
 //! has ended and do not change its result; what cannot be written is reported as a note.
 
 use super::exit::Exit;
-use super::page::{self, Retrospect};
+use super::page::{self, ReportInput};
 use super::session::Session;
 use crate::core::journal::notification::{Notification, NotificationKind};
 use crate::core::spec::budget::Budget;
@@ -46,15 +46,17 @@ pub async fn publish(session: &Session, end: RunSummary) {
         return;
     }
     let past = match &end {
-        RunSummary::Ended { id, budget, .. } => match Retrospect::of(session, *id, Some(*budget)) {
-            Ok(past) => Some(past),
-            Err(why) => {
-                return tell(
-                    session,
-                    format!("note: the rollout cannot be told of: {why}"),
-                );
+        RunSummary::Ended { id, budget, .. } => {
+            match ReportInput::of(session, *id, Some(*budget)) {
+                Ok(past) => Some(past),
+                Err(why) => {
+                    return tell(
+                        session,
+                        format!("note: the rollout cannot be told of: {why}"),
+                    );
+                }
             }
-        },
+        }
         RunSummary::Skipped { .. } | RunSummary::Refused { .. } => None,
     };
     let report = past
@@ -80,7 +82,7 @@ fn tell(session: &Session, text: String) {
 }
 
 /// Where the page is; `None` where it could not be written.
-fn leave_page(session: &Session, past: &Retrospect, end: &RunSummary) -> Option<String> {
+fn leave_page(session: &Session, past: &ReportInput, end: &RunSummary) -> Option<String> {
     let left = past
         .page(session, Some(end.exit()))
         .and_then(|html| page::keep(session, past.id, &html));
@@ -93,7 +95,7 @@ fn leave_page(session: &Session, past: &Retrospect, end: &RunSummary) -> Option<
     }
 }
 
-fn leave_metrics(session: &Session, notice: &Notification, past: Option<&Retrospect>) {
+fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportInput>) {
     let Some(config) = &session.project.playbook.metrics else {
         return;
     };
@@ -153,7 +155,7 @@ impl RunSummary {
 fn notice(
     session: &Session,
     end: &RunSummary,
-    past: Option<&Retrospect>,
+    past: Option<&ReportInput>,
     report: Option<String>,
 ) -> Notification {
     let now = session.now();
@@ -243,7 +245,7 @@ fn of_refused(
     }
 }
 
-fn of_rollout(blank: Notification, past: &Retrospect, exit: Exit, now: Time) -> Notification {
+fn of_rollout(blank: Notification, past: &ReportInput, exit: Exit, now: Time) -> Notification {
     let account = &past.account;
     let ended = account.ended.unwrap_or(now);
     let took = ended.since(account.began);

@@ -6,14 +6,14 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
-use crate::store::{RolloutId, Subject};
+use crate::store::{RolloutId, ServiceKey};
 
 /// What a verb came to that may have made a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Conclusion {
     /// The fleet is where it is to be.
     NothingToDo {
-        subject: Subject,
+        subject: ServiceKey,
         at: Time,
         version: String,
         revision: Revision,
@@ -22,7 +22,7 @@ pub enum Conclusion {
     },
     /// An unattended deploy was left out.
     Skipped {
-        subject: Subject,
+        subject: ServiceKey,
         at: Time,
         /// The version that it was about.
         version: String,

@@ -20,7 +20,7 @@ use crate::core::release::Definition;
 use crate::engine::{Control, FleetExecutor, Releases};
 use crate::remote::{HostSite, Target};
 use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
-use crate::store::Subject;
+use crate::store::ServiceKey;
 
 impl Session {
     /// The hosts, ready to be looked at and ordered.
@@ -117,7 +117,7 @@ impl Session {
 
     /// What the hosts record of this history when it deploys.
     fn owner(&self) -> Owner {
-        let Subject { fleet, service } = self.subject.clone();
+        let ServiceKey { fleet, service } = self.subject.clone();
         let dir = self
             .place
             .dir

@@ -8,18 +8,18 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::discovery;
 use super::environment::{
-    Environment, Files, FleetConnection, FleetLayout, Known, Operator, Reading, StoreAccess,
+    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
 };
 use super::error::Error;
 use super::last_known_good::{LastKnownGood, known_subject, last_known_good};
-use super::logging::{self, Recording};
+use super::logging::{self, RolloutLog};
 use super::notice::Notice;
 use super::release::{self, Release};
 use crate::config::{self, Overrides, Project, Transport};
 use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
-use crate::report::record::Recorded;
-use crate::report::{Reporter, Setup};
+use crate::report::record::EventLog;
+use crate::report::{Reporter, ReporterSetup};
 use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, place_for};
 use crate::system::accounts;
 
@@ -34,7 +34,7 @@ pub trait Console: Send + Sync {
     fn tell(&self, notice: &Notice);
 
     /// The reporter that shows the events of a rollout.
-    fn reporter(&self, setup: Setup) -> Box<dyn Reporter>;
+    fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter>;
 }
 
 /// The machine that `ship` runs on: its files, its `SQLite`, its clock, its SSH.
@@ -50,7 +50,7 @@ impl ControlMachine {
     /// line, reads it as the newest revision has it.
     fn read_leniently(
         &self,
-        chosen: &discovery::Chosen,
+        chosen: &discovery::ChosenInventory,
         overrides: &Overrides,
     ) -> Result<Project, Error> {
         let project = match config::load(&chosen.path, overrides) {
@@ -97,14 +97,14 @@ impl Environment for ControlMachine {
         Ok(Box::new(store))
     }
 
-    fn open_known(&self) -> Result<Option<Known>, Error> {
+    fn open_known(&self) -> Result<Option<DeployedState>, Error> {
         let chosen = discovery::inventory(self.inventory.clone())?;
         let Some(store) = Sqlite::open_existing(&place_for(&chosen.path))? else {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);
         let known = known_subject(&store, &inventory);
-        Ok(known.map(|subject| Known {
+        Ok(known.map(|subject| DeployedState {
             subject,
             store: Box::new(store),
         }))
@@ -154,12 +154,12 @@ impl Environment for ControlMachine {
         self.console.tell(notice);
     }
 
-    fn reporter(&self, _: RolloutId, setup: Setup) -> Box<dyn Reporter> {
-        Box::new(Recorded::new(self.console.reporter(setup.clone()), setup))
+    fn reporter(&self, _: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter> {
+        Box::new(EventLog::new(self.console.reporter(setup.clone()), setup))
     }
 
     fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send> {
-        Box::new(Recording::begin(self, place, rollout))
+        Box::new(RolloutLog::begin(self, place, rollout))
     }
 
     fn publishes(&self) -> bool {

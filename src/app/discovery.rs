@@ -11,13 +11,13 @@ use crate::trust;
 const INVENTORY: &str = "inventory.toml";
 
 #[derive(Clone, Debug)]
-pub struct Chosen {
+pub struct ChosenInventory {
     pub path: PathBuf,
     /// The directory in which ship has found it; `None` for one that was named.
     found_in: Option<PathBuf>,
 }
 
-impl Chosen {
+impl ChosenInventory {
     /// Reads the inventory and its playbook.
     pub(crate) fn load(&self, overrides: &Overrides) -> Result<Project, Error> {
         let project = config::load(&self.path, overrides)?;
@@ -50,9 +50,9 @@ impl Chosen {
 
 /// The inventory that was named, or the only one that was deployed from here, or else
 /// `inventory.toml` where there is no other.
-pub(crate) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Error> {
+pub(crate) fn inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error> {
     if let Some(named) = named {
-        return Ok(Chosen {
+        return Ok(ChosenInventory {
             path: named,
             found_in: None,
         });
@@ -76,7 +76,7 @@ pub(crate) fn inventory(named: Option<PathBuf>) -> Result<Chosen, Error> {
         .and_then(|place| place.dir.parent().map(Path::to_owned))
         .unwrap_or_else(|| here.clone());
     let found = |path: &PathBuf| {
-        let chosen = Chosen {
+        let chosen = ChosenInventory {
             path: path.clone(),
             found_in: Some(base.clone()),
         };

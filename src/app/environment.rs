@@ -19,9 +19,9 @@ use crate::core::ids::{HostId, Port};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::engine::{Clock, Control, Executor, Interrupts, Releases};
 use crate::remote::HostSite;
-use crate::report::{Reporter, Setup};
+use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
-use crate::store::{Holder, RolloutId, StateDir, Store, Subject};
+use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store};
 
 pub trait Environment: Send + Sync {
     /// Finds and reads the inventory and its playbook.
@@ -41,7 +41,7 @@ pub trait Environment: Send + Sync {
     ///
     /// # Errors
     /// If there is no such inventory, or the state cannot be opened.
-    fn open_known(&self) -> Result<Option<Known>, Error>;
+    fn open_known(&self) -> Result<Option<DeployedState>, Error>;
 
     /// The clock by which this process works.
     fn clock(&self) -> Arc<dyn Clock>;
@@ -71,7 +71,7 @@ pub trait Environment: Send + Sync {
     fn tell(&self, notice: &Notice);
 
     /// The reporter that shows the events of a rollout.
-    fn reporter(&self, rollout: RolloutId, setup: Setup) -> Box<dyn Reporter>;
+    fn reporter(&self, rollout: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter>;
 
     /// Opens the log of a rollout, which is written until the result is dropped.
     fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send>;
@@ -116,8 +116,8 @@ pub struct Files {
 }
 
 /// The state of what was deployed.
-pub struct Known {
-    pub subject: Subject,
+pub struct DeployedState {
+    pub subject: ServiceKey,
     pub store: Box<dyn Store>,
 }
 

@@ -18,7 +18,7 @@ use crate::core::spec::impossible::Impossible;
 use crate::engine::EngineError;
 use crate::report::text::count;
 use crate::script::quote;
-use crate::store::{RolloutId, StoreError, Subject};
+use crate::store::{RolloutId, ServiceKey, StoreError};
 use crate::system::accounts;
 use crate::trust::{Distrust, Untrusted};
 
@@ -140,7 +140,7 @@ pub enum Refused {
         /// The one that was asked for.
         wanted: RolloutId,
         /// Of which fleet and service.
-        subject: Subject,
+        subject: ServiceKey,
         known: Vec<RolloutId>,
     },
     /// No rollout is meant whose log could be shown.

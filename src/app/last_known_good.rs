@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::{self, Overrides, Project};
 use crate::core::ids::Revision;
-use crate::store::{Store, Subject};
+use crate::store::{ServiceKey, Store};
 
 /// Files that can be read.
 pub struct LastKnownGood {
@@ -16,7 +16,7 @@ pub struct LastKnownGood {
 }
 
 /// What was deployed last from an inventory, by its absolute path.
-pub fn known_subject(store: &dyn Store, inventory: &Path) -> Option<Subject> {
+pub fn known_subject(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> {
     let mut known = store.inventories().ok()?.into_iter();
     known
         .find(|known| known.inventory == inventory)

@@ -56,9 +56,9 @@ pub fn begin(verbose: u8) {
 
 /// The log of a rollout, which is written until this is dropped.
 #[must_use = "nothing is written after it is dropped"]
-pub struct Recording;
+pub struct RolloutLog;
 
-impl Recording {
+impl RolloutLog {
     /// Begins the log of a rollout, with what was said before.
     pub fn begin(env: &dyn Environment, place: &StateDir, rollout: RolloutId) -> Self {
         let path = place.run_log(rollout);
@@ -96,7 +96,7 @@ impl Recording {
     }
 }
 
-impl Drop for Recording {
+impl Drop for RolloutLog {
     fn drop(&mut self) {
         *SINK.lock().unwrap_or_else(PoisonError::into_inner) = LogSink::Nowhere;
     }

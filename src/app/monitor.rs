@@ -7,7 +7,7 @@ use super::goal::Goal;
 use super::session::Session;
 use super::survey::Survey;
 use crate::core::rollout::verb::Verb;
-use crate::probe::Asker;
+use crate::probe::Monitor;
 
 /// So many requests without one right answer, while instances serve: the question is wrong.
 const ATTEMPTS: u64 = 3;
@@ -18,7 +18,7 @@ pub(crate) async fn begin(
     session: &Session,
     survey: &Survey,
     goal: &Goal,
-) -> Result<Option<Asker>, Error> {
+) -> Result<Option<Monitor>, Error> {
     // A service that is switched off answers nobody, and shall not.
     let probing = session
         .project
@@ -35,7 +35,7 @@ pub(crate) async fn begin(
         .map(|definition| definition.version.clone())
         .collect();
     let (url, clock) = (probing.url.clone(), Arc::clone(&session.clock));
-    let asker = Asker::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
+    let asker = Monitor::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
         Internal::NoMonitor {
             url: url.clone(),
             why,

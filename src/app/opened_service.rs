@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::environment::{Environment, Files, Reading, StoreAccess};
 use super::error::Error;
 use super::notice::Notice;
-use super::patience::Patience;
+use super::patience::Deadline;
 use crate::config::{self, Overrides, Project};
-use crate::core::journal::rollout_summary::Account;
-use crate::core::policy::service_state::Standing;
+use crate::core::journal::rollout_summary::RolloutSummary;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::time::Time;
 use crate::engine::Clock;
 use crate::store::{
-    Freeze, Holder, RolloutId, RolloutRecord, StateDir, Store, StoreError, Subject,
+    Freeze, Holder, RolloutId, RolloutRecord, ServiceKey, StateDir, Store, StoreError,
 };
 
 /// The files and the state of a service.
@@ -26,7 +26,7 @@ pub struct OpenedService {
     pub inventory: PathBuf,
     pub place: StateDir,
     /// The fleet and the service.
-    pub subject: Subject,
+    pub subject: ServiceKey,
     /// The state. A lease that it holds is given back when it is dropped.
     pub store: Box<dyn Store>,
     pub clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ impl OpenedService {
             inventory,
             place,
         } = files;
-        let subject = Subject {
+        let subject = ServiceKey {
             fleet: project.inventory.fleet.clone(),
             service: project.playbook.service.name.clone(),
         };
@@ -93,7 +93,7 @@ impl OpenedService {
         run: &str,
         wait: Duration,
     ) -> Result<(), Error> {
-        let mut patience = Patience::new(wait);
+        let mut patience = Deadline::new(wait);
         loop {
             match self.take_lease(run) {
                 Err(Error::Store(StoreError::Held(holder))) if patience.is_left() => {
@@ -128,7 +128,7 @@ impl OpenedService {
         Ok(newest.filter(|rollout| rollout.outcome.is_none()))
     }
 
-    pub(crate) fn standing(&self) -> Result<Standing, Error> {
+    pub(crate) fn standing(&self) -> Result<ServiceState, Error> {
         standing(&*self.env, &*self.store, &self.subject)
     }
 
@@ -141,7 +141,7 @@ impl OpenedService {
 /// The freeze of a service that holds at a moment, if one does.
 pub(super) fn active_freeze(
     store: &dyn Store,
-    subject: &Subject,
+    subject: &ServiceKey,
     now: Time,
 ) -> Result<Option<Freeze>, Error> {
     Ok(store.freeze(subject)?.filter(|freeze| freeze.holds(now)))
@@ -150,20 +150,20 @@ pub(super) fn active_freeze(
 pub(super) fn standing(
     env: &dyn Environment,
     store: &dyn Store,
-    subject: &Subject,
-) -> Result<Standing, Error> {
+    subject: &ServiceKey,
+) -> Result<ServiceState, Error> {
     // The lease first: it is given back after the end was recorded.
     let is_carried_out = holder(env, store, subject)?.is_some();
     let newest = store.newest_journal(subject)?;
-    let newest = newest.and_then(|(_, journal)| Account::of(&journal));
-    Ok(Standing::of(newest.as_ref(), is_carried_out))
+    let newest = newest.and_then(|(_, journal)| RolloutSummary::of(&journal));
+    Ok(ServiceState::of(newest.as_ref(), is_carried_out))
 }
 
 /// Who carries out a rollout now, if anybody alive does.
 pub(super) fn holder(
     env: &dyn Environment,
     store: &dyn Store,
-    subject: &Subject,
+    subject: &ServiceKey,
 ) -> Result<Option<Holder>, Error> {
     let here = env.operator().host;
     Ok(store.holder(subject, &here, env.clock().wall())?)
@@ -172,7 +172,7 @@ pub(super) fn holder(
 /// The newest rollout of a service, if there was one.
 pub(super) fn newest_rollout(
     store: &dyn Store,
-    subject: &Subject,
+    subject: &ServiceKey,
 ) -> Result<Option<RolloutId>, Error> {
     Ok(store.rollouts(subject)?.last().map(|rollout| rollout.id))
 }

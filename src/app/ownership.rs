@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::{Error, Refused};
 use super::session::Session;
-use crate::core::fleet::identity::{Identity, Twin, twins};
+use crate::core::fleet::identity::{DuplicateHost, Identity, twins};
 use crate::core::fleet::owner::{self, Owner};
 use crate::core::ids::HostId;
 use crate::core::planner::wait_reason::WaitReason;
@@ -71,8 +71,8 @@ fn of_foreign(session: &Session, host: &HostId, owner: &Owner) -> Problem {
     }
 }
 
-fn of_twin(session: &Session, twin: &Twin) -> Problem {
-    let Twin {
+fn of_twin(session: &Session, twin: &DuplicateHost) -> Problem {
+    let DuplicateHost {
         host,
         first,
         shares_place,

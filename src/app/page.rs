@@ -6,33 +6,33 @@ use super::error::{Error, Internal};
 use super::exit::Exit;
 use super::session::Session;
 use crate::config::{self, Overrides, Source};
-use crate::core::journal::placements::Roster;
-use crate::core::journal::rollout_summary::Account;
-use crate::core::redact::Veil;
+use crate::core::journal::placements::Placements;
+use crate::core::journal::rollout_summary::RolloutSummary;
+use crate::core::redact::Redactor;
 use crate::core::release::Definition;
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::core::text_difference::difference;
 use crate::report::html::{Changes, PageInput, page};
-use crate::report::{Glyphs, LocalClock, Setup, Versions};
+use crate::report::{Glyphs, LocalClock, ReporterSetup, Versions};
 use crate::store::{RevisionRecord, RolloutId};
 use crate::{notify, report, trust};
 
 /// A rollout, looked back at.
-pub struct Retrospect {
+pub struct ReportInput {
     pub id: RolloutId,
     pub journal: Vec<Entry>,
-    pub account: Account,
+    pub account: RolloutSummary,
     pub start: RolloutStart,
     /// Who ran when it began.
-    before: Roster,
-    setup: Setup,
+    before: Placements,
+    setup: ReporterSetup,
     budget: Option<Budget>,
     records: Vec<RevisionRecord>,
 }
 
-impl Retrospect {
+impl ReportInput {
     /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where
     /// that is known.
     pub(crate) fn of(
@@ -45,7 +45,7 @@ impl Retrospect {
             let why = format!("the journal of rollout {} has no beginning", id.0);
             Error::from(Internal::Other(why))
         };
-        let account = Account::of(&journal).ok_or_else(unreadable)?;
+        let account = RolloutSummary::of(&journal).ok_or_else(unreadable)?;
         let Some(Entry {
             event: Event::RolloutStarted(start),
             ..
@@ -58,7 +58,7 @@ impl Retrospect {
         let versions = records
             .iter()
             .map(|record| (record.release.clone(), record.definition.version.clone()));
-        let setup = Setup {
+        let setup = ReporterSetup {
             hosts: session.hosts(),
             ports: session.ports(&session.definitions()),
             versions: Versions::new(versions.collect()),
@@ -250,7 +250,7 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
 
 /// What must not be shown: secrets as far as they are known here, and what is secret in the
 /// configuration itself.
-pub fn veil(session: &Session) -> Veil {
+pub fn veil(session: &Session) -> Redactor {
     let playbook = &session.project.playbook;
     // One that is not known here cannot be covered, which is no reason to show the others.
     let variable = |name: &str| Some(std::env::var_os(name).unwrap_or_default());
@@ -260,7 +260,7 @@ pub fn veil(session: &Session) -> Veil {
         Source::Path(_) => None,
     };
     let configured = playbook.notify.iter().flat_map(notify::secrets_of);
-    Veil::over(
+    Redactor::over(
         secrets
             .expose()
             .values()

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-pub struct Patience {
+pub struct Deadline {
     began: Instant,
     wait: Duration,
     looks: u32,
 }
 
-impl Patience {
+impl Deadline {
     /// Begins to wait, for so long at most.
     pub fn new(wait: Duration) -> Self {
         Self {

@@ -16,8 +16,8 @@ use crate::core::ids::Revision;
 use crate::core::policy::history;
 use crate::core::rollout::failure::Outcome;
 use crate::engine::{Engine, Interrupts};
-use crate::probe::Asker;
-use crate::report::Setup;
+use crate::probe::Monitor;
+use crate::report::ReporterSetup;
 use crate::store::{NewRevision, RolloutId};
 
 /// Brings the fleet to the goal.
@@ -98,10 +98,10 @@ fn engine(
     session: &mut Session,
     survey: Survey,
     id: RolloutId,
-    monitor: Option<Asker>,
+    monitor: Option<Monitor>,
     interrupts: Interrupts,
 ) -> Engine<'_> {
-    let setup = Setup::here(
+    let setup = ReporterSetup::here(
         session.hosts(),
         session.ports(&survey.definitions),
         session.versions(),

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::environment::{Environment, FleetConnection, Known, Operator, Reading, StoreAccess};
+use super::environment::{
+    DeployedState, Environment, FleetConnection, Operator, Reading, StoreAccess,
+};
 use super::error::{Error, Refused};
 use super::opened_service::{OpenedService, active_freeze, holder, newest_rollout, standing};
 use crate::config::{Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
-use crate::core::journal::placements::Roster;
+use crate::core::journal::placements::Placements;
 use crate::core::policy::service_history::ServiceHistory;
-use crate::core::policy::service_state::{Ask, Standing};
+use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
 use crate::core::rollout::event::{Entry, RolloutStart};
@@ -19,7 +21,7 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    Freeze, Holder, Request, RevisionRecord, RolloutId, StateDir, Store, Subject, Wish,
+    ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, StateDir, Store,
 };
 
 /// The files and their state, in the hands of one verb.
@@ -29,7 +31,7 @@ pub struct Session {
     /// Where the inventory lies: an absolute path.
     pub inventory: PathBuf,
     pub place: StateDir,
-    pub subject: Subject,
+    pub subject: ServiceKey,
     /// The state. A lease that it holds is given back when it is dropped.
     pub store: Box<dyn Store>,
     /// The random id of the history in the store.
@@ -42,7 +44,7 @@ pub struct Session {
     /// Releases that the history does not have, as the hosts keep them.
     pub(super) on_hosts: BTreeMap<ReleaseId, Definition>,
     /// What a look at the hosts has found, for the verb that goes on.
-    pub(super) found: Option<Found>,
+    pub(super) found: Option<ObservedFleet>,
     /// How many instances are asked for now by `ship scale`.
     pub(super) scale: Option<u32>,
     /// How many instances there are to be, whatever the files say: those of the release that is
@@ -53,7 +55,7 @@ pub struct Session {
 }
 
 /// The hosts, and what a look at them has found.
-pub struct Found {
+pub struct ObservedFleet {
     pub world: Arc<dyn FleetConnection>,
     pub preflight: Preflight,
 }
@@ -182,8 +184,8 @@ impl Session {
     }
 
     /// Who runs where by what the journals tell: of all rollouts, or of those before one.
-    pub(crate) fn roster(&self, before: Option<RolloutId>) -> Result<Roster, Error> {
-        let mut roster = Roster::default();
+    pub(crate) fn roster(&self, before: Option<RolloutId>) -> Result<Placements, Error> {
+        let mut roster = Placements::default();
         for rollout in self
             .store
             .rollouts(&self.subject)?
@@ -212,7 +214,7 @@ impl Session {
     ///
     /// # Errors
     /// If the state cannot be read.
-    pub fn standing(&self) -> Result<Standing, Error> {
+    pub fn standing(&self) -> Result<ServiceState, Error> {
         standing(&*self.env, &*self.store, &self.subject)
     }
 
@@ -221,7 +223,7 @@ impl Session {
     ///
     /// # Errors
     /// Why the verb does nothing.
-    pub fn permit(&self, ask: Ask) -> Result<Standing, Error> {
+    pub fn permit(&self, ask: ServiceCommand) -> Result<ServiceState, Error> {
         let standing = self.history.state();
         match standing.refusal(ask, &self.subject.service) {
             Some(refusal) => Err(refusal.into()),
@@ -230,7 +232,7 @@ impl Session {
     }
 
     /// Asks something of the process that carries out a rollout.
-    pub(crate) fn ask(&mut self, rollout: RolloutId, wish: Wish) -> Result<(), Error> {
+    pub(crate) fn ask(&mut self, rollout: RolloutId, wish: ControlRequest) -> Result<(), Error> {
         let by = self.operator().to_string();
         Ok(self.store.ask(rollout, &Request { wish, by })?)
     }
@@ -248,7 +250,7 @@ impl Session {
     /// # Errors
     /// If the files or the state cannot be read.
     pub fn begun(env: &Arc<dyn Environment>) -> Result<Begun, Error> {
-        if let Some(Known { subject, store }) = env.open_known()? {
+        if let Some(DeployedState { subject, store }) = env.open_known()? {
             return Begun::read(&**env, &*store, &subject);
         }
         let any = Overrides {
@@ -290,11 +292,11 @@ impl Session {
 /// What the newest rollout was begun with, and how the service stands.
 pub struct Begun {
     start: Option<RolloutStart>,
-    pub standing: Standing,
+    pub standing: ServiceState,
 }
 
 impl Begun {
-    fn read(env: &dyn Environment, store: &dyn Store, subject: &Subject) -> Result<Self, Error> {
+    fn read(env: &dyn Environment, store: &dyn Store, subject: &ServiceKey) -> Result<Self, Error> {
         Ok(Self {
             start: store.runs(subject)?.pop().map(|run| run.start),
             standing: standing(env, store, subject)?,

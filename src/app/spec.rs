@@ -8,14 +8,14 @@ use super::error::{Error, Refused};
 use super::session::Session;
 use crate::config::{Project, UnattendedConfig};
 use crate::core::ids::{ReleaseId, Revision};
-use crate::core::policy::history::{self, Past};
+use crate::core::policy::history::{self, PastRevision};
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{AtGate, Step, one_first};
-use crate::core::spec::windows::{self, Hours};
+use crate::core::spec::windows::{self, DeployWindows};
 use crate::core::time::Time;
 
 /// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
@@ -95,7 +95,7 @@ fn releases_to_keep(session: &Session, goal: Option<&ReleaseId>) -> BTreeSet<Rel
         .unwrap_or_default();
     if let Some(goal) = goal.filter(|goal| past.last().is_none_or(|last| last.release != **goal)) {
         newest = Revision(newest.0 + 1);
-        past.push(Past {
+        past.push(PastRevision {
             revision: newest,
             release: goal.clone(),
             verb: Verb::Deploy,
@@ -119,18 +119,23 @@ fn steps(session: &Session, replicas: u32) -> Vec<Step> {
 
 /// When the rollout may begin something, and how long that takes. Who is there decides that
 /// himself.
-pub fn hours(project: &Project, mode: RunMode, history: &ServiceHistory, now: Time) -> Hours {
+pub fn hours(
+    project: &Project,
+    mode: RunMode,
+    history: &ServiceHistory,
+    now: Time,
+) -> DeployWindows {
     let playbook = &project.playbook;
     let UnattendedConfig {
         windows, time_zone, ..
     } = &playbook.unattended;
     if !mode.unattended || mode.force || windows.is_empty() {
-        return Hours::default();
+        return DeployWindows::default();
     }
     let zone = time_zone.clone().unwrap_or_else(TimeZone::system);
     let readiness = &playbook.readiness;
     let repeats = readiness.interval * readiness.successes.saturating_sub(1);
-    Hours {
+    DeployWindows {
         openings: windows::openings(windows, &zone, now),
         are_limited: true,
         turn: playbook.rollout.min_ready + readiness.initial_delay + repeats,

@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::error::Error;
 use super::notice::Notice;
 use crate::engine::Interrupts;
-use crate::report::{Json, Reporter, Setup};
+use crate::report::{Json, Reporter, ReporterSetup};
 
 struct Nobody;
 
@@ -19,7 +19,7 @@ impl Console for Nobody {
 
     fn tell(&self, _: &Notice) {}
 
-    fn reporter(&self, _: Setup) -> Box<dyn Reporter> {
+    fn reporter(&self, _: ReporterSetup) -> Box<dyn Reporter> {
         Box::new(Json::new(std::io::sink()))
     }
 }

@@ -5,11 +5,13 @@ use super::opened_service::OpenedService;
 use super::session::Session;
 use super::spec;
 use crate::core::ids::ReleaseId;
-use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::admission::check::check_open;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
-use crate::core::policy::unattended::{self, Left, Resolution, RevisionAttempt, RunMode};
+use crate::core::policy::unattended::{
+    self, PreviousRollout, Resolution, RevisionAttempt, RunMode,
+};
 use crate::core::rollout::failure::Outcome;
 
 /// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
@@ -44,7 +46,7 @@ pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resoluti
         .map(|record| attempt(session, record))
         .collect::<Result<_, _>>()?;
     let resolution = unattended::resolve(
-        Left::by(&session.history),
+        PreviousRollout::by(&session.history),
         &attempts,
         release,
         session.project.playbook.unattended.interrupted,
@@ -70,7 +72,7 @@ fn attempt(session: &Session, record: &RevisionRecord) -> Result<RevisionAttempt
         proven: record.proven,
         outcome: record.outcome.clone(),
         failure: journal
-            .and_then(|journal| Account::of(&journal))
+            .and_then(|journal| RolloutSummary::of(&journal))
             .and_then(|account| account.failure),
     })
 }

@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::EntryType;
 
-use super::tape::{Tape, TarEntry};
+use super::tape::{StrictTarReader, TarEntry};
 use crate::artifact::fault::{Fault, shown};
 
 /// Properties of an archive that can only be judged as a whole.
@@ -32,7 +32,7 @@ struct Contents {
 pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
-    let mut tape = Tape::new(reader);
+    let mut tape = StrictTarReader::new(reader);
     while let Some(TarEntry { path, kind, link }) = tape.next()? {
         let link = link.as_deref().map(path_of);
         contents

@@ -5,8 +5,8 @@ use std::path::Path;
 use backon::ExponentialBuilder;
 use serde_json::Value;
 
-use super::web::{Small, shown, small};
-use crate::artifact::trouble::Trouble;
+use super::web::{SmallDocument, shown, small};
+use crate::artifact::trouble::FetchError;
 use crate::config::{Channel, Source, check_version};
 use crate::core::release::version;
 
@@ -67,9 +67,9 @@ pub async fn resolve(
 
 async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8>, DocumentFault> {
     match small(source, BODY_BYTES_MAX, retries).await {
-        Ok(Small::Bytes(bytes)) => Ok(bytes),
-        Ok(Small::Absent(why)) => Err((why, "publish it, or correct the channel")),
-        Err(Trouble { why, help, .. }) => Err((why, help)),
+        Ok(SmallDocument::Bytes(bytes)) => Ok(bytes),
+        Ok(SmallDocument::Absent(why)) => Err((why, "publish it, or correct the channel")),
+        Err(FetchError { why, help, .. }) => Err((why, help)),
     }
 }
 

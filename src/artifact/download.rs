@@ -13,9 +13,9 @@ use tokio::time::sleep;
 use super::cache::Cache;
 use super::error::ArtifactError;
 use super::partial::{self, Partial};
-use super::recollection::{Recollection, Validators};
+use super::recollection::{CacheEntry, Validators};
 use super::web::{client, parsed, without_secrets};
-use crate::artifact::trouble::Trouble;
+use crate::artifact::trouble::FetchError;
 use crate::config::hex;
 
 const SIZE_BYTES_MAX: u64 = 16 << 30;
@@ -84,7 +84,7 @@ impl Download {
             return;
         };
         let (source_sha256, sent_sha256) = (source_sha256.to_owned(), sent_sha256.to_owned());
-        Recollection {
+        CacheEntry {
             validators: validators.clone(),
             source_sha256,
             sent_sha256,
@@ -184,8 +184,8 @@ fn kept(
     directory: &Path,
     key: &str,
     as_published: bool,
-) -> Option<(Recollection, Downloaded)> {
-    let known = Recollection::read(directory, key)?;
+) -> Option<(CacheEntry, Downloaded)> {
+    let known = CacheEntry::read(directory, key)?;
     let is_same = known.source_sha256 == known.sent_sha256;
     if as_published && !is_same {
         return None;
@@ -213,7 +213,7 @@ async fn download(
     cache: &Cache,
     retries: ExponentialBuilder,
 ) -> Result<(Option<Partial>, Validators), ArtifactError> {
-    let error = |trouble: Trouble| ArtifactError::download(shown, &trouble.why, trouble.help);
+    let error = |trouble: FetchError| ArtifactError::download(shown, &trouble.why, trouble.help);
     let client = client().map_err(error)?;
     let mut partial = Partial::open(directory, key, cache)?;
     let (mut tries, mut delays) = (0, retries.build());
@@ -244,7 +244,7 @@ async fn download(
                 0 => error(trouble),
                 bytes => {
                     let why = format!("{}; {bytes} bytes have come so far", trouble.why);
-                    error(Trouble { why, ..trouble })
+                    error(FetchError { why, ..trouble })
                 }
             });
         };
@@ -271,12 +271,12 @@ enum Got {
 }
 
 enum Broken {
-    Web(Trouble),
+    Web(FetchError),
     Cache(std::io::Error),
 }
 
-impl From<Trouble> for Broken {
-    fn from(trouble: Trouble) -> Self {
+impl From<FetchError> for Broken {
+    fn from(trouble: FetchError) -> Self {
         Broken::Web(trouble)
     }
 }
@@ -319,7 +319,7 @@ impl DownloadAttempt<'_> {
             StatusCode::PARTIAL_CONTENT if self.partial.tag().is_some() => {
                 if start_of(response.headers()) != Some(self.partial.length()) {
                     self.partial.begin(None)?;
-                    return Err(Trouble::passing(
+                    return Err(FetchError::passing(
                         "the server sends another part than it was asked for",
                     )
                     .into());
@@ -327,14 +327,16 @@ impl DownloadAttempt<'_> {
             }
             StatusCode::RANGE_NOT_SATISFIABLE if self.partial.tag().is_some() => {
                 self.partial.begin(None)?;
-                return Err(Trouble::status(status).passes().into());
+                return Err(FetchError::status(status).passes().into());
             }
             StatusCode::OK => self.partial.begin(validators.strong(response.headers()))?,
             _ if status.is_success() => {
                 let help = "give the URL of the file itself";
-                return Err(Trouble::lasting(format!("the server answers {status}"), help).into());
+                return Err(
+                    FetchError::lasting(format!("the server answers {status}"), help).into(),
+                );
             }
-            _ => return Err(Trouble::status(status).into()),
+            _ => return Err(FetchError::status(status).into()),
         }
         self.save(response).await?;
         Ok(Got::All(validators))
@@ -354,14 +356,14 @@ impl DownloadAttempt<'_> {
             let length = chunk.len() as u64;
             let Some(left) = room.checked_sub(length) else {
                 let why = format!("it is larger than {} GiB", SIZE_BYTES_MAX >> 30);
-                break Err(Trouble::lasting(why, "see whether the URL is the right one").into());
+                break Err(FetchError::lasting(why, "see whether the URL is the right one").into());
             };
             room = left;
             writer.write(&chunk).await?;
             bytes += length;
             if since.elapsed() > SLOWEST.1 {
                 if bytes < SLOWEST.0 {
-                    break Err(Trouble::passing(format!(
+                    break Err(FetchError::passing(format!(
                         "no more than {bytes} bytes came in a minute"
                     ))
                     .into());

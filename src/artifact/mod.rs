@@ -50,8 +50,8 @@ pub use web::RETRIES;
 
 use cache::{ArtifactWriter, Cache, Hashed};
 use download::{Download, DownloadRequest};
-use signature::Demand;
-use sums::Sum;
+use signature::RequiredSignature;
+use sums::ListedChecksum;
 use zstd::ZstdReader;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,8 +130,8 @@ struct PreparationRequest<'a> {
     config: &'a ArtifactConfig,
     /// The name of the source's file.
     name: String,
-    sum: Option<Sum>,
-    demand: Option<Demand>,
+    sum: Option<ListedChecksum>,
+    demand: Option<RequiredSignature>,
     download: Option<Download>,
     cache: &'a Cache,
 }
@@ -220,7 +220,9 @@ impl PreparationRequest<'_> {
         {
             return Err(ArtifactError::wrong_digest(shown, expected, actual));
         }
-        if let Some(Sum { sha256, list }) = self.sum.as_ref().filter(|sum| sum.sha256 != actual) {
+        if let Some(ListedChecksum { sha256, list }) =
+            self.sum.as_ref().filter(|sum| sum.sha256 != actual)
+        {
             return Err(ArtifactError::differs_from_list(
                 shown, list, sha256, actual,
             ));

@@ -19,7 +19,7 @@ pub(super) struct Validators {
 
 /// What a URL led to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Recollection {
+pub(super) struct CacheEntry {
     #[serde(flatten)]
     pub(super) validators: Validators,
     /// SHA-256 of the bytes that were downloaded.
@@ -82,7 +82,7 @@ fn is_long_ago(modified: &str, headers: &HeaderMap) -> bool {
         .is_some_and(|(answered, modified)| answered - modified >= MARGIN_S)
 }
 
-impl Recollection {
+impl CacheEntry {
     /// Reads the record of a key. An unreadable record is ignored.
     pub(super) fn read(directory: &Path, key: &str) -> Option<Self> {
         serde_json::from_slice(&fs::read(directory.join(format!("{key}.known"))).ok()?).ok()

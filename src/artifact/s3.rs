@@ -10,15 +10,15 @@ use std::time::Duration;
 use reqwest::Url;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 
-use crate::artifact::trouble::Trouble;
+use crate::artifact::trouble::FetchError;
 
 /// A download may be resumed for as long; each attempt is signed anew.
 const SIGNED_FOR: Duration = Duration::from_hours(1);
 const REGION: &str = "us-east-1";
 
 /// The URL that is asked in place of `s3://bucket/key`.
-pub(super) fn signed(url: &Url) -> Result<Url, Trouble> {
-    let wrong = |why: String| Trouble::lasting(why, "write s3://BUCKET/KEY");
+pub(super) fn signed(url: &Url) -> Result<Url, FetchError> {
+    let wrong = |why: String| FetchError::lasting(why, "write s3://BUCKET/KEY");
     let name = url
         .host_str()
         .filter(|name| !name.is_empty())
@@ -43,7 +43,7 @@ pub(super) fn signed(url: &Url) -> Result<Url, Trouble> {
     let bucket = bucket.map_err(|why| wrong(format!("this bucket cannot be asked: {why}")))?;
     let credentials = Credentials::from_env().ok_or_else(|| {
         let help = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN)";
-        Trouble::lasting("no credentials for s3 are in the environment", help)
+        FetchError::lasting("no credentials for s3 are in the environment", help)
     })?;
     Ok(bucket.get_object(Some(&credentials), key).sign(SIGNED_FOR))
 }

@@ -11,7 +11,7 @@ use minisign_verify::{Error, PublicKey, Signature};
 use sha2::{Digest, Sha256};
 
 use super::error::ArtifactError;
-use super::web::{Small, shown, small};
+use super::web::{SmallDocument, shown, small};
 use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, without_secrets};
 
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const SSH_KEYGEN: &str = "ssh-keygen";
 
 /// A signature that was found, and who must have made it.
-pub(super) struct Demand {
+pub(super) struct RequiredSignature {
     signer: Signer,
     signature: Vec<u8>,
     /// Where it was found, for messages.
@@ -31,7 +31,7 @@ pub(super) async fn demand(
     config: &SignatureConfig,
     source: &Source,
     retries: ExponentialBuilder,
-) -> Result<Demand, ArtifactError> {
+) -> Result<RequiredSignature, ArtifactError> {
     if matches!(source, Source::Path(path) if path.is_dir()) {
         let help = "pack it and sign the archive, or leave out the keys of the signature";
         return Err(ArtifactError::signature(
@@ -41,12 +41,12 @@ pub(super) async fn demand(
     }
     let (artifact, place) = (shown(source), shown(&config.at));
     match small(&config.at, SIGNATURE_BYTES_MAX, retries).await {
-        Ok(Small::Bytes(signature)) => Ok(Demand {
+        Ok(SmallDocument::Bytes(signature)) => Ok(RequiredSignature {
             signer: config.signer.clone(),
             signature,
             place,
         }),
-        Ok(Small::Absent(why)) => Err(ArtifactError::signature(
+        Ok(SmallDocument::Absent(why)) => Err(ArtifactError::signature(
             &format!("the artifact {artifact} is not signed: cannot read {place}: {why}"),
             match config.signer {
                 Signer::Minisign(_) => {
@@ -68,7 +68,7 @@ pub(super) async fn demand(
     }
 }
 
-impl Demand {
+impl RequiredSignature {
     /// Reads the file once; returns the SHA-256 of the bytes that the signature is valid for.
     pub(super) fn verify(&self, path: &Path, artifact: &str) -> Result<String, ArtifactError> {
         let verified = match &self.signer {

@@ -5,7 +5,7 @@ use std::path::Path;
 use backon::ExponentialBuilder;
 
 use super::error::ArtifactError;
-use super::web::{Small, shown, small};
+use super::web::{SmallDocument, shown, small};
 use crate::config::{ArtifactConfig, Source, Sums};
 
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -14,7 +14,7 @@ const USUAL_NAME: &str = "SHA256SUMS";
 
 /// What a checksum list says about a source.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sum {
+pub(super) struct ListedChecksum {
     pub(super) sha256: String,
     /// The list's path or URL, for messages.
     pub(super) list: String,
@@ -26,7 +26,7 @@ pub(super) async fn look_up(
     config: &ArtifactConfig,
     name: &str,
     retries: ExponentialBuilder,
-) -> Result<Option<Sum>, ArtifactError> {
+) -> Result<Option<ListedChecksum>, ArtifactError> {
     let (list, is_required) = match &config.sums {
         Sums::Nowhere => return Ok(None),
         Sums::Beside if config.sha256.is_some() || is_directory(&config.source) => return Ok(None),
@@ -41,9 +41,9 @@ pub(super) async fn look_up(
     }
     let place = shown(&list);
     let bytes = match small(&list, LIST_BYTES_MAX, retries).await {
-        Ok(Small::Bytes(bytes)) => bytes,
-        Ok(Small::Absent(_)) if !is_required => return Ok(None),
-        Ok(Small::Absent(why)) => {
+        Ok(SmallDocument::Bytes(bytes)) => bytes,
+        Ok(SmallDocument::Absent(_)) if !is_required => return Ok(None),
+        Ok(SmallDocument::Absent(why)) => {
             return Err(no_list(&place, &why, "publish it, or correct `sha256sums`"));
         }
         Err(trouble) => {
@@ -52,7 +52,7 @@ pub(super) async fn look_up(
         }
     };
     match read(&bytes, name) {
-        Ok(sha256) => Ok(Some(Sum {
+        Ok(sha256) => Ok(Some(ListedChecksum {
             sha256,
             list: place,
         })),

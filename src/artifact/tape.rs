@@ -29,7 +29,7 @@ const SPARSE_GOES_ON_AT: usize = 482;
 const SPARSE_GOES_ON_IN_BLOCK_AT: usize = 504;
 
 /// An archive, read from its beginning to its end.
-pub(super) struct Tape<R> {
+pub(super) struct StrictTarReader<R> {
     reader: R,
     bytes: u64,
     unpacked_bytes: u64,
@@ -52,7 +52,7 @@ struct Announced {
     size: Option<Vec<u8>>,
 }
 
-impl<R: Read> Tape<R> {
+impl<R: Read> StrictTarReader<R> {
     pub(super) fn new(reader: R) -> Self {
         Self {
             reader,

@@ -5,14 +5,14 @@ use reqwest::StatusCode;
 const UNREACHED: &str = "see whether the server can be reached from here (curl -I), then try again";
 
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct FetchError {
     pub(super) why: String,
     pub(super) help: &'static str,
     /// Whether a retry may succeed.
     pub(super) is_passing: bool,
 }
 
-impl Trouble {
+impl FetchError {
     pub(super) fn passing(why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
@@ -66,7 +66,7 @@ impl Trouble {
     }
 }
 
-impl From<reqwest::Error> for Trouble {
+impl From<reqwest::Error> for FetchError {
     fn from(why: reqwest::Error) -> Self {
         let mut last: &dyn std::error::Error = &why;
         while let Some(source) = last.source() {

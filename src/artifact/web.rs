@@ -14,7 +14,7 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, Url};
 use tokio::time::{sleep, timeout};
 
-use crate::artifact::trouble::Trouble;
+use crate::artifact::trouble::FetchError;
 use crate::config::Source;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,10 +33,10 @@ pub const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_times(5);
 
 /// Parses a URL. An s3 URL becomes a signed URL.
-pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
+pub(super) fn parsed(text: &str) -> Result<Url, FetchError> {
     let help = "correct the URL in the playbook";
-    let url =
-        Url::parse(text).map_err(|why| Trouble::lasting(format!("this is no URL: {why}"), help))?;
+    let url = Url::parse(text)
+        .map_err(|why| FetchError::lasting(format!("this is no URL: {why}"), help))?;
     if url.scheme() == "s3" {
         return super::s3::signed(&url);
     }
@@ -44,7 +44,7 @@ pub(super) fn parsed(text: &str) -> Result<Url, Trouble> {
 }
 
 /// Creates a client. Only the first call in a process sets the crypto provider.
-pub(super) fn client() -> Result<Client, Trouble> {
+pub(super) fn client() -> Result<Client, FetchError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let agent = concat!("ship/", env!("CARGO_PKG_VERSION"));
     let builder = || {
@@ -62,9 +62,9 @@ pub(super) fn client() -> Result<Client, Trouble> {
     let made = builder()
         .build()
         .or_else(|_| builder().tls_certs_only([]).build());
-    made.map_err(|why| Trouble {
+    made.map_err(|why| FetchError {
         help: "see what TLS needs here",
-        ..Trouble::from(why)
+        ..FetchError::from(why)
     })
 }
 
@@ -104,7 +104,7 @@ pub(super) fn shown(source: &Source) -> String {
 }
 
 /// A small document, read whole.
-pub(super) enum Small {
+pub(super) enum SmallDocument {
     Bytes(Vec<u8>),
     /// It does not exist; the text says so.
     Absent(String),
@@ -115,14 +115,14 @@ pub(super) async fn small(
     source: &Source,
     limit: u64,
     retries: ExponentialBuilder,
-) -> Result<Small, Trouble> {
+) -> Result<SmallDocument, FetchError> {
     match source {
         Source::Path(path) => small_file(path, limit),
         Source::Url(text) => {
             let asked = timeout(SMALL_DEADLINE, small_download(text, limit, retries)).await;
             asked.unwrap_or_else(|_| {
                 let help = "see whether the server is up and near";
-                Err(Trouble::lasting(
+                Err(FetchError::lasting(
                     format!("no answer within {}s", SMALL_DEADLINE.as_secs()),
                     help,
                 ))
@@ -131,7 +131,7 @@ pub(super) async fn small(
     }
 }
 
-fn small_file(path: &Path, limit: u64) -> Result<Small, Trouble> {
+fn small_file(path: &Path, limit: u64) -> Result<SmallDocument, FetchError> {
     let read = |path: &Path| {
         let file = File::open(path)?;
         // Opening a pipe would wait for whoever writes to it; reading a directory says nothing that
@@ -146,28 +146,31 @@ fn small_file(path: &Path, limit: u64) -> Result<Small, Trouble> {
     match std::fs::metadata(path).and_then(|_| read(path)) {
         Ok(bytes) => limited(bytes, limit),
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
-            Ok(Small::Absent("there is no such file".to_owned()))
+            Ok(SmallDocument::Absent("there is no such file".to_owned()))
         }
-        Err(why) => Err(Trouble::lasting(
+        Err(why) => Err(FetchError::lasting(
             why.to_string(),
             "make it readable for the user that runs ship",
         )),
     }
 }
 
-fn limited(bytes: Vec<u8>, limit: u64) -> Result<Small, Trouble> {
+fn limited(bytes: Vec<u8>, limit: u64) -> Result<SmallDocument, FetchError> {
     if bytes.len() as u64 > limit {
         let why = format!("it is larger than {} KiB", limit >> 10);
-        return Err(Trouble::lasting(why, "see whether this is the right file"));
+        return Err(FetchError::lasting(
+            why,
+            "see whether this is the right file",
+        ));
     }
-    Ok(Small::Bytes(bytes))
+    Ok(SmallDocument::Bytes(bytes))
 }
 
 async fn small_download(
     text: &str,
     limit: u64,
     retries: ExponentialBuilder,
-) -> Result<Small, Trouble> {
+) -> Result<SmallDocument, FetchError> {
     let client = client()?;
     let mut delays = retries.build().take(SMALL_RETRIES_MAX);
     let mut attempts = 0;
@@ -186,7 +189,7 @@ async fn small_download(
     }
 }
 
-async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<Small, Trouble> {
+async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<SmallDocument, FetchError> {
     let mut response: Response = client
         .get(url)
         .header("cache-control", "no-cache")
@@ -194,10 +197,10 @@ async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<Small, T
         .await?;
     let status = response.status();
     if !status.is_success() {
-        let trouble = Trouble::status(status);
+        let trouble = FetchError::status(status);
         let is_absent = status.is_client_error() && !trouble.is_passing;
         return if is_absent {
-            Ok(Small::Absent(trouble.why))
+            Ok(SmallDocument::Absent(trouble.why))
         } else {
             Err(trouble)
         };

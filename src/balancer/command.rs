@@ -8,7 +8,7 @@ use super::slots::SlotDirectory;
 use crate::config::CommandConfig;
 use crate::core::ids::Slot;
 use crate::remote::HostUnavailable;
-use crate::script::{self, Gatekeeper, Script, Turn};
+use crate::script::{self, BalancerCommands, Script, SlotSwitch};
 
 /// Runs the playbook's own commands.
 pub(super) struct CommandDriver {
@@ -20,7 +20,10 @@ impl CommandDriver {
         Self { settings }
     }
 
-    fn commands_of_all(&self, slots: &SlotDirectory) -> Result<Vec<Gatekeeper>, HostUnavailable> {
+    fn commands_of_all(
+        &self,
+        slots: &SlotDirectory,
+    ) -> Result<Vec<BalancerCommands>, HostUnavailable> {
         slots
             .all()
             .map(|slot| self.commands_of(slots, &slot))
@@ -31,7 +34,7 @@ impl CommandDriver {
         &self,
         slots: &SlotDirectory,
         slot: &Slot,
-    ) -> Result<Gatekeeper, HostUnavailable> {
+    ) -> Result<BalancerCommands, HostUnavailable> {
         let filled = |words: &[String]| {
             words
                 .iter()
@@ -39,7 +42,7 @@ impl CommandDriver {
                 .collect::<Result<Vec<_>, _>>()
         };
         let settings = &self.settings;
-        Ok(Gatekeeper {
+        Ok(BalancerCommands {
             slot: slot.clone(),
             admit: filled(&settings.admit)?,
             drain: filled(&settings.drain)?,
@@ -62,7 +65,7 @@ impl ScriptDriver for CommandDriver {
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: Turn,
+        turn: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let commands = || {
             let all = self.commands_of_all(at.slots)?;

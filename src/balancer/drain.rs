@@ -6,8 +6,8 @@ use super::driver::SlotChange;
 use super::error::BalancerError;
 use super::group::{BalancerGroup, SlotViews};
 use crate::core::fleet::drain::{Drain, DrainStep};
-use crate::core::fleet::traffic::Receipt;
-use crate::script::Turn;
+use crate::core::fleet::traffic::DrainResult;
+use crate::script::SlotSwitch;
 
 #[derive(Clone, Debug)]
 pub struct DrainEnd {
@@ -15,7 +15,7 @@ pub struct DrainEnd {
     pub views: SlotViews,
     /// How the slot was taken out of traffic; `None` where that was not begun, because too few
     /// others serve.
-    pub receipt: Option<Receipt>,
+    pub receipt: Option<DrainResult>,
 }
 
 /// Takes a slot out of traffic, if `keep` others serve besides it by what each balancer says: no
@@ -37,7 +37,7 @@ pub async fn drain(
             receipt: None,
         });
     }
-    let mut views = balancers.turn(change, Turn::Ease).await?;
+    let mut views = balancers.turn(change, SlotSwitch::Ease).await?;
     let begun = Instant::now();
     let mut drain = Drain::begin(&seen, slot, traffic.drain_timeout);
     loop {
@@ -55,9 +55,9 @@ pub async fn drain(
                     receipt: Some(receipt),
                 });
             }
-            DrainStep::Ease => Some(Turn::Ease),
-            DrainStep::Close => Some(Turn::Close),
-            DrainStep::Cut => Some(Turn::Cut),
+            DrainStep::Ease => Some(SlotSwitch::Ease),
+            DrainStep::Close => Some(SlotSwitch::Close),
+            DrainStep::Cut => Some(SlotSwitch::Cut),
             DrainStep::Wait(pause) => {
                 tokio::time::sleep(pause).await;
                 None

@@ -7,10 +7,10 @@ use futures::future::{BoxFuture, FutureExt};
 use super::error::SwitchError;
 use super::machine::BalancerMachine;
 use super::slots::SlotDirectory;
-use crate::core::fleet::traffic::View;
+use crate::core::fleet::traffic::BalancerState;
 use crate::core::ids::{ActionId, Epoch, HostId, Slot};
 use crate::remote::HostUnavailable;
-use crate::script::Site;
+use crate::script::HostContext;
 
 /// The shortest time for a balancer's own check to pass a ready instance.
 const CHECK_PATIENCE_MIN: Duration = Duration::from_secs(15);
@@ -21,8 +21,10 @@ const CHECK_PATIENCE_MIN: Duration = Duration::from_secs(15);
 /// Each change ends with a view that the balancer itself has given after it.
 pub trait BalancerDriver: Send + Sync {
     /// Reads what the balancer does with the slots; changes nothing.
-    fn observe<'a>(&'a self, at: DriverContext<'a>)
-    -> BoxFuture<'a, Result<View, HostUnavailable>>;
+    fn observe<'a>(
+        &'a self,
+        at: DriverContext<'a>,
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>>;
 
     /// Lets a slot get new requests, with the full weight or a percentage of it.
     fn admit<'a>(
@@ -30,7 +32,7 @@ pub trait BalancerDriver: Send + Sync {
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         weight_percent: Option<u32>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>>;
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>>;
 
     /// Stops new requests to a slot. Requests under way continue.
     fn drain<'a>(
@@ -38,20 +40,20 @@ pub trait BalancerDriver: Send + Sync {
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         mode: DrainMode,
-    ) -> BoxFuture<'a, Result<View, SwitchError>>;
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>>;
 
     /// Ends the requests under way to a slot, as far as the balancer can.
     fn cut<'a>(
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>>;
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>>;
 
     /// Problems in the balancer's configuration that would make changes fail.
     fn problems<'a>(
         &'a self,
         _at: DriverContext<'a>,
-        _view: &'a View,
+        _view: &'a BalancerState,
     ) -> BoxFuture<'a, Result<Vec<String>, HostUnavailable>> {
         async { Ok(Vec::new()) }.boxed()
     }
@@ -108,19 +110,19 @@ impl DriverContext<'_> {
     }
 
     /// Where a script that changes nothing runs.
-    pub(super) fn read_only_site(&self) -> Site {
+    pub(super) fn read_only_site(&self) -> HostContext {
         self.machine.site().read_only_site(self.slots.service())
     }
 
     /// Where a script runs that makes a change.
-    pub(super) fn site_of(&self, change: &SlotChange<'_>) -> Site {
+    pub(super) fn site_of(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
             .script_site(self.slots.service(), change.epoch, change.order)
     }
 
     /// The site of a script that makes the machine refuse older epochs, outside of any order.
-    pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> Site {
+    pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
             .script_site(self.slots.service(), change.epoch, ActionId::default())

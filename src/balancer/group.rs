@@ -12,14 +12,14 @@ use super::registry::driver_for;
 use super::slots::{ReleaseServer, SlotDirectory, SlotHost};
 use crate::config::TrafficDriver;
 use crate::core::fleet::Fleet;
-use crate::core::fleet::traffic::{Traffic, View};
+use crate::core::fleet::traffic::{BalancerState, Traffic};
 use crate::core::ids::{HostId, Port, ReleaseId, Slot};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::remote::{HostUnavailable, ServiceContext};
-use crate::script::Turn;
+use crate::script::SlotSwitch;
 
 /// What each balancer of a slot says.
-pub type SlotViews = BTreeMap<HostId, View>;
+pub type SlotViews = BTreeMap<HostId, BalancerState>;
 
 /// The balancers of a fleet.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl BalancerGroup {
     ///
     /// # Errors
     /// If it gives no view.
-    pub async fn observe(&self, balancer: &HostId) -> Result<View, HostUnavailable> {
+    pub async fn observe(&self, balancer: &HostId) -> Result<BalancerState, HostUnavailable> {
         self.driver.observe(self.at(balancer)?).await
     }
 
@@ -96,7 +96,10 @@ impl BalancerGroup {
     ///
     /// # Errors
     /// If it gives no view.
-    pub async fn check(&self, balancer: &HostId) -> Result<(View, Vec<String>), HostUnavailable> {
+    pub async fn check(
+        &self,
+        balancer: &HostId,
+    ) -> Result<(BalancerState, Vec<String>), HostUnavailable> {
         let at = self.at(balancer)?;
         let view = self.driver.observe(at).await?;
         let problems = self.driver.problems(at, &view).await?;
@@ -132,7 +135,7 @@ impl BalancerGroup {
         change: &SlotChange<'_>,
         weight_percent: Option<u32>,
     ) -> Result<SlotViews, BalancerError> {
-        self.turn(change, Turn::Open { weight_percent }).await
+        self.turn(change, SlotSwitch::Open { weight_percent }).await
     }
 
     /// Makes sure that a slot gets no requests before something is started there: what has not been
@@ -145,14 +148,14 @@ impl BalancerGroup {
         if views.values().all(|view| view.is_closed(change.slot)) {
             return Ok(views);
         }
-        self.turn(change, Turn::Close).await
+        self.turn(change, SlotSwitch::Close).await
     }
 
     /// Makes a change on every balancer of a slot; returns their views afterwards.
     pub(super) async fn turn(
         &self,
         change: &SlotChange<'_>,
-        turn: Turn,
+        turn: SlotSwitch,
     ) -> Result<SlotViews, BalancerError> {
         let balancers = self.traffic.balancers_of(change.slot).iter();
         let turns = balancers
@@ -185,14 +188,14 @@ impl BalancerGroup {
         &self,
         balancer: &HostId,
         change: &SlotChange<'_>,
-        turn: Turn,
-    ) -> Result<View, SwitchError> {
+        turn: SlotSwitch,
+    ) -> Result<BalancerState, SwitchError> {
         let (at, driver) = (self.at(balancer)?, &self.driver);
         match turn {
-            Turn::Open { weight_percent } => driver.admit(at, change, weight_percent).await,
-            Turn::Ease => driver.drain(at, change, DrainMode::BoundClients).await,
-            Turn::Close => driver.drain(at, change, DrainMode::NoClients).await,
-            Turn::Cut => driver.cut(at, change).await,
+            SlotSwitch::Open { weight_percent } => driver.admit(at, change, weight_percent).await,
+            SlotSwitch::Ease => driver.drain(at, change, DrainMode::BoundClients).await,
+            SlotSwitch::Close => driver.drain(at, change, DrainMode::NoClients).await,
+            SlotSwitch::Cut => driver.cut(at, change).await,
         }
     }
 

@@ -16,7 +16,7 @@ use super::driver::{BalancerDriver, DrainMode, DriverContext, SlotChange};
 use super::error::SwitchError;
 use super::link::SocketError;
 use crate::config::{AdminSocket, HaproxyConfig, Servers};
-use crate::core::fleet::traffic::{SlotAdmission, View};
+use crate::core::fleet::traffic::{BalancerState, SlotAdmission};
 use crate::core::ids::Slot;
 use crate::core::time::Human;
 use crate::remote::HostUnavailable;
@@ -51,7 +51,7 @@ impl BalancerDriver for HaproxyDriver {
     fn observe<'a>(
         &'a self,
         at: DriverContext<'a>,
-    ) -> BoxFuture<'a, Result<View, HostUnavailable>> {
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>> {
         async move {
             let talk = self.talk(at);
             let seen = async {
@@ -64,7 +64,7 @@ impl BalancerDriver for HaproxyDriver {
             let generation = at.machine.generation();
             let (backend, names) = seen.inspect_err(|_| generation.forget())?;
             generation.note(&backend.generation);
-            Ok(View {
+            Ok(BalancerState {
                 epoch: Some(epoch?),
                 ..backend.view(&names?)
             })
@@ -77,7 +77,7 @@ impl BalancerDriver for HaproxyDriver {
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         weight_percent: Option<u32>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
             at.machine.claim(&at.claim_site(change)).await?;
             self.talk(at).admit(change, weight_percent).await
@@ -90,7 +90,7 @@ impl BalancerDriver for HaproxyDriver {
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         mode: DrainMode,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
             at.machine.claim(&at.claim_site(change)).await?;
             self.talk(at).drain(change, mode).await
@@ -102,7 +102,7 @@ impl BalancerDriver for HaproxyDriver {
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
             at.machine.claim(&at.claim_site(change)).await?;
             self.talk(at).cut(change).await
@@ -113,7 +113,7 @@ impl BalancerDriver for HaproxyDriver {
     fn problems<'a>(
         &'a self,
         at: DriverContext<'a>,
-        view: &'a View,
+        view: &'a BalancerState,
     ) -> BoxFuture<'a, Result<Vec<String>, HostUnavailable>> {
         async move { self.talk(at).problems(view).await }.boxed()
     }
@@ -147,7 +147,7 @@ impl Conversation<'_> {
     }
 
     /// Problems that would make changes fail.
-    async fn problems(&self, view: &View) -> Result<Vec<String>, HostUnavailable> {
+    async fn problems(&self, view: &BalancerState) -> Result<Vec<String>, HostUnavailable> {
         let mut problems = Vec::new();
         let level = self.ask(protocol::SHOW_LEVEL).await?;
         if level.trim() != "admin" {
@@ -173,7 +173,7 @@ impl Conversation<'_> {
     }
 
     /// The servers that the configuration lacks, if any.
-    fn lacks_servers(&self, view: &View) -> Result<Option<String>, HostUnavailable> {
+    fn lacks_servers(&self, view: &BalancerState) -> Result<Option<String>, HostUnavailable> {
         let names = self.names.offered()?;
         let all = names.len();
         let absent: Vec<_> = names
@@ -201,7 +201,7 @@ impl Conversation<'_> {
         &self,
         change: &SlotChange<'_>,
         weight_percent: Option<u32>,
-    ) -> Result<View, SwitchError> {
+    ) -> Result<BalancerState, SwitchError> {
         let seen = self.look().await?;
         let server = self.names.of(change.slot, &seen)?;
         let seen = self.open(change, &server, weight_percent, seen).await?;
@@ -213,11 +213,15 @@ impl Conversation<'_> {
     }
 
     /// A server that is unknown, or closed already, needs no change.
-    async fn drain(&self, change: &SlotChange<'_>, mode: DrainMode) -> Result<View, SwitchError> {
+    async fn drain(
+        &self,
+        change: &SlotChange<'_>,
+        mode: DrainMode,
+    ) -> Result<BalancerState, SwitchError> {
         let seen = self.look().await?;
         let server = self.names.of(change.slot, &seen)?;
         let gate = gate_of(&self.view(&seen)?, change.slot);
-        let is_drained = |view: &View| match mode {
+        let is_drained = |view: &BalancerState| match mode {
             DrainMode::BoundClients => !view.is_open(change.slot),
             DrainMode::NoClients => view.is_closed(change.slot),
         };
@@ -240,7 +244,7 @@ impl Conversation<'_> {
         Ok(view)
     }
 
-    async fn cut(&self, change: &SlotChange<'_>) -> Result<View, SwitchError> {
+    async fn cut(&self, change: &SlotChange<'_>) -> Result<BalancerState, SwitchError> {
         let mut seen = self.look().await?;
         let server = self.names.of(change.slot, &seen)?;
         if gate_of(&self.view(&seen)?, change.slot).is_some() {
@@ -255,7 +259,7 @@ impl Conversation<'_> {
         Ok(view)
     }
 
-    fn view(&self, seen: &Backend) -> Result<View, HostUnavailable> {
+    fn view(&self, seen: &Backend) -> Result<BalancerState, HostUnavailable> {
         Ok(seen.view(&self.names.all(seen)?))
     }
 
@@ -330,7 +334,7 @@ impl Conversation<'_> {
         mut seen: Backend,
         slot: &Slot,
         orders: fn(&str, &str) -> Vec<String>,
-        has_effect: impl Fn(&View) -> bool,
+        has_effect: impl Fn(&BalancerState) -> bool,
     ) -> Result<Backend, SwitchError> {
         let begun = Instant::now();
         loop {
@@ -440,6 +444,6 @@ impl Conversation<'_> {
 }
 
 /// The gate of a slot's server, if it has one.
-fn gate_of(view: &View, slot: &Slot) -> Option<SlotAdmission> {
+fn gate_of(view: &BalancerState, slot: &Slot) -> Option<SlotAdmission> {
     view.servers.get(slot).map(|server| server.gate)
 }

@@ -9,11 +9,11 @@ use super::error::{SwitchError, judge_end};
 use super::link::{Link, SocketError};
 use super::process_generation::ProcessGeneration;
 use crate::config::AdminSocket;
-use crate::core::fleet::traffic::View;
+use crate::core::fleet::traffic::BalancerState;
 use crate::core::ids::{Epoch, HostId};
 use crate::core::time::Time;
 use crate::remote::{HostSite, HostUnavailable};
-use crate::script::{self, Script, ScriptEnd, Site};
+use crate::script::{self, HostContext, Script, ScriptEnd};
 
 /// How many questions are put to a socket of the machine together: `HAProxy` takes ten connections
 /// there, and turns others away.
@@ -69,7 +69,10 @@ impl BalancerMachine {
     }
 
     /// Runs a script that changes nothing, and reads the view that it prints.
-    pub(super) async fn observe_by(&self, script: &Script) -> Result<View, HostUnavailable> {
+    pub(super) async fn observe_by(
+        &self,
+        script: &Script,
+    ) -> Result<BalancerState, HostUnavailable> {
         let stdout = self.link.run(script).await?;
         match script::read_view(&stdout)
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))?
@@ -80,7 +83,7 @@ impl BalancerMachine {
     }
 
     /// Runs a script that makes a change, one at a time, and reads the view that it prints.
-    pub(super) async fn switch_by(&self, script: &Script) -> Result<View, SwitchError> {
+    pub(super) async fn switch_by(&self, script: &Script) -> Result<BalancerState, SwitchError> {
         let _turn = self.turn.lock().await;
         let stdout = self.link.run(script).await?;
         let (end, view) = script::read_view(&stdout)
@@ -90,7 +93,7 @@ impl BalancerMachine {
 
     /// The newest epoch that the machine has seen, as it was at the first look; `site` is where a
     /// script runs that changes nothing.
-    pub(super) async fn epoch(&self, site: &Site) -> Result<Epoch, HostUnavailable> {
+    pub(super) async fn epoch(&self, site: &HostContext) -> Result<Epoch, HostUnavailable> {
         let observe = async || {
             let stdout = self.link.run(&script::observe(site)).await?;
             // Nothing of the reply is told by the clock but ages, and nobody reads those here.
@@ -104,7 +107,7 @@ impl BalancerMachine {
 
     /// Makes the machine refuse older epochs than that of `site`, or is refused. The orders of an
     /// epoch go to it side by side: they have no order among them.
-    pub(super) async fn claim(&self, site: &Site) -> Result<(), SwitchError> {
+    pub(super) async fn claim(&self, site: &HostContext) -> Result<(), SwitchError> {
         let stdout = self.link.run(&script::claim(site)).await?;
         let reply = script::read_reply(&stdout, Time::default())
             .map_err(|unreadable| SwitchError::Unknown(format!("{}: {unreadable}", self.name())))?;

@@ -6,7 +6,7 @@ use super::driver::{DriverContext, SlotChange};
 use super::script_driver::ScriptDriver;
 use crate::config::NftablesConfig;
 use crate::remote::HostUnavailable;
-use crate::script::{self, Script, Turn};
+use crate::script::{self, Script, SlotSwitch};
 
 pub(super) struct NftablesDriver {
     settings: NftablesConfig,
@@ -32,7 +32,7 @@ impl ScriptDriver for NftablesDriver {
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: Turn,
+        turn: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let (site, public) = (at.site_of(change), self.settings.port);
         let script = script::switch_nftables(&site, at.name(), public, change.slot.port, turn);

@@ -6,7 +6,7 @@ use super::driver::{DriverContext, SlotChange};
 use super::script_driver::ScriptDriver;
 use crate::config::NginxConfig;
 use crate::remote::HostUnavailable;
-use crate::script::{self, Nginx, Script, Turn};
+use crate::script::{self, Nginx, Script, SlotSwitch};
 
 pub(super) struct NginxDriver {
     nginx: Nginx,
@@ -51,7 +51,7 @@ impl ScriptDriver for NginxDriver {
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: Turn,
+        turn: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         async move {
             let slot = at.slots.address_of(change.slot).await?;

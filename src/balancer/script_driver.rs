@@ -4,9 +4,9 @@ use futures::future::{BoxFuture, FutureExt};
 
 use super::driver::{BalancerDriver, DrainMode, DriverContext, SlotChange};
 use super::error::SwitchError;
-use crate::core::fleet::traffic::View;
+use crate::core::fleet::traffic::BalancerState;
 use crate::remote::HostUnavailable;
-use crate::script::{Script, Turn};
+use crate::script::{Script, SlotSwitch};
 
 /// A driver that only has to know which script to run. It binds no clients to a slot, so either
 /// [`DrainMode`] is the same to it.
@@ -22,7 +22,7 @@ pub(super) trait ScriptDriver: Send + Sync {
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: Turn,
+        turn: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>>;
 }
 
@@ -30,8 +30,8 @@ async fn switch(
     driver: &impl ScriptDriver,
     at: DriverContext<'_>,
     change: &SlotChange<'_>,
-    turn: Turn,
-) -> Result<View, SwitchError> {
+    turn: SlotSwitch,
+) -> Result<BalancerState, SwitchError> {
     let script = driver.switching(at, change, turn).await?;
     at.machine.switch_by(&script).await
 }
@@ -40,7 +40,7 @@ impl<T: ScriptDriver> BalancerDriver for T {
     fn observe<'a>(
         &'a self,
         at: DriverContext<'a>,
-    ) -> BoxFuture<'a, Result<View, HostUnavailable>> {
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>> {
         async move {
             let script = self.observing(at).await?;
             at.machine.observe_by(&script).await
@@ -53,8 +53,8 @@ impl<T: ScriptDriver> BalancerDriver for T {
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         weight_percent: Option<u32>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
-        switch(self, at, change, Turn::Open { weight_percent }).boxed()
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
+        switch(self, at, change, SlotSwitch::Open { weight_percent }).boxed()
     }
 
     fn drain<'a>(
@@ -62,15 +62,15 @@ impl<T: ScriptDriver> BalancerDriver for T {
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         _mode: DrainMode,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
-        switch(self, at, change, Turn::Close).boxed()
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
+        switch(self, at, change, SlotSwitch::Close).boxed()
     }
 
     fn cut<'a>(
         &'a self,
         at: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
-        switch(self, at, change, Turn::Cut).boxed()
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
+        switch(self, at, change, SlotSwitch::Cut).boxed()
     }
 }

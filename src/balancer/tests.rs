@@ -15,7 +15,9 @@ use super::slots::SlotHost;
 use super::{DrainEnd, drain};
 use crate::config::{AdminSocket, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport};
 use crate::core::fleet::owner::Owner;
-use crate::core::fleet::traffic::{Balancers, Receipt, Server, SlotAdmission, Traffic, View};
+use crate::core::fleet::traffic::{
+    BalancerState, Balancers, DrainResult, Server, SlotAdmission, Traffic,
+};
 use crate::core::ids::{ActionId, Epoch, Slot};
 use crate::remote::{HostSite, HostUnavailable, ServiceContext, Target};
 use crate::script::Script;
@@ -136,7 +138,7 @@ struct MemoryDriver {
 }
 
 impl MemoryDriver {
-    fn set(&self, slot: &Slot, is_open: bool) -> View {
+    fn set(&self, slot: &Slot, is_open: bool) -> BalancerState {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(slot.clone(), is_open);
         let server = |is_open: bool| Server {
@@ -147,18 +149,21 @@ impl MemoryDriver {
             },
             ..Server::default()
         };
-        View {
+        BalancerState {
             servers: open
                 .iter()
                 .map(|(slot, is_open)| (slot.clone(), server(*is_open)))
                 .collect(),
-            ..View::default()
+            ..BalancerState::default()
         }
     }
 }
 
 impl BalancerDriver for MemoryDriver {
-    fn observe<'a>(&'a self, _: DriverContext<'a>) -> BoxFuture<'a, Result<View, HostUnavailable>> {
+    fn observe<'a>(
+        &'a self,
+        _: DriverContext<'a>,
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>> {
         ready(Ok(self.set(&slot(8082), true))).boxed()
     }
 
@@ -167,7 +172,7 @@ impl BalancerDriver for MemoryDriver {
         _: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         _: Option<u32>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         ready(Ok(self.set(change.slot, true))).boxed()
     }
 
@@ -176,7 +181,7 @@ impl BalancerDriver for MemoryDriver {
         _: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         _: DrainMode,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         ready(Ok(self.set(change.slot, false))).boxed()
     }
 
@@ -184,7 +189,7 @@ impl BalancerDriver for MemoryDriver {
         &'a self,
         _: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-    ) -> BoxFuture<'a, Result<View, SwitchError>> {
+    ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         ready(Ok(self.set(change.slot, false))).boxed()
     }
 }
@@ -260,7 +265,7 @@ async fn drain_first(group: &BalancerGroup, keep: u32) -> Result<DrainEnd, Balan
 async fn drain_turns_new_clients_away_and_then_bound_ones() {
     let machine = FakeMachine::new();
     let end = drain_first(&group(&machine), 1).await.expect("an end");
-    let cut = end.receipt.map(|Receipt { cut, .. }| cut);
+    let cut = end.receipt.map(|DrainResult { cut, .. }| cut);
     assert_eq!(cut, Some(0));
     assert!(end.views[&"lb1".into()].is_closed(&slot(8081)));
     assert_eq!(

@@ -2,11 +2,11 @@
 
 use super::args::AbortArgs;
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::terminal;
 use crate::app::verbs::abort::{AbortRequest, abort};
 
-pub(super) async fn run(args: AbortArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: AbortArgs) -> Result<Exit, CliError> {
     let env = terminal::environment(args.inventory, args.output);
     let request = AbortRequest { set: args.set };
     Ok(conclude(&abort(&env, request).await?, args.output))

@@ -186,7 +186,7 @@ pub struct PlanArgs {
     pub overrides: OverrideArgs,
     /// The form of what is printed
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Form,
+    pub output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -206,7 +206,7 @@ pub struct StatusArgs {
     pub watch: bool,
     /// The form of what is printed
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Form,
+    pub output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -218,7 +218,7 @@ pub struct HistoryArgs {
     pub revision: Option<u32>,
     /// The form of what is printed
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Form,
+    pub output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -241,7 +241,7 @@ pub struct LogsArgs {
     pub rollout: Option<String>,
     /// The form of what is printed; of JSON an object a line
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Form,
+    pub output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -439,7 +439,7 @@ pub struct CronArgs {
 
 /// The form of what a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Form {
+pub enum OutputFormat {
     /// For people
     #[default]
     Text,
@@ -447,7 +447,7 @@ pub enum Form {
     Json,
 }
 
-impl Form {
+impl OutputFormat {
     /// The form of a plan, where a rollout would be shown so.
     pub fn of(output: ProgressFormat) -> Self {
         match output {

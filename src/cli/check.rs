@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::args::CheckArgs;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::notice::deployed_elsewhere;
@@ -11,7 +11,7 @@ use crate::app::verbs::check::machine::MachineCheck;
 use crate::app::verbs::check::{FleetCheck, check};
 use crate::config::Overrides;
 
-pub(super) async fn run(args: CheckArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: CheckArgs) -> Result<Exit, CliError> {
     let overrides = Overrides {
         version: args.overrides.version,
         set: args.overrides.set,

@@ -2,11 +2,11 @@
 
 use super::args::ContractArgs;
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::terminal;
 use crate::app::verbs::contract::{ContractRequest, contract};
 
-pub(super) async fn run(args: ContractArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: ContractArgs) -> Result<Exit, CliError> {
     let request = ContractRequest {
         set: args.set,
         cause: args.cause,

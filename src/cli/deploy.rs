@@ -1,15 +1,15 @@
 //! `ship deploy`: bring the fleet to a version.
 
-use super::args::{DeployArgs, Form};
+use super::args::{DeployArgs, OutputFormat};
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::{plan, terminal};
 use crate::app::verbs::deploy::{DeployRequest, deploy};
 use crate::app::verbs::plan::plan;
 use crate::config::Overrides;
 use crate::core::policy::unattended::RunMode;
 
-pub(super) async fn run(args: DeployArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: DeployArgs) -> Result<Exit, CliError> {
     let overrides = Overrides {
         version: args.overrides.version,
         set: args.probe.after(args.overrides.set),
@@ -17,7 +17,7 @@ pub(super) async fn run(args: DeployArgs) -> Result<Exit, Fail> {
     let env = terminal::environment(args.inventory, args.output);
     if args.dry_run {
         let preview = plan(&env, overrides).await?;
-        return plan::show(&preview, Form::of(args.output));
+        return plan::show(&preview, OutputFormat::of(args.output));
     }
     let request = DeployRequest {
         overrides,

@@ -17,13 +17,13 @@ impl From<Exit> for ExitCode {
 
 /// An error on its way to the user.
 #[derive(Debug)]
-pub struct Fail {
+pub struct CliError {
     /// The exit code of the run.
     pub exit: Exit,
     pub message: String,
 }
 
-impl Fail {
+impl CliError {
     /// An error with its exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
@@ -37,13 +37,13 @@ impl Fail {
     }
 }
 
-impl fmt::Display for Fail {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl From<Diagnostics> for Fail {
+impl From<Diagnostics> for CliError {
     fn from(diagnostics: Diagnostics) -> Self {
         let colour =
             anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
@@ -51,7 +51,7 @@ impl From<Diagnostics> for Fail {
     }
 }
 
-impl From<Error> for Fail {
+impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         match error {
             Error::Files(diagnostics) => diagnostics.into(),
@@ -60,7 +60,7 @@ impl From<Error> for Fail {
     }
 }
 
-impl From<StoreError> for Fail {
+impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         Error::from(error).into()
     }

@@ -3,12 +3,12 @@
 use jiff::tz::TimeZone;
 
 use super::args::{FreezeArgs, ThawArgs};
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::{moment, terminal};
 use crate::app::verbs::freeze::{Frozen, freeze, thaw as end_freeze};
 
-pub(super) fn run(args: FreezeArgs) -> Result<Exit, Fail> {
+pub(super) fn run(args: FreezeArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
     let now = env.clock().now();
     let until = args
@@ -30,7 +30,7 @@ pub(super) fn run(args: FreezeArgs) -> Result<Exit, Fail> {
     print(&said)
 }
 
-pub(super) fn thaw(args: ThawArgs) -> Result<Exit, Fail> {
+pub(super) fn thaw(args: ThawArgs) -> Result<Exit, CliError> {
     let (service, was_frozen) = end_freeze(&terminal::quiet(args.inventory))?;
     print(&if was_frozen {
         format!("deployment \"{service}\" thawed\n")

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
 use super::args::Cli;
-use super::exit::Fail;
+use super::exit::CliError;
 use crate::app::discovery::is_toml;
 use crate::app::nearby_files::{inventories_of, is_playbook, most_alike, toml_files};
 use crate::config;
@@ -15,7 +15,7 @@ use crate::script::quote;
 
 /// A command line, taken apart.
 #[derive(Debug, Default)]
-struct Words {
+struct CommandWords {
     verb: String,
     /// What stands alone: an inventory, or something that is to be one.
     positional: Vec<String>,
@@ -25,7 +25,7 @@ struct Words {
     has_unknown_option: bool,
 }
 
-impl Words {
+impl CommandWords {
     /// `args` without the program's name.
     fn of(args: &[String]) -> Self {
         let mut words = Self::default();
@@ -102,8 +102,8 @@ fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// What is wrong with a command line that was understood, but names something else where an
 /// inventory is expected.
-pub(super) fn check(args: &[String]) -> Result<(), Fail> {
-    let words = Words::of(args);
+pub(super) fn check(args: &[String]) -> Result<(), CliError> {
+    let words = CommandWords::of(args);
     let takes_inventory = !matches!(words.verb.as_str(), "init" | "completions" | "man" | "help");
     let [word] = &words.positional[..] else {
         return Ok(());
@@ -121,7 +121,7 @@ pub(super) fn check(args: &[String]) -> Result<(), Fail> {
             .into_iter()
             .map(|file| words.with(Some(&shown(&file)), &[]))
             .collect();
-        return Err(Fail::refused(format!(
+        return Err(CliError::refused(format!(
             "error: {word} is a directory; expected an inventory\n{}",
             hint_of("name the inventory", &inside, "write one with `ship init`")
         )));
@@ -141,7 +141,7 @@ pub(super) fn check(args: &[String]) -> Result<(), Fail> {
     let hint = if is_value { value() } else { None };
     let hint = hint.or_else(|| typo_hint(&words, path)).or_else(value);
     match hint {
-        Some(hint) => Err(Fail::refused(format!(
+        Some(hint) => Err(CliError::refused(format!(
             "error: {word} is not an inventory: there is no such file\n{hint}"
         ))),
         None => Ok(()),
@@ -150,7 +150,7 @@ pub(super) fn check(args: &[String]) -> Result<(), Fail> {
 
 /// What was meant by a command line that clap does not take; a further line for its error.
 pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
-    let words = Words::of(args);
+    let words = CommandWords::of(args);
     match kind {
         ErrorKind::InvalidSubcommand => of_other_tools(&words),
         _ if words.has_unknown_option => None,
@@ -177,7 +177,7 @@ pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
 }
 
 /// The option that a verb has for a value such as `0.9` or `3`.
-fn value_hint(words: &Words, value: &str, inventory: Option<&str>) -> Option<String> {
+fn value_hint(words: &CommandWords, value: &str, inventory: Option<&str>) -> Option<String> {
     let number = value.parse::<u32>().is_ok();
     let is_version = config::check_version(value).is_ok();
     let with = |option: &str| words.with(inventory, &[option, value]);
@@ -214,7 +214,7 @@ fn value_hint(words: &Words, value: &str, inventory: Option<&str>) -> Option<Str
 }
 
 /// Verbs that kubectl and other tools have for what ship does.
-fn of_other_tools(words: &Words) -> Option<String> {
+fn of_other_tools(words: &CommandWords) -> Option<String> {
     let (asked, rest) = match (words.verb.as_str(), words.positional.split_first()) {
         ("rollout", None) => {
             return Some("hint: every verb stands alone, as in `ship status`".to_owned());
@@ -252,13 +252,13 @@ fn of_other_tools(words: &Words) -> Option<String> {
 }
 
 /// A file whose name is like the one that is not there.
-fn typo_hint(words: &Words, path: &Path) -> Option<String> {
+fn typo_hint(words: &CommandWords, path: &Path) -> Option<String> {
     let meant = shown(&most_alike(path)?);
     let command = words.with(Some(&meant), &[]);
     Some(format!("hint: did you mean {meant}? Run `{command}`"))
 }
 
-fn refuse_playbook(words: &Words, path: &Path) -> Result<(), Fail> {
+fn refuse_playbook(words: &CommandWords, path: &Path) -> Result<(), CliError> {
     if !is_playbook(path) {
         return Ok(());
     }
@@ -270,7 +270,7 @@ fn refuse_playbook(words: &Words, path: &Path) -> Result<(), Fail> {
     let otherwise = format!(
         "write an inventory that names it: `playbook = \"{word}\"`; `ship init` writes an example"
     );
-    Err(Fail::refused(format!(
+    Err(CliError::refused(format!(
         "error: {word} is a playbook; expected the inventory that names it\n{}",
         hint_of("name the inventory", &commands, &otherwise)
     )))

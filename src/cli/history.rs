@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::args::{Form, HistoryArgs};
-use super::exit::{Exit, Fail};
+use super::args::{HistoryArgs, OutputFormat};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::history::{RevisionDetails, history, revision};
@@ -12,22 +12,22 @@ use crate::core::time::Human;
 use crate::report::text::clean;
 use crate::report::{LocalClock, table};
 
-pub(super) fn run(args: HistoryArgs) -> Result<Exit, Fail> {
+pub(super) fn run(args: HistoryArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
     if let Some(number) = args.revision {
         let details = revision(&env, Revision(number))?;
         return match args.output {
-            Form::Json => print(&json(&details_object(details))?),
-            Form::Text => print(&details_text(&details)),
+            OutputFormat::Json => print(&json(&details_object(details))?),
+            OutputFormat::Text => print(&details_text(&details)),
         };
     }
     let rows = history(&env)?;
     match args.output {
-        Form::Json => print(&json(&rows)?),
-        Form::Text if rows.is_empty() => {
+        OutputFormat::Json => print(&json(&rows)?),
+        OutputFormat::Text if rows.is_empty() => {
             print("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
         }
-        Form::Text => print(&table::history(&rows, &LocalClock::local())),
+        OutputFormat::Text => print(&table::history(&rows, &LocalClock::local())),
     }
 }
 
@@ -95,8 +95,8 @@ fn indented(line: &str) -> String {
     format!("  {line}").trim_end().to_owned() + "\n"
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Fail> {
+fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
     serde_json::to_string_pretty(value)
         .map(|text| format!("{text}\n"))
-        .map_err(|error| Fail::new(Exit::Internal, format!("error: {error}")))
+        .map_err(|error| CliError::new(Exit::Internal, format!("error: {error}")))
 }

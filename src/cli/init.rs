@@ -1,11 +1,11 @@
 //! `ship init`: says what was written to begin with, and what comes next.
 
 use super::args::InitArgs;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use crate::app::verbs::init::init;
 
-pub(super) fn run(args: InitArgs) -> Result<Exit, Fail> {
+pub(super) fn run(args: InitArgs) -> Result<Exit, CliError> {
     let files = init(args.inventory.inventory)?;
     let (inventory, playbook) = (files.inventory.display(), files.playbook.display());
     print(&format!(

@@ -34,7 +34,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, VerbArgs};
-pub use exit::{Exit, Fail};
+pub use exit::{CliError, Exit};
 use output::{complain, note, print, stdout_fail};
 
 use crate::app::logging;
@@ -72,7 +72,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let ended = runtime.block_on(run(cli.verb));
     match (ended, stdout_failure()) {
         // Whoever reads the output must not take it for whole.
-        (Ok(Exit::Done), Some(why)) => complain(&Fail::new(
+        (Ok(Exit::Done), Some(why)) => complain(&CliError::new(
             Exit::Internal,
             format!(
                 "error: cannot write to stdout: {why}\nhint: the work itself is done; `ship \
@@ -108,7 +108,7 @@ fn usage(words: &[String], error: &clap::Error) -> ExitCode {
 
 /// The runtime, and the threads that it cannot do without: where the system has none to give, ship
 /// ends here and touches nothing.
-fn runtime() -> Result<tokio::runtime::Runtime, Fail> {
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS_MAX);
@@ -121,13 +121,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, Fail> {
         .enable_all()
         .build();
     let runtime = built
-        .map_err(|error| Fail::new(Exit::Internal, format!("error: cannot start: {error}")))?;
+        .map_err(|error| CliError::new(Exit::Internal, format!("error: cannot start: {error}")))?;
     runtime.spawn_blocking(|| ());
     Ok(runtime)
 }
 
 /// Whether so many threads can be had at the same time.
-fn can_have(threads: usize) -> Result<(), Fail> {
+fn can_have(threads: usize) -> Result<(), CliError> {
     let (release, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
     let mut started = Vec::new();
@@ -141,7 +141,7 @@ fn can_have(threads: usize) -> Result<(), Fail> {
             Ok(thread) => started.push(thread),
             Err(error) => {
                 drop(release);
-                return Err(Fail::new(
+                return Err(CliError::new(
                     Exit::Internal,
                     format!(
                         "error: cannot start a thread: {error}; nothing was touched\nhint: the \
@@ -160,7 +160,7 @@ fn can_have(threads: usize) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn run(verb: VerbArgs) -> Result<Exit, Fail> {
+async fn run(verb: VerbArgs) -> Result<Exit, CliError> {
     match verb {
         VerbArgs::Init(args) => init::run(args),
         VerbArgs::Deploy(args) => Box::pin(deploy::run(args)).await,
@@ -192,7 +192,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, Fail> {
             clap_mangen::Man::new(Cli::command())
                 .render(&mut page)
                 .map_err(|error| {
-                    Fail::new(Exit::Internal, format!("error: no manual page: {error}"))
+                    CliError::new(Exit::Internal, format!("error: no manual page: {error}"))
                 })?;
             print(&String::from_utf8_lossy(&page))
         }

@@ -4,7 +4,7 @@ use jiff::civil::{DateTime, Time as TimeOfDay};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-use super::exit::Fail;
+use super::exit::CliError;
 use crate::core::time::Time;
 
 /// Which way from now a moment lies that is told by a distance or by a time of day.
@@ -16,7 +16,7 @@ enum TimeDirection {
 
 /// The moment that is meant by `10m` (ago), `02:00` (the last one), `2026-11-25`,
 /// `2026-11-25T02:00` or a whole timestamp.
-pub(super) fn past(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
+pub(super) fn past(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, CliError> {
     moment(text, now, zone, TimeDirection::Back).ok_or_else(|| {
         none(
             option,
@@ -29,7 +29,12 @@ pub(super) fn past(option: &str, text: &str, now: Time, zone: &TimeZone) -> Resu
 
 /// The moment that is meant by `3d` (from now), `08:00` (the next one), `2026-12-01`,
 /// `2026-12-01T08:00` or a whole timestamp.
-pub(super) fn future(option: &str, text: &str, now: Time, zone: &TimeZone) -> Result<Time, Fail> {
+pub(super) fn future(
+    option: &str,
+    text: &str,
+    now: Time,
+    zone: &TimeZone,
+) -> Result<Time, CliError> {
     moment(text, now, zone, TimeDirection::Ahead).ok_or_else(|| {
         none(
             option,
@@ -40,8 +45,8 @@ pub(super) fn future(option: &str, text: &str, now: Time, zone: &TimeZone) -> Re
     })
 }
 
-fn none(option: &str, text: &str, right: &str) -> Fail {
-    Fail::refused(format!(
+fn none(option: &str, text: &str, right: &str) -> CliError {
+    CliError::refused(format!(
         "error: {option} {}: no such moment; say {right}",
         text.escape_debug()
     ))

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use crate::report::note_stdout_failure;
 
 /// Data goes to stdout; breaks off where its reader has gone away (`| head`), which is no error.
@@ -18,20 +18,20 @@ pub(super) fn write(text: &str) -> io::Result<ControlFlow<()>> {
 }
 
 /// The data is all that a verb has to say.
-pub(super) fn print(text: &str) -> Result<Exit, Fail> {
+pub(super) fn print(text: &str) -> Result<Exit, CliError> {
     print_while_read(text).map(|_| Exit::Done)
 }
 
 /// Some of the data; breaks off if nobody reads it any more.
-pub(super) fn print_while_read(text: &str) -> Result<ControlFlow<()>, Fail> {
+pub(super) fn print_while_read(text: &str) -> Result<ControlFlow<()>, CliError> {
     write(text).map_err(|error| {
         note_stdout_failure(&error);
         stdout_fail(&error)
     })
 }
 
-pub(super) fn stdout_fail(error: &io::Error) -> Fail {
-    Fail::new(
+pub(super) fn stdout_fail(error: &io::Error) -> CliError {
+    CliError::new(
         Exit::Internal,
         format!("error: cannot write to stdout: {error}"),
     )
@@ -42,7 +42,7 @@ pub(super) fn note(text: &str) {
     drop(writeln!(anstream::stderr().lock(), "{text}"));
 }
 
-pub(super) fn complain(fail: &Fail) -> ExitCode {
+pub(super) fn complain(fail: &CliError) -> ExitCode {
     note(fail.message.trim_end());
     fail.exit.into()
 }

@@ -1,13 +1,13 @@
 //! `ship pause`: asks the process that carries out a rollout to start nothing new.
 
 use super::args::PauseArgs;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::pause::{PATIENCE, Paused, pause};
 use crate::core::time::Human;
 
-pub(super) async fn run(args: PauseArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: PauseArgs) -> Result<Exit, CliError> {
     let (service, paused) = pause(&terminal::quiet(args.inventory)).await?;
     print(&match paused {
         Paused::Done => format!(

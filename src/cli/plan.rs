@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::args::{Form, PlanArgs};
-use super::exit::{Exit, Fail};
+use super::args::{OutputFormat, PlanArgs};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::plan::{DeployPlan, plan};
@@ -21,7 +21,7 @@ use crate::core::time::Human;
 use crate::report::Versions;
 use crate::report::text::count;
 
-pub(super) async fn run(args: PlanArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: PlanArgs) -> Result<Exit, CliError> {
     let overrides = Overrides {
         version: args.overrides.version,
         set: args.overrides.set,
@@ -30,10 +30,10 @@ pub(super) async fn run(args: PlanArgs) -> Result<Exit, Fail> {
     show(&preview, args.output)
 }
 
-pub(super) fn show(preview: &DeployPlan, form: Form) -> Result<Exit, Fail> {
+pub(super) fn show(preview: &DeployPlan, form: OutputFormat) -> Result<Exit, CliError> {
     match form {
-        Form::Json => print(&format!("{:#}\n", object(preview))),
-        Form::Text => print(&text(preview)),
+        OutputFormat::Json => print(&format!("{:#}\n", object(preview))),
+        OutputFormat::Text => print(&text(preview)),
     }
 }
 

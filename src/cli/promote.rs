@@ -2,12 +2,12 @@
 
 use super::args::PromoteArgs;
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::promote::{PromoteRequest, Promotion, promote};
 
-pub(super) async fn run(args: PromoteArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: PromoteArgs) -> Result<Exit, CliError> {
     let request = PromoteRequest {
         fully: args.full,
         set: args.probe.after(args.set),

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::args::ReportArgs;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::report::{MadePage, PageDestination, report};
 use crate::store::RolloutId;
 
-pub(super) fn run(args: ReportArgs) -> Result<Exit, Fail> {
+pub(super) fn run(args: ReportArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
     match report(&env, args.rollout.map(RolloutId), destination(args.to))? {
         MadePage::Written(path) => print(&format!("{}\n", path.display())),

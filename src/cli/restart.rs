@@ -2,11 +2,11 @@
 
 use super::args::RestartArgs;
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::terminal;
 use crate::app::verbs::restart::{RestartRequest, restart};
 
-pub(super) async fn run(args: RestartArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: RestartArgs) -> Result<Exit, CliError> {
     let request = RestartRequest {
         set: args.probe.after(args.set),
         cause: args.cause,

@@ -2,11 +2,11 @@
 
 use super::args::ResumeArgs;
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::terminal;
 use crate::app::verbs::resume::{ResumeRequest, resume};
 
-pub(super) async fn run(args: ResumeArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
     let request = ResumeRequest {
         set: args.probe.after(args.set),
         unattended: args.unattended,

@@ -1,13 +1,13 @@
 //! `ship rollback`: go back to a revision that is known to work.
 
-use super::args::{Form, RollbackArgs};
+use super::args::{OutputFormat, RollbackArgs};
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::{plan, terminal};
 use crate::app::verbs::rollback::{RollbackRequest, preview, rollback};
 use crate::core::ids::Revision;
 
-pub(super) async fn run(args: RollbackArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: RollbackArgs) -> Result<Exit, CliError> {
     let request = RollbackRequest {
         to_revision: args.to_revision.map(Revision),
         set: args.probe.after(args.set),
@@ -19,7 +19,7 @@ pub(super) async fn run(args: RollbackArgs) -> Result<Exit, Fail> {
         return Ok(conclude(&rollback(&env, request).await?, args.output));
     }
     match Box::pin(preview(&env, request)).await? {
-        Ok(preview) => plan::show(&preview, Form::of(args.output)),
+        Ok(preview) => plan::show(&preview, OutputFormat::of(args.output)),
         Err(conclusion) => Ok(conclude(&conclusion, args.output)),
     }
 }

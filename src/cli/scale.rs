@@ -2,11 +2,11 @@
 
 use super::args::ScaleArgs;
 use super::conclusion::conclude;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::terminal;
 use crate::app::verbs::scale::{ScaleRequest, scale};
 
-pub(super) async fn run(args: ScaleArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: ScaleArgs) -> Result<Exit, CliError> {
     let request = ScaleRequest {
         replicas: args.replicas,
         set: args.set,

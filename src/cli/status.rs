@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::args::{Form, StatusArgs};
-use super::exit::{Exit, Fail};
+use super::args::{OutputFormat, StatusArgs};
+use super::exit::{CliError, Exit};
 use super::output::print_while_read;
 use super::terminal;
 use crate::app::notice::deployed_elsewhere;
@@ -14,7 +14,7 @@ use crate::report;
 
 const REFRESH: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(args: StatusArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
     let mut observer = Observer::open(&terminal::quiet(args.inventory))?;
     if args.watch {
         return watch(&mut observer, args.output).await;
@@ -24,9 +24,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit, Fail> {
         .map(|_| Exit::Done)
 }
 
-async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
+async fn watch(observer: &mut Observer, form: OutputFormat) -> Result<Exit, CliError> {
     let mut interrupts = terminal::listen()?;
-    let clear = if std::io::stdout().is_terminal() && form == Form::Text {
+    let clear = if std::io::stdout().is_terminal() && form == OutputFormat::Text {
         "\x1b[H\x1b[2J"
     } else {
         ""
@@ -47,11 +47,15 @@ async fn watch(observer: &mut Observer, form: Form) -> Result<Exit, Fail> {
 }
 
 /// Breaks off if nobody reads it any more.
-async fn show(observer: &mut Observer, form: Form, clear: &str) -> Result<ControlFlow<()>, Fail> {
+async fn show(
+    observer: &mut Observer,
+    form: OutputFormat,
+    clear: &str,
+) -> Result<ControlFlow<()>, CliError> {
     let seen = observer.observe().await?;
     let shown = match form {
-        Form::Json => format!("{}\n", json(seen)),
-        Form::Text => format!("{clear}{}", text(seen)),
+        OutputFormat::Json => format!("{}\n", json(seen)),
+        OutputFormat::Text => format!("{clear}{}", text(seen)),
     };
     print_while_read(&shown)
 }

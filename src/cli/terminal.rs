@@ -12,7 +12,7 @@ use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
 use crate::engine::Interrupts;
-use crate::report::{self, ProgressFormat, Reporter, Setup};
+use crate::report::{self, ProgressFormat, Reporter, ReporterSetup};
 
 /// Shows a rollout in the form that was asked for.
 struct Terminal {
@@ -41,7 +41,7 @@ impl Console for Terminal {
         note(&notice.to_string());
     }
 
-    fn reporter(&self, setup: Setup) -> Box<dyn Reporter> {
+    fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter> {
         report::reporter(self.output, setup)
     }
 }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::args::UnlockArgs;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::unlock::Lock;
 use crate::store::Holder;
 
-pub(super) async fn run(args: UnlockArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: UnlockArgs) -> Result<Exit, CliError> {
     let lock = Lock::read(&terminal::quiet(args.inventory))?;
     let Some(holder) = lock.holder.clone() else {
         let subject = lock.subject();
@@ -44,14 +44,14 @@ fn name(holder: &Holder) -> String {
     )
 }
 
-fn confirm(holder: &Holder, yes: bool) -> Result<(), Fail> {
+fn confirm(holder: &Holder, yes: bool) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
     let who = format!("{holder}");
     let who = who.split(';').next().unwrap_or(&who);
     if !std::io::stdin().is_terminal() {
-        return Err(Fail::refused(format!(
+        return Err(CliError::refused(format!(
             "error: {who}; nobody can be asked here whether to take the lock away: say --yes"
         )));
     }
@@ -65,6 +65,6 @@ fn confirm(holder: &Holder, yes: bool) -> Result<(), Fail> {
     let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     match (read, answer.trim()) {
         (Ok(_), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(Fail::refused("error: the lock is left where it is")),
+        _ => Err(CliError::refused("error: the lock is left where it is")),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::core::analysis::{Analysis, MeasurementMethod};
-use crate::core::availability::Probing;
+use crate::core::availability::MonitorSettings;
 use crate::core::release::hook::{Hook, HookSite};
 use crate::core::release::migration::Migration;
 use crate::core::release::{Liveness, Readiness};
@@ -47,7 +47,7 @@ pub struct Playbook {
     /// The balancers; `None` where there are none.
     pub traffic: Option<TrafficConfig>,
     /// The availability monitor; `None` where it is off.
-    pub probe: Option<Probing>,
+    pub probe: Option<MonitorSettings>,
     /// The user's commands at certain points.
     pub hooks: Vec<Hook>,
     /// The changes to what all instances share, in their order.

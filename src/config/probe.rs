@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::HeaderName;
 
-use crate::core::availability::Probing;
+use crate::core::availability::MonitorSettings;
 use crate::core::time::Human;
 
 use super::diagnostic::Diagnostic;
@@ -29,7 +29,7 @@ const OFF: &str = "off";
     clippy::option_option,
     reason = "the outer None is `wrong`, the inner one `nobody asks`"
 )]
-pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<Probing>> {
+pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<MonitorSettings>> {
     let url = fields.required("url", "url = \"http://www.example.org/healthz\"", url);
     let interval = fields.or(
         "interval",
@@ -50,7 +50,7 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<Probing>> 
     let (interval, timeout, max_failed, connections) =
         (interval?, timeout?, max_failed?, connections?);
     let (expect_status, version_header) = (expect_status?, version_header?);
-    let probing = |url| Probing {
+    let probing = |url| MonitorSettings {
         url,
         interval,
         timeout,

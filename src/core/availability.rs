@@ -18,7 +18,7 @@ const VERSIONS_MAX: usize = 16;
 
 /// The settings of the availability monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probing {
+pub struct MonitorSettings {
     /// The URL of the requests, which go through the balancers.
     pub url: String,
     /// The time from the start of one request to the start of the next.
@@ -61,14 +61,14 @@ pub struct Tally {
     unmade: u64,
     counted_from: Option<Time>,
     trouble: Option<String>,
-    failures: Vec<LostRequest>,
-    answers: BTreeMap<Option<String>, Heard>,
+    failures: Vec<FailedRequest>,
+    answers: BTreeMap<Option<String>, VersionAnswers>,
     times: Histogram,
 }
 
 /// A summary of all answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LossReport {
+pub struct AvailabilityReport {
     /// Requests that count.
     pub requests: u64,
     /// Counted requests that failed.
@@ -88,13 +88,13 @@ pub struct LossReport {
     /// The last reason of a request that does not count.
     pub trouble: Option<String>,
     /// The first failures.
-    pub failures: Vec<LostRequest>,
+    pub failures: Vec<FailedRequest>,
     /// The versions that answered, ordered by their first answer.
-    pub answers: Vec<Heard>,
+    pub answers: Vec<VersionAnswers>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LostRequest {
+pub struct FailedRequest {
     /// When the request was made.
     pub at: Time,
     /// What was received instead of the expected answer.
@@ -103,7 +103,7 @@ pub struct LostRequest {
 
 /// The answers of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Heard {
+pub struct VersionAnswers {
     /// `None` for answers that do not name a version.
     pub version: Option<String>,
     pub count: u64,
@@ -135,7 +135,7 @@ impl Tally {
                 self.requests += 1;
                 self.failed += 1;
                 let at = self.failures.partition_point(|lost| lost.at <= asked);
-                self.failures.insert(at, LostRequest { at: asked, why });
+                self.failures.insert(at, FailedRequest { at: asked, why });
                 self.failures.truncate(FAILURES_KEPT_MAX);
             }
             Answer::Lost { why } => {
@@ -153,7 +153,7 @@ impl Tally {
         let is_one_too_many =
             !self.answers.contains_key(&version) && self.answers.len() >= VERSIONS_MAX;
         let version = version.filter(|_| !is_one_too_many);
-        let none = Heard {
+        let none = VersionAnswers {
             version: version.clone(),
             count: 0,
             first: asked,
@@ -171,10 +171,10 @@ impl Tally {
     }
 
     /// The counts so far.
-    pub fn report(&self) -> LossReport {
+    pub fn report(&self) -> AvailabilityReport {
         let mut answers: Vec<_> = self.answers.values().cloned().collect();
         answers.sort_by_key(|heard| heard.first);
-        LossReport {
+        AvailabilityReport {
             requests: self.requests,
             failed: self.failed,
             max_failed: self.max_failed,
@@ -190,14 +190,14 @@ impl Tally {
     }
 }
 
-impl LossReport {
+impl AvailabilityReport {
     /// Whether more requests failed than allowed.
     pub fn is_breached(&self) -> bool {
         self.failed > u64::from(self.max_failed)
     }
 }
 
-impl fmt::Display for LossReport {
+impl fmt::Display for AvailabilityReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             requests,
@@ -355,7 +355,7 @@ mod tests {
         assert!(tally.is_breached() && tally.report().is_breached());
         assert_eq!(
             tally.report().failures,
-            [LostRequest {
+            [FailedRequest {
                 at: Time(4),
                 why: "connection reset".to_owned()
             }]
@@ -407,7 +407,7 @@ mod tests {
         for (at, version) in [(5, "0.9"), (1, "0.8"), (7, "0.8"), (6, "0.9")] {
             tally.take(Time(at), served(version));
         }
-        let heard = |version: &str, first, last| Heard {
+        let heard = |version: &str, first, last| VersionAnswers {
             version: Some(version.to_owned()),
             count: 2,
             first: Time(first),

@@ -8,9 +8,9 @@ const SECRET_CHARS_MIN: usize = 4;
 
 /// The texts that must not be shown.
 #[derive(Clone, Default)]
-pub struct Veil(Vec<String>);
+pub struct Redactor(Vec<String>);
 
-impl Veil {
+impl Redactor {
     /// Redacts these texts, and users and passwords in URLs.
     pub fn over(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut secrets: Vec<_> = secrets
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_covered_wherever_it_stands() {
-        let veil = Veil::over([
+        let veil = Redactor::over([
             "hunter2".to_owned(),
             "hunter2-and-more".to_owned(),
             "abc".to_owned(),
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_none_of_the_readers() {
-        let hidden = |text| Veil::default().hide(text);
+        let hidden = |text| Redactor::default().hide(text);
         assert_eq!(
             hidden("see https://me:pa:ss@example.org/a@b?c, or http://x/y@z"),
             { "see https://…@example.org/a@b?c, or http://x/y@z" }

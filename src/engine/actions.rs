@@ -7,7 +7,7 @@ use super::order_counts::OrderCounts;
 use super::recorder::Recorder;
 use crate::balancer::SlotViews;
 use crate::core::fleet::Observation;
-use crate::core::fleet::traffic::Receipt;
+use crate::core::fleet::traffic::DrainResult;
 use crate::core::ids::{ActionId, HostId, InstanceId, Slot};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
@@ -188,7 +188,7 @@ impl ActionEnd<'_> {
         }
     }
 
-    fn drained(&mut self, receipt: Option<Receipt>) {
+    fn drained(&mut self, receipt: Option<DrainResult>) {
         if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, self.action)
         {
             self.recorder.record(Event::Drained {

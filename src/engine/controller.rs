@@ -19,11 +19,11 @@ use super::recorder::Recorder;
 use super::requests;
 use super::status_source::StatusSource;
 use super::tasks::TaskQueue;
-use crate::core::availability::LossReport;
+use crate::core::availability::AvailabilityReport;
 use crate::core::fleet::{Fleet, Observation};
 use crate::core::ids::{ActionId, HostId, ReleaseId};
 use crate::core::planner::{Next, plan};
-use crate::core::redact::Veil;
+use crate::core::redact::Redactor;
 use crate::core::release::Definition;
 use crate::core::rollout::event::{Event, Progress};
 use crate::core::rollout::failure::{Failure, Outcome};
@@ -76,9 +76,9 @@ pub struct Engine<'s> {
     /// The fleet as the preflight observed it.
     pub fleet: Fleet,
     /// The availability monitor, if there is one.
-    pub loss: Option<probe::Asker>,
+    pub loss: Option<probe::Monitor>,
     /// The secrets that events must not contain, although hooks and services may print them.
-    pub veil: Veil,
+    pub veil: Redactor,
 }
 
 impl Engine<'_> {
@@ -457,7 +457,7 @@ impl<'s> Controller<'s> {
 
     fn is_breached(&self) -> bool {
         let report = self.recorder.rollout().evidence.availability.as_ref();
-        report.is_some_and(LossReport::is_breached)
+        report.is_some_and(AvailabilityReport::is_breached)
     }
 
     // ── what arrives ─────────────────────────────────────────────────────────────────────────────

@@ -8,12 +8,12 @@ use futures::future::BoxFuture;
 use crate::core::analysis::Analysis;
 use crate::core::analysis::measurement::Measurement;
 use crate::core::fleet::health::Verdict;
-use crate::core::fleet::traffic::{Receipt, View};
+use crate::core::fleet::traffic::{BalancerState, DrainResult};
 use crate::core::fleet::{Instance, Observation};
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::release::hook::HookRun;
 use crate::core::rollout::action::Action;
-use crate::core::rollout::task::{Chore, TaskOutcome};
+use crate::core::rollout::task::{Task, TaskOutcome};
 use crate::remote::HostUnavailable;
 
 /// The hosts of a fleet and their balancers. Every method has a time limit of its own.
@@ -30,7 +30,7 @@ pub trait Executor: Send + Sync + 'static {
     fn observe_balancer<'a>(
         &'a self,
         balancer: &'a HostId,
-    ) -> BoxFuture<'a, Result<View, HostUnavailable>>;
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>>;
 
     /// Asks an instance once whether it is ready.
     fn probe<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
@@ -76,9 +76,9 @@ pub enum ActionResult {
     },
     /// The balancers have made the change, or must be observed again first.
     Switched {
-        views: BTreeMap<HostId, View>,
+        views: BTreeMap<HostId, BalancerState>,
         /// How an instance was drained, if one was.
-        receipt: Option<Receipt>,
+        receipt: Option<DrainResult>,
         /// The host's state, if the order changed a host as well.
         observation: Option<Observation>,
     },
@@ -134,7 +134,7 @@ impl ActionResult {
 /// A task with everything that it needs.
 #[derive(Clone, Debug)]
 pub struct TaskOrder {
-    pub chore: Chore,
+    pub chore: Task,
     /// On which host; `None` on the control machine.
     pub host: Option<HostId>,
     pub id: ActionId,

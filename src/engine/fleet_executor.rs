@@ -27,14 +27,14 @@ use crate::core::analysis::Analysis;
 use crate::core::analysis::measurement::Measurement;
 use crate::core::fleet::health::Verdict;
 use crate::core::fleet::owner::Owner;
-use crate::core::fleet::traffic::View;
+use crate::core::fleet::traffic::BalancerState;
 use crate::core::fleet::{Fleet, Instance, Observation};
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Readiness, Via};
 use crate::core::rollout::action::Action;
 use crate::remote::{self, HostSite, HostUnavailable, ServiceContext};
-use crate::script::{self, Script, Site};
+use crate::script::{self, HostContext, Script};
 
 /// All hosts of an inventory, and the balancers before them.
 ///
@@ -97,7 +97,7 @@ impl FleetExecutor {
     pub async fn query(
         &self,
         host: &HostId,
-        script: impl FnOnce(&Site) -> Script,
+        script: impl FnOnce(&HostContext) -> Script,
     ) -> Result<String, HostUnavailable> {
         self.context.query(host, script).await
     }
@@ -110,7 +110,7 @@ impl FleetExecutor {
     pub async fn listen(
         &self,
         host: &HostId,
-        script: impl FnOnce(&Site) -> Script,
+        script: impl FnOnce(&HostContext) -> Script,
         lines: &mpsc::Sender<String>,
     ) -> Result<(), HostUnavailable> {
         self.context.listen(host, script, lines).await
@@ -156,7 +156,7 @@ impl FleetExecutor {
     pub async fn check_balancer(
         &self,
         balancer: &HostId,
-    ) -> Result<(View, Vec<String>), HostUnavailable> {
+    ) -> Result<(BalancerState, Vec<String>), HostUnavailable> {
         self.balancers(balancer)?.check(balancer).await
     }
 
@@ -268,7 +268,7 @@ impl Executor for FleetExecutor {
     fn observe_balancer<'a>(
         &'a self,
         balancer: &'a HostId,
-    ) -> BoxFuture<'a, Result<View, HostUnavailable>> {
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>> {
         async move { self.balancers(balancer)?.observe(balancer).await }.boxed()
     }
 

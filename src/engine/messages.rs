@@ -8,7 +8,7 @@ use super::executor::{ActionResult, TaskResult};
 use crate::core::analysis::measurement::Measurement;
 use crate::core::fleet::Observation;
 use crate::core::fleet::health::Verdict;
-use crate::core::fleet::traffic::View;
+use crate::core::fleet::traffic::BalancerState;
 use crate::core::ids::{ActionId, HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::migration::MigrationKind;
 use crate::core::time::Time;
@@ -45,7 +45,7 @@ pub(super) enum Message {
         balancer: HostId,
         /// The orders that the balancer had been given when it was observed.
         orders: u64,
-        observed: Result<View, HostUnavailable>,
+        observed: Result<BalancerState, HostUnavailable>,
     },
     /// The task has panicked, which is a bug. An order stays in flight then, and the deadline ends
     /// the rollout.

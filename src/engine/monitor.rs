@@ -1,16 +1,16 @@
 //! The requests that ship makes to the service during a rollout.
 
 use super::messages::Interrupts;
-use crate::core::availability::LossReport;
-use crate::probe::Asker;
+use crate::core::availability::AvailabilityReport;
+use crate::probe::Monitor;
 
 pub(super) struct MonitorHandle {
-    asker: Option<Asker>,
+    asker: Option<Monitor>,
 }
 
 impl MonitorHandle {
     /// `None` where nobody makes requests.
-    pub(super) fn new(asker: Option<Asker>) -> Self {
+    pub(super) fn new(asker: Option<Monitor>) -> Self {
         Self { asker }
     }
 
@@ -19,13 +19,13 @@ impl MonitorHandle {
     }
 
     /// The requests and failures so far.
-    pub(super) fn report(&self) -> Option<LossReport> {
-        self.asker.as_ref().map(Asker::report)
+    pub(super) fn report(&self) -> Option<AvailabilityReport> {
+        self.asker.as_ref().map(Monitor::report)
     }
 
     /// The report, if more requests have failed than allowed.
-    pub(super) fn breach(&self) -> Option<LossReport> {
-        self.asker.as_ref().and_then(Asker::breach)
+    pub(super) fn breach(&self) -> Option<AvailabilityReport> {
+        self.asker.as_ref().and_then(Monitor::breach)
     }
 
     /// Waits for the answers to the last requests, or for a signal, and says which that was. No
@@ -40,6 +40,6 @@ impl MonitorHandle {
     }
 
     pub(super) fn resume(&mut self) {
-        self.asker.iter_mut().for_each(Asker::go_on);
+        self.asker.iter_mut().for_each(Monitor::go_on);
     }
 }

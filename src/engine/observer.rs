@@ -8,7 +8,7 @@ use super::poller::{DuePolls, Poller};
 use super::recorder::Recorder;
 use crate::core::fleet::health::{Change, Verdict};
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Traffic, View};
+use crate::core::fleet::traffic::{BalancerState, Traffic};
 use crate::core::fleet::{Fleet, Host, Instance, Judgement, Observation};
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
@@ -211,7 +211,7 @@ impl FleetObserver {
     pub(super) fn balancer_observed(
         &mut self,
         balancer: &HostId,
-        observed: Result<View, HostUnavailable>,
+        observed: Result<BalancerState, HostUnavailable>,
         recorder: &mut Recorder,
     ) {
         let now = recorder.now();
@@ -249,7 +249,7 @@ impl FleetObserver {
         &mut self,
         balancer: &HostId,
         slot: &Slot,
-        view: &View,
+        view: &BalancerState,
         recorder: &mut Recorder,
     ) {
         let view = self.fleet.viewed_in(balancer, slot, view);

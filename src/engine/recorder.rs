@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::clock::Clock;
 use crate::core::journal::pending_actions::PendingActions;
-use crate::core::redact::Veil;
+use crate::core::redact::Redactor;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
@@ -17,7 +17,7 @@ pub(super) struct Recorder {
     marks: PendingActions,
     unsaved: Vec<Entry>,
     /// The secrets that events must not contain, although hooks and services may print them.
-    veil: Veil,
+    veil: Redactor,
     clock: Arc<dyn Clock>,
 }
 
@@ -27,7 +27,7 @@ impl Recorder {
     pub(super) fn begin(
         id: RolloutId,
         opening: Vec<Event>,
-        veil: Veil,
+        veil: Redactor,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
         let now = clock.now();
@@ -80,7 +80,7 @@ impl Recorder {
         &self.marks
     }
 
-    pub(super) fn veil(&self) -> &Veil {
+    pub(super) fn veil(&self) -> &Redactor {
         &self.veil
     }
 

@@ -8,7 +8,7 @@ use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::status::Status;
 use crate::core::journal::status_input::StatusInput;
 use crate::core::planner::wait_reason::WaitReason;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
@@ -44,7 +44,7 @@ impl StatusSource {
             min_ready: spec.min_ready,
             thresholds: &spec.thresholds,
             traffic: spec.traffic.as_ref(),
-            standing: Standing::Running,
+            standing: ServiceState::Running,
             marks: recorder.marks(),
             left_behind: &left_behind,
             holds: &self.holds,

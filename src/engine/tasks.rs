@@ -9,7 +9,7 @@ use super::recorder::Recorder;
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;
-use crate::core::rollout::task::{Chore, TaskRun};
+use crate::core::rollout::task::{Task, TaskRun};
 use crate::core::time::Time;
 
 /// The task that is due, and the output of the last one.
@@ -26,7 +26,7 @@ impl TaskQueue {
     pub(super) fn begin(
         &mut self,
         errand: &TaskRun,
-        chores: &[Chore],
+        chores: &[Task],
         definition: Option<&Definition>,
         fleet_name: &str,
         recorder: &mut Recorder,

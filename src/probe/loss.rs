@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::http::{failed, innermost};
-use crate::core::availability::{Answer, LossReport, Probing, Tally, version_in};
+use crate::core::availability::{Answer, AvailabilityReport, MonitorSettings, Tally, version_in};
 use crate::core::fleet::health::Verdict;
 use crate::core::time::{Human, Time};
 use crate::probe::route::Route;
@@ -33,7 +33,7 @@ const ASLEEP: Duration = Duration::from_secs(1);
 pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Makes requests until it is dropped.
-pub struct Asker {
+pub struct Monitor {
     shared: Arc<Shared>,
     asking: Option<Asking>,
 }
@@ -44,7 +44,7 @@ struct Asking {
 }
 
 struct Shared {
-    probing: Probing,
+    probing: MonitorSettings,
     clients: Vec<Client>,
     known: BTreeSet<String>,
     now: Now,
@@ -52,12 +52,16 @@ struct Shared {
     news: Notify,
 }
 
-impl Asker {
+impl Monitor {
     /// Begins to ask. `known` are the versions that an answer may name.
     ///
     /// # Errors
     /// If this machine cannot ask at all.
-    pub fn begin(probing: Probing, known: BTreeSet<String>, now: Now) -> Result<Self, String> {
+    pub fn begin(
+        probing: MonitorSettings,
+        known: BTreeSet<String>,
+        now: Now,
+    ) -> Result<Self, String> {
         let client =
             |number| client(&probing.url, number % 2 == 0).map_err(|error| innermost(&error));
         let clients = (0..probing.connections)
@@ -81,12 +85,12 @@ impl Asker {
     }
 
     /// The requests and failures so far.
-    pub fn report(&self) -> LossReport {
+    pub fn report(&self) -> AvailabilityReport {
         self.shared.tally().report()
     }
 
     /// The report, if more requests have failed than allowed.
-    pub fn breach(&self) -> Option<LossReport> {
+    pub fn breach(&self) -> Option<AvailabilityReport> {
         let tally = self.shared.tally();
         tally.is_breached().then(|| tally.report())
     }
@@ -99,7 +103,7 @@ impl Asker {
     pub async fn first_answer(&self, attempts: u64) -> Result<(), String> {
         loop {
             let news = self.shared.news.notified();
-            let LossReport {
+            let AvailabilityReport {
                 counted_from,
                 early,
                 unmade,
@@ -140,7 +144,7 @@ impl Asker {
     }
 }
 
-impl Drop for Asker {
+impl Drop for Monitor {
     fn drop(&mut self) {
         if let Some(asking) = &self.asking {
             asking.task.abort();

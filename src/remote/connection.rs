@@ -4,7 +4,7 @@ use crate::remote::command::{Command, Output};
 use crate::remote::error::{RunError, RunFailure};
 use crate::remote::local::Local;
 use crate::remote::opening::PreambleReader;
-use crate::remote::pipes::{Capture, Feed, Talk};
+use crate::remote::pipes::{Capture, ScriptIo, StdinSource};
 use crate::remote::shell;
 use crate::remote::ssh::Ssh;
 use crate::remote::target::HostLogin;
@@ -49,7 +49,7 @@ pub(super) enum ConnectionKind {
 }
 
 impl ConnectionKind {
-    async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, RunFailure> {
+    async fn run(&self, words: &[String], talk: ScriptIo<'_>) -> Result<i32, RunFailure> {
         match self {
             ConnectionKind::Ssh(ssh) => ssh.run(words, talk).await,
             ConnectionKind::Local(local) => local.run(words, talk).await,
@@ -73,8 +73,8 @@ impl Connection {
         let turn = self.scripts.acquire().await;
         let mut capture = Capture::of_script();
         let ended = timeout(command.deadline, async {
-            let talk = Talk::Whole(
-                Feed::open(&launch.script, &command.input).await?,
+            let talk = ScriptIo::Whole(
+                StdinSource::open(&launch.script, &command.input).await?,
                 &mut capture,
             );
             self.way.run(&launch.words, talk).await
@@ -102,7 +102,7 @@ impl Connection {
     ) -> Result<Output, RunError> {
         let launch = shell::launch(script, true, deadline, self.sudo);
         let mut capture = Capture::of_script();
-        let talk = Talk::Live(&launch.script, lines, &mut capture);
+        let talk = ScriptIo::Live(&launch.script, lines, &mut capture);
         let ended = timeout(deadline, self.way.run(&launch.words, talk)).await;
         self.judge(ended, deadline, capture)
     }

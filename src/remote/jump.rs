@@ -66,12 +66,12 @@ pub(super) struct HostRoute {
 pub(super) struct JumpHost {
     jump: Jump,
     /// What the configuration says about the jump host itself.
-    approach: OnceCell<Approach>,
+    approach: OnceCell<JumpHostConfig>,
     logins: tokio::sync::Mutex<Logins>,
 }
 
 #[derive(Debug, Default)]
-struct Approach {
+struct JumpHostConfig {
     /// The next jump host, on the way to this one.
     next: Option<Jump>,
     /// The user's `ProxyCommand` to it, if that is no jump host.
@@ -201,14 +201,14 @@ impl Jump {
         }
     }
 
-    async fn approach(&self) -> Approach {
+    async fn approach(&self) -> JumpHostConfig {
         let Some(settings) = SshSettings::of(&self.options, &self.address).await else {
-            return Approach::default();
+            return JumpHostConfig::default();
         };
         let is_open = settings.control_path.is_some() && self.is_open().await;
         let next = Jump::of(&settings, self.config.as_deref());
         let proxy_command = settings.proxy_command.filter(|_| next.is_none());
-        Approach {
+        JumpHostConfig {
             next,
             proxy_command,
             is_open,

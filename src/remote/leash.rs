@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error::RunFailure;
-use super::pipes::{Capture, Feed, Talk};
+use super::pipes::{Capture, ScriptIo, StdinSource};
 use super::program;
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
@@ -34,7 +34,7 @@ exit "$how""#;
 
 /// A program on this machine.
 #[derive(Clone, Debug)]
-pub struct Here<'a> {
+pub struct LocalCommand<'a> {
     /// The program and its arguments.
     pub words: &'a [String],
     /// The environment in addition to this process's own.
@@ -50,7 +50,7 @@ pub struct Here<'a> {
 ///
 /// # Errors
 /// If it cannot be started or does not end by itself in time, in words.
-pub async fn run_here(here: &Here<'_>) -> Result<Output, String> {
+pub async fn run_here(here: &LocalCommand<'_>) -> Result<Output, String> {
     let mut capture = Capture::default();
     let ticket = ticket();
     match timeout(here.deadline, run(here, &ticket, &mut capture)).await {
@@ -125,7 +125,11 @@ fn strays(ticket: &str) -> Option<String> {
     (!found.is_empty()).then(|| found.join(", "))
 }
 
-async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32, RunFailure> {
+async fn run(
+    here: &LocalCommand<'_>,
+    ticket: &str,
+    capture: &mut Capture,
+) -> Result<i32, RunFailure> {
     let mut command = program::command("/bin/sh");
     command
         .args(["-c", LEASH, "ship"])
@@ -145,7 +149,7 @@ async fn run(here: &Here<'_>, ticket: &str, capture: &mut Capture) -> Result<i32
     let leash = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();
-    let talk = Talk::Whole(Feed::open(&[], &nothing).await?, capture);
+    let talk = ScriptIo::Whole(StdinSource::open(&[], &nothing).await?, capture);
     talk.hold(None::<tokio::process::ChildStdin>, stdout, stderr)
         .await?;
     let status = child
@@ -170,7 +174,7 @@ mod tests {
     async fn ran(script: &str, deadline: Duration) -> Result<Output, String> {
         let env = BTreeMap::from([("SHIP_TEST".to_owned(), "a b".to_owned())]);
         let words = words(&["sh", "-c", script]);
-        run_here(&Here {
+        run_here(&LocalCommand {
             words: &words,
             env: &env,
             dir: Some(Path::new("/")),

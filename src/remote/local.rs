@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use super::error::RunFailure;
-use super::pipes::Talk;
+use super::pipes::ScriptIo;
 use super::program;
 use crate::system::process_group;
 
@@ -15,7 +15,11 @@ pub(super) struct Local;
 
 impl Local {
     /// Runs a command line to its end. If dropped, kills everything that it started.
-    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, RunFailure> {
+    pub(super) async fn run(
+        &self,
+        words: &[String],
+        talk: ScriptIo<'_>,
+    ) -> Result<i32, RunFailure> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(RunFailure::NotStarted("an empty command".to_owned()));
         };

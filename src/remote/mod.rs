@@ -33,7 +33,7 @@ mod words;
 pub use self::connector::Connector;
 pub use self::error::{ConnectError, LoginAttempt, RunError};
 pub use self::host_link::{Connections, HostLink};
-pub use self::leash::{Here, run_here};
+pub use self::leash::{LocalCommand, run_here};
 pub use self::live::BEAT;
 pub use self::resolve::{link_local, network_address, unreachable_directly};
 

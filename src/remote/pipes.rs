@@ -17,15 +17,15 @@ const STREAM_BYTES_MAX: usize = 4 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// What is said to a script, and heard from it.
-pub(super) enum Talk<'a> {
+pub(super) enum ScriptIo<'a> {
     /// It is fed, and heard out.
-    Whole(Feed<'a>, &'a mut Capture),
+    Whole(StdinSource<'a>, &'a mut Capture),
     /// The script, and where each of its lines goes. As long as somebody waits for them, it gets a
     /// sign of life.
     Live(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
 }
 
-impl Talk<'_> {
+impl ScriptIo<'_> {
     /// Writes and reads at the same time; either alone would block on a full pipe.
     pub(super) async fn hold(
         self,
@@ -34,7 +34,7 @@ impl Talk<'_> {
         stderr: Option<impl AsyncRead + Unpin>,
     ) -> Result<(), RunFailure> {
         match self {
-            Talk::Whole(
+            ScriptIo::Whole(
                 feed,
                 Capture {
                     opening,
@@ -47,7 +47,7 @@ impl Talk<'_> {
                 complained.fill(stderr, None)
             )
             .map(|_| ()),
-            Talk::Live(
+            ScriptIo::Live(
                 script,
                 lines,
                 Capture {
@@ -171,13 +171,13 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
 /// A script and its [`Input`](crate::script::Input), ready to be sent: a file that cannot be read is
 /// noticed before the script begins.
 #[derive(Debug)]
-pub(super) struct Feed<'a> {
+pub(super) struct StdinSource<'a> {
     script: &'a [u8],
     head: &'a [u8],
     file: Option<(&'a Path, tokio::fs::File)>,
 }
 
-impl<'a> Feed<'a> {
+impl<'a> StdinSource<'a> {
     pub(super) async fn open(
         script: &'a [u8],
         input: &'a crate::script::Input,

@@ -7,7 +7,7 @@ use crate::config::Transport;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::time::Time;
-use crate::script::Site;
+use crate::script::HostContext;
 
 /// One host and what ship needs to know to work on it.
 #[derive(Clone, Debug)]
@@ -32,8 +32,13 @@ pub struct ServiceContext {
 
 impl HostSite {
     /// The site of a script that acts on the host under an epoch.
-    pub fn script_site(&self, context: &ServiceContext, epoch: Epoch, order: ActionId) -> Site {
-        Site {
+    pub fn script_site(
+        &self,
+        context: &ServiceContext,
+        epoch: Epoch,
+        order: ActionId,
+    ) -> HostContext {
+        HostContext {
             service: context.owner.service.clone(),
             base_dir: self.base_dir.clone(),
             epoch,
@@ -47,7 +52,7 @@ impl HostSite {
     }
 
     /// The site of a script that changes nothing.
-    pub fn read_only_site(&self, context: &ServiceContext) -> Site {
+    pub fn read_only_site(&self, context: &ServiceContext) -> HostContext {
         self.script_site(context, Epoch::default(), ActionId::default())
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::error::{ConnectError, RunFailure};
 use super::login::Login;
 use super::master::{self, Master};
-use super::pipes::Talk;
+use super::pipes::ScriptIo;
 use super::shell;
 use super::words::clean;
 use crate::remote::master::Hop;
@@ -27,7 +27,7 @@ const NOT_FOUND: i32 = 127;
 
 /// What a forwarded socket leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Far {
+enum ForwardTarget {
     Port(String, u16),
     Path(PathBuf),
 }
@@ -42,7 +42,7 @@ pub(super) struct Ssh {
     leash: UnixStream,
     /// Keeps the jump host's login as long as a connection goes through it.
     _via: Option<Arc<Hop>>,
-    forwards: Mutex<BTreeMap<Far, PathBuf>>,
+    forwards: Mutex<BTreeMap<ForwardTarget, PathBuf>>,
     /// A script was left alone on the host: its session would keep the master when it is asked to
     /// end.
     abandoned: AtomicBool,
@@ -68,7 +68,11 @@ impl Ssh {
     }
 
     /// Runs a command line to its end.
-    pub(super) async fn run(&self, words: &[String], talk: Talk<'_>) -> Result<i32, RunFailure> {
+    pub(super) async fn run(
+        &self,
+        words: &[String],
+        talk: ScriptIo<'_>,
+    ) -> Result<i32, RunFailure> {
         let line = shell::line(words);
         let unfinished = Unfinished(&self.abandoned);
         let mut child = self.spawn(&line).await?;
@@ -120,15 +124,16 @@ impl Ssh {
 
     /// Forwards a port of the host to this machine, for one use.
     pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, RunFailure> {
-        self.lead_to(Far::Port(address.to_owned(), port)).await
+        self.lead_to(ForwardTarget::Port(address.to_owned(), port))
+            .await
     }
 
     /// Forwards a unix socket of the host to this machine, for one use.
     pub(super) async fn forward_path(&self, path: &Path) -> Result<PathBuf, RunFailure> {
-        self.lead_to(Far::Path(path.to_owned())).await
+        self.lead_to(ForwardTarget::Path(path.to_owned())).await
     }
 
-    async fn lead_to(&self, far: Far) -> Result<PathBuf, RunFailure> {
+    async fn lead_to(&self, far: ForwardTarget) -> Result<PathBuf, RunFailure> {
         let mut forwards = self.forwards.lock().await;
         if let Some(path) = forwards.get(&far) {
             return Ok(path.clone());
@@ -136,8 +141,10 @@ impl Ssh {
         let path = self.master.forward_socket(forwards.len());
         let here = Socket::from(path.as_path());
         let (there, what) = match &far {
-            Far::Port(address, port) => (Socket::new(address, *port), format!("port {port}")),
-            Far::Path(path) => (Socket::from(path.as_path()), path.display().to_string()),
+            ForwardTarget::Port(address, port) => {
+                (Socket::new(address, *port), format!("port {port}"))
+            }
+            ForwardTarget::Path(path) => (Socket::from(path.as_path()), path.display().to_string()),
         };
         match timeout(
             ORDER_DEADLINE,

@@ -3,10 +3,10 @@
 use super::clock::LocalClock;
 use super::failure::labelled;
 use super::text;
-use crate::core::availability::{LossReport, grouped};
+use crate::core::availability::{AvailabilityReport, grouped};
 
 /// The lines below the last word; the very last is the one that matters.
-pub(super) fn lines(report: &LossReport, clock: &LocalClock) -> Vec<String> {
+pub(super) fn lines(report: &AvailabilityReport, clock: &LocalClock) -> Vec<String> {
     let at = |time| clock.time_of_day(time);
     let of = |many: u64, what: &str| {
         format!(

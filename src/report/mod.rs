@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-pub use self::reporter::{Reporter, Setup};
+pub use self::reporter::{Reporter, ReporterSetup};
 
 pub mod clock;
 mod failure;
@@ -50,7 +50,7 @@ pub enum ProgressFormat {
 }
 
 /// The reporter for an output.
-pub fn reporter(output: ProgressFormat, setup: Setup) -> Box<dyn Reporter> {
+pub fn reporter(output: ProgressFormat, setup: ReporterSetup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match output.resolve(terminal, |name| std::env::var(name).ok()) {
         ProgressFormat::Json => Box::new(Json::new(Stdout::default())),

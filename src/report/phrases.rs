@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
 use crate::core::rollout::Direction;
-use crate::core::rollout::event::Generation;
+use crate::core::rollout::event::RevisionRef;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Human;
 use crate::report::text;
@@ -81,7 +81,7 @@ pub(super) fn serving(rollout: &RolloutView, status: &Status) -> String {
 }
 
 /// `0.9 (revision 2)`.
-pub(super) fn named(generation: &Generation) -> String {
+pub(super) fn named(generation: &RevisionRef) -> String {
     format!("{} (revision {})", generation.version, generation.revision)
 }
 

@@ -11,7 +11,7 @@ use super::text;
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
-use crate::report::reporter::{Reporter, Setup};
+use crate::report::reporter::{Reporter, ReporterSetup};
 
 const WHAT_WIDTH: usize = 9;
 /// Where the lines below a line begin: after the time.
@@ -25,7 +25,7 @@ pub struct Plain<W> {
 
 impl<W: Write> Plain<W> {
     /// Writes to `out`, which takes colours away where they cannot be shown.
-    pub fn new(out: W, setup: Setup) -> Self {
+    pub fn new(out: W, setup: ReporterSetup) -> Self {
         Self {
             out,
             narrator: Narrator::new(setup),
@@ -91,9 +91,9 @@ mod tests {
     use super::super::testing::{self, Play};
     use super::*;
     use crate::core::ids::{ActionId, Epoch, Slot};
-    use crate::core::journal::status::Word;
+    use crate::core::journal::status::InstanceStatus;
     use crate::core::rollout::action::Action;
-    use crate::core::rollout::event::Then;
+    use crate::core::rollout::event::FailureResponse;
     use crate::core::rollout::failure::{Failure, FailureKind};
 
     fn output(play: &Play, hosts: u32) -> String {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     /// The article's rollout, but the first new instance never becomes ready.
-    fn failed(then: Then) -> Play {
+    fn failed(then: FailureResponse) -> Play {
         let mut play = Play::begin(4);
         let name = "testpage-515849216a-059b0";
         let slot = Slot::new("node4", 8081);
@@ -159,9 +159,13 @@ mod tests {
             release: testing::release("0.9"),
         };
         let id = play.order(start, Some(name));
-        play.status
-            .instances
-            .push(testing::row(name, "node4", "0.9", Word::Starting, 0));
+        play.status.instances.push(testing::row(
+            name,
+            "node4",
+            "0.9",
+            InstanceStatus::Starting,
+            0,
+        ));
         play.then(300, Event::ActionDone { id });
         play.progress();
         let log = [
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_which_host_what_was_done_what_was_seen_how_long_the_log_and_what_now() {
-        let mut play = failed(Then::RollBack);
+        let mut play = failed(FailureResponse::RollBack);
         play.stop("node4", "testpage-515849216a-059b0");
         play.then(
             700,
@@ -212,7 +216,7 @@ mod tests {
     #[test]
     fn a_hold_says_why_and_how_to_go_on() {
         let why = "2 instances of 0.8 are failing too, so the new version may not be to blame";
-        let mut play = failed(Then::Hold { why: why.into() });
+        let mut play = failed(FailureResponse::Hold { why: why.into() });
         play.then(
             0,
             Event::RolloutFinished {
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_way_back_that_fails_tells_of_both_failures() {
-        let mut play = failed(Then::RollBack);
+        let mut play = failed(FailureResponse::RollBack);
         let failure = not_ready(Slot::new("node2", 8081), "HTTP 500");
         play.then(
             1000,

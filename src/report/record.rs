@@ -11,7 +11,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::report::reporter::{Reporter, Setup};
+use crate::report::reporter::{Reporter, ReporterSetup};
 
 /// The target of these events. A subscriber that shows them to the person who sees the reporter too
 /// says all twice.
@@ -22,13 +22,13 @@ pub const ENTRY: &str = "entry";
 const WHAT_WIDTH: usize = 9;
 
 /// A reporter whose events are recorded.
-pub struct Recorded {
+pub struct EventLog {
     shown: Box<dyn Reporter>,
     narrator: Narrator,
 }
 
-impl Recorded {
-    pub fn new(shown: Box<dyn Reporter>, setup: Setup) -> Self {
+impl EventLog {
+    pub fn new(shown: Box<dyn Reporter>, setup: ReporterSetup) -> Self {
         Self {
             shown,
             narrator: Narrator::new(setup),
@@ -75,7 +75,7 @@ impl Recorded {
     }
 }
 
-impl Reporter for Recorded {
+impl Reporter for EventLog {
     fn event(&mut self, entry: &Entry, status: &Status) {
         self.record(entry, status);
         self.shown.event(entry, status);

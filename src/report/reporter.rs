@@ -26,7 +26,7 @@ pub trait Reporter: Send {
 
 /// What a reporter needs to know besides the events.
 #[derive(Clone, Debug)]
-pub struct Setup {
+pub struct ReporterSetup {
     pub hosts: Vec<HostId>,
     /// The ports that each host offers.
     pub ports: Vec<Port>,
@@ -38,7 +38,7 @@ pub struct Setup {
     pub glyphs: Glyphs,
 }
 
-impl Setup {
+impl ReporterSetup {
     /// Adds the versions that a rollout is about.
     pub(super) fn add_versions(&mut self, start: &RolloutStart) {
         for generation in std::iter::once(&start.target).chain(&start.fallback) {

@@ -3,37 +3,37 @@
 use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
 use crate::core::ids::{InstanceId, Revision};
-use crate::core::journal::placements::{Post, Roster};
-use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::placements::{Placement, Placements};
+use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::state::State;
-use crate::core::journal::status::{Held, Replicas, Row, Status, Word};
-use crate::core::policy::service_state::Standing;
+use crate::core::journal::status::{HostWait, InstanceStatus, Replicas, Status, StatusRow};
+use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event, Progress};
 use crate::core::rollout::failure::Failure;
 use crate::core::spec::budget::Budget;
-use crate::report::reporter::Setup;
+use crate::report::reporter::ReporterSetup;
 
 /// All that was worth telling, as it was told then.
-pub(super) struct Retold {
+pub(super) struct ReplayedMessages {
     /// In order.
     pub(super) messages: Vec<RolloutMessage>,
     /// Where it went and how it ended.
     pub(super) rollout: RolloutView,
 }
 
-impl Retold {
+impl ReplayedMessages {
     /// Tells a journal; `before` is who ran when it began. `None` where it does not begin with a
     /// rollout's start.
     pub(super) fn of(
         journal: &[Entry],
-        before: &Roster,
-        setup: &Setup,
+        before: &Placements,
+        setup: &ReporterSetup,
         budget: Option<Budget>,
     ) -> Option<Self> {
         let mut status = first_status(journal, budget)?;
-        status.debt = Account::of(journal)?
+        status.debt = RolloutSummary::of(journal)?
             .left_behind
             .iter()
             .filter_map(debt)
@@ -67,11 +67,13 @@ impl Retold {
 /// How a rollout ended, in one line, and the lines below it; `None` while it has not.
 pub fn last_word(
     journal: &[Entry],
-    before: &Roster,
-    setup: &Setup,
+    before: &Placements,
+    setup: &ReporterSetup,
     budget: Option<Budget>,
 ) -> Option<(String, Vec<String>)> {
-    let last = Retold::of(journal, before, setup, budget)?.messages.pop()?;
+    let last = ReplayedMessages::of(journal, before, setup, budget)?
+        .messages
+        .pop()?;
     (last.severity == Severity::Summary).then_some((last.text, last.details))
 }
 
@@ -92,7 +94,7 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
         service: start.service.clone(),
         fleet: start.fleet.clone(),
         state: State::Running,
-        standing: Standing::Running,
+        standing: ServiceState::Running,
         revision: Some(start.target.revision),
         version: Some(start.target.version.clone()),
         replicas: Replicas {
@@ -107,8 +109,8 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
     })
 }
 
-fn debt(failure: &Failure) -> Option<Held> {
-    Some(Held {
+fn debt(failure: &Failure) -> Option<HostWait> {
+    Some(HostWait {
         host: failure.host.clone()?,
         why: failure.to_string(),
     })
@@ -128,8 +130,8 @@ fn count(status: &mut Status, progress: Progress) {
 
 /// The instances that matter to what is told of an event: of a large fleet all of them each time
 /// would be too many.
-fn rows(event: &Event, roster: &Roster, setup: &Setup) -> Vec<Row> {
-    let row = |(name, post): (&InstanceId, &Post)| Row {
+fn rows(event: &Event, roster: &Placements, setup: &ReporterSetup) -> Vec<StatusRow> {
+    let row = |(name, post): (&InstanceId, &Placement)| StatusRow {
         name: name.clone(),
         host: post.slot.host.clone(),
         address: String::new(),
@@ -137,7 +139,7 @@ fn rows(event: &Event, roster: &Roster, setup: &Setup) -> Vec<Row> {
         version: setup.versions.of(&post.release).to_owned(),
         revision: Revision::default(),
         ready: true,
-        status: Word::Running,
+        status: InstanceStatus::Running,
         restarts: 0,
         age_s: 0,
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::clock::{self, LocalClock};
 use super::{grid, text};
 use crate::core::ids::{HostId, ReleaseId, Revision};
-use crate::core::journal::status::{Row, Status};
+use crate::core::journal::status::{Status, StatusRow};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 
@@ -103,7 +103,7 @@ fn named(hosts: &[&HostId]) -> String {
 }
 
 /// The cells of one instance, in the order of [`INSTANCE_COLUMNS`].
-pub fn instance_cells(row: &Row) -> Vec<String> {
+pub fn instance_cells(row: &StatusRow) -> Vec<String> {
     let address = if row.address.contains(':') {
         format!("[{}]", row.address)
     } else {
@@ -157,7 +157,7 @@ fn history_cells(row: &HistoryRow, clock: &LocalClock) -> Vec<String> {
 mod tests {
     use super::super::testing;
     use super::*;
-    use crate::core::journal::status::{Held, Word};
+    use crate::core::journal::status::{HostWait, InstanceStatus};
 
     #[test]
     fn the_status_is_the_articles_table_and_kubernetes_sentence() {
@@ -167,35 +167,35 @@ mod tests {
                 "testpage-230767614a-fm0m1",
                 "node1",
                 "0.8",
-                Word::Stopping,
+                InstanceStatus::Stopping,
                 7 * 60,
             ),
             testing::row(
                 "testpage-230767614a-glvbz",
                 "node2",
                 "0.8",
-                Word::Running,
+                InstanceStatus::Running,
                 7 * 60,
             ),
             testing::row(
                 "testpage-230767614a-hpx9s",
                 "node3",
                 "0.8",
-                Word::Running,
+                InstanceStatus::Running,
                 7 * 60,
             ),
             testing::row(
                 "testpage-515849216a-059b0",
                 "node4",
                 "0.9",
-                Word::Running,
+                InstanceStatus::Running,
                 41,
             ),
             testing::row(
                 "testpage-515849216a-1sf6b",
                 "node1",
                 "0.9",
-                Word::Creating,
+                InstanceStatus::Creating,
                 1,
             ),
         ];
@@ -220,21 +220,21 @@ mod tests {
             "testpage-1",
             "web3",
             "0.9",
-            Word::Unknown,
+            InstanceStatus::Unknown,
             3 * 86_400,
         )];
         status.instances[0].address = "fd00::3".into();
         status.holds = vec![
-            Held {
+            HostWait {
                 host: "web3".into(),
                 why: "unreachable for 3m: connection timed out".into(),
             },
-            Held {
+            HostWait {
                 host: "web10".into(),
                 why: "its disk is full".into(),
             },
         ];
-        status.holds.extend((20..25).map(|n| Held {
+        status.holds.extend((20..25).map(|n| HostWait {
             host: format!("web{n}").into(),
             why: "waits its turn".into(),
         }));

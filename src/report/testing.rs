@@ -6,11 +6,11 @@ use super::clock::LocalClock;
 use super::text::{Glyphs, Versions};
 use crate::core::ids::HostId;
 pub(super) use crate::core::journal::testing::{Play, START, count, release, row, status};
-use crate::report::reporter::Setup;
+use crate::report::reporter::ReporterSetup;
 
 /// What a reporter knows of a fleet of so many hosts.
-pub(super) fn setup(hosts: u32) -> Setup {
-    Setup {
+pub(super) fn setup(hosts: u32) -> ReporterSetup {
+    ReporterSetup {
         hosts: (1..=hosts)
             .map(|n| HostId::from(format!("node{n}")))
             .collect(),

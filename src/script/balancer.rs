@@ -1,7 +1,7 @@
 //! What scripts for a balancer have in common: the change to a slot, and the observation.
 
 use super::report::BEGINNING;
-use crate::core::fleet::traffic::{Server, SlotAdmission, View};
+use crate::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use crate::core::ids::Slot;
 use crate::script::end::ScriptEnd;
 use crate::script::number::{end, epoch, number, wrong};
@@ -9,7 +9,7 @@ use crate::script::unreadable::Unreadable;
 
 /// A change of a balancer to a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum SlotSwitch {
     /// Send new requests, with the full weight or a percentage of it.
     Open {
         /// `None` for the full weight.
@@ -24,7 +24,7 @@ pub enum Turn {
     Cut,
 }
 
-impl Turn {
+impl SlotSwitch {
     /// Its name in a script.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -39,12 +39,12 @@ impl Turn {
 ///
 /// # Errors
 /// If it did not come to its end, or makes no sense: then nobody knows what it has done.
-pub fn read_view(stdout: &str) -> Result<(ScriptEnd, View), Unreadable> {
+pub fn read_view(stdout: &str) -> Result<(ScriptEnd, BalancerState), Unreadable> {
     let mut lines = stdout
         .split_inclusive('\n')
         .skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
     lines.next().ok_or(Unreadable::NoBeginning)?;
-    let mut view = View::default();
+    let mut view = BalancerState::default();
     let mut ended = None;
     for line in lines {
         let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::liveness::askers;
 use super::report::Report;
-use super::site::{Input, Script, Site, Text, WORK, driver_word};
+use super::site::{HostContext, Input, Script, Text, WORK, driver_word};
 use crate::core::fleet::Observation;
 use crate::core::release::{Driver, LivenessCheck};
 use crate::core::time::Time;
@@ -95,7 +95,7 @@ impl Needs<'_> {
 
 /// Reports what ship would need to find on a host, and what is on it. Changes nothing. For
 /// [`read_check`].
-pub fn check(site: &Site, needs: &Needs<'_>) -> Script {
+pub fn check(site: &HostContext, needs: &Needs<'_>) -> Script {
     let tools: Vec<_> = needs.tools().into_iter().collect();
     let askers = needs.liveness.map(askers).unwrap_or_default();
     let text = Text::looking(site)

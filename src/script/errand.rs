@@ -7,7 +7,8 @@ use super::env_file::env_file;
 use super::hooks::{END, exports};
 use super::report::Report;
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, WORK, driver_word, line_count, one_line,
+    HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, WORK, driver_word, line_count,
+    one_line,
 };
 use crate::core::fleet::Observation;
 use crate::core::ids::ReleaseId;
@@ -72,7 +73,7 @@ pub enum TaskCommandEnd {
 ///
 /// It holds the lock until its end. Like every order, it is completed and marked even if the
 /// controller is gone; if the host itself goes down, the command may have run in part.
-pub fn errand(site: &Site, errand: &TaskCommand) -> Script {
+pub fn errand(site: &HostContext, errand: &TaskCommand) -> Script {
     let env = env_file(&errand.env);
     let env_path = format!("{}/tmp/errand/env", site.root());
     let enter = enter_with(site, &errand.release, &env_path);

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::balancer::Turn;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
+use super::balancer::SlotSwitch;
+use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 use crate::core::ids::Slot;
 use crate::core::time::whole_seconds;
 use crate::script::quote::quote_all;
@@ -18,7 +18,7 @@ const COUNT_WAIT: Duration = Duration::from_secs(5);
 
 /// The commands for a slot, each a program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gatekeeper {
+pub struct BalancerCommands {
     pub slot: Slot,
     /// The command that lets new requests reach the slot.
     pub admit: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Gatekeeper {
 
 /// Reports what was told last of each slot, and how many requests remain to those that were closed
 /// in the present epoch. Takes no lock and changes nothing.
-pub fn look_at_gatekeepers(site: &Site, all: &[Gatekeeper]) -> Script {
+pub fn look_at_gatekeepers(site: &HostContext, all: &[BalancerCommands]) -> Script {
     text(site, all)
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), COUNT_WAIT * 2 + WORK)
@@ -42,7 +42,12 @@ pub fn look_at_gatekeepers(site: &Site, all: &[Gatekeeper]) -> Script {
 ///
 /// There are no weights. An `admit` that fails is followed by `drain`, so that nothing comes to the
 /// slot; one that was broken off is reported as open with no weight, until it is given again.
-pub fn switch_gatekeeper(site: &Site, all: &[Gatekeeper], told: &Gatekeeper, turn: Turn) -> Script {
+pub fn switch_gatekeeper(
+    site: &HostContext,
+    all: &[BalancerCommands],
+    told: &BalancerCommands,
+    turn: SlotSwitch,
+) -> Script {
     text(site, all)
         .ordered(site, &format!("{} {}", turn.word(), told.slot))
         .set("TURN", turn.word())
@@ -59,7 +64,7 @@ pub fn switch_gatekeeper(site: &Site, all: &[Gatekeeper], told: &Gatekeeper, tur
         )
 }
 
-fn text(site: &Site, all: &[Gatekeeper]) -> Text {
+fn text(site: &HostContext, all: &[BalancerCommands]) -> Text {
     let rows = all.iter().map(|of| {
         format!(
             "{} {} {}",

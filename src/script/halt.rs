@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
-pub struct Halt {
+pub struct StopSpec {
     pub port: Port,
     /// Exactly this instance: another one in the slot is not stopped.
     pub instance: InstanceId,

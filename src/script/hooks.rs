@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::site::{SERVICE_PATH, Site, Text, one_line};
+use super::site::{HostContext, SERVICE_PATH, Text, one_line};
 pub(super) use crate::core::release::hook::END;
 use crate::core::release::hook::HookPoint;
 use crate::core::time::whole_seconds;
-use crate::script::launch::{Launch, SlotHooks, enter_release};
+use crate::script::launch::{SlotHooks, StartSpec, enter_release};
 use crate::script::quote::{quote, quote_all};
 
 /// The limit of bytes that are kept of a command's output.
@@ -35,7 +35,7 @@ pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
 
 /// The file in the slot, which scripts read as their own text; empty where there are no hooks. The
 /// host adds the user.
-pub(super) fn kept(site: &Site, launch: &Launch) -> String {
+pub(super) fn kept(site: &HostContext, launch: &StartSpec) -> String {
     let SlotHooks { hooks, env } = &launch.hooks;
     if hooks.is_empty() {
         return String::new();

@@ -5,7 +5,7 @@ use crate::core::release::{Driver, Liveness};
 
 use crate::core::release::hook::Hook;
 use crate::script::quote::quote;
-use crate::script::site::Site;
+use crate::script::site::HostContext;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
 
 /// What to start, with all templates filled in.
 #[derive(Clone, Debug)]
-pub struct Launch {
+pub struct StartSpec {
     pub port: Port,
     pub instance: InstanceId,
     /// The release, which has been staged.
@@ -44,12 +44,12 @@ pub struct Launch {
 }
 
 /// Enters a release's directory with the environment of the instance in a slot.
-pub(super) fn enter_release(site: &Site, port: Port, release: &ReleaseId) -> String {
+pub(super) fn enter_release(site: &HostContext, port: Port, release: &ReleaseId) -> String {
     enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
 }
 
 /// Enters a release's directory with the environment of a file and the release's secrets.
-pub(super) fn enter_with(site: &Site, release: &ReleaseId, env: &str) -> String {
+pub(super) fn enter_with(site: &HostContext, release: &ReleaseId, env: &str) -> String {
     let root = site.root();
     let [app, secrets] =
         ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::site::{SERVICE_PATH, Site, Text, centiseconds};
+use super::site::{HostContext, SERVICE_PATH, Text, centiseconds};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
 use crate::core::time::whole_seconds;
-use crate::script::launch::{Launch, enter_release};
+use crate::script::launch::{StartSpec, enter_release};
 use crate::script::quote::quote_all;
 
 /// How long the script waits for the lock: two slots may have something to say at the same moment,
@@ -35,7 +35,7 @@ pub(super) fn askers(check: &LivenessCheck) -> &'static [&'static str] {
 }
 
 /// The script that probes a slot's instance once and ends it after enough failures.
-pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> String {
+pub(super) fn question(site: &HostContext, launch: &StartSpec, liveness: &Liveness) -> String {
     let (way, path, argv) = match &liveness.check {
         LivenessCheck::Tcp => ("tcp", "", &[][..]),
         LivenessCheck::Http(path) => ("http", path.as_str(), &[][..]),
@@ -66,7 +66,7 @@ pub(super) fn question(site: &Site, launch: &Launch, liveness: &Liveness) -> Str
 }
 
 /// The units that ask a slot's liveness question.
-pub(super) fn units(site: &Site, launch: &Launch, liveness: &Liveness) -> Units {
+pub(super) fn units(site: &HostContext, launch: &StartSpec, liveness: &Liveness) -> Units {
     let (service, port) = (&site.service, launch.port);
     let script = format!("{}/slots/{port}/liveness", site.root());
     let head = format!(
@@ -121,8 +121,8 @@ mod tests {
     use crate::core::release::Driver;
     use crate::script::launch::SlotHooks;
 
-    fn launch(check: LivenessCheck) -> Launch {
-        Launch {
+    fn launch(check: LivenessCheck) -> StartSpec {
+        StartSpec {
             port: 8081,
             instance: InstanceId::from("page-a"),
             release: ReleaseId::from("a".repeat(64)),
@@ -147,8 +147,8 @@ mod tests {
         }
     }
 
-    fn site() -> Site {
-        Site {
+    fn site() -> HostContext {
+        HostContext {
             service: "page".into(),
             base_dir: "/srv/50%".into(),
             epoch: Epoch(1),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::site::{Input, Script, Site, Text, WORK, driver_word};
+use super::site::{HostContext, Input, Script, Text, WORK, driver_word};
 use crate::core::ids::Port;
 use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::Driver;
@@ -48,11 +48,11 @@ pub enum LogLine {
     /// From here on, entries of the journal may repeat.
     Live,
     /// A line by an instance or about it.
-    Said(Said),
+    Said(CapturedLog),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct CapturedLog {
     /// The slot, if it is known.
     pub port: Option<Port>,
     /// `None` where the log has no times.
@@ -62,14 +62,14 @@ pub struct Said {
     pub text: String,
 }
 
-pub fn logs(site: &Site, query: &LogQuery) -> Script {
+pub fn logs(site: &HostContext, query: &LogQuery) -> Script {
     text(site, query)
         .add(include_str!("sh/past.sh"))
         .script(Input::default(), WORK * 3)
 }
 
 /// Prints the past lines, and then the new ones.
-pub fn follow(site: &Site, query: &LogQuery, follow: &Follow) -> Script {
+pub fn follow(site: &HostContext, query: &LogQuery, follow: &Follow) -> Script {
     let drivers: Vec<_> = follow.drivers.iter().copied().collect();
     text(site, query)
         .set("WATCHED", list(&follow.slots))
@@ -85,7 +85,7 @@ pub fn log_driver(driver: Driver) -> &'static str {
     driver_word(driver)
 }
 
-fn text(site: &Site, query: &LogQuery) -> Text {
+fn text(site: &HostContext, query: &LogQuery) -> Text {
     Text::located(site)
         .set("PAST", list(&query.past))
         .set("LINES_MAX", query.lines_max)
@@ -132,7 +132,7 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
     }
     if !line.starts_with('{') {
         let (port, text) = line.split_once(' ')?;
-        let said = Said {
+        let said = CapturedLog {
             port: Some(port.parse().ok()?),
             at: None,
             cursor: None,
@@ -149,7 +149,7 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
         .at_us
         .and_then(|us| us.parse::<u64>().ok())
         .map(|us| Time(us / 1000));
-    Some(LogLine::Said(Said {
+    Some(LogLine::Said(CapturedLog {
         port,
         at,
         cursor: entry.cursor,
@@ -209,7 +209,7 @@ fn text_of(message: &Value) -> Option<String> {
 mod tests {
     use crate::script::logs::*;
 
-    fn said(line: &str) -> Said {
+    fn said(line: &str) -> CapturedLog {
         match read_log_line(line) {
             Some(LogLine::Said(said)) => said,
             other => panic!("{line}: {other:?}"),
@@ -236,7 +236,7 @@ mod tests {
         let at = Some(Time(1_489_027_386_120));
         assert_eq!(
             said(own),
-            Said {
+            CapturedLog {
                 port: Some(8081),
                 at,
                 cursor,

@@ -62,13 +62,13 @@ mod stop;
 mod systemd;
 mod unreadable;
 
-pub use self::balancer::{Turn, read_view};
+pub use self::balancer::{SlotSwitch, read_view};
 pub use self::check::{Needs, check, read_check};
 pub use self::claim::claim;
 pub use self::errand::{DoneMark, TaskCommand, TaskCommandEnd, errand, read_errand};
-pub use self::gatekeeper::{Gatekeeper, look_at_gatekeepers, switch_gatekeeper};
+pub use self::gatekeeper::{BalancerCommands, look_at_gatekeepers, switch_gatekeeper};
 pub use self::logs::{
-    Follow, LogLine, LogQuery, Said, follow, log_driver, logs, read_log_line, read_log_tail,
+    CapturedLog, Follow, LogLine, LogQuery, follow, log_driver, logs, read_log_line, read_log_tail,
 };
 pub use self::nftables::{look_at_nftables, switch_nftables};
 pub use self::nginx::{Nginx, SlotAddress, look_at_nginx, switch_nginx};
@@ -79,13 +79,13 @@ pub use self::quote::quote;
 pub use self::releases::{KeptRelease, read_releases, releases};
 pub use self::reply::{Reply, read_reply};
 pub use self::restore::disarm;
-pub use self::site::{DEFAULT_BASE_DIR, Input, Script, Site};
-pub use self::stage::{Bytes, stage};
+pub use self::site::{DEFAULT_BASE_DIR, HostContext, Input, Script};
+pub use self::stage::{ArtifactInput, stage};
 pub use self::start::start;
 pub use self::stop::stop;
 pub use crate::script::end::ScriptEnd;
 pub use crate::script::facts::Facts;
-pub use crate::script::halt::Halt;
-pub use crate::script::launch::Launch;
+pub use crate::script::halt::StopSpec;
 pub use crate::script::launch::SlotHooks;
+pub use crate::script::launch::StartSpec;
 pub use crate::script::unreadable::Unreadable;

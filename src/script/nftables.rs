@@ -3,14 +3,14 @@
 //!
 //! Connections that are there stay where they are: only new ones are sent.
 
-use super::balancer::Turn;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK};
+use super::balancer::SlotSwitch;
+use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, UNIT_DIR, WORK};
 use super::systemd::exec_word;
 use crate::core::ids::{HostId, Port};
 
 /// Reports which of the site's ports has the public port, and how many connections each has. Takes
 /// no lock and changes nothing.
-pub fn look_at_nftables(site: &Site, host: &HostId, public: Port) -> Script {
+pub fn look_at_nftables(site: &HostContext, host: &HostId, public: Port) -> Script {
     text(site, host, public)
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)
@@ -20,9 +20,15 @@ pub fn look_at_nftables(site: &Site, host: &HostId, public: Port) -> Script {
 ///
 /// It is one transaction: no connection comes in between. All that is in the service's own tables
 /// is written anew, so that what somebody has broken there is whole again. There are no weights.
-/// [`Turn::Cut`] ends no connection: those that are left end with the instance, which is told to
+/// [`SlotSwitch::Cut`] ends no connection: those that are left end with the instance, which is told to
 /// end next, and are not counted any more.
-pub fn switch_nftables(site: &Site, host: &HostId, public: Port, port: Port, turn: Turn) -> Script {
+pub fn switch_nftables(
+    site: &HostContext,
+    host: &HostId,
+    public: Port,
+    port: Port,
+    turn: SlotSwitch,
+) -> Script {
     text(site, host, public)
         .ordered(site, &format!("{} {host}:{port}", turn.word()))
         .set("TURN", turn.word())
@@ -34,7 +40,7 @@ pub fn switch_nftables(site: &Site, host: &HostId, public: Port, port: Port, tur
         .script(Input::default(), LOCK_WAIT + WORK)
 }
 
-fn text(site: &Site, host: &HostId, public: Port) -> Text {
+fn text(site: &HostContext, host: &HostId, public: Port) -> Text {
     let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
     Text::located(site)
         .set("HOST", host)
@@ -52,7 +58,7 @@ fn text(site: &Site, host: &HostId, public: Port) -> Text {
 
 /// The unit that brings the rules back when the host starts, and after those of nftables' own unit,
 /// which forgets all others; without its last newline.
-fn unit(site: &Site) -> String {
+fn unit(site: &HostContext) -> String {
     let service = &site.service;
     let rules = format!("{}/public.nft", site.root().replace('%', "%%"));
     format!(

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::balancer::Turn;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK, centiseconds};
+use super::balancer::SlotSwitch;
+use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK, centiseconds};
 use crate::core::ids::Slot;
 use crate::script::quote::quote_all;
 
@@ -37,7 +37,7 @@ pub struct SlotAddress {
 
 /// Reports what nginx does with the slots: those of them that the file names. Takes no lock and
 /// changes nothing.
-pub fn look_at_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
+pub fn look_at_nginx(site: &HostContext, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
     text(site, nginx, &slots.iter().collect::<Vec<_>>())
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)
@@ -48,18 +48,18 @@ pub fn look_at_nginx(site: &Site, nginx: &Nginx, slots: &[SlotAddress]) -> Scrip
 /// The file is written anew and tested; if nginx objects to the configuration, the file is put back
 /// and nginx's words are the failure. Otherwise nginx is reloaded, and new workers are waited for.
 /// What has no requests stays in the file, as `down`: nginx takes no upstream without servers.
-/// [`Turn::Cut`] ends the old workers that still have connections to the slot, with all that they
+/// [`SlotSwitch::Cut`] ends the old workers that still have connections to the slot, with all that they
 /// have.
 pub fn switch_nginx(
-    site: &Site,
+    site: &HostContext,
     nginx: &Nginx,
     slots: &[SlotAddress],
     slot: &SlotAddress,
-    turn: Turn,
+    turn: SlotSwitch,
 ) -> Script {
     let weight = match turn {
-        Turn::Open { weight_percent } => weight_percent.unwrap_or(FULL_WEIGHT).max(1),
-        Turn::Ease | Turn::Close | Turn::Cut => FULL_WEIGHT,
+        SlotSwitch::Open { weight_percent } => weight_percent.unwrap_or(FULL_WEIGHT).max(1),
+        SlotSwitch::Ease | SlotSwitch::Close | SlotSwitch::Cut => FULL_WEIGHT,
     };
     let known = slots.contains(slot);
     let slots: Vec<_> = slots.iter().chain((!known).then_some(slot)).collect();
@@ -81,7 +81,7 @@ pub fn switch_nginx(
         )
 }
 
-fn text(site: &Site, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
+fn text(site: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
     let rows: Vec<_> = slots
         .iter()
         .map(|to| format!("{} {} {}", to.slot.host, to.slot.port, at(to)))

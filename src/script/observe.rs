@@ -1,10 +1,10 @@
 //! Observes a host.
 
-use super::site::{Input, Script, Site, Text, WORK};
+use super::site::{HostContext, Input, Script, Text, WORK};
 
 /// Reports what is on a host: its epoch, its releases, what is in its slots, the strangers on its
 /// ports, the free space. Takes no lock and changes nothing.
-pub fn observe(site: &Site) -> Script {
+pub fn observe(site: &HostContext) -> Script {
     Text::looking(site)
         .telling_units(site)
         .add(include_str!("sh/taken.sh"))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::site::{Input, SERVICE_PATH, Script, Site, Text, WORK};
+use super::site::{HostContext, Input, SERVICE_PATH, Script, Text, WORK};
 use crate::core::ids::{Port, ReleaseId};
 use crate::core::printable::strip_controls;
 use crate::core::release::Driver;
@@ -34,7 +34,7 @@ pub struct CommandProbeResult {
 
 /// Runs a command in a release's directory, with the environment and as the user of the instance in
 /// a slot. For [`read_answer`].
-pub fn probe_command(site: &Site, question: &CommandProbe) -> Script {
+pub fn probe_command(site: &HostContext, question: &CommandProbe) -> Script {
     let enter = enter_release(site, question.port, &question.release);
     Text::located(site)
         .set("PORT", question.port)

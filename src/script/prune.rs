@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
+use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
 
 /// Removes releases from a host. One that a slot runs, or may have to run again, is kept, and the
 /// script says that it failed.
-pub fn prune(site: &Site, releases: &BTreeSet<ReleaseId>) -> Script {
+pub fn prune(site: &HostContext, releases: &BTreeSet<ReleaseId>) -> Script {
     let releases: Vec<_> = releases.iter().map(ReleaseId::as_str).collect();
     Text::acting(site, "prune")
         .set("RELEASES", releases.join(" "))

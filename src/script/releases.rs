@@ -1,7 +1,7 @@
 //! What a host keeps of its releases: their whole definitions, and which of them were proven
 //! healthy.
 
-use super::site::{Input, Script, Site, Text, WORK};
+use super::site::{HostContext, Input, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
 use crate::script::number::{digest, number, wrong};
@@ -20,7 +20,7 @@ pub struct KeptRelease {
 
 /// Prints the definitions of all releases on a host. Takes no lock and changes nothing. For
 /// [`read_releases`].
-pub fn releases(site: &Site) -> Script {
+pub fn releases(site: &HostContext) -> Script {
     Text::located(site)
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/releases.sh"))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::decode;
-use super::runs::{Errands, Runs};
+use super::runs::{Runs, TaskRecords};
 use crate::core::fleet::health::Health;
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
@@ -26,7 +26,7 @@ pub(super) struct Report {
     pub(super) end: ScriptEnd,
     pub(super) observation: Observation,
     pub(super) facts: Facts,
-    pub(super) errand: Errands,
+    pub(super) errand: TaskRecords,
 }
 
 /// The records so far.
@@ -69,11 +69,11 @@ struct SlotRecord {
 /// A listening socket and its process.
 struct Socket {
     address: IpAddr,
-    whose: Whose,
+    whose: SocketOwner,
 }
 
 #[derive(PartialEq, Eq)]
-enum Whose {
+enum SocketOwner {
     Own,
     /// Another process's.
     Other(String),
@@ -175,9 +175,9 @@ impl ReportDraft {
         let port = number(line, word()?)?;
         let address = decode(word()?).ok_or_else(|| wrong(line, "holds no address"))?;
         let whose = match word()? {
-            "own" => Whose::Own,
-            "other" => Whose::Other(word()?.to_owned()),
-            "stray" => Whose::Stray(word()?.to_owned()),
+            "own" => SocketOwner::Own,
+            "other" => SocketOwner::Other(word()?.to_owned()),
+            "stray" => SocketOwner::Stray(word()?.to_owned()),
             _ => return Err(wrong(line, "says neither `own`, `other` nor `stray`")),
         };
         self.listeners
@@ -206,8 +206,8 @@ impl ReportDraft {
         }
         for (port, rows) in self.listeners {
             let who = rows.into_iter().find_map(|row| match row.whose {
-                Whose::Own => None,
-                Whose::Other(who) | Whose::Stray(who) => Some(who),
+                SocketOwner::Own => None,
+                SocketOwner::Other(who) | SocketOwner::Stray(who) => Some(who),
             });
             if let Some(who) = who {
                 slots.insert(port, Occupant::Stranger(who));
@@ -292,7 +292,9 @@ impl SlotRecord {
 /// Whose the port is. An instance that shares its very address with somebody else cannot be told
 /// from them by asking.
 fn listener(rows: Vec<Socket>) -> Listener {
-    let (own, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.whose == Whose::Own);
+    let (own, others): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .partition(|row| row.whose == SocketOwner::Own);
     let best = own
         .iter()
         .map(|row| row.address)
@@ -301,12 +303,12 @@ fn listener(rows: Vec<Socket>) -> Listener {
         .into_iter()
         .find(|row| best.is_none_or(|best| best == row.address));
     match (other.map(|row| row.whose), best) {
-        (Some(Whose::Other(who)), _) => Listener::Other { who },
-        (Some(Whose::Stray(who)), _) => Listener::Stray { who },
-        (Some(Whose::Own) | None, Some(address)) => Listener::Own {
+        (Some(SocketOwner::Other(who)), _) => Listener::Other { who },
+        (Some(SocketOwner::Stray(who)), _) => Listener::Stray { who },
+        (Some(SocketOwner::Own) | None, Some(address)) => Listener::Own {
             address: address.to_string(),
         },
-        (Some(Whose::Own) | None, None) => Listener::Nobody,
+        (Some(SocketOwner::Own) | None, None) => Listener::Nobody,
     }
 }
 

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds,
+    HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
 };
 use super::systemd::exec_word;
 use crate::core::ids::Port;
 use crate::core::time::whole_seconds;
-use crate::script::halt::Halt;
+use crate::script::halt::StopSpec;
 use crate::script::launch::NUMBER_WAIT;
 
 /// How long it waits for the lock, and for systemd to start the process. It is tried again after
@@ -21,7 +21,7 @@ const HOOK_TIME: Duration = Duration::from_hours(24);
 
 /// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing
 /// is done.
-pub fn disarm(site: &Site, port: Port) -> Script {
+pub fn disarm(site: &HostContext, port: Port) -> Script {
     Text::acting(site, "disarm")
         .set("PORT", port)
         .set("UNIT_DIR", UNIT_DIR)
@@ -31,7 +31,7 @@ pub fn disarm(site: &Site, port: Port) -> Script {
 }
 
 /// The script that restarts the instance after this time.
-pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
+pub(super) fn restore(site: &HostContext, halt: &StopSpec, after: Duration) -> String {
     Text::located(site)
         .set("PORT", halt.port)
         .set("RESTORE_S", whole_seconds(after))
@@ -57,7 +57,7 @@ pub(super) fn restore(site: &Site, halt: &Halt, after: Duration) -> String {
 
 /// The unit that runs it where there is systemd: when its timer says so, and at the start of a host
 /// that was armed; without its last newline.
-pub(super) fn unit(site: &Site, port: Port) -> String {
+pub(super) fn unit(site: &HostContext, port: Port) -> String {
     let service = &site.service;
     let script = format!("{}/armed/{port}/restore", site.root()).replace('%', "%%");
     format!(
@@ -88,8 +88,8 @@ mod tests {
     use crate::core::ids::{ActionId, Epoch, InstanceId};
     use crate::script::stop::stop;
 
-    fn site() -> Site {
-        Site {
+    fn site() -> HostContext {
+        HostContext {
             service: "page".into(),
             base_dir: "/srv/50%".into(),
             epoch: Epoch(1),
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn only_an_order_that_arms_knows_how() {
-        let halt = |restore_after| Halt {
+        let halt = |restore_after| StopSpec {
             port: 8081,
             instance: InstanceId::from("page-a"),
             stop_timeout: Duration::from_secs(30),

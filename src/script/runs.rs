@@ -23,7 +23,7 @@ const SIGNALS: u8 = 128;
 
 /// The records about an errand.
 #[derive(Default)]
-pub(super) struct Errands {
+pub(super) struct TaskRecords {
     pub(super) run: Option<CommandRun>,
     pub(super) made: Option<String>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Errands {
 #[derive(Default)]
 pub(super) struct Runs {
     hooks: Vec<HookRun>,
-    errand: Errands,
+    errand: TaskRecords,
     last: Option<Last>,
 }
 
@@ -93,7 +93,7 @@ impl Runs {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> (Vec<HookRun>, Errands) {
+    pub(super) fn finish(self) -> (Vec<HookRun>, TaskRecords) {
         (self.hooks, self.errand)
     }
 }

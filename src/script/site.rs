@@ -16,7 +16,7 @@ use crate::script::quote::quote;
 
 /// A service's directory on one host, and the service and epoch of the orders.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct HostContext {
     /// The service: a name that is fit for a directory and a unit.
     pub service: String,
     /// The absolute path below which each service has a directory of its own.
@@ -95,7 +95,7 @@ pub(super) const SERVICE_PATH: &str =
 /// Where an administrator's systemd units are.
 pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
 
-impl Site {
+impl HostContext {
     /// The service's directory.
     pub(super) fn root(&self) -> String {
         format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
@@ -131,7 +131,7 @@ pub(super) struct Text(String);
 
 impl Text {
     /// A script that can observe its site.
-    pub(super) fn looking(site: &Site) -> Self {
+    pub(super) fn looking(site: &HostContext) -> Self {
         let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
         Self::located(site)
             .set("PORTS", ports.join(" "))
@@ -144,12 +144,12 @@ impl Text {
     }
 
     /// A script that makes changes, under the lock and after the fence.
-    pub(super) fn acting(site: &Site, verb: &str) -> Self {
+    pub(super) fn acting(site: &HostContext, verb: &str) -> Self {
         Self::looking(site).ordered(site, verb)
     }
 
     /// Adds the functions for the lock and the fence.
-    pub(super) fn ordered(self, site: &Site, verb: &str) -> Self {
+    pub(super) fn ordered(self, site: &HostContext, verb: &str) -> Self {
         self.set("VERB", verb)
             .set("EPOCH", site.epoch)
             .set("ORDER", site.order.0)
@@ -160,7 +160,7 @@ impl Text {
     }
 
     /// Lets the script distinguish units of the same service in another directory.
-    pub(super) fn telling_units(self, site: &Site) -> Self {
+    pub(super) fn telling_units(self, site: &HostContext) -> Self {
         let root = site.root().replace('%', "%%");
         self.set("UNIT_DIR", UNIT_DIR)
             .set("UNIT_ROOT", root)
@@ -168,7 +168,7 @@ impl Text {
     }
 
     /// Lets the script mark the proven releases, if it is the first of its epoch.
-    pub(super) fn marking(self, site: &Site) -> Self {
+    pub(super) fn marking(self, site: &HostContext) -> Self {
         let marks: Vec<_> = site
             .proven
             .iter()
@@ -178,7 +178,7 @@ impl Text {
     }
 
     /// A script that only knows the directories.
-    pub(super) fn located(site: &Site) -> Self {
+    pub(super) fn located(site: &HostContext) -> Self {
         Self(String::new())
             .set("ROOT", site.root())
             .set("SERVICE", &site.service)
@@ -206,7 +206,7 @@ impl Text {
     /// Tells it as whom the service runs: `RUN_AS`, empty for the user that runs the scripts;
     /// `OWN_USER`, set where ship makes that user; and `INSTEAD_OF_ROOT`, who the service runs as
     /// where `RUN_AS` is empty and root runs the scripts.
-    pub(super) fn running_as(self, site: &Site, driver: Driver, user: Option<&str>) -> Self {
+    pub(super) fn running_as(self, site: &HostContext, driver: Driver, user: Option<&str>) -> Self {
         let run_as = site.run_as(driver, user);
         let instead_of_root = if run_as.is_none() && site.is_remote {
             own_user(&site.service)
@@ -234,7 +234,7 @@ impl Text {
 }
 
 /// The record of who deploys, as it lies on a host, without its last newline.
-fn record(site: &Site) -> String {
+fn record(site: &HostContext) -> String {
     let Owner {
         fleet,
         service,

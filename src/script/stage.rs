@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, WORK};
+use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::release::{ArtifactForm, Definition};
 
@@ -17,7 +17,7 @@ const BLOCK_BYTES: u64 = 512;
 
 /// How a host gets the bytes of a release.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Bytes<'a> {
+pub enum ArtifactInput<'a> {
     /// From this machine, which sends the file.
     Pushed(&'a Path),
     /// From this URL, which may hold secrets and therefore arrives on the script's input.
@@ -30,10 +30,10 @@ pub enum Bytes<'a> {
 /// `bytes` says where the artifact is that [`Definition::artifact`] describes; `secrets` is the
 /// text that has the digest [`Definition::secrets_sha256`].
 pub fn stage(
-    site: &Site,
+    site: &HostContext,
     definition: &Definition,
     release: &ReleaseId,
-    bytes: Bytes<'_>,
+    bytes: ArtifactInput<'_>,
     secrets: Option<&[u8]>,
 ) -> Script {
     let secrets = CountedLines::of(secrets.unwrap_or_default());
@@ -51,11 +51,11 @@ pub fn stage(
     let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
     let text = Text::acting(site, "stage").marking(site);
     let text = match bytes {
-        Bytes::Pushed(artifact) => {
+        ArtifactInput::Pushed(artifact) => {
             input.file = Some(artifact.to_owned());
             text.set("PULL", "")
         }
-        Bytes::Pulled(url) => {
+        ArtifactInput::Pulled(url) => {
             input.head.extend(one_word(url).bytes().chain([b'\n']));
             deadline += SERVER_WAIT * SERVER_TRIES;
             text.set("PULL", "yes")

@@ -6,15 +6,15 @@ use super::env_file::env_file;
 use super::hooks;
 use super::liveness;
 use super::site::{
-    Input, LOCK_WAIT, SERVICE_PATH, Script, Site, Text, UNIT_DIR, WORK, centiseconds, driver_word,
-    line_count, one_line,
+    HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
+    driver_word, line_count, one_line,
 };
 use super::systemd::unit;
 use crate::core::release::Driver;
 use crate::core::release::hook::{HookPoint, hook_time};
 use crate::core::time::whole_seconds;
 use crate::script::halt::{KILL_WAIT, systemd_wait};
-use crate::script::launch::{Launch, NUMBER_WAIT, enter_release};
+use crate::script::launch::{NUMBER_WAIT, StartSpec, enter_release};
 use crate::script::quote::{quote, quote_all};
 
 /// The shortest time limit for systemd to start a process.
@@ -23,7 +23,7 @@ const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 /// Starts an instance in an empty slot. Where it was already started, nothing is done.
 ///
 /// Refused if another instance is in the slot, or if somebody else listens on the port.
-pub fn start(site: &Site, launch: &Launch) -> Script {
+pub fn start(site: &HostContext, launch: &StartSpec) -> Script {
     let env = env_file(&launch.env);
     let question = launch
         .liveness
@@ -65,7 +65,7 @@ pub fn start(site: &Site, launch: &Launch) -> Script {
 }
 
 /// Adds the start of a process, and how long it may take.
-fn add_process(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
+fn add_process(text: Text, site: &HostContext, launch: &StartSpec) -> (Text, Duration) {
     let text = text
         .set("RUN", run_process(site, launch))
         .set("SERVICE_PATH", SERVICE_PATH)
@@ -75,7 +75,7 @@ fn add_process(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
 }
 
 /// Adds the start of a systemd unit, and how long it may take.
-fn add_unit(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
+fn add_unit(text: Text, site: &HostContext, launch: &StartSpec) -> (Text, Duration) {
     let patience = launch.patience.max(SYSTEMD_WAIT_MIN);
     let user = launch.user.as_deref();
     let service = unit(site, launch.port, user, launch.stop_timeout);
@@ -97,7 +97,7 @@ fn add_unit(text: Text, site: &Site, launch: &Launch) -> (Text, Duration) {
 }
 
 /// The time to stop the instance again if a hook fails.
-fn undo_time(launch: &Launch) -> Duration {
+fn undo_time(launch: &StartSpec) -> Duration {
     let may_object = launch
         .hooks
         .hooks
@@ -111,7 +111,7 @@ fn undo_time(launch: &Launch) -> Duration {
 }
 
 /// The slot's record, without the user and the moment of the start, which only the host knows.
-fn record(launch: &Launch) -> String {
+fn record(launch: &StartSpec) -> String {
     [
         format!("name={}", launch.instance),
         format!("release={}", launch.release),
@@ -125,7 +125,7 @@ fn record(launch: &Launch) -> String {
 
 /// The script that becomes the service. It notes its own number and start first, so that nothing
 /// runs unrecorded; its arguments are the words that make it another user's.
-fn run_process(site: &Site, launch: &Launch) -> String {
+fn run_process(site: &HostContext, launch: &StartSpec) -> String {
     let pid = quote(&format!("{}/slots/{}/pid", site.root(), launch.port));
     format!(
         "note() {{ set -- ${{1##*) }}; printf '%s %s\\n' \"$$\" \"${{20}}\" >{pid}; }}\n\

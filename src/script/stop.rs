@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use super::restore;
-use super::site::{Input, LOCK_WAIT, Script, Site, Text, UNIT_DIR, WORK, centiseconds, line_count};
+use super::site::{
+    HostContext, Input, LOCK_WAIT, Script, Text, UNIT_DIR, WORK, centiseconds, line_count,
+};
 use crate::core::time::whole_seconds;
-use crate::script::halt::{Halt, KILL_WAIT, systemd_wait};
+use crate::script::halt::{KILL_WAIT, StopSpec, systemd_wait};
 
 /// Stops an instance with all its processes and empties its slot; its log stays. Where it is not,
 /// nothing is done.
 ///
-/// With [`Halt::restore_after`], the host has made sure before that it brings the instance back by
+/// With [`StopSpec::restore_after`], the host has made sure before that it brings the instance back by
 /// then, unless it is told to forget it ([`disarm`](super::disarm())).
-pub fn stop(site: &Site, halt: &Halt) -> Script {
+pub fn stop(site: &HostContext, halt: &StopSpec) -> Script {
     let wait = systemd_wait(halt.stop_timeout);
     let restore_s = halt
         .restore_after

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::site::Site;
+use super::site::HostContext;
 use crate::core::ids::Port;
 use crate::core::release::own_user;
 use crate::core::time::whole_seconds;
@@ -12,7 +12,12 @@ use crate::core::time::whole_seconds;
 ///
 /// The journal's limit is set so high that no line is dropped: systemd before 257 takes a limit of
 /// 0 for its default.
-pub(super) fn unit(site: &Site, port: Port, user: Option<&str>, stop_timeout: Duration) -> String {
+pub(super) fn unit(
+    site: &HostContext,
+    port: Port,
+    user: Option<&str>,
+    stop_timeout: Duration,
+) -> String {
     let slot = format!("{}/slots/{port}", site.root()).replace('%', "%%");
     let user = user.map_or_else(|| own_user(&site.service), |user| user.replace('%', "%%"));
     let service = &site.service;
@@ -62,8 +67,8 @@ mod tests {
     use crate::core::fleet::owner::Owner;
     use crate::core::ids::{ActionId, Epoch};
 
-    fn site(base_dir: &str) -> Site {
-        Site {
+    fn site(base_dir: &str) -> HostContext {
+        HostContext {
             service: "testpage".into(),
             base_dir: base_dir.into(),
             epoch: Epoch(1),

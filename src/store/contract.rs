@@ -15,7 +15,7 @@ use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
 use crate::store::lease::Holder;
 use crate::store::records::{
-    KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Subject,
+    KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, ServiceKey,
 };
 
 /// Keeps revisions, events and leases. Every method is durable when it returns.
@@ -42,7 +42,7 @@ pub trait Revisions {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError>;
+    fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError>;
 
     /// Adds a revision and returns its number.
     ///
@@ -50,7 +50,7 @@ pub trait Revisions {
     /// If the store cannot be written.
     fn add_revision(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         new: &NewRevision,
     ) -> Result<Revision, StoreError>;
 
@@ -61,7 +61,7 @@ pub trait Revisions {
     /// If the store cannot be written.
     fn adopt(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         new: &NewRevision,
         proven: bool,
         replicas: u32,
@@ -74,7 +74,7 @@ pub trait Revisions {
     /// If the store cannot be written.
     fn retain_revisions(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError>;
 
@@ -90,7 +90,7 @@ pub trait Rollouts {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError>;
+    fn epoch(&self, subject: &ServiceKey) -> Result<Epoch, StoreError>;
 
     /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`,
     /// and another than that of any store that knows as much.
@@ -99,7 +99,7 @@ pub trait Rollouts {
     /// If the store cannot be written.
     fn begin_rollout(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
         seen: Epoch,
         now: Time,
@@ -128,13 +128,13 @@ pub trait Rollouts {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError>;
+    fn rollouts(&self, subject: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError>;
 
     /// How the rollouts of a service were begun, and how they ended, oldest first.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn runs(&self, subject: &Subject) -> Result<Vec<RolloutRun>, StoreError>;
+    fn runs(&self, subject: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError>;
 
     /// The numbers of all rollouts, of whatever service.
     ///
@@ -154,7 +154,7 @@ pub trait Rollouts {
     /// If the store cannot be read.
     fn newest_journal(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
 
     /// The journal of the newest rollout of a revision, if there was one.
@@ -163,7 +163,7 @@ pub trait Rollouts {
     /// If it cannot be read.
     fn journal_of(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError>;
 
@@ -184,7 +184,7 @@ pub trait Leases {
     /// [`StoreError::Held`] says who has it.
     fn acquire_lease(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         holder: Holder,
         token: Option<&str>,
     ) -> Result<(), StoreError>;
@@ -206,13 +206,13 @@ pub trait Leases {
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError>;
+    fn break_lease(&mut self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError>;
 
     /// The lease, whether its holder is alive or not.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError>;
+    fn lease(&self, subject: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError>;
 
     /// Who holds the lease, if anybody alive does.
     ///
@@ -220,7 +220,7 @@ pub trait Leases {
     /// If the store cannot be read.
     fn holder(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         here: &str,
         now: Time,
     ) -> Result<Option<Holder>, StoreError>;
@@ -252,37 +252,42 @@ pub trait ServiceSettings {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError>;
+    fn scale(&self, subject: &ServiceKey) -> Result<Option<Scale>, StoreError>;
 
     /// Remembers what a person asked for by `ship scale`.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn set_scale(&mut self, subject: &Subject, scale: Scale, who: &str) -> Result<(), StoreError>;
+    fn set_scale(
+        &mut self,
+        subject: &ServiceKey,
+        scale: Scale,
+        who: &str,
+    ) -> Result<(), StoreError>;
 
     /// Forgets what a person asked for by `ship scale`: another number was asked for since.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError>;
+    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError>;
 
     /// The freeze that was asked for last, if it was not ended by `ship thaw`; it may be over.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError>;
+    fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError>;
 
     /// Begins a freeze, in the place of one that there may be.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError>;
+    fn set_freeze(&mut self, subject: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError>;
 
     /// Ends a freeze; says whether there was one.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError>;
+    fn end_freeze(&mut self, subject: &ServiceKey) -> Result<bool, StoreError>;
 }
 
 /// Migrations that were made. These records outlive the journals.
@@ -291,13 +296,13 @@ pub trait Migrations {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError>;
+    fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError>;
 
     /// The contract migrations that were made or started.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError>;
+    fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError>;
 }
 
 /// The inventories that were deployed from this place.
@@ -306,7 +311,7 @@ pub trait Inventories {
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError>;
+    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError>;
 
     /// The inventories that were deployed from here.
     ///

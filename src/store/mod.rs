@@ -21,6 +21,7 @@ pub use freeze::Freeze;
 pub use lease::Holder;
 pub use place::{Access, StateDir, find, place_for};
 pub use records::{
-    KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, Subject, Wish,
+    ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
+    ServiceKey,
 };
 pub use sqlite::Sqlite;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// One service on one fleet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject {
+pub struct ServiceKey {
     pub fleet: String,
     pub service: String,
 }
@@ -44,7 +44,7 @@ pub struct RolloutRecord {
 /// A request of another process to the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    pub wish: Wish,
+    pub wish: ControlRequest,
     /// The user, `anna@laptop`; for a freeze also its end and reason.
     pub by: String,
 }
@@ -61,7 +61,7 @@ pub struct Scale {
 /// A request to a running rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum ControlRequest {
     Pause,
     Abort,
     Freeze,
@@ -72,14 +72,14 @@ pub enum Wish {
     PromoteFully,
 }
 
-impl Wish {
+impl ControlRequest {
     /// For messages: `pause`.
     pub fn verb(self) -> &'static str {
         match self {
-            Wish::Pause => "pause",
-            Wish::Abort => "abort",
-            Wish::Freeze => "freeze",
-            Wish::Promote { .. } | Wish::PromoteFully => "promote",
+            ControlRequest::Pause => "pause",
+            ControlRequest::Abort => "abort",
+            ControlRequest::Freeze => "freeze",
+            ControlRequest::Promote { .. } | ControlRequest::PromoteFully => "promote",
         }
     }
 }
@@ -87,6 +87,6 @@ impl Wish {
 /// An inventory that was deployed from this place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownInventory {
-    pub subject: Subject,
+    pub subject: ServiceKey,
     pub inventory: PathBuf,
 }

@@ -166,7 +166,7 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
     for (reply, why) in [
         (
             Reply::status(404),
-            "the server answers 404 Not Found; publish it, or correct the channel",
+            "the server answers 404 Not ObservedFleet; publish it, or correct the channel",
         ),
         (Reply::of(""), "it is empty; see what publishes it"),
         (

@@ -1,14 +1,14 @@
 //! Hosts that leave the fleet: drained first, or gone from the inventory just so.
 
 use crate::project::{LocalProject, NODES};
-use ship_testing::probe_client::Asker;
+use ship_testing::probe_client::Monitor;
 
 #[test]
 fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let asker =
-        Asker::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
+        Monitor::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
     asker.await_answers(20);
     project.drain("node1");
     let planned = project

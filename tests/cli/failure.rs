@@ -5,14 +5,14 @@ use snapbox::str;
 use crate::call::Call;
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
-use ship_testing::probe_client::Asker;
+use ship_testing::probe_client::Monitor;
 
 /// Deploys a version that cannot serve over 0.8, and asserts that nobody but the deployer noticed.
 fn deploy_broken(behaviour: Behaviour, expect: impl FnOnce(Call<'_>) -> Call<'_>) {
     let project = &LocalProject::new();
     project.release("0.9", behaviour);
     project.deploy("0.8");
-    let asker = Asker::start(
+    let asker = Monitor::start(
         ["node1", "node2", "node3"].map(|node| format!("{}:8081", project.address(node))),
     );
     asker.await_answers(20);

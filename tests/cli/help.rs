@@ -169,7 +169,7 @@ Options:
           the fleet is not healthy
 
       --probe <URL>
-          Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
+          ServiceCommand this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
 
   -o, --output <OUTPUT>
           How the rollout is shown

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use ship::core::analysis::measurement::{Finding, Number};
 use ship::core::availability::{Answer, Tally};
-use ship::core::fleet::traffic::Receipt;
+use ship::core::fleet::traffic::DrainResult;
 use ship::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision, Slot};
 use ship::core::rollout::action::{Action, StopReason};
-use ship::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart, Then};
+use ship::core::rollout::event::{
+    Entry, Event, FailureResponse, Progress, RevisionRef, RolloutStart,
+};
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 use ship::store::Rollouts as _;
-use ship::store::{RolloutId, Sqlite, StateDir, Subject};
+use ship::store::{RolloutId, ServiceKey, Sqlite, StateDir};
 
 use crate::project::LocalProject;
 
@@ -56,7 +58,7 @@ impl Night {
             old,
             new,
         };
-        let generation = |version: &str, revision, release: &ReleaseId| Generation {
+        let generation = |version: &str, revision, release: &ReleaseId| RevisionRef {
             revision: Revision(revision),
             release: release.clone(),
             version: version.to_owned(),
@@ -155,7 +157,7 @@ impl Night {
         };
         let id = self.order(drain, None);
         self.count(|counts| counts.available -= 1);
-        let receipt = Receipt {
+        let receipt = DrainResult {
             waited: Duration::from_millis(900),
             ended: 3,
             cut,
@@ -278,7 +280,7 @@ impl Night {
     }
 
     /// An instance fails with a log that is meant to harm who reads it.
-    pub(crate) fn fail(&mut self, host: &str, then: Then) {
+    pub(crate) fn fail(&mut self, host: &str, then: FailureResponse) {
         let slot = Self::slot(host, 8082);
         let failure = Failure {
             kind: FailureKind::NotReady,
@@ -314,7 +316,7 @@ impl Night {
             dir: project.path(".ship"),
         })
         .expect("the project's store");
-        let subject = Subject {
+        let subject = ServiceKey {
             fleet: "local".into(),
             service: "page".into(),
         };

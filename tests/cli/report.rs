@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ship::core::rollout::event::Then;
+use ship::core::rollout::event::FailureResponse;
 use ship::core::rollout::failure::Outcome;
 
 use crate::journal::{HOSTILE, Night};
@@ -187,7 +187,7 @@ fn what_a_service_has_logged_cannot_take_the_page_over() {
     night.start("web001");
     night.fail(
         "web001",
-        Then::Hold {
+        FailureResponse::Hold {
             why: HOSTILE[1].to_owned(),
         },
     );

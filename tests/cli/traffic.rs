@@ -10,7 +10,7 @@ use crate::project::{LocalProject, NODES, PATIENCE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::haproxy::Haproxy;
 use ship_testing::namespace::{until, write};
-use ship_testing::probe_client::{Answers, Asker, ask};
+use ship_testing::probe_client::{Answers, Monitor, ask};
 
 /// A project behind a balancer that has a server for each slot. `None` where there is no `HAProxy`.
 fn behind_haproxy() -> Option<(LocalProject, Haproxy)> {
@@ -55,7 +55,7 @@ fn a_deploy_admits_and_drains_and_no_request_is_lost() {
         return;
     };
     project.deploy("0.8");
-    let asker = Asker::start([haproxy.front().to_string()]);
+    let asker = Monitor::start([haproxy.front().to_string()]);
     asker.await_answers(20);
     let deploy = &[
         "deploy",
@@ -103,7 +103,7 @@ fn a_host_is_drained_and_no_request_is_lost() {
     };
     project.deploy("0.8");
     project.drain("node1");
-    let asker = Asker::start([haproxy.front().to_string()]);
+    let asker = Monitor::start([haproxy.front().to_string()]);
     asker.await_answers(20);
     let deploy = &[
         "deploy",
@@ -135,14 +135,14 @@ fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
                   steps = [{ instances = 1, soak = \"1h\" }]\n";
     let project = project.with("[rollout]\n", judged);
     let askers: Vec<_> = (0..4)
-        .map(|_| Asker::start([haproxy.front().to_string()]))
+        .map(|_| Monitor::start([haproxy.front().to_string()]))
         .collect();
     let done = project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])
         .any_stderr()
         .status(3)
         .run();
-    let answers: Vec<_> = askers.into_iter().map(Asker::stop).collect();
+    let answers: Vec<_> = askers.into_iter().map(Monitor::stop).collect();
     // Clients saw nothing but what the canary leaks, one of twenty of its own share.
     let broken: Vec<_> = answers.iter().flat_map(Answers::broken).collect();
     assert!(
@@ -285,7 +285,7 @@ fn what_is_scaled_down_is_drained_once_and_what_is_scaled_up_is_admitted() {
         return;
     };
     project.deploy("0.8");
-    let asker = Asker::start([haproxy.front().to_string()]);
+    let asker = Monitor::start([haproxy.front().to_string()]);
     asker.await_answers(20);
     let scale = |replicas| {
         [

@@ -286,7 +286,9 @@ fn asked_for(listener: &TcpListener, file: &str) -> (TcpStream, String) {
             return (stream, request);
         }
         stream
-            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .write_all(
+                b"HTTP/1.1 404 Not ObservedFleet\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            )
             .unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ship_testing::fleet::{Fleet, pids};
 use ship_testing::loopback::Loopback;
-use ship_testing::probe_client::{Asker, Counter, ask};
+use ship_testing::probe_client::{Counter, Monitor, ask};
 use ship_testing::{command::Running, namespace};
 
 #[test]
@@ -181,7 +181,7 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
         let place = "127.0.0.1:8081";
         let serve = |version| serve("127.0.0.1", version);
         let first = serve("1");
-        let asker = Asker::start([place]);
+        let asker = Monitor::start([place]);
         asker.await_answers(3);
         drop(first);
         let second = serve("2");
@@ -201,7 +201,7 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
         );
         assert_eq!(answers.fewest(1), 0, "nobody served in between");
 
-        let asker = Asker::start([place]);
+        let asker = Monitor::start([place]);
         asker.await_answers(3);
         drop(second);
         let _second = serve("2");
@@ -222,7 +222,7 @@ fn the_measures_tell_a_careful_roll_from_a_careless_one() {
             .iter()
             .map(|address| (*address, serve(address, "1")))
             .collect();
-        let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
+        let asker = Monitor::start(addresses.map(|address| format!("{address}:8081")));
         let counter = Counter::start("page.py");
         asker.await_answers(20);
         let mut spare = addresses[3];
@@ -239,7 +239,7 @@ fn the_measures_tell_a_careful_roll_from_a_careless_one() {
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert_eq!((answers.fewest(3), most), (3, 4), "the article's way");
 
-        let asker = Asker::start(addresses.map(|address| format!("{address}:8081")));
+        let asker = Monitor::start(addresses.map(|address| format!("{address}:8081")));
         asker.await_answers(20);
         drop(instances.remove(0));
         asker.await_answers(20);

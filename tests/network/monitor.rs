@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
-use ship::core::availability::{Answer, LossReport, Probing, Tally};
+use ship::core::availability::{Answer, AvailabilityReport, MonitorSettings, Tally};
 use ship::core::time::Time;
-use ship::probe::Asker;
+use ship::probe::Monitor;
 
 /// What is waited for has come by then.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,8 +80,8 @@ impl Server {
         *self.mood.lock().unwrap() = mood;
     }
 
-    fn probing(&self) -> Probing {
-        Probing {
+    fn probing(&self) -> MonitorSettings {
+        MonitorSettings {
             url: format!("http://{}/", self.address),
             interval: Duration::from_millis(10),
             timeout: PATIENCE / 4,
@@ -93,8 +93,8 @@ impl Server {
     }
 
     /// With a timeout that a test can wait for.
-    fn impatient(&self) -> Probing {
-        Probing {
+    fn impatient(&self) -> MonitorSettings {
+        MonitorSettings {
             timeout: Duration::from_millis(500),
             ..self.probing()
         }
@@ -161,12 +161,16 @@ fn now() -> Time {
     )
 }
 
-fn begin(probing: Probing) -> Asker {
+fn begin(probing: MonitorSettings) -> Monitor {
     let known: BTreeSet<String> = ["0.8", "0.9"].map(str::to_owned).into();
-    Asker::begin(probing, known, Arc::new(now)).unwrap()
+    Monitor::begin(probing, known, Arc::new(now)).unwrap()
 }
 
-async fn until(asker: &Asker, what: &str, is_so: impl Fn(&LossReport) -> bool) -> LossReport {
+async fn until(
+    asker: &Monitor,
+    what: &str,
+    is_so: impl Fn(&AvailabilityReport) -> bool,
+) -> AvailabilityReport {
     let end = Instant::now() + PATIENCE;
     loop {
         let report = asker.report();
@@ -332,11 +336,11 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
     let slept_ms = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&slept_ms);
     let now = move || now() + Duration::from_millis(clock.load(Ordering::Relaxed));
-    let probing = Probing {
+    let probing = MonitorSettings {
         timeout: Duration::from_secs(2),
         ..server.probing()
     };
-    let mut asker = Asker::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
+    let mut asker = Monitor::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
     asker.first_answer(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let before = server.requests.load(Ordering::Relaxed);
@@ -361,7 +365,7 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
     let address = nobody.local_addr().unwrap();
     drop(nobody);
     let server = Server::start();
-    let asker = begin(Probing {
+    let asker = begin(MonitorSettings {
         url: format!("http://{address}/"),
         ..server.probing()
     });
@@ -382,12 +386,12 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
 #[tokio::test]
 async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
     let server = Server::start();
-    let asker = begin(Probing {
+    let asker = begin(MonitorSettings {
         expect_status: Some(204),
         ..server.probing()
     });
     assert_eq!(asker.first_answer(3).await, Err("HTTP 200".to_owned()));
-    let asker = begin(Probing {
+    let asker = begin(MonitorSettings {
         version_header: Some("Content-Length".to_owned()),
         ..server.probing()
     });

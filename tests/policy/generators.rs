@@ -11,7 +11,7 @@ use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sigh
 use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::{Action, StopReason};
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
+use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, RolloutStart};
 use ship::core::rollout::failure::{Failure, FailureKind};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::{Amount, Budget};
@@ -189,7 +189,7 @@ impl Sketch {
             drawn.record(Event::RolloutFailed {
                 failure,
                 log: Vec::new(),
-                then: Then::RollBack,
+                then: FailureResponse::RollBack,
             });
         }
         for (at, (situation, contents)) in self.hosts.iter().enumerate() {
@@ -397,7 +397,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
-        hours: ship::core::spec::windows::Hours::default(),
+        hours: ship::core::spec::windows::DeployWindows::default(),
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
@@ -406,7 +406,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
 }
 
 pub(crate) fn rollout(spec: &Spec) -> Rollout {
-    let generation = |revision, release: &str| Generation {
+    let generation = |revision, release: &str| RevisionRef {
         revision: Revision(revision),
         release: release.into(),
         version: release.into(),

@@ -13,7 +13,9 @@ use ship::config::{
     AdminSocket, CommandConfig, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport,
 };
 use ship::core::fleet::owner::Owner;
-use ship::core::fleet::traffic::{Balancers, Receipt, Server, SlotAdmission, Traffic, View};
+use ship::core::fleet::traffic::{
+    BalancerState, Balancers, DrainResult, Server, SlotAdmission, Traffic,
+};
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
@@ -267,7 +269,7 @@ async fn perform(hosts: &FleetExecutor, epoch: Epoch, action: Action) -> ActionR
 
 /// What the balancer says after what it was told, and the receipt.
 #[track_caller]
-fn switched(performed: ActionResult) -> (View, Option<Receipt>) {
+fn switched(performed: ActionResult) -> (BalancerState, Option<DrainResult>) {
     match performed {
         ActionResult::Switched { views, receipt, .. } => {
             (views[&HostId::from("lb1")].clone(), receipt)
@@ -284,7 +286,7 @@ fn failure(performed: ActionResult) -> String {
     }
 }
 
-async fn view(hosts: &FleetExecutor) -> Result<View, String> {
+async fn view(hosts: &FleetExecutor) -> Result<BalancerState, String> {
     hosts
         .observe_balancer(&"lb1".into())
         .await
@@ -304,7 +306,7 @@ fn answers(scene: &Scene, count: usize) -> BTreeMap<String, usize> {
 /// From one server to the other with a request under way.
 async fn replace(scene: Scene) {
     let hosts = scene.hosts();
-    let of = |view: &View, number| view.servers[&scene.slot(number)];
+    let of = |view: &BalancerState, number| view.servers[&scene.slot(number)];
     // A server that was never checked is not up yet.
     let begun = Instant::now();
     let seen = loop {
@@ -414,7 +416,7 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
         "new-{{ port }}",
         Some("{{ host }}-{{ port }}"),
     );
-    let gate = |view: &View, number| {
+    let gate = |view: &BalancerState, number| {
         view.servers
             .get(&scene.slot(number))
             .map(|server| server.gate)

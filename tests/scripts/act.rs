@@ -12,7 +12,7 @@ use ship::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    CommandProbe, Launch, LogQuery, logs, probe_command, read_answer, read_log_tail, start,
+    CommandProbe, LogQuery, StartSpec, logs, probe_command, read_answer, read_log_tail, start,
 };
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
@@ -326,7 +326,7 @@ fn a_service_that_ignores_term_is_killed_with_its_children() {
             &release,
             "trap '' TERM; sleep 60 & echo up; while :; do sleep 0.05; done",
         );
-        host.start(&Launch {
+        host.start(&StartSpec {
             stop_timeout: Duration::from_millis(300),
             ..launch
         });

@@ -424,7 +424,7 @@ fn start_leaves_a_masked_unit_alone() {
         format!("ship-testpage@{}.service", host.port),
     ] {
         symlink("/dev/null", units.join(&unit)).expect("link");
-        let launch = ship::script::Launch {
+        let launch = ship::script::StartSpec {
             driver: Driver::Systemd,
             ..host.launch("a", &release)
         };

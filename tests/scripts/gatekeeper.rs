@@ -2,22 +2,23 @@
 
 use std::fs;
 
-use ship::core::fleet::traffic::{Server, SlotAdmission, View};
+use ship::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
-    Gatekeeper, Script, ScriptEnd, Turn, look_at_gatekeepers, read_view, switch_gatekeeper,
+    BalancerCommands, Script, ScriptEnd, SlotSwitch, look_at_gatekeepers, read_view,
+    switch_gatekeeper,
 };
 
 use crate::host::{Host, Shell, shells};
 
-const OPEN: Turn = Turn::Open {
+const OPEN: SlotSwitch = SlotSwitch::Open {
     weight_percent: None,
 };
 
 /// A balancer of two slots: what it is told it notes, and what remains to each slot is in a file.
 struct Balancer {
     host: Host,
-    all: [Gatekeeper; 2],
+    all: [BalancerCommands; 2],
 }
 
 impl Balancer {
@@ -32,7 +33,7 @@ impl Balancer {
                 format!("echo \"it's\"  {word} {port} >>{dir}/told; cat {dir}/{word}-{port}"),
             ]
         };
-        let all = [8081, 8082].map(|port| Gatekeeper {
+        let all = [8081, 8082].map(|port| BalancerCommands {
             slot: Slot::new("web1", port),
             admit: note("admit", port),
             drain: note("drain", port),
@@ -63,13 +64,13 @@ impl Balancer {
             .replace("it's ", "")
     }
 
-    fn run(&self, script: &Script) -> (ScriptEnd, View) {
+    fn run(&self, script: &Script) -> (ScriptEnd, BalancerState) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
         read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
     }
 
-    fn turn(&self, number: usize, turn: Turn) -> (ScriptEnd, View) {
+    fn turn(&self, number: usize, turn: SlotSwitch) -> (ScriptEnd, BalancerState) {
         self.run(&switch_gatekeeper(
             &self.host.site,
             &self.all,
@@ -78,13 +79,13 @@ impl Balancer {
         ))
     }
 
-    fn look(&self) -> View {
+    fn look(&self) -> BalancerState {
         let (end, view) = self.run(&look_at_gatekeepers(&self.host.site, &self.all));
         assert_eq!(end, ScriptEnd::Done);
         view
     }
 
-    fn server(&self, view: &View, number: usize) -> Server {
+    fn server(&self, view: &BalancerState, number: usize) -> Server {
         view.servers[&self.all[number].slot]
     }
 }
@@ -93,7 +94,7 @@ impl Balancer {
 fn what_was_told_last_holds_and_what_remains_is_asked() {
     for shell in shells() {
         let balancer = Balancer::with(shell);
-        assert_eq!(balancer.look(), View::default(), "{shell:?}");
+        assert_eq!(balancer.look(), BalancerState::default(), "{shell:?}");
         let (end, view) = balancer.turn(0, OPEN);
         assert_eq!(
             (end, balancer.server(&view, 0)),
@@ -109,14 +110,14 @@ fn what_was_told_last_holds_and_what_remains_is_asked() {
             (view.servers.len(), view.epoch),
             (1, Some(balancer.host.site.epoch))
         );
-        let (end, view) = balancer.turn(0, Turn::Close);
+        let (end, view) = balancer.turn(0, SlotSwitch::Close);
         let closed = Server {
             in_flight: 2,
             ..Server::default()
         };
         assert_eq!((end, balancer.server(&view, 0)), (ScriptEnd::Done, closed));
         balancer.write("left-8081", "0\n");
-        let (end, view) = balancer.turn(0, Turn::Cut);
+        let (end, view) = balancer.turn(0, SlotSwitch::Cut);
         assert_eq!(
             (end, balancer.server(&view, 0)),
             (ScriptEnd::Done, Server::default())
@@ -134,7 +135,7 @@ fn what_was_told_last_holds_and_what_remains_is_asked() {
 fn what_was_closed_in_an_earlier_epoch_is_not_asked_about() {
     for shell in shells() {
         let mut balancer = Balancer::with(shell);
-        balancer.turn(0, Turn::Close);
+        balancer.turn(0, SlotSwitch::Close);
         balancer.remove("left-8081");
         balancer.host.site.epoch = Epoch(8);
         let (end, view) = balancer.turn(1, OPEN);
@@ -172,7 +173,7 @@ fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
             half,
             "nobody knows: it may get requests, and is not to be counted on"
         );
-        let (end, view) = balancer.turn(0, Turn::Close);
+        let (end, view) = balancer.turn(0, SlotSwitch::Close);
         assert!(matches!(end, ScriptEnd::Failed(_)));
         assert_eq!(balancer.server(&view, 0), half);
         balancer.write("admit-8081", "");
@@ -198,14 +199,14 @@ fn an_older_epoch_and_a_late_order_for_the_slot_are_refused() {
             "orders for different slots come in any order"
         );
         assert_eq!(
-            balancer.turn(0, Turn::Close).0,
+            balancer.turn(0, SlotSwitch::Close).0,
             ScriptEnd::Late { taken: ActionId(9) },
             "{shell:?}"
         );
         balancer.host.site.epoch = Epoch(epoch.0 - 1);
         balancer.host.site.order = ActionId(10);
         assert_eq!(
-            balancer.turn(0, Turn::Close).0,
+            balancer.turn(0, SlotSwitch::Close).0,
             ScriptEnd::Fenced { seen: epoch }
         );
         assert_eq!(balancer.told(), "admit 8081\nadmit 8082\n");
@@ -225,7 +226,7 @@ fn what_prints_no_number_is_said() {
             &balancer.host.site,
             &balancer.all,
             &balancer.all[0],
-            Turn::Close,
+            SlotSwitch::Close,
         ));
         let why = read_view(&ran.stdout)
             .expect_err("nobody knows what remains")

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use ship::core::fleet::{Observation, Occupant, Process};
 use ship::core::ids::{ActionId, Epoch, InstanceId};
 use ship::core::release::{Driver, Liveness, LivenessCheck};
-use ship::script::{Halt, Input, Launch, Script, ScriptEnd, claim, disarm, prune, start, stop};
+use ship::script::{
+    Input, Script, ScriptEnd, StartSpec, StopSpec, claim, disarm, prune, start, stop,
+};
 
 use crate::host::{Host, Ran, Release, Shell, mode, openers, session_members, shells, wait_for};
 use crate::systemd::{calls, moved};
@@ -46,7 +48,7 @@ impl Guarded {
 
     /// The order to stop the old instance, which comes back after so long.
     fn halt(&self, restore_after: Duration) -> Script {
-        let halt = Halt {
+        let halt = StopSpec {
             port: self.host.port,
             instance: InstanceId::from("old"),
             stop_timeout: Duration::from_secs(5),
@@ -142,7 +144,7 @@ impl Guarded {
 
     fn start_by_systemd(&self, name: &str, release: &Release, stop_timeout: Duration) {
         let launch = self.host.launch(name, release);
-        let launch = Launch {
+        let launch = StartSpec {
             driver: Driver::Systemd,
             stop_timeout,
             settle: Duration::ZERO,
@@ -507,7 +509,7 @@ fn a_service_of_another_user_comes_back_as_that_user() {
     let guarded = Guarded::new(Shell::Sh);
     fs::set_permissions(guarded.host.dir.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     guarded.host.stop("old");
-    let launch = Launch {
+    let launch = StartSpec {
         user: Some("nobody".into()),
         ..guarded.host.launch_sh("old", &guarded.old, "exec sleep 60")
     };
@@ -723,7 +725,7 @@ fn the_question_for_its_liveness_comes_back_with_it() {
         );
         let units = host.dir.path().join("units");
         host.order(&moved(host, host.halt("old", Duration::from_secs(1))));
-        let launch = Launch {
+        let launch = StartSpec {
             driver: Driver::Systemd,
             settle: Duration::ZERO,
             ..host.launch("old", &guarded.old)
@@ -742,7 +744,7 @@ fn the_question_for_its_liveness_comes_back_with_it() {
             host,
             start(
                 &host.site,
-                &Launch {
+                &StartSpec {
                     liveness: Some(liveness),
                     ..launch
                 },

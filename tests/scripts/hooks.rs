@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ship::core::fleet::{Observation, Process};
 use ship::core::ids::InstanceId;
 use ship::core::release::hook::{CommandEnd, Hook, HookPoint, HookSite, hook_time};
-use ship::script::{Halt, Launch, Script, ScriptEnd, SlotHooks, start, stop};
+use ship::script::{Script, ScriptEnd, SlotHooks, StartSpec, StopSpec, start, stop};
 
 use crate::host::{Host, Release, Shell, session_members, shells, wait_for};
 
@@ -30,7 +30,7 @@ fn hooks(scripts: &[(HookPoint, &str)]) -> SlotHooks {
 }
 
 /// The service, which runs for a minute, with hooks.
-fn launch(host: &Host, release: &Release, name: &str, hooks: SlotHooks) -> Launch {
+fn launch(host: &Host, release: &Release, name: &str, hooks: SlotHooks) -> StartSpec {
     let serve =
         "trap 'echo ended >>../../../told; exit' TERM; echo begun >>../../../told; sleep 60 & wait";
     let mut launch = host.launch_sh(name, release, serve);
@@ -45,7 +45,7 @@ fn halt(host: &Host, name: &str, hooks: &SlotHooks) -> Script {
     let (stop_timeout, hooks) = (Duration::from_secs(10), hook_time(&hooks.hooks, &STOPS));
     stop(
         &host.site,
-        &Halt {
+        &StopSpec {
             port: host.port,
             instance,
             stop_timeout,
@@ -462,7 +462,7 @@ fn an_instance_that_ends_at_once_gets_no_hook_after_its_start() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
-    let launch = Launch {
+    let launch = StartSpec {
         hooks: four(),
         ..host.launch_sh("a", &release, "exit 3")
     };
@@ -482,7 +482,7 @@ fn a_hook_becomes_the_services_user() {
     host.stage(&release);
     open_to_all(&host);
     let hooks = hooks(&[(HookPoint::BeforeStart, "id -un")]);
-    let launch = Launch {
+    let launch = StartSpec {
         user: Some("nobody".into()),
         ..launch(&host, &release, "a", hooks)
     };
@@ -536,12 +536,12 @@ fn what_a_host_brings_back_by_itself_runs_its_hooks() {
         };
         host.order(&start(
             &host.site,
-            &Launch {
+            &StartSpec {
                 hooks: all("old"),
                 ..host.launch_sh("old", &old, "exec sleep 60")
             },
         ));
-        let halt = Halt {
+        let halt = StopSpec {
             port: host.port,
             instance: InstanceId::from("old"),
             stop_timeout: Duration::from_secs(5),
@@ -554,7 +554,7 @@ fn what_a_host_brings_back_by_itself_runs_its_hooks() {
         failing.hooks[2].command = ["sh", "-c", "echo no; exit 3"].map(String::from).to_vec();
         host.order(&start(
             &host.site,
-            &Launch {
+            &StartSpec {
                 hooks: failing,
                 ..host.launch_sh("new", &new, "exec sleep 60")
             },

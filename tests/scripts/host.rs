@@ -17,8 +17,8 @@ use ship::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{
-    Bytes, Halt, Launch, Reply, Script, ScriptEnd, Site, SlotHooks, observe, read_reply, stage,
-    start, stop,
+    ArtifactInput, HostContext, Reply, Script, ScriptEnd, SlotHooks, StartSpec, StopSpec, observe,
+    read_reply, stage, start, stop,
 };
 use tempfile::TempDir;
 
@@ -57,7 +57,7 @@ pub(crate) fn owner(fleet: &str) -> Owner {
 /// The one host of a test. What runs on it ends with it.
 pub(crate) struct Host {
     pub(crate) dir: TempDir,
-    pub(crate) site: Site,
+    pub(crate) site: HostContext,
     pub(crate) port: Port,
     shell: Shell,
     /// Whether it has no other programs than those in its own directory.
@@ -92,7 +92,7 @@ impl Host {
             .expect("address")
             .port();
         let dir = TempDir::new().expect("directory");
-        let site = Site {
+        let site = HostContext {
             service: "testpage".into(),
             // A blank and a quote in the path: nothing may trip over it.
             base_dir: dir.path().join("it's ship").to_str().expect("path").into(),
@@ -259,15 +259,15 @@ impl Host {
             &self.site,
             &release.definition,
             &release.id,
-            Bytes::Pushed(&release.path),
+            ArtifactInput::Pushed(&release.path),
             release.secrets.as_deref(),
         )
     }
 
     /// What starts the testpage in the host's slot.
-    pub(crate) fn launch(&self, name: &str, release: &Release) -> Launch {
+    pub(crate) fn launch(&self, name: &str, release: &Release) -> StartSpec {
         let port = self.port.to_string();
-        Launch {
+        StartSpec {
             port: self.port,
             instance: InstanceId::from(name),
             release: release.id.clone(),
@@ -296,9 +296,9 @@ impl Host {
     }
 
     /// What runs a shell script as the service, which is not waited for long.
-    pub(crate) fn launch_sh(&self, name: &str, release: &Release, script: &str) -> Launch {
+    pub(crate) fn launch_sh(&self, name: &str, release: &Release, script: &str) -> StartSpec {
         let argv = ["sh", "-c", script].map(String::from).to_vec();
-        Launch {
+        StartSpec {
             argv,
             settle: Duration::from_millis(300),
             ..self.launch(name, release)
@@ -306,7 +306,7 @@ impl Host {
     }
 
     /// Stages a release and starts an instance of it, which has to be running then.
-    pub(crate) fn start(&self, launch: &Launch) -> Instance {
+    pub(crate) fn start(&self, launch: &StartSpec) -> Instance {
         self.instance(self.order(&start(&self.site, launch)))
     }
 
@@ -314,7 +314,7 @@ impl Host {
         let instance = InstanceId::from(name);
         stop(
             &self.site,
-            &Halt {
+            &StopSpec {
                 port: self.port,
                 instance,
                 stop_timeout,

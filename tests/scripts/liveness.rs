@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ship::core::release::{Driver, Liveness, LivenessCheck};
-use ship::script::{Input, Launch, Needs, Script, check, read_check, start};
+use ship::script::{Input, Needs, Script, StartSpec, check, read_check, start};
 
 use crate::host::{Host, Ran, Release, Shell, now, shells, wait_for};
 use crate::systemd::{calls, moved};
@@ -77,7 +77,7 @@ impl Watched {
         host: Host,
         service: &str,
         args: &[&str],
-        change: impl Fn(&mut Launch),
+        change: impl Fn(&mut StartSpec),
         liveness: Liveness,
     ) -> Self {
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
@@ -123,8 +123,8 @@ impl Watched {
         )
     }
 
-    fn launch(&self, liveness: Liveness) -> Launch {
-        Launch {
+    fn launch(&self, liveness: Liveness) -> StartSpec {
+        StartSpec {
             driver: Driver::Systemd,
             stop_timeout: Duration::from_millis(300),
             liveness: Some(liveness),
@@ -138,7 +138,7 @@ impl Watched {
 
     /// Starts the instance, whose port is taken already, by what systemd is about to say it has
     /// started.
-    fn start(&self, launch: &Launch) {
+    fn start(&self, launch: &StartSpec) {
         let script = moved(&self.host, start(&self.host.site, launch));
         let text = script
             .text
@@ -361,7 +361,7 @@ fn a_command_asks_from_within_the_release_and_is_ended_when_it_hangs() {
     for shell in shells() {
         let script = r#"[ "$(cat index.html), $COLOUR, $TOKEN" = "hello, deep blue, t" ] || exit 3; sleep 60"#;
         let change =
-            |launch: &mut Launch| drop(launch.env.insert("COLOUR".into(), "deep blue".into()));
+            |launch: &mut StartSpec| drop(launch.env.insert("COLOUR".into(), "deep blue".into()));
         let host = Host::with(shell);
         let address = host.site.host_address.clone();
         let watched = Watched::on(host, SERVER, &[&address], change, command(script));
@@ -608,7 +608,7 @@ fn a_host_that_cannot_ask_is_told_so_beforehand() {
     host.fake("useradd", "");
     host.fake("systemctl", "");
     fs::create_dir(host.dir.path().join("units")).expect("directory");
-    let launch = |liveness| Launch {
+    let launch = |liveness| StartSpec {
         driver: Driver::Systemd,
         liveness: Some(liveness),
         ..host.launch("a", &release)

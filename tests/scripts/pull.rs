@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use ship::script::{Bytes, Needs, Script, check, read_check, stage};
+use ship::script::{ArtifactInput, Needs, Script, check, read_check, stage};
 
 use crate::host::{Host, Release, Shell, now, openers, shells, wait_for};
 use ship_testing::web::{Reply, Web};
@@ -16,7 +16,7 @@ fn pull(host: &Host, release: &Release, url: &str) -> Script {
         &host.site,
         &release.definition,
         &release.id,
-        Bytes::Pulled(url),
+        ArtifactInput::Pulled(url),
         release.secrets.as_deref(),
     )
 }

@@ -13,9 +13,9 @@ use ship::core::release::Driver;
 use ship::core::release::hook::{CommandRun, Hook, HookPoint, HookSite};
 use ship::core::time::Time;
 use ship::script::{
-    CommandProbe, DoneMark, Halt, LogQuery, Needs, ScriptEnd, TaskCommand, TaskCommandEnd, check,
-    claim, errand, logs, observe, probe_command, prune, read_answer, read_check, read_errand,
-    read_log_tail, read_reply, start, stop,
+    CommandProbe, DoneMark, LogQuery, Needs, ScriptEnd, StopSpec, TaskCommand, TaskCommandEnd,
+    check, claim, errand, logs, observe, probe_command, prune, read_answer, read_check,
+    read_errand, read_log_tail, read_reply, start, stop,
 };
 
 use crate::host::{Host, Release};
@@ -120,7 +120,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         &host,
         stop(
             &host.site,
-            &Halt {
+            &StopSpec {
                 port: host.port,
                 instance,
                 stop_timeout,

@@ -10,14 +10,14 @@ use ship::core::fleet::{Instance, Listener, Occupant, Process};
 use ship::core::ids::InstanceId;
 use ship::core::release::Driver;
 use ship::script::{
-    Halt, Launch, LogQuery, Needs, Script, Unreadable, check, disarm, logs, observe, read_log_tail,
-    read_reply, start, stop,
+    LogQuery, Needs, Script, StartSpec, StopSpec, Unreadable, check, disarm, logs, observe,
+    read_log_tail, read_reply, start, stop,
 };
 
 use crate::host::{Host, Release, Shell, now, shells};
 
-fn launch(host: &Host, release: &Release) -> Launch {
-    Launch {
+fn launch(host: &Host, release: &Release) -> StartSpec {
+    StartSpec {
         driver: Driver::Systemd,
         ..host.launch("a", release)
     }
@@ -30,7 +30,7 @@ fn every_shell_understands_the_scripts() {
         let release = Release::new("hello");
         let second = Duration::from_secs(1);
         let instance = InstanceId::from("a");
-        let halt = Halt {
+        let halt = StopSpec {
             port: host.port,
             instance,
             stop_timeout: second,
@@ -145,7 +145,7 @@ pub(crate) fn moved(host: &Host, script: Script) -> Script {
     }
 }
 
-fn start_moved(host: &Host, launch: &Launch) -> Instance {
+fn start_moved(host: &Host, launch: &StartSpec) -> Instance {
     host.instance(host.order(&moved(host, start(&host.site, launch))))
 }
 
@@ -292,7 +292,7 @@ fn reloads(host: &Host) -> usize {
 #[test]
 fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_others() {
     let (host, release, units) = host_with_units("");
-    let first = Launch {
+    let first = StartSpec {
         settle: Duration::ZERO,
         ..launch(&host, &release)
     };
@@ -301,7 +301,7 @@ fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_ot
         fs::read_to_string(units.join(format!("ship-testpage@{port}.service"))).expect("unit")
     };
     let before = unit(host.port);
-    let second = Launch {
+    let second = StartSpec {
         port: SECOND_PORT,
         instance: InstanceId::from("b"),
         user: Some("root".into()),
@@ -325,7 +325,7 @@ fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_ot
 #[test]
 fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_it() {
     let (host, release, units) = host_with_units("");
-    let launch = Launch {
+    let launch = StartSpec {
         settle: Duration::ZERO,
         ..launch(&host, &release)
     };
@@ -351,7 +351,7 @@ fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_
     fs::write(host.root().join("slots/1/instance"), record).expect("record");
     start_moved(&host, &launch);
     assert!(template.exists(), "an instance still runs from it");
-    let old = Halt {
+    let old = StopSpec {
         port: SECOND_PORT,
         instance: InstanceId::from("old"),
         stop_timeout: Duration::from_secs(1),
@@ -393,7 +393,7 @@ fn systemd_is_reloaded_only_if_it_does_not_know_the_units_as_they_are() {
         ),
     ] {
         let (host, release, _) = host_with_units(&shown);
-        let launch = Launch {
+        let launch = StartSpec {
             settle: Duration::ZERO,
             ..launch(&host, &release)
         };
@@ -407,7 +407,7 @@ fn systemd_is_reloaded_only_if_it_does_not_know_the_units_as_they_are() {
         host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
         start_moved(
             &host,
-            &Launch {
+            &StartSpec {
                 user: Some("root".into()),
                 ..launch.clone()
             },
@@ -420,7 +420,7 @@ fn systemd_is_reloaded_only_if_it_does_not_know_the_units_as_they_are() {
         host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));
         start_moved(
             &host,
-            &Launch {
+            &StartSpec {
                 user: Some("root".into()),
                 ..launch
             },

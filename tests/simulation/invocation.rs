@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::{BoxFuture, FutureExt as _};
 use ship::app::conclusion::Conclusion;
 use ship::app::environment::{
-    Environment, Files, FleetConnection, FleetLayout, Known, Operator, Reading, StoreAccess,
+    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
 };
 use ship::app::error::Error;
 use ship::app::exit::Exit as Code;
@@ -24,15 +24,15 @@ use ship::app::verbs::scale::{ScaleRequest, scale};
 use ship::config::{self, Overrides, Project};
 use ship::core::fleet::Fleet;
 use ship::core::ids::{HostId, Port};
-use ship::core::journal::rollout_summary::Account;
+use ship::core::journal::rollout_summary::RolloutSummary;
 use ship::core::journal::status::Status;
 use ship::core::policy::admission::refusal::ServerClash;
-use ship::core::policy::service_state::Standing;
+use ship::core::policy::service_state::ServiceState;
 use ship::core::rollout::event::{Entry, Event};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
-use ship::report::{Reporter, Setup};
+use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
 use ship::store::{Holder, RolloutId, StateDir, Store};
 
@@ -189,10 +189,10 @@ fn check_history(
 }
 
 /// How the service stands when nobody is at work.
-pub(crate) fn standing(store: &dyn Store) -> Standing {
+pub(crate) fn standing(store: &dyn Store) -> ServiceState {
     let journal = store.newest_journal(&subject()).ok().flatten();
-    let account = journal.and_then(|(_, journal)| Account::of(&journal));
-    Standing::of(account.as_ref(), false)
+    let account = journal.and_then(|(_, journal)| RolloutSummary::of(&journal));
+    ServiceState::of(account.as_ref(), false)
 }
 
 /// What surrounds one simulated process.
@@ -237,10 +237,10 @@ impl Environment for Simulated {
         }))
     }
 
-    fn open_known(&self) -> Result<Option<Known>, Error> {
+    fn open_known(&self) -> Result<Option<DeployedState>, Error> {
         let store = self.disk.open();
         let known = known_subject(&*store, Path::new(INVENTORY));
-        Ok(known.map(|subject| Known { subject, store }))
+        Ok(known.map(|subject| DeployedState { subject, store }))
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -310,7 +310,7 @@ impl Environment for Simulated {
         state.tell(format_args!("ship{}", self.process.number), notice);
     }
 
-    fn reporter(&self, id: RolloutId, _: Setup) -> Box<dyn Reporter> {
+    fn reporter(&self, id: RolloutId, _: ReporterSetup) -> Box<dyn Reporter> {
         Box::new(Watcher {
             sim: Arc::clone(&self.sim),
             number: self.process.number,

@@ -12,10 +12,10 @@ use std::time::Duration;
 use ship::core::fleet::health::Verdict;
 use ship::core::fleet::{Instance, Listener, Observation, Occupant};
 use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision};
-use ship::core::journal::status::{Status, Word};
+use ship::core::journal::status::{InstanceStatus, Status};
 use ship::core::release::Readiness;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
+use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, RolloutStart};
 use ship::core::rollout::failure::{FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
@@ -596,7 +596,7 @@ impl Judge {
             Outcome::RolledBack => start.fallback.as_ref(),
             _ => return,
         };
-        let Some(Generation {
+        let Some(RevisionRef {
             release, revision, ..
         }) = wanted
         else {
@@ -682,7 +682,7 @@ impl Judge {
                 .is_some_and(|start| start.scaling.is_some());
         let busy: BTreeSet<_> = journal.in_flight.values().collect();
         let odd = status.instances.iter().filter(|row| {
-            row.status != Word::Running || Some(&row.version) != status.version.as_ref()
+            row.status != InstanceStatus::Running || Some(&row.version) != status.version.as_ref()
         });
         let unexplained: BTreeMap<HostId, String> = odd
             .filter(|row| {
@@ -817,11 +817,11 @@ impl Journal {
                 );
             }
             Event::RolloutFailed {
-                then: Then::Hold { .. },
+                then: FailureResponse::Hold { .. },
                 ..
             } => self.standstill = Some(HELD),
             Event::RolloutFailed {
-                then: Then::RollBack,
+                then: FailureResponse::RollBack,
                 ..
             } => {
                 self.left_behind

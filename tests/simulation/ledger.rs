@@ -9,7 +9,7 @@ use std::time::Duration;
 use ship::core::ids::{Epoch, ReleaseId, Revision};
 use ship::core::policy::history::RolloutRun;
 use ship::core::release::Definition;
-use ship::core::rollout::event::{Entry, Event, Then};
+use ship::core::rollout::event::{Entry, Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::task::Contracted;
 use ship::core::spec::budget::Budget;
@@ -17,8 +17,8 @@ use ship::core::time::Time;
 use ship::engine::Clock;
 use ship::store::{
     Freeze, Holder, Inventories, KnownInventory, Leases, Migrations, NewRevision, Request,
-    Requests, RevisionRecord, Revisions, RolloutId, RolloutRecord, Rollouts, Scale,
-    ServiceSettings, Store, StoreError, Subject,
+    Requests, RevisionRecord, Revisions, RolloutId, RolloutRecord, Rollouts, Scale, ServiceKey,
+    ServiceSettings, Store, StoreError,
 };
 
 use super::broken::Broken;
@@ -98,7 +98,7 @@ impl Revisions for Memory {
         Ok("simulated".into())
     }
 
-    fn revisions(&self, _: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
+    fn revisions(&self, _: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
         self.with(|tables| {
             let has_begun = |rollout: &&Rollout| rollout.has_begun();
             let newest_of = |revision: Revision| {
@@ -143,7 +143,7 @@ impl Revisions for Memory {
         })
     }
 
-    fn add_revision(&mut self, _: &Subject, new: &NewRevision) -> Result<Revision, StoreError> {
+    fn add_revision(&mut self, _: &ServiceKey, new: &NewRevision) -> Result<Revision, StoreError> {
         self.with(|tables| {
             tables.revision.0 += 1;
             tables
@@ -155,7 +155,7 @@ impl Revisions for Memory {
 
     fn retain_revisions(
         &mut self,
-        _: &Subject,
+        _: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError> {
         self.with(|tables| {
@@ -171,7 +171,7 @@ impl Revisions for Memory {
 
     fn adopt(
         &mut self,
-        _: &Subject,
+        _: &ServiceKey,
         _: &NewRevision,
         _: bool,
         _: u32,
@@ -191,13 +191,13 @@ impl Revisions for Memory {
 }
 
 impl Rollouts for Memory {
-    fn epoch(&self, _: &Subject) -> Result<Epoch, StoreError> {
+    fn epoch(&self, _: &ServiceKey) -> Result<Epoch, StoreError> {
         self.with(|tables| Ok(tables.epoch))
     }
 
     fn begin_rollout(
         &mut self,
-        _: &Subject,
+        _: &ServiceKey,
         revision: Revision,
         seen: Epoch,
         now: Time,
@@ -247,7 +247,10 @@ impl Rollouts for Memory {
         })
     }
 
-    fn newest_journal(&self, _: &Subject) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
+    fn newest_journal(
+        &self,
+        _: &ServiceKey,
+    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.with(|tables| {
             let newest = tables
                 .rollouts
@@ -258,7 +261,7 @@ impl Rollouts for Memory {
         })
     }
 
-    fn rollouts(&self, _: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+    fn rollouts(&self, _: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError> {
         self.with(|tables| {
             let begun = tables.rollouts.iter().filter(|(_, it)| it.has_begun());
             Ok(begun
@@ -272,7 +275,7 @@ impl Rollouts for Memory {
         })
     }
 
-    fn runs(&self, _: &Subject) -> Result<Vec<RolloutRun>, StoreError> {
+    fn runs(&self, _: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError> {
         self.with(|tables| {
             let run = |rollout: &Rollout| match &rollout.entries.first()?.event {
                 Event::RolloutStarted(start) => Some(RolloutRun {
@@ -298,7 +301,7 @@ impl Rollouts for Memory {
 
     fn journal_of(
         &self,
-        _: &Subject,
+        _: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         self.with(|tables| {
@@ -316,7 +319,7 @@ impl Rollouts for Memory {
 impl Leases for Memory {
     fn acquire_lease(
         &mut self,
-        _: &Subject,
+        _: &ServiceKey,
         holder: Holder,
         _: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -371,7 +374,7 @@ impl Leases for Memory {
         Ok(())
     }
 
-    fn break_lease(&mut self, _: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+    fn break_lease(&mut self, _: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
         self.with(|tables| {
             tables.lease = None;
             tables.epoch = Epoch(tables.epoch.max(seen).0 + 1);
@@ -379,11 +382,11 @@ impl Leases for Memory {
         })
     }
 
-    fn lease(&self, _: &Subject, _: Time) -> Result<Option<Holder>, StoreError> {
+    fn lease(&self, _: &ServiceKey, _: Time) -> Result<Option<Holder>, StoreError> {
         self.with(|tables| Ok(tables.lease.clone()))
     }
 
-    fn holder(&self, _: &Subject, here: &str, now: Time) -> Result<Option<Holder>, StoreError> {
+    fn holder(&self, _: &ServiceKey, here: &str, now: Time) -> Result<Option<Holder>, StoreError> {
         self.with(|tables| {
             let lease = tables.lease.clone();
             Ok(lease.filter(|present| is_alive(present, here, now)))
@@ -417,46 +420,46 @@ impl Requests for Memory {
 }
 
 impl ServiceSettings for Memory {
-    fn scale(&self, _: &Subject) -> Result<Option<Scale>, StoreError> {
+    fn scale(&self, _: &ServiceKey) -> Result<Option<Scale>, StoreError> {
         self.with(|tables| Ok(tables.scale))
     }
 
-    fn set_scale(&mut self, _: &Subject, scale: Scale, _: &str) -> Result<(), StoreError> {
+    fn set_scale(&mut self, _: &ServiceKey, scale: Scale, _: &str) -> Result<(), StoreError> {
         self.with(|tables| tables.scale = Some(scale));
         Ok(())
     }
 
-    fn forget_scale(&mut self, _: &Subject) -> Result<(), StoreError> {
+    fn forget_scale(&mut self, _: &ServiceKey) -> Result<(), StoreError> {
         self.with(|tables| tables.scale = None);
         Ok(())
     }
 
-    fn freeze(&self, _: &Subject) -> Result<Option<Freeze>, StoreError> {
+    fn freeze(&self, _: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
         self.with(|tables| Ok(tables.freeze.clone()))
     }
 
-    fn set_freeze(&mut self, _: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
+    fn set_freeze(&mut self, _: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError> {
         self.with(|tables| tables.freeze = Some(freeze.clone()));
         Ok(())
     }
 
-    fn end_freeze(&mut self, _: &Subject) -> Result<bool, StoreError> {
+    fn end_freeze(&mut self, _: &ServiceKey) -> Result<bool, StoreError> {
         self.with(|tables| Ok(tables.freeze.take().is_some()))
     }
 }
 
 impl Migrations for Memory {
-    fn migrations_made(&self, _: &Subject) -> Result<BTreeSet<String>, StoreError> {
+    fn migrations_made(&self, _: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         Ok(BTreeSet::new())
     }
 
-    fn contracted(&self, _: &Subject) -> Result<Vec<Contracted>, StoreError> {
+    fn contracted(&self, _: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {
         Ok(Vec::new())
     }
 }
 
 impl Inventories for Memory {
-    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
+    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
         let known = KnownInventory {
             subject: subject.clone(),
             inventory: inventory.to_owned(),
@@ -532,7 +535,7 @@ impl Ledger {
                 scene.budget(start.replicas + missing)
             }
             Event::RolloutFailed {
-                then: Then::RollBack,
+                then: FailureResponse::RollBack,
                 ..
             }
             | Event::Aborted { .. } => Some(scene.budget_back(self.fallback_replicas?)),
@@ -561,13 +564,13 @@ impl Revisions for Ledger {
         self.shelf.history_id()
     }
 
-    fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
+    fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
         self.shelf.revisions(subject)
     }
 
     fn add_revision(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         new: &NewRevision,
     ) -> Result<Revision, StoreError> {
         self.write(|shelf| shelf.add_revision(subject, new), |_, _| ())
@@ -575,7 +578,7 @@ impl Revisions for Ledger {
 
     fn adopt(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         new: &NewRevision,
         proven: bool,
         replicas: u32,
@@ -586,7 +589,7 @@ impl Revisions for Ledger {
 
     fn retain_revisions(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError> {
         self.write(|shelf| shelf.retain_revisions(subject, kept), |_, ()| ())
@@ -598,13 +601,13 @@ impl Revisions for Ledger {
 }
 
 impl Rollouts for Ledger {
-    fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
+    fn epoch(&self, subject: &ServiceKey) -> Result<Epoch, StoreError> {
         self.shelf.epoch(subject)
     }
 
     fn begin_rollout(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
         seen: Epoch,
         now: Time,
@@ -658,16 +661,16 @@ impl Rollouts for Ledger {
 
     fn newest_journal(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.shelf.newest_journal(subject)
     }
 
-    fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+    fn rollouts(&self, subject: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError> {
         self.shelf.rollouts(subject)
     }
 
-    fn runs(&self, subject: &Subject) -> Result<Vec<RolloutRun>, StoreError> {
+    fn runs(&self, subject: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError> {
         self.shelf.runs(subject)
     }
 
@@ -681,7 +684,7 @@ impl Rollouts for Ledger {
 
     fn journal_of(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         self.shelf.journal_of(subject, revision)
@@ -695,7 +698,7 @@ impl Rollouts for Ledger {
 impl Leases for Ledger {
     fn acquire_lease(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         holder: Holder,
         token: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -722,20 +725,20 @@ impl Leases for Ledger {
         self.write(|shelf| shelf.release_lease(), |_, ()| ())
     }
 
-    fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+    fn break_lease(&mut self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
         self.write(
             |shelf| shelf.break_lease(subject, seen),
             |judge, epoch| judge.lease_broken(*epoch),
         )
     }
 
-    fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {
+    fn lease(&self, subject: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError> {
         self.shelf.lease(subject, now)
     }
 
     fn holder(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         here: &str,
         now: Time,
     ) -> Result<Option<Holder>, StoreError> {
@@ -758,43 +761,48 @@ impl Requests for Ledger {
 }
 
 impl ServiceSettings for Ledger {
-    fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
+    fn scale(&self, subject: &ServiceKey) -> Result<Option<Scale>, StoreError> {
         self.shelf.scale(subject)
     }
 
-    fn set_scale(&mut self, subject: &Subject, scale: Scale, who: &str) -> Result<(), StoreError> {
+    fn set_scale(
+        &mut self,
+        subject: &ServiceKey,
+        scale: Scale,
+        who: &str,
+    ) -> Result<(), StoreError> {
         self.write(|shelf| shelf.set_scale(subject, scale, who), |_, ()| ())
     }
 
-    fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError> {
+    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
         self.write(|shelf| shelf.forget_scale(subject), |_, ()| ())
     }
 
-    fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError> {
+    fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
         self.shelf.freeze(subject)
     }
 
-    fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
+    fn set_freeze(&mut self, subject: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError> {
         self.shelf.set_freeze(subject, freeze)
     }
 
-    fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError> {
+    fn end_freeze(&mut self, subject: &ServiceKey) -> Result<bool, StoreError> {
         self.shelf.end_freeze(subject)
     }
 }
 
 impl Migrations for Ledger {
-    fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
+    fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         self.shelf.migrations_made(subject)
     }
 
-    fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError> {
+    fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {
         self.shelf.contracted(subject)
     }
 }
 
 impl Inventories for Ledger {
-    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
+    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
         self.write(|shelf| shelf.remember(subject, inventory), |_, ()| ())
     }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ship::core::ids::{Epoch, ReleaseId};
-use ship::core::policy::service_state::Standing;
+use ship::core::policy::service_state::ServiceState;
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::OnFailure;
-use ship::store::{NewRevision, Request, Sqlite, StateDir, Store, Wish};
+use ship::store::{ControlRequest, NewRevision, Request, Sqlite, StateDir, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -48,7 +48,7 @@ enum Fate {
     Killed,
     Stopped { lasts: Duration, rivalled: bool },
     Interrupted { again: Option<Duration> },
-    Asked(Wish),
+    Asked(ControlRequest),
     Rivalled,
 }
 
@@ -144,7 +144,9 @@ impl People {
                 | Exit::RollbackFailed => return,
                 Exit::Locked | Exit::Unreachable => next,
                 Exit::Paused => self.pick(&[Call::Resume, Call::Resume, Call::Abort]),
-                Exit::Refused if invocation::standing(&*self.disk.open()) == Standing::Paused => {
+                Exit::Refused
+                    if invocation::standing(&*self.disk.open()) == ServiceState::Paused =>
+                {
                     Call::Resume
                 }
                 Exit::Refused => call,
@@ -225,8 +227,8 @@ impl People {
                 again: state.dice.chance(300).then(|| Duration::from_millis(700)),
             },
             5 => Fate::Rivalled,
-            6 => Fate::Asked(Wish::Abort),
-            _ => Fate::Asked(Wish::Pause),
+            6 => Fate::Asked(ControlRequest::Abort),
+            _ => Fate::Asked(ControlRequest::Pause),
         };
         Some((at, fate))
     }
@@ -267,7 +269,7 @@ impl People {
     }
 
     /// Somebody asks, from a process of their own, that the rollout pauses or goes back.
-    fn ask(&self, wish: Wish) {
+    fn ask(&self, wish: ControlRequest) {
         let mut store = self.disk.open();
         let Ok(Some((rollout, _))) = store.newest_journal(&subject()) else {
             return;
@@ -375,7 +377,7 @@ impl People {
     /// Whatever has happened: in a calm world the last call is carried out or comes back, and a
     /// good release helps.
     async fn settle(&self, last: Call) {
-        if invocation::standing(&*self.disk.open()) == Standing::Paused {
+        if invocation::standing(&*self.disk.open()) == ServiceState::Paused {
             self.count("a paused rollout goes on in a calm world");
             self.call_in_peace(Call::Resume).await;
         }

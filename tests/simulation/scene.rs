@@ -10,7 +10,7 @@ use ship::core::ids::{HostId, Port, ReleaseId};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure};
-use ship::store::Subject;
+use ship::store::ServiceKey;
 
 use super::dice::Dice;
 
@@ -380,8 +380,8 @@ pub(crate) fn release_id(number: usize) -> ReleaseId {
     ReleaseId::from(format!("{number:0>2}{:a<62}", ""))
 }
 
-pub(crate) fn subject() -> Subject {
-    Subject {
+pub(crate) fn subject() -> ServiceKey {
+    ServiceKey {
         fleet: FLEET.into(),
         service: SERVICE.into(),
     }

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ship::core::ids::{Epoch, HostId, InstanceId, Port, Revision};
-use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::Clock;
@@ -187,11 +187,11 @@ impl State {
     pub(crate) fn met(&mut self, event: &Event) {
         let what = match event {
             Event::RolloutFailed {
-                then: Then::RollBack,
+                then: FailureResponse::RollBack,
                 ..
             } => "a rollout turns back",
             Event::RolloutFailed {
-                then: Then::Hold { .. },
+                then: FailureResponse::Hold { .. },
                 ..
             } => "a rollout is held",
             Event::HostQuarantined { .. } => "a host is left behind",

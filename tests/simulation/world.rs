@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, FutureExt};
 use ship::core::analysis::Analysis;
 use ship::core::analysis::measurement::Measurement;
 use ship::core::fleet::health::Verdict;
-use ship::core::fleet::traffic::View;
+use ship::core::fleet::traffic::BalancerState;
 use ship::core::fleet::{Instance, Observation};
 use ship::core::ids::{HostId, Slot};
 use ship::core::rollout::action::Action;
@@ -368,7 +368,7 @@ impl Executor for Hands {
     fn observe_balancer<'a>(
         &'a self,
         balancer: &'a HostId,
-    ) -> BoxFuture<'a, Result<View, HostUnavailable>> {
+    ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>> {
         let why = format!("{balancer}: nothing stands before the instances here");
         async { Err(HostUnavailable { why }) }.boxed()
     }

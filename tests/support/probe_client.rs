@@ -24,7 +24,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes requests to places, each with a new connection, until it is stopped.
-pub struct Asker {
+pub struct Monitor {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<(String, Vec<Asked>)>>,
@@ -42,7 +42,7 @@ pub struct Asked {
 /// All answers, by place.
 pub struct Answers(BTreeMap<String, Vec<Asked>>);
 
-impl Asker {
+impl Monitor {
     /// Starts requests to places, each `address:port`, with a thread for each.
     pub fn start<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));

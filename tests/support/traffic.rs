@@ -1,6 +1,6 @@
 //! A service under observation: every answer that is asked of it, and every process that it runs.
 
-use super::probe_client::{Answers, Asker, Counter};
+use super::probe_client::{Answers, Counter, Monitor};
 use super::project::PAGE;
 
 /// The number of answers before a test changes the service.
@@ -8,7 +8,7 @@ const FIRST_ANSWERS: usize = 20;
 
 /// Makes requests to a service and counts its processes until it is ended.
 pub struct Traffic {
-    asker: Asker,
+    asker: Monitor,
     counter: Counter,
 }
 
@@ -29,7 +29,7 @@ impl Traffic {
     /// Starts requests to places, each `address:port`; returns when answers have arrived.
     pub fn begin<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
         let traffic = Self {
-            asker: Asker::start(places),
+            asker: Monitor::start(places),
             counter: Counter::start(PAGE),
         };
         traffic.asker.await_answers(FIRST_ANSWERS);

@@ -14,9 +14,9 @@ use crate::app::rollout;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, check_abort, stopped_rollout};
-use crate::core::policy::service_state::{Ask, Standing};
+use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::rollout::failure::Outcome;
-use crate::store::Wish;
+use crate::store::ControlRequest;
 
 /// A rollout on its way back ends by its own deadlines; this is longer than any of them.
 const PATIENCE: Duration = Duration::from_hours(24);
@@ -35,9 +35,9 @@ pub struct AbortRequest {
 pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<Conclusion, Error> {
     let overrides = Overrides::default();
     let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    if session.standing()? == Standing::Running {
+    if session.standing()? == ServiceState::Running {
         check_abort(&session.history)?;
-        let id = pause::ask(&mut session, Ask::Abort, Wish::Abort)?;
+        let id = pause::ask(&mut session, ServiceCommand::Abort, ControlRequest::Abort)?;
         env.tell(&Notice::Accepted(accepted(&session)?));
         if let Some(outcome) = pause::await_end(&session, id, PATIENCE).await? {
             return ended_elsewhere(&session, outcome);
@@ -45,7 +45,7 @@ pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<
         // Its process has died meanwhile: its part is taken over.
     }
     drop(session);
-    let mut session = resume::reopen(env, request.set, "abort", Ask::Abort)?;
+    let mut session = resume::reopen(env, request.set, "abort", ServiceCommand::Abort)?;
     check_abort(&session.history)?;
     let by = session.operator().to_string();
     let accepted = accepted(&session)?;

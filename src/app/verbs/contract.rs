@@ -9,7 +9,7 @@ use crate::app::goal::Goal;
 use crate::app::rollout;
 use crate::app::session::Session;
 use crate::config::Overrides;
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,7 @@ pub async fn contract(
         set: request.set,
     };
     let mut session = Session::open_locked(env, &overrides, Reading::Strict, "contract")?;
-    session.permit(Ask::Contract)?;
+    session.permit(ServiceCommand::Contract)?;
     session.want_as_many();
     let current = session.current_record()?.clone();
     let due = session.history.contracts_due(&current.definition);

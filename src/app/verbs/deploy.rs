@@ -17,7 +17,7 @@ use crate::app::{channels, rollout, unattended};
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, stopped_rollout};
 use crate::core::policy::rollback::check_contracts;
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 use crate::core::policy::unattended::{Resolution, RunMode};
 use crate::core::rollout::verb::Verb;
 
@@ -68,7 +68,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
     let mut session = Session::of(service)?;
     session.mode = request.mode;
     session.go_by_hosts().await?;
-    session.permit(Ask::Deploy)?;
+    session.permit(ServiceCommand::Deploy)?;
     check_past_contract(&session, &release)?;
     let resolution = if request.mode.unattended {
         unattended::resolve(&session, &release.id)?

@@ -6,9 +6,9 @@ use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::time::Time;
-use crate::store::{Freeze, Request, Wish};
+use crate::store::{ControlRequest, Freeze, Request};
 
 pub struct Frozen {
     pub service: String,
@@ -42,11 +42,11 @@ pub fn freeze(
     };
     service.store.set_freeze(&service.subject, &freeze)?;
     let mut stops_rollout = false;
-    if service.standing()? == Standing::Running
+    if service.standing()? == ServiceState::Running
         && let Some(rollout) = service.newest_rollout()?
     {
         let request = Request {
-            wish: Wish::Freeze,
+            wish: ControlRequest::Freeze,
             by: freeze.to_string(),
         };
         service.store.ask(rollout, &request)?;

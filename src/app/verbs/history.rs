@@ -9,9 +9,9 @@ use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::Error;
 use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
-use crate::core::availability::LossReport;
+use crate::core::availability::AvailabilityReport;
 use crate::core::ids::Revision;
-use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::history::RolloutRun;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_history::ServiceHistory;
@@ -33,7 +33,7 @@ pub struct RevisionDetails {
     /// Whether a rollout of it has ever succeeded.
     pub is_proven: bool,
     /// What the availability monitor has counted, if one ran.
-    pub loss: Option<LossReport>,
+    pub loss: Option<AvailabilityReport>,
     /// The revision that the fleet is on, and its version.
     pub current: Option<(Revision, String)>,
     /// The settings in which that one differs, line by line.
@@ -82,7 +82,7 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
         duration: duration(record),
         playbook: record.playbook.clone(),
         is_proven: record.proven,
-        loss: Account::of(&journal).and_then(|account| account.loss),
+        loss: RolloutSummary::of(&journal).and_then(|account| account.loss),
         current: current.map(|current| (current.revision, current.definition.version.clone())),
         differs: differs.unwrap_or_default(),
     })

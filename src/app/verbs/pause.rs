@@ -7,9 +7,9 @@ use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
 use crate::app::session::Session;
 use crate::config::Overrides;
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::failure::Outcome;
-use crate::store::{RolloutId, Wish};
+use crate::store::{ControlRequest, RolloutId};
 
 /// How often to look whether the other process has done it.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub async fn pause(env: &Arc<dyn Environment>) -> Result<(String, Paused), Error
     let overrides = Overrides::default();
     let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
     let service = session.subject.service.clone();
-    let rollout = ask(&mut session, Ask::Pause, Wish::Pause)?;
+    let rollout = ask(&mut session, ServiceCommand::Pause, ControlRequest::Pause)?;
     match await_end(&session, rollout, PATIENCE).await? {
         Some(Outcome::Paused { .. }) => Ok((service, Paused::Done)),
         Some(outcome) => {
@@ -44,7 +44,11 @@ pub async fn pause(env: &Arc<dyn Environment>) -> Result<(String, Paused), Error
 }
 
 /// Asks something of the process that carries out the newest rollout; which that is.
-pub(super) fn ask(session: &mut Session, ask: Ask, wish: Wish) -> Result<RolloutId, Error> {
+pub(super) fn ask(
+    session: &mut Session,
+    ask: ServiceCommand,
+    wish: ControlRequest,
+) -> Result<RolloutId, Error> {
     if let Some(refusal) = session.standing()?.refusal(ask, &session.subject.service) {
         return Err(refusal.into());
     }

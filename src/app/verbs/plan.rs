@@ -18,10 +18,10 @@ use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::Rollout;
 use crate::core::spec::Spec;
 use crate::report::Versions;
-use crate::store::Subject;
+use crate::store::ServiceKey;
 
 pub struct DeployPlan {
-    pub subject: Subject,
+    pub subject: ServiceKey,
     pub spec: Spec,
     /// The release that is to run.
     pub release: ReleaseId,

@@ -12,8 +12,8 @@ use crate::app::rollout;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, check_promotion};
-use crate::core::policy::service_state::{Ask, Standing};
-use crate::store::Wish;
+use crate::core::policy::service_state::{ServiceCommand, ServiceState};
+use crate::store::ControlRequest;
 
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {
@@ -49,22 +49,22 @@ pub async fn promote(
         service: service.clone(),
         fully,
     };
-    if session.standing()? == Standing::Running {
+    if session.standing()? == ServiceState::Running {
         check_promotion(&session.history, &service, fully)?;
         let newest = session.history.newest.as_ref();
         let newest = newest.ok_or(Refused::NothingDeployed)?;
         let wish = if fully {
-            Wish::PromoteFully
+            ControlRequest::PromoteFully
         } else {
-            Wish::Promote {
+            ControlRequest::Promote {
                 step: newest.step.passed + 1,
             }
         };
-        pause::ask(&mut session, Ask::Promote, wish)?;
+        pause::ask(&mut session, ServiceCommand::Promote, wish)?;
         return Ok(Promotion::Asked(accepted));
     }
     drop(session);
-    let mut session = resume::reopen(env, request.set, "promote", Ask::Promote)?;
+    let mut session = resume::reopen(env, request.set, "promote", ServiceCommand::Promote)?;
     session.mode.unattended = request.unattended;
     check_promotion(&session.history, &service, fully)?;
     let continuation = Continuation::Promote {

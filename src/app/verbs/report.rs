@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Refused};
-use crate::app::page::{self, Retrospect};
+use crate::app::page::{self, ReportInput};
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::store::RolloutId;
@@ -41,7 +41,7 @@ pub fn report(
     let overrides = Overrides::default();
     let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
     let id = choose(&session, rollout)?;
-    let past = Retrospect::of(&session, id, None)?;
+    let past = ReportInput::of(&session, id, None)?;
     let html = past.page(&session, past.exit())?;
     match destination {
         PageDestination::StateDirectory => Ok(MadePage::Written(page::keep(&session, id, &html)?)),

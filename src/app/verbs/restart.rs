@@ -10,7 +10,7 @@ use crate::app::notice::Accepted;
 use crate::app::rollout;
 use crate::app::session::Session;
 use crate::config::Overrides;
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,7 @@ pub async fn restart(
     };
     let mut session = Session::open_locked(env, &overrides, Reading::Strict, "restart")?;
     session.go_by_hosts().await?;
-    session.permit(Ask::Restart)?;
+    session.permit(ServiceCommand::Restart)?;
     session.want_as_many();
     let current = session.current_record()?.clone();
     let cause = request

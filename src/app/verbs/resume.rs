@@ -11,7 +11,7 @@ use crate::app::rollout;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::continuation::Continuation;
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 
 #[derive(Clone, Debug, Default)]
 pub struct ResumeRequest {
@@ -30,7 +30,7 @@ pub async fn resume(
     env: &Arc<dyn Environment>,
     request: ResumeRequest,
 ) -> Result<Conclusion, Error> {
-    let mut session = reopen(env, request.set, "resume", Ask::Resume)?;
+    let mut session = reopen(env, request.set, "resume", ServiceCommand::Resume)?;
     session.mode.unattended = request.unattended;
     let service = session.subject.service.clone();
     let accepted = Some(Accepted::Resume { service });
@@ -44,7 +44,7 @@ pub(super) fn reopen(
     env: &Arc<dyn Environment>,
     set: Vec<String>,
     run: &str,
-    ask: Ask,
+    ask: ServiceCommand,
 ) -> Result<Session, Error> {
     let begun = Session::begun(env)?;
     let overrides = Overrides {

@@ -15,12 +15,12 @@ use crate::app::session::Session;
 use crate::app::verbs::plan::{self, DeployPlan};
 use crate::config::Overrides;
 use crate::core::ids::Revision;
-use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::rollback::{
     choose_target, is_present, repeated_rollback, replicas_of_rollback,
 };
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::verb::Verb;
 use crate::report::LocalClock;
 
@@ -49,7 +49,7 @@ pub async fn rollback(
         .await?;
     let mut session = Session::of(service)?;
     session.go_by_hosts().await?;
-    session.permit(Ask::Rollback)?;
+    session.permit(ServiceCommand::Rollback)?;
     match goal(&mut session, &request)? {
         RollbackChoice::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
             .await?
@@ -146,7 +146,7 @@ fn refuse_second(session: &Session) -> Result<(), Error> {
         .store
         .journal_of(&session.subject, newest.revision)?
         .unwrap_or_default();
-    let failure = Account::of(&journal).and_then(|account| account.failure);
+    let failure = RolloutSummary::of(&journal).and_then(|account| account.failure);
     let at = LocalClock::local().day_and_time(newest.ended.unwrap_or(newest.began));
     let message = repeated.message(failure.as_ref(), &at);
     Err(Refused::RolledBackAlready(message).into())

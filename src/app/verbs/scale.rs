@@ -12,7 +12,7 @@ use crate::app::rollout;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, stopped_rollout};
-use crate::core::policy::service_state::Ask;
+use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
     let cause = format!("scale to {}", request.replicas);
     let mut session = Session::open_locked(env, &overrides, Reading::Strict, &cause)?;
     session.go_by_hosts().await?;
-    let standing = session.permit(Ask::Scale)?;
+    let standing = session.permit(ServiceCommand::Scale)?;
     session.scale_to(request.replicas);
     let service = session.subject.service.clone();
     let accepted = Some(Accepted::Scale { service });

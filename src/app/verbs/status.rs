@@ -13,14 +13,14 @@ use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::pending_actions::PendingActions;
-use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::journal::status::Status;
 use crate::core::journal::status_input::StatusInput;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::release::Definition;
-use crate::core::rollout::event::Generation;
+use crate::core::rollout::event::RevisionRef;
 use crate::core::time::Time;
 use crate::engine::Preflight;
 use crate::store::{Freeze, Holder, Request};
@@ -37,7 +37,7 @@ pub struct Observer {
 pub struct ServiceStatus {
     pub status: Status,
     /// The newest rollout, in a few words.
-    pub account: Option<Account>,
+    pub account: Option<RolloutSummary>,
     /// Who carries out a rollout now.
     pub holder: Option<Holder>,
     /// What was asked of that process last, while it is at work.
@@ -140,7 +140,7 @@ impl Observer {
             min_ready: spec.min_ready,
             thresholds: &spec.thresholds,
             traffic: spec.traffic.as_ref(),
-            standing: Standing::of(account, is_running),
+            standing: ServiceState::of(account, is_running),
             marks: &newest.marks,
             left_behind: account.map_or(&[], |account| &account.left_behind),
             holds: &holds,
@@ -154,7 +154,7 @@ impl Observer {
 /// The newest rollout, and who carries it out.
 struct NewestRollout {
     holder: Option<Holder>,
-    account: Option<Account>,
+    account: Option<RolloutSummary>,
     request: Option<Request>,
     /// The actions that are pending where somebody carries it out.
     marks: PendingActions,
@@ -166,7 +166,7 @@ impl NewestRollout {
         let holder = session.holder()?;
         let (id, journal) = session.newest()?.unzip();
         let journal = journal.unwrap_or_default();
-        let account = Account::of(&journal);
+        let account = RolloutSummary::of(&journal);
         let mut marks = PendingActions::default();
         if holder.is_some() {
             for entry in &journal {
@@ -227,7 +227,11 @@ fn waiting_contracts(session: &Session) -> Vec<String> {
 }
 
 /// Where a running rollout goes; else the revision that the fleet is on.
-fn target(session: &Session, account: Option<&Account>, is_running: bool) -> Option<Generation> {
+fn target(
+    session: &Session,
+    account: Option<&RolloutSummary>,
+    is_running: bool,
+) -> Option<RevisionRef> {
     let under_way = account.filter(|account| is_running && account.outcome.is_none());
     under_way
         .map(|account| account.target.clone())

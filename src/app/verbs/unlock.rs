@@ -13,7 +13,7 @@ use crate::config::Overrides;
 use crate::core::ids::{ActionId, Epoch, HostId};
 use crate::core::rollout::action::Action;
 use crate::engine::{ActionOrder, ActionResult, preflight};
-use crate::store::{Holder, Subject};
+use crate::store::{Holder, ServiceKey};
 
 /// A service that is locked, or not.
 pub struct Lock {
@@ -36,7 +36,7 @@ impl Lock {
         Ok(Self { session, holder })
     }
 
-    pub fn subject(&self) -> &Subject {
+    pub fn subject(&self) -> &ServiceKey {
         &self.session.subject
     }
 

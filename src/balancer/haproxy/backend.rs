@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::protocol::ease;
-use crate::core::fleet::traffic::{Counters, Server, SlotAdmission, View};
+use crate::core::fleet::traffic::{BalancerState, Counters, Server, SlotAdmission};
 use crate::core::ids::Slot;
 
 /// Bits of `srv_admin_state` that stand for maintenance: forced, inherited from a tracked server,
@@ -60,11 +60,11 @@ pub(super) enum OpeningStep {
 
 impl Backend {
     /// The view of the slots, whose servers have these names.
-    pub(super) fn view(&self, names: &BTreeMap<Slot, String>) -> View {
+    pub(super) fn view(&self, names: &BTreeMap<Slot, String>) -> BalancerState {
         let servers = names
             .iter()
             .filter_map(|(slot, name)| Some((slot.clone(), self.servers.get(name)?.server())));
-        View {
+        BalancerState {
             epoch: None,
             generation: self.generation.clone(),
             servers: servers.collect(),

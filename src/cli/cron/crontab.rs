@@ -1,6 +1,6 @@
 //! The lines of a crontab.
 
-use super::super::exit::Fail;
+use super::super::exit::CliError;
 use crate::app::verbs::cron::CronJob;
 use crate::script::quote;
 
@@ -8,7 +8,7 @@ use crate::script::quote;
 const COMMAND_BYTES_MAX: usize = 998;
 
 /// A comment, the address for the mail, and the line that deploys.
-pub(super) fn crontab(night: &CronJob) -> Result<String, Fail> {
+pub(super) fn crontab(night: &CronJob) -> Result<String, CliError> {
     let CronJob {
         hour,
         minute,
@@ -23,7 +23,7 @@ pub(super) fn crontab(night: &CronJob) -> Result<String, Fail> {
         .collect::<Vec<_>>()
         .join(" ");
     if command.len() > COMMAND_BYTES_MAX {
-        return Err(Fail::refused(format!(
+        return Err(CliError::refused(format!(
             "error: cron takes {COMMAND_BYTES_MAX} bytes of a command, and this one has {}; \
              shorten the paths, or use the \
              units for systemd (--systemd)",

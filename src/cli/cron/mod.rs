@@ -10,12 +10,12 @@ use std::fmt::Write as _;
 use jiff::civil;
 
 use super::args::CronArgs;
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::cron::{CronRequest, cron};
 
-pub(super) fn run(args: CronArgs) -> Result<Exit, Fail> {
+pub(super) fn run(args: CronArgs) -> Result<Exit, CliError> {
     let (hour, minute) = time_of_day(&args.at)?;
     let request = CronRequest {
         hour,
@@ -38,10 +38,10 @@ pub(super) fn run(args: CronArgs) -> Result<Exit, Fail> {
     print(&text)
 }
 
-fn time_of_day(text: &str) -> Result<(i8, i8), Fail> {
+fn time_of_day(text: &str) -> Result<(i8, i8), CliError> {
     let time = civil::Time::strptime("%H:%M", text);
     let time = time.map_err(|_| {
-        Fail::refused(format!(
+        CliError::refused(format!(
             "error: --at {text}: no time of day; say it as in 02:00"
         ))
     })?;
@@ -49,12 +49,12 @@ fn time_of_day(text: &str) -> Result<(i8, i8), Fail> {
 }
 
 /// An address that means nothing to cron, to systemd or to a shell.
-fn address(text: &str) -> Result<String, Fail> {
+fn address(text: &str) -> Result<String, CliError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.,_+-=".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err(Fail::refused(format!(
+    Err(CliError::refused(format!(
         "error: --mail {text}: no address; say it as in ops@example.org"
     )))
 }

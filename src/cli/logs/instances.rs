@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 
-use super::super::args::Form;
+use super::super::args::OutputFormat;
 use super::output::write;
 use crate::app::error::Error;
 use crate::app::verbs::logs::host_logs::InstanceLine;
@@ -28,14 +28,14 @@ const COLOURS: [AnsiColor; 6] = [
 
 /// Shows lines of instances.
 pub(super) struct InstancePrinter {
-    form: Form,
+    form: OutputFormat,
     clock: LocalClock,
     colours: BTreeMap<HostId, Style>,
     width: usize,
 }
 
 impl InstancePrinter {
-    pub(super) fn new(form: Form, logs: &InstanceLogs) -> Self {
+    pub(super) fn new(form: OutputFormat, logs: &InstanceLogs) -> Self {
         let (hosts, ports) = (logs.hosts(), logs.ports());
         let colours = hosts
             .iter()
@@ -67,7 +67,7 @@ impl InstancePrinter {
             port,
             text,
         } = line;
-        if self.form == Form::Json {
+        if self.form == OutputFormat::Json {
             return json(line);
         }
         let label = port.map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));

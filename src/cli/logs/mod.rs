@@ -11,13 +11,13 @@ use jiff::tz::TimeZone;
 use self::instances::InstancePrinter;
 use self::rollout::RolloutPrinter;
 use super::args::{InventoryArg, LogsArgs};
-use super::exit::{Exit, Fail};
+use super::exit::{CliError, Exit};
 use super::{moment, terminal};
 use crate::app::verbs::logs::instances::InstanceLogs;
 use crate::app::verbs::logs::request::LogRequest;
 use crate::app::verbs::logs::rollout::KeptLog;
 
-pub(super) async fn run(args: LogsArgs) -> Result<Exit, Fail> {
+pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
     let (inventory, instances) = told_apart(args.what)?;
     let env = terminal::quiet(InventoryArg { inventory });
     let now = env.clock().now();
@@ -33,7 +33,7 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, Fail> {
     };
     if let Some(which) = args.rollout {
         if !instances.is_empty() {
-            return Err(Fail::refused(
+            return Err(CliError::refused(
                 "error: the log of a rollout is one of all instances; leave the instance out",
             ));
         }
@@ -48,7 +48,7 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, Fail> {
 }
 
 /// The inventory is a file, or has the name of one; everything else is an instance.
-fn told_apart(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), Fail> {
+fn told_apart(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), CliError> {
     let is_inventory = |word: &String| {
         let path = Path::new(word);
         path.extension()
@@ -57,7 +57,7 @@ fn told_apart(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), Fail>
     };
     let (inventories, instances): (Vec<_>, Vec<_>) = what.into_iter().partition(is_inventory);
     if inventories.len() > 1 {
-        return Err(Fail::refused(format!(
+        return Err(CliError::refused(format!(
             "error: one inventory at a time, not {}",
             inventories.join(" and ")
         )));

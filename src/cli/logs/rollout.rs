@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 
-use super::super::args::Form;
+use super::super::args::OutputFormat;
 use super::output::write;
 use crate::app::error::Error;
 use crate::app::verbs::logs::rollout::LoggedLine;
@@ -18,18 +18,18 @@ const INDENT: &str = "                     ";
 
 /// Shows lines of a rollout's log.
 pub(super) struct RolloutPrinter {
-    form: Form,
+    form: OutputFormat,
     clock: LocalClock,
 }
 
 impl RolloutPrinter {
-    pub(super) fn new(form: Form) -> Self {
+    pub(super) fn new(form: OutputFormat) -> Self {
         let clock = LocalClock::local();
         Self { form, clock }
     }
 
     fn line(&self, line: &LoggedLine) -> String {
-        if self.form == Form::Json {
+        if self.form == OutputFormat::Json {
             return format!("{}\n", line.text);
         }
         let text = |key: &str| {

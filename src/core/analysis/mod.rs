@@ -8,7 +8,7 @@ use std::time::Duration;
 use self::compare::Tolerance;
 use crate::core::analysis::measurement::{Bound, Finding, Record};
 use crate::core::fleet::Fleet;
-use crate::core::fleet::traffic::{Stream, Traffic};
+use crate::core::fleet::traffic::{Traffic, TrafficState};
 use crate::core::rollout::verb::Verb;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::time::Time;
@@ -134,7 +134,10 @@ pub fn is_measured(rollout: &Rollout, fleet: &Fleet, traffic: Option<&Traffic>) 
                 && host.is_reachable()
                 && instance.is_running()
                 && instance.health.ready_since.is_some()
-                && matches!(fleet.stream(traffic, &slot), Stream::Direct | Stream::Open)
+                && matches!(
+                    fleet.stream(traffic, &slot),
+                    TrafficState::Direct | TrafficState::Open
+                )
         })
 }
 

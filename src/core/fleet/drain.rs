@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::core::fleet::traffic::{Receipt, View};
+use crate::core::fleet::traffic::{BalancerState, DrainResult};
 use crate::core::ids::{HostId, Slot};
 
 /// A slot on its way out of traffic, with requests still under way.
@@ -39,7 +39,7 @@ pub enum DrainStep {
     /// The deadline has passed: end the requests under way.
     Cut,
     /// The instance gets no requests any more.
-    Done(Receipt),
+    Done(DrainResult),
 }
 
 /// So many looks in a row must find nothing under way: between two requests of a connection there
@@ -50,7 +50,7 @@ const AFTER_CUT: Duration = Duration::from_secs(5);
 
 impl Drain {
     /// Begins a drain; `views` are those of the slot's balancers before it was closed.
-    pub fn begin(views: &BTreeMap<HostId, View>, slot: &Slot, timeout: Duration) -> Self {
+    pub fn begin(views: &BTreeMap<HostId, BalancerState>, slot: &Slot, timeout: Duration) -> Self {
         let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
         let (given, is_barred, cut, uncounted_until) = (None, false, None, Duration::ZERO);
         Self {
@@ -77,7 +77,7 @@ impl Drain {
     /// Takes in the balancers' views at this time after the slot was closed.
     pub fn step(
         &mut self,
-        views: &BTreeMap<HostId, View>,
+        views: &BTreeMap<HostId, BalancerState>,
         slot: &Slot,
         waited: Duration,
     ) -> DrainStep {
@@ -115,7 +115,7 @@ impl Drain {
     /// bound ones come again and again, or half of the time is over.
     fn must_close(
         &mut self,
-        views: &BTreeMap<HostId, View>,
+        views: &BTreeMap<HostId, BalancerState>,
         slot: &Slot,
         waited: Duration,
     ) -> bool {
@@ -134,9 +134,9 @@ impl Drain {
             || waited >= self.timeout / 2
     }
 
-    fn receipt(&self, waited: Duration) -> Receipt {
+    fn receipt(&self, waited: Duration) -> DrainResult {
         let cut = self.cut.unwrap_or(0);
-        Receipt {
+        DrainResult {
             waited,
             ended: self.begun_with.saturating_sub(cut),
             cut,
@@ -170,19 +170,19 @@ mod tests {
         }
     }
 
-    fn view(gate: SlotAdmission, in_flight: u32) -> View {
+    fn view(gate: SlotAdmission, in_flight: u32) -> BalancerState {
         let server = Server {
             gate,
             in_flight,
             ..Server::default()
         };
-        View {
+        BalancerState {
             servers: BTreeMap::from([(slot(), server)]),
-            ..View::default()
+            ..BalancerState::default()
         }
     }
 
-    fn views(gate: SlotAdmission, in_flight: u32) -> BTreeMap<HostId, View> {
+    fn views(gate: SlotAdmission, in_flight: u32) -> BTreeMap<HostId, BalancerState> {
         [("lb1".into(), view(gate, in_flight))].into()
     }
 
@@ -217,7 +217,7 @@ mod tests {
             step(&mut drain, SlotAdmission::Closed, 0, 2),
             DrainStep::Wait(_)
         ));
-        let receipt = Receipt {
+        let receipt = DrainResult {
             waited: Duration::from_secs(2),
             ended: 3,
             cut: 0,
@@ -243,7 +243,7 @@ mod tests {
             step(&mut drain, SlotAdmission::Closed, 0, 10),
             DrainStep::Wait(_)
         ));
-        let receipt = Receipt {
+        let receipt = DrainResult {
             waited: TIMEOUT,
             ended: 1,
             cut: 2,
@@ -267,7 +267,7 @@ mod tests {
         ));
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 1, 15),
-            DrainStep::Done(Receipt { cut: 1, .. })
+            DrainStep::Done(DrainResult { cut: 1, .. })
         ));
     }
 
@@ -320,7 +320,7 @@ mod tests {
         );
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 0, 1),
-            DrainStep::Done(Receipt {
+            DrainStep::Done(DrainResult {
                 ended: 1,
                 cut: 0,
                 ..
@@ -392,7 +392,7 @@ mod tests {
         ));
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 0, 10),
-            DrainStep::Done(Receipt { cut: 0, .. })
+            DrainStep::Done(DrainResult { cut: 0, .. })
         ));
     }
 }

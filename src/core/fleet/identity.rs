@@ -17,7 +17,7 @@ pub struct Identity {
 
 /// A host of the inventory that is the same machine as another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Twin {
+pub struct DuplicateHost {
     /// The later one.
     pub host: HostId,
     /// The one that comes first.
@@ -36,7 +36,7 @@ pub fn twins(
     hosts: &[(HostId, String)],
     identities: &BTreeMap<HostId, Identity>,
     driver: Driver,
-) -> Vec<Twin> {
+) -> Vec<DuplicateHost> {
     let mut places = BTreeMap::new();
     let mut machines: BTreeMap<&str, Vec<(&HostId, &str)>> = BTreeMap::new();
     let mut found = Vec::new();
@@ -47,7 +47,7 @@ pub fn twins(
         let seen = machines.entry(&identity.machine).or_default();
         let first = *places.entry(&identity.place).or_insert(host);
         if first != host {
-            found.push(Twin {
+            found.push(DuplicateHost {
                 host: host.clone(),
                 first: first.clone(),
                 shares_place: true,
@@ -58,7 +58,7 @@ pub fn twins(
             .iter()
             .find(|(_, other)| driver == Driver::Systemd || !are_apart(address, other))
         {
-            found.push(Twin {
+            found.push(DuplicateHost {
                 host: host.clone(),
                 first: (*other).clone(),
                 shares_place: false,

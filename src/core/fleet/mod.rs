@@ -19,7 +19,9 @@ use crate::core::fleet::health::{Health, Thresholds, Verdict};
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Balancer, Balancers, SlotAdmission, Stream, Traffic, View};
+use crate::core::fleet::traffic::{
+    Balancer, BalancerState, Balancers, SlotAdmission, Traffic, TrafficState,
+};
 use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
 use crate::core::release::Check;
 use crate::core::release::hook::HookRun;
@@ -235,7 +237,7 @@ impl Fleet {
     }
 
     /// Takes in an observation of a balancer.
-    pub fn view(&mut self, balancer: &HostId, view: View) {
+    pub fn view(&mut self, balancer: &HostId, view: BalancerState) {
         self.balancers.insert(
             balancer.clone(),
             Balancer {
@@ -247,11 +249,16 @@ impl Fleet {
 
     /// A balancer's view as it is known, with only one slot taken from a newer look: of the others
     /// that look may be old.
-    pub fn viewed_in(&self, balancer: &HostId, slot: &Slot, newer: &View) -> View {
+    pub fn viewed_in(
+        &self,
+        balancer: &HostId,
+        slot: &Slot,
+        newer: &BalancerState,
+    ) -> BalancerState {
         let Some(known) = self.balancers.get(balancer) else {
             return newer.clone();
         };
-        let mut view = View {
+        let mut view = BalancerState {
             epoch: newer.epoch,
             generation: newer.generation.clone(),
             ..known.view.clone()
@@ -288,14 +295,14 @@ impl Fleet {
     }
 
     /// What all balancers together do with a slot, as last observed.
-    pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> Stream {
+    pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> TrafficState {
         let Some(traffic) = traffic else {
-            return Stream::Direct;
+            return TrafficState::Direct;
         };
         let of = traffic.balancers_of(slot);
         // No balancer sends requests.
         if of.is_empty() {
-            return Stream::Closed;
+            return TrafficState::Closed;
         }
         let server = |balancer: &HostId| {
             let seen = self
@@ -309,16 +316,16 @@ impl Fleet {
         }) {
             let objects = |balancer| server(balancer).is_some_and(|server| !server.serves());
             if of.iter().any(objects) {
-                Stream::Objected
+                TrafficState::Objected
             } else {
-                Stream::Open
+                TrafficState::Open
             }
         } else if of.iter().all(|balancer| {
             server(balancer).is_some_and(|server| server.gate == SlotAdmission::Closed)
         }) {
-            Stream::Closed
+            TrafficState::Closed
         } else {
-            Stream::Partly
+            TrafficState::Partly
         }
     }
 

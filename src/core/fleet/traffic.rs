@@ -32,12 +32,12 @@ pub enum Balancers {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Balancer {
     pub reach: Reach,
-    pub view: View,
+    pub view: BalancerState,
 }
 
 /// One observation of a balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
+pub struct BalancerState {
     /// The newest epoch that it has seen for this service; `None` where it keeps none.
     pub epoch: Option<Epoch>,
     /// What makes it the same process with the same settings: when it changes, what was set may be
@@ -92,7 +92,7 @@ pub struct Counters {
 
 /// How the drain of an instance went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct DrainResult {
     pub waited: Duration,
     /// Requests under way at the beginning that ended by themselves.
     pub ended: u32,
@@ -102,7 +102,7 @@ pub struct Receipt {
 
 /// What all balancers together do with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum TrafficState {
     /// There are no balancers.
     Direct,
     /// Every balancer gives it new requests.
@@ -159,7 +159,7 @@ impl Traffic {
     }
 }
 
-impl fmt::Display for Receipt {
+impl fmt::Display for DrainResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let requests = |n: u32| if n == 1 { "request" } else { "requests" };
         write!(
@@ -177,7 +177,7 @@ impl fmt::Display for Receipt {
     }
 }
 
-impl View {
+impl BalancerState {
     /// Whether at least `keep` other slots still get requests.
     pub fn spares(&self, slot: &Slot, keep: u32) -> bool {
         let others = self
@@ -234,9 +234,9 @@ mod tests {
             (8084, server(SlotAdmission::Closed, None)),
         ];
         let servers = servers.map(|(port, server)| (Slot::new("web1", port), server));
-        let view = View {
+        let view = BalancerState {
             servers: BTreeMap::from(servers),
-            ..View::default()
+            ..BalancerState::default()
         };
         assert!(view.spares(&Slot::new("web1", 8081), 1));
         assert!(!view.spares(&Slot::new("web1", 8081), 2));

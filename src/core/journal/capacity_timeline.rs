@@ -1,6 +1,6 @@
 //! How many instances served, from moment to moment.
 
-use crate::core::rollout::event::{Entry, Event, Progress, Then};
+use crate::core::rollout::event::{Entry, Event, FailureResponse, Progress};
 use crate::core::time::Time;
 
 /// The counts from one moment to that of the next step.
@@ -49,7 +49,7 @@ impl CapacityTimeline {
                 self.add(self.step(progress, from));
             }
             Event::RolloutFailed {
-                then: Then::RollBack,
+                then: FailureResponse::RollBack,
                 ..
             }
             | Event::Aborted { .. } => self.is_rolling_back = true,

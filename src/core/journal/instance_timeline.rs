@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::ids::{HostId, InstanceId, Port, ReleaseId, Slot};
 use crate::core::journal::outages::Outages;
 use crate::core::journal::pending_orders::{PendingOrder, PendingOrders};
-use crate::core::journal::placements::Roster;
+use crate::core::journal::placements::Placements;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
@@ -78,7 +78,7 @@ pub struct InstanceTimeline {
 
 impl InstanceTimeline {
     /// Reads a journal. `before` has the instances that were there when it began.
-    pub fn of(journal: &[Entry], before: &Roster, end: Time) -> Self {
+    pub fn of(journal: &[Entry], before: &Placements, end: Time) -> Self {
         let mut timeline = Self {
             begin: journal.first().map_or(end, |entry| entry.at),
             end,
@@ -297,7 +297,7 @@ mod tests {
         let hosts: Vec<_> = hosts.iter().map(|host| HostId::from(*host)).collect();
         let seconds = |at: Time| at.since(START).as_secs_f64();
         let mut lines = Vec::new();
-        let timeline = InstanceTimeline::of(&journal, &Roster::default(), end);
+        let timeline = InstanceTimeline::of(&journal, &Placements::default(), end);
         for host in timeline.by_host(&hosts) {
             for (port, bars) in &host.instances {
                 let bars = bars.iter().map(|bar| {

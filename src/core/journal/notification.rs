@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::core::redact::Veil;
+use crate::core::redact::Redactor;
 use crate::core::rollout::failure::Outcome;
 
 /// What a run came to, as far as it matters to whom it may be told.
@@ -104,7 +104,7 @@ pub struct Notification {
 impl Notification {
     /// The same without what must not be shown, each text on one line.
     #[must_use]
-    pub fn veiled(mut self, veil: &Veil) -> Self {
+    pub fn veiled(mut self, veil: &Redactor) -> Self {
         let hide = |text: &str| on_one_line(&veil.hide(text));
         for text in [
             &mut self.outcome,
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_notice_reads_well_at_breakfast() {
-        insta::assert_snapshot!(format!("{}\n\n{}", notice().subject(), notice().veiled(&Veil::default()).text()), @r"
+        insta::assert_snapshot!(format!("{}\n\n{}", notice().subject(), notice().veiled(&Redactor::default()).text()), @r"
         ✗ page 0.9 on production: rolled-back
 
         page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1)
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn no_secret_and_no_line_break_is_in_any_of_its_texts() {
-        let veil = Veil::over(["hunter2".to_owned()]);
+        let veil = Redactor::over(["hunter2".to_owned()]);
         let veiled = serde_json::to_string(&notice().veiled(&veil)).unwrap();
         assert!(
             !veiled.contains("hunter2") && veiled.contains("the password … is wrong"),

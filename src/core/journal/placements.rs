@@ -10,21 +10,21 @@ use crate::core::rollout::event::{Entry, Event};
 
 /// The instances that were started and not stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roster {
-    present: BTreeMap<InstanceId, Post>,
+pub struct Placements {
+    present: BTreeMap<InstanceId, Placement>,
     orders: PendingOrders,
 }
 
 /// What an instance runs, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Post {
+pub struct Placement {
     pub slot: Slot,
     pub release: ReleaseId,
 }
 
-impl Roster {
+impl Placements {
     /// The instances, by name.
-    pub fn present(&self) -> &BTreeMap<InstanceId, Post> {
+    pub fn present(&self) -> &BTreeMap<InstanceId, Placement> {
         &self.present
     }
 
@@ -68,7 +68,7 @@ impl Roster {
         self.present.retain(|_, post| post.slot != *slot);
         self.present.insert(
             instance.clone(),
-            Post {
+            Placement {
                 slot: slot.clone(),
                 release: release.clone(),
             },
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn after(events: impl IntoIterator<Item = Event>) -> Vec<String> {
-        let mut roster = Roster::default();
+        let mut roster = Placements::default();
         for event in events {
             roster.apply(&Entry { at: Time(0), event });
         }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::core::analysis::measurement::{Finding, Record};
-use crate::core::availability::LossReport;
-use crate::core::fleet::traffic::Receipt;
+use crate::core::availability::AvailabilityReport;
+use crate::core::fleet::traffic::DrainResult;
 use crate::core::ids::{InstanceId, Slot};
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::event::{Entry, Event, Generation, Progress};
+use crate::core::rollout::event::{Entry, Event, Progress, RevisionRef};
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
@@ -20,12 +20,12 @@ const GO_ON: &str = "`ship resume` goes on, `ship abort` goes back";
 
 /// A rollout in a few words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Account {
+pub struct RolloutSummary {
     /// What it was asked to do.
     pub verb: Verb,
-    pub goal: Generation,
+    pub goal: RevisionRef,
     /// Where it was going last: the goal, or back.
-    pub target: Generation,
+    pub target: RevisionRef,
     /// Instances that the service was to have where it was going last.
     pub replicas: u32,
     pub began: Time,
@@ -37,7 +37,7 @@ pub struct Account {
     pub progress: Option<Progress>,
     /// What became of the requests that were made all the while.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<LossReport>,
+    pub loss: Option<AvailabilityReport>,
     /// Hosts that it left behind, and why.
     pub left_behind: Vec<Failure>,
     /// The step at which it waits, if it does.
@@ -71,10 +71,10 @@ pub struct Drained {
     pub slot: Slot,
     pub instance: InstanceId,
     #[serde(flatten)]
-    pub receipt: Receipt,
+    pub receipt: DrainResult,
 }
 
-impl Account {
+impl RolloutSummary {
     /// Reads a journal from its first entry; `None` if that is not the start of a rollout.
     pub fn of(journal: &[Entry]) -> Option<Self> {
         let view = RolloutView::of(journal)?;
@@ -107,7 +107,7 @@ impl Account {
     /// The lines for a person, at `now`; none where all went well. `by` is who is at it, if anybody
     /// is.
     pub fn lines(&self, by: Option<&str>, now: Time) -> Vec<String> {
-        let Generation {
+        let RevisionRef {
             version, revision, ..
         } = &self.goal;
         let what = format!("{} of {version} (revision {revision})", self.verb.noun());
@@ -189,7 +189,7 @@ impl Account {
 
     /// What became of the requests, for a person.
     pub fn drains_line(&self) -> Option<String> {
-        let sum = |of: fn(&Receipt) -> u32| {
+        let sum = |of: fn(&DrainResult) -> u32| {
             self.drains
                 .iter()
                 .map(|drained| of(&drained.receipt))
@@ -279,7 +279,7 @@ mod tests {
     use crate::core::rollout::event::RolloutStart;
 
     fn journal(last: Option<Outcome>) -> Vec<Entry> {
-        let target = Generation {
+        let target = RevisionRef {
             revision: Revision(4),
             release: "r".into(),
             version: "1.1".into(),
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_rollout_is_told_by_its_end_and_silence_means_that_all_is_well() {
         let lines = |outcome, by| {
-            Account::of(&journal(outcome))
+            RolloutSummary::of(&journal(outcome))
                 .unwrap()
                 .lines(by, Time(65_000))
                 .join("\n")
@@ -336,7 +336,10 @@ mod tests {
 
     #[test]
     fn a_journal_without_a_beginning_tells_nothing() {
-        assert_eq!(Account::of(&[]), None);
-        assert_eq!(Account::of(&journal(Some(Outcome::RolledBack))[1..]), None);
+        assert_eq!(RolloutSummary::of(&[]), None);
+        assert_eq!(
+            RolloutSummary::of(&journal(Some(Outcome::RolledBack))[1..]),
+            None
+        );
     }
 }

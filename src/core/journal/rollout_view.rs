@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::core::analysis::measurement::Finding;
-use crate::core::availability::LossReport;
-use crate::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart};
+use crate::core::availability::AvailabilityReport;
+use crate::core::rollout::event::{Entry, Event, Progress, RevisionRef, RolloutStart};
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::time::Time;
@@ -74,12 +74,12 @@ impl RolloutView {
     }
 
     /// Where it was asked to go.
-    pub fn goal(&self) -> &Generation {
+    pub fn goal(&self) -> &RevisionRef {
         &self.start.target
     }
 
     /// Where it goes back to.
-    pub fn fallback(&self) -> Option<&Generation> {
+    pub fn fallback(&self) -> Option<&RevisionRef> {
         self.start.fallback.as_ref()
     }
 
@@ -119,7 +119,7 @@ impl RolloutView {
     }
 
     /// What the availability monitor reported last.
-    pub fn availability(&self) -> Option<&LossReport> {
+    pub fn availability(&self) -> Option<&AvailabilityReport> {
         self.rollout.evidence.availability.as_ref()
     }
 }
@@ -130,10 +130,10 @@ mod tests {
 
     use super::*;
     use crate::core::journal::testing::Play;
-    use crate::core::rollout::event::Then;
+    use crate::core::rollout::event::FailureResponse;
     use crate::core::rollout::failure::FailureKind;
 
-    fn failed(detail: &str, then: Then) -> Event {
+    fn failed(detail: &str, then: FailureResponse) -> Event {
         let failure = Failure {
             kind: FailureKind::Exited,
             host: Some("node4".into()),
@@ -149,8 +149,8 @@ mod tests {
     fn view_keeps_the_first_failure_and_follows_the_last_direction() {
         let mut play = Play::begin(4);
         let why = String::new();
-        play.then(10, failed("first", Then::Hold { why }));
-        play.then(10, failed("second", Then::RollBack));
+        play.then(10, failed("first", FailureResponse::Hold { why }));
+        play.then(10, failed("second", FailureResponse::RollBack));
         let mut journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
         if let Event::RolloutStarted(start) = &mut journal[0].event {
             start.fallback_replicas = Some(5);

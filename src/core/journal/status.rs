@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::core::ids::{HostId, InstanceId, Port, Revision};
 use crate::core::journal::state::State;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::event::Progress;
 
 /// A service on a fleet at one moment. Its JSON keys are a contract: more may come, these stay.
@@ -18,17 +18,17 @@ pub struct Status {
     pub state: State,
     /// How the last rollout ended, or that one is under way.
     #[serde(skip)]
-    pub standing: Standing,
+    pub standing: ServiceState,
     /// The revision that it is on, or on its way to; `None` before the first deploy.
     pub revision: Option<Revision>,
     pub version: Option<String>,
     pub replicas: Replicas,
     /// Every instance, in the inventory's order of hosts, then by port.
-    pub instances: Vec<Row>,
+    pub instances: Vec<StatusRow>,
     /// Hosts about which nothing can be done now, and why.
-    pub holds: Vec<Held>,
+    pub holds: Vec<HostWait>,
     /// Hosts that the last rollout left behind, and why: the next one puts them right.
-    pub debt: Vec<Held>,
+    pub debt: Vec<HostWait>,
 }
 
 /// Counts of instances, and what they may be.
@@ -53,7 +53,7 @@ pub struct Replicas {
 
 /// One instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub struct StatusRow {
     pub name: InstanceId,
     pub host: HostId,
     pub address: String,
@@ -64,7 +64,7 @@ pub struct Row {
     /// The revision for which it was started.
     pub revision: Revision,
     pub ready: bool,
-    pub status: Word,
+    pub status: InstanceStatus,
     /// How often its supervisor has started it again.
     pub restarts: u32,
     /// Seconds since it was started.
@@ -72,7 +72,7 @@ pub struct Row {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Word {
+pub enum InstanceStatus {
     /// It runs and is ready.
     Running,
     /// The order to start it is being carried out.
@@ -95,7 +95,7 @@ pub enum Word {
 
 /// A host about which nothing can be done now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub struct HostWait {
     pub host: HostId,
     pub why: String,
 }
@@ -135,17 +135,17 @@ impl Status {
             _ => format!("{name} was {how}; {available} of {desired} replicas are available now"),
         };
         match self.standing {
-            Standing::Running => self.replicas.progress().sentence(&self.service),
+            ServiceState::Running => self.replicas.progress().sentence(&self.service),
             // Another history deployed what runs: this one has no rollout yet.
-            Standing::New if !self.replicas.progress().is_complete() => {
+            ServiceState::New if !self.replicas.progress().is_complete() => {
                 stopped("was deployed from elsewhere")
             }
-            Standing::New | Standing::Idle => ended("rolled out"),
-            Standing::RolledBack => ended("rolled back"),
-            Standing::Paused => stopped("is paused"),
-            Standing::CutOff => stopped("was interrupted"),
-            Standing::Held => stopped("failed and is held"),
-            Standing::Stuck => stopped("failed, and its rollback failed too"),
+            ServiceState::New | ServiceState::Idle => ended("rolled out"),
+            ServiceState::RolledBack => ended("rolled back"),
+            ServiceState::Paused => stopped("is paused"),
+            ServiceState::CutOff => stopped("was interrupted"),
+            ServiceState::Held => stopped("failed and is held"),
+            ServiceState::Stuck => stopped("failed, and its rollback failed too"),
         }
     }
 }
@@ -153,8 +153,8 @@ impl Status {
 impl Replicas {
     /// Counts as the plan's census does: what has ended is not counted, what is on a lost host
     /// still runs.
-    pub(super) fn count(&mut self, row: &Row, updated: bool, available: bool) {
-        let runs = row.status != Word::Exited;
+    pub(super) fn count(&mut self, row: &StatusRow, updated: bool, available: bool) {
+        let runs = row.status != InstanceStatus::Exited;
         self.total += u32::from(runs);
         self.available += u32::from(available);
         self.updated += u32::from(updated && runs);
@@ -175,18 +175,18 @@ impl Replicas {
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for InstanceStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Word::Running => "Running",
-            Word::Creating => "Creating",
-            Word::Starting => "Starting",
-            Word::NotReady => "NotReady",
-            Word::Draining => "Draining",
-            Word::NoTraffic => "NoTraffic",
-            Word::Stopping => "Stopping",
-            Word::Exited => "Exited",
-            Word::Unknown => "Unknown",
+            InstanceStatus::Running => "Running",
+            InstanceStatus::Creating => "Creating",
+            InstanceStatus::Starting => "Starting",
+            InstanceStatus::NotReady => "NotReady",
+            InstanceStatus::Draining => "Draining",
+            InstanceStatus::NoTraffic => "NoTraffic",
+            InstanceStatus::Stopping => "Stopping",
+            InstanceStatus::Exited => "Exited",
+            InstanceStatus::Unknown => "Unknown",
         })
     }
 }

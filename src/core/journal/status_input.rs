@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::core::fleet::health::Thresholds;
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Stream, Traffic};
+use crate::core::fleet::traffic::{Traffic, TrafficState};
 use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::journal::pending_actions::PendingActions;
-use crate::core::journal::status::{Held, Replicas, Row, Status, Word};
+use crate::core::journal::status::{HostWait, InstanceStatus, Replicas, Status, StatusRow};
 use crate::core::planner::wait_reason::WaitReason;
-use crate::core::policy::service_state::Standing;
-use crate::core::rollout::event::Generation;
+use crate::core::policy::service_state::ServiceState;
+use crate::core::rollout::event::RevisionRef;
 use crate::core::rollout::failure::Failure;
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
@@ -29,7 +29,7 @@ pub struct StatusInput<'a> {
     /// The version of each release of the history.
     pub versions: &'a BTreeMap<ReleaseId, String>,
     /// The revision that the fleet is on, or on its way to.
-    pub target: Option<&'a Generation>,
+    pub target: Option<&'a RevisionRef>,
     /// Instances wanted, and the floor and the ceiling.
     pub budget: Budget,
     /// How long an instance must have been ready to count as available.
@@ -38,7 +38,7 @@ pub struct StatusInput<'a> {
     pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
     pub traffic: Option<&'a Traffic>,
     /// How the last rollout ended, or that one is under way.
-    pub standing: Standing,
+    pub standing: ServiceState,
     /// What is on its way.
     pub marks: &'a PendingActions,
     /// Hosts that the last rollout left behind.
@@ -60,7 +60,7 @@ impl StatusInput<'_> {
         let mut instances = Vec::new();
         for (slot, host, instance) in self.fleet.instances() {
             let row = self.row(&slot, host, instance, &places);
-            let available = row.status == Word::Running && self.is_available(instance);
+            let available = row.status == InstanceStatus::Running && self.is_available(instance);
             replicas.count(&row, self.is_updated(&instance.release), available);
             instances.push(row);
         }
@@ -93,9 +93,9 @@ impl StatusInput<'_> {
         }
     }
 
-    fn row(&self, slot: &Slot, host: &Host, instance: &Instance, places: &Places<'_>) -> Row {
+    fn row(&self, slot: &Slot, host: &Host, instance: &Instance, places: &Places<'_>) -> StatusRow {
         let ready = self.is_ready(host, instance);
-        Row {
+        StatusRow {
             name: instance.name.clone(),
             host: slot.host.clone(),
             address: places.address(&slot.host),
@@ -116,9 +116,9 @@ impl StatusInput<'_> {
         release: &ReleaseId,
         since: Time,
         places: &Places<'_>,
-    ) -> Row {
+    ) -> StatusRow {
         let target = self.target.map(|target| target.revision);
-        Row {
+        StatusRow {
             name: instance.clone(),
             host: slot.host.clone(),
             address: places.address(&slot.host),
@@ -126,31 +126,35 @@ impl StatusInput<'_> {
             version: self.version(release),
             revision: target.unwrap_or_default(),
             ready: false,
-            status: Word::Creating,
+            status: InstanceStatus::Creating,
             restarts: 0,
             age_s: self.now.since(since).as_secs(),
         }
     }
 
-    fn word(&self, slot: &Slot, host: &Host, instance: &Instance, ready: bool) -> Word {
+    fn word(&self, slot: &Slot, host: &Host, instance: &Instance, ready: bool) -> InstanceStatus {
         if !host.is_reachable() {
-            Word::Unknown
+            InstanceStatus::Unknown
         } else if self.marks.is_stopping(&instance.name) {
-            Word::Stopping
+            InstanceStatus::Stopping
         } else if !instance.is_running() {
-            Word::Exited
+            InstanceStatus::Exited
         } else if self.marks.is_draining(&instance.name) {
-            Word::Draining
+            InstanceStatus::Draining
         } else if ready {
             let gets = matches!(
                 self.fleet.stream(self.traffic, slot),
-                Stream::Direct | Stream::Open
+                TrafficState::Direct | TrafficState::Open
             );
-            if gets { Word::Running } else { Word::NoTraffic }
+            if gets {
+                InstanceStatus::Running
+            } else {
+                InstanceStatus::NoTraffic
+            }
         } else if self.marks.is_starting(&instance.name) {
-            Word::Starting
+            InstanceStatus::Starting
         } else {
-            Word::NotReady
+            InstanceStatus::NotReady
         }
     }
 
@@ -193,7 +197,7 @@ impl StatusInput<'_> {
     }
 
     /// What a person should know of: neither hosts that need nothing, nor those that have an order.
-    fn held(&self) -> Vec<Held> {
+    fn held(&self) -> Vec<HostWait> {
         let planned = self.holds.iter().filter(|(host, hold)| {
             !self.is_lost(host)
                 && !matches!(
@@ -211,7 +215,7 @@ impl StatusInput<'_> {
                 }
                 hold => hold.to_string(),
             };
-            Held {
+            HostWait {
                 host: host.clone(),
                 why,
             }
@@ -223,7 +227,7 @@ impl StatusInput<'_> {
             .filter_map(|(id, host)| match &host.reach {
                 Reach::Lost { since, why } => {
                     let why = format!("unreachable for {}: {why}", Human(self.now.since(*since)));
-                    Some(Held {
+                    Some(HostWait {
                         host: id.clone(),
                         why,
                     })
@@ -241,7 +245,7 @@ impl StatusInput<'_> {
                     "balancer unreachable for {}: {why}",
                     Human(self.now.since(*since))
                 );
-                Some(Held {
+                Some(HostWait {
                     host: id.clone(),
                     why,
                 })
@@ -251,9 +255,9 @@ impl StatusInput<'_> {
         planned.chain(lost).chain(balancers).collect()
     }
 
-    fn debt(&self, places: &Places<'_>) -> Vec<Held> {
+    fn debt(&self, places: &Places<'_>) -> Vec<HostWait> {
         let owed = |failure: &Failure| {
-            Some(Held {
+            Some(HostWait {
                 host: failure.host.clone()?,
                 why: failure.to_string(),
             })

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::journal::state::State;
-use crate::core::journal::status::{Replicas, Row, Status, Word};
-use crate::core::policy::service_state::Standing;
+use crate::core::journal::status::{InstanceStatus, Replicas, Status, StatusRow};
+use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::action::{Action, StopReason};
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
@@ -26,8 +26,8 @@ pub(crate) fn release(version: &str) -> ReleaseId {
 }
 
 /// A revision of a version.
-pub(crate) fn generation(version: &str, revision: u32) -> Generation {
-    Generation {
+pub(crate) fn generation(version: &str, revision: u32) -> RevisionRef {
+    RevisionRef {
         revision: Revision(revision),
         release: release(version),
         version: version.into(),
@@ -40,7 +40,7 @@ pub(crate) fn status(version: &str, revision: u32) -> Status {
         service: "testpage".into(),
         fleet: "local".into(),
         state: State::Running,
-        standing: Standing::Running,
+        standing: ServiceState::Running,
         revision: Some(Revision(revision)),
         version: Some(version.into()),
         replicas: Replicas {
@@ -56,16 +56,22 @@ pub(crate) fn status(version: &str, revision: u32) -> Status {
 }
 
 /// One instance; `Running` and `Stopping` ones are ready.
-pub(crate) fn row(name: &str, host: &str, version: &str, status: Word, age_s: u64) -> Row {
+pub(crate) fn row(
+    name: &str,
+    host: &str,
+    version: &str,
+    status: InstanceStatus,
+    age_s: u64,
+) -> StatusRow {
     let digits: String = host.chars().filter(char::is_ascii_digit).collect();
-    Row {
+    StatusRow {
         name: name.into(),
         host: host.into(),
         address: format!("127.0.0.{}", 10 + digits.parse::<u32>().unwrap_or(0)),
         port: 8081,
         version: version.into(),
         revision: Revision(if version == "0.8" { 1 } else { 2 }),
-        ready: matches!(status, Word::Running | Word::Stopping),
+        ready: matches!(status, InstanceStatus::Running | InstanceStatus::Stopping),
         status,
         restarts: 0,
         age_s,
@@ -74,17 +80,18 @@ pub(crate) fn row(name: &str, host: &str, version: &str, status: Word, age_s: u6
 
 /// Counts a status' instances as the core would.
 pub(crate) fn count(status: &mut Status) {
-    let count = |keep: &dyn Fn(&&Row) -> bool| {
+    let count = |keep: &dyn Fn(&&StatusRow) -> bool| {
         u32::try_from(status.instances.iter().filter(keep).count()).unwrap()
     };
-    let updated =
-        |row: &&Row| Some(&row.version) == status.version.as_ref() && row.status != Word::Exited;
+    let updated = |row: &&StatusRow| {
+        Some(&row.version) == status.version.as_ref() && row.status != InstanceStatus::Exited
+    };
     status.replicas = Replicas {
         updated: count(&updated),
         updated_ready: count(&|row| updated(row) && row.ready),
-        updated_available: count(&|row| updated(row) && row.status == Word::Running),
-        available: count(&|row| row.status == Word::Running),
-        total: count(&|row| row.status != Word::Exited),
+        updated_available: count(&|row| updated(row) && row.status == InstanceStatus::Running),
+        available: count(&|row| row.status == InstanceStatus::Running),
+        total: count(&|row| row.status != InstanceStatus::Exited),
         ..status.replicas
     };
 }
@@ -113,7 +120,7 @@ impl Play {
                     &format!("testpage-230767614a-{n:05}"),
                     &format!("node{n}"),
                     "0.8",
-                    Word::Running,
+                    InstanceStatus::Running,
                     240,
                 )
             })
@@ -201,11 +208,11 @@ impl Play {
         );
         self.status
             .instances
-            .push(row(name, host, version, Word::Starting, 0));
+            .push(row(name, host, version, InstanceStatus::Starting, 0));
         self.then(300, Event::ActionDone { id });
         self.progress();
         let started = self.status.instances.last_mut().unwrap();
-        (started.status, started.ready) = (Word::Running, true);
+        (started.status, started.ready) = (InstanceStatus::Running, true);
         let answer = format!("I am: {}, the version is: {version}", started.address);
         let (slot, instance, release) = (Slot::new(host, 8081), name.into(), release(version));
         self.then(
@@ -239,7 +246,7 @@ impl Play {
             .iter_mut()
             .find(|row| row.name == instance)
             .unwrap();
-        stopping.status = Word::Stopping;
+        stopping.status = InstanceStatus::Stopping;
         self.progress();
         self.status.instances.retain(|row| row.name != instance);
         self.then(100, Event::ActionDone { id });

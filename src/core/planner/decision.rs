@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::ids::HostId;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::action::Action;
-use crate::core::rollout::event::{Progress, Then};
+use crate::core::rollout::event::{FailureResponse, Progress};
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::task::TaskRun;
 use crate::core::spec::step::Step;
@@ -38,7 +38,7 @@ pub enum Next {
     StepReached(Step, u32),
     StepPassed,
     /// The rollout has failed, and this follows.
-    Fail(Failure, Then),
+    Fail(Failure, FailureResponse),
     /// A task must run.
     Run(TaskRun),
     Finish(Outcome),

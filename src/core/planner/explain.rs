@@ -1,7 +1,7 @@
 //! Why a host has no order now.
 
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::Stream;
+use crate::core::fleet::traffic::TrafficState;
 use crate::core::planner::decision::Next;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
@@ -70,7 +70,7 @@ fn of_the_new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitRe
             answer: counted.instance.health.last_answer().map(str::to_owned),
         });
     }
-    if let Some(counted) = mine(|counted| counted.stream == Stream::Objected) {
+    if let Some(counted) = mine(|counted| counted.stream == TrafficState::Objected) {
         return Some(WaitReason::WaitsForBalancer { port: counted.port });
     }
     let counted = mine(|counted| !counted.is_available)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::fleet::health::Verdict;
-use crate::core::fleet::traffic::Stream;
+use crate::core::fleet::traffic::TrafficState;
 use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Slot};
 use crate::core::rollout::Rollout;
@@ -68,7 +68,7 @@ pub struct HostCount<'a> {
 pub struct JudgedInstance<'a> {
     pub port: Port,
     /// What the balancers do with its slot.
-    pub stream: Stream,
+    pub stream: TrafficState,
     pub instance: &'a Instance,
     /// Whether it is of a wanted release, in a slot where it may stay.
     pub is_target: bool,
@@ -195,12 +195,12 @@ impl<'a> HostCount<'a> {
         };
         let stream = match &spec.traffic {
             Some(traffic) => frame.fleet.stream(Some(traffic), &slot()),
-            None => Stream::Direct,
+            None => TrafficState::Direct,
         };
         let is_available = is_ready
             && !self.is_untrusted()
             && !is_stopping
-            && matches!(stream, Stream::Direct | Stream::Open)
+            && matches!(stream, TrafficState::Direct | TrafficState::Open)
             && instance.is_available(now, spec.min_ready, &thresholds);
         let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
         let fails = reachable
@@ -220,8 +220,8 @@ impl<'a> HostCount<'a> {
             is_running,
             is_ready,
             is_available,
-            is_unprobed: is_running && !is_available && !fails && stream != Stream::Closed,
-            is_drained: stream == Stream::Closed
+            is_unprobed: is_running && !is_available && !fails && stream != TrafficState::Closed,
+            is_drained: stream == TrafficState::Closed
                 && rollout.traffic.drained.contains(&instance.name),
             is_stopping,
         }

@@ -2,7 +2,7 @@
 
 use crate::core::fleet::health::REFUSED;
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::Stream;
+use crate::core::fleet::traffic::TrafficState;
 use crate::core::fleet::{Listener, Process};
 use crate::core::ids::{HostId, Slot};
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
@@ -80,7 +80,9 @@ fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
         _ if is_being_admitted => {
             "it is ready, but the check of a balancer has not passed it".to_owned()
         }
-        (Stream::Objected, _) => "it is ready, but the check of a balancer objects".to_owned(),
+        (TrafficState::Objected, _) => {
+            "it is ready, but the check of a balancer objects".to_owned()
+        }
         // It is asked elsewhere.
         (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
             format!("{answer}, while it listens on {address}")

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Receipt, SlotAdmission, Stream};
+use crate::core::fleet::traffic::{DrainResult, SlotAdmission, TrafficState};
 use crate::core::fleet::{Fleet, Instance, Listener, Occupant, Process, Sighting};
 use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
 use crate::core::planner::census::Census;
@@ -249,7 +249,7 @@ impl Rehearsal<'_> {
                 self.record(Event::Drained {
                     slot: slot.clone(),
                     instance: instance.clone(),
-                    receipt: Receipt::default(),
+                    receipt: DrainResult::default(),
                 });
             }
             Action::Stop { slot, .. } => {
@@ -334,7 +334,7 @@ fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
     let thresholds = spec.thresholds_of(&instance.release);
     let gets = matches!(
         fleet.stream(spec.traffic.as_ref(), slot),
-        Stream::Direct | Stream::Open
+        TrafficState::Direct | TrafficState::Open
     );
     gets && instance.is_available(now, spec.min_ready, &thresholds)
 }

@@ -5,7 +5,7 @@ use crate::core::ids::HostId;
 use crate::core::planner::decision::Next;
 use crate::core::planner::situation::Situation;
 use crate::core::planner::{task, traffic};
-use crate::core::rollout::event::{Generation, Then};
+use crate::core::rollout::event::{FailureResponse, RevisionRef};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::OnFailure;
@@ -25,8 +25,8 @@ pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
         return end(s, Outcome::RollbackFailed { failure });
     }
     let then = match rollback_blocked_by(s, &failure) {
-        Some(why) => Then::Hold { why },
-        None => Then::RollBack,
+        Some(why) => FailureResponse::Hold { why },
+        None => FailureResponse::RollBack,
     };
     Next::Fail(failure, then)
 }
@@ -102,7 +102,7 @@ fn blocked_by_verb(s: &Situation<'_>) -> Option<&'static str> {
 
 /// Blame first: if the old release fails too, going back to it would only move the trouble. What
 /// was unhealthy before it was stopped stays evidence after.
-fn unhealthy_fallback(s: &Situation<'_>, fallback: &Generation) -> Option<String> {
+fn unhealthy_fallback(s: &Situation<'_>, fallback: &RevisionRef) -> Option<String> {
     let unhealthy = &s.rollout.evidence.fallback_turned_unhealthy;
     let mut instances = s.census.instances();
     let lost = instances.find(|(host, counted)| {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::core::fleet::Process;
-use crate::core::fleet::traffic::Stream;
+use crate::core::fleet::traffic::TrafficState;
 use crate::core::ids::ReleaseId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
@@ -33,7 +33,7 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
         .partition(|(_, counted)| !counted.is_available && !counted.is_unprobed);
     // What was drained is well, and only has nothing to do any more.
     let why = |counted: &JudgedInstance<'_>| {
-        if counted.stream == Stream::Closed && counted.is_ready {
+        if counted.stream == TrafficState::Closed && counted.is_ready {
             StopReason::Replaced
         } else {
             StopReason::OldAndUnhealthy
@@ -156,7 +156,7 @@ fn order_stop(
     why: StopReason,
 ) -> bool {
     let (slot, instance) = (counted.slot_on(host), counted.instance.name.clone());
-    if counted.stream != Stream::Direct && !counted.is_drained {
+    if counted.stream != TrafficState::Direct && !counted.is_drained {
         let keep = if counted.is_available {
             s.budget.min_available()
         } else {

@@ -11,7 +11,7 @@ use crate::core::release::hook::HookSite;
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
-use crate::core::rollout::task::{Chore, Due, TaskOutcome, TaskRun};
+use crate::core::rollout::task::{Due, Task, TaskOutcome, TaskRun};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
@@ -85,7 +85,7 @@ pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<TaskRun
 /// have no instances.
 pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let is_due =
-        |task: &Chore| task.site == HookSite::Host && task.due.matters() && !is_over(s, task);
+        |task: &Task| task.site == HookSite::Host && task.due.matters() && !is_over(s, task);
     if s.is_rolling_back() || !tasks(s).any(is_due) {
         return;
     }
@@ -102,7 +102,7 @@ pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
 }
 
 /// A rollout that only changes the replicas has no tasks.
-fn tasks<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Chore> + use<'a> {
+fn tasks<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Task> + use<'a> {
     let are_due = s.rollout.verb != Verb::Scale && s.rollout.scaling.is_none();
     s.spec.chores.iter().filter(move |_| are_due)
 }
@@ -124,7 +124,7 @@ fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> 
 }
 
 /// The host where a task was started, or else all hosts with the release.
-fn hosts_for<'a>(s: &Situation<'a>, task: &Chore) -> impl Iterator<Item = &'a HostCount<'a>> {
+fn hosts_for<'a>(s: &Situation<'a>, task: &Task) -> impl Iterator<Item = &'a HostCount<'a>> {
     let begun = s.rollout.tasks.get(&task.name);
     let begun_on: Option<&HostId> = begun.and_then(|begun| begun.host.as_ref());
     s.carriers()
@@ -134,7 +134,7 @@ fn hosts_for<'a>(s: &Situation<'a>, task: &Chore) -> impl Iterator<Item = &'a Ho
 
 /// Waits for a host on which a task can be done; fails where every such host has been out of reach
 /// for too long.
-fn await_host(s: &Situation<'_>, task: &Chore) -> TaskStep {
+fn await_host(s: &Situation<'_>, task: &Task) -> TaskStep {
     let lost: Option<Vec<_>> = hosts_for(s, task)
         .map(|host| match &host.host?.reach {
             Reach::Lost { since, why } => Some((*since, host.id, why)),
@@ -158,14 +158,14 @@ fn await_host(s: &Situation<'_>, task: &Chore) -> TaskStep {
 }
 
 /// Whether the task needs nothing more.
-fn is_over(s: &Situation<'_>, task: &Chore) -> bool {
+fn is_over(s: &Situation<'_>, task: &Task) -> bool {
     let begun = s.rollout.tasks.get(&task.name);
     let end = begun.and_then(|begun| begun.end.as_ref());
     matches!(end, Some(TaskOutcome::Done | TaskOutcome::DoneBefore)) || error_of(s, task).is_some()
 }
 
 /// The error of a task that failed for good.
-fn error_of<'a>(s: &Situation<'a>, task: &Chore) -> Option<&'a str> {
+fn error_of<'a>(s: &Situation<'a>, task: &Task) -> Option<&'a str> {
     let begun = s.rollout.tasks.get(&task.name)?;
     match &begun.end {
         Some(TaskOutcome::Failed { error }) => Some(error),
@@ -197,7 +197,7 @@ pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
 
 /// Whether a contract migration was started in this rollout, so that it cannot roll back.
 pub(super) fn has_contracted(s: &Situation<'_>) -> bool {
-    let is_contract = |task: &&Chore| matches!(task.migration, Some((MigrationKind::Contract, _)));
+    let is_contract = |task: &&Task| matches!(task.migration, Some((MigrationKind::Contract, _)));
     let mut contracts = s.spec.chores.iter().filter(is_contract);
     contracts.any(|task| s.rollout.tasks.get(&task.name).is_some())
 }

@@ -1,7 +1,7 @@
 //! The orders to balancers: which instances get requests.
 
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Balancers, Stream, Traffic};
+use crate::core::fleet::traffic::{Balancers, Traffic, TrafficState};
 use crate::core::ids::HostId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
@@ -26,7 +26,7 @@ pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
             *left -= 1;
             continue;
         }
-        let is_shut = matches!(counted.stream, Stream::Closed | Stream::Partly);
+        let is_shut = matches!(counted.stream, TrafficState::Closed | TrafficState::Partly);
         let is_due = is_shut || has_other_weight(s, host, counted, weight_percent);
         let may_serve = counted.is_target && counted.is_ready && !counted.is_stopping && is_due;
         if may_serve
@@ -81,7 +81,7 @@ fn has_other_weight(
 fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
     matches!(
         counted.stream,
-        Stream::Open | Stream::Objected | Stream::Partly
+        TrafficState::Open | TrafficState::Objected | TrafficState::Partly
     )
 }
 
@@ -143,7 +143,7 @@ fn public_port_is_served_by_other(s: &Situation<'_>, host: &HostCount<'_>) -> bo
         && host
             .instances
             .iter()
-            .any(|other| other.is_target && other.is_ready && other.stream == Stream::Open)
+            .any(|other| other.is_target && other.is_ready && other.stream == TrafficState::Open)
 }
 
 fn has_failed_to_admit(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {

@@ -9,7 +9,7 @@ use crate::core::time::Time;
 
 /// What is known of a release that is staged on the hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct StagedRelease {
     /// When it was deployed, if a history marked it on the hosts as proven healthy.
     pub proven: Option<Time>,
 }
@@ -34,7 +34,7 @@ pub struct Adoption {
 /// if it is marked, or if every instance of the fleet runs it and is ready now.
 pub fn adoptions(
     fleet: &Fleet,
-    kept: &BTreeMap<ReleaseId, Kept>,
+    kept: &BTreeMap<ReleaseId, StagedRelease>,
     known: &BTreeMap<ReleaseId, bool>,
     current: Option<&ReleaseId>,
     thresholds: &BTreeMap<ReleaseId, Thresholds>,
@@ -165,7 +165,7 @@ mod tests {
             .map(|&(release, at)| {
                 (
                     ReleaseId::from(release),
-                    Kept {
+                    StagedRelease {
                         proven: at.map(Time),
                     },
                 )

@@ -9,7 +9,7 @@ use crate::core::rollout::verb::Verb;
 
 /// What the policy needs of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
+pub struct PastRevision {
     pub revision: Revision,
     pub release: ReleaseId,
     pub verb: Verb,
@@ -17,7 +17,7 @@ pub struct Past {
     pub proven: bool,
 }
 
-impl Past {
+impl PastRevision {
     /// Whether it brought a release in. Restarts, scalings and contracts keep the release, so they
     /// are no targets.
     fn is_deploy(&self) -> bool {
@@ -27,33 +27,39 @@ impl Past {
 
 /// Whether any revision of a release was proven. The release is what was proven, whatever its
 /// revision's number.
-pub fn is_proven(past: &[Past], release: &ReleaseId) -> bool {
+pub fn is_proven(past: &[PastRevision], release: &ReleaseId) -> bool {
     past.iter()
         .any(|entry| entry.proven && entry.release == *release)
 }
 
 /// Where a failed deploy of `release` goes back to: the revision that was proven last. `None` if
 /// that is the same release: every other one is older, and was replaced on purpose.
-pub fn fallback<'a>(past: &'a [Past], release: &ReleaseId) -> Option<&'a Past> {
+pub fn fallback<'a>(past: &'a [PastRevision], release: &ReleaseId) -> Option<&'a PastRevision> {
     let newest = newest_proven(past, |_| true)?;
     (newest.release != *release).then(|| deploy_of(past, newest))
 }
 
 /// What a bare `ship rollback` means where `present` runs: the newest proven revision of another
 /// release. "The previous one" would not do, as it may be the broken one.
-pub fn rollback_target<'a>(past: &'a [Past], present: &ReleaseId) -> Option<&'a Past> {
+pub fn rollback_target<'a>(
+    past: &'a [PastRevision],
+    present: &ReleaseId,
+) -> Option<&'a PastRevision> {
     newest_proven(past, |entry| entry.release != *present).map(|proven| deploy_of(past, proven))
 }
 
-fn newest_proven(past: &[Past], is_meant: impl Fn(&Past) -> bool) -> Option<&Past> {
+fn newest_proven(
+    past: &[PastRevision],
+    is_meant: impl Fn(&PastRevision) -> bool,
+) -> Option<&PastRevision> {
     past.iter()
         .filter(|entry| entry.proven && is_meant(entry))
         .max_by_key(|entry| entry.revision)
 }
 
 /// The revision that introduced the release of `proven`; itself if that is no longer known.
-fn deploy_of<'a>(past: &'a [Past], proven: &'a Past) -> &'a Past {
-    let brought_in = |entry: &&Past| {
+fn deploy_of<'a>(past: &'a [PastRevision], proven: &'a PastRevision) -> &'a PastRevision {
+    let brought_in = |entry: &&PastRevision| {
         entry.is_deploy() && entry.release == proven.release && entry.revision <= proven.revision
     };
     past.iter()
@@ -68,7 +74,7 @@ fn deploy_of<'a>(past: &'a [Past], proven: &'a Past) -> &'a Past {
 /// a series of failed deploys must not push out the last good one. Restarts, scalings and
 /// contracts, and deploys that repeat the release before them, are counted separately, because they
 /// would push out rollback targets.
-pub fn retained(past: &[Past], current: Revision, limit: usize) -> BTreeSet<Revision> {
+pub fn retained(past: &[PastRevision], current: Revision, limit: usize) -> BTreeSet<Revision> {
     let newest_proven = newest_proven(past, |_| true).map(|entry| entry.revision);
     let present = past.iter().find(|entry| entry.revision == current);
     let back = present
@@ -112,7 +118,7 @@ pub fn retained(past: &[Past], current: Revision, limit: usize) -> BTreeSet<Revi
 
 /// The releases that stay on the hosts: those of retained revisions that were proven, since a
 /// failed release is no rollback target.
-pub fn kept_releases(past: &[Past], retained: &BTreeSet<Revision>) -> BTreeSet<ReleaseId> {
+pub fn kept_releases(past: &[PastRevision], retained: &BTreeSet<Revision>) -> BTreeSet<ReleaseId> {
     past.iter()
         .filter(|entry| retained.contains(&entry.revision) && is_proven(past, &entry.release))
         .map(|entry| entry.release.clone())
@@ -218,8 +224,8 @@ pub fn replicas_wanted_last(runs: &[RolloutRun]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn entry(revision: u32, release: &str, verb: Verb, proven: bool) -> Past {
-        Past {
+    fn entry(revision: u32, release: &str, verb: Verb, proven: bool) -> PastRevision {
+        PastRevision {
             revision: Revision(revision),
             release: release.into(),
             verb,
@@ -227,7 +233,7 @@ mod tests {
         }
     }
 
-    fn past(entries: &[(u32, &str, bool)]) -> Vec<Past> {
+    fn past(entries: &[(u32, &str, bool)]) -> Vec<PastRevision> {
         entries
             .iter()
             .map(|&(revision, release, proven)| entry(revision, release, Verb::Deploy, proven))
@@ -322,7 +328,7 @@ mod tests {
     }
 
     fn run(verb: Verb, release: &str, replicas: u32, outcome: Option<Outcome>) -> RolloutRun {
-        let generation = |release: &str| crate::core::rollout::event::Generation {
+        let generation = |release: &str| crate::core::rollout::event::RevisionRef {
             revision: Revision(1),
             release: release.into(),
             version: release.into(),

@@ -1,9 +1,9 @@
 //! An entry of a service's history.
 
 use crate::core::ids::{ReleaseId, Revision};
-use crate::core::policy::history::Past;
+use crate::core::policy::history::PastRevision;
 use crate::core::release::Definition;
-use crate::core::rollout::event::Generation;
+use crate::core::rollout::event::RevisionRef;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
@@ -34,8 +34,8 @@ pub struct RevisionRecord {
 
 impl RevisionRecord {
     /// The revision as a rollout refers to it.
-    pub fn generation(&self) -> Generation {
-        Generation {
+    pub fn generation(&self) -> RevisionRef {
+        RevisionRef {
             revision: self.revision,
             release: self.release.clone(),
             version: self.definition.version.clone(),
@@ -43,8 +43,8 @@ impl RevisionRecord {
     }
 
     /// What the choice of a rollback target needs.
-    pub fn past(&self) -> Past {
-        Past {
+    pub fn past(&self) -> PastRevision {
+        PastRevision {
             revision: self.revision,
             release: self.release.clone(),
             verb: self.verb,

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::core::ids::{ReleaseId, Revision};
-use crate::core::journal::rollout_summary::Account;
-use crate::core::policy::history::{self, Past, RolloutRun};
+use crate::core::journal::rollout_summary::RolloutSummary;
+use crate::core::policy::history::{self, PastRevision, RolloutRun};
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::task::{self, Chore, Contracted};
+use crate::core::rollout::task::{self, Contracted, Task};
 use crate::core::rollout::verb::Verb;
 
 /// The history of one service on one fleet.
@@ -28,7 +28,7 @@ pub struct ServiceHistory {
     pub contracted: Vec<Contracted>,
     pub newest: Option<Rollout>,
     /// The summary of the newest rollout.
-    pub newest_summary: Option<Account>,
+    pub newest_summary: Option<RolloutSummary>,
 }
 
 impl ServiceHistory {
@@ -37,14 +37,14 @@ impl ServiceHistory {
     pub fn with_newest(self, journal: &[Entry]) -> Self {
         Self {
             newest: Rollout::of(journal),
-            newest_summary: Account::of(journal),
+            newest_summary: RolloutSummary::of(journal),
             ..self
         }
     }
 
     /// The state of the service, if no process carries out a rollout now.
-    pub fn state(&self) -> Standing {
-        Standing::of(self.newest_summary.as_ref(), false)
+    pub fn state(&self) -> ServiceState {
+        ServiceState::of(self.newest_summary.as_ref(), false)
     }
 
     /// The revision that the fleet is on, or was left on its way to.
@@ -78,7 +78,7 @@ impl ServiceHistory {
     }
 
     /// Every revision, as needed to choose a rollback target.
-    pub fn past(&self) -> Vec<Past> {
+    pub fn past(&self) -> Vec<PastRevision> {
         self.revisions.iter().map(RevisionRecord::past).collect()
     }
 
@@ -105,7 +105,7 @@ impl ServiceHistory {
     }
 
     /// The revisions that no contract has made unusable.
-    fn past_that_may_run(&self) -> Vec<Past> {
+    fn past_that_may_run(&self) -> Vec<PastRevision> {
         self.revisions
             .iter()
             .filter(|record| self.past_contract(record).is_none())
@@ -114,7 +114,7 @@ impl ServiceHistory {
     }
 
     /// The tasks of a rollout of a release, which depend on its verb.
-    pub fn tasks_of(&self, verb: Verb, definition: &Definition) -> Vec<Chore> {
+    pub fn tasks_of(&self, verb: Verb, definition: &Definition) -> Vec<Task> {
         match verb {
             Verb::Contract => self.contracts_due(definition),
             Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => {
@@ -124,7 +124,7 @@ impl ServiceHistory {
     }
 
     /// The contract migrations of a release that were not made yet.
-    pub fn contracts_due(&self, definition: &Definition) -> Vec<Chore> {
+    pub fn contracts_due(&self, definition: &Definition) -> Vec<Task> {
         task::contracts(definition, &self.migrations_made)
     }
 
@@ -189,9 +189,12 @@ mod tests {
 
     #[test]
     fn state_is_that_of_the_newest_rollout() {
-        assert_eq!(ServiceHistory::default().state(), Standing::New);
-        assert_eq!(on_b().build().state(), Standing::Idle);
-        assert_eq!(on_b().deploy("c", None).build().state(), Standing::CutOff);
+        assert_eq!(ServiceHistory::default().state(), ServiceState::New);
+        assert_eq!(on_b().build().state(), ServiceState::Idle);
+        assert_eq!(
+            on_b().deploy("c", None).build().state(),
+            ServiceState::CutOff
+        );
     }
 
     #[test]

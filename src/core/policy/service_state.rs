@@ -1,12 +1,12 @@
 //! The state of a service between commands, and what each verb may do in it.
 
-use crate::core::journal::rollout_summary::Account;
+use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::journal::state::State;
 use crate::core::rollout::failure::Outcome;
 
 /// The state of a service on a fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ServiceState {
     /// Nothing was ever deployed.
     New,
     /// The last rollout succeeded.
@@ -27,7 +27,7 @@ pub enum Standing {
 
 /// What a person may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum ServiceCommand {
     Deploy,
     Rollback,
     Pause,
@@ -48,10 +48,10 @@ pub struct Refusal {
     pub why: String,
 }
 
-impl Standing {
+impl ServiceState {
     /// How it stands, by the newest rollout's journal and by whether somebody alive carries that
     /// out.
-    pub fn of(newest: Option<&Account>, is_carried_out: bool) -> Self {
+    pub fn of(newest: Option<&RolloutSummary>, is_carried_out: bool) -> Self {
         let Some(account) = newest else {
             return Self::New;
         };
@@ -93,38 +93,44 @@ impl Standing {
 
     /// Why a verb is refused here; `None` if it may go about it. That somebody else is at work is
     /// told by the lease.
-    pub fn refusal(self, ask: Ask, service: &str) -> Option<Refusal> {
+    pub fn refusal(self, ask: ServiceCommand, service: &str) -> Option<Refusal> {
         let name = format!("deployment \"{service}\"");
         match ask {
-            Ask::Deploy | Ask::Rollback => self.paused_first(ask, &name),
-            Ask::Pause => self.nothing_to_pause(&name),
-            Ask::Resume | Ask::Abort | Ask::Promote => self.nothing_to_go_on_with(ask, &name),
-            Ask::Restart | Ask::Scale | Ask::Contract if self == Self::New => {
+            ServiceCommand::Deploy | ServiceCommand::Rollback => self.paused_first(ask, &name),
+            ServiceCommand::Pause => self.nothing_to_pause(&name),
+            ServiceCommand::Resume | ServiceCommand::Abort | ServiceCommand::Promote => {
+                self.nothing_to_go_on_with(ask, &name)
+            }
+            ServiceCommand::Restart | ServiceCommand::Scale | ServiceCommand::Contract
+                if self == Self::New =>
+            {
                 Some(Refusal::never(format!(
                     "service \"{service}\" has not been deployed yet; `ship deploy` comes first"
                 )))
             }
-            Ask::Restart | Ask::Contract => self
+            ServiceCommand::Restart | ServiceCommand::Contract => self
                 .paused_first(ask, &name)
                 .or_else(|| self.between_revisions(ask, &name)),
-            Ask::Scale => None,
+            ServiceCommand::Scale => None,
         }
     }
 
     /// A paused rollout must be resumed or aborted first.
-    fn paused_first(self, ask: Ask, name: &str) -> Option<Refusal> {
+    fn paused_first(self, ask: ServiceCommand, name: &str) -> Option<Refusal> {
         if self != Self::Paused {
             return None;
         }
         Some(Refusal::for_now(match ask {
-            Ask::Deploy => format!(
+            ServiceCommand::Deploy => format!(
                 "{name} is paused; resume it first with `ship resume`, or go back with `ship \
                  abort`"
             ),
-            Ask::Rollback => "you cannot rollback a paused deployment; resume it first with \
+            ServiceCommand::Rollback => {
+                "you cannot rollback a paused deployment; resume it first with \
                               `ship resume` and try again, or go back with `ship abort`"
-                .to_owned(),
-            Ask::Contract => format!(
+                    .to_owned()
+            }
+            ServiceCommand::Contract => format!(
                 "{name} is paused; resume it first with `ship resume`, then make its contracts"
             ),
             _ => "can't restart paused deployment (run `ship resume` first)".to_owned(),
@@ -147,21 +153,21 @@ impl Standing {
     }
 
     /// There is no rollout to resume, abort or promote.
-    fn nothing_to_go_on_with(self, ask: Ask, name: &str) -> Option<Refusal> {
+    fn nothing_to_go_on_with(self, ask: ServiceCommand, name: &str) -> Option<Refusal> {
         let why = match (ask, self) {
-            (Ask::Resume, Self::RolledBack) => format!(
+            (ServiceCommand::Resume, Self::RolledBack) => format!(
                 "{name} is not paused: its last rollout was rolled back; mend it and deploy again"
             ),
-            (Ask::Resume, Self::New | Self::Idle | Self::Running) => {
+            (ServiceCommand::Resume, Self::New | Self::Idle | Self::Running) => {
                 format!("{name} is not paused")
             }
-            (Ask::Abort, Self::RolledBack) => format!("{name} was rolled back already"),
-            (Ask::Abort, Self::New | Self::Idle) => format!(
+            (ServiceCommand::Abort, Self::RolledBack) => format!("{name} was rolled back already"),
+            (ServiceCommand::Abort, Self::New | Self::Idle) => format!(
                 "{name} is not being rolled out, so there is nothing to abort; `ship rollback` \
                  goes back"
             ),
             (
-                Ask::Promote,
+                ServiceCommand::Promote,
                 Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held,
             ) => format!("{name} is not being rolled out, so there is nothing to promote"),
             _ => return None,
@@ -170,11 +176,11 @@ impl Standing {
     }
 
     /// Between two revisions, restarts and contract migrations are refused.
-    fn between_revisions(self, ask: Ask, name: &str) -> Option<Refusal> {
+    fn between_revisions(self, ask: ServiceCommand, name: &str) -> Option<Refusal> {
         if !matches!(self, Self::CutOff | Self::Stuck | Self::Held) {
             return None;
         }
-        let then = if ask == Ask::Contract {
+        let then = if ask == ServiceCommand::Contract {
             "and then there is time for contracts"
         } else {
             "then restart it"

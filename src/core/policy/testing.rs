@@ -12,13 +12,13 @@ use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::release::migration::{Migration, MigrationKind};
 use crate::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
-use crate::core::rollout::event::{Entry, Event, RolloutStart, Then};
+use crate::core::rollout::event::{Entry, Event, FailureResponse, RolloutStart};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::task::Contracted;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::budget::{Amount, Budget};
 use crate::core::spec::step::AtGate;
-use crate::core::spec::windows::Hours;
+use crate::core::spec::windows::DeployWindows;
 use crate::core::spec::{Amounts, OnFailure, Spec};
 use crate::core::time::Time;
 
@@ -144,7 +144,7 @@ impl HistoryBuilder {
     /// The newest rollout failed and rolls back.
     pub(super) fn failed(self) -> Self {
         let failure = failure(FailureKind::NotReady);
-        let (log, then) = (Vec::new(), Then::RollBack);
+        let (log, then) = (Vec::new(), FailureResponse::RollBack);
         self.then(Event::RolloutFailed { failure, log, then })
     }
 
@@ -251,7 +251,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         waits: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
-        hours: Hours::default(),
+        hours: DeployWindows::default(),
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

@@ -2,7 +2,7 @@
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::service_history::ServiceHistory;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::Direction;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
@@ -59,15 +59,15 @@ pub enum Resolution {
 
 /// The state in which the rollout before left the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
-    pub standing: Standing,
+pub struct PreviousRollout {
+    pub standing: ServiceState,
     /// Whether the newest rollout was rolling back.
     pub is_going_back: bool,
     /// Whether there is a revision to roll back to.
     pub has_a_way_back: bool,
 }
 
-impl Left {
+impl PreviousRollout {
     /// The state in which the newest rollout of a history left the fleet.
     pub fn by(history: &ServiceHistory) -> Self {
         let newest = history.newest.as_ref();
@@ -82,14 +82,14 @@ impl Left {
 
 /// Decides by the history what an unattended deploy of `release` does.
 pub fn resolve(
-    left: Left,
+    left: PreviousRollout,
     attempts: &[RevisionAttempt],
     release: &ReleaseId,
     policy: AfterInterruption,
 ) -> Resolution {
     match left.standing {
-        Standing::Held | Standing::Stuck => {
-            let how = if left.standing == Standing::Held {
+        ServiceState::Held | ServiceState::Stuck => {
+            let how = if left.standing == ServiceState::Held {
                 "is held"
             } else {
                 "failed, and so did the way back"
@@ -101,8 +101,8 @@ pub fn resolve(
             );
             Resolution::Refuse { why }
         }
-        Standing::CutOff if left.is_going_back => Resolution::GoOnBack,
-        Standing::CutOff if policy == AfterInterruption::Abort && left.has_a_way_back => {
+        ServiceState::CutOff if left.is_going_back => Resolution::GoOnBack,
+        ServiceState::CutOff if policy == AfterInterruption::Abort && left.has_a_way_back => {
             Resolution::Abort
         }
         _ => match quarantined(attempts, release) {
@@ -296,32 +296,39 @@ mod tests {
 
     #[test]
     fn what_was_left_unfinished_goes_on_or_back_and_what_is_held_waits_for_a_person() {
-        let left = |standing| Left {
+        let left = |standing| PreviousRollout {
             standing,
             is_going_back: false,
             has_a_way_back: true,
         };
         let resolved = |left, policy| resolve(left, &[], &"b".into(), policy);
-        assert_eq!(resolved(left(Standing::CutOff), Resume), Resolution::Go);
-        assert_eq!(resolved(left(Standing::CutOff), Abort), Resolution::Abort);
-        let nowhere = Left {
+        assert_eq!(resolved(left(ServiceState::CutOff), Resume), Resolution::Go);
+        assert_eq!(
+            resolved(left(ServiceState::CutOff), Abort),
+            Resolution::Abort
+        );
+        let nowhere = PreviousRollout {
             has_a_way_back: false,
-            ..left(Standing::CutOff)
+            ..left(ServiceState::CutOff)
         };
         assert_eq!(resolved(nowhere, Abort), Resolution::Go);
         for policy in [Resume, Abort] {
-            let back = Left {
+            let back = PreviousRollout {
                 is_going_back: true,
-                ..left(Standing::CutOff)
+                ..left(ServiceState::CutOff)
             };
             assert_eq!(resolved(back, policy), Resolution::GoOnBack);
-            for standing in [Standing::Held, Standing::Stuck] {
+            for standing in [ServiceState::Held, ServiceState::Stuck] {
                 assert!(matches!(
                     resolved(left(standing), policy),
                     Resolution::Refuse { .. }
                 ));
             }
-            for standing in [Standing::New, Standing::Idle, Standing::RolledBack] {
+            for standing in [
+                ServiceState::New,
+                ServiceState::Idle,
+                ServiceState::RolledBack,
+            ] {
                 assert_eq!(resolved(left(standing), policy), Resolution::Go);
             }
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::analysis::measurement::{Finding, Number};
-use crate::core::availability::LossReport;
-use crate::core::fleet::traffic::Receipt;
+use crate::core::availability::AvailabilityReport;
+use crate::core::fleet::traffic::DrainResult;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
-use crate::core::redact::Veil;
+use crate::core::redact::Redactor;
 use crate::core::release::hook::HookPoint;
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::action::Action;
@@ -29,7 +29,7 @@ pub struct Entry {
 
 /// A revision of the fleet, as a rollout refers to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Generation {
+pub struct RevisionRef {
     pub revision: Revision,
     pub release: ReleaseId,
     pub version: String,
@@ -43,9 +43,9 @@ pub struct RolloutStart {
     pub verb: Verb,
     pub service: String,
     pub fleet: String,
-    pub target: Generation,
+    pub target: RevisionRef,
     /// Where it rolls back to if it fails or is aborted: a revision proven healthy.
-    pub fallback: Option<Generation>,
+    pub fallback: Option<RevisionRef>,
     /// The number of instances wanted.
     pub replicas: u32,
     /// Instances that it is to have where it goes back: the number goes back with the release.
@@ -118,7 +118,7 @@ pub enum Event {
     Drained {
         slot: Slot,
         instance: InstanceId,
-        receipt: Receipt,
+        receipt: DrainResult,
     },
     BalancerLost {
         balancer: HostId,
@@ -162,7 +162,7 @@ pub enum Event {
         failure: Failure,
         /// The last lines of the instance's own log.
         log: Vec<String>,
-        then: Then,
+        then: FailureResponse,
     },
     /// A host refused an order because it has seen a newer epoch.
     Fenced {
@@ -249,7 +249,7 @@ pub enum Event {
     },
     /// The availability monitor's report, recorded when too many requests have failed, and at the
     /// end.
-    Probed(LossReport),
+    Probed(AvailabilityReport),
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// The signal or command: `SIGINT`.
@@ -276,7 +276,7 @@ pub enum Event {
 
 impl Event {
     /// Redacts secrets in every text that another program printed.
-    pub fn hide(&mut self, veil: &Veil) {
+    pub fn hide(&mut self, veil: &Redactor) {
         for text in self.free_texts() {
             *text = veil.hide(text);
         }
@@ -296,8 +296,8 @@ impl Event {
             Event::HookRan { detail, output, .. } => output.iter_mut().chain([detail]).collect(),
             Event::RolloutFailed { failure, log, then } => {
                 let why = match then {
-                    Then::RollBack => None,
-                    Then::Hold { why } => Some(why),
+                    FailureResponse::RollBack => None,
+                    FailureResponse::Hold { why } => Some(why),
                 };
                 log.iter_mut()
                     .chain([&mut failure.detail])
@@ -345,7 +345,7 @@ impl Event {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
-pub enum Then {
+pub enum FailureResponse {
     /// The fleet rolls back to the fallback.
     RollBack,
     /// The fleet is left unchanged.
@@ -449,7 +449,7 @@ mod tests {
             Event::RolloutFailed {
                 failure: failure.clone(),
                 log: vec![said()],
-                then: Then::Hold { why: said() },
+                then: FailureResponse::Hold { why: said() },
             },
             Event::HostQuarantined {
                 failure: failure.clone(),
@@ -466,7 +466,7 @@ mod tests {
                 outcome: Outcome::RollbackFailed { failure },
             },
         ];
-        let veil = Veil::over(["hunter2".to_owned()]);
+        let veil = Redactor::over(["hunter2".to_owned()]);
         for mut event in events {
             event.hide(&veil);
             let text = serde_json::to_string(&event).unwrap();

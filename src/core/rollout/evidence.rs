@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::analysis::measurement::Record;
-use crate::core::availability::LossReport;
+use crate::core::availability::AvailabilityReport;
 use crate::core::ids::InstanceId;
 use crate::core::rollout::event::{Entry, Event};
 
@@ -16,7 +16,7 @@ pub struct Evidence {
     /// The measurements of the new version, by the name of the analysis.
     pub analyses: BTreeMap<String, Record>,
     /// The last report of the availability monitor.
-    pub availability: Option<LossReport>,
+    pub availability: Option<AvailabilityReport>,
 }
 
 impl Evidence {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::{Epoch, HostId, Slot};
-use crate::core::redact::Veil;
+use crate::core::redact::Redactor;
 use crate::core::time::{Human, Time};
 
 /// Why a rollout failed.
@@ -162,7 +162,7 @@ pub enum Outcome {
 impl Outcome {
     /// The same outcome with secrets redacted.
     #[must_use]
-    pub fn hidden(mut self, veil: &Veil) -> Self {
+    pub fn hidden(mut self, veil: &Redactor) -> Self {
         if let Some(text) = self.free_text() {
             *text = veil.hide(text);
         }

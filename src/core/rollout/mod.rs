@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 use crate::core::ids::{ActionId, Epoch, ReleaseId, Revision};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::attempt::AttemptState;
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart, Scaling, Then};
+use crate::core::rollout::event::{
+    Entry, Event, FailureResponse, RevisionRef, RolloutStart, Scaling,
+};
 use crate::core::rollout::evidence::Evidence;
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::orders::Orders;
@@ -36,11 +38,11 @@ use crate::core::time::Time;
 pub struct Rollout {
     /// What it was asked to do.
     pub verb: Verb,
-    pub goal: Generation,
+    pub goal: RevisionRef,
     /// Whether the goal was proven healthy before.
     pub is_proven: bool,
     /// Where it rolls back to if it fails or is aborted.
-    pub fallback: Option<Generation>,
+    pub fallback: Option<RevisionRef>,
     /// The number of instances after a rollback; `None` for that of the goal.
     pub fallback_replicas: Option<u32>,
     /// Only the number of instances changes, in proportion for each release.
@@ -76,11 +78,11 @@ pub enum Direction {
 }
 
 impl Direction {
-    fn after(failure: &Failure, then: &Then) -> Self {
+    fn after(failure: &Failure, then: &FailureResponse) -> Self {
         let failure = failure.clone();
         match then {
-            Then::RollBack => Self::Back(failure),
-            Then::Hold { why } => Self::Held {
+            FailureResponse::RollBack => Self::Back(failure),
+            FailureResponse::Hold { why } => Self::Held {
                 failure,
                 why: why.clone(),
             },
@@ -173,7 +175,7 @@ impl Rollout {
     }
 
     /// Where it goes now: to the goal, or to the fallback when rolling back.
-    pub fn target(&self) -> &Generation {
+    pub fn target(&self) -> &RevisionRef {
         match (&self.direction, &self.fallback) {
             (Direction::Back(_), Some(fallback)) => fallback,
             _ => &self.goal,

@@ -14,7 +14,7 @@ use crate::core::rollout::failure::Outcome;
 
 /// Work that is done once in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chore {
+pub struct Task {
     /// Its name in the journal: `before_all`, `before_all 2`, `expand 2026-11-add-email`.
     pub name: String,
     pub due: Due,
@@ -90,10 +90,10 @@ impl Due {
 
 /// The chores of a rollout to a release, in the order in which they are due. Migrations that were
 /// `made` are none.
-pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
+pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
     let hooks = |point: HookPoint, due: Due| {
         let of_point = definition.hooks.iter().filter(move |hook| hook.on == point);
-        of_point.enumerate().map(move |(nth, hook)| Chore {
+        of_point.enumerate().map(move |(nth, hook)| Task {
             name: if nth == 0 {
                 point.to_string()
             } else {
@@ -123,9 +123,9 @@ pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
 }
 
 /// The contract migrations of a release that are still due, for `ship contract`.
-pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Chore> {
+pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
     migrations(definition, MigrationKind::Contract, made)
-        .map(|it| Chore {
+        .map(|it| Task {
             due: Due::After,
             ..it
         })
@@ -136,12 +136,12 @@ fn migrations<'a>(
     definition: &'a Definition,
     kind: MigrationKind,
     made: &'a BTreeSet<String>,
-) -> impl Iterator<Item = Chore> + use<'a> {
+) -> impl Iterator<Item = Task> + use<'a> {
     let of_kind = definition
         .migrations
         .iter()
         .filter(move |it| it.kind == kind && !made.contains(&it.id));
-    of_kind.map(move |it| Chore {
+    of_kind.map(move |it| Task {
         name: format!("{kind} {}", it.id),
         due: if kind == MigrationKind::Expand {
             Due::Before

@@ -16,11 +16,11 @@ use crate::core::fleet::{Fleet, Occupant};
 use crate::core::ids::{HostId, Port, ReleaseId, Slot};
 use crate::core::release::waits::Waits;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::task::Chore;
+use crate::core::rollout::task::Task;
 use crate::core::spec::budget::{Amount, Budget};
 use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::{AtGate, Step};
-use crate::core::spec::windows::Hours;
+use crate::core::spec::windows::DeployWindows;
 
 /// The goal for the fleet, and the limits on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,9 @@ pub struct Spec {
     pub steps: Vec<Step>,
     /// What happens at a step that needs a person.
     pub at_gate: AtGate,
-    pub hours: Hours,
+    pub hours: DeployWindows,
     /// The tasks: hooks that run once, and migrations.
-    pub chores: Vec<Chore>,
+    pub chores: Vec<Task>,
     /// What is measured while new instances serve.
     pub analyses: Vec<Analysis>,
     /// The balancers; `None` where there are none.

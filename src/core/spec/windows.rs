@@ -37,7 +37,7 @@ pub struct OpenWindow {
 
 /// When and how long a rollout may run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hours {
+pub struct DeployWindows {
     /// The coming windows, in order; empty where any time is allowed.
     pub openings: Vec<OpenWindow>,
     /// Whether there are any windows.
@@ -180,7 +180,7 @@ pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<OpenWindo
     openings
 }
 
-impl Hours {
+impl DeployWindows {
     /// Why something that takes this long may not begin now; `None` if it may.
     pub fn refusal(&self, now: Time, takes: Duration) -> Option<String> {
         if !self.are_limited {

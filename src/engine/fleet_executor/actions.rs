@@ -10,7 +10,7 @@ use crate::core::rollout::action::Action;
 use crate::engine::executor::{ActionOrder, ActionResult};
 use crate::engine::hooks;
 use crate::remote::HostUnavailable;
-use crate::script::{self, Script, Site};
+use crate::script::{self, HostContext, Script};
 
 /// How long a start waits on the host for the instance to listen or exit, before it reports.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -83,7 +83,7 @@ fn script_of(
             ..
         } => {
             let releases = context.possible_releases(instance);
-            let halt = script::Halt {
+            let halt = script::StopSpec {
                 port: slot.port,
                 instance: instance.clone(),
                 stop_timeout: releases
@@ -108,7 +108,7 @@ fn script_of(
             let launch = launch(context, host, slot, release, revision, instance)?;
             Ok(script::start(
                 &site,
-                &script::Launch {
+                &script::StartSpec {
                     patience: order.progress_deadline,
                     ..launch
                 },
@@ -117,7 +117,11 @@ fn script_of(
     }
 }
 
-fn stage(context: &FleetContext, site: &Site, release: &ReleaseId) -> Result<Script, String> {
+fn stage(
+    context: &FleetContext,
+    site: &HostContext,
+    release: &ReleaseId,
+) -> Result<Script, String> {
     let definition = context.definition(release)?;
     let artifact = context
         .releases()
@@ -147,8 +151,8 @@ fn stage(context: &FleetContext, site: &Site, release: &ReleaseId) -> Result<Scr
         .pulled
         .as_ref()
         .filter(|(pulled, _)| pulled == release);
-    let bytes = pulled.map_or(script::Bytes::Pushed(&artifact), |(_, url)| {
-        script::Bytes::Pulled(url)
+    let bytes = pulled.map_or(script::ArtifactInput::Pushed(&artifact), |(_, url)| {
+        script::ArtifactInput::Pulled(url)
     });
     Ok(script::stage(
         site,
@@ -166,7 +170,7 @@ fn launch(
     release: &ReleaseId,
     revision: Revision,
     instance: InstanceId,
-) -> Result<script::Launch, String> {
+) -> Result<script::StartSpec, String> {
     let definition = context.definition(release)?;
     let vars = context.vars(host, slot, definition);
     let hooks = hooks::of_slot(definition, &vars, revision, &instance)?;
@@ -174,7 +178,7 @@ fn launch(
         .env
         .iter()
         .map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
-    Ok(script::Launch {
+    Ok(script::StartSpec {
         port: slot.port,
         instance,
         release: release.clone(),

@@ -13,7 +13,7 @@ use crate::core::release::Definition;
 use crate::core::time::Time;
 use crate::engine::clock::Clock;
 use crate::remote::{Connections, HostLink, HostSite, HostUnavailable, ServiceContext};
-use crate::script::{self, Script, Site};
+use crate::script::{self, HostContext, Script};
 
 /// Every release that may run on a host, and where its artifact is.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl FleetContext {
     }
 
     /// The site of a script that changes a host.
-    pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> Site {
+    pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> HostContext {
         host.site.script_site(&self.service, epoch, order)
     }
 
@@ -108,7 +108,7 @@ impl FleetContext {
     pub(super) async fn query(
         &self,
         host: &HostId,
-        script: impl FnOnce(&Site) -> Script,
+        script: impl FnOnce(&HostContext) -> Script,
     ) -> Result<String, HostUnavailable> {
         let host = self.host(host)?;
         let script = script(&host.site.read_only_site(&self.service));
@@ -119,7 +119,7 @@ impl FleetContext {
     pub(super) async fn listen(
         &self,
         host: &HostId,
-        script: impl FnOnce(&Site) -> Script,
+        script: impl FnOnce(&HostContext) -> Script,
         lines: &mpsc::Sender<String>,
     ) -> Result<(), HostUnavailable> {
         let linked = self.host(host)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::core::analysis::measurement::Measurement;
 use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::probe;
-use crate::remote::{self, Here};
+use crate::remote::{self, LocalCommand};
 
 /// Makes one measurement that needs no observation of the instances.
 pub(super) async fn measure(analysis: &Analysis) -> Measurement {
@@ -22,7 +22,7 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
             success,
         } => probe::measure_prometheus(address, query, success, deadline).await,
         MeasurementMethod::Command { words, success } => {
-            match remote::run_here(&Here {
+            match remote::run_here(&LocalCommand {
                 words, // A number reads the same everywhere.
                 env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
                 dir: None,

@@ -8,7 +8,7 @@ use crate::config::{render, uses};
 use crate::core::ids::{HostId, Slot};
 use crate::core::rollout::task::TaskOutcome;
 use crate::engine::executor::{TaskOrder, TaskResult};
-use crate::remote::{self, Here, HostUnavailable, Output};
+use crate::remote::{self, HostUnavailable, LocalCommand, Output};
 use crate::script::{self, TaskCommandEnd};
 
 /// The limit of output lines that are kept of a command.
@@ -55,7 +55,7 @@ impl TaskRunner {
             self.control.dir.as_deref(),
             task.chore.timeout,
         );
-        match remote::run_here(&Here {
+        match remote::run_here(&LocalCommand {
             words,
             env: &env,
             dir,

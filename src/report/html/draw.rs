@@ -20,14 +20,14 @@ const ROW_PX: u32 = 20;
 const THIN_ROW_PX: u32 = 5;
 
 /// How the releases of a rollout are told apart.
-pub(super) struct Kinds<'a> {
+pub(super) struct VersionClasses<'a> {
     pub(super) goal: &'a ReleaseId,
     /// Whether instances of the goal's that were there before are old all the same.
     pub(super) renews: bool,
     pub(super) version: &'a dyn Fn(&ReleaseId) -> String,
 }
 
-impl Kinds<'_> {
+impl VersionClasses<'_> {
     fn is_new(&self, bar: &InstanceSpan) -> bool {
         // Of an instance that no journal knows only the first digits of its release are known.
         let is_goal = bar.release == *self.goal || bar.release.as_str() == self.goal.short();
@@ -41,7 +41,7 @@ pub(super) struct Timeline {
     pub(super) ticks: Vec<Tick>,
     /// Lines through all lanes: the rollout's turn, its steps.
     pub(super) marks: Vec<Tick>,
-    pub(super) boards: Vec<Board>,
+    pub(super) boards: Vec<LaneChart>,
     pub(super) versions: Vec<Version>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Version {
 
 /// Lanes below each other.
 #[derive(Debug, Serialize)]
-pub(super) struct Board {
+pub(super) struct LaneChart {
     /// What they are, where they are not all of them at full height.
     label: String,
     class: &'static str,
@@ -92,14 +92,14 @@ struct Shape {
 pub(super) fn timeline(
     lanes: &[HostTimeline],
     span: Span,
-    kinds: &Kinds<'_>,
+    kinds: &VersionClasses<'_>,
     marks: Vec<Tick>,
     clock: &LocalClock,
 ) -> Timeline {
     let full = |lane: &HostTimeline| track(std::slice::from_ref(lane), span, kinds, clock, ROW_PX);
     let thin = |lanes: &[HostTimeline]| track(lanes, span, kinds, clock, THIN_ROW_PX);
     let boards = if lanes.len() <= HOSTS_FULL_MAX {
-        vec![Board {
+        vec![LaneChart {
             label: String::new(),
             class: "",
             is_folded: false,
@@ -119,7 +119,7 @@ pub(super) fn timeline(
 }
 
 /// The versions of all instances, the latest kind first.
-fn legend(lanes: &[HostTimeline], kinds: &Kinds<'_>) -> Vec<Version> {
+fn legend(lanes: &[HostTimeline], kinds: &VersionClasses<'_>) -> Vec<Version> {
     let mut versions: Vec<_> = lanes
         .iter()
         .flat_map(|lane| lane.instances.values().flatten())
@@ -134,7 +134,7 @@ fn legend(lanes: &[HostTimeline], kinds: &Kinds<'_>) -> Vec<Version> {
 }
 
 /// The hosts on which something went wrong, at full height; `None` if there are none.
-fn wrong_board(lanes: &[HostTimeline], full: impl Fn(&HostTimeline) -> Track) -> Option<Board> {
+fn wrong_board(lanes: &[HostTimeline], full: impl Fn(&HostTimeline) -> Track) -> Option<LaneChart> {
     let wrong: Vec<_> = lanes.iter().filter(|lane| is_wrong(lane)).collect();
     let label = match wrong.len() {
         0 => return None,
@@ -142,7 +142,7 @@ fn wrong_board(lanes: &[HostTimeline], full: impl Fn(&HostTimeline) -> Track) ->
         many @ 2..=WRONG_MAX => format!("The {many} hosts on which something went wrong"),
         many => format!("{WRONG_MAX} of the {many} hosts on which something went wrong"),
     };
-    Some(Board {
+    Some(LaneChart {
         label,
         class: "",
         is_folded: false,
@@ -155,9 +155,9 @@ fn thin_board(
     lanes: &[HostTimeline],
     is_folded: bool,
     thin: impl Fn(&[HostTimeline]) -> Track,
-) -> Board {
+) -> LaneChart {
     let hosts = lanes.len();
-    Board {
+    LaneChart {
         label: format!("All {hosts} hosts, a thin line for each instance and what took its place"),
         class: "thin",
         is_folded,
@@ -182,7 +182,7 @@ fn class(is_new: bool) -> &'static str {
 fn track(
     lanes: &[HostTimeline],
     span: Span,
-    kinds: &Kinds<'_>,
+    kinds: &VersionClasses<'_>,
     clock: &LocalClock,
     row: u32,
 ) -> Track {
@@ -218,7 +218,12 @@ fn track(
 
 /// The shapes of a lane, and its height. The state is in the height: all of it serves, half of it
 /// is on its way out.
-fn shapes(lane: &HostTimeline, span: Span, kinds: &Kinds<'_>, row: u32) -> (Vec<Shape>, u32) {
+fn shapes(
+    lane: &HostTimeline,
+    span: Span,
+    kinds: &VersionClasses<'_>,
+    row: u32,
+) -> (Vec<Shape>, u32) {
     let mut shapes = Vec::new();
     let is_thin = row < ROW_PX;
     let rows: Vec<Vec<(u16, &InstanceSpan)>> = if is_thin {
@@ -289,7 +294,7 @@ fn bar_shapes(
     bar: &InstanceSpan,
     port: u16,
     span: Span,
-    kinds: &Kinds<'_>,
+    kinds: &VersionClasses<'_>,
     place: (u32, u32),
     shapes: &mut Vec<Shape>,
 ) {
@@ -353,7 +358,7 @@ fn phase_shape(phase: InstancePhase, full: u32) -> (&'static str, u32) {
 }
 
 /// A lane in words.
-fn words(lane: &HostTimeline, kinds: &Kinds<'_>, clock: &LocalClock) -> String {
+fn words(lane: &HostTimeline, kinds: &VersionClasses<'_>, clock: &LocalClock) -> String {
     let mut told = Vec::new();
     for (port, bars) in &lane.instances {
         for bar in bars {

@@ -5,15 +5,15 @@ use serde::Serialize;
 use super::analyses::{self, AnalysisChart};
 use super::capacity;
 use super::chart::{self, Chart};
-use super::draw::{self, Kinds, Timeline};
+use super::draw::{self, Timeline, VersionClasses};
 use super::page_input::PageInput;
 use super::time_axis::{Span, Tick};
 use crate::core::ids::ReleaseId;
 use crate::core::journal::capacity_timeline::CapacityTimeline;
 use crate::core::journal::instance_timeline::InstanceTimeline;
-use crate::core::journal::rollout_summary::{Account, Drained};
+use crate::core::journal::rollout_summary::{Drained, RolloutSummary};
 use crate::core::journal::rollout_view::RolloutView;
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
@@ -21,7 +21,7 @@ use crate::report::clock::LocalClock;
 use crate::report::loss;
 use crate::report::message::{RolloutMessage, Severity};
 use crate::report::phrases;
-use crate::report::retold::Retold;
+use crate::report::retold::ReplayedMessages;
 
 /// A page of more events is read by nobody; the journal has them all.
 const EVENTS_MAX: usize = 3000;
@@ -115,8 +115,9 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
         budget,
         ..
     } = dossier;
-    let Retold { messages, rollout } = Retold::of(journal, before, setup, *budget)?;
-    let account = Account::of(journal)?;
+    let ReplayedMessages { messages, rollout } =
+        ReplayedMessages::of(journal, before, setup, *budget)?;
+    let account = RolloutSummary::of(journal)?;
     let (clock, start) = (&setup.clock, &rollout.start);
     let span = span(dossier, &account);
     let availability = account.loss.iter();
@@ -156,7 +157,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
 }
 
 /// From the first event to the end; to the present moment while the rollout is under way.
-fn span(dossier: &PageInput<'_>, account: &Account) -> Span {
+fn span(dossier: &PageInput<'_>, account: &RolloutSummary) -> Span {
     let last = dossier
         .journal
         .last()
@@ -170,7 +171,7 @@ fn span(dossier: &PageInput<'_>, account: &Account) -> Span {
 
 fn heading(
     dossier: &PageInput<'_>,
-    account: &Account,
+    account: &RolloutSummary,
     rollout: &RolloutView,
     messages: &[RolloutMessage],
 ) -> Heading {
@@ -205,7 +206,12 @@ fn heading(
     }
 }
 
-fn charts(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart, span: Span) -> Charts {
+fn charts(
+    dossier: &PageInput<'_>,
+    account: &RolloutSummary,
+    start: &RolloutStart,
+    span: Span,
+) -> Charts {
     let PageInput {
         journal,
         before,
@@ -216,7 +222,7 @@ fn charts(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart, span
     let mut setup = setup.clone();
     setup.add_versions(start);
     let version = |release: &ReleaseId| setup.versions.of(release).to_owned();
-    let kinds = Kinds {
+    let kinds = VersionClasses {
         goal: &start.target.release,
         renews: start.verb == Verb::Restart,
         version: &version,
@@ -237,11 +243,11 @@ fn failed_host(failure: &Failure) -> [String; 2] {
     [host.unwrap_or_default(), failure.to_string()]
 }
 
-fn word(account: &Account) -> &'static str {
+fn word(account: &RolloutSummary) -> &'static str {
     account.outcome.as_ref().map_or("under way", Outcome::word)
 }
 
-fn was_aborted(account: &Account) -> bool {
+fn was_aborted(account: &RolloutSummary) -> bool {
     account
         .failure
         .as_ref()
@@ -255,7 +261,7 @@ struct PageVerdict {
     tone: &'static str,
 }
 
-fn verdict(account: &Account) -> PageVerdict {
+fn verdict(account: &RolloutSummary) -> PageVerdict {
     let (sign, headline, tone) = match &account.outcome {
         Some(Outcome::Succeeded) => ("✓", "Succeeded", "good"),
         Some(Outcome::RolledBack) if was_aborted(account) => {
@@ -281,13 +287,13 @@ fn verdict(account: &Account) -> PageVerdict {
 
 fn basics(
     dossier: &PageInput<'_>,
-    account: &Account,
+    account: &RolloutSummary,
     rollout: &RolloutView,
     end: Time,
 ) -> Vec<[String; 2]> {
     let start = &rollout.start;
     let clock = &dossier.setup.clock;
-    let revision = |generation: &Generation| {
+    let revision = |generation: &RevisionRef| {
         format!(
             "{}, release {}",
             generation.revision,
@@ -371,7 +377,7 @@ fn labelled(line: &str) -> [String; 2] {
 }
 
 /// The commands that make sense now, word for word.
-fn next(dossier: &PageInput<'_>, account: &Account, start: &RolloutStart) -> Vec<NextStep> {
+fn next(dossier: &PageInput<'_>, account: &RolloutSummary, start: &RolloutStart) -> Vec<NextStep> {
     let inventory =
         shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
     let command = |why: &str, verb: &str, rest: &str| NextStep {

@@ -17,7 +17,7 @@ use minijinja::{Environment, UndefinedBehavior};
 pub use self::page_input::{Changes, PageInput};
 
 use super::text::clean_indented;
-use crate::core::redact::Veil;
+use crate::core::redact::Redactor;
 
 /// Its name ends so that everything in it is escaped.
 const NAME: &str = "page.html";
@@ -38,7 +38,7 @@ pub enum PageError {
 ///
 /// # Errors
 /// If the journal is none.
-pub fn page(dossier: &PageInput<'_>, veil: &Veil) -> Result<String, PageError> {
+pub fn page(dossier: &PageInput<'_>, veil: &Redactor) -> Result<String, PageError> {
     let facts = facts::facts(dossier).ok_or(PageError::NotBegun)?;
     let mut facts = serde_json::to_value(facts).map_err(|why| {
         minijinja::Error::new(minijinja::ErrorKind::BadSerialization, why.to_string())
@@ -58,7 +58,7 @@ pub fn page(dossier: &PageInput<'_>, veil: &Veil) -> Result<String, PageError> {
 }
 
 /// Covers every text of a document, and takes out what is no text.
-fn cover(value: &mut serde_json::Value, veil: &Veil) {
+fn cover(value: &mut serde_json::Value, veil: &Redactor) {
     match value {
         serde_json::Value::String(text) => *text = clean_indented(&veil.hide(text)),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| cover(item, veil)),

@@ -1,10 +1,10 @@
 //! What a page is made of.
 
-use crate::core::journal::placements::Roster;
+use crate::core::journal::placements::Placements;
 use crate::core::rollout::event::Entry;
 use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
-use crate::report::reporter::Setup;
+use crate::report::reporter::ReporterSetup;
 
 /// What a page is made of.
 #[derive(Debug)]
@@ -12,9 +12,9 @@ pub struct PageInput<'a> {
     pub rollout: i64,
     pub journal: &'a [Entry],
     /// Who ran when it began.
-    pub before: &'a Roster,
+    pub before: &'a Placements,
     /// Hosts, versions and the reader's time zone.
-    pub setup: Setup,
+    pub setup: ReporterSetup,
     /// What it was allowed to spend, if that is known.
     pub budget: Option<Budget>,
     pub who: &'a str,

@@ -1,16 +1,16 @@
 use super::*;
-use crate::core::journal::placements::Roster;
+use crate::core::journal::placements::Placements;
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::report::testing::{self, Play};
 
-fn written(play: Play, veil: &Veil) -> String {
+fn written(play: Play, veil: &Redactor) -> String {
     let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
     let dossier = PageInput {
         rollout: 7,
         journal: &journal,
-        before: &Roster::default(),
+        before: &Placements::default(),
         setup: testing::setup(4),
         budget: Some(Budget {
             replicas: 3,
@@ -44,7 +44,7 @@ fn article() -> Play {
 
 #[test]
 fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
-    let page = written(article(), &Veil::default());
+    let page = written(article(), &Redactor::default());
     let first = page
         .split_once("<h1>")
         .unwrap()
@@ -72,7 +72,7 @@ fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
 
 #[test]
 fn nothing_is_run_or_fetched() {
-    let page = written(article(), &Veil::default());
+    let page = written(article(), &Redactor::default());
     for word in [
         "<script",
         "<link",
@@ -96,7 +96,7 @@ fn nothing_is_run_or_fetched() {
 
 #[test]
 fn what_must_not_be_shown_is_covered() {
-    let page = written(article(), &Veil::over(["hunter2".to_owned()]));
+    let page = written(article(), &Redactor::over(["hunter2".to_owned()]));
     assert!(
         !page.contains("hunter2") && page.contains("<dt>PASSWORD</dt><dd>… → another</dd>"),
         "{page}"
@@ -111,7 +111,7 @@ fn a_journal_without_a_beginning_makes_no_page() {
     let dossier = PageInput {
         rollout: 7,
         journal: &journal,
-        before: &Roster::default(),
+        before: &Placements::default(),
         setup: testing::setup(4),
         budget: None,
         who: "",
@@ -122,7 +122,7 @@ fn a_journal_without_a_beginning_makes_no_page() {
         now: testing::START,
     };
     assert!(matches!(
-        page(&dossier, &Veil::default()),
+        page(&dossier, &Redactor::default()),
         Err(PageError::NotBegun)
     ));
 }

@@ -16,7 +16,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::report::reporter::{Reporter, Setup};
+use crate::report::reporter::{Reporter, ReporterSetup};
 use frame::ScreenFrame;
 use line::ScreenLine;
 use view::ScreenContent;
@@ -62,7 +62,7 @@ pub struct Live<W: Write> {
 
 impl Live<Stderr> {
     /// On this process' terminal.
-    pub fn stderr(setup: Setup) -> Self {
+    pub fn stderr(setup: ReporterSetup) -> Self {
         let out = std::io::stderr();
         let colour = anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never;
         Self::new(out, setup, colour, Box::new(terminal_size))
@@ -70,7 +70,7 @@ impl Live<Stderr> {
 }
 
 impl<W: Write> Live<W> {
-    fn new(out: W, setup: Setup, colour: bool, size: Box<dyn Fn() -> Size + Send>) -> Self {
+    fn new(out: W, setup: ReporterSetup, colour: bool, size: Box<dyn Fn() -> Size + Send>) -> Self {
         let narrator = Narrator::new(setup);
         Self {
             out,
@@ -100,7 +100,7 @@ impl<W: Write> Live<W> {
         let Some(rollout) = self.narrator.rollout() else {
             return;
         };
-        let Setup { clock, glyphs, .. } = self.narrator.setup();
+        let ReporterSetup { clock, glyphs, .. } = self.narrator.setup();
         // A full last column or a full last line would make terminals scroll or wrap, each in its
         // own way.
         let frame = ScreenFrame {

@@ -6,7 +6,7 @@ use super::super::text::{self, Glyphs};
 use super::super::{grid, table};
 use super::line::ScreenLine;
 use super::style;
-use crate::core::journal::status::{Row, Status, Word};
+use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 
 /// Columns left out, in this order, where the screen is narrow: what is said elsewhere on it, or
 /// matters least.
@@ -91,17 +91,21 @@ fn line(
 }
 
 /// What ails is looked at first, what is as it should be last.
-fn calm(word: Word) -> u8 {
+fn calm(word: InstanceStatus) -> u8 {
     match word {
-        Word::NotReady | Word::Exited | Word::Unknown => 0,
-        Word::Creating | Word::Starting | Word::Draining | Word::NoTraffic | Word::Stopping => 1,
-        Word::Running => 2,
+        InstanceStatus::NotReady | InstanceStatus::Exited | InstanceStatus::Unknown => 0,
+        InstanceStatus::Creating
+        | InstanceStatus::Starting
+        | InstanceStatus::Draining
+        | InstanceStatus::NoTraffic
+        | InstanceStatus::Stopping => 1,
+        InstanceStatus::Running => 2,
     }
 }
 
 /// The instances shown, by their place in the table, and the states of the others. What ails or
 /// changes comes first.
-fn choose(rows: &[Row], room: usize) -> (Vec<usize>, Vec<Word>) {
+fn choose(rows: &[StatusRow], room: usize) -> (Vec<usize>, Vec<InstanceStatus>) {
     if rows.len() <= room {
         return ((0..rows.len()).collect(), Vec::new());
     }
@@ -116,8 +120,8 @@ fn choose(rows: &[Row], room: usize) -> (Vec<usize>, Vec<Word>) {
 }
 
 /// `… and 480 more: 460 Running, 20 Starting`.
-fn others(hidden: &[Word], glyphs: &Glyphs) -> String {
-    let mut counts: BTreeMap<Word, usize> = BTreeMap::new();
+fn others(hidden: &[InstanceStatus], glyphs: &Glyphs) -> String {
+    let mut counts: BTreeMap<InstanceStatus, usize> = BTreeMap::new();
     for word in hidden {
         *counts.entry(*word).or_default() += 1;
     }

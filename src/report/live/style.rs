@@ -3,7 +3,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::core::journal::status::Word;
+use crate::core::journal::status::InstanceStatus;
 
 pub(super) const NONE: Style = Style::new();
 pub(super) const STRONG: Style = Style::new().bold();
@@ -19,13 +19,15 @@ const OTHERS: [Style; 3] = [
     AnsiColor::Blue.on_default(),
 ];
 
-pub(super) fn of_word(word: Word) -> Style {
+pub(super) fn of_word(word: InstanceStatus) -> Style {
     match word {
-        Word::Running => NONE,
-        Word::Creating | Word::Starting | Word::Draining | Word::NoTraffic | Word::Stopping => {
-            CHANGING
-        }
-        Word::NotReady | Word::Exited | Word::Unknown => BAD,
+        InstanceStatus::Running => NONE,
+        InstanceStatus::Creating
+        | InstanceStatus::Starting
+        | InstanceStatus::Draining
+        | InstanceStatus::NoTraffic
+        | InstanceStatus::Stopping => CHANGING,
+        InstanceStatus::NotReady | InstanceStatus::Exited | InstanceStatus::Unknown => BAD,
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::grid;
 use super::super::testing::{self, Play};
 use super::super::text::Glyphs;
 use super::*;
-use crate::core::journal::status::{Row, Word};
+use crate::core::journal::status::{InstanceStatus, StatusRow};
 
 /// The screen in the article's middle: the first new instance is ready, an old one has gone, a
 /// second new one comes.
@@ -36,7 +36,7 @@ fn midway() -> (RolloutView, ScreenContent) {
         "testpage-515849216a-1sf6b",
         "node1",
         "0.9",
-        Word::Creating,
+        InstanceStatus::Creating,
         1,
     );
     content.status.instances[3].age_s = 41;
@@ -166,15 +166,15 @@ fn a_low_screen_keeps_the_table() {
 fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
     let (rollout, mut content) = seen(&Play::begin(501));
     for (i, word) in [
-        (480, Word::NotReady),
-        (481, Word::Stopping),
-        (490, Word::Exited),
+        (480, InstanceStatus::NotReady),
+        (481, InstanceStatus::Stopping),
+        (490, InstanceStatus::Exited),
     ] {
         content.status.instances[i].status = word;
-        content.status.instances[i].ready = word == Word::Stopping;
+        content.status.instances[i].ready = word == InstanceStatus::Stopping;
     }
     for i in 0..20 {
-        content.status.instances[i].status = Word::Starting;
+        content.status.instances[i].status = InstanceStatus::Starting;
         content.status.instances[i].ready = false;
     }
     testing::count(&mut content.status);
@@ -327,19 +327,19 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn any_word() -> impl Strategy<Value = Word> {
+fn any_word() -> impl Strategy<Value = InstanceStatus> {
     prop::sample::select(vec![
-        Word::Running,
-        Word::Creating,
-        Word::Starting,
-        Word::NotReady,
-        Word::Stopping,
-        Word::Exited,
-        Word::Unknown,
+        InstanceStatus::Running,
+        InstanceStatus::Creating,
+        InstanceStatus::Starting,
+        InstanceStatus::NotReady,
+        InstanceStatus::Stopping,
+        InstanceStatus::Exited,
+        InstanceStatus::Unknown,
     ])
 }
 
-fn any_row() -> impl Strategy<Value = Row> {
+fn any_row() -> impl Strategy<Value = StatusRow> {
     (
         any_text(),
         any_text(),
@@ -348,7 +348,7 @@ fn any_row() -> impl Strategy<Value = Row> {
         any_word(),
         any::<u64>(),
     )
-        .prop_map(|(name, host, address, version, status, age_s)| Row {
+        .prop_map(|(name, host, address, version, status, age_s)| StatusRow {
             address,
             version,
             ..testing::row(&name, &host, "0.8", status, age_s)

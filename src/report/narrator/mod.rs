@@ -21,7 +21,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event, Progress, RolloutStart};
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::time::Time;
-use crate::report::reporter::Setup;
+use crate::report::reporter::ReporterSetup;
 
 /// What `kubectl rollout status` says first.
 const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed...";
@@ -29,7 +29,7 @@ const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed.
 /// Tells of each event what is worth a message.
 #[derive(Debug)]
 pub(super) struct Narrator {
-    setup: Setup,
+    setup: ReporterSetup,
     rollout: Option<RolloutView>,
     context: EventContext,
     /// The versions that the orders under way are about: when an order has ended, its instance may
@@ -41,7 +41,7 @@ pub(super) struct Narrator {
 
 impl Narrator {
     /// A narrator that knows of no event yet.
-    pub(super) fn new(setup: Setup) -> Self {
+    pub(super) fn new(setup: ReporterSetup) -> Self {
         Self {
             setup,
             rollout: None,
@@ -57,7 +57,7 @@ impl Narrator {
     }
 
     /// How moments and signs are shown, and to subject.
-    pub(super) fn setup(&self) -> &Setup {
+    pub(super) fn setup(&self) -> &ReporterSetup {
         &self.setup
     }
 

@@ -7,10 +7,10 @@ use rusqlite::params;
 use super::Sqlite;
 use crate::store::contract::Inventories;
 use crate::store::error::StoreError;
-use crate::store::records::{KnownInventory, Subject};
+use crate::store::records::{KnownInventory, ServiceKey};
 
 impl Inventories for Sqlite {
-    fn remember(&mut self, subject: &Subject, inventory: &Path) -> Result<(), StoreError> {
+    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
         let inventory = inventory.to_string_lossy();
         self.execute(
             "insert or replace into inventories values (?1, ?2, ?3)",
@@ -24,7 +24,7 @@ impl Inventories for Sqlite {
             "select fleet, service, inventory from inventories order by inventory",
             params![],
             |row| {
-                let subject = Subject {
+                let subject = ServiceKey {
                     fleet: row.get(0)?,
                     service: row.get(1)?,
                 };

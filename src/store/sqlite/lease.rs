@@ -8,12 +8,12 @@ use crate::core::time::Time;
 use crate::store::contract::Leases;
 use crate::store::error::StoreError;
 use crate::store::lease::Holder;
-use crate::store::records::Subject;
+use crate::store::records::ServiceKey;
 
 impl Leases for Sqlite {
     fn acquire_lease(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         holder: Holder,
         token: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -102,7 +102,7 @@ impl Leases for Sqlite {
         .map(drop)
     }
 
-    fn break_lease(&mut self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+    fn break_lease(&mut self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
         self.execute(
             "delete from leases where fleet = ?1 and service = ?2",
             params![subject.fleet, subject.service],
@@ -110,13 +110,13 @@ impl Leases for Sqlite {
         self.raise_epoch(subject, seen)
     }
 
-    fn lease(&self, subject: &Subject, now: Time) -> Result<Option<Holder>, StoreError> {
+    fn lease(&self, subject: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError> {
         read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))
     }
 
     fn holder(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         here: &str,
         now: Time,
     ) -> Result<Option<Holder>, StoreError> {
@@ -132,7 +132,7 @@ impl Leases for Sqlite {
 
 fn read_lease(
     connection: &Connection,
-    subject: &Subject,
+    subject: &ServiceKey,
     now: Time,
 ) -> rusqlite::Result<Option<Holder>> {
     connection

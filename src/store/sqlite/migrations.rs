@@ -11,10 +11,10 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::{Contracted, TaskOutcome};
 use crate::store::contract::Migrations;
 use crate::store::error::StoreError;
-use crate::store::records::{RolloutId, Subject};
+use crate::store::records::{RolloutId, ServiceKey};
 
 impl Migrations for Sqlite {
-    fn migrations_made(&self, subject: &Subject) -> Result<BTreeSet<String>, StoreError> {
+    fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         let sql = "select id from migrations where fleet = ?1 and service = ?2 and state = 'done'";
         let ids = self.query(sql, params![subject.fleet, subject.service], |row| {
             row.get(0)
@@ -22,7 +22,7 @@ impl Migrations for Sqlite {
         Ok(ids.into_iter().collect())
     }
 
-    fn contracted(&self, subject: &Subject) -> Result<Vec<Contracted>, StoreError> {
+    fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {
         let sql = "select id, revision, version from migrations
                    where fleet = ?1 and service = ?2 and kind = 'contract' order by revision, \
                    began_ms";

@@ -23,7 +23,7 @@ use crate::core::rollout::event::Entry;
 use crate::store::contract::{Leases as _, Rollouts as _};
 use crate::store::error::StoreError;
 use crate::store::place::{Access, StateDir};
-use crate::store::records::{RolloutId, Subject};
+use crate::store::records::{RolloutId, ServiceKey};
 use crate::system::random;
 use crate::trust;
 
@@ -43,7 +43,7 @@ pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
     /// The lease that this process holds, if any.
-    held: Option<(Subject, Holder)>,
+    held: Option<(ServiceKey, Holder)>,
     /// The copy that is read instead of the file, if there is one.
     copy: Option<tempfile::TempDir>,
 }
@@ -213,7 +213,7 @@ impl Sqlite {
 
     /// The next epoch: newer than every one before, and than `seen`, and another than any other
     /// store makes.
-    fn raise_epoch(&self, subject: &Subject, seen: Epoch) -> Result<Epoch, StoreError> {
+    fn raise_epoch(&self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
         let chance = random::number() & ((1 << CHANCE_BITS) - 1);
         let epoch: i64 = self
             .query(
@@ -252,7 +252,7 @@ impl Sqlite {
     /// The journal of the newest rollout, of one revision or of any.
     fn newest_of(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Option<Revision>,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         let newest: Option<i64> = self

@@ -8,11 +8,11 @@ use super::{HAS_BEGUN, Sqlite, unsigned};
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
-use crate::core::rollout::event::{Generation, RolloutStart};
+use crate::core::rollout::event::{RevisionRef, RolloutStart};
 use crate::core::time::Time;
 use crate::store::contract::Revisions;
 use crate::store::error::StoreError;
-use crate::store::records::{NewRevision, Subject};
+use crate::store::records::{NewRevision, ServiceKey};
 
 /// A revision and its newest rollout, as the database has them.
 struct RevisionRow {
@@ -74,7 +74,7 @@ impl Revisions for Sqlite {
             .unwrap_or_default())
     }
 
-    fn revisions(&self, subject: &Subject) -> Result<Vec<RevisionRecord>, StoreError> {
+    fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
         let rows = self.query(
             &format!(
                 "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, \
@@ -97,7 +97,7 @@ impl Revisions for Sqlite {
 
     fn add_revision(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         new: &NewRevision,
     ) -> Result<Revision, StoreError> {
         let definition = self.encode("a revision's definition", &new.definition)?;
@@ -132,7 +132,7 @@ impl Revisions for Sqlite {
 
     fn adopt(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         new: &NewRevision,
         proven: bool,
         replicas: u32,
@@ -145,7 +145,7 @@ impl Revisions for Sqlite {
                 verb: new.verb,
                 service: subject.service.clone(),
                 fleet: subject.fleet.clone(),
-                target: Generation {
+                target: RevisionRef {
                     revision,
                     release: new.release.clone(),
                     version,
@@ -169,7 +169,7 @@ impl Revisions for Sqlite {
 
     fn retain_revisions(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError> {
         let kept: Vec<String> = kept.iter().map(|revision| revision.0.to_string()).collect();

@@ -12,10 +12,10 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::store::contract::Rollouts;
 use crate::store::error::StoreError;
-use crate::store::records::{RolloutId, RolloutRecord, Subject};
+use crate::store::records::{RolloutId, RolloutRecord, ServiceKey};
 
 impl Rollouts for Sqlite {
-    fn epoch(&self, subject: &Subject) -> Result<Epoch, StoreError> {
+    fn epoch(&self, subject: &ServiceKey) -> Result<Epoch, StoreError> {
         let sql = "select epoch from counters where fleet = ?1 and service = ?2";
         let found = self
             .query(sql, params![subject.fleet, subject.service], |row| {
@@ -27,7 +27,7 @@ impl Rollouts for Sqlite {
 
     fn begin_rollout(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
         seen: Epoch,
         now: Time,
@@ -69,7 +69,7 @@ impl Rollouts for Sqlite {
         Ok(())
     }
 
-    fn rollouts(&self, subject: &Subject) -> Result<Vec<RolloutRecord>, StoreError> {
+    fn rollouts(&self, subject: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError> {
         let rows: Vec<(i64, u32, i64, Option<String>)> = self.query(
             &format!(
                 "select id, revision, began_ms, outcome from rollouts
@@ -93,7 +93,7 @@ impl Rollouts for Sqlite {
         rows.into_iter().map(record).collect()
     }
 
-    fn runs(&self, subject: &Subject) -> Result<Vec<RolloutRun>, StoreError> {
+    fn runs(&self, subject: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError> {
         let rows: Vec<(String, Option<String>)> = self.query(
             "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and \
              e.seq = 1
@@ -136,14 +136,14 @@ impl Rollouts for Sqlite {
 
     fn newest_journal(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         self.newest_of(subject, None)
     }
 
     fn journal_of(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         Ok(self
@@ -166,7 +166,7 @@ impl Sqlite {
     /// Adds a rollout that began and succeeded `at` that time.
     pub(super) fn add_finished(
         &mut self,
-        subject: &Subject,
+        subject: &ServiceKey,
         start: RolloutStart,
         at: Time,
     ) -> Result<(), StoreError> {
@@ -184,7 +184,7 @@ impl Sqlite {
 
     pub(super) fn insert_rollout(
         &self,
-        subject: &Subject,
+        subject: &ServiceKey,
         revision: Revision,
         epoch: Epoch,
         began: Time,

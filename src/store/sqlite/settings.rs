@@ -7,10 +7,10 @@ use crate::core::time::Time;
 use crate::store::contract::ServiceSettings;
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
-use crate::store::records::{Scale, Subject};
+use crate::store::records::{Scale, ServiceKey};
 
 impl ServiceSettings for Sqlite {
-    fn scale(&self, subject: &Subject) -> Result<Option<Scale>, StoreError> {
+    fn scale(&self, subject: &ServiceKey) -> Result<Option<Scale>, StoreError> {
         let sql = "select replicas, playbook from scales where fleet = ?1 and service = ?2";
         let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
             Ok(Scale {
@@ -21,7 +21,12 @@ impl ServiceSettings for Sqlite {
         Ok(found.pop())
     }
 
-    fn set_scale(&mut self, subject: &Subject, scale: Scale, who: &str) -> Result<(), StoreError> {
+    fn set_scale(
+        &mut self,
+        subject: &ServiceKey,
+        scale: Scale,
+        who: &str,
+    ) -> Result<(), StoreError> {
         let sql = "insert or replace into scales values (?1, ?2, ?3, ?4, ?5)";
         self.execute(
             sql,
@@ -36,13 +41,13 @@ impl ServiceSettings for Sqlite {
         .map(drop)
     }
 
-    fn forget_scale(&mut self, subject: &Subject) -> Result<(), StoreError> {
+    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
         let sql = "delete from scales where fleet = ?1 and service = ?2";
         self.execute(sql, params![subject.fleet, subject.service])
             .map(drop)
     }
 
-    fn freeze(&self, subject: &Subject) -> Result<Option<Freeze>, StoreError> {
+    fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
         let sql =
             "select who, since_ms, until_ms, why from freezes where fleet = ?1 and service = ?2";
         let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
@@ -56,7 +61,7 @@ impl ServiceSettings for Sqlite {
         Ok(found.pop())
     }
 
-    fn set_freeze(&mut self, subject: &Subject, freeze: &Freeze) -> Result<(), StoreError> {
+    fn set_freeze(&mut self, subject: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError> {
         let (since, until) = (
             signed(freeze.since.0),
             freeze.until.map(|until| signed(until.0)),
@@ -76,7 +81,7 @@ impl ServiceSettings for Sqlite {
         .map(drop)
     }
 
-    fn end_freeze(&mut self, subject: &Subject) -> Result<bool, StoreError> {
+    fn end_freeze(&mut self, subject: &ServiceKey) -> Result<bool, StoreError> {
         let sql = "delete from freezes where fleet = ?1 and service = ?2";
         Ok(self.execute(sql, params![subject.fleet, subject.service])? > 0)
     }

@@ -11,10 +11,10 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::store::contract::{Requests as _, Revisions as _};
-use crate::store::records::{NewRevision, Request, Wish};
+use crate::store::records::{ControlRequest, NewRevision, Request};
 
-fn subject() -> Subject {
-    Subject {
+fn subject() -> ServiceKey {
+    ServiceKey {
         fleet: "production".into(),
         service: "page".into(),
     }
@@ -343,7 +343,7 @@ fn what_is_asked_of_a_rollout_reaches_it_and_no_other() {
         .begin_rollout(&subject(), revision, Epoch(0), Time(1))
         .unwrap();
     let request = Request {
-        wish: Wish::Pause,
+        wish: ControlRequest::Pause,
         by: "anna@laptop".into(),
     };
     Sqlite::open(&place).unwrap().ask(first, &request).unwrap();

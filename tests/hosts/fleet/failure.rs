@@ -7,7 +7,7 @@ use super::{ask_all, four_hosts, places};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Done;
 use ship_testing::namespace;
-use ship_testing::probe_client::{Asker, Counter, running};
+use ship_testing::probe_client::{Counter, Monitor, running};
 use ship_testing::project::PAGE;
 
 /// Deploys a version that cannot serve over version 1, and asserts that nobody but the deployer
@@ -98,7 +98,7 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
         let others = places(&fleet)
             .into_iter()
             .filter(|place| !place.starts_with(&lost.address));
-        let asker = Asker::start(others);
+        let asker = Monitor::start(others);
         asker.await_answers(20);
         let deploy = project.start_deploy("2");
         namespace::until("a fifth instance runs", Duration::from_secs(30), || {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{four_hosts, places};
 use ship_testing::namespace;
-use ship_testing::probe_client::{Asker, running};
+use ship_testing::probe_client::{Monitor, running};
 use ship_testing::project::PAGE;
 
 /// The hosts that the status names as debt.
@@ -25,7 +25,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
         lost.cut();
-        let asker = Asker::start(
+        let asker = Monitor::start(
             places(&fleet)
                 .into_iter()
                 .filter(|place| !place.starts_with(&lost.address)),

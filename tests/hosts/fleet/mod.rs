@@ -13,7 +13,7 @@ mod rollout;
 mod service;
 
 use ship_testing::fleet::Fleet;
-use ship_testing::probe_client::Asker;
+use ship_testing::probe_client::Monitor;
 use ship_testing::project::Project;
 
 /// Four hosts and a user who wants three instances on them.
@@ -34,8 +34,8 @@ fn places(fleet: &Fleet) -> Vec<String> {
 }
 
 /// Asks every place, and has had an answer when it returns.
-fn ask_all(fleet: &Fleet) -> Asker {
-    let asker = Asker::start(places(fleet));
+fn ask_all(fleet: &Fleet) -> Monitor {
+    let asker = Monitor::start(places(fleet));
     asker.await_answers(20);
     asker
 }

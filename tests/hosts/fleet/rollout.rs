@@ -6,7 +6,7 @@ use super::{ask_all, four_hosts};
 use ship_testing::fleet::Fleet;
 use ship_testing::loopback::Loopback;
 use ship_testing::namespace;
-use ship_testing::probe_client::{Asker, Counter, ask, running};
+use ship_testing::probe_client::{Counter, Monitor, ask, running};
 use ship_testing::project::{PAGE, Project};
 
 #[test]
@@ -159,7 +159,7 @@ fn the_process_driver_needs_neither_root_nor_sudo() {
             .hosts
             .iter()
             .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
-        let (asker, counter) = (Asker::start(places), Counter::start(PAGE));
+        let (asker, counter) = (Monitor::start(places), Counter::start(PAGE));
         asker.await_answers(20);
         project.deploy("2").exits(0);
         let (answers, most) = (asker.stop(), counter.most());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ship::core::availability::Probing;
+use ship::core::availability::MonitorSettings;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
@@ -27,7 +27,7 @@ fn nobody_asks_unless_told_to() {
 #[test]
 fn a_url_is_enough_and_the_rest_has_defaults() {
     let probe = |files: Files| files.project().playbook.probe.expect("a table");
-    let defaults = Probing {
+    let defaults = MonitorSettings {
         url: "http://lb.example:8080/healthz".to_owned(),
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(2),
@@ -43,7 +43,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed = \
                3\n\
                expect_status = 204\nconnections = 5\nversion_header = \"X-Build\"";
-    let expected = Probing {
+    let expected = MonitorSettings {
         url: "https://lb.example/".to_owned(),
         interval: Duration::from_millis(10),
         timeout: Duration::from_secs(5),
@@ -55,7 +55,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     assert_eq!(probe(with(all)), expected);
     let set = files().set("probe.url=http://lb.example:8080/healthz?a=b#c");
     let url = "http://lb.example:8080/healthz?a=b#c".to_owned();
-    assert_eq!(probe(set), Probing { url, ..defaults });
+    assert_eq!(probe(set), MonitorSettings { url, ..defaults });
     assert_eq!(
         with("url = \"http://lb.example/\"")
             .set("probe.url=off")

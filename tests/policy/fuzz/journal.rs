@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use ship::core::availability::{Answer, LossReport, Tally};
+use ship::core::availability::{Answer, AvailabilityReport, Tally};
 use ship::core::ids::{ActionId, Epoch, Revision, Slot};
-use ship::core::journal::rollout_summary::Account;
+use ship::core::journal::rollout_summary::RolloutSummary;
 use ship::core::release::hook::HookPoint;
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::{Action, StopReason};
-use ship::core::rollout::event::{Entry, Event, Generation, Progress, RolloutStart, Scaling, Then};
+use ship::core::rollout::event::{
+    Entry, Event, FailureResponse, Progress, RevisionRef, RolloutStart, Scaling,
+};
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 
 use ship_testing::mutation::{cases, mutated_text};
 
-fn generation(revision: u32, release: &str) -> Generation {
-    Generation {
+fn generation(revision: u32, release: &str) -> RevisionRef {
+    RevisionRef {
         revision: Revision(revision),
         release: release.into(),
         version: format!("0.{revision}"),
@@ -54,7 +56,7 @@ fn start() -> RolloutStart {
     }
 }
 
-fn loss() -> LossReport {
+fn loss() -> AvailabilityReport {
     let mut tally = Tally::new(0);
     tally.take(
         Time(1),
@@ -207,12 +209,12 @@ fn lines() -> Vec<String> {
         Event::RolloutFailed {
             failure: failure(),
             log: vec!["fatal".to_owned()],
-            then: Then::RollBack,
+            then: FailureResponse::RollBack,
         },
         Event::RolloutFailed {
             failure: failure(),
             log: Vec::new(),
-            then: Then::Hold {
+            then: FailureResponse::Hold {
                 why: "both fail".to_owned(),
             },
         },
@@ -301,7 +303,7 @@ proptest! {
         let begins = entries.first().is_some_and(|entry| matches!(entry.event, Event::RolloutStarted(_)));
         let rollout = Rollout::of(&entries);
         prop_assert_eq!(rollout.is_some(), begins);
-        let account = Account::of(&entries);
+        let account = RolloutSummary::of(&entries);
         prop_assert_eq!(account.is_some(), begins);
         if let (Some(rollout), Some(account)) = (rollout, account) {
             for by in [None, Some("anna@laptop")] {

@@ -112,13 +112,13 @@ fn serving(state: &State) -> BTreeSet<Name> {
             .flat_map(|controller| &controller.view)
     };
     let failed: BTreeSet<Name> = views()
-        .flat_map(super::controller::View::found_failing)
+        .flat_map(super::controller::BalancerState::found_failing)
         .collect();
     let truly = truly
         .map(|is| is.name)
         .filter(|name| !failed.contains(name));
     truly
-        .chain(views().flat_map(super::controller::View::believed_ready))
+        .chain(views().flat_map(super::controller::BalancerState::believed_ready))
         .collect()
 }
 

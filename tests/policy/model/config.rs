@@ -121,7 +121,7 @@ impl Config {
             waits: std::collections::BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
-            hours: ship::core::spec::windows::Hours::default(),
+            hours: ship::core::spec::windows::DeployWindows::default(),
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,

@@ -1,7 +1,7 @@
 //! The controller under test: the real `plan`, `Rollout` and `Fleet`, driven as the engine drives
 //! them.
 //!
-//! What it has seen is kept as a small value ([`View`]) and turned into a real `Fleet` to plan; no
+//! What it has seen is kept as a small value ([`BalancerState`]) and turned into a real `Fleet` to plan; no
 //! time passes but by an explicit step, so that equal situations are equal values.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revi
 use ship::core::planner::{Next, Plan};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
+use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, RolloutStart};
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::Spec;
@@ -34,12 +34,12 @@ pub(crate) type Planner<'a> = dyn Fn(&Spec, &Rollout, &Fleet, Time) -> Plan + 'a
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Controller {
     pub(crate) rollout: u32,
-    pub(crate) view: [View; HOSTS],
+    pub(crate) view: [BalancerState; HOSTS],
 }
 
 /// A host as the controller last saw it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct View {
+pub(crate) struct BalancerState {
     pub(crate) lost: bool,
     epoch: u8,
     releases: u8,
@@ -140,7 +140,7 @@ impl<'a> Controllers<'a> {
             event: started,
         })
         .expect("a rollout begins so");
-        let blank = View {
+        let blank = BalancerState {
             lost: false,
             epoch: 0,
             releases: 0,
@@ -243,8 +243,8 @@ impl<'a> Controllers<'a> {
         match &plan.next {
             Next::Fail(_, then) => {
                 let then = match then {
-                    Then::RollBack => Then::RollBack,
-                    Then::Hold { .. } => Then::Hold { why: "held".into() },
+                    FailureResponse::RollBack => FailureResponse::RollBack,
+                    FailureResponse::Hold { .. } => FailureResponse::Hold { why: "held".into() },
                 };
                 let event = Event::RolloutFailed {
                     failure: some_failure(),
@@ -491,7 +491,7 @@ impl<'a> Controllers<'a> {
             .expect("only known hosts are ordered")
     }
 
-    fn decode(&self, host: usize, view: &View) -> Host {
+    fn decode(&self, host: usize, view: &BalancerState) -> Host {
         let reach = if view.lost {
             Reach::Lost {
                 since: NOW,
@@ -541,7 +541,7 @@ impl<'a> Controllers<'a> {
     }
 }
 
-impl View {
+impl BalancerState {
     /// Whether a look would change it.
     pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool, workers: bool) -> bool {
         let stale = |port: usize| {
@@ -624,8 +624,8 @@ fn fail() -> Verdict {
     Verdict::Fail(String::new())
 }
 
-fn encode(host: &Host) -> View {
-    let mut view = View {
+fn encode(host: &Host) -> BalancerState {
+    let mut view = BalancerState {
         lost: !host.is_reachable(),
         epoch: u8::try_from(host.epoch.0).expect("epochs are few"),
         releases: mask(&host.releases),
@@ -690,13 +690,13 @@ fn real_instance(name: Name, release: Release, runs: bool) -> ship::core::fleet:
     }
 }
 
-fn generation(release: Release) -> Generation {
+fn generation(release: Release) -> RevisionRef {
     let number = match release {
         Release::Ancient => 1,
         Release::Old => 2,
         Release::New => 3,
     };
-    Generation {
+    RevisionRef {
         revision: Revision(number),
         release: release_id(release),
         version: format!("0.{number}"),

@@ -9,7 +9,7 @@ use ship::core::rollout::action::{Action, StopReason};
 
 use super::check;
 use super::config::Config;
-use super::controller::{Controllers, Planner, View};
+use super::controller::{BalancerState, Controllers, Planner};
 use super::quick::QuickMap;
 use super::state::{State, Step};
 use super::world::{Answer, Fate, HOSTS, Life, Machine, Order, Release};
@@ -177,7 +177,7 @@ impl Explorer<'_> {
                 if left.crashes > 0 {
                     steps.push(Step::Crash);
                 }
-                if self.config.workers && controller.view.iter().any(View::is_fresh) {
+                if self.config.workers && controller.view.iter().any(BalancerState::is_fresh) {
                     steps.push(Step::Lapse);
                 }
                 let idle = !steps.iter().any(|step| {
@@ -321,7 +321,7 @@ impl Explorer<'_> {
                 .ok_or("no controller")?
                 .view
                 .iter_mut()
-                .for_each(View::lapse),
+                .for_each(BalancerState::lapse),
             Step::Expire => {
                 let busy = next.flights.iter().any(Option::is_some);
                 next.left.delays = next.left.delays.saturating_sub(u8::from(busy));

@@ -7,7 +7,7 @@ use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::measurement::{Finding, Number};
 use ship::core::analysis::{Analysis, MeasurementMethod, OnInconclusive};
 use ship::core::planner::Next;
-use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::{FailureKind, Outcome};
 use ship::core::spec::step::{AtGate, Step};
 
@@ -87,7 +87,7 @@ fn a_breach_goes_back_and_no_host_is_to_blame() {
     measures(&mut it, Finding::Success);
     it.does_nothing();
     measures(&mut it, Finding::Failure);
-    let Next::Fail(failure, Then::RollBack) = it.plan().next else {
+    let Next::Fail(failure, FailureResponse::RollBack) = it.plan().next else {
         panic!("{:?}", it.plan())
     };
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_breach_goes_back_and_no_host_is_to_blame() {
     it.record(Event::RolloutFailed {
         failure,
         log: Vec::new(),
-        then: Then::RollBack,
+        then: FailureResponse::RollBack,
     });
     it.does(&["start 0.8 at h1:8081"]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ship::core::rollout::event::{Event, RolloutStart, Scaling, Then};
+use ship::core::rollout::event::{Event, FailureResponse, RolloutStart, Scaling};
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
 
@@ -51,7 +51,7 @@ fn an_abort_goes_back_whatever_on_failure_says() {
     abort(&mut it);
     assert_eq!(
         it.turns(),
-        ("aborted by anna@laptop".into(), Then::RollBack)
+        ("aborted by anna@laptop".into(), FailureResponse::RollBack)
     );
     it.does(&["stop h3-0.9 at h3:8081 (replaced)"]);
     assert_eq!(it.ending(), Outcome::RolledBack);
@@ -66,7 +66,7 @@ fn an_abort_goes_back_though_all_is_in_place_by_now() {
     abort(&mut it);
     assert_eq!(
         it.turns(),
-        ("aborted by anna@laptop".into(), Then::RollBack)
+        ("aborted by anna@laptop".into(), FailureResponse::RollBack)
     );
 }
 
@@ -78,7 +78,7 @@ fn an_abort_with_nothing_to_go_back_to_holds() {
     let (_, then) = it.turns();
     assert_eq!(
         then,
-        Then::Hold {
+        FailureResponse::Hold {
             why: "there is no other revision proven healthy to go back to".into()
         }
     );
@@ -112,7 +112,7 @@ fn a_restart_that_fails_has_nothing_to_go_back_to() {
     it.does(&["start 0.9 at h2:8081"]);
     it.exits("h2:8081", "exit status 1");
     let (_, then) = it.turns();
-    assert!(matches!(then, Then::Hold { why } if why.contains("nothing to go back to")));
+    assert!(matches!(then, FailureResponse::Hold { why } if why.contains("nothing to go back to")));
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn what_was_proven_before_is_not_gone_back_from() {
     it.does(&["start 0.9 at h1:8081"]);
     it.exits("h1:8081", "exit status 1");
     let (_, then) = it.turns();
-    assert!(matches!(then, Then::Hold { why } if why.contains("proven healthy before")));
+    assert!(matches!(then, FailureResponse::Hold { why } if why.contains("proven healthy before")));
 }
 
 /// Scales a fleet that stands between 0.8 and 0.9, paused.
-fn scaled(setup: super::scenario::Setup, shares: [(&str, u32); 2]) -> Story {
+fn scaled(setup: super::scenario::ReporterSetup, shares: [(&str, u32); 2]) -> Story {
     let then = Outcome::Paused {
         by: BY.into(),
         since: ship::core::time::Time(5),

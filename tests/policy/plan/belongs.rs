@@ -2,14 +2,14 @@
 
 use ship::core::ids::Port;
 use ship::core::planner::Next;
-use ship::core::rollout::event::{Event, RolloutStart, Then};
+use ship::core::rollout::event::{Event, FailureResponse, RolloutStart};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::budget::Budget;
 
-use super::scenario::{Setup, fleet_of};
+use super::scenario::{ReporterSetup, fleet_of};
 
 /// 0.8 has these ports, and 0.9 those.
-fn moved(mut setup: Setup, old: &[Port], new: &[Port]) -> Setup {
+fn moved(mut setup: ReporterSetup, old: &[Port], new: &[Port]) -> ReporterSetup {
     setup.spec.ports = new.to_vec();
     setup.spec.release_ports = [("0.8".into(), old.to_vec()), ("0.9".into(), new.to_vec())].into();
     setup
@@ -23,7 +23,7 @@ fn rollback_restores_the_ports_of_the_old_release() {
     it.does(&["stop h1-0.8 at h1:8531 (replaced)"]);
     it.does(&["start 0.9 at h1:8541"]);
     it.exits("h1:8541", "exit status 1");
-    assert_eq!(it.turns().1, Then::RollBack);
+    assert_eq!(it.turns().1, FailureResponse::RollBack);
     it.does(&["disarm h1:8531"]);
     it.does(&["stop h1-0.9 at h1:8541 (dead)"]);
     it.does(&["start 0.8 at h1:8531"]);
@@ -109,7 +109,7 @@ fn rollback_restores_the_number_of_instances_of_the_old_release() {
     ]);
     it.does(&["start 0.9 at h1:8081"]);
     it.exits("h1:8081", "exit status 1");
-    assert_eq!(it.turns().1, Then::RollBack);
+    assert_eq!(it.turns().1, FailureResponse::RollBack);
     assert_eq!(it.plan().progress.desired, 4);
     it.does(&["stop h1-0.9 at h1:8081 (dead)", "start 0.8 at h2:8081"]);
     it.answers("h2:8081");
@@ -130,7 +130,7 @@ fn last_host_is_not_left_behind() {
     it.leaves_behind();
     it.fails(&orders[1], "no space left on device");
     assert!(
-        matches!(it.turns().1, Then::Hold { .. }),
+        matches!(it.turns().1, FailureResponse::Hold { .. }),
         "nobody would serve"
     );
     let mut it = fleet_of(1)

@@ -1,16 +1,16 @@
 //! What an answer is worth: whether the process that gave it still runs.
 
-use super::scenario::{Setup, Story, fleet_of};
+use super::scenario::{ReporterSetup, Story, fleet_of};
 
 /// Three hosts with room for one more instance each, and version 0.8 on all.
-fn side_by_side() -> Setup {
+fn side_by_side() -> ReporterSetup {
     let olds = ["h1:8081", "h2:8081", "h3:8081"];
     fleet_of(3).ports(&[8081, 8082]).running("0.8", &olds)
 }
 
 /// A rollout of workers to 0.9 that has started its first: the probe is a command, and nobody
 /// listens.
-fn with_a_new_worker(setup: Setup) -> Story {
+fn with_a_new_worker(setup: ReporterSetup) -> Story {
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.does(&["start 0.9 at h1:8082"]);

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::scenario::{Story, fleet_of};
 use ship::core::rollout::event::Event;
 use ship::core::rollout::failure::Outcome;
-use ship::core::spec::windows::{Hours, OpenWindow};
+use ship::core::spec::windows::{DeployWindows, OpenWindow};
 use ship::core::time::Time;
 
 /// A window that closes so long after the stories' beginning.
-fn closes_after(seconds: u64, turn_s: u64) -> Hours {
+fn closes_after(seconds: u64, turn_s: u64) -> DeployWindows {
     let begin = Time(1_000_000_000);
     let opening = OpenWindow {
         from: begin - Duration::from_mins(1),
@@ -17,7 +17,7 @@ fn closes_after(seconds: u64, turn_s: u64) -> Hours {
         window: "02:00-05:00".into(),
     };
     let turn = Duration::from_secs(turn_s);
-    Hours {
+    DeployWindows {
         openings: vec![opening],
         are_limited: true,
         turn,
@@ -26,7 +26,7 @@ fn closes_after(seconds: u64, turn_s: u64) -> Hours {
 }
 
 /// Three replicas and a spare host.
-fn within(hours: Hours) -> Story {
+fn within(hours: DeployWindows) -> Story {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
@@ -112,7 +112,7 @@ fn in_place_too_what_was_begun_ends() {
 
 #[test]
 fn a_freeze_lets_end_what_was_begun_and_says_whose_it_is() {
-    let mut it = within(Hours::default());
+    let mut it = within(DeployWindows::default());
     stages(&mut it);
     it.does(&["start 0.9 at h4:8081"]);
     it.record(Event::Frozen {

@@ -1,13 +1,13 @@
 //! Hosts that may be left behind (`max_failures`), and hosts that come back.
 
 use ship::core::ids::Epoch;
-use ship::core::rollout::event::Then;
+use ship::core::rollout::event::FailureResponse;
 use ship::core::rollout::failure::Outcome;
 
-use super::scenario::{Setup, fleet_of};
+use super::scenario::{ReporterSetup, fleet_of};
 
 /// Three hosts with room for two each, one old instance on each.
-fn three() -> Setup {
+fn three() -> ReporterSetup {
     fleet_of(3)
         .ports(&[8081, 8082])
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"])
@@ -70,7 +70,7 @@ fn one_more_than_may_be_left_behind_fails_the_rollout() {
         (why.as_str(), then),
         (
             "h3: the release could not be staged: no space left on device",
-            Then::RollBack
+            FailureResponse::RollBack
         )
     );
 }

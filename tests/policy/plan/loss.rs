@@ -1,12 +1,12 @@
 //! Requests that were lost while a rollout was carried out.
 
 use ship::core::availability::{Answer, Tally};
-use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
 
-use super::scenario::{Setup, Story, fleet_of};
+use super::scenario::{ReporterSetup, Story, fleet_of};
 
 /// So many requests fail of which one may, after one that did not.
 fn loses(it: &mut Story, failures: u64) {
@@ -29,7 +29,7 @@ fn loses(it: &mut Story, failures: u64) {
     it.record(Event::Probed(tally.report()));
 }
 
-fn setup() -> Setup {
+fn setup() -> ReporterSetup {
     fleet_of(3)
         .budget(2, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081"])
@@ -58,7 +58,7 @@ fn as_many_as_may_fail_change_nothing() {
 fn one_more_turns_the_rollout_back_and_on_the_way_back_they_are_only_counted() {
     let mut it = under_way();
     loses(&mut it, 2);
-    assert_eq!(it.turns(), (WHY.into(), Then::RollBack));
+    assert_eq!(it.turns(), (WHY.into(), FailureResponse::RollBack));
     loses(&mut it, 9);
     it.does(&["stop h3-0.9 at h3:8081 (replaced)"]);
     assert_eq!(it.ending(), Outcome::RolledBack);
@@ -72,7 +72,7 @@ fn it_is_not_too_late_when_all_is_in_place() {
     it.does(&["claim h1", "claim h2", "claim h3"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
     loses(&mut it, 2);
-    assert_eq!(it.turns(), (WHY.into(), Then::RollBack));
+    assert_eq!(it.turns(), (WHY.into(), FailureResponse::RollBack));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn what_explains_it_is_told_in_its_place() {
     loses(&mut it, 2);
     it.exits("h3:8081", "exit status 1");
     let (why, then) = it.turns();
-    assert_eq!(then, Then::RollBack);
+    assert_eq!(then, FailureResponse::RollBack);
     assert!(
         why.starts_with("h3:8081: the new instance ended by itself"),
         "{why}"
@@ -101,5 +101,5 @@ fn a_restart_is_held() {
     loses(&mut it, 2);
     let (why, then) = it.turns();
     assert_eq!(why, WHY);
-    assert!(matches!(then, Then::Hold { .. }), "{then:?}");
+    assert!(matches!(then, FailureResponse::Hold { .. }), "{then:?}");
 }

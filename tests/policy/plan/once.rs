@@ -7,19 +7,19 @@ use ship::core::ids::Epoch;
 use ship::core::planner::Next;
 use ship::core::release::hook::HookSite;
 use ship::core::release::migration::MigrationKind;
-use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
-use ship::core::rollout::task::{Chore, Due, TaskOutcome, TaskRun};
+use ship::core::rollout::task::{Due, Task, TaskOutcome, TaskRun};
 use ship::core::rollout::verb::Verb;
 
-fn chore(name: &str, due: Due, site: HookSite) -> Chore {
+fn chore(name: &str, due: Due, site: HookSite) -> Task {
     let migration = match name.split_once(' ') {
         Some(("expand", id)) => Some((MigrationKind::Expand, id.to_owned())),
         Some(("contract", id)) => Some((MigrationKind::Contract, id.to_owned())),
         _ => None,
     };
     let command = vec![format!("./{name}")];
-    Chore {
+    Task {
         name: name.to_owned(),
         due,
         site,
@@ -30,7 +30,7 @@ fn chore(name: &str, due: Due, site: HookSite) -> Chore {
 }
 
 /// One replica of 0.8 and a spare host.
-fn deploy(chores: &[Chore]) -> Story {
+fn deploy(chores: &[Task]) -> Story {
     let mut setup = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]);
     setup.spec.chores = chores.to_vec();
     let mut it = setup.deploy("0.9");
@@ -132,7 +132,10 @@ fn what_fails_before_turns_it_back_before_anything_was_touched() {
     let (why, then) = it.turns();
     assert_eq!(
         (why.as_str(), then),
-        ("h1: migration expand a: no such table", Then::RollBack)
+        (
+            "h1: migration expand a: no such table",
+            FailureResponse::RollBack
+        )
     );
     assert_eq!(does(&mut it, "on_failure", None), Some("rolled-back"));
     assert_eq!(it.ending(), Outcome::RolledBack);
@@ -188,7 +191,7 @@ fn where_nobody_knows_it_is_tried_again_on_the_same_host_and_not_without_end() {
 fn one_that_takes_its_time_is_not_held_against_the_deadline() {
     let mut setup = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]);
     let hour = Duration::from_hours(1);
-    setup.spec.chores = vec![Chore {
+    setup.spec.chores = vec![Task {
         timeout: hour,
         ..chore("expand a", Due::Before, HookSite::Host)
     }];
@@ -212,7 +215,7 @@ fn a_contract_waits_until_all_has_soaked_and_there_is_no_way_back_past_it() {
     ends(&mut it, "contract b", failed("the table is locked"));
     let (why, then) = it.turns();
     assert_eq!(why, "h1: migration contract b: the table is locked");
-    let Then::Hold { why } = then else {
+    let FailureResponse::Hold { why } = then else {
         panic!("it goes back")
     };
     assert_eq!(
@@ -281,7 +284,7 @@ fn what_is_found_out_while_it_soaks_keeps_a_contract_from_being_made() {
     it.exits("h2:8081", "exit status 1");
     it.later(10);
     let (_, then) = it.turns();
-    assert_eq!(then, Then::RollBack);
+    assert_eq!(then, FailureResponse::RollBack);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::scenario::{fleet_of, slot_of, why_rollback_failed};
 use ship::core::ids::{Epoch, HostId};
 use ship::core::planner::Next;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::Amounts;
 use ship::core::spec::impossible::Impossible;
@@ -439,7 +439,7 @@ fn a_version_that_never_becomes_ready_is_rolled_back_at_the_deadline() {
         "h4:8081: the new instance was not ready after 10m; the last answer: 503 Service \
          Unavailable"
     );
-    assert_eq!(then, Then::RollBack);
+    assert_eq!(then, FailureResponse::RollBack);
     it.does(&["stop h4-0.9 at h4:8081 (old and unhealthy)"]);
     assert_eq!(it.ending(), Outcome::RolledBack);
 }
@@ -489,7 +489,7 @@ fn the_way_back_keeps_the_same_capacity() {
         why,
         "h1:8081: the new instance ended by itself after 0ms: exit status 3"
     );
-    assert_eq!(then, Then::RollBack);
+    assert_eq!(then, FailureResponse::RollBack);
     // The new one on h4 serves until an old one has taken its place.
     it.does(&["stop h1-0.9 at h1:8081 (dead)"]);
     it.does(&["start 0.8 at h1:8081"]);
@@ -513,7 +513,7 @@ fn a_start_that_is_refused_turns_the_rollout_at_once() {
         why,
         "h2:8081: the new instance could not be started: sudo: a password is required"
     );
-    assert_eq!(then, Then::RollBack);
+    assert_eq!(then, FailureResponse::RollBack);
     assert_eq!(it.ending(), Outcome::RolledBack);
 }
 
@@ -577,7 +577,7 @@ fn if_the_old_version_fails_too_the_rollout_holds() {
     let (_, then) = it.turns();
     let why =
         "instances of the old version 0.8 fail too (h2:8081), so the new one may not be to blame";
-    assert_eq!(then, Then::Hold { why: why.into() });
+    assert_eq!(then, FailureResponse::Hold { why: why.into() });
     it.does_nothing();
     assert_eq!(it.ending(), Outcome::Held { why: why.into() });
     assert_eq!(it.hold("h1"), "the rollout has ended: held");
@@ -592,7 +592,7 @@ fn without_a_version_to_go_back_to_the_rollout_holds() {
     let (_, then) = it.turns();
     assert_eq!(
         then,
-        Then::Hold {
+        FailureResponse::Hold {
             why: "there is no other revision proven healthy to go back to".into()
         }
     );
@@ -611,7 +611,7 @@ fn on_failure_hold_leaves_everything_for_a_person_to_look_at() {
     let (_, then) = it.turns();
     assert_eq!(
         then,
-        Then::Hold {
+        FailureResponse::Hold {
             why: "on_failure is \"hold\"".into()
         }
     );
@@ -668,7 +668,7 @@ fn a_lost_host_counts_as_running_and_as_unavailable() {
     let (why, then) = it.turns();
     assert_eq!(why, "h2: out of reach for 10m: timed out after 10s");
     assert!(
-        matches!(then, Then::Hold { .. }),
+        matches!(then, FailureResponse::Hold { .. }),
         "the old version is out of reach, too"
     );
 }
@@ -729,7 +729,7 @@ fn an_old_instance_that_ship_itself_stopped_is_no_sign_of_trouble() {
     it.does(&["claim h1"]);
     it.does(&["start 0.9 at h1:8081"]);
     it.exits("h1:8081", "exit status 1");
-    assert_eq!(it.turns().1, Then::RollBack);
+    assert_eq!(it.turns().1, FailureResponse::RollBack);
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
 use ship::core::fleet::reach::Reach;
 use ship::core::fleet::traffic::{
-    Balancer, Balancers, Receipt, Server, SlotAdmission, Traffic, View,
+    Balancer, BalancerState, Balancers, DrainResult, Server, SlotAdmission, Traffic,
 };
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use ship::core::planner::{Next, Plan, plan};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Entry, Event, Generation, RolloutStart, Then};
+use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, RolloutStart};
 use ship::core::rollout::failure::{Failure, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
@@ -26,7 +26,7 @@ const START: Time = Time(1_000_000_000);
 
 /// A fleet before a rollout.
 #[derive(Clone)]
-pub(crate) struct Setup {
+pub(crate) struct ReporterSetup {
     pub(crate) spec: Spec,
     pub(crate) fleet: Fleet,
 }
@@ -40,14 +40,14 @@ pub(crate) struct Story {
 }
 
 /// Hosts `h1` to `hN`, reachable and empty, with one port; one replica a host, surge 1.
-pub(crate) fn fleet_of(hosts: u32) -> Setup {
+pub(crate) fn fleet_of(hosts: u32) -> ReporterSetup {
     let hosts: Vec<HostId> = (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect();
     let reachable = Host {
         reach: Reach::Reachable,
         ..Host::default()
     };
     let replicas = u32::try_from(hosts.len()).expect("a small fleet");
-    Setup {
+    ReporterSetup {
         fleet: Fleet {
             hosts: hosts
                 .iter()
@@ -74,7 +74,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
             waits: BTreeMap::new(),
             steps: Vec::new(),
             at_gate: AtGate::default(),
-            hours: ship::core::spec::windows::Hours::default(),
+            hours: ship::core::spec::windows::DeployWindows::default(),
             chores: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
@@ -83,7 +83,7 @@ pub(crate) fn fleet_of(hosts: u32) -> Setup {
     }
 }
 
-impl Setup {
+impl ReporterSetup {
     pub(crate) fn ports(mut self, ports: &[u16]) -> Self {
         self.spec.ports = ports.to_vec();
         self
@@ -161,9 +161,9 @@ impl Setup {
         };
         let seen = || Balancer {
             reach: Reach::Reachable,
-            view: View {
+            view: BalancerState {
                 servers: open(),
-                ..View::default()
+                ..BalancerState::default()
             },
         };
         self.fleet.balancers = balancers
@@ -188,9 +188,9 @@ impl Setup {
                 .collect();
             let seen = Balancer {
                 reach: Reach::Reachable,
-                view: View {
+                view: BalancerState {
                     servers,
-                    ..View::default()
+                    ..BalancerState::default()
                 },
             };
             self.fleet.balancers.insert(host.clone(), seen);
@@ -353,7 +353,7 @@ impl Story {
                 self.record(Event::Drained {
                     slot,
                     instance,
-                    receipt: Receipt::default(),
+                    receipt: DrainResult::default(),
                 });
             }
             Action::Start { slot, release } => {
@@ -603,7 +603,7 @@ impl Story {
 
     /// Asserts that the rollout fails now, and turns it; returns why, and what follows.
     #[track_caller]
-    pub(crate) fn turns(&mut self) -> (String, Then) {
+    pub(crate) fn turns(&mut self) -> (String, FailureResponse) {
         let Next::Fail(failure, then) = self.plan().next else {
             panic!("the rollout does not fail: {:?}", self.plan());
         };
@@ -655,8 +655,8 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
     }
 }
 
-fn generation(revision: u32, version: &str) -> Generation {
-    Generation {
+fn generation(revision: u32, version: &str) -> RevisionRef {
+    RevisionRef {
         revision: Revision(revision),
         release: version.into(),
         version: version.into(),

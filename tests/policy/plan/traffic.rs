@@ -7,7 +7,7 @@ use super::scenario::{Story, fleet_of, slot_of};
 use ship::core::fleet::traffic::SlotAdmission;
 use ship::core::ids::HostId;
 use ship::core::planner::Next;
-use ship::core::rollout::event::Then;
+use ship::core::rollout::event::FailureResponse;
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::step::Step;
 
@@ -104,7 +104,7 @@ fn while_a_balancer_is_out_of_reach_nothing_starts_and_nothing_stops() {
     it.does_nothing();
     assert_eq!(it.hold("h1"), "waits for balancer lb2: no route to host");
     it.later(600);
-    let Next::Fail(failure, Then::Hold { why }) = it.plan().next else {
+    let Next::Fail(failure, FailureResponse::Hold { why }) = it.plan().next else {
         panic!("{:?}", it.plan().next)
     };
     assert!(

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::scenario::{Setup, Story, fleet_of, why_rollback_failed};
+use super::scenario::{ReporterSetup, Story, fleet_of, why_rollback_failed};
 use ship::core::planner::Next;
 use ship::core::release::waits::Waits;
 use ship::core::rollout::action::Action;
-use ship::core::rollout::event::{Event, Then};
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::impossible::Impossible;
 
@@ -23,20 +23,20 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 /// One replica of 0.8 on two hosts; a rollout may stand still for 5 s.
-fn impatient() -> Setup {
+fn impatient() -> ReporterSetup {
     let mut setup = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]);
     setup.spec.progress_deadline = seconds(5);
     setup
 }
 
-fn with_waits(version: &str, waits: Waits) -> Setup {
+fn with_waits(version: &str, waits: Waits) -> ReporterSetup {
     let mut setup = impatient();
     setup.spec.waits.insert(version.into(), waits);
     setup
 }
 
 /// Up to the stop of the old instance, which is in flight.
-fn stopping(setup: Setup) -> (Story, Action) {
+fn stopping(setup: ReporterSetup) -> (Story, Action) {
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it.does(&["start 0.9 at h2:8081"]);
@@ -395,7 +395,7 @@ fn rollout_at_a_gate_fails_when_a_balancer_stays_out_of_reach() {
     };
     assert_eq!(at, it.now + it.spec.progress_deadline);
     it.later(600);
-    let Next::Fail(failure, Then::Hold { .. }) = it.plan().next else {
+    let Next::Fail(failure, FailureResponse::Hold { .. }) = it.plan().next else {
         panic!("{:?}", it.plan().next)
     };
     assert!(

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use ship::core::fleet::traffic::{SlotAdmission, View};
+use ship::core::fleet::traffic::{BalancerState, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, HostId, Slot};
-use ship::script::{Script, ScriptEnd, Turn, look_at_nftables, read_view, switch_nftables};
+use ship::script::{Script, ScriptEnd, SlotSwitch, look_at_nftables, read_view, switch_nftables};
 
 use crate::host::{Host, Shell, shells};
 use ship_testing::keepalive::{Client, Page, ask};
@@ -12,7 +12,7 @@ use ship_testing::namespace;
 
 const PROGRAMS: [(&str, &str); 2] = [("nft", "nftables"), ("curl", "curl")];
 const PUBLIC: u16 = 80;
-const OPEN: Turn = Turn::Open {
+const OPEN: SlotSwitch = SlotSwitch::Open {
     weight_percent: None,
 };
 const PORTS: [u16; 2] = [8081, 8082];
@@ -42,23 +42,23 @@ fn table() -> String {
         .to_owned()
 }
 
-fn switch(host: &Host, port: u16, turn: Turn) -> Script {
+fn switch(host: &Host, port: u16, turn: SlotSwitch) -> Script {
     switch_nftables(&host.site, &HostId::from("web1"), PUBLIC, port, turn)
 }
 
-fn run(host: &Host, script: &Script) -> (ScriptEnd, View) {
+fn run(host: &Host, script: &Script) -> (ScriptEnd, BalancerState) {
     let ran = host.run(script);
     assert_eq!(ran.stderr, "");
     read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
 }
 
-fn done(host: &Host, script: &Script) -> View {
+fn done(host: &Host, script: &Script) -> BalancerState {
     let (end, view) = run(host, script);
     assert_eq!(end, ScriptEnd::Done);
     view
 }
 
-fn look(host: &Host) -> View {
+fn look(host: &Host) -> BalancerState {
     done(
         host,
         &look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC),
@@ -66,7 +66,7 @@ fn look(host: &Host) -> View {
 }
 
 /// Each slot's gate, and how many connections it has.
-fn seen(view: &View) -> [(SlotAdmission, u32); 2] {
+fn seen(view: &BalancerState) -> [(SlotAdmission, u32); 2] {
     PORTS.map(|port| {
         let server = view.servers[&Slot::new("web1", port)];
         (server.gate, server.in_flight)
@@ -115,11 +115,11 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
             // What is left ends with the instance, and is waited for no longer; somebody who opens
             // it again sees it.
             assert_eq!(
-                seen(&done(&host, &switch(&host, 8081, Turn::Close)))[0],
+                seen(&done(&host, &switch(&host, 8081, SlotSwitch::Close)))[0],
                 (SlotAdmission::Closed, 20)
             );
             assert_eq!(
-                seen(&done(&host, &switch(&host, 8081, Turn::Cut)))[0],
+                seen(&done(&host, &switch(&host, 8081, SlotSwitch::Cut)))[0],
                 (SlotAdmission::Closed, 0)
             );
             assert_eq!(clients[0].ask("/").expect("an answer"), "old", "{shell:?}");
@@ -134,11 +134,11 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
 
             // Only who has the port can lose it.
             assert_eq!(
-                seen(&done(&host, &switch(&host, 8082, Turn::Close)))[0].0,
+                seen(&done(&host, &switch(&host, 8082, SlotSwitch::Close)))[0].0,
                 SlotAdmission::Open
             );
             assert_eq!(
-                seen(&done(&host, &switch(&host, 8081, Turn::Close)))[0].0,
+                seen(&done(&host, &switch(&host, 8081, SlotSwitch::Close)))[0].0,
                 SlotAdmission::Closed
             );
             assert!(ask("127.0.0.1:80").is_err(), "{shell:?}");
@@ -187,7 +187,7 @@ fn an_older_order_changes_nothing() {
             let rules = nft("list ruleset");
 
             host.site.order = ActionId(4);
-            for turn in [OPEN, Turn::Close, Turn::Cut] {
+            for turn in [OPEN, SlotSwitch::Close, SlotSwitch::Cut] {
                 let (end, view) = run(&host, &switch(&host, 8082, turn));
                 assert_eq!(
                     (end, seen(&view)[0].0),
@@ -195,7 +195,7 @@ fn an_older_order_changes_nothing() {
                 );
             }
             (host.site.epoch, host.site.order) = (Epoch(6), ActionId(9));
-            for turn in [OPEN, Turn::Close, Turn::Cut] {
+            for turn in [OPEN, SlotSwitch::Close, SlotSwitch::Cut] {
                 let (end, view) = run(&host, &switch(&host, 8082, turn));
                 assert_eq!(
                     (end, seen(&view)[0].0),
@@ -269,7 +269,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
         let on_81 =
             |port, turn| switch_nftables(&other.site, &HostId::from("web1"), 81, port, turn);
         done(&other, &on_81(8081, OPEN));
-        done(&other, &on_81(8081, Turn::Close));
+        done(&other, &on_81(8081, SlotSwitch::Close));
         assert_eq!(seen(&look(&first))[0].0, SlotAdmission::Open);
         assert_eq!(ask("127.0.0.1:80").expect("an answer"), "first");
     });

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use ship::core::fleet::traffic::{Server, SlotAdmission, View};
+use ship::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
-    Nginx, Script, ScriptEnd, SlotAddress, Turn, look_at_nginx, read_view, switch_nginx,
+    Nginx, Script, ScriptEnd, SlotAddress, SlotSwitch, look_at_nginx, read_view, switch_nginx,
 };
 
 use crate::host::{Host, Shell, shells, wait_for};
@@ -16,7 +16,7 @@ use ship_testing::keepalive::{Client, Crowd, Page, ask};
 use ship_testing::namespace;
 
 const PROGRAMS: [(&str, &str); 1] = [("nginx", "nginx-light")];
-const OPEN: Turn = Turn::Open {
+const OPEN: SlotSwitch = SlotSwitch::Open {
     weight_percent: None,
 };
 /// Where nginx answers.
@@ -92,7 +92,7 @@ impl Balancer {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn switch(&self, slot: usize, turn: Turn) -> Script {
+    fn switch(&self, slot: usize, turn: SlotSwitch) -> Script {
         switch_nginx(
             &self.host.site,
             &self.nginx,
@@ -102,19 +102,19 @@ impl Balancer {
         )
     }
 
-    fn run(&self, script: &Script) -> (ScriptEnd, View) {
+    fn run(&self, script: &Script) -> (ScriptEnd, BalancerState) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
         read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
     }
 
-    fn turn(&self, slot: usize, turn: Turn) -> View {
+    fn turn(&self, slot: usize, turn: SlotSwitch) -> BalancerState {
         let (end, view) = self.run(&self.switch(slot, turn));
         assert_eq!(end, ScriptEnd::Done);
         view
     }
 
-    fn look(&self) -> View {
+    fn look(&self) -> BalancerState {
         let (end, view) = self.run(&look_at_nginx(&self.host.site, &self.nginx, &self.slots));
         assert_eq!(end, ScriptEnd::Done);
         view
@@ -126,7 +126,7 @@ impl Balancer {
         text.split_once('\n').expect("lines").1.to_owned()
     }
 
-    fn server(&self, view: &View, slot: usize) -> Server {
+    fn server(&self, view: &BalancerState, slot: usize) -> Server {
         view.servers[&self.slots[slot].slot]
     }
 
@@ -178,7 +178,7 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
                 (balancer.server(&view, 1).gate, view.epoch),
                 (SlotAdmission::Open, Some(Epoch(7)))
             );
-            let view = balancer.turn(0, Turn::Close);
+            let view = balancer.turn(0, SlotSwitch::Close);
             assert_eq!(balancer.server(&view, 0).gate, SlotAdmission::Closed);
             wait_for("the last request to the closed slot", || {
                 let view = balancer.look();
@@ -252,7 +252,7 @@ fn what_nginx_objects_to_is_put_back() {
             balancer.nginx.reload = ["sh", "-c", "echo 'no such signal'; exit 3"]
                 .map(String::from)
                 .to_vec();
-            let (end, _) = balancer.run(&balancer.switch(0, Turn::Close));
+            let (end, _) = balancer.run(&balancer.switch(0, SlotSwitch::Close));
             let ScriptEnd::Failed(why) = end else {
                 panic!("{end:?}")
             };
@@ -275,7 +275,7 @@ fn a_reload_that_makes_no_new_workers_is_none() {
     namespace::with_programs(&PROGRAMS, || {
         let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.1:8081;\n");
         balancer.nginx.reload = vec!["true".into()];
-        let (end, _) = balancer.run(&balancer.switch(0, Turn::Close));
+        let (end, _) = balancer.run(&balancer.switch(0, SlotSwitch::Close));
         let ScriptEnd::Failed(why) = end else {
             panic!("{end:?}")
         };
@@ -306,7 +306,7 @@ fn what_is_under_way_is_counted_and_can_be_cut() {
             let cut = ask_long();
             wait_for("the long question", || one.long_ones() == n + 1);
             balancer.turn(1, OPEN);
-            balancer.turn(0, Turn::Close);
+            balancer.turn(0, SlotSwitch::Close);
             let kept = ask_long();
             wait_for("the other long question", || two.long_ones() == n + 1);
             let view = balancer.look();
@@ -320,7 +320,7 @@ fn what_is_under_way_is_counted_and_can_be_cut() {
             );
             assert_eq!(balancer.server(&view, 1).in_flight, 1);
 
-            balancer.turn(0, Turn::Cut);
+            balancer.turn(0, SlotSwitch::Cut);
             cut.join().expect("a client").expect_err("cut");
             wait_for("the end of the connection", || {
                 let view = balancer.look();
@@ -351,15 +351,15 @@ fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
             );
             let view = balancer.turn(
                 1,
-                Turn::Open {
+                SlotSwitch::Open {
                     weight_percent: Some(10),
                 },
             );
             assert_eq!(balancer.server(&view, 0).weight_percent, Some(5));
             assert_eq!(balancer.server(&view, 1).weight_percent, Some(10));
-            balancer.turn(2, Turn::Close);
-            balancer.turn(0, Turn::Close);
-            let view = balancer.turn(1, Turn::Close);
+            balancer.turn(2, SlotSwitch::Close);
+            balancer.turn(0, SlotSwitch::Close);
+            let view = balancer.turn(1, SlotSwitch::Close);
             assert!(
                 view.servers
                     .values()
@@ -389,7 +389,7 @@ fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
             balancer.host.site.order = ActionId(4);
             balancer.turn(1, OPEN);
             let before = balancer.servers();
-            for turn in [OPEN, Turn::Close, Turn::Cut] {
+            for turn in [OPEN, SlotSwitch::Close, SlotSwitch::Cut] {
                 assert_eq!(
                     balancer.run(&balancer.switch(0, turn)).0,
                     ScriptEnd::Late { taken: ActionId(5) }
@@ -403,7 +403,7 @@ fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
             }
             assert_eq!(balancer.servers(), before, "{shell:?}");
             (balancer.host.site.epoch, balancer.host.site.order) = (Epoch(8), ActionId(1));
-            let view = balancer.turn(0, Turn::Close);
+            let view = balancer.turn(0, SlotSwitch::Close);
             assert_eq!(
                 (view.epoch, balancer.server(&view, 0).gate),
                 (Some(Epoch(8)), SlotAdmission::Closed)
@@ -457,7 +457,7 @@ fn what_was_never_seen_to_be_loaded_counts_as_open() {
                 SlotAdmission::Open,
                 "{shell:?}"
             );
-            let view = balancer.turn(0, Turn::Close);
+            let view = balancer.turn(0, SlotSwitch::Close);
             assert_eq!(
                 balancer.server(&view, 0).gate,
                 SlotAdmission::Closed,

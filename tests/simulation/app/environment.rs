@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use anstream::StripStream;
 use futures::future::{BoxFuture, FutureExt as _};
 use ship::app::environment::{
-    Environment, Files, FleetConnection, FleetLayout, Known, Operator, Reading, StoreAccess,
+    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
 };
 use ship::app::error::Error;
 use ship::app::last_known_good::last_known_good;
@@ -17,7 +17,7 @@ use ship::app::notice::Notice;
 use ship::app::release::Release;
 use ship::config::{self, Overrides, Project};
 use ship::engine::{Clock, Interrupts, Releases};
-use ship::report::{Plain, Reporter, Setup};
+use ship::report::{Plain, Reporter, ReporterSetup};
 use ship::store::{Holder, RolloutId, StateDir, Store};
 
 use crate::invocation::{INVENTORY, Simulated};
@@ -102,7 +102,7 @@ impl Environment for VerbEnvironment {
         self.simulated.open_store(files, access)
     }
 
-    fn open_known(&self) -> Result<Option<Known>, Error> {
+    fn open_known(&self) -> Result<Option<DeployedState>, Error> {
         self.simulated.open_known()
     }
 
@@ -150,7 +150,7 @@ impl Environment for VerbEnvironment {
         drop(writeln!(self.screen.clone(), "{notice}"));
     }
 
-    fn reporter(&self, _: RolloutId, setup: Setup) -> Box<dyn Reporter> {
+    fn reporter(&self, _: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter> {
         // As on a terminal without colours.
         let screen: Box<dyn Write + Send> = Box::new(self.screen.clone());
         let screen = StripStream::new(screen);

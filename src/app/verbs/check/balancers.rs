@@ -7,7 +7,7 @@ use crate::app::error::Error;
 use crate::app::session::Session;
 use crate::app::spec;
 use crate::config::{Servers, TrafficDriver};
-use crate::core::fleet::traffic::{Server, View};
+use crate::core::fleet::traffic::{BalancerState, Server};
 use crate::core::ids::{HostId, Slot};
 use crate::core::release::Driver;
 use crate::engine::FleetExecutor;
@@ -79,7 +79,7 @@ async fn check_balancer(
     found
 }
 
-fn too_few_serve(view: &View, running: &[&Slot], wanted: usize) -> Option<String> {
+fn too_few_serve(view: &BalancerState, running: &[&Slot], wanted: usize) -> Option<String> {
     let serves = |slot: &Slot| view.servers.get(slot).is_some_and(Server::serves);
     let busy = running.iter().filter(|slot| serves(slot)).count();
     let of = count(running.len(), "instance");
@@ -87,7 +87,7 @@ fn too_few_serve(view: &View, running: &[&Slot], wanted: usize) -> Option<String
         .then(|| format!("only {busy} of {of} that run get requests; at least {wanted} must"))
 }
 
-fn servers(view: &View) -> String {
+fn servers(view: &BalancerState) -> String {
     let up = view.servers.values().filter(|server| server.serves());
     format!(
         "{} of {} servers get requests",

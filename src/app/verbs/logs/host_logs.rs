@@ -14,7 +14,7 @@ use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
 use crate::engine::FleetExecutor;
 use crate::remote::BEAT;
-use crate::script::{self, Follow, LogLine, LogQuery, Said};
+use crate::script::{self, CapturedLog, Follow, LogLine, LogQuery};
 
 const LINES: u32 = 100;
 /// With `--since`, a bound on memory.
@@ -203,7 +203,7 @@ impl Follower<'_> {
     }
 }
 
-fn of(host: &HostId, said: Said) -> InstanceLine {
+fn of(host: &HostId, said: CapturedLog) -> InstanceLine {
     InstanceLine {
         at: said.at,
         host: host.clone(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::fleet::health::Health;
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::traffic::{Balancer, Server, View};
+use crate::core::fleet::traffic::{Balancer, BalancerState, Server};
 use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Sighting};
 use crate::core::ids::Revision;
 
@@ -200,7 +200,7 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
         reach: Reach::Reachable,
         ..Host::default()
     };
-    let mut view = View::default();
+    let mut view = BalancerState::default();
     for (port, release, requests, errors) in servers {
         let instance = Instance {
             name: InstanceId::from(format!("page-{release}-{port}").as_str()),

@@ -7,7 +7,7 @@ use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::{Listener, Occupant, Process, Sighting};
 use crate::core::ids::{ActionId, Epoch, Port, Revision};
 use crate::core::planner::census::Census;
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
@@ -103,7 +103,7 @@ fn status(fleet: &Fleet, marks: &PendingActions, min_ready: Duration) -> Status 
         hosts: &hosts,
         fleet,
         versions: &BTreeMap::from([(release("0.8"), "0.8".to_owned())]),
-        target: Some(&Generation {
+        target: Some(&RevisionRef {
             revision: Revision(2),
             release: release("0.9"),
             version: "0.9".into(),
@@ -115,7 +115,7 @@ fn status(fleet: &Fleet, marks: &PendingActions, min_ready: Duration) -> Status 
         },
         min_ready,
         thresholds: &BTreeMap::new(),
-        standing: Standing::Running,
+        standing: ServiceState::Running,
         marks,
         left_behind: &[],
         holds: &BTreeMap::from([
@@ -207,7 +207,7 @@ fn begun() -> Entry {
             verb: Verb::Deploy,
             service: "testpage".into(),
             fleet: "production".into(),
-            target: Generation {
+            target: RevisionRef {
                 revision: Revision(2),
                 release: release("0.9"),
                 version: "0.9".into(),
@@ -243,7 +243,7 @@ fn spec() -> Spec {
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
         at_gate: AtGate::default(),
-        hours: crate::core::spec::windows::Hours::default(),
+        hours: crate::core::spec::windows::DeployWindows::default(),
         chores: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

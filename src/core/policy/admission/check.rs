@@ -3,9 +3,9 @@
 use crate::core::planner::Plan;
 use crate::core::policy::admission::refusal::AdmissionRefusal;
 use crate::core::policy::admission::request::{AdmissionInput, AdmissionRequest};
-use crate::core::policy::service_state::Standing;
+use crate::core::policy::service_state::ServiceState;
 use crate::core::policy::unattended::{self, RunMode};
-use crate::core::spec::windows::Hours;
+use crate::core::spec::windows::DeployWindows;
 use crate::core::time::Time;
 
 /// Refuses a rollout that cannot work on the hosts as they are.
@@ -61,7 +61,7 @@ pub fn check_open(
     service: &str,
     mode: RunMode,
     freeze: Option<&str>,
-    hours: &Hours,
+    hours: &DeployWindows,
     now: Time,
 ) -> Result<(), AdmissionRefusal> {
     if mode.force {
@@ -87,7 +87,7 @@ pub(super) fn healthy(
         .is_some_and(|current| current.release == *request.release);
     if !request.mode.unattended
         || request.mode.force
-        || state == Standing::New
+        || state == ServiceState::New
         || state.is_between()
         || repairs
     {

@@ -18,7 +18,7 @@ use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
-use crate::core::rollout::event::{Entry, Event, Generation, RolloutStart};
+use crate::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::{Amounts, Spec};
@@ -32,7 +32,7 @@ pub struct Admission {
     /// The existing revision of the rollout; `None` if it makes a new one.
     pub reuse: Option<Revision>,
     /// The rollback target, if the rollout fails or is aborted.
-    pub rollback_target: Option<Generation>,
+    pub rollback_target: Option<RevisionRef>,
     /// The rollout as it would begin now. It is not recorded.
     pub rollout: Rollout,
     /// The planner's first plan.
@@ -151,7 +151,10 @@ fn reused_revision(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> 
 /// Where a rollout goes back to: a deploy to the revision that was proven healthy last, unless that
 /// is what is deployed, a rollback to where it came from, and none to what a contract has left
 /// behind.
-fn rollback_target(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> Option<Generation> {
+fn rollback_target(
+    request: &AdmissionRequest<'_>,
+    history: &ServiceHistory,
+) -> Option<RevisionRef> {
     let target = match (request.stopped(history), request.verb) {
         (Some(stopped), _) => stopped.fallback.clone(),
         (None, Verb::Deploy) => history
@@ -176,7 +179,7 @@ fn rollback_target(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> 
 fn complete_spec(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
-    rollback_target: Option<&Generation>,
+    rollback_target: Option<&RevisionRef>,
 ) -> Spec {
     let mut spec = input.spec.clone();
     spec.chores = input.history.tasks_of(request.verb, request.definition);

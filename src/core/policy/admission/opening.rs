@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::core::ids::{Epoch, Revision};
 use crate::core::policy::admission::request::{AdmissionInput, AdmissionRequest};
 use crate::core::policy::continuation::Continuation;
-use crate::core::policy::service_state::Standing;
-use crate::core::rollout::event::{Event, Generation, RolloutStart, Scaling, Then};
+use crate::core::policy::service_state::ServiceState;
+use crate::core::rollout::event::{Event, FailureResponse, RevisionRef, RolloutStart, Scaling};
 use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::rollout::task::TaskOutcome;
 use crate::core::rollout::{Direction, Rollout};
@@ -35,9 +35,9 @@ impl Opener<'_, '_> {
         self.request.stopped(self.input.history)
     }
 
-    pub(super) fn start(&self, fallback: Option<Generation>, epoch: Epoch) -> RolloutStart {
+    pub(super) fn start(&self, fallback: Option<RevisionRef>, epoch: Epoch) -> RolloutStart {
         let (request, input) = (self.request, self.input);
-        let target = Generation {
+        let target = RevisionRef {
             revision: self.revision,
             release: request.release.clone(),
             version: request.definition.version.clone(),
@@ -64,7 +64,7 @@ impl Opener<'_, '_> {
         }
     }
 
-    fn scaling(&self, target: &Generation, fallback: Option<&Generation>) -> Option<Scaling> {
+    fn scaling(&self, target: &RevisionRef, fallback: Option<&RevisionRef>) -> Option<Scaling> {
         let Some(Continuation::Scale(outcome)) = &self.request.continuation else {
             return None;
         };
@@ -88,7 +88,7 @@ impl Opener<'_, '_> {
             (_, Direction::Back(failure)) => Some(Event::RolloutFailed {
                 failure: failure.clone(),
                 log: Vec::new(),
-                then: Then::RollBack,
+                then: FailureResponse::RollBack,
             }),
             (Some(Continuation::RollBack { by }), _) => Some(Event::Aborted { by: by.clone() }),
             // It was aborted, and its controller died before it could turn.
@@ -106,7 +106,7 @@ impl Opener<'_, '_> {
         let is_same = |newest: &&Rollout| {
             newest.goal.revision == self.revision
                 && newest.verb == self.request.verb
-                && Standing::of_outcome(newest.outcome.as_ref()) == Standing::CutOff
+                && ServiceState::of_outcome(newest.outcome.as_ref()) == ServiceState::CutOff
         };
         let again = || self.input.history.newest.as_ref().filter(is_same);
         let Some(rollout) = self.stopped().or_else(again) else {

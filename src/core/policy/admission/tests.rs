@@ -12,7 +12,7 @@ use crate::core::rollout::Direction;
 use crate::core::rollout::failure::FailureKind;
 use crate::core::rollout::task::TaskOutcome;
 use crate::core::spec::step::Step;
-use crate::core::spec::windows::Hours;
+use crate::core::spec::windows::DeployWindows;
 
 const ATTENDED: RunMode = RunMode {
     unattended: false,
@@ -520,9 +520,9 @@ fn frozen_fleet_refuses_a_new_deploy_and_nothing_else() {
 
 #[test]
 fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_observed() {
-    let closed = Hours {
+    let closed = DeployWindows {
         are_limited: true,
-        ..Hours::default()
+        ..DeployWindows::default()
     };
     let early = check::check_open("page", UNATTENDED, None, &closed, NOW);
     assert!(matches!(early, Err(AdmissionRefusal::Closed { .. })));
@@ -536,7 +536,7 @@ fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_obse
     assert!(case.refusal().starts_with("it is outside of the windows"));
     // One instance could be replaced in time, but not all.
     case.change = |input| {
-        input.spec.hours = Hours {
+        input.spec.hours = DeployWindows {
             openings: vec![crate::core::spec::windows::OpenWindow {
                 from: NOW,
                 until: NOW + Duration::from_mins(5),

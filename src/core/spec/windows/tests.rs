@@ -9,15 +9,15 @@ fn at(text: &str) -> Time {
     Time(u64::try_from(moment.as_millisecond()).expect("after 1970"))
 }
 
-fn hours(windows: &[&str], now: &str) -> Hours {
+fn hours(windows: &[&str], now: &str) -> DeployWindows {
     let windows: Vec<Window> = windows
         .iter()
         .map(|text| text.parse().expect("a window"))
         .collect();
-    Hours {
+    DeployWindows {
         openings: openings(&windows, &zurich(), at(now)),
         are_limited: true,
-        ..Hours::default()
+        ..DeployWindows::default()
     }
 }
 
@@ -46,7 +46,7 @@ fn what_ends_within_the_window_may_begin_and_what_does_not_may_not() {
         "its end is no part of it"
     );
     assert_eq!(
-        Hours::default().refusal(at("2026-11-26T12:00:00Z"), Duration::MAX),
+        DeployWindows::default().refusal(at("2026-11-26T12:00:00Z"), Duration::MAX),
         None
     );
 }
