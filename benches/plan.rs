@@ -4,7 +4,7 @@
 //! To reach: under 10 ms for 10,000 instances. It walks sorted maps once, so the time grows as n
 //! log n, and a little more once the fleet outgrows the processor's caches.
 
-use ship::core::spec::step::AtGate;
+use ship::core::spec::step::OnGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -84,14 +84,14 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         budget_back: None,
         min_ready: Duration::from_secs(10),
         progress_deadline: Duration::from_mins(10),
-        max_failures: 0,
+        max_failed_hosts: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         waits: BTreeMap::new(),
         steps: Vec::new(),
-        at_gate: AtGate::default(),
+        on_gate: OnGate::default(),
         hours: ship::core::spec::windows::DeployWindows::default(),
-        chores: Vec::new(),
+        tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         keep: BTreeSet::from(["old".into(), "new".into()]),

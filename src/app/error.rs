@@ -203,7 +203,7 @@ pub enum Refused {
     #[error(
         "{} ready, but {attempts} of {attempts} requests to the probe's {url} failed; nothing was \
          touched\n  the last: {why}\n  mend what stands before the instances, or `url` in \
-         [probe]; `--probe off` goes on without",
+         [monitor]; `--monitor off` goes on without",
         instances_are(*.ready)
     )]
     MonitorFails {

@@ -23,7 +23,7 @@ pub(crate) async fn begin(
     let probing = session
         .project
         .playbook
-        .probe
+        .monitor
         .clone()
         .filter(|_| survey.admission.spec.budget.replicas > 0);
     let Some(probing) = probing else {

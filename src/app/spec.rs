@@ -14,7 +14,7 @@ use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
-use crate::core::spec::step::{AtGate, Step, one_first};
+use crate::core::spec::step::{OnGate, Step, one_first};
 use crate::core::spec::windows::{self, DeployWindows};
 use crate::core::time::Time;
 
@@ -54,7 +54,7 @@ pub(crate) fn spec(
         budget_back: None,
         min_ready: rollout.min_ready,
         progress_deadline: rollout.progress_deadline,
-        max_failures: rollout.max_failures,
+        max_failed_hosts: rollout.max_failed_hosts,
         on_failure: rollout.on_failure,
         thresholds: by_release(definitions, |definition| definition.readiness.thresholds()),
         waits: by_release(definitions, Definition::waits),
@@ -65,12 +65,12 @@ pub(crate) fn spec(
             &session.history,
             session.now(),
         ),
-        chores: Vec::new(),
+        tasks: Vec::new(),
         analyses: playbook.analyses.clone(),
-        at_gate: if session.mode.unattended {
-            playbook.unattended.gate
+        on_gate: if session.mode.unattended {
+            playbook.unattended.on_gate
         } else {
-            AtGate::Wait
+            OnGate::Wait
         },
         traffic: session.traffic(),
         keep: releases_to_keep(session, goal),
@@ -134,7 +134,7 @@ pub fn hours(
     }
     let zone = time_zone.clone().unwrap_or_else(TimeZone::system);
     let readiness = &playbook.readiness;
-    let repeats = readiness.interval * readiness.successes.saturating_sub(1);
+    let repeats = readiness.interval * readiness.success_threshold.saturating_sub(1);
     DeployWindows {
         openings: windows::openings(windows, &zone, now),
         are_limited: true,

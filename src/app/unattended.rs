@@ -49,7 +49,7 @@ pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resoluti
         PreviousRollout::by(&session.history),
         &attempts,
         release,
-        session.project.playbook.unattended.interrupted,
+        session.project.playbook.unattended.on_interrupted,
     );
     Ok(match resolution {
         Resolution::Skip { .. } | Resolution::Refuse { .. } if session.mode.force => Resolution::Go,

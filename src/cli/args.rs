@@ -79,7 +79,7 @@ pub enum VerbArgs {
     /// Write a page about a rollout: what happened, host by host, and how to undo it
     Report(ReportArgs),
     /// Take away what only older versions needed: the playbook's contracts that are left to be made
-    Contract(ContractArgs),
+    Migrate(MigrateArgs),
     /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is
     /// done
     Freeze(FreezeArgs),
@@ -120,16 +120,16 @@ pub struct OverrideArgs {
 
 /// Who asks the service meanwhile, of every verb that carries out a rollout.
 #[derive(Clone, Debug, Args)]
-pub struct ProbeArg {
-    /// Ask this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
+pub struct MonitorArg {
+    /// Ask this URL all the while, and fail if a request does; `off` for the playbook's `[monitor]`
     #[arg(long, value_name = "URL")]
-    pub probe: Option<String>,
+    pub monitor: Option<String>,
 }
 
-impl ProbeArg {
+impl MonitorArg {
     /// The same as settings of the playbook, after those given.
     pub fn after(self, mut set: Vec<String>) -> Vec<String> {
-        set.extend(self.probe.map(|url| format!("probe.url={url}")));
+        set.extend(self.monitor.map(|url| format!("monitor.url={url}")));
         set
     }
 }
@@ -172,7 +172,7 @@ pub struct DeployArgs {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
-    pub probe: ProbeArg,
+    pub monitor: MonitorArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ProgressFormat,
@@ -263,7 +263,7 @@ pub struct RollbackArgs {
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
     #[command(flatten)]
-    pub probe: ProbeArg,
+    pub monitor: MonitorArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ProgressFormat,
@@ -288,7 +288,7 @@ pub struct ResumeArgs {
     #[arg(long)]
     pub unattended: bool,
     #[command(flatten)]
-    pub probe: ProbeArg,
+    pub monitor: MonitorArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ProgressFormat,
@@ -306,7 +306,7 @@ pub struct PromoteArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
-    pub probe: ProbeArg,
+    pub monitor: MonitorArg,
     /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or
     /// is passed, as the playbook's `[unattended]` says
     #[arg(long)]
@@ -340,7 +340,7 @@ pub struct RestartArgs {
     #[arg(long, value_name = "TEXT")]
     pub cause: Option<String>,
     #[command(flatten)]
-    pub probe: ProbeArg,
+    pub monitor: MonitorArg,
     /// How the rollout is shown
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ProgressFormat,
@@ -362,7 +362,7 @@ pub struct ScaleArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ContractArgs {
+pub struct MigrateArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again

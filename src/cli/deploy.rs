@@ -12,7 +12,7 @@ use crate::core::policy::unattended::RunMode;
 pub(super) async fn run(args: DeployArgs) -> Result<Exit, CliError> {
     let overrides = Overrides {
         version: args.overrides.version,
-        set: args.probe.after(args.overrides.set),
+        set: args.monitor.after(args.overrides.set),
     };
     let env = terminal::environment(args.inventory, args.output);
     if args.dry_run {

@@ -4,7 +4,6 @@ mod abort;
 pub mod args;
 mod check;
 mod conclusion;
-mod contract;
 mod cron;
 mod deploy;
 mod exit;
@@ -13,6 +12,7 @@ mod hints;
 mod history;
 mod init;
 mod logs;
+mod migrate;
 mod moment;
 mod output;
 mod pause;
@@ -176,7 +176,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, CliError> {
         VerbArgs::Abort(args) => Box::pin(abort::run(args)).await,
         VerbArgs::Restart(args) => Box::pin(restart::run(args)).await,
         VerbArgs::Scale(args) => Box::pin(scale::run(args)).await,
-        VerbArgs::Contract(args) => Box::pin(contract::run(args)).await,
+        VerbArgs::Migrate(args) => Box::pin(migrate::run(args)).await,
         VerbArgs::Freeze(args) => freeze::run(args),
         VerbArgs::Thaw(args) => freeze::thaw(args),
         VerbArgs::Report(args) => report::run(args),

@@ -54,8 +54,8 @@ fn object(preview: &DeployPlan) -> serde_json::Value {
         "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
             "after_batches": after, "step": gate,
         })).collect::<Vec<_>>(),
-        "once": played.chores.iter().map(|(after, chore)| serde_json::json!({
-            "after_batches": after, "chore": chore,
+        "once": played.tasks.iter().map(|(after, task)| serde_json::json!({
+            "after_batches": after, "task": task,
         })).collect::<Vec<_>>(),
         "holds": preview.holds.iter().map(|(host, hold)| serde_json::json!({
             "host": host, "why": hold.to_string(),
@@ -112,8 +112,8 @@ fn batches(preview: &DeployPlan) -> String {
     let mut out = String::new();
     let mut number = 0;
     for (index, batch) in played.batches.iter().enumerate() {
-        for (_, chore) in played.chores.iter().filter(|(after, _)| *after == index) {
-            let _ = writeln!(out, "\nonce: {chore}");
+        for (_, task) in played.tasks.iter().filter(|(after, _)| *after == index) {
+            let _ = writeln!(out, "\nonce: {task}");
         }
         for (_, gate) in played.gates.iter().filter(|(after, _)| *after == index) {
             out.push_str(&step_line(gate));
@@ -139,12 +139,12 @@ fn after_batches(preview: &DeployPlan, is_empty: bool) -> String {
     let played = &preview.played;
     let is_after = |after: usize| after >= played.batches.len();
     let mut out = String::new();
-    for (_, chore) in played
-        .chores
+    for (_, task) in played
+        .tasks
         .iter()
         .filter(|(after, _)| !is_empty && is_after(*after))
     {
-        let _ = writeln!(out, "\nonce: {chore}");
+        let _ = writeln!(out, "\nonce: {task}");
     }
     for (_, gate) in played.gates.iter().filter(|(after, _)| is_after(*after)) {
         out.push_str(&step_line(gate));

@@ -10,7 +10,7 @@ use crate::app::verbs::promote::{PromoteRequest, Promotion, promote};
 pub(super) async fn run(args: PromoteArgs) -> Result<Exit, CliError> {
     let request = PromoteRequest {
         fully: args.full,
-        set: args.probe.after(args.set),
+        set: args.monitor.after(args.set),
         unattended: args.unattended,
     };
     let env = terminal::environment(args.inventory, args.output);

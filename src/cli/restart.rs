@@ -8,7 +8,7 @@ use crate::app::verbs::restart::{RestartRequest, restart};
 
 pub(super) async fn run(args: RestartArgs) -> Result<Exit, CliError> {
     let request = RestartRequest {
-        set: args.probe.after(args.set),
+        set: args.monitor.after(args.set),
         cause: args.cause,
     };
     let env = terminal::environment(args.inventory, args.output);

@@ -8,7 +8,7 @@ use crate::app::verbs::resume::{ResumeRequest, resume};
 
 pub(super) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
     let request = ResumeRequest {
-        set: args.probe.after(args.set),
+        set: args.monitor.after(args.set),
         unattended: args.unattended,
     };
     let env = terminal::environment(args.inventory, args.output);

@@ -10,7 +10,7 @@ use crate::core::ids::Revision;
 pub(super) async fn run(args: RollbackArgs) -> Result<Exit, CliError> {
     let request = RollbackRequest {
         to_revision: args.to_revision.map(Revision),
-        set: args.probe.after(args.set),
+        set: args.monitor.after(args.set),
         cause: args.cause,
         lock_timeout: args.lock.lock_timeout,
     };

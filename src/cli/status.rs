@@ -83,8 +83,8 @@ fn text(seen: ServiceStatus) -> String {
     );
     lines.extend(frozen);
     let due = seen.contracts_due.into_iter();
-    lines.extend(due.map(|name| format!("{name} waits for `ship contract`")));
-    let debt = seen.status.debt.iter();
+    lines.extend(due.map(|name| format!("{name} waits for `ship migrate`")));
+    let debt = seen.status.failed_hosts.iter();
     lines.extend(debt.map(|held| format!("left behind: {}", held.why)));
     let elsewhere = seen.elsewhere.map(|owner| owner.told(seen.now));
     lines.extend(elsewhere.map(|owner| deployed_elsewhere(&owner)));

@@ -73,8 +73,8 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     let kind = fields.required("kind", "kind = \"compare\"", kinds);
     let interval = fields.or("interval", INTERVAL, positive_duration);
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
-    let failures = fields.or("failures", 0, count);
-    let errors = fields.or("errors", ERRORS, count);
+    let failures = fields.or("failure_limit", 0, count);
+    let errors = fields.or("consecutive_error_limit", ERRORS, count);
     let on_inconclusive = fields.or(
         "on_inconclusive",
         OnInconclusive::Pass,
@@ -90,11 +90,11 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     fields.finish();
     Some(Analysis {
         name: name?,
-        way: way?,
+        method: way?,
         interval: interval?,
         timeout: timeout?,
-        failures: failures?,
-        errors: errors?,
+        failure_limit: failures?,
+        consecutive_error_limit: errors?,
         on_inconclusive: on_inconclusive?,
         dry_run: dry_run?,
     })

@@ -43,13 +43,13 @@ pub(super) fn read(
 
 fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Option<Hook> {
     let on = fields.required("on", "on = \"before_start\"", choice(POINTS));
-    let is_of_a_slot = on.is_some_and(HookPoint::is_of_a_slot);
+    let is_slot_failure = on.is_some_and(HookPoint::is_slot_failure);
     let words = fields.required(
         "command",
         "command = \"./warm-cache --port {{ port }}\"",
         |node| {
             // What is wrong with a template is guessed at only where it is known what it is over.
-            if is_of_a_slot || on.is_none() {
+            if is_slot_failure || on.is_none() {
                 command(node)
             } else {
                 command_of_version(node, version)
@@ -59,7 +59,7 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let at = fields.optional("at", choice(SITES));
     fields.finish();
-    if is_of_a_slot {
+    if is_slot_failure {
         templates.extend(
             fields.place_of("command"),
             words.as_deref().unwrap_or_default(),

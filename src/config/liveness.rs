@@ -22,7 +22,7 @@ pub(super) fn read(
     let ways = ways::read(fields, "liveness", templates, sink);
     let interval = fields.or("interval", INTERVAL, positive_duration);
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
-    let failures = fields.or("failures", FAILURES, times);
+    let failure_threshold = fields.or("failure_threshold", FAILURES, times);
     let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
     let host_header = fields.optional(ways::HOST_HEADER, ways::host_name);
     fields.finish();
@@ -42,7 +42,7 @@ pub(super) fn read(
         check,
         interval: interval?,
         timeout: timeout?,
-        failures: failures?,
+        failure_threshold: failure_threshold?,
         initial_delay: initial_delay?,
         host_header: host_header?,
     })

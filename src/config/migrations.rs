@@ -72,20 +72,20 @@ fn read_one(
     });
     let timeout = fields.or("timeout", TIMEOUT, positive_duration);
     let soak = fields.optional("soak", duration);
-    let by_hand = fields.or("by_hand", false, boolean);
+    let manual = fields.or("manual", false, boolean);
     fields.finish();
     let (id, kind, command, timeout) = (id?, kind?, command?, timeout?);
-    let (soak, by_hand) = (soak?, by_hand?);
+    let (soak, manual) = (soak?, manual?);
     let soak = match kind {
         MigrationKind::Expand => {
             refuse_of_contracts(fields)?;
             None
         }
-        MigrationKind::Contract if by_hand => {
+        MigrationKind::Contract if manual => {
             if soak.is_some() {
                 fields.complain(
                     "soak",
-                    ValueError::new("has no meaning with by_hand").help("leave one of the two out"),
+                    ValueError::new("has no meaning with manual").help("leave one of the two out"),
                 );
                 return None;
             }
@@ -93,12 +93,12 @@ fn read_one(
         }
         MigrationKind::Contract => soak.or(rollout.and_then(|rollout| rollout.soak)),
     };
-    if kind == MigrationKind::Contract && !by_hand && soak.is_none() && rollout.is_some() {
+    if kind == MigrationKind::Contract && !manual && soak.is_none() && rollout.is_some() {
         let fault =
             ValueError::new("of a contract is missing: what it takes away is not to be had back");
         fields.complain(
             "soak",
-            fault.help("for example: soak = \"1h\", here or in [rollout]; or by_hand = true"),
+            fault.help("for example: soak = \"1h\", here or in [rollout]; or manual = true"),
         );
         return None;
     }
@@ -108,12 +108,12 @@ fn read_one(
         command,
         timeout,
         soak,
-        by_hand,
+        manual,
     })
 }
 
 fn refuse_of_contracts(fields: &Fields<'_>) -> Option<()> {
-    let wrong: Vec<_> = ["soak", "by_hand"]
+    let wrong: Vec<_> = ["soak", "manual"]
         .into_iter()
         .filter(|key| fields.key_place(key).is_some())
         .collect();

@@ -19,12 +19,12 @@ mod hooks;
 mod inventory;
 mod liveness;
 mod migrations;
+mod monitor;
 mod names;
 mod notify;
 mod overrides;
 mod playbook;
 mod playbook_tables;
-mod probe;
 pub(crate) mod project;
 mod readiness;
 mod rollout;
@@ -54,7 +54,7 @@ pub use definition::{definition, release_id};
 pub use diagnostic::{Diagnostic, Diagnostics, SourceSpan};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
 pub use notify::{
-    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl, webhook_url,
+    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, WebhookUrl, webhook_url,
 };
 pub use overrides::Overrides;
 pub use playbook::Playbook;

@@ -34,7 +34,7 @@ pub struct NotifyConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookConfig {
     pub url: WebhookUrl,
-    pub shape: WebhookShape,
+    pub format: WebhookFormat,
 }
 
 /// The place of a webhook's URL. The URL is a secret: everyone who knows it can post there.
@@ -60,7 +60,7 @@ impl fmt::Debug for WebhookUrl {
 
 /// The form of a webhook's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WebhookShape {
+pub enum WebhookFormat {
     /// The notification's own fields.
     Json,
     /// For Slack, Mattermost and compatible servers.
@@ -133,18 +133,18 @@ fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookC
         .map(|url| url.map(|url| literal(&url, sink)));
     let env = fields.optional("url_env", |node| names::variable(node).map(WebhookUrl::Env));
     let file = fields.optional("url_file", |node| beside(dir, node).map(WebhookUrl::File));
-    let shapes = choice(&[
-        ("json", WebhookShape::Json),
-        ("slack", WebhookShape::Slack),
-        ("teams", WebhookShape::Teams),
+    let formats = choice(&[
+        ("json", WebhookFormat::Json),
+        ("slack", WebhookFormat::Slack),
+        ("teams", WebhookFormat::Teams),
     ]);
-    let shape = fields.or("shape", WebhookShape::Json, shapes);
+    let format = fields.or("format", WebhookFormat::Json, formats);
     fields.finish();
     let url = url?.map_or(Some(None), |url| url.map(Some));
-    let (url, env, file, shape) = (url?, env?, file?, shape?);
+    let (url, env, file, format) = (url?, env?, file?, format?);
     let mut urls = [url, env, file].into_iter().flatten();
     match (urls.next(), urls.next()) {
-        (Some(url), None) => Some(WebhookConfig { url, shape }),
+        (Some(url), None) => Some(WebhookConfig { url, format }),
         (None, _) => {
             let diagnostic =
                 Diagnostic::at(fields.place(), "[notify.webhook] does not say where to");

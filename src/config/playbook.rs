@@ -22,7 +22,7 @@ use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
 use super::value::Located;
-use super::{analysis, hooks, liveness, migrations, probe};
+use super::{analysis, hooks, liveness, migrations, monitor};
 use crate::config::service::ServiceConfig;
 use crate::config::templates::{Templates, place_within};
 
@@ -47,7 +47,7 @@ pub struct Playbook {
     /// The balancers; `None` where there are none.
     pub traffic: Option<TrafficConfig>,
     /// The availability monitor; `None` where it is off.
-    pub probe: Option<MonitorSettings>,
+    pub monitor: Option<MonitorSettings>,
     /// The user's commands at certain points.
     pub hooks: Vec<Hook>,
     /// The changes to what all instances share, in their order.
@@ -69,7 +69,7 @@ impl Playbook {
         let analyses = self
             .analyses
             .iter()
-            .filter_map(|analysis| match &analysis.way {
+            .filter_map(|analysis| match &analysis.method {
                 MeasurementMethod::Command { words, .. } => Some(&words[..]),
                 _ => None,
             });
@@ -117,8 +117,8 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
         traffic_places = places;
         traffic
     });
-    let probe = tables.probe.read(|fields| probe::read(fields, sink));
-    let probe = probe.map(Option::flatten);
+    let monitor = tables.monitor.read(|fields| monitor::read(fields, sink));
+    let monitor = monitor.map(Option::flatten);
     let notify = tables.notify.read(|fields| notify::read(fields, dir, sink));
     let metrics = tables
         .metrics
@@ -135,7 +135,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
             analyses: analyses?,
             unattended: unattended?,
             traffic: traffic?,
-            probe: probe?,
+            monitor: monitor?,
             hooks: hooks?,
             migrations: migrations?,
             notify: notify?,

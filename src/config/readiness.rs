@@ -26,7 +26,7 @@ pub(super) struct ReadinessPlaces {
 impl ReadinessPlaces {
     pub(super) fn of(fields: &Fields<'_>) -> Self {
         let repeats = fields
-            .place_of("successes")
+            .place_of("success_threshold")
             .or_else(|| fields.place_of("interval"));
         Self {
             initial_delay: fields.place_of("initial_delay"),
@@ -51,8 +51,8 @@ pub(super) fn read(
     );
     let interval = fields.or("interval", SECOND, positive_duration);
     let timeout = fields.or("timeout", SECOND, positive_duration);
-    let successes = fields.or("successes", 1, times);
-    let failures = fields.or("failures", 3, times);
+    let success_threshold = fields.or("success_threshold", 1, times);
+    let failure_threshold = fields.or("failure_threshold", 3, times);
     let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
     fields.finish();
     ways::refuse_without_http(fields, &["status", "body", ways::HOST_HEADER]);
@@ -74,8 +74,8 @@ pub(super) fn read(
         via: via?,
         interval: interval?,
         timeout: timeout?,
-        successes: successes?,
-        failures: failures?,
+        success_threshold: success_threshold?,
+        failure_threshold: failure_threshold?,
         initial_delay: initial_delay?,
     })
 }

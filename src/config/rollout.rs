@@ -41,7 +41,7 @@ pub struct RolloutConfig {
     /// Revisions that the history keeps.
     pub history_limit: u32,
     /// Failed hosts that a rollout tolerates.
-    pub max_failures: u32,
+    pub max_failed_hosts: u32,
     pub on_failure: OnFailure,
 }
 
@@ -94,7 +94,7 @@ impl RolloutPlaces {
             (
                 repeats,
                 &places.repeats,
-                "lower `successes` or shorten `interval`",
+                "lower `success_threshold` or shorten `interval`",
             ),
         ];
         let Some((_, place, remedy)) = causes.into_iter().max_by_key(|(takes, ..)| *takes) else {
@@ -169,7 +169,7 @@ pub(super) fn read(
         steps
     });
     let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
-    let max_failures = fields.or("max_failures", 0, count);
+    let max_failed_hosts = fields.or("max_failed_hosts", 0, count);
     let on_failure = fields.or(
         "on_failure",
         OnFailure::RollBack,
@@ -195,7 +195,7 @@ pub(super) fn read(
             soak: soak_set?,
             steps: steps?,
             history_limit: history_limit?,
-            max_failures: max_failures?,
+            max_failed_hosts: max_failed_hosts?,
             on_failure: on_failure?,
         })
     };

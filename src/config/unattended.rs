@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::core::policy::unattended::AfterInterruption;
-use crate::core::spec::step::AtGate;
+use crate::core::policy::unattended::OnInterrupted;
+use crate::core::spec::step::OnGate;
 use crate::core::spec::windows::Window;
 
 use super::fields::Fields;
@@ -20,7 +20,7 @@ const EXAMPLE: &str =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnattendedConfig {
     /// What happens at a step that waits for a person.
-    pub gate: AtGate,
+    pub on_gate: OnGate,
     /// How long the first new instance is watched before ship starts others.
     pub soak: Duration,
     /// When a rollout may start something; always where there are none.
@@ -28,33 +28,33 @@ pub struct UnattendedConfig {
     /// The time zone of the windows; `None` for this machine's.
     pub time_zone: Option<TimeZone>,
     /// What happens to an unfinished rollout of an earlier run.
-    pub interrupted: AfterInterruption,
+    pub on_interrupted: OnInterrupted,
 }
 
 pub(super) fn read(fields: &Fields<'_>) -> Option<UnattendedConfig> {
-    let gate = fields.or(
-        "gate",
-        AtGate::Exit,
-        choice(&[("exit", AtGate::Exit), ("promote", AtGate::Promote)]),
+    let on_gate = fields.or(
+        "on_gate",
+        OnGate::Exit,
+        choice(&[("exit", OnGate::Exit), ("promote", OnGate::Promote)]),
     );
     let soak = fields.or("soak", SOAK, duration);
     let windows = fields.or("windows", Vec::new(), windows);
     let time_zone = fields.optional("time_zone", time_zone);
-    let interrupted = fields.or(
-        "interrupted",
-        AfterInterruption::Resume,
+    let on_interrupted = fields.or(
+        "on_interrupted",
+        OnInterrupted::Resume,
         choice(&[
-            ("resume", AfterInterruption::Resume),
-            ("abort", AfterInterruption::Abort),
+            ("resume", OnInterrupted::Resume),
+            ("abort", OnInterrupted::Abort),
         ]),
     );
     fields.finish();
     Some(UnattendedConfig {
-        gate: gate?,
+        on_gate: on_gate?,
         soak: soak?,
         windows: windows?,
         time_zone: time_zone?,
-        interrupted: interrupted?,
+        on_interrupted: on_interrupted?,
     })
 }
 

@@ -26,9 +26,9 @@ pub struct MonitorSettings {
     /// The time limit of one request.
     pub timeout: Duration,
     /// Failed requests that a rollout tolerates.
-    pub max_failed: u32,
+    pub max_failed_requests: u32,
     /// The only status that passes; without one, any from 200 to 399 does.
-    pub expect_status: Option<u16>,
+    pub status: Option<u16>,
     /// Clients that ask in turn: the first keeps its connection, the second makes a new one each
     /// time, and so on.
     pub connections: u32,
@@ -54,7 +54,7 @@ pub enum Answer {
 /// Counts of all answers, in bounded memory.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    max_failed: u32,
+    max_failed_requests: u32,
     requests: u64,
     failed: u64,
     early: u64,
@@ -74,7 +74,7 @@ pub struct AvailabilityReport {
     /// Counted requests that failed.
     pub failed: u64,
     /// Failures that are allowed.
-    pub max_failed: u32,
+    pub max_failed_requests: u32,
     /// The median latency of the served requests, approximately, in ms, at least 1.
     pub p50_ms: Option<u64>,
     /// The 99th percentile of the latency of the served requests, approximately.
@@ -114,10 +114,10 @@ pub struct VersionAnswers {
 }
 
 impl Tally {
-    /// A tally of no requests, of which `max_failed` may fail.
-    pub fn new(max_failed: u32) -> Self {
+    /// A tally of no requests, of which `max_failed_requests` may fail.
+    pub fn new(max_failed_requests: u32) -> Self {
         Self {
-            max_failed,
+            max_failed_requests,
             ..Self::default()
         }
     }
@@ -167,7 +167,7 @@ impl Tally {
 
     /// Whether more requests failed than allowed.
     pub fn is_breached(&self) -> bool {
-        self.failed > u64::from(self.max_failed)
+        self.failed > u64::from(self.max_failed_requests)
     }
 
     /// The counts so far.
@@ -177,7 +177,7 @@ impl Tally {
         AvailabilityReport {
             requests: self.requests,
             failed: self.failed,
-            max_failed: self.max_failed,
+            max_failed_requests: self.max_failed_requests,
             p50_ms: self.times.percentile_ms(50),
             p99_ms: self.times.percentile_ms(99),
             counted_from: self.counted_from,
@@ -193,7 +193,7 @@ impl Tally {
 impl AvailabilityReport {
     /// Whether more requests failed than allowed.
     pub fn is_breached(&self) -> bool {
-        self.failed > u64::from(self.max_failed)
+        self.failed > u64::from(self.max_failed_requests)
     }
 }
 

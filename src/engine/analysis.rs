@@ -97,7 +97,7 @@ impl AnalysisRunner {
             if at <= now {
                 at = now + *interval;
                 self.due.insert(name.clone(), at);
-                if let MeasurementMethod::Compare(tolerance) = &analysis.way {
+                if let MeasurementMethod::Compare(tolerance) = &analysis.method {
                     self.ledger.look(scope.fleet, &scope.rollout.goal.release);
                     let measurement = compare(&self.ledger.window(now), tolerance);
                     due.compared.push((name.clone(), measurement));

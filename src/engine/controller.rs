@@ -211,10 +211,9 @@ impl<'s> Controller<'s> {
     /// Records a decision of the plan, after which ship plans again.
     async fn decide(&mut self, next: Next) {
         match next {
-            Next::Quarantine(failure) => {
+            Next::FailHost(failure) => {
                 let log = self.log_of(&failure).await;
-                self.recorder
-                    .record(Event::HostQuarantined { failure, log });
+                self.recorder.record(Event::HostFailed { failure, log });
             }
             Next::StepReached(Step { soak, pause, .. }, instances) => {
                 let (step, of) = self.step();
@@ -248,7 +247,7 @@ impl<'s> Controller<'s> {
         let target = self.recorder.rollout().goal.release.clone();
         self.tasks.begin(
             errand,
-            &self.spec.chores,
+            &self.spec.tasks,
             self.observer.definition(&target),
             &self.status.fleet_name,
             &mut self.recorder,
@@ -294,7 +293,7 @@ impl<'s> Controller<'s> {
 
     /// The last log lines of the instance that failed, if the failure concerns one.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
-        if failure.kind.is_of_a_chore() {
+        if failure.kind.is_task_failure() {
             return self.tasks.take_output();
         }
         let Some(slot) = &failure.slot else {
@@ -412,7 +411,7 @@ impl<'s> Controller<'s> {
         let now = self.clock.now();
         let slept = now.since(until);
         if slept >= SUSPEND_THRESHOLD {
-            self.recorder.record(Event::Woke { slept });
+            self.recorder.record(Event::ControllerResumed { slept });
             self.analyses.invalidate(now);
             self.observer.invalidate_all(now);
         }
@@ -425,14 +424,14 @@ impl<'s> Controller<'s> {
         if self.recorder.rollout().evidence.availability.is_none()
             && let Some(report) = self.monitor.breach()
         {
-            self.recorder.record(Event::Probed(report));
+            self.recorder.record(Event::AvailabilityReported(report));
         }
     }
 
     /// Records the availability monitor's report so far.
     fn record_monitor(&mut self) {
         if let Some(report) = self.monitor.report() {
-            self.recorder.record(Event::Probed(report));
+            self.recorder.record(Event::AvailabilityReported(report));
         }
     }
 

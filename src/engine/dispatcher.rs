@@ -42,7 +42,7 @@ impl Dispatcher {
     pub(super) fn send_task(&mut self, task: TaskOrder) {
         let executor = Arc::clone(&self.executor);
         self.inbox.spawn(async move {
-            let (name, migration) = (task.chore.name.clone(), task.chore.migration.clone());
+            let (name, migration) = (task.task.name.clone(), task.task.migration.clone());
             let result = executor.run_task(task).await;
             Message::TaskEnded(EndedTask {
                 name,

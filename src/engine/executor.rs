@@ -134,7 +134,7 @@ impl ActionResult {
 /// A task with everything that it needs.
 #[derive(Clone, Debug)]
 pub struct TaskOrder {
-    pub chore: Task,
+    pub task: Task,
     /// On which host; `None` on the control machine.
     pub host: Option<HostId>,
     pub id: ActionId,

@@ -23,7 +23,7 @@ pub(super) fn of_slot(
     let of_slot = definition
         .hooks
         .iter()
-        .filter(|hook| hook.on.is_of_a_slot());
+        .filter(|hook| hook.on.is_slot_failure());
     let filled = of_slot.map(|hook| {
         let command = hook
             .command

@@ -167,7 +167,7 @@ impl FleetObserver {
         self.poller
             .host_observed(host, self.fleet.hosts.get(host), recorder.now());
         if was_lost {
-            recorder.record(Event::HostFound { host: host.clone() });
+            recorder.record(Event::HostRecovered { host: host.clone() });
         }
         for (slot, instance) in sickened {
             if is_being_stopped(recorder.rollout(), &instance.name) {
@@ -226,7 +226,7 @@ impl FleetObserver {
             Ok(view) => {
                 self.fleet.view(balancer, view);
                 if was_lost {
-                    recorder.record(Event::BalancerFound {
+                    recorder.record(Event::BalancerRecovered {
                         balancer: balancer_id,
                     });
                 }

@@ -156,7 +156,7 @@ async fn ask_all<E: Executor + ?Sized>(
             asked,
             since,
             &Thresholds {
-                successes: 1,
+                success_threshold: 1,
                 ..thresholds
             },
         );

@@ -32,7 +32,7 @@ impl StatusSource {
         now: Time,
     ) -> Status {
         let rollout = recorder.rollout();
-        let left_behind: Vec<_> = rollout.attempt.failed_hosts.values().cloned().collect();
+        let failed_hosts: Vec<_> = rollout.attempt.failed_hosts.values().cloned().collect();
         StatusInput {
             service: &spec.service,
             fleet_name: &self.fleet_name,
@@ -46,7 +46,7 @@ impl StatusSource {
             traffic: spec.traffic.as_ref(),
             standing: ServiceState::Running,
             marks: recorder.marks(),
-            left_behind: &left_behind,
+            failed_hosts: &failed_hosts,
             holds: &self.holds,
             now,
         }

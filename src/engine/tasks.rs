@@ -26,24 +26,24 @@ impl TaskQueue {
     pub(super) fn begin(
         &mut self,
         errand: &TaskRun,
-        chores: &[Task],
+        tasks: &[Task],
         definition: Option<&Definition>,
         fleet_name: &str,
         recorder: &mut Recorder,
     ) {
-        let Some(chore) = chores.iter().find(|chore| chore.name == errand.chore) else {
+        let Some(task) = tasks.iter().find(|task| task.name == errand.task) else {
             return;
         };
         let id = recorder.rollout().next_action_id();
-        recorder.record(Event::ChoreStarted {
+        recorder.record(Event::TaskStarted {
             id,
-            chore: chore.name.clone(),
+            task: task.name.clone(),
             host: errand.host.clone(),
-            migration: chore.migration.clone(),
+            migration: task.migration.clone(),
         });
         let rollout = recorder.rollout();
         self.intended = Some(TaskOrder {
-            chore: chore.clone(),
+            task: task.clone(),
             host: errand.host.clone(),
             id,
             epoch: rollout.epoch,
@@ -62,8 +62,8 @@ impl TaskQueue {
     pub(super) fn end(&mut self, ended: EndedTask, begun: Time, recorder: &mut Recorder) {
         let TaskResult { end, output } = ended.result;
         self.last_output.clone_from(&output);
-        recorder.record(Event::ChoreEnded {
-            chore: ended.name,
+        recorder.record(Event::TaskEnded {
+            task: ended.name,
             end,
             migration: ended.migration,
             took: recorder.now().since(begun),
@@ -92,7 +92,7 @@ fn environment(
     let known = definition.map(|it| hooks::environment(it, fleet_name, rollout.goal.revision));
     let mut env = known.unwrap_or_default();
     let mut tell = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
-    tell("SHIP_HOOK", errand.chore.clone());
+    tell("SHIP_HOOK", errand.task.clone());
     tell("SHIP_VERB", rollout.verb.noun().to_owned());
     tell("SHIP_PREVIOUS_VERSION", previous);
     if let Some(host) = &errand.host {

@@ -25,7 +25,7 @@ pub async fn deliver(config: &NotifyConfig, notice: &Notification, dir: &Path) -
         let webhook = config.webhook.as_ref()?;
         let told = async {
             let url = url_of(webhook)?;
-            webhook::post(&url, webhook.shape, notice).await
+            webhook::post(&url, webhook.format, notice).await
         };
         failed("[notify.webhook]", within(config.timeout, told).await)
     };

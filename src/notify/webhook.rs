@@ -4,13 +4,13 @@ use std::error::Error;
 
 use serde_json::{Value, json};
 
-use crate::config::WebhookShape;
+use crate::config::WebhookFormat;
 use crate::core::journal::notification::{Notification, NotificationKind};
 
 /// Posts a notification. Errors do not contain the URL.
 pub(super) async fn post(
     url: &str,
-    shape: WebhookShape,
+    format: WebhookFormat,
     notice: &Notification,
 ) -> Result<(), String> {
     // An error says that there is a provider already, which is as good.
@@ -28,7 +28,7 @@ pub(super) async fn post(
     let request = client
         .post(url)
         .header("content-type", "application/json")
-        .body(body(shape, notice).to_string());
+        .body(body(format, notice).to_string());
     let response = request.send().await.map_err(|why| innermost(&why))?;
     let status = response.status();
     if status.is_success() {
@@ -52,11 +52,11 @@ fn innermost(error: &reqwest::Error) -> String {
     }
 }
 
-fn body(shape: WebhookShape, notice: &Notification) -> Value {
-    match shape {
-        WebhookShape::Json => serde_json::to_value(notice).unwrap_or_default(),
-        WebhookShape::Slack => slack(notice),
-        WebhookShape::Teams => teams(notice),
+fn body(format: WebhookFormat, notice: &Notification) -> Value {
+    match format {
+        WebhookFormat::Json => serde_json::to_value(notice).unwrap_or_default(),
+        WebhookFormat::Slack => slack(notice),
+        WebhookFormat::Teams => teams(notice),
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod analysis;
 mod http;
-mod loss;
+mod monitor;
 mod route;
 mod tcp;
 mod trouble;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 pub use self::analysis::{measure_http, measure_prometheus};
 pub use self::http::Client;
-pub use self::loss::{Monitor, Now};
+pub use self::monitor::{Monitor, Now};
 
 pub use self::route::Route;
 use crate::core::fleet::health::Verdict;

@@ -26,7 +26,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::HostLost => "the host is out of reach".to_owned(),
         FailureKind::Analysis => format!("{version} does not do as well as it should"),
         FailureKind::Stuck => "nothing moves any more".to_owned(),
-        FailureKind::Loss => "requests were lost".to_owned(),
+        FailureKind::RequestsFailed => "requests were lost".to_owned(),
         FailureKind::Hook => "a hook failed".to_owned(),
         FailureKind::Migration => format!("a migration for {version} failed"),
         FailureKind::Contract => "a contract failed".to_owned(),
@@ -50,7 +50,7 @@ pub(super) fn block(failure: &Failure, version: &str, log: &[String], now: &str)
         labelled("waited", &Human(failure.waited).to_string()),
     ];
     if !log.is_empty() {
-        let whose = if failure.kind.is_of_a_chore() {
+        let whose = if failure.kind.is_task_failure() {
             "that it printed"
         } else {
             "of the instance"
@@ -143,7 +143,9 @@ fn doing(kind: FailureKind, version: &str) -> String {
         FailureKind::HostLost => "trying to reach the host again".to_owned(),
         FailureKind::Analysis => format!("measuring how {version} does"),
         FailureKind::Stuck => "waiting for the fleet to change".to_owned(),
-        FailureKind::Loss => format!("rolling out {version}, and asking the service all the while"),
+        FailureKind::RequestsFailed => {
+            format!("rolling out {version}, and asking the service all the while")
+        }
         FailureKind::Hook => "running a command of the playbook's".to_owned(),
         FailureKind::Migration => format!("changing what all instances share, for {version}"),
         FailureKind::Contract => "taking away what only older versions need".to_owned(),

@@ -5,13 +5,13 @@ use std::io::IsTerminal;
 
 pub use self::reporter::{Reporter, ReporterSetup};
 
+mod availability;
 pub mod clock;
 mod failure;
 pub mod grid;
 pub mod html;
 mod json;
 mod live;
-mod loss;
 mod message;
 pub mod metrics;
 mod narrator;

@@ -53,7 +53,7 @@ pub(super) fn phase(rollout: &RolloutView) -> &'static str {
             "interrupted: ending what is in flight"
         }
         (None, Direction::Forward) => "rolling out",
-        (None, Direction::Back(_)) => "rolling back",
+        (None, Direction::RollingBack(_)) => "rolling back",
         (None, Direction::Held { .. }) => "holding",
     }
 }

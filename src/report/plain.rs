@@ -291,7 +291,7 @@ mod tests {
         );
         play.then(
             65_000,
-            Event::HostFound {
+            Event::HostRecovered {
                 host: "node4".into(),
             },
         );

@@ -33,10 +33,10 @@ impl ReplayedMessages {
         budget: Option<Budget>,
     ) -> Option<Self> {
         let mut status = first_status(journal, budget)?;
-        status.debt = RolloutSummary::of(journal)?
-            .left_behind
+        status.failed_hosts = RolloutSummary::of(journal)?
+            .failed_hosts
             .iter()
-            .filter_map(debt)
+            .filter_map(failed_hosts)
             .collect();
         let (mut roster, mut setup) = (before.clone(), setup.clone());
         if let Some(Entry {
@@ -105,11 +105,11 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
         },
         instances: Vec::new(),
         holds: Vec::new(),
-        debt: Vec::new(),
+        failed_hosts: Vec::new(),
     })
 }
 
-fn debt(failure: &Failure) -> Option<HostWait> {
+fn failed_hosts(failure: &Failure) -> Option<HostWait> {
     Some(HostWait {
         host: failure.host.clone()?,
         why: failure.to_string(),

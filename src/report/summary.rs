@@ -94,9 +94,9 @@ fn details(rollout: &RolloutView, outcome: &Outcome, status: &Status) -> Vec<Str
     let cause = rollout.cause.iter();
     let causes = cause.map(|failure| labelled("why", &failure.to_string()));
     let debt = status
-        .debt
+        .failed_hosts
         .iter()
-        .map(|held| labelled("debt", &format!("left behind: {}", held.why)));
+        .map(|held| labelled("failed_hosts", &format!("left behind: {}", held.why)));
     causes
         .chain(reason(outcome))
         .chain(next(rollout, outcome).map(|next| labelled("next", next)))

@@ -54,7 +54,7 @@ pub(super) fn question(site: &HostContext, launch: &StartSpec, liveness: &Livene
         .running_as(site, launch.driver, launch.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(liveness.timeout))
-        .set("FAILURES", liveness.failures)
+        .set("FAILURES", liveness.failure_threshold)
         .set("DELAY_CS", centiseconds(liveness.initial_delay))
         .set("STOP_CS", centiseconds(launch.stop_timeout))
         .set("PATIENCE_CS", centiseconds(PATIENCE))
@@ -137,7 +137,7 @@ mod tests {
                 check,
                 interval: Duration::from_millis(1500),
                 timeout: Duration::from_secs(2),
-                failures: 3,
+                failure_threshold: 3,
                 initial_delay: Duration::ZERO,
                 host_header: None,
             }),

@@ -168,8 +168,8 @@ Options:
           Go ahead though the fleet is frozen, no window is open, the release has failed before, or
           the fleet is not healthy
 
-      --probe <URL>
-          ServiceCommand this URL all the while, and fail if a request does; `off` for the playbook's `[probe]`
+      --monitor <URL>
+          ServiceCommand this URL all the while, and fail if a request does; `off` for the playbook's `[monitor]`
 
   -o, --output <OUTPUT>
           How the rollout is shown

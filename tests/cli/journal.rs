@@ -206,7 +206,7 @@ impl Night {
         self.count(|counts| counts.available -= 1);
         self.then(
             2000,
-            Event::HostQuarantined {
+            Event::HostFailed {
                 failure,
                 log: Vec::new(),
             },
@@ -276,7 +276,7 @@ impl Night {
                 Answer::Lost { why },
             );
         }
-        self.then(0, Event::Probed(tally.report()));
+        self.then(0, Event::AvailabilityReported(tally.report()));
     }
 
     /// An instance fails with a log that is meant to harm who reads it.

@@ -156,11 +156,11 @@ fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
             .run()
             .stdout;
         assert!(
-            status.contains("contract drop-name waits for `ship contract`"),
+            status.contains("contract drop-name waits for `ship migrate`"),
             "{status}"
         );
         let done = project
-            .ship(&["contract", "inventory.toml"])
+            .ship(&["migrate", "inventory.toml"])
             .any_stderr()
             .run();
         assert!(
@@ -172,7 +172,7 @@ fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
     assert_eq!(ill, Vec::<String>::new());
     assert!(well > 50, "only {well} requests were asked");
     let done = project
-        .ship(&["contract", "inventory.toml"])
+        .ship(&["migrate", "inventory.toml"])
         .any_stderr()
         .run();
     assert!(

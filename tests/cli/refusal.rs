@@ -31,7 +31,7 @@ fn verbs_that_need_a_deploy_are_refused_before_the_first() {
             &["scale", "--replicas", "1"],
             "service \"page\" has not been deployed yet",
         ),
-        (&["contract"], "service \"page\" has not been deployed yet"),
+        (&["migrate"], "service \"page\" has not been deployed yet"),
     ] {
         project.ship(args).stderr_lines(&[words]).status(2).run();
     }

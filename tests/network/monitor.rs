@@ -85,8 +85,8 @@ impl Server {
             url: format!("http://{}/", self.address),
             interval: Duration::from_millis(10),
             timeout: PATIENCE / 4,
-            max_failed: 0,
-            expect_status: None,
+            max_failed_requests: 0,
+            status: None,
             connections: 2,
             version_header: None,
         }
@@ -387,7 +387,7 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
 async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
     let server = Server::start();
     let asker = begin(MonitorSettings {
-        expect_status: Some(204),
+        status: Some(204),
         ..server.probing()
     });
     assert_eq!(asker.first_answer(3).await, Err("HTTP 200".to_owned()));
@@ -409,9 +409,9 @@ proptest! {
     #[test]
     fn a_tally_says_what_counting_one_by_one_says(
         fates in prop::collection::vec((0_u64..1000, any::<Fate>().prop_map(|fate| fate.map(|(who, us)| (who, us >> 24)))), 0..300),
-        max_failed in 0_u32..50,
+        max_failed_requests in 0_u32..50,
     ) {
-        let mut tally = Tally::new(max_failed);
+        let mut tally = Tally::new(max_failed_requests);
         for (at, fate) in &fates {
             tally.take(Time(*at), match fate {
                 Some((version, us)) => Answer::Served {
@@ -432,7 +432,7 @@ proptest! {
         let mut times: Vec<u64> = served.collect();
         prop_assert_eq!((report.failed, report.requests), (failed, failed + times.len() as u64));
         prop_assert_eq!(report.requests + report.early, fates.len() as u64, "none is forgotten");
-        prop_assert_eq!(report.is_breached(), failed > u64::from(max_failed));
+        prop_assert_eq!(report.is_breached(), failed > u64::from(max_failed_requests));
         prop_assert_eq!(report.failures.len() as u64, failed.min(5));
         prop_assert!(report.failures.is_sorted_by_key(|lost| lost.at));
         prop_assert_eq!(report.answers.iter().map(|heard| heard.count).sum::<u64>(), times.len() as u64);

@@ -1,6 +1,6 @@
 //! Fleets in any state, drawn at random for the property tests.
 
-use ship::core::spec::step::AtGate;
+use ship::core::spec::step::OnGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -391,14 +391,14 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         budget_back: None,
         min_ready: MIN_READY,
         progress_deadline: Duration::from_mins(10),
-        max_failures: 0,
+        max_failed_hosts: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         waits: BTreeMap::new(),
         steps: Vec::new(),
-        at_gate: AtGate::default(),
+        on_gate: OnGate::default(),
         hours: ship::core::spec::windows::DeployWindows::default(),
-        chores: Vec::new(),
+        tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         keep: BTreeSet::from(["old".into(), "new".into()]),

@@ -736,7 +736,7 @@ fn the_question_for_its_liveness_comes_back_with_it() {
             check,
             interval: second,
             timeout: second,
-            failures: 1,
+            failure_threshold: 1,
             initial_delay: second,
             host_header: None,
         };

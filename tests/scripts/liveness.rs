@@ -52,7 +52,7 @@ fn http(path: &str) -> Liveness {
         check: LivenessCheck::Http(path.into()),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(1),
-        failures: 3,
+        failure_threshold: 3,
         initial_delay: Duration::ZERO,
         host_header: None,
     }
@@ -431,7 +431,7 @@ fn look_tells_that_the_liveness_probe_ended_the_process() {
             shell,
             SERVER,
             Liveness {
-                failures: 1,
+                failure_threshold: 1,
                 ..http("/503")
             },
         );
@@ -474,7 +474,7 @@ fn look_tells_that_the_liveness_probe_ended_the_process() {
 fn a_process_is_not_asked_before_its_delay_is_over() {
     let after = |initial_delay| Liveness {
         initial_delay,
-        failures: 1,
+        failure_threshold: 1,
         ..http("/500")
     };
     let patient = Watched::new(Shell::Sh, SERVER, after(Duration::from_hours(1)));
@@ -492,7 +492,7 @@ fn an_instance_that_ignores_term_is_killed_after_its_time() {
     let host = Host::new();
     let address = host.site.host_address.clone();
     let impatient = Liveness {
-        failures: 1,
+        failure_threshold: 1,
         ..http("/")
     };
     let mut watched = Watched::on(host, STUCK, &[&address, "deaf"], |_| {}, impatient);

@@ -336,13 +336,14 @@ impl Judge {
         if is_pass {
             (told.passes, told.failures) = (told.passes + 1, 0);
             // Before the rollout begins, one question asks how it has been until now.
-            told.is_ready |= mind.epoch.is_none() || told.passes >= mind.readiness.successes;
+            told.is_ready |=
+                mind.epoch.is_none() || told.passes >= mind.readiness.success_threshold;
         } else {
             (told.passes, told.failures) = (0, told.failures + 1);
             let is_fresh = told
                 .last
                 .is_some_and(|(before, _)| asked.since(before) <= stale_after);
-            told.is_ready &= told.failures < mind.readiness.failures && is_fresh;
+            told.is_ready &= told.failures < mind.readiness.failure_threshold && is_fresh;
         }
         told.last = Some((asked, is_pass));
     }
@@ -763,7 +764,7 @@ impl Mind {
         });
         let fails = self.told.get(name).is_some_and(|told| {
             !told.is_ready
-                && told.failures >= self.readiness.failures
+                && told.failures >= self.readiness.failure_threshold
                 && told.last.is_some_and(|(asked, is_pass)| {
                     !is_pass && now.since(asked) <= self.stale_after()
                 })
@@ -827,7 +828,7 @@ impl Journal {
                 self.left_behind
                     .retain(|_, kind| *kind == FailureKind::HostLost);
             }
-            Event::HostQuarantined { failure, .. } => {
+            Event::HostFailed { failure, .. } => {
                 self.left_behind
                     .extend(failure.host.clone().map(|host| (host, failure.kind)));
             }

@@ -28,7 +28,7 @@ pub(crate) struct Scene {
     pub(crate) max_unavailable: Amount,
     pub(crate) min_ready: Duration,
     pub(crate) progress_deadline: Duration,
-    pub(crate) max_failures: u32,
+    pub(crate) max_failed_hosts: u32,
     pub(crate) on_failure: OnFailure,
     pub(crate) driver: Driver,
     pub(crate) readiness: Readiness,
@@ -162,7 +162,7 @@ impl Scene {
             ]),
             min_ready: Duration::from_secs(min_ready),
             progress_deadline: Duration::from_secs(dice.within(15..=40)),
-            max_failures: u32::from(hosts > 1 && dice.chance(250)),
+            max_failed_hosts: u32::from(hosts > 1 && dice.chance(250)),
             on_failure: if dice.chance(100) {
                 OnFailure::Hold
             } else {
@@ -174,8 +174,8 @@ impl Scene {
                 via: Via::Direct,
                 interval: Duration::from_secs(dice.within(1..=3)),
                 timeout: Duration::from_secs(1),
-                successes: dice.count(1..=2),
-                failures: dice.count(1..=3),
+                success_threshold: dice.count(1..=2),
+                failure_threshold: dice.count(1..=3),
                 initial_delay: Duration::from_secs(dice.within(0..=1)),
             },
             releases,
@@ -267,14 +267,14 @@ impl Scene {
              \"{}s\"\nmax_failures = {}\non_failure = \"{on_failure}\"\nhistory_limit = \
              {HISTORY_LIMIT}\n",
             readiness.interval.as_secs(),
-            readiness.successes,
-            readiness.failures,
+            readiness.success_threshold,
+            readiness.failure_threshold,
             readiness.initial_delay.as_secs(),
             amount(self.max_surge),
             amount(self.max_unavailable),
             self.min_ready.as_secs(),
             self.progress_deadline.as_secs(),
-            self.max_failures,
+            self.max_failed_hosts,
         )
     }
 

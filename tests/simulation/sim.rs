@@ -194,11 +194,11 @@ impl State {
                 then: FailureResponse::Hold { .. },
                 ..
             } => "a rollout is held",
-            Event::HostQuarantined { .. } => "a host is left behind",
+            Event::HostFailed { .. } => "a host is left behind",
             Event::Paused { .. } => "a rollout is paused",
             Event::Aborted { .. } => "a rollout is aborted",
             Event::HostLost { .. } => "a host is lost in a rollout",
-            Event::HostFound { .. } => "a lost host is found again",
+            Event::HostRecovered { .. } => "a lost host is found again",
             Event::InstanceNotReady { .. } => "an instance is no longer ready",
             Event::Fenced { .. } => "a controller learns that it is fenced",
             Event::Interrupted { .. } => "a rollout is interrupted",

@@ -2,13 +2,13 @@
 
 pub mod abort;
 pub mod check;
-pub mod contract;
 pub mod cron;
 pub mod deploy;
 pub mod freeze;
 pub mod history;
 pub mod init;
 pub mod logs;
+pub mod migrate;
 pub mod pause;
 pub mod plan;
 pub mod promote;

@@ -142,7 +142,7 @@ impl Observer {
             traffic: spec.traffic.as_ref(),
             standing: ServiceState::of(account, is_running),
             marks: &newest.marks,
-            left_behind: account.map_or(&[], |account| &account.left_behind),
+            failed_hosts: account.map_or(&[], |account| &account.failed_hosts),
             holds: &holds,
             now,
         }
@@ -222,7 +222,7 @@ fn waiting_contracts(session: &Session) -> Vec<String> {
     let due = proven.map(|current| history.contracts_due(&current.definition));
     due.unwrap_or_default()
         .into_iter()
-        .map(|chore| chore.name)
+        .map(|task| task.name)
         .collect()
 }
 

@@ -17,15 +17,15 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Analysis {
     pub name: String,
-    pub way: MeasurementMethod,
+    pub method: MeasurementMethod,
     /// The time from the start of one measurement to the start of the next.
     pub interval: Duration,
     /// How long one measurement may take.
     pub timeout: Duration,
     /// Failed measurements that a rollout tolerates in all.
-    pub failures: u32,
+    pub failure_limit: u32,
     /// Consecutive measurements with an error that a rollout tolerates.
-    pub errors: u32,
+    pub consecutive_error_limit: u32,
     /// What follows an inconclusive measurement.
     pub on_inconclusive: OnInconclusive,
     /// Whether results are only shown and change nothing.
@@ -85,8 +85,12 @@ impl Analysis {
             };
             format!("{}: {}{many}", self.name, record.detail)
         };
-        if record.errors_in_a_row > self.errors {
-            return Some(told(record.errors_in_a_row, self.errors, "errors in a row"));
+        if record.errors_in_a_row > self.consecutive_error_limit {
+            return Some(told(
+                record.errors_in_a_row,
+                self.consecutive_error_limit,
+                "errors in a row",
+            ));
         }
         let counts_inconclusive = self.on_inconclusive == OnInconclusive::Fail;
         let failures = record.failures
@@ -96,7 +100,7 @@ impl Analysis {
                 0
             };
         // The last one: what is told is what broke the limit.
-        (failures > self.failures).then(|| told(failures, self.failures, "failed"))
+        (failures > self.failure_limit).then(|| told(failures, self.failure_limit, "failed"))
     }
 
     /// Why a step that was reached at this moment must not be passed yet, if so: it must have been

@@ -14,11 +14,11 @@ fn analysis(failures: u32, errors: u32, on_inconclusive: OnInconclusive) -> Anal
     };
     Analysis {
         name: "rate".into(),
-        way: MeasurementMethod::Compare(tolerance),
+        method: MeasurementMethod::Compare(tolerance),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
-        failures,
-        errors,
+        failure_limit: failures,
+        consecutive_error_limit: errors,
         on_inconclusive,
         dry_run: false,
     }

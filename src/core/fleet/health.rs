@@ -22,9 +22,9 @@ pub const REFUSED: &str = "connection refused";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thresholds {
     /// Consecutive passes that make an instance ready.
-    pub successes: u32,
+    pub success_threshold: u32,
     /// Consecutive failures that make a ready instance not ready.
-    pub failures: u32,
+    pub failure_threshold: u32,
     /// An older verdict does not count, because the present state is not known.
     pub stale_after: Duration,
 }
@@ -32,8 +32,8 @@ pub struct Thresholds {
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
-            successes: 1,
-            failures: 3,
+            success_threshold: 1,
+            failure_threshold: 3,
             stale_after: Duration::from_secs(10),
         }
     }
@@ -94,17 +94,19 @@ impl Health {
             Verdict::Pass(_) => {
                 self.passes = self.passes.saturating_add(1);
                 self.failures = 0;
-                (self.ready_since.is_none() && self.passes >= thresholds.successes).then(|| {
-                    self.ready_since = Some(ready_from);
-                    Change::Ready
-                })
+                (self.ready_since.is_none() && self.passes >= thresholds.success_threshold).then(
+                    || {
+                        self.ready_since = Some(ready_from);
+                        Change::Ready
+                    },
+                )
             }
             Verdict::Fail(_) => {
                 self.failures = self.failures.saturating_add(1);
                 self.passes = 0;
                 // After a long silence nothing speaks for it any more, and one failure is enough.
-                let enough =
-                    self.failures >= thresholds.failures || !self.is_ready(now, thresholds);
+                let enough = self.failures >= thresholds.failure_threshold
+                    || !self.is_ready(now, thresholds);
                 (self.ready_since.is_some() && enough).then(|| {
                     self.ready_since = None;
                     Change::NotReady
@@ -158,8 +160,8 @@ mod tests {
     use super::*;
 
     const THRESHOLDS: Thresholds = Thresholds {
-        successes: 2,
-        failures: 3,
+        success_threshold: 2,
+        failure_threshold: 3,
         stale_after: Duration::from_secs(10),
     };
 

@@ -71,8 +71,8 @@ mod tests {
             via: Via::Direct,
             interval: second,
             timeout: second,
-            successes: 2,
-            failures: 3,
+            success_threshold: 2,
+            failure_threshold: 3,
             initial_delay: Duration::from_secs(5),
         }
     }

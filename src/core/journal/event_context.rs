@@ -127,7 +127,7 @@ mod tests {
         let since = play.entries[1].0.at;
         play.then(5, lost);
         assert_eq!(context(&play).lost_since(&host), Some(since));
-        play.then(5, Event::HostFound { host: host.clone() });
+        play.then(5, Event::HostRecovered { host: host.clone() });
         assert_eq!(context(&play).lost_since(&host), None);
     }
 }

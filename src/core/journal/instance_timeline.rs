@@ -132,13 +132,13 @@ impl InstanceTimeline {
                 self.meet(instance, slot, release);
                 self.enter(instance, InstancePhase::NotReady, at);
             }
-            Event::HostLost { host, .. } | Event::HostFound { host } => {
+            Event::HostLost { host, .. } | Event::HostRecovered { host } => {
                 if let Some(since) = self.lost.apply(entry) {
                     let outages = self.outages.entry(host.clone()).or_default();
                     outages.push((since, at));
                 }
             }
-            Event::RolloutFailed { failure, .. } | Event::HostQuarantined { failure, .. } => {
+            Event::RolloutFailed { failure, .. } | Event::HostFailed { failure, .. } => {
                 if let Some(host) = &failure.host {
                     self.record_incident(host, failure.to_string(), at);
                 }
@@ -366,7 +366,7 @@ mod tests {
         );
         play.then(
             1000,
-            Event::HostFound {
+            Event::HostRecovered {
                 host: "node2".into(),
             },
         );
@@ -388,7 +388,7 @@ mod tests {
         };
         play.then(
             1000,
-            Event::HostQuarantined {
+            Event::HostFailed {
                 failure,
                 log: Vec::new(),
             },

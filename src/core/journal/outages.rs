@@ -21,9 +21,8 @@ impl Outages {
                 self.0.entry(machine.clone()).or_insert(entry.at);
                 None
             }
-            Event::HostFound { host: machine } | Event::BalancerFound { balancer: machine } => {
-                self.0.remove(machine)
-            }
+            Event::HostRecovered { host: machine }
+            | Event::BalancerRecovered { balancer: machine } => self.0.remove(machine),
             _ => None,
         }
     }

@@ -39,7 +39,7 @@ pub struct RolloutSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<AvailabilityReport>,
     /// Hosts that it left behind, and why.
-    pub left_behind: Vec<Failure>,
+    pub failed_hosts: Vec<Failure>,
     /// The step at which it waits, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<StepGate>,
@@ -100,7 +100,7 @@ impl RolloutSummary {
             step: gate(journal, &rollout),
             drains: drains(journal),
             loss: rollout.evidence.availability,
-            left_behind: rollout.attempt.failed_hosts.into_values().collect(),
+            failed_hosts: rollout.attempt.failed_hosts.into_values().collect(),
         })
     }
 

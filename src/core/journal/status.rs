@@ -28,7 +28,7 @@ pub struct Status {
     /// Hosts about which nothing can be done now, and why.
     pub holds: Vec<HostWait>,
     /// Hosts that the last rollout left behind, and why: the next one puts them right.
-    pub debt: Vec<HostWait>,
+    pub failed_hosts: Vec<HostWait>,
 }
 
 /// Counts of instances, and what they may be.

@@ -42,7 +42,7 @@ pub struct StatusInput<'a> {
     /// What is on its way.
     pub marks: &'a PendingActions,
     /// Hosts that the last rollout left behind.
-    pub left_behind: &'a [Failure],
+    pub failed_hosts: &'a [Failure],
     /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
     pub holds: &'a BTreeMap<HostId, WaitReason>,
     pub now: Time,
@@ -89,7 +89,7 @@ impl StatusInput<'_> {
             replicas,
             instances,
             holds,
-            debt: self.debt(&places),
+            failed_hosts: self.failed_hosts(&places),
         }
     }
 
@@ -255,16 +255,16 @@ impl StatusInput<'_> {
         planned.chain(lost).chain(balancers).collect()
     }
 
-    fn debt(&self, places: &Places<'_>) -> Vec<HostWait> {
+    fn failed_hosts(&self, places: &Places<'_>) -> Vec<HostWait> {
         let owed = |failure: &Failure| {
             Some(HostWait {
                 host: failure.host.clone()?,
                 why: failure.to_string(),
             })
         };
-        let mut debt: Vec<_> = self.left_behind.iter().filter_map(owed).collect();
-        debt.sort_by_cached_key(|held| places.rank(&held.host));
-        debt
+        let mut failed_hosts: Vec<_> = self.failed_hosts.iter().filter_map(owed).collect();
+        failed_hosts.sort_by_cached_key(|held| places.rank(&held.host));
+        failed_hosts
     }
 
     fn is_lost(&self, host: &HostId) -> bool {

@@ -51,7 +51,7 @@ pub(crate) fn status(version: &str, revision: u32) -> Status {
         },
         instances: Vec::new(),
         holds: Vec::new(),
-        debt: Vec::new(),
+        failed_hosts: Vec::new(),
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Next {
     /// Plan again when an order in flight has ended.
     AwaitInFlight,
     /// A host is given up, and the others continue.
-    Quarantine(Failure),
+    FailHost(Failure),
     /// The present step has this number of instances, which is all it needs.
     StepReached(Step, u32),
     StepPassed,

@@ -26,7 +26,7 @@ fn out_of_hand(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let failure = s.rollout.attempt.failed_hosts.get(host.id);
     if let Some(failure) = failure.filter(|_| !host.is_active()) {
         let why = failure.to_string();
-        return Some(WaitReason::LeftBehind { why });
+        return Some(WaitReason::HostFailed { why });
     }
     match &host.host.map(|seen| &seen.reach) {
         Some(Reach::Lost { since, why }) => {
@@ -44,7 +44,7 @@ fn out_of_hand(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
 fn at_the_end(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitReason> {
     let ends = matches!(
         next,
-        Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_)
+        Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::FailHost(_)
     );
     if !ends {
         return None;

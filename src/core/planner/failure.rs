@@ -54,7 +54,7 @@ pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
         .unwrap_or_default();
     let detail = format!(
         "{failed} of {requests} requests failed, at most {} may{why}",
-        report.max_failed
+        report.max_failed_requests
     );
     let waited = first
         .zip(report.counted_from)
@@ -62,7 +62,7 @@ pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
         .unwrap_or_default();
     Some(Failure {
         waited,
-        ..of_the_rollout(FailureKind::Loss, detail)
+        ..of_the_rollout(FailureKind::RequestsFailed, detail)
     })
 }
 

@@ -6,7 +6,7 @@ use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{steps, wait};
 use crate::core::rollout::failure::Outcome;
-use crate::core::spec::step::AtGate;
+use crate::core::spec::step::OnGate;
 use crate::core::time::Time;
 
 /// What the present step asks for, once all orders of this plan are given; `None` where it is not
@@ -26,18 +26,18 @@ pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
     if let Some(why) = awaited_analysis(s, reached) {
         return Some(await_analysis(s, soaked, &why));
     }
-    if !step.pause || s.spec.at_gate == AtGate::Promote {
+    if !step.pause || s.spec.on_gate == OnGate::Promote {
         return Some(Next::StepPassed);
     }
-    Some(match s.spec.at_gate {
-        AtGate::Exit => {
+    Some(match s.spec.on_gate {
+        OnGate::Exit => {
             let by = format!(
                 "the gate of {}, which waits for `ship promote`",
                 step_name(s)
             );
             pause(s, by)
         }
-        AtGate::Wait | AtGate::Promote => Next::Wake(wait::wake_at(s)),
+        OnGate::Wait | OnGate::Promote => Next::Wake(wait::wake_at(s)),
     })
 }
 
@@ -45,7 +45,7 @@ pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
 /// progress.
 fn await_analysis(s: &Situation<'_>, soaked: Time, why: &str) -> Next {
     let gives_up = soaked + s.spec.progress_deadline;
-    if s.spec.at_gate == AtGate::Wait {
+    if s.spec.on_gate == OnGate::Wait {
         Next::Wake(wait::wake_at(s))
     } else if s.now < gives_up {
         Next::Wake(wait::wake_at(s).min(gives_up))

@@ -204,7 +204,7 @@ impl<'a> HostCount<'a> {
             && instance.is_available(now, spec.min_ready, &thresholds);
         let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
         let fails = reachable
-            && instance.health.failures >= thresholds.failures
+            && instance.health.failures >= thresholds.failure_threshold
             && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
         // On a port that its release no longer has, or on a drained host, the right release is in
         // the wrong place.

@@ -30,7 +30,7 @@ pub struct Preview {
     /// The steps that are reached, each with the number of batches before it.
     pub gates: Vec<(usize, Event)>,
     /// The tasks that run, each with the number of batches before it.
-    pub chores: Vec<(usize, String)>,
+    pub tasks: Vec<(usize, String)>,
     /// The fewest instances available at any moment.
     pub worst_available: u32,
     /// The most instances running at any moment.
@@ -61,7 +61,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
     let mut preview = Preview {
         batches: Vec::new(),
         gates: Vec::new(),
-        chores: Vec::new(),
+        tasks: Vec::new(),
         worst_available: u32::MAX,
         most_running: 0,
         outcome: None,
@@ -91,7 +91,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
 fn most_rounds(spec: &Spec) -> usize {
     let of_releases = spec.release_ports.values().map(Vec::len).max();
     let ports = spec.ports.len() + of_releases.unwrap_or_default();
-    16 + 2 * (spec.steps.len() + spec.chores.len()) + 16 * spec.hosts.len() * (ports + 1)
+    16 + 2 * (spec.steps.len() + spec.tasks.len()) + 16 * spec.hosts.len() * (ports + 1)
 }
 
 impl Preview {
@@ -145,12 +145,12 @@ impl Rehearsal<'_> {
             }
             Next::Run(errand) => {
                 preview
-                    .chores
-                    .push((preview.batches.len(), errand.chore.clone()));
+                    .tasks
+                    .push((preview.batches.len(), errand.task.clone()));
                 self.run(errand);
             }
             Next::Wake(at) if at > self.now && self.wakes_in_time(at) => self.now = at,
-            Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::Quarantine(_) => {
+            Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::FailHost(_) => {
                 return ControlFlow::Break(());
             }
         }
@@ -169,14 +169,14 @@ impl Rehearsal<'_> {
     }
 
     fn run(&mut self, errand: TaskRun) {
-        self.record(Event::ChoreStarted {
+        self.record(Event::TaskStarted {
             id: self.rollout.next_action_id(),
-            chore: errand.chore.clone(),
+            task: errand.task.clone(),
             host: errand.host,
             migration: None,
         });
-        self.record(Event::ChoreEnded {
-            chore: errand.chore,
+        self.record(Event::TaskEnded {
+            task: errand.task,
             end: TaskOutcome::Done,
             migration: None,
             took: Duration::ZERO,

@@ -15,7 +15,7 @@ const NO_FALLBACK: &str = "there is no other revision proven healthy to go back 
 /// What follows a failure.
 pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
     if may_give_up_host(s, &failure) {
-        return Next::Quarantine(failure);
+        return Next::FailHost(failure);
     }
     if s.is_rolling_back() {
         // What is in flight ends first: nobody may be left to hear of it afterwards.
@@ -42,7 +42,7 @@ pub(super) fn end(s: &Situation<'_>, outcome: Outcome) -> Next {
 /// Whether the failure concerns one host, and one more may be given up.
 fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
     // What is done once is done for all hosts, wherever.
-    if failure.kind.is_of_a_chore() {
+    if failure.kind.is_task_failure() {
         return false;
     }
     // The last host is not given up: nobody would serve, and all would seem to be in place.
@@ -52,7 +52,8 @@ fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
         return false;
     }
     let failed_hosts = &s.rollout.attempt.failed_hosts;
-    let may_fail = |count| u32::try_from(count).is_ok_and(|count: u32| count < s.spec.max_failures);
+    let may_fail =
+        |count| u32::try_from(count).is_ok_and(|count: u32| count < s.spec.max_failed_hosts);
     let host = failure.host.as_ref();
     host.is_some_and(|host| may_fail(failed_hosts.len()) && !failed_hosts.contains_key(host))
 }
@@ -89,7 +90,7 @@ fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
 fn blocked_by_verb(s: &Situation<'_>) -> Option<&'static str> {
     match s.rollout.verb {
         Verb::Rollback => Some("a rollback that fails is not itself rolled back"),
-        Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract => {
+        Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Migrate => {
             Some("the release is the one that ran before, so there is nothing to go back to")
         }
         // What was proven is not to blame for a sick machine.

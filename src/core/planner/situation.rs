@@ -28,7 +28,7 @@ pub(super) struct Situation<'a> {
 
 impl<'a> Situation<'a> {
     pub(super) fn is_rolling_back(&self) -> bool {
-        matches!(self.rollout.direction, Direction::Back(_))
+        matches!(self.rollout.direction, Direction::RollingBack(_))
     }
 
     /// Whether a host gets a release only before a start there.

@@ -75,7 +75,7 @@ pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<TaskRun
     let due = Due::at_the_end(outcome)?;
     let task = tasks(s).find(|task| task.due == due && !is_over(s, task))?;
     Some(TaskRun {
-        chore: task.name.clone(),
+        task: task.name.clone(),
         host: None,
         outcome: Some(outcome.word()),
     })
@@ -104,7 +104,7 @@ pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
 /// A rollout that only changes the replicas has no tasks.
 fn tasks<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Task> + use<'a> {
     let are_due = s.rollout.verb != Verb::Scale && s.rollout.scaling.is_none();
-    s.spec.chores.iter().filter(move |_| are_due)
+    s.spec.tasks.iter().filter(move |_| are_due)
 }
 
 fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> {
@@ -117,7 +117,7 @@ fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> 
         },
     };
     Some(TaskStep::Run(TaskRun {
-        chore: task.name.clone(),
+        task: task.name.clone(),
         host,
         outcome: None,
     }))
@@ -198,7 +198,7 @@ pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
 /// Whether a contract migration was started in this rollout, so that it cannot roll back.
 pub(super) fn has_contracted(s: &Situation<'_>) -> bool {
     let is_contract = |task: &&Task| matches!(task.migration, Some((MigrationKind::Contract, _)));
-    let mut contracts = s.spec.chores.iter().filter(is_contract);
+    let mut contracts = s.spec.tasks.iter().filter(is_contract);
     contracts.any(|task| s.rollout.tasks.get(&task.name).is_some())
 }
 
@@ -207,7 +207,7 @@ pub(super) fn ends_at(s: &Situation<'_>) -> Option<Time> {
     let tasks = s.rollout.tasks.iter();
     let under_way = tasks.filter(|(_, begun)| begun.end.is_none());
     let ends = under_way.map(|(name, begun)| {
-        let task = s.spec.chores.iter().find(|task| task.name == *name);
+        let task = s.spec.tasks.iter().find(|task| task.name == *name);
         let timeout = task.map(|task| task.timeout).unwrap_or_default();
         begun.since + timeout + MARGIN
     });

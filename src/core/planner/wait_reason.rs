@@ -29,7 +29,7 @@ pub enum WaitReason {
         why: String,
     },
     /// It was given up in this rollout.
-    LeftBehind {
+    HostFailed {
         why: String,
     },
     /// An order is in flight for it.
@@ -124,7 +124,7 @@ impl fmt::Display for WaitReason {
             WaitReason::NotSeen => f.write_str("not looked at yet"),
             WaitReason::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
             WaitReason::NotCounted { why } => write!(f, "not counted: {why}"),
-            WaitReason::LeftBehind { why } => write!(f, "left behind: {why}"),
+            WaitReason::HostFailed { why } => write!(f, "left behind: {why}"),
             WaitReason::Busy { action } => write!(f, "busy: {action}"),
             WaitReason::WaitsForReady { .. }
             | WaitReason::WaitsToRetry { .. }

@@ -150,10 +150,10 @@ mod tests {
         fleet
     }
 
-    fn thresholds(successes: u32) -> Thresholds {
+    fn thresholds(success_threshold: u32) -> Thresholds {
         Thresholds {
-            successes,
-            failures: 3,
+            success_threshold,
+            failure_threshold: 3,
             stale_after: Duration::from_mins(1),
         }
     }

@@ -104,7 +104,7 @@ pub fn stopped_rollout(
 /// If it has none.
 pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> {
     let rollout = newest(history)?;
-    if matches!(rollout.direction, Direction::Back(_)) {
+    if matches!(rollout.direction, Direction::RollingBack(_)) {
         return Ok(());
     }
     let fallback = rollout

@@ -116,9 +116,9 @@ impl ServiceHistory {
     /// The tasks of a rollout of a release, which depend on its verb.
     pub fn tasks_of(&self, verb: Verb, definition: &Definition) -> Vec<Task> {
         match verb {
-            Verb::Contract => self.contracts_due(definition),
+            Verb::Migrate => self.contracts_due(definition),
             Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => {
-                task::chores(definition, &self.migrations_made)
+                task::tasks(definition, &self.migrations_made)
             }
         }
     }

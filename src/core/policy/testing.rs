@@ -17,7 +17,7 @@ use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::task::Contracted;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::budget::{Amount, Budget};
-use crate::core::spec::step::AtGate;
+use crate::core::spec::step::OnGate;
 use crate::core::spec::windows::DeployWindows;
 use crate::core::spec::{Amounts, OnFailure, Spec};
 use crate::core::time::Time;
@@ -43,8 +43,8 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
             via: Via::Direct,
             interval: second,
             timeout: second,
-            successes: 1,
-            failures: 3,
+            success_threshold: 1,
+            failure_threshold: 3,
             initial_delay: Duration::ZERO,
         },
         liveness: None,
@@ -57,7 +57,7 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
                 command: vec!["./migrate".into()],
                 timeout: second,
                 soak: Some(second),
-                by_hand: false,
+                manual: false,
             })
             .collect(),
         artifact: Artifact {
@@ -245,14 +245,14 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         budget_back: None,
         min_ready: Duration::ZERO,
         progress_deadline: Duration::from_mins(10),
-        max_failures: 0,
+        max_failed_hosts: 0,
         on_failure: OnFailure::RollBack,
         thresholds: BTreeMap::new(),
         waits: BTreeMap::new(),
         steps: Vec::new(),
-        at_gate: AtGate::default(),
+        on_gate: OnGate::default(),
         hours: DeployWindows::default(),
-        chores: Vec::new(),
+        tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         keep: BTreeSet::from(["a".into(), "b".into()]),

@@ -9,7 +9,7 @@ use crate::core::rollout::verb::Verb;
 
 /// What happens to an unfinished rollout, whose controller died or whose window closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AfterInterruption {
+pub enum OnInterrupted {
     /// The next deploy resumes the rollout.
     #[default]
     Resume,
@@ -74,7 +74,7 @@ impl PreviousRollout {
         Self {
             standing: history.state(),
             is_going_back: newest
-                .is_some_and(|newest| matches!(newest.direction, Direction::Back(_))),
+                .is_some_and(|newest| matches!(newest.direction, Direction::RollingBack(_))),
             has_a_way_back: newest.is_some_and(|newest| newest.fallback.is_some()),
         }
     }
@@ -85,7 +85,7 @@ pub fn resolve(
     left: PreviousRollout,
     attempts: &[RevisionAttempt],
     release: &ReleaseId,
-    policy: AfterInterruption,
+    policy: OnInterrupted,
 ) -> Resolution {
     match left.standing {
         ServiceState::Held | ServiceState::Stuck => {
@@ -102,7 +102,7 @@ pub fn resolve(
             Resolution::Refuse { why }
         }
         ServiceState::CutOff if left.is_going_back => Resolution::GoOnBack,
-        ServiceState::CutOff if policy == AfterInterruption::Abort && left.has_a_way_back => {
+        ServiceState::CutOff if policy == OnInterrupted::Abort && left.has_a_way_back => {
             Resolution::Abort
         }
         _ => match quarantined(attempts, release) {
@@ -158,7 +158,7 @@ fn is_to_blame(failure: &Failure) -> bool {
         | FailureKind::NotReady
         | FailureKind::Analysis
         | FailureKind::Stuck
-        | FailureKind::Loss
+        | FailureKind::RequestsFailed
         | FailureKind::Hook
         | FailureKind::Migration
         | FailureKind::Contract
@@ -185,7 +185,7 @@ pub fn unhealthy(available: u32, wanted: u32) -> Option<String> {
 mod tests {
     use std::time::Duration;
 
-    use super::AfterInterruption::{Abort, Resume};
+    use super::OnInterrupted::{Abort, Resume};
     use super::*;
 
     fn attempt(

@@ -144,7 +144,7 @@ impl HookPoint {
     }
 
     /// Whether it is a point in the life of an instance.
-    pub fn is_of_a_slot(self) -> bool {
+    pub fn is_slot_failure(self) -> bool {
         self.only_site() == Some(HookSite::Host)
     }
 }

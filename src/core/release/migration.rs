@@ -19,9 +19,10 @@ pub struct Migration {
     /// expand, and for what waits for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Duration>,
-    /// For a contract: only `ship contract` makes it.
+    /// For a contract: only `ship migrate` makes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub by_hand: bool,
+    #[serde(alias = "by_hand")]
+    pub manual: bool,
 }
 
 /// Which half of a change a migration is.

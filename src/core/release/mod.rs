@@ -113,9 +113,11 @@ pub struct Readiness {
     /// The time limit of one probe.
     pub timeout: Duration,
     /// Consecutive passes that make it ready.
-    pub successes: u32,
-    /// Consecutive failures that make it not ready.
-    pub failures: u32,
+    #[serde(alias = "successes")]
+    pub success_threshold: u32,
+    /// Consecutive failure_threshold that make it not ready.
+    #[serde(alias = "failures")]
+    pub failure_threshold: u32,
     /// The time from its start to the first probe.
     pub initial_delay: Duration,
 }
@@ -159,8 +161,9 @@ pub struct Liveness {
     pub interval: Duration,
     /// The time limit of one answer; hosts count in whole seconds.
     pub timeout: Duration,
-    /// Consecutive failures that end it.
-    pub failures: u32,
+    /// Consecutive failure_threshold that end it.
+    #[serde(alias = "failures")]
+    pub failure_threshold: u32,
     /// The time from any start of its process to the first question.
     pub initial_delay: Duration,
     /// The `Host` header of a GET; `None` for the address of the request.
@@ -197,13 +200,13 @@ impl Readiness {
     pub fn waits(&self) -> Waits {
         let Self {
             initial_delay,
-            successes,
+            success_threshold,
             interval,
             ..
         } = *self;
         Waits {
             initial_delay,
-            successes,
+            success_threshold,
             interval,
             ..Waits::default()
         }
@@ -214,8 +217,8 @@ impl Readiness {
     pub fn thresholds(&self) -> Thresholds {
         const SLACK: Duration = Duration::from_secs(5);
         Thresholds {
-            successes: self.successes,
-            failures: self.failures,
+            success_threshold: self.success_threshold,
+            failure_threshold: self.failure_threshold,
             stale_after: self.interval + self.timeout + SLACK,
         }
     }

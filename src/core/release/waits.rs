@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Waits {
     /// The time from the start of a process to the first probe (`initial_delay`).
     pub initial_delay: Duration,
-    /// Consecutive passes that make it ready (`successes`).
-    pub successes: u32,
+    /// Consecutive passes that make it ready (`success_threshold`).
+    pub success_threshold: u32,
     /// The time between probes (`interval`).
     pub interval: Duration,
     /// The time limit of all hooks of a start.
@@ -20,6 +20,6 @@ pub struct Waits {
 impl Waits {
     /// The shortest time until an instance is ready, if it passes every probe.
     pub fn until_ready(&self) -> Duration {
-        self.initial_delay + self.interval * self.successes.saturating_sub(1)
+        self.initial_delay + self.interval * self.success_threshold.saturating_sub(1)
     }
 }

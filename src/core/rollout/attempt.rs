@@ -132,14 +132,14 @@ impl AttemptState {
                 true
             }
             // The others go on: they get their own time.
-            Event::HostQuarantined { failure, .. } => {
+            Event::HostFailed { failure, .. } => {
                 let host = failure.host.clone();
                 self.failed_hosts
                     .extend(host.map(|host| (host, failure.clone())));
                 true
             }
             // Nobody is to blame for a time in which nobody was there to go on.
-            Event::Woke { .. } => true,
+            Event::ControllerResumed { .. } => true,
             _ => false,
         }
     }

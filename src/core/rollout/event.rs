@@ -126,7 +126,8 @@ pub enum Event {
         why: String,
     },
     /// A balancer can be reached again.
-    BalancerFound {
+    #[serde(alias = "balancer_found")]
+    BalancerRecovered {
         balancer: HostId,
     },
     /// A command of the user's was run.
@@ -155,7 +156,8 @@ pub enum Event {
         why: String,
     },
     /// A host can be reached again.
-    HostFound {
+    #[serde(alias = "host_found")]
+    HostRecovered {
         host: HostId,
     },
     RolloutFailed {
@@ -171,14 +173,16 @@ pub enum Event {
         seen: Epoch,
     },
     /// A host was given up; the others continue.
-    HostQuarantined {
+    #[serde(alias = "host_quarantined")]
+    HostFailed {
         failure: Failure,
         /// The last lines of the instance's own log.
         log: Vec<String>,
     },
     /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could
     /// go on.
-    Woke {
+    #[serde(alias = "woke")]
+    ControllerResumed {
         slept: Duration,
     },
     /// The present step has all its new instances, and they serve.
@@ -215,11 +219,13 @@ pub enum Event {
         dry_run: bool,
     },
     /// A task is about to start. It is recorded before its effect.
-    ChoreStarted {
+    #[serde(alias = "chore_started")]
+    TaskStarted {
         /// The number of the order; tasks and actions share one sequence.
         id: ActionId,
         /// The task's name.
-        chore: String,
+        #[serde(alias = "chore")]
+        task: String,
         /// The host of the task; absent on the control machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostId>,
@@ -228,9 +234,11 @@ pub enum Event {
         migration: Option<(MigrationKind, String)>,
     },
     /// A task has ended, in this rollout or in the one that it continues.
-    ChoreEnded {
+    #[serde(alias = "chore_ended")]
+    TaskEnded {
         /// The task's name.
-        chore: String,
+        #[serde(alias = "chore")]
+        task: String,
         #[serde(flatten)]
         end: task::TaskOutcome,
         /// The migration that it makes, if it makes one.
@@ -249,7 +257,8 @@ pub enum Event {
     },
     /// The availability monitor's report, recorded when too many requests have failed, and at the
     /// end.
-    Probed(AvailabilityReport),
+    #[serde(alias = "probed")]
+    AvailabilityReported(AvailabilityReport),
     /// A person asked to stop: nothing new is started.
     Interrupted {
         /// The signal or command: `SIGINT`.
@@ -304,10 +313,10 @@ impl Event {
                     .chain(why)
                     .collect()
             }
-            Event::HostQuarantined { failure, log } => {
+            Event::HostFailed { failure, log } => {
                 log.iter_mut().chain([&mut failure.detail]).collect()
             }
-            Event::ChoreEnded { end, output, .. } => {
+            Event::TaskEnded { end, output, .. } => {
                 let why = match end {
                     task::TaskOutcome::Done | task::TaskOutcome::DoneBefore => None,
                     task::TaskOutcome::Failed { error: why }
@@ -315,7 +324,7 @@ impl Event {
                 };
                 output.iter_mut().chain(why).collect()
             }
-            Event::Probed(report) => report
+            Event::AvailabilityReported(report) => report
                 .failures
                 .iter_mut()
                 .map(|lost| &mut lost.why)
@@ -326,14 +335,14 @@ impl Event {
             | Event::ActionStarted { .. }
             | Event::ActionDone { .. }
             | Event::Drained { .. }
-            | Event::BalancerFound { .. }
+            | Event::BalancerRecovered { .. }
             | Event::Progress(_)
-            | Event::HostFound { .. }
+            | Event::HostRecovered { .. }
             | Event::Fenced { .. }
-            | Event::Woke { .. }
+            | Event::ControllerResumed { .. }
             | Event::StepReached { .. }
             | Event::StepPassed { .. }
-            | Event::ChoreStarted { .. }
+            | Event::TaskStarted { .. }
             | Event::Promoted { .. }
             | Event::Interrupted { .. }
             | Event::Frozen { .. }
@@ -451,12 +460,12 @@ mod tests {
                 log: vec![said()],
                 then: FailureResponse::Hold { why: said() },
             },
-            Event::HostQuarantined {
+            Event::HostFailed {
                 failure: failure.clone(),
                 log: vec![said()],
             },
-            Event::ChoreEnded {
-                chore: "migrate".to_owned(),
+            Event::TaskEnded {
+                task: "migrate".to_owned(),
                 end: task::TaskOutcome::Failed { error: said() },
                 migration: None,
                 took,

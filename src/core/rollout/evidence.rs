@@ -40,7 +40,7 @@ impl Evidence {
                 let record = Record::take(before, entry.at, *outcome, detail);
                 self.analyses.insert(analysis.clone(), record);
             }
-            Event::Probed(report) => self.availability = Some(report.clone()),
+            Event::AvailabilityReported(report) => self.availability = Some(report.clone()),
             _ => {}
         }
     }

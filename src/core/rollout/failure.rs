@@ -47,7 +47,8 @@ pub enum FailureKind {
     /// Nothing made progress within the progress deadline.
     Stuck,
     /// More requests failed than allowed.
-    Loss,
+    #[serde(alias = "loss")]
+    RequestsFailed,
     /// A hook that runs once in a rollout failed.
     Hook,
     /// A migration that the new version needs failed.
@@ -60,7 +61,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Whether a task has failed, rather than an instance or its host.
-    pub fn is_of_a_chore(self) -> bool {
+    pub fn is_task_failure(self) -> bool {
         matches!(
             self,
             FailureKind::Hook | FailureKind::Migration | FailureKind::Contract
@@ -116,7 +117,7 @@ impl fmt::Display for Failure {
             FailureKind::HostLost => write!(f, "out of reach for {waited}: {detail}"),
             FailureKind::Analysis => write!(f, "analysis {detail}"),
             FailureKind::Stuck => write!(f, "no progress for {waited}: {detail}"),
-            FailureKind::Loss => write!(f, "requests were lost: {detail}"),
+            FailureKind::RequestsFailed => write!(f, "requests were lost: {detail}"),
             FailureKind::Hook => write!(f, "hook {detail}"),
             FailureKind::Migration | FailureKind::Contract => write!(f, "migration {detail}"),
             FailureKind::Aborted => write!(f, "aborted by {detail}"),

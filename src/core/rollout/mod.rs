@@ -67,7 +67,7 @@ pub struct Rollout {
 pub enum Direction {
     Forward,
     /// To the fallback, because of this failure.
-    Back(Failure),
+    RollingBack(Failure),
     /// It holds: nothing changes any more.
     Held {
         /// Because of this.
@@ -81,7 +81,7 @@ impl Direction {
     fn after(failure: &Failure, then: &FailureResponse) -> Self {
         let failure = failure.clone();
         match then {
-            FailureResponse::RollBack => Self::Back(failure),
+            FailureResponse::RollBack => Self::RollingBack(failure),
             FailureResponse::Hold { why } => Self::Held {
                 failure,
                 why: why.clone(),
@@ -171,20 +171,21 @@ impl Rollout {
     /// Whether an order that failed is tried again: a start on the way back, until the deadline.
     /// Nothing else is left to do there.
     pub fn tries_again(&self, failed: &Action) -> bool {
-        matches!(failed, Action::Start { .. }) && matches!(self.direction, Direction::Back(_))
+        matches!(failed, Action::Start { .. })
+            && matches!(self.direction, Direction::RollingBack(_))
     }
 
     /// Where it goes now: to the goal, or to the fallback when rolling back.
     pub fn target(&self) -> &RevisionRef {
         match (&self.direction, &self.fallback) {
-            (Direction::Back(_), Some(fallback)) => fallback,
+            (Direction::RollingBack(_), Some(fallback)) => fallback,
             _ => &self.goal,
         }
     }
 
     /// Whether it rolls back, to the number of instances of the fallback.
     pub fn goes_back(&self) -> bool {
-        matches!(self.direction, Direction::Back(_)) && self.fallback.is_some()
+        matches!(self.direction, Direction::RollingBack(_)) && self.fallback.is_some()
     }
 
     /// The release that instances are to run.
@@ -232,7 +233,7 @@ impl Rollout {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.direction {
             Direction::Forward => None,
-            Direction::Back(failure) | Direction::Held { failure, .. } => Some(failure),
+            Direction::RollingBack(failure) | Direction::Held { failure, .. } => Some(failure),
         }
     }
 

@@ -71,7 +71,7 @@ impl Orders {
                 return Some(ended);
             }
             // A task takes a number too, as its host counts the orders.
-            Event::ChoreStarted { id, .. } => self.count(*id),
+            Event::TaskStarted { id, .. } => self.count(*id),
             Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::RolloutFailed { .. } => self
                 .in_flight

@@ -60,7 +60,7 @@ pub enum TaskOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRun {
     /// The task's name.
-    pub chore: String,
+    pub task: String,
     /// On which host; `None` on the control machine.
     pub host: Option<HostId>,
     /// The outcome of the rollout, where it is known.
@@ -88,9 +88,9 @@ impl Due {
     }
 }
 
-/// The chores of a rollout to a release, in the order in which they are due. Migrations that were
+/// The tasks of a rollout to a release, in the order in which they are due. Migrations that were
 /// `made` are none.
-pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
+pub fn tasks(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
     let hooks = |point: HookPoint, due: Due| {
         let of_point = definition.hooks.iter().filter(move |hook| hook.on == point);
         of_point.enumerate().map(move |(nth, hook)| Task {
@@ -106,13 +106,13 @@ pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
             migration: None,
         })
     };
-    let by_hand: BTreeSet<_> = definition
+    let manual: BTreeSet<_> = definition
         .migrations
         .iter()
-        .filter(|it| it.by_hand)
+        .filter(|it| it.manual)
         .map(|it| it.id.clone())
         .collect();
-    let made: BTreeSet<_> = made.union(&by_hand).cloned().collect();
+    let made: BTreeSet<_> = made.union(&manual).cloned().collect();
     hooks(HookPoint::BeforeAll, Due::Before)
         .chain(migrations(definition, MigrationKind::Expand, &made))
         .chain(hooks(HookPoint::AfterAll, Due::After))
@@ -122,7 +122,7 @@ pub fn chores(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
         .collect()
 }
 
-/// The contract migrations of a release that are still due, for `ship contract`.
+/// The contract migrations of a release that are still due, for `ship migrate`.
 pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
     migrations(definition, MigrationKind::Contract, made)
         .map(|it| Task {

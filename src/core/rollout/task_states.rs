@@ -50,25 +50,25 @@ impl TaskStates {
     /// Takes in the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
-            Event::ChoreStarted { chore, host, .. } => {
-                let attempts = self.get(chore).map_or(0, |begun| begun.attempts) + 1;
+            Event::TaskStarted { task, host, .. } => {
+                let attempts = self.get(task).map_or(0, |begun| begun.attempts) + 1;
                 let begun = TaskState {
                     host: host.clone(),
                     since: entry.at,
                     attempts,
                     end: None,
                 };
-                self.0.insert(chore.clone(), begun);
+                self.0.insert(task.clone(), begun);
                 false
             }
-            Event::ChoreEnded { chore, end, .. } => {
+            Event::TaskEnded { task, end, .. } => {
                 let unseen = || TaskState {
                     host: None,
                     since: entry.at,
                     attempts: 1,
                     end: None,
                 };
-                self.0.entry(chore.clone()).or_insert_with(unseen).end = Some(end.clone());
+                self.0.entry(task.clone()).or_insert_with(unseen).end = Some(end.clone());
                 true
             }
             _ => false,

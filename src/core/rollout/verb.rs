@@ -14,8 +14,9 @@ pub enum Verb {
     Scale,
     /// No command: the history adopted what it found on the hosts.
     Adopt,
-    /// `ship contract`: the pending contract migrations.
-    Contract,
+    /// `ship migrate`: the contract migrations that are due.
+    #[serde(alias = "contract")]
+    Migrate,
 }
 
 impl Verb {
@@ -27,7 +28,7 @@ impl Verb {
             Verb::Restart => "restart",
             Verb::Scale => "scale",
             Verb::Adopt => "adoption",
-            Verb::Contract => "contract",
+            Verb::Migrate => "migrate",
         }
     }
 }

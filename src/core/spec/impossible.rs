@@ -126,7 +126,7 @@ fn slots(hosts: usize, ports: usize) -> String {
 fn terms(waits: &Waits, min_ready: Duration) -> String {
     let Waits {
         initial_delay,
-        successes,
+        success_threshold,
         interval,
         ..
     } = waits;
@@ -134,10 +134,10 @@ fn terms(waits: &Waits, min_ready: Duration) -> String {
     if !initial_delay.is_zero() {
         terms.push(format!("initial_delay {}", Human(*initial_delay)));
     }
-    if let repeats @ 1.. = successes.saturating_sub(1) {
+    if let repeats @ 1.. = success_threshold.saturating_sub(1) {
         let interval = Human(*interval);
         terms.push(format!(
-            "{repeats} × interval {interval} for {successes} successes"
+            "{repeats} × interval {interval} for {success_threshold} success_threshold"
         ));
     }
     if !min_ready.is_zero() {

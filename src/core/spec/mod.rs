@@ -19,7 +19,7 @@ use crate::core::rollout::Rollout;
 use crate::core::rollout::task::Task;
 use crate::core::spec::budget::{Amount, Budget};
 use crate::core::spec::impossible::Impossible;
-use crate::core::spec::step::{AtGate, Step};
+use crate::core::spec::step::{OnGate, Step};
 use crate::core::spec::windows::DeployWindows;
 
 /// The goal for the fleet, and the limits on the way.
@@ -42,7 +42,7 @@ pub struct Spec {
     /// The longest time without progress before the rollout fails.
     pub progress_deadline: Duration,
     /// Failed hosts that a rollout tolerates.
-    pub max_failures: u32,
+    pub max_failed_hosts: u32,
     pub on_failure: OnFailure,
     /// Readiness of each known release's instances; a release not listed is judged by the default.
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
@@ -51,10 +51,10 @@ pub struct Spec {
     /// The steps in which the new version is rolled out; none for all at once.
     pub steps: Vec<Step>,
     /// What happens at a step that needs a person.
-    pub at_gate: AtGate,
+    pub on_gate: OnGate,
     pub hours: DeployWindows,
     /// The tasks: hooks that run once, and migrations.
-    pub chores: Vec<Task>,
+    pub tasks: Vec<Task>,
     /// What is measured while new instances serve.
     pub analyses: Vec<Analysis>,
     /// The balancers; `None` where there are none.

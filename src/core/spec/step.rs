@@ -23,7 +23,7 @@ pub struct Step {
 /// What happens at a gate that needs a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AtGate {
+pub enum OnGate {
     /// Ship waits for `ship promote`.
     #[default]
     Wait,

@@ -10,7 +10,7 @@ use crate::remote::{self, LocalCommand};
 /// Makes one measurement that needs no observation of the instances.
 pub(super) async fn measure(analysis: &Analysis) -> Measurement {
     let deadline = analysis.timeout;
-    match &analysis.way {
+    match &analysis.method {
         MeasurementMethod::Http {
             url,
             pointer,

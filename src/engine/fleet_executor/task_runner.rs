@@ -51,9 +51,9 @@ impl TaskRunner {
         let mut env = self.control.env.clone();
         env.extend(task.env.clone());
         let (words, dir, deadline) = (
-            &task.chore.command,
+            &task.task.command,
             self.control.dir.as_deref(),
-            task.chore.timeout,
+            task.task.timeout,
         );
         match remote::run_here(&LocalCommand {
             words,
@@ -155,7 +155,7 @@ fn errand(
         .filter(|(_, value)| !uses(value, "port"));
     let env = of_host.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
     let mark = task
-        .chore
+        .task
         .migration
         .as_ref()
         .map(|(_, id)| script::DoneMark {
@@ -166,10 +166,10 @@ fn errand(
         release: task.release.clone(),
         driver: definition.driver,
         user: definition.user.clone(),
-        argv: task.chore.command.clone(),
+        argv: task.task.command.clone(),
         env: env.collect::<Result<_, String>>()?,
         ship_env: task.env.clone(),
-        timeout: task.chore.timeout,
+        timeout: task.task.timeout,
         mark,
     })
 }

@@ -17,8 +17,8 @@ use crate::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
+use crate::report::availability;
 use crate::report::clock::LocalClock;
-use crate::report::loss;
 use crate::report::message::{RolloutMessage, Severity};
 use crate::report::phrases;
 use crate::report::retold::ReplayedMessages;
@@ -42,7 +42,7 @@ pub(super) struct PageContext {
     drains: Vec<[String; 5]>,
     drains_summary: String,
     steps: Vec<[String; 2]>,
-    left_behind: Vec<[String; 2]>,
+    failed_hosts: Vec<[String; 2]>,
     events: Vec<EventLine>,
     events_left_out: usize,
     foot: String,
@@ -121,7 +121,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let (clock, start) = (&setup.clock, &rollout.start);
     let span = span(dossier, &account);
     let availability = account.loss.iter();
-    let availability = availability.flat_map(|report| loss::lines(report, clock));
+    let availability = availability.flat_map(|report| availability::lines(report, clock));
     Some(PageContext {
         heading: heading(dossier, &account, &rollout, &messages),
         basics: basics(dossier, &account, &rollout, span.end),
@@ -140,7 +140,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
         drains: account.drains.iter().map(drain).collect(),
         drains_summary: account.drains_line().unwrap_or_default(),
         steps: steps(journal, clock),
-        left_behind: account.left_behind.iter().map(failed_host).collect(),
+        failed_hosts: account.failed_hosts.iter().map(failed_host).collect(),
         events: messages
             .iter()
             .take(EVENTS_MAX)

@@ -45,7 +45,7 @@ pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
 /// The message about a request, a signal or a fence.
 pub(super) fn request(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
-        Event::Woke { slept } => {
+        Event::ControllerResumed { slept } => {
             let text = format!(
                 "ship itself slept for {}; it looks at everything again",
                 Human(*slept)

@@ -71,8 +71,8 @@ pub(super) fn reach(entry: &Entry, context: &EventContext) -> Option<RolloutMess
     match &entry.event {
         Event::HostLost { host, why } => Some(lost(host, why)),
         Event::BalancerLost { balancer, why } => Some(lost(balancer, why)),
-        Event::HostFound { host } => Some(found(host)),
-        Event::BalancerFound { balancer } => Some(found(balancer)),
+        Event::HostRecovered { host } => Some(found(host)),
+        Event::BalancerRecovered { balancer } => Some(found(balancer)),
         _ => None,
     }
 }

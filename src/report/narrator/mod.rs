@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use self::granularity::{Granularity, rounded_percent};
 use self::orders::VersionedOrder;
 use super::message::{RolloutMessage, Severity, notable, routine, sentence};
-use super::{failure, loss, phrases, summary, text};
+use super::{availability, failure, phrases, summary, text};
 use crate::core::analysis::measurement::Finding;
 use crate::core::ids::{ActionId, HostId, Slot};
 use crate::core::journal::event_context::EventContext;
@@ -78,7 +78,7 @@ impl Narrator {
                 self.apply(entry);
                 self.begin(entry, start, status)
             }
-            Event::RolloutFailed { .. } | Event::HostQuarantined { .. } => {
+            Event::RolloutFailed { .. } | Event::HostFailed { .. } => {
                 // It is a failure of the version that was to run before the rollout turned.
                 let rollout = self.rollout.as_ref();
                 let version = rollout.map(|rollout| rollout.version().to_owned());
@@ -122,28 +122,28 @@ impl Narrator {
                     .filter(|message| message.severity != Severity::Routine || is_per_host)
             }
             Event::HostLost { .. }
-            | Event::HostFound { .. }
+            | Event::HostRecovered { .. }
             | Event::BalancerLost { .. }
-            | Event::BalancerFound { .. } => instances::reach(entry, &self.context),
+            | Event::BalancerRecovered { .. } => instances::reach(entry, &self.context),
             Event::HookRan { slot, .. } => tasks::hook(entry).filter(|message| {
                 message.severity != Severity::Routine || slot.is_none() || is_per_host
             }),
-            Event::ChoreStarted { .. } | Event::ChoreEnded { .. } => tasks::task(entry),
+            Event::TaskStarted { .. } | Event::TaskEnded { .. } => tasks::task(entry),
             Event::Measured { .. } => self.measured(entry),
             Event::StepReached { .. } | Event::StepPassed { .. } | Event::Promoted { .. } => {
                 control::step(entry)
             }
-            Event::Woke { .. }
+            Event::ControllerResumed { .. }
             | Event::Paused { .. }
             | Event::Frozen { .. }
             | Event::Aborted { .. }
             | Event::Interrupted { .. }
             | Event::Fenced { .. } => control::request(entry),
             // `tell` handles these; the failure or the summary reports the requests.
-            Event::Probed(_)
+            Event::AvailabilityReported(_)
             | Event::RolloutStarted(_)
             | Event::RolloutFailed { .. }
-            | Event::HostQuarantined { .. }
+            | Event::HostFailed { .. }
             | Event::RolloutFinished { .. } => None,
         }
     }
@@ -261,7 +261,7 @@ impl Narrator {
                 text: text::clean(&failure::headline(failure, version)),
                 details: failure::block(failure, version, log, &failure::now(rollout, status)),
             }),
-            Event::HostQuarantined { failure, log } => {
+            Event::HostFailed { failure, log } => {
                 let now = failure::now_without(rollout, status);
                 let text = format!("left behind: {}", failure::headline(failure, version));
                 Some(RolloutMessage {
@@ -279,7 +279,8 @@ impl Narrator {
         };
         let (text, mut details) = summary::summary(rollout, outcome, status, at);
         let availability = rollout.availability().into_iter();
-        details.extend(availability.flat_map(|report| loss::lines(report, &self.setup.clock)));
+        details
+            .extend(availability.flat_map(|report| availability::lines(report, &self.setup.clock)));
         let summary = RolloutMessage {
             at,
             severity: Severity::Summary,

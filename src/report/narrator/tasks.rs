@@ -54,12 +54,12 @@ pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
 /// The message about a task.
 pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
-        Event::ChoreStarted { chore, host, .. } => {
+        Event::TaskStarted { task, host, .. } => {
             let subject = host.as_ref().map_or_else(String::new, HostId::to_string);
-            Some(routine(entry.at, subject, "runs", chore))
+            Some(routine(entry.at, subject, "runs", task))
         }
-        Event::ChoreEnded {
-            chore,
+        Event::TaskEnded {
+            task,
             end,
             took,
             output,
@@ -67,30 +67,30 @@ pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
         } => Some(match end {
             TaskOutcome::Done if still_running(output).is_some() => {
                 let left = still_running(output).unwrap_or_default();
-                let text = format!("{chore}: done in {}; {left}", Human(*took));
+                let text = format!("{task}: done in {}; {left}", Human(*took));
                 notable(entry.at, String::new(), "", &text)
             }
             TaskOutcome::Done => routine(
                 entry.at,
                 String::new(),
                 "",
-                &format!("{chore}: done in {}", Human(*took)),
+                &format!("{task}: done in {}", Human(*took)),
             ),
             TaskOutcome::DoneBefore => routine(
                 entry.at,
                 String::new(),
                 "",
-                &format!("{chore}: was done before"),
+                &format!("{task}: was done before"),
             ),
             TaskOutcome::Failed { error } => {
-                let text = format!("{chore}: failed after {}: {error}", Human(*took));
+                let text = format!("{task}: failed after {}: {error}", Human(*took));
                 notable(entry.at, String::new(), "", &text)
             }
             TaskOutcome::Unknown { why } => notable(
                 entry.at,
                 String::new(),
                 "",
-                &format!("{chore}: whether it was done is not known: {why}"),
+                &format!("{task}: whether it was done is not known: {why}"),
             ),
         }),
         _ => None,

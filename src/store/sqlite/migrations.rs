@@ -44,7 +44,7 @@ impl Sqlite {
         entry: &Entry,
     ) -> Result<(), StoreError> {
         match &entry.event {
-            Event::ChoreStarted {
+            Event::TaskStarted {
                 migration: Some((kind, id)),
                 host,
                 ..
@@ -67,7 +67,7 @@ impl Sqlite {
                 )
                 .map(drop)
             }
-            Event::ChoreEnded {
+            Event::TaskEnded {
                 migration: Some((_, id)),
                 end,
                 ..

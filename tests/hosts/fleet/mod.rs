@@ -2,10 +2,10 @@
 
 mod balancers;
 mod debian;
+mod failed_hosts;
 mod failure;
 mod hooks;
 mod in_place;
-mod left_behind;
 mod liveness;
 mod logs;
 mod refusal;

@@ -201,7 +201,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
                 project.release("5", Behaviour::Late);
                 week.day("5\n");
                 kill();
-                week.start(&["--set", "unattended.interrupted=abort"])
+                week.start(&["--set", "unattended.on_interrupted=abort"])
                     .wait()
                     .exits(3)
                     .says(&["was left unfinished, and goes back"]);

@@ -41,11 +41,11 @@ fn new_and_old_instances_are_compared_without_any_further_key() {
     };
     let defaults = Analysis {
         name: "beside".into(),
-        way: tolerance(1.0, 50.0, 20),
+        method: tolerance(1.0, 50.0, 20),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
-        failures: 0,
-        errors: 4,
+        failure_limit: 0,
+        consecutive_error_limit: 4,
         on_inconclusive: OnInconclusive::Pass,
         dry_run: false,
     };
@@ -62,11 +62,11 @@ errors = 0
 on_inconclusive = "hold"
 dry_run = true"#;
     let expected = Analysis {
-        way: tolerance(0.5, 100.0, 50),
+        method: tolerance(0.5, 100.0, 50),
         interval: Duration::from_mins(1),
         timeout: Duration::from_secs(1),
-        failures: 2,
-        errors: 0,
+        failure_limit: 2,
+        consecutive_error_limit: 0,
         on_inconclusive: OnInconclusive::Hold,
         dry_run: true,
         ..defaults
@@ -77,7 +77,7 @@ dry_run = true"#;
 #[test]
 fn numbers_come_by_http_from_prometheus_or_from_a_command() {
     let bound = |text: &str| text.parse().expect("a bound");
-    let way = |lines: &str| read(&format!("name = \"it\"\n{lines}")).way;
+    let way = |lines: &str| read(&format!("name = \"it\"\n{lines}")).method;
     for (value, pointer) in [
         ("", ""),
         ("value = \"$\"\n", ""),

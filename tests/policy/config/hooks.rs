@@ -206,7 +206,7 @@ soak = "1m"
 id = "c"
 kind = "contract"
 command = "c"
-by_hand = true
+manual = true
 "#;
     let expand = Migration {
         id: "2026-11-add-email".into(),
@@ -214,7 +214,7 @@ by_hand = true
         command: words(&["./migrate", "up", "0.8"]),
         timeout: Duration::from_mins(10),
         soak: None,
-        by_hand: false,
+        manual: false,
     };
     let contract = |id: &str, command: &[&str]| Migration {
         id: id.into(),
@@ -238,7 +238,7 @@ by_hand = true
                 ..contract("b", &["b"])
             },
             Migration {
-                by_hand: true,
+                manual: true,
                 ..contract("c", &["c"])
             },
         ]
@@ -257,7 +257,7 @@ error: `soak` of a contract is missing: what it takes away is not to be had back
 14 | [[migrations]]
    | ^^^^^^^^^^^^^^
    |
-   = help: for example: soak = "1h", here or in [rollout]; or by_hand = true
+   = help: for example: soak = "1h", here or in [rollout]; or manual = true
 "#]]
         .raw()
     );
@@ -279,7 +279,7 @@ id = "b"
 kind = "contract"
 command = "b"
 soak = "1m"
-by_hand = true
+manual = true
 [[migrations]]
 id = "c"
 kind = "expand"
@@ -322,7 +322,7 @@ error: `soak` has a meaning for kind = "contract" only
    |
    = help: an expand is made before the first new instance
 
-error: `soak` has no meaning with by_hand
+error: `soak` has no meaning with manual
   --> web.toml:27:8
    |
 27 | soak = "1m"

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ship::config::{
-    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookShape, WebhookUrl,
+    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, WebhookUrl,
 };
 use ship::core::journal::notification::NotificationKind;
 use snapbox::{IntoData, assert_data_eq, str};
@@ -40,7 +40,7 @@ fn what_is_left_out_has_a_value() {
         told.webhook,
         Some(WebhookConfig {
             url,
-            shape: WebhookShape::Json
+            format: WebhookFormat::Json
         })
     );
     let mail = notify("[notify.mail]\nto = [\"ops@example.org\"]").mail;
@@ -78,7 +78,7 @@ fn all_that_can_be_said_is_read() {
         told.webhook,
         Some(WebhookConfig {
             url,
-            shape: WebhookShape::Teams
+            format: WebhookFormat::Teams
         })
     );
     assert!(
@@ -102,7 +102,7 @@ fn all_that_can_be_said_is_read() {
         url,
         WebhookConfig {
             url: WebhookUrl::File("hook.url".into()),
-            shape: WebhookShape::Slack
+            format: WebhookFormat::Slack
         }
     );
     let metrics = with("[metrics]\ntextfile = \"/var/lib/page.prom\"")

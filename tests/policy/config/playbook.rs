@@ -24,7 +24,7 @@ error: unknown key `zzz` in [rollout]
 13 | zzz = 1
    | ^^^
    |
-   = help: known here: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failures, on_failure
+   = help: known here: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure
 "#]]
         .raw()
     );
@@ -440,7 +440,10 @@ fn what_is_left_out_has_its_default() {
         (Duration::from_secs(1), Duration::from_secs(1))
     );
     assert_eq!(
-        (playbook.readiness.successes, playbook.readiness.failures),
+        (
+            playbook.readiness.success_threshold,
+            playbook.readiness.failure_limit
+        ),
         (1, 3)
     );
     assert_eq!(playbook.readiness.initial_delay, Duration::ZERO);

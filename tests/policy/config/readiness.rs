@@ -30,10 +30,10 @@ error: `timeout` must be longer than 0
    |
    = help: for example "1s"
 
-error: `successes` must be a number from 1 to 1000000
+error: `success_threshold` must be a number from 1 to 1000000
   --> web.toml:14:13
    |
-14 | successes = 0
+14 | success_threshold = 0
    |             ^
 
 error: `failures` must be a number from 1 to 1000000

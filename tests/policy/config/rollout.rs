@@ -129,9 +129,10 @@ error: no instance can be available within progress_deadline (5s): it takes at l
         "[readiness]\ninterval = \"3s\"\nsuccesses = 5",
     );
     let report = repeated.set("rollout.min_ready=1s").report();
-    let words = "it takes at least 13s (4 × interval 3s for 5 successes + min_ready 1s)";
+    let words = "it takes at least 13s (4 × interval 3s for 5 success_threshold + min_ready 1s)";
     assert!(
-        report.contains(words) && report.contains("lower `successes` or shorten `interval`"),
+        report.contains(words)
+            && report.contains("lower `success_threshold` or shorten `interval`"),
         "{report}"
     );
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ship::config::UnattendedConfig;
-use ship::core::policy::unattended::AfterInterruption;
-use ship::core::spec::step::AtGate;
+use ship::core::policy::unattended::OnInterrupted;
+use ship::core::spec::step::OnGate;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
@@ -21,9 +21,9 @@ fn read(lines: &str) -> UnattendedConfig {
 #[test]
 fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
     let unattended = files().project().playbook.unattended;
-    assert_eq!(unattended.gate, AtGate::Exit);
+    assert_eq!(unattended.on_gate, OnGate::Exit);
     assert_eq!(unattended.soak, Duration::from_mins(1));
-    assert_eq!(unattended.interrupted, AfterInterruption::Resume);
+    assert_eq!(unattended.on_interrupted, OnInterrupted::Resume);
     assert!(unattended.windows.is_empty() && unattended.time_zone.is_none());
 }
 
@@ -39,7 +39,7 @@ fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
     assert_eq!(shown, ["Mon-Fri 22:00-04:00", "Sat,Sun 00:00-24:00"]);
     let zone = unattended.time_zone.expect("it is named");
     assert_eq!(zone.iana_name(), Some("America/New_York"));
-    assert_eq!(unattended.interrupted, AfterInterruption::Abort);
+    assert_eq!(unattended.on_interrupted, OnInterrupted::Abort);
     assert_eq!(unattended.soak, Duration::ZERO);
 }
 

@@ -203,7 +203,7 @@ fn lines() -> Vec<String> {
             host: "web1".into(),
             why: "no route".to_owned(),
         },
-        Event::HostFound {
+        Event::HostRecovered {
             host: "web1".into(),
         },
         Event::RolloutFailed {
@@ -222,11 +222,11 @@ fn lines() -> Vec<String> {
             host: "web1".into(),
             seen: Epoch(8),
         },
-        Event::HostQuarantined {
+        Event::HostFailed {
             failure: failure(),
             log: Vec::new(),
         },
-        Event::Probed(loss()),
+        Event::AvailabilityReported(loss()),
         Event::Interrupted {
             by: "SIGINT".to_owned(),
         },

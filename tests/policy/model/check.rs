@@ -324,7 +324,7 @@ pub(crate) fn landing(
             .sum::<usize>()
     };
     // What is on a host that was written off may be back by now.
-    let ceiling = config.ceiling() + config.max_failures * config.ports;
+    let ceiling = config.ceiling() + config.max_failed_hosts * config.ports;
     if running(after) > running(before).max(ceiling) {
         return Err(format!(
             "{} instances run, and at most {} may",

@@ -1,6 +1,6 @@
 //! What is explored: a small fleet, a rollout, and how hostile the environment is.
 
-use ship::core::spec::step::AtGate;
+use ship::core::spec::step::OnGate;
 use std::time::Duration;
 
 use ship::core::ids::{HostId, Port};
@@ -28,7 +28,7 @@ pub(crate) struct Config {
     pub(crate) surge: usize,
     pub(crate) unavailable: usize,
     /// Hosts that may be left behind.
-    pub(crate) max_failures: usize,
+    pub(crate) max_failed_hosts: usize,
     pub(crate) on_failure: OnFailure,
     /// Goal and fallback of the first controller, then of those that may come after it.
     pub(crate) goals: Vec<(Release, Option<Release>)>,
@@ -112,7 +112,7 @@ impl Config {
             budget_back: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
-            max_failures: small(self.max_failures),
+            max_failed_hosts: small(self.max_failed_hosts),
             on_failure: self.on_failure,
             thresholds: Release::ALL
                 .iter()
@@ -120,9 +120,9 @@ impl Config {
                 .collect(),
             waits: std::collections::BTreeMap::new(),
             steps: Vec::new(),
-            at_gate: AtGate::default(),
+            on_gate: OnGate::default(),
             hours: ship::core::spec::windows::DeployWindows::default(),
-            chores: Vec::new(),
+            tasks: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
             keep: KEPT.into_iter().map(release_id).collect(),

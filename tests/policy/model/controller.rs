@@ -253,7 +253,7 @@ impl<'a> Controllers<'a> {
                 };
                 self.record(controller, [event]);
             }
-            Next::Quarantine(failure) => {
+            Next::FailHost(failure) => {
                 let host = failure.host.clone();
                 let failure = Failure {
                     host,
@@ -262,7 +262,7 @@ impl<'a> Controllers<'a> {
                 };
                 self.record(
                     controller,
-                    [Event::HostQuarantined {
+                    [Event::HostFailed {
                         failure,
                         log: Vec::new(),
                     }],
@@ -366,7 +366,7 @@ impl<'a> Controllers<'a> {
         self.observe(controller, host, machine);
         self.record(
             controller,
-            [Event::HostFound {
+            [Event::HostRecovered {
                 host: self.ids[host].clone(),
             }],
         );
@@ -595,8 +595,8 @@ impl BalancerState {
 }
 
 pub(crate) const THRESHOLDS: Thresholds = Thresholds {
-    successes: 1,
-    failures: 1,
+    success_threshold: 1,
+    failure_limit: 1,
     stale_after: Duration::from_secs(10),
 };
 

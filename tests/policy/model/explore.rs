@@ -211,7 +211,7 @@ impl Explorer<'_> {
         Ok(!plan.actions.is_empty()
             || matches!(
                 plan.next,
-                Next::Fail(..) | Next::Quarantine(_) | Next::Finish(_)
+                Next::Fail(..) | Next::FailHost(_) | Next::Finish(_)
             ))
     }
 
@@ -355,7 +355,7 @@ impl Explorer<'_> {
         if let Next::Finish(outcome) = &plan.next {
             self.saw(outcome.word());
         }
-        if let Next::Quarantine(_) = &plan.next {
+        if let Next::FailHost(_) = &plan.next {
             self.saw("a host left behind");
         }
         let unhealthy = |action: &Action| {

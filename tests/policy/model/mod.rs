@@ -83,7 +83,7 @@ fn surge_onto_a_spare_host() -> Config {
         replicas: 3,
         surge: 1,
         unavailable: 0,
-        max_failures: 0,
+        max_failed_hosts: 0,
         on_failure: OnFailure::RollBack,
         goals: vec![(Release::New, Some(Release::Old)), (Release::Old, None)],
         initial: (0..3)
@@ -358,7 +358,7 @@ fn cases() -> Vec<Case> {
             named(
                 "side by side, a host may be left behind",
                 Config {
-                    max_failures: 1,
+                    max_failed_hosts: 1,
                     ..side_by_side()
                 },
             ),
@@ -375,7 +375,7 @@ fn cases() -> Vec<Case> {
             named(
                 "in place, a host may be left behind",
                 Config {
-                    max_failures: 1,
+                    max_failed_hosts: 1,
                     ..in_place(2)
                 },
             ),

@@ -9,7 +9,7 @@ use ship::core::analysis::{Analysis, MeasurementMethod, OnInconclusive};
 use ship::core::planner::Next;
 use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::{FailureKind, Outcome};
-use ship::core::spec::step::{AtGate, Step};
+use ship::core::spec::step::{OnGate, Step};
 
 fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
     let tolerance = Tolerance {
@@ -19,11 +19,11 @@ fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
     };
     Analysis {
         name: "errors".into(),
-        way: MeasurementMethod::Compare(tolerance),
+        method: MeasurementMethod::Compare(tolerance),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
-        failures: 0,
-        errors: 4,
+        failure_limit: 0,
+        consecutive_error_limit: 4,
         on_inconclusive,
         dry_run: false,
     }
@@ -31,7 +31,7 @@ fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
 
 /// Three replicas, of which one by now is of 0.9; there is one step, at which it soaks for a
 /// minute.
-fn judged_by(analysis: Analysis, max_failures: u32) -> Story {
+fn judged_by(analysis: Analysis, max_failed_hosts: u32) -> Story {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
@@ -42,7 +42,7 @@ fn judged_by(analysis: Analysis, max_failures: u32) -> Story {
         pause: false,
         weight_percent: None,
     }];
-    (setup.spec.analyses, setup.spec.max_failures) = (vec![analysis], max_failures);
+    (setup.spec.analyses, setup.spec.max_failed_hosts) = (vec![analysis], max_failed_hosts);
     let mut it = setup.deploy("0.9");
     it.does(&[
         "stage 0.9 on h1",
@@ -123,8 +123,8 @@ fn a_step_that_has_soaked_waits_until_it_was_measured() {
 #[test]
 fn unattended_step_that_an_analysis_holds_ends_at_the_deadline() {
     let mut it = judged_by(analysis(OnInconclusive::Hold), 0);
-    for at_gate in [AtGate::Exit, AtGate::Promote] {
-        it.spec.at_gate = at_gate;
+    for on_gate in [OnGate::Exit, OnGate::Promote] {
+        it.spec.on_gate = on_gate;
         if it.rollout.step.reached.is_none() {
             reaches_the_step(&mut it);
             it.later(60 + 599);
@@ -140,7 +140,7 @@ fn unattended_step_that_an_analysis_holds_ends_at_the_deadline() {
     measures(&mut it, Finding::Inconclusive);
     let by = "step 1 of 1, which waits for analysis errors: it says so".to_owned();
     assert_eq!(it.ending(), Outcome::Paused { by, since: it.now });
-    it.spec.at_gate = AtGate::Wait;
+    it.spec.on_gate = OnGate::Wait;
     assert!(
         matches!(it.plan().next, Next::Wake(_)),
         "a person decides: {:?}",

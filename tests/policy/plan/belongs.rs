@@ -123,7 +123,7 @@ fn rollback_restores_the_number_of_instances_of_the_old_release() {
 fn last_host_is_not_left_behind() {
     let mut it = fleet_of(2)
         .budget(2, 1, 0)
-        .max_failures(2)
+        .max_failed_hosts(2)
         .deploy_without_fallback("0.9");
     let orders = it.gives(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it.fails(&orders[0], "no space left on device");
@@ -135,7 +135,7 @@ fn last_host_is_not_left_behind() {
     );
     let mut it = fleet_of(1)
         .budget(1, 1, 0)
-        .max_failures(1)
+        .max_failed_hosts(1)
         .deploy_without_fallback("0.9");
     it.loses("h1");
     let failure = ship::core::rollout::failure::Failure {
@@ -145,7 +145,7 @@ fn last_host_is_not_left_behind() {
         detail: "no space left on device".into(),
         waited: std::time::Duration::ZERO,
     };
-    it.record(Event::HostQuarantined {
+    it.record(Event::HostFailed {
         failure,
         log: Vec::new(),
     });

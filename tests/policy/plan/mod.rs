@@ -2,11 +2,11 @@
 
 mod analysis;
 mod asked;
+mod availability;
 mod belongs;
 mod evidence;
+mod failed_hosts;
 mod hours;
-mod left_behind;
-mod loss;
 mod once;
 mod rollout;
 mod scenario;

@@ -12,7 +12,7 @@ use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::task::{Due, Task, TaskOutcome, TaskRun};
 use ship::core::rollout::verb::Verb;
 
-fn chore(name: &str, due: Due, site: HookSite) -> Task {
+fn task(name: &str, due: Due, site: HookSite) -> Task {
     let migration = match name.split_once(' ') {
         Some(("expand", id)) => Some((MigrationKind::Expand, id.to_owned())),
         Some(("contract", id)) => Some((MigrationKind::Contract, id.to_owned())),
@@ -30,9 +30,9 @@ fn chore(name: &str, due: Due, site: HookSite) -> Task {
 }
 
 /// One replica of 0.8 and a spare host.
-fn deploy(chores: &[Task]) -> Story {
+fn deploy(tasks: &[Task]) -> Story {
     let mut setup = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]);
-    setup.spec.chores = chores.to_vec();
+    setup.spec.tasks = tasks.to_vec();
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it
@@ -43,7 +43,7 @@ fn deploy(chores: &[Task]) -> Story {
 fn begins(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str> {
     let plan = it.plan();
     let Next::Run(TaskRun {
-        chore,
+        task,
         host: on,
         outcome,
     }) = plan.next
@@ -52,16 +52,16 @@ fn begins(it: &mut Story, name: &str, host: Option<&str>) -> Option<&'static str
     };
     assert_eq!(
         (
-            chore.as_str(),
+            task.as_str(),
             on.as_ref().map(ship::core::ids::HostId::as_str)
         ),
         (name, host)
     );
     assert_eq!(plan.actions, [], "nothing else changes meanwhile");
     let (id, host) = (it.rollout.next_action_id(), on);
-    it.record(Event::ChoreStarted {
+    it.record(Event::TaskStarted {
         id,
-        chore,
+        task,
         host,
         migration: None,
     });
@@ -73,8 +73,8 @@ fn ends(it: &mut Story, name: &str, end: TaskOutcome) {
     assert_eq!(it.plan().next, Next::AwaitInFlight);
     it.does_nothing();
     let took = Duration::from_secs(1);
-    it.record(Event::ChoreEnded {
-        chore: name.to_owned(),
+    it.record(Event::TaskEnded {
+        task: name.to_owned(),
         end,
         migration: None,
         took,
@@ -107,11 +107,11 @@ fn failed(error: &str) -> TaskOutcome {
 fn each_has_its_place_in_the_rollout() {
     use HookSite::{Control, Host};
     let mut it = deploy(&[
-        chore("before_all", Due::Before, Control),
-        chore("expand a", Due::Before, Host),
-        chore("after_all", Due::After, Control),
-        chore("on_success", Due::OnSuccess, Control),
-        chore("on_failure", Due::OnFailure, Control),
+        task("before_all", Due::Before, Control),
+        task("expand a", Due::Before, Host),
+        task("after_all", Due::After, Control),
+        task("on_success", Due::OnSuccess, Control),
+        task("on_failure", Due::OnFailure, Control),
     ]);
     assert_eq!(does(&mut it, "before_all", None), None);
     does(&mut it, "expand a", Some("h1"));
@@ -124,8 +124,8 @@ fn each_has_its_place_in_the_rollout() {
 #[test]
 fn what_fails_before_turns_it_back_before_anything_was_touched() {
     let mut it = deploy(&[
-        chore("expand a", Due::Before, HookSite::Host),
-        chore("on_failure", Due::OnFailure, HookSite::Control),
+        task("expand a", Due::Before, HookSite::Host),
+        task("on_failure", Due::OnFailure, HookSite::Control),
     ]);
     begins(&mut it, "expand a", Some("h1"));
     ends(&mut it, "expand a", failed("no such table"));
@@ -146,8 +146,8 @@ fn it_is_never_a_single_hosts_failure() {
     let mut setup = fleet_of(2)
         .budget(1, 1, 0)
         .running("0.8", &["h1:8081"])
-        .max_failures(2);
-    setup.spec.chores = vec![chore("expand a", Due::Before, HookSite::Host)];
+        .max_failed_hosts(2);
+    setup.spec.tasks = vec![task("expand a", Due::Before, HookSite::Host)];
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     begins(&mut it, "expand a", Some("h1"));
@@ -157,7 +157,7 @@ fn it_is_never_a_single_hosts_failure() {
 
 #[test]
 fn where_nobody_knows_it_is_tried_again_on_the_same_host_and_not_without_end() {
-    let mut it = deploy(&[chore("expand a", Due::Before, HookSite::Host)]);
+    let mut it = deploy(&[task("expand a", Due::Before, HookSite::Host)]);
     begins(&mut it, "expand a", Some("h1"));
     it.loses("h1");
     ends(
@@ -191,9 +191,9 @@ fn where_nobody_knows_it_is_tried_again_on_the_same_host_and_not_without_end() {
 fn one_that_takes_its_time_is_not_held_against_the_deadline() {
     let mut setup = fleet_of(2).budget(1, 1, 0).running("0.8", &["h1:8081"]);
     let hour = Duration::from_hours(1);
-    setup.spec.chores = vec![Task {
+    setup.spec.tasks = vec![Task {
         timeout: hour,
-        ..chore("expand a", Due::Before, HookSite::Host)
+        ..task("expand a", Due::Before, HookSite::Host)
     }];
     let mut it = setup.deploy("0.9");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
@@ -206,7 +206,7 @@ fn one_that_takes_its_time_is_not_held_against_the_deadline() {
 #[test]
 fn a_contract_waits_until_all_has_soaked_and_there_is_no_way_back_past_it() {
     let soaked = Due::Soaked(Duration::from_hours(2));
-    let mut it = deploy(&[chore("contract b", soaked, HookSite::Host)]);
+    let mut it = deploy(&[task("contract b", soaked, HookSite::Host)]);
     replaces(&mut it);
     it.later(7199);
     assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan());
@@ -227,7 +227,7 @@ fn a_contract_waits_until_all_has_soaked_and_there_is_no_way_back_past_it() {
 #[test]
 fn task_fails_when_the_host_that_began_it_stays_out_of_reach() {
     let mut setup = fleet_of(2).budget(1, 0, 1).running("0.9", &["h2:8081"]);
-    setup.spec.chores = vec![chore("after_all", Due::After, HookSite::Host)];
+    setup.spec.tasks = vec![task("after_all", Due::After, HookSite::Host)];
     setup
         .fleet
         .hosts
@@ -259,7 +259,7 @@ fn task_fails_when_the_host_that_began_it_stays_out_of_reach() {
 
 #[test]
 fn host_lost_during_a_long_soak_has_the_whole_deadline_to_come_back() {
-    let mut it = deploy(&[chore(
+    let mut it = deploy(&[task(
         "contract b",
         Due::Soaked(Duration::from_hours(2)),
         HookSite::Host,
@@ -279,7 +279,7 @@ fn host_lost_during_a_long_soak_has_the_whole_deadline_to_come_back() {
 #[test]
 fn what_is_found_out_while_it_soaks_keeps_a_contract_from_being_made() {
     let soaked = Due::Soaked(Duration::from_hours(2));
-    let mut it = deploy(&[chore("contract b", soaked, HookSite::Host)]);
+    let mut it = deploy(&[task("contract b", soaked, HookSite::Host)]);
     replaces(&mut it);
     it.exits("h2:8081", "exit status 1");
     it.later(10);
@@ -290,7 +290,7 @@ fn what_is_found_out_while_it_soaks_keeps_a_contract_from_being_made() {
 #[test]
 fn a_change_of_numbers_has_none() {
     let mut setup = fleet_of(2).budget(2, 1, 0).running("0.8", &["h1:8081"]);
-    setup.spec.chores = vec![chore("before_all", Due::Before, HookSite::Control)];
+    setup.spec.tasks = vec![task("before_all", Due::Before, HookSite::Control)];
     let mut it = setup.begin("0.8", None, |start| start.verb = Verb::Scale);
     it.does(&["claim h1", "stage 0.8 on h2"]);
     it.does(&["start 0.8 at h2:8081"]);
@@ -298,7 +298,7 @@ fn a_change_of_numbers_has_none() {
 
 #[test]
 fn who_interrupts_waits_for_its_end() {
-    let mut it = deploy(&[chore("before_all", Due::Before, HookSite::Control)]);
+    let mut it = deploy(&[task("before_all", Due::Before, HookSite::Control)]);
     begins(&mut it, "before_all", None);
     it.record(Event::Interrupted {
         by: "SIGINT".into(),
@@ -310,9 +310,9 @@ fn who_interrupts_waits_for_its_end() {
 #[test]
 fn deploy_without_instances_makes_what_it_needs_and_no_contract() {
     let mut setup = fleet_of(2).budget(0, 1, 0);
-    setup.spec.chores = vec![
-        chore("expand a", Due::Before, HookSite::Host),
-        chore(
+    setup.spec.tasks = vec![
+        task("expand a", Due::Before, HookSite::Host),
+        task(
             "contract b",
             Due::Soaked(Duration::from_mins(1)),
             HookSite::Host,

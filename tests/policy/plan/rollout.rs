@@ -692,7 +692,7 @@ fn a_start_that_nobody_heard_of_again_keeps_its_place() {
     // another has its turn.
     it.fleet.hosts.get_mut(&HostId::from("h2")).unwrap().reach =
         ship::core::fleet::reach::Reach::Reachable;
-    it.record(Event::HostFound {
+    it.record(Event::HostRecovered {
         host: HostId::from("h2"),
     });
     it.does(&["claim h2"]);
@@ -718,7 +718,7 @@ fn an_old_instance_that_ship_itself_stopped_is_no_sign_of_trouble() {
     let host = it.fleet.hosts.get_mut(&HostId::from("h1")).unwrap();
     host.reach = ship::core::fleet::reach::Reach::Reachable;
     host.slots.clear();
-    it.record(Event::HostFound { host: "h1".into() });
+    it.record(Event::HostRecovered { host: "h1".into() });
     let (slot, answer) = (slot_of("h1:8081"), "it is gone".into());
     it.record(Event::InstanceNotReady {
         slot,
@@ -750,7 +750,7 @@ fn nothing_is_started_while_a_host_may_still_obey_an_earlier_controller() {
     it.does_nothing();
     it.fleet.hosts.get_mut(&HostId::from("h3")).unwrap().reach =
         ship::core::fleet::reach::Reach::Reachable;
-    it.record(Event::HostFound {
+    it.record(Event::HostRecovered {
         host: HostId::from("h3"),
     });
     it.does(&["stage 0.9 on h3"]);

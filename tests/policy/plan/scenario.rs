@@ -1,6 +1,6 @@
 //! A rollout told step by step: what the planner orders, and what the world does about it.
 
-use ship::core::spec::step::AtGate;
+use ship::core::spec::step::OnGate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -68,14 +68,14 @@ pub(crate) fn fleet_of(hosts: u32) -> ReporterSetup {
             budget_back: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
-            max_failures: 0,
+            max_failed_hosts: 0,
             on_failure: OnFailure::RollBack,
             thresholds: BTreeMap::new(),
             waits: BTreeMap::new(),
             steps: Vec::new(),
-            at_gate: AtGate::default(),
+            on_gate: OnGate::default(),
             hours: ship::core::spec::windows::DeployWindows::default(),
-            chores: Vec::new(),
+            tasks: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
             keep: BTreeSet::from([ReleaseId::from("0.8"), ReleaseId::from("0.9")]),
@@ -103,8 +103,8 @@ impl ReporterSetup {
         self
     }
 
-    pub(crate) fn max_failures(mut self, hosts: u32) -> Self {
-        self.spec.max_failures = hosts;
+    pub(crate) fn max_failed_hosts(mut self, hosts: u32) -> Self {
+        self.spec.max_failed_hosts = hosts;
         self
     }
 
@@ -448,7 +448,7 @@ impl Story {
 
     /// The instance fails as many probes as it takes.
     pub(crate) fn fails_probes(&mut self, slot: &str, answer: &str) {
-        for _ in 0..Thresholds::default().failures {
+        for _ in 0..Thresholds::default().failure_limit {
             self.probed(slot, &Verdict::Fail(answer.into()));
         }
     }
@@ -503,7 +503,7 @@ impl Story {
         let found = self.fleet.hosts.entry(host.clone()).or_default();
         found.reach = Reach::Reachable;
         found.epoch = epoch;
-        self.record(Event::HostFound { host });
+        self.record(Event::HostRecovered { host });
     }
 
     /// The host has seen this rollout's epoch.
@@ -518,10 +518,10 @@ impl Story {
     /// Asserts that a host is left behind now, and leaves it; why.
     #[track_caller]
     pub(crate) fn leaves_behind(&mut self) -> String {
-        let Next::Quarantine(failure) = self.plan().next else {
+        let Next::FailHost(failure) = self.plan().next else {
             panic!("no host is left behind: {:?}", self.plan());
         };
-        self.record(Event::HostQuarantined {
+        self.record(Event::HostFailed {
             failure: failure.clone(),
             log: Vec::new(),
         });

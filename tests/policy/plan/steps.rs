@@ -7,7 +7,7 @@ use ship::core::planner::Next;
 use ship::core::rollout::event::Event;
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
-use ship::core::spec::step::{AtGate, Step};
+use ship::core::spec::step::{OnGate, Step};
 
 fn step(instances: &str, soak_s: u64, pause: bool) -> Step {
     let instances = instances.parse().expect("an amount");
@@ -21,11 +21,11 @@ fn step(instances: &str, soak_s: u64, pause: bool) -> Step {
 
 /// Three replicas and a spare host, up to the moment at which the first new instance serves beside
 /// two old ones.
-fn with_the_first(steps: &[Step], at_gate: AtGate) -> Story {
+fn with_the_first(steps: &[Step], on_gate: OnGate) -> Story {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
-    (setup.spec.steps, setup.spec.at_gate) = (steps.to_vec(), at_gate);
+    (setup.spec.steps, setup.spec.on_gate) = (steps.to_vec(), on_gate);
     let mut it = setup.deploy("0.9");
     it.does(&[
         "stage 0.9 on h1",
@@ -64,7 +64,7 @@ fn passes(it: &mut Story) {
 fn a_step_stops_at_its_instances_and_goes_on_after_its_soak() {
     let mut it = with_the_first(
         &[step("1", 300, false), step("100%", 0, false)],
-        AtGate::Wait,
+        OnGate::Wait,
     );
     reaches(&mut it);
     it.does_nothing();
@@ -86,7 +86,7 @@ fn a_step_stops_at_its_instances_and_goes_on_after_its_soak() {
 
 #[test]
 fn at_a_gate_a_person_is_waited_for_however_long_it_takes() {
-    let mut it = with_the_first(&[step("1", 0, true)], AtGate::Wait);
+    let mut it = with_the_first(&[step("1", 0, true)], OnGate::Wait);
     reaches(&mut it);
     it.later(100_000);
     it.does_nothing();
@@ -109,7 +109,7 @@ fn at_a_gate_a_person_is_waited_for_however_long_it_takes() {
 
 #[test]
 fn promote_skips_what_is_left_of_the_soak_too() {
-    let mut it = with_the_first(&[step("1", 300, true)], AtGate::Wait);
+    let mut it = with_the_first(&[step("1", 300, true)], OnGate::Wait);
     reaches(&mut it);
     it.record(Event::Promoted {
         by: "anna".into(),
@@ -120,7 +120,7 @@ fn promote_skips_what_is_left_of_the_soak_too() {
 
 #[test]
 fn promote_full_goes_through_all_steps() {
-    let mut it = with_the_first(&[step("1", 300, true), step("2", 300, true)], AtGate::Wait);
+    let mut it = with_the_first(&[step("1", 300, true), step("2", 300, true)], OnGate::Wait);
     reaches(&mut it);
     it.record(Event::Promoted {
         by: "anna".into(),
@@ -134,7 +134,7 @@ fn promote_full_goes_through_all_steps() {
 
 #[test]
 fn where_nobody_is_there_a_gate_ends_it_or_is_passed() {
-    let mut it = with_the_first(&[step("1", 0, true)], AtGate::Exit);
+    let mut it = with_the_first(&[step("1", 0, true)], OnGate::Exit);
     reaches(&mut it);
     let Outcome::Paused { by, .. } = it.ending() else {
         panic!("{:?}", it.ending())
@@ -144,14 +144,14 @@ fn where_nobody_is_there_a_gate_ends_it_or_is_passed() {
         "the gate of step 1 of 1, which waits for `ship promote`"
     );
 
-    let mut it = with_the_first(&[step("1", 0, true)], AtGate::Promote);
+    let mut it = with_the_first(&[step("1", 0, true)], OnGate::Promote);
     reaches(&mut it);
     passes(&mut it);
 }
 
 #[test]
 fn what_fails_while_it_soaks_turns_it_back_and_the_way_back_knows_no_steps() {
-    let mut it = with_the_first(&[step("1", 300, true)], AtGate::Wait);
+    let mut it = with_the_first(&[step("1", 300, true)], OnGate::Wait);
     reaches(&mut it);
     it.exits("h4:8081", "exit status 1");
     it.turns();

@@ -213,7 +213,7 @@ fn what_is_left_behind_gets_nothing_when_it_comes_back() {
     let setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"])
-        .max_failures(1);
+        .max_failed_hosts(1);
     let mut it = setup.behind(&["lb1"]).deploy("0.9");
     it.does(&[
         "stage 0.9 on h1",

@@ -12,7 +12,7 @@ use ship::core::spec::impossible::Impossible;
 
 const NONE: Waits = Waits {
     initial_delay: Duration::ZERO,
-    successes: 1,
+    success_threshold: 1,
     interval: Duration::ZERO,
     start: Duration::ZERO,
     stop: Duration::ZERO,
@@ -192,14 +192,16 @@ fn planner_refuses_a_release_that_cannot_be_available_in_time() {
     assert_eq!(
         refusal(
             Waits {
-                successes: 3,
+                success_threshold: 3,
                 interval: seconds(1),
                 initial_delay: seconds(2),
                 ..NONE
             },
             1
         ),
-        format!("{head} 5s (initial_delay 2s + 2 × interval 1s for 3 successes + min_ready 1s)")
+        format!(
+            "{head} 5s (initial_delay 2s + 2 × interval 1s for 3 success_threshold + min_ready 1s)"
+        )
     );
     assert_eq!(
         refusal(

@@ -7,9 +7,9 @@ use ship::app::environment::Environment;
 use ship::app::error::Error;
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
-use ship::app::verbs::contract::{ContractRequest, contract};
 use ship::app::verbs::deploy::deploy;
 use ship::app::verbs::freeze::{freeze, thaw};
+use ship::app::verbs::migrate::{MigrateRequest, migrate};
 use ship::app::verbs::pause::{Paused, pause};
 use ship::app::verbs::promote::{PromoteRequest, Promotion, promote};
 use ship::app::verbs::restart::{RestartRequest, restart};
@@ -84,7 +84,7 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
         "resume" => resume(env, ResumeRequest::default()).await?,
         "abort" => abort(env, AbortRequest::default()).await?,
         "restart" => restart(env, RestartRequest::default()).await?,
-        "contract" => contract(env, ContractRequest::default()).await?,
+        "migrate" => migrate(env, MigrateRequest::default()).await?,
         "scale" => {
             let (replicas, set) = (1, Vec::new());
             scale(env, ScaleRequest { replicas, set }).await?

@@ -275,7 +275,7 @@ fn killed_deploy_is_finished_by_the_next() {
 fn killed_deploy_is_rolled_back_by_the_next_where_the_playbook_says_so() {
     on_four_hosts(async |project| {
         cut_off(&project).await;
-        let request = with_settings("0.9", &["unattended.interrupted=abort"]);
+        let request = with_settings("0.9", &["unattended.on_interrupted=abort"]);
         let done = tonight(&project, request).await.exits(Exit::RolledBack);
         done.says(&["the deploy of 0.9 was left unfinished, and goes back"]);
         assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);

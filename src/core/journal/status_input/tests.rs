@@ -12,7 +12,7 @@ use crate::core::rollout::Rollout;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::verb::Verb;
-use crate::core::spec::step::AtGate;
+use crate::core::spec::step::OnGate;
 use crate::core::spec::{OnFailure, Spec};
 
 const NOW: Time = Time(600_000);
@@ -117,7 +117,7 @@ fn status(fleet: &Fleet, marks: &PendingActions, min_ready: Duration) -> Status 
         thresholds: &BTreeMap::new(),
         standing: ServiceState::Running,
         marks,
-        left_behind: &[],
+        failed_hosts: &[],
         holds: &BTreeMap::from([
             (
                 HostId::from("web1"),
@@ -237,14 +237,14 @@ fn spec() -> Spec {
         budget_back: None,
         min_ready: Duration::from_secs(5),
         progress_deadline: Duration::from_mins(10),
-        max_failures: 0,
+        max_failed_hosts: 0,
         on_failure: OnFailure::RollBack,
         waits: BTreeMap::new(),
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
-        at_gate: AtGate::default(),
+        on_gate: OnGate::default(),
         hours: crate::core::spec::windows::DeployWindows::default(),
-        chores: Vec::new(),
+        tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
         keep: BTreeSet::new(),
@@ -368,7 +368,7 @@ fn the_keys_of_the_json_are_those_promised() {
             r#""min_available":2,"max_running":3},"#,
             r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"version":"0.8","#,
             r#""revision":1,"ready":true,"status":"Running","restarts":0,"age_s":600}],"#,
-            r#""holds":[{"host":"web1","why":"port 8081 is ready, and soaks for another 4s"}],"debt":[]}"#
+            r#""holds":[{"host":"web1","why":"port 8081 is ready, and soaks for another 4s"}],"failed_hosts":[]}"#
         )
     );
 }

@@ -42,7 +42,7 @@ fn enough_hosts(input: &AdmissionInput<'_>) -> Result<(), AdmissionRefusal> {
     let none_is_left =
         !spec.hosts.is_empty() && spec.hosts.iter().all(|host| unusable.contains_key(host));
     let count = u32::try_from(unusable.len()).unwrap_or(u32::MAX);
-    if none_is_left || count > spec.max_failures {
+    if none_is_left || count > spec.max_failed_hosts {
         return Err(AdmissionRefusal::UnusableHosts {
             unusable: unusable.clone(),
             of: input.fleet.hosts.len(),

@@ -165,7 +165,7 @@ fn rollback_target(
             .filter(|current| current.release != *request.release)
             .filter(|current| history.is_proven(&current.release))
             .map(RevisionRecord::generation),
-        (None, Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Contract) => None,
+        (None, Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Migrate) => None,
     };
     target.filter(|target| {
         history
@@ -182,7 +182,7 @@ fn complete_spec(
     rollback_target: Option<&RevisionRef>,
 ) -> Spec {
     let mut spec = input.spec.clone();
-    spec.chores = input.history.tasks_of(request.verb, request.definition);
+    spec.tasks = input.history.tasks_of(request.verb, request.definition);
     let Some(back) = rollback_target else {
         return spec;
     };
@@ -211,14 +211,14 @@ fn is_settled(
 ) -> bool {
     let history = input.history;
     let makes_nothing_new =
-        request.continuation.is_none() && !matches!(request.verb, Verb::Restart | Verb::Contract);
+        request.continuation.is_none() && !matches!(request.verb, Verb::Restart | Verb::Migrate);
     let is_recorded = history.current().is_some_and(|current| {
         current.release == *request.release && current.outcome == Some(Outcome::Succeeded)
     });
     let left_nobody_behind = history
         .newest_summary
         .as_ref()
-        .is_none_or(|newest| newest.left_behind.is_empty());
+        .is_none_or(|newest| newest.failed_hosts.is_empty());
     makes_nothing_new
         && is_recorded
         && left_nobody_behind
@@ -238,7 +238,7 @@ fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool
     });
     // A rollout does its tasks, but they are no reason for one.
     let spec = Spec {
-        chores: Vec::new(),
+        tasks: Vec::new(),
         ..spec.clone()
     };
     let Plan { actions, next, .. } = plan(&spec, &rollout, fleet, now);

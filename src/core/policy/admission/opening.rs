@@ -85,7 +85,7 @@ impl Opener<'_, '_> {
     fn turn(&self) -> Option<Event> {
         let stopped = self.stopped()?;
         match (&self.request.continuation, &stopped.direction) {
-            (_, Direction::Back(failure)) => Some(Event::RolloutFailed {
+            (_, Direction::RollingBack(failure)) => Some(Event::RolloutFailed {
                 failure: failure.clone(),
                 log: Vec::new(),
                 then: FailureResponse::RollBack,
@@ -113,8 +113,8 @@ impl Opener<'_, '_> {
             return Vec::new();
         };
         let done = rollout.tasks.done();
-        done.map(|task| Event::ChoreEnded {
-            chore: task.clone(),
+        done.map(|task| Event::TaskEnded {
+            task: task.clone(),
             end: TaskOutcome::DoneBefore,
             migration: None,
             took: Duration::ZERO,
@@ -152,7 +152,7 @@ impl Opener<'_, '_> {
 
     fn lost_hosts(&self) -> impl Iterator<Item = Event> {
         let unusable = self.input.unusable_hosts.iter();
-        unusable.map(|(host, why)| Event::HostQuarantined {
+        unusable.map(|(host, why)| Event::HostFailed {
             failure: Failure {
                 kind: FailureKind::HostLost,
                 host: Some(host.clone()),

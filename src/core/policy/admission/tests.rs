@@ -217,14 +217,14 @@ fn steps_and_tasks_are_no_reason_for_a_rollout() {
     };
     let admission = case.admitted();
     assert!(admission.is_settled);
-    assert_eq!(admission.spec.chores.len(), 1, "a rollout would do it");
+    assert_eq!(admission.spec.tasks.len(), 1, "a rollout would do it");
 }
 
 #[test]
 fn hosts_that_were_given_up_keep_a_fleet_from_being_settled() {
     let mut lost = failure(FailureKind::HostLost);
     lost.host = Some("h3".into());
-    let history = on_a().then(Event::HostQuarantined {
+    let history = on_a().then(Event::HostFailed {
         failure: lost,
         log: Vec::new(),
     });
@@ -234,8 +234,8 @@ fn hosts_that_were_given_up_keep_a_fleet_from_being_settled() {
 
 #[test]
 fn deploy_of_an_unfinished_release_reuses_its_revision_and_repeats_no_task() {
-    let ended = |chore: &str, end| Event::ChoreEnded {
-        chore: chore.into(),
+    let ended = |task: &str, end| Event::TaskEnded {
+        task: task.into(),
         end,
         migration: None,
         took: Duration::ZERO,
@@ -302,7 +302,7 @@ fn nothing_goes_back_to_what_a_contract_has_left_behind() {
 
 #[test]
 fn restart_scale_and_contract_have_nothing_to_go_back_to() {
-    for verb in [Verb::Restart, Verb::Scale, Verb::Contract] {
+    for verb in [Verb::Restart, Verb::Scale, Verb::Migrate] {
         let case = Case::new(then_b(Some(Outcome::Succeeded)), &["b", "b", ""], verb, "b");
         let admission = case.admitted();
         assert_eq!(admission.rollback_target, None, "{verb:?}");
@@ -317,7 +317,7 @@ fn contract_does_only_the_migrations_that_are_due() {
         let mut case = Case::new(
             then_b(Some(Outcome::Succeeded)),
             &["b", "b", "b"],
-            Verb::Contract,
+            Verb::Migrate,
             "b",
         );
         case.contracts = &["drop-email", "drop-name"];
@@ -325,8 +325,8 @@ fn contract_does_only_the_migrations_that_are_due() {
         case
     };
     let names = |case: Case| -> Vec<_> {
-        let chores = case.admitted().spec.chores;
-        chores.into_iter().map(|chore| chore.name).collect()
+        let tasks = case.admitted().spec.tasks;
+        tasks.into_iter().map(|task| task.name).collect()
     };
     assert_eq!(
         names(case(&[])),
@@ -358,7 +358,10 @@ fn resumed_rollout_goes_on_in_its_direction() {
         Continuation::Resume,
     );
     let admission = case.admitted();
-    assert!(matches!(admission.rollout.direction, Direction::Back(_)));
+    assert!(matches!(
+        admission.rollout.direction,
+        Direction::RollingBack(_)
+    ));
     assert!(matches!(
         admission.opening(Revision(2), Epoch(1))[1..],
         [Event::RolloutFailed { .. }]
@@ -433,14 +436,14 @@ fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
         case.refusal(),
         "1 of 3 hosts cannot be used; nothing was touched\n  h2: no route"
     );
-    case.change = |input| input.spec.max_failures = 1;
+    case.change = |input| input.spec.max_failed_hosts = 1;
     let opening = case.admitted().opening(Revision(2), Epoch(1));
     assert!(matches!(
         &opening[1..],
-        [Event::HostQuarantined { failure, .. }] if failure.host == Some("h2".into())
+        [Event::HostFailed { failure, .. }] if failure.host == Some("h2".into())
     ));
     case.unusable = &["h1", "h2", "h3"];
-    case.change = |input| input.spec.max_failures = 9;
+    case.change = |input| input.spec.max_failed_hosts = 9;
     assert!(case.refusal().starts_with("3 of 3 hosts cannot be used"));
 }
 

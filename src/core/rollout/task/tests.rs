@@ -24,8 +24,8 @@ fn definition(
             via: Via::Direct,
             interval: second,
             timeout: second,
-            successes: 1,
-            failures: 3,
+            success_threshold: 1,
+            failure_threshold: 3,
             initial_delay: Duration::ZERO,
         },
         liveness: None,
@@ -40,13 +40,13 @@ fn definition(
             .collect(),
         migrations: migrations
             .iter()
-            .map(|(id, kind, by_hand)| Migration {
+            .map(|(id, kind, manual)| Migration {
                 id: (*id).into(),
                 kind: *kind,
                 command: vec!["./migrate".into()],
                 timeout: second,
                 soak: Some(second),
-                by_hand: *by_hand,
+                manual: *manual,
             })
             .collect(),
         artifact: Artifact {
@@ -79,9 +79,9 @@ fn chores_come_in_the_order_of_a_rollout_and_what_was_made_is_none() {
         ],
     );
     let made = BTreeSet::from(["old".to_owned()]);
-    let names: Vec<_> = chores(&definition, &made)
+    let names: Vec<_> = tasks(&definition, &made)
         .into_iter()
-        .map(|chore| (chore.name, chore.due))
+        .map(|task| (task.name, task.due))
         .collect();
     let expected = [
         ("before_all", Due::Before),

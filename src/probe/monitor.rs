@@ -67,7 +67,7 @@ impl Monitor {
         let clients = (0..probing.connections)
             .map(client)
             .collect::<Result<_, _>>()?;
-        let tally = Mutex::new(Tally::new(probing.max_failed));
+        let tally = Mutex::new(Tally::new(probing.max_failed_requests));
         let shared = Arc::new(Shared {
             probing,
             clients,
@@ -254,7 +254,7 @@ impl Shared {
         }
         let is_right = self
             .probing
-            .expect_status
+            .status
             .map_or((200..400).contains(&status), |right| status == right);
         if !is_right {
             return Answer::Lost {

@@ -7,32 +7,32 @@ use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
 
-/// The files with a `[probe]` table that holds these lines, from line 13 of the playbook on.
+/// The files with a `[monitor]` table that holds these lines, from line 13 of the playbook on.
 fn with(lines: &str) -> Files {
-    files().playbook("[rollout]", &format!("[probe]\n{lines}\n[rollout]"))
+    files().playbook("[rollout]", &format!("[monitor]\n{lines}\n[rollout]"))
 }
 
 #[test]
 fn nobody_asks_unless_told_to() {
-    assert_eq!(files().project().playbook.probe, None);
+    assert_eq!(files().project().playbook.monitor, None);
     assert_eq!(
         with("url = \"off\"\ntimeout = \"1s\"")
             .project()
             .playbook
-            .probe,
+            .monitor,
         None
     );
 }
 
 #[test]
 fn a_url_is_enough_and_the_rest_has_defaults() {
-    let probe = |files: Files| files.project().playbook.probe.expect("a table");
+    let probe = |files: Files| files.project().playbook.monitor.expect("a table");
     let defaults = MonitorSettings {
         url: "http://lb.example:8080/healthz".to_owned(),
         interval: Duration::from_millis(100),
         timeout: Duration::from_secs(2),
-        max_failed: 0,
-        expect_status: None,
+        max_failed_requests: 0,
+        status: None,
         connections: 2,
         version_header: None,
     };
@@ -42,26 +42,26 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
     );
     let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed = \
                3\n\
-               expect_status = 204\nconnections = 5\nversion_header = \"X-Build\"";
+               status = 204\nconnections = 5\nversion_header = \"X-Build\"";
     let expected = MonitorSettings {
         url: "https://lb.example/".to_owned(),
         interval: Duration::from_millis(10),
         timeout: Duration::from_secs(5),
-        max_failed: 3,
-        expect_status: Some(204),
+        max_failed_requests: 3,
+        status: Some(204),
         connections: 5,
         version_header: Some("X-Build".to_owned()),
     };
     assert_eq!(probe(with(all)), expected);
-    let set = files().set("probe.url=http://lb.example:8080/healthz?a=b#c");
+    let set = files().set("monitor.url=http://lb.example:8080/healthz?a=b#c");
     let url = "http://lb.example:8080/healthz?a=b#c".to_owned();
     assert_eq!(probe(set), MonitorSettings { url, ..defaults });
     assert_eq!(
         with("url = \"http://lb.example/\"")
-            .set("probe.url=off")
+            .set("monitor.url=off")
             .project()
             .playbook
-            .probe,
+            .monitor,
         None
     );
 }
@@ -100,10 +100,10 @@ error: `timeout` must be at most 10s
    |
    = help: the end of a rollout waits so long for the last answers
 
-error: `expect_status` must be a number from 100 to 599
+error: `status` must be a number from 100 to 599
   --> web.toml:16:17
    |
-16 | expect_status = 42
+16 | status = 42
    |                 ^^
 
 error: `connections` must be a number from 1 to 100
@@ -120,13 +120,13 @@ error: `version_header` is no name of a header: `X Build`
    |
    = help: for example "x-version"
 
-error: unknown key `max_fail` in [probe]
+error: unknown key `max_fail` in [monitor]
   --> web.toml:19:1
    |
 19 | max_fail = 1
    | ^^^^^^^^
    |
-   = help: did you mean `max_failed`?
+   = help: did you mean `max_failed_requests`?
 "#]]
         .raw()
     );
@@ -135,12 +135,12 @@ error: unknown key `max_fail` in [probe]
 #[test]
 fn a_table_without_a_url_asks_nobody_and_is_refused() {
     assert_data_eq!(
-        with("max_failed = 1").report(),
+        with("max_failed_requests = 1").report(),
         str![[r#"
-error: `url` is missing in [probe]
+error: `url` is missing in [monitor]
   --> web.toml:12:1
    |
-12 | [probe]
+12 | [monitor]
    | ^^^^^^^
    |
    = help: for example: url = "http://www.example.org/healthz"
@@ -186,7 +186,7 @@ error: with a request every 1ms and a timeout of 2s, 2000 requests may be under 
 #[test]
 fn what_the_command_line_says_is_shown_as_it_was_said() {
     assert_data_eq!(
-        files().set("probe.url=lb.example").report(),
+        files().set("monitor.url=lb.example").report(),
         str![[r#"
 error: `url` is no URL: relative URL without a base
  --> command line:1:17

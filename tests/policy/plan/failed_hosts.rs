@@ -1,4 +1,4 @@
-//! Hosts that may be left behind (`max_failures`), and hosts that come back.
+//! Hosts that may be left behind (`max_failed_hosts`), and hosts that come back.
 
 use ship::core::ids::Epoch;
 use ship::core::rollout::event::FailureResponse;
@@ -17,7 +17,7 @@ const STAGED: [&str; 3] = ["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h
 
 #[test]
 fn a_lost_host_is_left_behind_at_the_deadline_and_the_rest_carries_the_replicas() {
-    let mut it = three().max_failures(1).deploy("0.9");
+    let mut it = three().max_failed_hosts(1).deploy("0.9");
     it.does(&STAGED);
     it.does(&["start 0.9 at h1:8082"]);
     it.answers("h1:8082");
@@ -56,7 +56,7 @@ fn without_a_budget_a_lost_host_fails_the_rollout() {
 
 #[test]
 fn one_more_than_may_be_left_behind_fails_the_rollout() {
-    let mut it = three().max_failures(1).deploy("0.9");
+    let mut it = three().max_failed_hosts(1).deploy("0.9");
     let orders = it.gives(&STAGED);
     it.is_done(&orders[0]);
     it.fails(&orders[1], "no space left on device");
@@ -77,7 +77,7 @@ fn one_more_than_may_be_left_behind_fails_the_rollout() {
 
 #[test]
 fn what_runs_on_a_host_left_behind_is_replaced_elsewhere_under_the_same_rule() {
-    let mut it = three().max_failures(1).deploy("0.9");
+    let mut it = three().max_failed_hosts(1).deploy("0.9");
     let orders = it.gives(&STAGED);
     it.claims("h3");
     it.fails(&orders[2], "no space left on device");
@@ -98,7 +98,7 @@ fn what_runs_on_a_host_left_behind_is_replaced_elsewhere_under_the_same_rule() {
 
 #[test]
 fn what_runs_on_a_host_that_could_not_even_be_claimed_is_not_counted_on() {
-    let mut it = three().max_failures(1).deploy("0.9");
+    let mut it = three().max_failed_hosts(1).deploy("0.9");
     let orders = it.gives(&STAGED);
     it.fails(&orders[2], "the epoch could not be stored");
     it.leaves_behind();
@@ -116,7 +116,7 @@ fn what_runs_on_a_host_that_could_not_even_be_claimed_is_not_counted_on() {
 fn where_the_rest_has_no_room_the_old_instance_stays() {
     let setup = fleet_of(2)
         .budget(2, 0, 1)
-        .max_failures(1)
+        .max_failed_hosts(1)
         .running("0.8", &["h1:8081", "h2:8081"]);
     let mut it = setup.deploy("0.9");
     let orders = it.gives(&["stage 0.9 on h1", "stage 0.9 on h2"]);
@@ -133,7 +133,7 @@ fn where_the_rest_has_no_room_the_old_instance_stays() {
 
 #[test]
 fn a_lost_host_that_comes_back_is_claimed_and_put_right() {
-    let mut it = three().max_failures(1).deploy("0.9");
+    let mut it = three().max_failed_hosts(1).deploy("0.9");
     it.loses("h3");
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     it.does_nothing();

@@ -143,7 +143,7 @@ fn assert_nothing_lost(line: &str) {
 }
 
 /// Seldom enough for many tests on two cores.
-const PROBE: &str = "\n[probe]\ninterval = \"20ms\"\ntimeout = \"10s\"\nurl = ";
+const PROBE: &str = "\n[monitor]\ninterval = \"20ms\"\ntimeout = \"10s\"\nurl = ";
 
 /// A small project whose playbook asks through a front.
 fn asked() -> (LocalProject, Front) {
@@ -166,10 +166,10 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
         "inventory.toml",
         "--version",
         "0.9",
-        "--probe",
+        "--monitor",
         &front.url(),
         "--set",
-        "probe.interval=20ms",
+        "monitor.interval=20ms",
     ];
     let done = project.ship(&args).any_stderr().run();
     assert_nothing_lost(last_line(&done.stderr));
@@ -205,7 +205,7 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
     assert_eq!(
         (
             &status["rollout"]["loss"]["failed"],
-            &status["rollout"]["loss"]["max_failed"]
+            &status["rollout"]["loss"]["max_failed_requests"]
         ),
         (&0.into(), &0.into())
     );
@@ -312,7 +312,7 @@ fn a_budget_allows_for_some() {
         "--version",
         "0.9",
         "--set",
-        "probe.max_failed=100000",
+        "monitor.max_failed_requests=100000",
     ];
     let done = project.ship(&args).any_stderr().run();
     assert!(
@@ -347,7 +347,7 @@ fn a_question_that_nobody_answers_while_instances_serve_is_refused() {
         .stderr(str![[r#"
 error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:[..]/ failed; nothing was touched
   the last: connection refused
-  mend what stands before the instances, or `url` in [probe]; `--probe off` goes on without
+  mend what stands before the instances, or `url` in [monitor]; `--monitor off` goes on without
 
 "#]])
         .status(2)
@@ -360,7 +360,7 @@ error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:
             "inventory.toml",
             "--version",
             "0.9",
-            "--probe",
+            "--monitor",
             "off",
         ])
         .any_stderr()
@@ -397,7 +397,7 @@ fn a_program_is_told_by_an_event() {
     assert_eq!(finished["event"], "rollout_finished");
     assert_eq!(
         (&probed["event"], &probed["failed"]),
-        (&"probed".into(), &0.into()),
+        (&"availability_reported".into(), &0.into()),
         "{probed}"
     );
     assert_eq!(probed["answers"][0]["version"], "0.8");
@@ -422,10 +422,10 @@ fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() 
         "inventory.toml",
         "--version",
         "0.9",
-        "--probe",
+        "--monitor",
         &front.url(),
         "--set",
-        "probe.timeout=10s",
+        "monitor.timeout=10s",
     ];
     let mut deploy = project.ship(&args).spawn();
     deploy.await_words("started   0.9");

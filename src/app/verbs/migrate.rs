@@ -1,4 +1,4 @@
-//! `ship contract`: takes away what only older versions needed, because a person says so.
+//! `ship migrate`: takes away what only older versions needed, because a person says so.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
-pub struct ContractRequest {
+pub struct MigrateRequest {
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,
     pub cause: Option<String>,
@@ -23,16 +23,16 @@ pub struct ContractRequest {
 ///
 /// # Errors
 /// Why no rollout was made, or none came to its end.
-pub async fn contract(
+pub async fn migrate(
     env: &Arc<dyn Environment>,
-    request: ContractRequest,
+    request: MigrateRequest,
 ) -> Result<Conclusion, Error> {
     let begun = Session::begun(env)?;
     let overrides = Overrides {
         version: Some(begun.version()),
         set: request.set,
     };
-    let mut session = Session::open_locked(env, &overrides, Reading::Strict, "contract")?;
+    let mut session = Session::open_locked(env, &overrides, Reading::Strict, "migrate")?;
     session.permit(ServiceCommand::Contract)?;
     session.want_as_many();
     let current = session.current_record()?.clone();
@@ -41,11 +41,11 @@ pub async fn contract(
         return Ok(Conclusion::NoContractDue(current.definition.version));
     }
     let cause = request.cause.unwrap_or_else(|| {
-        let names: Vec<_> = due.into_iter().map(|chore| chore.name).collect();
+        let names: Vec<_> = due.into_iter().map(|task| task.name).collect();
         names.join(", ")
     });
-    let goal = Goal::of_revision(&session, &current, Verb::Contract, cause, None);
+    let goal = Goal::of_revision(&session, &current, Verb::Migrate, cause, None);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
-        .of_verb(Verb::Contract))
+        .of_verb(Verb::Migrate))
 }

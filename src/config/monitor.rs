@@ -1,4 +1,4 @@
-//! `[probe]`: the requests that ship makes to the service during a rollout.
+//! `[monitor]`: the requests that ship makes to the service during a rollout.
 
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<MonitorSet
     );
     let why = "the end of a rollout waits so long for the last answers";
     let timeout = fields.or("timeout", TIMEOUT, no_longer_than(TIMEOUT_MAX, why));
-    let max_failed = fields.or("max_failed", 0, count);
-    let expect_status = fields.optional("expect_status", number(100, 599));
+    let max_failed_requests = fields.or("max_failed_requests", 0, count);
+    let status = fields.optional("status", number(100, 599));
     let connections = fields.or("connections", CONNECTIONS, number(1, CONNECTIONS_MAX));
     let version_header = fields.optional("version_header", header);
     fields.finish();
@@ -47,15 +47,15 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<MonitorSet
     if let (Some(interval), Some(timeout)) = (interval, timeout) {
         refuse_too_many(fields, interval, timeout, sink)?;
     }
-    let (interval, timeout, max_failed, connections) =
-        (interval?, timeout?, max_failed?, connections?);
-    let (expect_status, version_header) = (expect_status?, version_header?);
+    let (interval, timeout, max_failed_requests, connections) =
+        (interval?, timeout?, max_failed_requests?, connections?);
+    let (status, version_header) = (status?, version_header?);
     let probing = |url| MonitorSettings {
         url,
         interval,
         timeout,
-        max_failed,
-        expect_status,
+        max_failed_requests,
+        status,
         connections,
         version_header,
     };

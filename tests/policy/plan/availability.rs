@@ -26,7 +26,7 @@ fn loses(it: &mut Story, failures: u64) {
             },
         );
     });
-    it.record(Event::Probed(tally.report()));
+    it.record(Event::AvailabilityReported(tally.report()));
 }
 
 fn setup() -> ReporterSetup {

@@ -1,4 +1,4 @@
-//! Hosts that are left behind (`max_failures`), listed as debt, and put right when they are back.
+//! Hosts that are left behind (`max_failed_hosts`), listed as debt, and put right when they are back.
 
 use serde_json::Value;
 
@@ -8,8 +8,8 @@ use ship_testing::probe_client::{Monitor, running};
 use ship_testing::project::PAGE;
 
 /// The hosts that the status names as debt.
-fn debt(status: &Value) -> Vec<String> {
-    let held = status["debt"].as_array().expect("an array");
+fn failed_hosts(status: &Value) -> Vec<String> {
+    let held = status["failed_hosts"].as_array().expect("an array");
     held.iter()
         .map(|held| held["host"].as_str().unwrap_or_default().to_owned())
         .collect()
@@ -43,7 +43,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
             answers.fewest(3)
         );
         let status = project.status();
-        assert_eq!(debt(&status), [lost.name.as_str()]);
+        assert_eq!(failed_hosts(&status), [lost.name.as_str()]);
         assert_eq!(
             status["replicas"]["available"], 4,
             "the others carry its part"
@@ -53,7 +53,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         lost.mend();
         assert_eq!(running(PAGE), 5);
         project.deploy("2").exits(0);
-        assert_eq!(debt(&project.status()), Vec::<String>::new());
+        assert_eq!(failed_hosts(&project.status()), Vec::<String>::new());
         project.assert_settled("2", 4);
         let status = project.status();
         let hosts = status["instances"]
@@ -91,10 +91,10 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
             "only {} answered for a while",
             answers.fewest(3)
         );
-        assert_eq!(debt(&project.status()), [full.name.as_str()]);
+        assert_eq!(failed_hosts(&project.status()), [full.name.as_str()]);
         full.free_disk("/var/lib/ship");
         project.deploy("2").exits(0);
-        assert_eq!(debt(&project.status()), Vec::<String>::new());
+        assert_eq!(failed_hosts(&project.status()), Vec::<String>::new());
         project.assert_settled("2", 3);
     });
 }
