@@ -24,7 +24,7 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
         check: LivenessCheck::Tcp,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(1),
-        failure_limit: 3,
+        failure_threshold: 3,
         initial_delay: Duration::ZERO,
         host_header: None,
     };
@@ -45,7 +45,7 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
         check: command,
         interval: 5 * second,
         timeout: 2 * second,
-        failure_limit: 1,
+        failure_threshold: 1,
         initial_delay: 60 * second,
         ..defaults
     };

@@ -596,7 +596,7 @@ impl BalancerState {
 
 pub(crate) const THRESHOLDS: Thresholds = Thresholds {
     success_threshold: 1,
-    failure_limit: 1,
+    failure_threshold: 1,
     stale_after: Duration::from_secs(10),
 };
 

@@ -448,7 +448,7 @@ impl Story {
 
     /// The instance fails as many probes as it takes.
     pub(crate) fn fails_probes(&mut self, slot: &str, answer: &str) {
-        for _ in 0..Thresholds::default().failure_limit {
+        for _ in 0..Thresholds::default().failure_threshold {
             self.probed(slot, &Verdict::Fail(answer.into()));
         }
     }
