@@ -244,7 +244,7 @@ impl Session {
             definition: definition.clone(),
             playbook: String::new(),
             who: owner.map_or_else(|| "unknown".to_owned(), |owner| owner.who.clone()),
-            cause: owner.map_or_else(
+            reason: owner.map_or_else(
                 || "adopted: found on the hosts".to_owned(),
                 |owner| format!("adopted: deployed from {owner}"),
             ),
@@ -286,7 +286,7 @@ fn shown(new: NewRevision, revision: Revision, proven: bool, at: Time) -> Revisi
         definition,
         playbook,
         who,
-        cause,
+        reason,
         verb,
     } = new;
     let (ended, outcome) = (Some(at), Some(Outcome::Succeeded));
@@ -296,7 +296,7 @@ fn shown(new: NewRevision, revision: Revision, proven: bool, at: Time) -> Revisi
         definition,
         playbook,
         who,
-        cause,
+        reason,
         verb,
         began: at,
         ended,

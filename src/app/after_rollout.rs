@@ -130,8 +130,8 @@ fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
             )
         }),
         probed: account
-            .and_then(|account| account.loss.as_ref())
-            .map(|loss| (loss.requests, loss.failed)),
+            .and_then(|account| account.monitor.as_ref())
+            .map(|report| (report.requests, report.failed)),
         drained,
     };
     if let Err(why) = notify::write_textfile(&config.textfile, &metrics.text()) {

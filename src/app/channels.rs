@@ -19,7 +19,7 @@ pub struct Resolved {
 
 impl Resolved {
     /// Why a deploy is made of this version, where nobody says.
-    pub fn cause(&self) -> Option<String> {
+    pub fn reason(&self) -> Option<String> {
         let (version, channel) = (self.overrides.version.as_ref()?, self.channel.as_ref()?);
         Some(format!("deploy {version} ({channel})"))
     }

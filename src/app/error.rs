@@ -18,7 +18,7 @@ use crate::core::spec::impossible::Impossible;
 use crate::engine::EngineError;
 use crate::report::text::count;
 use crate::script::quote;
-use crate::store::{RolloutId, ServiceKey, StoreError};
+use crate::store::StoreError;
 use crate::system::accounts;
 use crate::trust::{Distrust, Untrusted};
 
@@ -132,23 +132,12 @@ pub enum Refused {
     #[error("nothing was deployed yet; `ship deploy` comes first")]
     NothingDeployed,
     /// The history has no such rollout.
-    #[error(
-        "the history has no rollout {} of {} on {}; it has {}",
-        .wanted.0, .subject.service, .subject.fleet, numbers_text(.known)
-    )]
+    #[error("{}", unknown_rollout_text(.which, .service, .known))]
     UnknownRollout {
-        /// The one that was asked for.
-        wanted: RolloutId,
-        /// Of which fleet and service.
-        subject: ServiceKey,
-        known: Vec<RolloutId>,
-    },
-    /// No rollout is meant whose log could be shown.
-    #[error("{}", which_rollout_text(.which, .service, .known))]
-    NoRolloutToShow {
+        /// What the user named.
         which: String,
         service: String,
-        /// Those that there are, the newest first.
+        /// The rollouts of the history; the newest comes first.
         known: Vec<KnownRollout>,
     },
     /// A rollout has no log any more.
@@ -286,13 +275,8 @@ fn instances_are(ready: usize) -> String {
     }
 }
 
-fn numbers_text(rollouts: &[RolloutId]) -> String {
-    let numbers: Vec<_> = rollouts.iter().map(|id| id.0.to_string()).collect();
-    numbers.join(", ")
-}
-
-fn which_rollout_text(which: &str, service: &str, known: &[KnownRollout]) -> String {
-    let mut text = format!("no rollout {which} of {service} is known; there is:");
+fn unknown_rollout_text(which: &str, service: &str, known: &[KnownRollout]) -> String {
+    let mut text = format!("the history of {service} has no rollout `{which}`; it has:");
     for rollout in known {
         // Writing to a string does not fail.
         let _ = write!(text, "\n  {rollout}");

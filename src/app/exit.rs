@@ -4,31 +4,36 @@
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// How a run of `ship` ended.
+/// How a run of `ship` ended. [`Exit::meaning`] says what each value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done, or nothing to do.
     Done,
-    /// Something inside ship went wrong.
     Internal,
-    /// Usage, configuration, or a plan that was refused before anything was touched.
     Refused,
-    /// Failed, and rolled back cleanly.
     RolledBack,
-    /// Failed and held: mixed versions, a person is needed.
     Held,
     RollbackFailed,
-    /// Locked or frozen, try later.
     Locked,
-    /// Hosts cannot be used, nothing was touched.
     Unreachable,
-    /// Paused, waiting for a person.
     Paused,
-    /// Interrupted, the state is saved.
     Interrupted,
 }
 
 impl Exit {
+    /// All exit codes, in ascending order.
+    pub const ALL: [Self; 10] = [
+        Exit::Done,
+        Exit::Internal,
+        Exit::Refused,
+        Exit::RolledBack,
+        Exit::Held,
+        Exit::RollbackFailed,
+        Exit::Locked,
+        Exit::Unreachable,
+        Exit::Paused,
+        Exit::Interrupted,
+    ];
+
     pub fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -41,6 +46,25 @@ impl Exit {
             Exit::Unreachable => 7,
             Exit::Paused => 8,
             Exit::Interrupted => 130,
+        }
+    }
+
+    /// What the code means, in one line. The help, the manual page and the documentation are made
+    /// from this text.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done, or nothing to do",
+            Exit::Internal => "internal error",
+            Exit::Refused => "usage or configuration error, or refused; no changes were made",
+            Exit::RolledBack => "failed and rolled back",
+            Exit::Held => "failed and held: mixed versions may run, a person must decide",
+            Exit::RollbackFailed => "failed, and the rollback failed too",
+            Exit::Locked => {
+                "locked, frozen, paused, or outside the deploy windows; try again later"
+            }
+            Exit::Unreachable => "hosts are unusable; no changes were made",
+            Exit::Paused => "paused, or waiting at a step for `ship promote`",
+            Exit::Interrupted => "interrupted; the state is saved, `ship resume` continues",
         }
     }
 

@@ -16,7 +16,7 @@ use crate::core::rollout::verb::Verb;
 pub struct Goal {
     pub release: Release,
     pub verb: Verb,
-    pub cause: String,
+    pub reason: String,
     /// The playbook's text, for the history.
     pub playbook: String,
     /// How the newest rollout goes on, if it does.
@@ -31,13 +31,13 @@ impl Goal {
         session: &Session,
         record: &RevisionRecord,
         verb: Verb,
-        cause: String,
+        reason: String,
         accepted: Option<Accepted>,
     ) -> Self {
         Self {
             release: Release::of_history(&session.project, &record.release, &record.definition),
             verb,
-            cause,
+            reason,
             playbook: record.playbook.clone(),
             continuation: None,
             accepted,
@@ -54,10 +54,10 @@ impl Goal {
         accepted: Option<Accepted>,
     ) -> Result<Self, Error> {
         let (rollout, record) = stopped_rollout(&session.history)?;
-        let (verb, cause) = (rollout.verb, record.cause.clone());
+        let (verb, reason) = (rollout.verb, record.reason.clone());
         Ok(Self {
             continuation: Some(continuation),
-            ..Self::of_revision(session, record, verb, cause, accepted)
+            ..Self::of_revision(session, record, verb, reason, accepted)
         })
     }
 

@@ -1,4 +1,4 @@
-//! A rollout in a list from which one is to be named.
+//! The rollouts of a service, from which the user names one.
 
 use std::fmt;
 

@@ -29,6 +29,7 @@ pub mod patience;
 pub mod release;
 pub mod replicas;
 pub mod rollout;
+mod rollout_choice;
 pub mod session;
 pub mod spec;
 pub mod survey;

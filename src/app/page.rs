@@ -118,7 +118,7 @@ impl ReportInput {
             setup: self.setup.clone(),
             budget: self.budget,
             who: record.map_or("somebody", |record| &record.who),
-            cause: record.map_or("", |record| &record.cause),
+            reason: record.map_or("", |record| &record.reason),
             exit_code: exit.map(Exit::code),
             changes: record
                 .zip(self.base())

@@ -117,7 +117,7 @@ fn engine(
         addresses,
         definitions: survey.definitions,
         fleet: survey.found.fleet,
-        loss: monitor,
+        monitor,
         veil,
         store: &mut *session.store,
     }
@@ -142,7 +142,7 @@ fn new_revision(session: &Session, goal: &Goal) -> NewRevision {
         definition: goal.release.definition.clone(),
         playbook: goal.playbook.clone(),
         who: session.operator().to_string(),
-        cause: goal.cause.clone(),
+        reason: goal.reason.clone(),
         verb: goal.verb,
     }
 }

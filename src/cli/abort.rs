@@ -7,7 +7,7 @@ use super::terminal;
 use crate::app::verbs::abort::{AbortRequest, abort};
 
 pub(super) async fn run(args: AbortArgs) -> Result<Exit, CliError> {
-    let env = terminal::environment(args.inventory, args.output);
+    let env = terminal::environment(args.inventory, args.display);
     let request = AbortRequest { set: args.set };
-    Ok(conclude(&abort(&env, request).await?, args.output))
+    Ok(conclude(&abort(&env, request).await?, args.display.output))
 }

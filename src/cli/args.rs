@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::app::exit::Exit;
 use crate::config;
 use crate::report::ProgressFormat;
 
@@ -20,7 +21,7 @@ use crate::report::ProgressFormat;
     max_term_width = 100,
     disable_help_subcommand = true
 )]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = exit_codes())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -31,18 +32,10 @@ pub struct Cli {
     pub verbose: u8,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  done, or nothing to do
-    1  something inside ship went wrong
-    2  usage, configuration, or a plan refused before anything was touched
-    3  failed, and rolled back cleanly
-    4  failed and held: mixed versions, a person is needed
-    5  the rollback failed
-    6  locked by another ship, frozen or paused, try later
-    7  hosts cannot be used, nothing was touched
-    8  paused, or at a gate: `ship resume` or `ship promote` goes on
-  130  interrupted, the state is saved";
+fn exit_codes() -> String {
+    let lines = Exit::ALL.map(|exit| format!("\n  {:>3}  {}", exit.code(), exit.meaning()));
+    format!("Exit codes:{}", lines.concat())
+}
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -84,6 +77,7 @@ pub enum VerbArgs {
     /// done
     Freeze(FreezeArgs),
     /// End a freeze
+    #[command(visible_alias = "unfreeze")]
     Thaw(ThawArgs),
     /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
     Unlock(UnlockArgs),
@@ -138,8 +132,35 @@ impl MonitorArg {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LockArg {
     /// Wait this long for another deploy to finish, for example 10m
-    #[arg(long, alias = "lock-wait", value_name = "TIME", value_parser = config::parse_duration, default_value = "0s", hide_default_value = true)]
+    #[arg(long, value_name = "TIME", value_parser = config::parse_duration, default_value = "0s", hide_default_value = true)]
     pub lock_timeout: Duration,
+}
+
+/// Why a verb is run.
+#[derive(Clone, Debug, Args)]
+pub struct ReasonArg {
+    /// Record why in the history
+    #[arg(long, alias = "cause", value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// The form of what a verb prints.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArg {
+    /// Print text for people or JSON for programs
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// How a rollout is shown.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct DisplayArgs {
+    /// Print nothing to stdout, or one JSON event a line
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+    /// Show progress on stderr [default: auto, or none with --output json]
+    #[arg(long, value_enum)]
+    pub progress: Option<ProgressFormat>,
 }
 
 #[derive(Debug, Args)]
@@ -157,9 +178,8 @@ pub struct DeployArgs {
     /// Show what would be done, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Why, for the history
-    #[arg(long, value_name = "TEXT")]
-    pub cause: Option<String>,
+    #[command(flatten)]
+    pub reason: ReasonArg,
     /// Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left
     /// alone, one instance comes first, windows are kept; a step that waits for a person ends the
     /// command with exit 8, or is passed, as the playbook's `[unattended]` says
@@ -173,9 +193,8 @@ pub struct DeployArgs {
     pub force: bool,
     #[command(flatten)]
     pub monitor: MonitorArg,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -184,9 +203,8 @@ pub struct PlanArgs {
     pub inventory: InventoryArg,
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// The form of what is printed
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: OutputFormat,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +213,8 @@ pub struct CheckArgs {
     pub inventory: InventoryArg,
     #[command(flatten)]
     pub overrides: OverrideArgs,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
@@ -204,9 +224,8 @@ pub struct StatusArgs {
     /// Show it again every second, until Ctrl-C
     #[arg(short, long)]
     pub watch: bool,
-    /// The form of what is printed
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: OutputFormat,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
@@ -216,9 +235,8 @@ pub struct HistoryArgs {
     /// Show one revision: all of it, and what differs from now
     #[arg(long, value_name = "N")]
     pub revision: Option<u32>,
-    /// The form of what is printed
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: OutputFormat,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
@@ -239,9 +257,8 @@ pub struct LogsArgs {
     /// Instead of the instances' logs that of a rollout: its number, or `last`
     #[arg(long, value_name = "ROLLOUT")]
     pub rollout: Option<String>,
-    /// The form of what is printed; of JSON an object a line
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: OutputFormat,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
@@ -259,14 +276,12 @@ pub struct RollbackArgs {
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Why, for the history
-    #[arg(long, value_name = "TEXT")]
-    pub cause: Option<String>,
+    #[command(flatten)]
+    pub reason: ReasonArg,
     #[command(flatten)]
     pub monitor: MonitorArg,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -289,9 +304,8 @@ pub struct ResumeArgs {
     pub unattended: bool,
     #[command(flatten)]
     pub monitor: MonitorArg,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -311,9 +325,8 @@ pub struct PromoteArgs {
     /// is passed, as the playbook's `[unattended]` says
     #[arg(long)]
     pub unattended: bool,
-    /// How the rollout is shown, if it goes on here
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -324,9 +337,8 @@ pub struct AbortArgs {
     /// be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -336,14 +348,12 @@ pub struct RestartArgs {
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Why, for the history
-    #[arg(long, value_name = "TEXT")]
-    pub cause: Option<String>,
+    #[command(flatten)]
+    pub reason: ReasonArg,
     #[command(flatten)]
     pub monitor: MonitorArg,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -356,9 +366,8 @@ pub struct ScaleArgs {
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -368,12 +377,10 @@ pub struct MigrateArgs {
     /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Why, for the history
-    #[arg(long, value_name = "TEXT")]
-    pub cause: Option<String>,
-    /// How the rollout is shown
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: ProgressFormat,
+    #[command(flatten)]
+    pub reason: ReasonArg,
+    #[command(flatten)]
+    pub display: DisplayArgs,
 }
 
 #[derive(Debug, Args)]
@@ -384,9 +391,8 @@ pub struct FreezeArgs {
     /// thaw`
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// Why, for those who find it frozen
-    #[arg(long, value_name = "TEXT")]
-    pub why: Option<String>,
+    #[command(flatten)]
+    pub reason: ReasonArg,
 }
 
 #[derive(Debug, Args)]
@@ -399,12 +405,12 @@ pub struct ThawArgs {
 pub struct ReportArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The number of the rollout; left out, the newest
-    #[arg(long, value_name = "N")]
-    pub rollout: Option<i64>,
-    /// Where to write the page, `-` for stdout; left out, `.ship/runs/N.html`
+    /// The rollout: its number, or `last`
+    #[arg(long, value_name = "N|last", default_value = "last")]
+    pub rollout: String,
+    /// Write the page to FILE, `-` for stdout [default: .ship/runs/N.html]
     #[arg(long, value_name = "FILE")]
-    pub to: Option<PathBuf>,
+    pub output_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -445,14 +451,4 @@ pub enum OutputFormat {
     Text,
     /// For programs
     Json,
-}
-
-impl OutputFormat {
-    /// The form of a plan, where a rollout would be shown so.
-    pub fn of(output: ProgressFormat) -> Self {
-        match output {
-            ProgressFormat::Json => Self::Json,
-            ProgressFormat::Auto | ProgressFormat::Live | ProgressFormat::Plain => Self::Text,
-        }
-    }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::args::CheckArgs;
+use serde_json::{Value, json};
+
+use super::args::{CheckArgs, OutputFormat};
 use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
@@ -17,8 +19,36 @@ pub(super) async fn run(args: CheckArgs) -> Result<Exit, CliError> {
         set: args.overrides.set,
     };
     let checked = check(&terminal::quiet(args.inventory), overrides).await?;
-    print(&text(&checked))?;
+    match args.output.output {
+        OutputFormat::Json => print(&format!("{:#}\n", object(&checked)))?,
+        OutputFormat::Text => print(&text(&checked))?,
+    };
     Ok(checked.exit())
+}
+
+fn object(checked: &FleetCheck) -> Value {
+    let machine = |machine: &MachineCheck| {
+        json!({
+            "name": machine.host,
+            "reachable": machine.is_reachable,
+            "problems": machine.problems,
+            "slow": machine.slow,
+            "warnings": machine.warnings,
+        })
+    };
+    let (version, error) = match &checked.release {
+        Ok(release) => (Some(&release.definition.version), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    json!({
+        "ok": checked.exit() == Exit::Done,
+        "inventory": checked.inventory,
+        "playbook": checked.playbook,
+        "version": version,
+        "artifact_error": error,
+        "machines": checked.machines.iter().map(machine).collect::<Vec<_>>(),
+        "deployed_elsewhere": checked.elsewhere,
+    })
 }
 
 // Writing to a string does not fail.

@@ -1,15 +1,15 @@
 //! Says what a verb came to, where its progress has not said so.
 
+use super::args::OutputFormat;
 use super::exit::Exit;
 use super::output::{note, print};
 use crate::app::conclusion::Conclusion;
 use crate::core::rollout::failure::Outcome;
-use crate::report::ProgressFormat;
 
 /// Says what a verb came to.
-pub(super) fn conclude(conclusion: &Conclusion, output: ProgressFormat) -> Exit {
+pub(super) fn conclude(conclusion: &Conclusion, output: OutputFormat) -> Exit {
     match (json(conclusion), text(conclusion)) {
-        (Some(event), _) if output == ProgressFormat::Json => drop(print(&format!("{event}\n"))),
+        (Some(event), _) if output == OutputFormat::Json => drop(print(&format!("{event}\n"))),
         (_, Some(text)) => note(&text),
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! `ship deploy`: bring the fleet to a version.
 
-use super::args::{DeployArgs, OutputFormat};
+use super::args::DeployArgs;
 use super::conclusion::conclude;
 use super::exit::{CliError, Exit};
 use super::{plan, terminal};
@@ -14,14 +14,14 @@ pub(super) async fn run(args: DeployArgs) -> Result<Exit, CliError> {
         version: args.overrides.version,
         set: args.monitor.after(args.overrides.set),
     };
-    let env = terminal::environment(args.inventory, args.output);
+    let env = terminal::environment(args.inventory, args.display);
     if args.dry_run {
         let preview = plan(&env, overrides).await?;
-        return plan::show(&preview, OutputFormat::of(args.output));
+        return plan::show(&preview, args.display.output);
     }
     let request = DeployRequest {
         overrides,
-        cause: args.cause,
+        reason: args.reason.reason,
         mode: RunMode {
             unattended: args.unattended,
             force: args.force,
@@ -30,6 +30,6 @@ pub(super) async fn run(args: DeployArgs) -> Result<Exit, CliError> {
     };
     Ok(conclude(
         &Box::pin(deploy(&env, request)).await?,
-        args.output,
+        args.display.output,
     ))
 }

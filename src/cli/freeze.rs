@@ -19,7 +19,7 @@ pub(super) fn run(args: FreezeArgs) -> Result<Exit, CliError> {
         service,
         freeze,
         stops_rollout,
-    } = freeze(&env, until, args.why.unwrap_or_default())?;
+    } = freeze(&env, until, args.reason.reason.unwrap_or_default())?;
     let mut said = format!("deployment \"{service}\" frozen by {freeze}; `ship thaw` ends it\n");
     if stops_rollout {
         said.push_str(

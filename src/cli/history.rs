@@ -16,13 +16,13 @@ pub(super) fn run(args: HistoryArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
     if let Some(number) = args.revision {
         let details = revision(&env, Revision(number))?;
-        return match args.output {
+        return match args.output.output {
             OutputFormat::Json => print(&json(&details_object(details))?),
             OutputFormat::Text => print(&details_text(&details)),
         };
     }
     let rows = history(&env)?;
-    match args.output {
+    match args.output.output {
         OutputFormat::Json => print(&json(&rows)?),
         OutputFormat::Text if rows.is_empty() => {
             print("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
@@ -38,7 +38,7 @@ fn details_object(details: RevisionDetails) -> serde_json::Value {
     object["differs"] = details.differs.into();
     object["compared_with"] = serde_json::to_value(current).unwrap_or_default();
     object["proven"] = details.is_proven.into();
-    object["loss"] = serde_json::to_value(&details.loss).unwrap_or_default();
+    object["monitor"] = serde_json::to_value(&details.monitor).unwrap_or_default();
     object
 }
 
@@ -61,7 +61,10 @@ fn facts(details: &RevisionDetails) -> String {
         ("who", row.who.clone()),
         ("when", LocalClock::local().day_and_time(row.when)),
         ("duration", duration),
-        ("cause", row.cause.clone().unwrap_or_else(|| "-".to_owned())),
+        (
+            "reason",
+            row.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        ),
         ("outcome", row.outcome.clone()),
         (
             "proven",
@@ -70,8 +73,11 @@ fn facts(details: &RevisionDetails) -> String {
     ];
     let replicas = row.replicas.map(|replicas| replicas.to_string());
     facts.extend(replicas.map(|replicas| ("replicas", replicas)));
-    let loss = details.loss.as_ref().map(|loss| clean(&loss.to_string()));
-    facts.extend(loss.map(|loss| ("probe", loss)));
+    let monitor = details
+        .monitor
+        .as_ref()
+        .map(|monitor| clean(&monitor.to_string()));
+    facts.extend(monitor.map(|monitor| ("monitor", monitor)));
     facts.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name:<8}  {value}");
         text

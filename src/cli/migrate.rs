@@ -9,8 +9,11 @@ use crate::app::verbs::migrate::{MigrateRequest, migrate};
 pub(super) async fn run(args: MigrateArgs) -> Result<Exit, CliError> {
     let request = MigrateRequest {
         set: args.set,
-        cause: args.cause,
+        reason: args.reason.reason,
     };
-    let env = terminal::environment(args.inventory, args.output);
-    Ok(conclude(&migrate(&env, request).await?, args.output))
+    let env = terminal::environment(args.inventory, args.display);
+    Ok(conclude(
+        &migrate(&env, request).await?,
+        args.display.output,
+    ))
 }

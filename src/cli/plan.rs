@@ -27,7 +27,7 @@ pub(super) async fn run(args: PlanArgs) -> Result<Exit, CliError> {
         set: args.overrides.set,
     };
     let preview = plan(&terminal::quiet(args.inventory), overrides).await?;
-    show(&preview, args.output)
+    show(&preview, args.output.output)
 }
 
 pub(super) fn show(preview: &DeployPlan, form: OutputFormat) -> Result<Exit, CliError> {

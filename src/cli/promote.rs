@@ -13,9 +13,9 @@ pub(super) async fn run(args: PromoteArgs) -> Result<Exit, CliError> {
         set: args.monitor.after(args.set),
         unattended: args.unattended,
     };
-    let env = terminal::environment(args.inventory, args.output);
+    let env = terminal::environment(args.inventory, args.display);
     match promote(&env, request).await? {
         Promotion::Asked(accepted) => print(&format!("{accepted}\n")),
-        Promotion::Concluded(conclusion) => Ok(conclude(&conclusion, args.output)),
+        Promotion::Concluded(conclusion) => Ok(conclude(&conclusion, args.display.output)),
     }
 }

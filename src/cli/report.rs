@@ -7,11 +7,10 @@ use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::report::{MadePage, PageDestination, report};
-use crate::store::RolloutId;
 
 pub(super) fn run(args: ReportArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
-    match report(&env, args.rollout.map(RolloutId), destination(args.to))? {
+    match report(&env, &args.rollout, destination(args.output_file))? {
         MadePage::Written(path) => print(&format!("{}\n", path.display())),
         MadePage::Html(html) => print(&html),
     }

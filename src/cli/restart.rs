@@ -9,8 +9,11 @@ use crate::app::verbs::restart::{RestartRequest, restart};
 pub(super) async fn run(args: RestartArgs) -> Result<Exit, CliError> {
     let request = RestartRequest {
         set: args.monitor.after(args.set),
-        cause: args.cause,
+        reason: args.reason.reason,
     };
-    let env = terminal::environment(args.inventory, args.output);
-    Ok(conclude(&restart(&env, request).await?, args.output))
+    let env = terminal::environment(args.inventory, args.display);
+    Ok(conclude(
+        &restart(&env, request).await?,
+        args.display.output,
+    ))
 }

@@ -11,6 +11,6 @@ pub(super) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
         set: args.monitor.after(args.set),
         unattended: args.unattended,
     };
-    let env = terminal::environment(args.inventory, args.output);
-    Ok(conclude(&resume(&env, request).await?, args.output))
+    let env = terminal::environment(args.inventory, args.display);
+    Ok(conclude(&resume(&env, request).await?, args.display.output))
 }

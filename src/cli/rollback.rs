@@ -1,6 +1,6 @@
 //! `ship rollback`: go back to a revision that is known to work.
 
-use super::args::{OutputFormat, RollbackArgs};
+use super::args::RollbackArgs;
 use super::conclusion::conclude;
 use super::exit::{CliError, Exit};
 use super::{plan, terminal};
@@ -11,15 +11,18 @@ pub(super) async fn run(args: RollbackArgs) -> Result<Exit, CliError> {
     let request = RollbackRequest {
         to_revision: args.to_revision.map(Revision),
         set: args.monitor.after(args.set),
-        cause: args.cause,
+        reason: args.reason.reason,
         lock_timeout: args.lock.lock_timeout,
     };
-    let env = terminal::environment(args.inventory, args.output);
+    let env = terminal::environment(args.inventory, args.display);
     if !args.dry_run {
-        return Ok(conclude(&rollback(&env, request).await?, args.output));
+        return Ok(conclude(
+            &rollback(&env, request).await?,
+            args.display.output,
+        ));
     }
     match Box::pin(preview(&env, request)).await? {
-        Ok(preview) => plan::show(&preview, OutputFormat::of(args.output)),
-        Err(conclusion) => Ok(conclude(&conclusion, args.output)),
+        Ok(preview) => plan::show(&preview, args.display.output),
+        Err(conclusion) => Ok(conclude(&conclusion, args.display.output)),
     }
 }

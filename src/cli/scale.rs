@@ -11,6 +11,6 @@ pub(super) async fn run(args: ScaleArgs) -> Result<Exit, CliError> {
         replicas: args.replicas,
         set: args.set,
     };
-    let env = terminal::environment(args.inventory, args.output);
-    Ok(conclude(&scale(&env, request).await?, args.output))
+    let env = terminal::environment(args.inventory, args.display);
+    Ok(conclude(&scale(&env, request).await?, args.display.output))
 }

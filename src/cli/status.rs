@@ -17,9 +17,9 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub(super) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
     let mut observer = Observer::open(&terminal::quiet(args.inventory))?;
     if args.watch {
-        return watch(&mut observer, args.output).await;
+        return watch(&mut observer, args.output.output).await;
     }
-    show(&mut observer, args.output, "")
+    show(&mut observer, args.output.output, "")
         .await
         .map(|_| Exit::Done)
 }

@@ -5,31 +5,31 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::args::InventoryArg;
+use super::args::{DisplayArgs, InventoryArg, OutputFormat};
 use super::output::note;
 use crate::app::control_machine::{Console, ControlMachine};
 use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
 use crate::engine::Interrupts;
-use crate::report::{self, ProgressFormat, Reporter, ReporterSetup};
+use crate::report::{self, Reporter, ReporterSetup, Tee};
 
 /// Shows a rollout in the form that was asked for.
 struct Terminal {
-    output: ProgressFormat,
+    display: DisplayArgs,
 }
 
 /// This machine, for a verb that makes a rollout.
-pub(super) fn environment(inventory: InventoryArg, output: ProgressFormat) -> Arc<dyn Environment> {
+pub(super) fn environment(inventory: InventoryArg, display: DisplayArgs) -> Arc<dyn Environment> {
     Arc::new(ControlMachine {
         inventory: inventory.inventory,
-        console: Box::new(Terminal { output }),
+        console: Box::new(Terminal { display }),
     })
 }
 
 /// This machine, for a verb that makes none.
 pub(super) fn quiet(inventory: InventoryArg) -> Arc<dyn Environment> {
-    environment(inventory, ProgressFormat::default())
+    environment(inventory, DisplayArgs::default())
 }
 
 impl Console for Terminal {
@@ -42,7 +42,15 @@ impl Console for Terminal {
     }
 
     fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter> {
-        report::reporter(self.output, setup)
+        let DisplayArgs { output, progress } = self.display;
+        match (output, progress) {
+            (OutputFormat::Text, format) => report::progress(format.unwrap_or_default(), setup),
+            (OutputFormat::Json, None) => report::json_events(),
+            (OutputFormat::Json, Some(format)) => Box::new(Tee(vec![
+                report::json_events(),
+                report::progress(format, setup),
+            ])),
+        }
     }
 }
 

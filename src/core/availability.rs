@@ -1,4 +1,4 @@
-//! The loss probe: the answers of the service to the requests that ship makes during a rollout.
+//! The availability monitor: the answers of the service to the requests that ship makes during a rollout.
 //!
 //! Pure arithmetic: how it is asked, and when, is `probe`'s. Requests count from the first one that
 //! was answered as it should be: before that there may be no service yet.

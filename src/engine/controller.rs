@@ -76,7 +76,7 @@ pub struct Engine<'s> {
     /// The fleet as the preflight observed it.
     pub fleet: Fleet,
     /// The availability monitor, if there is one.
-    pub loss: Option<probe::Monitor>,
+    pub monitor: Option<probe::Monitor>,
     /// The secrets that events must not contain, although hooks and services may print them.
     pub veil: Redactor,
 }
@@ -133,7 +133,7 @@ impl<'s> Controller<'s> {
             addresses,
             definitions,
             fleet,
-            loss,
+            monitor,
             veil,
         } = engine;
         let recorder = Recorder::begin(id, opening, veil, Arc::clone(&clock))?;
@@ -157,7 +157,7 @@ impl<'s> Controller<'s> {
             actions: ActionTracker::default(),
             tasks: TaskQueue::default(),
             analyses: AnalysisRunner::default(),
-            monitor: MonitorHandle::new(loss),
+            monitor: MonitorHandle::new(monitor),
             dispatcher: Dispatcher::new(executor, Inbox::new(Arc::clone(&clock))),
             status,
             progress: Progress::default(),

@@ -60,7 +60,7 @@ pub(super) fn lines(report: &AvailabilityReport, clock: &LocalClock) -> Vec<Stri
             ));
         }
     }
-    lines.push(labelled("probe", &report.to_string()));
+    lines.push(labelled("monitor", &report.to_string()));
     lines.iter().map(|line| text::clean(line)).collect()
 }
 
@@ -102,7 +102,7 @@ mod tests {
         insta::assert_snapshot!(told(&tally), @r"
         served  3,000 requests by 0.8, from 10:42:24 to 10:42:26
         served  9,431 requests by 0.9, from 10:42:27 to 10:42:36
-        probe   0 of 12,431 requests failed (p50 1 ms, p99 4 ms)
+        monitor 0 of 12,431 requests failed (p50 1 ms, p99 4 ms)
         ");
     }
 
@@ -133,7 +133,7 @@ mod tests {
         lost    and 2 more
         early   1 request before the first answer, at 10:42:25: not counted
         unmade  1 request, not counted: too many open files
-        probe   7 of 8 requests failed (p50 1 ms, p99 1 ms)
+        monitor 7 of 8 requests failed (p50 1 ms, p99 1 ms)
         ");
     }
 
@@ -141,7 +141,7 @@ mod tests {
     fn silence_is_not_told_as_success() {
         let mut tally = Tally::new(0);
         tally.take(START, lost("connection refused"));
-        insta::assert_snapshot!(told(&tally), @"probe   no request was answered, so none counts \
+        insta::assert_snapshot!(told(&tally), @"monitor no request was answered, so none counts \
                                                 (1 made); the last: connection refused");
     }
 }

@@ -23,6 +23,7 @@ mod retold;
 mod stdout;
 mod summary;
 pub mod table;
+mod tee;
 #[cfg(test)]
 mod testing;
 pub mod text;
@@ -34,6 +35,7 @@ pub use plain::Plain;
 pub use retold::last_word;
 pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
+pub use tee::Tee;
 pub use text::{Glyphs, Versions};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -45,15 +47,17 @@ pub enum ProgressFormat {
     Live,
     /// A line for each event worth one, on stderr.
     Plain,
-    /// A JSON object a line for each event, on stdout.
-    Json,
 }
 
-/// The reporter for an output.
-pub fn reporter(output: ProgressFormat, setup: ReporterSetup) -> Box<dyn Reporter> {
+/// Prints a JSON object a line for each event, on stdout.
+pub fn json_events() -> Box<dyn Reporter> {
+    Box::new(Json::new(Stdout::default()))
+}
+
+/// Shows the progress of a rollout on stderr.
+pub fn progress(format: ProgressFormat, setup: ReporterSetup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
-    match output.resolve(terminal, |name| std::env::var(name).ok()) {
-        ProgressFormat::Json => Box::new(Json::new(Stdout::default())),
+    match format.resolve(terminal, |name| std::env::var(name).ok()) {
         ProgressFormat::Live => Box::new(Live::stderr(setup)),
         ProgressFormat::Plain | ProgressFormat::Auto => {
             Box::new(Plain::new(anstream::stderr(), setup))
@@ -70,7 +74,7 @@ impl ProgressFormat {
             ProgressFormat::Auto if moves && watched => ProgressFormat::Live,
             ProgressFormat::Live if moves => ProgressFormat::Live,
             ProgressFormat::Auto | ProgressFormat::Live => ProgressFormat::Plain,
-            ProgressFormat::Plain | ProgressFormat::Json => self,
+            ProgressFormat::Plain => self,
         }
     }
 }
@@ -117,10 +121,6 @@ mod tests {
         assert_eq!(
             resolve(ProgressFormat::Live, false, &[xterm]),
             ProgressFormat::Plain
-        );
-        assert_eq!(
-            resolve(ProgressFormat::Json, true, &[xterm]),
-            ProgressFormat::Json
         );
     }
 }

@@ -16,7 +16,7 @@ pub const INSTANCE_COLUMNS: [&str; 9] = [
 ];
 
 const HISTORY_COLUMNS: [&str; 8] = [
-    "REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "CAUSE",
+    "REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "REASON",
 ];
 
 /// Hosts that are held for the same reason are named up to this many.
@@ -37,7 +37,7 @@ pub struct HistoryRow {
     /// How long its rollout took, in seconds; `None` while it is on its way.
     pub duration_s: Option<f64>,
     /// What was given as the reason, if anything was.
-    pub cause: Option<String>,
+    pub reason: Option<String>,
     /// How it ended, in one word; `running` while it has not.
     pub outcome: String,
     /// What was asked for: `deploy`, `rollback`, `restart`, `scale`, `contract`.
@@ -147,7 +147,7 @@ fn history_cells(row: &HistoryRow, clock: &LocalClock) -> Vec<String> {
         duration.map_or_else(|| "-".to_owned(), |duration| Human(duration).to_string()),
         text::clean(&row.who),
         text::clean(&row.outcome),
-        row.cause
+        row.reason
             .as_deref()
             .map_or_else(|| "-".to_owned(), text::clean),
     ]
@@ -255,7 +255,7 @@ mod tests {
         version: &str,
         duration_s: Option<f64>,
         outcome: &str,
-        cause: Option<&str>,
+        reason: Option<&str>,
     ) -> HistoryRow {
         HistoryRow {
             revision: Revision(revision),
@@ -264,7 +264,7 @@ mod tests {
             who: "anna@laptop".into(),
             when: Time(testing::START.0 + u64::from(revision) * 3_600_000),
             duration_s,
-            cause: cause.map(str::to_owned),
+            reason: reason.map(str::to_owned),
             outcome: outcome.into(),
             verb: Verb::Deploy,
             replicas: None,
@@ -279,7 +279,7 @@ mod tests {
             row(1, "0.8", Some(4.25), "succeeded", Some("first")),
         ];
         insta::assert_snapshot!(history(&rows, &LocalClock::ahead(8)), @r"
-        REVISION   VERSION   DIGEST       WHEN                  DURATION   WHO           OUTCOME       CAUSE
+        REVISION   VERSION   DIGEST       WHEN                  DURATION   WHO           OUTCOME       REASON
         3          0.10      77777777aa   2017-03-09 13:42:24   -          anna@laptop   running       ticket 42: faster pages
         2          0.9       515849216a   2017-03-09 12:42:24   34s        anna@laptop   rolled-back   -
         1          0.8       230767614a   2017-03-09 11:42:24   4.2s       anna@laptop   succeeded     first
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(
             json,
             format!(
-                r#"{{"revision":2,"version":"0.9","digest":"{digest}","who":"anna@laptop","when":"2017-03-09T04:42:24.000Z","duration_s":4.25,"cause":null,"outcome":"succeeded","verb":"deploy","replicas":null}}"#
+                r#"{{"revision":2,"version":"0.9","digest":"{digest}","who":"anna@laptop","when":"2017-03-09T04:42:24.000Z","duration_s":4.25,"reason":null,"outcome":"succeeded","verb":"deploy","replicas":null}}"#
             )
         );
     }

@@ -23,7 +23,7 @@ pub struct NewRevision {
     /// The playbook's text.
     pub playbook: String,
     pub who: String,
-    pub cause: String,
+    pub reason: String,
     pub verb: Verb,
 }
 

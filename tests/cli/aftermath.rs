@@ -57,7 +57,13 @@ async fn a_webhook_is_told_of_a_failure_in_json() {
     let server = server().await;
     let project = told_by("[notify.webhook]\nurl_env = \"HOOK\"\n");
     project.release("0.9", Behaviour::Exits);
-    let args = ["deploy", "--version", "0.9", "--cause", "the night's build"];
+    let args = [
+        "deploy",
+        "--version",
+        "0.9",
+        "--reason",
+        "the night's build",
+    ];
     project
         .ship(&args)
         .env("HOOK", hook(&server))
@@ -116,7 +122,7 @@ async fn a_chat_is_told_in_its_own_form() {
     for shape in ["slack", "teams"] {
         let server = server().await;
         let project = told_by(&format!(
-            "[notify.webhook]\nurl_file = \"hook.url\"\nshape = \"{shape}\"\n"
+            "[notify.webhook]\nurl_file = \"hook.url\"\nformat = \"{shape}\"\n"
         ));
         write(&project.path("hook.url"), &format!("{}\n", hook(&server)));
         project.deploy("0.9");
@@ -171,7 +177,7 @@ fn a_mail_is_one_that_any_program_reads() {
         assert!(head.contains(words), "no {words:?} in\n{head}");
     }
     // An encoded word: what is no ASCII has no place in a header.
-    assert!(head.is_ascii() && head.contains("ServiceKey: =?"), "{head}");
+    assert!(head.is_ascii() && head.contains("Subject: =?"), "{head}");
     let python = "import email, email.policy, sys\nmail = email.message_from_file(sys.stdin, \
                   policy=email.policy.default)\n\
                   print(mail['subject'])\nprint(mail.defects)\nprint(mail.get_content(), end='')";
@@ -363,7 +369,7 @@ fn no_secret_is_in_what_is_told() {
     );
     assert!(!done.stderr.contains(PASSWORD), "{}", done.stderr);
     project
-        .ship(&["report", "--to", "page.html"])
+        .ship(&["report", "--output-file", "page.html"])
         .any_stdout()
         .run();
     for name in ["told", "page.prom", "page.html", ".ship/runs/2.html"] {

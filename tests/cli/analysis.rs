@@ -113,7 +113,7 @@ fn in_a_dry_run_it_is_only_told() {
 #[test]
 fn numbers_that_cannot_be_had_roll_back_after_so_many_errors_in_a_row() {
     // Nobody ever listens there.
-    let project = judged_by("http://127.0.0.1:1/", "errors = 2");
+    let project = judged_by("http://127.0.0.1:1/", "consecutive_error_limit = 2");
     let args = ["deploy", "inventory.toml", "--version", "0.9"];
     let said = project.ship(&args).any_stderr().status(3).run().stderr;
     assert!(said.contains("(3 errors in a row, 2 may be)"), "{said}");
@@ -156,8 +156,9 @@ fn a_step_waits_for_a_number_that_says_something() {
     project.deploy("0.8");
     let number = project.path("number");
     let command = format!("sh -c 'cat {} || exit 2'", number.display());
-    let lines =
-        format!("kind = \"command\"\ncommand = \"{command}\"\nsuccess = \"< 5\"\nerrors = 1000000");
+    let lines = format!(
+        "kind = \"command\"\ncommand = \"{command}\"\nsuccess = \"< 5\"\nconsecutive_error_limit = 1000000"
+    );
     let project = with_analysis(project, &lines);
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("step 1 of 1 is reached");

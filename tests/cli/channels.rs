@@ -25,7 +25,7 @@ fn newest(project: &LocalProject) -> (String, String) {
         .run();
     let history = json(&done.stdout);
     let text = |key: &str| history[0][key].as_str().expect("a text").to_owned();
-    (text("version"), text("cause"))
+    (text("version"), text("reason"))
 }
 
 #[track_caller]
@@ -114,7 +114,7 @@ fn the_playbooks_own_version_may_be_a_channel_for_every_verb() {
         "{}",
         check.stdout
     );
-    let cause = ["deploy", "inventory.toml", "--cause", "because"];
+    let cause = ["deploy", "inventory.toml", "--reason", "because"];
     project.ship(&cause).any_stderr().run();
     assert_eq!(newest(&project), ("0.9".to_owned(), "because".to_owned()));
     let restart = project
@@ -166,7 +166,7 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
     for (reply, why) in [
         (
             Reply::status(404),
-            "the server answers 404 Not ObservedFleet; publish it, or correct the channel",
+            "the server answers 404 Not Found; publish it, or correct the channel",
         ),
         (Reply::of(""), "it is empty; see what publishes it"),
         (

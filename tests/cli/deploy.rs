@@ -188,7 +188,7 @@ fn json_is_on_stdout_a_line_an_event_and_nothing_is_on_stderr() {
 fn plain_is_what_a_pipe_gets_anyway() {
     let project = LocalProject::small();
     project
-        .ship(&["deploy", "inventory.toml", "--output", "plain"])
+        .ship(&["deploy", "inventory.toml", "--progress", "plain"])
         .stderr_lines(&[
             "[MOMENT]  page 0.8 (revision 1) on local: 1 replica",
             "[MOMENT]  node1:8081  started   0.8 as [INSTANCE]",

@@ -163,7 +163,7 @@ fn rollback_has_a_dry_run_and_waits_for_the_lock() {
         done.stdout
     );
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
-    for (flag, revision) in [("--lock-timeout", "1"), ("--lock-wait", "2")] {
+    for (flag, revision) in [("--lock-timeout", "1"), ("--lock-timeout", "2")] {
         project
             .ship(&["rollback", flag, "1s", "--to-revision", revision])
             .any_stderr()

@@ -153,7 +153,7 @@ Options:
       --dry-run
           Show what would be done, and touch nothing
 
-      --cause <TEXT>
+      --reason <TEXT>
           Why, for the history
 
       --unattended

@@ -24,12 +24,12 @@ nothing was deployed from here yet; `ship status` shows what the hosts run
 }
 
 #[test]
-fn the_newest_comes_first_with_its_cause_and_its_outcome() {
+fn the_newest_comes_first_with_its_reason_and_its_outcome() {
     let project = LocalProject::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project
-        .ship(&["deploy", "--version", "0.9", "--cause", "ticket 42"])
+        .ship(&["deploy", "--version", "0.9", "--reason", "ticket 42"])
         .any_stderr()
         .run();
     project
@@ -40,7 +40,7 @@ fn the_newest_comes_first_with_its_cause_and_its_outcome() {
     project
         .ship(&["history"])
         .stdout(str![[r#"
-REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
+REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   REASON
 3   1.0   [DIGEST]   [WHEN]   [TOOK]   [WHO]   rolled-back   deploy 1.0
 2   0.9   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   ticket 42
 1   0.8   [DIGEST]   [WHEN]   [TOOK]   [WHO]   succeeded   deploy 0.8
@@ -53,7 +53,7 @@ REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   CAUSE
 fn the_keys_for_programs_are_a_contract() {
     let project = LocalProject::small();
     project
-        .ship(&["deploy", "inventory.toml", "--cause", "ticket 42"])
+        .ship(&["deploy", "inventory.toml", "--reason", "ticket 42"])
         .any_stderr()
         .run();
     let history = call::json(
@@ -67,7 +67,7 @@ fn the_keys_for_programs_are_a_contract() {
     for (key, value) in [
         ("revision", json!(1)),
         ("version", json!("0.8")),
-        ("cause", json!("ticket 42")),
+        ("reason", json!("ticket 42")),
         ("outcome", json!("succeeded")),
     ] {
         assert_eq!(entry[key], value, "{key}");
@@ -106,7 +106,7 @@ digest    [SHA256]
 who       [WHO]
 when      [WHEN]
 duration  [TOOK]
-cause     deploy 0.8
+reason    deploy 0.8
 outcome   succeeded
 proven    yes
 replicas  1
@@ -232,7 +232,7 @@ fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
             "inventory.toml",
             "--version",
             "0.8",
-            "--cause",
+            "--reason",
             "ticket 42",
         ])
         .any_stderr()
@@ -248,7 +248,7 @@ fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
     };
     let first = rows()[0].clone();
     project
-        .ship(&["restart", "--cause", "memory"])
+        .ship(&["restart", "--reason", "memory"])
         .any_stderr()
         .run();
     project
@@ -268,7 +268,7 @@ fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
         .as_array()
         .expect("rows")
         .iter()
-        .map(|row| json!([row["verb"], row["cause"]]))
+        .map(|row| json!([row["verb"], row["reason"]]))
         .collect();
     let verbs = [
         ["deploy", "deploy 0.8"],
@@ -292,7 +292,7 @@ fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
                 .any_stdout()
                 .run()
                 .stdout
-        )[0]["cause"],
+        )[0]["reason"],
         "rollback to revision 4"
     );
 }

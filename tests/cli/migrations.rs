@@ -134,7 +134,7 @@ fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Ve
 
 #[test]
 fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
-    let project = project("by_hand = true");
+    let project = project("manual = true");
     let (well, ill) = asked_all_the_while(&project, || {
         let done = project.deploy("0.9");
         assert!(
@@ -229,7 +229,7 @@ fn past_a_contract_there_is_no_way_back() {
 
 #[test]
 fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
-    let project = project("by_hand = true");
+    let project = project("manual = true");
     project.deploy("0.9");
     let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
     database
@@ -262,7 +262,7 @@ fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
 #[test]
 fn a_change_that_fails_leaves_the_old_version_as_it_is_and_its_release_is_not_tried_again_at_night()
 {
-    let project = project("by_hand = true");
+    let project = project("manual = true");
     write(
         &project.path("page-0.9/expand.py"),
         "raise SystemExit('no such table: persons')",
@@ -348,7 +348,7 @@ fn a_contract_that_fails_waits_for_a_person_and_can_be_made_later() {
 
 #[test]
 fn a_migration_that_was_made_while_ship_was_killed_is_not_made_twice() {
-    let project = project("by_hand = true");
+    let project = project("manual = true");
     let (began, go_on) = (project.path("began"), project.path("go-on"));
     let slow = format!(
         "import os, time\nopen({began:?}, 'a').write('began\\n')\nwhile not \

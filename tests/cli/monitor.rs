@@ -124,7 +124,7 @@ fn last_line(stderr: &str) -> &str {
 #[track_caller]
 fn assert_nothing_lost(line: &str) {
     let rest = line
-        .strip_prefix("probe   0 of ")
+        .strip_prefix("monitor 0 of ")
         .unwrap_or_else(|| panic!("{line}"));
     let (requests, rest) = rest
         .split_once(" requests failed (p50 ")
@@ -192,7 +192,7 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
         .any_stdout()
         .run();
     assert!(
-        history.stdout.contains("\nprobe     0 of "),
+        history.stdout.contains("\nmonitor   0 of "),
         "{}",
         history.stdout
     );
@@ -204,8 +204,8 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
     let status = project.status();
     assert_eq!(
         (
-            &status["rollout"]["loss"]["failed"],
-            &status["rollout"]["loss"]["max_failed_requests"]
+            &status["rollout"]["monitor"]["failed"],
+            &status["rollout"]["monitor"]["max_failed_requests"]
         ),
         (&0.into(), &0.into())
     );
@@ -224,7 +224,7 @@ fn a_first_deploy_is_counted_from_its_first_answer() {
         .any(|line| line.contains("  early   ") && line.ends_with(": not counted"));
     assert!(early, "{}", done.stderr);
     assert!(
-        last_line(&done.stderr).starts_with("probe   0 of "),
+        last_line(&done.stderr).starts_with("monitor 0 of "),
         "{}",
         done.stderr
     );
@@ -263,7 +263,7 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
     }
     let last = last_line(&stderr);
     assert!(
-        last.starts_with("probe   ") && !last.starts_with("probe   0 of "),
+        last.starts_with("monitor ") && !last.starts_with("monitor 0 of "),
         "{last}"
     );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
@@ -316,7 +316,7 @@ fn a_budget_allows_for_some() {
     ];
     let done = project.ship(&args).any_stderr().run();
     assert!(
-        !last_line(&done.stderr).starts_with("probe   0 of "),
+        !last_line(&done.stderr).starts_with("monitor 0 of "),
         "{}",
         done.stderr
     );
@@ -331,7 +331,7 @@ fn a_rollback_counts_what_it_loses_and_goes_on() {
     let done = project.ship(&["rollback"]).any_stderr().run();
     let last = last_line(&done.stderr);
     assert!(
-        last.starts_with("probe   ") && !last.starts_with("probe   0 of "),
+        last.starts_with("monitor ") && !last.starts_with("monitor 0 of "),
         "{last}"
     );
     assert!(project.running()[0].ends_with(" 0.8"));
@@ -365,7 +365,7 @@ error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:
         ])
         .any_stderr()
         .run();
-    assert!(!done.stderr.contains("probe"), "{}", done.stderr);
+    assert!(!done.stderr.contains("monitor"), "{}", done.stderr);
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_program_is_told_by_an_event() {
         .any_stdout()
         .run();
     assert_eq!(
-        json(&history.stdout)["loss"]["requests"],
+        json(&history.stdout)["monitor"]["requests"],
         probed["requests"]
     );
 }
@@ -432,14 +432,14 @@ fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() 
     deploy.signal("INT");
     let done = deploy.wait_within(Duration::from_secs(30)).exits(130);
     assert!(
-        last_line(&done.stderr).starts_with("probe   0 of "),
+        last_line(&done.stderr).starts_with("monitor 0 of "),
         "{}",
         done.stderr
     );
     project.open_gate();
     let done = project.ship(&["resume"]).any_stderr().run();
     assert!(
-        last_line(&done.stderr).starts_with("probe   0 of "),
+        last_line(&done.stderr).starts_with("monitor 0 of "),
         "{}",
         done.stderr
     );

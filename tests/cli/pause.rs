@@ -132,7 +132,7 @@ fn a_restart_makes_every_instance_anew_and_is_in_the_history() {
     };
     let before = names(&project);
     project
-        .ship(&["restart", "inventory.toml", "--cause", "a leak"])
+        .ship(&["restart", "inventory.toml", "--reason", "a leak"])
         .any_stderr()
         .run();
     let after = names(&project);

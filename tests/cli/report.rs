@@ -108,7 +108,13 @@ fn a_page_can_be_read_on_a_phone_in_the_dark_and_without_colours() {
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
     project.deploy("0.9");
-    let args = ["deploy", "--version", "1.0", "--cause", "the night's build"];
+    let args = [
+        "deploy",
+        "--version",
+        "1.0",
+        "--reason",
+        "the night's build",
+    ];
     project.ship(&args).any_stderr().status(3).run();
     let mut browser = Browser::start();
     for (rollout, name) in [("1", "first"), ("2", "succeeded"), ("3", "rolled-back")] {
@@ -164,7 +170,7 @@ fn a_large_fleet_and_an_eventful_night_can_be_read_too() {
         night.end(&Outcome::Succeeded, &project);
         let page = project.path("page.html");
         project
-            .ship(&["report", "--to", "page.html"])
+            .ship(&["report", "--output-file", "page.html"])
             .stdout("page.html\n")
             .run();
         look_at(&mut browser, &page, &format!("{hosts}-hosts"), looks);
@@ -198,7 +204,7 @@ fn what_a_service_has_logged_cannot_take_the_page_over() {
         &project,
     );
     let html = project
-        .ship(&["report", "--to", "-"])
+        .ship(&["report", "--output-file", "-"])
         .any_stdout()
         .run()
         .stdout;
@@ -265,23 +271,24 @@ fn the_newest_rollout_has_a_page_and_so_has_every_other() {
         "Failed and rolled back"
     );
     project
-        .ship(&["report", "--rollout", "1", "--to", "one.html"])
+        .ship(&["report", "--rollout", "1", "--output-file", "one.html"])
         .stdout("one.html\n")
         .run();
     assert_eq!(headline(&read("one.html")), "Succeeded");
     let printed = project
-        .ship(&["report", "--to", "-"])
+        .ship(&["report", "--output-file", "-"])
         .any_stdout()
         .run()
         .stdout;
     assert_eq!(headline(&printed), "Failed and rolled back");
     project
         .ship(&["report", "--rollout", "7"])
-        .stderr("error: the history has no rollout 7 of page on local; it has 1, 2\n")
+        .stderr("error: the history of page has no rollout `7`; it has:\n  2: 0.9 (revision 2), begun [WHEN], \
+             rolled-back\n  1: 0.8 (revision 1), begun [WHEN], succeeded\n")
         .status(2)
         .run();
     project
-        .ship(&["report", "--to", "none/page.html/"])
+        .ship(&["report", "--output-file", "none/page.html/"])
         .any_stderr()
         .status(1)
         .run();
@@ -303,7 +310,7 @@ fn what_is_promised_is_told_as_it_was_then() {
     assert!(written.contains("; at least 1 were promised"), "{written}");
     let project = project.with("max_surge = 1", "max_surge = 2");
     let again = project
-        .ship(&["report", "--to", "-"])
+        .ship(&["report", "--output-file", "-"])
         .any_stdout()
         .run()
         .stdout;

@@ -87,7 +87,7 @@ fn undo_goes_to_a_given_revision() {
         "inventory.toml",
         "--to-revision",
         "1",
-        "--cause",
+        "--reason",
         "it was better",
     ];
     project

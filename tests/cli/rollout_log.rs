@@ -147,7 +147,7 @@ fn a_rollout_that_is_not_known_is_refused_with_those_that_are() {
     project.deploy("0.8");
     for which in ["7", "newest"] {
         let stderr = format!(
-            "error: no rollout {which} of page is known; there is:\n  1: 0.8 (revision 1), begun \
+            "error: the history of page has no rollout `{which}`; it has:\n  1: 0.8 (revision 1), begun \
              [WHEN], succeeded\n"
         );
         project

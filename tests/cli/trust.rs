@@ -352,7 +352,7 @@ fn verbs_that_only_read_work_where_the_state_directory_is_read_only() {
         "logs",
         "logs --rollout last",
         "plan",
-        "report --to -",
+        "report --output-file -",
     ] {
         let done = fenced(&format!("$SHIP {verb}")).exits(0);
         assert!(!done.stdout.is_empty() || verb == "logs", "{verb}");

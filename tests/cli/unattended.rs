@@ -84,7 +84,7 @@ fn frozen_fleet_says_so_and_gets_nothing_new_until_it_is_thawed() {
             "inventory.toml",
             "--until",
             "3d",
-            "--why",
+            "--reason",
             "the sale",
         ])
         .any_stdout()
@@ -184,10 +184,10 @@ fn two_at_once_wait_for_one_another_and_deploy_once() {
     project.release("0.9", Behaviour::Gated);
     let mut first = project.ship(&nightly("0.9")).spawn();
     first.await_words("started   0.9");
-    let said = tonight(&project, "0.9", &["--lock-wait", "100ms"], 6);
+    let said = tonight(&project, "0.9", &["--lock-timeout", "100ms"], 6);
     says(&said, &["locked by ", "waiting for up to 100ms"]);
     let mut second = project
-        .ship(&[&nightly("0.9")[..], &["--lock-wait", "1m"]].concat())
+        .ship(&[&nightly("0.9")[..], &["--lock-timeout", "1m"]].concat())
         .spawn();
     second.await_words("waiting for up to 1m");
     project.open_gate();

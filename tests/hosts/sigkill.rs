@@ -135,7 +135,7 @@ fn a_process_group_that_is_killed_leaves_nothing_behind() {
         let before = Before::now();
         let mut command = ship_command(
             project.dir(),
-            &["deploy", "inventory.toml", "--output", "plain"],
+            &["deploy", "inventory.toml", "--progress", "plain"],
         );
         command.process_group(0);
         let mut deploy = Running::spawn(command);
@@ -286,9 +286,7 @@ fn asked_for(listener: &TcpListener, file: &str) -> (TcpStream, String) {
             return (stream, request);
         }
         stream
-            .write_all(
-                b"HTTP/1.1 404 Not ObservedFleet\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-            )
+            .write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             .unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The loss probe against a real server that fails at chosen moments.
+//! The availability monitor against a real server that fails at chosen moments.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};

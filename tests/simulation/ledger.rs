@@ -129,7 +129,7 @@ impl Revisions for Memory {
                     definition: new.definition.clone(),
                     playbook: new.playbook.clone(),
                     who: new.who.clone(),
-                    cause: new.cause.clone(),
+                    reason: new.reason.clone(),
                     verb: new.verb,
                     began: first_of(*revision)
                         .map(|rollout| rollout.began)

@@ -105,7 +105,7 @@ impl People {
             definition: self.sim.scene.definition(0),
             playbook: String::new(),
             who: "anna@here".into(),
-            cause: "because".into(),
+            reason: "because".into(),
             verb: Verb::Deploy,
         };
         let now = self.sim.lock().now;

@@ -262,9 +262,9 @@ impl Scene {
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
              {ports:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n[artifact]\nsource = \
              \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
-             \"1s\"\nsuccesses = {}\nfailures = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
+             \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
              max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \
-             \"{}s\"\nmax_failures = {}\non_failure = \"{on_failure}\"\nhistory_limit = \
+             \"{}s\"\nmax_failed_hosts = {}\non_failure = \"{on_failure}\"\nhistory_limit = \
              {HISTORY_LIMIT}\n",
             readiness.interval.as_secs(),
             readiness.success_threshold,

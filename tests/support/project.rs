@@ -135,12 +135,12 @@ impl Project {
 
     /// Runs a deploy of a version.
     pub fn deploy(&self, version: &str) -> Done {
-        self.ship("deploy", &["--version", version, "--output", "plain"])
+        self.ship("deploy", &["--version", version, "--progress", "plain"])
     }
 
     /// Starts a deploy of a version.
     pub fn start_deploy(&self, version: &str) -> Running {
-        self.start("deploy", &["--version", version, "--output", "plain"])
+        self.start("deploy", &["--version", version, "--progress", "plain"])
     }
 
     /// What `ship status --output json` prints.

@@ -25,4 +25,4 @@ EOF
         printf '[[hosts]]\nname = "h%s"\naddress = "127.1.%s.%s"\nbase_dir = "%s/hosts/h%s"\n' $i $((i / 250)) $((i % 250 + 1)) "$B" $i
     done
 } > inventory.toml
-exec "$SHIP" deploy inventory.toml --version "$3" --output plain
+exec "$SHIP" deploy inventory.toml --version "$3" --progress plain

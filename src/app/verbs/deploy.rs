@@ -25,7 +25,7 @@ use crate::core::rollout::verb::Verb;
 pub struct DeployRequest {
     /// What the command line says instead of the playbook.
     pub overrides: Overrides,
-    pub cause: Option<String>,
+    pub reason: Option<String>,
     /// Whether anybody is there, and what is overridden.
     pub mode: RunMode,
     /// How long to wait for another process that holds the lease.
@@ -80,7 +80,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
             let goal = goal(
                 &session,
                 release,
-                request.cause.or_else(|| resolved.cause()),
+                request.reason.or_else(|| resolved.reason()),
             );
             return Ok(rollout::carry_out(&mut session, goal)
                 .await?
@@ -124,13 +124,13 @@ fn check_past_contract(session: &Session, release: &Release) -> Result<(), Error
 }
 
 /// The goal of a deploy of a release.
-pub fn goal(session: &Session, release: Release, cause: Option<String>) -> Goal {
+pub fn goal(session: &Session, release: Release, reason: Option<String>) -> Goal {
     let playbook = std::fs::read_to_string(&session.project.playbook.path).unwrap_or_default();
-    let cause = cause.unwrap_or_else(|| format!("deploy {}", release.definition.version));
+    let reason = reason.unwrap_or_else(|| format!("deploy {}", release.definition.version));
     Goal {
         release,
         verb: Verb::Deploy,
-        cause,
+        reason,
         playbook,
         continuation: None,
         accepted: None,

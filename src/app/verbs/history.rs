@@ -33,7 +33,7 @@ pub struct RevisionDetails {
     /// Whether a rollout of it has ever succeeded.
     pub is_proven: bool,
     /// What the availability monitor has counted, if one ran.
-    pub loss: Option<AvailabilityReport>,
+    pub monitor: Option<AvailabilityReport>,
     /// The revision that the fleet is on, and its version.
     pub current: Option<(Revision, String)>,
     /// The settings in which that one differs, line by line.
@@ -82,7 +82,7 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
         duration: duration(record),
         playbook: record.playbook.clone(),
         is_proven: record.proven,
-        loss: RolloutSummary::of(&journal).and_then(|account| account.loss),
+        monitor: RolloutSummary::of(&journal).and_then(|account| account.monitor),
         current: current.map(|current| (current.revision, current.definition.version.clone())),
         differs: differs.unwrap_or_default(),
     })
@@ -127,7 +127,7 @@ fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) 
         who: record.who.clone(),
         when: record.began,
         duration_s: duration(record).map(|duration| duration.as_secs_f64()),
-        cause: Some(record.cause.clone()).filter(|cause| !cause.is_empty()),
+        reason: Some(record.reason.clone()).filter(|reason| !reason.is_empty()),
         outcome: outcome.to_owned(),
         verb: record.verb,
         replicas: run.map(|run| run.start.replicas),

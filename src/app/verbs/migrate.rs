@@ -16,7 +16,7 @@ use crate::core::rollout::verb::Verb;
 pub struct MigrateRequest {
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,
-    pub cause: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Makes the contract migrations that are due.
@@ -40,11 +40,11 @@ pub async fn migrate(
     if due.is_empty() {
         return Ok(Conclusion::NoContractDue(current.definition.version));
     }
-    let cause = request.cause.unwrap_or_else(|| {
+    let reason = request.reason.unwrap_or_else(|| {
         let names: Vec<_> = due.into_iter().map(|task| task.name).collect();
         names.join(", ")
     });
-    let goal = Goal::of_revision(&session, &current, Verb::Migrate, cause, None);
+    let goal = Goal::of_revision(&session, &current, Verb::Migrate, reason, None);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
         .of_verb(Verb::Migrate))

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::environment::{Environment, Reading, StoreAccess};
-use crate::app::error::{Error, Refused};
+use crate::app::error::Error;
 use crate::app::page::{self, ReportInput};
+use crate::app::rollout_choice;
 use crate::app::session::Session;
 use crate::config::Overrides;
-use crate::store::RolloutId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PageDestination {
@@ -28,19 +28,19 @@ pub enum MadePage {
     Html(String),
 }
 
-/// Makes the page about a rollout: the newest, unless a number is given.
+/// Makes the page about a rollout: a number, or `last`.
 ///
 /// # Errors
 /// If the rollout does not exist, or the page cannot be written.
 pub fn report(
     env: &Arc<dyn Environment>,
-    rollout: Option<RolloutId>,
+    rollout: &str,
     destination: PageDestination,
 ) -> Result<MadePage, Error> {
     // The version is of no account here, and the playbook may name none.
     let overrides = Overrides::default();
     let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-    let id = choose(&session, rollout)?;
+    let id = rollout_choice::find(&**env, &*session.store, &session.subject, rollout)?;
     let past = ReportInput::of(&session, id, None)?;
     let html = past.page(&session, past.exit())?;
     match destination {
@@ -51,28 +51,4 @@ pub fn report(
         }
         PageDestination::Caller => Ok(MadePage::Html(html)),
     }
-}
-
-fn choose(session: &Session, wanted: Option<RolloutId>) -> Result<RolloutId, Error> {
-    let subject = &session.subject;
-    let known: Vec<_> = session
-        .store
-        .rollouts(subject)?
-        .into_iter()
-        .map(|known| known.id)
-        .collect();
-    let newest = known.last().ok_or(Refused::NothingDeployed)?;
-    let Some(wanted) = wanted else {
-        return Ok(*newest);
-    };
-    if known.contains(&wanted) {
-        return Ok(wanted);
-    }
-    let subject = subject.clone();
-    Err(Refused::UnknownRollout {
-        wanted,
-        subject,
-        known,
-    }
-    .into())
 }

@@ -17,7 +17,7 @@ use crate::core::rollout::verb::Verb;
 pub struct RestartRequest {
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,
-    pub cause: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// Replaces every instance by a new one of the same release.
@@ -37,12 +37,12 @@ pub async fn restart(
     session.permit(ServiceCommand::Restart)?;
     session.want_as_many();
     let current = session.current_record()?.clone();
-    let cause = request
-        .cause
+    let reason = request
+        .reason
         .unwrap_or_else(|| format!("restart of revision {}", current.revision));
     let service = session.subject.service.clone();
     let accepted = Some(Accepted::Restart { service });
-    let goal = Goal::of_revision(&session, &current, Verb::Restart, cause, accepted);
+    let goal = Goal::of_revision(&session, &current, Verb::Restart, reason, accepted);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
         .of_verb(Verb::Restart))

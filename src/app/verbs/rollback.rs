@@ -30,7 +30,7 @@ pub struct RollbackRequest {
     pub to_revision: Option<Revision>,
     /// The playbook's keys that the command line sets.
     pub set: Vec<String>,
-    pub cause: Option<String>,
+    pub reason: Option<String>,
     /// How long to wait for another process that holds the lease.
     pub lock_timeout: Duration,
 }
@@ -103,16 +103,16 @@ fn goal(session: &mut Session, request: &RollbackRequest) -> Result<RollbackChoi
         let revision = request.to_revision.unwrap_or(target.revision);
         return Ok(RollbackChoice::AlreadyThere(revision));
     }
-    let cause = request.cause.clone().unwrap_or_else(|| {
+    let reason = request.reason.clone().unwrap_or_else(|| {
         if request.to_revision.is_none() && target.is_unfinished_rollback() {
-            target.cause.clone()
+            target.reason.clone()
         } else {
             format!("rollback to revision {}", target.revision)
         }
     });
     let accepted = want_number_of(session, &target)?;
     let verb = Verb::Rollback;
-    let goal = Goal::of_revision(session, &target, verb, cause, accepted);
+    let goal = Goal::of_revision(session, &target, verb, reason, accepted);
     Ok(RollbackChoice::Rollback(Box::new(goal)))
 }
 

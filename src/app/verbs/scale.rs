@@ -37,8 +37,8 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         version: Some(begun.version()),
         set: set.collect(),
     };
-    let cause = format!("scale to {}", request.replicas);
-    let mut session = Session::open_locked(env, &overrides, Reading::Strict, &cause)?;
+    let reason = format!("scale to {}", request.replicas);
+    let mut session = Session::open_locked(env, &overrides, Reading::Strict, &reason)?;
     session.go_by_hosts().await?;
     let standing = session.permit(ServiceCommand::Scale)?;
     session.scale_to(request.replicas);
@@ -48,7 +48,7 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         return scale_stopped(&mut session, accepted).await;
     }
     let current = session.current_record()?;
-    let goal = Goal::of_revision(&session, current, Verb::Scale, cause, accepted);
+    let goal = Goal::of_revision(&session, current, Verb::Scale, reason, accepted);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
         .of_verb(Verb::Scale))

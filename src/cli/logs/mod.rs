@@ -38,10 +38,10 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
             ));
         }
         let log = KeptLog::open(&env, &which, request)?;
-        log.show(&RolloutPrinter::new(args.output)).await?;
+        log.show(&RolloutPrinter::new(args.output.output)).await?;
     } else {
         let logs = InstanceLogs::open(&env, &instances, request).await?;
-        let printer = InstancePrinter::new(args.output, &logs);
+        let printer = InstancePrinter::new(args.output.output, &logs);
         logs.show(&printer).await?;
     }
     Ok(Exit::Done)

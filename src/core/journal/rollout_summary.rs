@@ -37,7 +37,7 @@ pub struct RolloutSummary {
     pub progress: Option<Progress>,
     /// What became of the requests that were made all the while.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<AvailabilityReport>,
+    pub monitor: Option<AvailabilityReport>,
     /// Hosts that it left behind, and why.
     pub failed_hosts: Vec<Failure>,
     /// The step at which it waits, if it does.
@@ -99,7 +99,7 @@ impl RolloutSummary {
             progress,
             step: gate(journal, &rollout),
             drains: drains(journal),
-            loss: rollout.evidence.availability,
+            monitor: rollout.evidence.availability,
             failed_hosts: rollout.attempt.failed_hosts.into_values().collect(),
         })
     }
@@ -130,7 +130,7 @@ impl RolloutSummary {
         } else {
             "  ".to_owned()
         };
-        lines.extend(self.loss.iter().map(|loss| format!("{whose}{loss}")));
+        lines.extend(self.monitor.iter().map(|report| format!("{whose}{report}")));
         lines
     }
 

@@ -20,7 +20,7 @@ pub struct RevisionRecord {
     /// Who asked for it: `anna@laptop`.
     pub who: String,
     /// The reason that the user gave.
-    pub cause: String,
+    pub reason: String,
     pub verb: Verb,
     /// When its first rollout began.
     pub began: Time,

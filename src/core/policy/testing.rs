@@ -78,7 +78,7 @@ fn record(number: u32, verb: Verb, release: &str, outcome: Option<Outcome>) -> R
         definition: definition(release, &[]),
         playbook: String::new(),
         who: "anna@laptop".into(),
-        cause: format!("because of {release}"),
+        reason: format!("because of {release}"),
         verb,
         began: Time(began),
         ended: outcome.as_ref().map(|_| Time(began + began / 2)),

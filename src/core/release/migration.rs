@@ -20,8 +20,12 @@ pub struct Migration {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Duration>,
     /// For a contract: only `ship migrate` makes it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[serde(alias = "by_hand")]
+    // The digest of a release depends on this name.
+    #[serde(
+        rename = "by_hand",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
     pub manual: bool,
 }
 

@@ -113,10 +113,11 @@ pub struct Readiness {
     /// The time limit of one probe.
     pub timeout: Duration,
     /// Consecutive passes that make it ready.
-    #[serde(alias = "successes")]
+    // The digests of releases depend on the serialized names.
+    #[serde(rename = "successes")]
     pub success_threshold: u32,
-    /// Consecutive failure_threshold that make it not ready.
-    #[serde(alias = "failures")]
+    /// Consecutive failures that make it not ready.
+    #[serde(rename = "failures")]
     pub failure_threshold: u32,
     /// The time from its start to the first probe.
     pub initial_delay: Duration,
@@ -161,8 +162,8 @@ pub struct Liveness {
     pub interval: Duration,
     /// The time limit of one answer; hosts count in whole seconds.
     pub timeout: Duration,
-    /// Consecutive failure_threshold that end it.
-    #[serde(alias = "failures")]
+    /// Consecutive failures that end it.
+    #[serde(rename = "failures")]
     pub failure_threshold: u32,
     /// The time from any start of its process to the first question.
     pub initial_delay: Duration,

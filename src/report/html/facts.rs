@@ -120,7 +120,7 @@ pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
     let account = RolloutSummary::of(journal)?;
     let (clock, start) = (&setup.clock, &rollout.start);
     let span = span(dossier, &account);
-    let availability = account.loss.iter();
+    let availability = account.monitor.iter();
     let availability = availability.flat_map(|report| availability::lines(report, clock));
     Some(PageContext {
         heading: heading(dossier, &account, &rollout, &messages),
@@ -309,8 +309,8 @@ fn basics(
     let facts = [
         ("asked", Some(asked)),
         (
-            "cause",
-            Some(dossier.cause.to_owned()).filter(|cause| !cause.is_empty()),
+            "reason",
+            Some(dossier.reason.to_owned()).filter(|reason| !reason.is_empty()),
         ),
         ("revision", Some(revision(&start.target))),
         (

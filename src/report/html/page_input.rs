@@ -18,7 +18,7 @@ pub struct PageInput<'a> {
     /// What it was allowed to spend, if that is known.
     pub budget: Option<Budget>,
     pub who: &'a str,
-    pub cause: &'a str,
+    pub reason: &'a str,
     /// What the caller was told, if it has ended.
     pub exit_code: Option<u8>,
     /// What the release differs in from the one before.

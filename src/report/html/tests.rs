@@ -18,7 +18,7 @@ fn written(play: Play, veil: &Redactor) -> String {
             unavailable: 1,
         }),
         who: "anna@laptop",
-        cause: "the night's build",
+        reason: "the night's build",
         exit_code: Some(0),
         changes: Changes {
             since: "revision 1 (0.8)".into(),
@@ -59,7 +59,7 @@ fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
     for words in [
         "<title>✓ testpage 0.9 on local: succeeded</title>",
         "testpage 0.9 (revision 2): 3 of 3 available in 5.2s",
-        "<dt>cause</dt><dd>the night&#x27;s build</dd>",
+        "<dt>reason</dt><dd>the night&#x27;s build</dd>",
         // What can be pasted into a shell.
         "ship rollback &#x27;my fleet.toml&#x27; --to-revision 1",
         "3 of 3 wanted instances served at the least; at least 2 were promised.",
@@ -115,7 +115,7 @@ fn a_journal_without_a_beginning_makes_no_page() {
         setup: testing::setup(4),
         budget: None,
         who: "",
-        cause: "",
+        reason: "",
         exit_code: None,
         changes: Changes::default(),
         inventory: "",

@@ -21,7 +21,7 @@ struct RevisionRow {
     definition: String,
     playbook: String,
     who: String,
-    cause: String,
+    reason: String,
     verb: String,
     proven: bool,
     began: Option<i64>,
@@ -37,7 +37,7 @@ impl RevisionRow {
             definition: row.get(2)?,
             playbook: row.get(3)?,
             who: row.get(4)?,
-            cause: row.get(5)?,
+            reason: row.get(5)?,
             verb: row.get(6)?,
             proven: row.get(7)?,
             began: row.get(8)?,
@@ -56,7 +56,7 @@ impl RevisionRow {
             definition: store.decode("a revision's definition", &self.definition)?,
             playbook: self.playbook,
             who: self.who,
-            cause: self.cause,
+            reason: self.reason,
             verb: store.decode("a revision's verb", &self.verb)?,
             began: Time(unsigned(self.began.unwrap_or(0))),
             ended: self.ended.map(|ms| Time(unsigned(ms))),
@@ -77,7 +77,7 @@ impl Revisions for Sqlite {
     fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
         let rows = self.query(
             &format!(
-                "select v.revision, v.release, v.definition, v.playbook, v.who, v.cause, v.verb, \
+                "select v.revision, v.release, v.definition, v.playbook, v.who, v.reason, v.verb, \
                  v.proven,
                     (select min(began_ms) from rollouts
                      where fleet = v.fleet and service = v.service and revision = v.revision and \
@@ -113,7 +113,7 @@ impl Revisions for Sqlite {
             .unwrap_or_default();
         self.execute(
             "insert into revisions (fleet, service, revision, release, definition, playbook, who, \
-             cause, verb)
+             reason, verb)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 subject.fleet,
@@ -123,7 +123,7 @@ impl Revisions for Sqlite {
                 definition,
                 new.playbook,
                 new.who,
-                new.cause,
+                new.reason,
                 verb
             ],
         )?;

@@ -6,7 +6,7 @@ use crate::system::random;
 
 /// The schema's version, in `user_version`: a database of a newer ship is refused rather than
 /// misread.
-pub(super) const SCHEMA_VERSION: i64 = 4;
+pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Version 1 of the schema.
 pub(super) const SCHEMA: &str = "
@@ -79,6 +79,9 @@ const SCHEMA_3: &str = "
 /// What version 4 added: the id by which hosts know the history.
 const SCHEMA_4: &str = "create table identity (id text not null);";
 
+/// What version 5 changed: the name of the column of `--reason`.
+const SCHEMA_5: &str = "alter table revisions rename column cause to reason;";
+
 /// Updates a database; returns the version that it had.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     // Only who has something to change waits for another process that writes.
@@ -100,6 +103,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     if version < 4 {
         transaction.execute_batch(SCHEMA_4)?;
         transaction.execute("insert into identity values (?1)", [random::id()])?;
+    }
+    if version < 5 {
+        transaction.execute_batch(SCHEMA_5)?;
     }
     if version < SCHEMA_VERSION {
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;

@@ -56,7 +56,7 @@ fn new(version: &str) -> NewRevision {
         },
         playbook: "version = \"1\"".into(),
         who: "anna@here".into(),
-        cause: "because".into(),
+        reason: "because".into(),
         verb: Verb::Deploy,
     }
 }

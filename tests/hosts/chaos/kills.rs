@@ -183,10 +183,10 @@ impl Move {
                 let revision = target["revision"].to_string();
                 project.start(
                     "rollback",
-                    &["--to-revision", &revision, "--output", "plain"],
+                    &["--to-revision", &revision, "--progress", "plain"],
                 )
             }
-            verb => project.start(verb, &["--output", "plain"]),
+            verb => project.start(verb, &["--progress", "plain"]),
         }
     }
 }
@@ -266,7 +266,7 @@ impl Sequel {
             Self::Abort => ("abort", "nothing to abort"),
             Self::Same | Self::None => return Self::repeat(project, wanted),
         };
-        let done = project.ship(verb, &["--output", "plain"]);
+        let done = project.ship(verb, &["--progress", "plain"]);
         if done.code == Some(0) {
             return self;
         }

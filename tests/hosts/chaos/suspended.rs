@@ -74,7 +74,7 @@ fn a_controller_whose_lock_is_taken_away_at_work_stops_where_it_is() {
         deploy.await_words(" ready ");
         project.ship("unlock", &["--yes"]).exits(0);
         let told = deploy.wait().exits(6);
-        project.ship("resume", &["--output", "plain"]).exits(0);
+        project.ship("resume", &["--progress", "plain"]).exits(0);
         let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);

@@ -20,7 +20,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project
-            .with("[rollout]\n", "[rollout]\nmax_failures = 1\n")
+            .with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n")
             .with("replicas = 3", "replicas = 4");
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
@@ -74,7 +74,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
 fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
-        let project = project.with("[rollout]\n", "[rollout]\nmax_failures = 1\n");
+        let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");
         let full = &fleet.hosts[1];
         full.small_disk("/var/lib/ship", "2m");
         project.deploy("1").exits(0);
@@ -103,7 +103,7 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
 fn more_lost_hosts_than_may_be_left_behind_are_told_and_nothing_is_touched() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
-        let project = project.with("[rollout]\n", "[rollout]\nmax_failures = 1\n");
+        let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");
         project.deploy("1").exits(0);
         fleet.hosts[2].cut();
         fleet.hosts[3].cut();

@@ -16,7 +16,8 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// Hosts with one instance each, all of which are asked in this way.
 fn deployed(hosts: usize, way: &str) -> (Fleet, Project) {
     let fleet = Fleet::boot(hosts);
-    let liveness = format!("[liveness]\n{way}\ninterval = \"500ms\"\nfailures = 2\n\n[rollout]");
+    let liveness =
+        format!("[liveness]\n{way}\ninterval = \"500ms\"\nfailure_threshold = 2\n\n[rollout]");
     let project = Project::new(|playbook| fleet.inventory(playbook))
         .with("replicas = 3\n", "")
         .with("stop_timeout = \"5s\"", "stop_timeout = \"1s\"")
@@ -204,7 +205,7 @@ fn a_command_asks_as_the_services_user_and_a_later_release_may_ask_nothing() {
         let without = project
             .with(ask, "")
             .with("[liveness]", "")
-            .with("interval = \"500ms\"\nfailures = 2", "");
+            .with("interval = \"500ms\"\nfailure_threshold = 2", "");
         without.deploy("2").exits(0);
         without.assert_settled("2", 2);
         for host in &fleet.hosts {

@@ -80,7 +80,7 @@ impl Week {
             "--unattended",
             "--lock-timeout",
             "1m",
-            "--output",
+            "--progress",
             "plain",
         ];
         self.project.start("deploy", &[&args[..], more].concat())

@@ -210,7 +210,7 @@ fn one_of_two_balancers_out_of_reach_holds_the_deploy_until_it_is_back() {
         let held = deploy.wait().exits(4).says(&["lb2"]);
         println!("{}\nheld after {:.1?}", held.stderr, began.elapsed());
         lb.exec("nft delete table inet deaf").exits(0);
-        let resumed = project.ship("resume", &["--output", "plain"]).exits(0);
+        let resumed = project.ship("resume", &["--progress", "plain"]).exits(0);
         println!("{}", resumed.stderr);
         for load in &loads {
             load.await_answers(AROUND);

@@ -57,8 +57,8 @@ max_latency_increase = "100%"
 min_requests = 50
 interval = "1m"
 timeout = "1s"
-failures = 2
-errors = 0
+failure_limit = 2
+consecutive_error_limit = 0
 on_inconclusive = "hold"
 dry_run = true"#;
     let expected = Analysis {
@@ -189,7 +189,7 @@ error: unknown key `min_requests` in [[analysis]]
 18 | min_requests = 5
    | ^^^^^^^^^^^^
    |
-   = help: known here: name, kind, interval, timeout, failures, errors, on_inconclusive, dry_run, url, value, success
+   = help: known here: name, kind, interval, timeout, failure_limit, consecutive_error_limit, on_inconclusive, dry_run, url, value, success
 
 error: `max_error_rate_increase` is no percentage: `a bit`
   --> web.toml:22:27

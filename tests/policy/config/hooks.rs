@@ -354,7 +354,7 @@ fn hooks_and_migrations_are_part_of_what_a_release_is() {
     let released = |files: &Files| definition(&files.project().playbook, artifact(), None);
     let hook = with("[[hooks]]\non = \"before_all\"\ncommand = \"a\"\n");
     let migration =
-        with("[[migrations]]\nid = \"a\"\nkind = \"contract\"\nby_hand = true\ncommand = \"a\"\n");
+        with("[[migrations]]\nid = \"a\"\nkind = \"contract\"\nmanual = true\ncommand = \"a\"\n");
     let [plain, hook, migration] = [&files(), &hook, &migration].map(released);
     let [a, b, c] = [&plain, &hook, &migration].map(release_id);
     assert!(a != b && b != c && a != c);

@@ -38,7 +38,7 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
         }
     );
     let command = LivenessCheck::Command(["./alive", "{{ port }}"].map(String::from).to_vec());
-    let all = "command = \"./alive {{ port }}\"\ninterval = \"5s\"\ntimeout = \"2s\"\nfailures = \
+    let all = "command = \"./alive {{ port }}\"\ninterval = \"5s\"\ntimeout = \"2s\"\nfailure_threshold = \
                1\ninitial_delay = \"1m\"";
     let second = Duration::from_secs(1);
     let expected = Liveness {
@@ -112,7 +112,7 @@ error: liveness needs a supervisor that starts an instance again
 #[test]
 fn liveness_that_asks_nothing_is_refused() {
     assert_data_eq!(
-        with("failures = 5").report(),
+        with("failure_threshold = 5").report(),
         str![[r#"
 error: [liveness] does not say what to ask
   --> web.toml:12:1
@@ -156,7 +156,7 @@ error: unknown key `status` in [liveness]
 14 | status = 200
    | ^^^^^^
    |
-   = help: known here: tcp, http, command, interval, timeout, failures, initial_delay, host_header
+   = help: known here: tcp, http, command, interval, timeout, failure_threshold, initial_delay, host_header
 "#]]
         .raw()
     );
@@ -164,8 +164,7 @@ error: unknown key `status` in [liveness]
 
 #[test]
 fn all_that_is_wrong_with_liveness_is_said_at_once() {
-    let lines =
-        "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailures = 0";
+    let lines = "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailure_threshold = 0";
     assert_data_eq!(
         with(lines).report(),
         str![[r#"
@@ -193,11 +192,11 @@ error: `timeout` is no duration: `soon`
    |
    = help: write a number and a unit (ms, s, m, h or d), for example "500ms", "30s" or "1h30m"
 
-error: `failures` must be a number from 1 to 1000000
-  --> web.toml:16:12
+error: `failure_threshold` must be a number from 1 to 1000000
+  --> web.toml:16:21
    |
-16 | failures = 0
-   |            ^
+16 | failure_threshold = 0
+   |                     ^
 "#]]
         .raw()
     );

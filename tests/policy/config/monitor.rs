@@ -40,7 +40,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
         probe(with("url = \"http://lb.example:8080/healthz\"")),
         defaults
     );
-    let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed = \
+    let all = "url = \"https://lb.example/\"\ninterval = \"10ms\"\ntimeout = \"5s\"\nmax_failed_requests = \
                3\n\
                status = 204\nconnections = 5\nversion_header = \"X-Build\"";
     let expected = MonitorSettings {
@@ -69,7 +69,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
 #[test]
 fn all_that_is_wrong_is_said_with_its_place() {
     let files = with(
-        "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nexpect_status = \
+        "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nstatus = \
          42\nconnections = 0\n\
          version_header = \"X Build\"\nmax_fail = 1",
     );
@@ -101,10 +101,10 @@ error: `timeout` must be at most 10s
    = help: the end of a rollout waits so long for the last answers
 
 error: `status` must be a number from 100 to 599
-  --> web.toml:16:17
+  --> web.toml:16:10
    |
 16 | status = 42
-   |                 ^^
+   |          ^^
 
 error: `connections` must be a number from 1 to 100
   --> web.toml:17:15
@@ -141,7 +141,7 @@ error: `url` is missing in [monitor]
   --> web.toml:12:1
    |
 12 | [monitor]
-   | ^^^^^^^
+   | ^^^^^^^^^
    |
    = help: for example: url = "http://www.example.org/healthz"
 "#]]
@@ -189,10 +189,10 @@ fn what_the_command_line_says_is_shown_as_it_was_said() {
         files().set("monitor.url=lb.example").report(),
         str![[r#"
 error: `url` is no URL: relative URL without a base
- --> command line:1:17
+ --> command line:1:19
   |
-1 | --set probe.url=lb.example
-  |                 ^^^^^^^^^^
+1 | --set monitor.url=lb.example
+  |                   ^^^^^^^^^^
   |
   = help: for example "http://www.example.org/healthz", or "off"
 "#]]

@@ -60,7 +60,7 @@ fn all_that_can_be_said_is_read() {
     let told = notify(
         "[notify]\non = [\"failure\", \"skipped\"]\ntimeout = \"3s\"\ncommand = \"./tell 'two \
          words'\"\n\
-         [notify.webhook]\nurl = \"https://hooks.example.org/x?y\"\nshape = \"teams\"\n\
+         [notify.webhook]\nurl = \"https://hooks.example.org/x?y\"\nformat = \"teams\"\n\
          [notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \
          \"ship+page@example.org\"\nsendmail = \"bin/sendmail\"",
     );
@@ -95,7 +95,7 @@ fn all_that_can_be_said_is_read() {
             .on
             .is_empty()
     );
-    let url = notify("[notify.webhook]\nurl_file = \"hook.url\"\nshape = \"slack\"")
+    let url = notify("[notify.webhook]\nurl_file = \"hook.url\"\nformat = \"slack\"")
         .webhook
         .expect("a webhook");
     assert_eq!(
@@ -121,7 +121,7 @@ fn all_that_can_be_said_is_read() {
 fn all_that_is_wrong_is_said_with_its_place() {
     let files = with(
         "[notify]\non = [\"failures\"]\ntimeout = \"0s\"\ncommand = \"'tell\"\nevery = 1\n\
-         [notify.webhook]\nurl = \"ftp://hooks.example.org/\"\nshape = \"discord\"\n\
+         [notify.webhook]\nurl = \"ftp://hooks.example.org/\"\nformat = \"discord\"\n\
          [notify.mail]\nto = [\"ops@example.org, all@example.org\"]\nfrom = \"-oQ/tmp\"\n\
          [metrics]\ntextfile = \"page.txt\"",
     );
@@ -164,11 +164,11 @@ error: `url` cannot be told by `ftp`
 --> web.toml:18:7
  = help: begin it with https://
 
-error: `shape` must be "json" or "slack" or "teams", not `discord`
-  --> web.toml:19:9
+error: `format` must be "json" or "slack" or "teams", not `discord`
+  --> web.toml:19:10
    |
-19 | shape = "discord"
-   |         ^^^^^^^^^
+19 | format = "discord"
+   |          ^^^^^^^^^
    |
    = help: write "json" or "slack" or "teams"
 
@@ -202,7 +202,8 @@ error: `textfile` must be a file whose name ends in `.prom`
 
 #[test]
 fn somebody_and_somewhere_must_be_named() {
-    let tables = "[notify]\n[notify.mail]\nto = []\n[notify.webhook]\nshape = \"slack\"\n[metrics]";
+    let tables =
+        "[notify]\n[notify.mail]\nto = []\n[notify.webhook]\nformat = \"slack\"\n[metrics]";
     assert_data_eq!(
         with(tables).report(),
         str![[r#"

@@ -442,7 +442,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(
         (
             playbook.readiness.success_threshold,
-            playbook.readiness.failure_limit
+            playbook.readiness.failure_threshold
         ),
         (1, 3)
     );

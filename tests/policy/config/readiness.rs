@@ -9,7 +9,7 @@ use super::files;
 fn an_interval_of_nothing_is_refused() {
     let files = files().playbook(
         r#"http = "/healthz""#,
-        "http = \"/healthz\"\ninterval = \"0s\"\ntimeout = \"0s\"\nsuccesses = 0\nfailures = 0",
+        "http = \"/healthz\"\ninterval = \"0s\"\ntimeout = \"0s\"\nsuccess_threshold = 0\nfailure_threshold = 0",
     );
     assert_data_eq!(
         files.report(),
@@ -31,16 +31,16 @@ error: `timeout` must be longer than 0
    = help: for example "1s"
 
 error: `success_threshold` must be a number from 1 to 1000000
-  --> web.toml:14:13
+  --> web.toml:14:21
    |
 14 | success_threshold = 0
-   |             ^
+   |                     ^
 
-error: `failures` must be a number from 1 to 1000000
-  --> web.toml:15:12
+error: `failure_threshold` must be a number from 1 to 1000000
+  --> web.toml:15:21
    |
-15 | failures = 0
-   |            ^
+15 | failure_threshold = 0
+   |                     ^
 "#]]
         .raw()
     );

@@ -126,7 +126,7 @@ error: no instance can be available within progress_deadline (5s): it takes at l
     );
     let repeated = files().playbook(
         "[readiness]",
-        "[readiness]\ninterval = \"3s\"\nsuccesses = 5",
+        "[readiness]\ninterval = \"3s\"\nsuccess_threshold = 5",
     );
     let report = repeated.set("rollout.min_ready=1s").report();
     let words = "it takes at least 13s (4 × interval 3s for 5 success_threshold + min_ready 1s)";

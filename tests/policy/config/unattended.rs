@@ -33,7 +33,7 @@ fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
     let unattended = read(
         "windows = [\"Mon-Fri 22:00-04:00\", \"Sat,Sun 00:00-24:00\"]\ntime_zone = \
          \"America/New_York\"\n\
-         interrupted = \"abort\"\nsoak = \"0s\"",
+         on_interrupted = \"abort\"\nsoak = \"0s\"",
     );
     let shown: Vec<_> = unattended.windows.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["Mon-Fri 22:00-04:00", "Sat,Sun 00:00-24:00"]);
@@ -46,7 +46,7 @@ fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
 #[test]
 fn what_is_no_window_and_no_place_is_told_with_its_place() {
     let lines = "windows = [\"02:00-05:00\", \"Mo 2-5\"]\ntime_zone = \
-                 \"Europe/Zuerich\"\ninterrupted = \"retry\"";
+                 \"Europe/Zuerich\"\non_interrupted = \"retry\"";
     assert_data_eq!(
         with(lines).report(),
         str![[r#"
@@ -66,11 +66,11 @@ error: `time_zone` is no time zone: `Europe/Zuerich`
    |
    = help: for example "Europe/Zurich"
 
-error: `interrupted` must be "resume" or "abort", not `retry`
-  --> web.toml:15:15
+error: `on_interrupted` must be "resume" or "abort", not `retry`
+  --> web.toml:15:18
    |
-15 | interrupted = "retry"
-   |               ^^^^^^^
+15 | on_interrupted = "retry"
+   |                  ^^^^^^^
    |
    = help: write "resume" or "abort"
 "#]]

@@ -89,7 +89,7 @@ fn answers() -> Vec<String> {
         "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nServer: x\r\n\r\nready\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nready\r\n0\r\n\r\n",
         "HTTP/1.0 503 Service Unavailable\r\n\r\nno database",
-        "HTTP/1.1 302 ObservedFleet\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: ",

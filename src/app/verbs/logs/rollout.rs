@@ -13,13 +13,12 @@ use super::request::LogRequest;
 use super::sink::LineSink;
 use crate::app::environment::{Environment, Reading, StoreAccess};
 use crate::app::error::{Error, Internal, Refused};
-use crate::app::known_rollout::KnownRollout;
 use crate::app::notice::Notice;
 use crate::app::opened_service::OpenedService;
+use crate::app::rollout_choice;
 use crate::config::Overrides;
-use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
-use crate::store::{RolloutId, RolloutRecord};
+use crate::store::RolloutId;
 
 /// How often to look whether there is more.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -68,7 +67,7 @@ impl KeptLog {
         let overrides = Overrides::default();
         let service =
             OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let rollout = find(&service, which)?;
+        let rollout = rollout_choice::find(&**env, &*service.store, &service.subject, which)?;
         let path = service.place.run_log(rollout);
         let file = GrowingFile::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::from(Refused::NoLog(path.clone())),
@@ -145,44 +144,4 @@ fn parse(lines: &[String]) -> impl Iterator<Item = LoggedLine> {
 fn has_ended(lines: &[String]) -> bool {
     let is_end = |line: &String| line.contains(r#""event":"rollout_finished""#);
     lines.iter().any(is_end)
-}
-
-fn find(service: &OpenedService, which: &str) -> Result<RolloutId, Error> {
-    let known = service.store.rollouts(&service.subject)?;
-    let newest = known.last().ok_or(Refused::NothingDeployed)?;
-    if which == "last" {
-        return Ok(newest.id);
-    }
-    let number = which.parse().ok().map(RolloutId);
-    let is_known = |number: &RolloutId| known.iter().any(|record| record.id == *number);
-    match number.filter(is_known) {
-        Some(number) => Ok(number),
-        None => Err(Refused::NoRolloutToShow {
-            which: which.to_owned(),
-            service: service.subject.service.clone(),
-            known: describe(service, known)?,
-        }
-        .into()),
-    }
-}
-
-/// The rollouts that there are, the newest first.
-fn describe(
-    service: &OpenedService,
-    rollouts: Vec<RolloutRecord>,
-) -> Result<Vec<KnownRollout>, Error> {
-    let revisions = service.store.revisions(&service.subject)?;
-    let version = |revision| {
-        let known = revisions.iter().find(|known| known.revision == revision);
-        known.map(|known| known.definition.version.clone())
-    };
-    let running = service.running_rollout()?.map(|rollout| rollout.id);
-    let known = rollouts.into_iter().rev().map(|record| KnownRollout {
-        id: record.id,
-        version: version(record.revision),
-        revision: record.revision,
-        began: record.began,
-        outcome: Outcome::word_of(record.outcome.as_ref(), running == Some(record.id)),
-    });
-    Ok(known.collect())
 }

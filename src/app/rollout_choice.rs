@@ -1,0 +1,61 @@
+//! Which rollout the user names by `--rollout N|last`.
+
+use super::environment::Environment;
+use super::error::{Error, Refused};
+use super::known_rollout::KnownRollout;
+use super::opened_service::holder;
+use crate::core::rollout::failure::Outcome;
+use crate::store::{RolloutId, RolloutRecord, ServiceKey, Store};
+
+/// The rollout that `--rollout N|last` names.
+///
+/// # Errors
+/// If the service has no such rollout, or the state cannot be read.
+pub(super) fn find(
+    env: &dyn Environment,
+    store: &dyn Store,
+    service: &ServiceKey,
+    which: &str,
+) -> Result<RolloutId, Error> {
+    let known = store.rollouts(service)?;
+    let newest = known.last().ok_or(Refused::NothingDeployed)?;
+    if which == "last" {
+        return Ok(newest.id);
+    }
+    let number = which.parse().ok().map(RolloutId);
+    let is_known = |number: &RolloutId| known.iter().any(|record| record.id == *number);
+    if let Some(number) = number.filter(is_known) {
+        return Ok(number);
+    }
+    // The newest rollout is under way if it has no outcome and a controller holds the lease.
+    let is_carried_out = holder(env, store, service)?.is_some();
+    let running = (newest.outcome.is_none() && is_carried_out).then_some(newest.id);
+    Err(Refused::UnknownRollout {
+        which: which.to_owned(),
+        service: service.service.clone(),
+        known: describe(store, service, known, running)?,
+    }
+    .into())
+}
+
+/// The newest rollout comes first.
+fn describe(
+    store: &dyn Store,
+    service: &ServiceKey,
+    rollouts: Vec<RolloutRecord>,
+    running: Option<RolloutId>,
+) -> Result<Vec<KnownRollout>, Error> {
+    let revisions = store.revisions(service)?;
+    let version = |revision| {
+        let known = revisions.iter().find(|known| known.revision == revision);
+        known.map(|known| known.definition.version.clone())
+    };
+    let known = rollouts.into_iter().rev().map(|record| KnownRollout {
+        id: record.id,
+        version: version(record.revision),
+        revision: record.revision,
+        began: record.began,
+        outcome: Outcome::word_of(record.outcome.as_ref(), running == Some(record.id)),
+    });
+    Ok(known.collect())
+}

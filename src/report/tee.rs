@@ -1,0 +1,28 @@
+//! Shows one rollout through several reporters.
+
+use super::reporter::Reporter;
+use crate::core::ids::Slot;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::Entry;
+use crate::core::time::Time;
+
+/// Passes everything to each of its reporters, in their order.
+pub struct Tee(pub Vec<Box<dyn Reporter>>);
+
+impl Reporter for Tee {
+    fn event(&mut self, entry: &Entry, status: &Status) {
+        self.0.iter_mut().for_each(|it| it.event(entry, status));
+    }
+
+    fn tick(&mut self, status: &Status, now: Time) {
+        self.0.iter_mut().for_each(|it| it.tick(status, now));
+    }
+
+    fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
+        self.0.iter_mut().for_each(|it| it.answer(slot, now, text));
+    }
+
+    fn finish(&mut self) {
+        self.0.iter_mut().for_each(|it| it.finish());
+    }
+}
