@@ -219,7 +219,7 @@ fn a_hook_may_call_ship_itself() {
         ),
         (
             "on = \"on_failure\"",
-            &format!("{ship} freeze $SHIP_INVENTORY --why 'it failed' >> SAID"),
+            &format!("{ship} freeze $SHIP_INVENTORY --reason 'it failed' >> SAID"),
         ),
         ("on = \"after_all\"", "test $SHIP_VERSION = 0.8"),
     ]);

@@ -1,4 +1,4 @@
-//! What faults do to a service: the rows of `docs/RELIABILITY.md`, left by the tests that try them.
+//! What faults do to a service: the rows of `docs/reliability.md`, written by the tests that try them.
 //!
 //! A fault is known by its entry in [`FAULTS`]. The test that tries it ends with one call, when all
 //! that it asserts has held: `Seen::new("…").served(&served, 3,
@@ -28,32 +28,32 @@ pub(crate) struct Fault {
 pub(crate) struct Seen(Value);
 
 const HEAD: &str = "\
-# Reliability: what was tried, and what was seen
+# Reliability
 
-Every row is a test on real hosts: Debian with systemd and sshd, booted for it alone, `ship` as \
-its users run it, the
-service asked at every place over and over, a new connection for each question. A test asserts \
-what is promised before it
-leaves its row, so a row is also a proof. The page is made by the tests; nobody edits it. To make \
-it again, as root:
+This page lists the faults that the tests try on real hosts, what ship promises under each, and \
+what the last run saw. Every
+row is a test: Debian hosts with systemd and sshd, booted for this test, and `ship` as users run \
+it. During the test, clients
+send requests to every slot, each on a new connection. A test asserts the promise before it \
+writes its row. The tests write
+this page; do not edit it. To update it, as root:
 
 ```sh
-tests/run && cp target/tmp/RELIABILITY.md docs/RELIABILITY.md
+tests/run && cp target/tmp/reliability.md docs/reliability.md
 ```
 
-- **answers**: questions answered meanwhile. **lost**: questions that failed although the same \
-instance answered before and
-  after. **at an end**: questions that had reached an instance when it ended, and got no answer. \
-  To ask nobody who is about
-  to end is a balancer's work; there is none here.
-- **fewest**: places that answered at one time, the fewest; **most**: processes of the service \
-that ran at one time, the
-  most. Behind each the bound that `max_unavailable` or `max_surge` sets. A fault that itself \
-  takes an instance away lowers
-  the bound by that one.
-- **exit**: the exit codes of the commands that met the fault, in order. **s**: seconds from the \
-first command to the last
-  check.
+- **answered**: requests that got a response.
+- **lost**: requests that failed although the same instance responded before and after.
+- **interrupted**: requests that had reached an instance when it exited, and got no response. \
+These tests run without a load
+  balancer, so requests can reach an instance that is shutting down.
+- **fewest**, **most**: the fewest slots that responded at one time, and the most processes of \
+the service that ran at one
+  time, each with the limit that `max_unavailable` or `max_surge` sets. A fault that takes an \
+instance away lowers the limit
+  by one.
+- **exit**: the exit codes of the commands that met the fault, in order.
+- **seconds**: from the first command to the last check.
 ";
 
 impl Seen {
@@ -66,7 +66,7 @@ impl Seen {
     pub(crate) fn served(mut self, served: &Served, floor: usize, ceiling: usize) -> Self {
         self.0["answered"] = served.answered.into();
         self.0["lost"] = served.lost.len().into();
-        self.0["at an end"] = served.answers.broken().len().into();
+        self.0["interrupted"] = served.answers.broken().len().into();
         self.0["fewest"] = format!("{} of {floor}", served.fewest).into();
         self.0["most"] = format!("{} of {ceiling}", served.most).into();
         self
@@ -113,7 +113,7 @@ pub(crate) fn page() -> Result<PathBuf, Vec<&'static str>> {
         );
         write!(text, "\n## {part}\n\n").expect("memory");
         text.push_str(
-            "| tried | promised | seen | answers | lost | at an end | fewest | most | exit | s |\n",
+            "| fault | promise | result | answered | lost | interrupted | fewest | most | exit | seconds |\n",
         );
         text.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
         for (fault, row) in rows
@@ -124,7 +124,7 @@ pub(crate) fn page() -> Result<PathBuf, Vec<&'static str>> {
                 "words",
                 "answered",
                 "lost",
-                "at an end",
+                "interrupted",
                 "fewest",
                 "most",
                 "exits",
@@ -144,7 +144,7 @@ pub(crate) fn page() -> Result<PathBuf, Vec<&'static str>> {
     if !missing.is_empty() {
         return Err(missing);
     }
-    let page = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("RELIABILITY.md");
+    let page = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reliability.md");
     write(&page, &text);
     Ok(page)
 }
@@ -169,16 +169,14 @@ fn cell(value: &Value) -> String {
 /// Every fault that is tried, by the part of the page, in the page's order.
 const FAULTS: [(&str, &[Fault]); 6] = [
     (
-        "A controller that is killed",
+        "A killed controller",
         &[
             Fault {
                 key: "killed-deploying",
                 tried: "`kill -9` of `ship deploy` at random moments, each in a new deploy",
                 promised: "The service is not affected; `ship status` shows the rollout and its \
-                           progress; the same \
-                           command or `ship resume` continues it, `ship abort` rolls it back; no \
-                           processes or files \
-                           are left behind",
+                          progress; the same command or `ship resume` continues it, `ship abort` \
+                          rolls it back; no processes or files are left over",
             },
             Fault {
                 key: "killed-rolling-back",
@@ -188,129 +186,122 @@ const FAULTS: [(&str, &[Fault]); 6] = [
         ],
     ),
     (
-        "Two controllers, and one that sleeps",
+        "Concurrent and suspended controllers",
         &[
             Fault {
                 key: "rivals-one-history",
-                tried: "Two deploys of different versions at once, from one control directory",
+                tried: "Two deploys of different versions at once, from one state directory",
                 promised: "One is refused and names the holder of the lock (exit 6); the fleet \
-                           ends on one version",
+                          ends on one version",
             },
             Fault {
                 key: "rivals-two-histories",
-                tried: "Two deploys of different versions at once, from two copies of a control \
-                        directory that share \
-                        no state",
+                tried: "Two deploys of different versions at once, from two copies of a state \
+                       directory",
                 promised: "The hosts accept commands from only one; the other stops (exit 6); the \
-                           fleet ends on one \
-                           version",
+                          fleet ends on one version",
             },
             Fault {
                 key: "stopped-and-taken-over",
-                tried: "The controller is stopped in the middle (SIGSTOP) for over half a minute, \
-                        another deploys from the \
-                        same directory, then the first goes on",
+                tried: "The controller is stopped during a deploy (SIGSTOP) for more than 30 s, \
+                       another deploys from the same directory, then the first resumes",
                 promised: "The second takes over; the first does nothing more and says why (exit \
-                           6)",
+                          6)",
             },
             Fault {
                 key: "stopped-and-overtaken",
-                tried: "The controller is stopped in the middle, another deploys from another \
-                        control directory, then the \
-                        first goes on",
-                promised: "Every host refuses the first (exit 6); the fleet stays as the second \
-                           left it",
+                tried: "The controller is stopped during a deploy, another deploys from another \
+                       state directory, then the first resumes",
+                promised: "Every host rejects the first (exit 6); the fleet stays as the second \
+                          left it",
             },
             Fault {
                 key: "stopped-and-unlocked",
                 tried: "The controller is stopped during a deploy, `ship unlock --yes` breaks its \
-                        lock, another \
-                        deploys, then the first resumes",
+                       lock, another deploys, then the first resumes",
                 promised: "Before the unlock, the other command names the holder of the lock \
-                           (exit 6); afterwards the \
-                           hosts reject the first (exit 6)",
+                          (exit 6); afterwards the hosts reject the first (exit 6)",
             },
             Fault {
                 key: "unlocked-at-work",
-                tried: "The lock of a controller that is at work is taken away by `ship unlock \
-                        --yes`",
-                promised: "It stops where it is and says why (exit 6); `ship resume` goes on",
+                tried: "`ship unlock --yes` breaks the lock of a controller during its deploy",
+                promised: "The controller stops where it is and says why (exit 6); `ship resume` \
+                          continues the rollout",
             },
             Fault {
                 key: "controller-sleeps",
-                tried: "The controller and its ssh processes sleep for 40 s in the middle of a \
-                        deploy, without a rival",
-                promised: "It goes on where it was",
+                tried: "The controller and its ssh processes are suspended for 40 s during a \
+                       deploy, and no other controller runs",
+                promised: "It continues where it was",
             },
         ],
     ),
     (
-        "The network of a host",
+        "A host that loses its network",
         &[
             Fault {
                 key: "cut-before-the-deploy",
-                tried: "Cut before the deploy",
-                promised: "Refused before anything is touched (exit 7)",
+                tried: "Before the deploy",
+                promised: "Refused, no changes are made (exit 7)",
             },
             Fault {
                 key: "cut-before-staging",
-                tried: "Cut before the release is sent there, for good",
-                promised: "Nothing is begun that counts on the host; the old version stays; \
-                           mended, the same command \
-                           goes on",
+                tried: "Before the release is transferred, permanently",
+                promised: "Nothing starts that depends on the host, and the old version keeps \
+                          serving; after the repair the same command continues",
             },
             Fault {
-                key: "cut-before-staging-mended",
-                tried: "The same, mended after a few seconds",
-                promised: "The deploy goes on by itself",
+                key: "cut-before-staging-repaired",
+                tried: "The same, repaired after a few seconds",
+                promised: "The deploy continues by itself",
             },
             Fault {
                 key: "cut-while-staging",
-                tried: "Cut while the release is being sent there, for good",
-                promised: "A half of a release is never run; mended, the same command goes on and \
-                           removes it",
+                tried: "While the release is transferred, permanently",
+                promised: "An incomplete release never runs; after the repair the same command \
+                          continues and removes it",
             },
             Fault {
-                key: "cut-while-staging-mended",
-                tried: "The same, mended after a few seconds",
-                promised: "The deploy goes on by itself",
+                key: "cut-while-staging-repaired",
+                tried: "The same, repaired after a few seconds",
+                promised: "The deploy continues by itself",
             },
             Fault {
                 key: "cut-while-starting",
-                tried: "Cut while an instance is being started there, for good",
-                promised: "Nothing is stopped for it: what is out of reach runs and does not serve",
+                tried: "While an instance starts on the host, permanently",
+                promised: "Nothing is stopped in its favour: an instance on an unreachable host \
+                          counts as running and as unavailable",
             },
             Fault {
-                key: "cut-while-starting-mended",
-                tried: "The same, mended after a few seconds",
-                promised: "The deploy goes on by itself",
+                key: "cut-while-starting-repaired",
+                tried: "The same, repaired after a few seconds",
+                promised: "The deploy continues by itself",
             },
             Fault {
                 key: "cut-while-not-ready",
-                tried: "Cut while the new instance there is not ready yet, for good",
-                promised: "Nothing is stopped for it",
+                tried: "While the new instance on the host is not ready, permanently",
+                promised: "Nothing is stopped in its favour",
             },
             Fault {
-                key: "cut-while-not-ready-mended",
-                tried: "The same, mended after a few seconds",
-                promised: "The deploy goes on by itself",
+                key: "cut-while-not-ready-repaired",
+                tried: "The same, repaired after a few seconds",
+                promised: "The deploy continues by itself",
             },
             Fault {
                 key: "cut-while-stopping",
-                tried: "Cut while the old instance there is being stopped, for good",
-                promised: "The stop is not taken for done, and nothing more is stopped than the \
-                           rest can bear",
+                tried: "While the old instance on the host is stopped, permanently",
+                promised: "The stop does not count as done, and nothing more is stopped than \
+                          capacity permits",
             },
             Fault {
-                key: "cut-while-stopping-mended",
-                tried: "The same, mended after a few seconds",
-                promised: "The deploy goes on by itself",
+                key: "cut-while-stopping-repaired",
+                tried: "The same, repaired after a few seconds",
+                promised: "The deploy continues by itself",
             },
             Fault {
                 key: "cut-and-found",
-                tried: "Cut until ssh has given the connection up, mended before the progress \
-                        deadline",
-                promised: "The host is found again, and the deploy goes on by itself",
+                tried: "Until ssh has closed the connection, repaired before the progress deadline",
+                promised: "ship reconnects, and the deploy continues by itself",
             },
         ],
     ),
@@ -319,95 +310,96 @@ const FAULTS: [(&str, &[Fault]); 6] = [
         &[
             Fault {
                 key: "sshd-killed",
-                tried: "A host's sshd is killed with all its sessions while a release is being \
-                        sent, and started again",
-                promised: "ship connects again and sends it again",
+                tried: "A host's sshd is killed with all its sessions while a release is \
+                       transferred, and started again",
+                promised: "ship reconnects and repeats the transfer",
             },
             Fault {
                 key: "disk-full-while-staging",
-                tried: "A host's disk runs full while a release is being sent",
-                promised: "Nothing was stopped or started; the message says why; no litter stays \
-                           (exit 3)",
+                tried: "A host's disk fills up while a release is transferred",
+                promised: "Nothing is stopped or started; the message says why; no temporary \
+                          files are left over (exit 3)",
             },
             Fault {
                 key: "state-disk-full",
-                tried: "The disk of the control machine's state runs full in the middle of a \
-                        deploy",
-                promised: "ship stops without harm and says what to do (exit 1); with room again \
-                           the same command \
-                           goes on",
+                tried: "The disk of the state directory fills up during a deploy",
+                promised: "ship stops without harm and says what to do (exit 1); with free space \
+                          the same command continues",
             },
         ],
     ),
     (
-        "Hosts, instances and other people's hands",
+        "Hosts, instances and manual changes",
         &[
             Fault {
                 key: "host-reboots",
-                tried: "A host is restarted in the middle of a deploy",
-                promised: "Its instances come back with it; the deploy waits for it and goes on",
+                tried: "A host reboots during a deploy",
+                promised: "Its instances start at boot; the deploy waits for the host and \
+                          continues",
             },
             Fault {
                 key: "instance-killed",
-                tried: "`kill -9` of an old instance in the middle of a deploy",
-                promised: "systemd starts it again; nothing is stopped meanwhile that the rest \
-                           needs",
+                tried: "`kill -9` of an old instance during a deploy",
+                promised: "systemd restarts it; meanwhile nothing is stopped that the service \
+                          needs",
             },
             Fault {
                 key: "instance-stopped-by-hand",
-                tried: "`systemctl stop` of an old instance in the middle of a deploy",
-                promised: "It counts as unavailable; the deploy goes on and brings the service \
-                           back to its replicas",
+                tried: "`systemctl stop` of an old instance during a deploy",
+                promised: "It counts as unavailable; the deploy continues and restores the number \
+                          of replicas",
             },
             Fault {
                 key: "instance-started-by-hand",
                 tried: "Another program is started on the port of a slot that the deploy is about \
-                        to use",
-                promised: "The program is named and left alone; the old version keeps serving",
+                       to use",
+                promised: "The message names the program, ship does not touch it, and the old \
+                          version keeps serving",
             },
         ],
     ),
     (
-        "Bad nights, with nobody there (`ship deploy --version nightly --unattended`)",
+        "Unattended deploys (`ship deploy --version nightly --unattended`)",
         &[
             Fault {
                 key: "night-no-channel",
-                tried: "The channel's file is gone; it is empty; it is an HTML error page",
-                promised: "Exit 2 and one line each time; nothing is touched",
+                tried: "The channel's file is missing; is empty; is an HTML error page",
+                promised: "Exit 2 and one line each time; no changes are made",
             },
             Fault {
                 key: "night-download-breaks",
                 tried: "The download breaks at 90 % on every attempt; the next night it breaks \
-                        once",
+                       once",
                 promised: "Exit 2, no changes are made; the next night the download resumes where \
-                           it broke off",
+                          it broke off",
             },
             Fault {
                 key: "night-wrong-sum",
-                tried: "The artifact is not the one that SHA256SUMS names",
+                tried: "The artifact does not match SHA256SUMS",
                 promised: "Exit 2; nothing of it reaches a host",
             },
             Fault {
                 key: "night-disk-full",
                 tried: "The disk of a host is full",
                 promised: "Exit 3 before anything is started or stopped; the release is not \
-                           quarantined for it",
+                          quarantined for it",
             },
             Fault {
                 key: "night-killed",
                 tried: "The machine crashes during the deploy (`kill -9`), two nights in a row",
-                promised: "The next run continues the rollout; with `interrupted = \"abort\"` it \
-                           rolls back (exit 3)",
+                promised: "The next run continues the rollout; with `on_interrupted = \"abort\"` \
+                          it rolls back (exit 3)",
             },
             Fault {
                 key: "night-twice",
-                tried: "Two crons fire at once",
+                tried: "Two cron jobs start at once",
                 promised: "The second waits for the lock and finds nothing to do",
             },
             Fault {
-                key: "night-nobody-listens",
-                tried: "The endpoint of `[notify]` takes connections and never answers",
-                promised: "One note, within the timeout; exit code and deploy are as if it had",
+                key: "night-silent-endpoint",
+                tried: "The endpoint of `[notify]` accepts connections and never responds",
+                promised: "One warning, within the timeout; the exit code and the deploy are not \
+                          affected",
             },
         ],
     ),

@@ -97,7 +97,7 @@ fn race(fleet: &Fleet, first: &Project, second: &Project, fault: &str) {
     let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
     assert!(told > 0, "nobody ever met a rival");
     let seen = Seen::new(format!(
-        "{ROUNDS} races: {told} of {} deploys were told",
+        "{ROUNDS} races: {told} of {} deploys were refused",
         exits.len()
     ));
     exits.sort_unstable();

@@ -292,10 +292,10 @@ impl Sequel {
 
     fn words(self) -> &'static str {
         match self {
-            Self::None => "had been done already",
-            Self::Same => "were gone on with by the same command",
+            Self::None => "had been completed already",
+            Self::Same => "were continued by the same command",
             Self::Resume => "by `ship resume`",
-            Self::Abort => "went back by `ship abort`",
+            Self::Abort => "were rolled back by `ship abort`",
         }
     }
 }
@@ -342,7 +342,7 @@ impl Reached {
 
     fn words(self) -> String {
         match self {
-            Self::Nothing => "before anything was ordered".to_owned(),
+            Self::Nothing => "before the first action".to_owned(),
             Self::Begun => "before the first start".to_owned(),
             Self::Started(count) => format!("with {count} started"),
             Self::AllReplaced => "after the last stop".to_owned(),

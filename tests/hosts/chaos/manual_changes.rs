@@ -27,7 +27,7 @@ fn a_host_that_reboots_is_waited_for() {
             .find_map(|line| line.split_once(" found "))
             .expect("it says so");
         let seen = Seen::new(format!(
-            "It was found {}, and the deploy was done",
+            "It was back {}, and the deploy succeeded",
             found.1.trim()
         ));
         leave(seen, &served, 0, began, "host-reboots");
@@ -44,7 +44,7 @@ fn an_instance_that_is_killed_by_hand_is_missed_by_nobody_but_its_users() {
         });
         done.exits(0);
         settled(&fleet, &project, "2");
-        let seen = Seen::new("The others served on, and the deploy was done");
+        let seen = Seen::new("The others kept serving, and the deploy succeeded");
         leave(seen, &served, 0, began, "instance-killed");
     });
 }
@@ -59,7 +59,7 @@ fn an_instance_that_is_stopped_by_hand_is_replaced_all_the_same() {
         });
         done.exits(0);
         settled(&fleet, &project, "2");
-        let seen = Seen::new("The others served on, and the deploy was done");
+        let seen = Seen::new("The others kept serving, and the deploy succeeded");
         leave(seen, &served, 0, began, "instance-stopped-by-hand");
     });
 }

@@ -2,7 +2,7 @@
 //! disks, other people's hands.
 //!
 //! Each scenario boots a fleet of its own, tries a fault, asserts what is promised under it, and
-//! leaves a row for `docs/RELIABILITY.md`.
+//! leaves a row for `docs/reliability.md`.
 
 mod concurrent;
 mod kills;

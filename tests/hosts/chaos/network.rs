@@ -48,7 +48,8 @@ fn a_host_that_is_cut_off_before_a_deploy_stops_it_before_anything_is_touched() 
         project.deploy("2").exits(0);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen = Seen::new("The host was named; mended, the same command did it");
+        let seen =
+            Seen::new("The message named the host; after the repair the same command succeeded");
         let seen = seen.served(&served, REPLICAS - 1, REPLICAS).exits(&[7, 0]);
         seen.took(began.elapsed()).leave("cut-before-the-deploy");
     });
@@ -93,7 +94,7 @@ fn a_host_that_is_found_again_before_the_deadline_is_gone_on_with() {
         assert!(said.contains("found "), "{said}");
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen = Seen::new("The deploy waited, said so, and went on");
+        let seen = Seen::new("The deploy waited, said so, and continued");
         let seen = seen.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
         seen.took(began.elapsed()).leave("cut-and-found");
     });
@@ -112,12 +113,12 @@ fn cut_in(phase: Phase) {
     project.assert_settled("2", REPLICAS);
     leftovers::assert_none(&fleet);
     let seen = Seen::new(format!(
-        "Mended after {} s, it went on",
+        "Repaired after {} s, the deploy continued",
         SHORT_CUT.as_secs()
     ));
     let seen = seen.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
     seen.took(began.elapsed())
-        .leave(&format!("{}-mended", phase.key()));
+        .leave(&format!("{}-repaired", phase.key()));
 
     let began = Instant::now();
     let cut = Cut::prepare(&fleet, &project, phase);

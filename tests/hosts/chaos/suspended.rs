@@ -102,7 +102,7 @@ fn a_controller_that_slept_without_a_rival_goes_on() {
         let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen = Seen::new("It went on, and was done");
+        let seen = Seen::new("It continued and succeeded");
         let seen = seen
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[done.code.expect("it ended")]);
@@ -142,7 +142,7 @@ fn assert_obsolete(
     leftovers::assert_none(fleet);
     (
         served,
-        format!("It woke and said: {}", reason(&told.stderr)),
+        format!("It resumed and said: {}", reason(&told.stderr)),
     )
 }
 

@@ -42,7 +42,7 @@ fn an_sshd_that_is_killed_while_a_release_arrives_gets_it_again() {
             said.lines().any(broke_off),
             "nothing happened to the transfer:\n{said}"
         );
-        let seen = Seen::new("It broke off, ship said so, and sent it again");
+        let seen = Seen::new("The transfer broke off, ship said so, and repeated it");
         seen.served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[0])
             .took(began.elapsed())
@@ -75,7 +75,7 @@ fn a_disk_that_runs_full_while_a_release_arrives_stops_it_before_anything_else()
         project.assert_settled("3", REPLICAS);
         leftovers::assert_none(&fleet);
         let seen = Seen::new(
-            "The host and its lack of space were named; a smaller release went through at once",
+            "The message named the host and its lack of space; a smaller release succeeded at once",
         );
         let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[3, 0]);
         seen.took(began.elapsed()).leave("disk-full-while-staging");
@@ -121,8 +121,7 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         assert_eq!(running(PAGE), REPLICAS);
         leftovers::assert_none(&fleet);
         namespace::run("umount", &[&state.display().to_string()]);
-        let seen =
-            Seen::new("It said which disk to make room on; `ship status` could still be asked");
+        let seen = Seen::new("The message named the full disk; `ship status` still worked");
         let seen = seen
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[1, 2, 0]);

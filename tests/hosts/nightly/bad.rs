@@ -121,7 +121,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
         week.night(
             "night-no-channel",
             &[2, 2, 2],
-            "One line named the channel and what it said",
+            "One line named the channel and its content",
             || {
                 week.cron(2, &["channel nightly has no version", "404"]);
                 week.day("");
@@ -136,7 +136,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
         week.night(
             "night-download-breaks",
             &[2, 0],
-            "It was gone on with where it had broken off",
+            "It resumed where it had broken off",
             || {
                 write(&project.path("breaks"), "always");
                 week.cron(2, &["cannot download"]);
@@ -170,7 +170,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
         week.night(
             "night-disk-full",
             &[3, 0],
-            "The host was named, not the release blamed: the next night took it",
+            "The message named the host; the next night deployed the same release",
             || {
                 let host = &week.fleet.hosts[0];
                 host.exec("dd if=/dev/zero of=/var/lib/ship/ballast bs=1M 2>/dev/null; true")
@@ -187,7 +187,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
         week.night(
             "night-killed",
             &[0, 3],
-            "It went on where it stood; or went back, where the playbook says so",
+            "It continued where it was, or rolled back where the playbook says so",
             || {
                 let kill = || {
                     let mut deploy = week.start(&[]);
@@ -214,7 +214,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
         week.night(
             "night-twice",
             &[0, 0],
-            "The second waited, and found all done",
+            "The second waited and found nothing to do",
             || {
                 let (one, other) = (week.start(&[]), week.start(&[]));
                 let said = [one.wait().exits(0), other.wait().exits(0)].map(|done| done.stderr);
@@ -232,9 +232,9 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
         project.release("7", Behaviour::Good);
         week.day("7\n");
         week.night(
-            "night-nobody-listens",
+            "night-silent-endpoint",
             &[0],
-            "A note named who could not be told; the deploy was none the worse",
+            "A warning named the endpoint; the deploy was not affected",
             || {
                 // It takes connections, and never answers.
                 let silent = TcpListener::bind("127.0.0.1:0").expect("a port");

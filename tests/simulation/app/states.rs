@@ -1,4 +1,4 @@
-//! What each verb does in each state: the table of docs/STATES.md, cell by cell.
+//! What each verb does in each state: the table of docs/reference/states.md, cell by cell.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use super::project::{SimulatedProject, in_place, unattended, version, with_setti
 use super::run::{RunningVerb, VerbRun};
 use crate::scene::Quality;
 
-const TABLE: &str = include_str!("../../../docs/STATES.md");
+const TABLE: &str = include_str!("../../../docs/reference/states.md");
 
 /// Brings a project into a state; the deploy that runs in it.
 async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
     match state {
         "new" => return None,
         "idle" => {}
-        "stuck" => {
+        "rollback failed" => {
             project.build("0.8", Quality::Fragile);
             project.build("0.9", Quality::Mute);
         }
@@ -41,7 +41,7 @@ async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
         "idle" => drop(project.deployed("0.9").await),
         "rolled back" => fail(project, "rollback", Exit::RolledBack).await,
         "held" => fail(project, "hold", Exit::Held).await,
-        "stuck" => {
+        "rollback failed" => {
             // From now on 0.8 ends as soon as it is started.
             project.open_gate();
             fail(project, "rollback", Exit::RollbackFailed).await;
@@ -56,7 +56,7 @@ async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
                     project.call(async |env| pause(env).await).await.value();
                     running.ends().await.exits(Exit::Paused);
                 }
-                "cut off" => running.kill_and_expire().await,
+                "interrupted" => running.kill_and_expire().await,
                 other => panic!("no such state: {other}"),
             }
         }
@@ -157,7 +157,7 @@ async fn difference(
         .and_then(|code| code.parse().ok())
         .expect("an exit code");
     // What 0.9 waits for is there when it is resumed.
-    if verb == "resume" && state != "stuck" {
+    if verb == "resume" && state != "rollback failed" {
         project.open_gate();
     }
     let done: VerbRun<Exit> = project.call(async |env| exit_of(env, verb).await).await;
@@ -190,8 +190,8 @@ states! {
     when_the_last_rollout_succeeded: "idle",
     when_a_rollout_is_under_way: "running",
     when_a_rollout_is_paused: "paused",
-    when_a_rollout_was_cut_off: "cut off",
+    when_a_rollout_was_interrupted: "interrupted",
     when_a_rollout_was_rolled_back: "rolled back",
-    when_the_rollback_failed_too: "stuck",
+    when_the_rollback_failed_too: "rollback failed",
     when_a_rollout_is_held: "held",
 }

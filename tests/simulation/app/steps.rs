@@ -67,7 +67,7 @@ fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
 fn unattended_deploy_passes_its_step_where_the_playbook_says_so() {
     on_four_hosts(async |project| {
         one_first(&project).await;
-        project.add("[unattended]\ngate = \"promote\"\n");
+        project.add("[unattended]\non_gate = \"promote\"\n");
         project.deploy(unattended(version("0.9"))).await.succeeds();
         assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
     });
