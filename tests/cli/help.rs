@@ -33,11 +33,11 @@ Commands:
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
   report       Write a page about a rollout: what happened, host by host, and how to undo it
-  contract     Take away what only older versions needed: the playbook's contracts that are left to
+  migrate      Take away what only older versions needed: the playbook's contracts that are left to
                be made
   freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
                begun is done
-  thaw         End a freeze
+  thaw         End a freeze [alias: unfreeze]
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   cron         Print what makes cron or systemd deploy every night
   completions  Print a completion script for a shell
@@ -50,15 +50,15 @@ Options:
 
 Exit codes:
     0  done, or nothing to do
-    1  something inside ship went wrong
-    2  usage, configuration, or a plan refused before anything was touched
-    3  failed, and rolled back cleanly
-    4  failed and held: mixed versions, a person is needed
-    5  the rollback failed
-    6  locked by another ship, frozen or paused, try later
-    7  hosts cannot be used, nothing was touched
-    8  paused, or at a gate: `ship resume` or `ship promote` goes on
-  130  interrupted, the state is saved
+    1  internal error
+    2  usage or configuration error, or refused; no changes were made
+    3  failed and rolled back
+    4  failed and held: mixed versions may run, a person must decide
+    5  failed, and the rollback failed too
+    6  locked, frozen, paused, or outside the deploy windows; try again later
+    7  hosts are unusable; no changes were made
+    8  paused, or waiting at a step for `ship promote`
+  130  interrupted; the state is saved, `ship resume` continues
 
 "#]])
         .status(2)
@@ -93,11 +93,11 @@ Commands:
   restart      Replace every instance by a new one of the same release, one batch at a time
   scale        Change how many instances the service has
   report       Write a page about a rollout: what happened, host by host, and how to undo it
-  contract     Take away what only older versions needed: the playbook's contracts that are left to
+  migrate      Take away what only older versions needed: the playbook's contracts that are left to
                be made
   freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
                begun is done
-  thaw         End a freeze
+  thaw         End a freeze [alias: unfreeze]
   unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
   cron         Print what makes cron or systemd deploy every night
   completions  Print a completion script for a shell
@@ -115,15 +115,15 @@ Options:
 
 Exit codes:
     0  done, or nothing to do
-    1  something inside ship went wrong
-    2  usage, configuration, or a plan refused before anything was touched
-    3  failed, and rolled back cleanly
-    4  failed and held: mixed versions, a person is needed
-    5  the rollback failed
-    6  locked by another ship, frozen or paused, try later
-    7  hosts cannot be used, nothing was touched
-    8  paused, or at a gate: `ship resume` or `ship promote` goes on
-  130  interrupted, the state is saved
+    1  internal error
+    2  usage or configuration error, or refused; no changes were made
+    3  failed and rolled back
+    4  failed and held: mixed versions may run, a person must decide
+    5  failed, and the rollback failed too
+    6  locked, frozen, paused, or outside the deploy windows; try again later
+    7  hosts are unusable; no changes were made
+    8  paused, or waiting at a step for `ship promote`
+  130  interrupted; the state is saved, `ship resume` continues
 
 "#]])
         .run();
@@ -154,7 +154,7 @@ Options:
           Show what would be done, and touch nothing
 
       --reason <TEXT>
-          Why, for the history
+          Record why in the history
 
       --unattended
           Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left
@@ -169,18 +169,25 @@ Options:
           the fleet is not healthy
 
       --monitor <URL>
-          ServiceCommand this URL all the while, and fail if a request does; `off` for the playbook's `[monitor]`
+          Ask this URL all the while, and fail if a request does; `off` for the playbook's
+          `[monitor]`
 
   -o, --output <OUTPUT>
-          How the rollout is shown
+          Print nothing to stdout, or one JSON event a line
+
+          Possible values:
+          - text: For people
+          - json: For programs
+          
+          [default: text]
+
+      --progress <PROGRESS>
+          Show progress on stderr [default: auto, or none with --output json]
 
           Possible values:
           - auto:  Live on a terminal, else plain
           - live:  One screen on stderr, redrawn in place; plain where stderr is no terminal
           - plain: A line for each event worth one, on stderr
-          - json:  A JSON object a line for each event, on stdout
-          
-          [default: auto]
 
   -v, --verbose...
           Say more on stderr; twice for all

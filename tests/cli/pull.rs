@@ -147,7 +147,7 @@ fn a_download_that_the_control_machine_cannot_make_is_refused_without_showing_th
     assert_eq!(
         done.stderr.replace(&address, "SERVER"),
         "error: cannot download http://SERVER/page-7.tar.gz: the server answers 404 Not \
-         ObservedFleet\n--> playbook.toml:17:10\n \
+         Found\n--> playbook.toml:17:10\n \
          = help: correct the URL in `source`, or publish this version first\n"
     );
     project.assert_hosts_untouched();
