@@ -74,6 +74,7 @@ pub struct AvailabilityReport {
     /// Counted requests that failed.
     pub failed: u64,
     /// Failures that are allowed.
+    #[serde(alias = "max_failed")]
     pub max_failed_requests: u32,
     /// The median latency of the served requests, approximately, in ms, at least 1.
     pub p50_ms: Option<u64>,
