@@ -66,7 +66,7 @@ impl Seen {
     pub(crate) fn served(mut self, served: &Served, floor: usize, ceiling: usize) -> Self {
         self.0["answered"] = served.answered.into();
         self.0["lost"] = served.lost.len().into();
-        self.0["interrupted"] = served.answers.broken().len().into();
+        self.0["interrupted"] = served.answers.interrupted().len().into();
         self.0["fewest"] = format!("{} of {floor}", served.fewest).into();
         self.0["most"] = format!("{} of {ceiling}", served.most).into();
         self

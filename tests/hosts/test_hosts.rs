@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ship_testing::fleet::{Fleet, pids};
 use ship_testing::loopback::Loopback;
-use ship_testing::probe_client::{Counter, Monitor, ask};
+use ship_testing::probe_client::{Counter, Monitor, get};
 use ship_testing::{command::Running, namespace};
 
 #[test]
@@ -46,7 +46,7 @@ fn each_host_has_units_of_its_own() {
         let stopped = first
             .exec("systemctl stop twin && journalctl --unit=twin")
             .exits(0)
-            .says(&["I am h1"]);
+            .prints(&["I am h1"]);
         assert!(
             stopped.took < Duration::from_secs(5),
             "stopping took {:?}",
@@ -64,13 +64,13 @@ fn ssh_as_an_ordinary_user_with_strict_known_hosts_and_sudo_works() {
             fleet
                 .ssh(host, "id -un; hostname; sudo -n id -un")
                 .exits(0)
-                .says(&["deploy", &host.name, "root"]);
+                .prints(&["deploy", &host.name, "root"]);
         }
         fs::write(fleet.known_hosts(), "").expect("our own file");
         fleet
             .ssh(&fleet.hosts[0], "true")
             .exits(255)
-            .says(&["Host key verification failed"]);
+            .prints(&["Host key verification failed"]);
     });
 }
 
@@ -81,7 +81,7 @@ fn a_host_that_is_cut_off_is_not_reached_until_mended() {
         let [cut, other] = &fleet.hosts[..] else {
             panic!("two hosts")
         };
-        cut.cut();
+        cut.disconnect();
         let failed = fleet.ssh(cut, "true").exits(255);
         assert!(
             failed.took < Duration::from_secs(10),
@@ -90,7 +90,7 @@ fn a_host_that_is_cut_off_is_not_reached_until_mended() {
         );
         fleet.ssh(other, "true").exits(0);
         cut.exec("true").exits(0);
-        cut.mend();
+        cut.reconnect();
         fleet.ssh(cut, "true").exits(0);
     });
 }
@@ -119,7 +119,7 @@ fn a_host_whose_plug_was_pulled_keeps_its_disk() {
         fleet
             .ssh(host, "cat /var/lib/note")
             .exits(0)
-            .says(&["kept"]);
+            .prints(&["kept"]);
     });
 }
 
@@ -133,7 +133,7 @@ fn a_small_disk_fills_and_is_freed() {
         fleet
             .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
             .exits(1)
-            .says(&["No space left on device"]);
+            .prints(&["No space left on device"]);
         host.free_disk("/var/lib/small");
         fleet
             .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
@@ -170,7 +170,7 @@ fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
             fleet
                 .ssh(host, &command)
                 .exits(0)
-                .says(&["shipper", &host.address]);
+                .prints(&["shipper", &host.address]);
         }
     });
 }
@@ -178,15 +178,15 @@ fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
 #[test]
 fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
     namespace::with_sshd(|| {
-        let place = "127.0.0.1:8081";
+        let endpoint = "127.0.0.1:8081";
         let serve = |version| serve("127.0.0.1", version);
         let first = serve("1");
-        let asker = Monitor::start([place]);
-        asker.await_answers(3);
+        let monitor = Monitor::start([endpoint]);
+        monitor.await_answers(3);
         drop(first);
         let second = serve("2");
-        asker.await_answers(3);
-        let answers = asker.stop();
+        monitor.await_answers(3);
+        let answers = monitor.stop();
         assert_eq!(
             answers.failures(),
             Vec::<String>::new(),
@@ -201,12 +201,12 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
         );
         assert_eq!(answers.fewest(1), 0, "nobody served in between");
 
-        let asker = Monitor::start([place]);
-        asker.await_answers(3);
+        let monitor = Monitor::start([endpoint]);
+        monitor.await_answers(3);
         drop(second);
         let _second = serve("2");
-        asker.await_answers(3);
-        let answers = asker.stop();
+        monitor.await_answers(3);
+        let answers = monitor.stop();
         assert!(
             !answers.failures().is_empty(),
             "a gap in the life of one version is a failure"
@@ -222,31 +222,31 @@ fn the_measures_tell_a_careful_roll_from_a_careless_one() {
             .iter()
             .map(|address| (*address, serve(address, "1")))
             .collect();
-        let asker = Monitor::start(addresses.map(|address| format!("{address}:8081")));
+        let monitor = Monitor::start(addresses.map(|address| format!("{address}:8081")));
         let counter = Counter::start("page.py");
-        asker.await_answers(20);
+        monitor.await_answers(20);
         let mut spare = addresses[3];
         for _ in 0..3 {
             let next = serve(spare, "2");
-            asker.await_answers(20);
+            monitor.await_answers(20);
             let (freed, old) = instances.remove(0);
             drop(old);
             instances.push((spare, next));
             spare = freed;
         }
-        asker.await_answers(20);
-        let (answers, most) = (asker.stop(), counter.most());
+        monitor.await_answers(20);
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert_eq!((answers.fewest(3), most), (3, 4), "the article's way");
 
-        let asker = Monitor::start(addresses.map(|address| format!("{address}:8081")));
-        asker.await_answers(20);
+        let monitor = Monitor::start(addresses.map(|address| format!("{address}:8081")));
+        monitor.await_answers(20);
         drop(instances.remove(0));
-        asker.await_answers(20);
+        monitor.await_answers(20);
         instances.push((spare, serve(spare, "3")));
-        asker.await_answers(20);
+        monitor.await_answers(20);
         assert_eq!(
-            asker.stop().fewest(3),
+            monitor.stop().fewest(3),
             2,
             "the old one was stopped before the new one served"
         );
@@ -263,9 +263,9 @@ fn serve(address: &str, version: &str) -> Running {
         .env("PORT", "8081")
         .env("VERSION", version);
     let service = Running::spawn(command);
-    let place = format!("{address}:8081").parse().expect("an address");
+    let endpoint = format!("{address}:8081").parse().expect("an address");
     namespace::until("the page answers", Duration::from_secs(20), || {
-        ask(place).ok()
+        get(endpoint).ok()
     });
     service
 }
@@ -282,7 +282,7 @@ fn a_world_that_waits() {
 
 #[test]
 fn a_killed_test_takes_its_hosts_along() {
-    if !namespace::has_room_for_hosts() {
+    if !namespace::can_boot_hosts() {
         return;
     }
     let mut command = Command::new(std::env::current_exe().expect("the test's own file"));

@@ -500,8 +500,8 @@ pub(crate) struct FakeStore {
 }
 
 impl FakeStore {
-    /// Writes, unless the process has a trap at this write. `observe` reports to the checker what has
-    /// become durable.
+    /// Writes, unless the process has a trap at this write. `observe` reports to the checker what
+    /// has become durable.
     fn write<T>(
         &mut self,
         change: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,

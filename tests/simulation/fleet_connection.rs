@@ -1,4 +1,5 @@
-//! The hosts as one controller reaches them: over a network that delays, loses and interrupts calls.
+//! The hosts as one controller reaches them: over a network that delays, loses and interrupts
+//! calls.
 
 use std::sync::Arc;
 use std::time::Duration;

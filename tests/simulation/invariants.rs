@@ -710,8 +710,8 @@ impl Checker {
         self.decisions.len()
     }
 
-    /// The status is shown to a user. It must explain every difference on a host without an action in
-    /// flight.
+    /// The status is shown to a user. It must explain every difference on a host without an action
+    /// in flight.
     pub(crate) fn on_status_shown(
         &mut self,
         controller: u32,
@@ -796,8 +796,8 @@ impl ControllerView {
         !actual.serves && !actual.is_stopped && seems_ready && !self.lost.contains(&actual.host)
     }
 
-    /// Whether the controller cannot know that an instance runs: its host has restarted it since the
-    /// last observation.
+    /// Whether the controller cannot know that an instance runs: its host has restarted it since
+    /// the last observation.
     fn cannot_know_running(&self, name: &InstanceId, actual: &ActualState, now: Time) -> bool {
         let is_good = |host: &&HostSnapshot| {
             now.since(host.at) <= OBSERVATION_MAX_AGE || self.lost.contains(&actual.host)
@@ -816,7 +816,8 @@ impl ControllerView {
                 .is_some_and(|restarted_at| restarted_at > host.at)
     }
 
-    /// Whether the controller knows that an instance does not serve: its probes fail, or it has exited.
+    /// Whether the controller knows that an instance does not serve: its probes fail, or it has
+    /// exited.
     fn knows_unhealthy(&self, name: &InstanceId, now: Time) -> bool {
         let mut fresh = self
             .hosts

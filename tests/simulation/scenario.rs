@@ -282,7 +282,8 @@ impl Scenario {
         config::load_with(Path::new("inventory.toml"), &overrides, read).is_ok()
     }
 
-    /// The capacity limits of a rollout; `None` if no rollout to this number of replicas is possible.
+    /// The capacity limits of a rollout; `None` if no rollout to this number of replicas is
+    /// possible.
     pub(crate) fn budget(&self, replicas: u32) -> Option<Budget> {
         let amounts = self.amounts(replicas);
         amounts.resolve(self.hosts.len(), self.ports.len()).ok()

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{REPLICAS, SEED, answers, leftovers, places, three_versions};
+use super::{REPLICAS, SEED, answers, endpoints, leftovers, three_versions};
 use crate::reliability::Seen;
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
@@ -37,7 +37,7 @@ fn of_two_deploys_with_two_histories_the_hosts_obey_one() {
 /// on.
 fn race(fleet: &Fleet, first: &Project, second: &Project, fault: &str) {
     let (began, mut rng) = (Instant::now(), SeededRng::from_env(SEED));
-    let traffic = Traffic::begin(places(fleet));
+    let traffic = Traffic::begin(endpoints(fleet));
     let mut present = "1".to_owned();
     let (mut exits, mut told) = (Vec::new(), 0);
     for round in 1..=ROUNDS {
@@ -94,7 +94,7 @@ fn race(fleet: &Fleet, first: &Project, second: &Project, fault: &str) {
         present.clone_from(&served[0]);
         leftovers::assert_none(fleet);
     }
-    let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+    let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
     assert!(told > 0, "nobody ever met a rival");
     let seen = Seen::new(format!(
         "{ROUNDS} races: {told} of {} deploys were refused",

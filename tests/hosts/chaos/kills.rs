@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{REPLICAS, SEED, answers, leftovers, places, three_hosts};
+use super::{REPLICAS, SEED, answers, endpoints, leftovers, three_hosts};
 use crate::reliability::Seen;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Running;
@@ -123,7 +123,7 @@ fn kill_over_and_over(
         .as_str()
         .expect("a version")
         .to_owned();
-    let traffic = Traffic::begin(places(fleet));
+    let traffic = Traffic::begin(endpoints(fleet));
     let undisturbed = next(0, &present);
     let whole = undisturbed.start(project).wait().exits(0).took;
     let mut kills = Kills {
@@ -157,7 +157,7 @@ fn kill_over_and_over(
         kills.round(fleet, project, &next(round, &kills.present), round, moment);
         round += 1;
     }
-    let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+    let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
     let (landed, when) = (kills.landed(), account(&kills.reached, Reached::words));
     let what_then = account(&kills.sequels, |sequel| sequel.words().to_owned());
     let seen = Seen::new(format!("{landed} kills: {when}. {what_then}"));
@@ -270,7 +270,7 @@ impl Sequel {
         if done.code == Some(0) {
             return self;
         }
-        done.exits(2).says(&[refusal]);
+        done.exits(2).prints(&[refusal]);
         Self::repeat(project, wanted)
     }
 

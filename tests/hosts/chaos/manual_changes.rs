@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{REPLICAS, leftovers, places_on, three_hosts};
+use super::{REPLICAS, endpoints_on, leftovers, three_hosts};
 use crate::reliability::Seen;
 use ship_testing::command::Done;
 use ship_testing::fleet::{Fleet, Host};
@@ -92,7 +92,9 @@ fn a_stranger_on_the_next_slot_is_named_and_left_alone() {
         let pid = host
             .exec("systemctl show --property=MainPID --value stranger")
             .stdout;
-        let done = done.exits(3).says(&[&host.name, "is taken by", pid.trim()]);
+        let done = done
+            .exits(3)
+            .prints(&[&host.name, "is taken by", pid.trim()]);
         host.exec("systemctl is-active stranger").exits(0);
         settled(&fleet, &project, "1");
         let why = done
@@ -124,7 +126,7 @@ fn slow_hosts() -> (Fleet, Project) {
 fn disturbed(fleet: &Fleet, project: &Project, hand: impl FnOnce(&Host)) -> (Done, Served) {
     project.deploy("1").exits(0);
     let (last, others) = fleet.hosts.split_last().expect("three hosts");
-    let traffic = Traffic::begin(places_on(others));
+    let traffic = Traffic::begin(endpoints_on(others));
     let mut deploy = project.start_deploy("2");
     deploy.await_words(" ready ");
     assert!(
@@ -135,7 +137,9 @@ fn disturbed(fleet: &Fleet, project: &Project, hand: impl FnOnce(&Host)) -> (Don
     let done = deploy.wait();
     (
         done,
-        traffic.end(REPLICAS - 1).kept(REPLICAS - 1, REPLICAS + 1),
+        traffic
+            .end(REPLICAS - 1)
+            .assert_within(REPLICAS - 1, REPLICAS + 1),
     )
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use ship_testing::behaviour::Behaviour;
 use ship_testing::fleet::{Fleet, Host};
-use ship_testing::probe_client::ask;
+use ship_testing::probe_client::get;
 use ship_testing::project::Project;
 
 /// Makes the next run draw as this one did.
@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const LARGE_BYTES: usize = 16 << 20;
 
 /// Three hosts, and a user who wants three instances on them. A page says which process gave it:
-/// the same version may come to the same place twice, and that is no gap in a life.
+/// the same version may come to the same endpoint twice, and that is no gap in a life.
 fn three_hosts() -> (Fleet, Project) {
     let fleet = Fleet::boot(3);
     let project = project(&fleet);
@@ -52,13 +52,13 @@ fn project(fleet: &Fleet) -> Project {
     Project::new(|playbook| fleet.inventory(playbook)).with("PORT =", "TELL = \"self\", PORT =")
 }
 
-/// Every place where an instance may be.
-fn places(fleet: &Fleet) -> Vec<String> {
-    places_on(&fleet.hosts)
+/// Every endpoint where an instance may be.
+fn endpoints(fleet: &Fleet) -> Vec<String> {
+    endpoints_on(&fleet.hosts)
 }
 
-/// Every place on some hosts where an instance may be.
-fn places_on<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
+/// Every endpoint on some hosts where an instance may be.
+fn endpoints_on<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
     hosts
         .into_iter()
         .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)))
@@ -73,11 +73,11 @@ fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
             .and_then(|rest| rest.split(',').next())
             .map(str::to_owned)
     };
-    let places = places(fleet).into_iter();
-    places
-        .filter_map(|place| {
-            let page = ask(place.parse().expect("address:port")).ok()?;
-            Some((place, version(&page).expect("a page tells its version")))
+    let endpoints = endpoints(fleet).into_iter();
+    endpoints
+        .filter_map(|endpoint| {
+            let page = get(endpoint.parse().expect("address:port")).ok()?;
+            Some((endpoint, version(&page).expect("a page tells its version")))
         })
         .collect()
 }

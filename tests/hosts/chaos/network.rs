@@ -4,13 +4,13 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, LARGE_BYTES, REPLICAS, leftovers, places_on, three_hosts};
+use super::{DEADLINE, LARGE_BYTES, REPLICAS, endpoints_on, leftovers, three_hosts};
 use crate::reliability::Seen;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Done, Running};
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace::{self, until};
-use ship_testing::probe_client::{ask, running};
+use ship_testing::probe_client::{get, running};
 use ship_testing::project::{PAGE, Project};
 use ship_testing::traffic::{Served, Traffic};
 
@@ -36,15 +36,17 @@ fn a_host_that_is_cut_off_before_a_deploy_stops_it_before_anything_is_touched() 
         let [lost, others @ ..] = fleet.hosts.as_slice() else {
             unreachable!("three hosts")
         };
-        let traffic = Traffic::begin(places_on(others));
-        lost.cut();
+        let traffic = Traffic::begin(endpoints_on(others));
+        lost.disconnect();
         project
             .deploy("2")
             .exits(7)
-            .says(&[&lost.name, "nothing was touched"]);
+            .prints(&[&lost.name, "nothing was touched"]);
         assert_eq!(project.history().len(), 1, "no revision was made");
-        lost.mend();
-        let served = traffic.end(REPLICAS - 1).kept(REPLICAS - 1, REPLICAS);
+        lost.reconnect();
+        let served = traffic
+            .end(REPLICAS - 1)
+            .assert_within(REPLICAS - 1, REPLICAS);
         project.deploy("2").exits(0);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
@@ -88,7 +90,7 @@ fn a_host_that_is_found_again_before_the_deadline_is_gone_on_with() {
         let mut cut = Cut::prepare(&fleet, &project, Phase::NotReady);
         cut.deploy
             .await_words_within("lost ", Duration::from_mins(1));
-        cut.lost.mend();
+        cut.lost.reconnect();
         let (done, served) = cut.end();
         let said = done.exits(0).stderr;
         assert!(said.contains("found "), "{said}");
@@ -107,7 +109,7 @@ fn cut_in(phase: Phase) {
     let began = Instant::now();
     let cut = Cut::prepare(&fleet, &project, phase);
     thread::sleep(SHORT_CUT);
-    cut.lost.mend();
+    cut.lost.reconnect();
     let (done, served) = cut.end();
     done.exits(0);
     project.assert_settled("2", REPLICAS);
@@ -123,8 +125,8 @@ fn cut_in(phase: Phase) {
     let began = Instant::now();
     let cut = Cut::prepare(&fleet, &project, phase);
     let (lost, (done, served)) = (cut.lost, cut.end());
-    let done = done.exits(4).says(&[&lost.name]);
-    lost.mend();
+    let done = done.exits(4).prints(&[&lost.name]);
+    lost.reconnect();
     project.deploy("2").exits(0);
     project.assert_settled("2", REPLICAS);
     assert_eq!(running(PAGE), REPLICAS);
@@ -162,10 +164,10 @@ impl<'a> Cut<'a> {
             lost.exec("setsid flock /var/lib/ship/page/lock sleep 6 </dev/null >/dev/null 2>&1 &")
                 .exits(0);
         }
-        let traffic = Traffic::begin(places_on(others));
+        let traffic = Traffic::begin(endpoints_on(others));
         let mut deploy = project.start_deploy("2");
         phase.await_it(lost, &mut deploy);
-        lost.cut();
+        lost.disconnect();
         phase.assert_in_time(lost, &deploy.stderr_so_far());
         Self {
             deploy,
@@ -180,7 +182,7 @@ impl<'a> Cut<'a> {
             done,
             self.traffic
                 .end(REPLICAS - 1)
-                .kept(REPLICAS - 1, REPLICAS + 1),
+                .assert_within(REPLICAS - 1, REPLICAS + 1),
         )
     }
 }
@@ -250,9 +252,9 @@ pub(crate) fn arriving(host: &Host) -> Option<()> {
 }
 
 fn serving_on(host: &Host) -> usize {
-    places_on([host])
+    endpoints_on([host])
         .iter()
-        .filter(|place| ask(place.parse().expect("address:port")).is_ok())
+        .filter(|endpoint| get(endpoint.parse().expect("address:port")).is_ok())
         .count()
 }
 

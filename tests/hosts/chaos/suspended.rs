@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{REPLICAS, instances, leftovers, places, three_versions};
+use super::{REPLICAS, endpoints, instances, leftovers, three_versions};
 use crate::reliability::Seen;
 use ship_testing::command::Running;
 use ship_testing::fleet::{Fleet, signal};
@@ -19,7 +19,7 @@ fn a_controller_that_slept_past_its_lease_does_nothing_more() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let sleeper = stopped_in_the_middle(&project);
         thread::sleep(PAST_THE_LEASE);
         project.deploy("3").exits(0);
@@ -35,7 +35,7 @@ fn a_controller_that_slept_is_refused_by_the_hosts_that_obey_another_history() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let (began, other) = (Instant::now(), project.copy());
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let sleeper = stopped_in_the_middle(&project);
         other.deploy("3").exits(0);
         let (served, said) = assert_obsolete(&fleet, &other, sleeper, traffic);
@@ -50,9 +50,9 @@ fn a_controller_that_slept_while_its_lock_was_taken_away_does_nothing_more() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let sleeper = stopped_in_the_middle(&project);
-        project.deploy("3").exits(6).says(&["locked by"]);
+        project.deploy("3").exits(6).prints(&["locked by"]);
         project.ship("unlock", &["--yes"]).exits(0);
         project.deploy("3").exits(0);
         let (served, said) = assert_obsolete(&fleet, &project, sleeper, traffic);
@@ -69,13 +69,13 @@ fn a_controller_whose_lock_is_taken_away_at_work_stops_where_it_is() {
         let (fleet, project) = three_versions();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"2s\"");
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
         project.ship("unlock", &["--yes"]).exits(0);
         let told = deploy.wait().exits(6);
         project.ship("resume", &["--progress", "plain"]).exits(0);
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
         let seen = Seen::new(format!("It said: {}", reason(&told.stderr)));
@@ -91,7 +91,7 @@ fn a_controller_that_slept_without_a_rival_goes_on() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let sleeper = stopped_in_the_middle(&project);
         let connections = leftovers::connections();
         signal("STOP", &connections);
@@ -99,7 +99,7 @@ fn a_controller_that_slept_without_a_rival_goes_on() {
         signal("CONT", &connections);
         sleeper.signal("CONT");
         let done = sleeper.wait().exits(0);
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
         let seen = Seen::new("It continued and succeeded");
@@ -132,7 +132,7 @@ fn assert_obsolete(
     let before = instances(by);
     sleeper.signal("CONT");
     let told = sleeper.wait().exits(6);
-    let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+    let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
     by.assert_settled("3", REPLICAS);
     assert_eq!(
         instances(by),

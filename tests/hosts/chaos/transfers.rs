@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::network::arriving;
-use super::{DEADLINE, LARGE_BYTES, REPLICAS, leftovers, places, three_hosts};
+use super::{DEADLINE, LARGE_BYTES, REPLICAS, endpoints, leftovers, three_hosts};
 use crate::reliability::Seen;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::{self, until};
@@ -21,7 +21,7 @@ fn an_sshd_that_is_killed_while_a_release_arrives_gets_it_again() {
         project.large_release("2", LARGE_BYTES);
         let began = Instant::now();
         project.deploy("1").exits(0);
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let mut deploy = project.start_deploy("2");
         let host = &fleet.hosts[0];
         until("the release is arriving", DEADLINE, || arriving(host));
@@ -34,7 +34,7 @@ fn an_sshd_that_is_killed_while_a_release_arrives_gets_it_again() {
             "it came too late"
         );
         let said = deploy.wait().exits(0).stderr;
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
         let broke_off = |line: &str| line.contains(&format!("{}       unknown ", host.name));
@@ -60,8 +60,8 @@ fn a_disk_that_runs_full_while_a_release_arrives_stops_it_before_anything_else()
         project.release("3", Behaviour::Good);
         let began = Instant::now();
         project.deploy("1").exits(0);
-        let traffic = Traffic::begin(places(&fleet));
-        let done = project.deploy("2").exits(3).says(&[&host.name, "space"]);
+        let traffic = Traffic::begin(endpoints(&fleet));
+        let done = project.deploy("2").exits(3).prints(&[&host.name, "space"]);
         assert!(
             !done.stderr.contains("started") && !done.stderr.contains("stopped"),
             "{}",
@@ -71,7 +71,7 @@ fn a_disk_that_runs_full_while_a_release_arrives_stops_it_before_anything_else()
         let left = host.exec("ls /var/lib/ship/page/tmp").exits(0).stdout;
         assert_eq!(left, "", "litter");
         project.deploy("3").exits(0);
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("3", REPLICAS);
         leftovers::assert_none(&fleet);
         let seen = Seen::new(
@@ -101,22 +101,25 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         );
         let began = Instant::now();
         project.deploy("1").exits(0);
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
         fill(&state.join("ballast"));
         deploy
             .wait()
             .exits(1)
-            .says(&["state database", "make room on the disk"]);
-        project.ship("status", &[]).exits(0).says(&["was cut off"]);
+            .prints(&["state database", "make room on the disk"]);
+        project
+            .ship("status", &[])
+            .exits(0)
+            .prints(&["was cut off"]);
         project
             .deploy("2")
             .exits(2)
-            .says(&["make room on that disk"]);
+            .prints(&["make room on that disk"]);
         fs::remove_file(state.join("ballast")).expect("our own file");
         project.deploy("2").exits(0);
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         assert_eq!(running(PAGE), REPLICAS);
         leftovers::assert_none(&fleet);

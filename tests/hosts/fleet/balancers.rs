@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ship_testing::behaviour::Behaviour;
 use ship_testing::fleet::{Fleet, Host};
-use ship_testing::keepalive::{Asked, Crowd, ask};
+use ship_testing::keepalive::{ClientPool, PoolResult, get};
 use ship_testing::namespace::{self, run};
 use ship_testing::project::Project;
 
@@ -26,9 +26,9 @@ fn two_hosts(traffic: &str) -> (Fleet, Project) {
 }
 
 /// How many answers came from a version.
-fn answers(asked: &Asked, version: &str) -> usize {
+fn answers(result: &PoolResult, version: &str) -> usize {
     let says = |page: &&String| page.ends_with(&format!("the version is: {version}\n"));
-    asked
+    result
         .answers
         .iter()
         .filter(|(page, _)| says(page))
@@ -47,35 +47,38 @@ fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
             .iter()
             .map(|host| format!("{}:80", host.address))
             .collect();
-        let crowds: Vec<_> = fronts.iter().map(|front| Crowd::start(10, front)).collect();
+        let pools: Vec<_> = fronts
+            .iter()
+            .map(|front| ClientPool::start(10, front))
+            .collect();
         for front in &fronts {
             assert!(
-                ask(front)
+                get(front)
                     .expect("an answer")
                     .ends_with("the version is: 1\n")
             );
         }
 
         project.deploy("2").exits(0);
-        for (front, crowd) in fronts.iter().zip(crowds) {
+        for (front, pool) in fronts.iter().zip(pools) {
             assert!(
-                ask(front)
+                get(front)
                     .expect("an answer")
                     .ends_with("the version is: 2\n")
             );
-            let asked = crowd.end();
+            let result = pool.end();
             println!(
                 "{front}: {} and {} answers, lost: {:?}",
-                answers(&asked, "1"),
-                answers(&asked, "2"),
-                asked.lost
+                answers(&result, "1"),
+                answers(&result, "2"),
+                result.lost
             );
             assert!(
-                answers(&asked, "1") > 0 && answers(&asked, "2") > 0,
-                "{asked:?}"
+                answers(&result, "1") > 0 && answers(&result, "2") > 0,
+                "{result:?}"
             );
             assert_eq!(
-                asked.lost,
+                result.lost,
                 Vec::<String>::new(),
                 "told in time, nobody asks in vain"
             );
@@ -84,7 +87,7 @@ fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
 
         // Neither what reads all rules anew nor a start of the host takes the port away.
         let host = &fleet.hosts[0];
-        let serves = || ask(&fronts[0]).is_ok_and(|page| page.ends_with("the version is: 2\n"));
+        let serves = || get(&fronts[0]).is_ok_and(|page| page.ends_with("the version is: 2\n"));
         for verb in ["restart", "reload"] {
             host.exec(&format!("systemctl {verb} nftables.service"))
                 .exits(0);
@@ -105,7 +108,7 @@ fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
     });
 }
 
-/// Whether systemd has done all that it was asked to do.
+/// Whether systemd has done all that it was result to do.
 fn has_no_jobs(host: &Host) -> bool {
     let jobs = host.exec("systemctl list-jobs --no-legend");
     jobs.exits(0).stdout.is_empty()
@@ -144,31 +147,31 @@ fn nginx_before_the_fleet_is_reloaded_around_each_instance() {
         run("nginx", &["-c", &format!("{dir}/nginx.conf")]);
 
         project.deploy("1").exits(0);
-        let crowd = Crowd::start(20, "127.0.0.1:80");
+        let pool = ClientPool::start(20, "127.0.0.1:80");
         assert!(
-            ask("127.0.0.1:80")
+            get("127.0.0.1:80")
                 .expect("an answer")
                 .ends_with("the version is: 1\n")
         );
         project.deploy("2").exits(0);
-        let asked = crowd.end();
+        let result = pool.end();
         println!(
             "{} and {} answers, lost: {:?}",
-            answers(&asked, "1"),
-            answers(&asked, "2"),
-            asked.lost
+            answers(&result, "1"),
+            answers(&result, "2"),
+            result.lost
         );
         assert!(
-            answers(&asked, "1") > 0 && answers(&asked, "2") > 0,
-            "{asked:?}"
+            answers(&result, "1") > 0 && answers(&result, "2") > 0,
+            "{result:?}"
         );
         assert_eq!(
-            answers(&asked, "1") + answers(&asked, "2"),
-            asked.answers.values().sum::<usize>(),
-            "no 502: {asked:?}"
+            answers(&result, "1") + answers(&result, "2"),
+            result.answers.values().sum::<usize>(),
+            "no 502: {result:?}"
         );
         // Four reloads, at each of which a connection may end while its client asks.
-        assert!(asked.lost.len() <= 4 * 20, "{:?}", asked.lost);
+        assert!(result.lost.len() <= 4 * 20, "{:?}", result.lost);
         let servers = fs::read_to_string(format!("{dir}/page.conf")).expect("file");
         assert_eq!(servers.matches("server 10.80.0.").count(), 4, "{servers}");
         assert_eq!(servers.matches(" down;").count(), 3, "{servers}");

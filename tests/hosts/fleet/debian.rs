@@ -19,7 +19,7 @@ fn service_is_deployed_rolled_back_and_restarted_on_debian_11_12_and_13() {
         for (host, (suite, systemd)) in fleet.hosts.iter().zip(SUITES) {
             host.exec("systemctl --version | head -n 1")
                 .exits(0)
-                .says(&[systemd]);
+                .prints(&[systemd]);
             // A journal with a low limit: the last lines of a service are to be kept whatever the
             // host's settings are.
             let limit = "[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=20\n";
@@ -36,7 +36,7 @@ fn service_is_deployed_rolled_back_and_restarted_on_debian_11_12_and_13() {
         let failed = project
             .deploy("2")
             .exits(3)
-            .says(&["| the newest line", "| fatal: DATABASE_URL is not set"]);
+            .prints(&["| the newest line", "| fatal: DATABASE_URL is not set"]);
         assert!(
             !failed.stdout.contains("| debug: module 0 is loaded"),
             "the first lines: {}",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{four_hosts, places};
+use super::{endpoints, four_hosts};
 use ship_testing::namespace;
 use ship_testing::probe_client::{Monitor, running};
 use ship_testing::project::PAGE;
@@ -24,18 +24,18 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
             .with("replicas = 3", "replicas = 4");
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
-        lost.cut();
-        let asker = Monitor::start(
-            places(&fleet)
+        lost.disconnect();
+        let monitor = Monitor::start(
+            endpoints(&fleet)
                 .into_iter()
-                .filter(|place| !place.starts_with(&lost.address)),
+                .filter(|endpoint| !endpoint.starts_with(&lost.address)),
         );
-        asker.await_answers(20);
+        monitor.await_answers(20);
         project
             .deploy("2")
             .exits(0)
-            .says(&["left behind", &lost.name]);
-        let answers = asker.stop();
+            .prints(&["left behind", &lost.name]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -50,7 +50,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         );
 
         // It comes back with the old version.
-        lost.mend();
+        lost.reconnect();
         assert_eq!(running(PAGE), 5);
         project.deploy("2").exits(0);
         assert_eq!(failed_hosts(&project.status()), Vec::<String>::new());
@@ -66,7 +66,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
             ["h1", "h2", "h3", "h4"],
             "evenly spread again"
         );
-        project.deploy("2").exits(0).says(&["nothing to do"]);
+        project.deploy("2").exits(0).prints(&["nothing to do"]);
     });
 }
 
@@ -79,12 +79,12 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
         full.small_disk("/var/lib/ship", "2m");
         project.deploy("1").exits(0);
         full.fill_disk("/var/lib/ship");
-        let asker = super::ask_all(&fleet);
+        let monitor = super::monitor_all(&fleet);
         project
             .deploy("2")
             .exits(0)
-            .says(&["left behind", &full.name, "space"]);
-        let answers = asker.stop();
+            .prints(&["left behind", &full.name, "space"]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -105,9 +105,9 @@ fn more_lost_hosts_than_may_be_left_behind_are_told_and_nothing_is_touched() {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");
         project.deploy("1").exits(0);
-        fleet.hosts[2].cut();
-        fleet.hosts[3].cut();
-        project.deploy("2").exits(7).says(&[
+        fleet.hosts[2].disconnect();
+        fleet.hosts[3].disconnect();
+        project.deploy("2").exits(7).prints(&[
             &fleet.hosts[2].name,
             &fleet.hosts[3].name,
             "nothing was touched",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ask_all, four_hosts, places};
+use super::{endpoints, four_hosts, monitor_all};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Done;
 use ship_testing::namespace;
@@ -17,9 +17,9 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
     let project = project.with("progress_deadline = \"1m\"", "progress_deadline = \"8s\"");
     project.release("2", behaviour);
     project.deploy("1").exits(0);
-    let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+    let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
     let done = project.deploy("2").exits(3);
-    let (answers, most) = (asker.stop(), counter.most());
+    let (answers, most) = (monitor.stop(), counter.most());
     assert_eq!(answers.failures(), Vec::<String>::new());
     assert!(
         answers.fewest(3) >= 3,
@@ -41,27 +41,27 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
         "{newest:#}"
     );
     // Three are taken; the fourth host is the spare one.
-    done.says(&["h4"])
+    done.prints(&["h4"])
 }
 
 #[test]
 fn a_version_that_exits_at_once_is_rolled_back() {
     namespace::with_hosts(|| {
-        deploy_broken(Behaviour::Exits).says(&["fatal: the frobnicator is missing"]);
+        deploy_broken(Behaviour::Exits).prints(&["fatal: the frobnicator is missing"]);
     });
 }
 
 #[test]
 fn a_version_that_never_listens_is_rolled_back() {
     namespace::with_hosts(|| {
-        deploy_broken(Behaviour::Deaf).says(&["waiting for a database that never comes"]);
+        deploy_broken(Behaviour::Deaf).prints(&["waiting for a database that never comes"]);
     });
 }
 
 #[test]
 fn a_version_that_answers_wrongly_is_rolled_back() {
     namespace::with_hosts(|| {
-        deploy_broken(Behaviour::Wrong).says(&["500", "its behaviour is wrong"]);
+        deploy_broken(Behaviour::Wrong).prints(&["500", "its behaviour is wrong"]);
     });
 }
 
@@ -72,9 +72,9 @@ fn on_failure_hold_leaves_mixed_versions_for_a_person() {
         let project = project.with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
         project.release("2", Behaviour::Exits);
         project.deploy("1").exits(0);
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         project.deploy("2").exits(4);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -95,18 +95,18 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
             .with("progress_deadline = \"1m\"", "progress_deadline = \"10s\"");
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
-        let others = places(&fleet)
+        let others = endpoints(&fleet)
             .into_iter()
-            .filter(|place| !place.starts_with(&lost.address));
-        let asker = Monitor::start(others);
-        asker.await_answers(20);
+            .filter(|endpoint| !endpoint.starts_with(&lost.address));
+        let monitor = Monitor::start(others);
+        monitor.await_answers(20);
         let deploy = project.start_deploy("2");
         namespace::until("a fifth instance runs", Duration::from_secs(30), || {
             (running(PAGE) == 5).then_some(())
         });
-        lost.cut();
-        deploy.wait().exits(4).says(&[&lost.name]);
-        let answers = asker.stop();
+        lost.disconnect();
+        deploy.wait().exits(4).prints(&[&lost.name]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -116,7 +116,7 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
         let held = project.status();
         assert!(held["holds"].to_string().contains(&lost.name), "{held:#}");
 
-        lost.mend();
+        lost.reconnect();
         project.deploy("2").exits(0);
         project.assert_settled("2", 4);
     });
@@ -134,9 +134,9 @@ fn a_full_disk_changes_nothing() {
         for host in &fleet.hosts {
             host.fill_disk(disk);
         }
-        let asker = ask_all(&fleet);
-        project.deploy("2").exits(3).says(&["space"]);
-        let answers = asker.stop();
+        let monitor = monitor_all(&fleet);
+        project.deploy("2").exits(3).prints(&["space"]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{ask_all, four_hosts};
+use super::{four_hosts, monitor_all};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Done;
 use ship_testing::fleet::{Fleet, Host};
@@ -107,9 +107,9 @@ fn what_fails_before_a_start_is_rolled_back_and_nothing_old_is_stopped() {
             project,
             &[("before_start", "echo looking; echo no database; exit 3")],
         );
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         let done = deploy_json(&project, "2").exits(3);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -169,9 +169,9 @@ fn what_hangs_before_a_stop_is_cut_at_its_timeout_and_the_stop_goes_on() {
         );
         project.deploy("1").exits(0);
         let began = Instant::now();
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         let done = deploy_json(&project, "2").exits(0);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             (Duration::from_secs(2)..Duration::from_secs(40)).contains(&began.elapsed()),
@@ -214,7 +214,7 @@ fn a_migration_is_made_once_on_one_host_as_the_services_user() {
         project
             .deploy("1")
             .exits(0)
-            .says(&["expand add-email: done in "]);
+            .prints(&["expand add-email: done in "]);
         let done = project.deploy("2").exits(0);
         assert!(!done.stderr.contains("add-email"), "{}", done.stderr);
         let [first, second] = &fleet.hosts[..] else {
@@ -240,7 +240,7 @@ fn a_migration_is_made_once_on_one_host_as_the_services_user() {
         project
             .deploy("3")
             .exits(0)
-            .says(&["expand add-email: was done before"]);
+            .prints(&["expand add-email: was done before"]);
         assert_eq!(
             first.exec("cat /tmp/made").exits(0).stdout,
             "ship-page\n1\n"

@@ -93,7 +93,7 @@ fn a_host_cut_off_without_its_instance_brings_it_back() {
         let host = &fleet.hosts[0];
         let (deploy, client) = deploy_until_stopping(&project, host, "2");
         let began = Instant::now();
-        host.cut();
+        host.disconnect();
         await_empty_slot(host);
         drop(client);
         await_version(host, "1", RESTORE_AFTER + MARGIN);
@@ -105,12 +105,12 @@ fn a_host_cut_off_without_its_instance_brings_it_back() {
         let done = deploy.wait();
         assert_ne!(done.code, Some(0), "{done:?}");
 
-        host.mend();
+        host.reconnect();
         project.deploy("2").exits(0);
         project.assert_settled("2", 2);
         assert_eq!([&fleet.hosts[0], &fleet.hosts[1]].map(armed), ["", ""]);
         host.exec("journalctl --no-pager --output=cat")
-            .says(&["is back on port 8081"]);
+            .prints(&["is back on port 8081"]);
     });
 }
 
@@ -137,13 +137,13 @@ fn a_host_that_is_restarted_meanwhile_brings_it_back_at_once() {
         let project = project.with("progress_deadline = \"5s\"", "progress_deadline = \"10m\"");
         let host = &fleet.hosts[0];
         let (deploy, client) = deploy_until_stopping(&project, host, "2");
-        host.cut();
+        host.disconnect();
         deploy.signal("KILL");
         drop((deploy, client));
         await_empty_slot(host);
         host.exec("sync").exits(0);
         host.kill();
-        host.mend();
+        host.reconnect();
         host.boot_again();
         await_version(host, "1", Duration::from_secs(30));
         namespace::until("nothing is armed", Duration::from_secs(10), || {
@@ -164,7 +164,7 @@ fn a_successor_that_comes_up_with_the_host_has_its_time_anew() {
         host.kill();
         host.boot_again();
         host.exec("systemctl is-active ship-page@8081")
-            .says(&["active"]);
+            .prints(&["active"]);
         namespace::until("the time runs", Duration::from_secs(10), || {
             armed(host).contains(".timer").then_some(())
         });
@@ -179,12 +179,12 @@ fn without_systemd_a_process_waits_in_its_place() {
         let (fleet, project) = in_place(1, "process");
         let host = &fleet.hosts[0];
         let (deploy, client) = deploy_until_stopping(&project, host, "2");
-        host.cut();
+        host.disconnect();
         deploy.signal("KILL");
         drop((deploy, client));
         await_empty_slot(host);
         await_version(host, "1", RESTORE_AFTER + MARGIN);
-        host.mend();
+        host.reconnect();
         project.deploy("2").exits(0);
         project.assert_settled("2", 1);
         assert_eq!(host.exec("pgrep -f '[a]rmed/8081'").stdout, "");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace;
-use ship_testing::probe_client::{ask, running};
+use ship_testing::probe_client::{get, running};
 use ship_testing::project::{PAGE, Project};
 
 /// What systemd and the kernel may add to the waits that have a number.
@@ -58,7 +58,7 @@ fn answers(host: &Host) -> Option<()> {
     [8081, 8082]
         .iter()
         .find_map(|port| {
-            ask(format!("{}:{port}", host.address)
+            get(format!("{}:{port}", host.address)
                 .parse()
                 .expect("an address"))
             .ok()
@@ -106,7 +106,7 @@ fn what_exits_and_what_is_stuck_is_started_again_and_what_is_well_is_not() {
         let took = began.elapsed();
         assert!(took < Duration::from_secs(4) + MARGIN, "it took {took:?}");
         let said = "journalctl --no-pager --output=cat --unit='ship-page.liveness@*.service'";
-        sticks.exec(said).says(&[
+        sticks.exec(said).prints(&[
             "no answer within 1 s (1 of 2)",
             "no answer within 1 s (2 of 2)",
             "is ended",
@@ -121,7 +121,7 @@ fn what_exits_and_what_is_stuck_is_started_again_and_what_is_well_is_not() {
         );
         assert_eq!(process(well), before, "who answers is never touched");
         well.exec("systemctl list-timers --all --no-legend")
-            .says(&["ship-page.liveness@"]);
+            .prints(&["ship-page.liveness@"]);
         assert_eq!(
             well.exec(said).stdout.trim(),
             "",

@@ -75,11 +75,11 @@ fn they_are_told_in_the_order_of_their_times() {
         );
 
         // What is out of reach keeps nobody from the rest.
-        fleet.hosts[1].cut();
+        fleet.hosts[1].disconnect();
         let done = project
             .ship("logs", &[])
             .exits(7)
-            .says(&["error: 1 of 4 hosts cannot be asked for their logs", "h2: "]);
+            .prints(&["error: 1 of 4 hosts cannot be asked for their logs", "h2: "]);
         assert!(
             done.stdout.contains("h1:8081  page 1 starts")
                 && done.stdout.contains("h3:8081  page 1 starts")
@@ -136,7 +136,7 @@ fn a_host_that_is_cut_off_is_found_again_and_its_follower_does_not_wait_for_ever
         namespace::until("it is followed", PATIENCE, || {
             is_followed(host).then_some(())
         });
-        host.cut();
+        host.disconnect();
         logs.await_words_within("it is tried again", SILENCE);
         namespace::until("the follower has given up", SILENCE, || {
             (!is_followed(host)).then_some(())
@@ -150,7 +150,7 @@ fn a_host_that_is_cut_off_is_found_again_and_its_follower_does_not_wait_for_ever
             );
             (starts.stdout.trim() == "2").then_some(())
         });
-        host.mend();
+        host.reconnect();
         logs.await_words_within("h1: found again", SILENCE);
         let seen = |logs: &mut Running| {
             logs.stdout_so_far()

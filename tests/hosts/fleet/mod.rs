@@ -23,8 +23,8 @@ fn four_hosts() -> (Fleet, Project) {
     (fleet, project)
 }
 
-/// Every place where an instance may be.
-fn places(fleet: &Fleet) -> Vec<String> {
+/// Every endpoint where an instance may be.
+fn endpoints(fleet: &Fleet) -> Vec<String> {
     let ports = [8081, 8082];
     fleet
         .hosts
@@ -33,9 +33,9 @@ fn places(fleet: &Fleet) -> Vec<String> {
         .collect()
 }
 
-/// Asks every place, and has had an answer when it returns.
-fn ask_all(fleet: &Fleet) -> Monitor {
-    let asker = Monitor::start(places(fleet));
-    asker.await_answers(20);
-    asker
+/// Asks every endpoint, and has had an answer when it returns.
+fn monitor_all(fleet: &Fleet) -> Monitor {
+    let monitor = Monitor::start(endpoints(fleet));
+    monitor.await_answers(20);
+    monitor
 }

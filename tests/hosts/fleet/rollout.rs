@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{ask_all, four_hosts};
+use super::{four_hosts, monitor_all};
 use ship_testing::fleet::Fleet;
 use ship_testing::loopback::Loopback;
 use ship_testing::namespace;
-use ship_testing::probe_client::{Counter, Monitor, ask, running};
+use ship_testing::probe_client::{Counter, Monitor, get, running};
 use ship_testing::project::{PAGE, Project};
 
 #[test]
@@ -21,7 +21,7 @@ fn first_deploy_brings_three_replicas_up() {
                 instance["address"].as_str().expect("text"),
                 &instance["port"],
             );
-            let page = ask(format!("{address}:{port}").parse().expect("an address"));
+            let page = get(format!("{address}:{port}").parse().expect("an address"));
             assert_eq!(page, Ok(format!("I am: {address}, the version is: 1")));
         }
     });
@@ -32,9 +32,9 @@ fn an_upgrade_loses_no_answer_and_keeps_to_its_bounds() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
-        let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+        let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
         project.deploy("2").exits(0);
-        let (answers, most) = (asker.stop(), counter.most());
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -53,9 +53,9 @@ fn a_surge_of_two_runs_five_and_no_more() {
         let (fleet, project) = four_hosts();
         let project = project.with("max_surge = 1", "max_surge = 2");
         project.deploy("1").exits(0);
-        let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+        let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
         project.deploy("2").exits(0);
-        let (answers, most) = (asker.stop(), counter.most());
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -72,7 +72,7 @@ fn the_same_deploy_again_has_nothing_to_do() {
         let (_fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let (history, instances) = (project.history(), names(&project));
-        project.deploy("1").exits(0).says(&["nothing to do"]);
+        project.deploy("1").exits(0).prints(&["nothing to do"]);
         assert_eq!(project.history(), history, "no new revision");
         assert_eq!(names(&project), instances, "no instance was replaced");
     });
@@ -84,9 +84,9 @@ fn rollback_returns_to_the_newest_proven_revision() {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         project.deploy("2").exits(0);
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         project.ship("rollback", &[]).exits(0);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -114,9 +114,9 @@ fn a_service_with_a_fixed_port_is_replaced_in_place() {
             .with("max_surge = 1", "max_surge = 0")
             .with("max_unavailable = 0", "max_unavailable = 1");
         project.deploy("1").exits(0);
-        let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+        let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
         project.deploy("2").exits(0);
-        let (answers, most) = (asker.stop(), counter.most());
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(4) >= 3,
@@ -134,9 +134,9 @@ fn the_process_driver_serves_on_hosts_with_systemd_too() {
         let (fleet, project) = four_hosts();
         let project = project.with("driver = \"systemd\"", "driver = \"process\"");
         project.deploy("1").exits(0);
-        let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+        let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
         project.deploy("2").exits(0);
-        let (answers, most) = (asker.stop(), counter.most());
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -155,14 +155,14 @@ fn the_process_driver_needs_neither_root_nor_sudo() {
         let project = Project::new(|playbook| fleet.inventory(playbook));
         let project = project.with("driver = \"systemd\"", "driver = \"process\"");
         project.deploy("1").exits(0);
-        let places = fleet
+        let endpoints = fleet
             .hosts
             .iter()
             .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
-        let (asker, counter) = (Monitor::start(places), Counter::start(PAGE));
-        asker.await_answers(20);
+        let (monitor, counter) = (Monitor::start(endpoints), Counter::start(PAGE));
+        monitor.await_answers(20);
         project.deploy("2").exits(0);
-        let (answers, most) = (asker.stop(), counter.most());
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -215,7 +215,7 @@ fn a_deploy_after_the_controller_was_killed_finishes_the_work() {
         let (fleet, project) = four_hosts();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"1s\"");
         project.deploy("1").exits(0);
-        let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+        let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
         let deploy = project.start_deploy("2");
         namespace::until("a fourth instance runs", Duration::from_secs(30), || {
             (running(PAGE) == 4).then_some(())
@@ -223,7 +223,7 @@ fn a_deploy_after_the_controller_was_killed_finishes_the_work() {
         deploy.signal("KILL");
         drop(deploy);
         project.deploy("2").exits(0);
-        let (answers, most) = (asker.stop(), counter.most());
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,

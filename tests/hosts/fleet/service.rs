@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::four_hosts;
 use ship_testing::namespace;
-use ship_testing::probe_client::{ask, running};
+use ship_testing::probe_client::{get, running};
 use ship_testing::project::PAGE;
 
 #[test]
@@ -21,7 +21,7 @@ fn systemd_runs_it_as_a_user_of_its_own_and_keeps_its_log() {
                 "it runs as {user:?}"
             );
             host.exec("journalctl --output=cat --no-pager")
-                .says(&["page 1 starts, its behaviour is good"]);
+                .prints(&["page 1 starts, its behaviour is good"]);
         }
     });
 }
@@ -39,7 +39,7 @@ fn an_instance_survives_the_reboot_of_its_host() {
         host.boot_again();
         let page = namespace::until("the page is back", Duration::from_secs(30), || {
             let answers = [8081, 8082].map(|port| {
-                ask(format!("{}:{port}", host.address)
+                get(format!("{}:{port}", host.address)
                     .parse()
                     .expect("an address"))
             });
@@ -47,7 +47,7 @@ fn an_instance_survives_the_reboot_of_its_host() {
         });
         assert_eq!(page, "I am: 10.80.0.11, the version is: 1");
         project.assert_settled("1", 4);
-        project.deploy("1").exits(0).says(&["nothing to do"]);
+        project.deploy("1").exits(0).prints(&["nothing to do"]);
     });
 }
 

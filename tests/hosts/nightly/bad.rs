@@ -32,7 +32,7 @@ impl Week {
         // What is asked for lies in the project's directory; `breaks` says how often a download is
         // to break.
         let web = Web::start(move |request, _| {
-            let (path, from) = (request.path.trim_start_matches('/'), request.from());
+            let (path, from) = (request.path.trim_start_matches('/'), request.range_start());
             let Ok(body) = fs::read(dir.join(path)) else {
                 return Reply::status(404);
             };
@@ -89,21 +89,21 @@ impl Week {
     /// What cron calls; the only line of an error is one that a person understands.
     #[track_caller]
     fn cron(&self, exit: i32, words: &[&str]) -> Done {
-        self.start(&[]).wait().exits(exit).says(words)
+        self.start(&[]).wait().exits(exit).prints(words)
     }
 
     /// A night, in which the service is asked all the while.
     #[track_caller]
     fn night(&self, key: &str, exits: &[i32], seen: &str, happens: impl FnOnce()) {
         let began = Instant::now();
-        let places = self
+        let endpoints = self
             .fleet
             .hosts
             .iter()
             .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
-        let traffic = Traffic::begin(places);
+        let traffic = Traffic::begin(endpoints);
         happens();
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         Seen::new(seen)
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(exits)
@@ -142,12 +142,12 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
                 week.cron(2, &["cannot download"]);
                 project.assert_settled("1", REPLICAS);
                 write(&project.path("breaks"), "once");
-                drop(web.asked());
+                drop(web.requests());
                 week.cron(0, &["page 2 (revision 2): 3 of 3 available"]);
                 let resumed = |request: &Request| {
-                    request.path.ends_with("page-2.tar.gz") && request.from().is_some()
+                    request.path.ends_with("page-2.tar.gz") && request.range_start().is_some()
                 };
-                assert!(web.asked().iter().any(resumed), "it began anew");
+                assert!(web.requests().iter().any(resumed), "it began anew");
                 fs::remove_file(project.path("breaks")).expect("our own file");
             },
         );
@@ -204,7 +204,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
                 week.start(&["--set", "unattended.on_interrupted=abort"])
                     .wait()
                     .exits(3)
-                    .says(&["was left unfinished, and goes back"]);
+                    .prints(&["was left unfinished, and goes back"]);
                 assert_eq!(project.status()["version"], "4");
             },
         );
@@ -249,7 +249,7 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
                 week.start(&notify)
                     .wait()
                     .exits(0)
-                    .says(&["page 7 (", "note: "]);
+                    .prints(&["page 7 (", "note: "]);
                 assert!(
                     began.elapsed() < Duration::from_mins(1),
                     "{:?}",

@@ -236,11 +236,11 @@ fn a_good_night_an_idle_one_a_bad_one_and_what_comes_after_it() {
             ["3 3 succeeded", "2 2 rolled-back", "1 1 succeeded"]
         );
         let failed = project.ship("logs", &["--rollout", "2"]).exits(0);
-        failed.says(&["ERROR", "fatal: the frobnicator is missing"]);
+        failed.prints(&["ERROR", "fatal: the frobnicator is missing"]);
     });
 }
 
-/// Installs the units that ship prints on a host, with this in the place of ship.
+/// Installs the units that ship prints on a host, with this in the endpoint of ship.
 fn install_units(host: &Host, printed: &str, instead: &str) {
     for unit in printed.split("# /etc/systemd/system/").skip(1) {
         let (name, text) = unit.split_once('\n').expect("a name and a unit");
@@ -310,6 +310,6 @@ fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
         host.exec("systemctl enable --now ship-deploy-page-on-tests.timer")
             .exits(0);
         host.exec("systemctl list-timers --no-pager")
-            .says(&["ship-deploy-page-on-tests.timer"]);
+            .prints(&["ship-deploy-page-on-tests.timer"]);
     });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::haproxy::{Haproxy, SOCKET};
 use super::{Rolled, WITH_DOWNLOADS};
-use ship_testing::clients::Counted;
+use ship_testing::clients::LoadResult;
 use ship_testing::command::Running;
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace;
@@ -94,7 +94,7 @@ fn restart(host: &Host) {
 }
 
 /// Rolls from version 1 to 2 under load, and prints what was seen.
-fn rolled(way: &str, roll: impl FnOnce(&Fleet)) -> Counted {
+fn rolled(way: &str, roll: impl FnOnce(&Fleet)) -> LoadResult {
     let fleet = Fleet::boot_behind(3, 1);
     for host in &fleet.hosts {
         namespace::write(

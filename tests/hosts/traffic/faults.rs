@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::haproxy::Haproxy;
 use super::{AROUND, CLIENTS, PORTS, WITH_DOWNLOADS, behind_haproxy};
-use ship_testing::clients::{Counted, Failed, Load, trickle};
+use ship_testing::clients::{Failed, Load, LoadResult, trickle};
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 
@@ -39,30 +39,34 @@ fn what_outlasts_the_drain_is_cut_and_said_and_nothing_else_is() {
             behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"6s\"");
         project.deploy("1").exits(0);
         haproxy.await_servers(3);
-        let place = haproxy.place();
+        let endpoint = haproxy.endpoint();
         let downloads: Vec<_> = (0..6)
-            .map(|_| trickle(&place, DOWNLOAD, "", Duration::ZERO))
+            .map(|_| trickle(&endpoint, DOWNLOAD, "", Duration::ZERO))
             .collect();
         // A head that does not come to its end keeps the balancer busy, and no instance.
         let endless_heads: Vec<_> = (0..3)
-            .map(|_| trickle(&place, "", QUESTION, Duration::from_secs(40)))
+            .map(|_| trickle(&endpoint, "", QUESTION, Duration::from_secs(40)))
             .collect();
         let stop = Arc::new(AtomicBool::new(false));
         let bodies: Vec<_> = (0..3)
             .map(|_| {
-                let (place, stop) = (place.clone(), Arc::clone(&stop));
+                let (endpoint, stop) = (endpoint.clone(), Arc::clone(&stop));
                 thread::spawn(move || {
                     let mut ended = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
-                        let body =
-                            trickle(&place, SLOW_BODY, &"x".repeat(30), Duration::from_secs(3));
+                        let body = trickle(
+                            &endpoint,
+                            SLOW_BODY,
+                            &"x".repeat(30),
+                            Duration::from_secs(3),
+                        );
                         ended.push(body.join().expect("it does not panic"));
                     }
                     ended
                 })
             })
             .collect();
-        let load = Load::begin(&place, CLIENTS);
+        let load = Load::begin(&endpoint, CLIENTS);
         load.await_answers(AROUND);
         let done = project
             .ship("deploy", &["--version", "2", "--output", "json"])
@@ -82,7 +86,7 @@ fn what_outlasts_the_drain_is_cut_and_said_and_nothing_else_is() {
             .filter_map(|event| event["receipt"]["cut"].as_u64())
             .sum();
         println!("{cut} requests were cut by the receipts; the others: {counted}");
-        counted.none_failed_of(AROUND);
+        counted.assert_none_failed(AROUND);
         let whole = bodies
             .into_iter()
             .flat_map(|body| body.join().expect("it does not panic"));
@@ -120,7 +124,7 @@ fn a_reload_by_somebody_else_is_noticed_and_what_it_forgot_is_said_again() {
             behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"3s\"");
         project.deploy("1").exits(0);
         haproxy.await_servers(3);
-        let load = Load::begin(&haproxy.place(), CLIENTS);
+        let load = Load::begin(&haproxy.endpoint(), CLIENTS);
         load.await_answers(AROUND);
         let mut reloads = vec![load.lasted()];
         haproxy.reload();
@@ -143,7 +147,7 @@ fn a_reload_by_somebody_else_is_noticed_and_what_it_forgot_is_said_again() {
         load.await_answers(AROUND);
         let counted = load.end();
         println!("{said}\nreloaded at {reloads:.1?}: {counted}");
-        counted.none_failed_of(AROUND);
+        counted.assert_none_failed(AROUND);
         project.assert_settled("2", 3);
     });
 }
@@ -157,7 +161,7 @@ fn a_balancer_that_is_killed_in_the_middle_is_waited_for() {
             behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"3s\"");
         project.deploy("1").exits(0);
         haproxy.await_servers(3);
-        let load = Load::begin(&haproxy.place(), CLIENTS);
+        let load = Load::begin(&haproxy.endpoint(), CLIENTS);
         load.await_answers(AROUND);
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
@@ -196,7 +200,7 @@ fn one_of_two_balancers_out_of_reach_holds_the_deploy_until_it_is_back() {
         }
         let loads: Vec<_> = proxies
             .iter()
-            .map(|haproxy| Load::begin(&haproxy.place(), CLIENTS))
+            .map(|haproxy| Load::begin(&haproxy.endpoint(), CLIENTS))
             .collect();
         for load in &loads {
             load.await_answers(AROUND);
@@ -207,7 +211,7 @@ fn one_of_two_balancers_out_of_reach_holds_the_deploy_until_it_is_back() {
         let lb = &fleet.balancers[1];
         lb.exec(DEAF).exits(0);
         let began = Instant::now();
-        let held = deploy.wait().exits(4).says(&["lb2"]);
+        let held = deploy.wait().exits(4).prints(&["lb2"]);
         println!("{}\nheld after {:.1?}", held.stderr, began.elapsed());
         lb.exec("nft delete table inet deaf").exits(0);
         let resumed = project.ship("resume", &["--progress", "plain"]).exits(0);
@@ -218,7 +222,7 @@ fn one_of_two_balancers_out_of_reach_holds_the_deploy_until_it_is_back() {
         for load in loads {
             let counted = load.end();
             println!("{counted}");
-            counted.none_failed_of(AROUND);
+            counted.assert_none_failed(AROUND);
         }
         project.assert_settled("2", 3);
     });
@@ -231,7 +235,7 @@ const DEAF: &str = "nft add table inet deaf && nft add chain inet deaf in '{ typ
 
 /// Panics if a request failed outside of a span of time.
 #[track_caller]
-fn assert_none_outside(counted: &Counted, (from, to): (Duration, Duration)) {
+fn assert_none_outside(counted: &LoadResult, (from, to): (Duration, Duration)) {
     let is_outside = |failed: &&Failed| !(from..=to).contains(&failed.after);
     let outside: Vec<_> = counted.failed.iter().filter(is_outside).take(10).collect();
     assert!(outside.is_empty(), "{outside:#?}");
@@ -245,7 +249,7 @@ fn what_the_process_before_a_reload_still_has_is_waited_for() {
             behind_haproxy(&fleet).with("drain_timeout = \"30s\"", "drain_timeout = \"10s\"");
         project.deploy("1").exits(0);
         haproxy.await_servers(3);
-        let load = Load::begin(&haproxy.place(), WITH_DOWNLOADS);
+        let load = Load::begin(&haproxy.endpoint(), WITH_DOWNLOADS);
         load.await_answers(AROUND);
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
@@ -255,7 +259,7 @@ fn what_the_process_before_a_reload_still_has_is_waited_for() {
         load.await_answers(AROUND);
         let counted = load.end();
         println!("{said}\n{counted}");
-        counted.none_failed_of(AROUND);
+        counted.assert_none_failed(AROUND);
         project.assert_settled("2", 3);
     });
 }

@@ -95,7 +95,7 @@ impl<'a> Haproxy<'a> {
     }
 
     /// Where it takes requests.
-    pub(crate) fn place(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("{}:8080", self.machine.address)
     }
 

@@ -10,13 +10,13 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use haproxy::Haproxy;
-use ship_testing::clients::{Clients, Counted, Load};
+use ship_testing::clients::{Clients, Load, LoadResult};
 use ship_testing::fleet::Fleet;
 use ship_testing::project::Project;
 
 /// Who asks.
 const CLIENTS: Clients = Clients {
-    kept: 20,
+    keepalive: 20,
     short: 20,
     downloads: 0,
 };
@@ -59,7 +59,7 @@ fn how_many() -> (u32, u64) {
 
 /// What was seen of a roll from one version to another.
 struct Rolled {
-    counted: Counted,
+    counted: LoadResult,
     /// The fewest servers that took requests at one time.
     fewest: usize,
     /// How long the roll itself took.
@@ -69,7 +69,7 @@ struct Rolled {
 impl Rolled {
     /// Rolls while clients ask a balancer.
     fn under_load(haproxy: &Haproxy<'_>, clients: Clients, roll: impl FnOnce(&Load)) -> Self {
-        let load = Load::begin(&haproxy.place(), clients);
+        let load = Load::begin(&haproxy.endpoint(), clients);
         load.await_answers(AROUND);
         let (count, began) = (haproxy.count_servers(), Instant::now());
         roll(&load);

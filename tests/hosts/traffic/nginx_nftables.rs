@@ -1,14 +1,14 @@
 //! Deploys under load without a proxy, where each host's public port is switched, and behind nginx.
 
 use super::{AROUND, CLIENTS, how_many, service};
-use ship_testing::clients::{Clients, Counted, Load};
+use ship_testing::clients::{Clients, Load, LoadResult};
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 use ship_testing::project::Project;
 
 /// Who asks each host.
 const OF_A_HOST: Clients = Clients {
-    kept: 8,
+    keepalive: 8,
     short: 8,
     downloads: 0,
 };
@@ -59,9 +59,9 @@ fn a_public_port_is_switched_many_times_and_no_request_is_lost() {
         let all: Vec<_> = loads.into_iter().map(Load::end).collect();
         for (counted, host) in all.iter().zip(&fleet.hosts) {
             println!("{}: {counted}", host.name);
-            counted.none_failed_of(1);
+            counted.assert_none_failed(1);
         }
-        let asked: u64 = all.iter().map(Counted::requests).sum();
+        let asked: u64 = all.iter().map(LoadResult::requests).sum();
         println!("nftables: {rounds} deploys and as many rollbacks: 0 of {asked} requests failed");
         assert!(asked >= requests);
         project.assert_settled("1", 3);

@@ -19,7 +19,7 @@ fn a_deploy_behind_haproxy_breaks_nothing_not_even_a_download() {
             said = project.deploy("2").exits(0).stderr;
         });
         println!("{said}\nship: {rolled}");
-        rolled.counted.none_failed_of(1000);
+        rolled.counted.assert_none_failed(1000);
         assert!(rolled.counted.downloaded > 0, "{rolled}");
         assert_eq!(rolled.fewest, 3, "{rolled}");
         project.assert_settled("2", 3);
@@ -43,7 +43,7 @@ fn deploys_and_rollbacks_in_a_row_behind_haproxy_lose_no_request() {
             load.await_answers(requests - requests.min(load.answered()));
         });
         println!("{rounds} deploys and as many rollbacks: {rolled}");
-        rolled.counted.none_failed_of(requests);
+        rolled.counted.assert_none_failed(requests);
         assert_eq!(rolled.fewest, 3, "{rolled}");
         project.assert_settled("1", 3);
     });
