@@ -40,7 +40,7 @@ impl Defect {
         let mut scenario = scenario.clone();
         match self {
             Defect::ExtraUnavailable => {
-                scenario.max_unavailable = one_more(scenario.max_unavailable)
+                scenario.max_unavailable = one_more(scenario.max_unavailable);
             }
             Defect::ExtraSurge => scenario.max_surge = one_more(scenario.max_surge),
             Defect::NoMinReady => scenario.min_ready = Duration::ZERO,

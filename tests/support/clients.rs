@@ -165,7 +165,7 @@ impl LoadResult {
         assert!(self.failed.is_empty(), "{self}");
         assert!(
             self.answered >= at_least,
-            "{self}; at least {at_least} were to be asked"
+            "{self}; expected at least {at_least} answers"
         );
     }
 

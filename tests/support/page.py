@@ -10,7 +10,7 @@ HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8081"))
 VERSION = os.environ.get("VERSION", "none")
 # Distinguishes this process from an earlier one with the same page.
-PROCESS = f", this is: {os.getpid()}-{time.time_ns()}" if os.environ.get("TELL") == "self" else ""
+PROCESS = f", this is: {os.getpid()}-{time.time_ns()}" if os.environ.get("SHOW_PROCESS") == "yes" else ""
 PAGE = f"I am: {HOST}, the version is: {VERSION}{PROCESS}\n".encode()
 
 try:

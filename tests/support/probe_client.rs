@@ -113,7 +113,7 @@ pub fn get(socket: SocketAddr) -> Result<String, String> {
         .map_err(step("connect"))?;
     stream
         .write_all(b"GET / HTTP/1.0\r\nHost: tests\r\n\r\n")
-        .map_err(step("ask"))?;
+        .map_err(step("send"))?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).map_err(step("read"))?;
     let (head, body) = reply

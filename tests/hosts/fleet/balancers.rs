@@ -1,5 +1,4 @@
-//! Deploys of a service whose clients keep their connections, behind balancers that are told by
-//! scripts.
+//! Deploys of a service with keep-alive clients, behind nftables and nginx.
 
 use std::fs;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use ship_testing::keepalive::{ClientPool, PoolResult, get};
 use ship_testing::namespace::{self, run};
 use ship_testing::project::Project;
 
-/// A service on two hosts, an instance on each, both of whose versions keep their connections;
-/// `traffic` is the playbook's table.
+/// Two hosts with one instance each, whose versions use keep-alive connections. `traffic` is the
+/// table of the playbook.
 fn two_hosts(traffic: &str) -> (Fleet, Project) {
     let fleet = Fleet::boot(2);
     let project = Project::new(|playbook| fleet.inventory(playbook))
@@ -25,19 +24,19 @@ fn two_hosts(traffic: &str) -> (Fleet, Project) {
     (fleet, project)
 }
 
-/// How many answers came from a version.
+/// The number of answers from a version.
 fn answers(result: &PoolResult, version: &str) -> usize {
-    let says = |page: &&String| page.ends_with(&format!("the version is: {version}\n"));
+    let is_from = |page: &&String| page.ends_with(&format!("the version is: {version}\n"));
     result
         .answers
         .iter()
-        .filter(|(page, _)| says(page))
+        .filter(|(page, _)| is_from(page))
         .map(|(_, n)| n)
         .sum()
 }
 
 #[test]
-fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
+fn public_port_switches_to_new_instance() {
     namespace::with_hosts(|| {
         let (fleet, project) = two_hosts("driver = \"nftables\"\nport = 80");
         project.deploy("1").exits(0);
@@ -80,48 +79,48 @@ fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
             assert_eq!(
                 result.lost,
                 Vec::<String>::new(),
-                "told in time, nobody asks in vain"
+                "clients close their connections in time"
             );
         }
         project.assert_settled("2", 2);
 
-        // Neither what reads all rules anew nor a start of the host takes the port away.
+        // The port survives a reload of all rules and a reboot of the host.
         let host = &fleet.hosts[0];
         let serves = || get(&fronts[0]).is_ok_and(|page| page.ends_with("the version is: 2\n"));
         for verb in ["restart", "reload"] {
             host.exec(&format!("systemctl {verb} nftables.service"))
                 .exits(0);
-            // systemd drops a reload that meets a unit which is still starting.
+            // systemd drops a reload while the unit is starting.
             namespace::until("the public port", Duration::from_secs(10), || {
                 (serves() && has_no_jobs(host)).then_some(())
             });
         }
         host.exec("nft flush ruleset").exits(0);
-        assert!(!serves(), "the rules are what makes it");
+        assert!(!serves(), "the port works without rules");
         host.kill();
         host.boot_again();
         namespace::until(
-            "the public port after a start of the host",
+            "the public port after a reboot of the host",
             Duration::from_secs(30),
             || serves().then_some(()),
         );
     });
 }
 
-/// Whether systemd has done all that it was result to do.
+/// Whether systemd has no queued jobs.
 fn has_no_jobs(host: &Host) -> bool {
     let jobs = host.exec("systemctl list-jobs --no-legend");
     jobs.exits(0).stdout.is_empty()
 }
 
 #[test]
-fn nginx_before_the_fleet_is_reloaded_around_each_instance() {
+fn nginx_is_reloaded_for_each_instance() {
     if !namespace::has_programs(&[("nginx", "nginx-light")]) {
         return;
     }
     namespace::with_hosts(|| {
         let dir = "/run/tmp/lb";
-        fs::create_dir(dir).expect("one balancer in a world");
+        fs::create_dir(dir).expect("one balancer in a sandbox");
         let command = format!("nginx -c {dir}/nginx.conf");
         let (_fleet, project) = two_hosts(&format!(
             "driver = \"nginx\"\ninclude = \"{dir}/page.conf\"\ntest = \"{command} -t\"\nreload = \
@@ -168,9 +167,9 @@ fn nginx_before_the_fleet_is_reloaded_around_each_instance() {
         assert_eq!(
             answers(&result, "1") + answers(&result, "2"),
             result.answers.values().sum::<usize>(),
-            "no 502: {result:?}"
+            "expected no 502: {result:?}"
         );
-        // Four reloads, at each of which a connection may end while its client asks.
+        // Each of the four reloads may close a connection on which a request arrives.
         assert!(result.lost.len() <= 4 * 20, "{:?}", result.lost);
         let servers = fs::read_to_string(format!("{dir}/page.conf")).expect("file");
         assert_eq!(servers.matches("server 10.80.0.").count(), 4, "{servers}");

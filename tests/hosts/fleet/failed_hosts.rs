@@ -1,4 +1,4 @@
-//! Hosts that are left behind (`max_failed_hosts`), listed as debt, and put right when they are back.
+//! Hosts on which a rollout gives up (`max_failed_hosts`), and that the next deploy updates.
 
 use serde_json::Value;
 
@@ -7,16 +7,17 @@ use ship_testing::namespace;
 use ship_testing::probe_client::{Monitor, running};
 use ship_testing::project::PAGE;
 
-/// The hosts that the status names as debt.
+/// The failed hosts in the status.
 fn failed_hosts(status: &Value) -> Vec<String> {
-    let held = status["failed_hosts"].as_array().expect("an array");
-    held.iter()
-        .map(|held| held["host"].as_str().unwrap_or_default().to_owned())
+    let failed = status["failed_hosts"].as_array().expect("an array");
+    failed
+        .iter()
+        .map(|failed| failed["host"].as_str().unwrap_or_default().to_owned())
         .collect()
 }
 
 #[test]
-fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deploy() {
+fn unreachable_host_fails_and_next_deploy_updates_it() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project
@@ -39,17 +40,17 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         let status = project.status();
         assert_eq!(failed_hosts(&status), [lost.name.as_str()]);
         assert_eq!(
             status["replicas"]["available"], 4,
-            "the others carry its part"
+            "the other hosts run its instances"
         );
 
-        // It comes back with the old version.
+        // The host returns with the old version.
         lost.reconnect();
         assert_eq!(running(PAGE), 5);
         project.deploy("2").exits(0);
@@ -64,14 +65,14 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         assert_eq!(
             hosts.collect::<Vec<_>>(),
             ["h1", "h2", "h3", "h4"],
-            "evenly spread again"
+            "evenly distributed again"
         );
         project.deploy("2").exits(0).prints(&["nothing to do"]);
     });
 }
 
 #[test]
-fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
+fn host_with_full_disk_fails_and_others_are_updated() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");
@@ -88,7 +89,7 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert_eq!(failed_hosts(&project.status()), [full.name.as_str()]);
@@ -100,7 +101,7 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
 }
 
 #[test]
-fn more_lost_hosts_than_may_be_left_behind_are_told_and_nothing_is_touched() {
+fn deploy_makes_no_changes_if_too_many_hosts_are_unreachable() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");

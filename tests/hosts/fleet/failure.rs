@@ -1,5 +1,4 @@
-//! A rollout that goes wrong: the old version serves all along, and the message says what a person
-//! needs.
+//! Rollouts that fail: the old version keeps serving, and the message contains what a user needs.
 
 use std::time::Duration;
 
@@ -10,8 +9,7 @@ use ship_testing::namespace;
 use ship_testing::probe_client::{Counter, Monitor, running};
 use ship_testing::project::PAGE;
 
-/// Deploys a version that cannot serve over version 1, and asserts that nobody but the deployer
-/// noticed.
+/// Deploys a version that cannot serve over version 1, and asserts that clients do not notice it.
 fn deploy_broken(behaviour: Behaviour) -> Done {
     let (fleet, project) = four_hosts();
     let project = project.with("progress_deadline = \"1m\"", "progress_deadline = \"8s\"");
@@ -23,7 +21,7 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
     assert_eq!(answers.failures(), Vec::<String>::new());
     assert!(
         answers.fewest(3) >= 3,
-        "only {} answered for a while",
+        "only {} endpoints answered at one time",
         answers.fewest(3)
     );
     assert!(
@@ -31,7 +29,7 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
         "{:?}",
         answers.pages()
     );
-    assert!(most <= 4, "{most} ran at one time");
+    assert!(most <= 4, "{most} processes ran at one time");
     project.assert_settled("1", 3);
     assert_eq!(running(PAGE), 3);
     let newest = &project.history()[0];
@@ -40,33 +38,33 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
         project.history().last().expect("the first")["outcome"],
         "{newest:#}"
     );
-    // Three are taken; the fourth host is the spare one.
+    // Three hosts are in use, so the fourth gets the first new instance.
     done.prints(&["h4"])
 }
 
 #[test]
-fn a_version_that_exits_at_once_is_rolled_back() {
+fn version_that_exits_is_rolled_back() {
     namespace::with_hosts(|| {
         deploy_broken(Behaviour::Exits).prints(&["fatal: the frobnicator is missing"]);
     });
 }
 
 #[test]
-fn a_version_that_never_listens_is_rolled_back() {
+fn version_that_never_listens_is_rolled_back() {
     namespace::with_hosts(|| {
         deploy_broken(Behaviour::Deaf).prints(&["waiting for a database that never comes"]);
     });
 }
 
 #[test]
-fn a_version_that_answers_wrongly_is_rolled_back() {
+fn version_that_returns_errors_is_rolled_back() {
     namespace::with_hosts(|| {
         deploy_broken(Behaviour::Wrong).prints(&["500", "its behaviour is wrong"]);
     });
 }
 
 #[test]
-fn on_failure_hold_leaves_mixed_versions_for_a_person() {
+fn hold_leaves_mixed_versions_after_failure() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
@@ -78,7 +76,7 @@ fn on_failure_hold_leaves_mixed_versions_for_a_person() {
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert_eq!(project.status()["state"], "held");
@@ -86,7 +84,7 @@ fn on_failure_hold_leaves_mixed_versions_for_a_person() {
 }
 
 #[test]
-fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
+fn rollout_is_held_if_host_is_lost() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project
@@ -110,7 +108,7 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         let held = project.status();
@@ -123,7 +121,7 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
 }
 
 #[test]
-fn a_full_disk_changes_nothing() {
+fn deploy_rolls_back_if_disks_are_full() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let disk = "/var/lib/ship";
@@ -140,7 +138,7 @@ fn a_full_disk_changes_nothing() {
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert_eq!(running(PAGE), 3);

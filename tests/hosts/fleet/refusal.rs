@@ -1,4 +1,4 @@
-//! What cannot work is refused before anything is touched, with what to do about it.
+//! Deploys that ship refuses before any change, with a hint.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ship_testing::probe_client::running;
 use ship_testing::project::PAGE;
 
 #[test]
-fn a_host_that_cannot_be_reached_stops_a_deploy_before_it_begins() {
+fn deploy_makes_no_changes_if_host_is_unreachable() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
@@ -24,23 +24,19 @@ fn a_host_that_cannot_be_reached_stops_a_deploy_before_it_begins() {
             "{:?}",
             answers.pages()
         );
-        assert_eq!(
-            on_disk(&fleet),
-            before,
-            "nothing was touched, nothing was sent"
-        );
+        assert_eq!(on_disk(&fleet), before, "no changes were made");
     });
 }
 
 #[test]
-fn a_frozen_host_is_a_host_that_cannot_be_reached() {
+fn deploy_reports_frozen_host_as_unreachable() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         fleet.hosts[1].freeze();
         let done = project.deploy("1").exits(7).prints(&["h2"]);
         assert!(
             done.took < Duration::from_secs(20),
-            "it took {:?} to say so",
+            "the refusal took {:?}",
             done.took
         );
         fleet.hosts[1].thaw();
@@ -49,10 +45,10 @@ fn a_frozen_host_is_a_host_that_cannot_be_reached() {
 }
 
 #[test]
-fn an_unknown_host_key_is_refused_with_advice() {
+fn deploy_refuses_unknown_host_key() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
-        let known = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
+        let known = std::fs::read_to_string(fleet.known_hosts()).expect("a file of the test");
         let others: Vec<_> = known
             .lines()
             .filter(|line| !line.starts_with("10.80.0.12 "))
@@ -63,16 +59,13 @@ fn an_unknown_host_key_is_refused_with_advice() {
             .exits(7)
             .prints(&["h2", "key", "known_hosts"]);
         assert_eq!(running(PAGE), 0);
-        let after = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
-        assert!(
-            !after.contains("10.80.0.12 "),
-            "nobody accepted it in silence"
-        );
+        let after = std::fs::read_to_string(fleet.known_hosts()).expect("a file of the test");
+        assert!(!after.contains("10.80.0.12 "), "the key was accepted");
     });
 }
 
 #[test]
-fn a_user_without_sudo_is_told_so() {
+fn deploy_reports_missing_sudo() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         fleet.hosts[1].exec("rm /etc/sudoers.d/deploy").exits(0);
@@ -83,7 +76,7 @@ fn a_user_without_sudo_is_told_so() {
 }
 
 #[test]
-fn a_port_that_a_stranger_holds_is_named_with_the_stranger() {
+fn deploy_names_process_that_uses_port() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let host = &fleet.hosts[1];
@@ -109,7 +102,7 @@ fn a_port_that_a_stranger_holds_is_named_with_the_stranger() {
 }
 
 #[test]
-fn an_artifact_with_another_checksum_is_not_deployed() {
+fn deploy_refuses_artifact_with_wrong_checksum() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let wrong = format!("[artifact]\nsha256 = \"{}\"\n", "0".repeat(64));
@@ -127,7 +120,7 @@ fn an_artifact_with_another_checksum_is_not_deployed() {
 }
 
 #[test]
-fn a_second_deploy_at_once_is_told_who_holds_the_first() {
+fn second_deploy_names_lock_holder() {
     namespace::with_hosts(|| {
         let (_fleet, project) = four_hosts();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"2s\"");
