@@ -256,7 +256,7 @@ impl InstanceProcess {
                     self.end("exit status 7");
                 }
             }
-            Quality::Refuses => self.listen(Answers::Error),
+            Quality::ServesErrors => self.listen(Answers::Error),
             Quality::Mute => {}
             Quality::Exits => {
                 if self.world.lock().rng.chance(500) {
@@ -274,7 +274,7 @@ impl InstanceProcess {
                     self.set_answers(Answers::Ok);
                 }
             }
-            Quality::Sickens => {
+            Quality::Degrades => {
                 self.listen(Answers::Ok);
                 self.wait(1000..=25_000).await;
                 self.set_answers(Answers::Error);

@@ -46,7 +46,7 @@ pub(crate) enum Quality {
     /// Good, but slow to start.
     Slow,
     /// It answers every request with an error.
-    Refuses,
+    ServesErrors,
     /// It never listens.
     Mute,
     /// It exits soon after its start.
@@ -54,7 +54,7 @@ pub(crate) enum Quality {
     /// It alternates between good answers and errors.
     Flaps,
     /// It answers well for a while, then only with errors.
-    Sickens,
+    Degrades,
     /// It listens once the gate is open.
     Gated,
     /// Good, but it exits if it is started while the gate is open.
@@ -95,7 +95,7 @@ impl Quality {
 
     /// Whether a rollout of it must fail. A release that exits soon may be proven healthy before.
     pub(crate) fn is_bad(self) -> bool {
-        matches!(self, Quality::Refuses | Quality::Mute)
+        matches!(self, Quality::ServesErrors | Quality::Mute)
     }
 }
 
@@ -124,11 +124,11 @@ impl Scenario {
             Quality::Good,
             Quality::Good,
             Quality::Slow,
-            Quality::Refuses,
+            Quality::ServesErrors,
             Quality::Mute,
             Quality::Exits,
             Quality::Flaps,
-            Quality::Sickens,
+            Quality::Degrades,
         ];
         let releases = vec![Quality::Good, *rng.pick(&qualities), *rng.pick(&qualities)];
         let initial_instances = match rng.below(10) {

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// A running sshd that accepts the user of the test with [`Sshd::key`].
+/// A running sshd that accepts the user of the test with the key `id` of its directory.
 pub struct Sshd {
     child: Child,
     dir: TempDir,
