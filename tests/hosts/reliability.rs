@@ -79,7 +79,6 @@ impl ReportRow {
         self
     }
 
-    /// The duration.
     pub(crate) fn took(mut self, took: Duration) -> Self {
         self.0["seconds"] = format!("{:.0}", took.as_secs_f64()).into();
         self

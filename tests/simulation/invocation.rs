@@ -107,9 +107,9 @@ pub(crate) async fn invoke(env: SimulatedEnvironment, call: Call) -> Exit {
     let env: Arc<dyn Environment> = Arc::new(env);
     let concluded = run(&env, call, defect).await;
     if let Ok(Conclusion::Ended { id, outcome, .. }) = &concluded
-        && let Err(objection) = check_history(&env, &*disk.open(), *id, outcome)
+        && let Err(violation) = check_history(&env, &*disk.open(), *id, outcome)
     {
-        world.lock().checker.add_violation(objection);
+        world.lock().checker.add_violation(violation);
     }
     let text = match &concluded {
         Ok(conclusion) => format!("{conclusion:?}"),

@@ -56,13 +56,13 @@ pub(crate) struct SimulatedProject {
     next_build: Mutex<usize>,
 }
 
-/// Runs a test on the hosts of a scene. Whatever it does, the judge must have no objection.
+/// Runs a test on the hosts of a scene. Whatever it does, the checker must find no violation.
 pub(crate) fn on(scene: Scenario, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
     on_paused_time(async {
         let world = World::new(scene, SeededRng::new(1), Defect::None, false);
         test(SimulatedProject::new(Arc::clone(&world), replicas)).await;
-        let objection = world.lock().checker.violation().map(str::to_owned);
-        assert_eq!(objection, None, "the judge objects");
+        let violation = world.lock().checker.violation().map(str::to_owned);
+        assert_eq!(violation, None, "an invariant is violated");
     });
 }
 
