@@ -104,7 +104,10 @@ fn systemd_finds_no_fault_in_the_units() {
         .expect("a calendar");
     let mut calendar = Command::new("systemd-analyze");
     calendar.args(["calendar", when]);
-    Running::spawn(calendar).wait().exits(0).says(&["02:00:00"]);
+    Running::spawn(calendar)
+        .wait()
+        .exits(0)
+        .prints(&["02:00:00"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::project::{LocalProject, PATIENCE};
 use ship_testing::namespace::{until, write};
-use ship_testing::probe_client::ask;
+use ship_testing::probe_client::get;
 
 /// A service that adds a row and reads it back, for every request. 0.8 knows the column `name`, 0.9
 /// `full_name`.
@@ -113,7 +113,7 @@ fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Ve
             let (mut well, mut ill) = (0, Vec::new());
             while !over.load(Ordering::Relaxed) {
                 for place in &places {
-                    match ask(place.parse().expect("an address")) {
+                    match get(place.parse().expect("an address")) {
                         Ok(answer) if answer == "well" => well += 1,
                         Ok(answer) => ill.push(format!("{place}: {answer}")),
                         Err(status) if status.starts_with("HTTP/") => {

@@ -12,7 +12,7 @@ use snapbox::str;
 use crate::call::{json, json_lines};
 use crate::project::{LocalProject, NODES};
 use ship_testing::behaviour::Behaviour;
-use ship_testing::probe_client::ask;
+use ship_testing::probe_client::get;
 
 /// A balancer of the simplest kind: whoever answers gets the request, in turn.
 struct Front {
@@ -95,7 +95,7 @@ fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
         head.push(byte[0]);
     }
     let turn = shared.requests.fetch_add(1, Ordering::Relaxed);
-    let page = (0..places.len()).find_map(|n| ask(places[(turn + n) % places.len()]).ok());
+    let page = (0..places.len()).find_map(|n| get(places[(turn + n) % places.len()]).ok());
     let loses = *shared.loses.lock().expect("no thread panics");
     let (status, body) = match (page, loses) {
         (Some(page), Some(words)) if page.contains(words) => {

@@ -16,7 +16,7 @@ use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Done, Running};
 use ship_testing::inventory::Inventory;
 use ship_testing::namespace::{until, write};
-use ship_testing::probe_client::ask;
+use ship_testing::probe_client::get;
 use ship_testing::project_dir::ProjectDir;
 
 /// The hosts: `node1` at an address that ends in `.11`, and so on.
@@ -246,7 +246,7 @@ impl LocalProject {
                 row["address"].as_str().unwrap_or_default(),
                 row["port"]
             );
-            ask(place.parse().expect("an address and a port"))
+            get(place.parse().expect("an address and a port"))
                 .unwrap_or_else(|error| panic!("{place}: {error}"))
         };
         let pages = status["instances"]

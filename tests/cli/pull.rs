@@ -72,7 +72,7 @@ fn is_host(request: &Request) -> bool {
 /// Who has asked for an artifact until now: the control machine, and hosts.
 fn askers(server: &Web) -> (usize, usize) {
     let asked: Vec<_> = server
-        .asked()
+        .requests()
         .into_iter()
         .filter(|request| request.path.starts_with("page-"))
         .collect();

@@ -9,7 +9,7 @@ use ship::core::rollout::failure::Outcome;
 use crate::journal::{HOSTILE, Night};
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
-use ship_testing::browser::{Browser, CHROMIUM, Look};
+use ship_testing::browser::{Appearance, Browser, CHROMIUM};
 use ship_testing::namespace::{self, write};
 
 /// Where pictures are left, for a person to look at.
@@ -20,10 +20,10 @@ fn gallery() -> PathBuf {
 }
 
 /// What a person's phone and a person's desk show, in the light, in the dark and without colours.
-const LOOKS: [(&str, Look); 5] = [
+const LOOKS: [(&str, Appearance); 5] = [
     (
         "phone",
-        Look {
+        Appearance {
             width: 375,
             dark: false,
             grey: false,
@@ -31,7 +31,7 @@ const LOOKS: [(&str, Look); 5] = [
     ),
     (
         "phone-dark",
-        Look {
+        Appearance {
             width: 375,
             dark: true,
             grey: false,
@@ -39,7 +39,7 @@ const LOOKS: [(&str, Look); 5] = [
     ),
     (
         "desk",
-        Look {
+        Appearance {
             width: 1100,
             dark: false,
             grey: false,
@@ -47,7 +47,7 @@ const LOOKS: [(&str, Look); 5] = [
     ),
     (
         "desk-dark",
-        Look {
+        Appearance {
             width: 1100,
             dark: true,
             grey: false,
@@ -55,7 +55,7 @@ const LOOKS: [(&str, Look); 5] = [
     ),
     (
         "desk-grey",
-        Look {
+        Appearance {
             width: 1100,
             dark: false,
             grey: true,
@@ -64,7 +64,7 @@ const LOOKS: [(&str, Look); 5] = [
 ];
 
 /// The page of a rollout, looked at in these ways, and pictures of it.
-fn look_at(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Look)]) {
+fn look_at(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Appearance)]) {
     for (how, look) in looks {
         measure(browser, page, &format!("{name} on a {how}"), *look);
         // A picture of thousands of lines would take its time.
@@ -76,7 +76,7 @@ fn look_at(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Look)
 }
 
 /// Nothing is wider than the window or too small to be read, and nothing is fetched or run.
-fn measure(browser: &mut Browser, page: &Path, what: &str, look: Look) {
+fn measure(browser: &mut Browser, page: &Path, what: &str, look: Appearance) {
     browser.open(page, look);
     browser.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)");
     assert_eq!(

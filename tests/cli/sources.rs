@@ -124,7 +124,7 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
         let is_mended = Arc::clone(&is_mended);
         Web::start(move |request, _| {
             let reply = Reply::of(bytes.clone());
-            let reply = match request.from() {
+            let reply = match request.range_start() {
                 Some(from) if request.header("if-range") == Some("\"one\"") => reply.part(from),
                 _ => reply,
             };
@@ -134,7 +134,7 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
             } else {
                 reply.header("ETag", "\"one\"")
             };
-            let room = part - request.from().unwrap_or(0);
+            let room = part - request.range_start().unwrap_or(0);
             if is_mended.load(Ordering::SeqCst) {
                 reply
             } else {
@@ -159,11 +159,11 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
 
     is_mended.store(true, Ordering::SeqCst);
     project.deploy("0.9");
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(
         asked
             .iter()
-            .map(ship_testing::web::Request::from)
+            .map(ship_testing::web::Request::range_start)
             .collect::<Vec<_>>(),
         [Some(part)]
     );
@@ -176,7 +176,7 @@ fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_
         .any_stderr()
         .run();
     assert!(done.stderr.contains("nothing to do"), "{}", done.stderr);
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(
         asked
             .iter()

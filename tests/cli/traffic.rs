@@ -10,7 +10,7 @@ use crate::project::{LocalProject, NODES, PATIENCE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::haproxy::Haproxy;
 use ship_testing::namespace::{until, write};
-use ship_testing::probe_client::{Answers, Monitor, ask};
+use ship_testing::probe_client::{Answers, Monitor, get};
 
 /// A project behind a balancer that has a server for each slot. `None` where there is no `HAProxy`.
 fn behind_haproxy() -> Option<(LocalProject, Haproxy)> {
@@ -76,7 +76,7 @@ fn a_deploy_admits_and_drains_and_no_request_is_lost() {
         "{receipts:?}"
     );
     assert!(
-        ask(haproxy.front())
+        get(haproxy.front())
             .expect("an answer")
             .contains("version is: 0.9")
     );
@@ -144,7 +144,7 @@ fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
         .run();
     let answers: Vec<_> = askers.into_iter().map(Monitor::stop).collect();
     // Clients saw nothing but what the canary leaks, one of twenty of its own share.
-    let broken: Vec<_> = answers.iter().flat_map(Answers::broken).collect();
+    let broken: Vec<_> = answers.iter().flat_map(Answers::interrupted).collect();
     assert!(
         broken
             .iter()

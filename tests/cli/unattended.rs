@@ -192,7 +192,7 @@ fn two_at_once_wait_for_one_another_and_deploy_once() {
     second.await_words("waiting for up to 1m");
     project.open_gate();
     first.wait().exits(0);
-    second.wait().exits(0).says(&["nothing to do: page 0.9"]);
+    second.wait().exits(0).prints(&["nothing to do: page 0.9"]);
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }
 

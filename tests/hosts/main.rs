@@ -1,5 +1,5 @@
-//! `ship` on real hosts: Debian with systemd and sshd in namespaces of this machine, which needs
-//! root. Each test has a network and processes of its own.
+//! `ship` on real hosts: Debian with systemd and sshd in namespaces of this machine. Requires root.
+//! Each test has its own network and processes.
 
 mod chaos;
 mod fleet;

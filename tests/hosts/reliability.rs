@@ -1,9 +1,9 @@
-//! What faults do to a service: the rows of `docs/reliability.md`, written by the tests that try them.
+//! The rows of `docs/reliability.md`, written by the tests that cause the faults.
 //!
-//! A fault is known by its entry in [`FAULTS`]. The test that tries it ends with one call, when all
-//! that it asserts has held: `Seen::new("…").served(&served, 3,
-//! 4).exits(&[0]).took(began.elapsed()).leave("its key")`. What was not measured is left out.
-//! The last test makes the page, and fails where a fault has no row.
+//! Each fault has an entry in [`FAULTS`]. Its test ends with one call after all its assertions:
+//! `ReportRow::new("…").served(&served, 3, 4).exits(&[0]).took(began.elapsed()).save("its key")`.
+//! Columns that were not measured stay empty. The last test makes the page, and fails if a fault
+//! has no row.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,15 +17,15 @@ use ship_testing::traffic::Served;
 
 /// A fault, and what is promised under it.
 pub(crate) struct Fault {
-    /// By which a test names it; its row's file name.
+    /// The name in the tests, and the file name of the row.
     key: &'static str,
     tried: &'static str,
     promised: &'static str,
 }
 
-/// What a test saw: one row.
+/// A row of the page: what a test observed.
 #[must_use]
-pub(crate) struct Seen(Value);
+pub(crate) struct ReportRow(Value);
 
 const HEAD: &str = "\
 # Reliability
@@ -56,17 +56,17 @@ instance away lowers the limit
 - **seconds**: from the first command to the last check.
 ";
 
-impl Seen {
-    /// A row, and in words what was seen: what the numbers do not tell.
+impl ReportRow {
+    /// A row with a description of what the numbers do not show.
     pub(crate) fn new(words: impl Into<String>) -> Self {
         Self(json!({ "words": words.into() }))
     }
 
-    /// The service meanwhile, and the bounds that it was held to.
+    /// What clients observed, and the limits that were asserted.
     pub(crate) fn served(mut self, served: &Served, floor: usize, ceiling: usize) -> Self {
         self.0["answered"] = served.answered.into();
         self.0["lost"] = served.lost.len().into();
-        self.0["interrupted"] = served.answers.broken().len().into();
+        self.0["interrupted"] = served.answers.interrupted().len().into();
         self.0["fewest"] = format!("{} of {floor}", served.fewest).into();
         self.0["most"] = format!("{} of {ceiling}", served.most).into();
         self
@@ -79,28 +79,27 @@ impl Seen {
         self
     }
 
-    /// How long it took.
     pub(crate) fn took(mut self, took: Duration) -> Self {
         self.0["seconds"] = format!("{:.0}", took.as_secs_f64()).into();
         self
     }
 
-    /// Leaves the row for the page.
-    pub(crate) fn leave(self, key: &str) {
+    /// Saves the row for the page.
+    pub(crate) fn save(self, key: &str) {
         assert!(
             FAULTS
                 .iter()
                 .any(|(_, faults)| faults.iter().any(|fault| fault.key == key)),
-            "no fault {key:?}"
+            "`{key}` is not a fault in the list"
         );
         write(&rows().join(format!("{key}.json")), &self.0.to_string());
     }
 }
 
-/// Makes the page of the rows that tests have left, and gives its path.
+/// Makes the page of the saved rows, and returns its path.
 ///
 /// # Errors
-/// The keys of the faults that have no row.
+/// Returns the keys of the faults without a row.
 pub(crate) fn page() -> Result<PathBuf, Vec<&'static str>> {
     let mut text = HEAD.to_owned();
     let mut missing = Vec::new();
@@ -155,7 +154,7 @@ fn rows() -> PathBuf {
 
 fn row(fault: &Fault) -> Option<Value> {
     let text = fs::read_to_string(rows().join(format!("{}.json", fault.key))).ok()?;
-    Some(serde_json::from_str(&text).expect("a row that a test has left"))
+    Some(serde_json::from_str(&text).expect("a saved row"))
 }
 
 fn cell(value: &Value) -> String {
@@ -407,9 +406,9 @@ const FAULTS: [(&str, &[Fault]); 6] = [
 
 #[test]
 #[ignore = "the last step of `tests/run`: it needs the rows of all other tests"]
-fn every_fault_has_a_row_and_the_page_is_made_of_them() {
+fn page_has_a_row_for_every_fault() {
     match page() {
         Ok(page) => println!("{}", page.display()),
-        Err(missing) => panic!("no test has left a row for: {}", missing.join(", ")),
+        Err(missing) => panic!("no test has saved a row for: {}", missing.join(", ")),
     }
 }

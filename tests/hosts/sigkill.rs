@@ -1,5 +1,5 @@
-//! What is left of a `ship` that was killed with -9: nothing of its own, and on the hosts only what
-//! ends by itself.
+//! A `ship` that is killed with SIGKILL leaves no processes or files, and on the hosts only scripts
+//! that end on their own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,10 +17,10 @@ use ship_testing::namespace::{self, until};
 use ship_testing::probe_client::running;
 use ship_testing::project::{PAGE, Project};
 
-/// Until all is gone that is to go at once.
-const SOON: Duration = Duration::from_secs(8);
+/// How long processes and files may remain after a kill.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Three light hosts, and a user who keeps one instance on each.
+/// Three light hosts and a project with one instance on each.
 fn three_hosts() -> (Loopback, Project) {
     let fleet = Loopback::boot(3);
     let project = Project::new(|playbook| fleet.inventory(playbook))
@@ -28,16 +28,16 @@ fn three_hosts() -> (Loopback, Project) {
     (fleet, project)
 }
 
-/// The processes there are, but for those that the test does not care about.
-struct Before(BTreeSet<u32>);
+/// The processes at one moment.
+struct ProcessSnapshot(BTreeSet<u32>);
 
-impl Before {
+impl ProcessSnapshot {
     fn now() -> Self {
         Self(pids().into_iter().collect())
     }
 
-    /// What runs besides: the command lines, without the service's own.
-    fn strangers(&self) -> Vec<String> {
+    /// The command lines of newer processes, except the service's own.
+    fn new_processes(&self) -> Vec<String> {
         let new = pids().into_iter().filter(|pid| !self.0.contains(pid));
         let line = |pid| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let text = |line: Vec<u8>| {
@@ -53,17 +53,17 @@ impl Before {
             .collect()
     }
 
-    /// Waits until nobody else is there, and nothing lies where sockets lay.
-    fn await_nothing(&self, within: Duration) {
-        let mut last = Vec::new();
-        let gone = || {
-            last = self.strangers();
-            (last.is_empty() && control_dirs().is_empty()).then_some(())
+    /// Waits until there are no newer processes and no directories of control sockets.
+    fn await_no_leftovers(&self, within: Duration) {
+        let mut remaining = Vec::new();
+        let is_clean = || {
+            remaining = self.new_processes();
+            (remaining.is_empty() && control_dirs().is_empty()).then_some(())
         };
-        let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            until("nothing is left", within, gone);
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            until("nothing is left", within, is_clean);
         }));
-        assert!(said.is_ok(), "{last:#?} {:?}", control_dirs());
+        assert!(result.is_ok(), "{remaining:#?} {:?}", control_dirs());
     }
 }
 
@@ -74,7 +74,7 @@ fn processes_named(name: &str) -> usize {
     pids().into_iter().filter(is_it).count()
 }
 
-/// The directories of control sockets: this world has a directory for temporary files of its own.
+/// The directories of control sockets. The sandbox has its own directory for temporary files.
 fn control_dirs() -> Vec<String> {
     let names = fs::read_dir(std::env::temp_dir())
         .unwrap()
@@ -89,15 +89,14 @@ fn control_dirs() -> Vec<String> {
 fn kill(mut ship: Running) {
     assert!(
         !ship.has_ended(),
-        "it was to be killed: {}",
+        "it exited before the kill: {}",
         ship.stderr_so_far()
     );
     ship.signal("KILL");
     assert_eq!(ship.wait().code, None);
 }
 
-/// Waits until a script that does this has taken the lock of a host, which names what it is held
-/// for.
+/// Waits until a script with this verb holds the lock of a host. The lock file names the verb.
 fn await_script(fleet: &Loopback, verb: &str) {
     let locks: Vec<_> = fleet
         .hosts
@@ -113,26 +112,26 @@ fn await_script(fleet: &Loopback, verb: &str) {
 }
 
 #[test]
-fn a_killed_ship_leaves_nothing_behind() {
+fn killed_ship_leaves_no_processes_or_files() {
     namespace::with_sshd(|| {
         let (_fleet, project) = three_hosts();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"30s\"");
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let mut deploy = project.start_deploy("1");
         deploy.await_words("h3:8081  started");
         assert_eq!(control_dirs().len(), 1);
         kill(deploy);
-        before.await_nothing(SOON);
-        assert_eq!(running(PAGE), 3, "the service goes on");
+        before.await_no_leftovers(CLEANUP_DEADLINE);
+        assert_eq!(running(PAGE), 3, "the service keeps running");
     });
 }
 
 #[test]
-fn a_process_group_that_is_killed_leaves_nothing_behind() {
+fn killed_process_group_leaves_no_processes() {
     namespace::with_sshd(|| {
         let (_fleet, project) = three_hosts();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"30s\"");
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let mut command = ship_command(
             project.dir(),
             &["deploy", "inventory.toml", "--progress", "plain"],
@@ -142,52 +141,52 @@ fn a_process_group_that_is_killed_leaves_nothing_behind() {
         deploy.await_words("h3:8081  started");
         let group = rustix::process::Pid::from_raw(deploy.pid().try_into().unwrap()).unwrap();
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
-        before.await_nothing(SOON);
+        before.await_no_leftovers(CLEANUP_DEADLINE);
     });
 }
 
 #[test]
-fn a_ship_that_ends_leaves_nothing_behind() {
+fn finished_ship_leaves_no_processes() {
     namespace::with_sshd(|| {
         let (_fleet, project) = three_hosts();
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         project.deploy("1").exits(0);
-        before.await_nothing(SOON);
+        before.await_no_leftovers(CLEANUP_DEADLINE);
     });
 }
 
 #[test]
-fn a_login_under_way_ends_with_a_killed_ship() {
+fn login_in_progress_ends_with_killed_ship() {
     namespace::with_sshd(|| {
         let (fleet, project) = three_hosts();
-        // It says who it is, and then nothing: ssh by itself would wait three times as long as this
-        // test.
+        // The server sends its identification and nothing else. Without ship, ssh would wait three
+        // times as long as this test.
         let listener = TcpListener::bind("127.1.9.9:2223").unwrap();
         let inventory = fleet.inventory("playbook.toml")
             + "\n[[hosts]]\nname = \"silent\"\naddress = \"127.1.9.9\"\nport = 2223\n";
         namespace::write(&project.path("inventory.toml"), &inventory);
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let check = spawn_ship(project.dir(), &["check", "inventory.toml"]);
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
         assert!(stream.read(&mut [0; 100]).unwrap() > 0);
         kill(check);
-        before.await_nothing(SOON);
+        before.await_no_leftovers(CLEANUP_DEADLINE);
     });
 }
 
 #[test]
-fn a_login_that_succeeds_just_when_it_is_given_up_leaves_nothing_behind() {
+fn slow_login_leaves_no_processes_after_timeout() {
     namespace::with_sshd(|| {
         let (_fleet, project) = three_hosts();
-        // ssh logs in late, and is so slow to say so that ship gives it up and tries again while it
-        // is there.
+        // The wrapper makes one login so slow that ship gives it up and retries, while the slow
+        // login succeeds.
         let slow = "#!/bin/sh\ncase $* in\n*127.1.0.2)\nif mkdir slow 2>/dev/null; then\nsleep \
                     2\n/usr/bin/ssh \"$@\"\n\
                     sleep 60\nfi ;;\nesac\nexec /usr/bin/ssh \"$@\"\n";
         namespace::write(&project.path("bin/ssh"), slow);
         fs::set_permissions(project.path("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let mut check = ship_command(project.dir(), &["check", "inventory.toml"]);
         check.env(
             "PATH",
@@ -195,45 +194,45 @@ fn a_login_that_succeeds_just_when_it_is_given_up_leaves_nothing_behind() {
         );
         Running::spawn(check).wait().exits(0);
         assert!(project.path("slow").exists(), "no login was slow");
-        before.await_nothing(SOON);
+        before.await_no_leftovers(CLEANUP_DEADLINE);
     });
 }
 
 #[test]
-fn a_killed_ship_leaves_nothing_at_a_jump_host() {
+fn killed_ship_leaves_no_processes_on_jump_host() {
     namespace::with_sshd(|| {
         let (fleet, project) = three_hosts();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"30s\"");
         let config = fs::read_to_string(fleet.ssh_config()).unwrap();
         let jump = "Match host \"127.1.*,!127.1.0.3\"\n  ProxyJump 127.1.0.3\n";
         namespace::write(&fleet.ssh_config(), &(jump.to_owned() + &config));
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let mut deploy = project.start_deploy("1");
         deploy.await_words("h3:8081  started");
         kill(deploy);
-        before.await_nothing(SOON);
+        before.await_no_leftovers(CLEANUP_DEADLINE);
     });
 }
 
 #[test]
-fn a_stop_under_way_is_completed_without_its_controller() {
+fn stop_in_progress_completes_without_controller() {
     namespace::with_sshd(|| {
         let (fleet, project) = three_hosts();
-        // The page ends at TERM; the shell around it does not, and is killed after 10 s.
+        // The page exits after SIGTERM. The shell around it does not, and is killed after 10 s.
         let stubborn = "command = \"/bin/sh -c 'trap : TERM; /usr/bin/python3 page.py & while :; \
                         do tail -f page.py; done'\"";
         let project = project.with("command = \"/usr/bin/python3 page.py\"", stubborn);
         let project = project.with("stop_timeout = \"5s\"", "stop_timeout = \"10s\"");
         project.deploy("1").exits(0);
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let deploy = project.start_deploy("2");
         await_script(&fleet, "stop");
         kill(deploy);
-        // The connections end at once; what was begun on the host ends in its own time.
+        // The connections end at once. Scripts on the hosts run to their end.
         until("no ssh is left", Duration::from_secs(6), || {
             (processes_named("ssh") == 0).then_some(())
         });
-        before.await_nothing(Duration::from_secs(10) + SOON);
+        before.await_no_leftovers(Duration::from_secs(10) + CLEANUP_DEADLINE);
         let slots = fleet
             .hosts
             .iter()
@@ -242,12 +241,12 @@ fn a_stop_under_way_is_completed_without_its_controller() {
             .flat_map(|slots| fs::read_dir(slots).unwrap())
             .map(|slot| slot.unwrap().path().join("instance"));
         let left = records.filter(|record| record.exists()).count();
-        assert_eq!(left, 3, "of four, the one that was being stopped is gone");
+        assert_eq!(left, 3, "the stopped instance of four is gone");
     });
 }
 
 #[test]
-fn a_transfer_under_way_ends_with_its_sender() {
+fn transfer_in_progress_ends_with_killed_ship() {
     namespace::with_sshd(|| {
         let (fleet, project) = three_hosts();
         let project = project.with("page-{{ version }}.tar.gz", "big-{{ version }}.bin");
@@ -255,7 +254,7 @@ fn a_transfer_under_way_ends_with_its_sender() {
             .unwrap()
             .set_len(100 << 20)
             .unwrap();
-        let before = Before::now();
+        let before = ProcessSnapshot::now();
         let deploy = project.start_deploy("1");
         let root = fleet.hosts[0].base_dir.join("page");
         until("a transfer", Duration::from_mins(1), || {
@@ -265,18 +264,18 @@ fn a_transfer_under_way_ends_with_its_sender() {
                 .map(drop)
         });
         kill(deploy);
-        before.await_nothing(SOON);
+        before.await_no_leftovers(CLEANUP_DEADLINE);
         let left = |name| fs::read_dir(root.join(name)).unwrap().count();
         assert_eq!(
             (left("releases"), left("tmp")),
             (0, 0),
-            "it came to nothing, and cleared up"
+            "the incomplete transfer is removed"
         );
     });
 }
 
-/// The next request for this file, and what it says; whatever else is asked for is not there.
-fn asked_for(listener: &TcpListener, file: &str) -> (TcpStream, String) {
+/// Waits for a request for this file; returns it. Answers all other requests with 404.
+fn accept_request(listener: &TcpListener, file: &str) -> (TcpStream, String) {
     loop {
         let (mut stream, _) = listener.accept().unwrap();
         let mut bytes = [0; 1000];
@@ -292,7 +291,7 @@ fn asked_for(listener: &TcpListener, file: &str) -> (TcpStream, String) {
 }
 
 #[test]
-fn half_a_download_is_gone_on_with_by_the_next_ship() {
+fn interrupted_download_is_resumed_by_next_deploy() {
     namespace::with_sshd(|| {
         let (_fleet, project) = three_hosts();
         let listener = TcpListener::bind("127.0.0.1:8000").unwrap();
@@ -301,14 +300,14 @@ fn half_a_download_is_gone_on_with_by_the_next_ship() {
         let artifact = fs::read(project.path("page-1.tar.gz")).unwrap();
         let (all, half) = (artifact.len(), artifact.len() / 2);
         let deploy = project.start_deploy("1");
-        let (mut stream, _) = asked_for(&listener, "page-1.tar.gz");
+        let (mut stream, _) = accept_request(&listener, "page-1.tar.gz");
         write!(
             stream,
             "HTTP/1.1 200 OK\r\netag: \"one\"\r\ncontent-length: {all}\r\n\r\n"
         )
         .unwrap();
         stream.write_all(&artifact[..half]).unwrap();
-        let half_made = || {
+        let partial_downloads = || {
             let files = fs::read_dir(project.path(".ship/artifacts/downloads"))
                 .into_iter()
                 .flatten()
@@ -322,21 +321,24 @@ fn half_a_download_is_gone_on_with_by_the_next_ship() {
                 .map(|part| part.metadata().unwrap().len())
                 .collect::<Vec<_>>()
         };
-        // But for what is on its way to the disk.
+        // Except for what is not written to the disk yet.
         let arrived = |made: &[u64]| matches!(made, [bytes] if *bytes + (64 << 10) > half as u64);
         until("half a download", Duration::from_secs(20), || {
-            arrived(&half_made()).then_some(())
+            arrived(&partial_downloads()).then_some(())
         });
         kill(deploy);
-        let [kept] = half_made()[..] else {
-            panic!("it is kept: {:?}", half_made())
+        let [kept] = partial_downloads()[..] else {
+            panic!(
+                "expected one partial download, found {:?}",
+                partial_downloads()
+            )
         };
         let kept = usize::try_from(kept).unwrap();
         let deploy = project.start_deploy("1");
-        let (mut stream, request) = asked_for(&listener, "page-1.tar.gz");
+        let (mut stream, request) = accept_request(&listener, "page-1.tar.gz");
         assert!(
             request.contains(&format!("range: bytes={kept}-\r\n")),
-            "it begins anew: {request}"
+            "the download starts from the beginning: {request}"
         );
         let rest = all - kept;
         write!(
@@ -349,12 +351,16 @@ fn half_a_download_is_gone_on_with_by_the_next_ship() {
         .unwrap();
         stream.write_all(&artifact[kept..]).unwrap();
         drop(stream);
-        // Whatever else it asks for, it is to hear that it is not there.
-        let others = std::thread::spawn(move || asked_for(&listener, "the end"));
+        // Answers the remaining requests with 404.
+        let others = std::thread::spawn(move || accept_request(&listener, "the end"));
         deploy.wait().exits(0);
         let mut end = TcpStream::connect("127.0.0.1:8000").unwrap();
         end.write_all(b"GET /the end HTTP/1.1\r\n\r\n").unwrap();
         others.join().unwrap();
-        assert_eq!(half_made(), Vec::<u64>::new(), "it is whole");
+        assert_eq!(
+            partial_downloads(),
+            Vec::<u64>::new(),
+            "the download is complete"
+        );
     });
 }

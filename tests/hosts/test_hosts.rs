@@ -1,4 +1,4 @@
-//! The test hosts themselves: what the fleet tests stand on must be true before they mean anything.
+//! The test hosts themselves: the other tests rely on them.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ship_testing::fleet::{Fleet, pids};
 use ship_testing::loopback::Loopback;
-use ship_testing::probe_client::{Counter, Monitor, ask};
+use ship_testing::probe_client::{Counter, Monitor, get};
 use ship_testing::{command::Running, namespace};
 
 #[test]
@@ -15,11 +15,10 @@ fn four_hosts_boot_with_systemd_running() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(4);
         for host in &fleet.hosts {
-            let state =
-                namespace::until("systemd has started all", Duration::from_secs(30), || {
-                    let state = host.exec("systemctl is-system-running").stdout;
-                    (state.trim() != "starting" && state.trim() != "initializing").then_some(state)
-                });
+            let state = namespace::until("systemd has booted", Duration::from_secs(30), || {
+                let state = host.exec("systemctl is-system-running").stdout;
+                (state.trim() != "starting" && state.trim() != "initializing").then_some(state)
+            });
             assert_eq!(
                 state.trim(),
                 "running",
@@ -31,22 +30,22 @@ fn four_hosts_boot_with_systemd_running() {
 }
 
 #[test]
-fn each_host_has_units_of_its_own() {
+fn host_has_its_own_units() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
         for host in &fleet.hosts {
             host.exec("systemd-run --unit=twin sh -c 'echo I am $(hostname); exec sleep 600'")
                 .exits(0);
         }
-        // Were the control groups shared, stopping the unit of one would wait for, or kill, that of
-        // the other.
+        // With shared control groups, stopping the unit of one host would wait for or kill the unit
+        // of the other.
         let [first, second] = &fleet.hosts[..] else {
             panic!("two hosts")
         };
         let stopped = first
             .exec("systemctl stop twin && journalctl --unit=twin")
             .exits(0)
-            .says(&["I am h1"]);
+            .prints(&["I am h1"]);
         assert!(
             stopped.took < Duration::from_secs(5),
             "stopping took {:?}",
@@ -57,46 +56,46 @@ fn each_host_has_units_of_its_own() {
 }
 
 #[test]
-fn ssh_as_an_ordinary_user_with_strict_known_hosts_and_sudo_works() {
+fn ssh_works_with_strict_known_hosts_and_sudo() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
         for host in &fleet.hosts {
             fleet
                 .ssh(host, "id -un; hostname; sudo -n id -un")
                 .exits(0)
-                .says(&["deploy", &host.name, "root"]);
+                .prints(&["deploy", &host.name, "root"]);
         }
-        fs::write(fleet.known_hosts(), "").expect("our own file");
+        fs::write(fleet.known_hosts(), "").expect("a file of the test");
         fleet
             .ssh(&fleet.hosts[0], "true")
             .exits(255)
-            .says(&["Host key verification failed"]);
+            .prints(&["Host key verification failed"]);
     });
 }
 
 #[test]
-fn a_host_that_is_cut_off_is_not_reached_until_mended() {
+fn disconnected_host_is_unreachable_until_reconnected() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
-        let [cut, other] = &fleet.hosts[..] else {
+        let [disconnected, other] = &fleet.hosts[..] else {
             panic!("two hosts")
         };
-        cut.cut();
-        let failed = fleet.ssh(cut, "true").exits(255);
+        disconnected.disconnect();
+        let failed = fleet.ssh(disconnected, "true").exits(255);
         assert!(
             failed.took < Duration::from_secs(10),
             "ssh gave up only after {:?}",
             failed.took
         );
         fleet.ssh(other, "true").exits(0);
-        cut.exec("true").exits(0);
-        cut.mend();
-        fleet.ssh(cut, "true").exits(0);
+        disconnected.exec("true").exits(0);
+        disconnected.reconnect();
+        fleet.ssh(disconnected, "true").exits(0);
     });
 }
 
 #[test]
-fn a_frozen_host_says_nothing_until_thawed() {
+fn frozen_host_is_unreachable_until_thawed() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(1);
         let host = &fleet.hosts[0];
@@ -108,7 +107,7 @@ fn a_frozen_host_says_nothing_until_thawed() {
 }
 
 #[test]
-fn a_host_whose_plug_was_pulled_keeps_its_disk() {
+fn killed_host_keeps_its_disk() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(1);
         let host = &fleet.hosts[0];
@@ -119,12 +118,12 @@ fn a_host_whose_plug_was_pulled_keeps_its_disk() {
         fleet
             .ssh(host, "cat /var/lib/note")
             .exits(0)
-            .says(&["kept"]);
+            .prints(&["kept"]);
     });
 }
 
 #[test]
-fn a_small_disk_fills_and_is_freed() {
+fn small_disk_is_filled_and_freed() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(1);
         let host = &fleet.hosts[0];
@@ -133,7 +132,7 @@ fn a_small_disk_fills_and_is_freed() {
         fleet
             .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
             .exits(1)
-            .says(&["No space left on device"]);
+            .prints(&["No space left on device"]);
         host.free_disk("/var/lib/small");
         fleet
             .ssh(host, "sudo -n cp /etc/passwd /var/lib/small/")
@@ -142,18 +141,18 @@ fn a_small_disk_fills_and_is_freed() {
 }
 
 #[test]
-fn dropping_a_fleet_leaves_nothing_behind() {
+fn dropped_fleet_leaves_no_processes_mounts_or_files() {
     namespace::with_hosts(|| {
         let (processes, mounts, links) = (pids().len(), mounts(), links());
         drop(Fleet::boot(2));
-        // Process 1 reaps what is left over in its own time.
+        // Process 1 reaps orphans with a delay.
         namespace::until("every process has ended", Duration::from_secs(10), || {
             (pids().len() <= processes).then_some(())
         });
         assert_eq!(mounts, self::mounts(), "a mount is left");
         assert_eq!(links, self::links(), "a link is left");
         let namespaces = fs::read_dir("/run/netns")
-            .expect("a directory of the world")
+            .expect("a directory in the sandbox")
             .count();
         assert_eq!(namespaces, 0, "a network namespace is left");
         assert!(!Path::new("/run/fleet").exists(), "files are left");
@@ -161,7 +160,7 @@ fn dropping_a_fleet_leaves_nothing_behind() {
 }
 
 #[test]
-fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
+fn light_hosts_accept_ssh_as_ordinary_user() {
     namespace::with_sshd(|| {
         let fleet = Loopback::boot(20);
         for host in [&fleet.hosts[0], &fleet.hosts[19]] {
@@ -170,27 +169,27 @@ fn twenty_light_hosts_answer_by_ssh_as_an_ordinary_user() {
             fleet
                 .ssh(host, &command)
                 .exits(0)
-                .says(&["shipper", &host.address]);
+                .prints(&["shipper", &host.address]);
         }
     });
 }
 
 #[test]
-fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
+fn monitor_counts_failures_only_during_life_of_instance() {
     namespace::with_sshd(|| {
-        let place = "127.0.0.1:8081";
+        let endpoint = "127.0.0.1:8081";
         let serve = |version| serve("127.0.0.1", version);
         let first = serve("1");
-        let asker = Monitor::start([place]);
-        asker.await_answers(3);
+        let monitor = Monitor::start([endpoint]);
+        monitor.await_answers(3);
         drop(first);
         let second = serve("2");
-        asker.await_answers(3);
-        let answers = asker.stop();
+        monitor.await_answers(3);
+        let answers = monitor.stop();
         assert_eq!(
             answers.failures(),
             Vec::<String>::new(),
-            "refusals between two versions are nobody's failures"
+            "failures between two versions count"
         );
         assert_eq!(
             answers.pages(),
@@ -199,61 +198,65 @@ fn an_asker_sees_a_failure_within_a_life_and_none_around_it() {
                 "I am: 127.0.0.1, the version is: 2"
             ]
         );
-        assert_eq!(answers.fewest(1), 0, "nobody served in between");
+        assert_eq!(
+            answers.fewest(1),
+            0,
+            "an outage between two versions does not count"
+        );
 
-        let asker = Monitor::start([place]);
-        asker.await_answers(3);
+        let monitor = Monitor::start([endpoint]);
+        monitor.await_answers(3);
         drop(second);
         let _second = serve("2");
-        asker.await_answers(3);
-        let answers = asker.stop();
+        monitor.await_answers(3);
+        let answers = monitor.stop();
         assert!(
             !answers.failures().is_empty(),
-            "a gap in the life of one version is a failure"
+            "an outage of one version does not count as a failure"
         );
     });
 }
 
 #[test]
-fn the_measures_tell_a_careful_roll_from_a_careless_one() {
+fn measurements_detect_stop_before_start() {
     namespace::with_sshd(|| {
         let addresses = ["127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"];
         let mut instances: Vec<_> = addresses[..3]
             .iter()
             .map(|address| (*address, serve(address, "1")))
             .collect();
-        let asker = Monitor::start(addresses.map(|address| format!("{address}:8081")));
+        let monitor = Monitor::start(addresses.map(|address| format!("{address}:8081")));
         let counter = Counter::start("page.py");
-        asker.await_answers(20);
+        monitor.await_answers(20);
         let mut spare = addresses[3];
         for _ in 0..3 {
             let next = serve(spare, "2");
-            asker.await_answers(20);
+            monitor.await_answers(20);
             let (freed, old) = instances.remove(0);
             drop(old);
             instances.push((spare, next));
             spare = freed;
         }
-        asker.await_answers(20);
-        let (answers, most) = (asker.stop(), counter.most());
+        monitor.await_answers(20);
+        let (answers, most) = (monitor.stop(), counter.most());
         assert_eq!(answers.failures(), Vec::<String>::new());
-        assert_eq!((answers.fewest(3), most), (3, 4), "the article's way");
+        assert_eq!((answers.fewest(3), most), (3, 4), "start before stop");
 
-        let asker = Monitor::start(addresses.map(|address| format!("{address}:8081")));
-        asker.await_answers(20);
+        let monitor = Monitor::start(addresses.map(|address| format!("{address}:8081")));
+        monitor.await_answers(20);
         drop(instances.remove(0));
-        asker.await_answers(20);
+        monitor.await_answers(20);
         instances.push((spare, serve(spare, "3")));
-        asker.await_answers(20);
+        monitor.await_answers(20);
         assert_eq!(
-            asker.stop().fewest(3),
+            monitor.stop().fewest(3),
             2,
-            "the old one was stopped before the new one served"
+            "stop before start is not detected"
         );
     });
 }
 
-/// Serves the test page at an address, and has had an answer when it returns.
+/// Serves the test page at an address; returns when it answers.
 fn serve(address: &str, version: &str) -> Running {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/page.py");
     let mut command = Command::new("/usr/bin/python3");
@@ -263,17 +266,17 @@ fn serve(address: &str, version: &str) -> Running {
         .env("PORT", "8081")
         .env("VERSION", version);
     let service = Running::spawn(command);
-    let place = format!("{address}:8081").parse().expect("an address");
+    let endpoint = format!("{address}:8081").parse().expect("an address");
     namespace::until("the page answers", Duration::from_secs(20), || {
-        ask(place).ok()
+        get(endpoint).ok()
     });
     service
 }
 
-/// Not a test: a world to be killed by the next one.
+/// Not a test: the next test kills its sandbox.
 #[test]
 #[ignore = "only for the test that kills it"]
-fn a_world_that_waits() {
+fn sandbox_waits_to_be_killed() {
     namespace::with_hosts(|| {
         let _fleet = Fleet::boot(1);
         std::thread::sleep(Duration::from_mins(1));
@@ -281,12 +284,16 @@ fn a_world_that_waits() {
 }
 
 #[test]
-fn a_killed_test_takes_its_hosts_along() {
-    if !namespace::has_room_for_hosts() {
+fn killed_test_ends_its_hosts() {
+    if !namespace::can_boot_hosts() {
         return;
     }
-    let mut command = Command::new(std::env::current_exe().expect("the test's own file"));
-    command.args(["--exact", "test_hosts::a_world_that_waits", "--ignored"]);
+    let mut command = Command::new(std::env::current_exe().expect("the path of the test"));
+    command.args([
+        "--exact",
+        "test_hosts::sandbox_waits_to_be_killed",
+        "--ignored",
+    ]);
     let victim = Running::spawn(command);
     let group = format!(
         "/{}",
@@ -295,7 +302,7 @@ fn a_killed_test_takes_its_hosts_along() {
     let members = || {
         pids()
             .into_iter()
-            .filter(|pid| in_group(*pid, &group))
+            .filter(|pid| is_in_group(*pid, &group))
             .count()
     };
     namespace::until("the host is up", Duration::from_mins(2), || {
@@ -307,7 +314,7 @@ fn a_killed_test_takes_its_hosts_along() {
     });
 }
 
-fn in_group(pid: u32, group: &str) -> bool {
+fn is_in_group(pid: u32, group: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(group))
 }
 

@@ -121,7 +121,7 @@ fn ranged(
     Web::start(move |request: &Request, before| {
         let is_same = request.header("if-range") == Some(tag.as_str());
         let reply = Reply::of(body.clone());
-        let reply = match request.from() {
+        let reply = match request.range_start() {
             Some(from) if is_same => reply.part(from),
             _ if request.header("if-none-match") == Some(tag.as_str()) => Reply::status(304),
             _ => reply,
@@ -146,7 +146,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
         .await
         .unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), body);
-    let ranges: Vec<_> = server.asked().iter().map(Request::from).collect();
+    let ranges: Vec<_> = server.requests().iter().map(Request::range_start).collect();
     assert_eq!(ranges, [None, Some(900_000), Some(950_000)]);
     assert_eq!(bench.downloads(), ["known"], "the half of it is gone");
 }
@@ -177,12 +177,12 @@ async fn a_download_that_breaks_always_ends_and_the_next_run_goes_on_with_it() {
         "{refusal}"
     );
     assert!(!refusal.contains("hunter2"), "{refusal}");
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!(server.requests().len(), 3);
 
     is_well.store(1, Ordering::SeqCst);
     let prepared = bench.prepare(&config).await.unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), body);
-    assert_eq!(server.asked()[0].from(), Some(90_000));
+    assert_eq!(server.requests()[0].range_start(), Some(90_000));
 }
 
 #[tokio::test]
@@ -214,9 +214,9 @@ async fn a_server_without_ranges_is_asked_from_the_beginning() {
         .await
         .unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), body);
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(
-        asked.iter().map(Request::from).collect::<Vec<_>>(),
+        asked.iter().map(Request::range_start).collect::<Vec<_>>(),
         [None, None]
     );
 }
@@ -236,7 +236,7 @@ async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two(
                 .part(1000)
                 .header("ETag", "\"new\""),
             _ => {
-                assert_eq!(request.from(), (before == 1).then_some(90_000));
+                assert_eq!(request.range_start(), (before == 1).then_some(90_000));
                 Reply::of(bodies.1.clone()).header("ETag", "\"new\"")
             }
         });
@@ -259,7 +259,11 @@ async fn a_tag_that_may_be_of_other_bytes_is_nothing_to_go_on_with() {
         .await
         .unwrap();
     assert_eq!(
-        server.asked().iter().map(Request::from).collect::<Vec<_>>(),
+        server
+            .requests()
+            .iter()
+            .map(Request::range_start)
+            .collect::<Vec<_>>(),
         [None, None]
     );
 }
@@ -275,7 +279,7 @@ async fn an_unreliable_date_is_nothing_to_go_on_with() {
         let server = Web::start(move |request, before| {
             let reply = Reply::of(body.clone()).header("Date", date);
             let reply = reply.header("Last-Modified", "Thu, 26 Nov 2026 02:00:00 GMT");
-            match (request.from(), before) {
+            match (request.range_start(), before) {
                 (_, 0) => reply.breaking_after(90_000),
                 (Some(from), _) => reply.part(from),
                 (None, _) => reply,
@@ -285,7 +289,7 @@ async fn an_unreliable_date_is_nothing_to_go_on_with() {
             .prepare(&from_url(server.url("server")))
             .await
             .unwrap();
-        assert_eq!(server.asked()[1].from(), expected, "{date}");
+        assert_eq!(server.requests()[1].range_start(), expected, "{date}");
     }
 }
 
@@ -295,9 +299,9 @@ async fn what_is_unchanged_costs_one_small_request() {
     let server = ranged(&bytes(100_000), "W/\"one\"", |_| None);
     let config = from_url(server.url("nightly"));
     let first = bench.prepare(&config).await.unwrap();
-    assert_eq!(server.asked()[0].header("if-none-match"), None);
+    assert_eq!(server.requests()[0].header("if-none-match"), None);
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(
         (asked.len(), asked[0].header("if-none-match")),
         (1, Some("W/\"one\""))
@@ -306,7 +310,7 @@ async fn what_is_unchanged_costs_one_small_request() {
     fs::write(&first.path, "what has gone bad").unwrap();
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
     assert_eq!(
-        server.asked()[0].header("if-none-match"),
+        server.requests()[0].header("if-none-match"),
         None,
         "it is fetched again"
     );
@@ -329,17 +333,17 @@ async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
     let mut config = from_url(server.url("app.tar.zst"));
     let first = bench.prepare(&config).await.unwrap();
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
-    assert!(server.asked()[1].header("if-none-match").is_some());
+    assert!(server.requests()[1].header("if-none-match").is_some());
     config.sha256 = Some(sha256(&zstd));
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
-    assert_eq!(server.asked().len(), 0, "its digest is known");
+    assert_eq!(server.requests().len(), 0, "its digest is known");
 
     let keys = KeyPair::generate_unencrypted_keypair().unwrap();
     bench.write("app.minisig", minisign(&keys, &zstd));
     config.signature = Some(minisigned(&bench, &keys, "app.minisig"));
     assert_eq!(bench.prepare(&config).await.unwrap(), first);
     assert_eq!(
-        server.asked().len(),
+        server.requests().len(),
         1,
         "a signature is of the bytes that were published"
     );
@@ -408,14 +412,14 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
         .prepare(&from_url(server.url("server")))
         .await
         .unwrap();
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!(server.requests().len(), 3);
     let (bench, server) = (Bench::new(), Web::start(|_, _| Reply::status(403)));
     let refusal = bench.refused(bench.prepare(&from_url(server.url("server"))).await);
     assert!(
         refusal.contains("the server answers 403 Forbidden; see that this machine may read it"),
         "{refusal}"
     );
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]

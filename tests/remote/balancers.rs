@@ -53,7 +53,7 @@ impl Scene {
         assert_eq!(
             scene
                 .haproxy
-                .says(&format!("set server web/{} state drain", scene.server(1)))
+                .command(&format!("set server web/{} state drain", scene.server(1)))
                 .trim(),
             ""
         );
@@ -499,12 +499,12 @@ async fn a_server_in_maintenance_is_opened_only_when_its_check_has_passed() {
     let hosts = scene.hosts();
     scene
         .haproxy
-        .says(&format!("set server web/{} state maint", scene.server(1)));
+        .command(&format!("set server web/{} state maint", scene.server(1)));
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     assert_eq!(seen.servers[&scene.slot(1)].is_up, Some(true));
     scene
         .haproxy
-        .says(&format!("set server web/{} state maint", scene.server(1)));
+        .command(&format!("set server web/{} state maint", scene.server(1)));
     let port = scene.backends[1].port();
     let Scene {
         haproxy,
@@ -798,7 +798,7 @@ async fn check_finds_a_backend_to_which_no_server_can_be_added() {
         assert!(
             !scene
                 .haproxy
-                .says("show servers state web")
+                .command("show servers state web")
                 .contains("ship-check"),
             "nothing was added"
         );
@@ -817,7 +817,7 @@ async fn server_that_is_added_gets_the_options_of_the_playbook() {
         ..scene
     };
     switched(perform(&scene.hosts(), EPOCH, scene.admit(0, None)).await);
-    let said = scene.haproxy.says("show stat web 4 -1");
+    let said = scene.haproxy.command("show stat web 4 -1");
     let server = said
         .lines()
         .find(|line| line.contains(&scene.server(0)))

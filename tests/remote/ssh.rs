@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::{target_of, target_with};
-use ship_testing::flaky_proxy::{Fate, Relay};
+use ship_testing::flaky_proxy::{Fault, FlakyProxy};
 use ship_testing::sshd::{Sshd, eventually, is_root, processes_of, ssh_of};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -569,8 +569,8 @@ async fn a_server_that_stalls_costs_the_timeout_and_leaves_no_process() {
 }
 
 /// Connects through a network with these fates.
-async fn open_through(fates: &[Fate], sshd: &Sshd) -> (Relay, Result<(), ConnectError>) {
-    let relay = Relay::start(sshd.port(), fates.iter().copied());
+async fn open_through(fates: &[Fault], sshd: &Sshd) -> (FlakyProxy, Result<(), ConnectError>) {
+    let relay = FlakyProxy::start(sshd.port(), fates.iter().copied());
     sshd.write(
         "ssh_config",
         &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
@@ -596,14 +596,14 @@ async fn open_through(fates: &[Fate], sshd: &Sshd) -> (Relay, Result<(), Connect
 async fn a_connection_that_breaks_during_the_key_exchange_is_tried_again() {
     let sshd = sshd!();
     for fates in [
-        &[Fate::Reset; 3][..],
-        &[Fate::Closed; 3],
-        &[Fate::Stalled],
-        &[Fate::Reset, Fate::Stalled, Fate::Closed],
+        &[Fault::Reset; 3][..],
+        &[Fault::Closed; 3],
+        &[Fault::Stalled],
+        &[Fault::Reset, Fault::Stalled, Fault::Closed],
     ] {
         let (relay, ended) = open_through(fates, &sshd).await;
         assert!(ended.is_ok(), "{fates:?}: {}", ended.unwrap_err());
-        assert!(relay.has_struck(), "{fates:?}");
+        assert!(relay.has_applied_all(), "{fates:?}");
     }
 }
 
@@ -612,12 +612,12 @@ async fn a_connection_that_always_breaks_is_given_up_in_time() {
     let sshd = sshd!();
     for (fate, said) in [
         (
-            Fate::Reset,
+            Fault::Reset,
             "hung up before the login (ssh: Connection reset by 127.0.0.1 port ",
         ),
-        (Fate::Closed, "hung up before the login (ssh: Connection "),
+        (Fault::Closed, "hung up before the login (ssh: Connection "),
         (
-            Fate::Stalled,
+            Fault::Stalled,
             "cannot be reached (the login did not end within 2s; 2 tries of at most 2s, 4.",
         ),
     ] {
@@ -871,7 +871,7 @@ async fn a_connection_that_is_cut_makes_the_script_unknown() {
 #[tokio::test]
 async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_its_deadline() {
     let sshd = sshd!();
-    let relay = Relay::start(sshd.port(), []);
+    let relay = FlakyProxy::start(sshd.port(), []);
     sshd.write(
         "ssh_config",
         &format!("HostKeyAlias [127.0.0.1]:{}\n", sshd.port()),
@@ -907,7 +907,7 @@ async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_i
         let pids = tokio::task::spawn_blocking(move || files.map(|file| pid_in(&file)))
             .await
             .unwrap();
-        relay.cut();
+        relay.stall();
         sshd.write("go", "");
         pids
     };

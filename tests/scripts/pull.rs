@@ -85,7 +85,7 @@ fn a_host_downloads_what_it_stages() {
             fs::read_to_string(secrets).expect("secrets"),
             "A=\"1\"\nB=\"2\"\n"
         );
-        let asked = server.asked();
+        let asked = server.requests();
         assert!(
             asked
                 .iter()
@@ -98,7 +98,11 @@ fn a_host_downloads_what_it_stages() {
         assert!(agent.starts_with(tool), "{agent}");
 
         host.order(&script);
-        assert_eq!(server.asked().len(), 0, "what is there is not pulled again");
+        assert_eq!(
+            server.requests().len(),
+            0,
+            "what is there is not pulled again"
+        );
     }
 }
 

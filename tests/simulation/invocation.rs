@@ -1,4 +1,4 @@
-//! One run of `ship`: the very verbs that ship, in an environment that is simulated.
+//! One run of `ship`: the real verbs in a simulated environment.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -36,15 +36,15 @@ use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
 use ship::store::{Holder, RolloutId, StateDir, Store};
 
-use super::broken::Broken;
-use super::ledger::Ledger;
-use super::people::Disk;
+use super::defects::Defect;
+use super::fake_store::FakeStore;
+use super::fleet_connection::SimulatedFleet;
+use super::operators::Disk;
 use super::process::Process;
-use super::scene::{Call, release_id, subject};
-use super::sim::Sim;
-use super::world::Hands;
+use super::scenario::{Call, release_id, service_key};
+use super::world::World;
 
-/// Where the inventory lies.
+/// The path of the inventory.
 pub(crate) const INVENTORY: &str = "/simulated/inventory.toml";
 
 /// How a run ended.
@@ -61,7 +61,7 @@ pub(crate) enum Exit {
     Paused,
     Interrupted,
     Internal,
-    /// It has none: it was killed.
+    /// The process was killed and has no exit code.
     Killed,
 }
 
@@ -100,30 +100,30 @@ impl From<Code> for Exit {
     }
 }
 
-/// Runs `ship` with what a person asks for.
-pub(crate) async fn invoke(env: Simulated, call: Call) -> Exit {
-    let (sim, number) = (Arc::clone(&env.sim), env.process.number);
-    let (broken, disk) = (sim.broken, env.disk.clone());
+/// Runs a command of a user.
+pub(crate) async fn invoke(env: SimulatedEnvironment, call: Call) -> Exit {
+    let (world, number) = (Arc::clone(&env.world), env.process.number);
+    let (defect, disk) = (world.defect, env.disk.clone());
     let env: Arc<dyn Environment> = Arc::new(env);
-    let concluded = run(&env, call, broken).await;
+    let concluded = run(&env, call, defect).await;
     if let Ok(Conclusion::Ended { id, outcome, .. }) = &concluded
-        && let Err(objection) = check_history(&env, &*disk.open(), *id, outcome)
+        && let Err(violation) = check_history(&env, &*disk.open(), *id, outcome)
     {
-        sim.lock().judge.object(objection);
+        world.lock().checker.add_violation(violation);
     }
-    let told = match &concluded {
+    let text = match &concluded {
         Ok(conclusion) => format!("{conclusion:?}"),
         Err(error) => error.to_string(),
     };
-    sim.lock().tell(format_args!("ship{number}"), told);
+    world.lock().log(format_args!("ship{number}"), text);
     match &concluded {
         Ok(conclusion) => conclusion.into(),
         Err(error) => error.into(),
     }
 }
 
-async fn run(env: &Arc<dyn Environment>, call: Call, broken: Broken) -> Result<Conclusion, Error> {
-    let missing = u32::from(broken == Broken::FewerReplicas);
+async fn run(env: &Arc<dyn Environment>, call: Call, defect: Defect) -> Result<Conclusion, Error> {
+    let missing = u32::from(defect == Defect::FewerReplicas);
     let number = |replicas: u32| {
         let replicas = replicas.saturating_sub(missing);
         vec![format!("rollout.replicas={replicas}")]
@@ -163,8 +163,8 @@ async fn run(env: &Arc<dyn Environment>, call: Call, broken: Broken) -> Result<C
     }
 }
 
-/// Whether `ship history` shows how a rollout has ended. A process that has lost its lease has no
-/// say in that any more.
+/// Checks that `ship history` shows how a rollout has ended. A process that has lost its lease is
+/// not checked: its outcome does not count.
 fn check_history(
     env: &Arc<dyn Environment>,
     store: &dyn Store,
@@ -174,7 +174,9 @@ fn check_history(
     if matches!(outcome, Outcome::Fenced { .. }) {
         return Ok(());
     }
-    let rollouts = store.rollouts(&subject()).map_err(|why| why.to_string())?;
+    let rollouts = store
+        .rollouts(&service_key())
+        .map_err(|why| why.to_string())?;
     let rollout = rollouts.iter().find(|rollout| rollout.id == id);
     let revision = rollout.map(|rollout| rollout.revision);
     let rows = history(env).map_err(|why| why.to_string())?;
@@ -182,32 +184,32 @@ fn check_history(
     match row.map(|row| row.outcome.as_str()) {
         Some(shown) if shown == outcome.word() || shown == "adopted" => Ok(()),
         shown => Err(format!(
-            "the history shows {shown:?} of a rollout that has ended as {}",
+            "the history shows {shown:?} for a rollout that ended as {}",
             outcome.word()
         )),
     }
 }
 
-/// How the service stands when nobody is at work.
-pub(crate) fn standing(store: &dyn Store) -> ServiceState {
-    let journal = store.newest_journal(&subject()).ok().flatten();
-    let account = journal.and_then(|(_, journal)| RolloutSummary::of(&journal));
-    ServiceState::of(account.as_ref(), false)
+/// The state of the service when no controller runs.
+pub(crate) fn service_state(store: &dyn Store) -> ServiceState {
+    let journal = store.newest_journal(&service_key()).ok().flatten();
+    let summary = journal.and_then(|(_, journal)| RolloutSummary::of(&journal));
+    ServiceState::of(summary.as_ref(), false)
 }
 
-/// What surrounds one simulated process.
-pub(crate) struct Simulated {
-    pub(crate) sim: Arc<Sim>,
+/// The environment of one simulated process.
+pub(crate) struct SimulatedEnvironment {
+    pub(crate) world: Arc<World>,
     pub(crate) process: Arc<Process>,
     pub(crate) disk: Disk,
     pub(crate) interrupts: Mutex<Option<Interrupts>>,
 }
 
-impl Environment for Simulated {
+impl Environment for SimulatedEnvironment {
     fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
         let inventory = PathBuf::from(INVENTORY);
-        let scene = self.sim.broken.scene(&self.sim.scene);
-        let read = |path: &Path| Ok(scene.file(path).into_bytes());
+        let scenario = self.world.defect.apply(&self.world.scenario);
+        let read = |path: &Path| Ok(scenario.file(path).into_bytes());
         let project = match (config::load_with(&inventory, overrides, read), reading) {
             (Err(wrong), Reading::LastKnownGood) => {
                 let store = self.disk.open();
@@ -228,11 +230,11 @@ impl Environment for Simulated {
     }
 
     fn open_store(&self, _: &Files, _: StoreAccess) -> Result<Box<dyn Store>, Error> {
-        Ok(Box::new(Ledger {
-            shelf: self.disk.open(),
-            sim: Arc::clone(&self.sim),
+        Ok(Box::new(FakeStore {
+            inner: self.disk.open(),
+            world: Arc::clone(&self.world),
             process: Arc::clone(&self.process),
-            late: Vec::new(),
+            delayed: Vec::new(),
             fallback_replicas: None,
         }))
     }
@@ -244,7 +246,7 @@ impl Environment for Simulated {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.sim) as Arc<dyn Clock>
+        Arc::clone(&self.world) as Arc<dyn Clock>
     }
 
     fn operator(&self) -> Operator {
@@ -255,7 +257,7 @@ impl Environment for Simulated {
     }
 
     fn lease_holder(&self, run: &str) -> Holder {
-        let now = self.sim.now();
+        let now = self.world.now();
         Holder {
             owner: "anna".into(),
             host: self.process.machine.clone(),
@@ -270,8 +272,8 @@ impl Environment for Simulated {
     }
 
     fn connect(&self, _: FleetLayout, _: Releases) -> Arc<dyn FleetConnection> {
-        Arc::new(Hands {
-            sim: Arc::clone(&self.sim),
+        Arc::new(SimulatedFleet {
+            world: Arc::clone(&self.world),
             process: Arc::clone(&self.process),
         })
     }
@@ -285,10 +287,10 @@ impl Environment for Simulated {
         let release = version
             .strip_prefix("0.")
             .and_then(|number| number.parse().ok())
-            .expect("only releases of the scene are deployed");
+            .expect("only releases of the scenario are deployed");
         let prepared = Release {
             id: release_id(release),
-            definition: self.sim.scene.definition(release),
+            definition: self.world.scenario.definition(release),
             secrets: None,
             unpacked_bytes: 0,
             pulled_from: None,
@@ -300,19 +302,19 @@ impl Environment for Simulated {
         let interrupts = self
             .interrupts
             .lock()
-            .expect("nobody panics with it")
+            .expect("the lock is not poisoned")
             .take();
         Ok(interrupts.expect("a run listens once"))
     }
 
     fn tell(&self, notice: &Notice) {
-        let mut state = self.sim.lock();
-        state.tell(format_args!("ship{}", self.process.number), notice);
+        let mut state = self.world.lock();
+        state.log(format_args!("ship{}", self.process.number), notice);
     }
 
     fn reporter(&self, id: RolloutId, _: ReporterSetup) -> Box<dyn Reporter> {
-        Box::new(Watcher {
-            sim: Arc::clone(&self.sim),
+        Box::new(StatusObserver {
+            world: Arc::clone(&self.world),
             number: self.process.number,
             id,
         })
@@ -329,7 +331,7 @@ impl Environment for Simulated {
     fn remove_unused(&self, _: &StateDir, _: &dyn Store) {}
 }
 
-impl FleetConnection for Hands {
+impl FleetConnection for SimulatedFleet {
     fn know(&mut self, _: Releases) {}
 
     fn kept_releases<'a>(&'a self, _: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {
@@ -341,37 +343,39 @@ impl FleetConnection for Hands {
     }
 }
 
-/// The person at the terminal.
-struct Watcher {
-    sim: Arc<Sim>,
+/// Reports to the checker what a user sees.
+struct StatusObserver {
+    world: Arc<World>,
     number: u32,
     id: RolloutId,
 }
 
-impl Reporter for Watcher {
+impl Reporter for StatusObserver {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let mut state = self.sim.lock();
-        state.met(&entry.event);
-        state.tell(format_args!("ship{}", self.number), Line(&entry.event));
+        let mut state = self.world.lock();
+        state.count_event(&entry.event);
+        state.log(format_args!("ship{}", self.number), EventLine(&entry.event));
         let now = state.now;
-        state.judge.shown(self.number, self.id.0, status, now);
+        state
+            .checker
+            .on_status_shown(self.number, self.id.0, status, now);
     }
 
     fn tick(&mut self, status: &Status, now: Time) {
-        self.sim
+        self.world
             .lock()
-            .judge
-            .shown(self.number, self.id.0, status, now);
+            .checker
+            .on_status_shown(self.number, self.id.0, status, now);
     }
 }
 
-/// What all digests of the scene have in common.
+/// The common part of all digests of the scenario.
 const DIGEST_TAIL: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// An event on one line.
-struct Line<'a>(&'a Event);
+/// An event on one line, without the common part of digests.
+struct EventLine<'a>(&'a Event);
 
-impl std::fmt::Display for Line<'_> {
+impl std::fmt::Display for EventLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let line = serde_json::to_string(self.0).map_err(|_| std::fmt::Error)?;
         f.write_str(&line.replace(DIGEST_TAIL, ""))

@@ -1,4 +1,4 @@
-//! A host as it truly is: the lock, the fence, what is staged, what runs.
+//! The actual state of a host: its lock, its fence, its releases and its instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,39 +10,39 @@ use ship::core::time::Time;
 /// One host.
 #[derive(Debug, Default)]
 pub(crate) struct Machine {
-    /// Whether it has power. Without, nothing runs on it.
+    /// Whether it has power.
     pub(crate) is_on: bool,
-    /// Whether the control machines reach it.
+    /// Whether control machines can reach it.
     pub(crate) is_connected: bool,
-    /// Counts its starts.
+    /// The number of boots.
     pub(crate) boot: u64,
-    /// The newest epoch that it has seen.
+    /// The newest epoch that it has accepted.
     pub(crate) epoch: Epoch,
-    /// The newest order of that epoch that it has taken.
-    pub(crate) taken: ActionId,
+    /// The newest action of that epoch that it has accepted.
+    pub(crate) newest_action: ActionId,
     /// The script that holds the lock.
     pub(crate) lock: Option<u64>,
-    /// Releases that lie on it, whole.
+    /// Complete releases on its disk.
     pub(crate) releases: BTreeSet<ReleaseId>,
     /// The records of its slots.
     pub(crate) slots: BTreeMap<Port, Record>,
-    /// What it brings back by itself, unless it is disarmed in time.
+    /// Instances that it restores on its own unless ship disarms them in time.
     pub(crate) armed: BTreeMap<Port, Armed>,
-    /// Ports on which somebody else listens.
+    /// Ports on which other programs listen.
     pub(crate) strangers: BTreeSet<Port>,
     /// Whether its disk is full.
     pub(crate) is_full: bool,
 }
 
-/// An instance that its host brings back.
+/// An instance that its host restores when a timer expires.
 #[derive(Clone, Debug)]
 pub(crate) struct Armed {
-    /// Which timer.
+    /// The number of the timer.
     pub(crate) number: u64,
     pub(crate) record: Record,
 }
 
-/// What a slot's record says, and what has become of the instance.
+/// The record of a slot, and the state of its process.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) name: InstanceId,
@@ -50,51 +50,51 @@ pub(crate) struct Record {
     pub(crate) revision: Revision,
     pub(crate) started: Time,
     pub(crate) restarts: u32,
-    /// Whether a supervisor starts it again when it ends, or the host does.
+    /// Whether a supervisor restarts it when it exits, and the host starts it at boot.
     pub(crate) is_enabled: bool,
-    pub(crate) life: Life,
+    pub(crate) state: ProcessState,
 }
 
-/// The process of an instance.
+/// The state of an instance's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// The record is written, the process is not yet there.
-    Unborn,
+pub(crate) enum ProcessState {
+    /// The record is written, the process is not started yet.
+    NotStarted,
     Running(Running),
-    Ended {
+    Exited {
         how: &'static str,
     },
 }
 
-/// A process that runs.
+/// A running process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Running {
-    /// Which process: one that was started again is another.
+    /// Identifies the process; a restarted instance has a new one.
     pub(crate) process: u64,
     pub(crate) listens: bool,
     pub(crate) answers: Answers,
-    /// Whether it was told to end: it serves nobody any more.
+    /// Whether it has received a signal to exit and no longer serves.
     pub(crate) is_ending: bool,
 }
 
-/// How a process answers.
+/// How a process answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answers {
-    Well,
-    Wrongly,
-    /// It accepts and says nothing.
+    Ok,
+    Error,
+    /// It accepts connections and sends nothing.
     Never,
 }
 
 impl Record {
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.life, Life::Running(_))
+        matches!(self.state, ProcessState::Running(_))
     }
 
-    /// The process, if it is this one.
+    /// The running process, if its number is this one.
     pub(crate) fn process(&mut self, process: u64) -> Option<&mut Running> {
-        match &mut self.life {
-            Life::Running(running) if running.process == process => Some(running),
+        match &mut self.state {
+            ProcessState::Running(running) if running.process == process => Some(running),
             _ => None,
         }
     }
@@ -103,13 +103,13 @@ impl Record {
 impl Machine {
     /// Whether an instance serves its users.
     pub(crate) fn serves(&self, record: &Record) -> bool {
-        let Life::Running(running) = &record.life else {
+        let ProcessState::Running(running) = &record.state else {
             return false;
         };
-        self.is_on && running.listens && running.answers == Answers::Well
+        self.is_on && running.listens && running.answers == Answers::Ok
     }
 
-    /// What a look finds, by the clock of who looks.
+    /// What a controller observes.
     pub(crate) fn observation(&self) -> Observation {
         let mut slots: BTreeMap<Port, Occupant> = BTreeMap::new();
         for (port, record) in &self.slots {
@@ -133,8 +133,8 @@ impl Machine {
     }
 
     fn instance(&self, port: Port, record: &Record) -> Instance {
-        let listener = match &record.life {
-            Life::Running(running) if running.listens => Listener::Own {
+        let listener = match &record.state {
+            ProcessState::Running(running) if running.listens => Listener::Own {
                 address: "0.0.0.0".into(),
             },
             _ if self.strangers.contains(&port) => Listener::Other {
@@ -147,20 +147,20 @@ impl Machine {
             release: record.release.clone(),
             revision: record.revision,
             started: record.started,
-            process: match &record.life {
-                Life::Unborn => Process::Ended {
+            process: match &record.state {
+                ProcessState::NotStarted => Process::Ended {
                     how: "never started".into(),
                 },
-                Life::Running(_) => Process::Running,
-                Life::Ended { how } => Process::Ended { how: (*how).into() },
+                ProcessState::Running(_) => Process::Running,
+                ProcessState::Exited { how } => Process::Ended { how: (*how).into() },
             },
             restarts: record.restarts,
             listener,
             health: Health::default(),
             sighting: Sighting {
-                process: match &record.life {
-                    Life::Running(running) => running.process.to_string(),
-                    Life::Unborn | Life::Ended { .. } => String::new(),
+                process: match &record.state {
+                    ProcessState::Running(running) => running.process.to_string(),
+                    ProcessState::NotStarted | ProcessState::Exited { .. } => String::new(),
                 },
                 ..Sighting::default()
             },

@@ -1,62 +1,57 @@
-//! The real engine, preflight, planner and store in a simulated world, on simulated time: thousands
-//! of rollouts against everything that can go wrong, each drawn from a seed and the same every
-//! time.
+//! The real engine, preflight, planner and store in a simulated world, on simulated time. A test
+//! runs thousands of rollouts with random faults; each is drawn from a seed and repeatable.
 //!
-//! Every call of the world may be slow, fail, get lost or land late; hosts vanish, instances die;
-//! controllers are killed at any write or wait, stopped and continued, interrupted, rivalled. A
-//! judge that shares no code with the planner watches what truly is.
+//! Every call to a host may be slow, fail, get lost or arrive late. Hosts disappear, instances die.
+//! Controllers are killed at any write or wait, suspended, interrupted, or compete with each other.
+//! A checker that shares no code with the planner compares this with the actual state.
 //!
-//! A failure prints its seed and its story; `SHIP_SEED=123 cargo test --test simulation replay --
-//! --nocapture` tells it again. `SHIP_LONG=1` runs many more seeds.
+//! A failure prints its seed and its trace; `SHIP_SEED=123 cargo test --test simulation replay --
+//! --nocapture` repeats it. `SHIP_LONG=1` runs many more seeds.
 //!
-//! The module `app` calls single verbs in the same world while it is calm.
+//! The module `app` calls single verbs in the same world, without random faults.
 
 mod app;
-mod broken;
+mod defects;
+mod fake_store;
+mod faults;
+mod fleet_connection;
+mod instance;
+mod invariants;
 mod invocation;
-mod judge;
-mod ledger;
-mod life;
 mod machine;
-mod people;
+mod operators;
 mod process;
-mod scene;
+mod scenario;
 mod script;
-mod sim;
-mod weather;
 mod world;
-
-mod dice {
-    pub(crate) use ship_testing::rng::SeededRng as Dice;
-}
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ship::store::StateDir;
+use ship_testing::rng::SeededRng;
 
-use self::broken::Broken;
-use self::dice::Dice;
-use self::people::{Disk, People};
-use self::scene::Scene;
-use self::sim::{Sim, Tally};
+use self::defects::Defect;
+use self::operators::{Disk, Operators};
+use self::scenario::Scenario;
+use self::world::{Tally, World};
 
-/// Seeds of a usual run.
+/// Seeds of a normal run.
 const SEEDS: u64 = 2000;
-/// Seeds of a long one.
+/// Seeds of a run with `SHIP_LONG=1`.
 const LONG_SEEDS: u64 = 200_000;
 
-/// What must be met at least once, or the proof says nothing about it.
-const MET: [&str; 24] = [
+/// Situations that must occur at least once; otherwise a run without violations proves too little.
+const REQUIRED_SITUATIONS: [&str; 24] = [
     "a controller is killed after a write",
     "a controller is killed before a write",
     "a controller is killed while it waits",
-    "a controller is killed with an order on its way",
-    "a controller is stopped with something on its way",
+    "a controller is killed while an action is in flight",
+    "a controller is suspended while a call is in flight",
     "a disk is full",
-    "a host brings an instance back by itself",
-    "a host is left behind",
-    "a lost host is found again",
+    "a host restores an instance on its own",
+    "a host fails",
+    "a lost host is reachable again",
     "a probe hangs",
     "a rollout ends: held",
     "a rollout ends: interrupted",
@@ -65,23 +60,23 @@ const MET: [&str; 24] = [
     "a rollout ends: rolled back",
     "a rollout ends: succeeded",
     "a rollout is aborted",
-    "a second controller gets its turn",
+    "a second controller gets the lease",
     "a second controller is locked out",
-    "an order lands late",
-    "nobody knows what became of an order",
-    "the fence refuses an earlier order",
-    "the fence refuses an older epoch",
+    "an action arrives late",
+    "the result of an action is unknown",
+    "the fence rejects an earlier action",
+    "the fence rejects an older epoch",
     "the journal cannot be written",
 ];
 
-/// What one seed has come to.
-struct Run {
+/// The result of one seed.
+struct SeedRun {
     tally: Tally,
     violation: Option<String>,
     trace: String,
 }
 
-/// Runs a test on paused time. An engine's run stays on the thread where it began.
+/// Runs a test on paused time. All tasks of an engine stay on one thread.
 pub(crate) fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -92,22 +87,22 @@ pub(crate) fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// Runs one seed.
-fn run(seed: u64, broken: Broken, disk: Disk, tells: bool) -> Run {
+fn run(seed: u64, defect: Defect, disk: Disk, is_traced: bool) -> SeedRun {
     on_paused_time(async {
-        let mut dice = Dice::new(seed);
-        let scene = Scene::draw(&mut dice);
-        let sim = Sim::new(scene, dice, broken, tells);
-        let people = People::new(Arc::clone(&sim), disk);
-        let objection = sim.lock().judge.alarm();
+        let mut rng = SeededRng::new(seed);
+        let scenario = Scenario::draw(&mut rng);
+        let world = World::new(scenario, rng, defect, is_traced);
+        let operators = Operators::new(Arc::clone(&world), disk);
+        let violated = world.lock().checker.violation_notify();
         tokio::select! {
             biased;
-            () = objection.notified() => {}
-            () = people.live() => {}
+            () = violated.notified() => {}
+            () = operators.run() => {}
         }
-        let mut state = sim.lock();
-        let violation = state.judge.violation().map(str::to_owned);
+        let mut state = world.lock();
+        let violation = state.checker.violation().map(str::to_owned);
         let trace = state.take_trace();
-        Run {
+        SeedRun {
             tally: std::mem::take(&mut state.tally),
             violation,
             trace,
@@ -119,35 +114,35 @@ fn in_memory() -> Disk {
     Disk::Memory(Arc::default())
 }
 
-/// What a failure prints.
-fn story(seed: u64, broken: Broken) -> String {
-    let told = run(seed, broken, in_memory(), true);
-    let violation = told
+/// What a failed run prints: the scenario, the trace, the violation, and how to repeat it.
+fn failure_report(seed: u64, defect: Defect) -> String {
+    let rerun = run(seed, defect, in_memory(), true);
+    let violation = rerun
         .violation
-        .unwrap_or_else(|| "nothing, when told".into());
-    let scene = Scene::draw(&mut Dice::new(seed));
+        .unwrap_or_else(|| "no violation when repeated".into());
+    let scenario = Scenario::draw(&mut SeededRng::new(seed));
     format!(
-        "{scene:#?}\n{}\nseed {seed}: {violation}\nSHIP_SEED={seed} cargo test --test simulation \
+        "{scenario:#?}\n{}\nseed {seed}: {violation}\nSHIP_SEED={seed} cargo test --test simulation \
          replay -- --nocapture",
-        told.trace
+        rerun.trace
     )
 }
 
-/// Runs the seeds on every core; gives the tallies in one and the seed of the first objection, if
-/// there was one.
-fn run_all(seeds: std::ops::Range<u64>, broken: Broken) -> (Tally, Option<(u64, String)>) {
+/// Runs the seeds on every core; returns the sum of the tallies, and the seed and text of the first
+/// violation.
+fn run_all(seeds: std::ops::Range<u64>, defect: Defect) -> (Tally, Option<(u64, String)>) {
     let next = AtomicU64::new(seeds.start);
     let found: Mutex<(Tally, Option<(u64, String)>)> = Mutex::default();
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || found.lock().expect("no worker panics with it").1.is_some() {
+            if seed >= seeds.end || found.lock().expect("the lock is not poisoned").1.is_some() {
                 return;
             }
-            let run = run(seed, broken, in_memory(), false);
-            let mut found = found.lock().expect("no worker panics with it");
-            for (what, times) in run.tally {
-                *found.0.entry(what).or_default() += times;
+            let run = run(seed, defect, in_memory(), false);
+            let mut found = found.lock().expect("the lock is not poisoned");
+            for (situation, times) in run.tally {
+                *found.0.entry(situation).or_default() += times;
             }
             if let Some(violation) = run.violation {
                 found.1.get_or_insert((seed, violation));
@@ -159,64 +154,64 @@ fn run_all(seeds: std::ops::Range<u64>, broken: Broken) -> (Tally, Option<(u64, 
             scope.spawn(work);
         }
     });
-    found.into_inner().expect("no worker panicked")
+    found.into_inner().expect("the lock is not poisoned")
 }
 
 #[test]
-fn nothing_that_can_happen_breaks_a_promise() {
+fn rollouts_keep_invariants_under_random_faults() {
     let seeds = if std::env::var_os("SHIP_LONG").is_some() {
         LONG_SEEDS
     } else {
         SEEDS
     };
-    let (tally, objection) = run_all(1..seeds + 1, Broken::Nothing);
-    if let Some((seed, _)) = objection {
-        panic!("{}", story(seed, Broken::Nothing));
+    let (tally, violation) = run_all(1..seeds + 1, Defect::None);
+    if let Some((seed, _)) = violation {
+        panic!("{}", failure_report(seed, Defect::None));
     }
-    println!("{seeds} seeds; met: {tally:#?}");
-    for what in MET {
+    println!("{seeds} seeds; situations: {tally:#?}");
+    for situation in REQUIRED_SITUATIONS {
         assert!(
-            tally.get(what).is_some_and(|times| *times > 0),
-            "never met: {what}"
+            tally.get(situation).is_some_and(|times| *times > 0),
+            "never occurred: {situation}"
         );
     }
 }
 
 #[test]
-fn with_the_real_store_it_is_the_same() {
+fn rollouts_keep_invariants_with_sqlite_store() {
     for seed in 1..=10 {
         let dir = tempfile::tempdir().expect("a directory");
         let disk = Disk::Sqlite(StateDir {
             dir: dir.path().join(".ship"),
         });
-        let violation = run(seed, Broken::Nothing, disk, false).violation;
+        let violation = run(seed, Defect::None, disk, false).violation;
         assert_eq!(violation, None, "seed {seed}");
     }
 }
 
-/// The proof that the judge sees what is broken on purpose.
+/// Proves that the checker detects what it is meant to detect.
 #[test]
-fn whatever_is_broken_is_seen() {
-    use Broken::{
-        AlwaysPasses, FewerReplicas, HigherCeiling, JournalComesLate, LowerFloor, NoFence, NoLease,
-        NoOrderFence, NoSoak, SeemsClaimed, UnknownIsFailed,
+fn checker_detects_every_defect() {
+    use Defect::{
+        ClaimsSkipped, ExtraSurge, ExtraUnavailable, FewerReplicas, LateJournal, NoActionFence,
+        NoFence, NoLease, NoMinReady, ProbesAlwaysPass, UnknownReportedAsFailed,
     };
     let all = [
         NoFence,
-        NoOrderFence,
+        NoActionFence,
         NoLease,
-        JournalComesLate,
-        AlwaysPasses,
-        SeemsClaimed,
-        UnknownIsFailed,
-        LowerFloor,
-        HigherCeiling,
-        NoSoak,
+        LateJournal,
+        ProbesAlwaysPass,
+        ClaimsSkipped,
+        UnknownReportedAsFailed,
+        ExtraUnavailable,
+        ExtraSurge,
+        NoMinReady,
         FewerReplicas,
     ];
-    for broken in all {
-        let (_, objection) = run_all(1..SEEDS + 1, broken);
-        assert!(objection.is_some(), "{broken:?} goes unnoticed");
+    for defect in all {
+        let (_, violation) = run_all(1..SEEDS + 1, defect);
+        assert!(violation.is_some(), "{defect:?} is not detected");
     }
 }
 
@@ -228,13 +223,13 @@ fn replay() {
     else {
         return;
     };
-    println!("{}", story(seed, Broken::Nothing));
+    println!("{}", failure_report(seed, Defect::None));
 }
 
 #[test]
-fn the_same_seed_gives_the_same_run() {
+fn run_is_identical_for_same_seed() {
     for seed in 1..=20 {
-        let [one, other] = [(); 2].map(|()| run(seed, Broken::Nothing, in_memory(), true));
+        let [one, other] = [(); 2].map(|()| run(seed, Defect::None, in_memory(), true));
         assert!(!one.trace.is_empty());
         assert_eq!(one.trace, other.trace, "seed {seed}");
     }

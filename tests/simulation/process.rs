@@ -1,5 +1,5 @@
-//! One process of `ship` as its machine sees it: it can be stopped, continued, signalled and killed
-//! at any instruction.
+//! A process of `ship` as the operating system sees it: it can be suspended, resumed, signalled and
+//! killed at any instruction.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -13,14 +13,14 @@ use ship::core::ids::{Epoch, HostId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-/// What unwinds a process that is killed in the middle of a write.
+/// The panic payload that unwinds a process which is killed during a write.
 pub(crate) struct Killed;
 
-/// One process.
+/// A process of `ship`.
 pub(crate) struct Process {
-    /// Which; also its start in clock ticks, by which a lease knows it.
+    /// Its number, which is also its start time in clock ticks, by which a lease identifies it.
     pub(crate) number: u32,
-    /// The machine that it runs on.
+    /// The machine on which it runs.
     pub(crate) machine: String,
     signals: mpsc::UnboundedSender<&'static str>,
     inner: Mutex<Inner>,
@@ -28,35 +28,35 @@ pub(crate) struct Process {
 
 #[derive(Default)]
 struct Inner {
-    is_stopped: bool,
+    is_suspended: bool,
     is_killed: bool,
-    waiting: Vec<Waker>,
+    wakers: Vec<Waker>,
     writes: u32,
-    sent: u32,
-    asked: u32,
+    actions: u32,
+    probes: u32,
     trap: Option<Trap>,
-    orders: BTreeMap<HostId, u64>,
+    actions_by_host: BTreeMap<HostId, u64>,
     epoch: Epoch,
-    /// How to kill it from outside.
+    /// Kills the process.
     abort: Option<AbortHandle>,
 }
 
-/// What happens when a process comes to its n-th write to the store, order, or question.
+/// What happens at the n-th write, action or probe of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trap {
     KilledBeforeWrite(u32),
     KilledAfterWrite(u32),
     DiskFullAt(u32),
-    /// The order goes out, and is late.
-    KilledAfterOrder(u32),
-    /// As above, but it is only stopped, for so long.
-    StoppedAfterOrder(u32, Duration),
-    /// It is stopped for so long while a question is on its way.
-    StoppedAfterQuestion(u32, Duration),
+    /// The action is sent, and arrives late.
+    KilledAfterAction(u32),
+    /// As above, but the process is suspended for this long instead of killed.
+    SuspendedAfterAction(u32, Duration),
+    /// The process is suspended for this long while a probe is in flight.
+    SuspendedAfterProbe(u32, Duration),
 }
 
 impl Process {
-    /// A process, and where its signals arrive.
+    /// A process, and the channel on which it receives signals.
     pub(crate) fn new(
         number: u32,
         machine: String,
@@ -74,29 +74,29 @@ impl Process {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
-        act(&mut self.inner.lock().expect("nobody panics with a process"))
+        act(&mut self.inner.lock().expect("the lock is not poisoned"))
     }
 
-    // ── stopping and continuing ──────────────────────────────────────────────────────────────────
+    // ── signals ──────────────────────────────────────────────────────────────────────────────────
 
     /// SIGSTOP.
-    pub(crate) fn stop(&self) {
-        self.with(|inner| inner.is_stopped = true);
+    pub(crate) fn suspend(&self) {
+        self.with(|inner| inner.is_suspended = true);
     }
 
     /// SIGCONT.
-    pub(crate) fn go_on(&self) {
-        let waiting = self.with(|inner| {
-            inner.is_stopped = false;
-            std::mem::take(&mut inner.waiting)
+    pub(crate) fn resume(&self) {
+        let wakers = self.with(|inner| {
+            inner.is_suspended = false;
+            std::mem::take(&mut inner.wakers)
         });
-        waiting.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
-    fn poll_runs(&self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_running(&self, context: &mut Context<'_>) -> Poll<()> {
         self.with(|inner| {
-            if inner.is_stopped {
-                inner.waiting.push(context.waker().clone());
+            if inner.is_suspended {
+                inner.wakers.push(context.waker().clone());
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -104,15 +104,15 @@ impl Process {
         })
     }
 
-    /// Waits while the process is stopped: it neither sends nor hears anything meanwhile.
-    pub(crate) async fn runs(&self) {
-        poll_fn(|context| self.poll_runs(context)).await;
+    /// Waits while the process is suspended: meanwhile it neither sends nor receives.
+    pub(crate) async fn until_running(&self) {
+        poll_fn(|context| self.poll_running(context)).await;
     }
 
-    /// Runs the process' own code, as long as it is not stopped.
+    /// Runs the code of the process, except while it is suspended.
     pub(crate) async fn run<T>(&self, code: impl Future<Output = T>) -> T {
         let mut code: Pin<Box<_>> = Box::pin(code);
-        poll_fn(|context| match self.poll_runs(context) {
+        poll_fn(|context| match self.poll_running(context) {
             Poll::Ready(()) => code.as_mut().poll(context),
             Poll::Pending => Poll::Pending,
         })
@@ -121,19 +121,19 @@ impl Process {
 
     /// SIGINT.
     pub(crate) fn interrupt(&self) {
-        // It may have ended.
+        // It may have exited.
         let _ = self.signals.send("SIGINT");
     }
 
-    // ── writing ──────────────────────────────────────────────────────────────────────────────────
+    // ── traps ────────────────────────────────────────────────────────────────────────────────────
 
-    /// Something will happen at a write or an order.
+    /// Sets what happens at a later write, action or probe.
     pub(crate) fn set_trap(&self, trap: Trap) {
         self.with(|inner| inner.trap = Some(trap));
     }
 
-    /// Counts a write; says what happens at it.
-    pub(crate) fn next_write(&self) -> Option<Trap> {
+    /// Counts a write; returns what happens at it.
+    pub(crate) fn count_write(&self) -> Option<Trap> {
         self.with(|inner| {
             inner.writes += 1;
             let now = inner.writes;
@@ -143,30 +143,30 @@ impl Process {
         })
     }
 
-    /// Counts an order; says what happens at it.
-    pub(crate) fn next_order(&self, host: &HostId) -> Option<Trap> {
+    /// Counts an action; returns what happens at it.
+    pub(crate) fn count_action(&self, host: &HostId) -> Option<Trap> {
         self.with(|inner| {
-            *inner.orders.entry(host.clone()).or_default() += 1;
-            inner.sent += 1;
-            let now = inner.sent;
-            let is_it =
-                |trap: &Trap| matches!(trap, Trap::KilledAfterOrder(n) | Trap::StoppedAfterOrder(n, _) if *n == now);
-            inner.trap.filter(is_it)
+            *inner.actions_by_host.entry(host.clone()).or_default() += 1;
+            inner.actions += 1;
+            let now = inner.actions;
+            let is_due =
+                |trap: &Trap| matches!(trap, Trap::KilledAfterAction(n) | Trap::SuspendedAfterAction(n, _) if *n == now);
+            inner.trap.filter(is_due)
         })
     }
 
-    /// Counts a question; says what happens at it.
-    pub(crate) fn next_question(&self) -> Option<Trap> {
+    /// Counts a probe; returns what happens at it.
+    pub(crate) fn count_probe(&self) -> Option<Trap> {
         self.with(|inner| {
-            inner.asked += 1;
-            let now = inner.asked;
+            inner.probes += 1;
+            let now = inner.probes;
             inner
                 .trap
-                .filter(|trap| matches!(trap, Trap::StoppedAfterQuestion(n, _) if *n == now))
+                .filter(|trap| matches!(trap, Trap::SuspendedAfterProbe(n, _) if *n == now))
         })
     }
 
-    /// SIGKILL reaches it like this.
+    /// Sets how SIGKILL ends the process.
     pub(crate) fn set_abort(&self, abort: AbortHandle) {
         self.with(|inner| inner.abort = Some(abort));
     }
@@ -179,20 +179,20 @@ impl Process {
         }
     }
 
-    /// Whether it was killed: it does nothing more, not even tidy up.
+    /// Whether it was killed: then it does nothing more, not even clean up.
     pub(crate) fn is_killed(&self) -> bool {
         std::thread::panicking() || self.with(|inner| inner.is_killed)
     }
 
-    /// The process ends here, between two instructions.
+    /// Ends the process between two instructions.
     pub(crate) fn die() -> ! {
         panic::resume_unwind(Box::new(Killed))
     }
 
-    // ── what its hands remember ──────────────────────────────────────────────────────────────────
+    // ── what its connections know ────────────────────────────────────────────────────────────────
 
-    pub(crate) fn orders_to(&self, host: &HostId) -> u64 {
-        self.with(|inner| inner.orders.get(host).copied().unwrap_or(0))
+    pub(crate) fn actions_to(&self, host: &HostId) -> u64 {
+        self.with(|inner| inner.actions_by_host.get(host).copied().unwrap_or(0))
     }
 
     pub(crate) fn set_epoch(&self, epoch: Epoch) {

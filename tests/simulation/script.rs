@@ -1,5 +1,5 @@
-//! Orders as the hosts' scripts carry them out (`src/script/sh`): under the lock, behind the fence,
-//! one step after the other, and with the end of the host or of the script itself between any two.
+//! Actions as the scripts on the hosts (`src/script/sh`) carry them out: under the lock, behind the
+//! fence, step by step. The host or the script may die between any two steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,75 +11,75 @@ use ship::core::time::Time;
 use ship::engine::ActionOrder;
 use tokio::time::sleep;
 
-use super::broken::Broken;
-use super::judge::{Cause, Deed};
-use super::life;
-use super::machine::{Life, Machine, Record};
-use super::sim::{Sim, State};
+use super::defects::Defect;
+use super::instance;
+use super::invariants::{Cause, Effect};
+use super::machine::{Machine, ProcessState, Record};
+use super::world::{State, World};
 
 /// How long a script waits for the lock.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// How long a start waits to see the instance listen or end.
-const SETTLE: Duration = Duration::from_millis(500);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a start waits for the instance to listen or exit.
+const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a script has printed: how it ended, and how the host was then.
-pub(crate) struct Printed {
-    pub(crate) end: End,
+/// The output of a script: how it ended, and the state of the host at that moment.
+pub(crate) struct ScriptOutput {
+    pub(crate) end: ScriptEnd,
     pub(crate) at: Time,
     pub(crate) observation: Observation,
 }
 
 /// How a script ended.
-pub(crate) enum End {
+pub(crate) enum ScriptEnd {
     Done,
     Failed(String),
     Fenced(Epoch),
-    Busy,
-    /// The host has taken a later order of the same epoch.
+    Locked,
+    /// The host has accepted a later action of the same epoch.
     Outdated,
 }
 
-/// A script at work.
+/// A running script.
 struct Script<'a> {
-    sim: &'a Arc<Sim>,
+    world: &'a Arc<World>,
     order: &'a ActionOrder,
     host: &'a HostId,
-    /// Which script.
+    /// The number by which it holds the lock.
     number: u64,
-    /// The host's start in which it works.
+    /// The boot of the host in which it runs.
     boot: u64,
 }
 
-/// The script's end before its time: its host went down, or it was killed.
-struct Dead;
+/// The script has died: its host lost power, or it was killed.
+struct ScriptDied;
 
-/// Carries out an order; `None` if the script did not come to its end.
-pub(crate) async fn carry_out(sim: &Arc<Sim>, order: &ActionOrder) -> Option<Printed> {
+/// Runs the script of an action; returns `None` if the script dies.
+pub(crate) async fn execute(world: &Arc<World>, order: &ActionOrder) -> Option<ScriptOutput> {
     let host = order.action.host();
     let script = {
-        let mut state = sim.lock();
+        let mut state = world.lock();
         if !state.is_reachable(host) {
             return None;
         }
         state.scripts += 1;
         Script {
-            sim,
+            world,
             order,
             host,
-            number: state.number(),
+            number: state.next_number(),
             boot: state.machine(host).boot,
         }
     };
-    let end = script.work().await;
-    let mut state = sim.lock();
+    let end = script.run().await;
+    let mut state = world.lock();
     state.scripts -= 1;
-    script.leave(&mut state);
+    script.release_lock(&mut state);
     let Ok(end) = end else {
-        state.tell(host, format_args!("the script for {} dies", order.action));
+        state.log(host, format_args!("the script for {} dies", order.action));
         return None;
     };
     let at = state.now;
-    Some(Printed {
+    Some(ScriptOutput {
         end,
         at,
         observation: state.machine(host).observation(),
@@ -87,8 +87,8 @@ pub(crate) async fn carry_out(sim: &Arc<Sim>, order: &ActionOrder) -> Option<Pri
 }
 
 impl Script<'_> {
-    async fn work(&self) -> Result<End, Dead> {
-        if let Some(refusal) = self.enter().await? {
+    async fn run(&self) -> Result<ScriptEnd, ScriptDied> {
+        if let Some(refusal) = self.acquire_lock().await? {
             return Ok(refusal);
         }
         match &self.order.action {
@@ -104,181 +104,185 @@ impl Script<'_> {
             Action::Disarm { slot } => Ok(self.disarm(slot.port)),
             Action::Prune { .. } => Ok(self.prune()),
             Action::Admit { .. } | Action::Drain { .. } => {
-                unreachable!("nothing stands before the instances here")
+                unreachable!("the simulation has no balancers")
             }
         }
     }
 
     // ── the lock and the fence ───────────────────────────────────────────────────────────────────
 
-    /// Takes the lock and passes the fence, or says why not.
-    async fn enter(&self) -> Result<Option<End>, Dead> {
+    /// Acquires the lock and passes the fence; returns how the script ends if it cannot.
+    async fn acquire_lock(&self) -> Result<Option<ScriptEnd>, ScriptDied> {
         let mut waited = Duration::ZERO;
         loop {
             {
-                let mut state = self.sim.lock();
-                let machine = self.alive(&mut state)?;
+                let mut state = self.world.lock();
+                let machine = self.live_machine(&mut state)?;
                 if machine.lock.is_none() {
                     machine.lock = Some(self.number);
                     return Ok(self.fence(&mut state));
                 }
-                if waited >= LOCK_WAIT {
-                    state.count("a script gives up on the lock");
-                    return Ok(Some(End::Busy));
+                if waited >= LOCK_TIMEOUT {
+                    state.count("a script gives up waiting for the lock");
+                    return Ok(Some(ScriptEnd::Locked));
                 }
             }
-            let pause = self.sim.lock().dice.millis(10..=200);
+            let pause = self.world.lock().rng.millis(10..=200);
             waited += pause;
             sleep(pause).await;
         }
     }
 
-    fn fence(&self, state: &mut State) -> Option<End> {
+    fn fence(&self, state: &mut State) -> Option<ScriptEnd> {
         let (epoch, id) = (self.order.epoch, self.order.id);
-        let (keeps_epochs, keeps_numbers) = (
-            self.sim.broken != Broken::NoFence,
-            self.sim.broken != Broken::NoOrderFence,
+        let (checks_epochs, checks_action_ids) = (
+            self.world.defect != Defect::NoFence,
+            self.world.defect != Defect::NoActionFence,
         );
         let machine = state.machine(self.host);
-        let (seen, taken) = (machine.epoch, machine.taken);
-        if epoch < seen && keeps_epochs {
-            state.count("the fence refuses an older epoch");
-            state.tell(
+        let (seen, newest_action) = (machine.epoch, machine.newest_action);
+        if epoch < seen && checks_epochs {
+            state.count("the fence rejects an older epoch");
+            state.log(
                 self.host,
-                format_args!("refuses {}: it has seen epoch {seen}", self.order.action),
+                format_args!("rejects {}: it has seen epoch {seen}", self.order.action),
             );
-            return Some(End::Fenced(seen));
+            return Some(ScriptEnd::Fenced(seen));
         }
-        if epoch == seen && id < taken && keeps_numbers {
-            state.count("the fence refuses an earlier order");
-            state.tell(
+        if epoch == seen && id < newest_action && checks_action_ids {
+            state.count("the fence rejects an earlier action");
+            state.log(
                 self.host,
                 format_args!(
-                    "refuses {}: it has taken order {}",
-                    self.order.action, taken.0
+                    "rejects {}: it has accepted action {}",
+                    self.order.action, newest_action.0
                 ),
             );
-            return Some(End::Outdated);
+            return Some(ScriptEnd::Outdated);
         }
         let machine = state.machine(self.host);
-        (machine.epoch, machine.taken) = if epoch > seen {
+        (machine.epoch, machine.newest_action) = if epoch > seen {
             (epoch, id)
         } else {
-            (seen, taken.max(id))
+            (seen, newest_action.max(id))
         };
         None
     }
 
-    fn leave(&self, state: &mut State) {
+    fn release_lock(&self, state: &mut State) {
         let machine = state.machine(self.host);
         if machine.lock == Some(self.number) {
             machine.lock = None;
         }
     }
 
-    /// The host, as long as it and the script live.
-    fn alive<'s>(&self, state: &'s mut State) -> Result<&'s mut Machine, Dead> {
+    /// The host, if it and the script are alive.
+    fn live_machine<'s>(&self, state: &'s mut State) -> Result<&'s mut Machine, ScriptDied> {
         let machine = state.machine(self.host);
         if machine.is_on && machine.boot == self.boot {
             Ok(machine)
         } else {
-            Err(Dead)
+            Err(ScriptDied)
         }
     }
 
-    /// Some work that takes time. The script may not live to see its end.
-    async fn work_for(&self, range: std::ops::RangeInclusive<u64>) -> Result<(), Dead> {
+    /// Lets time pass, in milliseconds. The script may die meanwhile.
+    async fn spend_time(&self, range: std::ops::RangeInclusive<u64>) -> Result<(), ScriptDied> {
         let (time, dies) = {
-            let mut state = self.sim.lock();
+            let mut state = self.world.lock();
             (
-                state.dice.millis(range),
-                state.mishap(self.sim.scene.hostility.calls_per_mille / 3),
+                state.rng.millis(range),
+                state.draw_fault(self.world.scenario.fault_rates.call_faults_per_mille / 3),
             )
         };
         sleep(time).await;
-        let mut state = self.sim.lock();
+        let mut state = self.world.lock();
         if dies {
             state.count("a script is killed");
-            return Err(Dead);
+            return Err(ScriptDied);
         }
-        self.alive(&mut state).map(drop)
+        self.live_machine(&mut state).map(drop)
     }
 
-    fn deed(&self, state: &mut State, deed: Deed) {
-        state.tell(
+    fn record_effect(&self, state: &mut State, effect: Effect) {
+        state.log(
             self.host,
             format_args!(
-                "{} (order {}, epoch {})",
+                "{} (action {}, epoch {})",
                 self.order.action, self.order.id.0, self.order.epoch
             ),
         );
         let (now, machine) = (state.now, &state.machines[self.host]);
-        state.judge.deed(now, self.host, machine, self.order, deed);
+        state
+            .checker
+            .on_effect(now, self.host, machine, self.order, effect);
     }
 
-    // ── the orders ───────────────────────────────────────────────────────────────────────────────
+    // ── the actions ──────────────────────────────────────────────────────────────────────────────
 
-    fn claim(&self) -> End {
-        self.deed(&mut self.sim.lock(), Deed::Claimed);
-        End::Done
+    fn claim(&self) -> ScriptEnd {
+        self.record_effect(&mut self.world.lock(), Effect::Claimed);
+        ScriptEnd::Done
     }
 
-    async fn stage(&self, release: &ReleaseId) -> Result<End, Dead> {
+    async fn stage(&self, release: &ReleaseId) -> Result<ScriptEnd, ScriptDied> {
         let is_whole = |state: &mut State| state.machine(self.host).releases.contains(release);
         {
-            let mut state = self.sim.lock();
+            let mut state = self.world.lock();
             if is_whole(&mut state) {
-                return Ok(End::Done);
+                return Ok(ScriptEnd::Done);
             }
-            self.leave(&mut state);
+            self.release_lock(&mut state);
         }
-        self.work_for(20..=1500).await?;
-        if self.sim.lock().machine(self.host).is_full {
+        self.spend_time(20..=1500).await?;
+        if self.world.lock().machine(self.host).is_full {
             return Ok(self.no_space());
         }
-        if let Some(refusal) = self.enter().await? {
+        if let Some(refusal) = self.acquire_lock().await? {
             return Ok(refusal);
         }
-        let mut state = self.sim.lock();
+        let mut state = self.world.lock();
         if !is_whole(&mut state) {
-            self.deed(&mut state, Deed::Staged);
+            self.record_effect(&mut state, Effect::Staged);
             state.machine(self.host).releases.insert(release.clone());
         }
-        Ok(End::Done)
+        Ok(ScriptEnd::Done)
     }
 
-    fn no_space(&self) -> End {
-        self.sim.lock().count("a disk is full");
-        End::Failed("no space is left".into())
+    fn no_space(&self) -> ScriptEnd {
+        self.world.lock().count("a disk is full");
+        ScriptEnd::Failed("no space is left".into())
     }
 
-    async fn start(&self, port: Port, release: &ReleaseId) -> Result<End, Dead> {
+    async fn start(&self, port: Port, release: &ReleaseId) -> Result<ScriptEnd, ScriptDied> {
         {
-            let mut state = self.sim.lock();
+            let mut state = self.world.lock();
             let machine = state.machine(self.host);
             if !machine.releases.contains(release) {
-                state.judge.object(format!(
+                state.checker.add_violation(format!(
                     "{}: the release is not on the host",
                     self.order.action
                 ));
-                return Ok(End::Failed("the release is not on this host".into()));
+                return Ok(ScriptEnd::Failed("the release is not on this host".into()));
             }
             let Some((revision, name)) = self.order.instance.clone() else {
-                return Ok(End::Failed("a start without an instance's name".into()));
+                return Ok(ScriptEnd::Failed("the start has no instance name".into()));
             };
             match machine.slots.get(&port) {
-                Some(record) if record.name == name && record.life != Life::Unborn => {
-                    return Ok(End::Done);
+                Some(record) if record.name == name && record.state != ProcessState::NotStarted => {
+                    return Ok(ScriptEnd::Done);
                 }
                 Some(record) if record.name != name => {
-                    return Ok(End::Failed(format!(
+                    return Ok(ScriptEnd::Failed(format!(
                         "slot {port} still holds {}",
                         record.name
                     )));
                 }
                 None if machine.strangers.contains(&port) => {
-                    state.count("a start finds the port taken");
-                    return Ok(End::Failed(format!("port {port} is taken by a stranger")));
+                    state.count("a start finds its port in use");
+                    return Ok(ScriptEnd::Failed(format!(
+                        "port {port} is taken by a stranger"
+                    )));
                 }
                 _ => {}
             }
@@ -294,22 +298,22 @@ impl Script<'_> {
                 started,
                 restarts: 0,
                 is_enabled: false,
-                life: Life::Unborn,
+                state: ProcessState::NotStarted,
             };
             state.machine(self.host).slots.insert(port, record);
         }
-        self.work_for(10..=200).await?;
+        self.spend_time(10..=200).await?;
         {
-            let mut state = self.sim.lock();
-            if state.mishap(self.sim.scene.hostility.calls_per_mille) {
-                return Ok(End::Failed("systemctl start: no answer".into()));
+            let mut state = self.world.lock();
+            if state.draw_fault(self.world.scenario.fault_rates.call_faults_per_mille) {
+                return Ok(ScriptEnd::Failed("systemctl start: no answer".into()));
             }
-            self.deed(&mut state, Deed::Launched);
+            self.record_effect(&mut state, Effect::Launched);
             if let Some(record) = state.record(self.host, port) {
                 record.is_enabled = true;
             }
-            life::launch(
-                self.sim,
+            instance::start(
+                self.world,
                 &mut state,
                 self.host,
                 port,
@@ -317,18 +321,18 @@ impl Script<'_> {
             );
         }
         let mut waited = Duration::ZERO;
-        while waited < SETTLE && self.is_coming_up(port) {
-            self.work_for(100..=100).await?;
+        while waited < SETTLE_TIMEOUT && self.is_starting(port) {
+            self.spend_time(100..=100).await?;
             waited += Duration::from_millis(100);
         }
-        Ok(End::Done)
+        Ok(ScriptEnd::Done)
     }
 
-    fn is_coming_up(&self, port: Port) -> bool {
-        let mut state = self.sim.lock();
+    fn is_starting(&self, port: Port) -> bool {
+        let mut state = self.world.lock();
         let record = state.record(self.host, port);
         record.is_some_and(
-            |record| matches!(&record.life, Life::Running(running) if !running.listens),
+            |record| matches!(&record.state, ProcessState::Running(running) if !running.listens),
         )
     }
 
@@ -337,50 +341,50 @@ impl Script<'_> {
         port: Port,
         name: &InstanceId,
         restore_after: Option<Duration>,
-    ) -> Result<End, Dead> {
+    ) -> Result<ScriptEnd, ScriptDied> {
         {
-            let mut state = self.sim.lock();
+            let mut state = self.world.lock();
             if state
                 .record(self.host, port)
                 .is_none_or(|record| record.name != *name)
             {
-                return Ok(End::Done);
+                return Ok(ScriptEnd::Done);
             }
             if let Some(after) = restore_after {
-                life::arm(self.sim, &mut state, self.host, port, after);
+                instance::arm(self.world, &mut state, self.host, port, after);
             }
         }
-        self.work_for(5..=50).await?;
+        self.spend_time(5..=50).await?;
         {
-            let mut state = self.sim.lock();
+            let mut state = self.world.lock();
             let Some(record) = state.record(self.host, port) else {
-                return Ok(End::Done);
+                return Ok(ScriptEnd::Done);
             };
             record.is_enabled = false;
-            if let Life::Running(running) = record.life.clone() {
+            if let ProcessState::Running(running) = record.state.clone() {
                 if !running.is_ending {
-                    self.deed(&mut state, Deed::Terminated);
+                    self.record_effect(&mut state, Effect::Terminated);
                 }
                 self.terminate(&mut state, port, name, running.process);
             }
         }
-        while self.is_still_there(port, name) {
-            self.work_for(50..=300).await?;
+        while self.is_running(port, name) {
+            self.spend_time(50..=300).await?;
         }
         if self
-            .sim
+            .world
             .lock()
-            .mishap(self.sim.scene.hostility.calls_per_mille)
+            .draw_fault(self.world.scenario.fault_rates.call_faults_per_mille)
         {
-            return Ok(End::Failed("the slot could not be emptied".into()));
+            return Ok(ScriptEnd::Failed("the slot could not be emptied".into()));
         }
-        let mut state = self.sim.lock();
+        let mut state = self.world.lock();
         state.machine(self.host).slots.remove(&port);
-        state.changed(self.host, &Cause::Stop(name.clone()));
-        Ok(End::Done)
+        state.on_host_changed(self.host, &Cause::Stop(name.clone()));
+        Ok(ScriptEnd::Done)
     }
 
-    /// TERM: it serves no longer, and is gone after a while, whatever becomes of the script.
+    /// Sends SIGTERM. The instance stops serving now and exits later, even if the script dies.
     fn terminate(&self, state: &mut State, port: Port, name: &InstanceId, process: u64) {
         if let Some(running) = state
             .record(self.host, port)
@@ -388,36 +392,36 @@ impl Script<'_> {
         {
             (running.listens, running.is_ending) = (false, true);
         }
-        state.changed(self.host, &Cause::Stop(name.clone()));
-        let gone_after = state.dice.millis(20..=2500);
-        let (sim, host) = (Arc::clone(self.sim), self.host.clone());
+        state.on_host_changed(self.host, &Cause::Stop(name.clone()));
+        let gone_after = state.rng.millis(20..=2500);
+        let (world, host) = (Arc::clone(self.world), self.host.clone());
         tokio::spawn(async move {
             sleep(gone_after).await;
-            life::end(&sim, &mut sim.lock(), &host, port, process, "signal 15");
+            instance::end_process(&world, &mut world.lock(), &host, port, process, "signal 15");
         });
     }
 
-    fn is_still_there(&self, port: Port, name: &InstanceId) -> bool {
-        let mut state = self.sim.lock();
+    fn is_running(&self, port: Port, name: &InstanceId) -> bool {
+        let mut state = self.world.lock();
         state
             .record(self.host, port)
             .is_some_and(|record| record.name == *name && record.is_running())
     }
 
-    fn disarm(&self, port: Port) -> End {
-        let mut state = self.sim.lock();
-        self.deed(&mut state, Deed::Disarmed);
+    fn disarm(&self, port: Port) -> ScriptEnd {
+        let mut state = self.world.lock();
+        self.record_effect(&mut state, Effect::Disarmed);
         if state.machine(self.host).armed.remove(&port).is_some() {
             state.count("a host is disarmed");
         }
-        End::Done
+        ScriptEnd::Done
     }
 
-    fn prune(&self) -> End {
+    fn prune(&self) -> ScriptEnd {
         let Action::Prune { releases, .. } = &self.order.action else {
-            return End::Done;
+            return ScriptEnd::Done;
         };
-        let mut state = self.sim.lock();
+        let mut state = self.world.lock();
         let (in_use, unused): (Vec<_>, Vec<_>) = releases.iter().cloned().partition(|release| {
             state.machines[self.host]
                 .slots
@@ -425,16 +429,17 @@ impl Script<'_> {
                 .any(|record| record.release == *release)
         });
         if !in_use.is_empty() {
-            state
-                .judge
-                .object(format!("{}: one of them is in a slot", self.order.action));
-            return End::Failed("kept, because a slot runs it".into());
+            state.checker.add_violation(format!(
+                "{}: a release is in use by a slot",
+                self.order.action
+            ));
+            return ScriptEnd::Failed("kept, because a slot runs it".into());
         }
-        self.deed(&mut state, Deed::Pruned);
+        self.record_effect(&mut state, Effect::Pruned);
         state
             .machine(self.host)
             .releases
             .retain(|release| !unused.contains(release));
-        End::Done
+        ScriptEnd::Done
     }
 }

@@ -1,41 +1,41 @@
-//! How a version of the tests' service behaves: its release says so in a file.
+//! How a version of the tests' service behaves. Its release contains a file with the name.
 
-/// Real hosts run `page.py`, which knows the first nine; hosts that are all this machine run
-/// `light_page.py`, which starts faster and knows the first five and the last four.
+/// Real hosts run `page.py`, which supports the first nine. Hosts that are this machine run
+/// `light_page.py`, which starts faster and supports the first five and the last four.
 #[derive(Clone, Copy)]
 pub enum Behaviour {
-    /// It serves.
+    /// Serves.
     Good,
     /// Exits at once, with a message in its log.
     Exits,
-    /// It runs, but never listens.
+    /// Runs, but never listens.
     Deaf,
-    /// It answers every request with an error.
+    /// Answers every request with an error.
     Wrong,
-    /// Serves; told to end, it goes on for three seconds, or in `light_page.py` until the gate is
-    /// open.
+    /// Serves. After SIGTERM it runs for three more seconds, or in `light_page.py` until the gate
+    /// is open.
     Lingers,
-    /// Listens three seconds after its start, and serves from then on.
+    /// Listens three seconds after its start, then serves.
     Late,
-    /// Serves, and keeps its connections; told to end, it tells those who ask that it does not keep
-    /// them any more.
+    /// Serves with keep-alive connections. After SIGTERM it announces in each response that it
+    /// closes the connection.
     Keeps,
-    /// Writes thousands of lines into its log at its start, then serves.
+    /// Writes thousands of lines to its log at its start, then serves.
     Chatty,
-    /// Writes thousands of lines into its log at its start, then the decisive one, and ends.
+    /// Writes thousands of lines to its log at its start, then the decisive one, and exits.
     ChattyExits,
-    /// Answers every twentieth request with an error, but never one of ship's own.
+    /// Answers every twentieth request with an error, but no request of ship itself.
     Leaky,
     /// Answers with an error until the gate is open.
     Gated,
-    /// Serves, but ends at once if it is started while the gate is open.
+    /// Serves, but exits at once if it is started while the gate is open.
     Fragile,
-    /// Ends at once if it is started before the gate is open, and serves from then on.
+    /// Exits at once if it is started before the gate is open; otherwise it serves.
     Needy,
 }
 
 impl Behaviour {
-    /// The word by which the service knows it.
+    /// The name in the release's file.
     pub fn word(self) -> &'static str {
         match self {
             Self::Good => "good",

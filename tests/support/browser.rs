@@ -1,4 +1,4 @@
-//! A real browser without a screen, told what to do over two pipes (Chrome's `DevTools` protocol).
+//! A real headless browser, controlled over two pipes (Chrome's `DevTools` protocol).
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,9 +12,9 @@ use tempfile::TempDir;
 use super::namespace;
 
 /// The longest wait for a page.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PAGE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What the browser is, and its Debian package.
+/// The program, and its Debian package.
 pub const CHROMIUM: (&str, &str) = ("chromium", "chromium");
 
 /// Without the user's profile, and without prompts.
@@ -34,9 +34,9 @@ const FLAGS: [&str; 13] = [
     "--remote-debugging-pipe",
 ];
 
-/// How somebody looks at a page.
+/// How a page is displayed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Look {
+pub struct Appearance {
     /// The window's width, in CSS pixels.
     pub width: u32,
     /// Whether the reader prefers dark colours.
@@ -59,7 +59,7 @@ impl Browser {
     pub fn start() -> Self {
         let home = TempDir::new().expect("a temporary directory");
         let data = home.path().join("data");
-        // The pipes are to be its third and fourth descriptor.
+        // The browser expects the pipes as file descriptors 3 and 4.
         let mut command = Command::new("sh");
         command
             .args([
@@ -99,23 +99,27 @@ impl Browser {
         browser
     }
 
-    /// Opens a file with this look.
-    pub fn open(&mut self, file: &Path, look: Look) {
-        let metrics = json!({ "width": look.width, "height": 800, "deviceScaleFactor": 2, "mobile": look.width < 600 });
+    /// Opens a file with this appearance.
+    pub fn open(&mut self, file: &Path, appearance: Appearance) {
+        let metrics = json!({ "width": appearance.width, "height": 800, "deviceScaleFactor": 2, "mobile": appearance.width < 600 });
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
-        let scheme = if look.dark { "dark" } else { "light" };
+        let scheme = if appearance.dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.call("Emulation.setEmulatedMedia", &media);
-        let sight = if look.grey { "achromatopsia" } else { "none" };
+        let deficiency = if appearance.grey {
+            "achromatopsia"
+        } else {
+            "none"
+        };
         self.call(
             "Emulation.setEmulatedVisionDeficiency",
-            &json!({ "type": sight }),
+            &json!({ "type": deficiency }),
         );
         self.call(
             "Page.navigate",
             &json!({ "url": format!("file://{}", file.display()) }),
         );
-        namespace::until("the page", PATIENCE, || {
+        namespace::until("the page", PAGE_DEADLINE, || {
             (self.evaluate("location.protocol + document.readyState") == "file:complete")
                 .then_some(())
         });
@@ -152,13 +156,13 @@ impl Browser {
         }
         self.stdin
             .write_all(format!("{call}\0").as_bytes())
-            .expect("the browser is there");
+            .expect("the browser is running");
         loop {
             let mut answer = Vec::new();
             self.stdout
                 .read_until(0, &mut answer)
                 .expect("the browser answers");
-            assert!(!answer.is_empty(), "the browser has ended");
+            assert!(!answer.is_empty(), "the browser has exited");
             let answer: Value =
                 serde_json::from_slice(&answer[..answer.len() - 1]).expect("an answer in JSON");
             if answer["id"] == self.calls {
@@ -171,7 +175,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Its helpers end with it: it is asked to end, and only then made to.
+        // Closing the browser ends its helper processes, too.
         let _ = self
             .stdin
             .write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");

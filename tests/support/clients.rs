@@ -1,5 +1,5 @@
-//! Clients of a service under load: each asks one thing after another, and every answer is counted,
-//! and everything else that came of a question, with its reason and its moment.
+//! Clients of a service under load. They make one request after the other, and record each failure
+//! with its reason and time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,22 +12,22 @@ use std::time::{Duration, Instant};
 
 use super::namespace::until;
 
-/// The time limit of a request, far longer than the work of any.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The pause between two requests of a client, since the machine has other work, too.
+/// The time limit of a request, far longer than any request needs.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause between two requests of a client, to leave time for other processes.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The pause after a refusal; without it, one client alone would dominate the count.
+/// The pause after a failure. Without it, one client could dominate the count.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
-/// The number of failures that are reported with their reason and moment.
-const TOLD: usize = 10;
-/// The time that a download takes.
+/// The number of failures that are printed.
+const FAILURES_SHOWN_MAX: usize = 10;
+/// The duration of a download.
 const DOWNLOAD: Duration = Duration::from_secs(5);
 
 /// The number of clients of each kind.
 #[derive(Clone, Copy)]
 pub struct Clients {
-    /// Clients with one connection for all their requests, as long as it stays open.
-    pub kept: usize,
+    /// Clients that keep one connection for all requests.
+    pub keepalive: usize,
     /// Clients with a new connection for each request.
     pub short: usize,
     /// Clients that repeat a slow download.
@@ -39,38 +39,38 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     began: Instant,
-    threads: Vec<JoinHandle<Counted>>,
+    threads: Vec<JoinHandle<LoadResult>>,
 }
 
 /// The results of all requests.
 #[derive(Default)]
-pub struct Counted {
+pub struct LoadResult {
     pub answered: u64,
     /// Complete downloads.
     pub downloaded: u64,
-    /// The requests without a proper answer, in order.
+    /// The requests without a good answer, in order.
     pub failed: Vec<Failed>,
-    /// Answers by the version that gave them.
+    /// The number of answers of each version.
     pub versions: BTreeMap<String, u64>,
     pub took: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Nobody accepted the connection.
+    /// The port was closed.
     Refused,
     Reset,
-    /// The connection was closed before the answer, or in the middle of it.
+    /// The connection was closed before the end of the answer.
     Closed,
     Timeout,
-    /// An answer of 500 or above.
+    /// A response with status 500 or above.
     Status,
     /// An incomplete download.
     Download,
     Other,
 }
 
-/// A failure, and how long after the beginning of the load it happened.
+/// A failure, and when it happened, from the beginning of the load.
 #[derive(Clone, Debug)]
 pub struct Failed {
     pub after: Duration,
@@ -79,43 +79,44 @@ pub struct Failed {
 }
 
 impl Load {
-    /// Starts requests to a place, `address:port`; returns when each client has had an answer.
-    pub fn begin(place: &str, clients: Clients) -> Self {
-        let socket = place.parse().expect("address:port");
+    /// Starts requests to an endpoint, `address:port`; returns when there are as many answers as
+    /// clients.
+    pub fn begin(endpoint: &str, clients: Clients) -> Self {
+        let socket = endpoint.parse().expect("address:port");
         let (stop, answered, began) = (Arc::default(), Arc::default(), Instant::now());
-        let asking = clients.kept + clients.short;
+        let requesters = clients.keepalive + clients.short;
         let start = |number: usize| {
             let seed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let client = Client {
                 socket,
-                is_kept: number < clients.kept,
+                is_keepalive: number < clients.keepalive,
                 seed,
                 connection: None,
                 began,
             };
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            // Downloads do not all begin at the same moment.
+            // Downloads start at different moments.
             #[expect(clippy::cast_precision_loss, reason = "a few clients")]
             let first = number
-                .checked_sub(asking)
+                .checked_sub(requesters)
                 .map(|before| DOWNLOAD.mul_f64(before as f64 / clients.downloads as f64));
             let work = move || match first {
-                Some(first) => client.download_on(&stop, first),
-                None => client.ask_on(&stop, &answered),
+                Some(first) => client.download_until_stopped(&stop, first),
+                None => client.request_until_stopped(&stop, &answered),
             };
             thread::Builder::new()
                 .stack_size(256 << 10)
                 .spawn(work)
                 .expect("a thread")
         };
-        let threads = (0..asking + clients.downloads).map(start).collect();
+        let threads = (0..requesters + clients.downloads).map(start).collect();
         let load = Self {
             stop,
             answered,
             began,
             threads,
         };
-        load.await_answers(asking as u64);
+        load.await_answers(requesters as u64);
         load
     }
 
@@ -137,12 +138,12 @@ impl Load {
         });
     }
 
-    /// Lets every client finish its present request.
-    pub fn end(self) -> Counted {
+    /// Stops the clients after their present requests.
+    pub fn end(self) -> LoadResult {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Counted {
+        let mut all = LoadResult {
             took: self.began.elapsed(),
-            ..Counted::default()
+            ..LoadResult::default()
         };
         for thread in self.threads {
             all.add(thread.join().expect("a client does not panic"));
@@ -152,19 +153,19 @@ impl Load {
     }
 }
 
-impl Counted {
+impl LoadResult {
     /// All requests, answered or failed.
     pub fn requests(&self) -> u64 {
         self.answered + self.downloaded + self.failed.len() as u64
     }
 
-    /// Panics unless at least this many requests were made and none of them failed.
+    /// Panics if a request failed, or if fewer requests were answered than this.
     #[track_caller]
-    pub fn none_failed_of(&self, at_least: u64) {
+    pub fn assert_none_failed(&self, at_least: u64) {
         assert!(self.failed.is_empty(), "{self}");
         assert!(
             self.answered >= at_least,
-            "{self}; at least {at_least} were to be asked"
+            "{self}; expected at least {at_least} answers"
         );
     }
 
@@ -178,7 +179,7 @@ impl Counted {
     }
 }
 
-impl fmt::Display for Counted {
+impl fmt::Display for LoadResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (failed, requests) = (self.failed.len(), self.requests());
         write!(
@@ -198,63 +199,63 @@ impl fmt::Display for Counted {
         if failed > 0 {
             write!(f, "; failures: {kinds:?}, the first of them:")?;
         }
-        for Failed { after, kind, why } in self.failed.iter().take(TOLD) {
+        for Failed { after, kind, why } in self.failed.iter().take(FAILURES_SHOWN_MAX) {
             write!(f, "\n  {:.3} s {kind:?}: {why}", after.as_secs_f64())?;
         }
         Ok(())
     }
 }
 
-/// Asks one thing, in a thread of its own: one part of the question at once, the rest bit by bit,
-/// over so long.
+/// Makes one request in its own thread: sends `first_part` at once and the rest byte by byte, in
+/// equal steps `over` this duration.
 pub fn trickle(
-    place: &str,
-    at_once: &str,
+    endpoint: &str,
+    first_part: &str,
     rest: &str,
     over: Duration,
 ) -> JoinHandle<Result<(), String>> {
-    let socket: SocketAddr = place.parse().expect("address:port");
-    let (at_once, rest) = (at_once.to_owned(), rest.to_owned());
-    let ask = move || -> std::io::Result<Answer> {
-        let mut stream = TcpStream::connect_timeout(&socket, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(at_once.as_bytes())?;
+    let socket: SocketAddr = endpoint.parse().expect("address:port");
+    let (first_part, rest) = (first_part.to_owned(), rest.to_owned());
+    let send = move || -> std::io::Result<Answer> {
+        let mut stream = TcpStream::connect_timeout(&socket, REQUEST_TIMEOUT)?;
+        stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
+        stream.write_all(first_part.as_bytes())?;
         for byte in rest.as_bytes().chunks(1) {
-            thread::sleep(over / u32::try_from(rest.len()).expect("a short question"));
+            thread::sleep(over / u32::try_from(rest.len()).expect("a short request"));
             stream.write_all(byte)?;
         }
         read_answer(&mut BufReader::new(stream))
     };
-    thread::spawn(move || ask().map_err(|error| error.to_string())?.0.map(drop))
+    thread::spawn(move || send().map_err(|error| error.to_string())?.0.map(drop))
 }
 
 struct Client {
     socket: SocketAddr,
-    is_kept: bool,
+    is_keepalive: bool,
     seed: u64,
     connection: Option<BufReader<TcpStream>>,
     began: Instant,
 }
 
 impl Client {
-    fn ask_on(mut self, stop: &AtomicBool, answered: &AtomicU64) -> Counted {
-        let mut counted = Counted::default();
+    fn request_until_stopped(mut self, stop: &AtomicBool, answered: &AtomicU64) -> LoadResult {
+        let mut result = LoadResult::default();
         while !stop.load(Ordering::Relaxed) {
             let work_ms = self.work_ms();
-            match self.ask(&format!("work_ms={work_ms}")) {
+            match self.get(&format!("work_ms={work_ms}")) {
                 Ok(page) => {
-                    counted.answered += 1;
+                    result.answered += 1;
                     answered.fetch_add(1, Ordering::Relaxed);
                     let version = page.rsplit(": ").next().unwrap_or_default().trim();
-                    match counted.versions.get_mut(version) {
+                    match result.versions.get_mut(version) {
                         Some(count) => *count += 1,
-                        None => drop(counted.versions.insert(version.to_owned(), 1)),
+                        None => drop(result.versions.insert(version.to_owned(), 1)),
                     }
                     thread::sleep(PAUSE);
                 }
                 Err((kind, why)) => {
                     self.connection = None;
-                    counted.failed.push(Failed {
+                    result.failed.push(Failed {
                         after: self.began.elapsed(),
                         kind,
                         why,
@@ -263,17 +264,17 @@ impl Client {
                 }
             }
         }
-        counted
+        result
     }
 
-    fn download_on(mut self, stop: &AtomicBool, first: Duration) -> Counted {
+    fn download_until_stopped(mut self, stop: &AtomicBool, first: Duration) -> LoadResult {
         thread::sleep(first);
-        let mut counted = Counted::default();
+        let mut result = LoadResult::default();
         while !stop.load(Ordering::Relaxed) {
-            match self.ask(&format!("download_ms={}", DOWNLOAD.as_millis())) {
-                Ok(_) => counted.downloaded += 1,
+            match self.get(&format!("download_ms={}", DOWNLOAD.as_millis())) {
+                Ok(_) => result.downloaded += 1,
                 Err((_, why)) => {
-                    counted.failed.push(Failed {
+                    result.failed.push(Failed {
                         after: self.began.elapsed(),
                         kind: Kind::Download,
                         why,
@@ -282,52 +283,57 @@ impl Client {
                 }
             }
         }
-        counted
+        result
     }
 
     /// The work of the next request, from 0 to 500 ms: mostly little, sometimes much.
     fn work_ms(&mut self) -> u64 {
-        // xorshift; only its disorder matters.
+        // xorshift: the numbers only have to be disordered.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
-        let most = match self.seed % 20 {
+        let max_ms = match self.seed % 20 {
             0..12 => return 0,
             12..16 => 20,
             16..19 => 100,
             _ => 500,
         };
-        (self.seed >> 32) % (most + 1)
+        (self.seed >> 32) % (max_ms + 1)
     }
 
-    fn ask(&mut self, wanted: &str) -> Result<String, (Kind, String)> {
+    fn get(&mut self, wanted: &str) -> Result<String, (Kind, String)> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect().map_err(named("connect"))?,
+            None => self.connect().map_err(failure("connect"))?,
         };
-        let wish = if self.is_kept { "keep-alive" } else { "close" };
-        let question =
-            format!("GET /?{wanted} HTTP/1.1\r\nHost: tests\r\nConnection: {wish}\r\n\r\n");
+        let connection_header = if self.is_keepalive {
+            "keep-alive"
+        } else {
+            "close"
+        };
+        let request = format!(
+            "GET /?{wanted} HTTP/1.1\r\nHost: tests\r\nConnection: {connection_header}\r\n\r\n"
+        );
         connection
             .get_mut()
-            .write_all(question.as_bytes())
-            .map_err(named("ask"))?;
-        let (answer, is_last) = read_answer(&mut connection).map_err(named("answer"))?;
-        if self.is_kept && !is_last {
+            .write_all(request.as_bytes())
+            .map_err(failure("send"))?;
+        let (answer, is_last) = read_answer(&mut connection).map_err(failure("answer"))?;
+        if self.is_keepalive && !is_last {
             self.connection = Some(connection);
         }
         answer.map_err(|status| (Kind::Status, status))
     }
 
     fn connect(&self) -> std::io::Result<BufReader<TcpStream>> {
-        let stream = TcpStream::connect_timeout(&self.socket, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&self.socket, REQUEST_TIMEOUT)?;
+        stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(BufReader::with_capacity(1024, stream))
     }
 }
 
-/// An answer's body, or its status from 500 on; and whether the connection ends with it.
+/// The body of a response, or its status if that is 500 or above; and whether the connection ends.
 type Answer = (Result<String, String>, bool);
 
 fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
@@ -363,8 +369,8 @@ fn read_line(connection: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     }
 }
 
-/// The kind of a failure, and a text with the action that failed.
-fn named(doing: &'static str) -> impl Fn(std::io::Error) -> (Kind, String) {
+/// The kind of a failure, and its text with the step that failed.
+fn failure(doing: &'static str) -> impl Fn(std::io::Error) -> (Kind, String) {
     move |error| {
         let kind = match error.kind() {
             ErrorKind::ConnectionRefused => Kind::Refused,

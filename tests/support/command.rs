@@ -1,4 +1,4 @@
-//! Commands with a deadline, and the `ship` binary as a user would run it.
+//! Commands with a deadline, and the `ship` binary as users run it.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -12,20 +12,20 @@ use super::namespace;
 /// The time limit of a deploy.
 const DEPLOY_DEADLINE: Duration = Duration::from_mins(2);
 
-/// The time limit for a command to print expected words.
-const WORDS_DEADLINE: Duration = Duration::from_secs(20);
+/// The time limit for a command to print expected text.
+const OUTPUT_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A running command, whose output goes to files so that no full pipe can block it.
+/// A running command. Its output goes to files, so that no full pipe can block it.
 pub struct Running {
     child: Child,
     stdout: File,
     stderr: File,
 }
 
-/// How a command ended, and its output.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Done {
-    /// The exit code; `None` when a signal ended it or its deadline passed.
+    /// The exit code; `None` if a signal ended the command or its deadline passed.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -42,7 +42,7 @@ impl Running {
             .stdout(clone(&stdout))
             .stderr(clone(&stderr));
         let child = command.spawn().unwrap_or_else(|error| {
-            panic!("{} does not run: {error}", command.get_program().display())
+            panic!("cannot run {}: {error}", command.get_program().display())
         });
         Self {
             child,
@@ -55,28 +55,28 @@ impl Running {
         self.child.id()
     }
 
-    /// Sends it a signal, by name.
+    /// Sends a signal, by name.
     pub fn signal(&self, name: &str) {
         namespace::run("kill", &["-s", name, &self.pid().to_string()]);
     }
 
-    /// Its standard output so far.
+    /// The standard output so far.
     pub fn stdout_so_far(&mut self) -> String {
-        all(&mut self.stdout)
+        read_all(&mut self.stdout)
     }
 
-    /// Its standard error so far.
+    /// The standard error so far.
     pub fn stderr_so_far(&mut self) -> String {
-        all(&mut self.stderr)
+        read_all(&mut self.stderr)
     }
 
-    /// Waits until it has printed this on stderr.
+    /// Waits until the command has printed this on stderr.
     #[track_caller]
     pub fn await_words(&mut self, words: &str) {
-        self.await_words_within(words, WORDS_DEADLINE);
+        self.await_words_within(words, OUTPUT_DEADLINE);
     }
 
-    /// Waits until it has printed this on stderr, within `deadline`.
+    /// Waits until the command has printed this on stderr, within `deadline`.
     #[track_caller]
     pub fn await_words_within(&mut self, words: &str, deadline: Duration) {
         namespace::until(words, deadline, || {
@@ -88,11 +88,11 @@ impl Running {
         self.child.try_wait().expect("our own child").is_some()
     }
 
-    /// Waits for its end, and kills it at the deadline.
+    /// Waits for the end of the command, and kills it at the deadline.
     pub fn wait_within(mut self, deadline: Duration) -> Done {
         let started = Instant::now();
         let status = self.ended_within(deadline);
-        let (stdout, stderr) = (all(&mut self.stdout), all(&mut self.stderr));
+        let (stdout, stderr) = (read_all(&mut self.stdout), read_all(&mut self.stderr));
         Done {
             code: status.and_then(|status| status.code()),
             stdout,
@@ -123,15 +123,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A test that failed must not leave a deploy behind; one that has ended cannot be killed,
-        // which is no matter.
+        // A failed test must not leave a deploy running. Killing fails if the command has exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Done {
-    /// Panics with the whole output unless the exit code is this one.
+    /// Panics with the output unless the exit code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(
@@ -144,13 +143,13 @@ impl Done {
         self
     }
 
-    /// Panics unless all of these words were printed, on either stream.
+    /// Panics unless all of these texts were printed, on either stream.
     #[track_caller]
-    pub fn says(self, words: &[&str]) -> Self {
+    pub fn prints(self, words: &[&str]) -> Self {
         for word in words {
-            let said = self.stdout.contains(word) || self.stderr.contains(word);
+            let is_printed = self.stdout.contains(word) || self.stderr.contains(word);
             assert!(
-                said,
+                is_printed,
                 "no {word:?} in\nstdout:\n{}\nstderr:\n{}",
                 self.stdout, self.stderr
             );
@@ -159,21 +158,21 @@ impl Done {
     }
 }
 
-/// Runs `ship` in a directory to its end.
+/// Runs `ship` in a directory.
 pub fn ship(dir: &Path, args: &[&str]) -> Done {
     spawn_ship(dir, args).wait()
 }
 
-/// Starts `ship` in a directory, with a clean environment and a home of its own.
+/// Starts `ship` in a directory, with a clean environment and its own home directory.
 pub fn spawn_ship(dir: &Path, args: &[&str]) -> Running {
     Running::spawn(ship_command(dir, args))
 }
 
-/// `ship` in a directory, with nothing of this machine's environment and a home of its own, for a
-/// test to add to.
+/// `ship` in a directory, with a clean environment and its own home directory, for a test to
+/// extend.
 pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
     let home = dir.join("home");
-    std::fs::create_dir_all(&home).expect("a home for ship");
+    std::fs::create_dir_all(&home).expect("a home directory");
     let mut command = Command::new(ship_program());
     command.args(args).current_dir(dir).env_clear();
     command
@@ -186,14 +185,14 @@ pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// The `ship` that cargo built beside the tests: `target/debug/ship` for `target/debug/deps/cli-…`.
+/// The `ship` that cargo built with the tests: `target/debug/ship` for `target/debug/deps/cli-…`.
 fn ship_program() -> PathBuf {
-    let test = std::env::current_exe().expect("the test's own file");
-    let built = test.ancestors().nth(2).expect("cargo's own directories");
+    let test = std::env::current_exe().expect("the path of the test");
+    let built = test.ancestors().nth(2).expect("the directories of cargo");
     built.join("ship")
 }
 
-fn all(file: &mut File) -> String {
+fn read_all(file: &mut File) -> String {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))
         .and_then(|_| file.read_to_end(&mut bytes))

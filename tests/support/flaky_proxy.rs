@@ -1,4 +1,4 @@
-//! A network that fails: it stands between ssh and a server, on a port of this machine.
+//! A TCP proxy that simulates network faults, between ssh and a server.
 
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -10,39 +10,39 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
-/// What happens to one connection.
+/// What happens to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It works.
-    Well,
-    /// It is closed after the client has named itself.
+pub enum Fault {
+    /// The connection works.
+    None,
+    /// The proxy closes it after the client has sent its identification.
     Closed,
-    /// It is reset at the same moment.
+    /// The proxy resets it at that moment.
     Reset,
-    /// From that moment on nothing passes, although the connection stays open.
+    /// The proxy forwards nothing from that moment on, and keeps the connection open.
     Stalled,
 }
 
-/// Passes on all bytes until it is cut.
-pub struct Relay {
+/// Forwards all bytes until it is stalled.
+pub struct FlakyProxy {
     port: u16,
-    cut: watch::Sender<bool>,
-    fates: Arc<Mutex<VecDeque<Fate>>>,
+    stall: watch::Sender<bool>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
     end: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Relay {
-    /// Starts one in front of a port of this machine. The first connections have these fates, all
-    /// others are well.
-    pub fn start(to: u16, fates: impl IntoIterator<Item = Fate>) -> Self {
+impl FlakyProxy {
+    /// Starts a proxy for a port of this machine. The faults apply to the first connections, one
+    /// each.
+    pub fn start(to: u16, faults: impl IntoIterator<Item = Fault>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (cut, is_cut) = watch::channel(false);
+        let (stall, is_stalled) = watch::channel(false);
         let (end, ended) = tokio::sync::oneshot::channel();
-        let fates = Arc::new(Mutex::new(fates.into_iter().collect()));
-        let relay_fates = Arc::clone(&fates);
-        // A runtime of its own: the test may block the one that it has.
+        let faults = Arc::new(Mutex::new(faults.into_iter().collect()));
+        let proxy_faults = Arc::clone(&faults);
+        // Its own runtime, because the test may block its runtime.
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -50,15 +50,15 @@ impl Relay {
                 .unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(listener, to, relay_fates, is_cut) => {}
+                    () = serve(listener, to, proxy_faults, is_stalled) => {}
                     _ = ended => {}
                 }
             });
         });
         Self {
             port,
-            cut,
-            fates,
+            stall,
+            faults,
             end: Some(end),
             thread: Some(thread),
         }
@@ -68,18 +68,18 @@ impl Relay {
         self.port
     }
 
-    /// Whether every fate has been applied to a connection.
-    pub fn has_struck(&self) -> bool {
-        self.fates.lock().unwrap().is_empty()
+    /// Whether every fault has been applied.
+    pub fn has_applied_all(&self) -> bool {
+        self.faults.lock().unwrap().is_empty()
     }
 
-    /// From now on nothing passes in either direction, although connections stay open.
-    pub fn cut(&self) {
-        self.cut.send_replace(true);
+    /// Stops forwarding in both directions, and keeps connections open.
+    pub fn stall(&self) {
+        self.stall.send_replace(true);
     }
 }
 
-impl Drop for Relay {
+impl Drop for FlakyProxy {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
@@ -91,8 +91,8 @@ impl Drop for Relay {
 async fn serve(
     listener: TcpListener,
     to: u16,
-    fates: Arc<Mutex<VecDeque<Fate>>>,
-    is_cut: watch::Receiver<bool>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    is_stalled: watch::Receiver<bool>,
 ) {
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -100,49 +100,53 @@ async fn serve(
         let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else {
             continue;
         };
-        let fate = fates.lock().unwrap().pop_front().unwrap_or(Fate::Well);
-        tokio::spawn(relay(client, server, fate, is_cut.clone()));
+        let fault = faults.lock().unwrap().pop_front().unwrap_or(Fault::None);
+        tokio::spawn(relay(client, server, fault, is_stalled.clone()));
     }
 }
 
 async fn relay(
     mut client: TcpStream,
     mut server: TcpStream,
-    fate: Fate,
-    is_cut: watch::Receiver<bool>,
+    fault: Fault,
+    is_stalled: watch::Receiver<bool>,
 ) {
-    if fate == Fate::Well {
+    if fault == Fault::None {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         tokio::join!(
-            pass(from_client, to_server, is_cut.clone()),
-            pass(from_server, to_client, is_cut)
+            forward(from_client, to_server, is_stalled.clone()),
+            forward(from_server, to_client, is_stalled)
         );
         return;
     }
-    // Both say who they are; what the client says after that begins the key exchange.
-    let mut words = [0; 4096];
-    let Ok(length) = client.read(&mut words).await else {
+    // Both sides send their identification. Then the client starts the key exchange.
+    let mut bytes = [0; 4096];
+    let Ok(length) = client.read(&mut bytes).await else {
         return;
     };
-    let _ = server.write_all(&words[..length]).await;
-    let Ok(length) = server.read(&mut words).await else {
+    let _ = server.write_all(&bytes[..length]).await;
+    let Ok(length) = server.read(&mut bytes).await else {
         return;
     };
-    let _ = client.write_all(&words[..length]).await;
-    let _ = client.read(&mut words).await;
-    match fate {
-        Fate::Reset => drop(client.set_zero_linger()),
-        Fate::Stalled => std::future::pending().await,
-        Fate::Closed | Fate::Well => {}
+    let _ = client.write_all(&bytes[..length]).await;
+    let _ = client.read(&mut bytes).await;
+    match fault {
+        Fault::Reset => drop(client.set_zero_linger()),
+        Fault::Stalled => std::future::pending().await,
+        Fault::Closed | Fault::None => {}
     }
 }
 
-async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut is_cut: watch::Receiver<bool>) {
+async fn forward(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    mut is_stalled: watch::Receiver<bool>,
+) {
     let mut chunk = vec![0; 64 << 10];
     loop {
         let read = tokio::select! {
             biased;
-            () = cut_off(&mut is_cut) => std::future::pending().await,
+            () = until_stalled(&mut is_stalled) => std::future::pending().await,
             read = from.read(&mut chunk) => read,
         };
         match read {
@@ -153,6 +157,6 @@ async fn pass(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut is_cut: watch::
     let _ = to.shutdown().await;
 }
 
-async fn cut_off(is_cut: &mut watch::Receiver<bool>) {
-    let _ = is_cut.wait_for(|cut| *cut).await;
+async fn until_stalled(is_stalled: &mut watch::Receiver<bool>) {
+    let _ = is_stalled.wait_for(|stalled| *stalled).await;
 }

@@ -1,9 +1,9 @@
-//! Real hosts without virtual machines: Debian with systemd as process 1 and sshd, each with an
-//! address of its own.
+//! Real hosts without virtual machines: Debian with sshd and systemd as process 1, each with its
+//! own address.
 //!
-//! Each host is a systemd-nspawn container on an overlay over the shared image, in a network
-//! namespace of its own that a bridge joins to the test's. All of it lies inside a world (see
-//! `world`), so the addresses are always the same.
+//! Each host is a systemd-nspawn container with an overlay over the shared image, in a network
+//! namespace that a bridge connects to the test's. All of this is inside a sandbox (see
+//! [`namespace`]), so the addresses are always the same.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,26 +18,25 @@ use super::command::{Done, Running};
 use super::inventory::Inventory;
 use super::namespace::{self, run, until};
 
-/// The user that ship logs in as, who may do everything by `sudo -n`.
+/// The user that ship logs in as, with permission for `sudo -n`.
 const USER: &str = "deploy";
 /// The time limit for a host to boot.
 const BOOT_DEADLINE: Duration = Duration::from_mins(2);
 
-/// Each host watches files through some seven inotify instances, and many kernels allow root 128:
-/// the systemd of a nineteenth host, in whichever test, hangs while it boots.
+/// Each host uses about seven inotify instances, and many kernels allow root 128: without a higher
+/// limit, systemd hangs during boot on the nineteenth host of all tests together.
 const INOTIFY_INSTANCES_MIN: u32 = 1024;
 const INOTIFY_INSTANCES_LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 
 /// Running hosts, and the credentials to log in to them.
 pub struct Fleet {
     pub hosts: Vec<Host>,
-    /// Machines in the same network that send requests to the hosts: `lb1` at 10.80.0.101, and so
-    /// on.
+    /// Machines in the same network for balancers: `lb1` at 10.80.0.101, and so on.
     pub balancers: Vec<Host>,
     dir: PathBuf,
 }
 
-/// One host: `h1` at 10.80.0.11, and so on.
+/// A host: `h1` at 10.80.0.11, and so on.
 pub struct Host {
     pub name: String,
     pub address: String,
@@ -47,17 +46,17 @@ pub struct Host {
 }
 
 impl Fleet {
-    /// Boots hosts together and returns when each one's sshd answers.
+    /// Boots hosts in parallel and returns when all accept logins.
     pub fn boot(count: usize) -> Self {
         Self::boot_behind(count, 0)
     }
 
-    /// Boots hosts and balancers' machines.
+    /// Boots hosts and machines for balancers.
     pub fn boot_behind(count: usize, balancers: usize) -> Self {
         Self::boot_images(&vec![namespace::image(); count], balancers)
     }
 
-    /// Boots one host of each of these Debian suites, inside `namespace::with_hosts_of`.
+    /// Boots one host of each of these Debian suites. Requires `namespace::with_hosts_of`.
     pub fn boot_suites(suites: &[&str]) -> Self {
         Self::boot_images(
             &suites
@@ -70,7 +69,7 @@ impl Fleet {
 
     fn boot_images(images: &[PathBuf], balancers: usize) -> Self {
         let dir = PathBuf::from("/run/fleet");
-        fs::create_dir(&dir).expect("one fleet in a world");
+        fs::create_dir(&dir).expect("one fleet in a sandbox");
         allow_many_hosts();
         run("ip", &["link", "add", "br0", "type", "bridge"]);
         run("ip", &["addr", "add", "10.80.0.1/24", "dev", "br0"]);
@@ -116,8 +115,8 @@ impl Fleet {
         self.hosts.iter().chain(&self.balancers)
     }
 
-    /// The ssh configuration that knows every host by name and by address, and accepts no key but
-    /// the real ones.
+    /// An ssh configuration that knows every host by name and by address, and accepts only their
+    /// real keys.
     pub fn ssh_config(&self) -> PathBuf {
         self.dir.join("ssh_config")
     }
@@ -150,7 +149,7 @@ impl Fleet {
             .text()
     }
 
-    /// Runs a command on a host the way ship does: by ssh, as the user.
+    /// Runs a command on a host over ssh, as the user that ship logs in as.
     pub fn ssh(&self, host: &Host, command: &str) -> Done {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")
@@ -194,7 +193,7 @@ impl Drop for Fleet {
 }
 
 impl Host {
-    /// Runs a shell command on the host as root, not by ssh: it works while the host is cut off.
+    /// Runs a shell command on the host as root, without ssh or network.
     pub fn exec(&self, command: &str) -> Done {
         let leader = self
             .leader()
@@ -210,19 +209,19 @@ impl Host {
         Running::spawn(nsenter).wait_within(Duration::from_secs(30))
     }
 
-    /// Cuts its network.
-    pub fn cut(&self) {
+    /// Disconnects its network.
+    pub fn disconnect(&self) {
         run("ip", &["link", "set", &self.link(), "down"]);
     }
 
-    /// Restores its network.
-    pub fn mend(&self) {
+    /// Reconnects its network.
+    pub fn reconnect(&self) {
         run("ip", &["link", "set", &self.link(), "up"]);
     }
 
-    /// Kills the host and returns when none of its processes runs any more.
+    /// Kills the host and returns when none of its processes runs.
     pub fn kill(&self) {
-        let Some(mut nspawn) = self.nspawn.lock().expect("no holder panics").take() else {
+        let Some(mut nspawn) = self.nspawn.lock().expect("the lock is not poisoned").take() else {
             return;
         };
         let processes = descendants(nspawn.id());
@@ -234,8 +233,7 @@ impl Host {
         }
         let _ = nspawn.kill();
         let _ = nspawn.wait();
-        // A signal is only sent; the kernel takes its time. A process that has ended has no command
-        // line.
+        // Signals arrive later than they are sent. A process that has exited has no command line.
         let ended = |pid: &u32| {
             fs::read(format!("/proc/{pid}/cmdline"))
                 .unwrap_or_default()
@@ -254,8 +252,8 @@ impl Host {
 
     /// Freezes every process of the host: connections stay open, nothing answers.
     pub fn freeze(&self) {
-        // A process may start another between the look and the signal, so look until there is
-        // nothing new.
+        // A process may start another one before it receives the signal, so repeat until there are
+        // no new processes.
         let mut frozen = Vec::new();
         loop {
             let new: Vec<_> = self
@@ -271,13 +269,12 @@ impl Host {
         }
     }
 
-    /// Lets a frozen host continue.
+    /// Resumes a frozen host.
     pub fn thaw(&self) {
         signal("CONT", &self.processes());
     }
 
-    /// Gives a directory of the host a disk of its own, so small that [`Self::fill_disk`] can fill
-    /// it.
+    /// Mounts a file system on a directory, small enough for [`Self::fill_disk`].
     pub fn small_disk(&self, dir: &str, size: &str) {
         self.exec(&format!(
             "mkdir -p {dir} && mount -t tmpfs -o mode=755,size={size} small {dir}"
@@ -289,7 +286,7 @@ impl Host {
     pub fn fill_disk(&self, dir: &str) {
         self.exec(&format!("dd if=/dev/zero of={dir}/ballast bs=4k 2>&1"))
             .exits(1)
-            .says(&["No space left"]);
+            .prints(&["No space left"]);
     }
 
     /// Removes the file that [`Self::fill_disk`] wrote.
@@ -338,7 +335,7 @@ impl Host {
 
     fn make_disk(&self, image: &Path, authorized: &Path) {
         for part in ["upper", "work", "root"] {
-            fs::create_dir_all(self.dir.join(part)).expect("a directory in the world");
+            fs::create_dir_all(self.dir.join(part)).expect("a directory in the sandbox");
         }
         let part = |name: &str| text(&self.dir.join(name));
         let image = text(image);
@@ -367,7 +364,7 @@ impl Host {
             ],
         );
         namespace::write(&root.join("etc/hostname"), &format!("{}\n", self.name));
-        // sudo looks up the host's own name.
+        // sudo resolves the name of the host.
         namespace::write(
             &root.join("etc/hosts"),
             &format!("127.0.0.1 localhost\n127.0.1.1 {}\n", self.name),
@@ -392,7 +389,7 @@ impl Host {
             let group = hierarchy
                 .join(namespace::control_group(&namespace::name()))
                 .join(&self.name);
-            fs::create_dir_all(&group).expect("root may make control groups");
+            fs::create_dir_all(&group).expect("root can make control groups");
             write!(
                 enter_groups,
                 "echo $$ > {}/cgroup.procs && ",
@@ -428,23 +425,23 @@ impl Host {
         if namespace::control_groups_are_v1() {
             command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "0");
         }
-        let console = fs::File::create(self.console()).expect("a file in the world");
+        let console = fs::File::create(self.console()).expect("a file in the sandbox");
         command
             .stdin(Stdio::null())
             .stderr(console.try_clone().expect("one more descriptor"))
             .stdout(console);
-        let child = command.spawn().expect("sh is there");
-        *self.nspawn.lock().expect("no holder panics") = Some(child);
+        let child = command.spawn().expect("sh is installed");
+        *self.nspawn.lock().expect("the lock is not poisoned") = Some(child);
     }
 
     fn await_ssh(&self) {
         let socket: SocketAddr = format!("{}:22", self.address).parse().expect("an address");
         let deadline = std::time::Instant::now() + BOOT_DEADLINE;
-        let answers = || greets(socket).then_some(());
+        let answers = || sends_banner(socket).then_some(());
         let ended = || {
             self.nspawn
                 .lock()
-                .expect("no holder panics")
+                .expect("the lock is not poisoned")
                 .as_mut()
                 .is_none_or(has_ended)
         };
@@ -465,7 +462,8 @@ impl Host {
         );
     }
 
-    /// A path on the host's own disk, seen from here; it works while the host is cut off or frozen.
+    /// A path on the disk of the host, as the test sees it, even while the host is disconnected or
+    /// frozen.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root().join(path.trim_start_matches('/'))
     }
@@ -490,16 +488,16 @@ impl Host {
         format!("veth-{}", self.name)
     }
 
-    /// Every process of the host, seen from here.
+    /// Every process of the host, by the test's process ids.
     fn processes(&self) -> Vec<u32> {
-        let nspawn = self.nspawn.lock().expect("no holder panics");
+        let nspawn = self.nspawn.lock().expect("the lock is not poisoned");
         nspawn
             .as_ref()
             .map(|child| descendants(child.id()))
             .unwrap_or_default()
     }
 
-    /// The host's process 1, seen from here.
+    /// Process 1 of the host, by the test's process id.
     fn leader(&self) -> Option<u32> {
         let is_first = |pid: &u32| {
             status_field(*pid, "NSpid:")
@@ -509,7 +507,7 @@ impl Host {
     }
 }
 
-/// Raises the machine's limit where it is lower than the hosts of all tests need together.
+/// Raises the limit of inotify instances if it is too low for the hosts of all tests together.
 fn allow_many_hosts() {
     let limit = fs::read_to_string(INOTIFY_INSTANCES_LIMIT).unwrap_or_default();
     let is_enough = |limit: u32| limit >= INOTIFY_INSTANCES_MIN;
@@ -529,7 +527,7 @@ fn has_ended(child: &mut Child) -> bool {
 }
 
 /// Whether an sshd sends its banner.
-fn greets(socket: SocketAddr) -> bool {
+fn sends_banner(socket: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&socket, Duration::from_millis(200)) else {
         return false;
     };
@@ -542,7 +540,7 @@ fn greets(socket: SocketAddr) -> bool {
         && stream.write_all(b"SSH-2.0-tests\r\n").is_ok()
 }
 
-/// A process and all below it.
+/// A process and its descendants.
 fn descendants(ancestor: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = pids()
         .into_iter()
@@ -562,7 +560,7 @@ fn descendants(ancestor: u32) -> Vec<u32> {
     found
 }
 
-/// Every process of this world.
+/// Every process of this sandbox.
 pub fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -578,10 +576,10 @@ fn status_field(pid: u32, field: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Sends processes a signal, by name.
+/// Sends a signal to processes, by name.
 pub fn signal(name: &str, pids: &[u32]) {
     let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
-    // Some may have ended since they were looked for, which is no matter.
+    // Processes may have exited meanwhile.
     let _ = Command::new("kill")
         .args(["-s", name])
         .args(pids)

@@ -1,4 +1,4 @@
-//! A private, real `HAProxy` for a test, and servers for it to send requests to.
+//! A real `HAProxy` for one test, and servers behind it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,25 +17,25 @@ use tempfile::TempDir;
 use super::sshd::eventually;
 
 const PROGRAM: &str = "/usr/sbin/haproxy";
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running `HAProxy` with one backend, `web`. It ends with the test.
 pub struct Haproxy {
     child: Option<Child>,
-    /// Processes that a reload has left to finish their requests.
+    /// Processes from before a reload that finish their requests.
     old: Vec<Child>,
     dir: TempDir,
     port: u16,
 }
 
 impl Haproxy {
-    /// Starts one with these `server` lines. `None`, and a word about it, where there is no
-    /// `HAProxy`.
+    /// Starts one with these `server` lines. If `HAProxy` is not installed, prints `SKIPPED` and
+    /// returns `None`.
     pub fn start<S: AsRef<str>>(servers: impl IntoIterator<Item = S>) -> Option<Self> {
         Self::start_with("", servers)
     }
 
-    /// The same, with more lines in the backend.
+    /// The same, with additional lines in the backend.
     pub fn start_with<S: AsRef<str>>(
         lines: &str,
         servers: impl IntoIterator<Item = S>,
@@ -78,22 +78,22 @@ impl Haproxy {
     pub fn run(&mut self) {
         let child = self.spawn(&[]);
         self.child = Some(child);
-        let answers = eventually(PATIENCE, || {
-            self.tries("show info")
-                .is_ok_and(|said| said.contains("Pid:"))
+        let answers = eventually(DEADLINE, || {
+            self.try_command("show info")
+                .is_ok_and(|reply| reply.contains("Pid:"))
         });
         assert!(answers, "{}", self.log());
     }
 
-    /// Reloads its configuration as an administrator does: another process takes over.
+    /// Reloads the configuration as an administrator does: another process takes over.
     pub fn reload(&mut self) {
         let before = self.pid();
-        let old = self.child.take().expect("it runs");
+        let old = self.child.take().expect("a running process");
         self.child = Some(self.spawn(&["-sf", &old.id().to_string()]));
         self.old.push(old);
-        let taken_over = eventually(PATIENCE, || {
-            self.tries("show info")
-                .is_ok_and(|said| said.contains("Pid:") && pid_in(&said) != before)
+        let taken_over = eventually(DEADLINE, || {
+            self.try_command("show info")
+                .is_ok_and(|reply| reply.contains("Pid:") && pid_in(&reply) != before)
         });
         assert!(taken_over, "{}", self.log());
     }
@@ -105,50 +105,50 @@ impl Haproxy {
         }
     }
 
-    /// Its runtime API.
+    /// The socket of the runtime API.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("s")
     }
 
-    /// The address that clients connect to.
+    /// The address of the frontend.
     pub fn front(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// The answer of its runtime API to a line.
-    pub fn says(&self, line: &str) -> String {
-        self.tries(line)
+    /// Sends a line to the runtime API; returns the reply.
+    pub fn command(&self, line: &str) -> String {
+        self.try_command(line)
             .unwrap_or_else(|error| panic!("{line}: {error}\n{}", self.log()))
     }
 
     /// The process id.
     pub fn pid(&self) -> String {
-        pid_in(&self.says("show info"))
+        pid_in(&self.command("show info"))
     }
 
     /// Waits until a server has this status.
     #[track_caller]
     pub fn await_server(&self, name: &str, status: &str) {
-        let is_so = || {
-            let said = self.says("show stat web 4 -1");
-            said.lines().any(|line| {
+        let has_status = || {
+            let reply = self.command("show stat web 4 -1");
+            reply.lines().any(|line| {
                 line.split(',').nth(1) == Some(name) && line.split(',').nth(17) == Some(status)
             })
         };
         assert!(
-            eventually(PATIENCE, is_so),
+            eventually(DEADLINE, has_status),
             "{name} is not {status}: {}",
-            self.says("show stat web 4 -1")
+            self.command("show stat web 4 -1")
         );
     }
 
-    fn tries(&self, line: &str) -> std::io::Result<String> {
+    fn try_command(&self, line: &str) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(self.socket())?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         stream.write_all(format!("{line}\n").as_bytes())?;
-        let mut said = String::new();
-        stream.read_to_string(&mut said)?;
-        Ok(said)
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        Ok(reply)
     }
 
     fn spawn(&self, more: &[&str]) -> Child {
@@ -184,41 +184,41 @@ impl Drop for Haproxy {
 fn pid_in(info: &str) -> String {
     info.lines()
         .find_map(|line| line.strip_prefix("Pid: "))
-        .expect("it says its pid")
+        .expect("a line with the pid")
         .to_owned()
 }
 
-/// A server that answers with its name: at once or, for `/slow`, when it is released.
+/// A server that answers with its name: at once, or after [`Backend::release`] for `/slow`.
 pub struct Backend {
     address: SocketAddr,
     shared: Arc<Shared>,
-    accepts: Option<JoinHandle<()>>,
+    acceptor: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     name: String,
-    is_over: AtomicBool,
+    is_stopping: AtomicBool,
     slow: AtomicUsize,
     released: Mutex<bool>,
     release: Condvar,
 }
 
 impl Backend {
-    /// Serves on a port of its own.
+    /// Starts a server on a free port.
     pub fn start(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
-            is_over: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             slow: AtomicUsize::new(0),
             released: Mutex::new(false),
             release: Condvar::new(),
         });
         let serving = Arc::clone(&shared);
-        let accepts = std::thread::spawn(move || {
+        let acceptor = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if serving.is_over.load(Ordering::SeqCst) {
+                if serving.is_stopping.load(Ordering::SeqCst) {
                     return;
                 }
                 let serving = Arc::clone(&serving);
@@ -228,7 +228,7 @@ impl Backend {
         Self {
             address,
             shared,
-            accepts: Some(accepts),
+            acceptor: Some(acceptor),
         }
     }
 
@@ -242,38 +242,38 @@ impl Backend {
         self.shared.release.notify_all();
     }
 
-    /// Waits until this many slow requests are under way.
+    /// Waits until this many slow requests are in progress.
     #[track_caller]
     pub fn await_slow(&self, count: usize) {
         assert!(
-            eventually(PATIENCE, || self.shared.slow.load(Ordering::SeqCst)
+            eventually(DEADLINE, || self.shared.slow.load(Ordering::SeqCst)
                 == count),
-            "no slow request came"
+            "no slow request arrived"
         );
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
         self.release();
-        // Wakes the one who accepts.
+        // Wakes the thread that accepts connections.
         drop(TcpStream::connect(self.address));
-        let _ = self.accepts.take().map(JoinHandle::join);
+        let _ = self.acceptor.take().map(JoinHandle::join);
     }
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
-    let _ = stream.set_read_timeout(Some(PATIENCE));
-    let mut asked = Vec::new();
+    let _ = stream.set_read_timeout(Some(DEADLINE));
+    let mut request = Vec::new();
     let mut byte = [0];
-    while !asked.ends_with(b"\r\n\r\n") {
+    while !request.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
-            Ok(1) => asked.push(byte[0]),
+            Ok(1) => request.push(byte[0]),
             _ => return,
         }
     }
-    if asked.starts_with(b"GET /slow") {
+    if request.starts_with(b"GET /slow") {
         shared.slow.fetch_add(1, Ordering::SeqCst);
         let released = shared.released.lock().unwrap();
         drop(
@@ -291,14 +291,14 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.write_all(answer.as_bytes());
 }
 
-/// Makes a request; returns the body of a good answer, or what came instead.
+/// Makes a request; returns the body of a 200 response, or the error.
 pub fn get(address: SocketAddr, path: &str) -> Result<String, String> {
     get_with(address, path, "")
 }
 
-/// The same, with more lines in the head of the request.
+/// The same, with additional header lines.
 pub fn get_with(address: SocketAddr, path: &str, lines: &str) -> Result<String, String> {
-    let asked = || {
+    let response = || {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{lines}\r\n");
@@ -307,7 +307,7 @@ pub fn get_with(address: SocketAddr, path: &str, lines: &str) -> Result<String, 
         stream.read_to_string(&mut answer)?;
         Ok::<_, std::io::Error>(answer)
     };
-    let answer = asked().map_err(|error| error.to_string())?;
+    let answer = response().map_err(|error| error.to_string())?;
     match answer.split_once("\r\n\r\n") {
         Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
         _ => Err(answer.lines().next().unwrap_or("nothing").to_owned()),

@@ -19,7 +19,7 @@ impl Inventory {
         self
     }
 
-    /// With one more entry of `[[hosts]]` or `[[balancers]]`, and more lines of it.
+    /// Adds an entry to `[[hosts]]` or `[[balancers]]`, with additional lines.
     #[must_use]
     pub fn machine(mut self, table: &str, name: &str, address: &str, lines: &str) -> Self {
         write!(
@@ -30,7 +30,7 @@ impl Inventory {
         self
     }
 
-    /// With one more host that is this machine.
+    /// Adds a host that is this machine.
     #[must_use]
     pub fn local_host(self, name: &str, address: &str) -> Self {
         self.machine("hosts", name, address, "transport = \"local\"\n")

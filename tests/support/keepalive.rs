@@ -1,4 +1,4 @@
-//! A service that keeps its connections, and clients that do.
+//! A service with keep-alive connections, and clients that use them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,29 +7,30 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Longer than any answer takes that is not waited for on purpose.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than any answer takes, except those that a test delays.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves pages that hold `name`, on every address it is given, until the test's process ends.
-/// `/long` is answered when somebody says so.
+/// Serves a page with the text `name` on every address, until the test's process ends. `/long` is
+/// answered after [`Page::answer_long_requests`].
 pub struct Page {
-    is_over: Arc<AtomicBool>,
-    long_ones: Arc<AtomicUsize>,
+    is_stopping: Arc<AtomicBool>,
+    long_requests: Arc<AtomicUsize>,
 }
 
 impl Page {
     pub fn serve(name: &'static str, addresses: &[&str]) -> Self {
         let page = Self {
-            is_over: Arc::default(),
-            long_ones: Arc::default(),
+            is_stopping: Arc::default(),
+            long_requests: Arc::default(),
         };
         for address in addresses {
             let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("{address}: {e}"));
-            let (is_over, long_ones) = (page.is_over.clone(), page.long_ones.clone());
+            let (is_stopping, long_requests) =
+                (page.is_stopping.clone(), page.long_requests.clone());
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    let (is_over, long_ones) = (is_over.clone(), long_ones.clone());
-                    thread::spawn(move || answer(name, stream, &is_over, &long_ones));
+                    let (is_stopping, long_requests) = (is_stopping.clone(), long_requests.clone());
+                    thread::spawn(move || answer(name, stream, &is_stopping, &long_requests));
                 }
             });
         }
@@ -37,35 +38,35 @@ impl Page {
     }
 
     /// The number of long requests so far.
-    pub fn long_ones(&self) -> usize {
-        self.long_ones.load(Ordering::Relaxed)
+    pub fn long_requests(&self) -> usize {
+        self.long_requests.load(Ordering::Relaxed)
     }
 
     /// Answers the long requests.
-    pub fn end_long_ones(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
+    pub fn answer_long_requests(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 }
 
 fn answer(
     name: &str,
     stream: TcpStream,
-    is_over: &AtomicBool,
-    long_ones: &AtomicUsize,
+    is_stopping: &AtomicBool,
+    long_requests: &AtomicUsize,
 ) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {
-        let mut question = String::new();
-        reader.read_line(&mut question).ok().filter(|n| *n > 0)?;
+        let mut request = String::new();
+        reader.read_line(&mut request).ok().filter(|n| *n > 0)?;
         let mut header = String::new();
         while header != "\r\n" {
             header.clear();
             reader.read_line(&mut header).ok().filter(|n| *n > 0)?;
         }
-        if question.starts_with("GET /long") {
-            long_ones.fetch_add(1, Ordering::Relaxed);
-            while !is_over.load(Ordering::Relaxed) {
+        if request.starts_with("GET /long") {
+            long_requests.fetch_add(1, Ordering::Relaxed);
+            while !is_stopping.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(5));
             }
         }
@@ -78,25 +79,25 @@ fn answer(
     }
 }
 
-/// A client with a kept connection.
+/// A client with a keep-alive connection.
 pub struct Client {
     stream: BufReader<TcpStream>,
-    /// Whether the server announced that it closes the connection after this answer.
+    /// Whether the server closes the connection after this answer.
     is_last: bool,
 }
 
 impl Client {
     pub fn connect(address: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
         Ok(Self {
             stream: BufReader::new(stream),
             is_last: false,
         })
     }
 
-    /// Gets a page; returns its text, or its status if that is not 200.
-    pub fn ask(&mut self, path: &str) -> io::Result<String> {
+    /// Gets a page; returns its text, or the status if that is not 200.
+    pub fn get(&mut self, path: &str) -> io::Result<String> {
         self.stream
             .get_mut()
             .write_all(format!("GET {path} HTTP/1.1\r\nHost: page\r\n\r\n").as_bytes())?;
@@ -126,8 +127,8 @@ impl Client {
         }
     }
 
-    /// Whether the other side has ended the connection, or is about to, as a client sees it before
-    /// it asks.
+    /// Whether the server has closed the connection, or has announced it, as a client sees it
+    /// before a request.
     fn has_ended(&self) -> bool {
         if self.is_last {
             return true;
@@ -147,73 +148,76 @@ impl Client {
     }
 }
 
-/// Makes one request on a connection of its own.
-pub fn ask(address: &str) -> io::Result<String> {
-    Client::connect(address)?.ask("/")
+/// Makes one request with its own connection.
+pub fn get(address: &str) -> io::Result<String> {
+    Client::connect(address)?.get("/")
 }
 
-/// Clients that ask one question after the other on connections that they keep, and connect again
-/// when one has ended.
-pub struct Crowd {
-    is_over: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Asked>>,
+/// Clients that make one request after the other on keep-alive connections, and reconnect when the
+/// connection has ended.
+pub struct ClientPool {
+    is_stopping: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<PoolResult>>,
 }
 
-/// What the clients have observed.
+/// The results of all clients of a pool.
 #[derive(Debug, Default)]
-pub struct Asked {
-    /// The pages, each with its number of answers.
+pub struct PoolResult {
+    /// The number of answers with each page.
     pub answers: std::collections::BTreeMap<String, usize>,
     /// Requests without an answer.
     pub lost: Vec<String>,
 }
 
-impl Crowd {
+impl ClientPool {
     pub fn start(size: usize, address: &str) -> Self {
-        let is_over = Arc::<AtomicBool>::default();
+        let is_stopping = Arc::<AtomicBool>::default();
         let client = |_| {
-            let (is_over, address) = (is_over.clone(), address.to_owned());
-            thread::spawn(move || ask_on(&address, &is_over))
+            let (is_stopping, address) = (is_stopping.clone(), address.to_owned());
+            thread::spawn(move || get_until_stopped(&address, &is_stopping))
         };
         let clients = (0..size).map(client).collect();
-        Self { is_over, clients }
+        Self {
+            is_stopping,
+            clients,
+        }
     }
 
-    pub fn end(self) -> Asked {
-        self.is_over.store(true, Ordering::Relaxed);
-        let mut all = Asked::default();
+    pub fn end(self) -> PoolResult {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let mut all = PoolResult::default();
         for client in self.clients {
-            let asked = client.join().expect("a client");
-            for (page, n) in asked.answers {
+            let result = client.join().expect("a client");
+            for (page, n) in result.answers {
                 *all.answers.entry(page).or_default() += n;
             }
-            all.lost.extend(asked.lost);
+            all.lost.extend(result.lost);
         }
         all
     }
 }
 
-fn ask_on(address: &str, is_over: &AtomicBool) -> Asked {
-    let mut asked = Asked::default();
-    let mut kept = None;
-    while !is_over.load(Ordering::Relaxed) {
-        let answer = kept
+fn get_until_stopped(address: &str, is_stopping: &AtomicBool) -> PoolResult {
+    let mut result = PoolResult::default();
+    let mut open = None;
+    while !is_stopping.load(Ordering::Relaxed) {
+        let answer = open
             .take()
             .filter(|client: &Client| !client.has_ended())
             .map_or_else(|| Client::connect(address), Ok)
             .and_then(|mut client| {
-                let page = client.ask("/")?;
+                let page = client.get("/")?;
                 Ok((client, page))
             });
         match answer {
             Ok((client, page)) => {
-                *asked.answers.entry(page).or_default() += 1;
-                kept = Some(client);
+                *result.answers.entry(page).or_default() += 1;
+                open = Some(client);
             }
-            Err(e) => asked.lost.push(e.to_string()),
+            Err(e) => result.lost.push(e.to_string()),
         }
-        // Two cores are for the balancer and the pages too.
+        // The balancer and the pages need the processors, too.
         thread::sleep(Duration::from_millis(2));
     }
-    asked
+    result
 }

@@ -1,4 +1,4 @@
-//! What several tests need: hosts, servers, clients, and `ship` as its users run it.
+//! Shared parts of the tests: hosts, servers, clients, and `ship` as users run it.
 
 pub mod behaviour;
 pub mod browser;

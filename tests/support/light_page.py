@@ -1,4 +1,4 @@
-"""A page that says who answers and in which version, or misbehaves as its release tells it to."""
+"""A page with its host and version, or one that misbehaves as its release defines."""
 import os
 import signal
 import socket
@@ -16,14 +16,14 @@ def gate_is_open():
     return os.path.exists(GATE)
 
 
-asked = 0
+requests = 0
 
 
 def is_twentieth(request):
-    """Whether it is one of every twenty that are not ship's own."""
-    global asked
-    asked += b"ship/" not in request
-    return asked % 20 == 19
+    """Whether it is every twentieth request that is not from ship."""
+    global requests
+    requests += b"ship/" not in request
+    return requests % 20 == 19
 
 
 def reply(request):
@@ -41,7 +41,7 @@ def answer(client):
             status, body = reply(client.recv(4096))
             client.sendall(f"HTTP/1.0 {status}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         except OSError:
-            pass  # whoever asked has gone
+            pass  # the client has disconnected
 
 
 print(f"page {VERSION} starts, its behaviour is {BEHAVIOUR}", flush=True)
@@ -52,23 +52,23 @@ if BEHAVIOUR == "deaf":
     print("waiting for a database that never comes", flush=True)
     time.sleep(3600)
 
-is_told_to_end = False
+is_ending = False
 
 
 def end(*_):
-    global is_told_to_end
-    is_told_to_end = True
+    global is_ending
+    is_ending = True
 
 
 signal.signal(signal.SIGTERM, end)
 with socket.create_server((HOST, int(PORT)), backlog=128) as server:
     server.settimeout(0.02)
-    while not is_told_to_end or (BEHAVIOUR == "lingers" and not gate_is_open()):
+    while not is_ending or (BEHAVIOUR == "lingers" and not gate_is_open()):
         try:
             answer(server.accept()[0])
         except TimeoutError:
             pass
-    # Whoever stands in the queue is still answered.
+    # Connections in the queue are still answered.
     server.settimeout(0)
     try:
         while True:

@@ -1,5 +1,5 @@
-//! Many light hosts: one sshd on 127.1.X.Y for all, an ordinary user, no sudo, no systemd. For the
-//! process driver.
+//! Many light hosts for the process driver: one sshd on 127.1.X.Y for all of them, an ordinary
+//! user, no sudo, no systemd.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use super::command::{Done, Running};
 use super::inventory::Inventory;
 use super::namespace::{self, run, until};
 
-/// The user that ship logs in as, who only exists in the namespace.
+/// The user that ship logs in as, who exists only in the sandbox.
 const USER: &str = "shipper";
 const USER_ID: u32 = 64_123;
 const PORT: u16 = 2222;
 
-/// Hosts on one machine, with addresses and base directories of their own.
+/// Hosts on one machine, each with its own address and base directory.
 pub struct Loopback {
     pub hosts: Vec<LightHost>,
     dir: PathBuf,
     sshd: Child,
 }
 
-/// One host: `h1` at 127.1.0.1, and so on.
+/// A host: `h1` at 127.1.0.1, and so on.
 pub struct LightHost {
     pub name: String,
     pub address: String,
@@ -30,10 +30,10 @@ pub struct LightHost {
 }
 
 impl Loopback {
-    /// Starts the sshd and returns when it answers.
+    /// Starts the sshd and returns when it accepts connections.
     pub fn boot(count: usize) -> Self {
         let dir = PathBuf::from("/run/loopback");
-        fs::create_dir(&dir).expect("one loopback fleet in a world");
+        fs::create_dir(&dir).expect("one loopback fleet in a sandbox");
         make_user(&dir);
         for key in ["id", "host_key"] {
             run(
@@ -49,7 +49,7 @@ impl Loopback {
         Self { hosts, dir, sshd }
     }
 
-    /// The ssh configuration that accepts no host key but the real one.
+    /// An ssh configuration that accepts only the real host key.
     pub fn ssh_config(&self) -> PathBuf {
         self.dir.join("ssh_config")
     }
@@ -67,7 +67,7 @@ impl Loopback {
         self.hosts.iter().fold(inventory, add).text()
     }
 
-    /// Runs a command on a host the way ship does: by ssh, as the user.
+    /// Runs a command on a host over ssh, as the user that ship logs in as.
     pub fn ssh(&self, host: &LightHost, command: &str) -> Done {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")
@@ -79,7 +79,7 @@ impl Loopback {
 
 impl Drop for Loopback {
     fn drop(&mut self) {
-        // Services that were started through it end with the world.
+        // The services that were started through it end with the sandbox.
         let _ = self.sshd.kill();
         let _ = self.sshd.wait();
         let _ = fs::remove_dir_all(&self.dir);
@@ -98,10 +98,10 @@ impl LightHost {
     }
 }
 
-/// Adds a user to this world's own view of the list of users.
+/// Adds the user to the sandbox's copy of `/etc/passwd`.
 fn make_user(dir: &Path) {
     let home = dir.join("home");
-    let users = fs::read_to_string("/etc/passwd").expect("the list of users");
+    let users = fs::read_to_string("/etc/passwd").expect("a list of users");
     let line = format!("{USER}:*:{USER_ID}:{USER_ID}::{}:/bin/sh\n", home.display());
     namespace::write(
         &dir.join("passwd"),
@@ -111,7 +111,7 @@ fn make_user(dir: &Path) {
         "mount",
         &["--bind", &text(&dir.join("passwd")), "/etc/passwd"],
     );
-    fs::create_dir(&home).expect("a home in the world");
+    fs::create_dir(&home).expect("a directory in the sandbox");
     run("chown", &[&format!("{USER_ID}:{USER_ID}"), &text(&home)]);
 }
 
@@ -145,7 +145,10 @@ fn start_sshd(dir: &Path) -> Child {
     namespace::write(&dir.join("sshd_config"), &config);
     let mut command = Command::new("/usr/sbin/sshd");
     command.args(["-D", "-f", &path("sshd_config"), "-E", &path("sshd.log")]);
-    let sshd = command.stdin(Stdio::null()).spawn().expect("sshd is there");
+    let sshd = command
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("sshd is installed");
     until(
         "the sshd of the loopback hosts",
         Duration::from_secs(20),

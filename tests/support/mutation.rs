@@ -1,18 +1,17 @@
-//! Texts that are almost right: genuine ones with a few changes, as accidents and enemies make
-//! them.
+//! Texts that are almost right: real ones with a few random changes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// How many cases a property is tried on: more in a long run (`SHIP_LONG=1`).
+/// The number of cases of a property; more with `SHIP_LONG=1`.
 pub fn cases(few: u32) -> ProptestConfig {
     let cases = if std::env::var_os("SHIP_LONG").is_some() {
         few * 50
     } else {
         few
     };
-    // What fails is to become a test of its own, not a file of seeds.
+    // A failure becomes a test of its own, not a file of seeds.
     ProptestConfig {
         cases,
         failure_persistence: None,
@@ -20,7 +19,7 @@ pub fn cases(few: u32) -> ProptestConfig {
     }
 }
 
-/// One of some texts, with up to six changes.
+/// One of the texts, with up to six changes.
 pub fn mutated(texts: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<Index>(), any::<Index>(), any::<Index>(), 0..KINDS);
     (any::<Index>(), vec(change, 0..6)).prop_map(move |(which, changes)| {
@@ -75,7 +74,7 @@ fn change_at(
         4 => drop(text.splice(at..at, text[at..end].to_vec())),
         5 => drop(text.splice(line.start..line.start, text[line].to_vec())),
         6 => drop(text.drain(line)),
-        // A line of another text, or of another place.
+        // A line of another text, or from another position.
         7 => {
             let other = other(pick);
             if !other.is_empty() {
@@ -87,7 +86,7 @@ fn change_at(
             number_at(&text, at),
             NUMBERS[pick.index(NUMBERS.len())].bytes(),
         )),
-        // Deep, or long.
+        // Deep nesting, or long runs.
         9 => drop(text.splice(
             at..at,
             [b"[", b"{", b"(", b"x", b"9", b"\n", b" "][pick.index(7)].repeat(5000),
@@ -98,7 +97,7 @@ fn change_at(
     text
 }
 
-/// The line around a byte, with its end.
+/// The line that contains a byte, with its line end.
 fn line_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
     let start = text[..at]
         .iter()
@@ -111,7 +110,7 @@ fn line_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
     start..end
 }
 
-/// The first digits from a byte on; nothing where there are none.
+/// The first digits from a byte on; empty if there are none.
 fn number_at(text: &[u8], at: usize) -> std::ops::Range<usize> {
     let start = text[at..]
         .iter()

@@ -1,11 +1,11 @@
-//! A world of its own for a test: network, mounts and processes that nobody else sees and that die
-//! with it.
+//! A sandbox for one test: network, mounts and processes that are invisible outside and end with
+//! it.
 //!
-//! A test that needs hosts runs itself once more as process 2 of fresh network, mount and process
-//! namespaces. So tests run side by side with the same addresses, nothing is asked of the machine's
-//! own network, and whatever happens (a panic, a kill -9) the kernel ends every process, unmounts
-//! every mount and removes every link. Only control groups outlive a world; they are named after
-//! the process that made it and swept by the next.
+//! A test that needs hosts runs itself again as process 2 of new network, mount and process
+//! namespaces. So tests use the same addresses side by side and do not touch the network of the
+//! machine. Whatever happens (a panic, SIGKILL), the kernel ends every process, unmounts every
+//! mount and removes every link. Only control groups remain; they are named after the process that
+//! made them, and a later test removes them.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -17,16 +17,16 @@ use std::{env, thread};
 
 use super::command::Running;
 
-/// Set inside a world, to its name.
-const INSIDE: &str = "SHIP_TEST_WORLD";
-/// Set inside a world, to the directories of the hosts' images, separated by colons.
-const IMAGES: &str = "SHIP_TEST_IMAGES";
-/// The suite of this machine, or the default one.
-const OWN_SUITE: &str = "";
-/// A world that has not ended by then is ended.
+/// Set inside a sandbox, to its name.
+const NAMESPACE_VARIABLE: &str = "SHIP_TEST_NAMESPACE";
+/// Set inside a sandbox, to the directories of the hosts' images, separated by colons.
+const IMAGES_VARIABLE: &str = "SHIP_TEST_IMAGES";
+/// Stands for the Debian suite of this machine, or the default one on other distributions.
+const HOST_SUITE: &str = "";
+/// The time limit of a test in a sandbox.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// Process 1 of a world. It must reap orphans: an unreaped service would look alive for ever.
+/// Process 1 of a sandbox. It must reap orphans: an unreaped service would look alive.
 const INIT: &str = r#"
 set -e
 mount -t tmpfs -o mode=755 ship-tests /run
@@ -40,7 +40,7 @@ ip link set lo up
 wait $!
 "#;
 
-/// What systemd hosts need, and the Debian packages that have it.
+/// The programs that systemd hosts need, and their Debian packages.
 const HOST_TOOLS: [(&str, &str); 4] = [
     ("ip", "iproute2"),
     ("sshd", "openssh-server"),
@@ -58,20 +58,20 @@ impl fmt::Display for Skip {
     }
 }
 
-/// Runs `body` in a world where systemd hosts can boot; says `skipped: …` where that cannot be.
+/// Runs `body` in a sandbox where systemd hosts can boot. If they cannot, prints `skipped: …`.
 ///
-/// `body` must be a closure written in the test function itself: the test is found again by its
-/// name.
+/// `body` must be a closure in the test function itself, because its type name contains the name of
+/// the test.
 pub fn with_hosts<F: FnOnce()>(body: F) {
-    enter(&HOST_TOOLS, &[OWN_SUITE], body);
+    enter(&HOST_TOOLS, &[HOST_SUITE], body);
 }
 
-/// The same for hosts of these Debian suites, for [`image_of`]. Fails where no mirror has one.
+/// The same for hosts of these Debian suites, see [`image_of`]. Fails if no mirror has a suite.
 pub fn with_hosts_of<F: FnOnce()>(suites: &[&str], body: F) {
     enter(&HOST_TOOLS, suites, body);
 }
 
-/// Runs `body` in a world with no more than a loopback and an sshd.
+/// Runs `body` in a sandbox with only a loopback interface and an sshd.
 pub fn with_sshd<F: FnOnce()>(body: F) {
     enter(
         &[
@@ -84,16 +84,16 @@ pub fn with_sshd<F: FnOnce()>(body: F) {
     );
 }
 
-/// Runs `body` in a world with no more than a loopback and these programs, each with its Debian
-/// package; says `skipped: …` where one is missing.
+/// Runs `body` in a sandbox with only a loopback interface and these programs, each with its Debian
+/// package. If one is missing, prints `skipped: …`.
 pub fn with_programs<F: FnOnce()>(programs: &[(&str, &str)], body: F) {
     if has_programs(programs) {
         enter(&[("ip", "iproute2"), ("ss", "iproute2")], &[], body);
     }
 }
 
-/// Whether these programs are there, each with its Debian package; says `skipped: …` where one is
-/// not.
+/// Whether these programs are installed, each with its Debian package. If one is missing, prints
+/// `skipped: …`.
 pub fn has_programs(programs: &[(&str, &str)]) -> bool {
     let Some((program, package)) = programs.iter().find(|(program, _)| find(program).is_none())
     else {
@@ -103,20 +103,22 @@ pub fn has_programs(programs: &[(&str, &str)]) -> bool {
     false
 }
 
-/// Whether systemd hosts can boot here; says `skipped: …` where they cannot.
-pub fn has_room_for_hosts() -> bool {
-    has_room_for(&HOST_TOOLS)
+/// Whether systemd hosts can boot here. If they cannot, prints `skipped: …`.
+pub fn can_boot_hosts() -> bool {
+    meets_requirements(&HOST_TOOLS)
 }
 
-/// The name of this world, and of its control groups.
+/// The name of this sandbox, and of its control groups.
 pub fn name() -> String {
-    env::var(INSIDE)
+    env::var(NAMESPACE_VARIABLE)
         .expect("a fleet is booted inside `namespace::with_hosts` or `namespace::with_sshd`")
 }
 
-/// The directory of the image that hosts boot from.
+/// The directory of the image of the hosts.
 pub fn image() -> PathBuf {
-    images().next().expect("one image in each world with hosts")
+    images()
+        .next()
+        .expect("one image in each sandbox with hosts")
 }
 
 /// The directory of the image of a Debian suite.
@@ -125,11 +127,12 @@ pub fn image_of(suite: &str) -> PathBuf {
         |image: &PathBuf| image.to_string_lossy().contains(&format!("/host-{suite}-"));
     images()
         .find(is_of_suite)
-        .unwrap_or_else(|| panic!("this world has no image of {suite}"))
+        .unwrap_or_else(|| panic!("this sandbox has no image of {suite}"))
 }
 
 fn images() -> impl Iterator<Item = PathBuf> {
-    let images = env::var(IMAGES).expect("systemd hosts are booted inside `namespace::with_hosts`");
+    let images =
+        env::var(IMAGES_VARIABLE).expect("systemd hosts are booted inside `namespace::with_hosts`");
     images
         .split(':')
         .map(PathBuf::from)
@@ -138,19 +141,19 @@ fn images() -> impl Iterator<Item = PathBuf> {
 }
 
 fn enter<F: FnOnce()>(tools: &[(&str, &str)], suites: &[&str], body: F) {
-    if env::var_os(INSIDE).is_some() {
+    if env::var_os(NAMESPACE_VARIABLE).is_some() {
         return body();
     }
-    if !has_room_for(tools) {
+    if !meets_requirements(tools) {
         return;
     }
-    sweep_dead_worlds();
+    remove_stale_control_groups();
     let images: Vec<_> = suites.iter().map(|suite| make_image(suite)).collect();
-    run_again_inside(test_name::<F>(), &images);
+    run_in_namespaces(test_name::<F>(), &images);
 }
 
-fn has_room_for(tools: &[(&str, &str)]) -> bool {
-    let Err(skip) = possible(tools) else {
+fn meets_requirements(tools: &[(&str, &str)]) -> bool {
+    let Err(skip) = check_requirements(tools) else {
         return true;
     };
     assert!(
@@ -169,7 +172,7 @@ fn test_name<F>() -> &'static str {
         .1
 }
 
-fn possible(tools: &[(&str, &str)]) -> Result<(), Skip> {
+fn check_requirements(tools: &[(&str, &str)]) -> Result<(), Skip> {
     if !is_root() {
         return Err(Skip("namespaces need root".to_owned()));
     }
@@ -187,7 +190,7 @@ fn possible(tools: &[(&str, &str)]) -> Result<(), Skip> {
     match trial {
         Ok(status) if status.success() => Ok(()),
         _ => Err(Skip(
-            "root may not make namespaces here (a container without CAP_SYS_ADMIN?)".to_owned(),
+            "root cannot make namespaces here (a container without CAP_SYS_ADMIN?)".to_owned(),
         )),
     }
 }
@@ -211,12 +214,12 @@ fn find(tool: &str) -> Option<PathBuf> {
 fn make_image(suite: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("host-image.sh");
     let mut command = Command::new(script);
-    command.args(Some(suite).filter(|suite| *suite != OWN_SUITE));
+    command.args(Some(suite).filter(|suite| *suite != HOST_SUITE));
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .expect("bash is there");
+        .expect("bash is installed");
     assert!(
         output.status.success(),
         "cannot make the image of {suite} test hosts; the reason is above"
@@ -227,15 +230,15 @@ fn make_image(suite: &str) -> String {
         .to_owned()
 }
 
-fn run_again_inside(test: &str, images: &[String]) {
-    static WORLDS: AtomicU32 = AtomicU32::new(0);
-    let world = format!(
+fn run_in_namespaces(test: &str, images: &[String]) {
+    static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
+    let sandbox = format!(
         "{}-{}",
         std::process::id(),
-        WORLDS.fetch_add(1, Ordering::Relaxed)
+        NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
     );
     let mut command = Command::new("setpriv");
-    // If this process is killed, so is `unshare`, so is process 1, so is the world.
+    // If this process is killed, so are `unshare`, process 1 and the sandbox.
     command.args([
         "--pdeathsig",
         "KILL",
@@ -249,7 +252,7 @@ fn run_again_inside(test: &str, images: &[String]) {
     ]);
     command
         .args(["bash", "-c", INIT, "bash"])
-        .arg(env::current_exe().expect("the test's own file"));
+        .arg(env::current_exe().expect("the path of the test"));
     command.args([
         "--exact",
         test,
@@ -257,19 +260,21 @@ fn run_again_inside(test: &str, images: &[String]) {
         "--include-ignored",
         "--test-threads=1",
     ]);
-    command.env(INSIDE, &world).env("PATH", path_with_sbin());
-    command.env(IMAGES, images.join(":"));
+    command
+        .env(NAMESPACE_VARIABLE, &sandbox)
+        .env("PATH", path_with_sbin());
+    command.env(IMAGES_VARIABLE, images.join(":"));
     let done = Running::spawn(command).wait_within(DEADLINE);
-    remove_control_groups(&world);
-    // Indented, so that nobody takes the inner test's result line for one more result.
+    remove_control_groups(&sandbox);
+    // Indented, so that the result line of the inner test does not count as another result.
     for line in done.stdout.lines().chain(done.stderr.lines()) {
         println!("    {line}");
     }
-    // A name that matches no test would pass without having run.
+    // With a name that matches no test, the inner run would pass without running anything.
     let ran = done.stdout.contains("test result: ok. 1 passed");
     assert!(
         done.code == Some(0) && ran,
-        "`{test}` failed in its world (its output is above)"
+        "`{test}` failed in its sandbox (its output is above)"
     );
 }
 
@@ -277,10 +282,10 @@ fn path_with_sbin() -> String {
     format!("{}:/usr/sbin:/sbin", env::var("PATH").unwrap_or_default())
 }
 
-/// Where the hosts' control groups are made: the hierarchies in which systemd keeps its units.
+/// The hierarchies in which systemd keeps its units, where the control groups of hosts are made.
 ///
-/// Each host needs a group of its own, else all hosts would share the groups of equally named
-/// units.
+/// Each host needs a group of its own. Otherwise, hosts would share the groups of units with the
+/// same name.
 pub fn control_group_roots() -> Vec<PathBuf> {
     let base = Path::new("/sys/fs/cgroup");
     if base.join("cgroup.controllers").exists() {
@@ -293,32 +298,32 @@ pub fn control_group_roots() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Whether this machine has the older control groups, which systemd-nspawn must then be told to
-/// give to the hosts.
+/// Whether this machine has control groups of version 1, which systemd-nspawn must be configured
+/// for.
 pub fn control_groups_are_v1() -> bool {
     !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
-/// The directory name of a world's control groups.
-pub fn control_group(world: &str) -> String {
-    format!("ship-tests-{world}")
+/// The directory name of a sandbox's control groups.
+pub fn control_group(sandbox: &str) -> String {
+    format!("ship-tests-{sandbox}")
 }
 
-/// Removes what worlds of dead processes have left.
-fn sweep_dead_worlds() {
+/// Removes the control groups of sandboxes whose process is dead.
+fn remove_stale_control_groups() {
     for root in control_group_roots() {
         let Ok(entries) = fs::read_dir(root) else {
             continue;
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let Some(world) = name
+            let Some(sandbox) = name
                 .to_str()
                 .and_then(|name| name.strip_prefix("ship-tests-"))
             else {
                 continue;
             };
-            let maker = world.split('-').next().unwrap_or_default();
+            let maker = sandbox.split('-').next().unwrap_or_default();
             if !Path::new("/proc").join(maker).exists() {
                 remove_tree(&entry.path());
             }
@@ -326,18 +331,18 @@ fn sweep_dead_worlds() {
     }
 }
 
-/// Processes of a world that has just ended take a moment to leave their groups.
-fn remove_control_groups(world: &str) {
+/// Processes of a sandbox that has just ended need a moment to leave their groups.
+fn remove_control_groups(sandbox: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     for root in control_group_roots() {
-        let dir = root.join(control_group(world));
+        let dir = root.join(control_group(sandbox));
         while dir.exists() && !remove_tree(&dir) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// Removes a tree of control groups, children first; their files go with them.
+/// Removes a tree of control groups, children first. Their files are removed with them.
 fn remove_tree(dir: &Path) -> bool {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -347,13 +352,13 @@ fn remove_tree(dir: &Path) -> bool {
     fs::remove_dir(dir).is_ok()
 }
 
-/// Runs a command that must succeed, and gives its output.
+/// Runs a command that must succeed, and returns its output.
 pub fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
         .output();
-    let output = output.unwrap_or_else(|error| panic!("`{program}` does not run: {error}"));
+    let output = output.unwrap_or_else(|error| panic!("cannot run `{program}`: {error}"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
@@ -363,12 +368,12 @@ pub fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Looks again and again until `look` finds something; panics with what was `awaited` when the time
-/// is over.
-pub fn until<T>(awaited: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+/// Calls `poll` every 10 ms until it returns a value. Panics with what was `awaited` after
+/// `within`.
+pub fn until<T>(awaited: &str, within: Duration, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(found) = look() {
+        if let Some(found) = poll() {
             return found;
         }
         assert!(
@@ -379,17 +384,17 @@ pub fn until<T>(awaited: &str, within: Duration, mut look: impl FnMut() -> Optio
     }
 }
 
-/// Writes a new file, with its directories.
+/// Writes a file and makes its directories.
 pub fn write(path: &Path, text: &str) {
     if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).expect("a directory in the test's own place");
+        fs::create_dir_all(dir).expect("a directory of the test");
     }
     fs::write(path, text)
-        .unwrap_or_else(|error| panic!("{} cannot be written: {error}", path.display()));
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }
 
-/// An empty file to collect output in. Appending, so that reading it while a child writes disturbs
-/// nobody.
+/// An empty file to collect output in. It is opened for appending, so that it can be read while a
+/// child writes.
 pub fn unnamed_file() -> File {
     tempfile::Builder::new()
         .append(true)

@@ -1,4 +1,4 @@
-"""The service of the fleet tests: says who and which version it is, or misbehaves as its artifact tells it to."""
+"""The service of the fleet tests: serves its host and version, or misbehaves as its artifact defines."""
 import http.server
 import os
 import signal
@@ -9,9 +9,9 @@ import time
 HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8081"))
 VERSION = os.environ.get("VERSION", "none")
-# Tells this process from one before it that had the same page.
-SELF = f", this is: {os.getpid()}-{time.time_ns()}" if os.environ.get("TELL") == "self" else ""
-PAGE = f"I am: {HOST}, the version is: {VERSION}{SELF}\n".encode()
+# Distinguishes this process from an earlier one with the same page.
+PROCESS = f", this is: {os.getpid()}-{time.time_ns()}" if os.environ.get("SHOW_PROCESS") == "yes" else ""
+PAGE = f"I am: {HOST}, the version is: {VERSION}{PROCESS}\n".encode()
 
 try:
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "behaviour")) as behaviour:
@@ -21,7 +21,7 @@ except FileNotFoundError:
 
 print(f"page {VERSION} starts, its behaviour is {BEHAVIOUR}", file=sys.stderr, flush=True)
 if BEHAVIOUR in ("chatty", "chatty-exits"):
-    # So much in a second that a journal with a limit would drop the rest.
+    # Enough lines in a second for a journal with a rate limit to drop the rest.
     for number in range(2000):
         print(f"debug: module {number} is loaded", file=sys.stderr)
     print("the newest line", file=sys.stderr, flush=True)
@@ -38,8 +38,8 @@ if BEHAVIOUR == "deaf":
     time.sleep(3600)
 
 
-# Connections that clients keep, and whether they are told not to.
-kept = set()
+# Keep-alive connections, and whether the process is ending.
+connections = set()
 is_ending = threading.Event()
 
 
@@ -48,11 +48,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def setup(self):
         super().setup()
-        kept.add(self)
+        connections.add(self)
 
     def finish(self):
         super().finish()
-        kept.discard(self)
+        connections.discard(self)
 
     def do_GET(self):
         wrong = BEHAVIOUR == "wrong"
@@ -60,7 +60,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(500 if wrong else 200)
         self.send_header("Content-Length", str(len(body)))
         if is_ending.is_set():
-            # http.server ends it after this answer.
+            # http.server closes the connection after this response.
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
@@ -70,7 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    # What was accepted is answered before the process ends.
+    # The process answers accepted requests before it ends.
     daemon_threads = False
     request_queue_size = 128
 
@@ -86,9 +86,9 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 server.serve_forever(poll_interval=0.02)
 if BEHAVIOUR == "keeps":
-    # Who does not ask any more is not waited for without end.
-    enough = time.monotonic() + 2
-    while kept and time.monotonic() < enough:
+    # Do not wait forever for clients that send no more requests.
+    deadline = time.monotonic() + 2
+    while connections and time.monotonic() < deadline:
         time.sleep(0.02)
     os._exit(0)
 server.server_close()

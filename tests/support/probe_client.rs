@@ -1,5 +1,4 @@
-//! Steady askers: one sees every answer that a service gives or fails to give, the other every
-//! process it runs.
+//! Observers of a service: one makes requests all the time, the other counts processes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,42 +12,42 @@ use std::time::{Duration, Instant};
 use super::fleet::pids;
 use super::namespace::until;
 
-/// The pause between two requests to one place.
+/// The pause between two requests to an endpoint.
 const PAUSE: Duration = Duration::from_millis(10);
-/// The pause between two counts of the processes; a start or an end takes longer.
+/// The pause between two counts of the processes. Starting or stopping one takes longer.
 const COUNT_PAUSE: Duration = Duration::from_millis(20);
-/// The time limit for a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
-/// A question that has no answer by then has failed. Longer than a busy machine lets a page wait
-/// for a processor.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit of a connection attempt.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time limit of an answer: longer than a page waits for a processor on a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes requests to places, each with a new connection, until it is stopped.
+/// Makes requests to endpoints, each with a new connection, until it is stopped.
 pub struct Monitor {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    threads: Vec<JoinHandle<(String, Vec<Asked>)>>,
+    threads: Vec<JoinHandle<(String, Vec<ProbeResult>)>>,
 }
 
 /// A request and its result.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ProbeResult {
     pub began: Instant,
     pub ended: Instant,
-    /// The page, or what went wrong.
+    /// The page, or the error.
     pub answer: Result<String, String>,
 }
 
-/// All answers, by place.
-pub struct Answers(BTreeMap<String, Vec<Asked>>);
+/// The results of all requests, by endpoint.
+pub struct Answers(BTreeMap<String, Vec<ProbeResult>>);
 
 impl Monitor {
-    /// Starts requests to places, each `address:port`, with a thread for each.
-    pub fn start<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
+    /// Starts one thread of requests for each endpoint, `address:port`.
+    pub fn start<S: Into<String>>(endpoints: impl IntoIterator<Item = S>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
-        let start = |place: S| ask_on(place.into(), Arc::clone(&stop), Arc::clone(&answered));
-        let threads = places.into_iter().map(start).collect();
+        let start =
+            |endpoint: S| spawn_client(endpoint.into(), Arc::clone(&stop), Arc::clone(&answered));
+        let threads = endpoints.into_iter().map(start).collect();
         Self {
             stop,
             answered,
@@ -70,58 +69,58 @@ impl Monitor {
         Answers(
             self.threads
                 .into_iter()
-                .map(|thread| thread.join().expect("an asker does not panic"))
+                .map(|thread| thread.join().expect("the thread did not panic"))
                 .collect(),
         )
     }
 }
 
-fn ask_on(
-    place: String,
+fn spawn_client(
+    endpoint: String,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-) -> JoinHandle<(String, Vec<Asked>)> {
+) -> JoinHandle<(String, Vec<ProbeResult>)> {
     thread::spawn(move || {
-        let socket = place.parse().expect("address:port");
-        let mut asked = Vec::new();
+        let socket = endpoint.parse().expect("address:port");
+        let mut results = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let began = Instant::now();
-            let answer = ask(socket);
+            let answer = get(socket);
             if answer.is_ok() {
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-            asked.push(Asked {
+            results.push(ProbeResult {
                 began,
                 ended: Instant::now(),
                 answer,
             });
             thread::sleep(PAUSE);
         }
-        (place, asked)
+        (endpoint, results)
     })
 }
 
-/// Asks for the page at `/` once.
+/// Gets the page at `/`.
 ///
 /// # Errors
-/// What went wrong, in words.
-pub fn ask(socket: SocketAddr) -> Result<String, String> {
+/// Returns the step that failed and why.
+pub fn get(socket: SocketAddr) -> Result<String, String> {
     let step = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let mut stream =
-        TcpStream::connect_timeout(&socket, CONNECT_PATIENCE).map_err(step("connect"))?;
+        TcpStream::connect_timeout(&socket, CONNECT_TIMEOUT).map_err(step("connect"))?;
     stream
-        .set_read_timeout(Some(ANSWER_PATIENCE))
+        .set_read_timeout(Some(ANSWER_TIMEOUT))
         .map_err(step("connect"))?;
     stream
         .write_all(b"GET / HTTP/1.0\r\nHost: tests\r\n\r\n")
-        .map_err(step("ask"))?;
+        .map_err(step("send"))?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).map_err(step("read"))?;
     let (head, body) = reply
         .split_once("\r\n\r\n")
         .ok_or("the connection closed without an answer")?;
     let status = head.lines().next().unwrap_or_default();
-    let promised = head
+    let length = head
         .lines()
         .filter_map(|line| line.split_once(':'))
         .find_map(|(name, value)| {
@@ -129,8 +128,8 @@ pub fn ask(socket: SocketAddr) -> Result<String, String> {
                 .then(|| value.trim().parse::<usize>().ok())
                 .flatten()
         });
-    if promised.is_some_and(|promised| body.len() < promised) {
-        return Err("the connection closed within the answer".to_owned());
+    if length.is_some_and(|length| body.len() < length) {
+        return Err("the connection closed in the middle of the answer".to_owned());
     }
     if status.contains(" 200 ") {
         Ok(body.trim().to_owned())
@@ -140,49 +139,50 @@ pub fn ask(socket: SocketAddr) -> Result<String, String> {
 }
 
 impl Answers {
-    /// Questions that failed although the same page was answered there before and after: nobody may
-    /// see such a one.
+    /// Requests that failed although the same page was answered at the endpoint before and after.
     ///
-    /// A place that nobody serves yet, or any more, refuses by right: only what lies within an
-    /// instance's life counts.
+    /// Other failures are expected: before an instance starts and after it stops, nothing listens.
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
-        for (place, asked) in &self.0 {
-            for (first, last) in lives(asked) {
-                let within = asked
+        for (endpoint, results) in &self.0 {
+            for (first, last) in lives(results) {
+                let within = results
                     .iter()
                     .filter(|one| one.began >= first.began && one.ended <= last.ended);
-                failures
-                    .extend(within.filter_map(|one| {
-                        Some(format!("{place}: {}", one.answer.as_ref().err()?))
-                    }));
+                failures.extend(
+                    within.filter_map(|one| {
+                        Some(format!("{endpoint}: {}", one.answer.as_ref().err()?))
+                    }),
+                );
             }
         }
         failures
     }
 
-    /// Failures of another kind than "nobody is there": an answer broken off, a wrong status,
-    /// silence.
-    pub fn broken(&self) -> Vec<String> {
+    /// Failures after a connection was accepted: an incomplete answer, an error status or a
+    /// timeout.
+    pub fn interrupted(&self) -> Vec<String> {
         let all = self
             .0
             .iter()
-            .flat_map(|(place, asked)| asked.iter().map(move |one| (place, one)));
-        let failures = all.filter_map(|(place, one)| Some((place, one.answer.as_ref().err()?)));
+            .flat_map(|(endpoint, results)| results.iter().map(move |one| (endpoint, one)));
+        let failures =
+            all.filter_map(|(endpoint, one)| Some((endpoint, one.answer.as_ref().err()?)));
         failures
             .filter(|(_, why)| !why.starts_with("connect:"))
-            .map(|(place, why)| format!("{place}: {why}"))
+            .map(|(endpoint, why)| format!("{endpoint}: {why}"))
             .collect()
     }
 
-    /// The fewest places that answered at one time, from when `expected` of them did until the end.
+    /// The fewest endpoints that answered at one time, from when `expected` of them did until the
+    /// end.
     ///
-    /// Between two questions the better is assumed, so what is missing here was truly missing.
+    /// Between two requests an endpoint counts as answering, so the number is never too low.
     pub fn fewest(&self, expected: usize) -> usize {
         let up: Vec<(Instant, Instant)> = self
             .0
             .values()
-            .flat_map(|asked| generous_lives(asked))
+            .flat_map(|results| longest_lives(results))
             .collect();
         let count = |at: Instant| {
             up.iter()
@@ -199,11 +199,11 @@ impl Answers {
         let end = self
             .0
             .values()
-            .filter_map(|asked| Some(asked.last()?.began))
+            .filter_map(|results| Some(results.last()?.began))
             .min();
         let whole = moments.iter().position(|at| count(*at) >= expected);
         let from =
-            whole.unwrap_or_else(|| panic!("there were never {expected} places that answered"));
+            whole.unwrap_or_else(|| panic!("there were never {expected} endpoints that answered"));
         moments[from..]
             .iter()
             .filter(|at| Some(**at) <= end)
@@ -240,10 +240,10 @@ impl Answers {
     }
 }
 
-/// The first and the last answer of each page that a place gave.
-fn lives(asked: &[Asked]) -> Vec<(&Asked, &Asked)> {
-    let mut lives: Vec<(&Asked, &Asked)> = Vec::new();
-    for one in asked.iter().filter(|one| one.answer.is_ok()) {
+/// The first and the last result of each period in which an endpoint gave the same page.
+fn lives(results: &[ProbeResult]) -> Vec<(&ProbeResult, &ProbeResult)> {
+    let mut lives: Vec<(&ProbeResult, &ProbeResult)> = Vec::new();
+    for one in results.iter().filter(|one| one.answer.is_ok()) {
         match lives.last_mut() {
             Some((first, last)) if first.answer == one.answer => *last = one,
             _ => lives.push((one, one)),
@@ -252,12 +252,12 @@ fn lives(asked: &[Asked]) -> Vec<(&Asked, &Asked)> {
     lives
 }
 
-/// When a place may have answered: unbroken runs of answers, widened to the failed questions around
-/// them.
-fn generous_lives(asked: &[Asked]) -> Vec<(Instant, Instant)> {
-    let runs = asked.chunk_by(|one, next| one.answer.is_ok() == next.answer.is_ok());
+/// The periods in which an endpoint may have answered: runs of answers, extended to the failed
+/// requests around them.
+fn longest_lives(results: &[ProbeResult]) -> Vec<(Instant, Instant)> {
+    let runs = results.chunk_by(|one, next| one.answer.is_ok() == next.answer.is_ok());
     let mut lives = Vec::new();
-    let mut before = asked.first().map(|one| one.began);
+    let mut before = results.first().map(|one| one.began);
     let mut runs = runs.peekable();
     while let Some(run) = runs.next() {
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
@@ -275,15 +275,14 @@ fn generous_lives(asked: &[Asked]) -> Vec<(Instant, Instant)> {
     lives
 }
 
-/// Counts the processes of a service over and over, on all hosts of this world at once, until
-/// stopped.
+/// Counts the processes of a service on all hosts of this sandbox until it is stopped.
 pub struct Counter {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,
 }
 
 impl Counter {
-    /// Starts counting processes whose command line is an interpreter and this file.
+    /// Starts counting processes with this file as the argument of a Python interpreter.
     pub fn start(file: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -298,15 +297,14 @@ impl Counter {
         Self { stop, thread }
     }
 
-    /// The most that ran at one time.
+    /// The most processes that ran at one time.
     pub fn most(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("a counter does not panic")
+        self.thread.join().expect("the thread did not panic")
     }
 }
 
-/// How many processes of a service run now, on all hosts of this world: a world sees the processes
-/// of its hosts.
+/// The number of processes of a service on all hosts of this sandbox.
 pub fn running(file: &str) -> usize {
     pids().into_iter().filter(|pid| runs(*pid, file)).count()
 }

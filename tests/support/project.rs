@@ -1,4 +1,4 @@
-//! What a user has: a directory with an inventory, a playbook and artifacts, and `ship`.
+//! A user's directory with an inventory, a playbook and artifacts, and `ship` in it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -41,13 +41,13 @@ min_ready = "0s"
 progress_deadline = "1m"
 "#;
 
-/// A user's directory, with version 1 and 2 of a good service.
+/// A user's directory, with versions 1 and 2 of a good service.
 pub struct Project {
     dir: ProjectDir,
 }
 
 impl Project {
-    /// Makes the directory for a fleet whose `inventory` is told the playbook's path.
+    /// Makes the directory for a fleet. `inventory` gets the playbook's path and returns the text.
     pub fn new(inventory: impl FnOnce(&str) -> String) -> Self {
         let dir = ProjectDir::new(PLAYBOOK);
         let project = Self { dir };
@@ -57,13 +57,13 @@ impl Project {
         project
     }
 
-    /// Replaces a part of the playbook, which must exist.
+    /// Replaces a part of the playbook. Panics if it does not exist.
     pub fn with(mut self, old: &str, new: &str) -> Self {
         self.dir.change_playbook(old, new);
         self
     }
 
-    /// A copy of the directory, with a history of its own from here on.
+    /// A copy of the directory, with its own history from now on.
     pub fn copy(&self) -> Self {
         Self {
             dir: self.dir.copy(),
@@ -75,9 +75,9 @@ impl Project {
         self.release_with(version, behaviour, &[]);
     }
 
-    /// Makes the artifact of a version with a file of so many bytes that no packing makes smaller.
+    /// Makes the artifact of a version with a file of this size that cannot be compressed.
     pub fn large_release(&self, version: &str, size_bytes: usize) {
-        // xorshift; only its bytes' disorder matters.
+        // xorshift: the bytes only have to be disordered.
         let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
         let words = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -93,7 +93,7 @@ impl Project {
         let file =
             File::create(self.path(&format!("page-{version}.tar.gz"))).expect("our own directory");
         let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
-        // The version, so that no two artifacts have the same bytes.
+        // The version makes the bytes of each artifact unique.
         let files = [
             (PAGE, include_bytes!("page.py").as_slice()),
             ("work.py", include_bytes!("work.py").as_slice()),
@@ -133,7 +133,7 @@ impl Project {
         spawn_ship(self.dir(), &[&[verb, "inventory.toml"], args].concat())
     }
 
-    /// Runs a deploy of a version.
+    /// Deploys a version.
     pub fn deploy(&self, version: &str) -> Done {
         self.ship("deploy", &["--version", version, "--progress", "plain"])
     }
@@ -143,16 +143,16 @@ impl Project {
         self.start("deploy", &["--version", version, "--progress", "plain"])
     }
 
-    /// What `ship status --output json` prints.
+    /// The output of `ship status --output json`.
     pub fn status(&self) -> Value {
         json(&self.ship("status", &["--output", "json"]).exits(0))
     }
 
-    /// What `ship history --output json` prints: newest first.
+    /// The output of `ship history --output json`: newest first.
     pub fn history(&self) -> Vec<Value> {
         match json(&self.ship("history", &["--output", "json"]).exits(0)) {
             Value::Array(revisions) => revisions,
-            other => panic!("a history is an array, not {other}"),
+            other => panic!("expected an array, found {other}"),
         }
     }
 
@@ -177,7 +177,7 @@ impl Project {
         assert!(instances.iter().all(good), "{status:#}");
     }
 
-    /// Every file in the directory, and below.
+    /// Every file in the directory and its subdirectories.
     pub fn files(&self) -> Vec<PathBuf> {
         files_below(self.dir())
     }

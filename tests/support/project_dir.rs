@@ -30,7 +30,7 @@ impl ProjectDir {
         self.root().join(name)
     }
 
-    /// Replaces the first occurrence of a part of the playbook, which must be there.
+    /// Replaces the first occurrence of a part of the playbook. Panics if there is none.
     #[track_caller]
     pub fn change_playbook(&mut self, old: &str, new: &str) {
         assert!(self.playbook.contains(old), "the playbook has no {old:?}");
@@ -38,7 +38,7 @@ impl ProjectDir {
         write(&self.path("playbook.toml"), &self.playbook);
     }
 
-    /// A copy of the directory with all that lies in it.
+    /// A copy of the directory and its files.
     pub fn copy(&self) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let (from, to) = (self.path("."), dir.path());

@@ -1,9 +1,9 @@
-//! Random numbers that can be had again: everything that is drawn comes from a seed.
+//! Random numbers from a seed, so that a run can be repeated.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// `SplitMix64`: small, fast, and the same everywhere.
+/// `SplitMix64`: small, fast, and the same on every platform.
 #[derive(Clone, Debug)]
 pub struct SeededRng(u64);
 
@@ -12,8 +12,7 @@ impl SeededRng {
         Self(seed)
     }
 
-    /// Takes the seed from an environment variable, or from the clock. Prints it, so that a run can
-    /// be repeated.
+    /// Takes the seed from an environment variable, or from the clock, and prints it.
     pub fn from_env(variable: &str) -> Self {
         let clock = || {
             SystemTime::now()
@@ -26,7 +25,7 @@ impl SeededRng {
             .ok()
             .and_then(|seed| seed.parse().ok())
             .unwrap_or_else(clock);
-        println!("the seed of this run: {variable}={seed}");
+        println!("seed: {variable}={seed}");
         Self(seed)
     }
 
@@ -47,10 +46,10 @@ impl SeededRng {
     /// As [`SeededRng::within`], for counts.
     pub fn count(&mut self, range: RangeInclusive<u32>) -> u32 {
         u32::try_from(self.within(u64::from(*range.start())..=u64::from(*range.end())))
-            .expect("it is in the range")
+            .expect("a number of the range")
     }
 
-    /// A time from the range, in milliseconds.
+    /// A duration from the range, in milliseconds.
     pub fn millis(&mut self, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.within(range))
     }
@@ -62,7 +61,7 @@ impl SeededRng {
 
     /// A number from 0 to 1.
     pub fn fraction(&mut self) -> f64 {
-        let half = u32::try_from(self.next() >> 32).expect("half of the bits");
+        let half = u32::try_from(self.next() >> 32).expect("32 bits");
         f64::from(half) / f64::from(u32::MAX)
     }
 
@@ -73,6 +72,6 @@ impl SeededRng {
 
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         let at = self.next() % of.len() as u64;
-        &of[usize::try_from(at).expect("it is an index")]
+        &of[usize::try_from(at).expect("an index")]
     }
 }

@@ -1,4 +1,4 @@
-//! A private, real sshd for a test: a port, keys and a directory of its own, gone with the test.
+//! A real sshd for one test, with its own port, keys and directory.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// A running sshd that lets the user of the test in with [`Sshd::key`].
+/// A running sshd that accepts the user of the test with the key `id` of its directory.
 pub struct Sshd {
     child: Child,
     dir: TempDir,
@@ -18,15 +18,15 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts one, with more lines for its configuration. `None`, and a word about it, where there
-    /// is no sshd.
+    /// Starts an sshd with additional lines of configuration. If it is not installed, prints
+    /// `SKIPPED` and returns `None`.
     pub fn start(more: &str) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("SKIPPED: {SSHD} is missing (Debian: apt-get install openssh-server)");
             return None;
         }
         let dir = tempfile::Builder::new().prefix("sshd-").tempdir().unwrap();
-        // Where sshd, as root, locks itself in.
+        // The directory to which sshd confines its unprivileged process, if it runs as root.
         if is_root() {
             fs::create_dir_all("/run/sshd").unwrap();
         }
@@ -47,7 +47,7 @@ impl Sshd {
                  none\nAuthorizedKeysFile {at}/id.pub\n\
                  StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication \
                  no\nLogLevel VERBOSE\n{more}\n\
-                 # So that no dotfile of whoever runs the test is read (the first SetEnv wins).\n\
+                 # So that no dotfiles of the user are read (the first SetEnv wins).\n\
                  SetEnv HOME={at}\n"
             ),
         )
@@ -64,7 +64,7 @@ impl Sshd {
         let sshd = Self { child, dir, port };
         sshd.write("ssh_config", "");
         sshd.trust(&sshd.file("host_key.pub"));
-        // By its log: a connection, to find out, would be counted as one of the test's.
+        // Read from the log, because a connection attempt would count as one of the test's.
         let addresses = fs::read_to_string(&config)
             .unwrap()
             .matches("ListenAddress")
@@ -96,8 +96,8 @@ impl Sshd {
         fs::read_to_string(self.file("sshd.log")).unwrap()
     }
 
-    /// How many connections it has taken. It notes each before it answers, so the number is right
-    /// as soon as a client has an answer; what it notes of a client that went away may come later.
+    /// The number of connections so far. sshd logs each one before it answers, so the number is
+    /// right once a client has an answer. A client that disconnected early may be logged later.
     pub fn connections(&self) -> usize {
         self.log().matches("Connection from 127.0.0.1 ").count()
     }
@@ -107,7 +107,7 @@ impl Sshd {
         self.log().matches("Accepted publickey").count()
     }
 
-    /// Makes a public key the only one that clients know for this server.
+    /// Makes a public key the only one that clients accept for this server.
     pub fn trust(&self, public_key: &Path) {
         let key = fs::read_to_string(public_key).unwrap();
         self.write("known_hosts", &format!("[127.0.0.1]:{} {key}", self.port));
@@ -135,14 +135,14 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Waits for something to become true, for a bounded time.
-pub fn eventually(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
+/// Polls a condition until it is true. Returns false after `within`.
+pub fn eventually(within: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
     loop {
-        if is_so() {
+        if condition() {
             return true;
         }
-        if began.elapsed() > within {
+        if started.elapsed() > within {
             return false;
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! A service under observation: every answer that is asked of it, and every process that it runs.
+//! A service under observation: the answers to all requests, and the number of its processes.
 
 use super::probe_client::{Answers, Counter, Monitor};
 use super::project::PAGE;
@@ -6,9 +6,9 @@ use super::project::PAGE;
 /// The number of answers before a test changes the service.
 const FIRST_ANSWERS: usize = 20;
 
-/// Makes requests to a service and counts its processes until it is ended.
+/// Makes requests to a service and counts its processes until it is stopped.
 pub struct Traffic {
-    asker: Monitor,
+    monitor: Monitor,
     counter: Counter,
 }
 
@@ -17,28 +17,28 @@ pub struct Served {
     pub answers: Answers,
     /// Answered requests.
     pub answered: usize,
-    /// Requests that failed within the life of an instance.
+    /// Requests that failed although the same instance answered before and after.
     pub lost: Vec<String>,
-    /// The fewest places that answered at one time.
+    /// The fewest endpoints that answered at one time.
     pub fewest: usize,
     /// The most processes that ran at one time.
     pub most: usize,
 }
 
 impl Traffic {
-    /// Starts requests to places, each `address:port`; returns when answers have arrived.
-    pub fn begin<S: Into<String>>(places: impl IntoIterator<Item = S>) -> Self {
+    /// Starts requests to endpoints, each `address:port`; returns when some answers have arrived.
+    pub fn begin<S: Into<String>>(endpoints: impl IntoIterator<Item = S>) -> Self {
         let traffic = Self {
-            asker: Monitor::start(places),
+            monitor: Monitor::start(endpoints),
             counter: Counter::start(PAGE),
         };
-        traffic.asker.await_answers(FIRST_ANSWERS);
+        traffic.monitor.await_answers(FIRST_ANSWERS);
         traffic
     }
 
-    /// Stops the requests. The fewest are counted from when `expected` places answered.
+    /// Stops the requests. `fewest` counts from when `expected` endpoints answered.
     pub fn end(self, expected: usize) -> Served {
-        let (answers, most) = (self.asker.stop(), self.counter.most());
+        let (answers, most) = (self.monitor.stop(), self.counter.most());
         Served {
             answered: answers.count(),
             lost: answers.failures(),
@@ -50,19 +50,18 @@ impl Traffic {
 }
 
 impl Served {
-    /// Panics unless no answer was lost, and never fewer served than the floor or more ran than the
-    /// ceiling.
+    /// Panics if an answer was lost, too few endpoints answered, or too many processes ran.
     #[track_caller]
-    pub fn kept(self, floor: usize, ceiling: usize) -> Self {
-        assert_eq!(self.lost, Vec::<String>::new(), "answers were lost");
+    pub fn assert_within(self, min_answering: usize, max_running: usize) -> Self {
+        assert_eq!(self.lost, Vec::<String>::new(), "lost answers");
         assert!(
-            self.fewest >= floor,
-            "only {} answered for a while, the floor is {floor}",
+            self.fewest >= min_answering,
+            "only {} answered at one time, expected at least {min_answering}",
             self.fewest
         );
         assert!(
-            self.most <= ceiling,
-            "{} ran at one time, the ceiling is {ceiling}",
+            self.most <= max_running,
+            "{} ran at one time, expected at most {max_running}",
             self.most
         );
         self

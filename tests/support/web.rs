@@ -1,4 +1,4 @@
-//! A small web server that does as a test says, and remembers what it was asked.
+//! A small web server that records its requests and answers as the test defines.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -21,7 +21,7 @@ impl Request {
     }
 
     /// The beginning of the requested range.
-    pub fn from(&self) -> Option<usize> {
+    pub fn range_start(&self) -> Option<usize> {
         self.header("range")?
             .strip_prefix("bytes=")?
             .strip_suffix('-')?
@@ -35,8 +35,8 @@ pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-    /// The number of bytes of the body after which the connection breaks.
-    breaks_after: Option<usize>,
+    /// The number of bytes of the body after which the server closes the connection.
+    closes_after: Option<usize>,
 }
 
 impl Reply {
@@ -63,7 +63,7 @@ impl Reply {
         self
     }
 
-    /// Sends only the bytes from this one on.
+    /// Sends the body from this byte on, with status 206.
     pub fn part(mut self, from: usize) -> Self {
         let all = self.body.len();
         self.status = 206;
@@ -71,9 +71,9 @@ impl Reply {
         self.header("Content-Range", format!("bytes {from}-{}/{all}", all - 1))
     }
 
-    /// Breaks off after this many bytes.
+    /// Closes the connection after this many bytes of the body.
     pub fn breaking_after(mut self, bytes: usize) -> Self {
-        self.breaks_after = Some(bytes);
+        self.closes_after = Some(bytes);
         self
     }
 
@@ -92,7 +92,7 @@ impl Reply {
         connection.write_all(b"\r\n")?;
         connection.write_all(
             &self.body[..self
-                .breaks_after
+                .closes_after
                 .unwrap_or(self.body.len())
                 .min(self.body.len())],
         )
@@ -102,8 +102,8 @@ impl Reply {
 /// The server. It ends with the test.
 pub struct Web {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Request>>>,
-    is_over: Arc<AtomicBool>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    is_stopping: Arc<AtomicBool>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -112,23 +112,23 @@ impl Web {
     pub fn start(answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let is_over = Arc::new(AtomicBool::new(false));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let is_stopping = Arc::new(AtomicBool::new(false));
         let serving = {
-            let (asked, is_over) = (Arc::clone(&asked), Arc::clone(&is_over));
+            let (requests, is_stopping) = (Arc::clone(&requests), Arc::clone(&is_stopping));
             thread::spawn(move || {
                 for connection in listener.incoming().flatten() {
-                    if is_over.load(Ordering::SeqCst) {
+                    if is_stopping.load(Ordering::SeqCst) {
                         break;
                     }
-                    serve(connection, &asked, &answer);
+                    serve(connection, &requests, &answer);
                 }
             })
         };
         Self {
             address,
-            asked,
-            is_over,
+            requests,
+            is_stopping,
             serving: Some(serving),
         }
     }
@@ -142,14 +142,14 @@ impl Web {
         self.address.to_string()
     }
 
-    /// Takes the requests so far.
-    pub fn asked(&self) -> Vec<Request> {
-        std::mem::take(&mut *self.asked.lock().expect("no panic"))
+    /// Takes the requests since the last call.
+    pub fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.requests.lock().expect("the lock is not poisoned"))
     }
 
-    /// Takes the paths of the requests so far.
+    /// Takes the paths of the requests since the last call.
     pub fn paths(&self) -> Vec<String> {
-        self.asked()
+        self.requests()
             .into_iter()
             .map(|request| request.path)
             .collect()
@@ -158,8 +158,8 @@ impl Web {
 
 impl Drop for Web {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::SeqCst);
-        // So that it sees it.
+        self.is_stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread, so that it reads the flag.
         drop(TcpStream::connect(self.address));
         let _ = self.serving.take().map(JoinHandle::join);
     }
@@ -167,19 +167,19 @@ impl Drop for Web {
 
 fn serve(
     mut connection: TcpStream,
-    asked: &Mutex<Vec<Request>>,
+    requests: &Mutex<Vec<Request>>,
     answer: &impl Fn(&Request, usize) -> Reply,
 ) {
     let Some(request) = read(&connection) else {
         return;
     };
-    let before = {
-        let mut asked = asked.lock().expect("no panic");
-        asked.push(request.clone());
-        asked.len() - 1
+    let earlier = {
+        let mut requests = requests.lock().expect("the lock is not poisoned");
+        requests.push(request.clone());
+        requests.len() - 1
     };
-    // Whoever asked may have gone away.
-    let _ = answer(&request, before).send(&mut connection);
+    // The client may have disconnected.
+    let _ = answer(&request, earlier).send(&mut connection);
 }
 
 fn read(connection: &TcpStream) -> Option<Request> {

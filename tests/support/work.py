@@ -1,11 +1,11 @@
-"""The service of the load tests: says who and which version it is, after as much work as it is asked for.
+"""The service of the load tests: serves its host and version, after the work that the request asks for.
 
 GET /?work_ms=250          answers after a quarter of a second
-GET /?download_ms=30000    sends a long answer evenly over half a minute
-POST /                     answers when the whole body is there
+GET /?download_ms=30000    sends a long response evenly over half a minute
+POST /                     answers when the whole body has arrived
 
-Told to end (TERM) it says `Connection: close` in every answer, finishes what it has, and takes no more. With
-`AT_TERM=end` it just ends, as most programs do.
+After SIGTERM it sends `Connection: close` in every response, finishes its requests and accepts no more. With
+`AT_TERM=end` it exits at once, as most programs do.
 """
 import asyncio
 import os
@@ -17,8 +17,8 @@ HOST = os.environ.get("HOST", "127.0.0.1")
 PORT = int(os.environ.get("PORT", "8081"))
 VERSION = os.environ.get("VERSION", "none")
 PAGE = f"I am: {HOST}, the version is: {VERSION}\n".encode()
-# A connection that is silent for so long when the service is to end gets no more requests.
-SILENCE_S = 0.5
+# A connection that is idle for this long while the service ends gets no more requests.
+IDLE_S = 0.5
 DOWNLOAD_PARTS = 100
 DOWNLOAD_PART = b"." * 1024
 
@@ -27,7 +27,7 @@ ending = None
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which asks one thing after another."""
+    """A connection with one request after the other."""
 
     def connection_made(self, transport):
         self.transport, self.received, self.answering, self.wanted = transport, b"", None, 0
@@ -41,13 +41,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data):
         self.received += data
-        self.go_on()
+        self.answer_next()
 
     def is_busy(self):
         return bool(self.answering or self.received)
 
-    def go_on(self):
-        """Begins the next answer, if the whole question is there."""
+    def answer_next(self):
+        """Starts the next answer, if the request is complete."""
         head, found, rest = self.received.partition(b"\r\n\r\n")
         if self.answering or not found:
             return
@@ -59,11 +59,11 @@ class Connection(asyncio.Protocol):
         self.received = rest[body:]
         method, target, protocol = lines[0].split(" ")
         self.is_last = fields.get("connection") == "close" or protocol == "HTTP/1.0"
-        asked = {key: int(values[0]) for key, values in urllib.parse.parse_qs(target.partition("?")[2]).items()}
-        if "download_ms" in asked:
-            self.answering = loop.create_task(self.download(asked["download_ms"] / 1000))
-        elif asked.get("work_ms"):
-            self.answering = loop.call_later(asked["work_ms"] / 1000, self.answer)
+        parameters = {key: int(values[0]) for key, values in urllib.parse.parse_qs(target.partition("?")[2]).items()}
+        if "download_ms" in parameters:
+            self.answering = loop.create_task(self.download(parameters["download_ms"] / 1000))
+        elif parameters.get("work_ms"):
+            self.answering = loop.call_later(parameters["work_ms"] / 1000, self.answer)
         else:
             self.answer()
 
@@ -89,19 +89,19 @@ class Connection(asyncio.Protocol):
         if self.is_last:
             self.transport.close()
         else:
-            self.go_on()
+            self.answer_next()
 
 
 def end():
     global ending
     if ending:
         return
-    ending = loop.create_task(end_silent_ones())
+    ending = loop.create_task(close_idle_connections())
 
 
-async def end_silent_ones():
-    # Whoever has connected is answered, and whoever is about to ask is told not to ask here again.
-    await asyncio.sleep(SILENCE_S)
+async def close_idle_connections():
+    # Answer clients that have connected; tell those about to send a request not to reuse the connection.
+    await asyncio.sleep(IDLE_S)
     server.close()
     for connection in list(connections):
         if not connection.is_busy():

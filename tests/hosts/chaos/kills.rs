@@ -1,4 +1,4 @@
-//! A controller that is killed with -9, at any moment of a deploy and of a rollback.
+//! A controller that is killed with SIGKILL at any moment of a deploy and of a rollback.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{REPLICAS, SEED, answers, leftovers, places, three_hosts};
-use crate::reliability::Seen;
+use super::{REPLICAS, SEED, answers, endpoints, leftovers, three_hosts};
+use crate::reliability::ReportRow;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Running;
 use ship_testing::fleet::Fleet;
@@ -17,60 +17,60 @@ use ship_testing::project::{PAGE, Project};
 use ship_testing::rng::SeededRng;
 use ship_testing::traffic::Traffic;
 
-/// Kills at moments by chance, one in each equal part of the command's length.
-const BY_CHANCE: u32 = 10;
-/// A command that has ended before its moment was not killed; then there is another round.
-const ROUNDS_MAX: u32 = BY_CHANCE + 10;
-/// More kills come when the command has said something: the first orders are on their way, the
-/// first start is done, the first old instance is being stopped, the next new one is being started,
-/// and, last, the last order is on its way.
-const BY_WORDS: [Moment; 6] = [
-    Moment::Said(" on tests: ", 1),
-    Moment::Said(" started ", 1),
-    Moment::Said(" ready ", 1),
-    Moment::Said(" stopped ", 1),
-    Moment::Said(" stopped ", 2),
-    Moment::Said(" ready ", REPLICAS),
+/// Kills at random moments, one in each equal part of the command's duration.
+const RANDOM_KILLS: u32 = 10;
+/// If a command exits before its moment, there is another round.
+const ROUNDS_MAX: u32 = RANDOM_KILLS + 10;
+/// More kills after certain output: when the first actions are sent, the first start is done, the
+/// first old instance is being stopped, the next new one is being started, and the last action is
+/// sent.
+const KILLS_AFTER_OUTPUT: [Moment; 6] = [
+    Moment::Printed(" on tests: ", 1),
+    Moment::Printed(" started ", 1),
+    Moment::Printed(" ready ", 1),
+    Moment::Printed(" stopped ", 1),
+    Moment::Printed(" stopped ", 2),
+    Moment::Printed(" ready ", REPLICAS),
 ];
 
 /// When a command is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
     After(Duration),
-    /// When it has said so many lines with this in them.
-    Said(&'static str, usize),
+    /// After it has printed this text this many times.
+    Printed(&'static str, usize),
 }
 
-/// A command that brings the fleet from one version to another.
-struct Move {
+/// A command that changes the version of the fleet.
+struct VersionChange {
     verb: &'static str,
     from: String,
     to: String,
 }
 
-/// How far a command had come, by what it had said, when it was killed.
+/// The progress of a command when it was killed, according to its output.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reached {
+enum Progress {
     Nothing,
     Begun,
     Started(usize),
     AllReplaced,
 }
 
-/// What the killed commands had reached.
+/// The state of the rounds so far.
 struct Kills {
-    /// What the last one took that was not killed.
-    whole: Duration,
-    /// The version that the fleet is on.
+    /// The duration of the last command that was not killed.
+    duration: Duration,
+    /// The present version of the fleet.
     present: String,
-    reached: Vec<Reached>,
-    sequels: Vec<Sequel>,
+    progress: Vec<Progress>,
+    continuations: Vec<Continuation>,
 }
 
-/// What has come of a command that was killed.
+/// How a killed command was continued.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Sequel {
-    /// All was done when it was killed.
+enum Continuation {
+    /// The rollout was complete.
     None,
     Same,
     Resume,
@@ -78,14 +78,14 @@ enum Sequel {
 }
 
 #[test]
-fn a_deploy_that_is_killed_at_any_moment_is_gone_on_with_or_goes_back() {
+fn killed_deploy_is_resumed_or_rolled_back() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_hosts();
         project.deploy("1").exits(0);
-        kill_over_and_over(&fleet, &project, "killed-deploying", |round, from| {
+        kill_repeatedly(&fleet, &project, "killed-deploying", |round, from| {
             let to = (round + 2).to_string();
             project.release(&to, Behaviour::Good);
-            Move {
+            VersionChange {
                 verb: "deploy",
                 from: from.to_owned(),
                 to,
@@ -95,15 +95,15 @@ fn a_deploy_that_is_killed_at_any_moment_is_gone_on_with_or_goes_back() {
 }
 
 #[test]
-fn a_rollback_that_is_killed_at_any_moment_is_gone_on_with() {
+fn killed_rollback_is_resumed() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_hosts();
         project.deploy("1").exits(0);
         project.deploy("2").exits(0);
-        // From 2 back to 1, and, as 2 has been proven too, from 1 back to 2.
-        kill_over_and_over(&fleet, &project, "killed-rolling-back", |_, from| {
+        // Alternates between 2 and 1, which are both proven.
+        kill_repeatedly(&fleet, &project, "killed-rolling-back", |_, from| {
             let to = if from == "2" { "1" } else { "2" };
-            Move {
+            VersionChange {
                 verb: "rollback",
                 from: from.to_owned(),
                 to: to.to_owned(),
@@ -112,37 +112,37 @@ fn a_rollback_that_is_killed_at_any_moment_is_gone_on_with() {
     });
 }
 
-fn kill_over_and_over(
+fn kill_repeatedly(
     fleet: &Fleet,
     project: &Project,
-    fault: &str,
-    next: impl Fn(u32, &str) -> Move,
+    key: &str,
+    next: impl Fn(u32, &str) -> VersionChange,
 ) {
     let (began, mut rng) = (Instant::now(), SeededRng::from_env(SEED));
     let present = project.status()["version"]
         .as_str()
         .expect("a version")
         .to_owned();
-    let traffic = Traffic::begin(places(fleet));
-    let undisturbed = next(0, &present);
-    let whole = undisturbed.start(project).wait().exits(0).took;
+    let traffic = Traffic::begin(endpoints(fleet));
+    let first_change = next(0, &present);
+    let duration = first_change.start(project).wait().exits(0).took;
     let mut kills = Kills {
-        whole,
-        present: undisturbed.to,
-        reached: Vec::new(),
-        sequels: Vec::new(),
+        duration,
+        present: first_change.to,
+        progress: Vec::new(),
+        continuations: Vec::new(),
     };
     let mut round = 1;
-    for part in 0..BY_CHANCE {
-        while kills.landed() == part {
+    for part in 0..RANDOM_KILLS {
+        while kills.count() == part {
             assert!(
                 round <= ROUNDS_MAX,
-                "only {} of {round} kills came before the end",
-                kills.landed()
+                "only {} of {round} kills happened before the command exited",
+                kills.count()
             );
             let moment = kills
-                .whole
-                .mul_f64((f64::from(part) + rng.fraction()) / f64::from(BY_CHANCE));
+                .duration
+                .mul_f64((f64::from(part) + rng.fraction()) / f64::from(RANDOM_KILLS));
             kills.round(
                 fleet,
                 project,
@@ -153,32 +153,37 @@ fn kill_over_and_over(
             round += 1;
         }
     }
-    for moment in BY_WORDS {
+    for moment in KILLS_AFTER_OUTPUT {
         kills.round(fleet, project, &next(round, &kills.present), round, moment);
         round += 1;
     }
-    let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
-    let (landed, when) = (kills.landed(), account(&kills.reached, Reached::words));
-    let what_then = account(&kills.sequels, |sequel| sequel.words().to_owned());
-    let seen = Seen::new(format!("{landed} kills: {when}. {what_then}"));
-    seen.served(&served, REPLICAS, REPLICAS + 1)
+    let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
+    let (count, when) = (
+        kills.count(),
+        count_by_kind(&kills.progress, Progress::words),
+    );
+    let continuations = count_by_kind(&kills.continuations, |continuation| {
+        continuation.words().to_owned()
+    });
+    let row = ReportRow::new(format!("{count} kills: {when}. {continuations}"));
+    row.served(&served, REPLICAS, REPLICAS + 1)
         .exits(&[0])
         .took(began.elapsed())
-        .leave(fault);
+        .save(key);
 }
 
-impl Move {
+impl VersionChange {
     fn start(&self, project: &Project) -> Running {
         match self.verb {
             "deploy" => project.start_deploy(&self.to),
-            // A bare one right after another is refused.
+            // A second rollback without a revision is refused.
             "rollback" => {
-                let is_meant =
+                let is_target =
                     |row: &Value| row["version"] == *self.to && row["outcome"] == "succeeded";
                 let target = project
                     .history()
                     .into_iter()
-                    .find(is_meant)
+                    .find(is_target)
                     .expect("a revision of that version");
                 let revision = target["revision"].to_string();
                 project.start(
@@ -192,20 +197,20 @@ impl Move {
 }
 
 impl Kills {
-    fn landed(&self) -> u32 {
-        u32::try_from(self.reached.len()).expect("few rounds")
+    fn count(&self) -> u32 {
+        u32::try_from(self.progress.len()).expect("few rounds")
     }
 
     fn round(
         &mut self,
         fleet: &Fleet,
         project: &Project,
-        wanted: &Move,
+        change: &VersionChange,
         round: u32,
         moment: Moment,
     ) {
         let began = Instant::now();
-        let mut victim = wanted.start(project);
+        let mut victim = change.start(project);
         while !moment.has_come(began, &mut victim) && !victim.has_ended() {
             thread::sleep(Duration::from_millis(1));
         }
@@ -213,27 +218,28 @@ impl Kills {
         if was_killed {
             victim.signal("KILL");
         } else {
-            self.whole = began.elapsed();
+            self.duration = began.elapsed();
         }
-        let said = victim.wait().stderr;
-        let reached = Reached::by(&said);
+        let output = victim.wait().stderr;
+        let progress = Progress::from_output(&output);
         println!(
             "round {round}: {} {} → {}, {moment:?}: {}",
-            wanted.verb,
-            wanted.from,
-            wanted.to,
-            reached.words()
+            change.verb,
+            change.from,
+            change.to,
+            progress.words()
         );
         if round.is_multiple_of(3) {
-            leftovers::await_quiet();
-            assert_status_is_the_truth(fleet, project, wanted, &said, was_killed);
+            leftovers::await_idle();
+            assert_status_matches_answers(fleet, project, change, &output, was_killed);
         }
-        let sequel = Sequel::of(round, wanted.verb).follow(project, wanted);
-        self.present.clone_from(if sequel == Sequel::Abort {
-            &wanted.from
-        } else {
-            &wanted.to
-        });
+        let continuation = Continuation::of(round, change.verb).run(project, change);
+        self.present
+            .clone_from(if continuation == Continuation::Abort {
+                &change.from
+            } else {
+                &change.to
+            });
         let versions: Vec<_> = answers(fleet)
             .into_iter()
             .map(|(_, version)| version)
@@ -242,14 +248,14 @@ impl Kills {
         assert_eq!(running(PAGE), REPLICAS);
         leftovers::assert_none(fleet);
         if was_killed {
-            self.reached.push(reached);
-            self.sequels.push(sequel);
+            self.progress.push(progress);
+            self.continuations.push(continuation);
         }
     }
 }
 
-impl Sequel {
-    /// What comes after the kill of a round. A rollback has nothing to go back to.
+impl Continuation {
+    /// The continuation of a round. A rollback cannot be aborted.
     fn of(round: u32, verb: &str) -> Self {
         match round % 4 {
             0 => Self::Same,
@@ -258,31 +264,30 @@ impl Sequel {
         }
     }
 
-    /// Does it, and says what it came to: where there is nothing to go on with, what was wanted is
-    /// asked for again.
-    fn follow(self, project: &Project, wanted: &Move) -> Self {
+    /// Continues the rollout. If there is nothing to continue, runs the command again. Returns what
+    /// was done.
+    fn run(self, project: &Project, change: &VersionChange) -> Self {
         let (verb, refusal) = match self {
             Self::Resume => ("resume", "is not paused"),
             Self::Abort => ("abort", "nothing to abort"),
-            Self::Same | Self::None => return Self::repeat(project, wanted),
+            Self::Same | Self::None => return Self::repeat(project, change),
         };
         let done = project.ship(verb, &["--progress", "plain"]);
         if done.code == Some(0) {
             return self;
         }
-        done.exits(2).says(&[refusal]);
-        Self::repeat(project, wanted)
+        done.exits(2).prints(&[refusal]);
+        Self::repeat(project, change)
     }
 
-    fn repeat(project: &Project, wanted: &Move) -> Self {
-        // Who reads that a rollback is done does not roll back once more: that would lead to yet
-        // another version.
-        if wanted.verb == "rollback"
-            && state_and_version(&project.status()) == ("idle".to_owned(), wanted.to.clone())
+    fn repeat(project: &Project, change: &VersionChange) -> Self {
+        // A user does not repeat a complete rollback: it would lead to yet another version.
+        if change.verb == "rollback"
+            && state_and_version(&project.status()) == ("idle".to_owned(), change.to.clone())
         {
             return Self::None;
         }
-        let done = wanted.start(project).wait().exits(0);
+        let done = change.start(project).wait().exits(0);
         if done.stderr.contains("nothing to do") {
             Self::None
         } else {
@@ -300,8 +305,8 @@ impl Sequel {
     }
 }
 
-/// How many there are of each, in words.
-fn account<T: Copy + Ord>(all: &[T], words: impl Fn(T) -> String) -> String {
+/// Counts each kind, in words.
+fn count_by_kind<T: Copy + Ord>(all: &[T], words: impl Fn(T) -> String) -> String {
     let kinds: BTreeSet<_> = all.iter().copied().collect();
     let count = |kind: T| all.iter().filter(|one| **one == kind).count();
     kinds
@@ -315,21 +320,22 @@ impl Moment {
     fn has_come(self, began: Instant, victim: &mut Running) -> bool {
         match self {
             Self::After(moment) => began.elapsed() >= moment,
-            Self::Said(words, times) => victim.stderr_so_far().matches(words).count() >= times,
+            Self::Printed(words, times) => victim.stderr_so_far().matches(words).count() >= times,
         }
     }
 }
 
-impl Reached {
-    /// Reads what a command has said. What is said is durable already.
-    fn by(said: &str) -> Self {
+impl Progress {
+    /// Reads the output of a command. What is printed is durable.
+    fn from_output(output: &str) -> Self {
         let count = |word: &str| {
-            said.lines()
+            output
+                .lines()
                 .filter(|line| line.split_whitespace().nth(2) == Some(word))
                 .count()
         };
         match (
-            said.contains(" on tests: "),
+            output.contains(" on tests: "),
             count("started"),
             count("stopped"),
         ) {
@@ -355,44 +361,44 @@ fn state_and_version(status: &Value) -> (String, String) {
     (text("state"), text("version"))
 }
 
-/// Holds what `ship status` tells of a rollout that was cut off against what the instances answer.
-fn assert_status_is_the_truth(
+/// Asserts that `ship status` of an interrupted rollout matches what the instances answer.
+fn assert_status_matches_answers(
     fleet: &Fleet,
     project: &Project,
-    wanted: &Move,
-    said: &str,
+    change: &VersionChange,
+    output: &str,
     was_killed: bool,
 ) {
     let status = project.status();
     let text = project.ship("status", &[]).exits(0).stdout;
-    let truth = answers(fleet);
-    let told: BTreeSet<_> = status["instances"]
+    let actual = answers(fleet);
+    let reported: BTreeSet<_> = status["instances"]
         .as_array()
         .expect("an array")
         .iter()
-        .map(told_instance)
+        .map(reported_instance)
         .collect();
-    assert_eq!(told, truth, "{status:#}");
-    let updated = truth
+    assert_eq!(reported, actual, "{status:#}");
+    let updated = actual
         .iter()
-        .filter(|(_, version)| *version == wanted.to)
+        .filter(|(_, version)| *version == change.to)
         .count();
-    let has_begun = said.contains(" on tests: ");
+    let has_begun = output.contains(" on tests: ");
     let (state, version) = state_and_version(&status);
     if state != "paused" {
-        // Killed before its beginning was durable, when what is told is how the one before it
-        // ended; or after its end.
+        // It was killed before its first event was durable, so the status shows the rollout before,
+        // or after its end.
         assert!(
             !has_begun || updated == REPLICAS,
-            "nothing is told of what was under way:\n{text}\n{said}"
+            "the status does not show the rollout:\n{text}\n{output}"
         );
         return;
     }
-    assert!(was_killed, "it has ended:\n{text}");
-    assert_eq!(version, wanted.to, "{status:#}");
+    assert!(was_killed, "the rollout has ended:\n{text}");
+    assert_eq!(version, change.to, "{status:#}");
     assert_eq!(status["replicas"]["updated"], updated, "{status:#}");
     assert!(
-        text.contains(&format!("{} of {} (revision", wanted.verb, wanted.to)),
+        text.contains(&format!("{} of {} (revision", change.verb, change.to)),
         "{text}"
     );
     assert!(text.contains("was cut off"), "{text}");
@@ -402,7 +408,7 @@ fn assert_status_is_the_truth(
     );
 }
 
-fn told_instance(instance: &Value) -> (String, String) {
+fn reported_instance(instance: &Value) -> (String, String) {
     let text = |key: &str| instance[key].as_str().expect("text").to_owned();
     (
         format!("{}:{}", text("address"), instance["port"]),

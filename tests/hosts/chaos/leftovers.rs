@@ -1,4 +1,4 @@
-//! What must not stay behind when a ship is gone, however it went.
+//! Processes and files that must not remain after a ship process has exited or was killed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 use ship_testing::fleet::{Fleet, pids};
 use ship_testing::namespace::until;
 
-/// Connections end a moment after the ship that made them.
+/// Connections end shortly after their ship process.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Waits until nothing of any ship is left, here or on the hosts.
+/// Waits until no processes or files of ship are left on this machine and the hosts.
 #[track_caller]
 pub(crate) fn assert_none(fleet: &Fleet) {
     let end = Instant::now() + DEADLINE;
     loop {
-        let left = litter(fleet);
+        let left = find_leftovers(fleet);
         if left.is_empty() {
             return;
         }
         assert!(
             Instant::now() < end,
-            "left behind after {DEADLINE:?}:\n{}",
+            "left after {DEADLINE:?}:\n{}",
             left.join("\n")
         );
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// The ssh processes of every ship.
+/// The ssh processes of all ship processes.
 pub(crate) fn connections() -> Vec<u32> {
     pids()
         .into_iter()
@@ -37,9 +37,8 @@ pub(crate) fn connections() -> Vec<u32> {
         .collect()
 }
 
-/// Waits until all that a killed ship had begun has ended: its connections, then the scripts that
-/// they have left.
-pub(crate) fn await_quiet() {
+/// Waits until the connections and the scripts of a killed ship process have ended.
+pub(crate) fn await_idle() {
     until("the connections end", DEADLINE, || {
         connections().is_empty().then_some(())
     });
@@ -48,18 +47,18 @@ pub(crate) fn await_quiet() {
     });
 }
 
-fn litter(fleet: &Fleet) -> Vec<String> {
+fn find_leftovers(fleet: &Fleet) -> Vec<String> {
     let processes = pids().into_iter().filter_map(|pid| {
         let what = match comm(pid).as_str() {
             "ship" => "a ship",
             "ssh" => "an ssh process",
-            "sshd" if words(pid).contains("@notty") => "a session of an sshd",
+            "sshd" if command_line(pid).contains("@notty") => "a session of an sshd",
             _ if is_script(pid) => "a script",
             _ => return None,
         };
         Some(format!(
             "{what}: pid {pid}, {}",
-            words(pid).chars().take(200).collect::<String>()
+            command_line(pid).chars().take(200).collect::<String>()
         ))
     });
     let is_ships = |path: &PathBuf| {
@@ -76,13 +75,13 @@ fn litter(fleet: &Fleet) -> Vec<String> {
         .collect()
 }
 
-/// Every script of ship's ends with a report, and the words for it are in its text. A service's
-/// command has none.
+/// Every script of ship ends with a report, and so contains this text. The command of a service
+/// does not.
 fn is_script(pid: u32) -> bool {
-    words(pid).contains("ship=1")
+    command_line(pid).contains("ship=1")
 }
 
-fn words(pid: u32) -> String {
+fn command_line(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&line).replace('\0', " ")
 }

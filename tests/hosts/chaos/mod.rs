@@ -1,8 +1,8 @@
-//! `ship` on real hosts while things go wrong: killed controllers, rivals, cut networks, full
-//! disks, other people's hands.
+//! `ship` on real hosts under faults: killed and concurrent controllers, lost networks, full disks,
+//! manual changes.
 //!
-//! Each scenario boots a fleet of its own, tries a fault, asserts what is promised under it, and
-//! leaves a row for `docs/reliability.md`.
+//! Each test boots its own fleet, causes a fault, asserts the promise, and writes a row of
+//! `docs/reliability.md`.
 
 mod concurrent;
 mod kills;
@@ -17,27 +17,27 @@ use std::time::Duration;
 
 use ship_testing::behaviour::Behaviour;
 use ship_testing::fleet::{Fleet, Host};
-use ship_testing::probe_client::ask;
+use ship_testing::probe_client::get;
 use ship_testing::project::Project;
 
-/// Makes the next run draw as this one did.
+/// Set to the printed seed, repeats the random numbers of a run.
 const SEED: &str = "SHIP_CHAOS_SEED";
-/// Instances that the users want.
+/// The replicas of the service.
 const REPLICAS: usize = 3;
-/// What leads to a fault is there by then.
+/// The time limit for the state in which a fault is caused.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// An artifact that takes long enough on its way to be cut off in the middle.
+/// The size of an artifact whose transfer can be interrupted.
 const LARGE_BYTES: usize = 16 << 20;
 
-/// Three hosts, and a user who wants three instances on them. A page says which process gave it:
-/// the same version may come to the same place twice, and that is no gap in a life.
+/// Three hosts, and a project with three replicas. A page names its process, because the same
+/// version may return to the same endpoint, which is not an outage.
 fn three_hosts() -> (Fleet, Project) {
     let fleet = Fleet::boot(3);
     let project = project(&fleet);
     (fleet, project)
 }
 
-/// Three hosts on the first of three versions that the history knows.
+/// Three hosts on version 1, with versions 2 and 3 in the history.
 fn three_versions() -> (Fleet, Project) {
     let (fleet, project) = three_hosts();
     project.release("3", Behaviour::Good);
@@ -47,25 +47,26 @@ fn three_versions() -> (Fleet, Project) {
     (fleet, project)
 }
 
-/// A user's directory, with a history of its own.
+/// A user's directory, with its own history.
 fn project(fleet: &Fleet) -> Project {
-    Project::new(|playbook| fleet.inventory(playbook)).with("PORT =", "TELL = \"self\", PORT =")
+    Project::new(|playbook| fleet.inventory(playbook))
+        .with("PORT =", "SHOW_PROCESS = \"yes\", PORT =")
 }
 
-/// Every place where an instance may be.
-fn places(fleet: &Fleet) -> Vec<String> {
-    places_on(&fleet.hosts)
+/// Every endpoint of the fleet.
+fn endpoints(fleet: &Fleet) -> Vec<String> {
+    endpoints_on(&fleet.hosts)
 }
 
-/// Every place on some hosts where an instance may be.
-fn places_on<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
+/// Every endpoint of some hosts.
+fn endpoints_on<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Vec<String> {
     hosts
         .into_iter()
         .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)))
         .collect()
 }
 
-/// Who answers where, by its version.
+/// The endpoints that answer, and their versions.
 fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
     let version = |page: &str| {
         page.split("is: ")
@@ -73,11 +74,11 @@ fn answers(fleet: &Fleet) -> BTreeSet<(String, String)> {
             .and_then(|rest| rest.split(',').next())
             .map(str::to_owned)
     };
-    let places = places(fleet).into_iter();
-    places
-        .filter_map(|place| {
-            let page = ask(place.parse().expect("address:port")).ok()?;
-            Some((place, version(&page).expect("a page tells its version")))
+    let endpoints = endpoints(fleet).into_iter();
+    endpoints
+        .filter_map(|endpoint| {
+            let page = get(endpoint.parse().expect("address:port")).ok()?;
+            Some((endpoint, version(&page).expect("a page with a version")))
         })
         .collect()
 }

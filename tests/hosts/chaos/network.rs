@@ -1,23 +1,23 @@
-//! A host that cannot be reached any more, in each phase of a deploy.
+//! A host that loses its network, in each phase of a deploy.
 
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, LARGE_BYTES, REPLICAS, leftovers, places_on, three_hosts};
-use crate::reliability::Seen;
+use super::{DEADLINE, LARGE_BYTES, REPLICAS, endpoints_on, leftovers, three_hosts};
+use crate::reliability::ReportRow;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Done, Running};
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace::{self, until};
-use ship_testing::probe_client::{ask, running};
+use ship_testing::probe_client::{get, running};
 use ship_testing::project::{PAGE, Project};
 use ship_testing::traffic::{Served, Traffic};
 
-/// Shorter than what ssh needs to find a connection dead.
-const SHORT_CUT: Duration = Duration::from_secs(3);
+/// Shorter than ssh needs to close a dead connection.
+const SHORT_DISCONNECT: Duration = Duration::from_secs(3);
 
-/// Where a deploy of version 2 stands when the cable of a host is pulled.
+/// The phase of a deploy of version 2 in which a host is disconnected.
 #[derive(Clone, Copy)]
 enum Phase {
     BeforeStaging,
@@ -28,7 +28,7 @@ enum Phase {
 }
 
 #[test]
-fn a_host_that_is_cut_off_before_a_deploy_stops_it_before_anything_is_touched() {
+fn deploy_makes_no_changes_if_host_is_disconnected() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_hosts();
         let began = Instant::now();
@@ -36,116 +36,120 @@ fn a_host_that_is_cut_off_before_a_deploy_stops_it_before_anything_is_touched() 
         let [lost, others @ ..] = fleet.hosts.as_slice() else {
             unreachable!("three hosts")
         };
-        let traffic = Traffic::begin(places_on(others));
-        lost.cut();
+        let traffic = Traffic::begin(endpoints_on(others));
+        lost.disconnect();
         project
             .deploy("2")
             .exits(7)
-            .says(&[&lost.name, "nothing was touched"]);
-        assert_eq!(project.history().len(), 1, "no revision was made");
-        lost.mend();
-        let served = traffic.end(REPLICAS - 1).kept(REPLICAS - 1, REPLICAS);
+            .prints(&[&lost.name, "nothing was touched"]);
+        assert_eq!(project.history().len(), 1, "no new revision");
+        lost.reconnect();
+        let served = traffic
+            .end(REPLICAS - 1)
+            .assert_within(REPLICAS - 1, REPLICAS);
         project.deploy("2").exits(0);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen =
-            Seen::new("The message named the host; after the repair the same command succeeded");
-        let seen = seen.served(&served, REPLICAS - 1, REPLICAS).exits(&[7, 0]);
-        seen.took(began.elapsed()).leave("cut-before-the-deploy");
+        let row = ReportRow::new(
+            "The message named the host; after the repair the same command succeeded",
+        );
+        let row = row.served(&served, REPLICAS - 1, REPLICAS).exits(&[7, 0]);
+        row.took(began.elapsed()).save("cut-before-the-deploy");
     });
 }
 
 #[test]
-fn a_host_that_is_cut_off_before_the_release_is_sent_there() {
-    namespace::with_hosts(|| cut_in(Phase::BeforeStaging));
+fn rollout_survives_disconnect_before_staging() {
+    namespace::with_hosts(|| disconnect_during(Phase::BeforeStaging));
 }
 
 #[test]
-fn a_host_that_is_cut_off_while_the_release_is_sent_there() {
-    namespace::with_hosts(|| cut_in(Phase::Staging));
+fn rollout_survives_disconnect_during_staging() {
+    namespace::with_hosts(|| disconnect_during(Phase::Staging));
 }
 
 #[test]
-fn a_host_that_is_cut_off_while_an_instance_is_started_there() {
-    namespace::with_hosts(|| cut_in(Phase::Starting));
+fn rollout_survives_disconnect_during_start() {
+    namespace::with_hosts(|| disconnect_during(Phase::Starting));
 }
 
 #[test]
-fn a_host_that_is_cut_off_while_its_instance_is_not_ready() {
-    namespace::with_hosts(|| cut_in(Phase::NotReady));
+fn rollout_survives_disconnect_before_ready() {
+    namespace::with_hosts(|| disconnect_during(Phase::NotReady));
 }
 
 #[test]
-fn a_host_that_is_cut_off_while_an_instance_is_stopped_there() {
-    namespace::with_hosts(|| cut_in(Phase::Stopping));
+fn rollout_survives_disconnect_during_stop() {
+    namespace::with_hosts(|| disconnect_during(Phase::Stopping));
 }
 
 #[test]
-fn a_host_that_is_found_again_before_the_deadline_is_gone_on_with() {
+fn rollout_continues_if_host_reconnects_before_deadline() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_hosts();
         let began = Instant::now();
-        let mut cut = Cut::prepare(&fleet, &project, Phase::NotReady);
-        cut.deploy
+        let mut disconnected = DisconnectedDeploy::prepare(&fleet, &project, Phase::NotReady);
+        disconnected
+            .deploy
             .await_words_within("lost ", Duration::from_mins(1));
-        cut.lost.mend();
-        let (done, served) = cut.end();
-        let said = done.exits(0).stderr;
-        assert!(said.contains("found "), "{said}");
+        disconnected.lost.reconnect();
+        let (done, served) = disconnected.end();
+        let output = done.exits(0).stderr;
+        assert!(output.contains("found "), "{output}");
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen = Seen::new("The deploy waited, said so, and continued");
-        let seen = seen.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
-        seen.took(began.elapsed()).leave("cut-and-found");
+        let row = ReportRow::new("The deploy waited, said so, and continued");
+        let row = row.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
+        row.took(began.elapsed()).save("cut-and-found");
     });
 }
 
-/// Cuts for a moment, then on the same hosts for good.
-fn cut_in(phase: Phase) {
+/// Disconnects a host for a moment, then permanently.
+fn disconnect_during(phase: Phase) {
     let (fleet, project) = three_hosts();
     let project = project.with("progress_deadline = \"1m\"", "progress_deadline = \"25s\"");
     let began = Instant::now();
-    let cut = Cut::prepare(&fleet, &project, phase);
-    thread::sleep(SHORT_CUT);
-    cut.lost.mend();
-    let (done, served) = cut.end();
+    let disconnected = DisconnectedDeploy::prepare(&fleet, &project, phase);
+    thread::sleep(SHORT_DISCONNECT);
+    disconnected.lost.reconnect();
+    let (done, served) = disconnected.end();
     done.exits(0);
     project.assert_settled("2", REPLICAS);
     leftovers::assert_none(&fleet);
-    let seen = Seen::new(format!(
+    let row = ReportRow::new(format!(
         "Repaired after {} s, the deploy continued",
-        SHORT_CUT.as_secs()
+        SHORT_DISCONNECT.as_secs()
     ));
-    let seen = seen.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
-    seen.took(began.elapsed())
-        .leave(&format!("{}-repaired", phase.key()));
+    let row = row.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
+    row.took(began.elapsed())
+        .save(&format!("{}-repaired", phase.key()));
 
     let began = Instant::now();
-    let cut = Cut::prepare(&fleet, &project, phase);
-    let (lost, (done, served)) = (cut.lost, cut.end());
-    let done = done.exits(4).says(&[&lost.name]);
-    lost.mend();
+    let disconnected = DisconnectedDeploy::prepare(&fleet, &project, phase);
+    let (lost, (done, served)) = (disconnected.lost, disconnected.end());
+    let done = done.exits(4).prints(&[&lost.name]);
+    lost.reconnect();
     project.deploy("2").exits(0);
     project.assert_settled("2", REPLICAS);
     assert_eq!(running(PAGE), REPLICAS);
     leftovers::assert_none(&fleet);
-    let seen = Seen::new(gist(&done.stderr));
-    let seen = seen
+    let row = ReportRow::new(failure_summary(&done.stderr));
+    let row = row
         .served(&served, REPLICAS - 1, REPLICAS + 1)
         .exits(&[4, 0]);
-    seen.took(began.elapsed()).leave(phase.key());
+    row.took(began.elapsed()).save(phase.key());
 }
 
-/// A deploy of version 2, and the host that has just been cut off from it.
-struct Cut<'a> {
+/// A deploy of version 2, and the host that was disconnected during it.
+struct DisconnectedDeploy<'a> {
     deploy: Running,
     lost: &'a Host,
     traffic: Traffic,
 }
 
-impl<'a> Cut<'a> {
-    /// Brings the fleet to version 1, begins the deploy of version 2, and cuts a host off in a
-    /// phase of it. The others are asked all the while.
+impl<'a> DisconnectedDeploy<'a> {
+    /// Brings the fleet to version 1, starts the deploy of version 2, and disconnects a host in a
+    /// phase of it. Observes the other hosts.
     fn prepare(fleet: &'a Fleet, project: &Project, phase: Phase) -> Self {
         let [lost, others @ ..] = fleet.hosts.as_slice() else {
             unreachable!("three hosts")
@@ -157,16 +161,16 @@ impl<'a> Cut<'a> {
             Phase::BeforeStaging => {}
         }
         project.deploy("1").exits(0);
-        phase.forget_release(fleet);
+        phase.remove_release(fleet);
         if matches!(phase, Phase::BeforeStaging) {
             lost.exec("setsid flock /var/lib/ship/page/lock sleep 6 </dev/null >/dev/null 2>&1 &")
                 .exits(0);
         }
-        let traffic = Traffic::begin(places_on(others));
+        let traffic = Traffic::begin(endpoints_on(others));
         let mut deploy = project.start_deploy("2");
-        phase.await_it(lost, &mut deploy);
-        lost.cut();
-        phase.assert_in_time(lost, &deploy.stderr_so_far());
+        phase.await_phase(lost, &mut deploy);
+        lost.disconnect();
+        phase.assert_phase_not_over(lost, &deploy.stderr_so_far());
         Self {
             deploy,
             lost,
@@ -180,7 +184,7 @@ impl<'a> Cut<'a> {
             done,
             self.traffic
                 .end(REPLICAS - 1)
-                .kept(REPLICAS - 1, REPLICAS + 1),
+                .assert_within(REPLICAS - 1, REPLICAS + 1),
         )
     }
 }
@@ -196,8 +200,8 @@ impl Phase {
         }
     }
 
-    /// Takes away what an earlier deploy has brought, where the phase is about bringing it.
-    fn forget_release(self, fleet: &Fleet) {
+    /// Removes the release that an earlier deploy has staged, if the phase is about staging.
+    fn remove_release(self, fleet: &Fleet) {
         if matches!(self, Self::BeforeStaging | Self::Staging) {
             for host in &fleet.hosts {
                 let prune = "cd /var/lib/ship/page && for r in releases/*; do \
@@ -207,26 +211,27 @@ impl Phase {
         }
     }
 
-    fn await_it(self, host: &Host, deploy: &mut Running) {
+    fn await_phase(self, host: &Host, deploy: &mut Running) {
         match self {
             Self::BeforeStaging => deploy.await_words("staging 2"),
-            Self::Staging => until("the release is arriving", DEADLINE, || arriving(host)),
+            Self::Staging => until("the release is arriving", DEADLINE, || is_arriving(host)),
             Self::Starting => until("a fourth instance", DEADLINE, || {
                 (running(PAGE) > REPLICAS).then_some(())
             }),
             Self::NotReady => deploy.await_words("started "),
             Self::Stopping => {
                 deploy.await_words("ready ");
-                until("the old one ends", DEADLINE, || {
-                    (serving_on(host) == 1).then_some(())
+                until("the old instance stops", DEADLINE, || {
+                    (endpoints_serving_on(host) == 1).then_some(())
                 });
             }
         }
     }
 
-    fn assert_in_time(self, host: &Host, said: &str) {
-        let told = |what: &str| {
-            said.lines()
+    fn assert_phase_not_over(self, host: &Host, output: &str) {
+        let is_printed = |what: &str| {
+            output
+                .lines()
                 .any(|line| line.contains(&host.name) && line.contains(what))
         };
         let next = match self {
@@ -235,12 +240,15 @@ impl Phase {
             Self::NotReady => "ready",
             Self::Stopping => "stopped",
         };
-        assert!(!told(next), "the cut came too late:\n{said}");
+        assert!(
+            !is_printed(next),
+            "the host was disconnected too late:\n{output}"
+        );
     }
 }
 
 /// Whether a part of a release has arrived.
-pub(crate) fn arriving(host: &Host) -> Option<()> {
+pub(crate) fn is_arriving(host: &Host) -> Option<()> {
     let entries = fs::read_dir(host.path("/var/lib/ship/page/tmp"))
         .ok()?
         .flatten();
@@ -249,17 +257,18 @@ pub(crate) fn arriving(host: &Host) -> Option<()> {
     sizes.any(|size| size > 1 << 20).then_some(())
 }
 
-fn serving_on(host: &Host) -> usize {
-    places_on([host])
+fn endpoints_serving_on(host: &Host) -> usize {
+    endpoints_on([host])
         .iter()
-        .filter(|place| ask(place.parse().expect("address:port")).is_ok())
+        .filter(|endpoint| get(endpoint.parse().expect("address:port")).is_ok())
         .count()
 }
 
-/// How a rollout ended, in its own last words: who, what, and why it did not go back.
-fn gist(said: &str) -> String {
+/// The end of a rollout as it was printed: the host, the failure, and why it was held.
+fn failure_summary(output: &str) -> String {
     let line = |label: &str| {
-        said.lines()
+        output
+            .lines()
             .rev()
             .find_map(|line| line.trim_start().strip_prefix(label))
     };

@@ -1,118 +1,117 @@
-//! A controller that is stopped in the middle, and goes on later.
+//! A controller that is suspended during a deploy and resumes later.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{REPLICAS, instances, leftovers, places, three_versions};
-use crate::reliability::Seen;
+use super::{REPLICAS, endpoints, instances, leftovers, three_versions};
+use crate::reliability::ReportRow;
 use ship_testing::command::Running;
 use ship_testing::fleet::{Fleet, signal};
 use ship_testing::namespace;
 use ship_testing::project::Project;
 use ship_testing::traffic::{Served, Traffic};
 
-/// A heartbeat that is older than half a minute is a dead one's.
-const PAST_THE_LEASE: Duration = Duration::from_secs(31);
+/// The holder of a lease counts as dead after half a minute without a heartbeat.
+const AFTER_LEASE_EXPIRY: Duration = Duration::from_secs(31);
 
 #[test]
-fn a_controller_that_slept_past_its_lease_does_nothing_more() {
+fn suspended_controller_stops_after_lease_expired() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
-        let sleeper = stopped_in_the_middle(&project);
-        thread::sleep(PAST_THE_LEASE);
+        let traffic = Traffic::begin(endpoints(&fleet));
+        let suspended = suspended_deploy(&project);
+        thread::sleep(AFTER_LEASE_EXPIRY);
         project.deploy("3").exits(0);
-        let (served, said) = assert_obsolete(&fleet, &project, sleeper, traffic);
-        let seen = Seen::new(said);
-        let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0, 6]);
-        seen.took(began.elapsed()).leave("stopped-and-taken-over");
+        let (served, output) = assert_obsolete(&fleet, &project, suspended, traffic);
+        let row = ReportRow::new(output);
+        let row = row.served(&served, REPLICAS, REPLICAS + 1).exits(&[0, 6]);
+        row.took(began.elapsed()).save("stopped-and-taken-over");
     });
 }
 
 #[test]
-fn a_controller_that_slept_is_refused_by_the_hosts_that_obey_another_history() {
+fn hosts_reject_suspended_controller_after_deploy_from_another_history() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let (began, other) = (Instant::now(), project.copy());
-        let traffic = Traffic::begin(places(&fleet));
-        let sleeper = stopped_in_the_middle(&project);
+        let traffic = Traffic::begin(endpoints(&fleet));
+        let suspended = suspended_deploy(&project);
         other.deploy("3").exits(0);
-        let (served, said) = assert_obsolete(&fleet, &other, sleeper, traffic);
-        let seen = Seen::new(said);
-        let seen = seen.served(&served, REPLICAS, REPLICAS + 1).exits(&[0, 6]);
-        seen.took(began.elapsed()).leave("stopped-and-overtaken");
+        let (served, output) = assert_obsolete(&fleet, &other, suspended, traffic);
+        let row = ReportRow::new(output);
+        let row = row.served(&served, REPLICAS, REPLICAS + 1).exits(&[0, 6]);
+        row.took(began.elapsed()).save("stopped-and-overtaken");
     });
 }
 
 #[test]
-fn a_controller_that_slept_while_its_lock_was_taken_away_does_nothing_more() {
+fn suspended_controller_stops_after_unlock() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
-        let sleeper = stopped_in_the_middle(&project);
-        project.deploy("3").exits(6).says(&["locked by"]);
+        let traffic = Traffic::begin(endpoints(&fleet));
+        let suspended = suspended_deploy(&project);
+        project.deploy("3").exits(6).prints(&["locked by"]);
         project.ship("unlock", &["--yes"]).exits(0);
         project.deploy("3").exits(0);
-        let (served, said) = assert_obsolete(&fleet, &project, sleeper, traffic);
-        let seen = Seen::new(said)
+        let (served, output) = assert_obsolete(&fleet, &project, suspended, traffic);
+        let row = ReportRow::new(output)
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[6, 0, 0, 6]);
-        seen.took(began.elapsed()).leave("stopped-and-unlocked");
+        row.took(began.elapsed()).save("stopped-and-unlocked");
     });
 }
 
 #[test]
-fn a_controller_whose_lock_is_taken_away_at_work_stops_where_it_is() {
+fn running_controller_stops_after_unlock() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"2s\"");
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
+        let traffic = Traffic::begin(endpoints(&fleet));
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
         project.ship("unlock", &["--yes"]).exits(0);
-        let told = deploy.wait().exits(6);
+        let done = deploy.wait().exits(6);
         project.ship("resume", &["--progress", "plain"]).exits(0);
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen = Seen::new(format!("It said: {}", reason(&told.stderr)));
-        let seen = seen
+        let row = ReportRow::new(format!("It said: {}", reason(&done.stderr)));
+        let row = row
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[0, 6, 0]);
-        seen.took(began.elapsed()).leave("unlocked-at-work");
+        row.took(began.elapsed()).save("unlocked-at-work");
     });
 }
 
 #[test]
-fn a_controller_that_slept_without_a_rival_goes_on() {
+fn suspended_controller_continues_without_rival() {
     namespace::with_hosts(|| {
         let (fleet, project) = three_versions();
         let began = Instant::now();
-        let traffic = Traffic::begin(places(&fleet));
-        let sleeper = stopped_in_the_middle(&project);
+        let traffic = Traffic::begin(endpoints(&fleet));
+        let suspended = suspended_deploy(&project);
         let connections = leftovers::connections();
         signal("STOP", &connections);
         thread::sleep(Duration::from_secs(40));
         signal("CONT", &connections);
-        sleeper.signal("CONT");
-        let done = sleeper.wait().exits(0);
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
+        suspended.signal("CONT");
+        let done = suspended.wait().exits(0);
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let seen = Seen::new("It continued and succeeded");
-        let seen = seen
+        let row = ReportRow::new("It continued and succeeded");
+        let row = row
             .served(&served, REPLICAS, REPLICAS + 1)
-            .exits(&[done.code.expect("it ended")]);
-        seen.took(began.elapsed()).leave("controller-sleeps");
+            .exits(&[done.code.expect("an exit code")]);
+        row.took(began.elapsed()).save("controller-sleeps");
     });
 }
 
-/// A deploy of version 2 that is stopped when its first new instance serves and the rest is to
-/// come.
-fn stopped_in_the_middle(project: &Project) -> Running {
+/// Starts a deploy of version 2 and suspends it when the first of three new instances is ready.
+fn suspended_deploy(project: &Project) -> Running {
     let mut deploy = project.start_deploy("2");
     deploy.await_words(" ready ");
     deploy.signal("STOP");
@@ -120,41 +119,42 @@ fn stopped_in_the_middle(project: &Project) -> Running {
     deploy
 }
 
-/// Wakes the first controller, after another has brought the fleet to version 3: nothing may change
-/// any more. Gives what it said, too.
+/// Resumes the first controller after another one has brought the fleet to version 3. Asserts that
+/// it changes nothing; returns its reason, too.
 fn assert_obsolete(
     fleet: &Fleet,
-    by: &Project,
-    sleeper: Running,
+    project: &Project,
+    suspended: Running,
     traffic: Traffic,
 ) -> (Served, String) {
-    by.assert_settled("3", REPLICAS);
-    let before = instances(by);
-    sleeper.signal("CONT");
-    let told = sleeper.wait().exits(6);
-    let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
-    by.assert_settled("3", REPLICAS);
+    project.assert_settled("3", REPLICAS);
+    let before = instances(project);
+    suspended.signal("CONT");
+    let done = suspended.wait().exits(6);
+    let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
+    project.assert_settled("3", REPLICAS);
     assert_eq!(
-        instances(by),
+        instances(project),
         before,
-        "the fleet stays as the second left it"
+        "the fleet stays as the second controller left it"
     );
     leftovers::assert_none(fleet);
     (
         served,
-        format!("It resumed and said: {}", reason(&told.stderr)),
+        format!("It resumed and said: {}", reason(&done.stderr)),
     )
 }
 
-/// Why a controller did nothing more, in its own words.
-fn reason(said: &str) -> &str {
+/// The reason that a controller printed for stopping.
+fn reason(output: &str) -> &str {
     fn why(line: &str) -> Option<&str> {
         let labels = ["error: ", "fenced ", " why "];
         labels
             .iter()
             .find_map(|label| Some(line.split_once(label)?.1.trim()))
     }
-    said.lines()
+    output
+        .lines()
         .find_map(why)
-        .unwrap_or_else(|| panic!("no reason in\n{said}"))
+        .unwrap_or_else(|| panic!("no reason in\n{output}"))
 }

@@ -1,17 +1,16 @@
-//! Deploys of a service whose clients keep their connections, behind balancers that are told by
-//! scripts.
+//! Deploys of a service with keep-alive clients, behind nftables and nginx.
 
 use std::fs;
 use std::time::Duration;
 
 use ship_testing::behaviour::Behaviour;
 use ship_testing::fleet::{Fleet, Host};
-use ship_testing::keepalive::{Asked, Crowd, ask};
+use ship_testing::keepalive::{ClientPool, PoolResult, get};
 use ship_testing::namespace::{self, run};
 use ship_testing::project::Project;
 
-/// A service on two hosts, an instance on each, both of whose versions keep their connections;
-/// `traffic` is the playbook's table.
+/// Two hosts with one instance each, whose versions use keep-alive connections. `traffic` is the
+/// table of the playbook.
 fn two_hosts(traffic: &str) -> (Fleet, Project) {
     let fleet = Fleet::boot(2);
     let project = Project::new(|playbook| fleet.inventory(playbook))
@@ -25,19 +24,19 @@ fn two_hosts(traffic: &str) -> (Fleet, Project) {
     (fleet, project)
 }
 
-/// How many answers came from a version.
-fn answers(asked: &Asked, version: &str) -> usize {
-    let says = |page: &&String| page.ends_with(&format!("the version is: {version}\n"));
-    asked
+/// The number of answers from a version.
+fn answers(result: &PoolResult, version: &str) -> usize {
+    let is_from = |page: &&String| page.ends_with(&format!("the version is: {version}\n"));
+    result
         .answers
         .iter()
-        .filter(|(page, _)| says(page))
+        .filter(|(page, _)| is_from(page))
         .map(|(_, n)| n)
         .sum()
 }
 
 #[test]
-fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
+fn public_port_switches_to_new_instance() {
     namespace::with_hosts(|| {
         let (fleet, project) = two_hosts("driver = \"nftables\"\nport = 80");
         project.deploy("1").exits(0);
@@ -47,78 +46,81 @@ fn a_hosts_public_port_goes_from_one_instance_to_the_next() {
             .iter()
             .map(|host| format!("{}:80", host.address))
             .collect();
-        let crowds: Vec<_> = fronts.iter().map(|front| Crowd::start(10, front)).collect();
+        let pools: Vec<_> = fronts
+            .iter()
+            .map(|front| ClientPool::start(10, front))
+            .collect();
         for front in &fronts {
             assert!(
-                ask(front)
+                get(front)
                     .expect("an answer")
                     .ends_with("the version is: 1\n")
             );
         }
 
         project.deploy("2").exits(0);
-        for (front, crowd) in fronts.iter().zip(crowds) {
+        for (front, pool) in fronts.iter().zip(pools) {
             assert!(
-                ask(front)
+                get(front)
                     .expect("an answer")
                     .ends_with("the version is: 2\n")
             );
-            let asked = crowd.end();
+            let result = pool.end();
             println!(
                 "{front}: {} and {} answers, lost: {:?}",
-                answers(&asked, "1"),
-                answers(&asked, "2"),
-                asked.lost
+                answers(&result, "1"),
+                answers(&result, "2"),
+                result.lost
             );
             assert!(
-                answers(&asked, "1") > 0 && answers(&asked, "2") > 0,
-                "{asked:?}"
+                answers(&result, "1") > 0 && answers(&result, "2") > 0,
+                "{result:?}"
             );
             assert_eq!(
-                asked.lost,
+                result.lost,
                 Vec::<String>::new(),
-                "told in time, nobody asks in vain"
+                "clients close their connections in time"
             );
         }
         project.assert_settled("2", 2);
 
-        // Neither what reads all rules anew nor a start of the host takes the port away.
+        // The port survives a reload of all rules and a reboot of the host.
         let host = &fleet.hosts[0];
-        let serves = || ask(&fronts[0]).is_ok_and(|page| page.ends_with("the version is: 2\n"));
+        let serves = || get(&fronts[0]).is_ok_and(|page| page.ends_with("the version is: 2\n"));
         for verb in ["restart", "reload"] {
             host.exec(&format!("systemctl {verb} nftables.service"))
                 .exits(0);
-            // systemd drops a reload that meets a unit which is still starting.
+            // systemd drops a reload while the unit is starting.
             namespace::until("the public port", Duration::from_secs(10), || {
                 (serves() && has_no_jobs(host)).then_some(())
             });
         }
         host.exec("nft flush ruleset").exits(0);
-        assert!(!serves(), "the rules are what makes it");
+        assert!(!serves(), "the port works without rules");
         host.kill();
         host.boot_again();
         namespace::until(
-            "the public port after a start of the host",
+            "the public port after a reboot of the host",
             Duration::from_secs(30),
             || serves().then_some(()),
         );
     });
 }
 
-/// Whether systemd has done all that it was asked to do.
+/// Whether systemd has no queued jobs.
 fn has_no_jobs(host: &Host) -> bool {
     let jobs = host.exec("systemctl list-jobs --no-legend");
     jobs.exits(0).stdout.is_empty()
 }
 
 #[test]
-fn nginx_before_the_fleet_is_reloaded_around_each_instance() {
+fn nginx_is_reloaded_for_each_instance() {
     if !namespace::has_programs(&[("nginx", "nginx-light")]) {
         return;
     }
     namespace::with_hosts(|| {
         let dir = "/run/tmp/lb";
-        fs::create_dir(dir).expect("one balancer in a world");
+        fs::create_dir(dir).expect("one balancer in a sandbox");
         let command = format!("nginx -c {dir}/nginx.conf");
         let (_fleet, project) = two_hosts(&format!(
             "driver = \"nginx\"\ninclude = \"{dir}/page.conf\"\ntest = \"{command} -t\"\nreload = \
@@ -144,31 +146,31 @@ fn nginx_before_the_fleet_is_reloaded_around_each_instance() {
         run("nginx", &["-c", &format!("{dir}/nginx.conf")]);
 
         project.deploy("1").exits(0);
-        let crowd = Crowd::start(20, "127.0.0.1:80");
+        let pool = ClientPool::start(20, "127.0.0.1:80");
         assert!(
-            ask("127.0.0.1:80")
+            get("127.0.0.1:80")
                 .expect("an answer")
                 .ends_with("the version is: 1\n")
         );
         project.deploy("2").exits(0);
-        let asked = crowd.end();
+        let result = pool.end();
         println!(
             "{} and {} answers, lost: {:?}",
-            answers(&asked, "1"),
-            answers(&asked, "2"),
-            asked.lost
+            answers(&result, "1"),
+            answers(&result, "2"),
+            result.lost
         );
         assert!(
-            answers(&asked, "1") > 0 && answers(&asked, "2") > 0,
-            "{asked:?}"
+            answers(&result, "1") > 0 && answers(&result, "2") > 0,
+            "{result:?}"
         );
         assert_eq!(
-            answers(&asked, "1") + answers(&asked, "2"),
-            asked.answers.values().sum::<usize>(),
-            "no 502: {asked:?}"
+            answers(&result, "1") + answers(&result, "2"),
+            result.answers.values().sum::<usize>(),
+            "expected no 502: {result:?}"
         );
-        // Four reloads, at each of which a connection may end while its client asks.
-        assert!(asked.lost.len() <= 4 * 20, "{:?}", asked.lost);
+        // Each of the four reloads may close a connection on which a request arrives.
+        assert!(result.lost.len() <= 4 * 20, "{:?}", result.lost);
         let servers = fs::read_to_string(format!("{dir}/page.conf")).expect("file");
         assert_eq!(servers.matches("server 10.80.0.").count(), 4, "{servers}");
         assert_eq!(servers.matches(" down;").count(), 3, "{servers}");

@@ -1,4 +1,4 @@
-//! The core scenarios on every Debian that is in use: each has another systemd, sudo, OpenSSH and
+//! The main scenarios on every supported Debian, each with another systemd, sudo, OpenSSH and
 //! coreutils.
 
 use std::time::Duration;
@@ -19,9 +19,8 @@ fn service_is_deployed_rolled_back_and_restarted_on_debian_11_12_and_13() {
         for (host, (suite, systemd)) in fleet.hosts.iter().zip(SUITES) {
             host.exec("systemctl --version | head -n 1")
                 .exits(0)
-                .says(&[systemd]);
-            // A journal with a low limit: the last lines of a service are to be kept whatever the
-            // host's settings are.
+                .prints(&[systemd]);
+            // A low rate limit of the journal, which must not drop the last lines of a service.
             let limit = "[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=20\n";
             namespace::write(&host.path("etc/systemd/journald.conf.d/limit.conf"), limit);
             host.exec("systemctl restart systemd-journald").exits(0);
@@ -36,10 +35,10 @@ fn service_is_deployed_rolled_back_and_restarted_on_debian_11_12_and_13() {
         let failed = project
             .deploy("2")
             .exits(3)
-            .says(&["| the newest line", "| fatal: DATABASE_URL is not set"]);
+            .prints(&["| the newest line", "| fatal: DATABASE_URL is not set"]);
         assert!(
             !failed.stdout.contains("| debug: module 0 is loaded"),
-            "the first lines: {}",
+            "expected only the last lines: {}",
             failed.stdout
         );
         project.assert_settled("1", 3);
@@ -71,7 +70,7 @@ fn service_is_deployed_rolled_back_and_restarted_on_debian_11_12_and_13() {
         fleet.hosts.iter().for_each(Host::kill);
         fleet.hosts.iter().for_each(Host::boot_again);
         namespace::until(
-            "instances after the hosts' restart",
+            "the instances after the reboot",
             Duration::from_mins(1),
             || {
                 (project.ship("status", &["--output", "json"]).code == Some(0)
@@ -82,7 +81,7 @@ fn service_is_deployed_rolled_back_and_restarted_on_debian_11_12_and_13() {
         project.assert_settled("1", 3);
         assert_eq!(running(PAGE), 3);
 
-        // The scripts are not in sudo's log, which keeps every command line.
+        // sudo logs every command line; the scripts must not be part of it.
         for host in &fleet.hosts {
             let logged = host
                 .exec("journalctl --quiet _COMM=sudo --output=cat | grep COMMAND=")

@@ -1,22 +1,23 @@
-//! Hosts that are left behind (`max_failed_hosts`), listed as debt, and put right when they are back.
+//! Hosts on which a rollout gives up (`max_failed_hosts`), and that the next deploy updates.
 
 use serde_json::Value;
 
-use super::{four_hosts, places};
+use super::{endpoints, four_hosts};
 use ship_testing::namespace;
 use ship_testing::probe_client::{Monitor, running};
 use ship_testing::project::PAGE;
 
-/// The hosts that the status names as debt.
+/// The failed hosts in the status.
 fn failed_hosts(status: &Value) -> Vec<String> {
-    let held = status["failed_hosts"].as_array().expect("an array");
-    held.iter()
-        .map(|held| held["host"].as_str().unwrap_or_default().to_owned())
+    let failed = status["failed_hosts"].as_array().expect("an array");
+    failed
+        .iter()
+        .map(|failed| failed["host"].as_str().unwrap_or_default().to_owned())
         .collect()
 }
 
 #[test]
-fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deploy() {
+fn unreachable_host_fails_and_next_deploy_updates_it() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project
@@ -24,33 +25,33 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
             .with("replicas = 3", "replicas = 4");
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
-        lost.cut();
-        let asker = Monitor::start(
-            places(&fleet)
+        lost.disconnect();
+        let monitor = Monitor::start(
+            endpoints(&fleet)
                 .into_iter()
-                .filter(|place| !place.starts_with(&lost.address)),
+                .filter(|endpoint| !endpoint.starts_with(&lost.address)),
         );
-        asker.await_answers(20);
+        monitor.await_answers(20);
         project
             .deploy("2")
             .exits(0)
-            .says(&["left behind", &lost.name]);
-        let answers = asker.stop();
+            .prints(&["left behind", &lost.name]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         let status = project.status();
         assert_eq!(failed_hosts(&status), [lost.name.as_str()]);
         assert_eq!(
             status["replicas"]["available"], 4,
-            "the others carry its part"
+            "the other hosts run its instances"
         );
 
-        // It comes back with the old version.
-        lost.mend();
+        // The host returns with the old version.
+        lost.reconnect();
         assert_eq!(running(PAGE), 5);
         project.deploy("2").exits(0);
         assert_eq!(failed_hosts(&project.status()), Vec::<String>::new());
@@ -64,14 +65,14 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         assert_eq!(
             hosts.collect::<Vec<_>>(),
             ["h1", "h2", "h3", "h4"],
-            "evenly spread again"
+            "evenly distributed again"
         );
-        project.deploy("2").exits(0).says(&["nothing to do"]);
+        project.deploy("2").exits(0).prints(&["nothing to do"]);
     });
 }
 
 #[test]
-fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
+fn host_with_full_disk_fails_and_others_are_updated() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");
@@ -79,16 +80,16 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
         full.small_disk("/var/lib/ship", "2m");
         project.deploy("1").exits(0);
         full.fill_disk("/var/lib/ship");
-        let asker = super::ask_all(&fleet);
+        let monitor = super::monitor_all(&fleet);
         project
             .deploy("2")
             .exits(0)
-            .says(&["left behind", &full.name, "space"]);
-        let answers = asker.stop();
+            .prints(&["left behind", &full.name, "space"]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert_eq!(failed_hosts(&project.status()), [full.name.as_str()]);
@@ -100,14 +101,14 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
 }
 
 #[test]
-fn more_lost_hosts_than_may_be_left_behind_are_told_and_nothing_is_touched() {
+fn deploy_makes_no_changes_if_too_many_hosts_are_unreachable() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\nmax_failed_hosts = 1\n");
         project.deploy("1").exits(0);
-        fleet.hosts[2].cut();
-        fleet.hosts[3].cut();
-        project.deploy("2").exits(7).says(&[
+        fleet.hosts[2].disconnect();
+        fleet.hosts[3].disconnect();
+        project.deploy("2").exits(7).prints(&[
             &fleet.hosts[2].name,
             &fleet.hosts[3].name,
             "nothing was touched",

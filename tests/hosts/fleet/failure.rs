@@ -1,29 +1,27 @@
-//! A rollout that goes wrong: the old version serves all along, and the message says what a person
-//! needs.
+//! Rollouts that fail: the old version keeps serving, and the message contains what a user needs.
 
 use std::time::Duration;
 
-use super::{ask_all, four_hosts, places};
+use super::{endpoints, four_hosts, monitor_all};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Done;
 use ship_testing::namespace;
 use ship_testing::probe_client::{Counter, Monitor, running};
 use ship_testing::project::PAGE;
 
-/// Deploys a version that cannot serve over version 1, and asserts that nobody but the deployer
-/// noticed.
+/// Deploys a version that cannot serve over version 1, and asserts that clients do not notice it.
 fn deploy_broken(behaviour: Behaviour) -> Done {
     let (fleet, project) = four_hosts();
     let project = project.with("progress_deadline = \"1m\"", "progress_deadline = \"8s\"");
     project.release("2", behaviour);
     project.deploy("1").exits(0);
-    let (asker, counter) = (ask_all(&fleet), Counter::start(PAGE));
+    let (monitor, counter) = (monitor_all(&fleet), Counter::start(PAGE));
     let done = project.deploy("2").exits(3);
-    let (answers, most) = (asker.stop(), counter.most());
+    let (answers, most) = (monitor.stop(), counter.most());
     assert_eq!(answers.failures(), Vec::<String>::new());
     assert!(
         answers.fewest(3) >= 3,
-        "only {} answered for a while",
+        "only {} endpoints answered at one time",
         answers.fewest(3)
     );
     assert!(
@@ -31,7 +29,7 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
         "{:?}",
         answers.pages()
     );
-    assert!(most <= 4, "{most} ran at one time");
+    assert!(most <= 4, "{most} processes ran at one time");
     project.assert_settled("1", 3);
     assert_eq!(running(PAGE), 3);
     let newest = &project.history()[0];
@@ -40,45 +38,45 @@ fn deploy_broken(behaviour: Behaviour) -> Done {
         project.history().last().expect("the first")["outcome"],
         "{newest:#}"
     );
-    // Three are taken; the fourth host is the spare one.
-    done.says(&["h4"])
+    // Three hosts are in use, so the fourth gets the first new instance.
+    done.prints(&["h4"])
 }
 
 #[test]
-fn a_version_that_exits_at_once_is_rolled_back() {
+fn version_that_exits_is_rolled_back() {
     namespace::with_hosts(|| {
-        deploy_broken(Behaviour::Exits).says(&["fatal: the frobnicator is missing"]);
+        deploy_broken(Behaviour::Exits).prints(&["fatal: the frobnicator is missing"]);
     });
 }
 
 #[test]
-fn a_version_that_never_listens_is_rolled_back() {
+fn version_that_never_listens_is_rolled_back() {
     namespace::with_hosts(|| {
-        deploy_broken(Behaviour::Deaf).says(&["waiting for a database that never comes"]);
+        deploy_broken(Behaviour::Deaf).prints(&["waiting for a database that never comes"]);
     });
 }
 
 #[test]
-fn a_version_that_answers_wrongly_is_rolled_back() {
+fn version_that_returns_errors_is_rolled_back() {
     namespace::with_hosts(|| {
-        deploy_broken(Behaviour::Wrong).says(&["500", "its behaviour is wrong"]);
+        deploy_broken(Behaviour::Wrong).prints(&["500", "its behaviour is wrong"]);
     });
 }
 
 #[test]
-fn on_failure_hold_leaves_mixed_versions_for_a_person() {
+fn hold_leaves_mixed_versions_after_failure() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
         project.release("2", Behaviour::Exits);
         project.deploy("1").exits(0);
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         project.deploy("2").exits(4);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert_eq!(project.status()["state"], "held");
@@ -86,7 +84,7 @@ fn on_failure_hold_leaves_mixed_versions_for_a_person() {
 }
 
 #[test]
-fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
+fn rollout_is_held_if_host_is_lost() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project
@@ -95,35 +93,35 @@ fn a_host_lost_in_the_middle_is_held_while_the_rest_serves() {
             .with("progress_deadline = \"1m\"", "progress_deadline = \"10s\"");
         project.deploy("1").exits(0);
         let lost = &fleet.hosts[3];
-        let others = places(&fleet)
+        let others = endpoints(&fleet)
             .into_iter()
-            .filter(|place| !place.starts_with(&lost.address));
-        let asker = Monitor::start(others);
-        asker.await_answers(20);
+            .filter(|endpoint| !endpoint.starts_with(&lost.address));
+        let monitor = Monitor::start(others);
+        monitor.await_answers(20);
         let deploy = project.start_deploy("2");
         namespace::until("a fifth instance runs", Duration::from_secs(30), || {
             (running(PAGE) == 5).then_some(())
         });
-        lost.cut();
-        deploy.wait().exits(4).says(&[&lost.name]);
-        let answers = asker.stop();
+        lost.disconnect();
+        deploy.wait().exits(4).prints(&[&lost.name]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         let held = project.status();
         assert!(held["holds"].to_string().contains(&lost.name), "{held:#}");
 
-        lost.mend();
+        lost.reconnect();
         project.deploy("2").exits(0);
         project.assert_settled("2", 4);
     });
 }
 
 #[test]
-fn a_full_disk_changes_nothing() {
+fn deploy_rolls_back_if_disks_are_full() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let disk = "/var/lib/ship";
@@ -134,13 +132,13 @@ fn a_full_disk_changes_nothing() {
         for host in &fleet.hosts {
             host.fill_disk(disk);
         }
-        let asker = ask_all(&fleet);
-        project.deploy("2").exits(3).says(&["space"]);
-        let answers = asker.stop();
+        let monitor = monitor_all(&fleet);
+        project.deploy("2").exits(3).prints(&["space"]);
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert_eq!(running(PAGE), 3);

@@ -1,10 +1,10 @@
-//! The user's commands on real hosts, under systemd.
+//! Hooks and migrations on real hosts, under systemd.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{ask_all, four_hosts};
+use super::{four_hosts, monitor_all};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Done;
 use ship_testing::fleet::{Fleet, Host};
@@ -12,10 +12,10 @@ use ship_testing::namespace;
 use ship_testing::probe_client::running;
 use ship_testing::project::{PAGE, Project};
 
-/// Where hooks write down that they ran: the service's user may.
-const TOLD: &str = "/tmp/told";
+/// Where hooks log that they ran; the service's user can write there.
+const HOOK_LOG: &str = "/tmp/hook-log";
 
-/// A hook for each of these points, which writes down who, where and when.
+/// Adds a hook for each of these points.
 fn with_hooks(project: Project, hooks: &[(&str, &str)]) -> Project {
     let table = |(on, script): &(&str, &str)| {
         format!("[[hooks]]\non = \"{on}\"\ncommand = \"sh -c '{script}'\"\ntimeout = \"2s\"\n")
@@ -25,17 +25,17 @@ fn with_hooks(project: Project, hooks: &[(&str, &str)]) -> Project {
     project.with("[rollout]", &format!("{tables}\n[rollout]"))
 }
 
-/// What the hooks of a host have written down.
-fn told(host: &Host) -> Vec<String> {
-    host.exec(&format!("cat {TOLD} 2>/dev/null"))
+/// What the hooks of a host have logged.
+fn hook_log(host: &Host) -> Vec<String> {
+    host.exec(&format!("cat {HOOK_LOG} 2>/dev/null"))
         .stdout
         .lines()
         .map(str::to_owned)
         .collect()
 }
 
-/// What the journal says of hooks that did not do well: where, which, what they said.
-fn failed(done: &Done) -> Vec<String> {
+/// The failed hooks in the events: their host, point and output.
+fn failed_hooks(done: &Done) -> Vec<String> {
     let lines = done
         .stdout
         .lines()
@@ -50,30 +50,30 @@ fn deploy_json(project: &Project, version: &str) -> Done {
     project.ship("deploy", &["--version", version, "--output", "json"])
 }
 
-/// One host with one replica, whose hooks tell what they find.
-fn telling() -> (Fleet, Project) {
+/// One host with one replica, whose hooks log what they observe.
+fn one_host_with_hooks() -> (Fleet, Project) {
     let fleet = Fleet::boot(1);
-    let tell = "echo $SHIP_HOOK $SHIP_VERSION $(cat version) $(id -un) pages: $(pgrep -c python3) \
-                >>/tmp/told";
+    let command = "echo $SHIP_HOOK $SHIP_VERSION $(cat version) $(id -un) pages: $(pgrep -c python3) \
+                >>/tmp/hook-log";
     let points = ["before_start", "after_start", "before_stop", "after_stop"];
     let project =
         Project::new(|playbook| fleet.inventory(playbook)).with("replicas = 3", "replicas = 1");
-    let project = with_hooks(project, &points.map(|point| (point, tell)));
+    let project = with_hooks(project, &points.map(|point| (point, command)));
     (fleet, project)
 }
 
 #[test]
-fn the_four_hooks_come_in_their_order_on_the_way_there_and_back() {
+fn hooks_run_in_order_in_deploy_and_rollback() {
     namespace::with_hosts(|| {
-        let (fleet, project) = telling();
+        let (fleet, project) = one_host_with_hooks();
         let host = &fleet.hosts[0];
         project.deploy("1").exits(0);
         let first = [
             "before_start 1 1 ship-page pages: 0",
             "after_start 1 1 ship-page pages: 1",
         ];
-        assert_eq!(told(host), first);
-        host.exec(&format!("rm {TOLD}")).exits(0);
+        assert_eq!(hook_log(host), first);
+        host.exec(&format!("rm {HOOK_LOG}")).exits(0);
 
         project.deploy("2").exits(0);
         let there = [
@@ -82,8 +82,8 @@ fn the_four_hooks_come_in_their_order_on_the_way_there_and_back() {
             "before_stop 1 1 ship-page pages: 2",
             "after_stop 1 1 ship-page pages: 1",
         ];
-        assert_eq!(told(host), there);
-        host.exec(&format!("rm {TOLD}")).exits(0);
+        assert_eq!(hook_log(host), there);
+        host.exec(&format!("rm {HOOK_LOG}")).exits(0);
 
         project.ship("rollback", &[]).exits(0);
         let back = [
@@ -92,28 +92,28 @@ fn the_four_hooks_come_in_their_order_on_the_way_there_and_back() {
             "before_stop 2 2 ship-page pages: 2",
             "after_stop 2 2 ship-page pages: 1",
         ];
-        assert_eq!(told(host), back);
+        assert_eq!(hook_log(host), back);
         project.assert_settled("1", 1);
     });
 }
 
 #[test]
-fn what_fails_before_a_start_is_rolled_back_and_nothing_old_is_stopped() {
+fn failed_before_start_hook_rolls_back_without_stops() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let before = pids(&fleet);
         let project = with_hooks(
             project,
-            &[("before_start", "echo looking; echo no database; exit 3")],
+            &[("before_start", "echo connecting; echo no database; exit 3")],
         );
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         let done = deploy_json(&project, "2").exits(3);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
-            "only {} answered for a while",
+            "only {} endpoints answered at one time",
             answers.fewest(3)
         );
         assert!(
@@ -122,31 +122,30 @@ fn what_fails_before_a_start_is_rolled_back_and_nothing_old_is_stopped() {
             answers.pages()
         );
         assert_eq!(
-            failed(&done),
-            ["\"h4\" \"before_start\" [\"looking\",\"no database\"]"]
+            failed_hooks(&done),
+            ["\"h4\" \"before_start\" [\"connecting\",\"no database\"]"]
         );
         assert!(
             done.stdout
                 .contains("the before_start hook ended with exit status 3: no database")
         );
-        assert_eq!(
-            pids(&fleet),
-            before,
-            "the old ones are those that there were"
-        );
+        assert_eq!(pids(&fleet), before, "the old processes keep running");
         project.assert_settled("1", 3);
     });
 }
 
 #[test]
-fn what_fails_after_a_start_is_stopped_again() {
+fn failed_after_start_hook_stops_new_instance() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let before = pids(&fleet);
         let project = with_hooks(project, &[("after_start", "echo too cold; exit 1")]);
         let done = deploy_json(&project, "2").exits(3);
-        assert_eq!(failed(&done), ["\"h4\" \"after_start\" [\"too cold\"]"]);
+        assert_eq!(
+            failed_hooks(&done),
+            ["\"h4\" \"after_start\" [\"too cold\"]"]
+        );
         assert_eq!((pids(&fleet), running(PAGE)), (before, 3));
         fleet.hosts[3]
             .exec("systemctl list-units --all --no-legend 'ship-page@*' | grep -v inactive")
@@ -159,7 +158,7 @@ fn what_fails_after_a_start_is_stopped_again() {
 }
 
 #[test]
-fn what_hangs_before_a_stop_is_cut_at_its_timeout_and_the_stop_goes_on() {
+fn hanging_before_stop_hook_is_killed_and_stop_continues() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let hang = "trap : TERM; echo waiting; while :; do sleep 60; done";
@@ -169,17 +168,17 @@ fn what_hangs_before_a_stop_is_cut_at_its_timeout_and_the_stop_goes_on() {
         );
         project.deploy("1").exits(0);
         let began = Instant::now();
-        let asker = ask_all(&fleet);
+        let monitor = monitor_all(&fleet);
         let done = deploy_json(&project, "2").exits(0);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             (Duration::from_secs(2)..Duration::from_secs(40)).contains(&began.elapsed()),
             "{:?}",
             began.elapsed()
         );
-        // Some shells say more than that when they are told to end.
-        let failed = failed(&done);
+        // Some shells print more when they are killed.
+        let failed = failed_hooks(&done);
         assert!(
             failed.len() == 1 && failed[0].starts_with("\"h1\" \"before_stop\" [\"waiting\""),
             "{failed:?}"
@@ -191,7 +190,7 @@ fn what_hangs_before_a_stop_is_cut_at_its_timeout_and_the_stop_goes_on() {
     });
 }
 
-/// The processes of the service, host by host.
+/// The processes of the service on each host.
 fn pids(fleet: &Fleet) -> Vec<String> {
     fleet
         .hosts
@@ -201,7 +200,7 @@ fn pids(fleet: &Fleet) -> Vec<String> {
 }
 
 #[test]
-fn a_migration_is_made_once_on_one_host_as_the_services_user() {
+fn migration_runs_once_on_one_host_as_service_user() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
         let migration = "[[migrations]]\nid = \"add-email\"\nkind = \"expand\"\n\
@@ -214,7 +213,7 @@ fn a_migration_is_made_once_on_one_host_as_the_services_user() {
         project
             .deploy("1")
             .exits(0)
-            .says(&["expand add-email: done in "]);
+            .prints(&["expand add-email: done in "]);
         let done = project.deploy("2").exits(0);
         assert!(!done.stderr.contains("add-email"), "{}", done.stderr);
         let [first, second] = &fleet.hosts[..] else {
@@ -234,13 +233,13 @@ fn a_migration_is_made_once_on_one_host_as_the_services_user() {
         second
             .exec("test ! -e /tmp/made && test ! -e /var/lib/ship/page/migrations")
             .exits(0);
-        // Where the history is lost, the host still knows; it is the first one that is asked.
-        std::fs::remove_dir_all(project.path(".ship")).expect("our own directory");
+        // Without a history, ship reads from the first host that the migration is done.
+        std::fs::remove_dir_all(project.path(".ship")).expect("a directory of the test");
         project.release("3", Behaviour::Good);
         project
             .deploy("3")
             .exits(0)
-            .says(&["expand add-email: was done before"]);
+            .prints(&["expand add-email: was done before"]);
         assert_eq!(
             first.exec("cat /tmp/made").exits(0).stdout,
             "ship-page\n1\n"

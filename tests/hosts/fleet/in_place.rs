@@ -1,5 +1,5 @@
-//! A service with a fixed port: the old instance goes before the new one is there, and the host
-//! itself brings it back where nobody finishes the work.
+//! A service with a fixed port: the old instance stops before the new one starts, and the host
+//! restores it if ship does not finish.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use ship_testing::namespace;
 use ship_testing::probe_client::running;
 use ship_testing::project::{PAGE, Project};
 
-/// What ship adds to the progress deadline of these tests, and that itself.
+/// The delay of the dead-man switch: the progress deadline of these tests and what ship adds.
 const RESTORE_AFTER: Duration = Duration::from_secs(15);
-/// What a busy machine may add to that.
+/// An additional delay on a busy machine.
 const MARGIN: Duration = Duration::from_secs(20);
 
-/// Hosts that serve version 1 on one port each.
+/// Hosts with version 1 on one port each.
 fn in_place(hosts: usize, driver: &str) -> (Fleet, Project) {
     let fleet = Fleet::boot(hosts);
     let project = Project::new(|playbook| fleet.inventory(playbook))
@@ -31,7 +31,7 @@ fn in_place(hosts: usize, driver: &str) -> (Fleet, Project) {
     (fleet, project)
 }
 
-/// What the host itself hears on the service's port: it may be cut off from everybody else.
+/// What the host itself gets from the service's port, even if it is disconnected.
 fn page(host: &Host) -> String {
     host.exec(&format!("curl -sS -m 2 http://{}:8081/", host.address))
         .stdout
@@ -47,8 +47,8 @@ fn armed(host: &Host) -> String {
         .stdout
 }
 
-/// Starts a deploy of a version, and returns when the host is about to stop the old instance. That
-/// takes a while: somebody keeps a connection open.
+/// Starts a deploy of a version, and returns when the host is about to stop the old instance. An
+/// open connection delays the stop.
 fn deploy_until_stopping(project: &Project, host: &Host, version: &str) -> (Running, TcpStream) {
     let client = TcpStream::connect(format!("{}:8081", host.address)).expect("the page");
     let deploy = project.start_deploy(version);
@@ -67,14 +67,14 @@ fn await_empty_slot(host: &Host) {
         .then_some(())
     };
     namespace::until(
-        "the old instance is gone",
+        "the old instance has stopped",
         Duration::from_secs(10),
         is_empty,
     );
 }
 
-/// Starts a deploy of a version that never listens, and kills ship when it runs.
-fn deploy_deaf(project: &Project, host: &Host) {
+/// Starts a deploy of a version that never listens, and kills ship when the version runs.
+fn deploy_unready_and_kill(project: &Project, host: &Host) {
     project.release("2", Behaviour::Deaf);
     let deploy = project.start_deploy("2");
     let starts =
@@ -87,39 +87,39 @@ fn deploy_deaf(project: &Project, host: &Host) {
 }
 
 #[test]
-fn a_host_cut_off_without_its_instance_brings_it_back() {
+fn disconnected_host_restores_old_instance() {
     namespace::with_hosts(|| {
         let (fleet, project) = in_place(2, "systemd");
         let host = &fleet.hosts[0];
         let (deploy, client) = deploy_until_stopping(&project, host, "2");
         let began = Instant::now();
-        host.cut();
+        host.disconnect();
         await_empty_slot(host);
         drop(client);
         await_version(host, "1", RESTORE_AFTER + MARGIN);
         let took = began.elapsed();
         assert!(
             took + Duration::from_secs(5) > RESTORE_AFTER,
-            "not before its time: {took:?}"
+            "restored too early: {took:?}"
         );
         let done = deploy.wait();
         assert_ne!(done.code, Some(0), "{done:?}");
 
-        host.mend();
+        host.reconnect();
         project.deploy("2").exits(0);
         project.assert_settled("2", 2);
         assert_eq!([&fleet.hosts[0], &fleet.hosts[1]].map(armed), ["", ""]);
         host.exec("journalctl --no-pager --output=cat")
-            .says(&["is back on port 8081"]);
+            .prints(&["is back on port 8081"]);
     });
 }
 
 #[test]
-fn a_successor_that_nobody_confirms_goes_again() {
+fn dead_mans_switch_replaces_unconfirmed_instance() {
     namespace::with_hosts(|| {
         let (fleet, project) = in_place(1, "systemd");
         let host = &fleet.hosts[0];
-        deploy_deaf(&project, host);
+        deploy_unready_and_kill(&project, host);
         await_version(host, "1", RESTORE_AFTER + MARGIN);
         assert_eq!(running(PAGE), 1);
         assert_eq!(armed(host), "");
@@ -130,20 +130,20 @@ fn a_successor_that_nobody_confirms_goes_again() {
 }
 
 #[test]
-fn a_host_that_is_restarted_meanwhile_brings_it_back_at_once() {
+fn rebooted_host_restores_old_instance_at_boot() {
     namespace::with_hosts(|| {
         let (fleet, project) = in_place(1, "systemd");
-        // Its timer would be too late for this test.
+        // With this deadline, the timer would expire after the test.
         let project = project.with("progress_deadline = \"5s\"", "progress_deadline = \"10m\"");
         let host = &fleet.hosts[0];
         let (deploy, client) = deploy_until_stopping(&project, host, "2");
-        host.cut();
+        host.disconnect();
         deploy.signal("KILL");
         drop((deploy, client));
         await_empty_slot(host);
         host.exec("sync").exits(0);
         host.kill();
-        host.mend();
+        host.reconnect();
         host.boot_again();
         await_version(host, "1", Duration::from_secs(30));
         namespace::until("nothing is armed", Duration::from_secs(10), || {
@@ -155,17 +155,17 @@ fn a_host_that_is_restarted_meanwhile_brings_it_back_at_once() {
 }
 
 #[test]
-fn a_successor_that_comes_up_with_the_host_has_its_time_anew() {
+fn dead_mans_switch_restarts_its_timer_after_reboot() {
     namespace::with_hosts(|| {
         let (fleet, project) = in_place(1, "systemd");
         let host = &fleet.hosts[0];
-        deploy_deaf(&project, host);
+        deploy_unready_and_kill(&project, host);
         host.exec("sync").exits(0);
         host.kill();
         host.boot_again();
         host.exec("systemctl is-active ship-page@8081")
-            .says(&["active"]);
-        namespace::until("the time runs", Duration::from_secs(10), || {
+            .prints(&["active"]);
+        namespace::until("the timer is running", Duration::from_secs(10), || {
             armed(host).contains(".timer").then_some(())
         });
         await_version(host, "1", RESTORE_AFTER + MARGIN);
@@ -174,17 +174,17 @@ fn a_successor_that_comes_up_with_the_host_has_its_time_anew() {
 }
 
 #[test]
-fn without_systemd_a_process_waits_in_its_place() {
+fn process_driver_restores_old_instance_without_systemd() {
     namespace::with_hosts(|| {
         let (fleet, project) = in_place(1, "process");
         let host = &fleet.hosts[0];
         let (deploy, client) = deploy_until_stopping(&project, host, "2");
-        host.cut();
+        host.disconnect();
         deploy.signal("KILL");
         drop((deploy, client));
         await_empty_slot(host);
         await_version(host, "1", RESTORE_AFTER + MARGIN);
-        host.mend();
+        host.reconnect();
         project.deploy("2").exits(0);
         project.assert_settled("2", 1);
         assert_eq!(host.exec("pgrep -f '[a]rmed/8081'").stdout, "");
@@ -192,7 +192,7 @@ fn without_systemd_a_process_waits_in_its_place() {
 }
 
 #[test]
-fn who_finishes_the_work_leaves_nothing_armed() {
+fn finished_rollout_disarms_all_hosts() {
     namespace::with_hosts(|| {
         let (fleet, project) = in_place(2, "systemd");
         project.deploy("2").exits(0);

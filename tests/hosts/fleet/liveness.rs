@@ -1,4 +1,4 @@
-//! Instances that live on after their deploy: hosts look after them by themselves.
+//! Liveness probes, which hosts run without ship.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace;
-use ship_testing::probe_client::{ask, running};
+use ship_testing::probe_client::{get, running};
 use ship_testing::project::{PAGE, Project};
 
-/// What systemd and the kernel may add to the waits that have a number.
+/// What systemd and the kernel may add to configured delays.
 const MARGIN: Duration = Duration::from_secs(15);
 
-/// Hosts with one instance each, all of which are asked in this way.
-fn deployed(hosts: usize, way: &str) -> (Fleet, Project) {
+/// Hosts with one instance each and this liveness probe.
+fn deployed(hosts: usize, probe: &str) -> (Fleet, Project) {
     let fleet = Fleet::boot(hosts);
     let liveness =
-        format!("[liveness]\n{way}\ninterval = \"500ms\"\nfailure_threshold = 2\n\n[rollout]");
+        format!("[liveness]\n{probe}\ninterval = \"500ms\"\nfailure_threshold = 2\n\n[rollout]");
     let project = Project::new(|playbook| fleet.inventory(playbook))
         .with("replicas = 3\n", "")
         .with("stop_timeout = \"5s\"", "stop_timeout = \"1s\"")
@@ -27,7 +27,7 @@ fn deployed(hosts: usize, way: &str) -> (Fleet, Project) {
     (fleet, project)
 }
 
-/// The first process of a host's instance and when it began: no two are alike.
+/// The pid and start time of a host's instance, which identify its process.
 fn process(host: &Host) -> Option<String> {
     let found = host
         .exec("for pid in $(pgrep -f '[p]age.py'); do cut -d ' ' -f 1,22 /proc/$pid/stat; done")
@@ -35,7 +35,7 @@ fn process(host: &Host) -> Option<String> {
     (!found.trim().is_empty()).then(|| found.trim().to_owned())
 }
 
-/// How often ship says that the instance of a host was started again.
+/// The number of restarts of a host's instance in the status.
 fn restarts(project: &Project, host: &Host) -> u64 {
     let status = project.status();
     let instances = status["instances"].as_array().expect("an array");
@@ -45,8 +45,8 @@ fn restarts(project: &Project, host: &Host) -> u64 {
         .expect("a number")
 }
 
-/// Waits until another process than `old` answers for a host.
-fn await_another(host: &Host, old: &str) {
+/// Waits until another process than `old` answers on a host.
+fn await_new_process(host: &Host, old: &str) {
     namespace::until("another process", MARGIN + Duration::from_secs(10), || {
         process(host)
             .filter(|new| new != old)
@@ -58,7 +58,7 @@ fn answers(host: &Host) -> Option<()> {
     [8081, 8082]
         .iter()
         .find_map(|port| {
-            ask(format!("{}:{port}", host.address)
+            get(format!("{}:{port}", host.address)
                 .parse()
                 .expect("an address"))
             .ok()
@@ -66,8 +66,8 @@ fn answers(host: &Host) -> Option<()> {
         .map(drop)
 }
 
-/// Waits until the host has noted that the present process has passed its probe: before that no
-/// failure counts.
+/// Waits until the host has recorded that the present process has passed its probe. Earlier
+/// failures do not count.
 fn await_pass(host: &Host) {
     namespace::until("a pass", MARGIN, || {
         let noted = format!(".{} 0", process(host)?.replace(' ', "."));
@@ -78,65 +78,70 @@ fn await_pass(host: &Host) {
     });
 }
 
-/// Stops the service in its tracks: its kernel accepts connections for it, and nobody answers.
-fn stick(host: &Host) -> String {
+/// Stops the service with SIGSTOP: the kernel accepts connections, and the process never answers.
+fn freeze(host: &Host) -> String {
     await_pass(host);
     host.exec("pkill -STOP -f '[p]age.py'").exits(0);
-    process(host).expect("it is still there")
+    process(host).expect("a stopped process")
 }
 
 #[test]
-fn what_exits_and_what_is_stuck_is_started_again_and_what_is_well_is_not() {
+fn liveness_restarts_exited_and_stuck_instances_only() {
     namespace::with_hosts(|| {
         let (fleet, project) = deployed(3, "http = \"/\"");
-        let [exits, sticks, well] = &fleet.hosts[..] else {
+        let [exits, hangs, healthy] = &fleet.hosts[..] else {
             panic!("three hosts")
         };
-        let before = process(well);
+        let before = process(healthy);
         assert!(before.is_some());
 
         let old = process(exits).expect("a process");
         exits.exec("pkill -KILL -f '[p]age.py'").exits(0);
-        await_another(exits, &old);
+        await_new_process(exits, &old);
 
         let began = Instant::now();
-        let old = stick(sticks);
-        await_another(sticks, &old);
-        // Two questions of a second each, half a second apart, and a TERM in vain.
+        let old = freeze(hangs);
+        await_new_process(hangs, &old);
+        // Two probes of a second each, half a second apart, and a SIGTERM without effect.
         let took = began.elapsed();
         assert!(took < Duration::from_secs(4) + MARGIN, "it took {took:?}");
-        let said = "journalctl --no-pager --output=cat --unit='ship-page.liveness@*.service'";
-        sticks.exec(said).says(&[
+        let journal = "journalctl --no-pager --output=cat --unit='ship-page.liveness@*.service'";
+        hangs.exec(journal).prints(&[
             "no answer within 1 s (1 of 2)",
             "no answer within 1 s (2 of 2)",
             "is ended",
         ]);
 
-        // Both count, and each only for itself.
-        let old = stick(exits);
-        await_another(exits, &old);
+        // Restarts are counted for each instance.
+        let old = freeze(exits);
+        await_new_process(exits, &old);
         assert_eq!(
-            [exits, sticks, well].map(|host| restarts(&project, host)),
+            [exits, hangs, healthy].map(|host| restarts(&project, host)),
             [2, 1, 0]
         );
-        assert_eq!(process(well), before, "who answers is never touched");
-        well.exec("systemctl list-timers --all --no-legend")
-            .says(&["ship-page.liveness@"]);
         assert_eq!(
-            well.exec(said).stdout.trim(),
+            process(healthy),
+            before,
+            "a healthy instance is not restarted"
+        );
+        healthy
+            .exec("systemctl list-timers --all --no-legend")
+            .prints(&["ship-page.liveness@"]);
+        assert_eq!(
+            healthy.exec(journal).stdout.trim(),
             "",
-            "an answer is not worth a line in the journal"
+            "passed probes are not logged"
         );
         project.assert_settled("1", 3);
     });
 }
 
 #[test]
-fn liveness_lets_a_slow_start_be_and_its_kill_is_not_called_an_end_by_itself() {
+fn liveness_spares_slow_start_and_reports_its_kill() {
     namespace::with_hosts(|| {
         let (fleet, project) = deployed(1, "http = \"/\"");
         let host = &fleet.hosts[0];
-        // It listens after three seconds, and may fail for one.
+        // It listens after three seconds, longer than the probe may fail.
         project.release("3", Behaviour::Late);
         project.deploy("3").exits(0);
         assert_eq!(restarts(&project, host), 0);
@@ -153,19 +158,19 @@ fn liveness_lets_a_slow_start_be_and_its_kill_is_not_called_an_end_by_itself() {
             (host.exec(&passed).code == Some(0)).then_some(())
         });
         host.exec(&format!("kill -STOP $({newest})")).exits(0);
-        let said = deploy.wait().exits(3).stderr;
+        let output = deploy.wait().exits(3).stderr;
         let why =
             "failed its liveness probe: no answer within 1 s (2 of 2) (killed by ship on the host)";
         assert!(
-            said.contains(why) && !said.contains("ended by itself"),
-            "{said}"
+            output.contains(why) && !output.contains("ended by itself"),
+            "{output}"
         );
         project.assert_settled("3", 1);
     });
 }
 
 #[test]
-fn liveness_outlives_the_reboot_of_its_host() {
+fn liveness_continues_after_reboot_of_host() {
     namespace::with_hosts(|| {
         let (fleet, project) = deployed(1, "tcp = true");
         let project = project.with("tcp = true", "http = \"/\"");
@@ -178,17 +183,17 @@ fn liveness_outlives_the_reboot_of_its_host() {
         namespace::until("the page is back", Duration::from_secs(30), || {
             answers(host)
         });
-        let old = stick(host);
-        await_another(host, &old);
+        let old = freeze(host);
+        await_new_process(host, &old);
         assert_eq!(restarts(&project, host), 1);
     });
 }
 
 #[test]
-fn a_command_asks_as_the_services_user_and_a_later_release_may_ask_nothing() {
+fn liveness_command_runs_as_service_user_and_ends_with_its_release() {
     namespace::with_hosts(|| {
-        let ask = r#"command = "sh -c 'test $(id -un) = ship-page && test $VERSION = 1 && test ! -e /run/stuck'""#;
-        let (fleet, project) = deployed(2, ask);
+        let liveness = r#"command = "sh -c 'test $(id -un) = ship-page && test $VERSION = 1 && test ! -e /run/stuck'""#;
+        let (fleet, project) = deployed(2, liveness);
         let [first, second] = &fleet.hosts[..] else {
             panic!("two hosts")
         };
@@ -201,9 +206,9 @@ fn a_command_asks_as_the_services_user_and_a_later_release_may_ask_nothing() {
         first.exec("rm /run/stuck").exits(0);
         assert_eq!(process(second), before);
 
-        // The questions end with the instances that they were for.
+        // The timers are removed with the instances.
         let without = project
-            .with(ask, "")
+            .with(liveness, "")
             .with("[liveness]", "")
             .with("interval = \"500ms\"\nfailure_threshold = 2", "");
         without.deploy("2").exits(0);

@@ -1,4 +1,4 @@
-//! What the instances write, from hosts that keep a journal.
+//! `ship logs` of instances on hosts with a journal.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use ship_testing::command::Running;
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-/// A host that hears nothing takes it that it is alone after half a minute.
-const SILENCE: Duration = Duration::from_secs(45);
+const DEADLINE: Duration = Duration::from_secs(20);
+/// The time after which a follower on a host ends without a connection, half a minute, and a
+/// margin.
+const FOLLOWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 #[track_caller]
 fn await_stdout(running: &mut Running, words: &str) {
-    namespace::until(words, PATIENCE, || {
+    namespace::until(words, DEADLINE, || {
         running.stdout_so_far().contains(words).then_some(())
     });
 }
@@ -25,14 +26,14 @@ fn is_followed(host: &Host) -> bool {
 }
 
 #[track_caller]
-fn await_nobody(fleet: &Fleet, within: Duration) {
+fn await_no_followers(fleet: &Fleet, within: Duration) {
     namespace::until("no follower is left", within, || {
         (!fleet.hosts.iter().any(is_followed)).then_some(())
     });
 }
 
 #[test]
-fn they_are_told_in_the_order_of_their_times() {
+fn logs_are_merged_by_time() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
@@ -74,12 +75,12 @@ fn they_are_told_in_the_order_of_their_times() {
             ""
         );
 
-        // What is out of reach keeps nobody from the rest.
-        fleet.hosts[1].cut();
+        // An unreachable host does not prevent the output of the others.
+        fleet.hosts[1].disconnect();
         let done = project
             .ship("logs", &[])
             .exits(7)
-            .says(&["error: 1 of 4 hosts cannot be asked for their logs", "h2: "]);
+            .prints(&["error: 1 of 4 hosts cannot be asked for their logs", "h2: "]);
         assert!(
             done.stdout.contains("h1:8081  page 1 starts")
                 && done.stdout.contains("h3:8081  page 1 starts")
@@ -90,13 +91,13 @@ fn they_are_told_in_the_order_of_their_times() {
 }
 
 #[test]
-fn a_follower_sees_every_instance_come_and_leaves_nothing_on_the_hosts() {
+fn logs_follow_new_instances_and_clean_up_on_hosts() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let mut logs = project.start("logs", &["--follow"]);
         await_stdout(&mut logs, "h3:8081  page 1 starts");
-        namespace::until("all are followed", PATIENCE, || {
+        namespace::until("all are followed", DEADLINE, || {
             fleet.hosts.iter().all(is_followed).then_some(())
         });
         project.deploy("2").exits(0);
@@ -114,50 +115,50 @@ fn a_follower_sees_every_instance_come_and_leaves_nothing_on_the_hosts() {
             let words = format!("page {version} starts");
             assert_eq!(done.stdout.matches(&words).count(), 3, "{}", done.stdout);
         }
-        await_nobody(&fleet, PATIENCE);
+        await_no_followers(&fleet, DEADLINE);
 
         let logs = project.start("logs", &["--follow"]);
-        namespace::until("all are followed", PATIENCE, || {
+        namespace::until("all are followed", DEADLINE, || {
             fleet.hosts.iter().all(is_followed).then_some(())
         });
         logs.signal("KILL");
-        await_nobody(&fleet, PATIENCE);
+        await_no_followers(&fleet, DEADLINE);
     });
 }
 
 #[test]
-fn a_host_that_is_cut_off_is_found_again_and_its_follower_does_not_wait_for_ever() {
+fn logs_reconnect_and_follower_on_host_times_out() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let mut logs = project.start("logs", &["--follow"]);
         await_stdout(&mut logs, "h3:8081  page 1 starts");
         let host = &fleet.hosts[0];
-        namespace::until("it is followed", PATIENCE, || {
+        namespace::until("it is followed", DEADLINE, || {
             is_followed(host).then_some(())
         });
-        host.cut();
-        logs.await_words_within("it is tried again", SILENCE);
-        namespace::until("the follower has given up", SILENCE, || {
+        host.disconnect();
+        logs.await_words_within("it is tried again", FOLLOWER_TIMEOUT);
+        namespace::until("the follower has exited", FOLLOWER_TIMEOUT, || {
             (!is_followed(host)).then_some(())
         });
-        // It is written to the unit while nobody can see it.
+        // The journal gets new lines while the host is unreachable.
         host.exec("systemctl kill --signal=TERM ship-page@8081.service")
             .exits(0);
-        namespace::until("it is started again", PATIENCE, || {
+        namespace::until("it is started again", DEADLINE, || {
             let starts = host.exec(
                 "journalctl --unit=ship-page@8081.service --output=cat | grep -c 'page 1 starts'",
             );
             (starts.stdout.trim() == "2").then_some(())
         });
-        host.mend();
-        logs.await_words_within("h1: found again", SILENCE);
+        host.reconnect();
+        logs.await_words_within("h1: found again", FOLLOWER_TIMEOUT);
         let seen = |logs: &mut Running| {
             logs.stdout_so_far()
                 .matches("h1:8081  page 1 starts")
                 .count()
         };
-        namespace::until("what was missed", PATIENCE, || {
+        namespace::until("the missed lines", DEADLINE, || {
             (seen(&mut logs) == 2).then_some(())
         });
         logs.signal("INT");

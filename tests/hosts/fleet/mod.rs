@@ -1,4 +1,4 @@
-//! `ship` on real hosts: each scenario boots a fleet of its own and looks at it as its users do.
+//! `ship` on real hosts: each test boots its own fleet and observes it as users do.
 
 mod balancers;
 mod debian;
@@ -16,15 +16,15 @@ use ship_testing::fleet::Fleet;
 use ship_testing::probe_client::Monitor;
 use ship_testing::project::Project;
 
-/// Four hosts and a user who wants three instances on them.
+/// Four hosts, and a project with three replicas.
 fn four_hosts() -> (Fleet, Project) {
     let fleet = Fleet::boot(4);
     let project = Project::new(|playbook| fleet.inventory(playbook));
     (fleet, project)
 }
 
-/// Every place where an instance may be.
-fn places(fleet: &Fleet) -> Vec<String> {
+/// Every endpoint of the fleet.
+fn endpoints(fleet: &Fleet) -> Vec<String> {
     let ports = [8081, 8082];
     fleet
         .hosts
@@ -33,9 +33,9 @@ fn places(fleet: &Fleet) -> Vec<String> {
         .collect()
 }
 
-/// Asks every place, and has had an answer when it returns.
-fn ask_all(fleet: &Fleet) -> Monitor {
-    let asker = Monitor::start(places(fleet));
-    asker.await_answers(20);
-    asker
+/// Starts requests to every endpoint; returns when some answers have arrived.
+fn monitor_all(fleet: &Fleet) -> Monitor {
+    let monitor = Monitor::start(endpoints(fleet));
+    monitor.await_answers(20);
+    monitor
 }

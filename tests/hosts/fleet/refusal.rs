@@ -1,46 +1,42 @@
-//! What cannot work is refused before anything is touched, with what to do about it.
+//! Deploys that ship refuses before any change, with a hint.
 
 use std::time::Duration;
 
 use super::rollout::on_disk;
-use super::{ask_all, four_hosts};
+use super::{four_hosts, monitor_all};
 use ship_testing::namespace;
 use ship_testing::probe_client::running;
 use ship_testing::project::PAGE;
 
 #[test]
-fn a_host_that_cannot_be_reached_stops_a_deploy_before_it_begins() {
+fn deploy_makes_no_changes_if_host_is_unreachable() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         project.deploy("1").exits(0);
         let before = on_disk(&fleet);
-        let asker = ask_all(&fleet);
-        fleet.hosts[2].cut();
-        project.deploy("2").exits(7).says(&["h3", "10.80.0.13"]);
-        fleet.hosts[2].mend();
-        let answers = asker.stop();
+        let monitor = monitor_all(&fleet);
+        fleet.hosts[2].disconnect();
+        project.deploy("2").exits(7).prints(&["h3", "10.80.0.13"]);
+        fleet.hosts[2].reconnect();
+        let answers = monitor.stop();
         assert!(
             answers.pages().iter().all(|page| page.ends_with("is: 1")),
             "{:?}",
             answers.pages()
         );
-        assert_eq!(
-            on_disk(&fleet),
-            before,
-            "nothing was touched, nothing was sent"
-        );
+        assert_eq!(on_disk(&fleet), before, "no changes were made");
     });
 }
 
 #[test]
-fn a_frozen_host_is_a_host_that_cannot_be_reached() {
+fn deploy_reports_frozen_host_as_unreachable() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         fleet.hosts[1].freeze();
-        let done = project.deploy("1").exits(7).says(&["h2"]);
+        let done = project.deploy("1").exits(7).prints(&["h2"]);
         assert!(
             done.took < Duration::from_secs(20),
-            "it took {:?} to say so",
+            "the refusal took {:?}",
             done.took
         );
         fleet.hosts[1].thaw();
@@ -49,10 +45,10 @@ fn a_frozen_host_is_a_host_that_cannot_be_reached() {
 }
 
 #[test]
-fn an_unknown_host_key_is_refused_with_advice() {
+fn deploy_refuses_unknown_host_key() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
-        let known = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
+        let known = std::fs::read_to_string(fleet.known_hosts()).expect("a file of the test");
         let others: Vec<_> = known
             .lines()
             .filter(|line| !line.starts_with("10.80.0.12 "))
@@ -61,29 +57,26 @@ fn an_unknown_host_key_is_refused_with_advice() {
         project
             .deploy("1")
             .exits(7)
-            .says(&["h2", "key", "known_hosts"]);
+            .prints(&["h2", "key", "known_hosts"]);
         assert_eq!(running(PAGE), 0);
-        let after = std::fs::read_to_string(fleet.known_hosts()).expect("our own file");
-        assert!(
-            !after.contains("10.80.0.12 "),
-            "nobody accepted it in silence"
-        );
+        let after = std::fs::read_to_string(fleet.known_hosts()).expect("a file of the test");
+        assert!(!after.contains("10.80.0.12 "), "the key was accepted");
     });
 }
 
 #[test]
-fn a_user_without_sudo_is_told_so() {
+fn deploy_reports_missing_sudo() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         fleet.hosts[1].exec("rm /etc/sudoers.d/deploy").exits(0);
-        let done = project.deploy("1").says(&["h2", "sudo"]);
+        let done = project.deploy("1").prints(&["h2", "sudo"]);
         assert!(matches!(done.code, Some(2 | 7)), "{done:?}");
         assert_eq!(running(PAGE), 0);
     });
 }
 
 #[test]
-fn a_port_that_a_stranger_holds_is_named_with_the_stranger() {
+fn deploy_names_process_that_uses_port() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let host = &fleet.hosts[1];
@@ -102,14 +95,14 @@ fn a_port_that_a_stranger_holds_is_named_with_the_stranger() {
         project
             .deploy("1")
             .exits(2)
-            .says(&["h2", "8081", pid.trim()]);
+            .prints(&["h2", "8081", pid.trim()]);
         assert_eq!(running(PAGE), 0);
         host.exec("systemctl is-active stranger").exits(0);
     });
 }
 
 #[test]
-fn an_artifact_with_another_checksum_is_not_deployed() {
+fn deploy_refuses_artifact_with_wrong_checksum() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let wrong = format!("[artifact]\nsha256 = \"{}\"\n", "0".repeat(64));
@@ -117,7 +110,7 @@ fn an_artifact_with_another_checksum_is_not_deployed() {
         project
             .deploy("1")
             .exits(2)
-            .says(&["sha256", &"0".repeat(64)]);
+            .prints(&["sha256", &"0".repeat(64)]);
         assert_eq!(running(PAGE), 0);
         assert!(
             on_disk(&fleet).iter().all(String::is_empty),
@@ -127,7 +120,7 @@ fn an_artifact_with_another_checksum_is_not_deployed() {
 }
 
 #[test]
-fn a_second_deploy_at_once_is_told_who_holds_the_first() {
+fn second_deploy_names_lock_holder() {
     namespace::with_hosts(|| {
         let (_fleet, project) = four_hosts();
         let project = project.with("min_ready = \"0s\"", "min_ready = \"2s\"");
@@ -135,7 +128,7 @@ fn a_second_deploy_at_once_is_told_who_holds_the_first() {
         let first = project.start_deploy("2");
         let running = || (project.status()["state"] == "running").then_some(());
         namespace::until("the first deploy runs", Duration::from_secs(30), running);
-        project.deploy("1").exits(6).says(&["since"]);
+        project.deploy("1").exits(6).prints(&["since"]);
         first.wait().exits(0);
         project.assert_settled("2", 3);
     });

@@ -1,15 +1,15 @@
-//! The service on its host: who it runs as, what it is told, what it survives.
+//! The service on its host: its user, its environment, and reboots.
 
 use std::fs;
 use std::time::Duration;
 
 use super::four_hosts;
 use ship_testing::namespace;
-use ship_testing::probe_client::{ask, running};
+use ship_testing::probe_client::{get, running};
 use ship_testing::project::PAGE;
 
 #[test]
-fn systemd_runs_it_as_a_user_of_its_own_and_keeps_its_log() {
+fn systemd_runs_service_as_its_own_user() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("replicas = 3", "replicas = 4");
@@ -18,16 +18,16 @@ fn systemd_runs_it_as_a_user_of_its_own_and_keeps_its_log() {
             let user = host.exec("ps -o user= -p $(pgrep -f '[p]age.py')").stdout;
             assert!(
                 !["root", "deploy", ""].contains(&user.trim()),
-                "it runs as {user:?}"
+                "the service runs as {user:?}"
             );
             host.exec("journalctl --output=cat --no-pager")
-                .says(&["page 1 starts, its behaviour is good"]);
+                .prints(&["page 1 starts, its behaviour is good"]);
         }
     });
 }
 
 #[test]
-fn an_instance_survives_the_reboot_of_its_host() {
+fn instance_starts_after_reboot_of_host() {
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
         let project = project.with("replicas = 3", "replicas = 4");
@@ -39,7 +39,7 @@ fn an_instance_survives_the_reboot_of_its_host() {
         host.boot_again();
         let page = namespace::until("the page is back", Duration::from_secs(30), || {
             let answers = [8081, 8082].map(|port| {
-                ask(format!("{}:{port}", host.address)
+                get(format!("{}:{port}", host.address)
                     .parse()
                     .expect("an address"))
             });
@@ -47,12 +47,12 @@ fn an_instance_survives_the_reboot_of_its_host() {
         });
         assert_eq!(page, "I am: 10.80.0.11, the version is: 1");
         project.assert_settled("1", 4);
-        project.deploy("1").exits(0).says(&["nothing to do"]);
+        project.deploy("1").exits(0).prints(&["nothing to do"]);
     });
 }
 
 #[test]
-fn a_secret_reaches_the_service_and_nothing_else() {
+fn secret_is_visible_only_to_service() {
     const SECRET: &str = "correct-horse-battery-staple";
     namespace::with_hosts(|| {
         let (fleet, project) = four_hosts();
@@ -70,20 +70,20 @@ fn a_secret_reaches_the_service_and_nothing_else() {
         for done in &deploys {
             assert!(
                 !done.stdout.contains(SECRET) && !done.stderr.contains(SECRET),
-                "it was printed: {done:?}"
+                "the secret was printed: {done:?}"
             );
         }
-        let told = project
+        let found = project
             .files()
             .into_iter()
             .filter(|file| !file.ends_with("secrets.env"));
-        let told: Vec<_> = told
-            .filter(|file| holds(&fs::read(file).expect("our own file"), SECRET))
+        let found: Vec<_> = found
+            .filter(|file| holds(&fs::read(file).expect("a file of the test"), SECRET))
             .collect();
-        assert!(told.is_empty(), "it was written to {told:?}");
+        assert!(found.is_empty(), "the secret was written to {found:?}");
         let mut served = 0;
         for host in &fleet.hosts {
-            // The pattern is in a file, so that no search finds itself.
+            // The pattern is in a file, so that a search does not find itself.
             host.exec(&format!("umask 077; printf %s {SECRET} > /root/pattern"))
                 .exits(0);
             let environ = "for p in $(pgrep -f '[p]age.py'); do grep -c -a -f /root/pattern \
@@ -103,9 +103,9 @@ fn a_secret_reaches_the_service_and_nothing_else() {
             let open = "grep -rl -a -f /root/pattern /var/lib /etc /run /tmp /home | xargs -r \
                         stat -c '%a %n' | grep -v '^[46]00 '";
             let open = host.exec(open).stdout;
-            assert_eq!(open, "", "others may read it");
+            assert_eq!(open, "", "other users can read the secret");
         }
-        assert_eq!(served, 3, "each instance has it");
+        assert_eq!(served, 3, "each instance has the secret");
     });
 }
 

@@ -1,11 +1,11 @@
-//! A week of bad nights on real hosts: each ends with the right exit code and one clear line, and
-//! the old version serves.
+//! A series of unattended deploys that fail on real hosts. Each ends with the right exit code and
+//! one clear line, and the old version keeps serving.
 
 use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::reliability::Seen;
+use crate::reliability::ReportRow;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Done, Running};
 use ship_testing::fleet::Fleet;
@@ -16,23 +16,23 @@ use ship_testing::web::{Reply, Request, Web};
 
 const REPLICAS: usize = 3;
 
-/// Three hosts with version 1, which ask a web server at night what the day has built.
-struct Week {
+/// Three hosts with version 1, and a web server with newer versions.
+struct NightlyFleet {
     fleet: Fleet,
     project: Project,
     web: Web,
 }
 
-impl Week {
+impl NightlyFleet {
     fn begin() -> Self {
         let fleet = Fleet::boot(3);
         fleet.hosts[0].small_disk("/var/lib/ship", "8m");
         let project = Project::new(|playbook| fleet.inventory(playbook));
         let dir = project.dir().to_owned();
-        // What is asked for lies in the project's directory; `breaks` says how often a download is
-        // to break.
+        // Serves the files of the project's directory. The file `breaks` sets how often a download
+        // is interrupted: `always` or `once`.
         let web = Web::start(move |request, _| {
-            let (path, from) = (request.path.trim_start_matches('/'), request.from());
+            let (path, from) = (request.path.trim_start_matches('/'), request.range_start());
             let Ok(body) = fs::read(dir.join(path)) else {
                 return Reply::status(404);
             };
@@ -68,8 +68,8 @@ impl Week {
         }
     }
 
-    /// What the day has built.
-    fn day(&self, latest: &str) {
+    /// Publishes a version, or an invalid text, as the newest.
+    fn publish(&self, latest: &str) {
         write(&self.project.path("latest.txt"), latest);
     }
 
@@ -86,159 +86,167 @@ impl Week {
         self.project.start("deploy", &[&args[..], more].concat())
     }
 
-    /// What cron calls; the only line of an error is one that a person understands.
+    /// Runs the nightly deploy and asserts its exit code and messages.
     #[track_caller]
-    fn cron(&self, exit: i32, words: &[&str]) -> Done {
-        self.start(&[]).wait().exits(exit).says(words)
+    fn deploy(&self, exit: i32, words: &[&str]) -> Done {
+        self.start(&[]).wait().exits(exit).prints(words)
     }
 
-    /// A night, in which the service is asked all the while.
+    /// Runs one night under observation, and writes its row of the reliability report.
     #[track_caller]
-    fn night(&self, key: &str, exits: &[i32], seen: &str, happens: impl FnOnce()) {
+    fn record_night(&self, key: &str, exits: &[i32], result: &str, events: impl FnOnce()) {
         let began = Instant::now();
-        let places = self
+        let endpoints = self
             .fleet
             .hosts
             .iter()
             .flat_map(|host| [8081, 8082].map(|port| format!("{}:{port}", host.address)));
-        let traffic = Traffic::begin(places);
-        happens();
-        let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);
-        Seen::new(seen)
+        let traffic = Traffic::begin(endpoints);
+        events();
+        let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
+        ReportRow::new(result)
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(exits)
             .took(began.elapsed())
-            .leave(key);
+            .save(key);
     }
 }
 
 #[test]
-fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
+fn old_version_serves_after_each_failed_night() {
     namespace::with_hosts(|| {
-        let week = Week::begin();
-        let Week { project, web, .. } = &week;
+        let nights = NightlyFleet::begin();
+        let NightlyFleet { project, web, .. } = &nights;
 
-        week.night(
+        nights.record_night(
             "night-no-channel",
             &[2, 2, 2],
             "One line named the channel and its content",
             || {
-                week.cron(2, &["channel nightly has no version", "404"]);
-                week.day("");
-                week.cron(2, &["channel nightly has no version"]);
-                week.day("<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n");
-                week.cron(2, &["channel nightly has no version"]);
+                nights.deploy(2, &["channel nightly has no version", "404"]);
+                nights.publish("");
+                nights.deploy(2, &["channel nightly has no version"]);
+                nights.publish("<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n");
+                nights.deploy(2, &["channel nightly has no version"]);
                 project.assert_settled("1", REPLICAS);
             },
         );
 
-        week.day("2\n");
-        week.night(
+        nights.publish("2\n");
+        nights.record_night(
             "night-download-breaks",
             &[2, 0],
             "It resumed where it had broken off",
             || {
                 write(&project.path("breaks"), "always");
-                week.cron(2, &["cannot download"]);
+                nights.deploy(2, &["cannot download"]);
                 project.assert_settled("1", REPLICAS);
                 write(&project.path("breaks"), "once");
-                drop(web.asked());
-                week.cron(0, &["page 2 (revision 2): 3 of 3 available"]);
+                drop(web.requests());
+                nights.deploy(0, &["page 2 (revision 2): 3 of 3 available"]);
                 let resumed = |request: &Request| {
-                    request.path.ends_with("page-2.tar.gz") && request.from().is_some()
+                    request.path.ends_with("page-2.tar.gz") && request.range_start().is_some()
                 };
-                assert!(web.asked().iter().any(resumed), "it began anew");
-                fs::remove_file(project.path("breaks")).expect("our own file");
+                assert!(
+                    web.requests().iter().any(resumed),
+                    "the download started from the beginning"
+                );
+                fs::remove_file(project.path("breaks")).expect("a file of the test");
             },
         );
 
         project.release("3", Behaviour::Good);
-        week.day("3\n");
-        week.night(
+        nights.publish("3\n");
+        nights.record_night(
             "night-wrong-sum",
             &[2],
             "Nothing of it reached a host",
             || {
                 let sums = format!("{}  page-3.tar.gz\n", "0".repeat(64));
                 write(&project.path("SHA256SUMS"), &sums);
-                week.cron(2, &["its SHA-256 is "]);
+                nights.deploy(2, &["its SHA-256 is "]);
                 project.assert_settled("2", REPLICAS);
-                fs::remove_file(project.path("SHA256SUMS")).expect("our own file");
+                fs::remove_file(project.path("SHA256SUMS")).expect("a file of the test");
             },
         );
 
-        week.night(
+        nights.record_night(
             "night-disk-full",
             &[3, 0],
             "The message named the host; the next night deployed the same release",
             || {
-                let host = &week.fleet.hosts[0];
+                let host = &nights.fleet.hosts[0];
                 host.exec("dd if=/dev/zero of=/var/lib/ship/ballast bs=1M 2>/dev/null; true")
                     .exits(0);
-                week.cron(3, &[&host.name, "space"]);
+                nights.deploy(3, &[&host.name, "space"]);
                 project.assert_settled("2", REPLICAS);
                 host.exec("rm /var/lib/ship/ballast").exits(0);
-                week.cron(0, &["page 3 (revision 4): 3 of 3 available"]);
+                nights.deploy(0, &["page 3 (revision 4): 3 of 3 available"]);
             },
         );
 
         project.release("4", Behaviour::Late);
-        week.day("4\n");
-        week.night(
+        nights.publish("4\n");
+        nights.record_night(
             "night-killed",
             &[0, 3],
             "It continued where it was, or rolled back where the playbook says so",
             || {
                 let kill = || {
-                    let mut deploy = week.start(&[]);
+                    let mut deploy = nights.start(&[]);
                     deploy.await_words("started   ");
                     deploy.signal("KILL");
                     deploy.wait();
                 };
                 kill();
-                week.cron(0, &["page 4 ("]);
+                nights.deploy(0, &["page 4 ("]);
                 project.assert_settled("4", REPLICAS);
                 project.release("5", Behaviour::Late);
-                week.day("5\n");
+                nights.publish("5\n");
                 kill();
-                week.start(&["--set", "unattended.on_interrupted=abort"])
+                nights
+                    .start(&["--set", "unattended.on_interrupted=abort"])
                     .wait()
                     .exits(3)
-                    .says(&["was left unfinished, and goes back"]);
+                    .prints(&["was left unfinished, and goes back"]);
                 assert_eq!(project.status()["version"], "4");
             },
         );
 
         project.release("6", Behaviour::Good);
-        week.day("6\n");
-        week.night(
+        nights.publish("6\n");
+        nights.record_night(
             "night-twice",
             &[0, 0],
             "The second waited and found nothing to do",
             || {
-                let (one, other) = (week.start(&[]), week.start(&[]));
-                let said = [one.wait().exits(0), other.wait().exits(0)].map(|done| done.stderr);
+                let (one, other) = (nights.start(&[]), nights.start(&[]));
+                let outputs = [one.wait().exits(0), other.wait().exits(0)].map(|done| done.stderr);
                 assert_eq!(
-                    said.iter()
-                        .filter(|said| said.contains("nothing to do: page 6"))
+                    outputs
+                        .iter()
+                        .filter(|output| output.contains("nothing to do: page 6"))
                         .count(),
                     1,
-                    "{said:?}"
+                    "{outputs:?}"
                 );
                 project.assert_settled("6", REPLICAS);
             },
         );
 
         project.release("7", Behaviour::Good);
-        week.day("7\n");
-        week.night(
+        nights.publish("7\n");
+        nights.record_night(
             "night-silent-endpoint",
             &[0],
             "A warning named the endpoint; the deploy was not affected",
             || {
-                // It takes connections, and never answers.
-                let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
-                let url = format!("http://{}/hook", silent.local_addr().expect("its address"));
+                // It accepts connections and never answers.
+                let unresponsive = TcpListener::bind("127.0.0.1:0").expect("a port");
+                let url = format!(
+                    "http://{}/hook",
+                    unresponsive.local_addr().expect("its address")
+                );
                 let notify = [
                     "--set",
                     "notify.timeout=1s",
@@ -246,10 +254,11 @@ fn after_each_bad_night_the_old_version_serves_and_one_line_says_why() {
                     &format!("notify.webhook.url={url}"),
                 ];
                 let began = Instant::now();
-                week.start(&notify)
+                nights
+                    .start(&notify)
                     .wait()
                     .exits(0)
-                    .says(&["page 7 (", "note: "]);
+                    .prints(&["page 7 (", "note: "]);
                 assert!(
                     began.elapsed() < Duration::from_mins(1),
                     "{:?}",

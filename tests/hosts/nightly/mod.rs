@@ -1,9 +1,8 @@
-//! Nights that the real cron and the real systemd make: what `ship cron` prints is installed, and
-//! nobody is there.
+//! Unattended deploys by real cron and systemd, from what `ship cron` prints.
 //!
-//! cron knows minutes, so a night lasts half of one here: the line stands twice in the crontab,
-//! once with a pause before it. In a world of its own cron has its own spool, no other job, and a
-//! sendmail that keeps what it is given.
+//! cron has a resolution of one minute. To have two runs a minute, the line is in the crontab
+//! twice, once with a delay of half a minute. In the sandbox, cron has its own spool, no other
+//! jobs, and a sendmail that stores messages.
 
 mod bad;
 
@@ -23,20 +22,19 @@ use ship_testing::project::Project;
 
 const CRON: [(&str, &str); 2] = [("cron", "cron"), ("crontab", "cron")];
 
-/// From the end of a night to the end of the next one.
-const NIGHT: Duration = Duration::from_secs(75);
+/// The longest time from the end of a run to the end of the next one.
+const RUN_DEADLINE: Duration = Duration::from_secs(75);
 
-/// Where the inventory is found: signs that mean something to cron and to the shell must not
-/// matter.
-const ODD: &str = "it's 50% off";
+/// The directory of the inventory, with characters that are special to cron and the shell.
+const SPECIAL_DIR: &str = "it's 50% off";
 
-const MAILS: &str = "/run/mail";
+const MAIL_DIR: &str = "/run/mail";
 
-/// cron, as it is on no machine but this world's.
+/// A running cron, which exists only in this sandbox.
 struct Cron(#[expect(dead_code, reason = "it is ended when this is dropped")] Running);
 
 impl Cron {
-    /// With the crontab of a project, which only this world sees.
+    /// Starts cron with the crontab of a project.
     fn start(project: &Project) -> Self {
         for dir in [
             "/run/mail",
@@ -44,10 +42,10 @@ impl Cron {
             "/run/sbin-work",
             "/run/spool/crontabs",
         ] {
-            fs::create_dir_all(dir).expect("a directory in the world");
+            fs::create_dir_all(dir).expect("a directory in the sandbox");
         }
         write(Path::new("/run/nothing"), "");
-        // `crontab` runs as this group, and refuses a spool that is anybody's.
+        // `crontab` runs as this group and rejects a spool with other permissions.
         run("chgrp", &["crontab", "/run/spool/crontabs"]);
         run("chmod", &["1730", "/run/spool/crontabs"]);
         run("mount", &["--bind", "/run/spool", "/var/spool/cron"]);
@@ -64,17 +62,18 @@ impl Cron {
             "#!/bin/sh\nmail=$(date +%s%N)\ncat >/run/mail/.$mail && mv /run/mail/.$mail \
              /run/mail/$mail\n",
         );
-        fs::set_permissions(sendmail, fs::Permissions::from_mode(0o755)).expect("our own file");
+        fs::set_permissions(sendmail, fs::Permissions::from_mode(0o755))
+            .expect("a file of the test");
         install(project);
         let mut cron = Command::new("/usr/sbin/cron");
         cron.arg("-f");
         Self(Running::spawn(cron))
     }
 
-    /// What it has mailed, oldest first.
-    fn mails() -> Vec<String> {
-        let files = fs::read_dir(MAILS)
-            .expect("our own directory")
+    /// The messages so far, oldest first.
+    fn messages() -> Vec<String> {
+        let files = fs::read_dir(MAIL_DIR)
+            .expect("a directory of the test")
             .flatten()
             .map(|file| file.path());
         let is_whole = |path: &PathBuf| {
@@ -85,12 +84,12 @@ impl Cron {
         files.sort();
         files
             .iter()
-            .map(|file| fs::read_to_string(file).expect("our own file"))
+            .map(|file| fs::read_to_string(file).expect("a file of the test"))
             .collect()
     }
 }
 
-/// Two hosts that are this machine, and a channel that says which version is the newest.
+/// Two hosts that are this machine, and a channel with the newest version.
 fn project() -> Project {
     let project = Project::new(|playbook| {
         Inventory::new(playbook, "nights")
@@ -106,21 +105,21 @@ fn project() -> Project {
             "[artifact.channels]\nnightly = \"latest.txt\"\n\n[unattended]\nsoak = \
              \"1s\"\n\n[readiness]",
         );
-    symlink(".", project.path(ODD)).expect("our own directory");
+    symlink(".", project.path(SPECIAL_DIR)).expect("a directory of the test");
     project
 }
 
-/// What the day has built.
-fn built(project: &Project, version: &str, behaviour: Behaviour) {
+/// Makes a release and publishes it as the newest.
+fn publish(project: &Project, version: &str, behaviour: Behaviour) {
     project.release(version, behaviour);
     write(&project.path("latest.new"), &format!("{version}\n"));
-    fs::rename(project.path("latest.new"), project.path("latest.txt")).expect("our own files");
+    fs::rename(project.path("latest.new"), project.path("latest.txt")).expect("files of the test");
 }
 
-/// Installs what ship prints, but for every half minute.
+/// Installs the crontab that ship prints, changed to run every half minute.
 fn install(project: &Project) {
     let inventory = project
-        .path(ODD)
+        .path(SPECIAL_DIR)
         .join("inventory.toml")
         .display()
         .to_string();
@@ -153,21 +152,21 @@ fn install(project: &Project) {
     run("crontab", &[&project.path("crontab").display().to_string()]);
     assert!(
         run("crontab", &["-l"]).contains(r"50\% off"),
-        "cron would take the rest of the line for input"
+        "cron would pass the rest of the line as input"
     );
 }
 
-/// Waits for the end of the next night, whose mail says all this.
+/// Waits for the message of the next run and asserts that it contains these texts.
 #[track_caller]
-fn night(nights: &mut usize, words: &[&str]) -> String {
-    let mail = until("the mail of the next night", NIGHT, || {
-        Cron::mails().get(*nights).cloned()
+fn await_run(runs: &mut usize, words: &[&str]) -> String {
+    let mail = until("the message of the next run", RUN_DEADLINE, || {
+        Cron::messages().get(*runs).cloned()
     });
-    *nights += 1;
+    *runs += 1;
     for word in [&["To: ops@example.org"], words].concat() {
         assert!(
             mail.contains(word),
-            "no {word:?} in the mail of night {nights}:\n{mail}"
+            "no {word:?} in the message of run {runs}:\n{mail}"
         );
     }
     mail
@@ -187,45 +186,45 @@ fn history(project: &Project) -> Vec<String> {
 }
 
 #[test]
-fn a_good_night_an_idle_one_a_bad_one_and_what_comes_after_it() {
+fn cron_deploys_skips_and_rolls_back() {
     namespace::with_programs(&CRON, || {
         let project = project();
-        built(&project, "1", Behaviour::Good);
+        publish(&project, "1", Behaviour::Good);
         let _cron = Cron::start(&project);
-        let mut nights = 0;
+        let mut runs = 0;
 
-        night(
-            &mut nights,
+        await_run(
+            &mut runs,
             &["page 1 (revision 1): 2 of 2 available", "exit code 0"],
         );
         project.assert_settled("1", 2);
 
-        night(
-            &mut nights,
+        await_run(
+            &mut runs,
             &[
                 "nothing to do: page 1 (revision 1) is available on 2 of 2",
                 "exit code 0",
             ],
         );
-        built(&project, "2", Behaviour::Exits);
-        night(
-            &mut nights,
+        publish(&project, "2", Behaviour::Exits);
+        await_run(
+            &mut runs,
             &[
                 "page 2 (revision 2) failed and was rolled back to 1 (revision 1)",
                 "exit code 3",
             ],
         );
 
-        night(
-            &mut nights,
+        await_run(
+            &mut runs,
             &[
                 "skipped: 2 is quarantined since it failed as revision 2",
                 "exit code 0",
             ],
         );
-        built(&project, "3", Behaviour::Good);
-        night(
-            &mut nights,
+        publish(&project, "3", Behaviour::Good);
+        await_run(
+            &mut runs,
             &["page 3 (revision 3): 2 of 2 available", "exit code 0"],
         );
         run("crontab", &["-r"]);
@@ -236,12 +235,12 @@ fn a_good_night_an_idle_one_a_bad_one_and_what_comes_after_it() {
             ["3 3 succeeded", "2 2 rolled-back", "1 1 succeeded"]
         );
         let failed = project.ship("logs", &["--rollout", "2"]).exits(0);
-        failed.says(&["ERROR", "fatal: the frobnicator is missing"]);
+        failed.prints(&["ERROR", "fatal: the frobnicator is missing"]);
     });
 }
 
-/// Installs the units that ship prints on a host, with this in the place of ship.
-fn install_units(host: &Host, printed: &str, instead: &str) {
+/// Installs the units that ship prints on a host, with this command instead of the deploy.
+fn install_units(host: &Host, printed: &str, replacement: &str) {
     for unit in printed.split("# /etc/systemd/system/").skip(1) {
         let (name, text) = unit.split_once('\n').expect("a name and a unit");
         let text = text
@@ -250,7 +249,7 @@ fn install_units(host: &Host, printed: &str, instead: &str) {
                 Some(command)
                     if command.contains(" deploy ") && !command.starts_with("/bin/sh") =>
                 {
-                    format!("ExecStart=/bin/sh -c \"{instead}\"\n")
+                    format!("ExecStart=/bin/sh -c \"{replacement}\"\n")
                 }
                 _ => format!("{line}\n"),
             });
@@ -263,7 +262,7 @@ fn install_units(host: &Host, printed: &str, instead: &str) {
 }
 
 #[test]
-fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
+fn systemd_mails_failed_nights_but_not_locked_ones() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(1);
         let host = &fleet.hosts[0];
@@ -279,7 +278,8 @@ fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
             "#!/bin/sh\n[ \"$*\" = '-oi -t' ] && cat >/run/mail.new && mv /run/mail.new \
              /run/mail\n",
         );
-        fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755)).expect("our own file");
+        fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755))
+            .expect("a file of the test");
 
         install_units(host, &printed, "echo another ship is at work; exit 6");
         host.exec("systemctl start ship-deploy-page-on-tests.service")
@@ -287,7 +287,7 @@ fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
         install_units(host, &printed, "echo failed and was rolled back; exit 3");
         host.exec("systemctl start ship-deploy-page-on-tests.service")
             .exits(1);
-        let mail = until("the mail", NIGHT, || {
+        let mail = until("the mail", RUN_DEADLINE, || {
             let mail = host.exec("cat /run/mail").stdout;
             (!mail.is_empty()).then_some(mail)
         });
@@ -296,20 +296,20 @@ fn systemd_tells_of_a_night_that_went_wrong_and_not_of_one_that_was_locked() {
             mail.starts_with(head) && mail.contains("\nfailed and was rolled back\n"),
             "{mail}"
         );
-        let told = host
+        let log = host
             .exec(
                 "journalctl --no-pager --output=cat \
                        --unit=ship-deploy-page-on-tests-failed.service",
             )
             .stdout;
         assert_eq!(
-            told.matches("Starting ").count(),
+            log.matches("Starting ").count(),
             1,
-            "once, for two nights: {told}"
+            "expected one message for two runs: {log}"
         );
         host.exec("systemctl enable --now ship-deploy-page-on-tests.timer")
             .exits(0);
         host.exec("systemctl list-timers --no-pager")
-            .says(&["ship-deploy-page-on-tests.timer"]);
+            .prints(&["ship-deploy-page-on-tests.timer"]);
     });
 }

@@ -1,5 +1,4 @@
-//! Rolling restarts without ship, for comparison: hosts restarted one after the other, and the way
-//! of Ansible's guide.
+//! Updates without ship, for comparison: a rolling restart, and the steps of Ansible's guide.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -7,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::haproxy::{Haproxy, SOCKET};
-use super::{Rolled, WITH_DOWNLOADS};
-use ship_testing::clients::Counted;
+use super::{UpdateResult, WITH_DOWNLOADS};
+use ship_testing::clients::LoadResult;
 use ship_testing::command::Running;
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace;
 
-/// A roll takes no longer.
+/// The time limit of an update.
 const DEADLINE: Duration = Duration::from_mins(2);
 
 const UNIT: &str = "\
@@ -25,50 +24,50 @@ ExecStart=/usr/bin/python3 /srv/app/work.py
 ";
 
 #[test]
-fn hosts_restarted_one_after_the_other_break_requests() {
+fn rolling_restart_without_ship_breaks_requests() {
     namespace::with_hosts(|| {
-        let counted = rolled("restarted one after the other", |fleet| {
+        let load_result = measure("restarted one after the other", |fleet| {
             fleet.hosts.iter().for_each(restart);
         });
         assert!(
-            !counted.failed.is_empty(),
-            "a comparison that shows nothing: {counted}"
+            !load_result.failed.is_empty(),
+            "expected failed requests: {load_result}"
         );
     });
 }
 
 #[test]
-fn the_steps_of_ansibles_guide_without_its_pauses_break_requests() {
+fn steps_of_ansible_guide_without_pauses_break_requests() {
     namespace::with_hosts(|| {
-        let counted = rolled("the steps of Ansible's guide, by a loop", |fleet| {
-            let tell = |command: &str, host: &Host| {
-                let told = format!(
+        let load_result = measure("the steps of Ansible's guide, by a loop", |fleet| {
+            let send = |command: &str, host: &Host| {
+                let line = format!(
                     "echo '{command} server page/{}-8081' | socat stdio {SOCKET}",
                     host.name
                 );
-                fleet.balancers[0].exec(&told).exits(0);
+                fleet.balancers[0].exec(&line).exits(0);
             };
             for host in &fleet.hosts {
-                tell("disable", host);
+                send("disable", host);
                 restart(host);
-                tell("enable", host);
+                send("enable", host);
             }
         });
         assert!(
-            !counted.failed.is_empty(),
-            "a comparison that shows nothing: {counted}"
+            !load_result.failed.is_empty(),
+            "expected failed requests: {load_result}"
         );
     });
 }
 
 #[test]
-fn the_way_of_ansibles_guide_is_measured() {
+fn ansible_guide_is_measured() {
     namespace::with_hosts(|| {
         let Some(ansible) = ansible() else {
             println!("skipped: `ansible-playbook` is missing (Debian package ansible-core)");
             return;
         };
-        rolled("Ansible's guide", |fleet| {
+        measure("Ansible's guide", |fleet| {
             let dir = tempfile::TempDir::new().expect("a temporary directory");
             let mut play = Command::new(&ansible);
             play.current_dir(dir.path())
@@ -93,8 +92,8 @@ fn restart(host: &Host) {
     });
 }
 
-/// Rolls from version 1 to 2 under load, and prints what was seen.
-fn rolled(way: &str, roll: impl FnOnce(&Fleet)) -> Counted {
+/// Updates from version 1 to 2 under load, and prints the result.
+fn measure(name: &str, update: impl FnOnce(&Fleet)) -> LoadResult {
     let fleet = Fleet::boot_behind(3, 1);
     for host in &fleet.hosts {
         namespace::write(
@@ -112,10 +111,10 @@ fn rolled(way: &str, roll: impl FnOnce(&Fleet)) -> Counted {
     }
     let haproxy = Haproxy::start(&fleet.balancers[0], &fleet, &[8081]);
     haproxy.await_servers(3);
-    let rolled = Rolled::under_load(&haproxy, WITH_DOWNLOADS, |_| roll(&fleet));
+    let result = UpdateResult::under_load(&haproxy, WITH_DOWNLOADS, |_| update(&fleet));
     haproxy.await_servers(3);
-    println!("{way}: {rolled}");
-    rolled.counted
+    println!("{name}: {result}");
+    result.load_result
 }
 
 fn ansible() -> Option<PathBuf> {

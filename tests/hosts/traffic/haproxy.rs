@@ -1,4 +1,4 @@
-//! `HAProxy` on a balancer's machine, set up the way its users do.
+//! `HAProxy` on its own machine, configured as its users do.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -11,9 +11,9 @@ use std::time::Duration;
 use ship_testing::fleet::{Fleet, Host};
 use ship_testing::namespace;
 
-/// Where its runtime API listens.
+/// The socket of its runtime API.
 pub(crate) const SOCKET: &str = "/run/haproxy/admin.sock";
-/// Between two looks at how many servers take requests.
+/// The pause between two counts of the servers.
 const PAUSE: Duration = Duration::from_millis(20);
 
 const CONFIG: &str = "\
@@ -21,7 +21,7 @@ global
     user haproxy
     group haproxy
     stats socket /run/haproxy/admin.sock mode 660 level admin expose-fd listeners
-    # To look on by, for the tests.
+    # Read-only, for the tests.
     stats socket ipv4@:9999 level user
     stats timeout 30s
 
@@ -42,7 +42,7 @@ backend page
     default-server check inter 1s fastinter 200ms downinter 200ms rise 2 fall 2
 ";
 
-/// `HAProxy` on a machine.
+/// A running `HAProxy`.
 pub(crate) struct Haproxy<'a> {
     machine: &'a Host,
 }
@@ -53,7 +53,7 @@ impl<'a> Haproxy<'a> {
         Self::start_with("", machine, fleet, ports)
     }
 
-    /// The same, with more lines at the end of its defaults.
+    /// The same, with additional lines in the defaults.
     pub(crate) fn start_with(
         defaults: &str,
         machine: &'a Host,
@@ -72,7 +72,7 @@ impl<'a> Haproxy<'a> {
             }
         }
         namespace::write(&machine.path("/etc/haproxy/haproxy.cfg"), &config);
-        // Whoever kills it decides when it comes back.
+        // systemd must not restart it after a kill.
         let unit = "[Service]\nRestart=no\nTimeoutStopSec=1\n";
         namespace::write(
             &machine.path("/etc/systemd/system/haproxy.service.d/tests.conf"),
@@ -84,32 +84,32 @@ impl<'a> Haproxy<'a> {
         Self { machine }
     }
 
-    /// Waits until so many servers take requests.
+    /// Waits until this many servers are up.
     pub(crate) fn await_servers(&self, count: usize) {
         let up = || {
             servers_up(&self.machine.address)
                 .is_ok_and(|up| up == count)
                 .then_some(())
         };
-        namespace::until("servers that take requests", Duration::from_secs(20), up);
+        namespace::until("the servers are up", Duration::from_secs(20), up);
     }
 
-    /// Where it takes requests.
-    pub(crate) fn place(&self) -> String {
+    /// The endpoint of the frontend.
+    pub(crate) fn endpoint(&self) -> String {
         format!("{}:8080", self.machine.address)
     }
 
-    /// Counts the servers that take requests, until ended.
+    /// Starts counting the servers that are up.
     pub(crate) fn count_servers(&self) -> ServerCount {
         ServerCount::start(self.machine.address.clone())
     }
 
-    /// Loads its configuration anew, as somebody else would do.
+    /// Reloads the configuration, as an administrator would.
     pub(crate) fn reload(&self) {
         self.machine.exec("systemctl reload haproxy").exits(0);
     }
 
-    /// Ends all of its processes at once, and keeps it down.
+    /// Kills all its processes.
     pub(crate) fn kill(&self) {
         self.machine
             .exec("systemctl kill --signal=KILL haproxy")
@@ -127,7 +127,7 @@ impl<'a> Haproxy<'a> {
     }
 }
 
-/// Counts over and over how many servers take requests.
+/// Counts the servers that are up until it is stopped.
 pub(crate) struct ServerCount {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,
@@ -148,14 +148,14 @@ impl ServerCount {
         Self { stop, thread }
     }
 
-    /// The fewest at one time, as long as it answered.
+    /// The fewest servers that were up at one time, while `HAProxy` answered.
     pub(crate) fn fewest(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("a counter does not panic")
+        self.thread.join().expect("the thread did not panic")
     }
 }
 
-/// How many servers take requests now.
+/// The number of servers that are up.
 fn servers_up(address: &str) -> std::io::Result<usize> {
     let mut api = TcpStream::connect((address, 9999))?;
     api.write_all(b"show stat page 4 -1\n")?;

@@ -1,4 +1,4 @@
-//! `ship` behind real balancers, under load: what the clients of a service notice of a deploy.
+//! `ship` behind real balancers under load: what clients notice of a deploy.
 
 mod baseline;
 mod faults;
@@ -10,46 +10,45 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use haproxy::Haproxy;
-use ship_testing::clients::{Clients, Counted, Load};
+use ship_testing::clients::{Clients, Load, LoadResult};
 use ship_testing::fleet::Fleet;
 use ship_testing::project::Project;
 
-/// Who asks.
+/// The clients of most tests.
 const CLIENTS: Clients = Clients {
-    kept: 20,
+    keepalive: 20,
     short: 20,
     downloads: 0,
 };
-/// The same, and some whose answers take longer than anybody may wait for.
+/// The same, and some with downloads that outlast a short drain.
 const WITH_DOWNLOADS: Clients = Clients {
     downloads: 10,
     ..CLIENTS
 };
-/// Two slots a host.
+/// The ports of the slots on each host.
 const PORTS: [u16; 2] = [8081, 8082];
-/// Answers before a version is rolled out, and after it.
-const AROUND: u64 = 3000;
+/// The number of answers before and after a rollout.
+const ANSWERS_AROUND: u64 = 3000;
 
-/// A service with three replicas, what it does when it is told to end, and the lines of
-/// `[traffic]`.
+/// A service with three replicas, with this behaviour after SIGTERM and these lines in `[traffic]`.
 fn service(fleet: &Fleet, at_term: &str, traffic: &str) -> Project {
-    // On a machine under load a login takes its time.
-    let patient = |playbook: &str| fleet.inventory(playbook).replace("\"5s\"", "\"15s\"");
-    Project::new(patient)
+    // A login to a machine under load takes longer.
+    let inventory = |playbook: &str| fleet.inventory(playbook).replace("\"5s\"", "\"15s\"");
+    Project::new(inventory)
         .with("page.py\"", "work.py\"")
         .with("PORT =", &format!("AT_TERM = \"{at_term}\", PORT ="))
         .with("[rollout]", &format!("[traffic]\n{traffic}\n\n[rollout]"))
 }
 
-/// The service behind `HAProxy`. It ends at once when it is told to, as most do.
+/// The service behind `HAProxy`. It exits at once after SIGTERM, as most do.
 fn behind_haproxy(fleet: &Fleet) -> Project {
     let traffic =
         "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"\ndrain_timeout = \"30s\"";
     service(fleet, "end", traffic)
 }
 
-/// How many deploys in a row, each with a rollback, and at least how many requests meanwhile.
-fn how_many() -> (u32, u64) {
+/// The number of deploys in a row, each with a rollback, and the minimum of requests meanwhile.
+fn rounds_and_requests() -> (u32, u64) {
     if std::env::var_os("SHIP_LONG").is_some() {
         (20, 400_000)
     } else {
@@ -57,47 +56,47 @@ fn how_many() -> (u32, u64) {
     }
 }
 
-/// What was seen of a roll from one version to another.
-struct Rolled {
-    counted: Counted,
-    /// The fewest servers that took requests at one time.
+/// The result of an update under load.
+struct UpdateResult {
+    load_result: LoadResult,
+    /// The fewest servers that were up at one time.
     fewest: usize,
-    /// How long the roll itself took.
+    /// The duration of the update.
     took: Duration,
 }
 
-impl Rolled {
-    /// Rolls while clients ask a balancer.
-    fn under_load(haproxy: &Haproxy<'_>, clients: Clients, roll: impl FnOnce(&Load)) -> Self {
-        let load = Load::begin(&haproxy.place(), clients);
-        load.await_answers(AROUND);
+impl UpdateResult {
+    /// Updates while clients send requests to a balancer.
+    fn under_load(haproxy: &Haproxy<'_>, clients: Clients, update: impl FnOnce(&Load)) -> Self {
+        let load = Load::begin(&haproxy.endpoint(), clients);
+        load.await_answers(ANSWERS_AROUND);
         let (count, began) = (haproxy.count_servers(), Instant::now());
-        roll(&load);
+        update(&load);
         let (took, fewest) = (began.elapsed(), count.fewest());
-        load.await_answers(AROUND);
-        let counted = load.end();
+        load.await_answers(ANSWERS_AROUND);
+        let load_result = load.end();
         assert!(
-            counted.versions.len() > 1,
-            "a roll that was none: {counted}"
+            load_result.versions.len() > 1,
+            "the version did not change: {load_result}"
         );
         Self {
-            counted,
+            load_result,
             fewest,
             took,
         }
     }
 }
 
-impl fmt::Display for Rolled {
+impl fmt::Display for UpdateResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            counted,
+            load_result,
             fewest,
             took,
         } = self;
         write!(
             f,
-            "{:.1} s, never fewer than {fewest} servers; {counted}",
+            "{:.1} s, never fewer than {fewest} servers; {load_result}",
             took.as_secs_f64()
         )
     }

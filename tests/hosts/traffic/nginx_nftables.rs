@@ -1,14 +1,14 @@
-//! Deploys under load without a proxy, where each host's public port is switched, and behind nginx.
+//! Deploys under load with nftables, which switches a public port on each host, and behind nginx.
 
-use super::{AROUND, CLIENTS, how_many, service};
-use ship_testing::clients::{Clients, Counted, Load};
+use super::{ANSWERS_AROUND, CLIENTS, rounds_and_requests, service};
+use ship_testing::clients::{Clients, Load, LoadResult};
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 use ship_testing::project::Project;
 
-/// Who asks each host.
-const OF_A_HOST: Clients = Clients {
-    kept: 8,
+/// The clients of each host.
+const CLIENTS_PER_HOST: Clients = Clients {
+    keepalive: 8,
     short: 8,
     downloads: 0,
 };
@@ -35,12 +35,12 @@ http {
 ";
 
 #[test]
-fn a_public_port_is_switched_many_times_and_no_request_is_lost() {
-    let (rounds, requests) = how_many();
+fn nftables_switches_public_port_without_lost_requests() {
+    let (rounds, requests) = rounds_and_requests();
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(3);
-        // A connection that is kept does not end by itself: the service ends it with an answer,
-        // when it is told to end.
+        // nftables does not end keep-alive connections. The service closes them with an answer
+        // after SIGTERM.
         let project = service(
             &fleet,
             "finish",
@@ -50,27 +50,27 @@ fn a_public_port_is_switched_many_times_and_no_request_is_lost() {
         let loads: Vec<_> = fleet
             .hosts
             .iter()
-            .map(|host| Load::begin(&format!("{}:80", host.address), OF_A_HOST))
+            .map(|host| Load::begin(&format!("{}:80", host.address), CLIENTS_PER_HOST))
             .collect();
         let answered = || loads.iter().map(Load::answered).sum::<u64>();
-        roll(&project, rounds);
+        deploy_and_roll_back(&project, rounds);
         let missing = requests.saturating_sub(answered());
-        loads[0].await_answers(AROUND + missing);
+        loads[0].await_answers(ANSWERS_AROUND + missing);
         let all: Vec<_> = loads.into_iter().map(Load::end).collect();
-        for (counted, host) in all.iter().zip(&fleet.hosts) {
-            println!("{}: {counted}", host.name);
-            counted.none_failed_of(1);
+        for (load_result, host) in all.iter().zip(&fleet.hosts) {
+            println!("{}: {load_result}", host.name);
+            load_result.assert_none_failed(1);
         }
-        let asked: u64 = all.iter().map(Counted::requests).sum();
-        println!("nftables: {rounds} deploys and as many rollbacks: 0 of {asked} requests failed");
-        assert!(asked >= requests);
+        let made: u64 = all.iter().map(LoadResult::requests).sum();
+        println!("nftables: {rounds} deploys and as many rollbacks: 0 of {made} requests failed");
+        assert!(made >= requests);
         project.assert_settled("1", 3);
     });
 }
 
 #[test]
-fn what_a_reload_of_nginx_costs_is_measured() {
-    // It is a figure, not a promise: one round tells it.
+fn nginx_reloads_fail_at_most_one_percent_of_requests() {
+    // The result is informative, so one round is enough.
     let rounds = 1;
     namespace::with_hosts(|| {
         let fleet = Fleet::boot_behind(3, 1);
@@ -86,21 +86,21 @@ fn what_a_reload_of_nginx_costs_is_measured() {
         let project = service(&fleet, "end", settings);
         project.deploy("1").exits(0);
         let load = Load::begin(&format!("{}:8080", lb.address), CLIENTS);
-        load.await_answers(AROUND);
-        roll(&project, rounds);
-        load.await_answers(AROUND);
-        let counted = load.end();
-        println!("nginx: {rounds} deploys and as many rollbacks: {counted}");
-        // A reload closes connections that are kept, whether a question is on its way there or not.
+        load.await_answers(ANSWERS_AROUND);
+        deploy_and_roll_back(&project, rounds);
+        load.await_answers(ANSWERS_AROUND);
+        let load_result = load.end();
+        println!("nginx: {rounds} deploys and as many rollbacks: {load_result}");
+        // A reload closes keep-alive connections even if a request is about to arrive.
         assert!(
-            counted.failed.len() as u64 * 100 <= counted.requests(),
-            "more than one in a hundred: {counted}"
+            load_result.failed.len() as u64 * 100 <= load_result.requests(),
+            "more than one percent failed: {load_result}"
         );
         project.assert_settled("1", 3);
     });
 }
 
-fn roll(project: &Project, rounds: u32) {
+fn deploy_and_roll_back(project: &Project, rounds: u32) {
     for _ in 0..rounds {
         project.deploy("2").exits(0);
         project.ship("rollback", &[]).exits(0);

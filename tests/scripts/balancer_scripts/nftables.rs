@@ -7,7 +7,7 @@ use ship::core::ids::{ActionId, Epoch, HostId, Slot};
 use ship::script::{Script, ScriptEnd, SlotSwitch, look_at_nftables, read_view, switch_nftables};
 
 use crate::host::{Host, Shell, shells};
-use ship_testing::keepalive::{Client, Page, ask};
+use ship_testing::keepalive::{Client, Page, get};
 use ship_testing::namespace;
 
 const PROGRAMS: [(&str, &str); 2] = [("nft", "nftables"), ("curl", "curl")];
@@ -81,7 +81,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
         for shell in shells() {
             let host = host(shell);
             assert_eq!(seen(&look(&host)), [(SlotAdmission::Closed, 0); 2]);
-            assert!(ask("127.0.0.1:80").is_err(), "nobody has the port yet");
+            assert!(get("127.0.0.1:80").is_err(), "nobody has the port yet");
 
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, OPEN))),
@@ -92,7 +92,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
                 .map(|n| Client::connect(places[n % 2]).expect("a connection"))
                 .collect();
             for client in &mut clients {
-                assert_eq!(client.ask("/").expect("an answer"), "old");
+                assert_eq!(client.get("/").expect("an answer"), "old");
             }
             assert_eq!(
                 seen(&look(&host)),
@@ -107,10 +107,10 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
             );
             assert_eq!(view.epoch, Some(Epoch(7)));
             for client in &mut clients {
-                assert_eq!(client.ask("/").expect("an answer"), "old", "{shell:?}");
+                assert_eq!(client.get("/").expect("an answer"), "old", "{shell:?}");
             }
             for place in places {
-                assert_eq!(ask(place).expect("an answer"), "new", "{shell:?}");
+                assert_eq!(get(place).expect("an answer"), "new", "{shell:?}");
             }
             // What is left ends with the instance, and is waited for no longer; somebody who opens
             // it again sees it.
@@ -122,7 +122,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
                 seen(&done(&host, &switch(&host, 8081, SlotSwitch::Cut)))[0],
                 (SlotAdmission::Closed, 0)
             );
-            assert_eq!(clients[0].ask("/").expect("an answer"), "old", "{shell:?}");
+            assert_eq!(clients[0].get("/").expect("an answer"), "old", "{shell:?}");
             assert_eq!(
                 seen(&look(&host)),
                 [(SlotAdmission::Closed, 0), (SlotAdmission::Open, 0)]
@@ -141,7 +141,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
                 seen(&done(&host, &switch(&host, 8081, SlotSwitch::Close)))[0].0,
                 SlotAdmission::Closed
             );
-            assert!(ask("127.0.0.1:80").is_err(), "{shell:?}");
+            assert!(get("127.0.0.1:80").is_err(), "{shell:?}");
         }
     });
 }
@@ -242,7 +242,7 @@ fn a_port_at_which_somebody_listens_is_not_taken_from_him() {
         let why = "somebody listens on port 80 of this host already; the service's public port \
                    has to be free";
         assert_eq!(end, ScriptEnd::Failed(why.into()));
-        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "somebody's");
+        assert_eq!(get("127.0.0.1:80").expect("an answer"), "somebody's");
     });
 }
 
@@ -271,7 +271,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
         done(&other, &on_81(8081, OPEN));
         done(&other, &on_81(8081, SlotSwitch::Close));
         assert_eq!(seen(&look(&first))[0].0, SlotAdmission::Open);
-        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "first");
+        assert_eq!(get("127.0.0.1:80").expect("an answer"), "first");
     });
 }
 
@@ -290,7 +290,7 @@ fn what_somebody_has_broken_is_seen_and_made_whole() {
                     seen(&done(&host, &switch(&host, 8081, OPEN)))[0].0,
                     SlotAdmission::Open
                 );
-                assert_eq!(ask("127.0.0.1:80").expect("an answer"), "old");
+                assert_eq!(get("127.0.0.1:80").expect("an answer"), "old");
                 nft(&harm.replace("TABLE", &table()));
                 assert_eq!(
                     seen(&look(&host))[0].0,

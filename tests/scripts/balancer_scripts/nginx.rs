@@ -12,7 +12,7 @@ use ship::script::{
 };
 
 use crate::host::{Host, Shell, shells, wait_for};
-use ship_testing::keepalive::{Client, Crowd, Page, ask};
+use ship_testing::keepalive::{Client, ClientPool, Page, get};
 use ship_testing::namespace;
 
 const PROGRAMS: [(&str, &str); 1] = [("nginx", "nginx-light")];
@@ -170,9 +170,9 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
                 ),
                 (SlotAdmission::Open, 1, None)
             );
-            assert_eq!(ask(FRONT).expect("an answer"), "one");
+            assert_eq!(get(FRONT).expect("an answer"), "one");
 
-            let crowd = Crowd::start(20, FRONT);
+            let crowd = ClientPool::start(20, FRONT);
             let view = balancer.turn(1, OPEN);
             assert_eq!(
                 (balancer.server(&view, 1).gate, view.epoch),
@@ -184,8 +184,8 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
                 let view = balancer.look();
                 balancer.server(&view, 0).in_flight == 0
             });
-            let after = Crowd::start(4, FRONT);
-            wait_for("answers", || ask(FRONT).is_ok());
+            let after = ClientPool::start(4, FRONT);
+            wait_for("answers", || get(FRONT).is_ok());
             let after = after.end();
             assert!(!after.answers.contains_key("one"), "{shell:?}: {after:?}");
             let asked = crowd.end();
@@ -264,7 +264,7 @@ fn what_nginx_objects_to_is_put_back() {
                 fs::read_to_string(&balancer.nginx.include).expect("file"),
                 before
             );
-            assert_eq!(ask(FRONT).expect("an answer"), "one", "{shell:?}");
+            assert_eq!(get(FRONT).expect("an answer"), "one", "{shell:?}");
             assert_eq!(balancer.leftovers(), Vec::<PathBuf>::new());
         }
     });
@@ -301,14 +301,14 @@ fn what_is_under_way_is_counted_and_can_be_cut() {
         for (n, shell) in shells().into_iter().enumerate() {
             let balancer = Balancer::with(shell, "server 127.0.0.1:8081;\n");
             let ask_long = || {
-                thread::spawn(|| Client::connect(FRONT).and_then(|mut client| client.ask("/long")))
+                thread::spawn(|| Client::connect(FRONT).and_then(|mut client| client.get("/long")))
             };
             let cut = ask_long();
-            wait_for("the long question", || one.long_ones() == n + 1);
+            wait_for("the long question", || one.long_requests() == n + 1);
             balancer.turn(1, OPEN);
             balancer.turn(0, SlotSwitch::Close);
             let kept = ask_long();
-            wait_for("the other long question", || two.long_ones() == n + 1);
+            wait_for("the other long question", || two.long_requests() == n + 1);
             let view = balancer.look();
             assert_eq!(
                 balancer.server(&view, 0),
@@ -334,8 +334,8 @@ fn what_is_under_way_is_counted_and_can_be_cut() {
             );
             drop(kept);
         }
-        one.end_long_ones();
-        two.end_long_ones();
+        one.answer_long_requests();
+        two.answer_long_requests();
     });
 }
 
@@ -365,7 +365,7 @@ fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
                     .values()
                     .all(|server| server.gate == SlotAdmission::Closed)
             );
-            assert_eq!(ask(FRONT).expect("an answer"), "502");
+            assert_eq!(get(FRONT).expect("an answer"), "502");
             assert_eq!(
                 balancer.servers(),
                 "# by hand\nleast_conn;\nserver 127.0.0.9:9 down; # spare\n\
@@ -374,7 +374,7 @@ fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
                  weight=100 down; # ship 7 1\n"
             );
             balancer.turn(1, OPEN);
-            assert_eq!(ask(FRONT).expect("an answer"), "two");
+            assert_eq!(get(FRONT).expect("an answer"), "two");
         }
     });
 }

@@ -20,8 +20,8 @@ use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Plain, Reporter, ReporterSetup};
 use ship::store::{Holder, RolloutId, StateDir, Store};
 
-use crate::invocation::{INVENTORY, Simulated};
-use crate::scene::release_id;
+use crate::invocation::{INVENTORY, SimulatedEnvironment};
+use crate::scenario::release_id;
 
 /// The files of a user, and what was built of each version.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Write for Screen {
 
 /// What surrounds one verb.
 pub(crate) struct VerbEnvironment {
-    pub(crate) simulated: Simulated,
+    pub(crate) simulated: SimulatedEnvironment,
     pub(crate) files: Arc<Mutex<UserFiles>>,
     pub(crate) screen: Screen,
 }
@@ -129,7 +129,7 @@ impl Environment for VerbEnvironment {
     ) -> BoxFuture<'a, Result<Release, Error>> {
         let version = project.playbook.version.clone();
         let build = self.files().builds[&version];
-        let mut definition = self.simulated.sim.scene.definition(build);
+        let mut definition = self.simulated.world.scenario.definition(build);
         definition.version = version;
         let prepared = Release {
             id: release_id(build),

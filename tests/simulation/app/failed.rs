@@ -7,7 +7,7 @@ use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::core::ids::Revision;
 
 use super::project::{on_four_hosts, on_one_host, version, with_settings};
-use crate::scene::Quality;
+use crate::scenario::Quality;
 
 #[test]
 fn new_build_of_a_failed_version_is_deployed_under_the_same_name() {

@@ -18,19 +18,19 @@ use ship::core::release::{Check, Driver, Readiness, Via};
 use ship::core::spec::OnFailure;
 use ship::core::spec::budget::Amount;
 use ship::store::RevisionRecord;
+use ship_testing::rng::SeededRng;
 use tokio::time::sleep;
 
 use super::environment::{Screen, UserFiles, VerbEnvironment};
 use super::run::{RunningVerb, VerbRun};
-use crate::broken::Broken;
-use crate::dice::Dice;
-use crate::invocation::Simulated;
-use crate::machine::Life;
+use crate::defects::Defect;
+use crate::invocation::SimulatedEnvironment;
+use crate::machine::ProcessState;
 use crate::on_paused_time;
-use crate::people::Disk;
+use crate::operators::Disk;
 use crate::process::Process;
-use crate::scene::{Hostility, Quality, Scene, subject};
-use crate::sim::Sim;
+use crate::scenario::{FaultRates, Quality, Scenario, service_key};
+use crate::world::World;
 
 /// The machine that most verbs are called from.
 const HERE: &str = "here";
@@ -50,19 +50,19 @@ const BUILDS: usize = 8;
 
 /// A user's directory, and the fleet that it is for.
 pub(crate) struct SimulatedProject {
-    pub(crate) sim: Arc<Sim>,
+    pub(crate) world: Arc<World>,
     disk: Disk,
     files: Arc<Mutex<UserFiles>>,
     next_build: Mutex<usize>,
 }
 
-/// Runs a test on the hosts of a scene. Whatever it does, the judge must have no objection.
-pub(crate) fn on(scene: Scene, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
+/// Runs a test on the hosts of a scene. Whatever it does, the checker must find no violation.
+pub(crate) fn on(scene: Scenario, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
     on_paused_time(async {
-        let sim = Sim::new(scene, Dice::new(1), Broken::Nothing, false);
-        test(SimulatedProject::new(Arc::clone(&sim), replicas)).await;
-        let objection = sim.lock().judge.violation().map(str::to_owned);
-        assert_eq!(objection, None, "the judge objects");
+        let world = World::new(scene, SeededRng::new(1), Defect::None, false);
+        test(SimulatedProject::new(Arc::clone(&world), replicas)).await;
+        let violation = world.lock().checker.violation().map(str::to_owned);
+        assert_eq!(violation, None, "an invariant is violated");
     });
 }
 
@@ -82,8 +82,8 @@ pub(crate) fn in_place(test: impl AsyncFnOnce(SimulatedProject)) {
 }
 
 /// Hosts on which nothing runs, in a world where nothing goes wrong by itself.
-pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scene {
-    Scene {
+pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scenario {
+    Scenario {
         hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
         ports: (8081..).take(ports).collect(),
         max_surge: Amount::Count(max_surge),
@@ -103,13 +103,13 @@ pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32
             initial_delay: Duration::ZERO,
         },
         releases: QUALITIES.repeat(BUILDS),
-        running_at_first: 0,
+        initial_instances: 0,
         calls: Vec::new(),
-        hostility: Hostility {
-            calls_per_mille: 0,
-            weather: None,
-            fates: 0,
-            lasts: Duration::ZERO,
+        fault_rates: FaultRates {
+            call_faults_per_mille: 0,
+            fault_interval_max: None,
+            disruptions: 0,
+            duration: Duration::ZERO,
         },
     }
 }
@@ -150,15 +150,15 @@ pub(crate) fn forced(request: DeployRequest) -> DeployRequest {
 }
 
 impl SimulatedProject {
-    fn new(sim: Arc<Sim>, replicas: u32) -> Self {
-        let playbook = sim.scene.file(Path::new("playbook.toml"));
+    fn new(world: Arc<World>, replicas: u32) -> Self {
+        let playbook = world.scenario.file(Path::new("playbook.toml"));
         let files = UserFiles {
-            inventory: sim.scene.file(Path::new("inventory.toml")),
+            inventory: world.scenario.file(Path::new("inventory.toml")),
             playbook: format!("{playbook}replicas = {replicas}\n"),
             builds: BTreeMap::new(),
         };
         let project = Self {
-            sim,
+            world,
             disk: crate::in_memory(),
             files: Arc::new(Mutex::new(files)),
             next_build: Mutex::default(),
@@ -173,7 +173,7 @@ impl SimulatedProject {
     /// Builds a version, or builds it anew: a release that nothing else is.
     pub(crate) fn build(&self, version: &str, quality: Quality) {
         let mut next = self.next_build.lock().expect("nobody panics with it");
-        let releases = &self.sim.scene.releases;
+        let releases = &self.world.scenario.releases;
         let build = (*next..releases.len())
             .find(|number| releases[*number] == quality)
             .expect("few builds");
@@ -211,47 +211,49 @@ impl SimulatedProject {
 
     /// Opens the gate that some releases look at.
     pub(crate) fn open_gate(&self) {
-        self.sim.lock().is_gate_open = true;
+        self.world.lock().is_gate_open = true;
     }
 
     /// Closes it again.
     pub(crate) fn close_gate(&self) {
-        self.sim.lock().is_gate_open = false;
+        self.world.lock().is_gate_open = false;
     }
 
     /// Ends an instance behind ship's back.
     pub(crate) fn end_instance(&self, host: &str, port: u16) {
-        let mut state = self.sim.lock();
+        let mut state = self.world.lock();
         let host = HostId::from(host);
         let record = state.record(&host, port).expect("an instance in the slot");
-        let Life::Running(running) = &record.life else {
+        let ProcessState::Running(running) = &record.state else {
             panic!("nothing runs at {host}:{port}");
         };
         let process = running.process;
-        crate::life::end(&self.sim, &mut state, &host, port, process, "killed");
+        crate::instance::end_process(&self.world, &mut state, &host, port, process, "killed");
     }
 
     /// Orders that the hosts were given so far.
     pub(crate) fn orders(&self) -> usize {
-        self.sim.lock().judge.orders()
+        self.world.lock().checker.action_count()
     }
 
     // ── verbs ────────────────────────────────────────────────────────────────────────────────────
 
     fn environment(&self, machine: &str) -> (Arc<Process>, Screen, Arc<dyn Environment>) {
         let number = {
-            let mut state = self.sim.lock();
-            let number = u32::try_from(state.number()).expect("few processes");
-            let scene = &self.sim.scene;
+            let mut state = self.world.lock();
+            let number = u32::try_from(state.next_number()).expect("few processes");
+            let scene = &self.world.scenario;
             let readiness = scene.readiness.clone();
-            state.judge.begin(number, scene.min_ready, readiness);
+            state
+                .checker
+                .on_controller_started(number, scene.min_ready, readiness);
             number
         };
         let (process, interrupts) = Process::new(number, machine.to_owned());
         let (process, screen) = (Arc::new(process), Screen::default());
         let env = VerbEnvironment {
-            simulated: Simulated {
-                sim: Arc::clone(&self.sim),
+            simulated: SimulatedEnvironment {
+                world: Arc::clone(&self.world),
                 process: Arc::clone(&process),
                 disk: self.disk.clone(),
                 interrupts: Mutex::new(Some(interrupts)),
@@ -269,7 +271,10 @@ impl SimulatedProject {
     ) -> VerbRun<T> {
         let (process, screen, env) = self.environment(HERE);
         let result = Box::pin(verb(&env)).await;
-        self.sim.lock().judge.gone(process.number);
+        self.world
+            .lock()
+            .checker
+            .on_controller_exited(process.number);
         VerbRun::new(result, screen.text())
     }
 
@@ -279,17 +284,17 @@ impl SimulatedProject {
     where
         F: AsyncFnOnce(&Arc<dyn Environment>) -> Result<Conclusion, Error> + 'static,
     {
-        let machine = format!("desk{}", self.sim.lock().number());
+        let machine = format!("desk{}", self.world.lock().next_number());
         let (process, screen, env) = self.environment(&machine);
-        let (sim, runs) = (Arc::clone(&self.sim), Arc::clone(&process));
+        let (world, runs) = (Arc::clone(&self.world), Arc::clone(&process));
         let end = tokio::task::spawn_local(async move {
             let result = runs.run(Box::pin(verb(&env))).await;
-            sim.lock().judge.gone(runs.number);
+            world.lock().checker.on_controller_exited(runs.number);
             result
         });
         process.set_abort(end.abort_handle());
         RunningVerb {
-            sim: Arc::clone(&self.sim),
+            world: Arc::clone(&self.world),
             process,
             screen,
             end,
@@ -342,7 +347,7 @@ impl SimulatedProject {
     /// Every revision, oldest first.
     pub(crate) fn revisions(&self) -> Vec<RevisionRecord> {
         let store = self.disk.open();
-        store.revisions(&subject()).expect("a store in memory")
+        store.revisions(&service_key()).expect("a store in memory")
     }
 
     /// Revision, version and outcome of each, newest first.
@@ -359,7 +364,7 @@ impl SimulatedProject {
 
     /// The playbook's keys that the command line has set for the newest rollout.
     pub(crate) fn newest_settings(&self) -> Vec<String> {
-        let runs = self.disk.open().runs(&subject());
+        let runs = self.disk.open().runs(&service_key());
         let newest = runs.expect("a store in memory").pop();
         newest.map_or_else(Vec::new, |run| run.start.set)
     }

@@ -11,7 +11,7 @@ use ship::report::LocalClock;
 
 use super::project::{SimulatedProject, on_four_hosts, on_one_host, version};
 use super::run::VerbRun;
-use crate::scene::Quality;
+use crate::scenario::Quality;
 
 async fn roll_back(project: &SimulatedProject) -> VerbRun<Conclusion> {
     roll_back_by(project, RollbackRequest::default()).await

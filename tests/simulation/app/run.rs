@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::environment::Screen;
 use crate::process::Process;
-use crate::sim::Sim;
+use crate::world::World;
 
 /// From one look at a screen to the next.
 const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
@@ -122,7 +122,7 @@ impl VerbRun<Conclusion> {
 
 /// A verb that runs, in a process of its own on another machine.
 pub(crate) struct RunningVerb {
-    pub(super) sim: Arc<Sim>,
+    pub(super) world: Arc<World>,
     pub(super) process: Arc<Process>,
     pub(super) screen: Screen,
     pub(super) end: JoinHandle<Result<Conclusion, Error>>,
@@ -152,7 +152,10 @@ impl RunningVerb {
     /// SIGKILL.
     pub(crate) fn kill(&self) {
         self.process.kill();
-        self.sim.lock().judge.gone(self.process.number);
+        self.world
+            .lock()
+            .checker
+            .on_controller_exited(self.process.number);
     }
 
     /// SIGKILL; when this is over nobody believes any more that it lives.

@@ -11,7 +11,7 @@ use ship::core::rollout::failure::Outcome;
 
 use super::project::{SimulatedProject, on_four_hosts, version, with_settings};
 use super::run::VerbRun;
-use crate::scene::Quality;
+use crate::scenario::Quality;
 
 async fn scale_to(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclusion> {
     let set = Vec::new();

@@ -20,7 +20,7 @@ use ship::app::verbs::unlock::Lock;
 
 use super::project::{SimulatedProject, in_place, unattended, version, with_settings};
 use super::run::{RunningVerb, VerbRun};
-use crate::scene::Quality;
+use crate::scenario::Quality;
 
 const TABLE: &str = include_str!("../../../docs/reference/states.md");
 

@@ -8,7 +8,7 @@ use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::core::journal::state::State;
 
 use super::project::{on_four_hosts, on_one_host, version, with_settings};
-use crate::scene::Quality;
+use crate::scenario::Quality;
 
 #[test]
 fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {

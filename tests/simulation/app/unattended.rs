@@ -12,8 +12,8 @@ use ship::core::time::Time;
 
 use super::project::{SimulatedProject, forced, on_four_hosts, unattended, version, with_settings};
 use super::run::VerbRun;
-use crate::scene::Quality;
-use crate::sim::START;
+use crate::scenario::Quality;
+use crate::world::START;
 
 /// Three replicas of 0.8; the first instance of what comes is not watched for long.
 async fn at_night(project: &SimulatedProject) {

@@ -1,5 +1,4 @@
-//! What a seed stands for: a fleet, releases of all qualities, what people ask of it, and how
-//! hostile the world is.
+//! What a seed determines: a fleet, releases, the calls of the users, and the rates of faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,17 +10,16 @@ use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Rea
 use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure};
 use ship::store::ServiceKey;
-
-use super::dice::Dice;
+use ship_testing::rng::SeededRng;
 
 pub(crate) const SERVICE: &str = "page";
 pub(crate) const FLEET: &str = "simulated";
 /// Revisions kept besides the current one.
 const HISTORY_LIMIT: usize = 3;
 
-/// A fleet, its releases, its people and its enemies.
+/// A fleet, its releases, the calls of its users, and the rates of faults.
 #[derive(Clone, Debug)]
-pub(crate) struct Scene {
+pub(crate) struct Scenario {
     pub(crate) hosts: Vec<HostId>,
     pub(crate) ports: Vec<Port>,
     pub(crate) max_surge: Amount,
@@ -32,40 +30,40 @@ pub(crate) struct Scene {
     pub(crate) on_failure: OnFailure,
     pub(crate) driver: Driver,
     pub(crate) readiness: Readiness,
-    /// The first one is good, and what the fleet runs at first where it runs anything.
+    /// The first release is good. Instances that run before the first call belong to it.
     pub(crate) releases: Vec<Quality>,
-    /// Instances of the first release that run at first.
-    pub(crate) running_at_first: u32,
-    /// What people ask for, in order. The last is asked for again when the world has calmed down.
+    /// The number of instances that run before the first call.
+    pub(crate) initial_instances: u32,
+    /// The calls in order. The last one is repeated when the random faults have ended.
     pub(crate) calls: Vec<Call>,
-    pub(crate) hostility: Hostility,
+    pub(crate) fault_rates: FaultRates,
 }
 
 /// How a release behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quality {
     Good,
-    /// Good, but it takes its time to come up.
+    /// Good, but slow to start.
     Slow,
-    /// It listens and answers wrongly.
-    Refuses,
+    /// It answers every request with an error.
+    ServesErrors,
     /// It never listens.
     Mute,
-    /// It ends by itself soon after its start.
+    /// It exits soon after its start.
     Exits,
-    /// It answers well and badly in turn.
+    /// It alternates between good answers and errors.
     Flaps,
-    /// It answers well for a while, and then never again.
-    Sickens,
+    /// It answers well for a while, then only with errors.
+    Degrades,
     /// It listens once the gate is open.
     Gated,
-    /// Good, but it ends if it is started while the gate is open.
+    /// Good, but it exits if it is started while the gate is open.
     Fragile,
-    /// It ends unless it is started while the gate is open, and is good then.
+    /// It exits unless it is started while the gate is open; then it is good.
     Needy,
 }
 
-/// What a person asks for.
+/// A command of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Deploy { release: usize, replicas: u32 },
@@ -76,121 +74,117 @@ pub(crate) enum Call {
     Abort,
 }
 
-/// What may go wrong.
+/// How often faults occur.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Hostility {
-    /// Of a thousand calls of the world, how many go wrong in each way that there is.
-    pub(crate) calls_per_mille: u32,
-    /// From one happening in the world to the next, at most.
-    pub(crate) weather: Option<Duration>,
-    /// Controllers that meet a fate of their own.
-    pub(crate) fates: u32,
-    /// How long all this lasts.
-    pub(crate) lasts: Duration,
+pub(crate) struct FaultRates {
+    /// The probability of each kind of fault in a call to a host, in thousandths.
+    pub(crate) call_faults_per_mille: u32,
+    /// The longest time between two faults of the world; `None` if there are none.
+    pub(crate) fault_interval_max: Option<Duration>,
+    /// The number of controllers that are disrupted.
+    pub(crate) disruptions: u32,
+    /// How long random faults occur.
+    pub(crate) duration: Duration,
 }
 
 impl Quality {
-    /// Whether a rollout of it must succeed in a calm world.
+    /// Whether a rollout of it must succeed without faults.
     pub(crate) fn is_good(self) -> bool {
         matches!(self, Quality::Good | Quality::Slow)
     }
 
-    /// Whether a rollout of it must fail. What ends soon may be proven healthy before it does.
+    /// Whether a rollout of it must fail. A release that exits soon may be proven healthy before.
     pub(crate) fn is_bad(self) -> bool {
-        matches!(self, Quality::Refuses | Quality::Mute)
+        matches!(self, Quality::ServesErrors | Quality::Mute)
     }
 }
 
-impl Scene {
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+impl Scenario {
+    pub(crate) fn draw(rng: &mut SeededRng) -> Self {
         loop {
-            let scene = Self::draw_any(dice);
-            if scene
+            let scenario = Self::draw_any(rng);
+            if scenario
                 .calls
                 .iter()
                 .filter_map(|call| call.replicas())
-                .all(|replicas| scene.budget(replicas).is_some() && scene.is_valid(replicas))
+                .all(|replicas| scenario.budget(replicas).is_some() && scenario.is_valid(replicas))
             {
-                return scene;
+                return scenario;
             }
         }
     }
 
-    fn draw_any(dice: &mut Dice) -> Self {
-        let hosts = dice.count(1..=4);
-        let ports = if hosts == 1 { 2 } else { dice.count(1..=2) };
+    fn draw_any(rng: &mut SeededRng) -> Self {
+        let hosts = rng.count(1..=4);
+        let ports = if hosts == 1 { 2 } else { rng.count(1..=2) };
         let slots = hosts * ports;
-        let replicas = dice.count(1..=slots.min(4));
+        let replicas = rng.count(1..=slots.min(4));
         let qualities = [
             Quality::Good,
             Quality::Good,
             Quality::Good,
             Quality::Slow,
-            Quality::Refuses,
+            Quality::ServesErrors,
             Quality::Mute,
             Quality::Exits,
             Quality::Flaps,
-            Quality::Sickens,
+            Quality::Degrades,
         ];
-        let releases = vec![
-            Quality::Good,
-            *dice.pick(&qualities),
-            *dice.pick(&qualities),
-        ];
-        let running_at_first = match dice.below(10) {
+        let releases = vec![Quality::Good, *rng.pick(&qualities), *rng.pick(&qualities)];
+        let initial_instances = match rng.below(10) {
             0 => 0,
-            1 => dice.count(1..=slots),
+            1 => rng.count(1..=slots),
             _ => replicas,
         };
-        let min_ready = *dice.pick(&[0, 0, 2, 5]);
+        let min_ready = *rng.pick(&[0, 0, 2, 5]);
         Self {
             hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
             ports: (8081..)
-                .take(usize::try_from(ports).expect("small"))
+                .take(usize::try_from(ports).expect("one or two"))
                 .collect(),
-            max_surge: *dice.pick(&[
+            max_surge: *rng.pick(&[
                 Amount::Count(0),
                 Amount::Count(1),
                 Amount::Count(1),
                 Amount::Percent(50),
             ]),
-            max_unavailable: *dice.pick(&[
+            max_unavailable: *rng.pick(&[
                 Amount::Count(0),
                 Amount::Count(0),
                 Amount::Count(1),
                 Amount::Percent(50),
             ]),
             min_ready: Duration::from_secs(min_ready),
-            progress_deadline: Duration::from_secs(dice.within(15..=40)),
-            max_failed_hosts: u32::from(hosts > 1 && dice.chance(250)),
-            on_failure: if dice.chance(100) {
+            progress_deadline: Duration::from_secs(rng.within(15..=40)),
+            max_failed_hosts: u32::from(hosts > 1 && rng.chance(250)),
+            on_failure: if rng.chance(100) {
                 OnFailure::Hold
             } else {
                 OnFailure::RollBack
             },
-            driver: *dice.pick(&[Driver::Process, Driver::Systemd]),
+            driver: *rng.pick(&[Driver::Process, Driver::Systemd]),
             readiness: Readiness {
                 check: Check::Tcp,
                 via: Via::Direct,
-                interval: Duration::from_secs(dice.within(1..=3)),
+                interval: Duration::from_secs(rng.within(1..=3)),
                 timeout: Duration::from_secs(1),
-                success_threshold: dice.count(1..=2),
-                failure_threshold: dice.count(1..=3),
-                initial_delay: Duration::from_secs(dice.within(0..=1)),
+                success_threshold: rng.count(1..=2),
+                failure_threshold: rng.count(1..=3),
+                initial_delay: Duration::from_secs(rng.within(0..=1)),
             },
             releases,
-            running_at_first,
-            calls: Self::draw_calls(dice, replicas, slots),
-            hostility: Hostility::draw(dice),
+            initial_instances,
+            calls: Self::draw_calls(rng, replicas, slots),
+            fault_rates: FaultRates::draw(rng),
         }
     }
 
-    fn draw_calls(dice: &mut Dice, replicas: u32, slots: u32) -> Vec<Call> {
+    fn draw_calls(rng: &mut SeededRng, replicas: u32, slots: u32) -> Vec<Call> {
         let mut calls = vec![Call::Deploy {
             release: 1,
             replicas,
         }];
-        match dice.below(12) {
+        match rng.below(12) {
             0 => calls.push(Call::Rollback { replicas }),
             1 => calls.push(Call::Deploy {
                 release: 2,
@@ -204,15 +198,15 @@ impl Scene {
                 0,
                 Call::Deploy {
                     release: 0,
-                    replicas: dice.count(0..=slots),
+                    replicas: rng.count(0..=slots),
                 },
             ),
             4 => calls.push(Call::Deploy {
                 release: 1,
-                replicas: dice.count(0..=slots),
+                replicas: rng.count(0..=slots),
             }),
             5 | 6 => calls.push(Call::Scale {
-                replicas: dice.count(0..=slots),
+                replicas: rng.count(0..=slots),
             }),
             7 | 8 => calls.push(Call::Restart { replicas }),
             _ => {}
@@ -220,7 +214,7 @@ impl Scene {
         calls
     }
 
-    /// The text of the inventory or of the playbook.
+    /// The text of the inventory or the playbook.
     pub(crate) fn file(&self, path: &Path) -> String {
         match path.file_name().and_then(|name| name.to_str()) {
             Some("inventory.toml") => self.inventory(),
@@ -278,7 +272,7 @@ impl Scene {
         )
     }
 
-    /// Whether the files are right for so many instances.
+    /// Whether the files are valid with this number of replicas.
     fn is_valid(&self, replicas: u32) -> bool {
         let overrides = Overrides {
             version: None,
@@ -288,14 +282,15 @@ impl Scene {
         config::load_with(Path::new("inventory.toml"), &overrides, read).is_ok()
     }
 
-    /// What a rollout may spend; `None` where no rollout of so many replicas is possible.
+    /// The capacity limits of a rollout; `None` if no rollout to this number of replicas is
+    /// possible.
     pub(crate) fn budget(&self, replicas: u32) -> Option<Budget> {
         let amounts = self.amounts(replicas);
         amounts.resolve(self.hosts.len(), self.ports.len()).ok()
     }
 
-    /// What a rollout may spend on its way back.
-    pub(crate) fn budget_back(&self, replicas: u32) -> Budget {
+    /// The capacity limits of a rollback.
+    pub(crate) fn rollback_budget(&self, replicas: u32) -> Budget {
         let amounts = self.amounts(replicas);
         amounts.resolve_back(self.hosts.len(), self.ports.len())
     }
@@ -308,7 +303,7 @@ impl Scene {
         }
     }
 
-    /// A release's whole definition.
+    /// The full definition of a release.
     pub(crate) fn definition(&self, release: usize) -> Definition {
         Definition {
             service: SERVICE.into(),
@@ -337,12 +332,12 @@ impl Scene {
     /// How a release behaves, by its digest.
     pub(crate) fn quality(&self, release: &ReleaseId) -> Quality {
         let known = (0..self.releases.len()).find(|number| release_id(*number) == *release);
-        self.releases[known.expect("only releases of the scene are deployed")]
+        self.releases[known.expect("only releases of the scenario are deployed")]
     }
 }
 
 impl Call {
-    /// How many instances are asked for, where the call says so.
+    /// The number of replicas, if the call has one.
     pub(crate) fn replicas(self) -> Option<u32> {
         match self {
             Call::Deploy { replicas, .. }
@@ -354,9 +349,9 @@ impl Call {
     }
 }
 
-impl Hostility {
-    fn draw(dice: &mut Dice) -> Self {
-        let kinds = [
+impl FaultRates {
+    fn draw(rng: &mut SeededRng) -> Self {
+        let choices = [
             [0, 0, 0],
             [0, 0, 4],
             [10, 0, 4],
@@ -365,22 +360,23 @@ impl Hostility {
             [15, 10, 4],
             [50, 6, 3],
         ];
-        let [calls_per_mille, gap_s, fates] = *dice.pick(&kinds);
+        let [call_faults_per_mille, interval_max_s, disruptions] = *rng.pick(&choices);
         Self {
-            calls_per_mille,
-            weather: (gap_s > 0).then(|| Duration::from_secs(u64::from(gap_s))),
-            fates: dice.count(0..=fates),
-            lasts: Duration::from_secs(dice.within(20..=60)),
+            call_faults_per_mille,
+            fault_interval_max: (interval_max_s > 0)
+                .then(|| Duration::from_secs(u64::from(interval_max_s))),
+            disruptions: rng.count(0..=disruptions),
+            duration: Duration::from_secs(rng.within(20..=60)),
         }
     }
 }
 
-/// The digest of a release by its number.
+/// The digest of a release, by its number.
 pub(crate) fn release_id(number: usize) -> ReleaseId {
     ReleaseId::from(format!("{number:0>2}{:a<62}", ""))
 }
 
-pub(crate) fn subject() -> ServiceKey {
+pub(crate) fn service_key() -> ServiceKey {
     ServiceKey {
         fleet: FLEET.into(),
         service: SERVICE.into(),

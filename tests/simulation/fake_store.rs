@@ -1,5 +1,5 @@
-//! Where the simulated ships keep their state: in memory, or in a real `SQLite` file; with a trap
-//! at any write.
+//! The store of simulated controllers: in memory or in a real `SQLite` file, with traps at its
+//! writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ use ship::store::{
     ServiceSettings, Store, StoreError,
 };
 
-use super::broken::Broken;
-use super::judge::Judge;
+use super::defects::Defect;
+use super::invariants::Checker;
 use super::process::{Process, Trap};
-use super::sim::Sim;
+use super::world::World;
 
-/// A heartbeat older than this means that its owner sleeps or is gone.
+/// The age of a heartbeat from which its owner counts as dead.
 const LEASE_EXPIRES: Duration = Duration::from_secs(30);
 
 // ── in memory ────────────────────────────────────────────────────────────────────────────────────
 
-/// What the real store keeps in its tables. Of one subject: a simulation has no other.
+/// What the real store keeps in its tables, for one service: a simulation has no other.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     revisions: BTreeMap<Revision, (NewRevision, bool)>,
@@ -55,7 +55,7 @@ struct Rollout {
 }
 
 impl Rollout {
-    /// What was there before the scene has ended, and left no events.
+    /// Rollouts from before the scenario have ended without events.
     fn has_begun(&self) -> bool {
         !self.entries.is_empty() || self.ended.is_some()
     }
@@ -65,13 +65,13 @@ impl Rollout {
     }
 }
 
-/// A store that behaves as `Sqlite` does, and is gone with its process.
-pub(crate) struct Memory {
+/// A store that behaves like `Sqlite`, in memory.
+pub(crate) struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
     held: Option<Holder>,
 }
 
-impl Memory {
+impl MemoryStore {
     pub(crate) fn open(tables: &Arc<Mutex<Tables>>) -> Self {
         Self {
             tables: Arc::clone(tables),
@@ -79,12 +79,12 @@ impl Memory {
         }
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Tables) -> T) -> T {
-        act(&mut self.tables.lock().expect("nobody panics with the tables"))
+    fn with<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> T {
+        change(&mut self.tables.lock().expect("the lock is not poisoned"))
     }
 }
 
-/// Processes of the simulation are never found on a real machine: one of the same machine is gone.
+/// A holder on the same machine is dead, because the real machine has no simulated processes.
 fn is_alive(present: &Holder, here: &str, now: Time) -> bool {
     present.host != here && now.since(present.heartbeat) <= LEASE_EXPIRES
 }
@@ -93,7 +93,7 @@ fn is_same(one: &Holder, other: &Holder) -> bool {
     (&one.host, one.pid, one.pid_started) == (&other.host, other.pid, other.pid_started)
 }
 
-impl Revisions for Memory {
+impl Revisions for MemoryStore {
     fn history_id(&self) -> Result<String, StoreError> {
         Ok("simulated".into())
     }
@@ -177,7 +177,7 @@ impl Revisions for Memory {
         _: u32,
         _: Time,
     ) -> Result<Revision, StoreError> {
-        unreachable!("one history deploys here")
+        unreachable!("the simulation has one history")
     }
 
     fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
@@ -190,7 +190,7 @@ impl Revisions for Memory {
     }
 }
 
-impl Rollouts for Memory {
+impl Rollouts for MemoryStore {
     fn epoch(&self, _: &ServiceKey) -> Result<Epoch, StoreError> {
         self.with(|tables| Ok(tables.epoch))
     }
@@ -204,7 +204,7 @@ impl Rollouts for Memory {
     ) -> Result<(RolloutId, Epoch), StoreError> {
         self.with(|tables| {
             tables.epoch = Epoch(tables.epoch.max(seen).0 + 1);
-            // As SQLite numbers its rows: after the largest there is.
+            // As SQLite numbers its rows: one more than the largest number.
             tables.rollout = tables.rollouts.last_key_value().map_or(0, |(id, _)| *id) + 1;
             let rollout = Rollout {
                 revision,
@@ -316,7 +316,7 @@ impl Rollouts for Memory {
     }
 }
 
-impl Leases for Memory {
+impl Leases for MemoryStore {
     fn acquire_lease(
         &mut self,
         _: &ServiceKey,
@@ -398,7 +398,7 @@ impl Leases for Memory {
     }
 }
 
-impl Requests for Memory {
+impl Requests for MemoryStore {
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         self.with(|tables| match tables.rollouts.get_mut(&rollout.0) {
             Some(rollout) => {
@@ -419,7 +419,7 @@ impl Requests for Memory {
     }
 }
 
-impl ServiceSettings for Memory {
+impl ServiceSettings for MemoryStore {
     fn scale(&self, _: &ServiceKey) -> Result<Option<Scale>, StoreError> {
         self.with(|tables| Ok(tables.scale))
     }
@@ -448,7 +448,7 @@ impl ServiceSettings for Memory {
     }
 }
 
-impl Migrations for Memory {
+impl Migrations for MemoryStore {
     fn migrations_made(&self, _: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         Ok(BTreeSet::new())
     }
@@ -458,7 +458,7 @@ impl Migrations for Memory {
     }
 }
 
-impl Inventories for Memory {
+impl Inventories for MemoryStore {
     fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
         let known = KnownInventory {
             subject: subject.clone(),
@@ -486,86 +486,86 @@ fn database(code: i32, text: &str) -> StoreError {
     }
 }
 
-// ── as a process has it ──────────────────────────────────────────────────────────────────────────
+// ── the store of one process ─────────────────────────────────────────────────────────────────────
 
-/// The store in the hands of one process. The judge sees what has become durable.
-pub(crate) struct Ledger {
-    pub(crate) shelf: Box<dyn Store>,
-    pub(crate) sim: Arc<Sim>,
+/// The store of one process. It reports to the checker what has become durable.
+pub(crate) struct FakeStore {
+    pub(crate) inner: Box<dyn Store>,
+    pub(crate) world: Arc<World>,
     pub(crate) process: Arc<Process>,
-    /// What a broken store has not written yet.
-    pub(crate) late: Vec<Entry>,
-    /// How many instances its rollout goes back to, if that is another number.
+    /// Events that the defect [`Defect::LateJournal`] has not written yet.
+    pub(crate) delayed: Vec<Entry>,
+    /// The number of instances after a rollback, if it differs.
     pub(crate) fallback_replicas: Option<u32>,
 }
 
-impl Ledger {
-    /// Writes, unless something happens at this very write. `seen` tells the judge what has become
-    /// durable.
+impl FakeStore {
+    /// Writes, unless the process has a trap at this write. `observe` reports to the checker what
+    /// has become durable.
     fn write<T>(
         &mut self,
-        act: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
-        seen: impl FnOnce(&mut Judge, &T),
+        change: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>,
+        observe: impl FnOnce(&mut Checker, &T),
     ) -> Result<T, StoreError> {
-        let trap = self.process.next_write();
+        let trap = self.process.count_write();
         if let Some(Trap::KilledBeforeWrite(_)) = trap {
-            self.met("a controller is killed before a write");
+            self.record_trap("a controller is killed before a write");
             Process::die();
         }
         if let Some(Trap::DiskFullAt(_)) = trap {
-            self.met("the journal cannot be written");
+            self.record_trap("the journal cannot be written");
             return Err(database(13, "database or disk is full"));
         }
-        let done = act(&mut *self.shelf)?;
-        seen(&mut self.sim.lock().judge, &done);
+        let done = change(&mut *self.inner)?;
+        observe(&mut self.world.lock().checker, &done);
         if let Some(Trap::KilledAfterWrite(_)) = trap {
-            self.met("a controller is killed after a write");
+            self.record_trap("a controller is killed after a write");
             Process::die();
         }
         Ok(done)
     }
 
-    /// What the rollout may spend from an event on.
+    /// The capacity limits that apply from this event on.
     fn budget_from(&mut self, event: &Event) -> Option<Budget> {
-        let scene = &self.sim.scene;
+        let scenario = &self.world.scenario;
         match event {
             Event::RolloutStarted(start) => {
                 self.fallback_replicas = start.fallback_replicas;
-                let missing = u32::from(self.sim.broken == Broken::FewerReplicas);
-                scene.budget(start.replicas + missing)
+                let missing = u32::from(self.world.defect == Defect::FewerReplicas);
+                scenario.budget(start.replicas + missing)
             }
             Event::RolloutFailed {
                 then: FailureResponse::RollBack,
                 ..
             }
-            | Event::Aborted { .. } => Some(scene.budget_back(self.fallback_replicas?)),
+            | Event::Aborted { .. } => Some(scenario.rollback_budget(self.fallback_replicas?)),
             _ => None,
         }
     }
 
-    fn met(&self, what: &'static str) {
-        let mut state = self.sim.lock();
+    fn record_trap(&self, what: &'static str) {
+        let mut state = self.world.lock();
         state.count(what);
-        state.tell(format_args!("ship{}", self.process.number), what);
+        state.log(format_args!("ship{}", self.process.number), what);
     }
 }
 
-impl Drop for Ledger {
-    /// As the real store does, unless its process was killed.
+impl Drop for FakeStore {
+    /// Releases the lease, as the real store does, unless the process was killed.
     fn drop(&mut self) {
         if !self.process.is_killed() {
-            drop(self.shelf.release_lease());
+            drop(self.inner.release_lease());
         }
     }
 }
 
-impl Revisions for Ledger {
+impl Revisions for FakeStore {
     fn history_id(&self) -> Result<String, StoreError> {
-        self.shelf.history_id()
+        self.inner.history_id()
     }
 
     fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
-        self.shelf.revisions(subject)
+        self.inner.revisions(subject)
     }
 
     fn add_revision(
@@ -573,7 +573,7 @@ impl Revisions for Ledger {
         subject: &ServiceKey,
         new: &NewRevision,
     ) -> Result<Revision, StoreError> {
-        self.write(|shelf| shelf.add_revision(subject, new), |_, _| ())
+        self.write(|inner| inner.add_revision(subject, new), |_, _| ())
     }
 
     fn adopt(
@@ -584,7 +584,7 @@ impl Revisions for Ledger {
         replicas: u32,
         at: Time,
     ) -> Result<Revision, StoreError> {
-        self.shelf.adopt(subject, new, proven, replicas, at)
+        self.inner.adopt(subject, new, proven, replicas, at)
     }
 
     fn retain_revisions(
@@ -592,17 +592,17 @@ impl Revisions for Ledger {
         subject: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.retain_revisions(subject, kept), |_, ()| ())
+        self.write(|inner| inner.retain_revisions(subject, kept), |_, ()| ())
     }
 
     fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
-        self.shelf.definitions()
+        self.inner.definitions()
     }
 }
 
-impl Rollouts for Ledger {
+impl Rollouts for FakeStore {
     fn epoch(&self, subject: &ServiceKey) -> Result<Epoch, StoreError> {
-        self.shelf.epoch(subject)
+        self.inner.epoch(subject)
     }
 
     fn begin_rollout(
@@ -614,32 +614,32 @@ impl Rollouts for Ledger {
     ) -> Result<(RolloutId, Epoch), StoreError> {
         let number = self.process.number;
         let begun = self.write(
-            |shelf| shelf.begin_rollout(subject, revision, seen, now),
-            |judge, (_, epoch)| judge.begun(number, *epoch),
+            |inner| inner.begin_rollout(subject, revision, seen, now),
+            |checker, (_, epoch)| checker.on_rollout_begun(number, *epoch),
         )?;
         self.process.set_epoch(begun.1);
         Ok(begun)
     }
 
     fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
-        let entries = if self.sim.broken == Broken::JournalComesLate {
-            std::mem::replace(&mut self.late, entries.to_vec())
+        let entries = if self.world.defect == Defect::LateJournal {
+            std::mem::replace(&mut self.delayed, entries.to_vec())
         } else {
             entries.to_vec()
         };
-        let (number, now) = (self.process.number, self.sim.now());
+        let (number, now) = (self.process.number, self.world.now());
         let budgets: Vec<_> = entries
             .iter()
             .map(|entry| self.budget_from(&entry.event))
             .collect();
         self.write(
-            |shelf| shelf.append(rollout, &entries),
-            |judge, ()| {
+            |inner| inner.append(rollout, &entries),
+            |checker, ()| {
                 for (entry, budget) in entries.iter().zip(budgets) {
                     if let Some(budget) = budget {
-                        judge.allow(number, budget);
+                        checker.set_budget(number, budget);
                     }
-                    judge.recorded(number, rollout.0, std::slice::from_ref(entry), now);
+                    checker.on_events_recorded(number, rollout.0, std::slice::from_ref(entry), now);
                 }
             },
         )
@@ -654,8 +654,8 @@ impl Rollouts for Ledger {
     ) -> Result<(), StoreError> {
         let number = self.process.number;
         self.write(
-            |shelf| shelf.end_rollout(rollout, outcome, proven, now),
-            |judge, ()| judge.ended(number, rollout.0, outcome, now),
+            |inner| inner.end_rollout(rollout, outcome, proven, now),
+            |checker, ()| checker.on_rollout_ended(number, rollout.0, outcome, now),
         )
     }
 
@@ -663,23 +663,23 @@ impl Rollouts for Ledger {
         &self,
         subject: &ServiceKey,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        self.shelf.newest_journal(subject)
+        self.inner.newest_journal(subject)
     }
 
     fn rollouts(&self, subject: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError> {
-        self.shelf.rollouts(subject)
+        self.inner.rollouts(subject)
     }
 
     fn runs(&self, subject: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError> {
-        self.shelf.runs(subject)
+        self.inner.runs(subject)
     }
 
     fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
-        self.shelf.rollout_ids()
+        self.inner.rollout_ids()
     }
 
     fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError> {
-        self.shelf.journal(rollout)
+        self.inner.journal(rollout)
     }
 
     fn journal_of(
@@ -687,53 +687,53 @@ impl Rollouts for Ledger {
         subject: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.shelf.journal_of(subject, revision)
+        self.inner.journal_of(subject, revision)
     }
 
     fn outcome(&self, rollout: RolloutId) -> Result<Option<Outcome>, StoreError> {
-        self.shelf.outcome(rollout)
+        self.inner.outcome(rollout)
     }
 }
 
-impl Leases for Ledger {
+impl Leases for FakeStore {
     fn acquire_lease(
         &mut self,
         subject: &ServiceKey,
         holder: Holder,
         token: Option<&str>,
     ) -> Result<(), StoreError> {
-        let (now, number) = (self.sim.now(), self.process.number);
-        let is_free_for_all = self.sim.broken == Broken::NoLease;
+        let (now, number) = (self.world.now(), self.process.number);
+        let is_free_for_all = self.world.defect == Defect::NoLease;
         self.write(
-            |shelf| match shelf.acquire_lease(subject, holder, token) {
+            |inner| match inner.acquire_lease(subject, holder, token) {
                 Err(StoreError::Held(_)) if is_free_for_all => Ok(()),
                 other => other,
             },
-            |judge, ()| judge.leased(number, now),
+            |checker, ()| checker.on_lease_acquired(number, now),
         )
     }
 
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
         let number = self.process.number;
         self.write(
-            |shelf| shelf.renew_lease(now),
-            |judge, ()| judge.is_alive(number, now),
+            |inner| inner.renew_lease(now),
+            |checker, ()| checker.on_lease_renewed(number, now),
         )
     }
 
     fn release_lease(&mut self) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.release_lease(), |_, ()| ())
+        self.write(|inner| inner.release_lease(), |_, ()| ())
     }
 
     fn break_lease(&mut self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
         self.write(
-            |shelf| shelf.break_lease(subject, seen),
-            |judge, epoch| judge.lease_broken(*epoch),
+            |inner| inner.break_lease(subject, seen),
+            |checker, epoch| checker.on_lease_broken(*epoch),
         )
     }
 
     fn lease(&self, subject: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError> {
-        self.shelf.lease(subject, now)
+        self.inner.lease(subject, now)
     }
 
     fn holder(
@@ -742,27 +742,27 @@ impl Leases for Ledger {
         here: &str,
         now: Time,
     ) -> Result<Option<Holder>, StoreError> {
-        self.shelf.holder(subject, here, now)
+        self.inner.holder(subject, here, now)
     }
 
     fn lease_token(&self) -> Option<&str> {
-        self.shelf.lease_token()
+        self.inner.lease_token()
     }
 }
 
-impl Requests for Ledger {
+impl Requests for FakeStore {
     fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
-        self.shelf.ask(rollout, request)
+        self.inner.ask(rollout, request)
     }
 
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
-        self.shelf.request(rollout)
+        self.inner.request(rollout)
     }
 }
 
-impl ServiceSettings for Ledger {
+impl ServiceSettings for FakeStore {
     fn scale(&self, subject: &ServiceKey) -> Result<Option<Scale>, StoreError> {
-        self.shelf.scale(subject)
+        self.inner.scale(subject)
     }
 
     fn set_scale(
@@ -771,42 +771,42 @@ impl ServiceSettings for Ledger {
         scale: Scale,
         who: &str,
     ) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.set_scale(subject, scale, who), |_, ()| ())
+        self.write(|inner| inner.set_scale(subject, scale, who), |_, ()| ())
     }
 
     fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.forget_scale(subject), |_, ()| ())
+        self.write(|inner| inner.forget_scale(subject), |_, ()| ())
     }
 
     fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
-        self.shelf.freeze(subject)
+        self.inner.freeze(subject)
     }
 
     fn set_freeze(&mut self, subject: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError> {
-        self.shelf.set_freeze(subject, freeze)
+        self.inner.set_freeze(subject, freeze)
     }
 
     fn end_freeze(&mut self, subject: &ServiceKey) -> Result<bool, StoreError> {
-        self.shelf.end_freeze(subject)
+        self.inner.end_freeze(subject)
     }
 }
 
-impl Migrations for Ledger {
+impl Migrations for FakeStore {
     fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
-        self.shelf.migrations_made(subject)
+        self.inner.migrations_made(subject)
     }
 
     fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {
-        self.shelf.contracted(subject)
+        self.inner.contracted(subject)
     }
 }
 
-impl Inventories for Ledger {
+impl Inventories for FakeStore {
     fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.remember(subject, inventory), |_, ()| ())
+        self.write(|inner| inner.remember(subject, inventory), |_, ()| ())
     }
 
     fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
-        self.shelf.inventories()
+        self.inner.inventories()
     }
 }
