@@ -395,7 +395,7 @@ fn assert_status_is_the_truth(
         text.contains(&format!("{} of {} (revision", wanted.verb, wanted.to)),
         "{text}"
     );
-    assert!(text.contains("was cut off"), "{text}");
+    assert!(text.contains("was interrupted"), "{text}");
     assert!(
         text.contains(&format!("{updated} of {REPLICAS} replicas updated")),
         "{text}"

@@ -41,7 +41,7 @@ fn a_host_that_is_cut_off_before_a_deploy_stops_it_before_anything_is_touched() 
         project
             .deploy("2")
             .exits(7)
-            .says(&[&lost.name, "nothing was touched"]);
+            .says(&[&lost.name, "no changes were made"]);
         assert_eq!(project.history().len(), 1, "no revision was made");
         lost.mend();
         let served = traffic.end(REPLICAS - 1).kept(REPLICAS - 1, REPLICAS);

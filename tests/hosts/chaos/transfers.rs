@@ -109,7 +109,10 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
             .wait()
             .exits(1)
             .says(&["state database", "make room on the disk"]);
-        project.ship("status", &[]).exits(0).says(&["was cut off"]);
+        project
+            .ship("status", &[])
+            .exits(0)
+            .says(&["was interrupted"]);
         project
             .deploy("2")
             .exits(2)

@@ -110,7 +110,7 @@ fn more_lost_hosts_than_may_be_left_behind_are_told_and_nothing_is_touched() {
         project.deploy("2").exits(7).says(&[
             &fleet.hosts[2].name,
             &fleet.hosts[3].name,
-            "nothing was touched",
+            "no changes were made",
         ]);
     });
 }

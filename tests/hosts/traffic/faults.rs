@@ -79,7 +79,7 @@ fn what_outlasts_the_drain_is_cut_and_said_and_nothing_else_is() {
             .collect();
         let cut: u64 = receipts
             .iter()
-            .filter_map(|event| event["receipt"]["cut"].as_u64())
+            .filter_map(|event| event["result"]["cut"].as_u64())
             .sum();
         println!("{cut} requests were cut by the receipts; the others: {counted}");
         counted.none_failed_of(AROUND);
