@@ -62,7 +62,7 @@ pub async fn publish(session: &Session, end: RunSummary) {
     let report = past
         .as_ref()
         .and_then(|past| leave_page(session, past, &end));
-    let notice = notice(session, &end, past.as_ref(), report).veiled(&page::veil(session));
+    let notice = notice(session, &end, past.as_ref(), report).redacted(&page::veil(session));
     leave_metrics(session, &notice, past.as_ref());
     if let Some(config) = &session.project.playbook.notify {
         let dir = session
@@ -113,8 +113,8 @@ fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
     let drained = account.map(|account| {
         account.drains.iter().fold((0, 0), |(ended, cut), drained| {
             (
-                ended + u64::from(drained.receipt.ended),
-                cut + u64::from(drained.receipt.cut),
+                ended + u64::from(drained.result.ended),
+                cut + u64::from(drained.result.cut),
             )
         })
     });

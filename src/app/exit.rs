@@ -77,7 +77,7 @@ impl Exit {
                 Exit::RollbackFailed
             }
             (_, Outcome::Held { .. }) => Exit::Held,
-            (_, Outcome::Fenced { .. } | Outcome::Closed { .. }) => Exit::Locked,
+            (_, Outcome::Fenced { .. } | Outcome::WindowClosed { .. }) => Exit::Locked,
             (_, Outcome::Interrupted) => Exit::Interrupted,
             (_, Outcome::Paused { .. }) => Exit::Paused,
         }

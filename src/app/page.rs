@@ -260,7 +260,7 @@ pub fn veil(session: &Session) -> Redactor {
         Source::Path(_) => None,
     };
     let configured = playbook.notify.iter().flat_map(notify::secrets_of);
-    Redactor::over(
+    Redactor::new(
         secrets
             .expose()
             .values()

@@ -273,7 +273,7 @@ pub(super) fn refuse_impossible(
     };
     let place = order.into_iter().flatten().next().unwrap_or(ports.0);
     let text = why.to_string();
-    sink.push(match text.split_once("; ") {
+    sink.push(match text.split_once("\nhint: ") {
         Some((what, remedy)) => Diagnostic::at(place, what).help(remedy),
         None => Diagnostic::at(place, text),
     });

@@ -1,7 +1,7 @@
-//! The availability monitor: the answers of the service to the requests that ship makes during a rollout.
+//! The availability monitor: counts the answers to the requests that ship sends during a rollout.
 //!
-//! Pure arithmetic: how it is asked, and when, is `probe`'s. Requests count from the first one that
-//! was answered as it should be: before that there may be no service yet.
+//! The module `probe` sends the requests. They count from the first one with the expected answer,
+//! because there may be no service before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Time;
 
-/// Failed requests whose reason is kept: the first ones show how the trouble began.
+/// Failed requests whose reason is kept: the first ones show the cause.
 const FAILURES_KEPT_MAX: usize = 5;
-/// Versions that are counted separately. A service may write anything into a header.
+/// Versions that are counted separately. A service may send anything in its version header.
 const VERSIONS_MAX: usize = 16;
 
 /// The settings of the availability monitor.
@@ -29,8 +29,8 @@ pub struct MonitorSettings {
     pub max_failed_requests: u32,
     /// The only status that passes; without one, any from 200 to 399 does.
     pub status: Option<u16>,
-    /// Clients that ask in turn: the first keeps its connection, the second makes a new one each
-    /// time, and so on.
+    /// Clients that send requests in turn: the first keeps its connection, the second opens a new one
+    /// for each request, and so on.
     pub connections: u32,
     /// The header of an answer that names the version.
     pub version_header: Option<String>,
@@ -38,16 +38,16 @@ pub struct MonitorSettings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It was answered as expected.
+    /// The expected answer.
     Served {
-        /// From the request to the answer's last byte.
+        /// The time from the request to the last byte of the answer.
         took: Duration,
         /// The version that answered, if the answer named one.
         version: Option<String>,
     },
     /// The answer was wrong, or none came.
     Lost { why: String },
-    /// It could not be made, for a reason on this machine that says nothing about the service.
+    /// The request could not be sent, for a reason on this machine.
     Unmade { why: String },
 }
 
@@ -123,20 +123,20 @@ impl Tally {
         }
     }
 
-    /// Counts a request that was made at `asked`, and its answer.
-    pub fn take(&mut self, asked: Time, answer: Answer) {
+    /// Counts a request that was sent at `at`, and its answer.
+    pub fn take(&mut self, at: Time, answer: Answer) {
         match answer {
             Answer::Served { took, version } => {
-                self.counted_from.get_or_insert(asked);
+                self.counted_from.get_or_insert(at);
                 self.requests += 1;
                 self.times.add(took);
-                self.hear(asked, version);
+                self.count_version(at, version);
             }
-            Answer::Lost { why } if self.counted_from.is_some_and(|from| asked >= from) => {
+            Answer::Lost { why } if self.counted_from.is_some_and(|from| at >= from) => {
                 self.requests += 1;
                 self.failed += 1;
-                let at = self.failures.partition_point(|lost| lost.at <= asked);
-                self.failures.insert(at, FailedRequest { at: asked, why });
+                let index = self.failures.partition_point(|failed| failed.at <= at);
+                self.failures.insert(index, FailedRequest { at, why });
                 self.failures.truncate(FAILURES_KEPT_MAX);
             }
             Answer::Lost { why } => {
@@ -150,20 +150,20 @@ impl Tally {
         }
     }
 
-    fn hear(&mut self, asked: Time, version: Option<String>) {
+    fn count_version(&mut self, at: Time, version: Option<String>) {
         let is_one_too_many =
             !self.answers.contains_key(&version) && self.answers.len() >= VERSIONS_MAX;
         let version = version.filter(|_| !is_one_too_many);
-        let none = VersionAnswers {
+        let empty = VersionAnswers {
             version: version.clone(),
             count: 0,
-            first: asked,
-            last: asked,
+            first: at,
+            last: at,
         };
-        let heard = self.answers.entry(version).or_insert(none);
-        heard.count += 1;
-        heard.first = heard.first.min(asked);
-        heard.last = heard.last.max(asked);
+        let answers = self.answers.entry(version).or_insert(empty);
+        answers.count += 1;
+        answers.first = answers.first.min(at);
+        answers.last = answers.last.max(at);
     }
 
     /// Whether more requests failed than allowed.
@@ -174,7 +174,7 @@ impl Tally {
     /// The counts so far.
     pub fn report(&self) -> AvailabilityReport {
         let mut answers: Vec<_> = self.answers.values().cloned().collect();
-        answers.sort_by_key(|heard| heard.first);
+        answers.sort_by_key(|version| version.first);
         AvailabilityReport {
             requests: self.requests,
             failed: self.failed,
@@ -210,16 +210,16 @@ impl fmt::Display for AvailabilityReport {
         if self.counted_from.is_none() {
             write!(
                 f,
-                "no request was answered, so none counts ({} made",
+                "no request got the expected answer, so none counts ({} sent",
                 grouped(early)
             )?;
             if unmade > 0 {
-                write!(f, ", {} could not be made", grouped(unmade))?;
+                write!(f, ", {} could not be sent", grouped(unmade))?;
             }
             let last = self
                 .trouble
                 .as_ref()
-                .map(|why| format!("; the last: {why}"));
+                .map(|why| format!("; last error: {why}"));
             return write!(f, "){}", last.unwrap_or_default());
         }
         write!(
@@ -249,7 +249,7 @@ pub fn grouped(number: u64) -> String {
     groups.join(",")
 }
 
-/// The first known version that a text names as a whole word, with or without a `v` before it.
+/// The first known version in a text, as a whole word, with or without a leading `v`.
 pub fn version_in<'a>(text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
     let is_of_word = |c: char| c.is_ascii_alphanumeric() || is_joint(c);
     let is_joint_at_end = |c: char| is_joint(c);
@@ -287,8 +287,7 @@ impl Histogram {
         self.count += 1;
     }
 
-    /// So many percent of the durations are about as long as this or shorter; in whole ms, at least
-    /// 1.
+    /// The percentile of the durations in whole ms, at least 1, approximately.
     fn percentile_ms(&self, percent: u64) -> Option<u64> {
         let rank = (self.count * percent).div_ceil(100).max(1);
         let mut passed = 0;
@@ -338,10 +337,10 @@ mod tests {
         tally.take(Time(2), lost("HTTP 503"));
         assert_eq!(
             tally.report().to_string(),
-            "no request was answered, so none counts (2 made); the last: HTTP 503"
+            "no request got the expected answer, so none counts (2 sent); last error: HTTP 503"
         );
         tally.take(Time(3), served("0.8"));
-        // Made before the first answer, and heard of after it.
+        // Sent before the first answer, and counted after it.
         tally.take(Time(2), lost("no answer within 2s"));
         let report = tally.report();
         assert_eq!(
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_breached_by_the_first_failure_beyond_it() {
+    fn limit_is_breached_by_the_first_failure_beyond_it() {
         let mut tally = Tally::new(2);
         tally.take(Time(0), served("0.8"));
         for at in 1..=2 {
@@ -379,14 +378,14 @@ mod tests {
         );
         assert!(
             !tally.is_breached(),
-            "trouble of the asker is no failure of the service"
+            "a problem of this machine is not a failure of the service"
         );
         tally.take(Time(4), lost("HTTP 500"));
         assert!(tally.is_breached());
     }
 
     #[test]
-    fn the_first_failures_are_kept_in_the_order_of_their_requests() {
+    fn first_failures_are_kept_in_the_order_of_their_requests() {
         let mut tally = Tally::new(0);
         tally.take(Time(0), served("0.8"));
         for at in (1..=9).rev() {
@@ -403,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_told_apart_and_not_without_end() {
+    fn versions_are_counted_separately_up_to_a_limit() {
         let mut tally = Tally::new(0);
         for (at, version) in [(5, "0.9"), (1, "0.8"), (7, "0.8"), (6, "0.9")] {
             tally.take(Time(at), served(version));
@@ -427,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_found_where_it_stands_as_a_whole_word() {
+    fn version_is_found_as_a_whole_word() {
         let known = ["0.8", "0.9", "1.0-rc1", "v2"].map(str::to_owned).into();
         let found = |text| version_in(text, &known);
         assert_eq!(

@@ -194,7 +194,7 @@ impl ActionEnd<'_> {
             self.recorder.record(Event::Drained {
                 slot: slot.clone(),
                 instance: instance.clone(),
-                receipt,
+                result: receipt,
             });
         }
     }

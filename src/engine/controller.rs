@@ -280,7 +280,7 @@ impl<'s> Controller<'s> {
     }
 
     fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
-        let outcome = outcome.hidden(self.recorder.veil());
+        let outcome = outcome.redacted(self.recorder.veil());
         self.recorder.record(Event::RolloutFinished {
             outcome: outcome.clone(),
         });

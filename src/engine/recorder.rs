@@ -32,7 +32,7 @@ impl Recorder {
     ) -> Option<Self> {
         let now = clock.now();
         let hidden = |mut event: Event| {
-            event.hide(&veil);
+            event.redact(&veil);
             Entry { at: now, event }
         };
         let unsaved: Vec<_> = opening.into_iter().map(hidden).collect();
@@ -50,7 +50,7 @@ impl Recorder {
     /// Takes in an event. It has no effect outside, and nobody is shown it, before
     /// [`Recorder::save`] has made it durable.
     pub(super) fn record(&mut self, mut event: Event) {
-        event.hide(&self.veil);
+        event.redact(&self.veil);
         let entry = Entry {
             at: self.clock.now(),
             event,

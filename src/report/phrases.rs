@@ -47,7 +47,7 @@ pub(super) fn phase(rollout: &RolloutView) -> &'static str {
         (Some(Outcome::RollbackFailed { .. }), _) => "rollback failed: a person is needed",
         (Some(Outcome::Fenced { .. }), _) => "taken over by another ship",
         (Some(Outcome::Interrupted), _) => "interrupted",
-        (Some(Outcome::Closed { .. }), _) => "stopped: its time is over",
+        (Some(Outcome::WindowClosed { .. }), _) => "stopped: its time is over",
         (Some(Outcome::Paused { .. }), _) => "paused",
         (None, _) if rollout.rollout.requests.interrupted => {
             "interrupted: ending what is in flight"

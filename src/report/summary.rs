@@ -80,7 +80,7 @@ fn headline(rollout: &RolloutView, outcome: &Outcome, status: &Status, took: Hum
         Outcome::Interrupted => {
             format!("{title} was interrupted after {took}: {updated}, {serving}")
         }
-        Outcome::Closed { .. } => {
+        Outcome::WindowClosed { .. } => {
             format!("{title} has stopped after {took}, as its time is over: {updated}, {serving}")
         }
         Outcome::Paused { by, .. } => {
@@ -113,7 +113,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
             "why",
             &format!("{host} has seen epoch {seen}, newer than this rollout's"),
         )),
-        Outcome::Closed { why } => Some(labelled("why", why)),
+        Outcome::WindowClosed { why } => Some(labelled("why", why)),
         Outcome::Succeeded
         | Outcome::RolledBack
         | Outcome::Interrupted
@@ -139,7 +139,7 @@ fn next(rollout: &RolloutView, outcome: &Outcome) -> Option<&'static str> {
         Outcome::Fenced { .. } => {
             Some("`ship status` and `ship history` show what the other one does")
         }
-        Outcome::Closed { .. } => {
+        Outcome::WindowClosed { .. } => {
             Some("the next deploy goes on from here, as does `ship resume`; `ship abort` goes back")
         }
         Outcome::Interrupted | Outcome::Paused { .. } => Some(GO_ON),

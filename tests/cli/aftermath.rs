@@ -107,7 +107,7 @@ async fn a_webhook_is_told_of_a_failure_in_json() {
     let why = project.redacted(told["why"].as_str().unwrap_or_default());
     assert_eq!(
         why,
-        "node1:8082: the new instance ended by itself after [TOOK]: exit status 7"
+        "node1:8082: the new instance exited unexpectedly after [TOOK]: exit status 7"
     );
     assert!(
         told["duration_s"]

@@ -64,7 +64,7 @@ fn several_problems_are_said_at_once() {
         of_node2.join("\n"),
         str![
             "FAILED  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not \
-             start; stop it, or take the port out of `ports`"
+             start; stop it, or remove the port from `ports`"
         ]
     );
     let of_files: Vec<_> = said.lines().filter(|line| !line.contains("node")).collect();

@@ -38,7 +38,7 @@ fn others_see_what_a_deploy_does() {
             "0/1   Starting   0   [AGE]   [NET].14:8081   node4   0.9   2",
             "Waiting for deployment \"page\" rollout to finish: 1 out of 3 new replicas have been \
              updated...",
-            "deploy of 0.9 (revision 2) is under way for [TOOK] by [WHO] (pid [PID]), with 1 of 3 \
+            "deploy of 0.9 (revision 2) by [WHO] (pid [PID]) has been running for [TOOK], with 1 of 3 \
              updated and 3 available",
         ])
         .run();

@@ -28,7 +28,7 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
             .stdout
     };
     assert!(
-        status().contains("node1   is to be drained"),
+        status().contains("node1   to be drained by the next deploy"),
         "{}",
         status()
     );
@@ -45,7 +45,7 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
     assert!(project.deploy("0.8").stderr.contains("nothing to do"));
     assert!(
-        status().contains("node1   is drained: nothing of the service runs there"),
+        status().contains("node1   drained; safe to remove"),
         "{}",
         status()
     );

@@ -65,7 +65,7 @@ fn a_version_that_exits_at_once_is_rolled_back() {
 [MOMENT]  node4:8081  stopped   0.9 (dead: exit status [..]) in [TOOK]
 ...
 [MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
-          why     node4:8081: the new instance ended by itself after [TOOK]: exit status 7
+          why     node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
           next    mend it and deploy again; `ship history` lists what happened
 
 "#]])
@@ -90,7 +90,7 @@ fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
             "deployment \"page\" successfully rolled back",
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
-            "why     node4:8081: the new instance was not ready after [TOOK]; the last answer: \
+            "why     node4:8081: the new instance is not ready after [TOOK]; last answer: \
              connection refused",
             "next    mend it and deploy again; `ship history` lists what happened",
         ])
@@ -105,7 +105,7 @@ fn a_version_that_answers_with_an_error_is_rolled_back() {
             "answer  HTTP 500: the frobnicator is on fire",
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
-            "why     node4:8081: the new instance was not ready after [TOOK]; the last answer: HTTP \
+            "why     node4:8081: the new instance is not ready after [TOOK]; last answer: HTTP \
              500: the frobnicator is on fire",
         ])
     });
@@ -160,10 +160,10 @@ fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
           log     the last 2 lines of the instance
             | page 0.9 starts, its behaviour is exits
             | fatal: the frobnicator is missing
-          now     nothing more is changed: on_failure is "hold"; 3 of 3 available
+          now     nothing more is changed: on_failure = "hold"; 3 of 3 available
 [MOMENT]  page 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after [TOOK]
-          why     node4:8081: the new instance ended by itself after [TOOK]: exit status 7
-          held    on_failure is "hold"
+          why     node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
+          held    on_failure = "hold"
           next    `ship status` shows where it stands; `ship resume` tries again, `ship abort` goes back
 
 "#]])
@@ -175,8 +175,8 @@ fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
             "0/1   Exited   0   [AGE]   [NET].14:8081   node4   0.9   2",
             "deployment \"page\" failed and is held: 0 of 3 replicas updated, 3 of 3 available",
             "deploy of 0.9 (revision 2) ended [TOOK] ago: held",
-            "held: on_failure is \"hold\"",
-            "why: node4:8081: the new instance ended by itself after [TOOK]: exit status 7",
+            "held: on_failure = \"hold\"",
+            "why: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
         ])
         .run();
     assert_eq!(project.status()["state"], "held");
@@ -197,11 +197,10 @@ fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
         .ship(&["deploy", "inventory.toml"])
         .stderr_lines(&[
             "node1:8081  FAILED    0.8 ended by itself",
-            "now     nothing more is changed: there is no other revision proven healthy to go back \
-             to; 0 of 1 available",
+            "now     nothing more is changed: no other revision has been proven healthy; 0 of 1 available",
             "page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]",
-            "why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7",
-            "held    there is no other revision proven healthy to go back to",
+            "why     node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
+            "held    no other revision has been proven healthy",
             "next    `ship status` shows where it stands; mend it, then `ship resume` tries again",
         ])
         .status(4)
@@ -241,8 +240,8 @@ fn a_way_back_that_fails_too_needs_a_person() {
             "now     going back to 0.8 (revision 1); 1 of 2 available",
             "node1:8081  stopped   0.8 (dead: exit status 7) in [TOOK]",
             "page 0.9 (revision 2) failed, and so did the way back: 1 of 2 available (",
-            "why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7",
-            "back    node1:8081: the new instance could not be started: ",
+            "why     node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
+            "back    node1:8081: cannot start the new instance: ",
             "next    `ship status` shows where it stands; once mended, `ship resume` tries again",
         ])
         .status(5)

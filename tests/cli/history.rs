@@ -199,7 +199,8 @@ fn a_revision_that_is_not_there_is_refused() {
     project
         .ship(&["history", "--revision", "7"])
         .stderr(str![[r#"
-error: unable to find specified revision 7 in history; `ship history` lists what there is
+error: unable to find specified revision 7 in history
+hint: list the revisions with `ship history`
 
 "#]])
         .status(2)

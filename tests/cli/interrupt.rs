@@ -36,8 +36,8 @@ fn a_deploy_that_was_killed_goes_on_with_the_same_command() {
         .stdout_lines(&[
             "0/1   NotReady   0   [AGE]   [NET].14:8081   node4   0.9   2",
             "deployment \"page\" was interrupted: 1 of 3 replicas updated, 3 of 3 available",
-            "deploy of 0.9 (revision 2) began [TOOK] ago and was cut off, with 1 of 3 updated and 3 \
-             available; `ship resume` goes on, `ship abort` goes back",
+            "deploy of 0.9 (revision 2) started [TOOK] ago and was interrupted, with 1 of 3 updated and 3 \
+             available; `ship resume` continues, `ship abort` rolls back",
         ])
         .run();
     assert_eq!(project.status()["state"], "paused");

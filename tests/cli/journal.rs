@@ -167,7 +167,7 @@ impl Night {
             Event::Drained {
                 slot: slot.clone(),
                 instance: instance.clone(),
-                receipt,
+                result: receipt,
             },
         );
         self.then(0, Event::ActionDone { id });

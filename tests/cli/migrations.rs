@@ -307,7 +307,7 @@ fn a_contract_that_fails_waits_for_a_person_and_can_be_made_later() {
     for words in [
         "a contract failed",
         "the table is locked",
-        "what older versions need may be gone",
+        "may have removed what older versions need",
     ] {
         assert!(
             done.stderr.contains(words),
@@ -331,7 +331,7 @@ fn a_contract_that_fails_waits_for_a_person_and_can_be_made_later() {
         .run();
     assert!(
         done.stderr
-            .contains("there is no way back to revision 1: 0.8 is from before"),
+            .contains("cannot roll back to revision 1: 0.8 is from before"),
         "{}",
         done.stderr
     );

@@ -254,9 +254,9 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
     let stderr = project.redacted(&done.stderr);
     for words in [
         "          doing   rolling out 0.9, and asking the service all the while\n",
-        " requests failed, at most 0 may; the first: connection closed before message completed\n",
+        " requests failed (limit 0); first failure: connection closed before message completed\n",
         "          now     going back to 0.8 (revision 1); ",
-        "          why     requests were lost: ",
+        "          why     too many requests failed: ",
         "  connection closed before message completed\n",
     ] {
         assert!(stderr.contains(words), "no {words:?} in\n{stderr}");

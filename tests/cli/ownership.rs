@@ -50,7 +50,7 @@ error: 1 host of 1 cannot be used; nothing was touched
     project
         .ship(&["status", "staging.toml"])
         .stdout(str![[r#"
-service "page" has not been deployed on staging yet
+service `page` has not been deployed on fleet `staging` yet
 node1   not counted: carries the service page of the fleet local, last deployed by [WHO] [TOOK] ago
 
 "#]])

@@ -48,19 +48,19 @@ deployment "page" paused; `ship resume` goes on, `ship abort` goes back
         .stdout;
     let line = said
         .lines()
-        .find(|line| line.contains("is paused for"))
+        .find(|line| line.contains("was paused"))
         .expect("it says so");
     snapbox::assert_data_eq!(
         project.redacted(line),
         str![
-            "deploy of 0.9 (revision 2) is paused for [TOOK], by [WHO] with 1 of 3 updated and 3 \
-             available; `ship resume` goes on, `ship abort` goes back"
+            "deploy of 0.9 (revision 2) was paused [TOOK] ago by [WHO] with 1 of 3 updated and 3 \
+             available; `ship resume` continues, `ship abort` rolls back"
         ]
     );
     project
         .ship(&["pause", "inventory.toml"])
         .stderr(str![[r#"
-error: deployment "page" is already paused
+error: service `page` is already paused
 
 "#]])
         .status(2)
@@ -68,7 +68,8 @@ error: deployment "page" is already paused
     project
         .ship(&["rollback", "inventory.toml"])
         .stderr(str![[r#"
-error: you cannot rollback a paused deployment; resume it first with `ship resume` and try again, or go back with `ship abort`
+error: cannot roll back service `page`: it is paused
+hint: resume it first with `ship resume`, or roll back with `ship abort`
 
 "#]])
         .status(6)
@@ -92,7 +93,7 @@ error: you cannot rollback a paused deployment; resume it first with `ship resum
     project
         .ship(&["resume", "inventory.toml"])
         .stderr(str![[r#"
-error: deployment "page" is not paused
+error: service `page` is not paused
 
 "#]])
         .status(2)

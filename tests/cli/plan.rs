@@ -223,13 +223,13 @@ fn a_rollout_that_may_neither_add_nor_remove_is_refused() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-error: max_surge and max_unavailable are both 0: a rollout could neither start a new instance nor stop an old one
+error: max_surge = 0 and max_unavailable = 0 leave no room for a rollout: it could neither start a new instance nor stop an old one
   --> playbook.toml:26:13
    |
 26 | max_surge = 0
    |             ^
    |
-   = help: allow at least 1 of either
+   = help: set max_surge = 1, or allow one instance to be down with max_unavailable = 1
 
 "#]])
         .status(2)

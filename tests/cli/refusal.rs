@@ -23,15 +23,15 @@ fn verbs_that_need_a_deploy_are_refused_before_the_first() {
     for (args, words) in [
         (&["rollback"][..], "so there is nothing to roll back"),
         (&["pause"], "so there is nothing to pause"),
-        (&["resume"], "deployment \"page\" is not paused"),
+        (&["resume"], "service `page` is not paused"),
         (&["promote"], "so there is nothing to promote"),
         (&["abort"], "so there is nothing to abort"),
-        (&["restart"], "service \"page\" has not been deployed yet"),
+        (&["restart"], "service `page` has not been deployed yet"),
         (
             &["scale", "--replicas", "1"],
-            "service \"page\" has not been deployed yet",
+            "service `page` has not been deployed yet",
         ),
-        (&["migrate"], "service \"page\" has not been deployed yet"),
+        (&["migrate"], "service `page` has not been deployed yet"),
     ] {
         project.ship(args).stderr_lines(&[words]).status(2).run();
     }
@@ -125,8 +125,8 @@ fn a_port_that_a_stranger_has() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: this rollout cannot work; nothing was touched
-  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not start; stop it, or take the port out of `ports`
+error: this rollout cannot work; no changes were made
+  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not start; stop it, or remove the port from `ports`
 
 "#]],
     );

@@ -150,7 +150,7 @@ fn a_rollback_that_fails_exits_with_5() {
              1 available",
             "page 0.8 (revision 3) failed and is held: 1 of 1 available (1 on 0.8, 1 on 0.9) after \
              [TOOK]",
-            "why     node1:8081: the new instance ended by itself after [TOOK]: exit status 7",
+            "why     node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
             "held    a rollback that fails is not itself rolled back",
             "next    `ship status` shows where it stands; `ship resume` tries again, `ship abort` \
              goes back",

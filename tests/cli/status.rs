@@ -14,7 +14,7 @@ fn before_the_first_deploy_nothing_runs() {
     project
         .ship(&["status", "inventory.toml"])
         .stdout(str![[r#"
-service "page" has not been deployed on local yet
+service `page` has not been deployed on fleet `local` yet
 
 "#]])
         .run();
@@ -99,7 +99,7 @@ fn after_a_failure_it_says_what_was_tried_and_what_came_of_it() {
         .stdout_lines(&[
             "deployment \"page\" successfully rolled back",
             "deploy of 0.9 (revision 2) ended [TOOK] ago: rolled-back",
-            "why: node4:8081: the new instance ended by itself after [TOOK]: exit status 7",
+            "why: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
         ])
         .run();
     let status = project.status();

@@ -42,7 +42,7 @@ fn receipts(events: &str) -> Vec<Value> {
     events
         .filter_map(|event| {
             event
-                .get("receipt")
+                .get("result")
                 .filter(|receipt| !receipt.is_null())
                 .cloned()
         })
@@ -184,7 +184,7 @@ fn a_balancer_that_is_down_at_the_start_is_refused_and_nothing_is_touched() {
     snapbox::assert_data_eq!(
         project.redacted(&done.stderr).replace(&socket, "[SOCKET]"),
         str![[r#"
-error: 1 of 1 balancers cannot be used; nothing was touched
+error: 1 of 1 balancers is unusable; no changes were made
   lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats socket` line names this socket, and that who logs in may use it (Connection refused (os error 111))
 "#]]
     );

@@ -106,8 +106,8 @@ fn frozen_fleet_says_so_and_gets_nothing_new_until_it_is_thawed() {
             &[
                 "is frozen by ",
                 "(the sale)",
-                "nothing was touched",
-                "--force goes ahead",
+                "no changes were made",
+                "use --force",
             ],
         );
     }
@@ -170,9 +170,9 @@ fn outside_of_its_windows_nothing_begins() {
     says(
         &said,
         &[
-            "it is outside of the windows; ",
+            "no deploy window is open; ",
             " UTC opens in 4h5",
-            "nothing was touched",
+            "no changes were made",
         ],
     );
     assert_eq!(project.history(), ["1 0.8 succeeded"]);

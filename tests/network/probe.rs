@@ -447,7 +447,7 @@ async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
     let nan = serde_json::json!([element("NaN")]);
     assert_eq!(
         told(&answer("vector", nan).await),
-        (Finding::Inconclusive, "NaN is no number")
+        (Finding::Inconclusive, "NaN is not a number")
     );
     let two = serde_json::json!([element("0"), element("1")]);
     let (finding, detail) = (

@@ -217,7 +217,7 @@ impl State {
                 Outcome::RollbackFailed { .. } => "a rollout ends: rollback failed",
                 Outcome::Fenced { .. } => "a rollout ends: fenced",
                 Outcome::Interrupted => "a rollout ends: interrupted",
-                Outcome::Closed { .. } => "a rollout ends: closed",
+                Outcome::WindowClosed { .. } => "a rollout ends: closed",
                 Outcome::Paused { .. } => "a rollout ends: paused",
             },
             _ => return,

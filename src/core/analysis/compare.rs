@@ -1,17 +1,17 @@
-//! New instances beside old ones in the same minutes: do they fail more often, or answer more
-//! slowly, than chance explains?
+//! The comparison of new with old instances over the same minutes: do the new ones fail more often, or
+//! respond more slowly, than chance explains?
 //!
-//! Of each side the requests of the newest minute count, or of as much more as it takes for 200 on
-//! either side.
+//! The requests of the last minute count; if either side had fewer than 200, of as many minutes as it
+//! takes.
 //!
-//! *Errors.* The new ones fail more often where their rate exceeds that of the old ones by more
-//! than is tolerated, and where equal versions would show such a difference, or a larger one, once
-//! in two thousand times at most (Fisher's exact test, one-sided). Few requests thus must differ
-//! much, and many little.
+//! *Errors.* The new instances fail more often if their error rate exceeds that of the old ones by
+//! more than the tolerance, and if equal versions would show a difference that large in fewer than 1
+//! of 2,000 comparisons (Fisher's exact test, one-sided). With few requests, the difference must be
+//! large; with many, a small one is enough.
 //!
-//! *Latency.* Only means are known. The new one's exceeds what is tolerated where it does so by
-//! more than 5 ms and by more than 3.3 standard errors, with a spread as wide as the mean itself
-//! (as of an exponential distribution).
+//! *Latency.* Only means are known. The mean of the new instances is too high if it exceeds the
+//! tolerated mean by more than 5 ms and by more than 3.3 standard errors, assuming that the standard
+//! deviation equals the mean, as in an exponential distribution.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub struct Ledger {
     earlier: VecDeque<(Time, Sides)>,
 }
 
-/// Older requests only count where there are few newer ones.
+/// Older requests count only if there are fewer than [`ENOUGH`] newer ones.
 const WINDOW: Duration = Duration::from_mins(1);
 /// Requests on each side that are enough to compare.
 const ENOUGH: u64 = 200;
@@ -78,7 +78,7 @@ const LEAST_MS: f64 = 5.0;
 const MEAN_OF: u64 = 1024;
 
 impl RequestCounts {
-    /// Counts one request that ship made itself.
+    /// Counts a request that ship sent.
     pub fn count(&mut self, is_error: bool, took: Duration) {
         self.requests += 1;
         self.errors += u64::from(is_error);
@@ -119,8 +119,8 @@ impl RequestCounts {
 }
 
 impl Ledger {
-    /// Takes in what the balancers have counted by now. An instance counts from the first look at
-    /// it.
+    /// Records the current counters of the balancers. The requests of an instance count from the
+    /// first time it is seen.
     pub fn look(&mut self, fleet: &Fleet, new: &ReleaseId) {
         for (id, balancer) in fleet
             .balancers
@@ -137,7 +137,7 @@ impl Ledger {
                 else {
                     continue;
                 };
-                // A balancer that was started anew counts from 0.
+                // A restarted balancer counts from 0.
                 if name == instance.name && before.requests <= counters.requests {
                     let side = if instance.release == *new {
                         &mut self.total.new
@@ -150,7 +150,7 @@ impl Ledger {
         }
     }
 
-    /// Counts one request that ship made itself, for balancers that do not count.
+    /// Counts a request that ship sent, for balancers that do not count requests.
     pub fn asked(&mut self, is_new: bool, is_error: bool, took: Duration) {
         let side = if is_new {
             &mut self.total.new
@@ -172,7 +172,7 @@ impl Ledger {
         if self.earlier.is_empty() {
             self.earlier.push_back((now, Sides::default()));
         }
-        // Nothing before the newest that is enough is ever looked at again.
+        // Totals before the newest that leaves enough requests are not needed any more.
         if let Some(first) = self.earlier.iter().rposition(is_enough) {
             self.earlier.drain(..first);
         }
@@ -191,9 +191,8 @@ pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
     let least = u64::from(tolerance.min_requests.max(1));
     if new.requests < least || old.requests < least {
         return Measurement::inconclusive(format!(
-            "{} to the new instances and {} to the old ones are too few: {least} must be",
-            requests(new.requests),
-            old.requests
+            "too few requests: {} to the new instances, {} to the old ones, at least {least} needed",
+            new.requests, old.requests
         ));
     }
     let value = Number::new(new.error_rate());
@@ -245,8 +244,8 @@ fn is_slower(new: &RequestCounts, old: &RequestCounts, tolerated: f64) -> bool {
     excess > LEAST_MS && excess > STANDARD_ERRORS * standard_error
 }
 
-/// The probability that of as many errors in all at least as many are the new ones', were both
-/// versions equal.
+/// The probability that, of this many errors in all, the new instances have at least as many as
+/// observed, if both versions are equal.
 fn chance(new: &RequestCounts, old: &RequestCounts) -> f64 {
     let (all, errors) = (new.requests + old.requests, new.errors + old.errors);
     let most = errors.min(new.requests);
@@ -295,7 +294,7 @@ fn requests(count: u64) -> String {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "beyond 2^53 requests nobody counts exactly"
+    reason = "counts beyond 2^53 need no exact value"
 )]
 fn float(count: u64) -> f64 {
     count as f64

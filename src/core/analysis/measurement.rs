@@ -1,4 +1,4 @@
-//! What one measurement found, and what all of an analysis have found so far.
+//! Measurements, and the results of an analysis so far.
 
 use crate::core::printable::strip_controls;
 use crate::core::time::Time;
@@ -164,13 +164,14 @@ impl FromStr for Bound {
         let found = OPERATORS
             .iter()
             .find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)));
-        let (comparison, rest) = found.ok_or("it does not begin with <, <=, >, >=, == or !=")?;
+        let (comparison, rest) = found.ok_or("expected <, <=, >, >=, == or != at the beginning")?;
         let (digits, is_percent) = match rest.trim().strip_suffix('%') {
             Some(digits) => (digits.trim_end(), true),
             None => (rest.trim(), false),
         };
         let number = digits.parse().ok().and_then(Number::new);
-        let number = number.ok_or_else(|| format!("`{}` is no number", digits.escape_debug()))?;
+        let number =
+            number.ok_or_else(|| format!("`{}` is not a number", digits.escape_debug()))?;
         let number = if is_percent {
             Number(number.0 / 100.0)
         } else {
@@ -205,7 +206,7 @@ impl fmt::Display for Bound {
 impl Measurement {
     pub fn of(number: f64, success: &Bound) -> Self {
         let Some(value) = Number::new(number) else {
-            return Self::inconclusive(format!("{number} is no number"));
+            return Self::inconclusive(format!("{number} is not a number"));
         };
         let (finding, verb) = if success.admits(number) {
             (Finding::Success, "is")
@@ -224,10 +225,10 @@ impl Measurement {
         }
     }
 
-    /// Judges a command that has ended: 0 passes, or its number must; 1 is a failure, anything else
-    /// an error.
+    /// The result of a command. Status 0 is a success, unless a bound on the printed number decides.
+    /// Status 1 is a failure, any other status an error.
     pub fn of_command(status: i32, stdout: &str, stderr: &str, success: Option<&Bound>) -> Self {
-        const SAID_CHARS_MAX: usize = 200;
+        const OUTPUT_CHARS_MAX: usize = 200;
         let last_line = |text: &str| {
             text.trim()
                 .lines()
@@ -235,39 +236,39 @@ impl Measurement {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let said = if stdout.trim().is_empty() {
+        let output = if stdout.trim().is_empty() {
             last_line(stderr)
         } else {
             last_line(stdout)
         };
-        let said: String = strip_controls(&said).take(SAID_CHARS_MAX).collect();
-        let with_said = |what: String| {
-            if said.is_empty() {
+        let output: String = strip_controls(&output).take(OUTPUT_CHARS_MAX).collect();
+        let with_output = |what: String| {
+            if output.is_empty() {
                 what
             } else {
-                format!("{what}: {said}")
+                format!("{what}: {output}")
             }
         };
         match (status, success) {
             (0, None) => Self {
                 finding: Finding::Success,
-                detail: with_said("exit status 0".to_owned()),
+                detail: with_output("exit status 0".to_owned()),
                 value: None,
             },
             (0, Some(success)) => match stdout.trim().parse() {
                 Ok(number) => Self::of(number, success),
-                Err(_) => Self::error(with_said("it prints no number".to_owned())),
+                Err(_) => Self::error(with_output("the command did not print a number".to_owned())),
             },
             (1, _) => Self {
                 finding: Finding::Failure,
-                detail: with_said("exit status 1".to_owned()),
+                detail: with_output("exit status 1".to_owned()),
                 value: None,
             },
-            (status, _) => Self::error(with_said(format!("exit status {status}"))),
+            (status, _) => Self::error(with_output(format!("exit status {status}"))),
         }
     }
 
-    /// For a measurement without a number to judge.
+    /// A measurement without a number, or without enough data.
     pub fn inconclusive(detail: impl Into<String>) -> Self {
         Self {
             finding: Finding::Inconclusive,
@@ -288,7 +289,7 @@ impl Measurement {
 impl Record {
     /// Adds a measurement to `record`, the results before it.
     pub fn take(record: Option<Self>, at: Time, finding: Finding, detail: &str) -> Self {
-        let begun = Self {
+        let empty = Self {
             since: at,
             last: at,
             finding,
@@ -297,7 +298,7 @@ impl Record {
             inconclusive: 0,
             errors_in_a_row: 0,
         };
-        let mut record = record.unwrap_or(begun);
+        let mut record = record.unwrap_or(empty);
         (record.last, record.finding, record.detail) = (at, finding, detail.to_owned());
         let errors = record.errors_in_a_row + 1;
         record.errors_in_a_row = 0;

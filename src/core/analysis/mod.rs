@@ -1,5 +1,4 @@
-//! Judging a new version by numbers while it is rolled out: what is measured, and when it is
-//! enough.
+//! Analyses: measurements of a new version during its rollout, and when they fail it.
 
 pub mod compare;
 
@@ -77,19 +76,19 @@ impl Analysis {
         if self.dry_run {
             return None;
         }
-        let told = |count: u32, limit: u32, what: &str| {
-            let many = if limit == 0 {
+        let describe = |count: u32, limit: u32, what: &str| {
+            let count = if limit == 0 {
                 String::new()
             } else {
-                format!(" ({count} {what}, {limit} may be)")
+                format!(" ({count} {what}, limit {limit})")
             };
-            format!("{}: {}{many}", self.name, record.detail)
+            format!("{}: {}{count}", self.name, record.detail)
         };
         if record.errors_in_a_row > self.consecutive_error_limit {
-            return Some(told(
+            return Some(describe(
                 record.errors_in_a_row,
                 self.consecutive_error_limit,
-                "errors in a row",
+                "consecutive errors",
             ));
         }
         let counts_inconclusive = self.on_inconclusive == OnInconclusive::Fail;
@@ -99,40 +98,40 @@ impl Analysis {
             } else {
                 0
             };
-        // The last one: what is told is what broke the limit.
-        (failures > self.failure_limit).then(|| told(failures, self.failure_limit, "failed"))
+        // The detail is that of the last measurement, which exceeded the limit.
+        (failures > self.failure_limit).then(|| describe(failures, self.failure_limit, "failed"))
     }
 
-    /// Why a step that was reached at this moment must not be passed yet, if so: it must have been
-    /// measured since, and have told something.
+    /// Why a step reached at `reached` must not be passed yet: it needs a conclusive measurement made
+    /// since then.
     pub fn holds(&self, record: Option<&Record>, reached: Time) -> Option<String> {
         if self.dry_run {
             return None;
         }
         let Some(record) = record.filter(|record| record.last >= reached) else {
-            return Some(format!("{} is to be measured", self.name));
+            return Some(format!("{} has not been measured yet", self.name));
         };
-        let tells = match record.finding {
-            // One more failure than may be is a breach.
+        let is_conclusive = match record.finding {
+            // Too many failures are a breach, which fails the rollout elsewhere.
             Finding::Success | Finding::Failure => true,
             Finding::Inconclusive => self.on_inconclusive != OnInconclusive::Hold,
             Finding::Error => false,
         };
-        (!tells).then(|| format!("{}: {}", self.name, record.detail))
+        (!is_conclusive).then(|| format!("{}: {}", self.name, record.detail))
     }
 }
 
-/// Whether anything is measured now: while a new version is brought forward and some instance of it
-/// gets requests.
+/// Whether analyses run now: the rollout moves forward, and an instance of the new version gets
+/// requests.
 pub fn is_measured(rollout: &Rollout, fleet: &Fleet, traffic: Option<&Traffic>) -> bool {
-    let goes_forward = rollout.verb == Verb::Deploy
+    let is_moving_forward = rollout.verb == Verb::Deploy
         && rollout.scaling.is_none()
         && rollout.direction == Direction::Forward
         && rollout.outcome.is_none()
         && rollout.requests.aborted.is_none()
         && rollout.requests.paused.is_none()
         && !rollout.requests.interrupted;
-    goes_forward
+    is_moving_forward
         && fleet.instances().any(|(slot, host, instance)| {
             instance.release == rollout.goal.release
                 && host.is_reachable()

@@ -59,12 +59,12 @@ fn a_bound_is_one_comparison_and_a_number() {
         assert_eq!(bound(text).admits(number), admits, "{number} {text}");
     }
     for (text, why) in [
-        ("0.99", "it does not begin with <, <=, >, >=, == or !="),
-        ("= 1", "it does not begin with <, <=, >, >=, == or !="),
-        (">= ", "`` is no number"),
-        ("> 1 && < 2", "`1 && < 2` is no number"),
-        ("< inf", "`inf` is no number"),
-        ("< 5%%", "`5%` is no number"),
+        ("0.99", "expected <, <=, >, >=, == or != at the beginning"),
+        ("= 1", "expected <, <=, >, >=, == or != at the beginning"),
+        (">= ", "`` is not a number"),
+        ("> 1 && < 2", "`1 && < 2` is not a number"),
+        ("< inf", "`inf` is not a number"),
+        ("< 5%%", "`5%` is not a number"),
     ] {
         assert_eq!(text.parse::<Bound>(), Err(why.to_owned()), "{text}");
     }
@@ -99,7 +99,7 @@ fn a_command_passes_by_its_exit_status_or_by_the_number_that_it_prints() {
     assert_eq!(detail(of(1, "4\n", few())), "exit status 1: 4");
     assert_eq!(
         of(0, "many\n", few()),
-        Measurement::error("it prints no number: many")
+        Measurement::error("the command did not print a number: many")
     );
     assert_eq!(of(2, "", None), Measurement::error("exit status 2: no"));
 }
@@ -139,7 +139,7 @@ fn one_failure_more_than_may_be_is_a_breach() {
     let told = analysis(1, 4, Pass).breach(&record("FF"));
     assert_eq!(
         told.as_deref(),
-        Some("rate: it says so (2 failed, 1 may be)")
+        Some("rate: it says so (2 failed, limit 1)")
     );
 }
 
@@ -161,7 +161,7 @@ fn a_step_is_held_until_something_was_told_since_it_was_reached() {
     let analysis = analysis(0, 0, Hold);
     assert_eq!(
         analysis.holds(None, Time(0)).as_deref(),
-        Some("rate is to be measured")
+        Some("rate has not been measured yet")
     );
     assert_eq!(
         Analysis {

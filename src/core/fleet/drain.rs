@@ -102,7 +102,7 @@ impl Drain {
         }
         let is_all_counted = waited >= self.uncounted_until.min(self.timeout);
         if self.quiet >= QUIET_LOOKS && is_all_counted || !has_time {
-            return DrainStep::Done(self.receipt(waited));
+            return DrainStep::Done(self.result(waited));
         }
         if waited >= self.timeout && self.cut.is_none() && in_flight > 0 {
             self.cut = Some(in_flight);
@@ -134,7 +134,7 @@ impl Drain {
             || waited >= self.timeout / 2
     }
 
-    fn receipt(&self, waited: Duration) -> DrainResult {
+    fn result(&self, waited: Duration) -> DrainResult {
         let cut = self.cut.unwrap_or(0);
         DrainResult {
             waited,
@@ -217,14 +217,14 @@ mod tests {
             step(&mut drain, SlotAdmission::Closed, 0, 2),
             DrainStep::Wait(_)
         ));
-        let receipt = DrainResult {
+        let result = DrainResult {
             waited: Duration::from_secs(2),
             ended: 3,
             cut: 0,
         };
         assert_eq!(
             step(&mut drain, SlotAdmission::Closed, 0, 2),
-            DrainStep::Done(receipt)
+            DrainStep::Done(result)
         );
     }
 
@@ -243,14 +243,14 @@ mod tests {
             step(&mut drain, SlotAdmission::Closed, 0, 10),
             DrainStep::Wait(_)
         ));
-        let receipt = DrainResult {
+        let result = DrainResult {
             waited: TIMEOUT,
             ended: 1,
             cut: 2,
         };
         assert_eq!(
             step(&mut drain, SlotAdmission::Closed, 0, 10),
-            DrainStep::Done(receipt)
+            DrainStep::Done(result)
         );
     }
 

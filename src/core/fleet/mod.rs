@@ -399,16 +399,13 @@ impl Instance {
             }
             Listener::Nobody => Judgement::LookAgain,
             Listener::Other { who } => {
-                let text = format!(
-                    "the port is answered by {who}, not by the instance; it says: {answer}"
-                );
+                let text = format!("{who} answers on the port, not the instance; answer: {answer}");
                 Judgement::Counts(Verdict::Fail(text))
             }
             Listener::Stray { who } => {
                 let text = format!(
-                    "the port is answered by {who}, a child of the instance, in a session of its \
-                     own: run it in the \
-                     foreground; it says: {answer}"
+                    "{who} answers on the port, a child of the instance in a session of its own; \
+                     run it in the foreground; answer: {answer}"
                 );
                 Judgement::Counts(Verdict::Fail(text))
             }

@@ -164,7 +164,7 @@ impl fmt::Display for DrainResult {
         let requests = |n: u32| if n == 1 { "request" } else { "requests" };
         write!(
             f,
-            "drained in {}: {} {} ended by themselves",
+            "drained in {}: {} {} finished",
             Human(self.waited),
             self.ended,
             requests(self.ended)

@@ -1,4 +1,4 @@
-//! What earlier events say about the subject of a later one.
+//! The context of an event: earlier events about the same instance, host or action.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,7 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// What earlier events say about the subject of a later one: read it for an event before the event
-/// is applied.
+/// The context of an event. Read it before the event is applied.
 #[derive(Clone, Debug, Default)]
 pub struct EventContext {
     orders: PendingOrders,
@@ -21,7 +20,7 @@ pub struct EventContext {
 }
 
 impl EventContext {
-    /// Takes in the next event.
+    /// Applies the next event.
     pub fn apply(&mut self, entry: &Entry) {
         let ended = self.orders.apply(entry);
         self.outages.apply(entry);
@@ -58,12 +57,12 @@ impl EventContext {
         }
     }
 
-    /// The order of this number, until its end is known.
+    /// The action of this number, until its result is known.
     pub fn order(&self, id: ActionId) -> Option<&PendingOrder> {
         self.orders.get(id)
     }
 
-    /// When an instance was ordered to start; `None` if it was there before.
+    /// When an instance was started; `None` if it existed before.
     pub fn started(&self, instance: &InstanceId) -> Option<Time> {
         self.started.get(instance).copied()
     }
@@ -73,12 +72,12 @@ impl EventContext {
         self.unready.contains(instance)
     }
 
-    /// Since when a host or balancer cannot be reached; `None` if it can be.
+    /// Since when a host or balancer is unreachable; `None` if it is reachable.
     pub fn lost_since(&self, machine: &HostId) -> Option<Time> {
         self.outages.since(machine)
     }
 
-    /// The number of hosts on which a release was staged; `None` if no host was ordered to.
+    /// The number of hosts on which a release was staged; `None` if staging was not started.
     pub fn hosts_staged(&self, release: &ReleaseId) -> Option<usize> {
         self.staged.get(release).copied()
     }

@@ -1,4 +1,4 @@
-//! Which instance was where, from when to when, and in what state.
+//! The timeline of instances: their slots, times and states.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,57 +10,52 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// What happened on a host.
+/// The timeline of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTimeline {
-    /// The host.
     pub host: HostId,
-    /// The instances of each port, one after the other.
+    /// The instances of each port, in order.
     pub instances: BTreeMap<Port, Vec<InstanceSpan>>,
-    /// What went wrong.
+    /// The failures on the host.
     pub incidents: Vec<HostIncident>,
-    /// From when to when it could not be reached.
+    /// The times during which the host was unreachable.
     pub outages: Vec<(Time, Time)>,
 }
 
-/// An instance, as long as it was there.
+/// The life of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceSpan {
-    /// The instance.
     pub instance: InstanceId,
-    /// What it runs.
     pub release: ReleaseId,
     /// Whether it was started in this rollout.
     pub is_new: bool,
-    /// Its states, each from its moment to the next one's.
+    /// The states and their starts; each lasts until the next.
     pub phases: Vec<(Time, InstancePhase)>,
-    /// When it was gone; the end of the timeline if it was not.
+    /// When the instance was gone; the end of the timeline if it was not.
     pub until: Time,
-    /// Whether it was gone before the end of the timeline.
+    /// Whether the instance was gone before the end of the timeline.
     pub is_gone: bool,
 }
 
 /// The state of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstancePhase {
-    /// It was ordered to start and has not been ready.
+    /// The instance was started and has not been ready.
     Starting,
-    /// It is ready.
+    /// The instance is ready.
     Ready,
-    /// It was ready and no longer is.
+    /// The instance was ready and no longer is.
     NotReady,
-    /// It gets no new requests.
+    /// The instance gets no new requests.
     Drained,
-    /// It was ordered to stop.
+    /// A stop is in flight.
     Stopping,
 }
 
-/// Something that went wrong on a host.
+/// A failure on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostIncident {
-    /// When.
     pub at: Time,
-    /// The error.
     pub error: String,
 }
 
@@ -77,7 +72,7 @@ pub struct InstanceTimeline {
 }
 
 impl InstanceTimeline {
-    /// Reads a journal. `before` has the instances that were there when it began.
+    /// Reads a journal. `before` has the instances that existed at its start.
     pub fn of(journal: &[Entry], before: &Placements, end: Time) -> Self {
         let mut timeline = Self {
             begin: journal.first().map_or(end, |entry| entry.at),
@@ -88,8 +83,8 @@ impl InstanceTimeline {
             outages: BTreeMap::new(),
             incidents: BTreeMap::new(),
         };
-        for (instance, post) in before.present() {
-            timeline.meet(instance, &post.slot, &post.release);
+        for (instance, placement) in before.present() {
+            timeline.meet(instance, &placement.slot, &placement.release);
         }
         for entry in journal {
             timeline.apply(entry);
@@ -165,7 +160,7 @@ impl InstanceTimeline {
         }
     }
 
-    /// An order that failed: what it was to start is gone, and what it was to stop is as before.
+    /// Records a failed action: the instance to start is gone, the one to stop is as before.
     fn fail(&mut self, order: &PendingOrder, error: &str, at: Time) {
         if let Some((started, slot, _)) = order.start() {
             self.end_span(started, at);
@@ -180,14 +175,14 @@ impl InstanceTimeline {
         }
     }
 
-    /// An instance was there from the beginning, unless it is known already.
+    /// Records an instance that existed from the start, unless it is known already.
     fn meet(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
         let phase = (self.begin, InstancePhase::Ready);
         self.begin_span(instance, slot, release, phase, false);
     }
 
-    /// The same for an instance that no journal has named: its name begins with the service's and
-    /// its release's.
+    /// Records an instance that no journal has named: its name begins with the names of the service
+    /// and of the release.
     fn meet_unknown(&mut self, instance: &InstanceId, slot: &Slot) {
         let release = instance.as_str().rsplit('-').nth(1).unwrap_or_default();
         self.meet(instance, slot, &ReleaseId::from(release));
@@ -204,7 +199,7 @@ impl InstanceTimeline {
         if self.spans.contains_key(instance) {
             return;
         }
-        // A slot has room for one: whatever was there is gone, whoever has stopped it.
+        // A slot holds one instance: a new one means that the one before is gone.
         for (other, span) in self.spans.values_mut() {
             if other == slot && !span.is_gone {
                 (span.until, span.is_gone) = (phase.0, true);
@@ -332,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn each_host_has_its_instances_one_after_the_other() {
+    fn timeline_lists_the_instances_of_each_host_in_order() {
         let play = Play::article();
         insta::assert_snapshot!(shown(&play, &["node1", "node2", "node3", "node4"]), @r"
         node1 8081: 230767614a Ready@0 Stopping@2 gone@2.1; 515849216a Starting@2.1 Ready@3.3 there@4.7
@@ -343,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_marked_where_it_did() {
+    fn timeline_marks_failures_on_their_hosts() {
         let mut play = Play::begin(4);
         let start = Action::Start {
             slot: Slot::new("node4", 8081),

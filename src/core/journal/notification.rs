@@ -1,5 +1,4 @@
-//! What somebody who was not there is told of a run: a mail, a message in a chat, a line for a
-//! program.
+//! Notifications about rollouts and unattended runs: mails, chat messages and JSON for programs.
 
 use std::fmt;
 
@@ -8,29 +7,31 @@ use serde::Serialize;
 use crate::core::redact::Redactor;
 use crate::core::rollout::failure::Outcome;
 
-/// What a run came to, as far as it matters to whom it may be told.
+/// The kind of a notification, by which a receiver may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
-    /// It did what it was to do.
+    /// The command did what it was asked for.
     Success,
-    /// It did not.
+    /// The command failed.
     Failure,
-    /// It waits for a person.
+    /// The rollout has stopped before its end and can be resumed.
     Paused,
-    /// It had nothing to do, or may not do it now.
+    /// There was nothing to do, or it was not allowed now.
     Skipped,
 }
 
 impl NotificationKind {
     pub const ALL: [Self; 4] = [Self::Failure, Self::Paused, Self::Skipped, Self::Success];
 
-    /// What a rollout came to that ended so; `is_done` where that is what was asked for, as by
-    /// `ship abort`.
+    /// The kind for an outcome. `is_done` is whether the user asked for this outcome, as with `ship
+    /// abort`.
     pub fn of(outcome: &Outcome, is_done: bool) -> Self {
         match outcome {
             _ if is_done => Self::Success,
-            Outcome::Paused { .. } | Outcome::Interrupted | Outcome::Closed { .. } => Self::Paused,
+            Outcome::Paused { .. } | Outcome::Interrupted | Outcome::WindowClosed { .. } => {
+                Self::Paused
+            }
             Outcome::Succeeded => Self::Success,
             Outcome::RolledBack
             | Outcome::Held { .. }
@@ -49,7 +50,7 @@ impl NotificationKind {
         }
     }
 
-    /// One sign, for who reads fast.
+    /// A symbol that is quick to read.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Success => "✓",
@@ -66,46 +67,46 @@ impl fmt::Display for NotificationKind {
     }
 }
 
-/// What is told. Its JSON keys are a contract: more may come, these stay.
+/// A notification. Its JSON keys are a contract: new ones may be added, these stay.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Notification {
     pub occasion: NotificationKind,
-    /// How it ended, in a word: `rolled-back`.
+    /// The outcome in one word: `rolled-back`.
     pub outcome: String,
-    /// What a person wants to read, on one line.
+    /// The most important facts on one line.
     pub summary: String,
     pub service: String,
     pub fleet: String,
-    /// What was asked for: `deploy`.
+    /// The command: `deploy`.
     pub verb: String,
-    /// The version that was to run; `None` where that was not known yet.
+    /// The version to deploy; `None` if it was not known yet.
     pub version: Option<String>,
     pub previous_version: Option<String>,
     pub revision: Option<u32>,
-    /// The number of the rollout, if there was one.
+    /// The id of the rollout, if there was one.
     pub rollout: Option<i64>,
-    /// Who asked for it: `anna@laptop`.
+    /// The user: `anna@laptop`.
     pub who: String,
-    /// When it began: RFC 3339, in UTC.
+    /// The start: RFC 3339, in UTC.
     pub began: String,
     pub ended: String,
     pub duration_s: f64,
-    /// The same for people, with the time of day here: `2017-03-09 10:42:24, for 31s`.
+    /// Start and duration in local time: `2017-03-09 10:42:24, for 31s`.
     pub when: String,
     pub exit_code: u8,
-    /// What went wrong, or why nothing was done.
+    /// The failure, or why nothing was done.
     pub why: Option<String>,
-    /// What to do now, if something is.
+    /// What the user should do next, if anything.
     pub next: Option<String>,
-    /// Where the page about it is.
+    /// The path or URL of the report.
     pub report: Option<String>,
 }
 
 impl Notification {
-    /// The same without what must not be shown, each text on one line.
+    /// The notification with secrets redacted and each text on one line.
     #[must_use]
-    pub fn veiled(mut self, veil: &Redactor) -> Self {
-        let hide = |text: &str| on_one_line(&veil.hide(text));
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+        let redact = |text: &str| on_one_line(&redactor.redact(text));
         for text in [
             &mut self.outcome,
             &mut self.summary,
@@ -115,7 +116,7 @@ impl Notification {
             &mut self.who,
             &mut self.when,
         ] {
-            *text = hide(text);
+            *text = redact(text);
         }
         for text in [
             &mut self.version,
@@ -124,7 +125,7 @@ impl Notification {
             &mut self.next,
             &mut self.report,
         ] {
-            *text = text.as_deref().map(hide);
+            *text = text.as_deref().map(redact);
         }
         self
     }
@@ -149,7 +150,7 @@ impl Notification {
         )
     }
 
-    /// What is told beside the summary, each with its name.
+    /// The facts beside the summary, with their labels.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let versions = match (&self.previous_version, &self.version) {
             (Some(from), Some(to)) if from != to => Some(format!("{from} → {to}")),
@@ -173,7 +174,7 @@ impl Notification {
             .collect()
     }
 
-    /// The whole in lines, for a mail.
+    /// The body of a mail.
     pub fn text(&self) -> String {
         let facts: Vec<_> = self
             .facts()
@@ -184,7 +185,8 @@ impl Notification {
     }
 }
 
-/// A line break would be the end of a header, and an escape moves a terminal's cursor.
+/// Replaces control characters by spaces: a line break would end a mail header, and an escape sequence
+/// moves a terminal's cursor.
 fn on_one_line(text: &str) -> String {
     text.chars()
         .map(|c| {
@@ -201,7 +203,7 @@ fn on_one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn notice() -> Notification {
+    fn notification() -> Notification {
         Notification {
             occasion: NotificationKind::Failure,
             outcome: "rolled-back".into(),
@@ -226,8 +228,8 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_reads_well_at_breakfast() {
-        insta::assert_snapshot!(format!("{}\n\n{}", notice().subject(), notice().veiled(&Redactor::default()).text()), @r"
+    fn notification_shows_subject_summary_and_facts() {
+        insta::assert_snapshot!(format!("{}\n\n{}", notification().subject(), notification().redacted(&Redactor::default()).text()), @r"
         ✗ page 0.9 on production: rolled-back
 
         page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1)
@@ -242,21 +244,21 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_and_no_line_break_is_in_any_of_its_texts() {
-        let veil = Redactor::over(["hunter2".to_owned()]);
-        let veiled = serde_json::to_string(&notice().veiled(&veil)).unwrap();
+    fn notification_has_no_secrets_and_no_line_breaks() {
+        let redactor = Redactor::new(["hunter2".to_owned()]);
+        let redacted = serde_json::to_string(&notification().redacted(&redactor)).unwrap();
         assert!(
-            !veiled.contains("hunter2") && veiled.contains("the password … is wrong"),
-            "{veiled}"
+            !redacted.contains("hunter2") && redacted.contains("the password … is wrong"),
+            "{redacted}"
         );
         assert!(
-            !veiled.contains("\\r") && !veiled.contains("\\n"),
-            "{veiled}"
+            !redacted.contains("\\r") && !redacted.contains("\\n"),
+            "{redacted}"
         );
     }
 
     #[test]
-    fn going_back_is_a_failure_unless_it_was_asked_for() {
+    fn rollback_is_a_failure_unless_requested() {
         assert_eq!(
             NotificationKind::of(&Outcome::RolledBack, false),
             NotificationKind::Failure

@@ -1,4 +1,4 @@
-//! The machines that cannot be reached.
+//! The unreachable hosts and balancers.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use crate::core::ids::HostId;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// Since when which hosts and balancers cannot be reached.
+/// The unreachable hosts and balancers, and since when.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outages(BTreeMap<HostId, Time>);
 
 impl Outages {
-    /// Takes in the next event. Returns since when the machine that it reports as found was lost.
+    /// Applies the next event. For a machine that is reachable again, returns since when it was not.
     pub fn apply(&mut self, entry: &Entry) -> Option<Time> {
         match &entry.event {
             Event::HostLost { host: machine, .. }
@@ -27,7 +27,7 @@ impl Outages {
         }
     }
 
-    /// Since when a machine cannot be reached; `None` if it can be.
+    /// Since when a machine is unreachable; `None` if it is reachable.
     pub fn since(&self, machine: &HostId) -> Option<Time> {
         self.0.get(machine).copied()
     }

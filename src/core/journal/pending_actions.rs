@@ -1,4 +1,4 @@
-//! What a rollout has ordered and the fleet cannot show.
+//! The actions in flight, which the observed fleet does not show.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::core::ids::InstanceId;
 use crate::core::journal::pending_orders::{PendingOrder, PendingOrders};
 use crate::core::rollout::event::{Entry, Event};
 
-/// Starts, drains and stops that are on their way.
+/// Starts, drains and stops in flight.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingActions {
     orders: PendingOrders,
@@ -15,7 +15,7 @@ pub struct PendingActions {
 }
 
 impl PendingActions {
-    /// Takes in the next event of the present rollout.
+    /// Applies the next event of the current rollout.
     pub fn apply(&mut self, entry: &Entry) {
         self.orders.apply(entry);
         match &entry.event {
@@ -28,14 +28,14 @@ impl PendingActions {
             Event::InstanceReady { instance, .. } => {
                 self.starting.remove(instance);
             }
-            // What is not ready by the end of a rollout is no longer on its way to it. An order
-            // whose end nobody waited for, as after a second Ctrl-C, is still being carried out.
+            // An instance that is not ready at the end of a rollout no longer counts as starting.
+            // Actions that were not awaited, as after a second Ctrl-C, are still in flight.
             Event::RolloutStarted(_) | Event::RolloutFinished { .. } => self.starting.clear(),
             _ => {}
         }
     }
 
-    /// The starts that are on their way.
+    /// The starts in flight.
     pub(super) fn starts(&self) -> impl Iterator<Item = &PendingOrder> {
         self.orders.iter().filter(|order| order.start().is_some())
     }

@@ -1,4 +1,4 @@
-//! What a journal says of its rollout in a few words: where it was going, and how it ended.
+//! The summary of a rollout, read from its journal: its target, its progress and its end.
 
 use std::time::Duration;
 
@@ -15,35 +15,35 @@ use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 
-/// What can be done about a rollout that stands still.
-const GO_ON: &str = "`ship resume` goes on, `ship abort` goes back";
+/// What a user can do about a stopped rollout.
+const NEXT: &str = "`ship resume` continues, `ship abort` rolls back";
 
-/// A rollout in a few words.
+/// The summary of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RolloutSummary {
-    /// What it was asked to do.
+    /// The command that started the rollout.
     pub verb: Verb,
     pub goal: RevisionRef,
-    /// Where it was going last: the goal, or back.
+    /// The last target: the goal, or the rollback target.
     pub target: RevisionRef,
-    /// Instances that the service was to have where it was going last.
+    /// The wanted number of instances at the target.
     pub replicas: u32,
     pub began: Time,
     /// When it ended; `None` while it runs, or if its controller died.
     pub ended: Option<Time>,
     pub outcome: Option<Outcome>,
-    /// What went wrong, if something did.
+    /// The failure, if there was one.
     pub failure: Option<Failure>,
     pub progress: Option<Progress>,
-    /// What became of the requests that were made all the while.
+    /// The report of the availability monitor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<AvailabilityReport>,
-    /// Hosts that it left behind, and why.
+    /// The failures of the failed hosts.
     pub failed_hosts: Vec<Failure>,
-    /// The step at which it waits, if it does.
+    /// The step at which the rollout waits, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<StepGate>,
-    /// What became of the requests of what was taken out of traffic.
+    /// The drained instances and their requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drains: Vec<Drained>,
 }
@@ -51,31 +51,31 @@ pub struct RolloutSummary {
 /// A step at which a rollout waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StepGate {
-    /// Which, from 1.
+    /// Counted from 1.
     pub step: u32,
-    /// Of so many.
+    /// The number of steps.
     pub of: u32,
     pub since: Time,
-    /// How long its instances are watched.
+    /// The soak time of the step.
     pub soak: Duration,
-    /// Whether a person must then say that it may go on.
+    /// Whether a user must then promote the rollout.
     pub pause: bool,
-    /// The analysis that says nothing yet, and what it says, if there is one.
+    /// The analysis for which the step waits, and its last measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis: Option<String>,
 }
 
-/// An instance that was taken out of traffic.
+/// A drained instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drained {
     pub slot: Slot,
     pub instance: InstanceId,
     #[serde(flatten)]
-    pub receipt: DrainResult,
+    pub result: DrainResult,
 }
 
 impl RolloutSummary {
-    /// Reads a journal from its first entry; `None` if that is not the start of a rollout.
+    /// Summarizes a journal; `None` if its first entry is not the start of a rollout.
     pub fn of(journal: &[Entry]) -> Option<Self> {
         let view = RolloutView::of(journal)?;
         let replicas = view.replicas();
@@ -104,8 +104,8 @@ impl RolloutSummary {
         })
     }
 
-    /// The lines for a person, at `now`; none where all went well. `by` is who is at it, if anybody
-    /// is.
+    /// The lines for a user at `now`; none for a rollout that succeeded. `by` is who carries the
+    /// rollout out now, if it has a controller.
     pub fn lines(&self, by: Option<&str>, now: Time) -> Vec<String> {
         let RevisionRef {
             version, revision, ..
@@ -134,32 +134,29 @@ impl RolloutSummary {
         lines
     }
 
-    /// How it stands, or how it ended; nothing where it succeeded.
+    /// The state or the end of the rollout; `None` if it succeeded.
     fn headline(&self, what: &str, by: Option<&str>, now: Time) -> Option<String> {
         let ago = |at: Time| Human(now.since(at));
-        let far = self.how_far();
+        let far = self.progress_text();
         let (began, ended) = (ago(self.began), ago(self.ended.unwrap_or(self.began)));
         Some(match (&self.outcome, by) {
-            (None, Some(by)) => format!("{what} is under way for {began} by {by}{far}"),
-            (None, None) => format!("{what} began {began} ago and was cut off{far}; {GO_ON}"),
+            (None, Some(by)) => format!("{what} by {by} has been running for {began}{far}"),
+            (None, None) => format!("{what} started {began} ago and was interrupted{far}; {NEXT}"),
             (Some(Outcome::Succeeded), _) => return None,
             (Some(Outcome::Paused { by, since }), _) => {
-                format!(
-                    "{what} is paused for {}, by {by}{far}; {GO_ON}",
-                    ago(*since)
-                )
+                format!("{what} was paused {} ago by {by}{far}; {NEXT}", ago(*since))
             }
             (Some(Outcome::Interrupted), _) => {
-                format!("{what} was interrupted {ended} ago{far}; {GO_ON}")
+                format!("{what} was interrupted {ended} ago{far}; {NEXT}")
             }
-            (Some(Outcome::Closed { why }), _) => {
-                format!("{what} stopped {ended} ago{far}: {why}; {GO_ON}")
+            (Some(Outcome::WindowClosed { why }), _) => {
+                format!("{what} stopped {ended} ago{far}: {why}; {NEXT}")
             }
             (Some(outcome), _) => format!("{what} ended {ended} ago: {}", outcome.word()),
         })
     }
 
-    /// The step at which it waits, for a person.
+    /// The line about the step at which the rollout waits.
     fn gate_line(&self, now: Time) -> Option<String> {
         let StepGate {
             step,
@@ -171,35 +168,32 @@ impl RolloutSummary {
         } = self.step.as_ref().filter(|_| self.ended.is_none())?;
         let left = (*since + *soak).since(now);
         Some(match (left.is_zero(), analysis, pause) {
-            (false, ..) => format!(
-                "  step {step} of {of} is reached and soaks for {} more",
-                Human(left)
-            ),
+            (false, ..) => format!("  step {step} of {of} soaks for {} more", Human(left)),
             (true, Some(analysis), _) => {
                 format!("  step {step} of {of} waits for analysis {analysis}")
             }
             (true, None, true) => {
                 format!(
-                    "  step {step} of {of} waits: `ship promote` goes on, `ship abort` goes back"
+                    "  step {step} of {of} waits: `ship promote` continues, `ship abort` rolls back"
                 )
             }
             (true, None, false) => return None,
         })
     }
 
-    /// What became of the requests, for a person.
+    /// The line about the drained instances and their requests.
     pub fn drains_line(&self) -> Option<String> {
         let sum = |of: fn(&DrainResult) -> u32| {
             self.drains
                 .iter()
-                .map(|drained| of(&drained.receipt))
+                .map(|drained| of(&drained.result))
                 .sum::<u32>()
         };
-        let (ended, cut) = (sum(|receipt| receipt.ended), sum(|receipt| receipt.cut));
+        let (ended, cut) = (sum(|result| result.ended), sum(|result| result.cut));
         let longest = self
             .drains
             .iter()
-            .map(|drained| drained.receipt.waited)
+            .map(|drained| drained.result.waited)
             .max()?;
         let cut = if cut == 0 {
             "none cut".to_owned()
@@ -208,14 +202,13 @@ impl RolloutSummary {
         };
         let drained = self.drains.len();
         Some(format!(
-            "drained {drained} instance{}, in {} at most: {ended} requests under way ended by \
-             themselves, {cut}",
+            "drained {drained} instance{} in at most {}: {ended} open requests finished, {cut}",
             if drained == 1 { "" } else { "s" },
             Human(longest)
         ))
     }
 
-    fn how_far(&self) -> String {
+    fn progress_text(&self) -> String {
         self.progress.map_or_else(String::new, |progress| {
             format!(
                 ", with {} of {} updated and {} available",
@@ -227,14 +220,14 @@ impl RolloutSummary {
 
 fn gate(journal: &[Entry], rollout: &Rollout) -> Option<StepGate> {
     let since = rollout.step.reached?;
-    let tells_nothing =
+    let is_inconclusive =
         |record: &Record| matches!(record.finding, Finding::Inconclusive | Finding::Error);
-    let mut silent = rollout
+    let mut waited_for = rollout
         .evidence
         .analyses
         .iter()
-        .filter(|(_, record)| record.last >= since && tells_nothing(record));
-    let analysis = silent
+        .filter(|(_, record)| record.last >= since && is_inconclusive(record));
+    let analysis = waited_for
         .next()
         .map(|(name, record)| format!("{name}: {}", record.detail));
     journal.iter().rev().find_map(|entry| match entry.event {
@@ -261,11 +254,11 @@ fn drains(journal: &[Entry]) -> Vec<Drained> {
         Event::Drained {
             slot,
             instance,
-            receipt,
+            result,
         } => Some(Drained {
             slot: slot.clone(),
             instance: instance.clone(),
-            receipt: *receipt,
+            result: *result,
         }),
         _ => None,
     });
@@ -311,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_is_told_by_its_end_and_silence_means_that_all_is_well() {
+    fn summary_has_lines_unless_the_rollout_succeeded() {
         let lines = |outcome, by| {
             RolloutSummary::of(&journal(outcome))
                 .unwrap()
@@ -320,12 +313,12 @@ mod tests {
         };
         assert_eq!(
             lines(None, Some("anna@laptop")),
-            "deploy of 1.1 (revision 4) is under way for 1m4s by anna@laptop"
+            "deploy of 1.1 (revision 4) by anna@laptop has been running for 1m4s"
         );
         assert_eq!(
             lines(None, None),
-            "deploy of 1.1 (revision 4) began 1m4s ago and was cut off; `ship resume` goes on, \
-             `ship abort` goes back"
+            "deploy of 1.1 (revision 4) started 1m4s ago and was interrupted; `ship resume` \
+             continues, `ship abort` rolls back"
         );
         assert_eq!(
             lines(Some(Outcome::RolledBack), None),
@@ -335,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_a_beginning_tells_nothing() {
+    fn journal_without_a_start_has_no_summary() {
         assert_eq!(RolloutSummary::of(&[]), None);
         assert_eq!(
             RolloutSummary::of(&journal(Some(Outcome::RolledBack))[1..]),

@@ -5,11 +5,11 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing: the last rollout is over, or there was none.
+    /// The last rollout has succeeded, or there was none.
     Idle,
-    /// A rollout is on its way.
+    /// A rollout runs.
     Running,
-    /// A rollout waits for a person.
+    /// A rollout is paused or interrupted.
     Paused,
     /// The last rollout failed and was rolled back, or could not be.
     Failed,

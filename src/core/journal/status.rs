@@ -1,5 +1,4 @@
-//! What a person or a program is told about a service on a fleet: `ship status`, and the reporters'
-//! view.
+//! The status of a service on a fleet, for `ship status` and the reporters.
 
 use std::fmt;
 
@@ -10,28 +9,29 @@ use crate::core::journal::state::State;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::event::Progress;
 
-/// A service on a fleet at one moment. Its JSON keys are a contract: more may come, these stay.
+/// The status of a service at one moment. Its JSON keys are a contract: new ones may be added, these
+/// stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     pub service: String,
     pub fleet: String,
     pub state: State,
-    /// How the last rollout ended, or that one is under way.
+    /// The state after the last rollout, or during the current one.
     #[serde(skip)]
     pub standing: ServiceState,
-    /// The revision that it is on, or on its way to; `None` before the first deploy.
+    /// The current or target revision; `None` before the first deploy.
     pub revision: Option<Revision>,
     pub version: Option<String>,
     pub replicas: Replicas,
     /// Every instance, in the inventory's order of hosts, then by port.
     pub instances: Vec<StatusRow>,
-    /// Hosts about which nothing can be done now, and why.
+    /// Hosts with no action now, and the reason.
     pub holds: Vec<HostWait>,
-    /// Hosts that the last rollout left behind, and why: the next one puts them right.
+    /// Failed hosts of the last rollout, and the reason. The next rollout tries them again.
     pub failed_hosts: Vec<HostWait>,
 }
 
-/// Counts of instances, and what they may be.
+/// Counts of instances and their limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replicas {
     pub desired: u32,
@@ -45,55 +45,54 @@ pub struct Replicas {
     pub updated_ready: u32,
     /// Of the revision's release, and available.
     pub updated_available: u32,
-    /// The floor: a rollout never leaves fewer available than this.
+    /// A rollout never leaves fewer instances available.
     pub min_available: u32,
-    /// The ceiling: a rollout never runs more than this.
+    /// A rollout never runs more instances.
     pub max_running: u32,
 }
 
-/// One instance.
+/// The row of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StatusRow {
     pub name: InstanceId,
     pub host: HostId,
     pub address: String,
-    /// Its port.
     pub port: Port,
-    /// The version that it runs; the release's short digest where the version is not known.
+    /// The version; the short digest of the release if the version is unknown.
     pub version: String,
     /// The revision for which it was started.
     pub revision: Revision,
     pub ready: bool,
     pub status: InstanceStatus,
-    /// How often its supervisor has started it again.
+    /// How often the supervisor has restarted the instance.
     pub restarts: u32,
-    /// Seconds since it was started.
+    /// Seconds since the start.
     pub age_s: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum InstanceStatus {
-    /// It runs and is ready.
+    /// The instance runs and is ready.
     Running,
-    /// The order to start it is being carried out.
+    /// The start is in flight.
     Creating,
-    /// It runs and has not been ready yet.
+    /// The instance runs and has not been ready yet.
     Starting,
-    /// It runs and is not ready, though it should be.
+    /// The instance was ready and no longer is.
     NotReady,
-    /// It is being taken out of traffic, and finishes what it has.
+    /// The instance gets no new requests and finishes its open ones.
     Draining,
-    /// It is ready, and not every balancer sends it requests.
+    /// The instance is ready, but not every balancer sends it requests.
     NoTraffic,
-    /// The order to stop it is being carried out.
+    /// The stop is in flight.
     Stopping,
-    /// Its process has ended.
+    /// The process has exited.
     Exited,
-    /// Its host cannot be reached.
+    /// The host is unreachable.
     Unknown,
 }
 
-/// A host about which nothing can be done now.
+/// A host and why it waits or has failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HostWait {
     pub host: HostId,
@@ -101,12 +100,12 @@ pub struct HostWait {
 }
 
 impl Status {
-    /// One sentence about it: Kubernetes' own while a rollout is under way, else how the last one
-    /// ended.
+    /// The status in one sentence: that of `kubectl rollout status` while a rollout runs, else the end
+    /// of the last rollout.
     pub fn sentence(&self) -> String {
         if self.version.is_none() {
             return format!(
-                "service \"{}\" has not been deployed on {} yet",
+                "service `{}` has not been deployed on fleet `{}` yet",
                 self.service, self.fleet
             );
         }
@@ -128,7 +127,7 @@ impl Status {
             progress if progress.is_complete() => format!("{name} successfully {how}"),
             _ if updated_available == desired => {
                 format!(
-                    "{name} was {how}; {} run now and {desired} are wanted",
+                    "{name} was {how}; {} of {desired} wanted replicas run now",
                     self.replicas.total
                 )
             }
@@ -136,9 +135,9 @@ impl Status {
         };
         match self.standing {
             ServiceState::Running => self.replicas.progress().sentence(&self.service),
-            // Another history deployed what runs: this one has no rollout yet.
+            // The instances were deployed from another state directory; this one has no rollout yet.
             ServiceState::New if !self.replicas.progress().is_complete() => {
-                stopped("was deployed from elsewhere")
+                stopped("was deployed from another state directory")
             }
             ServiceState::New | ServiceState::Idle => ended("rolled out"),
             ServiceState::RolledBack => ended("rolled back"),
@@ -151,8 +150,8 @@ impl Status {
 }
 
 impl Replicas {
-    /// Counts as the plan's census does: what has ended is not counted, what is on a lost host
-    /// still runs.
+    /// Counts an instance as the planner's census does: exited instances do not count, instances on
+    /// an unreachable host do.
     pub(super) fn count(&mut self, row: &StatusRow, updated: bool, available: bool) {
         let runs = row.status != InstanceStatus::Exited;
         self.total += u32::from(runs);
@@ -162,7 +161,7 @@ impl Replicas {
         self.updated_available += u32::from(updated && available);
     }
 
-    /// The counts, as the journal has them.
+    /// The counts as the journal records them.
     pub fn progress(&self) -> Progress {
         Progress {
             desired: self.desired,

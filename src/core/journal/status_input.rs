@@ -1,4 +1,4 @@
-//! What a status is made of.
+//! The input from which a status is computed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::core::rollout::failure::Failure;
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
 
-/// All that a status is made of.
+/// The input from which a status is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct StatusInput<'a> {
     pub service: &'a str,
@@ -28,22 +28,22 @@ pub struct StatusInput<'a> {
     pub fleet: &'a Fleet,
     /// The version of each release of the history.
     pub versions: &'a BTreeMap<ReleaseId, String>,
-    /// The revision that the fleet is on, or on its way to.
+    /// The current or target revision.
     pub target: Option<&'a RevisionRef>,
-    /// Instances wanted, and the floor and the ceiling.
+    /// The wanted instances and their limits.
     pub budget: Budget,
-    /// How long an instance must have been ready to count as available.
+    /// How long an instance must be ready to count as available.
     pub min_ready: Duration,
-    /// How each release's instances are judged; one not listed is judged by the default.
+    /// The readiness thresholds of each release; the default applies to others.
     pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
     pub traffic: Option<&'a Traffic>,
-    /// How the last rollout ended, or that one is under way.
+    /// The state after the last rollout, or during the current one.
     pub standing: ServiceState,
-    /// What is on its way.
+    /// The actions in flight.
     pub marks: &'a PendingActions,
-    /// Hosts that the last rollout left behind.
+    /// The failed hosts of the last rollout.
     pub failed_hosts: &'a [Failure],
-    /// The plan's holds, or none where nothing is planned. A lost host needs no entry.
+    /// The wait reasons of the plan; empty without a plan. An unreachable host needs no entry.
     pub holds: &'a BTreeMap<HostId, WaitReason>,
     pub now: Time,
 }
@@ -64,7 +64,7 @@ impl StatusInput<'_> {
             replicas.count(&row, self.is_updated(&instance.release), available);
             instances.push(row);
         }
-        // An order being carried out shows and counts at once, as `ContainerCreating` does.
+        // A start in flight is shown and counted at once, as `ContainerCreating` in Kubernetes.
         for order in self.marks.starts() {
             let Some((instance, slot, release)) = order.start() else {
                 continue;
@@ -196,7 +196,7 @@ impl StatusInput<'_> {
         }
     }
 
-    /// What a person should know of: neither hosts that need nothing, nor those that have an order.
+    /// The hosts that wait for something: neither up to date nor busy.
     fn held(&self) -> Vec<HostWait> {
         let planned = self.holds.iter().filter(|(host, hold)| {
             !self.is_lost(host)
@@ -209,7 +209,7 @@ impl StatusInput<'_> {
             let why = match hold {
                 WaitReason::Soaks { port, until } => {
                     format!(
-                        "port {port} is ready, and soaks for another {}",
+                        "port {port} is ready and soaks for another {}",
                         Human(until.since(self.now))
                     )
                 }
@@ -275,7 +275,7 @@ impl StatusInput<'_> {
     }
 }
 
-/// Where each host stands in the inventory, and its address.
+/// The position and the address of each host in the inventory.
 struct Places<'a>(BTreeMap<&'a HostId, (usize, &'a str)>);
 
 impl<'a> Places<'a> {

@@ -1,5 +1,5 @@
-//! Instances that a host brings back by itself, should the controller be gone: which stops arm
-//! their host so, and when it is told to forget them.
+//! The dead-man switch: which stops arm their host to restart the old instance if the controller does
+//! not return, and when the host is disarmed.
 
 use std::time::Duration;
 
@@ -10,24 +10,23 @@ use crate::core::planner::situation::Situation;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::time::Time;
 
-/// How much longer than the progress deadline a host waits before it brings an old instance back by
-/// itself: what ship decides at the deadline comes first.
+/// How much longer than the progress deadline an armed host waits before it restarts the old instance,
+/// so that the decision at the deadline comes first.
 const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 
-/// Which hosts are told to forget the instances that they would restart.
+/// Which armed slots to disarm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DisarmScope {
-    /// In slots in which a wanted instance serves.
+    /// Slots in which a wanted instance serves.
     Served,
-    /// In slots where that would get in the way of what this rollout, alive as it is, does itself:
-    /// they were armed by an earlier one, or before this one turned back, or the time is nearly up.
+    /// Slots where a restart would conflict with this rollout: they were armed by an earlier rollout
+    /// or before the direction changed, or the switch is about to fire.
     Conflicting,
     Everywhere,
 }
 
-/// After how long a host brings back an instance that must go before another serves in its place,
-/// if nobody says in time that all is well: the controller may be gone by then. `None` where enough
-/// others serve.
+/// After which time the host restarts an instance that must stop before another can serve in its
+/// place, unless the controller disarms it. `None` if enough others serve.
 pub(super) fn restore_after(
     s: &Situation<'_>,
     plan: &PlanBuilder,
@@ -43,13 +42,12 @@ pub(super) fn restore_after(
     in_place.then(|| takes + s.patience() + RESTORE_MARGIN)
 }
 
-/// By when ship itself has decided about a slot whose host would bring the old instance back at
-/// that time.
+/// By when ship has decided about a slot whose host would restart the old instance at `fires`.
 pub(super) fn must_decide_by(fires: Time) -> Time {
     fires - RESTORE_MARGIN
 }
 
-/// Orders hosts to forget the instances that they would restart.
+/// Plans the disarming of slots in this scope.
 pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmScope) {
     for host in s.census.hosts.iter().filter(|host| host.is_idle()) {
         let armed = host.host.into_iter().flat_map(|seen| &seen.armed).copied();
@@ -71,8 +69,8 @@ pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmSco
 fn is_due(s: &Situation<'_>, host: &HostCount<'_>, port: Port, scope: DisarmScope) -> bool {
     match scope {
         DisarmScope::Served => {
-            // The target may have other ports: then any wanted instance of the host stands for the
-            // one before.
+            // The target may have other ports. Then any wanted instance of the host counts as the
+            // replacement.
             let target_ports = s.spec.ports_of(s.rollout.target_release());
             host.serves_anew(port) || !target_ports.contains(&port) && host.serves_anywhere()
         }

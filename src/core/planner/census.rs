@@ -1,8 +1,8 @@
-//! The fleet, counted from the point of view of one rollout. The plan decides on these numbers and
-//! nothing else.
+//! The counts of the fleet, as one rollout sees them. The planner decides by these numbers alone.
 //!
-//! Whatever is not known counts against the rollout: an order in flight has already taken what it
-//! may take and not yet given what it may give, and what is on a lost host runs but does not serve.
+//! What is unknown counts against the rollout: a start in flight counts as running but not as
+//! available, a stop in flight as no longer available, and an instance on an unreachable host as
+//! running but not available.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,12 +19,11 @@ use crate::core::time::Time;
 pub struct Census<'a> {
     /// Every host, in the inventory's order; then hosts that only the fleet knows.
     pub hosts: Vec<HostCount<'a>>,
-    /// Instances to be had: the replicas, or what the hosts that were not given up have slots
-    /// for.
+    /// The desired instances: the replicas, or fewer if the active hosts have fewer slots.
     pub desired: u32,
     /// Desired instances by release.
     pub wanted: BTreeMap<&'a ReleaseId, u32>,
-    /// Instances of a wanted release: running, or ordered.
+    /// Instances of a wanted release: running or starting.
     pub new: u32,
     /// By release.
     pub new_by_release: BTreeMap<&'a ReleaseId, u32>,
@@ -32,13 +31,13 @@ pub struct Census<'a> {
     pub new_available: u32,
     /// Running instances of any release, on hosts that are trusted.
     pub running: u32,
-    /// Of these, available and not being stopped.
+    /// The running instances that are available and not stopping.
     pub available: u32,
     /// Running instances that are being stopped.
     pub stopping: u32,
-    /// Of the available ones, confirmed: see [`Census::is_confirmed`].
+    /// The available instances that are confirmed: see [`Census::is_confirmed`].
     pub confirmed: u32,
-    /// When the newest of the available ones became available.
+    /// When the newest available instance became available.
     pub available_from: Time,
     now: Time,
 }
@@ -95,7 +94,7 @@ impl<'a> Census<'a> {
         self.confirmed = u32::try_from(confirmed).unwrap_or(u32::MAX);
     }
 
-    /// The number of slots on hosts that were not given up.
+    /// The number of slots on active hosts.
     fn usable_slots(&self, spec: &Spec) -> u32 {
         let usable = self.hosts.iter().filter(|host| host.may_carry()).count();
         let ports: BTreeSet<Port> = self
@@ -135,7 +134,7 @@ impl<'a> Census<'a> {
         }
     }
 
-    /// The counts as Kubernetes names them.
+    /// The counts under their names in Kubernetes.
     pub fn progress(&self, spec: &Spec, rollout: &Rollout) -> Progress {
         let target = rollout.target_release();
         let updated = |counted: &&JudgedInstance<'_>| {
@@ -145,7 +144,7 @@ impl<'a> Census<'a> {
             let updated = self.instances().map(|(_, counted)| counted).filter(updated);
             u32::try_from(updated.filter(|counted| wanted(counted)).count()).unwrap_or(u32::MAX)
         };
-        // Mostly one release is wanted, and all is counted already.
+        // Usually only one release is wanted, which is counted already.
         let (updated, updated_ready, updated_available) = if rollout.scaling.is_none() {
             (self.new, self.new_ready, self.new_available)
         } else {
@@ -181,8 +180,8 @@ impl<'a> Census<'a> {
         missing
     }
 
-    /// Instances of wanted releases that are too many, by release. What was only ordered yet makes
-    /// none too many.
+    /// Surplus instances of wanted releases, by release. Instances that are still starting do not make
+    /// others surplus.
     pub fn surplus(&self) -> BTreeMap<&'a ReleaseId, u32> {
         let mut ordered: BTreeMap<&ReleaseId, u32> = BTreeMap::new();
         for release in self
@@ -209,16 +208,16 @@ impl<'a> Census<'a> {
         too_many.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether an available instance may be relied on for a stop. Where it listens, its answers
-    /// come from its process. Where nobody listens, an answer proves nothing about the process, and
-    /// its host must have been looked at.
+    /// Whether a stop of another instance may rely on this available one. If the instance listens on
+    /// its port, its answers come from its process. If it does not, an answer proves nothing about
+    /// the process, and the host must have been observed.
     pub fn is_confirmed(&self, counted: &JudgedInstance<'_>) -> bool {
         counted.is_available
             && (matches!(counted.instance.listener, Listener::Own { .. }) || self.was_seen(counted))
     }
 
-    /// Whether a look that began after the newest available instance became so, and not long ago,
-    /// found the instance's process running.
+    /// Whether a recent observation, begun after the newest available instance became available,
+    /// found the process of this instance running.
     pub fn was_seen(&self, counted: &JudgedInstance<'_>) -> bool {
         let seen = counted.instance.sighting.at;
         seen >= self.available_from && self.now.since(seen) <= SIGHTING_LASTS
@@ -243,7 +242,7 @@ fn count_hosts<'a>(frame: &Frame<'a, '_>) -> Vec<HostCount<'a>> {
     });
     let mut hosts: Vec<_> = listed.collect();
     let found = hosts.iter().filter(|count| count.host.is_some()).count();
-    // Mostly every host that the fleet knows offers slots, and nothing is left to search for.
+    // Usually every known host offers slots, so the search can be skipped.
     if found < fleet.hosts.len() {
         let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
         let others = fleet.hosts.iter().filter(|(id, _)| !listed.contains(id));

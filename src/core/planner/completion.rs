@@ -1,4 +1,4 @@
-//! When a rollout has ended, and what is cleared away then.
+//! The end of a rollout: when it is complete, and which releases are pruned then.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::core::rollout::Direction;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::Outcome;
 
-/// The outcome of a rollout that must end now, wherever it is.
+/// The outcome of a rollout that must end now, in any state.
 pub(super) fn forced_outcome(s: &Situation<'_>) -> Option<Outcome> {
     let rollout = s.rollout;
     if let Some((host, seen)) = fenced_by(s) {
@@ -53,7 +53,7 @@ pub(super) fn outcome(s: &Situation<'_>) -> Outcome {
 
 pub(super) fn is_complete(s: &Situation<'_>) -> bool {
     let census = s.census;
-    // Where every host was given up, nothing is wanted any more, and nothing is in place.
+    // If every host has failed, no instance is wanted any more, and none is in place.
     (census.desired > 0 || s.budget.replicas == 0)
         && census.new == census.desired
         && serves(s)
@@ -75,8 +75,8 @@ fn serves(s: &Situation<'_>) -> bool {
                 .all(|(_, counted)| serves_or_is_old(counted))
 }
 
-/// Whether nothing is on a host that should not be there. On one that was given up that may not be
-/// in ship's hands: where others have no room for all replicas, what runs there stays.
+/// Whether a host has no instances that should not run there. An instance on a failed host may stay
+/// if the other hosts have no room for all replicas.
 fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     let has_room = s.census.desired >= s.budget.replicas;
     if host.is_untrusted() || !host.is_active() && !has_room {
@@ -89,8 +89,8 @@ fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     !host.instances.iter().any(must_go) && host.possibly_started.is_empty()
 }
 
-/// Removes from the hosts what the history no longer keeps. Not on the way back: first let a person
-/// look.
+/// Prunes the releases that the history no longer keeps. A rollback prunes nothing, so that a user can
+/// investigate first.
 pub(super) fn prune(s: &Situation<'_>, plan: &mut PlanBuilder) {
     if s.is_rolling_back() {
         return;

@@ -13,28 +13,27 @@ use crate::core::time::Time;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Orders to give, at most one a host.
+    /// The actions to start, at most one per host.
     pub actions: Vec<Action>,
-    /// Hosts to be looked at at once: the next decision needs to know that the processes there
-    /// still run.
+    /// Hosts to observe at once: the next decision needs to know that their processes still run.
     pub looks: BTreeSet<HostId>,
-    /// Why each host without an order waits.
+    /// Why each host without an action waits.
     pub holds: BTreeMap<HostId, WaitReason>,
     pub progress: Progress,
-    /// What comes after the orders.
+    /// What follows the actions.
     pub next: Next,
 }
 
-/// What comes after the orders of a plan.
+/// What follows the actions of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Plan again at this moment, or when something happens.
+    /// Plan again at this time, or after the next event.
     Wake(Time),
-    /// Plan again when an order in flight has ended.
+    /// Plan again when an action in flight has ended.
     AwaitInFlight,
-    /// A host is given up, and the others continue.
+    /// A host counts as failed, and the others continue.
     FailHost(Failure),
-    /// The present step has this number of instances, which is all it needs.
+    /// The current step has all its instances, this many.
     StepReached(Step, u32),
     StepPassed,
     /// The rollout has failed, and this follows.

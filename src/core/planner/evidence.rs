@@ -1,4 +1,4 @@
-//! Which hosts are observed again before a decision that rests on the probes of their instances.
+//! Which hosts are observed again before a decision that relies on the probes of their instances.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::core::planner::host_count::JudgedInstance;
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
 
-/// Asks for observations of the hosts of unconfirmed available instances.
+/// Plans observations of the hosts of unconfirmed available instances.
 pub(super) fn look_at_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let census = s.census;
     let unconfirmed = census
@@ -15,7 +15,7 @@ pub(super) fn look_at_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
     plan.look_at(unconfirmed.map(|(host, _)| host.id.clone()));
 }
 
-/// Asks for observations of hosts where only probes show that an instance stayed ready.
+/// Plans observations of hosts where only probes show that an instance stayed ready.
 pub(super) fn look_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
     if s.spec.min_ready.is_zero() {
         return;
@@ -30,9 +30,9 @@ pub(super) fn look_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
     plan.look_at(soaked.map(|(host, _)| host.id.clone()));
 }
 
-/// Whether every instance that this rollout started was seen to run after the newest became
-/// available, and each of the others is confirmed. If not, their hosts are looked at before the
-/// rollout is called complete.
+/// Whether every instance that this rollout started was seen running after the newest became
+/// available, and all others are confirmed. If not, their hosts are observed before the rollout counts
+/// as complete.
 pub(super) fn saw_all_started(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     let census = s.census;
     let is_due = |counted: &JudgedInstance<'_>| {

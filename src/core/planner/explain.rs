@@ -1,4 +1,4 @@
-//! Why a host has no order now.
+//! Why a host has no action now.
 
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::TrafficState;
@@ -8,21 +8,21 @@ use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{completion, gate, traffic, wait};
 
-/// Why a host has no order in a plan with this next step.
+/// Why a host has no action in a plan with this next step.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
-    out_of_hand(s, host)
-        .or_else(|| at_the_end(s, host, next))
+    failed_or_busy(s, host)
+        .or_else(|| ending(s, host, next))
         .or_else(|| traffic::lost_balancer(s))
         .or_else(|| gate::wait_reason(s))
-        .or_else(|| of_the_new_instance(s, host))
+        .or_else(|| new_instance(s, host))
         .or_else(|| wait::retry_reason(s, host))
         .or_else(|| closing(s))
-        .or_else(|| of_the_old_instance(s, host))
-        .unwrap_or_else(|| at_rest(host))
+        .or_else(|| old_instance(s, host))
+        .unwrap_or_else(|| idle(host))
 }
 
-/// It was given up, does not answer, or has an order already.
-fn out_of_hand(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+/// The host has failed, is unreachable, or has an action in flight.
+fn failed_or_busy(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let failure = s.rollout.attempt.failed_hosts.get(host.id);
     if let Some(failure) = failure.filter(|_| !host.is_active()) {
         let why = failure.to_string();
@@ -41,7 +41,7 @@ fn out_of_hand(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     })
 }
 
-fn at_the_end(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitReason> {
+fn ending(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitReason> {
     let ends = matches!(
         next,
         Next::Finish(_) | Next::AwaitInFlight | Next::Fail(..) | Next::FailHost(_)
@@ -53,13 +53,13 @@ fn at_the_end(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<Wa
         Some(outcome) => Some(WaitReason::Standstill {
             outcome: outcome.word(),
         }),
-        None if completion::is_complete(s) && s.rollout.scaling.is_none() => Some(at_rest(host)),
-        // It fails, and waits for what is in flight elsewhere: this host still lacks what it lacks.
+        None if completion::is_complete(s) && s.rollout.scaling.is_none() => Some(idle(host)),
+        // The rollout fails and waits for actions on other hosts; this host has a reason of its own.
         None => None,
     }
 }
 
-fn of_the_new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+fn new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let mine = |wanted: fn(&JudgedInstance<'_>) -> bool| {
         let mut instances = host.instances.iter();
         instances.find(|counted| counted.is_target && wanted(counted))
@@ -86,7 +86,7 @@ fn closing(s: &Situation<'_>) -> Option<WaitReason> {
     Some(WaitReason::Closing { why })
 }
 
-fn of_the_old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+fn old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let has_old = host.instances.iter().any(|counted| !counted.is_target);
     has_old.then(|| WaitReason::WaitsForCapacity {
         available: s.census.available,
@@ -96,8 +96,8 @@ fn of_the_old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitRe
     })
 }
 
-/// The reason for a host that needs nothing.
-fn at_rest(host: &HostCount<'_>) -> WaitReason {
+/// The reason for a host that needs no action.
+fn idle(host: &HostCount<'_>) -> WaitReason {
     if host.offers_slots {
         WaitReason::UpToDate
     } else {

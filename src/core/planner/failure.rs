@@ -12,25 +12,25 @@ use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// The failure on the way to the goal. Causes of failed requests come before the requests.
+/// The failure of a rollout in the forward direction. A cause of failed requests takes precedence
+/// over the requests.
 pub(super) fn cause(s: &Situation<'_>) -> Option<Failure> {
-    failed_order(s, |_| true)
+    failed_action(s, |_| true)
         .or_else(|| task::failed(s))
         .or_else(|| exited_instance(s))
         .or_else(|| failed_requests(s))
         .or_else(|| breached_analysis(s))
 }
 
-/// A person asked to go back. Who asked before the rollout ended means it, also where all is in
-/// place by now.
+/// A user requested a rollback. The request counts even if every instance is in place by now.
 pub(super) fn aborted(s: &Situation<'_>) -> Option<Failure> {
     let by = s.rollout.requests.aborted.as_ref();
     by.filter(|_| !s.is_rolling_back())
-        .map(|by| of_the_rollout(FailureKind::Aborted, by.clone()))
+        .map(|by| fleet_failure(FailureKind::Aborted, by.clone()))
 }
 
 /// A failure that concerns no single host.
-fn of_the_rollout(kind: FailureKind, detail: String) -> Failure {
+fn fleet_failure(kind: FailureKind, detail: String) -> Failure {
     Failure {
         kind,
         host: None,
@@ -40,7 +40,7 @@ fn of_the_rollout(kind: FailureKind, detail: String) -> Failure {
     }
 }
 
-/// Too many failed requests. In a rollback they are only counted, because it is the way out.
+/// More failed requests than allowed. A rollback only counts them, because it is the remedy.
 pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
     let report = s.rollout.evidence.availability.as_ref();
     let report = report.filter(|report| report.is_breached())?;
@@ -50,10 +50,10 @@ pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
     let (requests, failed) = (grouped(report.requests), grouped(report.failed));
     let first = report.failures.first();
     let why = first
-        .map(|first| format!("; the first: {}", first.why))
+        .map(|first| format!("; first failure: {}", first.why))
         .unwrap_or_default();
     let detail = format!(
-        "{failed} of {requests} requests failed, at most {} may{why}",
+        "{failed} of {requests} requests failed (limit {}){why}",
         report.max_failed_requests
     );
     let waited = first
@@ -62,11 +62,11 @@ pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
         .unwrap_or_default();
     Some(Failure {
         waited,
-        ..of_the_rollout(FailureKind::RequestsFailed, detail)
+        ..fleet_failure(FailureKind::RequestsFailed, detail)
     })
 }
 
-/// An analysis that has failed for the new version.
+/// An analysis that the new version has failed.
 fn breached_analysis(s: &Situation<'_>) -> Option<Failure> {
     let analyses = s.spec.analyses.iter();
     let mut breaches = analyses.filter_map(|analysis| {
@@ -75,11 +75,11 @@ fn breached_analysis(s: &Situation<'_>) -> Option<Failure> {
     });
     breaches.next().map(|(detail, record)| Failure {
         waited: s.now.since(record.since),
-        ..of_the_rollout(FailureKind::Analysis, detail)
+        ..fleet_failure(FailureKind::Analysis, detail)
     })
 }
 
-/// In a rollback: orders have failed, and nothing else can be tried or awaited.
+/// In a rollback: actions have failed, and there is nothing left to try or to wait for.
 pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Failure> {
     let census = s.census;
     let waits = census.new > census.new_available
@@ -88,24 +88,27 @@ pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Op
     if !s.is_rolling_back() || waits || census.new >= census.desired {
         return None;
     }
-    failed_order(s, |kind| kind != FailureKind::Start)
+    failed_action(s, |kind| kind != FailureKind::Start)
 }
 
-/// An order that has failed, on a host that was not given up for it.
-pub(super) fn failed_order(s: &Situation<'_>, matters: fn(FailureKind) -> bool) -> Option<Failure> {
-    let was_given_up = |host: &HostId| {
+/// An action that has failed, on a host that does not count as failed for it.
+pub(super) fn failed_action(
+    s: &Situation<'_>,
+    matters: fn(FailureKind) -> bool,
+) -> Option<Failure> {
+    let is_failed_host = |host: &HostId| {
         let mut hosts = s.census.hosts.iter();
         hosts.any(|count| !count.is_active() && count.id == host)
     };
     let failed = s.rollout.attempt.failed.iter();
-    let mut failed = failed.filter(|failed| !was_given_up(failed.action.host()));
+    let mut failed = failed.filter(|failed| !is_failed_host(failed.action.host()));
     failed.find_map(|failed| {
         let kind = match &failed.action {
             Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
             Action::Start { .. } => FailureKind::Start,
             Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
             Action::Stop { .. } => FailureKind::Stop,
-            // Old releases left lying do no harm; what is still armed is tried again.
+            // Releases that were not pruned do no harm, and a disarm is tried again.
             Action::Prune { .. } | Action::Disarm { .. } => return None,
         };
         matters(kind).then(|| Failure {
@@ -118,27 +121,27 @@ pub(super) fn failed_order(s: &Situation<'_>, matters: fn(FailureKind) -> bool) 
     })
 }
 
-/// An instance that this rollout started and that did not stay up. One restart is enough, whatever
-/// it answers since: who is to serve does not end by itself in its first minutes.
+/// An instance that this rollout started and that exited. One restart is enough, whatever the
+/// instance answers since: a healthy instance does not exit within minutes of its start.
 pub(super) fn exited_instance(s: &Situation<'_>) -> Option<Failure> {
     s.census.instances().find_map(|(host, counted)| {
         let instance = counted.instance;
-        let ours = counted.is_target && s.was_started(counted) && !counted.is_stopping;
+        let is_own = counted.is_target && s.was_started(counted) && !counted.is_stopping;
         let has_ended = !instance.is_running() || instance.restarts > 0;
-        if !ours || !host.is_reachable() || !has_ended {
+        if !is_own || !host.is_reachable() || !has_ended {
             return None;
         }
-        let not_live = &instance.sighting.failed_liveness;
-        let (kind, detail) = if not_live.is_empty() {
-            (FailureKind::Exited, how_it_ended(counted))
+        let failed_liveness = &instance.sighting.failed_liveness;
+        let (kind, detail) = if failed_liveness.is_empty() {
+            (FailureKind::Exited, exit_description(counted))
         } else {
-            (FailureKind::Liveness, not_live.clone())
+            (FailureKind::Liveness, failed_liveness.clone())
         };
         Some(failure_at(s, kind, host, counted, detail, instance.started))
     })
 }
 
-fn how_it_ended(counted: &JudgedInstance<'_>) -> String {
+fn exit_description(counted: &JudgedInstance<'_>) -> String {
     match (&counted.instance.process, counted.instance.restarts) {
         (Process::Ended { how }, _) => how.clone(),
         (Process::Running, 1) => "systemd restarted it once".to_owned(),
@@ -146,7 +149,7 @@ fn how_it_ended(counted: &JudgedInstance<'_>) -> String {
     }
 }
 
-/// A failure of an instance that began at `since`.
+/// A failure of an instance, waited for since `since`.
 pub(super) fn failure_at(
     s: &Situation<'_>,
     kind: FailureKind,

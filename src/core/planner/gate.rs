@@ -9,7 +9,7 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::spec::step::OnGate;
 use crate::core::time::Time;
 
-/// What the present step asks for, once all orders of this plan are given; `None` where it is not
+/// What the gate of the current step requires after the actions of this plan; `None` if the step is not
 /// reached.
 pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
     let step = steps::step(s)?;
@@ -41,8 +41,7 @@ pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
     })
 }
 
-/// Without a person to decide, the step waits for an analysis no longer than for any other
-/// progress.
+/// In an unattended rollout, the step waits for an analysis no longer than `progress_deadline`.
 fn await_analysis(s: &Situation<'_>, soaked: Time, why: &str) -> Next {
     let gives_up = soaked + s.spec.progress_deadline;
     if s.spec.on_gate == OnGate::Wait {
@@ -62,9 +61,9 @@ fn pause(s: &Situation<'_>, by: String) -> Next {
     Next::Finish(Outcome::Paused { by, since })
 }
 
-/// Whether the step has all its instances, and nothing is under way.
+/// Whether the step has all its instances, and no action is in flight.
 fn has_reached(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
-    // More than that may be there already, from an earlier rollout to the same release.
+    // More instances may exist already, from an earlier rollout to the same release.
     s.census.new >= steps::new_limit(s)
         && s.census.new_available == s.census.new
         && steps::old_to_spare(s) == 0
@@ -72,8 +71,7 @@ fn has_reached(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
         && s.rollout.orders.in_flight.is_empty()
 }
 
-/// What keeps the present step from being passed, though its time is over: a number that says
-/// nothing yet.
+/// The analysis without a conclusive measurement for which the current step waits after its soak.
 fn awaited_analysis(s: &Situation<'_>, reached: Time) -> Option<String> {
     let record = |name: &String| s.rollout.evidence.analyses.get(name);
     s.spec
@@ -87,7 +85,7 @@ fn step_name(s: &Situation<'_>) -> String {
     format!("step {number} of {of}")
 }
 
-/// What the present step waits for.
+/// The current step, for messages: `step 1 of 2`.
 pub(super) fn wait_reason(s: &Situation<'_>) -> Option<WaitReason> {
     let soak = steps::step(s)?.soak;
     let reached = s.rollout.step.reached?;

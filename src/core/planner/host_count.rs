@@ -1,4 +1,4 @@
-//! One host, counted from the point of view of one rollout, and its instances, judged.
+//! The counts of one host, as one rollout sees them, and its judged instances.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::core::rollout::failure::FailureKind;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// A host's part in a rollout.
+/// How a host takes part in a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Participation {
     Active,
-    /// It was given up, and offers no slots.
+    /// The host has failed, and offers no slots.
     Failed,
-    /// It was given up, and is either out of reach or open to the late orders of an earlier
+    /// The host has failed, and is unreachable or would accept late actions of an earlier
     /// controller: nothing on it counts.
     Untrusted,
 }
@@ -30,7 +30,7 @@ impl Participation {
         let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
         match rollout.attempt.failed_hosts.get(id) {
             None => Self::Active,
-            // One that was only out of reach, and is back, takes part again.
+            // A host that was only unreachable takes part again when it is back.
             Some(failure) if reachable && failure.kind == FailureKind::HostLost => Self::Active,
             Some(_) if reachable && is_claimed => Self::Failed,
             Some(_) => Self::Untrusted,
@@ -41,22 +41,22 @@ impl Participation {
 #[derive(Debug)]
 pub struct HostCount<'a> {
     pub id: &'a HostId,
-    /// Its last observation; `None` if there was none.
+    /// The last observation; `None` if there was none.
     pub host: Option<&'a Host>,
-    /// The order in flight for it: one at a time, because others would wait for the host's lock.
+    /// The action in flight: one at a time, because others would wait for the host's lock.
     pub busy: Option<&'a Action>,
     pub instances: Vec<JudgedInstance<'a>>,
-    /// Instances of a wanted release, seen or ordered.
+    /// Instances of a wanted release, running or starting.
     pub new: u32,
     /// Instances of any release that run, or may.
     pub running: u32,
     pub participation: Participation,
-    /// Whether an order without a known end may still be at work there.
+    /// Whether an action with an unknown result may still run there.
     pub has_unknown_order: bool,
-    /// Slots in which an order that nobody saw the end of may have started an instance of this
+    /// Slots in which an action with an unknown result may have started an instance of this
     /// release.
     pub possibly_started: BTreeMap<Port, &'a ReleaseId>,
-    /// Whether it may have instances: it is in the inventory, and not drained.
+    /// Whether the host may have instances: it is in the inventory and not drained.
     pub offers_slots: bool,
 }
 
@@ -67,24 +67,23 @@ pub struct HostCount<'a> {
 )]
 pub struct JudgedInstance<'a> {
     pub port: Port,
-    /// What the balancers do with its slot.
+    /// What the balancers do with the slot.
     pub stream: TrafficState,
     pub instance: &'a Instance,
-    /// Whether it is of a wanted release, in a slot where it may stay.
+    /// Whether the instance runs a wanted release in a slot where it may stay.
     pub is_target: bool,
-    /// Whether its process runs, or may.
+    /// Whether the process runs, or may run.
     pub is_running: bool,
-    /// Whether it is ready by a valid verdict, on a reachable host.
+    /// Whether the instance is ready by a valid verdict, on a reachable host.
     pub is_ready: bool,
-    /// Whether it counts as available: ready for long enough, and not being stopped.
+    /// Whether the instance counts as available: ready for `min_ready`, and not stopping.
     pub is_available: bool,
-    /// Whether it may serve though it is not counted on: it runs, it may get requests, and too few
-    /// fresh verdicts say that it fails. It was not asked lately, or it is ready and soaks. It
-    /// counts neither as available nor as unhealthy.
+    /// Whether the instance may serve but does not count as available: it runs, it may get requests,
+    /// and too few recent probes failed. It counts neither as available nor as unhealthy.
     pub is_unprobed: bool,
-    /// Whether it gets no requests and has none left.
+    /// Whether the instance gets no requests and has no open ones.
     pub is_drained: bool,
-    /// Whether a drain or stop of it is in flight, or may have been carried out.
+    /// Whether a drain or stop of the instance is in flight, or may have been carried out.
     pub is_stopping: bool,
 }
 
@@ -96,7 +95,7 @@ pub(super) struct Frame<'a, 'w> {
     pub(super) now: Time,
 }
 
-/// The orders of one host whose end is not known.
+/// The actions of one host with an unknown result.
 #[derive(Default)]
 pub(super) struct HostOrders<'a> {
     all: Vec<&'a Action>,
@@ -206,8 +205,7 @@ impl<'a> HostCount<'a> {
         let fails = reachable
             && instance.health.failures >= thresholds.failure_threshold
             && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
-        // On a port that its release no longer has, or on a drained host, the right release is in
-        // the wrong place.
+        // An instance on a drained host, or on a port that its release no longer has, may not stay.
         let is_target = self.may_carry()
             && frame.wanted.contains_key(&instance.release)
             && rollout.is_fresh(instance.revision)
@@ -232,7 +230,7 @@ impl<'a> HostCount<'a> {
         instances.any(|counted| counted.port == port && counted.is_running)
     }
 
-    /// Counts instances that the host may have restarted while it was out of reach.
+    /// Counts instances that the host may have restarted while it was unreachable.
     fn count_restored(&mut self) {
         let lost = self.host.filter(|host| !host.is_reachable());
         let armed = lost.into_iter().flat_map(|host| &host.armed);
@@ -267,22 +265,22 @@ impl<'a> HostCount<'a> {
             .any(|counted| counted.is_target && counted.is_available)
     }
 
-    /// Whether it takes part: it was not given up.
+    /// Whether the host has not failed.
     pub fn is_active(&self) -> bool {
         self.participation == Participation::Active
     }
 
-    /// Whether it may have instances at the end of the rollout.
+    /// Whether the host may have instances at the end of the rollout.
     pub fn may_carry(&self) -> bool {
         self.offers_slots && self.is_active()
     }
 
-    /// Whether its instances do not count any more.
+    /// Whether the host's instances do not count any more.
     pub fn is_untrusted(&self) -> bool {
         self.participation == Participation::Untrusted
     }
 
-    /// Whether it answered last time.
+    /// Whether the host answered last time.
     pub fn is_reachable(&self) -> bool {
         self.host.is_some_and(Host::is_reachable)
     }
@@ -292,7 +290,7 @@ impl<'a> HostCount<'a> {
         self.host.map(|host| host.epoch).unwrap_or_default()
     }
 
-    /// Whether it can get a new order.
+    /// Whether the host can get a new action.
     pub fn is_idle(&self) -> bool {
         self.is_reachable() && self.busy.is_none() && !self.has_unknown_order
     }
@@ -315,8 +313,8 @@ impl<'a> HostCount<'a> {
         self.usable_slots(spec, rollout, release).find(is_due)
     }
 
-    /// The slot in which an instance of the target is to be started next, after a pause, and the
-    /// attempts so far.
+    /// The slot in which an instance of the target starts next, after a pause, and the attempts so
+    /// far.
     pub fn retry<'r>(
         &self,
         spec: &Spec,
@@ -331,8 +329,7 @@ impl<'a> HostCount<'a> {
             .map(|(attempts, slot)| (slot, attempts))
     }
 
-    /// The empty slots of a release, but for those in which an order has failed that is not tried
-    /// again.
+    /// The empty slots of a release, except those with a failed action that is not retried.
     fn usable_slots(
         &self,
         spec: &Spec,

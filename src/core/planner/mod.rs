@@ -1,12 +1,12 @@
-//! The whole policy of a rollout: from what is wanted and what is seen to what is done next.
+//! The policy of a rollout: from the desired and the observed state to the next actions.
 //!
 //! It follows Kubernetes' Deployment controller (`pkg/controller/deployment/rolling.go`), with two
-//! differences. What is not known counts against the rollout, because here the controller may die
-//! and its last order land late. And a failure has a consequence: the rollout turns back, or is held
-//! for a person.
+//! differences. What is unknown counts against the rollout, because the controller may die and its last
+//! action arrive late. And a failure has a consequence: the rollout rolls back, or is held for a
+//! person.
 //!
-//! [`plan`] is read from here on downwards. Each step of it has a file of its own, which reads a
-//! `Situation` and adds to a `PlanBuilder`.
+//! Read [`plan`] first. Each of its steps has a file of its own, which reads a `Situation` and adds to a
+//! `PlanBuilder`.
 
 mod arming;
 pub mod census;
@@ -79,16 +79,16 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     }
 }
 
-/// The order in which everything is asked: whether the rollout must end where it is, whether all is
-/// in place, what has gone wrong, whether there is still time, and only then what is replaced.
+/// Checks, in this order, whether the rollout must end in its current state, whether it is complete,
+/// whether it has failed, whether its window closes, and only then what to replace.
 fn decide(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
     if s.rollout.tasks.is_any_under_way() {
-        // It holds the lock of its host, or counts on all staying as it is.
+        // A task holds the lock of its host, or relies on the fleet not changing.
         return Next::AwaitInFlight;
     }
     if let Some(outcome) = completion::forced_outcome(s) {
         if let Outcome::Held { .. } = outcome {
-            // It was decided to leave the fleet as it is: no host changes anything by itself.
+            // A held fleet stays as it is: no host may restart an instance on its own.
             disarm(s, plan, DisarmScope::Everywhere);
         }
         return finish_when_idle(s, plan, outcome);
@@ -96,7 +96,7 @@ fn decide(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
     if let Some(failure) = failure::aborted(s) {
         return on_failure(s, failure);
     }
-    if completion::is_complete(s) && steps::step(s).is_none() && !has_failed_at_last(s) {
+    if completion::is_complete(s) && steps::step(s).is_none() && !has_late_failure(s) {
         return complete(s, plan);
     }
     if let Some(failure) = failure(s) {
@@ -105,14 +105,14 @@ fn decide(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
     if let Some(why) = s.closing.filter(|_| windows::is_between_batches(s, plan)) {
         disarm(s, plan, DisarmScope::Everywhere);
         let why = why.to_owned();
-        return finish_when_idle(s, plan, Outcome::Closed { why });
+        return finish_when_idle(s, plan, Outcome::WindowClosed { why });
     }
     let is_prepared = prepare::prepare(s, plan);
     let next = if is_prepared { replace(s, plan) } else { None };
     next.unwrap_or_else(|| Next::Wake(wait::wake_at(s)))
 }
 
-/// Ends the rollout once nothing is ordered or in flight any more.
+/// Ends the rollout once no action is planned or in flight.
 fn finish_when_idle(s: &Situation<'_>, plan: &PlanBuilder, outcome: Outcome) -> Next {
     if plan.is_empty() && s.rollout.orders.in_flight.is_empty() {
         response::end(s, outcome)
@@ -121,8 +121,8 @@ fn finish_when_idle(s: &Situation<'_>, plan: &PlanBuilder, outcome: Outcome) -> 
     }
 }
 
-/// When the goal is reached, the last request may still fail, or the last instance exit.
-fn has_failed_at_last(s: &Situation<'_>) -> bool {
+/// Whether the last request failed or an instance exited just when the goal was reached.
+fn has_late_failure(s: &Situation<'_>) -> bool {
     failure::failed_requests(s).is_some()
         || !s.is_rolling_back() && failure::exited_instance(s).is_some()
 }
@@ -140,16 +140,16 @@ fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
         return next_of_task(s, step);
     }
     completion::prune(s, plan);
-    // An order of an earlier controller may still be on its way, though all is in place now.
+    // A late action of an earlier controller may still arrive, although all is in place now.
     prepare::claim(s, plan);
     finish_when_idle(s, plan, completion::outcome(s))
 }
 
 /// The first failure that the fleet shows.
 fn failure(s: &Situation<'_>) -> Option<Failure> {
-    // On the way back another place may do; only an instance that cannot be stopped has no other.
+    // In a rollback another slot may do; only an instance that cannot be stopped has no alternative.
     let cause = if s.is_rolling_back() {
-        failure::failed_order(s, |kind| {
+        failure::failed_action(s, |kind| {
             matches!(kind, FailureKind::Stop | FailureKind::Traffic)
         })
     } else {
@@ -158,8 +158,8 @@ fn failure(s: &Situation<'_>) -> Option<Failure> {
     cause.or_else(|| overdue::overdue(s))
 }
 
-/// Replaces old instances by new ones, as far as the budget allows now; says what comes next, if
-/// that is not to wait.
+/// Replaces old instances by new ones, as far as the budget allows now. Returns what follows, if that is
+/// not to wait.
 fn replace(s: &Situation<'_>, plan: &mut PlanBuilder) -> Option<Next> {
     if let Some(step) = task::before(s) {
         return Some(next_of_task(s, step));
@@ -182,9 +182,9 @@ fn replace(s: &Situation<'_>, plan: &mut PlanBuilder) -> Option<Next> {
 
 fn next_of_task(s: &Situation<'_>, step: TaskStep) -> Next {
     match step {
-        TaskStep::Run(errand) => Next::Run(errand),
+        TaskStep::Run(run) => Next::Run(run),
         TaskStep::Fail(failure) => on_failure(s, failure),
-        // What is found out meanwhile keeps a contract from being made.
+        // A failure during the soak prevents the contract migration.
         TaskStep::Soak(until) => match failure::cause(s) {
             Some(failure) => on_failure(s, failure),
             None => Next::Wake(until),

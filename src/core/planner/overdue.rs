@@ -1,4 +1,4 @@
-//! What causes a missed progress deadline.
+//! The cause of a missed progress deadline.
 
 use crate::core::fleet::health::REFUSED;
 use crate::core::fleet::reach::Reach;
@@ -12,26 +12,27 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::time::Time;
 
-/// What has missed its deadline, if anything.
+/// The failure, if the rollout has missed its progress deadline.
 pub(super) fn overdue(s: &Situation<'_>) -> Option<Failure> {
     let since = overdue_since(s)?;
     lost_balancer(s, since)
         .or_else(|| unavailable_instance(s))
-        .or_else(|| unanswered_order(s))
+        .or_else(|| unanswered_action(s))
         .or_else(|| lost_host(s))
         .or_else(|| failed_starts(s))
-        .or_else(|| failure::failed_order(s, |_| true))
+        .or_else(|| failure::failed_action(s, |_| true))
         .or_else(|| Some(stuck(s)))
 }
 
-/// Since when there was no progress, if that is too long.
+/// Since when there was no progress, if the deadline has passed.
 fn overdue_since(s: &Situation<'_>) -> Option<Time> {
     let was_complete = s.rollout.timings.complete_since.is_some();
     if was_complete && !s.census.progress(s.spec, s.rollout).is_complete() {
-        // What is lacking is lacking since now.
+        // An instance was lost after all were in place: the deadline starts now.
         return None;
     }
-    // At a gate nothing is to move; but without a balancer's word it is never passed.
+    // A rollout makes no progress at a gate. But it never passes the gate while a balancer is
+    // unreachable.
     let since = if steps::is_at_gate(s) {
         traffic::balancer_lost_since(s)?
     } else {
@@ -73,30 +74,30 @@ fn unavailable_instance(s: &Situation<'_>) -> Option<Failure> {
 fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
     let instance = counted.instance;
     let answer = instance.health.last_answer();
-    let answer = answer.unwrap_or("none: the instance was not asked");
+    let answer = answer.unwrap_or("none: the instance was not probed");
     let is_being_admitted =
         matches!(host.busy, Some(Action::Admit { instance: it, .. }) if *it == instance.name);
     match (counted.stream, &instance.listener) {
         _ if is_being_admitted => {
-            "it is ready, but the check of a balancer has not passed it".to_owned()
+            "the instance is ready, but the load balancer's check has not passed yet".to_owned()
         }
         (TrafficState::Objected, _) => {
-            "it is ready, but the check of a balancer objects".to_owned()
+            "the instance is ready, but the load balancer's check fails".to_owned()
         }
-        // It is asked elsewhere.
+        // The probe connects to another address.
         (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
-            format!("{answer}, while it listens on {address}")
+            format!("{answer}; the instance listens on {address}")
         }
         _ => answer.to_owned(),
     }
 }
 
-/// The oldest order in flight, on a host that was not given up.
-fn unanswered_order(s: &Situation<'_>) -> Option<Failure> {
-    let was_given_up = |host: &HostId| s.rollout.attempt.failed_hosts.contains_key(host);
+/// The oldest action in flight, on a host that has not failed.
+fn unanswered_action(s: &Situation<'_>) -> Option<Failure> {
+    let is_failed_host = |host: &HostId| s.rollout.attempt.failed_hosts.contains_key(host);
     let in_flight = s.rollout.orders.in_flight.values();
     let in_flight = in_flight
-        .filter(|in_flight| !was_given_up(in_flight.action.host()))
+        .filter(|in_flight| !is_failed_host(in_flight.action.host()))
         .min_by_key(|in_flight| in_flight.since)?;
     Some(Failure {
         kind: match in_flight.action {
@@ -143,17 +144,16 @@ fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
         kind: FailureKind::Start,
         host: Some(slot.host.clone()),
         slot: Some(slot.clone()),
-        detail: format!("{} attempts failed; the last one: {why}", attempts.count),
+        detail: format!("{} attempts failed; last attempt: {why}", attempts.count),
         waited: s.now.since(s.rollout.attempt.last_progress),
     })
 }
 
-/// No single cause: the budget does not allow more.
+/// The failure without a single cause: the budget allows no further action.
 fn stuck(s: &Situation<'_>) -> Failure {
     let (census, budget) = (s.census, &s.budget);
     let detail = format!(
-        "{} of {} replicas updated, {} available (at least {} must stay), {} running (at most {} \
-         may)",
+        "{} of {} replicas updated, {} available (minimum {}), {} running (maximum {})",
         census.new,
         budget.replicas,
         census.available,

@@ -1,4 +1,4 @@
-//! The orders of an unfinished plan, and the budget that they leave.
+//! The actions of an unfinished plan, and the budget that they leave.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,18 +9,18 @@ use crate::core::rollout::action::Action;
 use crate::core::spec::budget::Budget;
 
 pub(super) struct PlanBuilder {
-    /// The orders so far, by host.
+    /// The actions so far, by host.
     actions: BTreeMap<HostId, Action>,
     /// Available instances that may still be stopped. Each drain or stop takes one.
     pub(super) spare: u32,
-    /// Confirmed available instances that are not ordered to stop.
+    /// Confirmed available instances that the plan does not stop.
     pub(super) confirmed: u32,
     /// The hosts to observe.
     looks: BTreeSet<HostId>,
 }
 
 impl PlanBuilder {
-    /// A plan without orders.
+    /// A plan without actions.
     pub(super) fn new(census: &Census<'_>, budget: &Budget) -> Self {
         Self {
             actions: BTreeMap::new(),
@@ -30,7 +30,7 @@ impl PlanBuilder {
         }
     }
 
-    /// Gives an order unless the host has one already; returns whether it did.
+    /// Adds an action unless the host has one already; returns whether it did.
     pub(super) fn order(&mut self, action: Action) -> bool {
         match self.actions.entry(action.host().clone()) {
             Entry::Occupied(_) => false,
@@ -41,27 +41,27 @@ impl PlanBuilder {
         }
     }
 
-    /// Asks for an observation of hosts.
+    /// Adds hosts to observe.
     pub(super) fn look_at(&mut self, hosts: impl IntoIterator<Item = HostId>) {
         self.looks.extend(hosts);
     }
 
-    /// Whether a host has an order.
+    /// Whether a host has an action.
     pub(super) fn has_order(&self, host: &HostId) -> bool {
         self.actions.contains_key(host)
     }
 
-    /// Whether no order was given.
+    /// Whether the plan has no actions.
     pub(super) fn is_empty(&self) -> bool {
         self.actions.is_empty()
     }
 
-    /// Whether no order was given for any slot.
+    /// Whether no action changes a slot.
     pub(super) fn no_slot_changes(&self) -> bool {
         self.actions.values().all(|action| action.slot().is_none())
     }
 
-    /// The orders in the order of the hosts, and the hosts to observe.
+    /// The actions, ordered by host, and the hosts to observe.
     pub(super) fn finish(mut self, census: &Census<'_>) -> (Vec<Action>, BTreeSet<HostId>) {
         let hosts = census.hosts.iter();
         let actions = hosts.filter_map(|host| self.actions.remove(host.id));

@@ -1,4 +1,4 @@
-//! The preparations before anything is started or stopped.
+//! The preparations before the first start or stop.
 
 use crate::core::planner::host_count::HostCount;
 use crate::core::planner::plan_builder::PlanBuilder;
@@ -6,11 +6,11 @@ use crate::core::planner::situation::Situation;
 use crate::core::planner::traffic;
 use crate::core::rollout::action::Action;
 
-/// Orders what must be there before anything is started or stopped; says whether it is.
+/// Plans the actions that must precede every start and stop; returns whether they are done.
 ///
-/// Every host must refuse late orders of an earlier controller, and before the first start the
-/// release must lie everywhere: what can fail without touching the service fails first. On a host
-/// that was lost before it refused such orders, one of them may start or stop something at any
+/// Every host must reject late actions of an earlier controller, and before the first start the
+/// release must be staged everywhere, so that a failure to stage does not affect the service. On a
+/// host that does not reject late actions yet, one of them could start or stop an instance at any
 /// time, and no count could be trusted.
 pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     let (target, epoch) = (s.rollout.target_release(), s.rollout.epoch);
@@ -32,7 +32,7 @@ pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
                 release: target.clone(),
             });
         } else if (lacks_claim || host.has_unknown_order) && may_take_one {
-            // It waits for what is still at work there, and tells what has come of it.
+            // A claim waits for the action that still runs there, and returns the state after it.
             plan.order(Action::Claim {
                 host: host.id.clone(),
             });
@@ -41,7 +41,7 @@ pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     ready
 }
 
-/// Orders reachable hosts to refuse earlier controllers, where they do not do so yet.
+/// Claims reachable hosts, so that they reject actions of earlier controllers.
 pub(super) fn claim(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for host in &s.census.hosts {
         let lacks_claim = host.epoch() < s.rollout.epoch;

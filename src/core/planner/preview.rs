@@ -1,7 +1,6 @@
-//! What a rollout would do, played through with the planner itself on a fleet where everything goes
-//! well.
+//! A simulation of a rollout by the planner on a fleet in which every action succeeds.
 //!
-//! `ship plan` prints it. It is no second policy: every order in it comes from [`plan`].
+//! `ship plan` prints it. The simulation has no policy of its own: every action comes from [`plan`].
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -22,12 +21,12 @@ use crate::core::spec::Spec;
 use crate::core::spec::step::{FULL_WEIGHT_PERCENT, Step};
 use crate::core::time::Time;
 
-/// A rollout played through.
+/// A simulated rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// The orders in batches that go out together.
+    /// The actions, in batches that start together.
     pub batches: Vec<Batch>,
-    /// The steps that are reached, each with the number of batches before it.
+    /// The steps, each with the number of batches before it.
     pub gates: Vec<(usize, Event)>,
     /// The tasks that run, each with the number of batches before it.
     pub tasks: Vec<(usize, String)>,
@@ -35,22 +34,22 @@ pub struct Preview {
     pub worst_available: u32,
     /// The most instances running at any moment.
     pub most_running: u32,
-    /// The outcome; `None` if the rollout would wait for an event that no order causes.
+    /// The outcome; `None` if the rollout would wait for an event that no action causes.
     pub outcome: Option<Outcome>,
 }
 
-/// Orders that go out together.
+/// Actions that start together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub actions: Vec<Action>,
-    /// Available instances while they are carried out: what stops is gone, what starts does not
-    /// serve yet.
+    /// Available instances during the batch: stopping instances are gone, starting ones do not serve
+    /// yet.
     pub available: u32,
-    /// Running instances while the orders are carried out.
+    /// Running instances during the batch.
     pub running: u32,
 }
 
-/// Plays a rollout through from the present state of the fleet.
+/// Simulates a rollout from the current state of the fleet.
 pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
     let mut rehearsal = Rehearsal {
         spec,
@@ -70,7 +69,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         refresh(&mut rehearsal.fleet, rehearsal.now);
         let (available, running) = rehearsal.counts();
         let decided = plan(spec, &rehearsal.rollout, &rehearsal.fleet, rehearsal.now);
-        // Each new best puts off the deadline: a long soak on many hosts may take longer in all.
+        // Each new maximum extends the deadline: a long soak on many hosts may take longer in all.
         rehearsal.record(Event::Progress(decided.progress));
         preview.count(available, running);
         if decided.actions.is_empty() {
@@ -86,8 +85,8 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
     preview
 }
 
-/// Every batch changes at least one slot, host or release; more rounds than that would be going in
-/// circles.
+/// The limit of rounds. Every batch changes at least one slot, host or release, so that more rounds
+/// would be an endless loop.
 fn most_rounds(spec: &Spec) -> usize {
     let of_releases = spec.release_ports.values().map(Vec::len).max();
     let ports = spec.ports.len() + of_releases.unwrap_or_default();
@@ -101,7 +100,7 @@ impl Preview {
     }
 }
 
-/// A rollout that is played through, and the simulated fleet.
+/// A rollout in simulation, and the simulated fleet.
 struct Rehearsal<'a> {
     spec: &'a Spec,
     rollout: Rollout,
@@ -121,8 +120,8 @@ impl Rehearsal<'_> {
         (census.available, census.running)
     }
 
-    /// Does what comes next where nothing is ordered; breaks off where the rollout ends or waits for
-    /// something that only the world can change.
+    /// Carries out the next step of a plan without actions. Ends the simulation if the rollout ends or
+    /// waits for an external event.
     fn go_on(&mut self, next: Next, preview: &mut Preview) -> ControlFlow<()> {
         match next {
             Next::Finish(outcome) => {
@@ -133,7 +132,7 @@ impl Rehearsal<'_> {
                 let reached = self.reached(step, instances);
                 preview.gates.push((preview.batches.len(), reached.clone()));
                 self.record(reached);
-                // In the preview a person says yes.
+                // The preview assumes that a user promotes the rollout.
                 self.record(Event::Promoted {
                     by: String::new(),
                     full: false,
@@ -184,14 +183,14 @@ impl Rehearsal<'_> {
         });
     }
 
-    /// Whether there is progress still to come. Before a contract the fleet soaks though all is in
-    /// place.
+    /// Whether more progress will follow. Before a contract migration the fleet soaks although all
+    /// instances are in place.
     fn wakes_in_time(&self, at: Time) -> bool {
         let deadline = self.rollout.attempt.last_progress + self.spec.progress_deadline;
         self.rollout.timings.complete_since.is_some() || at < deadline
     }
 
-    /// Carries out the orders of a batch.
+    /// Carries out the actions of a batch.
     fn perform(&mut self, actions: Vec<Action>, mut available: u32, mut running: u32) -> Batch {
         for action in &actions {
             let id = self.rollout.next_action_id();
@@ -218,7 +217,7 @@ impl Rehearsal<'_> {
         }
     }
 
-    /// Applies an order to the fleet. `name` is that of an instance that it starts.
+    /// Applies an action to the fleet. `name` is that of the instance that it starts.
     fn take_effect(&mut self, action: &Action, name: InstanceId) {
         let host = self.fleet.hosts.entry(action.host().clone()).or_default();
         host.epoch = self.rollout.epoch;
@@ -249,7 +248,7 @@ impl Rehearsal<'_> {
                 self.record(Event::Drained {
                     slot: slot.clone(),
                     instance: instance.clone(),
-                    receipt: DrainResult::default(),
+                    result: DrainResult::default(),
                 });
             }
             Action::Stop { slot, .. } => {
@@ -306,7 +305,7 @@ fn ready_instance(
     }
 }
 
-/// Makes every ready instance answer again, and every host be observed again.
+/// Renews the probes of every ready instance and the observation of every host.
 fn refresh(fleet: &mut Fleet, now: Time) {
     let occupants = fleet
         .hosts

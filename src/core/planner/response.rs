@@ -1,4 +1,4 @@
-//! The consequence of a failure: a host is given up, the rollout rolls back, or it is held for a
+//! What follows a failure: the host counts as failed, the rollout rolls back, or it is held for a
 //! person.
 
 use crate::core::ids::HostId;
@@ -10,15 +10,15 @@ use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::OnFailure;
 
-const NO_FALLBACK: &str = "there is no other revision proven healthy to go back to";
+const NO_FALLBACK: &str = "no other revision has been proven healthy";
 
 /// What follows a failure.
 pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
-    if may_give_up_host(s, &failure) {
+    if may_fail_host(s, &failure) {
         return Next::FailHost(failure);
     }
     if s.is_rolling_back() {
-        // What is in flight ends first: nobody may be left to hear of it afterwards.
+        // Actions in flight end first, because no controller would see their results afterwards.
         if !s.rollout.orders.in_flight.is_empty() {
             return Next::AwaitInFlight;
         }
@@ -34,18 +34,18 @@ pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
 /// Ends the rollout after the tasks for this outcome.
 pub(super) fn end(s: &Situation<'_>, outcome: Outcome) -> Next {
     match task::at_the_end(s, &outcome) {
-        Some(errand) => Next::Run(errand),
+        Some(run) => Next::Run(run),
         None => Next::Finish(outcome),
     }
 }
 
-/// Whether the failure concerns one host, and one more may be given up.
-fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
-    // What is done once is done for all hosts, wherever.
+/// Whether the failure concerns one host, and one more host may fail.
+fn may_fail_host(s: &Situation<'_>, failure: &Failure) -> bool {
+    // A task concerns all hosts, wherever it ran.
     if failure.kind.is_task_failure() {
         return false;
     }
-    // The last host is not given up: nobody would serve, and all would seem to be in place.
+    // The last host may not fail: no instance would serve, but all would seem to be in place.
     let is_it = |host: &HostId| failure.host.as_ref() == Some(host);
     let has_others = s.carriers().any(|host| !is_it(host.id));
     if !has_others && s.budget.replicas > 0 {
@@ -61,22 +61,22 @@ fn may_give_up_host(s: &Situation<'_>, failure: &Failure) -> bool {
 /// Why a failed rollout stays as it is instead of rolling back.
 fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
     if task::has_contracted(s) {
-        return Some("a contract was begun, and what older versions need may be gone".into());
+        return Some(
+            "a contract migration was started and may have removed what older versions need".into(),
+        );
     }
     let fallback = s.rollout.fallback.as_ref();
     if failure.kind == FailureKind::Aborted {
         return fallback.is_none().then(|| NO_FALLBACK.into());
     }
     if s.rollout.scaling.is_some() {
-        return Some("a change of numbers is not rolled back".into());
+        return Some("a change of the number of instances is not rolled back".into());
     }
     if traffic::lost_balancer(s).is_some() {
-        return Some(
-            "a balancer cannot be reached, and without it there is no way back either".into(),
-        );
+        return Some("a load balancer is unreachable, which would block the rollback too".into());
     }
     if s.spec.on_failure == OnFailure::Hold {
-        return Some("on_failure is \"hold\"".into());
+        return Some("on_failure = \"hold\"".into());
     }
     if let Some(why) = blocked_by_verb(s) {
         return Some(why.into());
@@ -89,20 +89,20 @@ fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
 
 fn blocked_by_verb(s: &Situation<'_>) -> Option<&'static str> {
     match s.rollout.verb {
-        Verb::Rollback => Some("a rollback that fails is not itself rolled back"),
+        Verb::Rollback => Some("a failed rollback is not rolled back"),
         Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Migrate => {
-            Some("the release is the one that ran before, so there is nothing to go back to")
+            Some("the release has not changed, so there is nothing to roll back to")
         }
-        // What was proven is not to blame for a sick machine.
+        // A release that was proven healthy is not the likely cause of a failure.
         Verb::Deploy if s.rollout.is_proven => {
-            Some("this revision was proven healthy before, so it may not be to blame")
+            Some("this revision was proven healthy before, so it may not be the cause")
         }
         Verb::Deploy => None,
     }
 }
 
-/// Blame first: if the old release fails too, going back to it would only move the trouble. What
-/// was unhealthy before it was stopped stays evidence after.
+/// Why the rollback target does not help: its instances fail, too. An instance that turned unhealthy
+/// before it was stopped still counts.
 fn unhealthy_fallback(s: &Situation<'_>, fallback: &RevisionRef) -> Option<String> {
     let unhealthy = &s.rollout.evidence.fallback_turned_unhealthy;
     let mut instances = s.census.instances();
@@ -113,13 +113,13 @@ fn unhealthy_fallback(s: &Situation<'_>, fallback: &RevisionRef) -> Option<Strin
         let mut instances = s.census.instances();
         instances.find(|(_, counted)| unhealthy.contains(&counted.instance.name))
     });
-    let where_it_is = match found {
+    let example = match found {
         Some((host, counted)) => counted.slot_on(host).to_string(),
         None => unhealthy.first()?.to_string(),
     };
     Some(format!(
-        "instances of the old version {} fail too ({where_it_is}), so the new one may not be to \
-         blame",
+        "instances of the old version {} fail too ({example}), so the new version may not be the \
+         cause",
         fallback.version
     ))
 }

@@ -1,4 +1,4 @@
-//! Kubernetes' scaling down: which instances are stopped, and in which order.
+//! Scaling down, as in Kubernetes: which instances are stopped, and in which order.
 
 use std::cmp::Reverse;
 
@@ -31,7 +31,7 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
         .instances()
         .filter(|(_, counted)| !counted.is_target && counted.is_running && !counted.is_stopping)
         .partition(|(_, counted)| !counted.is_available && !counted.is_unprobed);
-    // What was drained is well, and only has nothing to do any more.
+    // A drained instance is healthy and only gets no requests.
     let why = |counted: &JudgedInstance<'_>| {
         if counted.stream == TrafficState::Closed && counted.is_ready {
             StopReason::Replaced
@@ -42,8 +42,7 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let sick = sick
         .into_iter()
         .map(|(host, counted)| (host, counted, why(counted)));
-    // First where the new one already stands beside the old: that frees a double load, and keeps
-    // the spread.
+    // First on hosts where a new instance runs beside the old one: that keeps the spread even.
     let (doubled, single): (Vec<_>, Vec<_>) =
         healthy.into_iter().partition(|(host, _)| host.new > 0);
     let healthy = doubled
@@ -58,8 +57,8 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// `total − min_available − unavailable new`: new instances that do not serve yet keep old ones in
-/// place.
+/// `total − min_available − unavailable new`: new instances that do not serve yet keep old ones
+/// running.
 fn max_down(s: &Situation<'_>) -> u32 {
     let total = s.census.running.saturating_sub(s.census.stopping);
     let new_unavailable = s.census.new.saturating_sub(s.census.new_available);
@@ -68,8 +67,8 @@ fn max_down(s: &Situation<'_>) -> u32 {
         .saturating_sub(new_unavailable)
 }
 
-/// Stops instances of a wanted release that are too many, after scaling down or on the way back:
-/// the idle ones first.
+/// Stops surplus instances of a wanted release after scaling down or in a rollback, those without
+/// requests first.
 pub(super) fn stop_surplus(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for (release, surplus) in s.census.surplus() {
         stop_surplus_of(s, plan, release, surplus);
@@ -82,8 +81,7 @@ fn stop_surplus_of(
     release: &ReleaseId,
     mut surplus: u32,
 ) {
-    // What was started just now is there for a reason, and goes only if there are not enough
-    // others.
+    // Instances that this rollout has started are stopped last.
     let is_young = |counted: &JudgedInstance<'_>| {
         !counted.is_available
             && !counted.is_stopping
@@ -117,8 +115,8 @@ fn stop_surplus_of(
     }
 }
 
-/// Orders a stop if the host can take one and, where the instance serves, enough others do; says
-/// whether.
+/// Plans a stop if the host is idle and, if the instance serves, enough others do. Returns whether it
+/// did.
 fn stop(
     s: &Situation<'_>,
     plan: &mut PlanBuilder,
@@ -128,7 +126,7 @@ fn stop(
 ) -> bool {
     let cost = u32::from(counted.is_available);
     let min_available = s.budget.min_available();
-    // What nobody has asked yet may be the one that serves: then those known to serve must suffice.
+    // An instance that was not probed yet may serve: then the instances known to serve must suffice.
     let covered = !counted.is_unprobed || s.census.available >= min_available;
     if !host.is_idle() || !covered || cost > plan.spare || s.has_failed_to_stop(counted) {
         return false;
@@ -147,7 +145,7 @@ fn stop(
     ordered
 }
 
-/// Orders a drain first for an instance that may get requests.
+/// Plans a drain first for an instance that may get requests.
 fn order_stop(
     s: &Situation<'_>,
     plan: &mut PlanBuilder,

@@ -1,4 +1,4 @@
-//! Kubernetes' scaling up: which instances are started, and where.
+//! Scaling up, as in Kubernetes: which instances are started, and where.
 
 use std::collections::VecDeque;
 
@@ -26,7 +26,7 @@ pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
             continue;
         };
         places.remove(at);
-        // On the way back a host may never have had the release.
+        // In a rollback, a host may never have had the release.
         let is_there = host
             .host
             .is_some_and(|host| host.releases.contains(release));
@@ -71,7 +71,7 @@ fn places<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'
         .filter(|(_, host)| host.is_idle() && !plan.has_order(host.id) && !s.has_failed_on(host.id))
         .filter(|(_, host)| offers(host))
         .collect();
-    // A host that is busy for a moment must not push its share onto another.
+    // The share of a host that is busy for a moment must not move to another.
     let fair = fair_share(s);
     let is_below = |host: &HostCount<'_>| host.new < fair;
     if !s.rollout.orders.in_flight.is_empty() || places.iter().any(|(_, host)| is_below(host)) {
@@ -96,11 +96,11 @@ fn fair_share(s: &Situation<'_>) -> u32 {
     s.census.desired.div_ceil(hosts)
 }
 
-/// One more where there are fewer, so that a host that was lost and is back carries its part again:
-/// the surplus then goes from where there are most.
+/// Starts one more instance on a host with fewer than the others, so that a host that has returned
+/// carries its share again. The surplus then stops on the host with the most.
 pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let census = s.census;
-    // Only where all serve: one that is still to become ready would be the first surplus to go.
+    // Only if all serve: an instance that is not ready yet would be the first surplus to stop.
     let is_settled = census.new == census.desired
         && census.new_available == census.new
         && plan.is_empty()
@@ -121,7 +121,7 @@ pub(super) fn underloaded_slot(s: &Situation<'_>) -> Option<Slot> {
     }
     let carriers = || s.carriers().filter(|host| host.is_idle());
     let most = carriers().map(|host| host.new).max()?;
-    // None differs from another by more than one.
+    // The spread is even if no two hosts differ by more than one.
     let may_take_one = |host: &HostCount<'_>| {
         host.new + 1 < most && host.running == host.new && !s.has_failed_on(host.id)
     };

@@ -16,7 +16,7 @@ use crate::core::time::Time;
 #[derive(Clone, Copy)]
 pub(super) struct Situation<'a> {
     pub(super) spec: &'a Spec,
-    /// The budget in the present direction.
+    /// The budget in the current direction.
     pub(super) budget: Budget,
     pub(super) rollout: &'a Rollout,
     pub(super) fleet: &'a Fleet,
@@ -31,14 +31,13 @@ impl<'a> Situation<'a> {
         matches!(self.rollout.direction, Direction::RollingBack(_))
     }
 
-    /// Whether a host gets a release only before a start there.
+    /// Whether a host gets the release only before a start there.
     pub(super) fn stages_on_demand(&self) -> bool {
         self.is_rolling_back() || self.rollout.scaling.is_some()
     }
 
-    /// How long a rollout may stand without progress. A release whose instances need longer than
-    /// that to become available is refused as the goal; an older one, to which the rollout goes
-    /// back, gets the time that it needs.
+    /// The longest time without progress. A goal whose instances need longer to become available is
+    /// refused at the start; a rollback target gets the time that it needs.
     pub(super) fn patience(&self) -> Duration {
         let Spec {
             progress_deadline,
@@ -64,25 +63,25 @@ impl<'a> Situation<'a> {
         host.free_slot(self.spec, self.rollout, release, self.now)
     }
 
-    /// Whether an instance was started in the present direction.
+    /// Whether an instance was started in the current direction.
     pub(super) fn was_started(&self, counted: &JudgedInstance<'_>) -> bool {
         let started = &self.rollout.attempt.started;
         started.contains_key(&counted.instance.name)
     }
 
-    /// Whether the release that is to run is staged on a host.
+    /// Whether the target release is staged on a host.
     pub(super) fn has_goal(&self, host: &HostCount<'_>) -> bool {
         host.host
             .is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release))
     }
 
-    /// Whether an order to a host as a whole has failed for good.
+    /// Whether an action on a host as a whole has failed for good.
     pub(super) fn has_failed_on(&self, host: &HostId) -> bool {
         self.has_failed(|action| action.host() == host && action.slot().is_none())
     }
 
-    /// Whether an instance cannot be drained or stopped: that is tried once, on a host that is
-    /// given up for it.
+    /// Whether the drain or stop of an instance has failed. It is not retried, and the host counts as
+    /// failed.
     pub(super) fn has_failed_to_stop(&self, counted: &JudgedInstance<'_>) -> bool {
         let name = &counted.instance.name;
         self.has_failed(|action| {
@@ -90,13 +89,13 @@ impl<'a> Situation<'a> {
         })
     }
 
-    /// Whether an order of this kind has failed for good.
+    /// Whether such an action has failed for good.
     pub(super) fn has_failed(&self, is_meant: impl Fn(&Action) -> bool) -> bool {
         let mut failed = self.rollout.attempt.failed.iter();
         failed.any(|failed| is_meant(&failed.action))
     }
 
-    /// Whether no order that changes a slot is in flight.
+    /// Whether no action that changes a slot is in flight.
     pub(super) fn no_slot_changes(&self) -> bool {
         let mut in_flight = self.rollout.orders.in_flight.values();
         in_flight.all(|order| order.action.slot().is_none())

@@ -4,9 +4,8 @@ use crate::core::planner::situation::Situation;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::Step;
 
-/// The step that the rollout is in, if it goes by steps: forward, from something proven to
-/// something new. Where no instances are wanted there is nothing to look at, and no number would
-/// ever be measured.
+/// The current step. Only a rollout forward from a proven release to a new one has steps, and only if
+/// instances are wanted: without them no analysis would ever be measured.
 pub(super) fn step<'a>(s: &Situation<'a>) -> Option<&'a Step> {
     let rollout = s.rollout;
     let goes_by_steps = rollout.verb == Verb::Deploy
@@ -23,7 +22,7 @@ pub(super) fn step<'a>(s: &Situation<'a>) -> Option<&'a Step> {
         .filter(|_| goes_by_steps)
 }
 
-/// The remaining steps, with the present one.
+/// The remaining steps, including the current one.
 pub(super) fn steps_left<'a>(s: &Situation<'a>) -> &'a [Step] {
     let left = s.spec.steps.get(s.rollout.step.passed as usize..);
     if step(s).is_some() {
@@ -33,14 +32,14 @@ pub(super) fn steps_left<'a>(s: &Situation<'a>) -> &'a [Step] {
     }
 }
 
-/// The most instances of the new release that the present step allows.
+/// The most instances of the new release that the current step allows.
 pub(super) fn new_limit(s: &Situation<'_>) -> u32 {
     let desired = s.census.desired;
     step(s).map_or(desired, |step| step.count(desired))
 }
 
-/// How many old instances may go, so that those of the step and the old ones are as many as are
-/// wanted.
+/// How many old instances may stop, so that the step's new instances and the old ones add up to the
+/// wanted number.
 pub(super) fn old_to_spare(s: &Situation<'_>) -> u32 {
     let stays = s.census.desired.saturating_sub(new_limit(s));
     let old = s
@@ -52,7 +51,7 @@ pub(super) fn old_to_spare(s: &Situation<'_>) -> u32 {
         .saturating_sub(stays)
 }
 
-/// Whether the present step is reached, and only waits for time, analyses or a person.
+/// Whether the current step is reached and waits for its soak, for analyses or for a promotion.
 pub(super) fn is_at_gate(s: &Situation<'_>) -> bool {
     step(s).is_some() && s.rollout.step.reached.is_some()
 }

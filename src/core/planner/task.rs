@@ -15,7 +15,7 @@ use crate::core::rollout::task::{Due, Task, TaskOutcome, TaskRun};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// How often a task is started whose end is not known.
+/// The attempts to run a task whose result is unknown.
 const ATTEMPTS_MAX: u32 = 3;
 /// The time to end a task after its timeout, and to report it.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 pub(super) enum TaskStep {
     /// A task must run now.
     Run(TaskRun),
-    /// A contract migration waits until the goal has been reached for long enough.
+    /// A contract migration waits until its soak time is over.
     Soak(Time),
     /// A task waits for a host; if all its hosts are lost, until this time.
     AwaitHost(Option<Time>),
@@ -51,8 +51,7 @@ pub(super) fn after(s: &Situation<'_>) -> Option<TaskStep> {
     if let Some(step) = next_of(s, |due| due == Due::After) {
         return Some(step);
     }
-    // Where no instance serves, the soak says nothing, and the versions that could run would lose
-    // what they need.
+    // If no instance serves, the soak proves nothing, and the contract would break older versions.
     if s.census.new_available == 0 {
         return None;
     }
@@ -81,8 +80,7 @@ pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<TaskRun
     })
 }
 
-/// A host that is to get the release for what is done there, where no host has it: a service may
-/// have no instances.
+/// Stages the release on one host for a task, if no host has it: a service may have no instances.
 pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let is_due =
         |task: &Task| task.site == HookSite::Host && task.due.matters() && !is_over(s, task);
@@ -125,15 +123,15 @@ fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> 
 
 /// The host where a task was started, or else all hosts with the release.
 fn hosts_for<'a>(s: &Situation<'a>, task: &Task) -> impl Iterator<Item = &'a HostCount<'a>> {
-    let begun = s.rollout.tasks.get(&task.name);
-    let begun_on: Option<&HostId> = begun.and_then(|begun| begun.host.as_ref());
+    let state = s.rollout.tasks.get(&task.name);
+    let started_on: Option<&HostId> = state.and_then(|state| state.host.as_ref());
     s.carriers()
         .filter(|host| s.has_goal(host))
-        .filter(move |host| begun_on.is_none_or(|begun_on| begun_on == host.id))
+        .filter(move |host| started_on.is_none_or(|started_on| started_on == host.id))
 }
 
-/// Waits for a host on which a task can be done; fails where every such host has been out of reach
-/// for too long.
+/// Waits for a host on which a task can run; fails if every such host has been unreachable for too
+/// long.
 fn await_host(s: &Situation<'_>, task: &Task) -> TaskStep {
     let lost: Option<Vec<_>> = hosts_for(s, task)
         .map(|host| match &host.host?.reach {
@@ -144,9 +142,9 @@ fn await_host(s: &Situation<'_>, task: &Task) -> TaskStep {
     let Some((since, host, why)) = lost.and_then(|lost| lost.into_iter().max()) else {
         return TaskStep::AwaitHost(None);
     };
-    let given_up = since + s.patience();
-    if s.now < given_up {
-        return TaskStep::AwaitHost(Some(given_up));
+    let deadline = since + s.patience();
+    if s.now < deadline {
+        return TaskStep::AwaitHost(Some(deadline));
     }
     TaskStep::Fail(Failure {
         kind: FailureKind::HostLost,
@@ -157,19 +155,19 @@ fn await_host(s: &Situation<'_>, task: &Task) -> TaskStep {
     })
 }
 
-/// Whether the task needs nothing more.
+/// Whether the task is done or has failed.
 fn is_over(s: &Situation<'_>, task: &Task) -> bool {
-    let begun = s.rollout.tasks.get(&task.name);
-    let end = begun.and_then(|begun| begun.end.as_ref());
+    let state = s.rollout.tasks.get(&task.name);
+    let end = state.and_then(|state| state.end.as_ref());
     matches!(end, Some(TaskOutcome::Done | TaskOutcome::DoneBefore)) || error_of(s, task).is_some()
 }
 
 /// The error of a task that failed for good.
 fn error_of<'a>(s: &Situation<'a>, task: &Task) -> Option<&'a str> {
-    let begun = s.rollout.tasks.get(&task.name)?;
-    match &begun.end {
+    let state = s.rollout.tasks.get(&task.name)?;
+    match &state.end {
         Some(TaskOutcome::Failed { error }) => Some(error),
-        Some(TaskOutcome::Unknown { why }) if begun.attempts >= ATTEMPTS_MAX => Some(why),
+        Some(TaskOutcome::Unknown { why }) if state.attempts >= ATTEMPTS_MAX => Some(why),
         _ => None,
     }
 }
@@ -179,7 +177,7 @@ pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
     let mut needed = tasks(s).filter(|task| task.due.matters());
     needed.find_map(|task| {
         let error = error_of(s, task)?;
-        let begun = s.rollout.tasks.get(&task.name)?;
+        let state = s.rollout.tasks.get(&task.name)?;
         let kind = match task.migration {
             None => FailureKind::Hook,
             Some((MigrationKind::Expand, _)) => FailureKind::Migration,
@@ -187,10 +185,10 @@ pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
         };
         Some(Failure {
             kind,
-            host: begun.host.clone(),
+            host: state.host.clone(),
             slot: None,
             detail: format!("{}: {error}", task.name),
-            waited: s.now.since(begun.since),
+            waited: s.now.since(state.since),
         })
     })
 }
@@ -202,14 +200,14 @@ pub(super) fn has_contracted(s: &Situation<'_>) -> bool {
     contracts.any(|task| s.rollout.tasks.get(&task.name).is_some())
 }
 
-/// When a task under way must have ended.
+/// When the running task must have ended.
 pub(super) fn ends_at(s: &Situation<'_>) -> Option<Time> {
     let tasks = s.rollout.tasks.iter();
-    let under_way = tasks.filter(|(_, begun)| begun.end.is_none());
-    let ends = under_way.map(|(name, begun)| {
+    let under_way = tasks.filter(|(_, state)| state.end.is_none());
+    let ends = under_way.map(|(name, state)| {
         let task = s.spec.tasks.iter().find(|task| task.name == *name);
         let timeout = task.map(|task| task.timeout).unwrap_or_default();
-        begun.since + timeout + MARGIN
+        state.since + timeout + MARGIN
     });
     ends.max()
 }

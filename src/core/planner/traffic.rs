@@ -1,4 +1,4 @@
-//! The orders to balancers: which instances get requests.
+//! The actions on balancers: which instances get requests.
 
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancers, Traffic, TrafficState};
@@ -26,8 +26,8 @@ pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
             *left -= 1;
             continue;
         }
-        let is_shut = matches!(counted.stream, TrafficState::Closed | TrafficState::Partly);
-        let is_due = is_shut || has_other_weight(s, host, counted, weight_percent);
+        let is_closed = matches!(counted.stream, TrafficState::Closed | TrafficState::Partly);
+        let is_due = is_closed || has_other_weight(s, host, counted, weight_percent);
         let may_serve = counted.is_target && counted.is_ready && !counted.is_stopping && is_due;
         if may_serve
             && host.is_idle()
@@ -50,7 +50,7 @@ pub(super) fn was_admitted_then_drained(s: &Situation<'_>, counted: &JudgedInsta
     counted.is_drained && was_admitted
 }
 
-/// Whether a balancer with weights gives the instance another share than it should get.
+/// Whether a balancer with weights gives the instance a share other than the wanted one.
 fn has_other_weight(
     s: &Situation<'_>,
     host: &HostCount<'_>,
@@ -62,22 +62,21 @@ fn has_other_weight(
     };
     let slot = counted.slot_on(host);
     let wanted = weight_percent.unwrap_or(FULL_WEIGHT_PERCENT);
-    let told = s.rollout.traffic.weights.get(&counted.instance.name);
+    let admitted_with = s.rollout.traffic.weights.get(&counted.instance.name);
     let has_other = |balancer: &HostId| {
         let seen = s.fleet.balancers.get(balancer);
         let server = seen.and_then(|seen| seen.view.servers.get(&slot));
         let has = server.and_then(|server| server.weight_percent);
-        has.is_some_and(|has| match told {
-            // A balancer that counts in coarse weights comes as near as it can, which is half of it
-            // at worst.
-            Some(told) if *told == wanted => has.abs_diff(wanted) > wanted / 2,
+        has.is_some_and(|has| match admitted_with {
+            // A balancer with coarse weights only approximates the share: at worst it is off by half.
+            Some(admitted) if *admitted == wanted => has.abs_diff(wanted) > wanted / 2,
             _ => has != wanted,
         })
     };
     traffic.balancers_of(&slot).iter().any(has_other)
 }
 
-/// Whether a balancer sends it requests, or would if its own check passed.
+/// Whether a balancer sends the instance requests, or would if its own check passed.
 fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
     matches!(
         counted.stream,
@@ -85,8 +84,8 @@ fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
     )
 }
 
-/// What was started just now and has not been ready yet gets nothing, whoever else has told a
-/// balancer to send requests there: a reload forgets what it was told.
+/// Drains new instances that have not been ready yet but get requests, because a balancer was reloaded
+/// and lost its state.
 pub(super) fn drain_unready(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for (host, counted) in s.census.instances() {
         let name = &counted.instance.name;
@@ -134,8 +133,8 @@ pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Whether the host's public port is with another instance that is wanted: where each host is its
-/// own balancer, it has but one.
+/// Whether another wanted instance serves the host's public port. A host that is its own balancer has
+/// only one.
 fn public_port_is_served_by_other(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     let traffic = s.spec.traffic.as_ref();
     let has_one_port = traffic.is_some_and(|traffic| traffic.balancers == Balancers::OnHosts);
@@ -151,7 +150,7 @@ fn has_failed_to_admit(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool 
     s.has_failed(|action| matches!(action, Action::Admit { instance, .. } if instance == name))
 }
 
-/// Since when a balancer of the whole fleet cannot be reached, if one cannot.
+/// Since when a balancer of the whole fleet is unreachable, if one is.
 pub(super) fn balancer_lost_since(s: &Situation<'_>) -> Option<Time> {
     let machines = s.spec.traffic.as_ref()?.machines().iter();
     let since = machines.filter_map(|balancer| match s.fleet.balancers.get(balancer)?.reach {
@@ -161,15 +160,14 @@ pub(super) fn balancer_lost_since(s: &Situation<'_>) -> Option<Time> {
     since.min()
 }
 
-/// A balancer before the whole fleet that cannot be reached, and why: nothing is known of what it
-/// does.
+/// The wait for an unreachable balancer of the whole fleet, whose state is unknown.
 pub(super) fn lost_balancer(s: &Situation<'_>) -> Option<WaitReason> {
     let mut machines = s.spec.traffic.as_ref()?.machines().iter();
     machines.find_map(|balancer| {
         let why = match s.fleet.balancers.get(balancer).map(|seen| &seen.reach) {
             Some(Reach::Reachable) => return None,
             Some(Reach::Lost { why, .. }) => why.clone(),
-            Some(Reach::NotSeen) | None => "not looked at yet".to_owned(),
+            Some(Reach::NotSeen) | None => "not observed yet".to_owned(),
         };
         let balancer = balancer.clone();
         Some(WaitReason::BalancerLost { balancer, why })

@@ -1,4 +1,4 @@
-//! How long ship waits: for an order, for progress, and before a start is tried again.
+//! How long ship waits: for an action, for progress, and before another attempt to start.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::attempt::StartAttempts;
 use crate::core::time::Time;
 
-/// How much longer an order may take than the keys of its release allow: to be given, carried out
-/// and reported.
+/// The time that an action may take beyond the timeouts of its release: for the SSH round trip and the
+/// host's script.
 const ORDER_MARGIN: Duration = Duration::from_secs(30);
 
-/// The time to cut a drain after its deadline, and to report it.
+/// The time to close connections after the drain timeout, and to report that.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 /// The longest time between two plans, even if nothing happens.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// When there must have been progress. An order that takes the time that the user's keys allow it
-/// is no lack of progress: until then the deadline waits for it.
+/// The progress deadline. It waits for an action in flight as long as the timeouts of its release
+/// allow.
 pub(super) fn deadline(s: &Situation<'_>) -> Time {
     let usual = s.rollout.attempt.last_progress + s.patience();
     let in_flight = s.rollout.orders.in_flight.values();
@@ -34,8 +34,7 @@ pub(super) fn deadline(s: &Situation<'_>) -> Time {
         .fold(usual, Time::max)
 }
 
-/// How long an order may take by the keys of the release that it is about; `None` where none of
-/// them speaks of it.
+/// How long an action may take by the timeouts of its release; `None` if none applies.
 fn allowed(s: &Situation<'_>, action: &Action) -> Option<Duration> {
     match action {
         Action::Drain { .. } => s
@@ -60,8 +59,8 @@ fn allowed(s: &Situation<'_>, action: &Action) -> Option<Duration> {
     }
 }
 
-/// Until when an earlier order may still hold the lock of a host that answers, and keep every other
-/// order waiting.
+/// Until when an earlier action may still hold the lock of a reachable host, and block every other
+/// action there.
 fn lock_held_until(s: &Situation<'_>) -> Option<Time> {
     let answers = s.census.hosts.iter().filter(|host| host.is_reachable());
     let since = answers
@@ -70,7 +69,7 @@ fn lock_held_until(s: &Situation<'_>) -> Option<Time> {
     Some(*since + s.spec.longest_order() + ORDER_MARGIN)
 }
 
-/// The next moment at which the plan may change without an event.
+/// The next time at which the plan may change without an event.
 pub(super) fn wake_at(s: &Situation<'_>) -> Time {
     let soaked = s.census.instances().filter_map(|(_, counted)| {
         let soaking = counted.is_ready && !counted.is_available && !counted.is_stopping;
@@ -88,7 +87,7 @@ pub(super) fn wake_at(s: &Situation<'_>) -> Time {
         .chain(retried)
         .chain(given_up)
         .chain(windows::changes_at(s));
-    // What is past changes nothing by itself any more.
+    // Times in the past change nothing any more.
     let to_come = all.chain([deadline(s)]).filter(|at| *at > s.now);
     to_come.min().unwrap_or(s.now + LOOK_AGAIN_AFTER)
 }
@@ -99,7 +98,7 @@ pub(super) fn retry_reason(s: &Situation<'_>, host: &HostCount<'_>) -> Option<Wa
         return None;
     }
     let (slot, attempts) = host.retry(s.spec, s.rollout, s.now)?;
-    let why = last_attempt(s, &slot, attempts).unwrap_or_else(|| "it did not stay".to_owned());
+    let why = last_attempt(s, &slot, attempts).unwrap_or_else(|| "the instance exited".to_owned());
     Some(WaitReason::WaitsToRetry {
         port: slot.port,
         attempt: attempts.count + 1,

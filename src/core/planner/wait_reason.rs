@@ -1,4 +1,4 @@
-//! Why a host has no order now.
+//! Why a host has no action now.
 
 use std::fmt;
 
@@ -8,41 +8,41 @@ use crate::core::ids::{HostId, Port};
 use crate::core::rollout::action::Action;
 use crate::core::time::Time;
 
-/// The reason why a host has no order now.
+/// The reason why a host has no action now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "hold", rename_all = "snake_case")]
 pub enum WaitReason {
     UpToDate,
-    /// It is to be drained, and still has instances.
+    /// The host has `drain = true` and still runs instances.
     ToDrain,
-    /// It is drained, and has no instances any more.
+    /// The host has `drain = true` and runs no instances.
     Drained,
-    /// It has not been observed yet.
+    /// The host has not been observed yet.
     NotSeen,
     Unreachable {
         since: Time,
-        /// What was tried and what came back.
+        /// The command and its error.
         why: String,
     },
-    /// It belongs to another fleet, or is the same machine as another host, and does not count.
+    /// The host belongs to another fleet or is the same machine as another host.
     NotCounted {
         why: String,
     },
-    /// It was given up in this rollout.
+    /// The host has failed in this rollout.
     HostFailed {
         why: String,
     },
-    /// An order is in flight for it.
+    /// An action is in flight on the host.
     Busy {
         action: Action,
     },
-    /// Its new instance is not ready yet.
+    /// The new instance is not ready yet.
     WaitsForReady {
         port: Port,
         /// The answer of the last probe.
         answer: Option<String>,
     },
-    /// A start failed, or the instance exited at once, and is tried again after a pause.
+    /// A start failed, or the instance exited at once. The next attempt follows after a pause.
     WaitsToRetry {
         port: Port,
         /// The number of the next attempt.
@@ -52,12 +52,12 @@ pub enum WaitReason {
         /// How the last attempt ended.
         why: String,
     },
-    /// Its new instance is ready, but not for long enough.
+    /// The new instance is ready, but not for `min_ready` yet.
     Soaks {
         port: Port,
         until: Time,
     },
-    /// It has an old instance, and the budget allows neither a start nor a stop.
+    /// The host has an old instance, and the budget allows neither a start nor a stop.
     WaitsForCapacity {
         /// Available instances in the fleet.
         available: u32,
@@ -66,11 +66,11 @@ pub enum WaitReason {
         running: u32,
         max_running: u32,
     },
-    /// Its new instance is ready and admitted, but a balancer's own check fails.
+    /// The new instance is ready and admitted, but a balancer's own check fails.
     WaitsForBalancer {
         port: Port,
     },
-    /// The new instances of a step serve and are watched for a while.
+    /// The new instances of a step serve and soak.
     StepSoaks {
         /// Counted from 1.
         step: u32,
@@ -78,33 +78,31 @@ pub enum WaitReason {
         of: u32,
         until: Time,
     },
-    /// The new instances of a step have been watched for long enough, but what is measured says
-    /// nothing yet.
+    /// The soak time of a step is over, but an analysis has no conclusive measurement yet.
     WaitsForAnalysis {
         /// Counted from 1.
         step: u32,
         /// The number of steps.
         of: u32,
-        /// Which analysis, and what it says.
+        /// The analysis and its last measurement.
         why: String,
     },
-    /// A person must promote the rollout.
+    /// A user must promote the rollout.
     WaitsForPromote {
         /// The step, counted from 1.
         step: u32,
         /// The number of steps.
         of: u32,
     },
-    /// ship only finishes what it has begun.
+    /// ship only finishes the current batch.
     Closing {
         /// The window that closes, or who froze the fleet and why.
         why: String,
     },
-    /// A balancer cannot be reached: what it does is not known, and nothing is taken out of
-    /// traffic.
+    /// A balancer is unreachable. Its state is unknown, so ship drains nothing.
     BalancerLost {
         balancer: HostId,
-        /// What was tried and what came back.
+        /// The command and its error.
         why: String,
     },
     /// The whole rollout has stopped.
@@ -116,20 +114,18 @@ pub enum WaitReason {
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WaitReason::UpToDate => f.write_str("needs nothing"),
-            WaitReason::ToDrain => f.write_str("is to be drained: a deploy moves what runs there"),
-            WaitReason::Drained => f.write_str(
-                "is drained: nothing of the service runs there, and it may leave the inventory",
-            ),
-            WaitReason::NotSeen => f.write_str("not looked at yet"),
+            WaitReason::UpToDate => f.write_str("up to date"),
+            WaitReason::ToDrain => f.write_str("to be drained by the next deploy"),
+            WaitReason::Drained => f.write_str("drained; safe to remove from the inventory"),
+            WaitReason::NotSeen => f.write_str("not observed yet"),
             WaitReason::Unreachable { why, .. } => write!(f, "unreachable: {why}"),
             WaitReason::NotCounted { why } => write!(f, "not counted: {why}"),
-            WaitReason::HostFailed { why } => write!(f, "left behind: {why}"),
+            WaitReason::HostFailed { why } => write!(f, "failed: {why}"),
             WaitReason::Busy { action } => write!(f, "busy: {action}"),
             WaitReason::WaitsForReady { .. }
             | WaitReason::WaitsToRetry { .. }
             | WaitReason::Soaks { .. }
-            | WaitReason::WaitsForBalancer { .. } => self.fmt_of_instance(f),
+            | WaitReason::WaitsForBalancer { .. } => self.fmt_instance(f),
             WaitReason::WaitsForCapacity {
                 available,
                 min_available,
@@ -137,20 +133,22 @@ impl fmt::Display for WaitReason {
                 max_running,
             } => write!(
                 f,
-                "waits its turn: {available} available (at least {min_available} must stay), \
-                 {running} running (at most {max_running} may)"
+                "waiting for capacity: {available} available (minimum {min_available}), {running} \
+                 running (maximum {max_running})"
             ),
-            WaitReason::StepSoaks { step, of, .. } => write!(f, "waits: step {step} of {of} soaks"),
+            WaitReason::StepSoaks { step, of, .. } => {
+                write!(f, "waiting: step {step} of {of} soaks")
+            }
             WaitReason::WaitsForAnalysis { step, of, why } => {
-                write!(f, "waits: step {step} of {of} is not judged yet: {why}")
+                write!(f, "waiting for an analysis at step {step} of {of}: {why}")
             }
             WaitReason::WaitsForPromote { step, of } => write!(
                 f,
-                "waits after step {step} of {of}: `ship promote` goes on, `ship abort` goes back"
+                "waiting at step {step} of {of}: `ship promote` continues, `ship abort` rolls back"
             ),
-            WaitReason::Closing { why } => write!(f, "waits: {why}"),
+            WaitReason::Closing { why } => write!(f, "waiting: {why}"),
             WaitReason::BalancerLost { balancer, why } => {
-                write!(f, "waits for balancer {balancer}: {why}")
+                write!(f, "waiting for balancer {balancer}: {why}")
             }
             WaitReason::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }
@@ -158,13 +156,13 @@ impl fmt::Display for WaitReason {
 }
 
 impl WaitReason {
-    /// Says what the new instance lacks.
-    fn fmt_of_instance(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes what the new instance waits for.
+    fn fmt_instance(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitReason::WaitsForReady { port, answer } => {
-                write!(f, "waits for port {port} to become ready")?;
+                write!(f, "waiting for port {port} to become ready")?;
                 match answer {
-                    Some(answer) => write!(f, "; it last answered: {answer}"),
+                    Some(answer) => write!(f, "; last answer: {answer}"),
                     None => Ok(()),
                 }
             }
@@ -172,12 +170,12 @@ impl WaitReason {
                 port, attempt, why, ..
             } => write!(
                 f,
-                "waits before attempt {attempt} to start on port {port}; the last one: {why}"
+                "waiting before attempt {attempt} to start on port {port}; last attempt: {why}"
             ),
-            WaitReason::Soaks { port, .. } => write!(f, "port {port} is ready, and soaks"),
+            WaitReason::Soaks { port, .. } => write!(f, "port {port} is ready and soaks"),
             WaitReason::WaitsForBalancer { port } => write!(
                 f,
-                "port {port} is ready and admitted; it waits for a balancer's own check"
+                "port {port} is ready and admitted; waiting for the load balancer's check"
             ),
             _ => Ok(()),
         }

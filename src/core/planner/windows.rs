@@ -1,4 +1,4 @@
-//! Windows and freezes: ship finishes what it has begun, and starts nothing new that cannot end in
+//! Deploy windows and freezes: ship finishes the current batch, and starts no batch that cannot end in
 //! time.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::core::planner::steps;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// Why nothing new may start now.
+/// Why no new batch may start now.
 pub(super) fn closing(s: &Situation<'_>) -> Option<String> {
     if !is_window_bound(s) {
         return None;
@@ -30,14 +30,13 @@ pub(super) fn changes_at(s: &Situation<'_>) -> Option<Time> {
     }
 }
 
-/// Whether windows apply: a rollback and a person's own command may begin at any time.
+/// Whether windows apply: only to a deploy in the forward direction.
 fn is_window_bound(s: &Situation<'_>) -> bool {
     s.rollout.verb == Verb::Deploy && s.rollout.scaling.is_none() && !s.is_rolling_back()
 }
 
-/// What the next thing to begin takes at least: all of the rollout where nothing was begun, else
-/// one replacement and the soak of its step. The soak of a step that was reached goes on as long as
-/// the window does.
+/// The shortest time of the next part: of the whole rollout if no slot has changed yet, else of one
+/// replacement and the soak of its step. At a gate the soak continues as long as the window is open.
 fn min_duration(s: &Situation<'_>) -> Duration {
     if steps::is_at_gate(s) {
         return Duration::ZERO;
@@ -54,7 +53,7 @@ fn min_duration(s: &Situation<'_>) -> Duration {
     (replacement * missing.div_ceil(at_once) + soaks).max(hours.usual)
 }
 
-/// Whether everything that was begun has ended.
+/// Whether the current batch has ended.
 pub(super) fn is_between_batches(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
     let census = s.census;
     let is_whole = staying(census) == census.desired && census.new_available == census.new;
@@ -67,12 +66,12 @@ fn staying(census: &Census<'_>) -> u32 {
     census.running.saturating_sub(census.stopping)
 }
 
-/// Instances that may be started to finish what was begun.
+/// Instances that may start to finish the current batch.
 pub(super) fn room_to_close(s: &Situation<'_>) -> u32 {
     s.census.desired.saturating_sub(staying(s.census))
 }
 
-/// Instances that may be stopped to finish what was begun.
+/// Instances that may stop to finish the current batch.
 pub(super) fn surplus_to_close(s: &Situation<'_>) -> u32 {
     staying(s.census).saturating_sub(s.census.desired)
 }

@@ -1,4 +1,4 @@
-//! How a stopped rollout continues, and why it cannot.
+//! How a stopped rollout continues, and the reasons why it cannot.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::rollout::{Direction, Rollout};
 
-/// How a stopped rollout goes on.
+/// How a stopped rollout continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// In its present direction.
+    /// In its current direction.
     Resume,
     /// From the step at which it waits.
     Promote {
@@ -20,7 +20,7 @@ pub enum Continuation {
         /// Whether it skips all remaining steps.
         full: bool,
     },
-    /// To its fallback.
+    /// To its rollback target.
     RollBack { by: String },
     /// Only the number of instances changes. Afterwards, the rollout is stopped as before.
     Scale(Outcome),
@@ -39,16 +39,16 @@ pub enum ContinuationRefusal {
     NothingDeployed,
     /// The history no longer has the revision of the rollout.
     RevisionForgotten(Revision),
-    /// It has no fallback.
+    /// The rollout has no rollback target.
     NoFallback(Verb),
-    /// A contract migration has removed what its fallback needs.
+    /// A contract migration has removed something that the rollback target needs.
     PastContract {
-        /// The fallback.
+        /// The rollback target.
         revision: Revision,
-        /// The contract migration that forbids it.
+        /// The contract migration.
         why: String,
     },
-    /// It does not wait at a step.
+    /// The rollout does not wait at a step.
     NotAtStep {
         service: String,
     },
@@ -58,35 +58,35 @@ impl fmt::Display for ContinuationRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NothingDeployed => {
-                f.write_str("nothing was deployed yet; `ship deploy` comes first")
+                f.write_str("nothing has been deployed yet\nhint: run `ship deploy` first")
             }
             Self::RevisionForgotten(revision) => write!(
                 f,
-                "revision {revision} is no longer in the history; deploy again"
+                "revision {revision} is no longer in the history\nhint: deploy again"
             ),
             Self::NoFallback(verb) => write!(
                 f,
-                "there is no other revision proven healthy that this {} could go back to; `ship \
-                 pause` stops it where it is, and `ship scale --replicas 0` stops the service",
+                "cannot roll back this {}: no other revision has been proven healthy\nhint: stop the \
+                 rollout with `ship pause`, or the service with `ship scale --replicas 0`",
                 verb.noun()
             ),
             Self::PastContract { revision, why } => write!(
                 f,
-                "there is no way back to revision {revision}: {why}; nothing was touched"
+                "cannot roll back to revision {revision}: {why}; no changes were made"
             ),
             Self::NotAtStep { service } => write!(
                 f,
-                "deployment \"{service}\" does not wait at a step; `ship promote --full` lets it \
-                 go through all that are left, `ship resume` goes on where it stands still"
+                "service `{service}` is not waiting at a step\nhint: skip the remaining steps with \
+                 `ship promote --full`, or continue a stopped rollout with `ship resume`"
             ),
         }
     }
 }
 
-/// The newest rollout, to go on with, and the revision that it is for.
+/// The newest rollout and its revision.
 ///
 /// # Errors
-/// If there was none, or its revision is no longer in the history.
+/// If there is no rollout, or its revision is no longer in the history.
 pub fn stopped_rollout(
     history: &ServiceHistory,
 ) -> Result<(&Rollout, &RevisionRecord), ContinuationRefusal> {
@@ -98,10 +98,11 @@ pub fn stopped_rollout(
     Ok((rollout, record))
 }
 
-/// Whether the newest rollout can be aborted: it goes back already, or has a fallback that may run.
+/// Checks that the newest rollout can be aborted: it is rolling back already, or has a rollback target
+/// that may run.
 ///
 /// # Errors
-/// If it has none.
+/// If it has no such target.
 pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> {
     let rollout = newest(history)?;
     if matches!(rollout.direction, Direction::RollingBack(_)) {
@@ -123,10 +124,10 @@ pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> 
     }
 }
 
-/// Whether the newest rollout can be promoted: it waits at a step, or goes through all of them.
+/// Checks that the newest rollout can be promoted: it waits at a step, or `full` skips all of them.
 ///
 /// # Errors
-/// If it does not wait at one.
+/// If it does not wait at a step.
 pub fn check_promotion(
     history: &ServiceHistory,
     service: &str,
@@ -160,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn newest_rollout_goes_on_for_its_revision() {
+    fn stopped_rollout_continues_for_its_revision() {
         let history = on_a().deploy("b", None).build();
-        let (rollout, record) = stopped_rollout(&history).expect("it was cut off");
+        let (rollout, record) = stopped_rollout(&history).expect("the rollout was interrupted");
         assert_eq!(rollout.goal.revision, record.revision);
         assert_eq!(
             Continuation::scale(rollout),
@@ -171,17 +172,17 @@ mod tests {
         let mut forgotten = on_a().deploy("b", None).build();
         forgotten.revisions.pop();
         assert_eq!(
-            stopped_rollout(&forgotten).expect_err("it is gone"),
+            stopped_rollout(&forgotten).expect_err("the revision is gone"),
             ContinuationRefusal::RevisionForgotten(Revision(2))
         );
         assert_eq!(
-            stopped_rollout(&ServiceHistory::default()).expect_err("there is none"),
+            stopped_rollout(&ServiceHistory::default()).expect_err("there is no rollout"),
             ContinuationRefusal::NothingDeployed
         );
     }
 
     #[test]
-    fn abort_needs_a_fallback_that_may_run_unless_it_goes_back_already() {
+    fn abort_needs_a_usable_rollback_target_unless_already_rolling_back() {
         let abort = |history: HistoryBuilder| check_abort(&history.build());
         assert_eq!(abort(on_a().deploy("b", None)), Ok(()));
         let first = HistoryBuilder::default().deploy("a", None);
@@ -197,12 +198,12 @@ mod tests {
                 ..
             })
         ));
-        let going_back = on_a().deploy("b", None).contracted("drop-email").failed();
-        assert_eq!(abort(going_back), Ok(()));
+        let rolling_back = on_a().deploy("b", None).contracted("drop-email").failed();
+        assert_eq!(abort(rolling_back), Ok(()));
     }
 
     #[test]
-    fn promotion_needs_a_step_that_waits_or_goes_through_all() {
+    fn promotion_needs_a_waiting_step_unless_full() {
         let running = || on_a().deploy("b", None);
         let reached = Event::StepReached {
             step: 1,
@@ -215,11 +216,11 @@ mod tests {
             |history: HistoryBuilder, full| check_promotion(&history.build(), "page", full);
         assert_eq!(promote(running().then(reached), false), Ok(()));
         assert_eq!(promote(running(), true), Ok(()));
-        let refusal = promote(running(), false).expect_err("it is at no step");
+        let refusal = promote(running(), false).expect_err("the rollout is not at a step");
         assert!(
             refusal
                 .to_string()
-                .starts_with("deployment \"page\" does not wait at a step")
+                .starts_with("service `page` is not waiting at a step")
         );
     }
 }

@@ -56,7 +56,9 @@ impl RevisionRecord {
     pub fn is_unfinished_rollback(&self) -> bool {
         let is_open = matches!(
             self.outcome,
-            None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. })
+            None | Some(
+                Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Fenced { .. }
+            )
         );
         self.verb == Verb::Rollback && is_open
     }

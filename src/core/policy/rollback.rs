@@ -9,15 +9,15 @@ use crate::core::policy::service_history::ServiceHistory;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 
-/// Why there is nothing to roll back to.
+/// Why a rollback has no target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RollbackRefusal {
     /// The history has no revision of this number.
     UnknownRevision(Revision),
-    /// A contract migration has removed what this revision needs.
+    /// A contract migration has removed something that this revision needs.
     PastContract {
         revision: Revision,
-        /// The contract migration that forbids it.
+        /// The contract migration.
         why: String,
     },
     NothingDeployed,
@@ -30,35 +30,35 @@ impl fmt::Display for RollbackRefusal {
         match self {
             Self::UnknownRevision(revision) => write!(
                 f,
-                "unable to find specified revision {revision} in history; `ship history` lists \
-                 what there is"
+                "unable to find specified revision {revision} in history\nhint: list the revisions \
+                 with `ship history`"
             ),
             Self::PastContract { revision, why } => write!(
                 f,
-                "there is no way back to revision {revision}: {why}; nothing was touched"
+                "cannot roll back to revision {revision}: {why}; no changes were made"
             ),
             Self::NothingDeployed => f.write_str(
-                "nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes \
-                 first",
+                "nothing has been deployed yet, so there is nothing to roll back\nhint: run `ship \
+                 deploy` first",
             ),
             Self::NoOther => f.write_str(
-                "no other revision has been proven healthy, so there is nothing to go back to; \
-                 `ship history` lists what there is, and --to-revision names one all the same",
+                "cannot roll back: no other revision has been proven healthy\nhint: choose a \
+                 revision from `ship history` with --to-revision",
             ),
         }
     }
 }
 
-/// The revision that a rollback goes to: the one that was asked for, the one to which an unfinished
-/// rollback was on its way if it was ever proven, or the newest proven one of another release.
+/// The revision to roll back to: the requested one; else the proven target of an unfinished rollback;
+/// else the newest proven revision of another release.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such revision.
 pub fn choose_target(
     history: &ServiceHistory,
-    asked_for: Option<Revision>,
+    requested: Option<Revision>,
 ) -> Result<&RevisionRecord, RollbackRefusal> {
-    if let Some(number) = asked_for {
+    if let Some(number) = requested {
         let found = history
             .revision(number)
             .ok_or(RollbackRefusal::UnknownRevision(number))?;
@@ -66,15 +66,15 @@ pub fn choose_target(
         return Ok(found);
     }
     let present = history.current().ok_or(RollbackRefusal::NothingDeployed)?;
-    // What runs by now is no revision to go back from. An unproven one is not continued: only
-    // `--to-revision` names it.
+    // An unfinished rollback continues to its target, unless that was never proven: such a target
+    // needs `--to-revision`.
     if present.is_unfinished_rollback() && history.is_proven(&present.release) {
         return Ok(present);
     }
     if let Some(back) = history.rollback_target(&present.release) {
         return Ok(back);
     }
-    // The reason is a contract if only a contract is in the way.
+    // If only a contract migration rules out every target, name it as the reason.
     let past = history.past();
     if let Some(newest) = history::rollback_target(&past, &present.release)
         .and_then(|back| history.revision(back.revision))
@@ -84,7 +84,7 @@ pub fn choose_target(
     Err(RollbackRefusal::NoOther)
 }
 
-/// Refuses a revision if a contract has taken away what it needs.
+/// Checks that no contract migration has removed something that a revision needs.
 ///
 /// # Errors
 /// If one has.
@@ -101,7 +101,7 @@ pub fn check_contracts(
     }
 }
 
-/// Whether a revision is the one that the fleet was brought to last.
+/// Whether the fleet runs this revision, by the history.
 pub fn is_present(history: &ServiceHistory, target: &RevisionRecord) -> bool {
     history.current().is_some_and(|present| {
         present.release == target.release && present.outcome == Some(Outcome::Succeeded)
@@ -116,7 +116,7 @@ pub struct ReplicasOfRollback {
     pub note: Option<String>,
 }
 
-/// The number of instances that a rollback wants where the command line says none; `None` where the
+/// The number of instances that a rollback wants without one on the command line; `None` if the
 /// files decide.
 ///
 /// If the rollback undoes the last deploy, the number is rolled back, too. With another target it
@@ -143,16 +143,16 @@ pub fn replicas_of_rollback(
     let undoes = undone.is_some_and(|undone| undone.release == target.release);
     let (replicas, note) = if undoes {
         let note = format!(
-            "{} wanted again, as when {version} (revision {revision}) ran; --set \
-             rollout.replicas={now} keeps the present number",
-            are(then)
+            "restoring {} of {version} (revision {revision}); to keep the current number, use --set \
+             rollout.replicas={now}",
+            count(then)
         );
         (then, note)
     } else {
         let note = format!(
-            "{} wanted as before; when {version} (revision {revision}) ran, the number was {then}: \
-             --set rollout.replicas={then} restores it",
-            are(now)
+            "keeping {}; {version} (revision {revision}) ran with {then}: to restore that number, use \
+             --set rollout.replicas={then}",
+            count(now)
         );
         (now, note)
     };
@@ -160,18 +160,18 @@ pub fn replicas_of_rollback(
     Some(ReplicasOfRollback { replicas, note })
 }
 
-fn are(replicas: u32) -> String {
+fn count(replicas: u32) -> String {
     if replicas == 1 {
-        "1 replica is".to_owned()
+        "1 replica".to_owned()
     } else {
-        format!("{replicas} replicas are")
+        format!("{replicas} replicas")
     }
 }
 
-/// A bare rollback right after another one, made by ship or by a person.
+/// A `ship rollback` without a target, right after another rollback by ship or by a user.
 ///
-/// Who asks for it may not know of the first. The second would go one revision further back than is
-/// meant, or to the one that was left.
+/// The user may not know of the first rollback. The second would roll back one revision further than
+/// intended, or return to the revision that was rolled back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RepeatedRollback<'a> {
     /// The newest deploy or rollback.
@@ -182,7 +182,7 @@ pub struct RepeatedRollback<'a> {
     is_next_older: bool,
 }
 
-/// Whether a rollback was just made, so that another one without a target is refused.
+/// The rollback just made, if there was one, so that another one without a target is refused.
 pub fn repeated_rollback(history: &ServiceHistory) -> Option<RepeatedRollback<'_>> {
     let mut newest_first = history
         .revisions
@@ -234,30 +234,30 @@ impl RepeatedRollback<'_> {
             format!("{} rolled back{from} at {at}", newest.who)
         };
         format!(
-            "{what}, so {} runs; nothing was touched\nhint: {}",
+            "{what}, so {} runs; no changes were made\nhint: {}",
             name(self.present),
             self.hints().join("; ")
         )
     }
 
     fn hints(&self) -> Vec<String> {
-        let command = |to: &RevisionRecord, goes: &str| {
+        let command = |to: &RevisionRecord, verb: &str| {
             format!(
-                "`ship rollback --to-revision {}` {goes} {}",
+                "`ship rollback --to-revision {}` {verb} {}",
                 to.revision, to.definition.version
             )
         };
-        let goes = if self.is_next_older {
-            "goes further back, to"
+        let verb = if self.is_next_older {
+            "rolls back further, to"
         } else {
-            "goes to"
+            "rolls back to"
         };
-        let next = self.next.map(|next| command(next, goes));
+        let next = self.next.map(|next| command(next, verb));
         let left = self.left.map(|left| command(left, "returns to"));
         let hints: Vec<_> = next.into_iter().chain(left).collect();
         if hints.is_empty() {
-            let none = "no other revision has been proven healthy; `ship history` lists what \
-                        there is";
+            let none = "no other revision has been proven healthy; list the revisions with \
+                        `ship history`";
             return vec![none.to_owned()];
         }
         hints
@@ -282,23 +282,23 @@ mod tests {
             .deploy("b", Some(Outcome::Succeeded))
     }
 
-    fn target(history: HistoryBuilder, asked_for: Option<u32>) -> Result<u32, String> {
+    fn target(history: HistoryBuilder, requested: Option<u32>) -> Result<u32, String> {
         let history = history.build();
-        let chosen = choose_target(&history, asked_for.map(Revision));
+        let chosen = choose_target(&history, requested.map(Revision));
         chosen
             .map(|record| record.revision.0)
             .map_err(|refusal| refusal.to_string())
     }
 
     #[test]
-    fn bare_rollback_goes_to_the_newest_other_proven_revision() {
+    fn rollback_without_target_chooses_the_newest_other_proven_revision() {
         assert_eq!(target(on_b(), None), Ok(1));
         assert_eq!(target(on_b().deploy("c", None), None), Ok(2));
         let undone = on_b().rollout(Verb::Rollback, "a", 3, None);
         assert_eq!(
             target(undone, None),
             Ok(3),
-            "it goes on to where it was going"
+            "an unfinished rollback continues"
         );
         let to_unproven =
             on_b()
@@ -307,44 +307,45 @@ mod tests {
         assert_eq!(
             target(to_unproven, None),
             Ok(2),
-            "only --to-revision goes to what was never proven"
+            "a revision that was never proven needs --to-revision"
         );
     }
 
     #[test]
-    fn named_revision_is_taken_if_it_may_run() {
+    fn rollback_to_a_named_revision_needs_a_known_revision() {
         assert_eq!(target(on_b(), Some(2)), Ok(2));
         assert_eq!(
             target(on_b(), Some(7)),
             Err(
-                "unable to find specified revision 7 in history; `ship history` lists what there \
-                 is"
-                .into()
+                "unable to find specified revision 7 in history\nhint: list the revisions with \
+                 `ship history`"
+                    .into()
             )
         );
     }
 
     #[test]
     fn rollback_is_refused_without_a_target_and_past_a_contract() {
-        let none = target(HistoryBuilder::default(), None).expect_err("nothing is there");
-        assert!(none.starts_with("nothing was deployed yet"), "{none}");
+        let none = target(HistoryBuilder::default(), None).expect_err("nothing was deployed");
+        assert!(none.starts_with("nothing has been deployed yet"), "{none}");
         let only_a = HistoryBuilder::default().deploy("a", Some(Outcome::Succeeded));
-        let other = target(only_a, None).expect_err("only a is there");
+        let other = target(only_a, None).expect_err("a is the only revision");
         assert!(
-            other.starts_with("no other revision has been proven healthy"),
+            other.starts_with("cannot roll back: no other revision has been proven healthy"),
             "{other}"
         );
-        for asked_for in [None, Some(1)] {
-            let past = target(on_b().contracted("drop-email"), asked_for).expect_err("it is past");
+        for requested in [None, Some(1)] {
+            let past =
+                target(on_b().contracted("drop-email"), requested).expect_err("a contract was run");
             assert!(
-                past.starts_with("there is no way back to revision 1: A is from before"),
+                past.starts_with("cannot roll back to revision 1: A is from before"),
                 "{past}"
             );
         }
     }
 
     #[test]
-    fn present_revision_is_recognized() {
+    fn current_revision_is_recognized() {
         let history = on_b().build();
         let is_present =
             |number| is_present(&history, history.revision(Revision(number)).expect("known"));
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_instances_goes_back_with_the_deploy_that_is_undone() {
+    fn rollback_restores_the_number_of_instances_of_the_undone_deploy() {
         let of = |history: HistoryBuilder, to: u32, now| {
             let history = history.build();
             let target = history.revision(Revision(to)).expect("known");
@@ -365,8 +366,8 @@ mod tests {
         assert_eq!(
             undone.note.as_deref(),
             Some(
-                "3 replicas are wanted again, as when B (revision 2) ran; --set \
-                 rollout.replicas=5 keeps the present number"
+                "restoring 3 replicas of B (revision 2); to keep the current number, use --set \
+                 rollout.replicas=5"
             )
         );
         let other = of(more(), 1, 5).expect("a has served");
@@ -374,16 +375,16 @@ mod tests {
         assert!(
             other
                 .note
-                .is_some_and(|note| note.contains("--set rollout.replicas=3 restores"))
+                .is_some_and(|note| note.ends_with("--set rollout.replicas=3"))
         );
         let same = of(on_b(), 1, 3).expect("a has served");
         assert_eq!((same.replicas, same.note), (3, None));
         let scaled = on_b().rollout(Verb::Scale, "b", 5, Some(Outcome::Succeeded));
-        assert_eq!(of(scaled, 1, 5), None, "a person has set it since");
+        assert_eq!(of(scaled, 1, 5), None, "a user has set it since");
     }
 
     #[test]
-    fn second_bare_rollback_in_a_row_is_recognized() {
+    fn second_rollback_without_target_is_recognized() {
         let message = |history: HistoryBuilder, failure: Option<&Failure>| {
             let history = history.build();
             repeated_rollback(&history).map(|repeated| repeated.message(failure, "10:42"))
@@ -394,7 +395,7 @@ mod tests {
             message(failed(), None).as_deref(),
             Some(
                 "revision 3 (C) failed and was rolled back at 10:42, so revision 2 (B) runs; \
-                 nothing was touched\nhint: `ship rollback --to-revision 1` goes further back, to A"
+                 no changes were made\nhint: `ship rollback --to-revision 1` rolls back further, to A"
             )
         );
         let aborted = failure(FailureKind::Aborted);
@@ -402,12 +403,12 @@ mod tests {
             message(failed(), Some(&aborted))
                 .is_some_and(|message| message.contains("was aborted by status 500"))
         );
-        let by_hand = on_b().rollout(Verb::Rollback, "a", 3, Some(Outcome::Succeeded));
+        let manual = on_b().rollout(Verb::Rollback, "a", 3, Some(Outcome::Succeeded));
         assert_eq!(
-            message(by_hand, None).as_deref(),
+            message(manual, None).as_deref(),
             Some(
                 "anna@laptop rolled back from revision 2 (B) at 10:42, so revision 3 (A) runs; \
-                 nothing was touched\nhint: `ship rollback --to-revision 2` returns to B"
+                 no changes were made\nhint: `ship rollback --to-revision 2` returns to B"
             )
         );
     }

@@ -1,4 +1,4 @@
-//! The state of a service between commands, and what each verb may do in it.
+//! The state of a service between commands, and which commands it allows.
 
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::journal::state::State;
@@ -13,7 +13,7 @@ pub enum ServiceState {
     Idle,
     /// A controller carries out a rollout.
     Running,
-    /// A person paused a rollout.
+    /// A user paused a rollout.
     Paused,
     /// A rollout was interrupted, its window closed, or its controller died or was replaced.
     CutOff,
@@ -25,7 +25,7 @@ pub enum ServiceState {
     Held,
 }
 
-/// What a person may ask for.
+/// A command that a user may give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceCommand {
     Deploy,
@@ -39,24 +39,23 @@ pub enum ServiceCommand {
     Contract,
 }
 
-/// Why a verb does nothing here.
+/// Why a command is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whether it would do something after another process has ended.
+    /// Whether the command may succeed later, after `ship resume` or when another process has ended.
     pub is_for_now: bool,
-    /// The reason, in Kubernetes' own words where it has some.
+    /// The reason and a hint.
     pub why: String,
 }
 
 impl ServiceState {
-    /// How it stands, by the newest rollout's journal and by whether somebody alive carries that
-    /// out.
-    pub fn of(newest: Option<&RolloutSummary>, is_carried_out: bool) -> Self {
-        let Some(account) = newest else {
+    /// The state by the summary of the newest rollout and by whether that has a controller.
+    pub fn of(newest: Option<&RolloutSummary>, has_controller: bool) -> Self {
+        let Some(summary) = newest else {
             return Self::New;
         };
-        match &account.outcome {
-            None if is_carried_out => Self::Running,
+        match &summary.outcome {
+            None if has_controller => Self::Running,
             outcome => Self::of_outcome(outcome.as_ref()),
         }
     }
@@ -64,7 +63,8 @@ impl ServiceState {
     /// The state after a rollout with this outcome, or without one and without a controller.
     pub fn of_outcome(outcome: Option<&Outcome>) -> Self {
         match outcome {
-            None | Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Fenced { .. }) => {
+            None
+            | Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Fenced { .. }) => {
                 Self::CutOff
             }
             Some(Outcome::Paused { .. }) => Self::Paused,
@@ -75,7 +75,7 @@ impl ServiceState {
         }
     }
 
-    /// The state as `ship status` shows it.
+    /// The state in the output of `ship status`.
     pub fn state(self) -> State {
         match self {
             Self::New | Self::Idle => State::Idle,
@@ -91,49 +91,53 @@ impl ServiceState {
         matches!(self, Self::Paused | Self::CutOff | Self::Stuck | Self::Held)
     }
 
-    /// Why a verb is refused here; `None` if it may go about it. That somebody else is at work is
-    /// told by the lease.
-    pub fn refusal(self, ask: ServiceCommand, service: &str) -> Option<Refusal> {
-        let name = format!("deployment \"{service}\"");
-        match ask {
-            ServiceCommand::Deploy | ServiceCommand::Rollback => self.paused_first(ask, &name),
+    /// Why a command is refused in this state; `None` if it is allowed. The lease, not this check,
+    /// keeps two commands from running at once.
+    pub fn refusal(self, command: ServiceCommand, service: &str) -> Option<Refusal> {
+        let name = format!("service `{service}`");
+        match command {
+            ServiceCommand::Deploy | ServiceCommand::Rollback => self.paused_first(command, &name),
             ServiceCommand::Pause => self.nothing_to_pause(&name),
             ServiceCommand::Resume | ServiceCommand::Abort | ServiceCommand::Promote => {
-                self.nothing_to_go_on_with(ask, &name)
+                self.no_rollout(command, &name)
             }
             ServiceCommand::Restart | ServiceCommand::Scale | ServiceCommand::Contract
                 if self == Self::New =>
             {
                 Some(Refusal::never(format!(
-                    "service \"{service}\" has not been deployed yet; `ship deploy` comes first"
+                    "service `{service}` has not been deployed yet\nhint: run `ship deploy` first"
                 )))
             }
             ServiceCommand::Restart | ServiceCommand::Contract => self
-                .paused_first(ask, &name)
-                .or_else(|| self.between_revisions(ask, &name)),
+                .paused_first(command, &name)
+                .or_else(|| self.between_revisions(command, &name)),
             ServiceCommand::Scale => None,
         }
     }
 
     /// A paused rollout must be resumed or aborted first.
-    fn paused_first(self, ask: ServiceCommand, name: &str) -> Option<Refusal> {
+    fn paused_first(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
         if self != Self::Paused {
             return None;
         }
-        Some(Refusal::for_now(match ask {
+        Some(Refusal::for_now(match command {
             ServiceCommand::Deploy => format!(
-                "{name} is paused; resume it first with `ship resume`, or go back with `ship \
+                "{name} is paused\nhint: resume it first with `ship resume`, or roll back with `ship \
                  abort`"
             ),
             ServiceCommand::Rollback => {
-                "you cannot rollback a paused deployment; resume it first with \
-                              `ship resume` and try again, or go back with `ship abort`"
-                    .to_owned()
+                format!(
+                    "cannot roll back {name}: it is paused\nhint: resume it first with `ship resume`, \
+                 or roll back with `ship abort`"
+                )
             }
             ServiceCommand::Contract => format!(
-                "{name} is paused; resume it first with `ship resume`, then make its contracts"
+                "cannot run the contract migrations of {name}: it is paused\nhint: resume it first \
+                 with `ship resume`"
             ),
-            _ => "can't restart paused deployment (run `ship resume` first)".to_owned(),
+            _ => format!(
+                "cannot restart {name}: it is paused\nhint: resume it first with `ship resume`"
+            ),
         }))
     }
 
@@ -142,7 +146,7 @@ impl ServiceState {
             Self::Running => None,
             Self::Paused => Some(Refusal::never(format!("{name} is already paused"))),
             Self::CutOff => Some(Refusal::never(format!(
-                "{name} stands still already; `ship resume` goes on, `ship abort` goes back"
+                "{name} is already stopped\nhint: `ship resume` continues, `ship abort` rolls back"
             ))),
             Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held => {
                 Some(Refusal::never(format!(
@@ -153,18 +157,19 @@ impl ServiceState {
     }
 
     /// There is no rollout to resume, abort or promote.
-    fn nothing_to_go_on_with(self, ask: ServiceCommand, name: &str) -> Option<Refusal> {
-        let why = match (ask, self) {
+    fn no_rollout(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
+        let why = match (command, self) {
             (ServiceCommand::Resume, Self::RolledBack) => format!(
-                "{name} is not paused: its last rollout was rolled back; mend it and deploy again"
+                "{name} is not paused: its last rollout was rolled back\nhint: fix the problem and \
+                 deploy again"
             ),
             (ServiceCommand::Resume, Self::New | Self::Idle | Self::Running) => {
                 format!("{name} is not paused")
             }
-            (ServiceCommand::Abort, Self::RolledBack) => format!("{name} was rolled back already"),
+            (ServiceCommand::Abort, Self::RolledBack) => format!("{name} was already rolled back"),
             (ServiceCommand::Abort, Self::New | Self::Idle) => format!(
-                "{name} is not being rolled out, so there is nothing to abort; `ship rollback` \
-                 goes back"
+                "{name} is not being rolled out, so there is nothing to abort\nhint: to undo the last \
+                 deploy, use `ship rollback`"
             ),
             (
                 ServiceCommand::Promote,
@@ -176,18 +181,18 @@ impl ServiceState {
     }
 
     /// Between two revisions, restarts and contract migrations are refused.
-    fn between_revisions(self, ask: ServiceCommand, name: &str) -> Option<Refusal> {
+    fn between_revisions(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
         if !matches!(self, Self::CutOff | Self::Stuck | Self::Held) {
             return None;
         }
-        let then = if ask == ServiceCommand::Contract {
-            "and then there is time for contracts"
+        let then = if command == ServiceCommand::Contract {
+            "then run `ship migrate` again"
         } else {
             "then restart it"
         };
         Some(Refusal::never(format!(
-            "{name} stands between two revisions; `ship resume` goes on, `ship abort` goes back, \
-             {then}"
+            "{name} is between two revisions\nhint: continue with `ship resume` or roll back with \
+             `ship abort`, {then}"
         )))
     }
 }
@@ -198,7 +203,7 @@ impl Refusal {
         Self { is_for_now, why }
     }
 
-    /// It would do something after another process has ended.
+    /// A refusal that may not hold later.
     fn for_now(why: String) -> Self {
         let is_for_now = true;
         Self { is_for_now, why }

@@ -1,4 +1,4 @@
-//! What an unattended deploy does, decided before anything is touched.
+//! What an unattended deploy does, decided before ship changes anything.
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::service_history::ServiceHistory;
@@ -7,27 +7,26 @@ use crate::core::rollout::Direction;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 
-/// What happens to an unfinished rollout, whose controller died or whose window closed.
+/// What the next deploy does with a rollout whose controller died or whose window closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInterrupted {
     /// The next deploy resumes the rollout.
     #[default]
     Resume,
-    /// The next deploy rolls back to the revision proven healthy, and ends.
+    /// The next deploy rolls back to the revision proven healthy and does nothing else.
     Abort,
 }
 
-/// Whether the run is unattended, and what is overridden.
+/// Whether a deploy runs unattended, and whether it overrides checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunMode {
-    /// Whether the run may not ask a person.
+    /// Whether the deploy must not prompt.
     pub unattended: bool,
-    /// What would keep a deploy from beginning does not: a freeze, a window, a quarantine, a fleet
-    /// that is not healthy.
+    /// Whether the deploy ignores a freeze, a closed window, a quarantine and an unhealthy fleet.
     pub force: bool,
 }
 
-/// The history of one revision.
+/// What an unattended deploy needs to know of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevisionAttempt {
     pub revision: Revision,
@@ -42,22 +41,22 @@ pub struct RevisionAttempt {
     pub failure: Option<Failure>,
 }
 
-/// What to do about an unattended deploy.
+/// What an unattended deploy does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// The deploy begins or resumes.
     Go,
-    /// The rollback that was under way continues, and nothing else.
+    /// The interrupted rollback continues, and nothing else happens.
     GoOnBack,
-    /// The unfinished rollout is aborted, and nothing else.
+    /// The unfinished rollout is aborted, and nothing else happens.
     Abort,
-    /// Nothing is done, which is fine.
+    /// Nothing happens, and that is a success.
     Skip { why: String },
-    /// Nothing is done, and a person must act.
+    /// Nothing happens, and a person must act.
     Refuse { why: String },
 }
 
-/// The state in which the rollout before left the fleet.
+/// The state in which the previous rollout left the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviousRollout {
     pub standing: ServiceState,
@@ -80,7 +79,7 @@ impl PreviousRollout {
     }
 }
 
-/// Decides by the history what an unattended deploy of `release` does.
+/// Decides from the history what an unattended deploy of `release` does.
 pub fn resolve(
     left: PreviousRollout,
     attempts: &[RevisionAttempt],
@@ -92,12 +91,11 @@ pub fn resolve(
             let how = if left.standing == ServiceState::Held {
                 "is held"
             } else {
-                "failed, and so did the way back"
+                "failed, and the rollback failed too"
             };
             let why = format!(
                 "the last rollout {how}, so the fleet is between two revisions and a person is \
-                 needed: `ship status` shows \
-                 it, `ship resume` or `ship abort` goes on"
+                 needed\nhint: see `ship status`, then run `ship resume` or `ship abort`"
             );
             Resolution::Refuse { why }
         }
@@ -112,13 +110,13 @@ pub fn resolve(
     }
 }
 
-/// Why a release is not retried: it has failed, or a person rolled it back.
+/// Why a release is quarantined: it has failed, or a user rolled it back.
 pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<String> {
     let last = attempts
         .iter()
         .filter(|attempt| attempt.release == *release)
         .max_by_key(|attempt| attempt.revision)?;
-    let again = "a new build, or `ship deploy --force`, is tried";
+    let again = "deploy a new build, or use --force";
     let RevisionAttempt {
         version, revision, ..
     } = last;
@@ -128,7 +126,7 @@ pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<
     if let Some(failure) = last
         .failure
         .as_ref()
-        .filter(|failure| !was_proven && is_to_blame(failure))
+        .filter(|failure| !was_proven && is_of_release(failure))
         && !matches!(last.outcome, None | Some(Outcome::Succeeded))
     {
         return Some(format!(
@@ -142,15 +140,14 @@ pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<
             && attempt.release != *release
     })?;
     Some(format!(
-        "{version} is quarantined since revision {revision} was gone back from (revision {}, {}); \
+        "{version} is quarantined since revision {revision} was rolled back to {} (revision {}); \
          {again}",
-        left.revision, left.version
+        left.version, left.revision
     ))
 }
 
-/// Whether a failure says something about the release, and not only about a host or the network on
-/// that night.
-fn is_to_blame(failure: &Failure) -> bool {
+/// Whether the release may have caused a failure, rather than a host or the network.
+fn is_of_release(failure: &Failure) -> bool {
     match failure.kind {
         FailureKind::Start
         | FailureKind::Exited
@@ -169,14 +166,13 @@ fn is_to_blame(failure: &Failure) -> bool {
     }
 }
 
-/// Why a new version does not begin on a fleet as it is: what does not serve tonight may be its own
-/// trouble.
+/// Why an unattended deploy does not start on a fleet that lacks instances: the new version could
+/// hide or worsen their problem.
 pub fn unhealthy(available: u32, wanted: u32) -> Option<String> {
     (available < wanted).then(|| {
         format!(
-            "the fleet is not healthy to begin with: {available} of {wanted} replicas are \
-             available; `ship status` shows \
-             which are not, `ship deploy` without --unattended puts them right"
+            "the fleet is not healthy: {available} of {wanted} replicas are available (see `ship \
+             status`; `ship deploy` without --unattended restores them)"
         )
     })
 }
@@ -230,15 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_failed_is_not_tried_again_by_itself() {
+    fn failed_release_is_quarantined_until_a_new_build() {
         let history = [
             good(1, "a", Verb::Deploy),
             failed(2, "b", FailureKind::NotReady),
         ];
-        let why = quarantined(&history, &"b".into()).expect("it failed");
+        let why = quarantined(&history, &"b".into()).expect("b failed");
         assert!(why.starts_with(
-            "B is quarantined since it failed as revision 2 (the new instance was \
-                             not ready after 9s"
+            "B is quarantined since it failed as revision 2 (the new instance is not ready after 9s"
         ));
         assert_eq!(
             quarantined(&history, &"c".into()),
@@ -249,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_failed_is_not_held_against_the_release() {
+    fn failure_of_a_host_does_not_quarantine_the_release() {
         for kind in [
             FailureKind::HostLost,
             FailureKind::Stage,
@@ -265,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forced_and_succeeded_is_free_again() {
+    fn forced_deploy_that_succeeds_ends_the_quarantine() {
         let history = [
             failed(2, "b", FailureKind::Exited),
             good(3, "b", Verb::Deploy),
@@ -274,15 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_went_back_from_does_not_come_again_at_night() {
+    fn release_that_a_user_rolled_back_is_quarantined() {
         let history = [
             good(1, "a", Verb::Deploy),
             good(2, "b", Verb::Deploy),
             good(3, "a", Verb::Rollback),
         ];
-        let why = quarantined(&history, &"b".into()).expect("it was left");
+        let why = quarantined(&history, &"b".into()).expect("b was rolled back");
         assert!(
-            why.contains("revision 2 was gone back from (revision 3, A)"),
+            why.contains("revision 2 was rolled back to A (revision 3)"),
             "{why}"
         );
         assert_eq!(quarantined(&history, &"a".into()), None);
@@ -290,12 +285,12 @@ mod tests {
         assert_eq!(
             quarantined(&again, &"b".into()),
             None,
-            "a person deployed it again"
+            "a user deployed b again"
         );
     }
 
     #[test]
-    fn what_was_left_unfinished_goes_on_or_back_and_what_is_held_waits_for_a_person() {
+    fn unattended_deploy_resumes_or_aborts_interrupted_rollouts_and_refuses_held_ones() {
         let left = |standing| PreviousRollout {
             standing,
             is_going_back: false,
@@ -335,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_that_lacks_an_instance_is_told_in_numbers() {
+    fn unhealthy_fleet_is_reported_with_its_counts() {
         assert_eq!(unhealthy(3, 3), None);
         assert!(
             unhealthy(2, 3)

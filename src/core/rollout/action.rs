@@ -1,5 +1,4 @@
-//! The orders that a plan consists of. Every one is idempotent: given twice, the second changes
-//! nothing.
+//! The actions of a plan. Every action is idempotent: a second one changes nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 
-/// One order to one host.
+/// One command to one host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
-    /// Make a host refuse every order of an older rollout, such as one still in transit.
+    /// Make a host reject every action of an older rollout, such as one still in transit.
     Claim { host: HostId },
     /// Bring a release to a host and verify it, without touching running instances.
     Stage { host: HostId, release: ReleaseId },
@@ -27,32 +26,31 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight_percent: Option<u32>,
     },
-    /// Let the balancers send no new requests to a slot, and wait until those under way have ended;
-    /// at the deadline they are cut.
+    /// Let the balancers send no new requests to a slot, and wait until the open ones have finished.
+    /// At the drain timeout they are cut.
     Drain {
         slot: Slot,
         instance: InstanceId,
-        /// The slots that must serve besides it, by each balancer's view, or nothing is done.
+        /// The other slots that must serve, by each balancer's state; with fewer, the drain fails.
         keep: u32,
     },
     /// Stop the instance in a slot: TERM, wait, KILL.
     Stop {
         slot: Slot,
-        /// Exactly this instance: another one in the slot is not stopped.
+        /// Only this instance is stopped, never another one in the slot.
         instance: InstanceId,
         why: StopReason,
-        /// The host itself brings the instance back unless it is disarmed within this time: for an
-        /// instance that had to go before another could serve in its place, should the controller
-        /// be gone by then.
+        /// The dead-man switch: the host restarts the instance unless it is disarmed within this time.
+        /// For an instance that must stop before another can serve in its place.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restore_after: Option<Duration>,
-        /// How its process had exited by then, if it had.
+        /// How the process had exited before the stop, if it had.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended: Option<String>,
     },
-    /// Make a host forget the instance that it would restart.
+    /// Disarm a slot, so that the host does not restart the old instance.
     Disarm { slot: Slot },
-    /// Remove the releases that are not needed any more.
+    /// Remove releases that are not needed any more.
     Prune {
         host: HostId,
         /// The releases to remove, none of which runs or is kept by the history.
@@ -63,13 +61,13 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// It runs an unwanted release and does not serve.
+    /// The instance runs an unwanted release and does not serve.
     OldAndUnhealthy,
-    /// It runs an unwanted release, and enough other instances serve.
+    /// The instance runs an unwanted release, and enough other instances serve.
     Replaced,
     /// There are more instances of the wanted release than replicas.
     Surplus,
-    /// Its process has exited, or it never became ready, and its slot is needed.
+    /// The process has exited or the instance never became ready, and the slot is needed.
     Dead,
 }
 
@@ -87,7 +85,7 @@ impl Action {
         }
     }
 
-    /// The slot that it changes, if it changes one.
+    /// The slot that the action changes, if it changes one.
     pub fn slot(&self) -> Option<&Slot> {
         match self {
             Action::Claim { .. } | Action::Stage { .. } | Action::Prune { .. } => None,

@@ -13,50 +13,50 @@ use crate::core::time::Time;
 /// What has happened since the direction last changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AttemptState {
-    /// Orders that failed for good.
+    /// Actions that failed for good.
     pub failed: Vec<FailedAction>,
-    /// The starts that were tried in each slot.
+    /// The attempts to start in each slot.
     pub starts: BTreeMap<Slot, StartAttempts>,
-    /// Slots whose former instance the host restarts by itself, and when.
+    /// Armed slots, and when their dead-man switch fires.
     pub armed: BTreeMap<Slot, Time>,
     /// Instances that were started, and when.
     pub started: BTreeMap<InstanceId, Time>,
     /// The started instances that have been ready.
     pub served: BTreeSet<InstanceId>,
-    /// Hosts that were given up, and why. One that could not run the new release may well run the
-    /// old one: only lost hosts stay given up when the rollout turns.
+    /// Failed hosts and their failures. When the rollout turns back, only unreachable hosts stay
+    /// failed: a host that could not run the new release may run the old one.
     pub failed_hosts: BTreeMap<HostId, Failure>,
     /// The last progress, from which the progress deadline runs.
     pub last_progress: Time,
     high_water: HighWater,
 }
 
-/// An order that failed for good.
+/// An action that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FailedAction {
     pub action: Action,
     pub error: String,
-    /// The time from the order to its end.
+    /// The duration of the action.
     pub after: Duration,
 }
 
-/// The first pause before a start is tried again; each further one is twice as long.
+/// The pause before the second attempt to start; each further one is twice as long.
 const RETRY_PAUSE_FIRST: Duration = Duration::from_secs(1);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// The starts that were tried in one slot.
+/// The attempts to start in one slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StartAttempts {
     pub count: u32,
-    /// When the last attempt was ordered.
+    /// When the last attempt began.
     pub last: Time,
     /// How the process of the last failed attempt had exited.
     pub ended: Option<String>,
 }
 
 impl StartAttempts {
-    /// When the next one may be made: what kept the last one from succeeding may take its time to
-    /// go, such as a port that the system keeps for a while.
+    /// When the next attempt may begin. The cause of a failure may need time to pass, such as a port
+    /// that the kernel still holds.
     pub fn next_at(&self) -> Time {
         let doublings = self.count.saturating_sub(1).min(16);
         self.last
@@ -66,8 +66,8 @@ impl StartAttempts {
     }
 }
 
-/// The best counts so far: only a new best is progress, or a flapping instance would put off its
-/// deadline for ever.
+/// The best counts so far. Only a new maximum is progress, or a flapping instance would extend the
+/// deadline forever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct HighWater {
     updated: u32,
@@ -78,7 +78,7 @@ struct HighWater {
 }
 
 impl HighWater {
-    /// Takes in new counts; returns whether any is a new maximum.
+    /// Records new counts; returns whether any is a new maximum.
     fn rise(&mut self, progress: &Progress) -> bool {
         let others = progress.total.saturating_sub(progress.updated);
         let best = Self {
@@ -99,8 +99,8 @@ impl AttemptState {
         }
     }
 
-    /// Folds in the next event; says whether it is progress. `ended` is the order whose end it
-    /// tells, `only_scales` whether the rollout changes only the number of instances.
+    /// Applies the next event; returns whether it is progress. `ended` is the action that it ends,
+    /// `only_scales` whether the rollout changes only the number of instances.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
@@ -122,23 +122,23 @@ impl AttemptState {
                     .extend(ended.and_then(|ended| FailedAction::of(ended, error, entry.at)));
                 false
             }
-            // That evens out the spread, perhaps, and raises no count.
+            // Readiness is progress even if no count rises, as when instances are rebalanced.
             Event::InstanceReady { instance, .. } => {
                 self.started.contains_key(instance) && self.served.insert(instance.clone())
             }
             Event::Progress(progress) => self.high_water.rise(progress),
             Event::RolloutFailed { .. } => {
-                self.turn(entry.at);
+                self.reset(entry.at);
                 true
             }
-            // The others go on: they get their own time.
+            // The other hosts continue with a deadline of their own.
             Event::HostFailed { failure, .. } => {
                 let host = failure.host.clone();
                 self.failed_hosts
                     .extend(host.map(|host| (host, failure.clone())));
                 true
             }
-            // Nobody is to blame for a time in which nobody was there to go on.
+            // The time while the controller was suspended does not count.
             Event::ControllerResumed { .. } => true,
             _ => false,
         }
@@ -171,27 +171,26 @@ impl AttemptState {
             .extend(instance.cloned().map(|instance| (instance, at)));
     }
 
-    /// Whether it is progress that an order was carried out.
+    /// Whether an action that was carried out is progress.
     fn is_progress(&self, done: &Action, only_scales: bool) -> bool {
         match done {
-            // A large artifact on its way to many hosts is progress, though no instance has changed
+            // Staging a large artifact on many hosts is progress, although no instance has changed
             // yet.
             Action::Stage { .. } => true,
-            // A start with hooks takes its time. Only the first one in a slot counts: one that is
-            // tried again and again must not put off the deadline for ever. A change of numbers
-            // brings no version forward.
+            // Only the first start in a slot counts: repeated attempts must not extend the deadline
+            // forever. A scaling has no new version that could fail to start.
             Action::Start { slot, .. } => {
                 only_scales || self.starts.get(slot).is_none_or(|starts| starts.count <= 1)
             }
-            // So does a stop, and an instance is stopped once. What makes room for the next attempt
-            // counts no more than the attempt.
+            // An instance stops only once. A stop that makes room for the next attempt to start counts
+            // as little as the attempt.
             Action::Stop { why, .. } => *why != StopReason::Dead,
             _ => false,
         }
     }
 
-    /// Starts again: a rollback has attempts and a deadline of its own.
-    fn turn(&mut self, at: Time) {
+    /// Resets the attempt: a rollback has attempts and a deadline of its own.
+    fn reset(&mut self, at: Time) {
         let mut failed_hosts = std::mem::take(&mut self.failed_hosts);
         failed_hosts.retain(|_, failure| failure.kind == FailureKind::HostLost);
         *self = Self {
@@ -202,7 +201,7 @@ impl AttemptState {
 }
 
 impl FailedAction {
-    /// The failure of an order; `None` if it was given in the other direction.
+    /// The failure of an action; `None` if the direction has changed since its start.
     fn of(ended: InFlight, error: &str, at: Time) -> Option<Self> {
         (!ended.is_outdated).then(|| Self {
             after: at.since(ended.since),

@@ -1,4 +1,6 @@
 //! The events of the journal, which the reporters and the JSON output share.
+//!
+//! The aliases are names of earlier versions, whose journals are still read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::core::time::Time;
 /// An event and its time in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// By the control machine's clock.
+    /// The time by the control machine's clock.
     pub at: Time,
     #[serde(flatten)]
     pub event: Event,
@@ -35,24 +37,22 @@ pub struct RevisionRef {
     pub version: String,
 }
 
-/// How a rollout begins: what it was asked to do, and what cannot be observed of where it comes
-/// from.
+/// The start of a rollout: the command, and the state that cannot be observed on the hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RolloutStart {
-    /// What it was asked to do.
+    /// The command.
     pub verb: Verb,
     pub service: String,
     pub fleet: String,
     pub target: RevisionRef,
-    /// Where it rolls back to if it fails or is aborted: a revision proven healthy.
+    /// The rollback target: a revision proven healthy.
     pub fallback: Option<RevisionRef>,
     /// The number of instances wanted.
     pub replicas: u32,
-    /// Instances that it is to have where it goes back: the number goes back with the release.
-    /// `None` for the same.
+    /// The wanted number of instances after a rollback; `None` for `replicas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_replicas: Option<u32>,
-    /// The fencing number of this rollout.
+    /// The epoch of this rollout.
     pub epoch: Epoch,
     /// Whether the target was proven healthy before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -65,13 +65,13 @@ pub struct RolloutStart {
     pub set: Vec<String>,
 }
 
-/// A change of numbers in a fleet between two revisions: each keeps its part, as in Kubernetes
-/// (proportional scaling), and the rollout stands afterwards as it did before.
+/// A change of the number of instances in a fleet between two revisions. Each revision keeps its share
+/// (proportional scaling in Kubernetes), and the rollout has the same outcome afterwards as before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scaling {
     /// Instances of each release.
     pub shares: BTreeMap<ReleaseId, u32>,
-    /// The state after that number is reached.
+    /// The outcome after that number is reached.
     pub then: Box<Outcome>,
 }
 
@@ -80,23 +80,23 @@ pub struct Scaling {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     RolloutStarted(RolloutStart),
-    /// An order is about to be given. It is recorded before its effect.
+    /// An action starts. The event is recorded before its effect.
     ActionStarted {
         id: ActionId,
         action: Action,
-        /// The name of the instance that a start makes.
+        /// The name of the new instance of a start.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         instance: Option<InstanceId>,
     },
     ActionDone {
         id: ActionId,
     },
-    /// An order was refused or failed, and its effect is known.
+    /// An action was rejected or failed, and its effect is known.
     ActionFailed {
         id: ActionId,
         error: String,
     },
-    /// An order may have been carried out or not: observe again.
+    /// An action may have been carried out or not; the host must be observed again.
     ActionUnknown {
         id: ActionId,
         why: String,
@@ -114,15 +114,16 @@ pub enum Event {
         release: ReleaseId,
         answer: String,
     },
-    /// An instance was taken out of traffic.
+    /// An instance was drained.
     Drained {
         slot: Slot,
         instance: InstanceId,
-        receipt: DrainResult,
+        #[serde(alias = "receipt")]
+        result: DrainResult,
     },
     BalancerLost {
         balancer: HostId,
-        /// What was tried and what came back.
+        /// The command and its error.
         why: String,
     },
     /// A balancer can be reached again.
@@ -130,7 +131,7 @@ pub enum Event {
     BalancerRecovered {
         balancer: HostId,
     },
-    /// A command of the user's was run.
+    /// A hook ran.
     HookRan {
         point: HookPoint,
         /// The slot of the instance, for a hook of an instance.
@@ -138,21 +139,21 @@ pub enum Event {
         slot: Option<Slot>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<InstanceId>,
-        /// On which host; `None` for this machine.
+        /// The host; `None` for the control machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostId>,
         ok: bool,
-        /// How it ended, in words.
+        /// How the command ended: `exit status 1`.
         detail: String,
         took: Duration,
         /// The last lines that it printed.
         output: Vec<String>,
     },
-    /// The counts have changed. Kubernetes' status sentences are made of these.
+    /// The counts of instances have changed.
     Progress(Progress),
     HostLost {
         host: HostId,
-        /// What was tried and what came back.
+        /// The command and its error.
         why: String,
     },
     /// A host can be reached again.
@@ -166,26 +167,25 @@ pub enum Event {
         log: Vec<String>,
         then: FailureResponse,
     },
-    /// A host refused an order because it has seen a newer epoch.
+    /// A host rejected an action because it has seen a newer epoch.
     Fenced {
         host: HostId,
         /// The newer epoch.
         seen: Epoch,
     },
-    /// A host was given up; the others continue.
+    /// The rollout has given up on a host; the others continue.
     #[serde(alias = "host_quarantined")]
     HostFailed {
         failure: Failure,
         /// The last lines of the instance's own log.
         log: Vec<String>,
     },
-    /// Ship itself was asleep, with its machine or stopped: what it knew is old, and nothing could
-    /// go on.
+    /// The controller was suspended, alone or with its machine. Its observations are outdated.
     #[serde(alias = "woke")]
     ControllerResumed {
         slept: Duration,
     },
-    /// The present step has all its new instances, and they serve.
+    /// The current step has all its new instances, and they serve.
     StepReached {
         /// Counted from 1.
         step: u32,
@@ -193,9 +193,9 @@ pub enum Event {
         of: u32,
         /// New instances at this step.
         instances: u32,
-        /// How long the new instances are watched.
+        /// The soak time.
         soak: Duration,
-        /// Whether a person must then promote the rollout.
+        /// Whether a user must then promote the rollout.
         pause: bool,
     },
     /// The rollout continues with the next step.
@@ -214,14 +214,14 @@ pub enum Event {
         /// The number, if there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         value: Option<Number>,
-        /// Whether the result changes nothing.
+        /// Whether the result has no effect.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
     /// A task is about to start. It is recorded before its effect.
     #[serde(alias = "chore_started")]
     TaskStarted {
-        /// The number of the order; tasks and actions share one sequence.
+        /// The number of the task. Tasks and actions share one sequence.
         id: ActionId,
         /// The task's name.
         #[serde(alias = "chore")]
@@ -229,7 +229,7 @@ pub enum Event {
         /// The host of the task; absent on the control machine.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostId>,
-        /// The migration that it makes, if it makes one.
+        /// The migration, if the task runs one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
     },
@@ -241,7 +241,7 @@ pub enum Event {
         task: String,
         #[serde(flatten)]
         end: task::TaskOutcome,
-        /// The migration that it makes, if it makes one.
+        /// The migration, if the task runs one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
         took: Duration,
@@ -249,32 +249,31 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         output: Vec<String>,
     },
-    /// A person promoted the rollout.
+    /// A user promoted the rollout.
     Promoted {
         by: String,
         /// Whether it skips all remaining steps.
         full: bool,
     },
-    /// The availability monitor's report, recorded when too many requests have failed, and at the
-    /// end.
+    /// The report of the availability monitor, recorded when too many requests have failed, and at
+    /// the end.
     #[serde(alias = "probed")]
     AvailabilityReported(AvailabilityReport),
-    /// A person asked to stop: nothing new is started.
+    /// A user interrupted the rollout: no new action starts.
     Interrupted {
         /// The signal or command: `SIGINT`.
         by: String,
     },
-    /// A person has frozen the fleet: what was begun is brought to its end, and nothing new is
-    /// begun.
+    /// A user froze the fleet: the current batch is finished, and no new one starts.
     Frozen {
         /// Who froze it, until when and why.
         freeze: String,
     },
-    /// A person paused the rollout from another process: nothing new is started.
+    /// A user paused the rollout from another process: no new action starts.
     Paused {
         by: String,
     },
-    /// A person asked to roll back.
+    /// A user requested a rollback.
     Aborted {
         by: String,
     },
@@ -285,14 +284,14 @@ pub enum Event {
 
 impl Event {
     /// Redacts secrets in every text that another program printed.
-    pub fn hide(&mut self, veil: &Redactor) {
+    pub fn redact(&mut self, redactor: &Redactor) {
         for text in self.free_texts() {
-            *text = veil.hide(text);
+            *text = redactor.redact(text);
         }
     }
 
-    /// The texts that come from without: from hosts, instances, balancers and the user's own
-    /// commands. Names, numbers and what a person said to ship are none.
+    /// The texts that other programs printed: hosts, instances, balancers and hooks. Names, numbers
+    /// and the arguments of the user do not count.
     fn free_texts(&mut self) -> Vec<&mut String> {
         match self {
             Event::ActionFailed { error: text, .. }
@@ -327,7 +326,7 @@ impl Event {
             Event::AvailabilityReported(report) => report
                 .failures
                 .iter_mut()
-                .map(|lost| &mut lost.why)
+                .map(|failed| &mut failed.why)
                 .chain(report.trouble.as_mut())
                 .collect(),
             Event::RolloutFinished { outcome } => outcome.free_text().into_iter().collect(),
@@ -357,7 +356,7 @@ impl Event {
 pub enum FailureResponse {
     /// The fleet rolls back to the fallback.
     RollBack,
-    /// The fleet is left unchanged.
+    /// The fleet is left as it is.
     Hold { why: String },
 }
 
@@ -389,8 +388,8 @@ impl Progress {
         .all(|count| *count == self.desired)
     }
 
-    /// Kubernetes' sentence about a rollout under way with these counts (`kubectl rollout status`).
-    /// That it has succeeded is known by its outcome alone.
+    /// The sentence of `kubectl rollout status` about a running rollout with these counts. Only the
+    /// outcome tells whether it has succeeded.
     pub fn sentence(&self, service: &str) -> String {
         let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");
         if self.updated < self.desired {
@@ -425,25 +424,25 @@ mod tests {
     use crate::core::rollout::failure::FailureKind;
 
     #[test]
-    fn secrets_are_covered_in_everything_that_another_program_said() {
-        let said = || "the password is hunter2".to_owned();
+    fn redaction_covers_every_text_of_another_program() {
+        let printed = || "the password is hunter2".to_owned();
         let host = HostId::from("web1");
         let failure = Failure {
             kind: FailureKind::Exited,
             host: Some(host.clone()),
             slot: None,
-            detail: said(),
+            detail: printed(),
             waited: Duration::ZERO,
         };
         let took = Duration::ZERO;
         let events = [
             Event::ActionFailed {
                 id: ActionId(1),
-                error: said(),
+                error: printed(),
             },
             Event::HostLost {
                 host: host.clone(),
-                why: said(),
+                why: printed(),
             },
             Event::HookRan {
                 point: HookPoint::BeforeStop,
@@ -451,38 +450,97 @@ mod tests {
                 instance: None,
                 host: Some(host),
                 ok: false,
-                detail: said(),
+                detail: printed(),
                 took,
-                output: vec![said()],
+                output: vec![printed()],
             },
             Event::RolloutFailed {
                 failure: failure.clone(),
-                log: vec![said()],
-                then: FailureResponse::Hold { why: said() },
+                log: vec![printed()],
+                then: FailureResponse::Hold { why: printed() },
             },
             Event::HostFailed {
                 failure: failure.clone(),
-                log: vec![said()],
+                log: vec![printed()],
             },
             Event::TaskEnded {
                 task: "migrate".to_owned(),
-                end: task::TaskOutcome::Failed { error: said() },
+                end: task::TaskOutcome::Failed { error: printed() },
                 migration: None,
                 took,
-                output: vec![said()],
+                output: vec![printed()],
             },
             Event::RolloutFinished {
                 outcome: Outcome::RollbackFailed { failure },
             },
         ];
-        let veil = Redactor::over(["hunter2".to_owned()]);
+        let redactor = Redactor::new(["hunter2".to_owned()]);
         for mut event in events {
-            event.hide(&veil);
+            event.redact(&redactor);
             let text = serde_json::to_string(&event).unwrap();
             assert!(
                 !text.contains("hunter2") && text.contains("the password is …"),
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn journal_of_an_earlier_version_is_read_with_its_old_names() {
+        let failure = concat!(
+            r#""failure":{"kind":"loss","host":"h1","slot":null,"detail":"","#,
+            r#""waited":{"secs":0,"nanos":0}}"#
+        );
+        let took = r#""took":{"secs":0,"nanos":0}"#;
+        let lines = [
+            (r#"{"event":"chore_started","id":1,"chore":"before_all"}"#.to_owned(), "task_started"),
+            (
+                format!(r#"{{"event":"chore_ended","chore":"before_all","end":"done",{took}}}"#),
+                "task_ended",
+            ),
+            (
+                r#"{"event":"woke","slept":{"secs":9,"nanos":0}}"#.to_owned(),
+                "controller_resumed",
+            ),
+            (
+                r#"{"event":"probed","requests":2,"failed":0,"max_failed":1,"p50_ms":1,"p99_ms":1,
+                    "counted_from":1,"early":0,"unmade":0,"trouble":null,"failures":[],"answers":[]}"#
+                    .to_owned(),
+                "availability_reported",
+            ),
+            (
+                format!(r#"{{"event":"host_quarantined",{failure},"log":[]}}"#),
+                "host_failed",
+            ),
+            (r#"{"event":"host_found","host":"h1"}"#.to_owned(), "host_recovered"),
+            (
+                r#"{"event":"balancer_found","balancer":"lb1"}"#.to_owned(),
+                "balancer_recovered",
+            ),
+            (
+                serde_json::to_string(&Event::Drained {
+                    slot: Slot::new("h1", 8081),
+                    instance: "page-1".into(),
+                    result: DrainResult::default(),
+                })
+                .unwrap()
+                .replace(r#""result""#, r#""receipt""#),
+                r#""result":"#,
+            ),
+            (
+                r#"{"event":"rollout_finished","outcome":{"outcome":"closed","why":"frozen"}}"#
+                    .to_owned(),
+                "window_closed",
+            ),
+        ];
+        for (line, new_name) in lines {
+            let event: Event = serde_json::from_str(&line).expect(&line);
+            let written = serde_json::to_string(&event).unwrap();
+            assert!(written.contains(new_name), "{line} is written as {written}");
+        }
+        assert_eq!(
+            serde_json::from_str::<Verb>(r#""contract""#).unwrap(),
+            Verb::Migrate
+        );
     }
 }

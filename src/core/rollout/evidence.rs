@@ -10,8 +10,8 @@ use crate::core::rollout::event::{Entry, Event};
 /// The measurements for and against the new release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evidence {
-    /// Instances of the fallback that were ready in this rollout and no longer are. If they fail
-    /// too, the new release may not be to blame.
+    /// Instances of the rollback target that were ready in this rollout and no longer are. If they
+    /// fail too, the new release may not be the cause.
     pub fallback_turned_unhealthy: BTreeSet<InstanceId>,
     /// The measurements of the new version, by the name of the analysis.
     pub analyses: BTreeMap<String, Record>,
@@ -20,8 +20,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Folds in the next event. `is_of_fallback` says whether it is about an instance of the
-    /// fallback that nobody has ordered to stop.
+    /// Applies the next event. `is_of_fallback` is whether the event concerns an instance of the
+    /// rollback target that ship has not stopped.
     pub(super) fn apply(&mut self, entry: &Entry, is_of_fallback: bool) {
         match &entry.event {
             Event::InstanceReady { instance, .. } => {

@@ -15,11 +15,11 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The host, if the failure concerns one.
     pub host: Option<HostId>,
-    /// The slot, if it concerns one.
+    /// The slot, if the failure concerns one.
     pub slot: Option<Slot>,
     /// What was observed: the last probe's answer, a script's last line.
     pub detail: String,
-    /// How long ship waited for it.
+    /// How long ship waited before it gave up.
     pub waited: Duration,
 }
 
@@ -36,7 +36,7 @@ pub enum FailureKind {
     Traffic,
     /// The instance's process exited.
     Exited,
-    /// The instance failed its liveness probe, and its host ended it.
+    /// The instance failed its liveness probe, and its host killed it.
     Liveness,
     /// The instance did not become, or stay, ready within the progress deadline.
     NotReady,
@@ -55,7 +55,7 @@ pub enum FailureKind {
     Migration,
     /// A contract migration failed, which removes what older versions need.
     Contract,
-    /// A person asked to roll back.
+    /// A user requested the rollback.
     Aborted,
 }
 
@@ -70,7 +70,7 @@ impl FailureKind {
 }
 
 impl Failure {
-    /// The detail, without the name of the host.
+    /// The detail without the leading name of the host.
     pub fn seen(&self) -> &str {
         let host = self
             .slot
@@ -91,14 +91,16 @@ impl fmt::Display for Failure {
         let waited = Human(self.waited);
         let detail = self.seen();
         match self.kind {
-            FailureKind::Stage => write!(f, "the release could not be staged: {detail}"),
-            FailureKind::Start => write!(f, "the new instance could not be started: {detail}"),
-            FailureKind::Stop => write!(f, "the old instance could not be stopped: {detail}"),
-            FailureKind::Traffic => write!(f, "the balancers do not do as they are told: {detail}"),
+            FailureKind::Stage => write!(f, "cannot stage the release: {detail}"),
+            FailureKind::Start => write!(f, "cannot start the new instance: {detail}"),
+            FailureKind::Stop => write!(f, "cannot stop the old instance: {detail}"),
+            FailureKind::Traffic => {
+                write!(f, "a load balancer rejected or ignored a change: {detail}")
+            }
             FailureKind::Exited => {
                 write!(
                     f,
-                    "the new instance ended by itself after {waited}: {detail}"
+                    "the new instance exited unexpectedly after {waited}: {detail}"
                 )
             }
             FailureKind::Liveness => {
@@ -111,13 +113,13 @@ impl fmt::Display for Failure {
             FailureKind::NotReady => {
                 write!(
                     f,
-                    "the new instance was not ready after {waited}; the last answer: {detail}"
+                    "the new instance is not ready after {waited}; last answer: {detail}"
                 )
             }
-            FailureKind::HostLost => write!(f, "out of reach for {waited}: {detail}"),
+            FailureKind::HostLost => write!(f, "unreachable for {waited}: {detail}"),
             FailureKind::Analysis => write!(f, "analysis {detail}"),
             FailureKind::Stuck => write!(f, "no progress for {waited}: {detail}"),
-            FailureKind::RequestsFailed => write!(f, "requests were lost: {detail}"),
+            FailureKind::RequestsFailed => write!(f, "too many requests failed: {detail}"),
             FailureKind::Hook => write!(f, "hook {detail}"),
             FailureKind::Migration | FailureKind::Contract => write!(f, "migration {detail}"),
             FailureKind::Aborted => write!(f, "aborted by {detail}"),
@@ -130,9 +132,9 @@ impl fmt::Display for Failure {
 pub enum Outcome {
     /// The fleet runs the target, and every replica is available.
     Succeeded,
-    /// It failed, and the fleet was rolled back.
+    /// The rollout failed, and the fleet was rolled back.
     RolledBack,
-    /// It failed, and the fleet was left as it is: a person is needed.
+    /// The rollout failed, and ship left the fleet as it is: a person is needed.
     Held {
         /// Why ship did not roll back.
         why: String,
@@ -142,30 +144,33 @@ pub enum Outcome {
         /// What went wrong in the rollback.
         failure: Failure,
     },
-    /// A host refused its orders, because another controller has taken over.
+    /// A host rejected a command, because another controller has taken over.
     Fenced {
         host: HostId,
         /// The newer epoch that the host has seen.
         seen: Epoch,
     },
-    /// It was interrupted; what was in flight has ended, and the same command resumes it.
+    /// The rollout was interrupted. The actions in flight have ended, and the same command resumes
+    /// it.
     Interrupted,
-    /// Its time is over, or the fleet was frozen; what was begun has ended, and a later deploy goes
-    /// on from here.
-    Closed {
+    /// The deploy window closed, or the fleet was frozen. The current batch has ended, and a later
+    /// deploy resumes the rollout.
+    #[serde(alias = "closed")]
+    WindowClosed {
         /// The window that closes, or who froze the fleet and why.
         why: String,
     },
-    /// A person paused it; what was in flight has ended, and `ship resume` continues it.
+    /// A user paused the rollout. The actions in flight have ended, and `ship resume` continues
+    /// it.
     Paused { by: String, since: Time },
 }
 
 impl Outcome {
     /// The same outcome with secrets redacted.
     #[must_use]
-    pub fn hidden(mut self, veil: &Redactor) -> Self {
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
         if let Some(text) = self.free_text() {
-            *text = veil.hide(text);
+            *text = redactor.redact(text);
         }
         self
     }
@@ -173,7 +178,7 @@ impl Outcome {
     /// The text that may contain the output of another program.
     pub(super) fn free_text(&mut self) -> Option<&mut String> {
         match self {
-            Outcome::Held { why } | Outcome::Closed { why } => Some(why),
+            Outcome::Held { why } | Outcome::WindowClosed { why } => Some(why),
             Outcome::RollbackFailed { failure } => Some(&mut failure.detail),
             Outcome::Succeeded
             | Outcome::RolledBack
@@ -192,17 +197,17 @@ impl Outcome {
             Outcome::RollbackFailed { .. } => "rollback-failed",
             Outcome::Fenced { .. } => "fenced",
             Outcome::Interrupted => "interrupted",
-            Outcome::Closed { .. } => "closed",
+            Outcome::WindowClosed { .. } => "closed",
             Outcome::Paused { .. } => "paused",
         }
     }
 
-    /// The word for a rollout that may not have ended. One that nobody carries out any more was
-    /// interrupted, although its controller died before it could record that.
-    pub fn word_of(outcome: Option<&Self>, is_carried_out: bool) -> &'static str {
+    /// The word for a rollout that may not have ended. A rollout without a controller counts as
+    /// interrupted, even if the controller died before it could record that.
+    pub fn word_of(outcome: Option<&Self>, has_controller: bool) -> &'static str {
         match outcome {
             Some(outcome) => outcome.word(),
-            None if is_carried_out => "running",
+            None if has_controller => "running",
             None => Outcome::Interrupted.word(),
         }
     }

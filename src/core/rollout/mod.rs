@@ -36,12 +36,12 @@ use crate::core::time::Time;
 /// One attempt to bring the fleet to a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rollout {
-    /// What it was asked to do.
+    /// The command.
     pub verb: Verb,
     pub goal: RevisionRef,
     /// Whether the goal was proven healthy before.
     pub is_proven: bool,
-    /// Where it rolls back to if it fails or is aborted.
+    /// The rollback target.
     pub fallback: Option<RevisionRef>,
     /// The number of instances after a rollback; `None` for that of the goal.
     pub fallback_replicas: Option<u32>,
@@ -59,20 +59,19 @@ pub struct Rollout {
     pub tasks: TaskStates,
     pub requests: UserRequests,
     pub timings: Timings,
-    /// How it ended, once it has.
+    /// The outcome; `None` while the rollout runs.
     pub outcome: Option<Outcome>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     Forward,
-    /// To the fallback, because of this failure.
+    /// Back to the rollback target, because of this failure.
     RollingBack(Failure),
-    /// It holds: nothing changes any more.
+    /// The rollout is held: the fleet does not change any more.
     Held {
-        /// Because of this.
         failure: Failure,
-        /// Why it does not roll back.
+        /// Why the rollout does not roll back.
         why: String,
     },
 }
@@ -129,7 +128,7 @@ impl Rollout {
         Some(rollout)
     }
 
-    /// Takes in the next event in each part of the state.
+    /// Applies the next event to each part of the state.
     pub fn apply(&mut self, entry: &Entry) {
         let harms_fallback = self.harms_fallback(&entry.event);
         let ended = self.orders.apply(entry);
@@ -152,8 +151,8 @@ impl Rollout {
         }
     }
 
-    /// Whether an instance of the fallback is no longer ready, though nobody has ordered it to
-    /// stop.
+    /// Whether an instance of the rollback target is no longer ready, although ship has not stopped
+    /// it.
     fn harms_fallback(&self, event: &Event) -> bool {
         let Event::InstanceNotReady {
             instance, release, ..
@@ -168,14 +167,14 @@ impl Rollout {
         is_old && *release != self.goal.release && !self.orders.may_have_stopped(instance)
     }
 
-    /// Whether an order that failed is tried again: a start on the way back, until the deadline.
-    /// Nothing else is left to do there.
+    /// Whether a failed action is retried: only a start in a rollback, until the deadline, because a
+    /// rollback has no other remedy.
     pub fn tries_again(&self, failed: &Action) -> bool {
         matches!(failed, Action::Start { .. })
             && matches!(self.direction, Direction::RollingBack(_))
     }
 
-    /// Where it goes now: to the goal, or to the fallback when rolling back.
+    /// The current target: the goal, or the rollback target when rolling back.
     pub fn target(&self) -> &RevisionRef {
         match (&self.direction, &self.fallback) {
             (Direction::RollingBack(_), Some(fallback)) => fallback,
@@ -183,12 +182,12 @@ impl Rollout {
         }
     }
 
-    /// Whether it rolls back, to the number of instances of the fallback.
+    /// Whether the rollout rolls back, to the number of instances of the rollback target.
     pub fn goes_back(&self) -> bool {
         matches!(self.direction, Direction::RollingBack(_)) && self.fallback.is_some()
     }
 
-    /// The release that instances are to run.
+    /// The release of the current target.
     pub fn target_release(&self) -> &ReleaseId {
         &self.target().release
     }
@@ -208,8 +207,8 @@ impl Rollout {
         let known = both
             .into_iter()
             .flatten()
-            .find(|generation| generation.release == *release);
-        known.map_or_else(|| self.target_revision(), |generation| generation.revision)
+            .find(|known| known.release == *release);
+        known.map_or_else(|| self.target_revision(), |known| known.revision)
     }
 
     /// The wanted instances of each release, of `replicas` in all.
@@ -237,7 +236,7 @@ impl Rollout {
         }
     }
 
-    /// The number of the next order.
+    /// The number of the next action.
     pub fn next_action_id(&self) -> ActionId {
         self.orders.next_id()
     }

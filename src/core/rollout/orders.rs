@@ -1,4 +1,4 @@
-//! The orders that a rollout has given, as far as their end matters.
+//! The actions that a rollout has started, as far as their result matters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,30 +7,30 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// The orders that a rollout has given.
+/// The actions that a rollout has started.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Orders {
-    /// Orders whose end is not recorded.
+    /// Actions whose result is not recorded.
     pub in_flight: BTreeMap<ActionId, InFlight>,
-    /// Orders whose end nobody knows, on hosts where no later order has been carried out. A look at
-    /// the host does not settle them: it does not wait for a script that is still at work there, as
-    /// the next order does.
+    /// Actions with an unknown result, on hosts where no later action has been carried out. Observing
+    /// the host does not settle them, because an observation does not wait for a script that still
+    /// runs there, as the next action does.
     pub unknown: Vec<Action>,
-    /// Hosts with unknown orders, and since when: such an order may still hold the host's lock.
+    /// Hosts with unknown results, and since when: such an action may still hold the host's lock.
     pub unsettled_since: BTreeMap<HostId, Time>,
-    /// Hosts that were ordered to prune, which is ordered once only.
+    /// Hosts that were pruned. A rollout prunes each host only once.
     pub pruned: BTreeSet<HostId>,
     /// The host that has seen a newer epoch than this rollout's, and that epoch.
     pub fenced: Option<(HostId, Epoch)>,
     next_id: u64,
 }
 
-/// An order whose end is not recorded.
+/// An action whose result is not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InFlight {
     pub action: Action,
     pub since: Time,
-    /// Whether the direction has changed since, so that its failure does not count.
+    /// Whether the direction has changed since, so that a failure does not count.
     pub is_outdated: bool,
 }
 
@@ -48,12 +48,12 @@ impl Default for Orders {
 }
 
 impl Orders {
-    /// The number of the next order.
+    /// The number of the next action.
     pub fn next_id(&self) -> ActionId {
         ActionId(self.next_id)
     }
 
-    /// Takes in the next event; returns the order that it ends.
+    /// Applies the next event; returns the action that it ends.
     pub(super) fn apply(&mut self, entry: &Entry) -> Option<InFlight> {
         match &entry.event {
             Event::ActionStarted { id, action, .. } => self.start(*id, action, entry.at),
@@ -67,10 +67,10 @@ impl Orders {
             Event::ActionFailed { id, .. } => return self.in_flight.remove(id),
             Event::ActionUnknown { id, .. } => {
                 let ended = self.in_flight.remove(id)?;
-                self.lose_sight_of(&ended.action, entry.at);
+                self.record_unknown(&ended.action, entry.at);
                 return Some(ended);
             }
-            // A task takes a number too, as its host counts the orders.
+            // A task takes a number, too, because hosts count tasks and actions in one sequence.
             Event::TaskStarted { id, .. } => self.count(*id),
             Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::RolloutFailed { .. } => self
@@ -99,8 +99,8 @@ impl Orders {
         self.next_id = self.next_id.max(id.0.saturating_add(1));
     }
 
-    fn lose_sight_of(&mut self, action: &Action, at: Time) {
-        // What the balancers do is asked of them; nothing is at work there that could come late.
+    fn record_unknown(&mut self, action: &Action, at: Time) {
+        // The state of balancers is observed, and no script runs there that could act late.
         if matches!(action, Action::Admit { .. } | Action::Drain { .. }) {
             return;
         }

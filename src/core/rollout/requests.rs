@@ -1,18 +1,18 @@
-//! What people have requested of a rollout under way.
+//! The requests of users to a running rollout.
 
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// The requests of people, except for the promotion of a step.
+/// The requests of users, except for the promotion of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UserRequests {
-    /// Whether a person asked to stop.
+    /// Whether a user interrupted the rollout.
     pub interrupted: bool,
     /// Who paused it, and when.
     pub paused: Option<(String, Time)>,
     /// Who froze the fleet during the rollout, until when and why.
     pub frozen: Option<String>,
-    /// Who asked to roll back.
+    /// Who requested the rollback.
     pub aborted: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl UserRequests {
         match &entry.event {
             Event::Interrupted { .. } => self.interrupted = true,
             Event::Frozen { freeze } => self.frozen = Some(freeze.clone()),
-            // The first one counts: it says since when.
+            // The first request counts, because of its time.
             Event::Paused { by } => {
                 self.paused.get_or_insert_with(|| (by.clone(), entry.at));
             }

@@ -1,21 +1,21 @@
-//! How far a rollout has got in its steps.
+//! The progress of a rollout through its steps.
 
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// The steps that were passed, and the state of the present one.
+/// The steps that were passed, and the state of the current one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StepState {
-    /// Steps that it has passed; the largest number after a full promotion.
+    /// The number of passed steps; `u32::MAX` after a full promotion.
     pub passed: u32,
-    /// Since when the present step has all its instances.
+    /// Since when the current step has all its instances.
     pub reached: Option<Time>,
-    /// Whether a person has promoted the present step.
+    /// Whether a user has promoted the current step.
     pub promoted: bool,
 }
 
 impl StepState {
-    /// Takes in the next event; returns whether it is progress.
+    /// Applies the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::StepReached { .. } => {

@@ -77,7 +77,7 @@ impl Due {
             }
             Outcome::Fenced { .. }
             | Outcome::Interrupted
-            | Outcome::Closed { .. }
+            | Outcome::WindowClosed { .. }
             | Outcome::Paused { .. } => None,
         }
     }
@@ -177,9 +177,8 @@ pub fn past_contract(
     };
     made.iter().find(is_past).map(|made| {
         format!(
-            "{} is from before the contract \"{}\", which was made with {} (revision {}) and has \
-             taken away what older \
-             versions need",
+            "{} is from before the contract \"{}\", which ran with {} (revision {}) and has removed \
+             what older versions need",
             definition.version, made.id, made.version, made.revision
         )
     })

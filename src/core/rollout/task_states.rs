@@ -14,11 +14,11 @@ pub struct TaskStates(BTreeMap<String, TaskState>);
 /// The state of a task in a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskState {
-    /// Where it was started last; `None` on the control machine.
+    /// The host of the last start; `None` for the control machine.
     pub host: Option<HostId>,
     pub since: Time,
     pub attempts: u32,
-    /// How it ended; `None` while it runs.
+    /// The outcome; `None` while the task runs.
     pub end: Option<TaskOutcome>,
 }
 
@@ -47,7 +47,7 @@ impl TaskStates {
             .map(|(name, _)| name)
     }
 
-    /// Takes in the next event; returns whether it is progress.
+    /// Applies the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::TaskStarted { task, host, .. } => {

@@ -1,4 +1,4 @@
-//! How long things take in a rollout, to judge what still fits into a window.
+//! Durations in a rollout, to estimate what still fits into a deploy window.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::core::time::Time;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Timings {
-    /// When the first slot was ordered to change; `None` before that.
+    /// When the first action on a slot began; `None` before that.
     pub first_change_at: Option<Time>,
     /// The longest time from a start until the instance was ready.
     pub longest_start: Duration,
     pub longest_drain: Duration,
-    /// Since when the goal is reached, if it is.
+    /// Since when the rollout is complete, if it is.
     pub complete_since: Option<Time>,
 }
 
 impl Timings {
-    /// Takes in the next event, before the attempt does; returns whether it is progress.
+    /// Applies the next event, before the attempt does; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry, attempt: &AttemptState) -> bool {
         match &entry.event {
             Event::ActionStarted { action, .. } if changes_slot(action) => {
@@ -31,14 +31,14 @@ impl Timings {
                     self.longest_start = self.longest_start.max(entry.at.since(*started));
                 }
             }
-            Event::Drained { receipt, .. } => {
-                self.longest_drain = self.longest_drain.max(receipt.waited);
+            Event::Drained { result, .. } => {
+                self.longest_drain = self.longest_drain.max(result.waited);
             }
             Event::Progress(progress) => {
                 let since = self.complete_since.unwrap_or(entry.at);
                 let was_complete = self.complete_since.is_some();
                 self.complete_since = progress.is_complete().then_some(since);
-                // What is lost of a fleet that was complete may take as long as any other progress.
+                // The replacement of a lost instance gets a whole progress deadline.
                 return was_complete && !progress.is_complete();
             }
             _ => {}

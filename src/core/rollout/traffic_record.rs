@@ -1,4 +1,4 @@
-//! What the balancers were ordered about the instances, where they do not report it themselves.
+//! The admissions and drains of instances, for balancers that do not report them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::spec::step::FULL_WEIGHT_PERCENT;
 
-/// The orders that the balancers were given.
+/// The admissions and drains of instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrafficRecord {
-    /// Instances without requests under way: drained, or not admitted yet.
+    /// Instances without open requests: drained, or not admitted yet.
     pub drained: BTreeSet<InstanceId>,
     /// The weights with which instances were admitted, in percent.
     pub weights: BTreeMap<InstanceId, u32>,
 }
 
 impl TrafficRecord {
-    /// Takes in the next event; returns whether it is progress.
+    /// Applies the next event; returns whether it is progress.
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::ActionStarted {
@@ -36,7 +36,7 @@ impl TrafficRecord {
                 self.drained.extend(instance.clone());
                 false
             }
-            // Once an instance: one that somebody opens again and again is no progress.
+            // Only the first drain of an instance is progress: someone may reopen it repeatedly.
             Event::Drained { instance, .. } => self.drained.insert(instance.clone()),
             _ => false,
         }

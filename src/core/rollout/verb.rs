@@ -1,26 +1,26 @@
-//! The command that began a rollout.
+//! The command that started a rollout.
 
 use serde::{Deserialize, Serialize};
 
-/// What a rollout was asked to do.
+/// The command that started a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
     Deploy,
     Rollback,
-    /// `ship restart`: the same release, in new instances.
+    /// `ship restart`: replaces every instance by a new one of the same release.
     Restart,
-    /// `ship scale`: more or fewer instances of the present release.
+    /// `ship scale`: changes the number of instances of the current release.
     Scale,
-    /// No command: the history adopted what it found on the hosts.
+    /// Not a command: the history adopted a release that it found on the hosts.
     Adopt,
-    /// `ship migrate`: the contract migrations that are due.
+    /// `ship migrate`: runs the contract migrations that are due.
     #[serde(alias = "contract")]
     Migrate,
 }
 
 impl Verb {
-    /// For messages: `deploy`.
+    /// The noun for messages: `deploy`.
     pub fn noun(self) -> &'static str {
         match self {
             Verb::Deploy => "deploy",

@@ -1,4 +1,4 @@
-//! Why a rollout cannot work, with the arithmetic.
+//! The reasons why a rollout cannot work, with the arithmetic.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::core::ids::Slot;
 use crate::core::release::waits::Waits;
 use crate::core::time::Human;
 
-/// Why a rollout cannot work. The text shows the arithmetic.
+/// A reason why a rollout cannot work. The text shows the arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Impossible {
     /// `max_surge` and `max_unavailable` are both literally zero.
@@ -38,14 +38,13 @@ pub enum Impossible {
     /// Another process listens on a port of the service.
     PortTaken {
         slot: Slot,
-        /// What is known about the process.
+        /// The process: its pid and its command.
         who: String,
     },
 }
 
 impl Impossible {
-    /// Whether an instance takes longer to become available than a rollout may stand without
-    /// progress.
+    /// Whether an instance takes longer to become available than `progress_deadline`.
     pub fn available_too_late(
         waits: Waits,
         min_ready: Duration,
@@ -63,8 +62,9 @@ impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Impossible::NothingMayMove => f.write_str(
-                "max_surge and max_unavailable are both 0: a rollout could neither start a new \
-                 instance nor stop an old one; allow at least 1 of either",
+                "max_surge = 0 and max_unavailable = 0 leave no room for a rollout: it could neither \
+                 start a new instance nor stop an old one\nhint: set max_surge = 1, or allow one \
+                 instance to be down with max_unavailable = 1",
             ),
             Impossible::TooFewSlots {
                 replicas,
@@ -72,8 +72,8 @@ impl fmt::Display for Impossible {
                 ports,
             } => write!(
                 f,
-                "{replicas} replicas need {replicas} slots, but the fleet offers {}; add hosts or \
-                 ports, or lower `replicas`",
+                "{replicas} replicas need {replicas} slots, but the fleet offers {}\nhint: add hosts \
+                 or ports, or lower `replicas`",
                 slots(*hosts, *ports)
             ),
             Impossible::NoSlotForSurge {
@@ -84,8 +84,8 @@ impl fmt::Display for Impossible {
             } => write!(
                 f,
                 "{replicas} replicas + {surge} surge need at least {} slots, but the fleet offers \
-                 {}, and max_unavailable resolves to 0; add a host or a second port, or set \
-                 max_surge = 0 and max_unavailable = 1 to replace in place",
+                 {}, and max_unavailable resolves to 0\nhint: add a host or a second port, or \
+                 replace in place with max_surge = 0 and max_unavailable = 1",
                 replicas + 1,
                 slots(*hosts, *ports)
             ),
@@ -103,8 +103,8 @@ impl fmt::Display for Impossible {
             ),
             Impossible::PortTaken { slot, who } => write!(
                 f,
-                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or take \
-                 the port out of `ports`",
+                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or remove \
+                 the port from `ports`",
                 slot.host, slot.port
             ),
         }

@@ -221,7 +221,7 @@ mod tests {
     fn what_cannot_work_is_refused_with_the_arithmetic() {
         let refusal =
             |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
-        assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("both 0"));
+        assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("leave no room"));
         assert!(
             refusal(amounts(9, "1", "0"), 4, 2)
                 .starts_with("9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)")

@@ -1,4 +1,4 @@
-//! When something that takes time may begin: weekly windows in a time zone.
+//! Deploy windows: weekly periods in a time zone in which a deploy may run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::{Human, Time};
 
-/// So many days are looked ahead: a week, and the day on which a window of eight days hence may
-/// have begun.
+/// The days ahead for which windows are computed: a week, and one more for windows that started the
+/// day before.
 const DAYS_AHEAD: i32 = 8;
 
 /// A time of day on some days of the week.
@@ -21,13 +21,13 @@ pub struct Window {
     /// Monday first.
     days: [bool; 7],
     from: civil::Time,
-    /// On the next day, if it is not after `from`.
+    /// On the next day if not after `from`.
     until: civil::Time,
-    /// As it was written.
+    /// The text in the playbook.
     text: String,
 }
 
-/// One day's window, as moments.
+/// A window on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenWindow {
     pub from: Time,
@@ -35,16 +35,16 @@ pub struct OpenWindow {
     pub window: String,
 }
 
-/// When and how long a rollout may run.
+/// When a rollout may start, and how long it takes at least.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeployWindows {
-    /// The coming windows, in order; empty where any time is allowed.
+    /// The coming windows, in order; empty if deploys are always allowed.
     pub openings: Vec<OpenWindow>,
     /// Whether there are any windows.
     pub are_limited: bool,
     /// The shortest time to replace an instance, by the waits of the playbook.
     pub turn: Duration,
-    /// The shortest time of a whole deploy in the history; zero where there is none.
+    /// The shortest time of a whole deploy in the history; zero if there is none.
     pub usual: Duration,
 }
 
@@ -58,11 +58,11 @@ impl FromStr for Window {
         let (days, hours) = match (words.next(), words.next(), words.next()) {
             (Some(hours), None, _) => ([true; 7], hours),
             (Some(list), Some(hours), None) => (days(list)?, hours),
-            _ => return Err("it is not of the form `[DAYS ]HH:MM-HH:MM`".to_owned()),
+            _ => return Err("expected `[DAYS ]HH:MM-HH:MM`".to_owned()),
         };
         let (from, until) = hours
             .split_once('-')
-            .ok_or("there is no `-` between two times of a day")?;
+            .ok_or("expected `-` between two times of day")?;
         Ok(Self {
             days,
             from: clock(from)?,
@@ -102,14 +102,17 @@ fn weekday(text: &str) -> Result<Weekday, String> {
     ];
     let lower = text.to_ascii_lowercase();
     let found = NAMES.iter().find(|(name, _)| *name == lower);
-    found
-        .map(|(_, day)| *day)
-        .ok_or_else(|| format!("`{}` is none of Mon, Tue, … Sun", text.escape_debug()))
+    found.map(|(_, day)| *day).ok_or_else(|| {
+        format!(
+            "expected one of Mon, Tue, … Sun, found `{}`",
+            text.escape_debug()
+        )
+    })
 }
 
 /// `02:00`; `24:00` is midnight.
 fn clock(text: &str) -> Result<civil::Time, String> {
-    let wrong = || format!("`{}` is no time of a day", text.escape_debug());
+    let wrong = || format!("`{}` is not a time of day", text.escape_debug());
     let (hour, minute) = text.trim().split_once(':').ok_or_else(wrong)?;
     let is_number = |part: &str| {
         (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
@@ -131,9 +134,9 @@ impl fmt::Display for Window {
 }
 
 impl Window {
-    /// What it comes to on the day that begins it, if that day has it. Where clocks are put forward
-    /// a time that does not exist is as much later; where they are put back the first of two is
-    /// meant.
+    /// The window that starts on this day, if there is one. A time that does not exist because
+    /// clocks are put forward is moved by the same amount; of two equal times when clocks are put
+    /// back, the first one counts.
     fn on(&self, day: civil::Date, zone: &TimeZone) -> Option<OpenWindow> {
         if !self.days[usize::from(day.weekday().to_monday_zero_offset().unsigned_abs())] {
             return None;
@@ -165,7 +168,7 @@ impl Window {
     }
 }
 
-/// The coming windows, in the order of their beginnings.
+/// The coming windows, ordered by their start.
 pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<OpenWindow> {
     let now = Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX))
         .unwrap_or(Timestamp::MAX);
@@ -181,7 +184,7 @@ pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<OpenWindo
 }
 
 impl DeployWindows {
-    /// Why something that takes this long may not begin now; `None` if it may.
+    /// Why an action of this duration may not start now; `None` if it may.
     pub fn refusal(&self, now: Time, takes: Duration) -> Option<String> {
         if !self.are_limited {
             return None;
@@ -195,19 +198,19 @@ impl DeployWindows {
             return Some(match next {
                 Some(next) => {
                     format!(
-                        "it is outside of the windows; {} opens in {}",
+                        "no deploy window is open; {} opens in {}",
                         next.window,
                         Human(next.from.since(now))
                     )
                 }
-                None => "it is outside of the windows, and none opens within a week".to_owned(),
+                None => "no deploy window is open, and none opens within a week".to_owned(),
             });
         };
         let left = self.closes(longest).since(now);
         (takes > left).then(|| {
             let window = &longest.window;
             format!(
-                "window {window} closes in {}, and what would begin now takes {} at least",
+                "window {window} closes in {}, but work started now takes at least {}",
                 Human(left),
                 Human(takes)
             )
@@ -226,7 +229,7 @@ impl DeployWindows {
         self.openings.iter().fold(opening.until, follows)
     }
 
-    /// The next moment at which the answer may change for something that takes this long.
+    /// The next time at which [`Self::refusal`] may change for an action of this duration.
     pub fn changes_at(&self, now: Time, takes: Duration) -> Option<Time> {
         let ends = self
             .openings

@@ -274,7 +274,9 @@ fn verdict(account: &RolloutSummary) -> PageVerdict {
         }
         Some(Outcome::Fenced { .. }) => ("✗", "Taken over by another ship", "bad"),
         Some(Outcome::Interrupted) => ("‖", "Interrupted", "wait"),
-        Some(Outcome::Closed { .. }) => ("‖", "Stopped in the middle: its time is over", "wait"),
+        Some(Outcome::WindowClosed { .. }) => {
+            ("‖", "Stopped in the middle: its time is over", "wait")
+        }
         Some(Outcome::Paused { .. }) => ("‖", "Paused: a person is asked", "wait"),
         None => ("…", "Not ended: under way, or cut off", "wait"),
     };
@@ -425,9 +427,8 @@ fn next(dossier: &PageInput<'_>, account: &RolloutSummary, start: &RolloutStart)
             let promote = command("Let it go on from this step", "promote", "");
             [Some(promote), abort].into_iter().flatten().collect()
         }
-        Some(Outcome::Interrupted | Outcome::Closed { .. } | Outcome::Paused { .. }) | None => {
-            [Some(resume), abort].into_iter().flatten().collect()
-        }
+        Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Paused { .. })
+        | None => [Some(resume), abort].into_iter().flatten().collect(),
     }
 }
 
@@ -449,7 +450,7 @@ fn drain(drained: &Drained) -> [String; 5] {
     let Drained {
         slot,
         instance,
-        receipt,
+        result: receipt,
     } = drained;
     let cut = if receipt.cut == 0 {
         "none".to_owned()

@@ -60,7 +60,7 @@ pub fn page(dossier: &PageInput<'_>, veil: &Redactor) -> Result<String, PageErro
 /// Covers every text of a document, and takes out what is no text.
 fn cover(value: &mut serde_json::Value, veil: &Redactor) {
     match value {
-        serde_json::Value::String(text) => *text = clean_indented(&veil.hide(text)),
+        serde_json::Value::String(text) => *text = clean_indented(&veil.redact(text)),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| cover(item, veil)),
         serde_json::Value::Object(fields) => {
             fields.values_mut().for_each(|field| cover(field, veil));

@@ -96,7 +96,7 @@ fn nothing_is_run_or_fetched() {
 
 #[test]
 fn what_must_not_be_shown_is_covered() {
-    let page = written(article(), &Redactor::over(["hunter2".to_owned()]));
+    let page = written(article(), &Redactor::new(["hunter2".to_owned()]));
     assert!(
         !page.contains("hunter2") && page.contains("<dt>PASSWORD</dt><dd>… → another</dd>"),
         "{page}"

@@ -44,7 +44,11 @@ pub(super) fn instance(
             let text = format!("{}: {}", versions.of(release), quoted(answer));
             Some(notable(entry.at, slot.to_string(), "not ready", &text))
         }
-        Event::Drained { slot, receipt, .. } => {
+        Event::Drained {
+            slot,
+            result: receipt,
+            ..
+        } => {
             let (slot, text) = (slot.to_string(), receipt.to_string());
             Some(if receipt.cut > 0 {
                 notable(entry.at, slot, "drained", &text)

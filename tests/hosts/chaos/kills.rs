@@ -401,7 +401,7 @@ fn assert_status_matches_answers(
         text.contains(&format!("{} of {} (revision", change.verb, change.to)),
         "{text}"
     );
-    assert!(text.contains("was cut off"), "{text}");
+    assert!(text.contains("was interrupted"), "{text}");
     assert!(
         text.contains(&format!("{updated} of {REPLICAS} replicas updated")),
         "{text}"

@@ -41,7 +41,7 @@ fn deploy_makes_no_changes_if_host_is_disconnected() {
         project
             .deploy("2")
             .exits(7)
-            .prints(&[&lost.name, "nothing was touched"]);
+            .prints(&[&lost.name, "no changes were made"]);
         assert_eq!(project.history().len(), 1, "no new revision");
         lost.reconnect();
         let served = traffic

@@ -112,7 +112,7 @@ fn deploy_stops_safely_if_state_disk_is_full() {
         project
             .ship("status", &[])
             .exits(0)
-            .prints(&["was cut off"]);
+            .prints(&["was interrupted"]);
         project
             .deploy("2")
             .exits(2)

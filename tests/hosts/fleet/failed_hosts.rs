@@ -111,7 +111,7 @@ fn deploy_makes_no_changes_if_too_many_hosts_are_unreachable() {
         project.deploy("2").exits(7).prints(&[
             &fleet.hosts[2].name,
             &fleet.hosts[3].name,
-            "nothing was touched",
+            "no changes were made",
         ]);
     });
 }

@@ -83,7 +83,7 @@ fn drain_timeout_interrupts_and_reports_only_long_requests() {
             .collect();
         let cut: u64 = receipts
             .iter()
-            .filter_map(|event| event["receipt"]["cut"].as_u64())
+            .filter_map(|event| event["result"]["cut"].as_u64())
             .sum();
         println!("{cut} requests were cut by the receipts; the others: {load_result}");
         load_result.assert_none_failed(ANSWERS_AROUND);

@@ -95,13 +95,13 @@ fn a_rollout_that_may_not_move_at_all_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: max_surge and max_unavailable are both 0: a rollout could neither start a new instance nor stop an old one
+error: max_surge = 0 and max_unavailable = 0 leave no room for a rollout: it could neither start a new instance nor stop an old one
   --> web.toml:13:13
    |
 13 | max_surge = 0
    |             ^
    |
-   = help: allow at least 1 of either
+   = help: set max_surge = 1, or allow one instance to be down with max_unavailable = 1
 "#]]
         .raw()
     );

@@ -50,7 +50,7 @@ fn what_is_no_window_and_no_place_is_told_with_its_place() {
     assert_data_eq!(
         with(lines).report(),
         str![[r#"
-error: `windows` is no window: `Mo 2-5`: `Mo` is none of Mon, Tue, … Sun
+error: `windows` is no window: `Mo 2-5`: expected one of Mon, Tue, … Sun, found `Mo`
   --> web.toml:13:27
    |
 13 | windows = ["02:00-05:00", "Mo 2-5"]

@@ -112,7 +112,7 @@ fn a_step_that_has_soaked_waits_until_it_was_measured() {
     it.does_nothing();
     assert_eq!(
         it.hold("h2"),
-        "waits: step 1 of 1 is not judged yet: errors is to be measured"
+        "waiting for an analysis at step 1 of 1: errors has not been measured yet"
     );
     measures(&mut it, Finding::Error);
     it.does_nothing();
@@ -157,7 +157,7 @@ fn what_tells_nothing_holds_a_step_until_a_person_says_otherwise() {
     it.does_nothing();
     assert_eq!(
         it.hold("h2"),
-        "waits: step 1 of 1 is not judged yet: errors: it says so"
+        "waiting for an analysis at step 1 of 1: errors: it says so"
     );
     it.record(Event::Promoted {
         by: "anna@here".into(),

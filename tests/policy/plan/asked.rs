@@ -79,7 +79,7 @@ fn an_abort_with_nothing_to_go_back_to_holds() {
     assert_eq!(
         then,
         FailureResponse::Hold {
-            why: "there is no other revision proven healthy to go back to".into()
+            why: "no other revision has been proven healthy".into()
         }
     );
 }
@@ -112,7 +112,9 @@ fn a_restart_that_fails_has_nothing_to_go_back_to() {
     it.does(&["start 0.9 at h2:8081"]);
     it.exits("h2:8081", "exit status 1");
     let (_, then) = it.turns();
-    assert!(matches!(then, FailureResponse::Hold { why } if why.contains("nothing to go back to")));
+    assert!(
+        matches!(then, FailureResponse::Hold { why } if why.contains("nothing to roll back to"))
+    );
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn under_way() -> Story {
 }
 
 const WHY: &str =
-    "requests were lost: 2 of 3 requests failed, at most 1 may; the first: connection reset";
+    "too many requests failed: 2 of 3 requests failed (limit 1); first failure: connection reset";
 
 #[test]
 fn as_many_as_may_fail_change_nothing() {
@@ -83,7 +83,7 @@ fn what_explains_it_is_told_in_its_place() {
     let (why, then) = it.turns();
     assert_eq!(then, FailureResponse::RollBack);
     assert!(
-        why.starts_with("h3:8081: the new instance ended by itself"),
+        why.starts_with("h3:8081: the new instance exited unexpectedly"),
         "{why}"
     );
 }

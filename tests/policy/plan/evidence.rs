@@ -44,7 +44,7 @@ fn rollout_fails_when_a_worker_that_passed_is_found_dead() {
     let (why, _) = it.turns();
     assert_eq!(
         why,
-        "h1:8082: the new instance ended by itself after 1s: exit status 0"
+        "h1:8082: the new instance exited unexpectedly after 1s: exit status 0"
     );
 }
 
@@ -99,7 +99,7 @@ fn one_restart_of_a_new_instance_fails_the_rollout_though_it_is_ready_again() {
         let (why, _) = it.turns();
         assert_eq!(
             why,
-            "h1:8082: the new instance ended by itself after 3s: systemd restarted it once"
+            "h1:8082: the new instance exited unexpectedly after 3s: systemd restarted it once"
         );
     }
 }

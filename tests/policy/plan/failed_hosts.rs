@@ -26,11 +26,11 @@ fn a_lost_host_is_left_behind_at_the_deadline_and_the_rest_carries_the_replicas(
     it.later(601);
     assert_eq!(
         it.leaves_behind(),
-        "h3: out of reach for 10m1s: timed out after 10s"
+        "h3: unreachable for 10m1s: timed out after 10s"
     );
     assert_eq!(
         it.hold("h3"),
-        "left behind: h3: out of reach for 10m1s: timed out after 10s"
+        "failed: h3: unreachable for 10m1s: timed out after 10s"
     );
     // What is on it is written off: there is room again.
     it.does(&["start 0.9 at h2:8082"]);
@@ -62,14 +62,14 @@ fn one_more_than_may_be_left_behind_fails_the_rollout() {
     it.fails(&orders[1], "no space left on device");
     assert_eq!(
         it.leaves_behind(),
-        "h2: the release could not be staged: no space left on device"
+        "h2: cannot stage the release: no space left on device"
     );
     it.fails(&orders[2], "no space left on device");
     let (why, then) = it.turns();
     assert_eq!(
         (why.as_str(), then),
         (
-            "h3: the release could not be staged: no space left on device",
+            "h3: cannot stage the release: no space left on device",
             FailureResponse::RollBack
         )
     );

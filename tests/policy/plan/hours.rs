@@ -45,7 +45,7 @@ fn stages(it: &mut Story) {
 
 fn closed(it: &Story) -> String {
     match it.ending() {
-        Outcome::Closed { why } => why,
+        Outcome::WindowClosed { why } => why,
         other => panic!("{other:?}"),
     }
 }
@@ -56,7 +56,7 @@ fn what_cannot_end_within_the_window_does_not_begin() {
     let it = within(closes_after(299, 100));
     assert_eq!(
         closed(&it),
-        "window 02:00-05:00 closes in 4m59s, and what would begin now takes 5m at least"
+        "window 02:00-05:00 closes in 4m59s, but work started now takes at least 5m"
     );
     let mut it = within(closes_after(300, 100));
     stages(&mut it);
@@ -91,7 +91,7 @@ fn how_long_the_first_one_took_tells_what_the_next_one_takes() {
     it.later(160);
     it.answers("h4:8081");
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
-    assert!(closed(&it).ends_with("what would begin now takes 2m40s at least"));
+    assert!(closed(&it).ends_with("work started now takes at least 2m40s"));
 }
 
 #[test]

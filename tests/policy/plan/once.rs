@@ -220,7 +220,7 @@ fn a_contract_waits_until_all_has_soaked_and_there_is_no_way_back_past_it() {
     };
     assert_eq!(
         why,
-        "a contract was begun, and what older versions need may be gone"
+        "a contract migration was started and may have removed what older versions need"
     );
 }
 
@@ -254,7 +254,7 @@ fn task_fails_when_the_host_that_began_it_stays_out_of_reach() {
         "{at:?}"
     );
     it.later(600);
-    assert!(it.turns().0.starts_with("h1: out of reach for 10m"));
+    assert!(it.turns().0.starts_with("h1: unreachable for 10m"));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn host_lost_during_a_long_soak_has_the_whole_deadline_to_come_back() {
     it.later(599);
     assert!(matches!(it.plan().next, Next::Wake(_)), "{:?}", it.plan());
     it.later(1);
-    assert!(it.turns().0.starts_with("h2: out of reach for 10m"));
+    assert!(it.turns().0.starts_with("h2: unreachable for 10m"));
 }
 
 #[test]

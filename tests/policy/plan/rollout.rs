@@ -27,10 +27,10 @@ fn rolls_like_the_articles_table() {
     // The spare host first; nothing old stops before it is ready.
     it.does(&["start 0.9 at h4:8081"]);
     it.does_nothing();
-    assert_eq!(it.hold("h4"), "waits for port 8081 to become ready");
+    assert_eq!(it.hold("h4"), "waiting for port 8081 to become ready");
     assert_eq!(
         it.hold("h1"),
-        "waits its turn: 3 available (at least 3 must stay), 4 running (at most 4 may)"
+        "waiting for capacity: 3 available (minimum 3), 4 running (maximum 4)"
     );
 
     for (host, spare) in [("h1", "h4"), ("h2", "h1"), ("h3", "h2")] {
@@ -42,7 +42,7 @@ fn rolls_like_the_articles_table() {
         }
     }
     assert_eq!(it.ending(), Outcome::Succeeded);
-    assert_eq!(it.hold("h3"), "needs nothing");
+    assert_eq!(it.hold("h3"), "up to date");
     assert_eq!(
         it.plan().progress.sentence("testpage"),
         "Waiting for deployment \"testpage\" rollout to finish: all 3 updated replicas are \
@@ -256,7 +256,7 @@ fn a_new_instance_counts_only_when_it_has_soaked_and_a_flap_restarts_the_soak() 
     it.does(&["start 0.9 at h2:8081"]);
     it.answers("h2:8081");
     let ready_at = it.now;
-    assert_eq!(it.hold("h2"), "port 8081 is ready, and soaks");
+    assert_eq!(it.hold("h2"), "port 8081 is ready and soaks");
     assert_eq!(it.plan().next, Next::Wake(ready_at + it.spec.min_ready));
 
     it.later(29);
@@ -264,7 +264,7 @@ fn a_new_instance_counts_only_when_it_has_soaked_and_a_flap_restarts_the_soak() 
     it.fails_probes("h2:8081", "502 Bad Gateway");
     assert_eq!(
         it.hold("h2"),
-        "waits for port 8081 to become ready; it last answered: 502 Bad Gateway"
+        "waiting for port 8081 to become ready; last answer: 502 Bad Gateway"
     );
     it.answers("h2:8081");
     it.later(29);
@@ -308,14 +308,14 @@ fn what_cannot_work_is_refused_with_the_arithmetic() {
     );
     assert_eq!(
         refusal(5, "25%", "25%", 2, 2),
-        "5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports); add hosts or ports, \
-         or lower `replicas`"
+        "5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)\nhint: add hosts or \
+         ports, or lower `replicas`"
     );
     assert_eq!(
         refusal(3, "0", "0", 4, 1),
-        "max_surge and max_unavailable are both 0: a rollout could neither start a new instance \
-         nor stop an old one; \
-         allow at least 1 of either"
+        "max_surge = 0 and max_unavailable = 0 leave no room for a rollout: it could neither start a \
+         new instance nor stop an old one\nhint: set max_surge = 1, or allow one instance to be \
+         down with max_unavailable = 1"
     );
 }
 
@@ -335,7 +335,7 @@ fn a_port_that_a_stranger_holds_is_an_obstacle_and_is_never_touched() {
         obstacles,
         [
             "h2: port 8081 is taken by pid 4711 (nginx), which this fleet did not start; stop it, \
-             or take the port out of `ports`"
+             or remove the port from `ports`"
         ]
     );
     let mut it = it;
@@ -376,10 +376,7 @@ fn what_runs_on_a_drained_host_moves_to_another_under_the_same_capacity() {
     it.answers("h4:8081");
     it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
     assert_eq!(it.ending(), Outcome::Succeeded);
-    assert_eq!(
-        it.hold("h1"),
-        "is drained: nothing of the service runs there, and it may leave the inventory"
-    );
+    assert_eq!(it.hold("h1"), "drained; safe to remove from the inventory");
 }
 
 #[test]
@@ -436,7 +433,7 @@ fn a_version_that_never_becomes_ready_is_rolled_back_at_the_deadline() {
     let (why, then) = it.turns();
     assert_eq!(
         why,
-        "h4:8081: the new instance was not ready after 10m; the last answer: 503 Service \
+        "h4:8081: the new instance is not ready after 10m; last answer: 503 Service \
          Unavailable"
     );
     assert_eq!(then, FailureResponse::RollBack);
@@ -461,7 +458,7 @@ fn a_version_that_listens_where_nobody_asks_is_told_from_one_that_does_not_liste
         it.fails_probes("h2:8081", "connection refused");
         it.later(600);
         let (why, _) = it.turns();
-        let expected = "h2:8081: the new instance was not ready after 10m; the last answer: \
+        let expected = "h2:8081: the new instance is not ready after 10m; last answer: \
                         connection refused";
         assert_eq!(why, format!("{expected}{answer}"));
     }
@@ -487,7 +484,7 @@ fn the_way_back_keeps_the_same_capacity() {
     let (why, then) = it.turns();
     assert_eq!(
         why,
-        "h1:8081: the new instance ended by itself after 0ms: exit status 3"
+        "h1:8081: the new instance exited unexpectedly after 0ms: exit status 3"
     );
     assert_eq!(then, FailureResponse::RollBack);
     // The new one on h4 serves until an old one has taken its place.
@@ -511,7 +508,7 @@ fn a_start_that_is_refused_turns_the_rollout_at_once() {
     let (why, then) = it.turns();
     assert_eq!(
         why,
-        "h2:8081: the new instance could not be started: sudo: a password is required"
+        "h2:8081: cannot start the new instance: sudo: a password is required"
     );
     assert_eq!(then, FailureResponse::RollBack);
     assert_eq!(it.ending(), Outcome::RolledBack);
@@ -550,10 +547,7 @@ fn a_release_that_cannot_be_staged_fails_before_anything_is_started() {
     it.is_done(&staged[0]);
     it.fails(&staged[1], "no space left on device");
     let (why, _) = it.turns();
-    assert_eq!(
-        why,
-        "h2: the release could not be staged: no space left on device"
-    );
+    assert_eq!(why, "h2: cannot stage the release: no space left on device");
     it.does(&["claim h2"]);
     assert_eq!(it.ending(), Outcome::RolledBack, "nothing had been touched");
 }
@@ -575,8 +569,7 @@ fn if_the_old_version_fails_too_the_rollout_holds() {
     it.fails_probes("h4:8081", "database unreachable");
     it.later(600);
     let (_, then) = it.turns();
-    let why =
-        "instances of the old version 0.8 fail too (h2:8081), so the new one may not be to blame";
+    let why = "instances of the old version 0.8 fail too (h2:8081), so the new version may not be the cause";
     assert_eq!(then, FailureResponse::Hold { why: why.into() });
     it.does_nothing();
     assert_eq!(it.ending(), Outcome::Held { why: why.into() });
@@ -593,7 +586,7 @@ fn without_a_version_to_go_back_to_the_rollout_holds() {
     assert_eq!(
         then,
         FailureResponse::Hold {
-            why: "there is no other revision proven healthy to go back to".into()
+            why: "no other revision has been proven healthy".into()
         }
     );
 }
@@ -612,7 +605,7 @@ fn on_failure_hold_leaves_everything_for_a_person_to_look_at() {
     assert_eq!(
         then,
         FailureResponse::Hold {
-            why: "on_failure is \"hold\"".into()
+            why: "on_failure = \"hold\"".into()
         }
     );
     it.does_nothing();
@@ -637,7 +630,7 @@ fn a_rollback_that_fails_says_so_and_first_awaits_what_is_in_flight() {
     it.fails(&back, "no such file");
     assert!(
         why_rollback_failed(&it.ending())
-            .starts_with("h1:8081: the new instance could not be started: no such")
+            .starts_with("h1:8081: cannot start the new instance: no such")
     );
 }
 
@@ -662,11 +655,11 @@ fn a_lost_host_counts_as_running_and_as_unavailable() {
     assert_eq!(it.hold("h2"), "unreachable: timed out after 10s");
     assert_eq!(
         it.hold("h1"),
-        "waits its turn: 3 available (at least 3 must stay), 4 running (at most 4 may)"
+        "waiting for capacity: 3 available (minimum 3), 4 running (maximum 4)"
     );
     it.later(600);
     let (why, then) = it.turns();
-    assert_eq!(why, "h2: out of reach for 10m: timed out after 10s");
+    assert_eq!(why, "h2: unreachable for 10m: timed out after 10s");
     assert!(
         matches!(then, FailureResponse::Hold { .. }),
         "the old version is out of reach, too"

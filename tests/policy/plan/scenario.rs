@@ -353,7 +353,7 @@ impl Story {
                 self.record(Event::Drained {
                     slot,
                     instance,
-                    receipt: DrainResult::default(),
+                    result: DrainResult::default(),
                 });
             }
             Action::Start { slot, release } => {

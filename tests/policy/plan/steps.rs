@@ -68,7 +68,7 @@ fn a_step_stops_at_its_instances_and_goes_on_after_its_soak() {
     );
     reaches(&mut it);
     it.does_nothing();
-    assert_eq!(it.hold("h2"), "waits: step 1 of 2 soaks");
+    assert_eq!(it.hold("h2"), "waiting: step 1 of 2 soaks");
     it.later(299);
     it.does_nothing();
     it.later(1);
@@ -97,7 +97,7 @@ fn at_a_gate_a_person_is_waited_for_however_long_it_takes() {
     );
     assert_eq!(
         it.hold("h2"),
-        "waits after step 1 of 1: `ship promote` goes on, `ship abort` goes back"
+        "waiting at step 1 of 1: `ship promote` continues, `ship abort` rolls back"
     );
     it.record(Event::Promoted {
         by: "anna".into(),

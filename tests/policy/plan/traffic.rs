@@ -102,7 +102,7 @@ fn while_a_balancer_is_out_of_reach_nothing_starts_and_nothing_stops() {
     it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     it.loses_balancer("lb2");
     it.does_nothing();
-    assert_eq!(it.hold("h1"), "waits for balancer lb2: no route to host");
+    assert_eq!(it.hold("h1"), "waiting for balancer lb2: no route to host");
     it.later(600);
     let Next::Fail(failure, FailureResponse::Hold { why }) = it.plan().next else {
         panic!("{:?}", it.plan().next)

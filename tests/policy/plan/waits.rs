@@ -77,7 +77,7 @@ fn planner_fails_a_stop_that_takes_longer_than_the_release_permits() {
     let (why, _) = it.turns();
     assert_eq!(
         why,
-        "h1:8081: the old instance could not be stopped: the host has not answered yet"
+        "h1:8081: cannot stop the old instance: the host has not answered yet"
     );
 }
 
@@ -162,7 +162,7 @@ fn planner_waits_for_the_hooks_of_a_start() {
     assert!(
         it.turns()
             .0
-            .starts_with("h2:8081: the new instance was not ready after 5s")
+            .starts_with("h2:8081: the new instance is not ready after 5s")
     );
 }
 
@@ -314,7 +314,7 @@ fn rollback_tries_again_with_pauses_until_the_deadline() {
                     assert!(at > it.now, "a wait passes time");
                     let attempt = tried_at_s.len() + 1;
                     let words = format!(
-                        "waits before attempt {attempt} to start on port 8081; the last one: exit \
+                        "waiting before attempt {attempt} to start on port 8081; last attempt: exit \
                          status 98"
                     );
                     assert_eq!(it.hold("h1"), words);
@@ -327,7 +327,7 @@ fn rollback_tries_again_with_pauses_until_the_deadline() {
     };
     assert_eq!(tried_at_s, [0, 1, 3, 7, 15, 25, 35, 45, 55, 65, 75, 85]);
     let why = why_rollback_failed(&outcome);
-    let words = "h1:8081: the new instance could not be started: 12 attempts failed; the last \
+    let words = "h1:8081: cannot start the new instance: 12 attempts failed; the last \
                  one: exit status 98";
     assert_eq!(why, words);
 }
@@ -352,7 +352,7 @@ fn rollback_tries_a_refused_start_again() {
     it.fails(&start, "port 8081 is taken by pid 7");
     it.does_nothing();
     let words =
-        "waits before attempt 2 to start on port 8081; the last one: port 8081 is taken by pid 7";
+        "waiting before attempt 2 to start on port 8081; last attempt: port 8081 is taken by pid 7";
     assert_eq!(it.hold("h1"), words);
     it.later(1);
     it.does(&["start 0.8 at h1:8081"]);
@@ -420,7 +420,7 @@ fn instance_that_a_balancers_check_never_passes_is_reported_as_such() {
     it.later(600);
     let (why, _) = it.turns();
     assert!(
-        why.ends_with("it is ready, but the check of a balancer has not passed it"),
+        why.ends_with("the instance is ready, but the load balancer's check has not passed yet"),
         "{why}"
     );
 }

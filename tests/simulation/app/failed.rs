@@ -70,7 +70,7 @@ fn failure_of_the_old_version_too_is_held_and_not_blamed_on_the_new_one() {
         let failed = deploy.ends().await.exits(Exit::Held);
         failed.says(&[
             "held    instances of the old version 0.8 fail too (page-",
-            "), so the new one may not be to blame",
+            "), so the new version may not be the cause",
         ]);
     });
 }

@@ -55,8 +55,8 @@ fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() 
         failed.exits(Exit::RolledBack);
         let orders = project.orders();
         let refusal = format!(
-            "revision 3 (1.0) failed and was rolled back at {}, so revision 2 (0.9) runs; nothing \
-             was touched\nhint: `ship rollback --to-revision 1` goes further back, to 0.8",
+            "revision 3 (1.0) failed and was rolled back at {}, so revision 2 (0.9) runs; no \
+             changes were made\nhint: `ship rollback --to-revision 1` rolls back further, to 0.8",
             end_of(&project, 3)
         );
         let refused = roll_back(&project).await;
@@ -84,8 +84,8 @@ fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
         deploy.ends().await.exits(Exit::RolledBack);
         let refusal = format!(
             "revision 2 (0.9) was aborted by anna@here and was rolled back at {}, so revision 1 \
-             (0.8) runs; nothing was touched\nhint: no other revision has been proven healthy; \
-             `ship history` lists what there is",
+             (0.8) runs; no changes were made\nhint: no other revision has been proven healthy; \
+             list the revisions with `ship history`",
             end_of(&project, 2)
         );
         let refused = roll_back(&project).await;
@@ -102,8 +102,8 @@ fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
         roll_back(&project).await.succeeds();
         assert_eq!(project.versions().await, ["0.9"]);
         let refusal = format!(
-            "anna@here rolled back from revision 3 (1.0) at {}, so revision 4 (0.9) runs; nothing \
-             was touched\nhint: `ship rollback --to-revision 1` goes further back, to 0.8; `ship \
+            "anna@here rolled back from revision 3 (1.0) at {}, so revision 4 (0.9) runs; no \
+             changes were made\nhint: `ship rollback --to-revision 1` rolls back further, to 0.8; `ship \
              rollback --to-revision 3` returns to 1.0",
             end_of(&project, 4)
         );
@@ -126,8 +126,8 @@ fn rollback_restores_the_number_that_the_deploy_has_changed() {
         assert_eq!(project.versions().await, ["0.9"]);
         let rolled_back = roll_back(&project).await.succeeds();
         rolled_back.says(&[
-            "3 replicas are wanted again, as when 0.8 (revision 1) ran; --set \
-             rollout.replicas=1 keeps the present number",
+            "restoring 3 replicas of 0.8 (revision 1); to keep the current number, use --set \
+             rollout.replicas=1",
         ]);
         assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
         // So does a restart: the playbook's number is for the next deploy.
@@ -187,7 +187,8 @@ fn rollback_to_an_unknown_revision_is_refused() {
         let refused = roll_back_to(&project, 7).await;
         refused.assert_refused(
             Exit::Refused,
-            "unable to find specified revision 7 in history; `ship history` lists what there is",
+            "unable to find specified revision 7 in history\nhint: list the revisions with `ship \
+             history`",
         );
         assert_eq!(project.history(), ["1 0.8 succeeded"]);
     });
@@ -200,8 +201,8 @@ fn rollback_without_another_proven_revision_is_refused() {
         let refused = roll_back(&project).await;
         refused.assert_refused(
             Exit::Refused,
-            "no other revision has been proven healthy, so there is nothing to go back to; `ship \
-             history` lists what there is, and --to-revision names one all the same",
+            "cannot roll back: no other revision has been proven healthy\nhint: choose a revision \
+             from `ship history` with --to-revision",
         );
     });
 }
@@ -212,7 +213,8 @@ fn rollback_before_the_first_deploy_is_refused() {
         let refused = roll_back(&project).await;
         refused.assert_refused(
             Exit::Refused,
-            "nothing was deployed yet, so there is nothing to roll back; `ship deploy` comes first",
+            "nothing has been deployed yet, so there is nothing to roll back\nhint: run `ship deploy` \
+             first",
         );
         assert_eq!(project.orders(), 0);
     });

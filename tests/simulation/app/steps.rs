@@ -94,7 +94,7 @@ fn promote_where_nothing_waits_is_refused() {
         let refused = project.call(async |env| promote(env, request).await).await;
         refused.assert_refused(
             Exit::Refused,
-            "deployment \"page\" is not being rolled out, so there is nothing to promote",
+            "service `page` is not being rolled out, so there is nothing to promote",
         );
     });
 }

@@ -25,13 +25,13 @@ fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
         ]);
         assert_eq!(project.status().await.state, State::Paused);
         let again = project.call(async |env| pause(env).await).await;
-        again.assert_refused(Exit::Refused, "deployment \"page\" is already paused");
+        again.assert_refused(Exit::Refused, "service `page` is already paused");
         let request = RollbackRequest::default();
         let refused = project.call(async |env| rollback(env, request).await).await;
         refused.assert_refused(
             Exit::Locked,
-            "you cannot rollback a paused deployment; resume it first with `ship resume` and try \
-             again, or go back with `ship abort`",
+            "cannot roll back service `page`: it is paused\nhint: resume it first with `ship resume`, \
+             or roll back with `ship abort`",
         );
         project.open_gate();
         let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
@@ -44,7 +44,7 @@ fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
         assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
         let again = project.call(async |env| resume(env, ResumeRequest::default()).await);
         let again = again.await;
-        again.assert_refused(Exit::Refused, "deployment \"page\" is not paused");
+        again.assert_refused(Exit::Refused, "service `page` is not paused");
     });
 }
 
@@ -101,8 +101,8 @@ fn first_deploy_has_nothing_to_abort_to() {
         let refused = refused.await;
         refused.assert_refused(
             Exit::Refused,
-            "there is no other revision proven healthy that this deploy could go back to; `ship \
-             pause` stops it where it is, and `ship scale --replicas 0` stops the service",
+            "cannot roll back this deploy: no other revision has been proven healthy\nhint: stop the \
+             rollout with `ship pause`, or the service with `ship scale --replicas 0`",
         );
         project.open_gate();
         deploy.ends().await.succeeds();

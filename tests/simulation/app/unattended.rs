@@ -92,7 +92,7 @@ fn release_that_a_person_rolled_back_is_skipped() {
         project.deployed("0.9").await;
         rolled_back(&project).await;
         let skipped = tonight(&project, version("0.9")).await.exits(Exit::Done);
-        skipped.assert_skipped("0.9 is quarantined since revision 2 was gone back from");
+        skipped.assert_skipped("0.9 is quarantined since revision 2 was rolled back to");
         tonight(&project, version("1.0")).await.succeeds();
     });
 }
@@ -105,8 +105,8 @@ fn unhealthy_fleet_gets_no_new_version_but_its_own_again() {
         let orders = project.orders();
         let refused = tonight(&project, version("0.9")).await.exits(Exit::Refused);
         refused.says(&[
-            "the fleet is not healthy to begin with: 2 of 3 replicas are available",
-            "nothing was touched",
+            "the fleet is not healthy: 2 of 3 replicas are available",
+            "no changes were made",
         ]);
         assert_eq!(project.history().len(), 1);
         assert_eq!(project.orders(), orders);
@@ -153,8 +153,8 @@ fn frozen_fleet_gets_nothing_new_until_it_is_thawed() {
             refused.says(&[
                 "is frozen by ",
                 "(the sale)",
-                "nothing was touched",
-                "--force goes ahead",
+                "no changes were made",
+                "use --force",
             ]);
         }
         assert_eq!(project.orders(), orders);
@@ -235,9 +235,9 @@ fn unattended_deploy_outside_of_its_windows_is_refused() {
         let orders = project.orders();
         let refused = tonight(&project, version("0.9")).await.exits(Exit::Locked);
         refused.says(&[
-            "it is outside of the windows; ",
+            "no deploy window is open; ",
             "07:00-09:00 UTC opens in 4h17m",
-            "nothing was touched",
+            "no changes were made",
         ]);
         assert_eq!(project.orders(), orders);
         // Who is there decides himself when it is time.
@@ -254,8 +254,8 @@ fn unattended_deploy_within_its_window_begins_only_if_it_can_end_in_time() {
         let refused = tonight(&project, long).await.exits(Exit::Locked);
         refused.says(&[
             "02:30-04:30 UTC closes in 1h47m",
-            "what would begin now takes 3h at least",
-            "nothing was touched",
+            "work started now takes at least 3h",
+            "no changes were made",
         ]);
         assert_eq!(project.history().len(), 1);
         tonight(&project, version("0.9")).await.succeeds();

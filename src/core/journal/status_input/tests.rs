@@ -345,7 +345,7 @@ fn a_lost_host_says_since_when_and_why() {
     assert_eq!(
         holds,
         [
-            "web1: port 8081 is ready, and soaks for another 4s",
+            "web1: port 8081 is ready and soaks for another 4s",
             "web3: unreachable for 3m: connection timed out after 5s"
         ]
     );
@@ -368,7 +368,7 @@ fn the_keys_of_the_json_are_those_promised() {
             r#""min_available":2,"max_running":3},"#,
             r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"version":"0.8","#,
             r#""revision":1,"ready":true,"status":"Running","restarts":0,"age_s":600}],"#,
-            r#""holds":[{"host":"web1","why":"port 8081 is ready, and soaks for another 4s"}],"failed_hosts":[]}"#
+            r#""holds":[{"host":"web1","why":"port 8081 is ready and soaks for another 4s"}],"failed_hosts":[]}"#
         )
     );
 }
@@ -383,6 +383,6 @@ fn a_service_never_deployed_says_so() {
     never.version = None;
     assert_eq!(
         never.sentence(),
-        "service \"testpage\" has not been deployed on production yet"
+        "service `testpage` has not been deployed on fleet `production` yet"
     );
 }

@@ -1,4 +1,4 @@
-//! What must hold before a rollout begins.
+//! The conditions under which a rollout may start.
 
 use crate::core::planner::Plan;
 use crate::core::policy::admission::refusal::AdmissionRefusal;
@@ -8,7 +8,7 @@ use crate::core::policy::unattended::{self, RunMode};
 use crate::core::spec::windows::DeployWindows;
 use crate::core::time::Time;
 
-/// Refuses a rollout that cannot work on the hosts as they are.
+/// Refuses a rollout that cannot work on the hosts in their current state.
 pub(super) fn feasible(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -20,8 +20,8 @@ pub(super) fn feasible(
             of: input.fleet.balancers.len(),
         });
     }
-    // Where every host is drained, one instance a host is none at all: only who says so empties a
-    // fleet that serves.
+    // If every host is drained, a number of instances per host resolves to 0. Only an explicit
+    // number may empty a fleet that serves.
     let would_empty = input.spec.hosts.is_empty() && input.fleet.instances().next().is_some();
     if would_empty && !input.are_replicas_set {
         return Err(AdmissionRefusal::NoHostLeft);
@@ -51,12 +51,12 @@ fn enough_hosts(input: &AdmissionInput<'_>) -> Result<(), AdmissionRefusal> {
     Ok(())
 }
 
-/// Refuses a new deploy while the fleet is frozen, or where no window is open for long enough to
-/// replace one instance. It needs nothing of the hosts, so that it can be asked before anything is
-/// fetched.
+/// Refuses a new deploy while the fleet is frozen, or if no window is open for long enough to replace
+/// one instance. The check needs no host, so that it can run before the artifact is fetched.
 ///
 /// # Errors
-/// Who has frozen the fleet, or when a window opens.
+/// If the fleet is frozen or no window is open. The error names who froze the fleet, or when the
+/// next window opens.
 pub fn check_open(
     service: &str,
     mode: RunMode,
@@ -67,7 +67,7 @@ pub fn check_open(
     if mode.force {
         return Ok(());
     }
-    let frozen = freeze.map(|freeze| format!("deployment \"{service}\" is frozen by {freeze}"));
+    let frozen = freeze.map(|freeze| format!("service `{service}` is frozen by {freeze}"));
     match frozen.or_else(|| hours.refusal(now, hours.turn)) {
         Some(why) => Err(AdmissionRefusal::Closed { why }),
         None => Ok(()),

@@ -76,7 +76,7 @@ pub fn admit(
         &admission.spec.hours,
         input.now,
     )?;
-    if let Next::Finish(Outcome::Closed { why }) = &admission.plan.next {
+    if let Next::Finish(Outcome::WindowClosed { why }) = &admission.plan.next {
         return Err(AdmissionRefusal::Closed { why: why.clone() });
     }
     check::healthy(request, input, &admission.plan)?;

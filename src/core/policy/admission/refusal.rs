@@ -1,4 +1,4 @@
-//! Why a rollout may not begin.
+//! The reasons why a rollout may not start.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +17,10 @@ pub struct ServerClash {
     pub name: String,
 }
 
-/// Why a rollout may not start or continue. Nothing was touched.
+/// Why a rollout may not start or continue. ship has changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdmissionRefusal {
-    /// More hosts are unusable than may fail, or all are.
+    /// All hosts are unusable, or more than `max_failed_hosts`.
     UnusableHosts {
         /// The hosts, and why each is unusable.
         unusable: BTreeMap<HostId, String>,
@@ -41,12 +41,12 @@ pub enum AdmissionRefusal {
     Impossible(Vec<Impossible>),
     /// The fleet is frozen, or it is outside of its windows or too late in one.
     Closed {
-        /// The reason, with the name of the window or of who froze the fleet.
+        /// The window, or who froze the fleet.
         why: String,
     },
     /// The fleet is not healthy, and the run is unattended.
     Unhealthy {
-        /// The numbers of instances.
+        /// The counts of instances.
         why: String,
     },
 }
@@ -59,9 +59,8 @@ impl fmt::Display for AdmissionRefusal {
                 write_unusable(f, "balancers", unusable, *of)
             }
             Self::NoHostLeft => f.write_str(
-                "every host of the inventory is drained, so no instance could run anywhere; \
-                 nothing was touched\nhint: add a host first, or stop the service with `ship \
-                 scale --replicas 0`",
+                "every host of the inventory is drained, so no instance could run; no changes were \
+                 made\nhint: add a host, or stop the service with `ship scale --replicas 0`",
             ),
             Self::OneServer(ServerClash {
                 present,
@@ -69,23 +68,24 @@ impl fmt::Display for AdmissionRefusal {
                 name,
             }) => write!(
                 f,
-                "{present}, where an instance runs, and {next} would be one server, `{name}`, at \
-                 the balancers; nothing was touched\nhint: give each slot a server of its own, as \
-                 in server = \"{{{{ host }}}}-{{{{ port }}}}\""
+                "{present}, where an instance runs, and {next} have the same server name, \
+                 `{name}`, at the load balancers; no changes were made\nhint: give each slot its \
+                 own server, for example server = \"{{{{ host }}}}-{{{{ port }}}}\""
             ),
             Self::Impossible(obstacles) => {
-                f.write_str("this rollout cannot work; nothing was touched")?;
-                obstacles
-                    .iter()
-                    .try_for_each(|obstacle| write!(f, "\n  {obstacle}"))
+                f.write_str("this rollout cannot work; no changes were made")?;
+                obstacles.iter().try_for_each(|obstacle| {
+                    let obstacle = obstacle.to_string().replace('\n', "\n    ");
+                    write!(f, "\n  {obstacle}")
+                })
             }
             Self::Closed { why } => {
                 write!(
                     f,
-                    "{why}; nothing was touched; --force goes ahead all the same"
+                    "{why}; no changes were made\nhint: to deploy anyway, use --force"
                 )
             }
-            Self::Unhealthy { why } => write!(f, "{why}; nothing was touched"),
+            Self::Unhealthy { why } => write!(f, "{why}; no changes were made"),
         }
     }
 }
@@ -97,9 +97,10 @@ fn write_unusable(
     of: usize,
 ) -> fmt::Result {
     let count = unusable.len();
+    let are = if count == 1 { "is" } else { "are" };
     write!(
         f,
-        "{count} of {of} {noun} cannot be used; nothing was touched"
+        "{count} of {of} {noun} {are} unusable; no changes were made"
     )?;
     unusable
         .iter()

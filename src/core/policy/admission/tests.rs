@@ -434,7 +434,7 @@ fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
     case.unusable = &["h2"];
     assert_eq!(
         case.refusal(),
-        "1 of 3 hosts cannot be used; nothing was touched\n  h2: no route"
+        "1 of 3 hosts is unusable; no changes were made\n  h2: no route"
     );
     case.change = |input| input.spec.max_failed_hosts = 1;
     let opening = case.admitted().opening(Revision(2), Epoch(1));
@@ -444,7 +444,7 @@ fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
     ));
     case.unusable = &["h1", "h2", "h3"];
     case.change = |input| input.spec.max_failed_hosts = 9;
-    assert!(case.refusal().starts_with("3 of 3 hosts cannot be used"));
+    assert!(case.refusal().starts_with("3 of 3 hosts are unusable"));
 }
 
 #[test]
@@ -455,7 +455,7 @@ fn unusable_balancers_a_clash_of_servers_and_a_taken_port_are_refused() {
     };
     assert!(
         case.refusal()
-            .contains("balancers cannot be used; nothing was touched\n  lb1: timed out")
+            .contains("balancers is unusable; no changes were made\n  lb1: timed out")
     );
     case.change = |input| {
         input.server_clash = Some(ServerClash {
@@ -465,14 +465,14 @@ fn unusable_balancers_a_clash_of_servers_and_a_taken_port_are_refused() {
         });
     };
     assert!(case.refusal().starts_with(
-        "h1:8081, where an instance runs, and h1:8082 would be one server, `page`, at the balancers"
+        "h1:8081, where an instance runs, and h1:8082 have the same server name, `page`"
     ));
     case.change = |_| {};
     let host = case.fleet.hosts.get_mut(&"h2".into()).expect("a host");
     host.slots.insert(8081, Occupant::Stranger("nginx".into()));
     assert!(
         case.refusal()
-            .starts_with("this rollout cannot work; nothing was touched\n  h2: port")
+            .starts_with("this rollout cannot work; no changes were made\n  h2: port")
     );
 }
 
@@ -502,8 +502,8 @@ fn frozen_fleet_refuses_a_new_deploy_and_nothing_else() {
     let deploy = frozen(Verb::Deploy, "b");
     assert_eq!(
         deploy.refusal(),
-        "deployment \"page\" is frozen by ben@laptop until `ship thaw`; nothing was touched; \
-         --force goes ahead all the same"
+        "service `page` is frozen by ben@laptop until `ship thaw`; no changes were made\nhint: to \
+         deploy anyway, use --force"
     );
     assert!(deploy.decide(assess).is_ok(), "a plan is shown");
     assert!(frozen(Verb::Restart, "a").decide(admit).is_ok());
@@ -536,7 +536,7 @@ fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_obse
     let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
     case.mode = UNATTENDED;
     case.change = |input| input.spec.hours.are_limited = true;
-    assert!(case.refusal().starts_with("it is outside of the windows"));
+    assert!(case.refusal().starts_with("no deploy window is open"));
     // One instance could be replaced in time, but not all.
     case.change = |input| {
         input.spec.hours = DeployWindows {

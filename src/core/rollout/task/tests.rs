@@ -104,7 +104,7 @@ fn what_is_older_than_a_contract_and_does_not_know_it_must_not_run_any_more() {
     let old = definition(&[], &[]);
     let why = past_contract(&old, Some(Revision(4)), &made).expect("it is older");
     assert!(
-        why.contains("the contract \"drop-name\", which was made with 0.9 (revision 5)"),
+        why.contains("the contract \"drop-name\", which ran with 0.9 (revision 5)"),
         "{why}"
     );
     assert_eq!(past_contract(&old, Some(Revision(5)), &made), None);

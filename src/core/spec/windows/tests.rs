@@ -33,13 +33,12 @@ fn what_ends_within_the_window_may_begin_and_what_does_not_may_not() {
     assert_eq!(
         refusal(night, "2026-11-26T03:56:00Z", 300).as_deref(),
         Some(
-            "window 02:00-05:00 Europe/Zurich closes in 4m, and what would begin now takes 5m at \
-             least"
+            "window 02:00-05:00 Europe/Zurich closes in 4m, but work started now takes at least 5m"
         )
     );
     assert_eq!(
         refusal(night, "2026-11-26T00:59:00Z", 0).as_deref(),
-        Some("it is outside of the windows; 02:00-05:00 Europe/Zurich opens in 1m")
+        Some("no deploy window is open; 02:00-05:00 Europe/Zurich opens in 1m")
     );
     assert!(
         refusal(night, "2026-11-26T04:00:00Z", 0).is_some(),
@@ -112,12 +111,15 @@ fn where_clocks_are_put_back_the_window_is_as_much_longer() {
 #[test]
 fn what_is_no_window_is_told_why() {
     let wrong = |text: &str| text.parse::<Window>().expect_err("no window");
-    assert_eq!(wrong("02:00"), "there is no `-` between two times of a day");
-    assert_eq!(wrong("2-5"), "`2` is no time of a day");
-    assert_eq!(wrong("02:00-25:00"), "`25:00` is no time of a day");
-    assert_eq!(wrong("Mo 02:00-05:00"), "`Mo` is none of Mon, Tue, … Sun");
+    assert_eq!(wrong("02:00"), "expected `-` between two times of day");
+    assert_eq!(wrong("2-5"), "`2` is not a time of day");
+    assert_eq!(wrong("02:00-25:00"), "`25:00` is not a time of day");
+    assert_eq!(
+        wrong("Mo 02:00-05:00"),
+        "expected one of Mon, Tue, … Sun, found `Mo`"
+    );
     assert_eq!(
         wrong("Mon 02:00-05:00 UTC"),
-        "it is not of the form `[DAYS ]HH:MM-HH:MM`"
+        "expected `[DAYS ]HH:MM-HH:MM`"
     );
 }
