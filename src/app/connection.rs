@@ -267,7 +267,7 @@ impl Session {
 
 impl FleetConnection for FleetExecutor {
     fn know(&mut self, releases: Releases) {
-        FleetExecutor::know(self, releases);
+        FleetExecutor::set_releases(self, releases);
     }
 
     fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {

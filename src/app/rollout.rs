@@ -118,7 +118,7 @@ fn engine(
         definitions: survey.definitions,
         fleet: survey.found.fleet,
         monitor,
-        veil,
+        redactor: veil,
         store: &mut *session.store,
     }
 }

@@ -1,4 +1,4 @@
-//! Orders: from the plan's action to its end, and what that changes.
+//! Tracks actions from the plan to their results.
 
 use super::executor::{ActionOrder, ActionResult};
 use super::hooks;
@@ -16,13 +16,15 @@ use crate::core::spec::Spec;
 use crate::core::time::Time;
 use crate::remote::HostUnavailable;
 
+/// The actions that are recorded or in flight.
 #[derive(Default)]
 pub(super) struct ActionTracker {
     counts: OrderCounts,
-    /// Orders whose intent is not durable yet.
+    /// Actions whose start is not saved yet.
     intended: Vec<ActionOrder>,
 }
 
+/// An action that has ended, as its background task reports it.
 pub(super) struct EndedAction {
     pub(super) id: ActionId,
     pub(super) host: HostId,
@@ -30,12 +32,12 @@ pub(super) struct EndedAction {
     pub(super) begun: Time,
 }
 
-/// An ended order, and who takes in its result.
+/// An action that has ended, and what its result updates.
 struct ActionEnd<'a> {
     id: ActionId,
     host: &'a HostId,
     action: Option<&'a Action>,
-    /// Whether no balancer of its slot was given a newer order in the meantime.
+    /// Whether no newer action was sent to the balancers of its slot in the meantime.
     is_newest: bool,
     begun: Time,
     observer: &'a mut FleetObserver,
@@ -43,12 +45,12 @@ struct ActionEnd<'a> {
 }
 
 impl ActionTracker {
-    /// The number of orders that a host or balancer was given.
+    /// The number of actions that were sent to a host or balancer.
     pub(super) fn count_of(&self, host: &HostId) -> u64 {
         self.counts.of(host)
     }
 
-    /// Records an order, which goes out when the record is durable.
+    /// Records the start of an action. The action is sent once the record is saved.
     pub(super) fn begin(&mut self, action: Action, spec: &Spec, recorder: &mut Recorder) {
         let rollout = recorder.rollout();
         let (id, epoch) = (rollout.next_action_id(), rollout.epoch);
@@ -74,12 +76,12 @@ impl ActionTracker {
         });
     }
 
-    /// The orders whose intent has become durable.
+    /// Takes the actions whose start has been saved.
     pub(super) fn take_intended(&mut self) -> Vec<ActionOrder> {
         std::mem::take(&mut self.intended)
     }
 
-    /// Notes how an order ended.
+    /// Records the result of an action.
     pub(super) fn end(
         &mut self,
         ended: EndedAction,
@@ -110,13 +112,13 @@ impl ActionTracker {
             observer,
             recorder,
         };
-        end.take_in(result);
+        end.apply(result);
         observer.mark_uncertain(stops, recorder.now());
     }
 }
 
 impl ActionEnd<'_> {
-    fn take_in(mut self, result: ActionResult) {
+    fn apply(mut self, result: ActionResult) {
         let id = self.id;
         match result {
             ActionResult::Done(observation) => {
@@ -134,31 +136,31 @@ impl ActionEnd<'_> {
                 });
                 self.recorder.record(Event::ActionFailed {
                     id,
-                    error: format!("refused: the host has seen epoch {seen}"),
+                    error: format!("rejected: the host has seen the newer epoch {seen}"),
                 });
             }
             ActionResult::Switched {
                 views,
-                receipt,
+                result: receipt,
                 observation,
             } => {
                 self.host_observed(observation);
                 self.balancers_observed(views);
-                self.drained(receipt);
+                self.record_drained(receipt);
                 self.recorder.record(Event::ActionDone { id });
             }
             ActionResult::BalancerLost { balancer, why } => {
-                self.unknown(&why);
+                self.record_unknown(&why);
                 let lost = Err(HostUnavailable { why });
                 self.observer
                     .balancer_observed(&balancer, lost, self.recorder);
             }
             ActionResult::Busy { why } => {
-                self.unknown(&why);
+                self.record_unknown(&why);
                 self.observer.observe_host_now(self.host);
             }
             ActionResult::Unknown { why } => {
-                self.unknown(&why);
+                self.record_unknown(&why);
                 self.observer.host_lost(self.host, why, self.recorder);
                 self.observer.observe_host_now(self.host);
             }
@@ -188,18 +190,18 @@ impl ActionEnd<'_> {
         }
     }
 
-    fn drained(&mut self, receipt: Option<DrainResult>) {
-        if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, self.action)
+    fn record_drained(&mut self, receipt: Option<DrainResult>) {
+        if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (result: receipt, self.action)
         {
             self.recorder.record(Event::Drained {
                 slot: slot.clone(),
                 instance: instance.clone(),
-                result: receipt,
+                result: result: receipt,
             });
         }
     }
 
-    fn unknown(&mut self, why: &str) {
+    fn record_unknown(&mut self, why: &str) {
         self.recorder.record(Event::ActionUnknown {
             id: self.id,
             why: why.to_owned(),
@@ -207,7 +209,7 @@ impl ActionEnd<'_> {
     }
 }
 
-/// The instances on a host whose stop was ordered and has not been confirmed.
+/// The instances on a host that have been sent a stop whose result is not known.
 fn stops_on(rollout: &Rollout, host: &HostId) -> Vec<(Slot, InstanceId)> {
     let in_flight = rollout
         .orders

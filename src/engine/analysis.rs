@@ -1,4 +1,4 @@
-//! Measures the numbers by which a new version is judged, while its instances get requests.
+//! Runs the analyses of a rollout while new instances receive requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,17 @@ use crate::core::rollout::event::Event;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// When to measure what, and the requests to new and old instances so far.
+/// The schedule of the analyses, and the requests to new and old instances so far.
 #[derive(Debug, Default)]
 pub(super) struct AnalysisRunner {
-    under_way: BTreeSet<String>,
+    running: BTreeSet<String>,
     due: BTreeMap<String, Time>,
     ledger: Ledger,
-    /// A measurement that began earlier does not count: ship was suspended during it.
+    /// Measurements that began before this time are discarded: ship was suspended during them.
     fresh_from: Time,
 }
 
-/// The state that an analysis measures at this moment.
+/// The state that the analyses measure.
 #[derive(Clone, Copy)]
 pub(super) struct AnalysisScope<'a> {
     spec: &'a Spec,
@@ -33,10 +33,10 @@ pub(super) struct AnalysisScope<'a> {
     fleet: &'a Fleet,
 }
 
-/// The analyses that are due at one moment.
+/// The analyses that are due.
 #[derive(Debug, Default)]
 pub(super) struct DueAnalyses {
-    /// The measurements that compare counts which are there already.
+    /// The results of comparisons, which are computed from counts that exist already.
     pub(super) compared: Vec<(String, Measurement)>,
     /// The analyses whose measurement must be started.
     pub(super) started: Vec<Analysis>,
@@ -53,13 +53,13 @@ impl<'a> AnalysisScope<'a> {
         }
     }
 
-    /// Whether the rollout is in a state to be measured.
+    /// Whether new instances receive requests, so that there is something to measure.
     fn is_measured(self) -> bool {
         !self.spec.analyses.is_empty()
             && is_measured(self.rollout, self.fleet, self.spec.traffic.as_ref())
     }
 
-    /// The event for the result of a measurement.
+    /// Returns the event for the result of a measurement.
     pub(super) fn measured(self, name: &str, measurement: Measurement) -> Event {
         let dry_run = self
             .spec
@@ -82,7 +82,7 @@ impl<'a> AnalysisScope<'a> {
 }
 
 impl AnalysisRunner {
-    /// Takes the due measurements and marks them as under way.
+    /// Takes the due measurements and marks them as running.
     pub(super) fn take_due(&mut self, scope: AnalysisScope<'_>, now: Time) -> DueAnalyses {
         let mut due = DueAnalyses::default();
         if !scope.is_measured() {
@@ -90,7 +90,7 @@ impl AnalysisRunner {
         }
         for analysis in &scope.spec.analyses {
             let Analysis { name, interval, .. } = analysis;
-            if self.under_way.contains(name) {
+            if self.running.contains(name) {
                 continue;
             }
             let mut at = self.due.get(name).copied().unwrap_or(now);
@@ -102,7 +102,7 @@ impl AnalysisRunner {
                     let measurement = compare(&self.ledger.window(now), tolerance);
                     due.compared.push((name.clone(), measurement));
                 } else {
-                    self.under_way.insert(name.clone());
+                    self.running.insert(name.clone());
                     due.started.push(analysis.clone());
                 }
             }
@@ -113,7 +113,7 @@ impl AnalysisRunner {
 
     /// Ends a measurement; returns whether it counts.
     pub(super) fn end(&mut self, name: &str, begun: Time, scope: AnalysisScope<'_>) -> bool {
-        self.under_way.remove(name);
+        self.running.remove(name);
         if begun < self.fresh_from {
             self.due.remove(name);
             return false;
@@ -121,7 +121,7 @@ impl AnalysisRunner {
         scope.is_measured()
     }
 
-    /// Counts the answer to a probe, for balancers that do not count requests.
+    /// Counts the response to a probe, if no balancer counts requests.
     pub(super) fn take_sample(&mut self, sample: &ProbeSample, scope: AnalysisScope<'_>) {
         let counts = |balancer: &Balancer| {
             balancer

@@ -1,4 +1,4 @@
-//! The one place where time is read.
+//! The only place where ship reads the time.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,30 +7,31 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::time::Time;
 
+/// A source of time, which tests replace.
 pub trait Clock: Send + Sync {
-    /// The present moment on a time line that never goes back, for all durations and deadlines.
+    /// The current time on a monotonic clock, for all durations and deadlines.
     fn now(&self) -> Time;
 
-    /// The present moment by the machine's clock, to compare with other processes.
+    /// The current time of the machine's wall clock, to compare with other processes.
     fn wall(&self) -> Time {
         self.now()
     }
 }
 
-/// This process's clock. It starts at the wall clock's time and then counts the time that passes,
-/// also while the machine is suspended, so that on waking every verdict is known to be stale. It
-/// does not follow a wall clock that somebody sets.
+/// The monotonic clock of this process. It starts at the time of the wall clock and includes the
+/// time for which the machine is suspended, so that verdicts from before a suspend count as stale.
+/// Changes to the wall clock do not affect it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SteadyClock;
 
-/// A moment on both clocks, from which others are computed.
+/// The same moment on both clocks.
 struct Anchor {
     wall: Time,
     uptime: Duration,
 }
 
 impl Anchor {
-    /// The moment at which the machine has been up for `uptime`.
+    /// The time at which the machine has been up for `uptime`.
     fn at(&self, uptime: Duration) -> Time {
         self.wall + uptime.saturating_sub(self.uptime)
     }
@@ -59,7 +60,7 @@ fn wall() -> Time {
     Time(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The time since the machine's start, suspended or not.
+/// The time since the machine booted, including suspends.
 fn uptime() -> Duration {
     Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steady_clock_counts_from_the_wall_clock_by_the_uptime() {
+    fn steady_clock_advances_from_the_wall_clock_by_the_uptime() {
         let anchor = Anchor {
             wall: Time(1_000_000),
             uptime: Duration::from_secs(50),
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_clock_starts_near_the_wall_clock_and_never_goes_back() {
+    fn steady_clock_starts_near_the_wall_clock_and_is_monotonic() {
         let (wall, first) = (SteadyClock.wall(), SteadyClock.now());
         assert!(
             wall.since(first) < Duration::from_mins(10)

@@ -1,4 +1,4 @@
-//! The loop of the controller.
+//! The control loop of a rollout.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,30 +36,30 @@ use crate::remote::HostUnavailable;
 use crate::report::Reporter;
 use crate::store::{RolloutId, Store, StoreError};
 
-/// The interval at which the reporter can show that time passes.
+/// The interval at which the reporter updates elapsed times.
 const TICK: Duration = Duration::from_millis(200);
 /// The interval at which the controller renews its lease.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A loop that goes on so much later than it wanted to was suspended: it goes round five times a
-/// second.
+/// If the loop continues this much later than planned, the process was suspended: normally the
+/// loop runs five times a second.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(10);
-/// The log lines shown of an instance that failed.
+/// The number of log lines that are shown of a failed instance.
 const LOG_LINES: u32 = 15;
-/// The longest time that fetching the log lines of a failed instance may take.
+/// The time limit for fetching the log lines of a failed instance.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why a rollout could not continue. What was recorded stays recorded.
+/// Why a rollout could not continue. Recorded events stay in the journal.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The journal could not be written, and nothing is done without a record.
+    /// The journal could not be written, and the controller does nothing without a record.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The journal does not begin with the start of a rollout.
-    #[error("a rollout begins with its start")]
+    #[error("the journal does not begin with the start of a rollout")]
     MissingStartEvent,
 }
 
-/// One rollout under way.
+/// Everything that one rollout needs to run.
 pub struct Engine<'s> {
     pub executor: Arc<dyn Executor>,
     /// Records every event before it takes effect.
@@ -77,17 +77,17 @@ pub struct Engine<'s> {
     pub fleet: Fleet,
     /// The availability monitor, if there is one.
     pub monitor: Option<probe::Monitor>,
-    /// The secrets that events must not contain, although hooks and services may print them.
-    pub veil: Redactor,
+    /// Removes secrets from events, because hooks and services may print them.
+    pub redactor: Redactor,
 }
 
 impl Engine<'_> {
-    /// Carries a rollout from its first events to its end. The first is its start; others may
-    /// follow that say how it stands, where it goes on from an earlier one.
+    /// Runs a rollout to its end. The first opening event is its start; a rollout that continues an
+    /// earlier one has more, which restore the state of that rollout.
     ///
     /// # Errors
-    /// If the journal cannot be written. The hosts are left as they are; `ship resume` goes on from
-    /// there.
+    /// If the journal cannot be written. The hosts are left unchanged, and `ship resume` continues
+    /// from there.
     pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<Outcome, EngineError> {
         let mut controller =
             Controller::new(self, id, opening).ok_or(EngineError::MissingStartEvent)?;
@@ -99,7 +99,7 @@ impl Engine<'_> {
     }
 }
 
-/// Plans, records and sends out until the plan says that the rollout has ended.
+/// Plans, records and dispatches until the planner reports that the rollout has finished.
 struct Controller<'s> {
     store: &'s mut dyn Store,
     reporter: Box<dyn Reporter>,
@@ -134,9 +134,9 @@ impl<'s> Controller<'s> {
             definitions,
             fleet,
             monitor,
-            veil,
+            redactor,
         } = engine;
-        let recorder = Recorder::begin(id, opening, veil, Arc::clone(&clock))?;
+        let recorder = Recorder::begin(id, opening, redactor, Arc::clone(&clock))?;
         let versions = definitions
             .iter()
             .map(|(id, definition)| (id.clone(), definition.version.clone()));
@@ -144,7 +144,7 @@ impl<'s> Controller<'s> {
             fleet_name,
             addresses,
             versions: versions.collect(),
-            holds: BTreeMap::new(),
+            wait_reasons: BTreeMap::new(),
         };
         let now = clock.now();
         Some(Self {
@@ -190,11 +190,11 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Plans on what is known now and gives the orders of the plan; returns what comes next.
+    /// Plans on the current state and records the planned actions; returns what comes next.
     fn plan(&mut self) -> Next {
         let fleet = self.observer.fleet();
         let decided = plan(&self.spec, self.recorder.rollout(), fleet, self.clock.now());
-        self.status.holds = decided.holds;
+        self.status.wait_reasons = decided.holds;
         for host in &decided.looks {
             self.observer.observe_host_now(host);
         }
@@ -208,7 +208,7 @@ impl<'s> Controller<'s> {
         decided.next
     }
 
-    /// Records a decision of the plan, after which ship plans again.
+    /// Records a decision of the planner, after which the controller plans again.
     async fn decide(&mut self, next: Next) {
         match next {
             Next::FailHost(failure) => {
@@ -229,7 +229,7 @@ impl<'s> Controller<'s> {
                 let (step, of) = self.step();
                 self.recorder.record(Event::StepPassed { step, of });
             }
-            Next::Run(errand) => self.begin_task(&errand).await,
+            Next::Run(task) => self.begin_task(&task).await,
             Next::Fail(failure, then) => {
                 let log = self.log_of(&failure).await;
                 self.recorder
@@ -239,14 +239,14 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Tasks at the end begin only when the outcome is certain.
-    async fn begin_task(&mut self, errand: &TaskRun) {
-        if errand.outcome.is_some() && self.flush_monitor().await {
+    /// Begins a task. One that runs after the rollout begins only once the outcome is final.
+    async fn begin_task(&mut self, run: &TaskRun) {
+        if run.outcome.is_some() && self.flush_monitor().await {
             return;
         }
         let target = self.recorder.rollout().goal.release.clone();
         self.tasks.begin(
-            errand,
+            run,
             &self.spec.tasks,
             self.observer.definition(&target),
             &self.status.fleet_name,
@@ -254,13 +254,13 @@ impl<'s> Controller<'s> {
         );
     }
 
-    /// The present step, counted from 1, and the number of steps.
+    /// The current step, counted from 1, and the number of steps.
     fn step(&self) -> (u32, u32) {
         let passed = self.recorder.rollout().step.passed;
         (passed.saturating_add(1), self.spec.step_count())
     }
 
-    /// Makes recorded events durable, then shows them, then sends out their orders.
+    /// Saves the recorded events, then reports them, then sends out their actions.
     fn flush(&mut self) -> Result<(), EngineError> {
         let entries = self.recorder.save(self.store)?;
         if entries.is_empty() {
@@ -280,7 +280,7 @@ impl<'s> Controller<'s> {
     }
 
     fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
-        let outcome = outcome.redacted(self.recorder.veil());
+        let outcome = outcome.redacted(self.recorder.redactor());
         self.recorder.record(Event::RolloutFinished {
             outcome: outcome.clone(),
         });
@@ -299,18 +299,18 @@ impl<'s> Controller<'s> {
         let Some(slot) = &failure.slot else {
             return Vec::new();
         };
-        let asked = self.clock.now();
+        let requested = self.clock.now();
         let tail = self.dispatcher.executor().tail_log(slot, LOG_LINES);
         let log = tokio::time::timeout(LOG_DEADLINE, tail)
             .await
             .unwrap_or_default();
-        self.detect_suspend(asked + LOG_DEADLINE);
-        // It may have taken a while: the next plan is made on what has arrived since.
+        self.detect_suspend(requested + LOG_DEADLINE);
+        // Fetching the log takes up to 5 seconds. Plan next on the messages that arrived meanwhile.
         self.drain_inbox();
         log
     }
 
-    // ── what goes out ────────────────────────────────────────────────────────────────────────────
+    // ── dispatch ─────────────────────────────────────────────────────────────────────────────────
 
     /// Sends the observations and probes that are due; returns when the next one is.
     fn send_polls(&mut self, now: Time) -> Option<Time> {
@@ -338,7 +338,7 @@ impl<'s> Controller<'s> {
 
     // ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
-    /// Sends out what is due, and waits until something happens or `wake` comes.
+    /// Sends out what is due, then waits for a message, a signal or the time `wake`.
     async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
         let now = self.clock.now();
         let polled = self.send_polls(now);
@@ -349,8 +349,8 @@ impl<'s> Controller<'s> {
             .flatten()
             .fold(bound, Time::min);
         let arrived = tokio::select! {
-            // No dice among what is ready at the same moment: the same happenings give the same
-            // run.
+            // Without `biased`, tokio picks randomly among the branches that are ready. Simulations
+            // must be reproducible.
             biased;
             Some(signal) = self.interrupts.recv() => {
                 self.interrupt(signal);
@@ -395,7 +395,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Reads what another process asks of this rollout.
+    /// Reads the requests of other processes to this rollout, such as `ship pause`.
     fn poll_requests(&mut self) -> Result<(), EngineError> {
         let request = self.store.request(self.recorder.id())?;
         let event = request.and_then(|request| requests::event(request, self.recorder.rollout()));
@@ -405,8 +405,8 @@ impl<'s> Controller<'s> {
         Ok(())
     }
 
-    /// Whoever was to go on at `until` and does so much later was suspended: its machine was, or its
-    /// process was stopped. All that it knows is old.
+    /// Detects that the machine or this process was suspended: the loop continues much later than
+    /// `until`. Every earlier observation is invalidated.
     fn detect_suspend(&mut self, until: Time) {
         let now = self.clock.now();
         let slept = now.since(until);
@@ -419,7 +419,7 @@ impl<'s> Controller<'s> {
 
     // ── the availability monitor ─────────────────────────────────────────────────────────────────
 
-    /// Records once, and at once, that more requests have failed than allowed.
+    /// Records as soon as more requests have failed than allowed, and only once.
     fn poll_monitor(&mut self) {
         if self.recorder.rollout().evidence.availability.is_none()
             && let Some(report) = self.monitor.breach()
@@ -435,8 +435,8 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// The rollout is about to end: the answers to the last requests are waited for. Says whether
-    /// only now too many have failed, so that it is decided anew; requests go on being made then.
+    /// Waits for the responses to the last requests before the rollout ends. Returns whether these
+    /// exceed the limit of failed requests; the monitor then resumes and the controller plans again.
     async fn flush_monitor(&mut self) -> bool {
         if !self.monitor.is_on() {
             return false;
@@ -459,9 +459,9 @@ impl<'s> Controller<'s> {
         report.is_some_and(AvailabilityReport::is_breached)
     }
 
-    // ── what arrives ─────────────────────────────────────────────────────────────────────────────
+    // ── messages ─────────────────────────────────────────────────────────────────────────────────
 
-    /// Takes in all reports that have arrived, as one observation to plan on.
+    /// Handles every message that has arrived, so that one plan considers them all.
     fn drain_inbox(&mut self) {
         while let Some(arrival) = self.dispatcher.inbox().try_next() {
             self.receive(arrival);
@@ -492,7 +492,7 @@ impl<'s> Controller<'s> {
                 observed,
             } => {
                 let is_stale = self.observer.is_stale(&host, begun);
-                // An order that came in between brings newer news.
+                // An action that was sent in between reports a newer state.
                 if is_stale || self.actions.count_of(&host) != orders {
                     self.observer.dismiss_host(&host, is_stale);
                 } else {
@@ -504,7 +504,8 @@ impl<'s> Controller<'s> {
                 orders,
                 observed,
             } => {
-                // Another order came in between: it brings newer news, or a newer look does.
+                // An action that was sent in between, or a later observation, reports a newer
+                // state.
                 let is_outdated = self.actions.count_of(&balancer) != orders;
                 if is_outdated || self.observer.is_stale(&balancer, begun) {
                     self.observer.dismiss_balancer(&balancer);

@@ -1,4 +1,4 @@
-//! Starts tasks that take time; each reports to the inbox.
+//! Starts background tasks; each reports to the inbox.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::messages::{EndedTask, Message, ProbeAnswer};
 use super::poller::DuePolls;
 use crate::core::analysis::Analysis;
 
-/// Sends out orders, tasks, probes, observations and measurements.
+/// Sends out actions, tasks, probes, observations and measurements.
 pub(super) struct Dispatcher {
     executor: Arc<dyn Executor>,
     inbox: Inbox,
@@ -52,7 +52,8 @@ impl Dispatcher {
         });
     }
 
-    /// Each observation carries the number of orders that its host or balancer was given.
+    /// Sends observations and probes. Each observation carries the number of actions that were sent
+    /// to its host or balancer before.
     pub(super) fn send_polls(&mut self, due: DuePolls, actions: &ActionTracker) {
         for (slot, instance) in due.probes {
             let executor = Arc::clone(&self.executor);

@@ -1,4 +1,4 @@
-//! What the engine acts on: hosts that can be observed, ordered and probed.
+//! The interface between the controller and the fleet.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,95 +16,99 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::task::{Task, TaskOutcome};
 use crate::remote::HostUnavailable;
 
-/// The hosts of a fleet and their balancers. Every method has a time limit of its own.
+/// Observes, probes and changes the hosts of a fleet and its balancers. Every method has its own
+/// time limit.
 pub trait Executor: Send + Sync + 'static {
-    /// Observes a host; changes nothing.
+    /// Reads the state of a host; changes nothing.
     fn observe_host<'a>(
         &'a self,
         host: &'a HostId,
     ) -> BoxFuture<'a, Result<Observation, HostUnavailable>>;
 
+    /// Executes an action on its host and its balancers.
     fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult>;
 
-    /// Observes a balancer; changes nothing.
+    /// Reads the state of a balancer; changes nothing.
     fn observe_balancer<'a>(
         &'a self,
         balancer: &'a HostId,
     ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>>;
 
-    /// Asks an instance once whether it is ready.
+    /// Sends one readiness probe to an instance.
     fn probe<'a>(&'a self, slot: &'a Slot, instance: &'a Instance) -> BoxFuture<'a, Verdict>;
 
-    /// Measures a number by which a new version is judged; one that compares instances is not
-    /// measured here.
+    /// Runs one measurement of an analysis. `Compare` is not supported: the controller computes it
+    /// from its probes and the balancers' counters.
     fn measure<'a>(&'a self, analysis: &'a Analysis) -> BoxFuture<'a, Measurement>;
 
-    /// Runs a task, which is work that is done once in a rollout.
+    /// Runs a hook or a migration that runs once per rollout.
     fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult>;
 
-    /// The last lines of an instance's log; empty if they cannot be read.
+    /// Reads the last lines of an instance's log; empty if they cannot be read.
     fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
 }
 
-/// An order with everything that its host needs.
+/// An action with everything that its host needs to execute it.
 #[derive(Clone, Debug)]
 pub struct ActionOrder {
-    /// Its number in its rollout: a host refuses it after a later one.
+    /// Its number within the rollout. A host rejects an action after one with a higher number.
     pub id: ActionId,
     pub action: Action,
-    /// The fencing number that it carries.
+    /// The epoch of the controller.
     pub epoch: Epoch,
-    /// The revision and the name of the instance that a start makes.
+    /// The revision and the name of the new instance, for a start.
     pub instance: Option<(Revision, InstanceId)>,
-    /// How long the rollout may stand without progress: what a host or a balancer may take where
-    /// nothing else says so.
+    /// The rollout's progress deadline. It limits every operation on a host or a balancer that has
+    /// no timeout of its own.
     pub progress_deadline: Duration,
 }
 
-/// How an order ended. A host that answers includes its new state.
+/// The result of an action. A host that replies includes its new state.
 #[derive(Clone, Debug)]
 pub enum ActionResult {
     Done(Observation),
     Failed {
         error: String,
-        /// Its state after that, if it could be read.
+        /// The state of the host after the failure, if it could be read.
         observation: Option<Observation>,
     },
     /// The host has seen a newer epoch.
     Fenced {
         seen: Epoch,
     },
-    /// The balancers have made the change, or must be observed again first.
+    /// The balancers have applied the change, or their state does not allow it: in both cases the
+    /// controller plans again on `views`.
     Switched {
         views: BTreeMap<HostId, BalancerState>,
         /// How an instance was drained, if one was.
         receipt: Option<DrainResult>,
-        /// The host's state, if the order changed a host as well.
+        /// The state of the host, if the action changed a host as well.
         observation: Option<Observation>,
     },
-    /// A balancer could not be asked, or nobody knows whether it did as it was told; on the host
-    /// nothing was done.
+    /// A balancer could not be reached, or it is unknown whether it has applied the change. Nothing
+    /// was done on the host.
     BalancerLost {
         balancer: HostId,
-        /// What was tried and what came back.
+        /// What was attempted, and the reply.
         why: String,
     },
-    /// The host answers, but an earlier order still holds its lock.
+    /// The host replies, but an earlier action still holds its lock.
     Busy {
         why: String,
     },
-    /// The balancer may have made the change or not.
+    /// It is unknown whether the host has executed the action.
     Unknown {
         why: String,
     },
 }
 
 impl ActionResult {
-    /// The result for a controller that was suspended meanwhile: the host's state is outdated.
+    /// The result for a controller that was suspended in the meantime: the host's state is
+    /// outdated.
     pub(super) fn after_suspend(self, host: &HostId) -> Self {
         match self {
             Self::Done(_) | Self::Failed { .. } | Self::Switched { .. } => Self::Unknown {
-                why: format!("{host}: ship slept when the answer came"),
+                why: format!("{host}: ship was suspended when the reply arrived"),
             },
             Self::Fenced { .. }
             | Self::BalancerLost { .. }
@@ -113,7 +117,7 @@ impl ActionResult {
         }
     }
 
-    /// Takes the results of the user's hooks since the last call.
+    /// Takes the results of the hooks that ran during the action.
     pub(super) fn take_hooks(&mut self) -> Vec<HookRun> {
         let observation = match self {
             Self::Done(observation) => Some(observation),
@@ -135,21 +139,22 @@ impl ActionResult {
 #[derive(Clone, Debug)]
 pub struct TaskOrder {
     pub task: Task,
-    /// On which host; `None` on the control machine.
+    /// The host on which it runs; `None` on the control machine.
     pub host: Option<HostId>,
     pub id: ActionId,
     pub epoch: Epoch,
     /// The release in whose directory the command runs.
     pub release: ReleaseId,
-    /// The revision that it is for.
+    /// The revision of that release.
     pub revision: Revision,
-    /// The environment of the command.
+    /// The additional environment variables of the command.
     pub env: BTreeMap<String, String>,
 }
 
+/// The result of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskResult {
     pub end: TaskOutcome,
-    /// The last lines that it printed.
+    /// The last lines of its output.
     pub output: Vec<String>,
 }

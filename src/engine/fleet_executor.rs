@@ -1,5 +1,5 @@
-//! The real hosts: reached over SSH or on this machine, ordered by scripts, asked by probes; and the
-//! real balancers before them.
+//! Executes actions on real hosts and balancers: runs scripts over SSH or on this machine, sends
+//! probes, and runs tasks and measurements.
 
 mod actions;
 mod context;
@@ -36,9 +36,9 @@ use crate::core::rollout::action::Action;
 use crate::remote::{self, HostSite, HostUnavailable, ServiceContext};
 use crate::script::{self, HostContext, Script};
 
-/// All hosts of an inventory, and the balancers before them.
+/// The hosts of an inventory and the balancers of the service.
 ///
-/// Dropped, it ends every connection, as [`remote::Connections`] does.
+/// Dropping it closes every connection, as [`remote::Connections`] does.
 pub struct FleetExecutor {
     context: FleetContext,
     balancers: Option<BalancerGroup>,
@@ -47,8 +47,8 @@ pub struct FleetExecutor {
 }
 
 impl FleetExecutor {
-    /// Knows the hosts, and with them the balancers' machines, on which there are no ports;
-    /// connects to none yet. `owner` names the fleet, the service, and the history that acts.
+    /// Creates the executor without connecting to any host. `sites` includes the machines of the
+    /// balancers, which have no ports. `owner` identifies the fleet, the service, and the history.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
@@ -79,21 +79,21 @@ impl FleetExecutor {
         }
     }
 
-    /// Updates the known releases.
-    pub fn know(&mut self, releases: Releases) {
+    /// Replaces the known releases.
+    pub fn set_releases(&mut self, releases: Releases) {
         let servers = ReleaseServer::of_all(&releases.definitions);
-        self.context.know(releases);
+        self.context.set_releases(releases);
         if let Some(balancers) = &mut self.balancers {
             balancers.know(self.context.service().clone(), servers);
         }
     }
 
-    // ── questions ────────────────────────────────────────────────────────────────────────────────
+    // ── queries ──────────────────────────────────────────────────────────────────────────────────
 
-    /// Runs a script that changes nothing; returns what it printed.
+    /// Runs a script that changes nothing; returns its standard output.
     ///
     /// # Errors
-    /// If the host cannot be reached, or the script did not come to its end.
+    /// If the host cannot be reached, or the script did not finish.
     pub async fn query(
         &self,
         host: &HostId,
@@ -102,22 +102,27 @@ impl FleetExecutor {
         self.context.query(host, script).await
     }
 
-    /// Runs a script that changes nothing and hands out each line that it prints, until it ends;
-    /// one that goes on for as long as somebody listens ends with this future.
+    /// Runs a script that changes nothing and sends each line of its output to `lines`. A script
+    /// that follows a log ends when this future is dropped.
     ///
     /// # Errors
-    /// If the host cannot be reached, or the script broke off or failed.
-    pub async fn listen(
+    /// If the host cannot be reached, or the script was interrupted or failed.
+    pub async fn stream(
         &self,
         host: &HostId,
         script: impl FnOnce(&HostContext) -> Script,
         lines: &mpsc::Sender<String>,
     ) -> Result<(), HostUnavailable> {
-        self.context.listen(host, script, lines).await
+        self.context.stream(host, script, lines).await
     }
 
-    /// Why readiness cannot be probed from this machine, where the playbook wants that.
-    pub async fn unprobed(&self, host: &HostId, readiness: &Readiness) -> Option<String> {
+    /// Returns why readiness cannot be probed from this machine, if the playbook requires direct
+    /// probes.
+    pub async fn direct_probe_problem(
+        &self,
+        host: &HostId,
+        readiness: &Readiness,
+    ) -> Option<String> {
         let host = self.context.host(host).ok()?;
         let by_http = matches!(readiness.check, Check::Http { .. });
         match (&readiness.check, readiness.via) {
@@ -128,12 +133,12 @@ impl FleetExecutor {
         }
     }
 
-    /// How long the host makes scripts wait, if it is connected.
+    /// Returns how long the host delays scripts, if it is connected.
     pub async fn delays(&self, host: &HostId) -> Option<remote::Delays> {
         self.context.host(host).ok()?.link.delays().await
     }
 
-    async fn last_lines(&self, slot: &Slot, lines: u32) -> Vec<String> {
+    async fn read_log_tail(&self, slot: &Slot, lines: u32) -> Vec<String> {
         let query = script::LogQuery {
             past: [slot.port].into(),
             lines_max: lines,
@@ -149,10 +154,10 @@ impl FleetExecutor {
 
     // ── balancers ────────────────────────────────────────────────────────────────────────────────
 
-    /// Observes a balancer, and what would be in the way of telling it.
+    /// Observes a balancer and returns its state, with the problems that would prevent changes to it.
     ///
     /// # Errors
-    /// If it gives no view.
+    /// If its state cannot be read.
     pub async fn check_balancer(
         &self,
         balancer: &HostId,
@@ -160,8 +165,8 @@ impl FleetExecutor {
         self.balancers(balancer)?.check(balancer).await
     }
 
-    /// Two slots that would be one server at the balancers, if there are such: one in which an
-    /// instance runs, and one of `ports` that is to follow it.
+    /// Returns two slots that would be the same server at the balancers, if there are any: one in
+    /// which an instance runs, and one of `ports`.
     pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
         self.balancers.as_ref()?.server_clash(ports, fleet)
     }
@@ -169,12 +174,12 @@ impl FleetExecutor {
     fn balancers(&self, balancer: &HostId) -> Result<&BalancerGroup, HostUnavailable> {
         self.context.host(balancer)?;
         self.balancers.as_ref().ok_or_else(|| HostUnavailable {
-            why: format!("{balancer}: the playbook has no [traffic]"),
+            why: format!("{balancer}: the playbook has no `[traffic]` table"),
         })
     }
 
-    /// Carries out an order around which traffic is switched: nothing is started in a slot that
-    /// gets requests, and nothing is stopped that may still have some.
+    /// Executes an action together with the changes of traffic that it needs. ship starts nothing in
+    /// a slot that receives requests, and stops nothing that may still have open requests.
     async fn execute_balanced(
         &self,
         balancers: &BalancerGroup,
@@ -195,14 +200,14 @@ impl FleetExecutor {
                 let drained = balancer::drain(balancers, &change(slot), *keep).await;
                 return drained.map_or_else(ActionResult::from, |end| ActionResult::Switched {
                     views: end.views,
-                    receipt: end.receipt,
+                    receipt: end.result: receipt,
                     observation: None,
                 });
             }
             Action::Start { slot, .. } => balancers.close(&change(slot)).await,
             Action::Stop { slot, .. } => match balancers.observe_slot(slot).await {
-                // What was drained stays closed until it is stopped, or it is drained anew: a
-                // balancer may have been reloaded since.
+                // A balancer may have been reloaded since the drain. If the slot is not closed any
+                // more, the planner has to drain it again before the stop.
                 Ok(views) if !views.values().all(|view| view.is_closed(slot)) => {
                     return switched(views);
                 }
@@ -217,7 +222,7 @@ impl FleetExecutor {
             Ok(views) => views,
             Err(error) => return error.into(),
         };
-        match actions::carry_out(&self.context, order).await {
+        match actions::execute_on_host(&self.context, order).await {
             ActionResult::Done(observation) if !views.is_empty() => ActionResult::Switched {
                 views,
                 receipt: None,
@@ -228,7 +233,7 @@ impl FleetExecutor {
     }
 }
 
-/// The balancers made the change, or say that it would be unsafe to continue.
+/// The balancers have applied the change, or their state shows that continuing would be unsafe.
 fn switched(views: SlotViews) -> ActionResult {
     ActionResult::Switched {
         views,
@@ -261,7 +266,7 @@ impl Executor for FleetExecutor {
     fn execute(&self, order: ActionOrder) -> BoxFuture<'_, ActionResult> {
         match &self.balancers {
             Some(balancers) => self.execute_balanced(balancers, order).boxed(),
-            None => actions::carry_out(&self.context, order).boxed(),
+            None => actions::execute_on_host(&self.context, order).boxed(),
         }
     }
 
@@ -285,6 +290,6 @@ impl Executor for FleetExecutor {
     }
 
     fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>> {
-        self.last_lines(slot, lines).boxed()
+        self.read_log_tail(slot, lines).boxed()
     }
 }

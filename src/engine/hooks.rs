@@ -1,4 +1,4 @@
-//! The user's commands on hosts: their input, and their events.
+//! Hooks of instances: their environment, and their events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,19 +12,18 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::script::SlotHooks;
 
-/// The hooks of an instance with their templates filled in, and what they find in their
-/// environment.
+/// The hooks of an instance with rendered templates, and their environment variables.
 pub(super) fn of_slot(
     definition: &Definition,
     vars: &SlotVars<'_>,
     revision: Revision,
     instance: &InstanceId,
 ) -> Result<SlotHooks, String> {
-    let of_slot = definition
+    let slot_hooks = definition
         .hooks
         .iter()
         .filter(|hook| hook.on.is_slot_failure());
-    let filled = of_slot.map(|hook| {
+    let rendered = slot_hooks.map(|hook| {
         let command = hook
             .command
             .iter()
@@ -36,20 +35,20 @@ pub(super) fn of_slot(
         })
     });
     let mut env = environment(definition, vars.fleet, revision);
-    let of_slot = [
+    let slot_env = [
         ("SHIP_HOST", vars.host.to_string()),
         ("SHIP_ADDRESS", vars.address.to_owned()),
         ("SHIP_PORT", vars.port.to_string()),
         ("SHIP_INSTANCE", instance.to_string()),
     ];
-    env.extend(of_slot.map(|(key, value)| (key.to_owned(), value)));
+    env.extend(slot_env.map(|(key, value)| (key.to_owned(), value)));
     Ok(SlotHooks {
-        hooks: filled.collect::<Result<_, String>>()?,
+        hooks: rendered.collect::<Result<_, String>>()?,
         env,
     })
 }
 
-/// The environment of every command of the user, wherever it runs.
+/// The environment variables that every hook and task receives.
 pub(super) fn environment(
     definition: &Definition,
     fleet: &str,
@@ -64,8 +63,11 @@ pub(super) fn environment(
     known.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-/// How long the stop hooks of an instance may take: the longest of the releases that it may be of.
-pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition>) -> Duration {
+/// How long the stop hooks of an instance may take. If its release is not certain, that is the
+/// longest time of all candidates.
+pub(super) fn stop_hooks_timeout<'a>(
+    releases: impl IntoIterator<Item = &'a Definition>,
+) -> Duration {
     const POINTS: [HookPoint; 2] = [HookPoint::BeforeStop, HookPoint::AfterStop];
     releases
         .into_iter()
@@ -74,7 +76,7 @@ pub(super) fn time_to_stop<'a>(releases: impl IntoIterator<Item = &'a Definition
         .unwrap_or_default()
 }
 
-/// The events for an order's hooks, recorded before the event for its end.
+/// Returns the events for the hooks of an action, to be recorded before its result.
 pub(super) fn events(
     service: &str,
     rollout: &Rollout,

@@ -1,4 +1,4 @@
-//! The tasks besides the loop, and the messages that they send to it.
+//! The background tasks of the controller, and their messages.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::clock::Clock;
 use super::messages::{Arrival, Message};
 
-/// The tasks that the controller has started.
+/// The background tasks that the controller has started.
 pub(super) struct Inbox {
     running: JoinSet<Arrival>,
     clock: Arc<dyn Clock>,
@@ -21,7 +21,7 @@ impl Inbox {
         }
     }
 
-    /// Starts a task, whose message arrives later.
+    /// Starts a background task, whose message arrives when it ends.
     pub(super) fn spawn(&mut self, task: impl Future<Output = Message> + Send + 'static) {
         let begun = self.clock.now();
         self.running.spawn(async move {
@@ -32,25 +32,25 @@ impl Inbox {
         });
     }
 
-    /// Waits for the next report; `None` while nothing is under way.
+    /// Waits for the next message; `None` if no task is running.
     pub(super) async fn next(&mut self) -> Option<Arrival> {
         let joined = self.running.join_next().await?;
         Some(joined.unwrap_or_else(|error| self.panicked(&error)))
     }
 
-    /// Returns a report that has arrived, without waiting.
+    /// Returns a message that has arrived, without waiting.
     pub(super) fn try_next(&mut self) -> Option<Arrival> {
         let joined = self.running.try_join_next()?;
         Some(joined.unwrap_or_else(|error| self.panicked(&error)))
     }
 
-    /// Ends all tasks.
+    /// Aborts all tasks and waits until they have ended.
     pub(super) async fn shut_down(&mut self) {
         self.running.shutdown().await;
     }
 
     fn panicked(&self, error: &JoinError) -> Arrival {
-        tracing::error!(%error, "a task of the engine ended abnormally");
+        tracing::error!(%error, "a background task of the controller panicked");
         Arrival {
             begun: self.clock.now(),
             message: Message::Panicked,
@@ -64,7 +64,7 @@ mod tests {
     use crate::engine::clock::SteadyClock;
 
     #[tokio::test]
-    async fn panicked_task_is_reported() {
+    async fn inbox_reports_a_panicked_task() {
         let mut inbox = Inbox::new(Arc::new(SteadyClock));
         assert!(inbox.next().await.is_none());
         inbox.spawn(async { panic!("a bug") });

@@ -1,4 +1,4 @@
-//! The messages to the controller: reports of the tasks that it has started, and signals.
+//! The messages to the controller: the results of its background tasks, and signals.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::core::release::migration::MigrationKind;
 use crate::core::time::Time;
 use crate::remote::HostUnavailable;
 
-/// The receiver of signals, by name.
+/// Receives the names of signals.
 pub type Interrupts = mpsc::UnboundedReceiver<&'static str>;
 
-/// A report, and when its task began.
+/// A message, and when its background task began.
 pub(super) struct Arrival {
     pub(super) begun: Time,
     pub(super) message: Message,
@@ -37,38 +37,38 @@ pub(super) enum Message {
     TaskEnded(EndedTask),
     HostObserved {
         host: HostId,
-        /// The orders that the host had been given when it was observed.
+        /// The number of actions that had been sent to the host when it was observed.
         orders: u64,
         observed: Result<Observation, HostUnavailable>,
     },
     BalancerObserved {
         balancer: HostId,
-        /// The orders that the balancer had been given when it was observed.
+        /// The number of actions that had been sent to the balancer when it was observed.
         orders: u64,
         observed: Result<BalancerState, HostUnavailable>,
     },
-    /// The task has panicked, which is a bug. An order stays in flight then, and the deadline ends
-    /// the rollout.
+    /// The background task has panicked, which is a bug. An action stays in flight then, and the
+    /// progress deadline ends the rollout.
     Panicked,
 }
 
-/// How an instance answered a probe.
+/// The response of an instance to a probe.
 pub(super) struct ProbeAnswer {
     pub(super) slot: Slot,
     pub(super) instance: InstanceId,
-    /// The restarts of its process before the probe.
+    /// How often its process had been restarted before the probe.
     pub(super) restarts: u32,
     pub(super) verdict: Verdict,
 }
 
-/// How a task of the rollout ended.
+/// A hook or migration of the rollout that has ended.
 pub(super) struct EndedTask {
     pub(super) name: String,
     pub(super) migration: Option<(MigrationKind, String)>,
     pub(super) result: TaskResult,
 }
 
-/// The answer of a ready instance to a probe.
+/// The response of a ready instance to a probe, as analyses count it.
 pub(super) struct ProbeSample {
     pub(super) release: ReleaseId,
     pub(super) is_error: bool,

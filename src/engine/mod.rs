@@ -1,8 +1,8 @@
-//! Floor 4: observe → plan → record → execute, until done.
+//! The controller: observes, plans, records and executes until the rollout has finished.
 //!
-//! [`Engine`] is one loop in one task: it alone changes the fleet and the rollout. What takes time
-//! (orders, probes, looks) runs in tasks of its own and reports back through one mailbox.
-//! [`Executor`] is what it acts on; [`FleetExecutor`] is the real one.
+//! [`Engine`] is one loop in one task, and nothing else changes the fleet or the rollout. Actions,
+//! probes and observations take time, so each runs in its own task and reports to the inbox. The
+//! controller acts through the trait [`Executor`]; [`FleetExecutor`] implements it for real hosts.
 
 mod actions;
 mod analysis;

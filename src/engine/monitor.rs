@@ -1,45 +1,46 @@
-//! The requests that ship makes to the service during a rollout.
+//! The availability monitor, as the controller uses it.
 
 use super::messages::Interrupts;
 use crate::core::availability::AvailabilityReport;
 use crate::probe::Monitor;
 
+/// The availability monitor of a rollout, if it has one.
 pub(super) struct MonitorHandle {
-    asker: Option<Monitor>,
+    monitor: Option<Monitor>,
 }
 
 impl MonitorHandle {
-    /// `None` where nobody makes requests.
-    pub(super) fn new(asker: Option<Monitor>) -> Self {
-        Self { asker }
+    pub(super) fn new(monitor: Option<Monitor>) -> Self {
+        Self { monitor }
     }
 
     pub(super) fn is_on(&self) -> bool {
-        self.asker.is_some()
+        self.monitor.is_some()
     }
 
     /// The requests and failures so far.
     pub(super) fn report(&self) -> Option<AvailabilityReport> {
-        self.asker.as_ref().map(Monitor::report)
+        self.monitor.as_ref().map(Monitor::report)
     }
 
     /// The report, if more requests have failed than allowed.
     pub(super) fn breach(&self) -> Option<AvailabilityReport> {
-        self.asker.as_ref().and_then(Monitor::breach)
+        self.monitor.as_ref().and_then(Monitor::breach)
     }
 
-    /// Waits for the answers to the last requests, or for a signal, and says which that was. No
-    /// more requests are made.
+    /// Stops sending requests and waits for the responses to the last ones. A signal ends the wait;
+    /// its name is returned.
     pub(super) async fn settle(&mut self, interrupts: &mut Interrupts) -> Option<&'static str> {
-        let asker = self.asker.as_mut()?;
+        let monitor = self.monitor.as_mut()?;
         tokio::select! {
             biased;
             Some(signal) = interrupts.recv() => Some(signal),
-            () = asker.settle() => None,
+            () = monitor.settle() => None,
         }
     }
 
+    /// Sends requests again after [`Self::settle`].
     pub(super) fn resume(&mut self) {
-        self.asker.iter_mut().for_each(Monitor::go_on);
+        self.monitor.iter_mut().for_each(Monitor::go_on);
     }
 }

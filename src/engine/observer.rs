@@ -1,4 +1,4 @@
-//! What is known of the fleet. Each observation is taken in here, and its changes become events.
+//! The observed state of the fleet. Every observation updates it, and its changes become events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,23 +24,23 @@ pub(super) struct FleetObserver {
     /// Every release that may run on a host.
     definitions: BTreeMap<ReleaseId, Definition>,
     poller: Poller,
-    /// Reports about a host that began before this moment are outdated.
+    /// Reports about a host that began before this time are stale.
     fresh_from: BTreeMap<HostId, Time>,
 }
 
 /// The result of a probe.
 #[derive(Default)]
 pub(super) struct ProbeOutcome {
-    /// The first line of an answer that passed.
+    /// The first line of the response, if the probe passed.
     pub(super) shown: Option<String>,
-    /// What the analyses count.
+    /// What the analyses count of it.
     pub(super) sample: Option<ProbeSample>,
     /// The event, if the probe changed the instance's state.
     pub(super) event: Option<Event>,
 }
 
 impl FleetObserver {
-    /// Takes over the preflight's fleet, whose observations need not be repeated at once.
+    /// Starts with the fleet of the preflight, whose observations need not be repeated at once.
     pub(super) fn new(fleet: Fleet, definitions: BTreeMap<ReleaseId, Definition>) -> Self {
         let mut poller = Poller::default();
         for (_, _, instance) in fleet.instances() {
@@ -64,10 +64,10 @@ impl FleetObserver {
         self.definitions.get(release)
     }
 
-    // ── who is next ──────────────────────────────────────────────────────────────────────────────
+    // ── schedule ─────────────────────────────────────────────────────────────────────────────────
 
-    /// Takes what is to be observed and probed now. A host with an order under way is left out: its
-    /// order brings news.
+    /// Takes the observations and probes that are due. A host with an action in flight is not
+    /// observed, because the action reports its state.
     pub(super) fn take_due(
         &mut self,
         traffic: Option<&Traffic>,
@@ -87,17 +87,17 @@ impl FleetObserver {
         self.poller.observe_host_now(host);
     }
 
-    // ── what is out of date ──────────────────────────────────────────────────────────────────────
+    // ── stale observations ───────────────────────────────────────────────────────────────────────
 
-    /// Whether a report that began then is outdated for a host or balancer.
+    /// Whether a report about a host or balancer that began at `begun` is stale.
     pub(super) fn is_stale(&self, host: &HostId, begun: Time) -> bool {
         self.fresh_from.get(host).is_some_and(|from| begun < *from)
     }
 
-    /// Discards an outdated observation of a host; `again` makes the next one due at once.
-    pub(super) fn dismiss_host(&mut self, host: &HostId, again: bool) {
+    /// Discards an outdated observation of a host; `repeat` makes the next one due at once.
+    pub(super) fn dismiss_host(&mut self, host: &HostId, repeat: bool) {
         self.poller.dismiss_host(host);
-        if again {
+        if repeat {
             self.poller.observe_host_now(host);
         }
     }
@@ -107,12 +107,12 @@ impl FleetObserver {
         self.poller.observe_balancer_now(balancer);
     }
 
-    /// Discards an outdated answer to a probe; the instance is probed again.
+    /// Discards an outdated response to a probe and probes the instance again.
     pub(super) fn dismiss_probe(&mut self, answer: &ProbeAnswer, begun: Time) {
         if let Some(instance) = self
             .fleet
             .instance_mut(&answer.slot)
-            .filter(|is| is.name == answer.instance)
+            .filter(|instance| instance.name == answer.instance)
         {
             instance.health.begin_anew();
         }
@@ -120,8 +120,8 @@ impl FleetObserver {
         self.poller.probe_now(&answer.instance);
     }
 
-    /// All that is known is old: every host and balancer is observed before anything is decided
-    /// about it.
+    /// Marks every host and balancer as not observed, so that nothing is decided about it before its
+    /// next observation.
     pub(super) fn invalidate_all(&mut self, now: Time) {
         for (id, host) in &mut self.fleet.hosts {
             self.fresh_from.insert(id.clone(), now);
@@ -139,11 +139,15 @@ impl FleetObserver {
         }
     }
 
-    /// An instance that is still there after an order to stop it may have been told to end: what it
-    /// answered before says nothing about how it is since.
+    /// Discards the last probe of instances whose stop did not succeed. They may have received a
+    /// signal, so that an earlier response no longer proves that they are ready.
     pub(super) fn mark_uncertain(&mut self, stops: Vec<(Slot, InstanceId)>, now: Time) {
         for (slot, name) in stops {
-            let Some(instance) = self.fleet.instance_mut(&slot).filter(|is| is.name == name) else {
+            let Some(instance) = self
+                .fleet
+                .instance_mut(&slot)
+                .filter(|instance| instance.name == name)
+            else {
                 continue;
             };
             instance.health.last = None;
@@ -154,7 +158,7 @@ impl FleetObserver {
 
     // ── observations ─────────────────────────────────────────────────────────────────────────────
 
-    /// Takes in the state of a host, as observed from `begun` on.
+    /// Records the state of a host, whose observation began at `begun`.
     pub(super) fn host_observed(
         &mut self,
         host: &HostId,
@@ -163,13 +167,13 @@ impl FleetObserver {
         recorder: &mut Recorder,
     ) {
         let was_lost = !self.is_reachable(host);
-        let sickened = self.fleet.observe(host, observation, begun);
+        let not_ready = self.fleet.observe(host, observation, begun);
         self.poller
             .host_observed(host, self.fleet.hosts.get(host), recorder.now());
         if was_lost {
             recorder.record(Event::HostRecovered { host: host.clone() });
         }
-        for (slot, instance) in sickened {
+        for (slot, instance) in not_ready {
             if is_being_stopped(recorder.rollout(), &instance.name) {
                 continue;
             }
@@ -183,17 +187,17 @@ impl FleetObserver {
         }
     }
 
-    /// Why an instance that was ready is not any more.
+    /// Returns why an instance that was ready is no longer ready.
     fn why_not_ready(&self, slot: &Slot, was: &Instance) -> String {
         let present = self.fleet.instance(slot);
         match present.filter(|present| present.name == was.name) {
-            Some(present) if present.is_running() => "its process was started again".to_owned(),
+            Some(present) if present.is_running() => "the process was restarted".to_owned(),
             Some(present) => present.process.to_string(),
-            None => "it is gone".to_owned(),
+            None => "the instance no longer exists".to_owned(),
         }
     }
 
-    /// Notes that a host cannot be reached or its state is not known.
+    /// Records that a host cannot be reached or that its state is not known.
     pub(super) fn host_lost(&mut self, host: &HostId, why: String, recorder: &mut Recorder) {
         let now = recorder.now();
         let was_reachable = self.is_reachable(host);
@@ -207,7 +211,7 @@ impl FleetObserver {
         }
     }
 
-    /// Takes in an observation of a balancer, made by itself or at the end of an order.
+    /// Records the state of a balancer, as observed on its own or at the end of an action.
     pub(super) fn balancer_observed(
         &mut self,
         balancer: &HostId,
@@ -243,8 +247,8 @@ impl FleetObserver {
         }
     }
 
-    /// The same at the end of an order that was about a slot, while newer orders may have changed
-    /// other slots: only what the view says of that slot is taken in.
+    /// Records the state of one slot at a balancer, at the end of an action on that slot. Newer
+    /// actions may have changed the other slots in the meantime, so those are not updated.
     pub(super) fn balancer_observed_in(
         &mut self,
         balancer: &HostId,
@@ -263,7 +267,7 @@ impl FleetObserver {
 
     // ── probes ───────────────────────────────────────────────────────────────────────────────────
 
-    /// Takes in the answer to a probe that was sent at `begun`.
+    /// Records the response to a probe that was sent at `begun`.
     pub(super) fn probed(
         &mut self,
         answer: ProbeAnswer,
@@ -297,7 +301,7 @@ impl FleetObserver {
             }
         };
         if let Verdict::Fail(answer) | Verdict::Error(answer) = &verdict {
-            tracing::debug!(%slot, instance = %name, answer, "asked whether it is ready");
+            tracing::debug!(%slot, instance = %name, answer, "readiness probe did not pass");
         }
         let passed = matches!(verdict, Verdict::Pass(_));
         let counts = instance.health.ready_since.is_some() && !matches!(verdict, Verdict::Error(_));
@@ -305,7 +309,7 @@ impl FleetObserver {
         let thresholds = definition.readiness.thresholds();
         let change = instance.health.record(verdict, now, now, &thresholds);
         if !passed && instance.health.ready_since.is_some() {
-            // It may have ended; the host knows.
+            // The process may have exited, which an observation of the host shows.
             self.poller.observe_host_now(&slot.host);
         }
         let answer = instance.health.last_answer().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! The number of orders that each host and balancer was given: an observation that began before the
-//! last one is outdated.
+//! Counts the actions that were sent to each host and balancer. An observation that began before the
+//! latest action is outdated.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,31 @@ use crate::core::fleet::traffic::Traffic;
 use crate::core::ids::{ActionId, HostId};
 use crate::core::rollout::action::Action;
 
+/// The number of actions that were sent to each host and balancer.
 #[derive(Debug, Default)]
 pub(super) struct OrderCounts {
     counts: BTreeMap<HostId, u64>,
-    /// For each order under way, the counts of its balancers when it was given, with itself.
+    /// For each action in flight, the counts of its balancers when it was sent, including itself.
     at_start: BTreeMap<ActionId, Vec<u64>>,
 }
 
 impl OrderCounts {
-    /// The orders that a host or balancer was given.
+    /// The number of actions that were sent to a host or balancer.
     pub(super) fn of(&self, host: &HostId) -> u64 {
         self.counts.get(host).copied().unwrap_or(0)
     }
 
-    /// An order is given: observations of its host and of its slot's balancers that began before
-    /// are out of date.
+    /// Counts an action when it is sent. Observations of its host and of the balancers of its slot
+    /// that began earlier become outdated.
     pub(super) fn start(&mut self, id: ActionId, action: &Action, traffic: Option<&Traffic>) {
         *self.counts.entry(action.host().clone()).or_default() += 1;
         self.invalidate_balancers(action, traffic);
         self.at_start.insert(id, self.of_balancers(action, traffic));
     }
 
-    /// An order has ended: what the balancers said while it was under way may be of before. Says
-    /// whether it is the newest that they were given; what was ordered of them meanwhile may have
-    /// come after this order's own look at them.
+    /// Counts the end of an action: observations of its balancers that were made during the action
+    /// become outdated. Returns whether the action is the latest that was sent to them. If not, a
+    /// newer action may have changed them after this one observed them.
     pub(super) fn end(
         &mut self,
         id: ActionId,
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_newest_unless_its_balancer_had_another_since() {
+    fn action_is_newest_until_its_balancer_receives_another() {
         let traffic = Traffic {
             balancers: Balancers::Shared(vec!["lb1".into()]),
             drain_timeout: Duration::ZERO,
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn observation_is_out_of_date_after_an_order_and_after_its_end() {
+    fn observation_is_outdated_after_an_action_starts_and_ends() {
         let traffic = Traffic {
             balancers: Balancers::Shared(vec!["lb1".into()]),
             drain_timeout: Duration::ZERO,

@@ -1,5 +1,4 @@
-//! What is probed and observed next. `core::fleet::poll_interval` decides when; this keeps track of
-//! it.
+//! Schedules probes and observations. `core::fleet::poll_interval` decides the intervals.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +8,21 @@ use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::time::Time;
 
-/// When each instance, host and balancer was last asked, and which question is under way.
+/// When each instance, host and balancer was last probed or observed, and what is in progress.
 #[derive(Debug, Default)]
 pub(super) struct Poller {
     probing: BTreeSet<InstanceId>,
     probed: BTreeMap<InstanceId, Time>,
     observing: BTreeSet<HostId>,
     observed: BTreeMap<HostId, Time>,
+    /// The number of failed observations in a row.
     misses: BTreeMap<HostId, u32>,
-    hurried: BTreeSet<HostId>,
+    /// Hosts that are observed next, whatever their interval.
+    urgent: BTreeSet<HostId>,
     observing_balancers: BTreeSet<HostId>,
     observed_balancers: BTreeMap<HostId, Time>,
-    /// Instances that answered while nobody was known to listen: probed again once their host has
-    /// been observed.
+    /// Instances that responded although no listener was known: they are probed again once their
+    /// host has been observed.
     unproven: BTreeSet<InstanceId>,
 }
 
@@ -31,20 +32,20 @@ pub(super) struct DuePolls {
     pub(super) probes: Vec<(Slot, Instance)>,
     pub(super) hosts: Vec<HostId>,
     pub(super) balancers: Vec<HostId>,
-    /// When the next one after these is due.
+    /// When the next one is due.
     pub(super) next: Option<Time>,
 }
 
 impl DuePolls {
-    /// Nothing of this kind is due before `at`.
+    /// Notes that something is due at `at`.
     fn wait_until(&mut self, at: Time) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 }
 
 impl Poller {
-    /// Takes all that are due; they count as being asked. `busy` hosts are not observed: their
-    /// order brings news.
+    /// Takes the observations and probes that are due and marks them as in progress. Hosts in `busy`
+    /// are not observed, because the action in flight reports their state.
     pub(super) fn take_due(
         &mut self,
         fleet: &Fleet,
@@ -74,7 +75,7 @@ impl Poller {
     fn add_host(&mut self, id: &HostId, host: &Host, now: Time, due: &mut DuePolls) {
         let observed = *self.observed.entry(id.clone()).or_insert(now);
         let misses = self.misses.get(id).copied().unwrap_or(0);
-        let at = if self.hurried.contains(id) {
+        let at = if self.urgent.contains(id) {
             now
         } else {
             observed + poll_interval::look_again_after(host, misses)
@@ -147,28 +148,29 @@ impl Poller {
         }
     }
 
+    /// Notes that the probe of an instance has ended.
     pub(super) fn probed(&mut self, instance: &InstanceId, now: Time) {
         self.probing.remove(instance);
         self.probed.insert(instance.clone(), now);
     }
 
-    /// Notes a probe made before this poller began.
+    /// Notes a probe from before this poller existed.
     pub(super) fn was_probed(&mut self, instance: &InstanceId, at: Time) {
         self.probed.insert(instance.clone(), at);
     }
 
-    /// An instance has answered though nobody was known to listen: its host is observed, then it is
-    /// probed again.
+    /// Observes the host of an instance before it is probed again: it has responded, although no
+    /// listener was known.
     pub(super) fn observe_before_probing(&mut self, host: &HostId, instance: &InstanceId) {
         self.unproven.insert(instance.clone());
-        self.hurried.insert(host.clone());
+        self.urgent.insert(host.clone());
     }
 
-    /// A host has been observed, or has shown its state at the end of an order; `seen` is what was
-    /// found, if it was.
+    /// Notes that the observation of a host has ended, or that an action has reported its state;
+    /// `seen` is `None` if it could not be read.
     pub(super) fn host_observed(&mut self, host: &HostId, seen: Option<&Host>, now: Time) {
         self.observing.remove(host);
-        self.hurried.remove(host);
+        self.urgent.remove(host);
         self.observed.insert(host.clone(), now);
         if seen.is_some() {
             self.misses.remove(host);
@@ -187,6 +189,7 @@ impl Poller {
         self.probed.insert(instance.clone(), Time(0));
     }
 
+    /// Notes that the observation of a balancer has ended.
     pub(super) fn balancer_observed(&mut self, balancer: &HostId, now: Time) {
         self.observing_balancers.remove(balancer);
         self.observed_balancers.insert(balancer.clone(), now);
@@ -205,6 +208,6 @@ impl Poller {
 
     /// Makes the observation of a host due at once.
     pub(super) fn observe_host_now(&mut self, host: &HostId) {
-        self.hurried.insert(host.clone());
+        self.urgent.insert(host.clone());
     }
 }

@@ -1,4 +1,4 @@
-//! The first observation of every host, before anything is touched.
+//! The first observation of every host, before anything is changed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::core::ids::{Epoch, HostId, ReleaseId};
 use crate::core::release::Definition;
 use crate::remote::HostUnavailable;
 
-/// The limit of concurrent observations, and of concurrent probes.
-const TOGETHER: usize = 64;
+/// The maximum number of concurrent observations, and of concurrent probes.
+const POLL_CONCURRENCY: usize = 64;
 
-/// What ship observed before it changes anything.
+/// The state of the fleet before a rollout.
 #[derive(Debug, Default)]
 pub struct Preflight {
     /// The fleet, with every running instance probed once.
     pub fleet: Fleet,
-    /// The hosts that cannot be used. The fleet knows them as lost.
+    /// The hosts that cannot be used. In `fleet`, they are lost.
     pub unusable: BTreeMap<HostId, HostUnavailable>,
-    /// The records of who last deployed to each host.
+    /// The owner of each host: the fleet and the history that last deployed to it.
     pub owners: BTreeMap<HostId, Owner>,
-    /// The machine of each host, where it could be identified.
+    /// The identity of each host's machine, where it could be read.
     pub identities: BTreeMap<HostId, Identity>,
     /// The balancers that cannot be used.
     pub unusable_balancers: BTreeMap<HostId, HostUnavailable>,
@@ -57,17 +57,17 @@ pub async fn preflight<E: Executor + ?Sized>(
     clock: &dyn Clock,
 ) -> Preflight {
     let mut found = Preflight::default();
-    let looks = stream::iter(hosts.iter().cloned()).map(|host| {
+    let observations = stream::iter(hosts.iter().cloned()).map(|host| {
         let executor = Arc::clone(executor);
         async move {
             let begun = clock.now();
-            let looked = executor.observe_host(&host).await;
-            (host, begun, looked)
+            let observed = executor.observe_host(&host).await;
+            (host, begun, observed)
         }
     });
-    let mut looks = looks.buffer_unordered(TOGETHER);
-    while let Some((host, begun, looked)) = looks.next().await {
-        match looked {
+    let mut observations = observations.buffer_unordered(POLL_CONCURRENCY);
+    while let Some((host, begun, observed)) = observations.next().await {
+        match observed {
             Ok(observation) => {
                 found
                     .owners
@@ -86,15 +86,15 @@ pub async fn preflight<E: Executor + ?Sized>(
             }
         }
     }
-    drop(looks);
+    drop(observations);
     let balancers = traffic
         .map(|traffic| found.fleet.balancers_to_ask(traffic))
         .unwrap_or_default();
-    let views = balancers.iter().map(|balancer| async move {
+    let observations = balancers.iter().map(|balancer| async move {
         (balancer.clone(), executor.observe_balancer(balancer).await)
     });
-    for (balancer, viewed) in join_all(views).await {
-        match viewed {
+    for (balancer, observed) in join_all(observations).await {
+        match observed {
             Ok(view) => found.fleet.view(&balancer, view),
             Err(unusable) => {
                 found
@@ -104,13 +104,13 @@ pub async fn preflight<E: Executor + ?Sized>(
             }
         }
     }
-    ask_all(executor, &mut found.fleet, definitions, clock).await;
+    probe_all(executor, &mut found.fleet, definitions, clock).await;
     found
 }
 
-/// One pass makes an instance ready that ran before anybody asked: its thresholds are about
-/// changes.
-async fn ask_all<E: Executor + ?Sized>(
+/// Probes every running instance once. One pass makes an instance ready that was running before:
+/// its thresholds apply to changes only.
+async fn probe_all<E: Executor + ?Sized>(
     executor: &Arc<E>,
     fleet: &mut Fleet,
     definitions: &BTreeMap<ReleaseId, Definition>,
@@ -122,17 +122,17 @@ async fn ask_all<E: Executor + ?Sized>(
     let running: Vec<_> = running
         .map(|(slot, _, instance)| (slot, instance.clone()))
         .collect();
-    let asks = stream::iter(running).map(|(slot, instance)| {
+    let probes = stream::iter(running).map(|(slot, instance)| {
         let executor = Arc::clone(executor);
         async move {
-            let asked = clock.now();
+            let begun = clock.now();
             let verdict = executor.probe(&slot, &instance).await;
-            (slot, asked, verdict)
+            (slot, begun, verdict)
         }
     });
-    let mut asks = asks.buffer_unordered(TOGETHER);
-    // A verdict is as old as its question: this process may have slept over it.
-    while let Some((slot, asked, verdict)) = asks.next().await {
+    let mut probes = probes.buffer_unordered(POLL_CONCURRENCY);
+    // A verdict dates from the time at which its probe was sent: ship may have been suspended since.
+    while let Some((slot, begun, verdict)) = probes.next().await {
         let Some(instance) = fleet.instance_mut(&slot) else {
             continue;
         };
@@ -148,12 +148,12 @@ async fn ask_all<E: Executor + ?Sized>(
         };
         let verdict = match judged {
             Judgement::Counts(verdict) => verdict,
-            Judgement::LookAgain => Verdict::Fail("nobody listens on the port".into()),
+            Judgement::LookAgain => Verdict::Fail("nothing listens on the port".into()),
         };
         let since = instance.started;
         instance.health.record(
             verdict,
-            asked,
+            begun,
             since,
             &Thresholds {
                 success_threshold: 1,

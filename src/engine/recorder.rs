@@ -1,4 +1,4 @@
-//! The one place through which a rollout's state changes.
+//! Records events. All state changes of a rollout go through [`Recorder::record`].
 
 use std::sync::Arc;
 
@@ -10,57 +10,56 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 use crate::store::{RolloutId, Store, StoreError};
 
-/// The rollout by its events, and the events that are not durable yet.
+/// The state of the rollout, derived from its events, and the events that are not saved yet.
 pub(super) struct Recorder {
     id: RolloutId,
     rollout: Rollout,
-    marks: PendingActions,
+    pending_actions: PendingActions,
     unsaved: Vec<Entry>,
-    /// The secrets that events must not contain, although hooks and services may print them.
-    veil: Redactor,
+    /// Removes secrets from events, because hooks and services may print them.
+    redactor: Redactor,
     clock: Arc<dyn Clock>,
 }
 
 impl Recorder {
-    /// Begins a rollout with its first events; `None` if the first is not that of a rollout's
-    /// start.
+    /// Begins a rollout with its opening events; `None` if the first is not `RolloutStarted`.
     pub(super) fn begin(
         id: RolloutId,
         opening: Vec<Event>,
-        veil: Redactor,
+        redactor: Redactor,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
         let now = clock.now();
-        let hidden = |mut event: Event| {
-            event.redact(&veil);
+        let redacted = |mut event: Event| {
+            event.redact(&redactor);
             Entry { at: now, event }
         };
-        let unsaved: Vec<_> = opening.into_iter().map(hidden).collect();
+        let unsaved: Vec<_> = opening.into_iter().map(redacted).collect();
         let rollout = Rollout::of(&unsaved)?;
         Some(Self {
             id,
             rollout,
-            marks: PendingActions::default(),
+            pending_actions: PendingActions::default(),
             unsaved,
-            veil,
+            redactor,
             clock,
         })
     }
 
-    /// Takes in an event. It has no effect outside, and nobody is shown it, before
-    /// [`Recorder::save`] has made it durable.
+    /// Records an event and applies it to the state. The event is shown and has effects on hosts
+    /// only after [`Recorder::save`].
     pub(super) fn record(&mut self, mut event: Event) {
-        event.redact(&self.veil);
+        event.redact(&self.redactor);
         let entry = Entry {
             at: self.clock.now(),
             event,
         };
         self.rollout.apply(&entry);
-        self.marks.apply(&entry);
+        self.pending_actions.apply(&entry);
         self.unsaved.push(entry);
     }
 
-    /// Makes recorded events durable in one commit; returns them to be shown.
+    /// Saves the recorded events in one commit; returns them for the reporter.
     pub(super) fn save(&mut self, store: &mut dyn Store) -> Result<Vec<Entry>, StoreError> {
         if !self.unsaved.is_empty() {
             store.append(self.id, &self.unsaved)?;
@@ -76,12 +75,12 @@ impl Recorder {
         &self.rollout
     }
 
-    pub(super) fn marks(&self) -> &PendingActions {
-        &self.marks
+    pub(super) fn pending_actions(&self) -> &PendingActions {
+        &self.pending_actions
     }
 
-    pub(super) fn veil(&self) -> &Redactor {
-        &self.veil
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     pub(super) fn now(&self) -> Time {

@@ -1,10 +1,10 @@
-//! The requests of other processes to a rollout.
+//! The requests of other processes to a rollout: `ship pause`, `abort`, `freeze` and `promote`.
 
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;
 use crate::store::{ControlRequest, Request};
 
-/// The event for a request; `None` if it changes nothing any more.
+/// Returns the event for a request; `None` if the request has no effect (any more).
 pub(super) fn event(request: Request, rollout: &Rollout) -> Option<Event> {
     let Request { wish, by } = request;
     let step = rollout.step.passed.saturating_add(1);
@@ -14,7 +14,9 @@ pub(super) fn event(request: Request, rollout: &Rollout) -> Option<Event> {
         ControlRequest::Freeze if rollout.requests.frozen.is_none() => Some(Event::Frozen {
             freeze: format!("frozen by {by}"),
         }),
-        ControlRequest::Promote { step: asked } if asked == step && !rollout.step.promoted => {
+        ControlRequest::Promote { step: requested }
+            if requested == step && !rollout.step.promoted =>
+        {
             Some(Event::Promoted { by, full: false })
         }
         ControlRequest::PromoteFully if rollout.step.passed < u32::MAX => {

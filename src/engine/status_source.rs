@@ -1,4 +1,4 @@
-//! The inputs of a status for the reporters.
+//! Builds the status that the reporters show.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::core::policy::service_state::ServiceState;
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// The constant inputs of a status, and the reasons why hosts wait.
+/// The constant inputs of a status, and the current wait reasons.
 pub(super) struct StatusSource {
     pub(super) fleet_name: String,
     /// The hosts' addresses, in the inventory's order.
     pub(super) addresses: Vec<(HostId, String)>,
     /// The version of every release that may run on a host.
     pub(super) versions: BTreeMap<ReleaseId, String>,
-    /// Why each host waits, by the last plan.
-    pub(super) holds: BTreeMap<HostId, WaitReason>,
+    /// Why each host waits, according to the last plan.
+    pub(super) wait_reasons: BTreeMap<HostId, WaitReason>,
 }
 
 impl StatusSource {
@@ -45,9 +45,9 @@ impl StatusSource {
             thresholds: &spec.thresholds,
             traffic: spec.traffic.as_ref(),
             standing: ServiceState::Running,
-            marks: recorder.marks(),
+            marks: recorder.pending_actions(),
             failed_hosts: &failed_hosts,
-            holds: &self.holds,
+            holds: &self.wait_reasons,
             now,
         }
         .status()

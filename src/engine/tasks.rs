@@ -1,4 +1,4 @@
-//! Tasks, from the plan's decision to their end.
+//! Tracks tasks (hooks and migrations that run once per rollout) from the plan to their results.
 
 use std::collections::BTreeMap;
 
@@ -12,48 +12,48 @@ use crate::core::rollout::event::Event;
 use crate::core::rollout::task::{Task, TaskRun};
 use crate::core::time::Time;
 
-/// The task that is due, and the output of the last one.
+/// The task to run next, and the output of the last one.
 #[derive(Default)]
 pub(super) struct TaskQueue {
-    /// The task whose intent is not durable yet.
+    /// The task whose start is not saved yet.
     intended: Option<TaskOrder>,
     last_output: Vec<String>,
 }
 
 impl TaskQueue {
-    /// Records that a task begins; it is run when that is durable. `definition` is of the release
-    /// that the rollout brings.
+    /// Records the start of a task. The task runs once the record is saved. `definition` is that of
+    /// the target release.
     pub(super) fn begin(
         &mut self,
-        errand: &TaskRun,
+        run: &TaskRun,
         tasks: &[Task],
         definition: Option<&Definition>,
         fleet_name: &str,
         recorder: &mut Recorder,
     ) {
-        let Some(task) = tasks.iter().find(|task| task.name == errand.task) else {
+        let Some(task) = tasks.iter().find(|task| task.name == run.task) else {
             return;
         };
         let id = recorder.rollout().next_action_id();
         recorder.record(Event::TaskStarted {
             id,
             task: task.name.clone(),
-            host: errand.host.clone(),
+            host: run.host.clone(),
             migration: task.migration.clone(),
         });
         let rollout = recorder.rollout();
         self.intended = Some(TaskOrder {
             task: task.clone(),
-            host: errand.host.clone(),
+            host: run.host.clone(),
             id,
             epoch: rollout.epoch,
             release: rollout.goal.release.clone(),
             revision: rollout.goal.revision,
-            env: environment(errand, rollout, definition, fleet_name),
+            env: environment(run, rollout, definition, fleet_name),
         });
     }
 
-    /// The task whose intent has become durable.
+    /// Takes the task whose start has been saved.
     pub(super) fn take_intended(&mut self) -> Option<TaskOrder> {
         self.intended.take()
     }
@@ -71,15 +71,15 @@ impl TaskQueue {
         });
     }
 
-    /// Takes the last lines that the last task printed.
+    /// Takes the last lines of the last task's output.
     pub(super) fn take_output(&mut self) -> Vec<String> {
         std::mem::take(&mut self.last_output)
     }
 }
 
-/// The environment of a task: `SHIP_VERSION` and the like.
+/// The environment variables of a task, such as `SHIP_VERSION`.
 fn environment(
-    errand: &TaskRun,
+    run: &TaskRun,
     rollout: &Rollout,
     definition: Option<&Definition>,
     fleet_name: &str,
@@ -89,20 +89,21 @@ fn environment(
         .as_ref()
         .map(|fallback| fallback.version.clone())
         .unwrap_or_default();
-    let known = definition.map(|it| hooks::environment(it, fleet_name, rollout.goal.revision));
+    let known = definition
+        .map(|definition| hooks::environment(definition, fleet_name, rollout.goal.revision));
     let mut env = known.unwrap_or_default();
-    let mut tell = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
-    tell("SHIP_HOOK", errand.task.clone());
-    tell("SHIP_VERB", rollout.verb.noun().to_owned());
-    tell("SHIP_PREVIOUS_VERSION", previous);
-    if let Some(host) = &errand.host {
-        tell("SHIP_HOST", host.to_string());
+    let mut set = |name: &str, value: String| drop(env.insert(name.to_owned(), value));
+    set("SHIP_HOOK", run.task.clone());
+    set("SHIP_VERB", rollout.verb.noun().to_owned());
+    set("SHIP_PREVIOUS_VERSION", previous);
+    if let Some(host) = &run.host {
+        set("SHIP_HOST", host.to_string());
     }
-    if let Some(outcome) = errand.outcome {
-        tell("SHIP_OUTCOME", outcome.to_owned());
+    if let Some(outcome) = run.outcome {
+        set("SHIP_OUTCOME", outcome.to_owned());
     }
     if let Some(failure) = rollout.failure() {
-        tell("SHIP_FAILURE", failure.to_string());
+        set("SHIP_FAILURE", failure.to_string());
     }
     env
 }

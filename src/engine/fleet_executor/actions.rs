@@ -1,4 +1,4 @@
-//! Actions on hosts: which script an order is, and what its end means.
+//! Executes actions on hosts: builds the script of an action and interprets its reply.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::engine::hooks;
 use crate::remote::HostUnavailable;
 use crate::script::{self, HostContext, Script};
 
-/// How long a start waits on the host for the instance to listen or exit, before it reports.
+/// How long a start waits on the host for the instance to listen or to exit.
 const SETTLE: Duration = Duration::from_millis(500);
-/// The stop timeout of an instance when no release is known.
+/// The stop timeout of an instance whose release is not known.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Carries out an order on its host.
-pub(super) async fn carry_out(context: &FleetContext, order: ActionOrder) -> ActionResult {
+/// Executes an action on its host.
+pub(super) async fn execute_on_host(context: &FleetContext, order: ActionOrder) -> ActionResult {
     let failed = |error: String| ActionResult::Failed {
         error,
         observation: None,
@@ -27,18 +27,18 @@ pub(super) async fn carry_out(context: &FleetContext, order: ActionOrder) -> Act
         Ok(host) => host,
         Err(HostUnavailable { why }) => return failed(why),
     };
-    let script = match script_of(context, host, &order) {
+    let script = match build_script(context, host, &order) {
         Ok(script) => script,
         Err(error) => return failed(error),
     };
     match host.link.run(&script).await {
-        Ok(stdout) => judge(context, host, &stdout),
+        Ok(stdout) => interpret_reply(context, host, &stdout),
         Err(HostUnavailable { why }) => ActionResult::Unknown { why },
     }
 }
 
-/// The result of an order, by what its script printed.
-fn judge(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResult {
+/// Returns the result of an action from the output of its script.
+fn interpret_reply(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResult {
     let name = &host.site.target.name;
     let reply = match script::read_reply(stdout, context.now()) {
         Ok(reply) => reply,
@@ -55,18 +55,19 @@ fn judge(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResul
             error,
             observation: Some(reply.observation),
         },
-        // What it was to do may be wrong by now. Look, and plan again.
+        // The action may be wrong by now: observe the host, and plan again.
         script::ScriptEnd::Late { .. } => ActionResult::Unknown {
-            why: format!("{name}: it has carried out a later order meanwhile"),
+            why: format!("{name}: the host has already executed a later action"),
         },
-        // Another order is still at work there: neither done nor failed. Look, and plan again.
+        // Another action is still running there, so this one was neither done nor failed: observe
+        // the host, and plan again.
         script::ScriptEnd::LockBusy { holder } => ActionResult::Busy {
-            why: format!("{name}: another script holds the lock ({holder})"),
+            why: format!("{name}: another script holds the lock of the service ({holder})"),
         },
     }
 }
 
-fn script_of(
+fn build_script(
     context: &FleetContext,
     host: &LinkedHost,
     order: &ActionOrder,
@@ -83,7 +84,7 @@ fn script_of(
             ..
         } => {
             let releases = context.possible_releases(instance);
-            let halt = script::StopSpec {
+            let spec = script::StopSpec {
                 port: slot.port,
                 instance: instance.clone(),
                 stop_timeout: releases
@@ -91,26 +92,26 @@ fn script_of(
                     .map(|release| release.stop_timeout)
                     .max()
                     .unwrap_or(STOP_TIMEOUT),
-                hooks: hooks::time_to_stop(releases),
+                hooks: hooks::stop_hooks_timeout(releases),
                 restore_after: *restore_after,
             };
-            Ok(script::stop(&site, &halt))
+            Ok(script::stop(&site, &spec))
         }
         Action::Disarm { slot } => Ok(script::disarm(&site, slot.port)),
         Action::Admit { .. } | Action::Drain { .. } => {
-            Err("the balancers are told, not the host".to_owned())
+            Err("this action changes balancers only, not the host".to_owned())
         }
         Action::Start { slot, release } => {
             let (revision, instance) = order
                 .instance
                 .clone()
-                .ok_or("a start without an instance's name")?;
-            let launch = launch(context, host, slot, release, revision, instance)?;
+                .ok_or("the start action has no instance name")?;
+            let spec = start_spec(context, host, slot, release, revision, instance)?;
             Ok(script::start(
                 &site,
                 &script::StartSpec {
                     patience: order.progress_deadline,
-                    ..launch
+                    ..spec
                 },
             ))
         }
@@ -129,8 +130,8 @@ fn stage(
         .join(&definition.artifact.sha256);
     if !artifact.is_file() {
         return Err(format!(
-            "this host does not have version {}, and its artifact is not kept at {}; deploy \
-             that version again",
+            "version {} is not on the host, and its artifact is missing from {}; deploy that \
+             version again",
             definition.version,
             artifact.display()
         ));
@@ -139,31 +140,30 @@ fn stage(
         None => None,
         Some(digest) => Some(context.releases().secrets.get(digest).ok_or_else(|| {
             format!(
-                "the secrets of version {} are no longer those that the playbook names, and \
-                 this host never had \
-                 them; deploy that version again with its secrets",
+                "the secrets of version {} have changed in the playbook, and the host does not \
+                 have the old ones; deploy that version again with its secrets",
                 definition.version
             )
         })?),
     };
-    let pulled = context
+    let pulled_release = context
         .releases()
         .pulled
         .as_ref()
         .filter(|(pulled, _)| pulled == release);
-    let bytes = pulled.map_or(script::ArtifactInput::Pushed(&artifact), |(_, url)| {
+    let input = pulled_release.map_or(script::ArtifactInput::Pushed(&artifact), |(_, url)| {
         script::ArtifactInput::Pulled(url)
     });
     Ok(script::stage(
         site,
         definition,
         release,
-        bytes,
+        input,
         secrets.map(Vec::as_slice),
     ))
 }
 
-fn launch(
+fn start_spec(
     context: &FleetContext,
     host: &LinkedHost,
     slot: &Slot,
@@ -196,7 +196,7 @@ fn launch(
         liveness: definition
             .liveness
             .as_ref()
-            .map(|liveness| rendered(liveness, &vars))
+            .map(|liveness| render_liveness(liveness, &vars))
             .transpose()?,
         hooks,
         patience: Duration::ZERO,
@@ -204,8 +204,8 @@ fn launch(
     })
 }
 
-/// Liveness with the templates filled in.
-fn rendered(liveness: &Liveness, vars: &SlotVars<'_>) -> Result<Liveness, String> {
+/// Renders the templates of a liveness probe.
+fn render_liveness(liveness: &Liveness, vars: &SlotVars<'_>) -> Result<Liveness, String> {
     let check = match &liveness.check {
         LivenessCheck::Command(words) => LivenessCheck::Command(
             words

@@ -1,4 +1,4 @@
-//! The hosts of an inventory, and what is known of the service that is deployed to them.
+//! The hosts of an inventory, and the service that is deployed to them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,40 +15,40 @@ use crate::engine::clock::Clock;
 use crate::remote::{Connections, HostLink, HostSite, HostUnavailable, ServiceContext};
 use crate::script::{self, HostContext, Script};
 
-/// Every release that may run on a host, and where its artifact is.
+/// The releases that may run on a host, and where their artifacts are.
 #[derive(Clone)]
 pub struct Releases {
     pub definitions: BTreeMap<ReleaseId, Definition>,
-    /// The directory of artifacts, named by their digest.
+    /// The directory of the artifacts, which are named by their SHA-256.
     pub artifacts: PathBuf,
-    /// The known secrets files, by their SHA-256.
+    /// The contents of the known secrets files, by their SHA-256.
     pub secrets: BTreeMap<String, Vec<u8>>,
-    /// The releases that have served on every replica, and when each was deployed.
+    /// The releases that have become available on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
-    /// The release that hosts download themselves, and from which URL; `None` where all are sent to
-    /// them.
+    /// The release that the hosts download on their own, and its URL; `None` if ship sends every
+    /// artifact to them.
     pub pulled: Option<(ReleaseId, String)>,
 }
 
-/// A host, and the link to it.
+/// A host and its connection.
 #[derive(Clone)]
 pub(super) struct LinkedHost {
     pub(super) site: HostSite,
     pub(super) link: Arc<HostLink>,
 }
 
-/// The hosts, the releases, and the service that scripts act for.
+/// The hosts, the releases, and the service on whose behalf scripts run.
 pub(super) struct FleetContext {
     hosts: BTreeMap<HostId, LinkedHost>,
     service: ServiceContext,
     releases: Releases,
     clock: Arc<dyn Clock>,
-    /// Ends the connections when the hosts are not used any more.
+    /// Closes the connections when the context is dropped.
     _connections: Connections,
 }
 
 impl FleetContext {
-    /// Knows the hosts, and connects to none yet.
+    /// Creates the context without connecting to any host.
     pub(super) fn new(
         sites: Vec<HostSite>,
         service: ServiceContext,
@@ -71,8 +71,8 @@ impl FleetContext {
         }
     }
 
-    /// Updates the known releases.
-    pub(super) fn know(&mut self, releases: Releases) {
+    /// Replaces the known releases.
+    pub(super) fn set_releases(&mut self, releases: Releases) {
         self.service.proven.clone_from(&releases.proven);
         self.releases = releases;
     }
@@ -99,12 +99,12 @@ impl FleetContext {
         })
     }
 
-    /// The site of a script that changes a host.
+    /// The context of a script that changes a host.
     pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> HostContext {
         host.site.script_site(&self.service, epoch, order)
     }
 
-    /// Runs a script that changes nothing; returns what it printed.
+    /// Runs a script that changes nothing; returns its standard output.
     pub(super) async fn query(
         &self,
         host: &HostId,
@@ -115,8 +115,8 @@ impl FleetContext {
         host.link.run(&script).await
     }
 
-    /// Runs a script that changes nothing and hands out each line that it prints, until it ends.
-    pub(super) async fn listen(
+    /// Runs a script that changes nothing and sends each line of its output to `lines`.
+    pub(super) async fn stream(
         &self,
         host: &HostId,
         script: impl FnOnce(&HostContext) -> Script,
@@ -129,7 +129,7 @@ impl FleetContext {
             return Ok(());
         }
         Err(HostUnavailable {
-            why: format!("{host}: its logs cannot be read: {}", output.complaint()),
+            why: format!("{host}: cannot read the logs: {}", output.complaint()),
         })
     }
 
@@ -145,11 +145,11 @@ impl FleetContext {
 
     pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {
         let known = self.releases.definitions.get(release);
-        known.ok_or_else(|| format!("the history does not know release {}", release.short()))
+        known.ok_or_else(|| format!("release {} is not in the history", release.short()))
     }
 
-    /// The release of an instance, as its name tells. If the history does not know it, it may be
-    /// any: all that are known.
+    /// Returns the release of an instance, which its name identifies. If that release is not in the
+    /// history, the instance may be of any release, and all are returned.
     pub(super) fn possible_releases(&self, instance: &InstanceId) -> Vec<&Definition> {
         let known = &self.releases.definitions;
         let own: Vec<_> = known
@@ -164,7 +164,7 @@ impl FleetContext {
         }
     }
 
-    /// The variables of a release's templates for a slot.
+    /// The template variables of a release for a slot.
     pub(super) fn vars<'a>(
         &'a self,
         host: &'a LinkedHost,

@@ -1,4 +1,4 @@
-//! Measurements that need no observation of the instances.
+//! Runs the measurements that query other systems or run a command.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::probe;
 use crate::remote::{self, LocalCommand};
 
-/// Makes one measurement that needs no observation of the instances.
+/// Runs one measurement.
 pub(super) async fn measure(analysis: &Analysis) -> Measurement {
     let deadline = analysis.timeout;
     match &analysis.method {
@@ -23,7 +23,7 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
         } => probe::measure_prometheus(address, query, success, deadline).await,
         MeasurementMethod::Command { words, success } => {
             match remote::run_here(&LocalCommand {
-                words, // A number reads the same everywhere.
+                words, // The C locale makes every command print numbers in the same format.
                 env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
                 dir: None,
                 deadline,
@@ -39,8 +39,8 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
                 Err(why) => Measurement::error(why),
             }
         }
-        MeasurementMethod::Compare(_) => Measurement::inconclusive(
-            "new instances are compared with old ones where these are counted",
-        ),
+        MeasurementMethod::Compare(_) => {
+            Measurement::inconclusive("the controller compares instances, not the executor")
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Probes of instances: over the network, through the connection to their host, or on the host.
+//! Sends readiness probes: over the network, through the SSH connection, or on the host.
 
 use super::context::{FleetContext, LinkedHost};
 use crate::config::{SlotVars, render};
@@ -9,6 +9,7 @@ use crate::core::release::{Check, Definition, Via};
 use crate::core::time::Human;
 use crate::{probe, remote, script};
 
+/// Sends readiness probes to instances.
 pub(super) struct Prober {
     client: probe::Client,
 }
@@ -20,7 +21,7 @@ impl Prober {
         }
     }
 
-    /// Probes an instance once.
+    /// Sends one probe to an instance.
     pub(super) async fn probe(
         &self,
         context: &FleetContext,
@@ -28,43 +29,44 @@ impl Prober {
         instance: &Instance,
     ) -> Verdict {
         let Ok(definition) = context.definition(&instance.release) else {
-            return Verdict::Error("the history does not know its release".into());
+            return Verdict::Error("the release of the instance is not in the history".into());
         };
         let Ok(host) = context.host(&slot.host) else {
-            return Verdict::Error("its host is not in the inventory".into());
+            return Verdict::Error("the host is not in the inventory".into());
         };
         let readiness = &definition.readiness;
-        let asked = match (&readiness.check, readiness.via) {
+        let verdict = match (&readiness.check, readiness.via) {
             (Check::Command(words), _) => {
-                ask_by_command(context, host, slot, instance, definition, words).await
+                probe_by_command(context, host, slot, instance, definition, words).await
             }
-            (Check::Tcp, Via::Ssh) => ask_by_look(context, slot, instance).await,
-            (check, _) => match question(check, &context.vars(host, slot, definition)) {
-                Ok(question) => {
-                    self.ask_by_port(host, slot, instance, definition, question)
+            (Check::Tcp, Via::Ssh) => probe_by_observation(context, slot, instance).await,
+            (check, _) => match port_probe(check, &context.vars(host, slot, definition)) {
+                Ok(probe) => {
+                    self.probe_port(host, slot, instance, definition, probe)
                         .await
                 }
                 Err(error) => Err(error),
             },
         };
-        asked.unwrap_or_else(Verdict::Error)
+        verdict.unwrap_or_else(Verdict::Error)
     }
 
-    async fn ask_by_port(
+    async fn probe_port(
         &self,
         host: &LinkedHost,
         slot: &Slot,
         instance: &Instance,
         definition: &Definition,
-        question: probe::PortProbe,
+        port_probe: probe::PortProbe,
     ) -> Result<Verdict, String> {
         let readiness = &definition.readiness;
         let route = match readiness.via {
             Via::Direct => {
                 let address = host.link.network_address().await.to_owned();
-                if let Some(why) =
-                    remote::link_local(&address, matches!(question, probe::PortProbe::Http { .. }))
-                {
+                if let Some(why) = remote::link_local(
+                    &address,
+                    matches!(port_probe, probe::PortProbe::Http { .. }),
+                ) {
                     return Err(why);
                 }
                 probe::Route::Direct { address }
@@ -84,7 +86,7 @@ impl Prober {
         };
         Ok(probe::ask(
             &self.client,
-            &question,
+            &port_probe,
             &route,
             slot.port,
             readiness.timeout,
@@ -93,8 +95,8 @@ impl Prober {
     }
 }
 
-/// The question of a check, with its templates filled in.
-fn question(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, String> {
+/// Builds the probe of a check with rendered templates.
+fn port_probe(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, String> {
     match check {
         Check::Http {
             path,
@@ -111,9 +113,9 @@ fn question(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, Stri
     }
 }
 
-/// A port that is listened on accepts a connection: the host's own word is as good as one, and
-/// costs no detour.
-async fn ask_by_look(
+/// Observes the host instead of opening a connection: a port with a listener accepts connections,
+/// and no forwarding is needed.
+async fn probe_by_observation(
     context: &FleetContext,
     slot: &Slot,
     instance: &Instance,
@@ -122,13 +124,13 @@ async fn ask_by_look(
         .observe(&slot.host)
         .await
         .map_err(|unavailable| unavailable.why)?;
-    let seen = match observation.slots.get(&slot.port) {
+    let listener = match observation.slots.get(&slot.port) {
         Some(Occupant::Instance(seen)) if seen.name == instance.name => &seen.listener,
-        _ => return Ok(Verdict::Fail("it is gone".into())),
+        _ => return Ok(Verdict::Fail("the instance no longer exists".into())),
     };
-    Ok(match seen {
+    Ok(match listener {
         Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
-        Listener::Nobody => Verdict::Fail("nobody listens on the port".into()),
+        Listener::Nobody => Verdict::Fail("nothing listens on the port".into()),
         Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
         Listener::Stray { who } => Verdict::Fail(format!(
             "the port is taken by {who}, a child of the instance, in a session of its own: \
@@ -137,7 +139,7 @@ async fn ask_by_look(
     })
 }
 
-async fn ask_by_command(
+async fn probe_by_command(
     context: &FleetContext,
     host: &LinkedHost,
     slot: &Slot,
@@ -150,7 +152,7 @@ async fn ask_by_command(
         .iter()
         .map(|word| render(word, &vars))
         .collect::<Result<Vec<_>, _>>()?;
-    let question = script::CommandProbe {
+    let command = script::CommandProbe {
         port: slot.port,
         release: instance.release.clone(),
         driver: definition.driver,
@@ -158,22 +160,25 @@ async fn ask_by_command(
         argv,
         timeout: definition.readiness.timeout,
     };
-    let asked = context
-        .query(&slot.host, |site| script::probe_command(site, &question))
+    let queried = context
+        .query(&slot.host, |site| script::probe_command(site, &command))
         .await;
-    let stdout = asked.map_err(|unavailable| unavailable.why)?;
+    let stdout = queried.map_err(|unavailable| unavailable.why)?;
     let answer = script::read_answer(&stdout).map_err(|error| error.to_string())?;
     Ok(match answer.status {
         0 => Verdict::Pass(answer.line),
         124 | 137 => {
             let timeout = Human(definition.readiness.timeout);
-            Verdict::Fail(format!("the command took longer than {timeout}"))
+            Verdict::Fail(format!("the command did not finish within {timeout}"))
         }
-        status => Verdict::Fail(format!("the command ended with {status}: {}", answer.line)),
+        status => Verdict::Fail(format!(
+            "the command exited with status {status}: {}",
+            answer.line
+        )),
     })
 }
 
-/// The address of an instance on its own host: the one where it listens, if it is only one.
+/// The address at which an instance can be reached from its own host.
 fn address_on_host(listener: &Listener, address: &str) -> String {
     match listener {
         Listener::Own { address } if address == "0.0.0.0" => "127.0.0.1".to_owned(),

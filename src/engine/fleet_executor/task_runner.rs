@@ -1,4 +1,4 @@
-//! Runs a rollout's tasks, on this machine or on a host.
+//! Runs the tasks of a rollout on the control machine or on a host.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,19 +11,21 @@ use crate::engine::executor::{TaskOrder, TaskResult};
 use crate::remote::{self, HostUnavailable, LocalCommand, Output};
 use crate::script::{self, TaskCommandEnd};
 
-/// The limit of output lines that are kept of a command.
+/// The number of output lines that are kept.
 const OUTPUT_LINES_MAX: usize = 50;
+/// The number of characters that are kept of an output line.
 const LINE_CHARS_MAX: usize = 500;
 
-/// How commands of the playbook's run on this machine.
+/// How commands of the playbook run on the control machine.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
-    /// The working directory, which is the playbook's; `None` for that of this process.
+    /// The working directory: the directory of the playbook; `None` for that of this process.
     pub dir: Option<PathBuf>,
-    /// The environment that all commands get.
+    /// The additional environment variables of every command.
     pub env: BTreeMap<String, String>,
 }
 
+/// Runs tasks.
 pub(super) struct TaskRunner {
     control: Control,
 }
@@ -33,11 +35,11 @@ impl TaskRunner {
         Self { control }
     }
 
-    /// Runs a task, here or on its host.
+    /// Runs a task on the control machine or on its host.
     pub(super) async fn run(&self, context: &FleetContext, task: TaskOrder) -> TaskResult {
         match task.host.clone() {
-            None => self.run_here(&task).await,
-            Some(host) => match run_there(context, &host, &task).await {
+            None => self.run_locally(&task).await,
+            Some(host) => match run_on_host(context, &host, &task).await {
                 Ok(result) => result,
                 Err(HostUnavailable { why }) => TaskResult {
                     end: TaskOutcome::Unknown { why },
@@ -47,7 +49,7 @@ impl TaskRunner {
         }
     }
 
-    async fn run_here(&self, task: &TaskOrder) -> TaskResult {
+    async fn run_locally(&self, task: &TaskOrder) -> TaskResult {
         let mut env = self.control.env.clone();
         env.extend(task.env.clone());
         let (words, dir, deadline) = (
@@ -74,7 +76,7 @@ impl TaskRunner {
                     .last()
                     .map(|last| format!(": {last}"))
                     .unwrap_or_default();
-                let error = format!("it ended with exit status {status}{last}");
+                let error = format!("exited with status {status}{last}");
                 TaskResult {
                     end: if status == 0 {
                         TaskOutcome::Done
@@ -92,7 +94,7 @@ impl TaskRunner {
     }
 }
 
-async fn run_there(
+async fn run_on_host(
     context: &FleetContext,
     host: &HostId,
     task: &TaskOrder,
@@ -101,12 +103,12 @@ async fn run_there(
         end: TaskOutcome::Failed { error },
         output: Vec::new(),
     };
-    let errand = match errand(context, host, task) {
-        Ok(errand) => errand,
+    let command = match task_command(context, host, task) {
+        Ok(command) => command,
         Err(error) => return Ok(failed(error)),
     };
     let linked = context.host(host)?;
-    let script = script::errand(&context.site(linked, task.epoch, task.id), &errand);
+    let script = script::errand(&context.site(linked, task.epoch, task.id), &command);
     let stdout = linked.link.run(&script).await?;
     let read = script::read_errand(&stdout, context.now());
     let (end, _) = read.map_err(|error| HostUnavailable {
@@ -126,7 +128,7 @@ async fn run_there(
             ..failed(why)
         },
         TaskCommandEnd::NotTaken(end) => {
-            let why = format!("{host}: the order was not taken: {end:?}");
+            let why = format!("{host}: the host did not run the task: {end:?}");
             TaskResult {
                 end: TaskOutcome::Unknown { why },
                 output: Vec::new(),
@@ -135,25 +137,25 @@ async fn run_there(
     })
 }
 
-/// The environment of the release on that host, but for what depends on a port: there is no
-/// instance here.
-fn errand(
+/// Builds the command of a task on a host. It receives the environment of the release, except for
+/// variables that use `{{ port }}`: a task belongs to no instance.
+fn task_command(
     context: &FleetContext,
     host: &HostId,
     task: &TaskOrder,
 ) -> Result<script::TaskCommand, String> {
     let linked = context.host(host).map_err(|unavailable| unavailable.why)?;
     let definition = context.definition(&task.release)?;
-    let nowhere = Slot {
+    let no_slot = Slot {
         host: host.clone(),
         port: 0,
     };
-    let vars = context.vars(linked, &nowhere, definition);
-    let of_host = definition
+    let vars = context.vars(linked, &no_slot, definition);
+    let host_env = definition
         .env
         .iter()
         .filter(|(_, value)| !uses(value, "port"));
-    let env = of_host.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
+    let env = host_env.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
     let mark = task
         .task
         .migration
@@ -174,7 +176,7 @@ fn errand(
     })
 }
 
-/// The last lines of a command's output, each of them shortened.
+/// Returns the last lines of a command's output, each of them shortened.
 fn last_lines(text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().rev().take(OUTPUT_LINES_MAX).collect();
     lines

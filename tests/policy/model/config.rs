@@ -1,4 +1,4 @@
-//! What is explored: a small fleet, a rollout, and how hostile the environment is.
+//! The configurations: a small fleet, a rollout, and the faults that may occur.
 
 use ship::core::spec::step::OnGate;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use ship::core::spec::{OnFailure, Spec};
 
 use super::controller::{Controllers, THRESHOLDS, port_number, release_id};
 use super::state::State;
-use super::world::{Adversity, HOSTS, Instance, Life, Machine, Name, PORTS, Release};
+use super::world::{Faults, HOSTS, Instance, InstanceName, Machine, PORTS, ProcessState, Release};
 
-/// Releases that the history keeps.
+/// The releases that the history keeps.
 pub(crate) const KEPT: [Release; 2] = [Release::Old, Release::New];
 
-/// A small fleet, a rollout, and how hostile the environment is.
+/// A small fleet, a rollout, and the faults that may occur.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a property of its own"
+    reason = "the properties are independent"
 )]
 pub(crate) struct Config {
     pub(crate) name: &'static str,
@@ -27,32 +27,32 @@ pub(crate) struct Config {
     pub(crate) replicas: usize,
     pub(crate) surge: usize,
     pub(crate) unavailable: usize,
-    /// Hosts that may be left behind.
+    /// The number of hosts that may fail.
     pub(crate) max_failed_hosts: usize,
     pub(crate) on_failure: OnFailure,
-    /// Goal and fallback of the first controller, then of those that may come after it.
+    /// Target and rollback target of the first controller, then of those that may follow.
     pub(crate) goals: Vec<(Release, Option<Release>)>,
-    /// What runs at first: host, port, release, state.
-    pub(crate) initial: Vec<(usize, usize, Release, Life)>,
-    /// Releases that lie on every host at first.
+    /// The initial instances: host, port, release, state.
+    pub(crate) initial: Vec<(usize, usize, Release, ProcessState)>,
+    /// The releases that are staged on every host at first.
     pub(crate) staged: Vec<Release>,
-    pub(crate) adversity: Adversity,
-    /// Whether hosts keep the fence.
+    pub(crate) faults: Faults,
+    /// Whether hosts reject commands with an older epoch.
     pub(crate) fence: bool,
-    /// Whether only starts of the new release go wrong.
-    pub(crate) only_new_is_bad: bool,
-    /// Whether a host that vanishes may come back with everything on it ended.
+    /// Whether only starts of the new release fail.
+    pub(crate) only_new_fails: bool,
+    /// Whether an unreachable host may return after a reboot.
     pub(crate) reboots: bool,
     /// A host that is drained.
     pub(crate) drained: Option<usize>,
-    /// Whether nobody listens, and the probe passes for a process that has ended too.
+    /// Whether instances have no listener, and the probe also passes for an exited process.
     pub(crate) workers: bool,
-    /// Whether each release has a port of its own: the old one the first, the new one the second.
+    /// Whether each release has its own port: the old one the first, the new one the second.
     pub(crate) own_ports: bool,
 }
 
 impl Config {
-    pub(crate) fn floor(&self) -> usize {
+    pub(crate) fn min_available(&self) -> usize {
         self.replicas.saturating_sub(self.unavailable)
     }
 
@@ -65,7 +65,7 @@ impl Config {
         }
     }
 
-    pub(crate) fn ceiling(&self) -> usize {
+    pub(crate) fn max_running(&self) -> usize {
         self.replicas + self.surge
     }
 
@@ -75,15 +75,15 @@ impl Config {
             .collect()
     }
 
-    /// Serving instances that the environment may have taken away so far.
-    pub(crate) fn harm_done(&self, state: &State) -> usize {
+    /// The maximum number of serving instances that faults may have ended so far.
+    pub(crate) fn max_lost_instances(&self, state: &State) -> usize {
         let serving_at_first = self
             .initial
             .iter()
-            .filter(|(.., life)| *life == Life::Ready)
+            .filter(|(.., state)| *state == ProcessState::Ready)
             .count();
-        let lacking_at_first = self.floor().saturating_sub(serving_at_first);
-        lacking_at_first + self.adversity.harm() - state.left.harm()
+        let lacking_at_first = self.min_available().saturating_sub(serving_at_first);
+        lacking_at_first + self.faults.max_lost_instances() - state.faults_left.max_lost_instances()
     }
 
     pub(crate) fn spec(&self) -> Spec {
@@ -129,7 +129,7 @@ impl Config {
         }
     }
 
-    pub(crate) fn first_state(&self, minds: &mut Controllers) -> State {
+    pub(crate) fn first_state(&self, controllers: &mut Controllers) -> State {
         let staged = self
             .staged
             .iter()
@@ -141,24 +141,24 @@ impl Config {
             slots: [None; PORTS],
         };
         let mut machines = [machine; HOSTS];
-        for (host, port, release, life) in &self.initial {
-            let name = Name::new(*host, *port, *release, 0, 0);
+        for (host, port, release, state) in &self.initial {
+            let name = InstanceName::new(*host, *port, *release, 0, 0);
             machines[*host].slots[*port] = Some(Instance {
                 name,
                 release: *release,
-                life: *life,
+                state: *state,
             });
             machines[*host].releases |= release.bit();
         }
         let (goal, fallback) = self.goals[0];
         State {
             machines,
-            flights: [None; HOSTS],
-            limbo: [None; HOSTS],
+            in_flight: [None; HOSTS],
+            unknown: [None; HOSTS],
             late: [[None; 2]; HOSTS],
-            controller: Some(minds.start(1, goal, fallback, &machines)),
+            controller: Some(controllers.start(1, goal, fallback, &machines)),
             epoch: 1,
-            left: self.adversity,
+            faults_left: self.faults,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The controller under test: the real `plan`, `Rollout` and `Fleet`, driven as the engine drives
 //! them.
 //!
-//! What it has seen is kept as a small value ([`BalancerState`]) and turned into a real `Fleet` to plan; no
-//! time passes but by an explicit step, so that equal situations are equal values.
+//! Its view of each host is a small value ([`HostView`]), which becomes a real `Fleet` for planning.
+//! Time passes only by explicit steps, so that equal states are equal values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -21,61 +21,62 @@ use ship::core::rollout::verb::Verb;
 use ship::core::spec::Spec;
 use ship::core::time::Time;
 
-use super::quick::QuickMap;
-use super::world::{Answer, Command, HOSTS, Life, Machine, Name, Order, PORTS, Release};
+use super::fast_map::FastMap;
+use super::world::{
+    Command, CommandResult, HOSTS, InstanceName, Machine, Operation, PORTS, ProcessState, Release,
+};
 
 pub(crate) const FIRST_PORT: Port = 8081;
 const NOW: Time = Time(1_000_000_000);
 
-/// `plan`, or something broken on purpose.
+/// `plan`, or a planner that is broken on purpose.
 pub(crate) type Planner<'a> = dyn Fn(&Spec, &Rollout, &Fleet, Time) -> Plan + 'a;
 
-/// A live controller: its rollout (by number, see [`Controllers`]) and what it has seen.
+/// A live controller: its rollout (an index, see [`Controllers`]) and its view of the hosts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Controller {
     pub(crate) rollout: u32,
-    pub(crate) view: [BalancerState; HOSTS],
+    pub(crate) view: [HostView; HOSTS],
 }
 
-/// A host as the controller last saw it.
+/// A host as the controller last observed it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct BalancerState {
+pub(crate) struct HostView {
     pub(crate) lost: bool,
     epoch: u8,
     releases: u8,
-    slots: [Option<Seen>; PORTS],
+    slots: [Option<InstanceView>; PORTS],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Seen {
-    name: Name,
+struct InstanceView {
+    name: InstanceName,
     release: Release,
-    runs: bool,
-    health: Asked,
-    /// Whether a look found it running a moment ago. Where instances listen, their answers show
-    /// that.
+    is_running: bool,
+    health: ProbeState,
+    /// Whether a recent observation found it running. Instances with a listener do not need one.
     is_fresh: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Asked {
-    Never,
-    Passes,
-    Fails,
+enum ProbeState {
+    Unprobed,
+    Passing,
+    Failing,
 }
 
-/// How often a start is tried in one slot, so that there are not too many situations.
+/// The maximum number of starts in one slot, which limits the number of states.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// All rollouts met so far, each once, and the plans made for them.
+/// All rollouts of the exploration, each stored once, and their plans.
 pub(crate) struct Controllers<'a> {
     spec: Spec,
     planner: &'a Planner<'a>,
     ids: Vec<HostId>,
     workers: bool,
     rollouts: Vec<Rollout>,
-    numbers: QuickMap<Rollout, u32>,
-    plans: QuickMap<Controller, Rc<Plan>>,
+    numbers: FastMap<Rollout, u32>,
+    plans: FastMap<Controller, Rc<Plan>>,
 }
 
 impl<'a> Controllers<'a> {
@@ -91,8 +92,8 @@ impl<'a> Controllers<'a> {
             ids,
             workers,
             rollouts: Vec::new(),
-            numbers: QuickMap::default(),
-            plans: QuickMap::default(),
+            numbers: FastMap::default(),
+            plans: FastMap::default(),
         }
     }
 
@@ -104,8 +105,8 @@ impl<'a> Controllers<'a> {
         self.rollout(controller).outcome.as_ref()
     }
 
-    /// Whether a rollout has left a host behind, for good or until it is back.
-    pub(crate) fn is_left_behind(&self, controller: &Controller, host: usize) -> bool {
+    /// Whether a host has failed in a rollout.
+    pub(crate) fn is_failed_host(&self, controller: &Controller, host: usize) -> bool {
         self.ids.get(host).is_some_and(|id| {
             self.rollout(controller)
                 .attempt
@@ -114,7 +115,7 @@ impl<'a> Controllers<'a> {
         })
     }
 
-    /// A new controller, which knows the history and what it sees.
+    /// Starts a new controller, which observes every host.
     pub(crate) fn start(
         &mut self,
         epoch: u8,
@@ -126,8 +127,8 @@ impl<'a> Controllers<'a> {
             verb: Verb::Deploy,
             service: "testpage".into(),
             fleet: "model".into(),
-            target: generation(goal),
-            fallback: fallback.map(generation),
+            target: revision_ref(goal),
+            fallback: fallback.map(revision_ref),
             replicas: self.spec.budget.replicas,
             fallback_replicas: None,
             epoch: Epoch(epoch.into()),
@@ -139,8 +140,8 @@ impl<'a> Controllers<'a> {
             at: NOW,
             event: started,
         })
-        .expect("a rollout begins so");
-        let blank = BalancerState {
+        .expect("the journal begins with RolloutStarted");
+        let blank = HostView {
             lost: false,
             epoch: 0,
             releases: 0,
@@ -171,15 +172,13 @@ impl<'a> Controllers<'a> {
         for event in events {
             rollout.apply(&Entry { at: NOW, event });
         }
-        // There are no windows here, and nothing is done once: what these go by tells no two
-        // situations apart.
+        // The model has no windows and no tasks, so these times must not make states differ.
         (
             rollout.timings.first_change_at,
             rollout.timings.complete_since,
         ) = (None, None);
         rollout.orders.unsettled_since.clear();
-        // The pause before a start is tried again is over at once, but for one that was tried often
-        // enough.
+        // The backoff before a retry ends at once, except after the last attempt.
         for attempts in rollout.attempt.starts.values_mut() {
             attempts.last = if attempts.count < ATTEMPTS_MAX {
                 Time(0)
@@ -191,7 +190,7 @@ impl<'a> Controllers<'a> {
         controller.rollout = self.number(rollout);
     }
 
-    /// The plan for now, made twice: the same inputs must give the same plan.
+    /// Plans twice: the same inputs must produce the same plan.
     pub(crate) fn plan(&mut self, controller: &Controller) -> Result<Rc<Plan>, String> {
         if let Some(plan) = self.plans.get(controller) {
             return Ok(Rc::clone(plan));
@@ -200,21 +199,20 @@ impl<'a> Controllers<'a> {
         let rollout = self.rollout(controller);
         let plan = (self.planner)(&self.spec, rollout, &fleet, NOW);
         if plan != (self.planner)(&self.spec, rollout, &fleet, NOW) {
-            return Err("the same inputs gave two different plans".into());
+            return Err("the same inputs produce two different plans".into());
         }
         let plan = Rc::new(plan);
         self.plans.insert(*controller, Rc::clone(&plan));
         Ok(plan)
     }
 
-    /// The plan made before for the same situation.
+    /// The plan for a controller in this state, if there is one.
     pub(crate) fn planned(&self, controller: &Controller) -> Option<&Plan> {
         self.plans.get(controller).map(Rc::as_ref)
     }
 
-    /// Records the intents of a plan and returns the commands to send, by host; or turns, or ends,
-    /// the rollout.
-    pub(crate) fn carry_on(
+    /// Records the actions or the decision of a plan; returns the commands to send, by host.
+    pub(crate) fn apply_plan(
         &mut self,
         controller: &mut Controller,
         plan: &Plan,
@@ -223,12 +221,12 @@ impl<'a> Controllers<'a> {
         for action in &plan.actions {
             let host = self.index(action.host());
             let command = self.command(controller, host, action);
-            let instance = match command.order {
-                Order::Start { name, .. } => Some(instance_id(name)),
+            let instance = match command.operation {
+                Operation::Start { name, .. } => Some(instance_id(name)),
                 _ => None,
             };
-            // A host has one order at a time, hence its number will do for the order: equal
-            // situations stay equal.
+            // A host has one action at a time, so that the action can have the number of its host.
+            // Equal states stay equal.
             let id = action_id(host);
             self.record(
                 controller,
@@ -278,8 +276,8 @@ impl<'a> Controllers<'a> {
                 self.record(controller, [Event::RolloutFinished { outcome }]);
             }
             Next::Wake(_) | Next::AwaitInFlight => {}
-            Next::StepReached(..) | Next::StepPassed => unreachable!("it goes by no steps"),
-            Next::Run(_) => unreachable!("it does nothing once"),
+            Next::StepReached(..) | Next::StepPassed => unreachable!("the model has no steps"),
+            Next::Run(_) => unreachable!("the model has no tasks"),
         }
         commands
     }
@@ -287,15 +285,15 @@ impl<'a> Controllers<'a> {
     fn command(&self, controller: &Controller, host: usize, action: &Action) -> Command {
         let rollout = self.rollout(controller);
         let epoch = u8::try_from(rollout.epoch.0).expect("epochs are few");
-        let order = match action {
-            // Disarming changes nothing that the model knows.
-            Action::Claim { .. } | Action::Disarm { .. } => Order::Claim,
-            Action::Stage { release, .. } => Order::Stage(release_of(release)),
+        let operation = match action {
+            // The model has no dead-man switches.
+            Action::Claim { .. } | Action::Disarm { .. } => Operation::Claim,
+            Action::Stage { release, .. } => Operation::Stage(release_of(release)),
             Action::Admit { .. } | Action::Drain { .. } => {
-                unreachable!("nothing stands before the instances here")
+                unreachable!("the model has no balancers")
             }
-            Action::Prune { releases, .. } => Order::Prune(mask(releases)),
-            Action::Stop { slot, instance, .. } => Order::Stop {
+            Action::Prune { releases, .. } => Operation::Prune(mask(releases)),
+            Action::Stop { slot, instance, .. } => Operation::Stop {
                 port: port_index(slot.port),
                 name: name_of(instance),
             },
@@ -306,33 +304,33 @@ impl<'a> Controllers<'a> {
                     .starts
                     .get(slot)
                     .map_or(1, |tried| tried.count + 1);
-                Order::Start {
+                Operation::Start {
                     port,
                     release,
-                    name: Name::new(host, port.into(), release, epoch, attempt),
+                    name: InstanceName::new(host, port.into(), release, epoch, attempt),
                 }
             }
         };
-        Command { epoch, order }
+        Command { epoch, operation }
     }
 
-    /// An order has ended, and its host says how it stands now.
+    /// Records the result of a command and the new state of its host.
     pub(crate) fn report(
         &mut self,
         controller: &mut Controller,
         host: usize,
         machine: &Machine,
-        answer: Answer,
+        answer: CommandResult,
     ) {
         self.observe(controller, host, machine);
         let id = action_id(host);
         let event = match answer {
-            Answer::Done => Event::ActionDone { id },
-            Answer::Failed => Event::ActionFailed {
+            CommandResult::Done => Event::ActionDone { id },
+            CommandResult::Failed => Event::ActionFailed {
                 id,
                 error: "refused".into(),
             },
-            Answer::Fenced => Event::Fenced {
+            CommandResult::Fenced => Event::Fenced {
                 host: self.ids[host].clone(),
                 seen: Epoch(machine.epoch.into()),
             },
@@ -340,8 +338,8 @@ impl<'a> Controllers<'a> {
         self.record(controller, [event]);
     }
 
-    /// The host does not answer; what was ordered may or may not have been done.
-    pub(crate) fn lose(&mut self, controller: &mut Controller, host: usize, in_flight: bool) {
+    /// Records that a host is unreachable; the result of its command is unknown.
+    pub(crate) fn lose_host(&mut self, controller: &mut Controller, host: usize, in_flight: bool) {
         let mut fleet = Fleet::default();
         fleet.hosts.insert(
             self.ids[host].clone(),
@@ -361,8 +359,13 @@ impl<'a> Controllers<'a> {
         self.record(controller, unknown.into_iter().chain([lost]));
     }
 
-    /// The host answers again.
-    pub(crate) fn find(&mut self, controller: &mut Controller, host: usize, machine: &Machine) {
+    /// Records that a host is reachable again.
+    pub(crate) fn recover_host(
+        &mut self,
+        controller: &mut Controller,
+        host: usize,
+        machine: &Machine,
+    ) {
         self.observe(controller, host, machine);
         self.record(
             controller,
@@ -378,7 +381,7 @@ impl<'a> Controllers<'a> {
             self.ids[host].clone(),
             self.decode(host, &controller.view[host]),
         );
-        let sickened = fleet.observe(&self.ids[host], observation(machine), NOW);
+        let not_ready = fleet.observe(&self.ids[host], observation(machine), NOW);
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
         let in_flight = self
             .rollout(controller)
@@ -389,10 +392,10 @@ impl<'a> Controllers<'a> {
             Some(Action::Stop { instance, .. }) => Some(instance.clone()),
             _ => None,
         };
-        let by_itself = sickened
+        let unexpected = not_ready
             .into_iter()
             .filter(|(_, instance)| stopped.as_ref() != Some(&instance.name));
-        let events = by_itself.map(|(slot, instance)| Event::InstanceNotReady {
+        let events = unexpected.map(|(slot, instance)| Event::InstanceNotReady {
             slot,
             instance: instance.name,
             release: instance.release,
@@ -404,8 +407,8 @@ impl<'a> Controllers<'a> {
         }
     }
 
-    /// Looks at a host (where no order is under way) and asks its instances.
-    pub(crate) fn look(
+    /// Observes a host, unless an action is in flight there, and probes its instances.
+    pub(crate) fn observe_and_probe(
         &mut self,
         controller: &mut Controller,
         host: usize,
@@ -422,8 +425,8 @@ impl<'a> Controllers<'a> {
                 continue;
             };
             let port_at = usize::from(port_index(*port));
-            let (seen, is) = (controller.view[host].slots[port_at], machine.slots[port_at]);
-            let Some(verdict) = verdict(seen, is, self.workers) else {
+            let (seen, actual) = (controller.view[host].slots[port_at], machine.slots[port_at]);
+            let Some(verdict) = verdict(seen, actual, self.workers) else {
                 continue;
             };
             let slot = Slot {
@@ -457,20 +460,20 @@ impl<'a> Controllers<'a> {
         self.record(controller, events);
     }
 
-    /// Whether the plan made last wants a host to be looked at.
-    pub(crate) fn wants_look(&self, controller: &Controller, host: usize) -> bool {
+    /// Whether the last plan requests an observation of a host.
+    pub(crate) fn wants_observation(&self, controller: &Controller, host: usize) -> bool {
         self.planned(controller)
             .is_some_and(|plan| plan.looks.contains(&self.ids[host]))
     }
 
-    /// Time passes until the progress deadline is behind.
-    pub(crate) fn expire(&mut self, controller: &mut Controller) {
+    /// Lets the progress deadline pass.
+    pub(crate) fn expire_deadline(&mut self, controller: &mut Controller) {
         let mut rollout = self.rollout(controller).clone();
         rollout.attempt.last_progress = Time(0);
         controller.rollout = self.number(rollout);
     }
 
-    pub(crate) fn is_expired(&self, controller: &Controller) -> bool {
+    pub(crate) fn is_deadline_expired(&self, controller: &Controller) -> bool {
         self.rollout(controller).attempt.last_progress == Time(0)
     }
 
@@ -488,10 +491,10 @@ impl<'a> Controllers<'a> {
         self.ids
             .iter()
             .position(|id| id == host)
-            .expect("only known hosts are ordered")
+            .expect("every action is for a known host")
     }
 
-    fn decode(&self, host: usize, view: &BalancerState) -> Host {
+    fn decode(&self, host: usize, view: &HostView) -> Host {
         let reach = if view.lost {
             Reach::Lost {
                 since: NOW,
@@ -503,7 +506,7 @@ impl<'a> Controllers<'a> {
         debug_assert!(host < self.ids.len());
         let slots = view.slots.iter().enumerate().filter_map(|(port, seen)| {
             let seen = (*seen)?;
-            let mut instance = real_instance(seen.name, seen.release, seen.runs);
+            let mut instance = real_instance(seen.name, seen.release, seen.is_running);
             if !self.workers {
                 instance.listener = Listener::Own {
                     address: "0.0.0.0".into(),
@@ -515,14 +518,14 @@ impl<'a> Controllers<'a> {
                 NOW
             };
             instance.health = match seen.health {
-                Asked::Never => Health::default(),
-                Asked::Passes => Health {
+                ProbeState::Unprobed => Health::default(),
+                ProbeState::Passing => Health {
                     passes: 1,
                     failures: 0,
                     ready_since: Some(NOW),
                     last: Some((NOW, pass())),
                 },
-                Asked::Fails => Health {
+                ProbeState::Failing => Health {
                     passes: 0,
                     failures: 1,
                     ready_since: None,
@@ -541,28 +544,29 @@ impl<'a> Controllers<'a> {
     }
 }
 
-impl BalancerState {
-    /// Whether a look would change it.
+impl HostView {
+    /// Whether an observation or a probe would change it.
     pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool, workers: bool) -> bool {
         let stale = |port: usize| {
-            let (seen, is) = (self.slots[port], machine.slots[port]);
-            let moved =
-                seen.map(|seen| (seen.name, seen.runs)) != is.map(|is| (is.name, is.runs()));
-            (moved && !busy) || verdict(seen, is, workers).is_some()
+            let (seen, actual) = (self.slots[port], machine.slots[port]);
+            let moved = seen.map(|seen| (seen.name, seen.is_running))
+                != actual.map(|actual| (actual.name, actual.is_running()));
+            (moved && !busy) || verdict(seen, actual, workers).is_some()
         };
         let differs = self.epoch != machine.epoch || self.releases != machine.releases;
         (differs && !busy) || (0..PORTS).any(stale)
     }
 
-    /// Whether the host was seen to refuse what is older than this.
+    /// Whether the host is known to reject commands with an older epoch.
     pub(crate) fn has_seen(&self, epoch: Epoch) -> bool {
         u64::from(self.epoch) >= epoch.0
     }
 
-    /// The instances that the controller takes for ready.
-    pub(crate) fn believed_ready(&self) -> impl Iterator<Item = Name> + '_ {
-        let ready =
-            |seen: &&Seen| !self.lost && seen.runs && seen.is_fresh && seen.health == Asked::Passes;
+    /// The instances that the controller considers ready.
+    pub(crate) fn believed_ready(&self) -> impl Iterator<Item = InstanceName> + '_ {
+        let ready = |seen: &&InstanceView| {
+            !self.lost && seen.is_running && seen.is_fresh && seen.health == ProbeState::Passing
+        };
         self.slots
             .iter()
             .flatten()
@@ -570,22 +574,24 @@ impl BalancerState {
             .map(|seen| seen.name)
     }
 
-    /// Whether a look found something running a moment ago.
+    /// Whether any instance was observed recently.
     pub(crate) fn is_fresh(&self) -> bool {
         self.slots.iter().flatten().any(|seen| seen.is_fresh)
     }
 
-    /// Time passes: what was seen may have ended since.
-    pub(crate) fn lapse(&mut self) {
+    /// Lets all observations expire.
+    pub(crate) fn expire_observations(&mut self) {
         self.slots
             .iter_mut()
             .flatten()
             .for_each(|seen| seen.is_fresh = false);
     }
 
-    /// The instances whose last answer was a failure.
-    pub(crate) fn found_failing(&self) -> impl Iterator<Item = Name> + '_ {
-        let failing = |seen: &&Seen| !self.lost && (!seen.runs || seen.health == Asked::Fails);
+    /// The instances that the controller considers failed.
+    pub(crate) fn found_failing(&self) -> impl Iterator<Item = InstanceName> + '_ {
+        let failing = |seen: &&InstanceView| {
+            !self.lost && (!seen.is_running || seen.health == ProbeState::Failing)
+        };
         self.slots
             .iter()
             .flatten()
@@ -600,17 +606,17 @@ pub(crate) const THRESHOLDS: Thresholds = Thresholds {
     stale_after: Duration::from_secs(10),
 };
 
-/// What a probe would say now, if it is news.
+/// The verdict of a probe, if it differs from the last one.
 fn verdict(
-    seen: Option<Seen>,
-    is: Option<super::world::Instance>,
+    seen: Option<InstanceView>,
+    actual: Option<super::world::Instance>,
     workers: bool,
 ) -> Option<Verdict> {
-    let seen = seen.filter(|seen| seen.runs)?;
-    let passes = |life| life == Life::Ready || workers && life == Life::Dead;
-    let ready = is.is_some_and(|is| is.name == seen.name && passes(is.life));
+    let seen = seen.filter(|seen| seen.is_running)?;
+    let passes = |state| state == ProcessState::Ready || workers && state == ProcessState::Exited;
+    let ready = actual.is_some_and(|actual| actual.name == seen.name && passes(actual.state));
     match (seen.health, ready) {
-        (Asked::Passes, true) | (Asked::Fails, false) => None,
+        (ProbeState::Passing, true) | (ProbeState::Failing, false) => None,
         (_, true) => Some(pass()),
         (_, false) => Some(fail()),
     }
@@ -624,8 +630,8 @@ fn fail() -> Verdict {
     Verdict::Fail(String::new())
 }
 
-fn encode(host: &Host) -> BalancerState {
-    let mut view = BalancerState {
+fn encode(host: &Host) -> HostView {
+    let mut view = HostView {
         lost: !host.is_reachable(),
         epoch: u8::try_from(host.epoch.0).expect("epochs are few"),
         releases: mask(&host.releases),
@@ -635,14 +641,14 @@ fn encode(host: &Host) -> BalancerState {
         let Occupant::Instance(instance) = occupant else {
             continue;
         };
-        view.slots[usize::from(port_index(*port))] = Some(Seen {
+        view.slots[usize::from(port_index(*port))] = Some(InstanceView {
             name: name_of(&instance.name),
             release: release_of(&instance.release),
-            runs: instance.is_running(),
+            is_running: instance.is_running(),
             health: match (&instance.health.last, instance.health.ready_since) {
-                (None, _) => Asked::Never,
-                (Some(_), Some(_)) => Asked::Passes,
-                (Some(_), None) => Asked::Fails,
+                (None, _) => ProbeState::Unprobed,
+                (Some(_), Some(_)) => ProbeState::Passing,
+                (Some(_), None) => ProbeState::Failing,
             },
             is_fresh: instance.is_running() && instance.sighting.at == NOW,
         });
@@ -651,13 +657,21 @@ fn encode(host: &Host) -> BalancerState {
 }
 
 fn observation(machine: &Machine) -> Observation {
-    let slots = machine.slots.iter().enumerate().filter_map(|(port, is)| {
-        let is = (*is)?;
-        Some((
-            port_number(port),
-            Occupant::Instance(real_instance(is.name, is.release, is.runs())),
-        ))
-    });
+    let slots = machine
+        .slots
+        .iter()
+        .enumerate()
+        .filter_map(|(port, actual)| {
+            let actual = (*actual)?;
+            Some((
+                port_number(port),
+                Occupant::Instance(real_instance(
+                    actual.name,
+                    actual.release,
+                    actual.is_running(),
+                )),
+            ))
+        });
     Observation {
         hooks: Vec::new(),
         owner: None,
@@ -670,13 +684,17 @@ fn observation(machine: &Machine) -> Observation {
     }
 }
 
-fn real_instance(name: Name, release: Release, runs: bool) -> ship::core::fleet::Instance {
+fn real_instance(
+    name: InstanceName,
+    release: Release,
+    is_running: bool,
+) -> ship::core::fleet::Instance {
     ship::core::fleet::Instance {
         name: instance_id(name),
         release: release_id(release),
-        revision: generation(release).revision,
+        revision: revision_ref(release).revision,
         started: NOW,
-        process: if runs {
+        process: if is_running {
             Process::Running
         } else {
             Process::Ended {
@@ -690,7 +708,7 @@ fn real_instance(name: Name, release: Release, runs: bool) -> ship::core::fleet:
     }
 }
 
-fn generation(release: Release) -> RevisionRef {
+fn revision_ref(release: Release) -> RevisionRef {
     let number = match release {
         Release::Ancient => 1,
         Release::Old => 2,
@@ -736,12 +754,12 @@ fn mask(ids: &BTreeSet<ReleaseId>) -> u8 {
     ids.iter().fold(0, |mask, id| mask | release_of(id).bit())
 }
 
-fn instance_id(name: Name) -> InstanceId {
+fn instance_id(name: InstanceName) -> InstanceId {
     InstanceId::from(format!("i{}", name.0))
 }
 
-pub(crate) fn name_of(id: &InstanceId) -> Name {
-    Name(id.as_str()[1..].parse().expect("named by this model"))
+pub(crate) fn name_of(id: &InstanceId) -> InstanceName {
+    InstanceName(id.as_str()[1..].parse().expect("a name of this model"))
 }
 
 fn action_id(host: usize) -> ActionId {

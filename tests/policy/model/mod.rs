@@ -1,19 +1,19 @@
-//! The planner against a hostile environment: breadth-first over everything that can happen to
-//! small fleets.
+//! Model checking of the planner: a breadth-first search over everything that can happen to small
+//! fleets.
 //!
-//! Hosts vanish and return, starts fail, instances sicken, reports are lost, deadlines pass at bad
-//! moments, and the controller dies at any point while its last commands are still on their way.
-//! The world and the checks are the test's own: they count what is true, not what the controller
-//! believes.
+//! Hosts become unreachable and return, starts fail, instances become unhealthy, reports are lost,
+//! deadlines pass early, and the controller crashes at any point while its last commands are still
+//! in flight. The model of the hosts and the invariants share no code with the planner: they count
+//! the actual state, not the view of the controller.
 //!
-//! `SHIP_LONG=1` explores with more adversity. `--nocapture` shows how many states each
-//! configuration has.
+//! `SHIP_LONG=1` explores more combinations of faults. `--nocapture` prints the number of states of
+//! each configuration.
 
-mod check;
 mod config;
 mod controller;
-mod explore;
-mod quick;
+mod explorer;
+mod fast_map;
+mod invariants;
 mod state;
 mod world;
 
@@ -23,7 +23,7 @@ use std::sync::Mutex;
 
 use config::Config;
 use controller::Planner;
-use explore::{Report, Violation, explore};
+use explorer::{Report, Violation, explore};
 use ship::core::fleet::Occupant;
 use ship::core::fleet::health::Verdict;
 use ship::core::planner::{Next, Plan, plan};
@@ -31,44 +31,50 @@ use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::OnFailure;
 use ship::core::time::Time;
-use world::{Adversity, Life, Release};
+use world::{Faults, ProcessState, Release};
 
-const CALM: Adversity = Adversity {
+const NO_FAULTS: Faults = Faults {
     bad_starts: 0,
-    sickenings: 0,
-    losses: 0,
+    instance_failures: 0,
+    host_losses: 0,
     lost_reports: 0,
     crashes: 0,
-    delays: 0,
+    early_deadlines: 0,
 };
-const BAD_START: Adversity = Adversity {
+const BAD_START: Faults = Faults {
     bad_starts: 1,
-    delays: 1,
-    ..CALM
+    early_deadlines: 1,
+    ..NO_FAULTS
 };
-const SICKENING: Adversity = Adversity {
-    sickenings: 1,
-    ..CALM
+const INSTANCE_FAILURE: Faults = Faults {
+    instance_failures: 1,
+    ..NO_FAULTS
 };
-const LOSS: Adversity = Adversity { losses: 1, ..CALM };
-const LOST_REPORT: Adversity = Adversity {
+const HOST_LOSS: Faults = Faults {
+    host_losses: 1,
+    ..NO_FAULTS
+};
+const LOST_REPORT: Faults = Faults {
     lost_reports: 1,
-    ..CALM
+    ..NO_FAULTS
 };
-const CRASH: Adversity = Adversity { crashes: 1, ..CALM };
+const CRASH: Faults = Faults {
+    crashes: 1,
+    ..NO_FAULTS
+};
 
-/// Both: what either has, at the same time.
-const fn and(one: Adversity, other: Adversity) -> Adversity {
-    Adversity {
+/// The faults of both.
+const fn both(one: Faults, other: Faults) -> Faults {
+    Faults {
         bad_starts: one.bad_starts + other.bad_starts,
-        sickenings: one.sickenings + other.sickenings,
-        losses: one.losses + other.losses,
+        instance_failures: one.instance_failures + other.instance_failures,
+        host_losses: one.host_losses + other.host_losses,
         lost_reports: one.lost_reports + other.lost_reports,
         crashes: one.crashes + other.crashes,
-        delays: if one.delays > other.delays {
-            one.delays
+        early_deadlines: if one.early_deadlines > other.early_deadlines {
+            one.early_deadlines
         } else {
-            other.delays
+            other.early_deadlines
         },
     }
 }
@@ -87,12 +93,12 @@ fn surge_onto_a_spare_host() -> Config {
         on_failure: OnFailure::RollBack,
         goals: vec![(Release::New, Some(Release::Old)), (Release::Old, None)],
         initial: (0..3)
-            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .map(|host| (host, 0, Release::Old, ProcessState::Ready))
             .collect(),
         staged: vec![],
-        adversity: CALM,
+        faults: NO_FAULTS,
         fence: true,
-        only_new_is_bad: false,
+        only_new_fails: false,
         reboots: false,
         drained: None,
         workers: false,
@@ -115,7 +121,7 @@ fn side_by_side() -> Config {
         ports: 2,
         replicas: 2,
         initial: (0..2)
-            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .map(|host| (host, 0, Release::Old, ProcessState::Ready))
             .collect(),
         ..surge_onto_a_spare_host()
     }
@@ -133,25 +139,25 @@ fn in_place(hosts: usize) -> Config {
         surge: 0,
         unavailable: 1,
         initial: (0..hosts)
-            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .map(|host| (host, 0, Release::Old, ProcessState::Ready))
             .collect(),
         ..surge_onto_a_spare_host()
     }
 }
 
-/// A configuration, the adversities that it is explored with, and those that only a long run adds.
+/// A configuration, the faults that it is explored with, and those that only a long run adds.
 struct Case {
     config: Config,
-    adversities: Vec<Adversity>,
-    long: Vec<Adversity>,
-    /// Fewest states in all: fewer means that the model has shrunk by accident.
+    fault_sets: Vec<Faults>,
+    long: Vec<Faults>,
+    /// The minimum number of states. Fewer mean that the model has become smaller by accident.
     at_least: usize,
 }
 
 fn cases() -> Vec<Case> {
-    let case = |config, adversities: &[Adversity], long: &[Adversity], at_least| Case {
+    let case = |config, fault_sets: &[Faults], long: &[Faults], at_least| Case {
         config,
-        adversities: adversities.to_vec(),
+        fault_sets: fault_sets.to_vec(),
         long: long.to_vec(),
         at_least,
     };
@@ -162,48 +168,61 @@ fn cases() -> Vec<Case> {
     };
     let two_of_three = || {
         (0..2)
-            .map(|host| (host, 0, Release::Old, Life::Ready))
+            .map(|host| (host, 0, Release::Old, ProcessState::Ready))
             .collect()
     };
-    let sick = |release| vec![(0, 0, release, Life::Ready), (1, 0, release, Life::Sick)];
+    let one_unhealthy = |release| {
+        vec![
+            (0, 0, release, ProcessState::Ready),
+            (1, 0, release, ProcessState::Unhealthy),
+        ]
+    };
     vec![
         case(
             surge_onto_a_spare_host(),
-            &[and(BAD_START, SICKENING), LOSS, LOST_REPORT, CRASH],
             &[
-                and(CRASH, BAD_START),
-                and(SICKENING, LOSS),
-                and(LOST_REPORT, CRASH),
+                both(BAD_START, INSTANCE_FAILURE),
+                HOST_LOSS,
+                LOST_REPORT,
+                CRASH,
+            ],
+            &[
+                both(CRASH, BAD_START),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(LOST_REPORT, CRASH),
             ],
             150_000,
         ),
         case(
             surge_and_unavailable(),
-            &[BAD_START, SICKENING, LOSS],
-            &[and(BAD_START, LOSS), CRASH],
+            &[BAD_START, INSTANCE_FAILURE, HOST_LOSS],
+            &[both(BAD_START, HOST_LOSS), CRASH],
             40_000,
         ),
         case(
             side_by_side(),
             &[
-                and(BAD_START, SICKENING),
-                and(SICKENING, LOSS),
-                and(BAD_START, CRASH),
-                and(CRASH, CRASH),
-                and(and(BAD_START, BAD_START), LOST_REPORT),
-                and(SICKENING, CRASH),
-                and(LOST_REPORT, CRASH),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(BAD_START, CRASH),
+                both(CRASH, CRASH),
+                both(both(BAD_START, BAD_START), LOST_REPORT),
+                both(INSTANCE_FAILURE, CRASH),
+                both(LOST_REPORT, CRASH),
             ],
             &[
-                and(and(SICKENING, LOSS), BAD_START),
-                and(and(LOSS, CRASH), SICKENING),
+                both(both(INSTANCE_FAILURE, HOST_LOSS), BAD_START),
+                both(both(HOST_LOSS, CRASH), INSTANCE_FAILURE),
             ],
             200_000,
         ),
         case(
             reboots(named("side by side, hosts may reboot", side_by_side())),
-            &[LOSS, and(LOSS, CRASH)],
-            &[and(LOSS, SICKENING), and(LOSS, LOSS)],
+            &[HOST_LOSS, both(HOST_LOSS, CRASH)],
+            &[
+                both(HOST_LOSS, INSTANCE_FAILURE),
+                both(HOST_LOSS, HOST_LOSS),
+            ],
             90_000,
         ),
         case(
@@ -214,8 +233,11 @@ fn cases() -> Vec<Case> {
                     ..side_by_side()
                 },
             ),
-            &[BAD_START, LOSS, CRASH, and(BAD_START, LOST_REPORT)],
-            &[and(SICKENING, LOSS), and(SICKENING, CRASH)],
+            &[BAD_START, HOST_LOSS, CRASH, both(BAD_START, LOST_REPORT)],
+            &[
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(INSTANCE_FAILURE, CRASH),
+            ],
             15_000,
         ),
         case(
@@ -226,38 +248,41 @@ fn cases() -> Vec<Case> {
                     ..side_by_side()
                 },
             ),
-            &[BAD_START, LOSS, SICKENING, CRASH, LOST_REPORT],
+            &[BAD_START, HOST_LOSS, INSTANCE_FAILURE, CRASH, LOST_REPORT],
             &[
-                and(BAD_START, LOSS),
-                and(SICKENING, CRASH),
-                and(LOSS, CRASH),
+                both(BAD_START, HOST_LOSS),
+                both(INSTANCE_FAILURE, CRASH),
+                both(HOST_LOSS, CRASH),
             ],
             20_000,
         ),
         case(
             in_place(2),
             &[
-                and(BAD_START, SICKENING),
-                and(SICKENING, LOSS),
-                and(LOSS, CRASH),
-                and(BAD_START, CRASH),
-                and(LOSS, LOST_REPORT),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(HOST_LOSS, CRASH),
+                both(BAD_START, CRASH),
+                both(HOST_LOSS, LOST_REPORT),
             ],
             &[
-                and(and(BAD_START, SICKENING), LOSS),
-                and(and(SICKENING, LOSS), CRASH),
+                both(both(BAD_START, INSTANCE_FAILURE), HOST_LOSS),
+                both(both(INSTANCE_FAILURE, HOST_LOSS), CRASH),
             ],
             100_000,
         ),
         case(
             in_place(3),
             &[
-                and(BAD_START, SICKENING),
-                and(BAD_START, LOSS),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(BAD_START, HOST_LOSS),
                 CRASH,
                 LOST_REPORT,
             ],
-            &[and(SICKENING, CRASH), and(SICKENING, LOSS)],
+            &[
+                both(INSTANCE_FAILURE, CRASH),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+            ],
             100_000,
         ),
         case(
@@ -269,11 +294,11 @@ fn cases() -> Vec<Case> {
                 },
             ),
             &[
-                and(BAD_START, SICKENING),
-                and(SICKENING, LOSS),
-                and(LOSS, CRASH),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(HOST_LOSS, CRASH),
             ],
-            &[and(and(SICKENING, LOSS), CRASH)],
+            &[both(both(INSTANCE_FAILURE, HOST_LOSS), CRASH)],
             30_000,
         ),
         case(
@@ -285,11 +310,11 @@ fn cases() -> Vec<Case> {
                 },
             ),
             &[
-                and(and(BAD_START, SICKENING), LOSS),
-                and(LOSS, CRASH),
-                and(CRASH, CRASH),
+                both(both(BAD_START, INSTANCE_FAILURE), HOST_LOSS),
+                both(HOST_LOSS, CRASH),
+                both(CRASH, CRASH),
             ],
-            &[and(and(SICKENING, LOSS), CRASH)],
+            &[both(both(INSTANCE_FAILURE, HOST_LOSS), CRASH)],
             20_000,
         ),
         case(
@@ -302,11 +327,11 @@ fn cases() -> Vec<Case> {
                 },
             ),
             &[
-                and(and(BAD_START, SICKENING), LOSS),
-                and(LOSS, CRASH),
-                and(BAD_START, CRASH),
+                both(both(BAD_START, INSTANCE_FAILURE), HOST_LOSS),
+                both(HOST_LOSS, CRASH),
+                both(BAD_START, CRASH),
             ],
-            &[and(and(SICKENING, LOSS), CRASH)],
+            &[both(both(INSTANCE_FAILURE, HOST_LOSS), CRASH)],
             15_000,
         ),
         case(
@@ -318,69 +343,73 @@ fn cases() -> Vec<Case> {
                 },
             ),
             &[
-                and(BAD_START, SICKENING),
-                and(BAD_START, LOSS),
-                and(BAD_START, CRASH),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(BAD_START, HOST_LOSS),
+                both(BAD_START, CRASH),
             ],
-            &[and(and(BAD_START, SICKENING), LOSS)],
+            &[both(both(BAD_START, INSTANCE_FAILURE), HOST_LOSS)],
             15_000,
         ),
         case(
             named(
-                "an old instance is sick",
+                "an old instance is unhealthy",
                 Config {
-                    initial: sick(Release::Old),
+                    initial: one_unhealthy(Release::Old),
                     ..side_by_side()
                 },
             ),
-            &[and(BAD_START, SICKENING), and(BAD_START, LOSS), CRASH],
-            &[and(LOSS, CRASH)],
+            &[
+                both(BAD_START, INSTANCE_FAILURE),
+                both(BAD_START, HOST_LOSS),
+                CRASH,
+            ],
+            &[both(HOST_LOSS, CRASH)],
             25_000,
         ),
         case(
             named(
-                "`ship rollback` from a sick version",
+                "`ship rollback` from an unhealthy version",
                 Config {
-                    initial: sick(Release::New),
+                    initial: one_unhealthy(Release::New),
                     goals: vec![(Release::Old, None), (Release::New, Some(Release::Old))],
                     ..side_by_side()
                 },
             ),
             &[
-                and(BAD_START, SICKENING),
-                and(SICKENING, LOSS),
-                and(BAD_START, CRASH),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(BAD_START, CRASH),
             ],
-            &[and(LOSS, CRASH)],
+            &[both(HOST_LOSS, CRASH)],
             10_000,
         ),
         case(
             named(
-                "side by side, a host may be left behind",
+                "side by side, a host may fail",
                 Config {
                     max_failed_hosts: 1,
                     ..side_by_side()
                 },
             ),
-            &[LOSS, and(BAD_START, SICKENING)],
+            &[HOST_LOSS, both(BAD_START, INSTANCE_FAILURE)],
             &[
-                and(BAD_START, LOSS),
-                and(LOSS, CRASH),
-                and(SICKENING, LOSS),
-                and(BAD_START, CRASH),
+                both(BAD_START, HOST_LOSS),
+                both(HOST_LOSS, CRASH),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(BAD_START, CRASH),
             ],
             5_000,
         ),
         case(
             named(
-                "in place, a host may be left behind",
+                "in place, a host may fail",
                 Config {
                     max_failed_hosts: 1,
                     ..in_place(2)
                 },
             ),
-            &[and(BAD_START, LOSS), and(LOSS, CRASH)],
-            &[and(SICKENING, LOSS), and(BAD_START, CRASH)],
+            &[both(BAD_START, HOST_LOSS), both(HOST_LOSS, CRASH)],
+            &[both(INSTANCE_FAILURE, HOST_LOSS), both(BAD_START, CRASH)],
             10_000,
         ),
         case(
@@ -393,67 +422,80 @@ fn cases() -> Vec<Case> {
                     ..in_place(3)
                 },
             ),
-            &[and(BAD_START, SICKENING), LOSS, LOST_REPORT, CRASH],
-            &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
+            &[
+                both(BAD_START, INSTANCE_FAILURE),
+                HOST_LOSS,
+                LOST_REPORT,
+                CRASH,
+            ],
+            &[both(BAD_START, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
             20_000,
         ),
         case(
             named(
-                "a host is drained, by a deploy of what runs",
+                "a host is drained by a deploy of the running release",
                 Config {
                     drained: Some(0),
                     goals: vec![(Release::Old, None)],
                     ..side_by_side()
                 },
             ),
-            &[and(BAD_START, SICKENING), LOSS, and(LOST_REPORT, CRASH)],
-            &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
+            &[
+                both(BAD_START, INSTANCE_FAILURE),
+                HOST_LOSS,
+                both(LOST_REPORT, CRASH),
+            ],
+            &[both(BAD_START, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
             5_000,
         ),
         case(
             named(
-                "workers: nobody listens",
+                "workers without a listener",
                 Config {
                     workers: true,
                     ..side_by_side()
                 },
             ),
-            &[BAD_START, SICKENING],
+            &[BAD_START, INSTANCE_FAILURE],
             &[
-                and(BAD_START, SICKENING),
-                and(SICKENING, LOSS),
-                and(SICKENING, CRASH),
+                both(BAD_START, INSTANCE_FAILURE),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+                both(INSTANCE_FAILURE, CRASH),
             ],
             5_000,
         ),
         case(
             named(
-                "each release has a port of its own",
+                "each release has its own port",
                 Config {
                     own_ports: true,
                     ..side_by_side()
                 },
             ),
             &[
-                and(BAD_START, SICKENING),
-                and(BAD_START, CRASH),
-                LOSS,
+                both(BAD_START, INSTANCE_FAILURE),
+                both(BAD_START, CRASH),
+                HOST_LOSS,
                 LOST_REPORT,
             ],
-            &[and(LOSS, CRASH), and(SICKENING, LOSS)],
+            &[both(HOST_LOSS, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
             10_000,
         ),
         case(
             named(
-                "in place, each release has a port of its own",
+                "in place, each release has its own port",
                 Config {
                     own_ports: true,
                     ports: 2,
                     ..in_place(2)
                 },
             ),
-            &[and(BAD_START, SICKENING), and(BAD_START, CRASH), LOSS],
-            &[and(LOSS, CRASH), and(SICKENING, LOSS)],
+            &[
+                both(BAD_START, INSTANCE_FAILURE),
+                both(BAD_START, CRASH),
+                HOST_LOSS,
+            ],
+            &[both(HOST_LOSS, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
             5_000,
         ),
         case(
@@ -464,39 +506,39 @@ fn cases() -> Vec<Case> {
                     ..side_by_side()
                 },
             ),
-            &[and(BAD_START, LOSS), CRASH],
-            &[and(BAD_START, CRASH), and(SICKENING, LOSS)],
+            &[both(BAD_START, HOST_LOSS), CRASH],
+            &[both(BAD_START, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
             5_000,
         ),
     ]
 }
 
-/// What the exploration must reach in some state, or it proves nothing about it.
-const SOMETIMES: [&str; 8] = [
+/// What the exploration must reach in some state; otherwise it proves nothing about that case.
+const MUST_REACH: [&str; 8] = [
     "succeeded",
     "rolled-back",
     "held",
     "rollback-failed",
-    "a late command refused by the fence",
+    "a late command rejected by its epoch",
     "a host that returned with both versions",
-    "a host left behind",
+    "a failed host",
     "an unhealthy old instance stopped before a healthy one",
 ];
 
-// ── the proof ────────────────────────────────────────────────────────────────────────────────────
+// ── exploration ──────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn nothing_that_can_happen_breaks_an_invariant_and_every_rollout_ends() {
+fn planner_keeps_every_invariant_and_finishes_every_rollout() {
     let long = std::env::var_os("SHIP_LONG").is_some();
     let cases = cases();
     let jobs = cases.iter().enumerate().flat_map(|(at, case)| {
         let long = if long { &case.long[..] } else { &[] };
-        let adversities = case.adversities.iter().chain(long);
-        adversities.map(move |adversity| {
+        let fault_sets = case.fault_sets.iter().chain(long);
+        fault_sets.map(move |faults| {
             (
                 at,
                 Config {
-                    adversity: *adversity,
+                    faults: *faults,
                     ..case.config.clone()
                 },
             )
@@ -504,39 +546,40 @@ fn nothing_that_can_happen_breaks_an_invariant_and_every_rollout_ends() {
     });
     let reports = in_parallel(jobs.collect());
 
-    let mut sometimes: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut reached: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut all_states, mut all_steps) = (0, 0);
     for (at, case) in cases.iter().enumerate() {
-        let mine: Vec<&Report> = reports
+        let case_reports: Vec<&Report> = reports
             .iter()
             .filter(|(of, _)| *of == at)
             .map(|(_, report)| report)
             .collect();
-        let states: usize = mine.iter().map(|report| report.states).sum();
-        let steps: usize = mine.iter().map(|report| report.transitions).sum();
+        let states: usize = case_reports.iter().map(|report| report.states).sum();
+        let steps: usize = case_reports.iter().map(|report| report.transitions).sum();
         println!("{states:>9} states {steps:>9} steps  {}", case.config.name);
         assert!(
             states >= case.at_least,
-            "{}: only {states} states were explored",
+            "{}: explored only {states} states",
             case.config.name
         );
-        mine.iter()
-            .flat_map(|report| &report.sometimes)
-            .for_each(|(what, n)| *sometimes.entry(*what).or_default() += n);
+        case_reports
+            .iter()
+            .flat_map(|report| &report.reached)
+            .for_each(|(what, n)| *reached.entry(*what).or_default() += n);
         all_states += states;
         all_steps += steps;
     }
-    println!("{all_states:>9} states {all_steps:>9} steps  in all\nreached: {sometimes:#?}");
-    for what in SOMETIMES {
-        assert!(sometimes.contains_key(what), "never reached: {what}");
+    println!("{all_states:>9} states {all_steps:>9} steps  in total\nreached: {reached:#?}");
+    for what in MUST_REACH {
+        assert!(reached.contains_key(what), "never reached: {what}");
     }
 }
 
 #[test]
-fn a_version_that_never_works_is_always_rolled_back() {
-    let always_bad = Adversity {
+fn version_that_never_starts_is_always_rolled_back() {
+    let always_bad = Faults {
         bad_starts: 3,
-        ..CALM
+        ..NO_FAULTS
     };
     let configs = [
         Config {
@@ -551,25 +594,25 @@ fn a_version_that_never_works_is_always_rolled_back() {
     ];
     for config in configs {
         let config = Config {
-            adversity: always_bad,
-            only_new_is_bad: true,
+            faults: always_bad,
+            only_new_fails: true,
             ..config
         };
         let report =
             explore(&config, &plan).unwrap_or_else(|violation| panic!("{}", violation.path));
         let ends: Vec<_> = report
-            .sometimes
+            .reached
             .keys()
             .copied()
-            .filter(|what| SOMETIMES[..4].contains(what))
+            .filter(|what| MUST_REACH[..4].contains(what))
             .collect();
         assert_eq!(ends, ["rolled-back", "succeeded"], "{}", config.name);
     }
 }
 
-/// Explores each configuration, on every core.
+/// Explores the configurations on all cores.
 fn in_parallel(mut jobs: Vec<(usize, Config)>) -> Vec<(usize, Report)> {
-    // The largest come first, and jobs are taken from the end.
+    // The largest jobs come first in the list, and jobs are taken from its end.
     jobs.reverse();
     let jobs = Mutex::new(jobs);
     let reports = Mutex::new(Vec::new());
@@ -596,15 +639,15 @@ fn in_parallel(mut jobs: Vec<(usize, Config)>) -> Vec<(usize, Report)> {
         .expect("no worker panics with the lock")
 }
 
-// ── the proof that the proof bites ───────────────────────────────────────────────────────────────
+// ── broken planners ──────────────────────────────────────────────────────────────────────────────
 
 #[track_caller]
-fn caught(config: &Config, planner: &Planner<'_>) -> Violation {
-    explore(config, planner).expect_err("what is broken on purpose is caught")
+fn expect_violation(config: &Config, planner: &Planner<'_>) -> Violation {
+    explore(config, planner).expect_err("the violation must be found")
 }
 
-/// The plan with one order more, unless its host has one.
-fn with(mut plan: Plan, action: Action) -> Plan {
+/// Adds an action to the plan, unless its host has one.
+fn with_action(mut plan: Plan, action: Action) -> Plan {
     if plan.holds.remove(action.host()).is_some() {
         plan.actions.push(action);
     }
@@ -612,7 +655,7 @@ fn with(mut plan: Plan, action: Action) -> Plan {
 }
 
 #[test]
-fn a_planner_that_orders_one_stop_too_many_is_caught() {
+fn model_finds_a_planner_that_stops_one_instance_too_many() {
     let planner: &Planner<'_> = &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
         let stops = made
@@ -634,10 +677,10 @@ fn a_planner_that_orders_one_stop_too_many_is_caught() {
         }
         made
     };
-    let violation = caught(&surge_onto_a_spare_host(), planner);
+    let violation = expect_violation(&surge_onto_a_spare_host(), planner);
     assert_eq!(
         violation.what,
-        "after the ordered stops 2 instances would serve, and at least 3 must"
+        "after the planned stops 2 instances would serve, expected at least 3"
     );
     assert!(
         violation
@@ -649,20 +692,20 @@ fn a_planner_that_orders_one_stop_too_many_is_caught() {
     assert!(
         violation
             .path
-            .contains("order: stop i0 at h1:8081 (replaced)"),
+            .contains("action: stop i0 at h1:8081 (replaced)"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_trusts_the_answers_for_a_dead_worker_is_caught() {
+fn model_finds_a_planner_that_trusts_the_probe_of_an_exited_worker() {
     let config = Config {
         workers: true,
-        adversity: SICKENING,
+        faults: INSTANCE_FAILURE,
         ..side_by_side()
     };
-    let trusting: &Planner<'_> = &|spec, rollout, fleet, now| {
+    let planner: &Planner<'_> = &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
         for occupant in fleet
             .hosts
@@ -675,49 +718,49 @@ fn a_planner_that_trusts_the_answers_for_a_dead_worker_is_caught() {
         }
         plan(spec, rollout, &fleet, now)
     };
-    let violation = caught(&config, trusting);
+    let violation = expect_violation(&config, planner);
     assert!(
-        violation.what.contains("would serve, and at least 2 must"),
+        violation.what.contains("would serve, expected at least 2"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_ignores_the_floor_is_caught() {
-    let violation = caught(&surge_onto_a_spare_host(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_ignores_max_unavailable() {
+    let violation = expect_violation(&surge_onto_a_spare_host(), &|spec, rollout, fleet, now| {
         let mut spec = spec.clone();
         spec.budget.unavailable = spec.budget.replicas;
         plan(&spec, rollout, fleet, now)
     });
     assert!(
-        violation.what.contains("would serve, and at least 3 must"),
+        violation.what.contains("would serve, expected at least 3"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_starts_though_the_room_is_used_up_is_caught() {
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_exceeds_max_surge() {
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut spec = spec.clone();
         spec.budget.surge += 1;
         plan(&spec, rollout, fleet, now)
     });
     assert_eq!(
         violation.what,
-        "after the ordered starts 4 instances may run, and at most 3 may"
+        "after the planned starts 4 instances may run, expected at most 3"
     );
 }
 
 #[test]
-fn without_the_fence_a_late_command_does_harm() {
+fn model_finds_a_late_command_without_fencing() {
     let config = Config {
         fence: false,
-        adversity: CRASH,
+        faults: CRASH,
         ..side_by_side()
     };
-    let violation = caught(&config, &plan);
+    let violation = expect_violation(&config, &plan);
     assert!(
         violation
             .path
@@ -728,12 +771,12 @@ fn without_the_fence_a_late_command_does_harm() {
 }
 
 #[test]
-fn a_planner_that_does_not_make_hosts_refuse_late_commands_is_caught() {
+fn model_finds_a_planner_that_does_not_claim_hosts() {
     let config = Config {
-        adversity: CRASH,
+        faults: CRASH,
         ..side_by_side()
     };
-    let violation = caught(&config, &|spec, rollout, fleet, now| {
+    let violation = expect_violation(&config, &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
         fleet
             .hosts
@@ -742,37 +785,37 @@ fn a_planner_that_does_not_make_hosts_refuse_late_commands_is_caught() {
         plan(spec, rollout, &fleet, now)
     });
     assert!(
-        violation.path.contains("the controller dies"),
+        violation.path.contains("the controller crashes"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_forgets_orders_nobody_heard_of_again_is_caught() {
+fn model_finds_a_planner_that_forgets_actions_with_unknown_results() {
     let config = Config {
-        adversity: LOST_REPORT,
+        faults: LOST_REPORT,
         surge: 1,
         ..side_by_side()
     };
-    let violation = caught(&config, &|spec, rollout, fleet, now| {
+    let violation = expect_violation(&config, &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
         rollout.orders.unknown.clear();
         plan(spec, &rollout, fleet, now)
     });
     assert_eq!(
         violation.what,
-        "after the ordered starts 4 instances may run, and at most 3 may"
+        "after the planned starts 4 instances may run, expected at most 3"
     );
 }
 
 #[test]
-fn a_planner_that_takes_a_look_for_the_end_of_an_order_is_caught() {
+fn model_finds_a_planner_that_takes_an_observation_for_a_result() {
     let config = Config {
-        adversity: LOST_REPORT,
+        faults: LOST_REPORT,
         ..in_place(3)
     };
-    let violation = caught(&config, &|spec, rollout, fleet, now| {
+    let violation = expect_violation(&config, &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
         rollout
             .orders
@@ -782,20 +825,18 @@ fn a_planner_that_takes_a_look_for_the_end_of_an_order_is_caught() {
     });
     assert_eq!(
         violation.what,
-        "after the ordered stops 1 instances would serve, and at least 2 must"
+        "after the planned stops 1 instances would serve, expected at least 2"
     );
     assert!(
-        violation
-            .path
-            .contains("nobody hears what became of the order"),
+        violation.path.contains("the result of the command is lost"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_forgets_orders_in_flight_is_caught() {
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_forgets_actions_in_flight() {
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut rollout = rollout.clone();
         rollout.orders.in_flight.clear();
         plan(spec, &rollout, fleet, now)
@@ -803,18 +844,18 @@ fn a_planner_that_forgets_orders_in_flight_is_caught() {
     assert!(
         violation
             .what
-            .starts_with("nothing has changed, and yet more is ordered"),
+            .starts_with("the planner plans more actions without a change"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_gives_a_busy_host_another_order_is_caught() {
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_sends_two_actions_to_a_host() {
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let made = plan(spec, rollout, fleet, now);
         match rollout.orders.in_flight.values().next() {
-            Some(flight) if rollout.orders.in_flight.len() == 1 => with(
+            Some(flight) if rollout.orders.in_flight.len() == 1 => with_action(
                 made,
                 Action::Claim {
                     host: flight.action.host().clone(),
@@ -826,19 +867,19 @@ fn a_planner_that_gives_a_busy_host_another_order_is_caught() {
     assert!(
         violation
             .what
-            .contains("has an order in flight and gets another"),
+            .contains("has an action in flight and gets another"),
         "{}",
         violation.path
     );
 }
 
 #[test]
-fn a_planner_that_takes_what_was_never_asked_for_unhealthy_is_caught() {
+fn model_finds_a_planner_that_treats_unprobed_instances_as_unhealthy() {
     let config = Config {
-        adversity: SICKENING,
+        faults: INSTANCE_FAILURE,
         ..surge_onto_a_spare_host()
     };
-    let violation = caught(&config, &|spec, rollout, fleet, now| {
+    let violation = expect_violation(&config, &|spec, rollout, fleet, now| {
         let mut fleet = fleet.clone();
         for occupant in fleet
             .hosts
@@ -856,40 +897,43 @@ fn a_planner_that_takes_what_was_never_asked_for_unhealthy_is_caught() {
     });
     assert_eq!(
         violation.what,
-        "after the ordered stops 2 instances would serve, and at least 3 must"
+        "after the planned stops 2 instances would serve, expected at least 3"
     );
 }
 
 #[test]
-fn a_planner_that_does_not_say_why_it_does_nothing_is_caught() {
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_without_a_wait_reason() {
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
         made.holds.pop_last();
         made
     });
-    assert_eq!(violation.what, "h2 must have either an order or a hold");
+    assert_eq!(
+        violation.what,
+        "h2 must have either an action or a wait reason"
+    );
 }
 
 #[test]
-fn a_planner_that_prunes_what_is_needed_is_caught() {
+fn model_finds_a_planner_that_prunes_needed_releases() {
     let config = Config {
         staged: vec![Release::Ancient],
         ..side_by_side()
     };
-    let violation = caught(&config, &|spec, rollout, fleet, now| {
+    let violation = expect_violation(&config, &|spec, rollout, fleet, now| {
         let mut spec = spec.clone();
         spec.keep = BTreeSet::new();
         plan(&spec, rollout, fleet, now)
     });
     assert_eq!(
         violation.what,
-        "old is pruned on h1, though it runs or is kept"
+        "old is pruned on h1, although it runs or must be kept"
     );
 }
 
 #[test]
-fn a_planner_that_says_done_too_early_is_caught() {
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_finishes_too_early() {
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
         if made.progress.updated_available > 0
             && made.actions.is_empty()
@@ -901,13 +945,13 @@ fn a_planner_that_says_done_too_early_is_caught() {
     });
     assert_eq!(
         violation.what,
-        "the rollout ends as succeeded, but that is not how the fleet stands"
+        "the rollout finishes as succeeded, but the fleet does not match"
     );
 }
 
 #[test]
-fn a_planner_that_never_ends_is_caught() {
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_never_finishes() {
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
         if let Next::Finish(_) = made.next {
             made.next = Next::Wake(Time(u64::MAX));
@@ -916,20 +960,20 @@ fn a_planner_that_never_ends_is_caught() {
     });
     assert_eq!(
         violation.what,
-        "nothing more can happen, and the rollout has not ended"
+        "no step is left, and the rollout has not finished"
     );
 }
 
 #[test]
-fn a_planner_that_runs_in_circles_is_caught() {
-    // Instead of ending, it claims the first host again and again.
-    let violation = caught(&in_place(2), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_repeats_itself() {
+    // This planner claims the first host again and again instead of finishing.
+    let violation = expect_violation(&in_place(2), &|spec, rollout, fleet, now| {
         let made = plan(spec, rollout, fleet, now);
         if let Next::Finish(_) = made.next {
             let again = Action::Claim {
                 host: spec.hosts[0].clone(),
             };
-            return with(
+            return with_action(
                 Plan {
                     next: Next::AwaitInFlight,
                     ..made
@@ -939,18 +983,21 @@ fn a_planner_that_runs_in_circles_is_caught() {
         }
         made
     });
-    assert_eq!(violation.what, "from here the rollout never ends");
+    assert_eq!(violation.what, "from this state the rollout never finishes");
 }
 
 #[test]
-fn a_planner_that_throws_dice_is_caught() {
-    let dice = Cell::new(false);
-    let violation = caught(&side_by_side(), &|spec, rollout, fleet, now| {
+fn model_finds_a_planner_that_is_not_deterministic() {
+    let is_second_call = Cell::new(false);
+    let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut made = plan(spec, rollout, fleet, now);
-        if dice.replace(!dice.get()) {
+        if is_second_call.replace(!is_second_call.get()) {
             made.actions.reverse();
         }
         made
     });
-    assert_eq!(violation.what, "the same inputs gave two different plans");
+    assert_eq!(
+        violation.what,
+        "the same inputs produce two different plans"
+    );
 }

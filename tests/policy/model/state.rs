@@ -1,128 +1,134 @@
-//! Everything there is at one moment, and what may happen next.
+//! The state of the model, and the steps between states.
 
 use super::controller::Controller;
-use super::world::{Adversity, Command, Fate, HOSTS, Life, Machine};
+use super::world::{Command, Faults, HOSTS, Machine, ProcessState, StartEffect};
 
-/// Everything there is at one moment.
+/// The state of the model at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct State {
     pub(crate) machines: [Machine; HOSTS],
-    /// Commands whose end the controller awaits.
-    pub(crate) flights: [Option<Command>; HOSTS],
-    /// Commands that it has lost sight of: they may land until a later one has been carried out on
-    /// the same host. A look proves nothing, as it does not wait for the host's lock.
-    pub(crate) limbo: [Option<Command>; HOSTS],
-    /// Commands of controllers that are dead: they may land at any later time.
+    /// Commands whose result the controller waits for.
+    pub(crate) in_flight: [Option<Command>; HOSTS],
+    /// Commands with an unknown result. They may take effect until the same host has executed a
+    /// later one. An observation proves nothing, because it does not wait for the host's lock.
+    pub(crate) unknown: [Option<Command>; HOSTS],
+    /// Commands of dead controllers, which may take effect at any later time.
     pub(crate) late: [[Option<Command>; 2]; HOSTS],
     pub(crate) controller: Option<Controller>,
     pub(crate) epoch: u8,
-    pub(crate) left: Adversity,
+    pub(crate) faults_left: Faults,
 }
 
 impl State {
-    pub(crate) fn set_life(&mut self, host: u8, port: u8, life: Life) {
+    pub(crate) fn set_state(&mut self, host: u8, port: u8, state: ProcessState) {
         if let Some(instance) = &mut self.machines[usize::from(host)].slots[usize::from(port)] {
-            instance.life = life;
+            instance.state = state;
         }
     }
 }
 
-/// One thing that happens.
+/// One transition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// The controller plans, records its intents and gives its orders.
+    /// The controller plans, records the actions and sends the commands.
     Plan,
-    /// A command is carried out, and the controller hears of it.
-    Carry(u8),
-    /// A start goes wrong.
-    BadStart(u8, Fate),
-    /// The connection breaks: nobody knows what became of the command.
+    /// A host executes a command and reports the result.
+    Execute(u8),
+    /// A start fails in one of several ways.
+    BadStart(u8, StartEffect),
+    /// The connection breaks, and the result of the command is unknown.
     LoseReport(u8),
-    /// A command that the controller has lost sight of is carried out after all.
-    LimboLands(u8),
-    /// The last command of a dead controller arrives.
-    LateLands(u8, u8),
-    Vanish(u8),
-    /// The controller learns that a host has vanished.
-    Notice(u8),
-    Return(u8),
-    /// A host comes back, and everything on it has ended.
+    /// A host executes a command whose result is unknown to the controller.
+    ExecuteUnseen(u8),
+    /// A command of a dead controller arrives.
+    ExecuteLate(u8, u8),
+    LoseHost(u8),
+    /// The controller notices that a host is unreachable.
+    NoticeLoss(u8),
+    ReturnHost(u8),
+    /// A host returns, and every process on it has ended.
     Reboot(u8),
     /// The controller reaches a lost host again.
-    Find(u8),
-    Sicken(u8, u8),
-    Die(u8, u8),
-    GetReady(u8, u8),
-    /// The controller looks at a host and probes its instances.
-    Look(u8),
+    RecoverHost(u8),
+    BecomeUnhealthy(u8, u8),
+    Exit(u8, u8),
+    BecomeReady(u8, u8),
+    /// The controller observes a host and probes its instances.
+    Observe(u8),
     Crash,
     /// A new controller takes over, with one of the configured goals.
     Restart(u8),
     /// The progress deadline passes.
-    Expire,
-    /// A moment passes: what looks have shown may have changed since.
-    Lapse,
+    ExpireDeadline,
+    /// Time passes, so that earlier observations expire.
+    ExpireObservations,
 }
 
 impl Step {
-    pub(crate) fn words(self, from: &State, to: &State) -> String {
-        let order = |command: Option<Command>| {
-            command.map_or(String::new(), |command| command.order.to_string())
+    pub(crate) fn describe(self, from: &State, to: &State) -> String {
+        let operation = |command: Option<Command>| {
+            command.map_or(String::new(), |command| command.operation.to_string())
         };
         let at = |host: u8| format!("h{}", host + 1);
         match self {
             Step::Plan => {
                 let given = (0..HOSTS)
-                    .filter(|at| from.flights[*at].is_none() && to.flights[*at].is_some());
+                    .filter(|at| from.in_flight[*at].is_none() && to.in_flight[*at].is_some());
                 let given: Vec<_> = given
-                    .map(|host| format!("h{}: {}", host + 1, order(to.flights[host])))
+                    .map(|host| format!("h{}: {}", host + 1, operation(to.in_flight[host])))
                     .collect();
                 format!(
                     "the controller plans: {}",
                     if given.is_empty() {
-                        "no orders".into()
+                        "no actions".into()
                     } else {
                         given.join(", ")
                     }
                 )
             }
-            Step::Carry(host) => format!(
-                "{} carries out: {}",
+            Step::Execute(host) => format!(
+                "{} executes: {}",
                 at(host),
-                order(from.flights[usize::from(host)])
+                operation(from.in_flight[usize::from(host)])
             ),
-            Step::BadStart(host, fate) => format!("{}: the start goes wrong ({fate:?})", at(host)),
-            Step::LoseReport(host) => {
-                format!("{}: nobody hears what became of the order", at(host))
+            Step::BadStart(host, effect) => {
+                format!("{}: the start fails ({effect:?})", at(host))
             }
-            Step::LimboLands(host) => {
+            Step::LoseReport(host) => {
+                format!("{}: the result of the command is lost", at(host))
+            }
+            Step::ExecuteUnseen(host) => {
                 format!(
-                    "{} carries out unseen: {}",
+                    "{} executes unseen: {}",
                     at(host),
-                    order(from.limbo[usize::from(host)])
+                    operation(from.unknown[usize::from(host)])
                 )
             }
-            Step::LateLands(host, index) => {
+            Step::ExecuteLate(host, index) => {
                 let late = from.late[usize::from(host)][usize::from(index)];
                 format!(
                     "{}: a dead controller's command arrives: {}",
                     at(host),
-                    order(late)
+                    operation(late)
                 )
             }
-            Step::Vanish(host) => format!("{} vanishes", at(host)),
-            Step::Notice(host) => format!("the controller learns that {} is lost", at(host)),
-            Step::Return(host) => format!("{} returns", at(host)),
+            Step::LoseHost(host) => format!("{} becomes unreachable", at(host)),
+            Step::NoticeLoss(host) => {
+                format!("the controller notices that {} is unreachable", at(host))
+            }
+            Step::ReturnHost(host) => format!("{} returns", at(host)),
             Step::Reboot(host) => format!("{} returns after a reboot", at(host)),
-            Step::Find(host) => format!("the controller reaches {} again", at(host)),
-            Step::Sicken(host, port) => format!("{} port {port} sickens", at(host)),
-            Step::Die(host, port) => format!("{} port {port} ends by itself", at(host)),
-            Step::GetReady(host, port) => format!("{} port {port} becomes ready", at(host)),
-            Step::Look(host) => format!("the controller looks at {}", at(host)),
-            Step::Crash => "the controller dies".into(),
+            Step::RecoverHost(host) => format!("the controller reaches {} again", at(host)),
+            Step::BecomeUnhealthy(host, port) => {
+                format!("{} port {port} becomes unhealthy", at(host))
+            }
+            Step::Exit(host, port) => format!("{} port {port} exits", at(host)),
+            Step::BecomeReady(host, port) => format!("{} port {port} becomes ready", at(host)),
+            Step::Observe(host) => format!("the controller observes {}", at(host)),
+            Step::Crash => "the controller crashes".into(),
             Step::Restart(goal) => format!("a new controller takes over (goal {goal})"),
-            Step::Lapse => "a moment passes".into(),
-            Step::Expire => "the progress deadline passes".into(),
+            Step::ExpireObservations => "the observations expire".into(),
+            Step::ExpireDeadline => "the progress deadline passes".into(),
         }
     }
 }

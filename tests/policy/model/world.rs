@@ -1,9 +1,9 @@
-//! The true state of things: machines, what runs on them, commands on their way. It shares no code
-//! with the planner.
+//! The actual state of the hosts and of the commands that are sent to them. It shares no code with the
+//! planner.
 
 use std::fmt;
 
-/// The most hosts and ports that a model has.
+/// The maximum number of hosts and ports of a model.
 pub(crate) const HOSTS: usize = 4;
 pub(crate) const PORTS: usize = 2;
 
@@ -12,7 +12,7 @@ pub(crate) const PORTS: usize = 2;
 pub(crate) enum Release {
     Old,
     New,
-    /// One that the history no longer keeps.
+    /// A release that the history no longer keeps.
     Ancient,
 }
 
@@ -32,11 +32,11 @@ impl Release {
     }
 }
 
-/// The name of an instance: where it was started, of what, by which controller, at which attempt.
+/// The name of an instance: its slot, its release, the epoch of its controller, and the attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub(crate) struct Name(pub(crate) u16);
+pub(crate) struct InstanceName(pub(crate) u16);
 
-impl Name {
+impl InstanceName {
     pub(crate) fn new(host: usize, port: usize, release: Release, epoch: u8, attempt: u32) -> Self {
         let attempt = u16::try_from(attempt).expect("attempts are few");
         let [host, port] = [host, port].map(|n| u16::try_from(n).expect("hosts and ports are few"));
@@ -47,29 +47,29 @@ impl Name {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Life {
+pub(crate) enum ProcessState {
     Starting,
     Ready,
-    /// It runs, and will never serve again.
-    Sick,
-    /// Its process has ended.
-    Dead,
+    /// The process runs and will never be ready again.
+    Unhealthy,
+    /// The process has ended.
+    Exited,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Instance {
-    pub(crate) name: Name,
+    pub(crate) name: InstanceName,
     pub(crate) release: Release,
-    pub(crate) life: Life,
+    pub(crate) state: ProcessState,
 }
 
 impl Instance {
-    pub(crate) fn runs(self) -> bool {
-        self.life != Life::Dead
+    pub(crate) fn is_running(self) -> bool {
+        self.state != ProcessState::Exited
     }
 }
 
-/// A host as it truly is.
+/// The actual state of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Machine {
     pub(crate) up: bool,
@@ -79,51 +79,51 @@ pub(crate) struct Machine {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Order {
+pub(crate) enum Operation {
     Claim,
     Stage(Release),
     Start {
         port: u8,
         release: Release,
-        name: Name,
+        name: InstanceName,
     },
     Stop {
         port: u8,
-        name: Name,
+        name: InstanceName,
     },
     Prune(u8),
 }
 
-/// An order under way, with the epoch of the controller that gave it.
+/// An operation with the epoch of the controller that sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Command {
     pub(crate) epoch: u8,
-    pub(crate) order: Order,
+    pub(crate) operation: Operation,
 }
 
-/// What becomes of a start that is carried out.
+/// The effect of a start.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Fate {
-    /// It comes up, and will be ready.
-    Fine,
-    /// The start is refused; the slot stays empty.
+pub(crate) enum StartEffect {
+    /// The instance starts and will become ready.
+    Starts,
+    /// The host refuses the start; the slot stays empty.
     Refused,
-    /// It ends at once.
-    Dies,
-    /// It runs, and never becomes ready.
+    /// The process exits at once.
+    Exits,
+    /// The process runs and never becomes ready.
     NeverReady,
 }
 
-/// What a host answered to a command.
+/// The result of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum CommandResult {
     Done,
     Failed,
     Fenced,
 }
 
 impl Machine {
-    pub(crate) fn holds(&self, release: Release) -> bool {
+    pub(crate) fn has_release(&self, release: Release) -> bool {
         self.releases & release.bit() != 0
     }
 
@@ -132,52 +132,59 @@ impl Machine {
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.instances().filter(|instance| instance.runs()).count()
+        self.instances()
+            .filter(|instance| instance.is_running())
+            .count()
     }
 
-    /// Whether the command would still be obeyed.
-    pub(crate) fn heeds(&self, command: Command) -> bool {
+    /// Whether the host would accept the command.
+    pub(crate) fn accepts(&self, command: Command) -> bool {
         command.epoch >= self.epoch
     }
 
-    /// Carries out a command, as a host's script does: under the fence, and idempotent.
-    pub(crate) fn obey(&mut self, command: Command, fate: Fate, fence: bool) -> Answer {
-        if fence && !self.heeds(command) {
-            return Answer::Fenced;
+    /// Executes a command as the script on a host does: after an epoch check, and idempotently.
+    pub(crate) fn execute(
+        &mut self,
+        command: Command,
+        effect: StartEffect,
+        fence: bool,
+    ) -> CommandResult {
+        if fence && !self.accepts(command) {
+            return CommandResult::Fenced;
         }
         self.epoch = self.epoch.max(command.epoch);
-        match command.order {
-            Order::Claim => {}
-            Order::Stage(release) => self.releases |= release.bit(),
-            Order::Prune(releases) => self.releases &= !releases,
-            Order::Stop { port, name } => {
+        match command.operation {
+            Operation::Claim => {}
+            Operation::Stage(release) => self.releases |= release.bit(),
+            Operation::Prune(releases) => self.releases &= !releases,
+            Operation::Stop { port, name } => {
                 let slot = &mut self.slots[usize::from(port)];
                 if slot.is_some_and(|instance| instance.name == name) {
                     *slot = None;
                 }
             }
-            Order::Start {
+            Operation::Start {
                 port,
                 release,
                 name,
             } => {
                 let free = self.slots[usize::from(port)].is_none();
-                if !free || !self.holds(release) || fate == Fate::Refused {
-                    return Answer::Failed;
+                if !free || !self.has_release(release) || effect == StartEffect::Refused {
+                    return CommandResult::Failed;
                 }
-                let life = match fate {
-                    Fate::Fine => Life::Starting,
-                    Fate::NeverReady => Life::Sick,
-                    Fate::Dies | Fate::Refused => Life::Dead,
+                let state = match effect {
+                    StartEffect::Starts => ProcessState::Starting,
+                    StartEffect::NeverReady => ProcessState::Unhealthy,
+                    StartEffect::Exits | StartEffect::Refused => ProcessState::Exited,
                 };
                 self.slots[usize::from(port)] = Some(Instance {
                     name,
                     release,
-                    life,
+                    state,
                 });
             }
         }
-        Answer::Done
+        CommandResult::Done
     }
 }
 
@@ -188,7 +195,7 @@ impl fmt::Display for Machine {
             .iter()
             .flatten()
             .map(|instance| {
-                format!("{} {:?}", instance.release.word(), instance.life).to_lowercase()
+                format!("{} {:?}", instance.release.word(), instance.state).to_lowercase()
             })
             .collect();
         let down = if self.up { "" } else { "down: " };
@@ -204,42 +211,42 @@ impl fmt::Display for Machine {
     }
 }
 
-impl fmt::Display for Order {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Order::Claim => write!(f, "claim"),
-            Order::Stage(release) => write!(f, "stage {}", release.word()),
-            Order::Start { port, release, .. } => {
+            Operation::Claim => write!(f, "claim"),
+            Operation::Stage(release) => write!(f, "stage {}", release.word()),
+            Operation::Start { port, release, .. } => {
                 write!(f, "start {} at port {port}", release.word())
             }
-            Order::Stop { port, .. } => write!(f, "stop port {port}"),
-            Order::Prune(_) => write!(f, "prune"),
+            Operation::Stop { port, .. } => write!(f, "stop port {port}"),
+            Operation::Prune(_) => write!(f, "prune"),
         }
     }
 }
 
-/// How much harm the environment may still do on a path.
+/// The number of faults that may still occur on a path.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub(crate) struct Adversity {
-    /// Starts that are refused, end at once, or never become ready.
+pub(crate) struct Faults {
+    /// Starts that are refused, exit at once, or never become ready.
     pub(crate) bad_starts: u8,
-    /// Instances that sicken or end by themselves.
-    pub(crate) sickenings: u8,
-    /// Hosts that vanish (and may return).
-    pub(crate) losses: u8,
-    /// Orders whose end the controller does not hear of, though the host is up.
+    /// Instances that become unhealthy or exit.
+    pub(crate) instance_failures: u8,
+    /// Hosts that become unreachable, and may return.
+    pub(crate) host_losses: u8,
+    /// Commands whose result does not reach the controller, although the host is up.
     pub(crate) lost_reports: u8,
-    /// Deaths of the controller.
+    /// Crashes of the controller.
     pub(crate) crashes: u8,
-    /// Deadlines that pass while something is still under way.
-    pub(crate) delays: u8,
+    /// Deadlines that pass while a command is still in flight.
+    pub(crate) early_deadlines: u8,
 }
 
-impl Adversity {
-    /// Events that may have taken away serving instances.
-    pub(crate) fn harm(self) -> usize {
+impl Faults {
+    /// The maximum number of serving instances that these faults may end.
+    pub(crate) fn max_lost_instances(self) -> usize {
         usize::from(self.bad_starts)
-            + usize::from(self.sickenings)
-            + PORTS * usize::from(self.losses)
+            + usize::from(self.instance_failures)
+            + PORTS * usize::from(self.host_losses)
     }
 }

@@ -1,8 +1,8 @@
-//! What is measured of a new version, and what follows.
+//! Analyses of a new version, and the response to their results.
 
 use std::time::Duration;
 
-use super::scenario::{Story, fleet_of};
+use super::scenario::{Scenario, fleet_of};
 use ship::core::analysis::compare::Tolerance;
 use ship::core::analysis::measurement::{Finding, Number};
 use ship::core::analysis::{Analysis, MeasurementMethod, OnInconclusive};
@@ -29,9 +29,8 @@ fn analysis(on_inconclusive: OnInconclusive) -> Analysis {
     }
 }
 
-/// Three replicas, of which one by now is of 0.9; there is one step, at which it soaks for a
-/// minute.
-fn judged_by(analysis: Analysis, max_failed_hosts: u32) -> Story {
+/// A deploy whose first of three instances runs 0.9. Its only step soaks for a minute.
+fn with_analysis(analysis: Analysis, max_failed_hosts: u32) -> Scenario {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
@@ -43,23 +42,23 @@ fn judged_by(analysis: Analysis, max_failed_hosts: u32) -> Story {
         weight_percent: None,
     }];
     (setup.spec.analyses, setup.spec.max_failed_hosts) = (vec![analysis], max_failed_hosts);
-    let mut it = setup.deploy("0.9");
-    it.does(&[
+    let mut scenario = setup.deploy("0.9");
+    scenario.run_actions(&[
         "stage 0.9 on h1",
         "stage 0.9 on h2",
         "stage 0.9 on h3",
         "stage 0.9 on h4",
     ]);
-    it.does(&["start 0.9 at h4:8081"]);
-    it.answers("h4:8081");
-    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
-    it.does_nothing();
-    it
+    scenario.run_actions(&["start 0.9 at h4:8081"]);
+    scenario.pass_probe("h4:8081");
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    scenario.expect_no_actions();
+    scenario
 }
 
-fn measures(it: &mut Story, outcome: Finding) {
-    let (analysis, detail) = ("errors".to_owned(), "it says so".to_owned());
-    it.record(Event::Measured {
+fn record_measurement(scenario: &mut Scenario, outcome: Finding) {
+    let (analysis, detail) = ("errors".to_owned(), "the detail".to_owned());
+    scenario.record(Event::Measured {
         analysis,
         outcome,
         detail,
@@ -68,11 +67,11 @@ fn measures(it: &mut Story, outcome: Finding) {
     });
 }
 
-fn reaches_the_step(it: &mut Story) {
-    let Next::StepReached(Step { soak, pause, .. }, instances) = it.plan().next else {
-        panic!("{:?}", it.plan())
+fn reach_step(scenario: &mut Scenario) {
+    let Next::StepReached(Step { soak, pause, .. }, instances) = scenario.plan().next else {
+        panic!("{:?}", scenario.plan())
     };
-    it.record(Event::StepReached {
+    scenario.record(Event::StepReached {
         step: 1,
         of: 1,
         instances,
@@ -82,92 +81,98 @@ fn reaches_the_step(it: &mut Story) {
 }
 
 #[test]
-fn a_breach_goes_back_and_no_host_is_to_blame() {
-    let mut it = judged_by(analysis(OnInconclusive::Pass), 2);
-    measures(&mut it, Finding::Success);
-    it.does_nothing();
-    measures(&mut it, Finding::Failure);
-    let Next::Fail(failure, FailureResponse::RollBack) = it.plan().next else {
-        panic!("{:?}", it.plan())
+fn failed_analysis_rolls_back_without_failing_a_host() {
+    let mut scenario = with_analysis(analysis(OnInconclusive::Pass), 2);
+    record_measurement(&mut scenario, Finding::Success);
+    scenario.expect_no_actions();
+    record_measurement(&mut scenario, Finding::Failure);
+    let Next::Fail(failure, FailureResponse::RollBack) = scenario.plan().next else {
+        panic!("{:?}", scenario.plan())
     };
     assert_eq!(
         (failure.kind, failure.to_string().as_str()),
-        (FailureKind::Analysis, "analysis errors: it says so")
+        (FailureKind::Analysis, "analysis errors: the detail")
     );
-    it.record(Event::RolloutFailed {
+    scenario.record(Event::RolloutFailed {
         failure,
         log: Vec::new(),
         then: FailureResponse::RollBack,
     });
-    it.does(&["start 0.8 at h1:8081"]);
+    scenario.run_actions(&["start 0.8 at h1:8081"]);
 }
 
 #[test]
-fn a_step_that_has_soaked_waits_until_it_was_measured() {
-    let mut it = judged_by(analysis(OnInconclusive::Pass), 0);
-    measures(&mut it, Finding::Success);
-    it.later(1);
-    reaches_the_step(&mut it);
-    it.later(60);
-    it.does_nothing();
+fn step_waits_for_a_measurement_after_its_soak() {
+    let mut scenario = with_analysis(analysis(OnInconclusive::Pass), 0);
+    record_measurement(&mut scenario, Finding::Success);
+    scenario.advance(1);
+    reach_step(&mut scenario);
+    scenario.advance(60);
+    scenario.expect_no_actions();
     assert_eq!(
-        it.hold("h2"),
+        scenario.wait_reason("h2"),
         "waiting for an analysis at step 1 of 1: errors has not been measured yet"
     );
-    measures(&mut it, Finding::Error);
-    it.does_nothing();
-    measures(&mut it, Finding::Inconclusive);
-    assert_eq!(it.plan().next, Next::StepPassed);
+    record_measurement(&mut scenario, Finding::Error);
+    scenario.expect_no_actions();
+    record_measurement(&mut scenario, Finding::Inconclusive);
+    assert_eq!(scenario.plan().next, Next::StepPassed);
 }
 
 #[test]
-fn unattended_step_that_an_analysis_holds_ends_at_the_deadline() {
-    let mut it = judged_by(analysis(OnInconclusive::Hold), 0);
+fn unattended_step_with_an_inconclusive_analysis_pauses_at_the_deadline() {
+    let mut scenario = with_analysis(analysis(OnInconclusive::Hold), 0);
     for on_gate in [OnGate::Exit, OnGate::Promote] {
-        it.spec.on_gate = on_gate;
-        if it.rollout.step.reached.is_none() {
-            reaches_the_step(&mut it);
-            it.later(60 + 599);
+        scenario.spec.on_gate = on_gate;
+        if scenario.rollout.step.reached.is_none() {
+            reach_step(&mut scenario);
+            scenario.advance(60 + 599);
         }
-        measures(&mut it, Finding::Inconclusive);
+        record_measurement(&mut scenario, Finding::Inconclusive);
         assert!(
-            matches!(it.plan().next, Next::Wake(_)),
+            matches!(scenario.plan().next, Next::Wake(_)),
             "{:?}",
-            it.plan().next
+            scenario.plan().next
         );
     }
-    it.later(1);
-    measures(&mut it, Finding::Inconclusive);
-    let by = "step 1 of 1, which waits for analysis errors: it says so".to_owned();
-    assert_eq!(it.ending(), Outcome::Paused { by, since: it.now });
-    it.spec.on_gate = OnGate::Wait;
+    scenario.advance(1);
+    record_measurement(&mut scenario, Finding::Inconclusive);
+    let by = "step 1 of 1, which waits for analysis errors: the detail".to_owned();
+    assert_eq!(
+        scenario.outcome(),
+        Outcome::Paused {
+            by,
+            since: scenario.now
+        }
+    );
+    scenario.spec.on_gate = OnGate::Wait;
     assert!(
-        matches!(it.plan().next, Next::Wake(_)),
+        matches!(scenario.plan().next, Next::Wake(_)),
         "a person decides: {:?}",
-        it.plan().next
+        scenario.plan().next
     );
 }
 
 #[test]
-fn what_tells_nothing_holds_a_step_until_a_person_says_otherwise() {
-    let mut it = judged_by(analysis(OnInconclusive::Hold), 0);
-    reaches_the_step(&mut it);
-    it.later(60);
-    measures(&mut it, Finding::Inconclusive);
-    it.does_nothing();
+fn inconclusive_analysis_holds_a_step_until_promoted() {
+    let mut scenario = with_analysis(analysis(OnInconclusive::Hold), 0);
+    reach_step(&mut scenario);
+    scenario.advance(60);
+    record_measurement(&mut scenario, Finding::Inconclusive);
+    scenario.expect_no_actions();
     assert_eq!(
-        it.hold("h2"),
-        "waiting for an analysis at step 1 of 1: errors: it says so"
+        scenario.wait_reason("h2"),
+        "waits: step 1 of 1 is not judged yet: errors: the detail"
     );
-    it.record(Event::Promoted {
+    scenario.record(Event::Promoted {
         by: "anna@here".into(),
         full: false,
     });
-    assert_eq!(it.plan().next, Next::StepPassed);
+    assert_eq!(scenario.plan().next, Next::StepPassed);
 }
 
 #[test]
-fn deploy_to_no_instances_ends_though_nothing_can_be_measured() {
+fn deploy_without_instances_succeeds_without_a_measurement() {
     let mut setup = fleet_of(2).budget(0, 1, 0);
     let instances = "1".parse().expect("an amount");
     setup.spec.steps = vec![Step {
@@ -177,10 +182,10 @@ fn deploy_to_no_instances_ends_though_nothing_can_be_measured() {
         weight_percent: None,
     }];
     setup.spec.analyses = vec![analysis(OnInconclusive::Hold)];
-    let mut it = setup.deploy("0.9");
-    it.does(&["claim h1", "claim h2"]);
+    let mut scenario = setup.deploy("0.9");
+    scenario.run_actions(&["claim h1", "claim h2"]);
     assert_eq!(
-        it.ending(),
+        scenario.outcome(),
         ship::core::rollout::failure::Outcome::Succeeded
     );
 }

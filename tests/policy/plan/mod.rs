@@ -1,15 +1,15 @@
-//! The policy of a rollout, told as scenarios.
+//! The policy of the planner, as scenarios of a rollout.
 
 mod analysis;
-mod asked;
 mod availability;
-mod belongs;
-mod evidence;
+mod deadlines;
 mod failed_hosts;
-mod hours;
-mod once;
+mod freshness;
+mod release_settings;
+mod requests;
 mod rollout;
 mod scenario;
 mod steps;
+mod tasks;
 mod traffic;
-mod waits;
+mod windows;

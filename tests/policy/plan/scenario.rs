@@ -1,4 +1,4 @@
-//! A rollout told step by step: what the planner orders, and what the world does about it.
+//! A rollout step by step: the actions that the planner plans, and the results that a test chooses.
 
 use ship::core::spec::step::OnGate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,30 +24,30 @@ use ship::core::time::Time;
 const EPOCH: Epoch = Epoch(7);
 const START: Time = Time(1_000_000_000);
 
-/// A fleet before a rollout.
+/// A fleet before a rollout, and the settings of the rollout.
 #[derive(Clone)]
-pub(crate) struct ReporterSetup {
+pub(crate) struct FleetSetup {
     pub(crate) spec: Spec,
     pub(crate) fleet: Fleet,
 }
 
-/// A rollout under way.
-pub(crate) struct Story {
+/// A rollout in progress.
+pub(crate) struct Scenario {
     pub(crate) spec: Spec,
     pub(crate) fleet: Fleet,
     pub(crate) rollout: Rollout,
     pub(crate) now: Time,
 }
 
-/// Hosts `h1` to `hN`, reachable and empty, with one port; one replica a host, surge 1.
-pub(crate) fn fleet_of(hosts: u32) -> ReporterSetup {
+/// Hosts `h1` to `hN`, reachable and empty, with one port each; one replica per host, surge 1.
+pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
     let hosts: Vec<HostId> = (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect();
     let reachable = Host {
         reach: Reach::Reachable,
         ..Host::default()
     };
     let replicas = u32::try_from(hosts.len()).expect("a small fleet");
-    ReporterSetup {
+    FleetSetup {
         fleet: Fleet {
             hosts: hosts
                 .iter()
@@ -83,7 +83,7 @@ pub(crate) fn fleet_of(hosts: u32) -> ReporterSetup {
     }
 }
 
-impl ReporterSetup {
+impl FleetSetup {
     pub(crate) fn ports(mut self, ports: &[u16]) -> Self {
         self.spec.ports = ports.to_vec();
         self
@@ -108,7 +108,7 @@ impl ReporterSetup {
         self
     }
 
-    /// These hosts are drained.
+    /// Drains these hosts.
     pub(crate) fn drained(mut self, hosts: &[&str]) -> Self {
         self.spec
             .hosts
@@ -116,12 +116,13 @@ impl ReporterSetup {
         self
     }
 
-    pub(crate) fn holds_on_failure(mut self) -> Self {
+    pub(crate) fn hold_on_failure(mut self) -> Self {
         self.spec.on_failure = OnFailure::Hold;
         self
     }
 
-    /// An instance of this version, ready for an hour, in each of these slots (`h1:8081`).
+    /// Adds an instance of this version, which has been ready for an hour, in each of these slots
+    /// (`h1:8081`).
     pub(crate) fn running(mut self, version: &str, slots: &[&str]) -> Self {
         for slot in slots.iter().map(|slot| slot_of(slot)) {
             let host = self.fleet.hosts.entry(slot.host.clone()).or_default();
@@ -150,8 +151,8 @@ impl ReporterSetup {
         self
     }
 
-    /// Behind these balancers; what runs gets requests.
-    pub(crate) fn behind(mut self, balancers: &[&str]) -> Self {
+    /// Adds balancers that send requests to every running instance.
+    pub(crate) fn behind_balancers(mut self, balancers: &[&str]) -> Self {
         let slots: Vec<_> = self.fleet.instances().map(|(slot, ..)| slot).collect();
         let open = || {
             slots
@@ -159,7 +160,7 @@ impl ReporterSetup {
                 .map(|slot| (slot.clone(), server(SlotAdmission::Open)))
                 .collect()
         };
-        let seen = || Balancer {
+        let balancer = || Balancer {
             reach: Reach::Reachable,
             view: BalancerState {
                 servers: open(),
@@ -168,7 +169,7 @@ impl ReporterSetup {
         };
         self.fleet.balancers = balancers
             .iter()
-            .map(|balancer| (HostId::from(*balancer), seen()))
+            .map(|name| (HostId::from(*name), balancer()))
             .collect();
         let balancers = Balancers::Shared(self.fleet.balancers.keys().cloned().collect());
         self.spec.traffic = Some(Traffic {
@@ -178,22 +179,22 @@ impl ReporterSetup {
         self
     }
 
-    /// Each host has a public port, with what runs there.
-    pub(crate) fn behind_own_ports(mut self) -> Self {
+    /// Adds a public port on each host that leads to the instances there.
+    pub(crate) fn behind_public_ports(mut self) -> Self {
         let slots: Vec<_> = self.fleet.instances().map(|(slot, ..)| slot).collect();
         for host in self.fleet.hosts.keys() {
             let own = slots.iter().filter(|slot| slot.host == *host);
             let servers = own
                 .map(|slot| (slot.clone(), server(SlotAdmission::Open)))
                 .collect();
-            let seen = Balancer {
+            let balancer = Balancer {
                 reach: Reach::Reachable,
                 view: BalancerState {
                     servers,
                     ..BalancerState::default()
                 },
             };
-            self.fleet.balancers.insert(host.clone(), seen);
+            self.fleet.balancers.insert(host.clone(), balancer);
         }
         self.spec.traffic = Some(Traffic {
             balancers: Balancers::OnHosts,
@@ -202,8 +203,8 @@ impl ReporterSetup {
         self
     }
 
-    /// Somebody else listens there.
-    pub(crate) fn stranger(mut self, slot: &str, who: &str) -> Self {
+    /// Adds a process that ship did not start and that listens in a slot.
+    pub(crate) fn foreign_process(mut self, slot: &str, who: &str) -> Self {
         let slot = slot_of(slot);
         self.fleet
             .hosts
@@ -214,32 +215,32 @@ impl ReporterSetup {
         self
     }
 
-    /// Begins a rollout to `version`, with 0.8 as the version proven healthy.
-    pub(crate) fn deploy(self, version: &str) -> Story {
+    /// Starts a deploy of `version`, with 0.8 as the rollback target.
+    pub(crate) fn deploy(self, version: &str) -> Scenario {
         self.roll_out(version, Some("0.8"))
     }
 
-    pub(crate) fn deploy_without_fallback(self, version: &str) -> Story {
+    pub(crate) fn deploy_without_fallback(self, version: &str) -> Scenario {
         self.roll_out(version, None)
     }
 
-    fn roll_out(self, version: &str, fallback: Option<&str>) -> Story {
-        self.begin(version, fallback, |_| {})
+    fn roll_out(self, version: &str, fallback: Option<&str>) -> Scenario {
+        self.start_rollout(version, fallback, |_| {})
     }
 
-    /// Begins a rollout to `version`, with more to be said of its start.
-    pub(crate) fn begin(
+    /// Starts a rollout to `version`; `customize` changes its start event.
+    pub(crate) fn start_rollout(
         self,
         version: &str,
         fallback: Option<&str>,
-        say: impl FnOnce(&mut RolloutStart),
-    ) -> Story {
+        customize: impl FnOnce(&mut RolloutStart),
+    ) -> Scenario {
         let mut start = RolloutStart {
             verb: Verb::Deploy,
             service: self.spec.service.clone(),
             fleet: "test".into(),
-            target: generation(2, version),
-            fallback: fallback.map(|version| generation(1, version)),
+            target: revision_ref(2, version),
+            fallback: fallback.map(|version| revision_ref(1, version)),
             replicas: self.spec.budget.replicas,
             fallback_replicas: None,
             epoch: EPOCH,
@@ -247,11 +248,11 @@ impl ReporterSetup {
             scaling: None,
             set: Vec::new(),
         };
-        say(&mut start);
+        customize(&mut start);
         let event = Event::RolloutStarted(start);
-        let rollout =
-            Rollout::begin(&Entry { at: START, event }).expect("it begins with RolloutStarted");
-        Story {
+        let rollout = Rollout::begin(&Entry { at: START, event })
+            .expect("the journal begins with RolloutStarted");
+        Scenario {
             spec: self.spec,
             fleet: self.fleet,
             rollout,
@@ -260,7 +261,7 @@ impl ReporterSetup {
     }
 }
 
-impl Story {
+impl Scenario {
     pub(crate) fn plan(&self) -> Plan {
         plan(&self.spec, &self.rollout, &self.fleet, self.now)
     }
@@ -272,8 +273,8 @@ impl Story {
         });
     }
 
-    /// The orders that are due, in words.
-    pub(crate) fn orders(&self) -> Vec<String> {
+    /// The planned actions, as text.
+    pub(crate) fn planned_actions(&self) -> Vec<String> {
         self.plan()
             .actions
             .iter()
@@ -281,9 +282,9 @@ impl Story {
             .collect()
     }
 
-    /// Asserts the orders that are due, and gives them; they stay in flight.
+    /// Asserts the planned actions and starts them; they stay in flight.
     #[track_caller]
-    pub(crate) fn gives(&mut self, orders: &[&str]) -> Vec<Action> {
+    pub(crate) fn start_actions(&mut self, orders: &[&str]) -> Vec<Action> {
         let plan = self.plan();
         assert_eq!(
             plan.actions
@@ -297,7 +298,7 @@ impl Story {
             let instance = action
                 .slot()
                 .filter(|_| action.verb() == "start")
-                .map(|slot| self.name_at(slot, action));
+                .map(|slot| self.instance_name(slot, action));
             self.record(Event::ActionStarted {
                 id,
                 action: action.clone(),
@@ -307,22 +308,22 @@ impl Story {
         plan.actions
     }
 
-    /// Asserts the orders that are due, and carries them out.
+    /// Asserts the planned actions and completes them.
     #[track_caller]
-    pub(crate) fn does(&mut self, orders: &[&str]) {
-        for action in self.gives(orders) {
-            self.is_done(&action);
+    pub(crate) fn run_actions(&mut self, orders: &[&str]) {
+        for action in self.start_actions(orders) {
+            self.complete(&action);
         }
     }
 
     #[track_caller]
-    pub(crate) fn does_nothing(&self) {
-        assert_eq!(self.orders(), Vec::<String>::new());
+    pub(crate) fn expect_no_actions(&self) {
+        assert_eq!(self.planned_actions(), Vec::<String>::new());
     }
 
-    /// An order in flight is carried out.
-    pub(crate) fn is_done(&mut self, action: &Action) {
-        let name = action.slot().map(|slot| self.name_at(slot, action));
+    /// Completes an action in flight.
+    pub(crate) fn complete(&mut self, action: &Action) {
+        let name = action.slot().map(|slot| self.instance_name(slot, action));
         let host = self.fleet.hosts.entry(action.host().clone()).or_default();
         host.epoch = EPOCH;
         match action {
@@ -346,9 +347,9 @@ impl Story {
             Action::Disarm { slot } => {
                 host.armed.remove(&slot.port);
             }
-            Action::Admit { slot, .. } => self.is_switched(slot, SlotAdmission::Open),
+            Action::Admit { slot, .. } => self.switch(slot, SlotAdmission::Open),
             Action::Drain { slot, instance, .. } => {
-                self.is_switched(slot, SlotAdmission::Closed);
+                self.switch(slot, SlotAdmission::Closed);
                 let (slot, instance) = (slot.clone(), instance.clone());
                 self.record(Event::Drained {
                     slot,
@@ -363,16 +364,16 @@ impl Story {
                 host.slots.insert(slot.port, Occupant::Instance(started));
             }
         }
-        self.ends(action, |id| Event::ActionDone { id });
+        self.end(action, |id| Event::ActionDone { id });
     }
 
-    /// Every balancer of a slot does so with it.
-    pub(crate) fn is_switched(&mut self, slot: &Slot, gate: SlotAdmission) {
+    /// Sets the admission of a slot at each of its balancers.
+    pub(crate) fn switch(&mut self, slot: &Slot, gate: SlotAdmission) {
         let traffic = self
             .spec
             .traffic
             .as_ref()
-            .expect("something stands before the instances");
+            .expect("the service has balancers");
         for balancer in traffic.balancers_of(slot) {
             self.fleet
                 .balancers
@@ -382,8 +383,8 @@ impl Story {
         }
     }
 
-    /// A balancer does not answer any more.
-    pub(crate) fn loses_balancer(&mut self, balancer: &str) {
+    /// Makes a balancer unreachable.
+    pub(crate) fn lose_balancer(&mut self, balancer: &str) {
         let now = self.now;
         self.fleet.lose_balancer(
             &balancer.into(),
@@ -392,15 +393,15 @@ impl Story {
         );
     }
 
-    /// An order in flight is refused.
-    pub(crate) fn fails(&mut self, action: &Action, error: &str) {
-        self.ends(action, |id| Event::ActionFailed {
+    /// Fails an action in flight.
+    pub(crate) fn fail(&mut self, action: &Action, error: &str) {
+        self.end(action, |id| Event::ActionFailed {
             id,
             error: error.into(),
         });
     }
 
-    fn ends(&mut self, action: &Action, event: impl FnOnce(ship::core::ids::ActionId) -> Event) {
+    fn end(&mut self, action: &Action, event: impl FnOnce(ship::core::ids::ActionId) -> Event) {
         let id = self
             .rollout
             .orders
@@ -408,54 +409,57 @@ impl Story {
             .iter()
             .find(|(_, flight)| flight.action == *action)
             .map(|(id, _)| *id);
-        self.record(event(id.expect("the order is in flight")));
+        self.record(event(id.expect("the action is in flight")));
     }
 
-    fn name_at(&self, slot: &Slot, action: &Action) -> InstanceId {
+    fn instance_name(&self, slot: &Slot, action: &Action) -> InstanceId {
         let release = match action {
             Action::Start { release, .. } => release.as_str(),
             _ => "",
         };
-        let again = self
+        let count = self
             .rollout
             .attempt
             .starts
             .get(slot)
             .map_or(0, |attempts| attempts.count);
-        let again = if again > 1 {
-            format!("-{again}")
+        let suffix = if count > 1 {
+            format!("-{count}")
         } else {
             String::new()
         };
-        InstanceId::from(format!("{}-{release}{again}", slot.host))
+        InstanceId::from(format!("{}-{release}{suffix}", slot.host))
     }
 
-    /// The instance passes a probe now.
-    pub(crate) fn answers(&mut self, slot: &str) {
-        self.probed(slot, &Verdict::Pass("200 OK".into()));
+    /// The instance passes a probe.
+    pub(crate) fn pass_probe(&mut self, slot: &str) {
+        self.record_probe(slot, &Verdict::Pass("200 OK".into()));
     }
 
-    /// The instance is seen to listen there.
-    pub(crate) fn listens(&mut self, slot: &str, address: Option<&str>) {
+    /// Sets the address on which the instance listens; `None` for no listener.
+    pub(crate) fn set_listener(&mut self, slot: &str, address: Option<&str>) {
         let instance = self
             .fleet
             .instance_mut(&slot_of(slot))
-            .expect("an instance is there");
+            .expect("the slot has an instance");
         instance.listener = address.map_or(Listener::Nobody, |address| Listener::Own {
             address: address.to_owned(),
         });
     }
 
-    /// The instance fails as many probes as it takes.
-    pub(crate) fn fails_probes(&mut self, slot: &str, answer: &str) {
+    /// The instance fails as many probes in a row as `failure_threshold` requires.
+    pub(crate) fn fail_probes(&mut self, slot: &str, answer: &str) {
         for _ in 0..Thresholds::default().failure_threshold {
-            self.probed(slot, &Verdict::Fail(answer.into()));
+            self.record_probe(slot, &Verdict::Fail(answer.into()));
         }
     }
 
-    fn probed(&mut self, slot: &str, verdict: &Verdict) {
+    fn record_probe(&mut self, slot: &str, verdict: &Verdict) {
         let (now, at) = (self.now, slot_of(slot));
-        let instance = self.fleet.instance_mut(&at).expect("an instance is there");
+        let instance = self
+            .fleet
+            .instance_mut(&at)
+            .expect("the slot has an instance");
         let (name, release) = (instance.name.clone(), instance.release.clone());
         let change = instance
             .health
@@ -480,15 +484,16 @@ impl Story {
         }
     }
 
-    /// The instance's process ends.
-    pub(crate) fn exits(&mut self, slot: &str, how: &str) {
+    /// Ends the process of an instance.
+    pub(crate) fn exit_instance(&mut self, slot: &str, how: &str) {
         self.fleet
             .instance_mut(&slot_of(slot))
-            .expect("an instance is there")
+            .expect("the slot has an instance")
             .process = Process::Ended { how: how.into() };
     }
 
-    pub(crate) fn loses(&mut self, host: &str) {
+    /// Makes a host unreachable.
+    pub(crate) fn lose_host(&mut self, host: &str) {
         let host = HostId::from(host);
         self.fleet.lose(&host, self.now, "timed out after 10s");
         self.record(Event::HostLost {
@@ -497,8 +502,8 @@ impl Story {
         });
     }
 
-    /// The host answers again, and has seen this epoch last.
-    pub(crate) fn finds(&mut self, host: &str, epoch: Epoch) {
+    /// Makes a host reachable again, which has last seen this epoch.
+    pub(crate) fn recover_host(&mut self, host: &str, epoch: Epoch) {
         let host = HostId::from(host);
         let found = self.fleet.hosts.entry(host.clone()).or_default();
         found.reach = Reach::Reachable;
@@ -506,8 +511,8 @@ impl Story {
         self.record(Event::HostRecovered { host });
     }
 
-    /// The host has seen this rollout's epoch.
-    pub(crate) fn claims(&mut self, host: &str) {
+    /// Lets a host see the epoch of this rollout.
+    pub(crate) fn claim_host(&mut self, host: &str) {
         self.fleet
             .hosts
             .entry(HostId::from(host))
@@ -515,11 +520,11 @@ impl Story {
             .epoch = EPOCH;
     }
 
-    /// Asserts that a host is left behind now, and leaves it; why.
+    /// Asserts that the planner gives up a host, and records it; returns why.
     #[track_caller]
-    pub(crate) fn leaves_behind(&mut self) -> String {
+    pub(crate) fn expect_failed_host(&mut self) -> String {
         let Next::FailHost(failure) = self.plan().next else {
-            panic!("no host is left behind: {:?}", self.plan());
+            panic!("no host is given up: {:?}", self.plan());
         };
         self.record(Event::HostFailed {
             failure: failure.clone(),
@@ -528,18 +533,17 @@ impl Story {
         failure.to_string()
     }
 
-    /// Time passes; whoever was asked before still answers the same, and every host is looked at
-    /// again.
-    pub(crate) fn later(&mut self, seconds: u64) {
-        self.later_by_answers(seconds);
+    /// Lets time pass. Probes keep their verdicts, and every host is observed again.
+    pub(crate) fn advance(&mut self, seconds: u64) {
+        self.advance_without_observing(seconds);
         let hosts: Vec<_> = self.fleet.hosts.keys().cloned().collect();
         for host in hosts {
-            self.looks_at(host.as_str());
+            self.observe_host(host.as_str());
         }
     }
 
-    /// A look at a host finds what runs there still running.
-    pub(crate) fn looks_at(&mut self, host: &str) {
+    /// Observes a host, whose processes are still running.
+    pub(crate) fn observe_host(&mut self, host: &str) {
         let host = self
             .fleet
             .hosts
@@ -554,21 +558,21 @@ impl Story {
         }
     }
 
-    /// The instance has ended and was started again since.
-    pub(crate) fn restarts(&mut self, slot: &str) {
+    /// Restarts the process of an instance.
+    pub(crate) fn restart_instance(&mut self, slot: &str) {
         self.fleet
             .instance_mut(&slot_of(slot))
-            .expect("an instance is there")
+            .expect("the slot has an instance")
             .restarts += 1;
     }
 
-    /// Hosts that are to be looked at now.
-    pub(crate) fn wants_looks(&self) -> Vec<String> {
+    /// The hosts that the planner wants to have observed first.
+    pub(crate) fn hosts_to_observe(&self) -> Vec<String> {
         self.plan().looks.iter().map(ToString::to_string).collect()
     }
 
-    /// Time passes; whoever was asked before still answers the same, and no host is looked at.
-    pub(crate) fn later_by_answers(&mut self, seconds: u64) {
+    /// Lets time pass. Probes keep their verdicts, and no host is observed.
+    pub(crate) fn advance_without_observing(&mut self, seconds: u64) {
         self.now = self.now + Duration::from_secs(seconds);
         let now = self.now;
         let occupants = self
@@ -591,19 +595,19 @@ impl Story {
         }
     }
 
-    /// Why nothing is done about a host, in words.
+    /// Why the planner does nothing on a host, as text.
     #[track_caller]
-    pub(crate) fn hold(&self, host: &str) -> String {
+    pub(crate) fn wait_reason(&self, host: &str) -> String {
         self.plan()
             .holds
             .get(&HostId::from(host))
-            .expect("the host has a hold")
+            .expect("the host has a wait reason")
             .to_string()
     }
 
-    /// Asserts that the rollout fails now, and turns it; returns why, and what follows.
+    /// Asserts that the rollout fails, and records it; returns the failure and the response to it.
     #[track_caller]
-    pub(crate) fn turns(&mut self) -> (String, FailureResponse) {
+    pub(crate) fn expect_failure(&mut self) -> (String, FailureResponse) {
         let Next::Fail(failure, then) = self.plan().next else {
             panic!("the rollout does not fail: {:?}", self.plan());
         };
@@ -615,17 +619,17 @@ impl Story {
         (failure.to_string(), then)
     }
 
-    /// Asserts that the rollout ends now; returns how.
+    /// Asserts that the rollout has finished; returns its outcome.
     #[track_caller]
-    pub(crate) fn ending(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self.plan().next {
             Next::Finish(outcome) => outcome,
-            other => panic!("the rollout does not end: {other:?}"),
+            other => panic!("the rollout does not finish: {other:?}"),
         }
     }
 
-    /// Records the counts, as the engine does after every plan.
-    pub(crate) fn notes_progress(&mut self) {
+    /// Records the progress, as the controller does after every plan.
+    pub(crate) fn record_progress(&mut self) {
         let progress = self.plan().progress;
         self.record(Event::Progress(progress));
     }
@@ -655,7 +659,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
     }
 }
 
-fn generation(revision: u32, version: &str) -> RevisionRef {
+fn revision_ref(revision: u32, version: &str) -> RevisionRef {
     RevisionRef {
         revision: Revision(revision),
         release: version.into(),
@@ -663,8 +667,8 @@ fn generation(revision: u32, version: &str) -> RevisionRef {
     }
 }
 
-/// The failure of a rollback, in words.
-pub(crate) fn why_rollback_failed(outcome: &Outcome) -> String {
+/// The failure of a rollback, as text.
+pub(crate) fn rollback_failure(outcome: &Outcome) -> String {
     match outcome {
         Outcome::RollbackFailed { failure } => Failure::to_string(failure),
         other => panic!("the rollback did not fail: {other:?}"),

@@ -1,8 +1,8 @@
-//! Steps: so many new instances first, a look at how they do, then more.
+//! Steps: a number of new instances, a soak or a gate, then more.
 
 use std::time::Duration;
 
-use super::scenario::{Story, fleet_of};
+use super::scenario::{Scenario, fleet_of};
 use ship::core::planner::Next;
 use ship::core::rollout::event::Event;
 use ship::core::rollout::failure::Outcome;
@@ -19,33 +19,32 @@ fn step(instances: &str, soak_s: u64, pause: bool) -> Step {
     }
 }
 
-/// Three replicas and a spare host, up to the moment at which the first new instance serves beside
-/// two old ones.
-fn with_the_first(steps: &[Step], on_gate: OnGate) -> Story {
+/// A deploy with three replicas and a spare host, up to the first replacement.
+fn with_first_replacement(steps: &[Step], on_gate: OnGate) -> Scenario {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
     (setup.spec.steps, setup.spec.on_gate) = (steps.to_vec(), on_gate);
-    let mut it = setup.deploy("0.9");
-    it.does(&[
+    let mut scenario = setup.deploy("0.9");
+    scenario.run_actions(&[
         "stage 0.9 on h1",
         "stage 0.9 on h2",
         "stage 0.9 on h3",
         "stage 0.9 on h4",
     ]);
-    it.does(&["start 0.9 at h4:8081"]);
-    it.answers("h4:8081");
-    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
-    it.does_nothing();
-    it
+    scenario.run_actions(&["start 0.9 at h4:8081"]);
+    scenario.pass_probe("h4:8081");
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    scenario.expect_no_actions();
+    scenario
 }
 
-fn reaches(it: &mut Story) {
-    let Next::StepReached(Step { soak, pause, .. }, instances) = it.plan().next else {
-        panic!("no step is reached: {:?}", it.plan())
+fn reach_step(scenario: &mut Scenario) {
+    let Next::StepReached(Step { soak, pause, .. }, instances) = scenario.plan().next else {
+        panic!("no step is reached: {:?}", scenario.plan())
     };
-    let (step, of) = (it.rollout.step.passed + 1, 3);
-    it.record(Event::StepReached {
+    let (step, of) = (scenario.rollout.step.passed + 1, 3);
+    scenario.record(Event::StepReached {
         step,
         of,
         instances,
@@ -54,146 +53,152 @@ fn reaches(it: &mut Story) {
     });
 }
 
-fn passes(it: &mut Story) {
-    assert_eq!(it.plan().next, Next::StepPassed, "{:?}", it.plan().holds);
-    let step = it.rollout.step.passed + 1;
-    it.record(Event::StepPassed { step, of: 3 });
+fn pass_step(scenario: &mut Scenario) {
+    assert_eq!(
+        scenario.plan().next,
+        Next::StepPassed,
+        "{:?}",
+        scenario.plan().holds
+    );
+    let step = scenario.rollout.step.passed + 1;
+    scenario.record(Event::StepPassed { step, of: 3 });
 }
 
 #[test]
-fn a_step_stops_at_its_instances_and_goes_on_after_its_soak() {
-    let mut it = with_the_first(
+fn step_stops_at_its_instances_and_continues_after_its_soak() {
+    let mut scenario = with_first_replacement(
         &[step("1", 300, false), step("100%", 0, false)],
         OnGate::Wait,
     );
-    reaches(&mut it);
-    it.does_nothing();
-    assert_eq!(it.hold("h2"), "waiting: step 1 of 2 soaks");
-    it.later(299);
-    it.does_nothing();
-    it.later(1);
-    passes(&mut it);
-    it.does(&["start 0.9 at h1:8081"]);
-    it.answers("h1:8081");
-    it.does(&["stop h2-0.8 at h2:8081 (replaced)"]);
-    it.does(&["start 0.9 at h2:8081"]);
-    it.answers("h2:8081");
-    it.does(&["stop h3-0.8 at h3:8081 (replaced)"]);
-    reaches(&mut it);
-    passes(&mut it);
-    assert_eq!(it.ending(), Outcome::Succeeded);
+    reach_step(&mut scenario);
+    scenario.expect_no_actions();
+    assert_eq!(scenario.wait_reason("h2"), "waiting: step 1 of 2 soaks");
+    scenario.advance(299);
+    scenario.expect_no_actions();
+    scenario.advance(1);
+    pass_step(&mut scenario);
+    scenario.run_actions(&["start 0.9 at h1:8081"]);
+    scenario.pass_probe("h1:8081");
+    scenario.run_actions(&["stop h2-0.8 at h2:8081 (replaced)"]);
+    scenario.run_actions(&["start 0.9 at h2:8081"]);
+    scenario.pass_probe("h2:8081");
+    scenario.run_actions(&["stop h3-0.8 at h3:8081 (replaced)"]);
+    reach_step(&mut scenario);
+    pass_step(&mut scenario);
+    assert_eq!(scenario.outcome(), Outcome::Succeeded);
 }
 
 #[test]
-fn at_a_gate_a_person_is_waited_for_however_long_it_takes() {
-    let mut it = with_the_first(&[step("1", 0, true)], OnGate::Wait);
-    reaches(&mut it);
-    it.later(100_000);
-    it.does_nothing();
+fn gate_waits_for_a_promotion_without_a_deadline() {
+    let mut scenario = with_first_replacement(&[step("1", 0, true)], OnGate::Wait);
+    reach_step(&mut scenario);
+    scenario.advance(100_000);
+    scenario.expect_no_actions();
     assert!(
-        matches!(it.plan().next, Next::Wake(at) if at > it.now),
+        matches!(scenario.plan().next, Next::Wake(at) if at > scenario.now),
         "{:?}",
-        it.plan().next
+        scenario.plan().next
     );
     assert_eq!(
-        it.hold("h2"),
+        scenario.wait_reason("h2"),
         "waiting at step 1 of 1: `ship promote` continues, `ship abort` rolls back"
     );
-    it.record(Event::Promoted {
+    scenario.record(Event::Promoted {
         by: "anna".into(),
         full: false,
     });
-    passes(&mut it);
-    it.does(&["start 0.9 at h1:8081"]);
+    pass_step(&mut scenario);
+    scenario.run_actions(&["start 0.9 at h1:8081"]);
 }
 
 #[test]
-fn promote_skips_what_is_left_of_the_soak_too() {
-    let mut it = with_the_first(&[step("1", 300, true)], OnGate::Wait);
-    reaches(&mut it);
-    it.record(Event::Promoted {
+fn promote_skips_the_rest_of_the_soak() {
+    let mut scenario = with_first_replacement(&[step("1", 300, true)], OnGate::Wait);
+    reach_step(&mut scenario);
+    scenario.record(Event::Promoted {
         by: "anna".into(),
         full: false,
     });
-    passes(&mut it);
+    pass_step(&mut scenario);
 }
 
 #[test]
-fn promote_full_goes_through_all_steps() {
-    let mut it = with_the_first(&[step("1", 300, true), step("2", 300, true)], OnGate::Wait);
-    reaches(&mut it);
-    it.record(Event::Promoted {
+fn promote_full_skips_all_steps() {
+    let mut scenario =
+        with_first_replacement(&[step("1", 300, true), step("2", 300, true)], OnGate::Wait);
+    reach_step(&mut scenario);
+    scenario.record(Event::Promoted {
         by: "anna".into(),
         full: true,
     });
-    it.does(&["start 0.9 at h1:8081"]);
-    it.answers("h1:8081");
-    it.does(&["stop h2-0.8 at h2:8081 (replaced)"]);
-    it.does(&["start 0.9 at h2:8081"]);
+    scenario.run_actions(&["start 0.9 at h1:8081"]);
+    scenario.pass_probe("h1:8081");
+    scenario.run_actions(&["stop h2-0.8 at h2:8081 (replaced)"]);
+    scenario.run_actions(&["start 0.9 at h2:8081"]);
 }
 
 #[test]
-fn where_nobody_is_there_a_gate_ends_it_or_is_passed() {
-    let mut it = with_the_first(&[step("1", 0, true)], OnGate::Exit);
-    reaches(&mut it);
-    let Outcome::Paused { by, .. } = it.ending() else {
-        panic!("{:?}", it.ending())
+fn unattended_gate_exits_or_promotes() {
+    let mut scenario = with_first_replacement(&[step("1", 0, true)], OnGate::Exit);
+    reach_step(&mut scenario);
+    let Outcome::Paused { by, .. } = scenario.outcome() else {
+        panic!("{:?}", scenario.outcome())
     };
     assert_eq!(
         by,
         "the gate of step 1 of 1, which waits for `ship promote`"
     );
 
-    let mut it = with_the_first(&[step("1", 0, true)], OnGate::Promote);
-    reaches(&mut it);
-    passes(&mut it);
+    let mut scenario = with_first_replacement(&[step("1", 0, true)], OnGate::Promote);
+    reach_step(&mut scenario);
+    pass_step(&mut scenario);
 }
 
 #[test]
-fn what_fails_while_it_soaks_turns_it_back_and_the_way_back_knows_no_steps() {
-    let mut it = with_the_first(&[step("1", 300, true)], OnGate::Wait);
-    reaches(&mut it);
-    it.exits("h4:8081", "exit status 1");
-    it.turns();
-    it.does(&["start 0.8 at h1:8081", "stop h4-0.9 at h4:8081 (dead)"]);
-    it.answers("h1:8081");
-    assert_eq!(it.ending(), Outcome::RolledBack);
+fn failure_during_a_soak_rolls_back_without_steps() {
+    let mut scenario = with_first_replacement(&[step("1", 300, true)], OnGate::Wait);
+    reach_step(&mut scenario);
+    scenario.exit_instance("h4:8081", "exit status 1");
+    scenario.expect_failure();
+    scenario.run_actions(&["start 0.8 at h1:8081", "stop h4-0.9 at h4:8081 (dead)"]);
+    scenario.pass_probe("h1:8081");
+    assert_eq!(scenario.outcome(), Outcome::RolledBack);
 }
 
 #[test]
-fn in_place_a_step_stops_no_more_than_it_replaces() {
+fn in_place_step_stops_only_the_instances_that_it_replaces() {
     let mut setup = fleet_of(3)
         .budget(3, 0, 2)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
     setup.spec.steps = vec![step("1", 60, false)];
-    let mut it = setup.deploy("0.9");
-    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
-    it.does(&["stop h1-0.8 at h1:8081 (replaced)"]);
-    it.does(&["start 0.9 at h1:8081"]);
-    it.does_nothing();
+    let mut scenario = setup.deploy("0.9");
+    scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    scenario.run_actions(&["start 0.9 at h1:8081"]);
+    scenario.expect_no_actions();
 }
 
 #[test]
-fn a_rollback_and_a_first_deploy_go_by_no_steps() {
+fn rollback_and_first_deploy_ignore_steps() {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.9", &["h1:8081", "h2:8081", "h3:8081"]);
     setup.spec.steps = vec![step("1", 300, true)];
-    let mut it = setup.begin("0.8", Some("0.9"), |start| start.verb = Verb::Rollback);
-    it.does(&[
+    let mut scenario = setup.start_rollout("0.8", Some("0.9"), |start| start.verb = Verb::Rollback);
+    scenario.run_actions(&[
         "stage 0.8 on h1",
         "stage 0.8 on h2",
         "stage 0.8 on h3",
         "stage 0.8 on h4",
     ]);
-    it.does(&["start 0.8 at h4:8081"]);
-    it.answers("h4:8081");
-    it.does(&["stop h1-0.9 at h1:8081 (replaced)"]);
-    it.does(&["start 0.8 at h1:8081"]);
+    scenario.run_actions(&["start 0.8 at h4:8081"]);
+    scenario.pass_probe("h4:8081");
+    scenario.run_actions(&["stop h1-0.9 at h1:8081 (replaced)"]);
+    scenario.run_actions(&["start 0.8 at h1:8081"]);
 
     let mut setup = fleet_of(3).budget(2, 1, 0);
     setup.spec.steps = vec![step("1", 300, true)];
-    let mut it = setup.deploy_without_fallback("0.9");
-    it.does(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
-    it.does(&["start 0.9 at h1:8081", "start 0.9 at h2:8081"]);
+    let mut scenario = setup.deploy_without_fallback("0.9");
+    scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    scenario.run_actions(&["start 0.9 at h1:8081", "start 0.9 at h2:8081"]);
 }

@@ -75,7 +75,7 @@ async fn check_host(
     };
     let mut found = MachineCheck::judge(host, required, &facts, &observation);
     let readiness = &session.project.playbook.readiness;
-    if let Some(why) = world.unprobed(&found.host, readiness).await {
+    if let Some(why) = world.direct_probe_problem(&found.host, readiness).await {
         found.problems.push(format!(
             "{why}; set `via = \"ssh\"` in [readiness] to probe through ssh"
         ));

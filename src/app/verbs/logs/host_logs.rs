@@ -60,7 +60,7 @@ impl HostLogs<'_> {
         let heard = async {
             let heard = self
                 .world
-                .listen(self.host, |site| script::logs(site, &query), &sender)
+                .stream(self.host, |site| script::logs(site, &query), &sender)
                 .await;
             drop(sender);
             heard
@@ -122,7 +122,7 @@ impl HostLogs<'_> {
         let heard = async {
             let heard = self
                 .world
-                .listen(
+                .stream(
                     self.host,
                     |site| script::follow(site, query, &follow),
                     &sender,

@@ -1,21 +1,21 @@
-//! A map for millions of small keys: the standard hasher is safe against malice, of which there is
-//! none here, and slow.
+//! A map for millions of small keys. The standard hasher resists hostile keys, which do not occur
+//! here, and is slower.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub(crate) type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
+pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<FastHasher>>;
 
 #[derive(Default)]
-pub(crate) struct Mixer(u64);
+pub(crate) struct FastHasher(u64);
 
-impl Mixer {
+impl FastHasher {
     fn mix(&mut self, word: u64) {
         self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 }
 
-impl Hasher for Mixer {
+impl Hasher for FastHasher {
     fn finish(&self) -> u64 {
         self.0 ^ (self.0 >> 32)
     }

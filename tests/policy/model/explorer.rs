@@ -1,4 +1,4 @@
-//! Breadth-first exploration of everything that a hostile environment can do.
+//! A breadth-first search over every sequence of steps and faults.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,23 +7,23 @@ use std::fmt::Write as _;
 use ship::core::planner::{Next, Plan};
 use ship::core::rollout::action::{Action, StopReason};
 
-use super::check;
 use super::config::Config;
-use super::controller::{BalancerState, Controllers, Planner};
-use super::quick::QuickMap;
+use super::controller::{Controllers, HostView, Planner};
+use super::fast_map::FastMap;
+use super::invariants;
 use super::state::{State, Step};
-use super::world::{Answer, Fate, HOSTS, Life, Machine, Order, Release};
+use super::world::{CommandResult, HOSTS, Machine, Operation, ProcessState, Release, StartEffect};
 
-/// What was found.
+/// The result of an exploration without a violation.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) states: usize,
     pub(crate) transitions: usize,
-    /// What was reached in some state.
-    pub(crate) sometimes: BTreeMap<&'static str, usize>,
+    /// How often each notable case was reached.
+    pub(crate) reached: BTreeMap<&'static str, usize>,
 }
 
-/// A way to something that must never happen.
+/// A violated invariant, and the path to it.
 #[derive(Debug)]
 pub(crate) struct Violation {
     pub(crate) what: String,
@@ -32,31 +32,33 @@ pub(crate) struct Violation {
 
 struct Explorer<'a> {
     config: &'a Config,
-    minds: Controllers<'a>,
+    controllers: Controllers<'a>,
     states: Vec<State>,
-    came: Vec<(u32, Step)>,
-    numbers: QuickMap<State, u32>,
-    sometimes: BTreeMap<&'static str, usize>,
+    predecessors: Vec<(u32, Step)>,
+    numbers: FastMap<State, u32>,
+    reached: BTreeMap<&'static str, usize>,
 }
 
-/// Explores everything, then checks that from everywhere a kind environment lets the rollout end.
+/// Explores every state, then checks that the rollout finishes from each of them if no more faults
+/// occur.
 pub(crate) fn explore(config: &Config, planner: &Planner<'_>) -> Result<Report, Violation> {
-    let mut minds = Controllers::new(config.spec(), config.host_ids(), config.workers, planner);
-    let first = config.first_state(&mut minds);
+    let mut controllers =
+        Controllers::new(config.spec(), config.host_ids(), config.workers, planner);
+    let first = config.first_state(&mut controllers);
     let mut explorer = Explorer {
         config,
-        minds,
+        controllers,
         states: vec![first],
-        came: vec![(0, Step::Plan)],
+        predecessors: vec![(0, Step::Plan)],
         numbers: std::iter::once((first, 0)).collect(),
-        sometimes: BTreeMap::new(),
+        reached: BTreeMap::new(),
     };
     let transitions = explorer.run()?;
-    explorer.everything_ends()?;
+    explorer.check_termination()?;
     Ok(Report {
         states: explorer.states.len(),
         transitions,
-        sometimes: explorer.sometimes,
+        reached: explorer.reached,
     })
 }
 
@@ -78,7 +80,7 @@ impl Explorer<'_> {
                 if let Entry::Vacant(new) = self.numbers.entry(next) {
                     new.insert(small_index(self.states.len()));
                     self.states.push(next);
-                    self.came.push((from, *step));
+                    self.predecessors.push((from, *step));
                 }
             }
             at += 1;
@@ -86,66 +88,70 @@ impl Explorer<'_> {
         Ok(transitions)
     }
 
-    /// Everything that may happen now.
+    /// Adds every step that is possible in a state.
     fn steps(&mut self, state: &State, steps: &mut Vec<Step>) -> Result<(), String> {
         // The controller plans after every event, before anything else happens.
         if self.may_plan(state)? {
             steps.push(Step::Plan);
             return Ok(());
         }
-        let left = state.left;
+        let faults_left = state.faults_left;
         let finished = state
             .controller
             .as_ref()
-            .is_some_and(|it| self.minds.outcome(it).is_some());
+            .is_some_and(|controller| self.controllers.outcome(controller).is_some());
         for at in 0..self.config.hosts {
             let (host, machine) = (small(at), &state.machines[at]);
-            if let Some(command) = state.flights[at] {
+            if let Some(command) = state.in_flight[at] {
                 if machine.up {
-                    steps.push(Step::Carry(host));
+                    steps.push(Step::Execute(host));
                 }
-                if machine.up && left.lost_reports > 0 {
+                if machine.up && faults_left.lost_reports > 0 {
                     steps.push(Step::LoseReport(host));
                 }
-                let may_go_wrong = match command.order {
-                    Order::Start { release, .. } => {
-                        !self.config.only_new_is_bad || release == Release::New
+                let may_go_wrong = match command.operation {
+                    Operation::Start { release, .. } => {
+                        !self.config.only_new_fails || release == Release::New
                     }
                     _ => false,
                 };
-                if machine.up && left.bad_starts > 0 && may_go_wrong {
+                if machine.up && faults_left.bad_starts > 0 && may_go_wrong {
                     steps.extend(
-                        [Fate::Refused, Fate::Dies, Fate::NeverReady]
-                            .map(|fate| Step::BadStart(host, fate)),
+                        [
+                            StartEffect::Refused,
+                            StartEffect::Exits,
+                            StartEffect::NeverReady,
+                        ]
+                        .map(|effect| Step::BadStart(host, effect)),
                     );
                 }
             }
-            if state.limbo[at].is_some() {
-                steps.push(Step::LimboLands(host));
+            if state.unknown[at].is_some() {
+                steps.push(Step::ExecuteUnseen(host));
             }
             for (index, late) in state.late[at].iter().enumerate() {
                 if late.is_some() {
-                    steps.push(Step::LateLands(host, small(index)));
+                    steps.push(Step::ExecuteLate(host, small(index)));
                 }
             }
             if !machine.up {
-                steps.push(Step::Return(host));
+                steps.push(Step::ReturnHost(host));
                 if self.config.reboots {
                     steps.push(Step::Reboot(host));
                 }
-            } else if left.losses > 0 && !finished {
-                steps.push(Step::Vanish(host));
+            } else if faults_left.host_losses > 0 && !finished {
+                steps.push(Step::LoseHost(host));
             }
             if let Some(controller) = state.controller.as_ref().filter(|_| !finished) {
                 let view = &controller.view[at];
                 match (view.lost, machine.up) {
-                    (true, true) => steps.push(Step::Find(host)),
-                    (false, false) => steps.push(Step::Notice(host)),
+                    (true, true) => steps.push(Step::RecoverHost(host)),
+                    (false, false) => steps.push(Step::NoticeLoss(host)),
                     (false, true) => {
-                        let busy = state.flights[at].is_some();
-                        let is_wanted = !busy && self.minds.wants_look(controller, at);
+                        let busy = state.in_flight[at].is_some();
+                        let is_wanted = !busy && self.controllers.wants_observation(controller, at);
                         if is_wanted || view.is_outdated(machine, busy, self.config.workers) {
-                            steps.push(Step::Look(host));
+                            steps.push(Step::Observe(host));
                         }
                     }
                     _ => {}
@@ -157,12 +163,14 @@ impl Explorer<'_> {
                 .enumerate()
                 .filter(|_| machine.up && !finished)
             {
-                match instance.map(|instance| instance.life) {
-                    Some(Life::Starting) => steps.push(Step::GetReady(host, small(port))),
-                    Some(Life::Ready) if left.sickenings > 0 => {
+                match instance.map(|instance| instance.state) {
+                    Some(ProcessState::Starting) => {
+                        steps.push(Step::BecomeReady(host, small(port)))
+                    }
+                    Some(ProcessState::Ready) if faults_left.instance_failures > 0 => {
                         steps.extend([
-                            Step::Sicken(host, small(port)),
-                            Step::Die(host, small(port)),
+                            Step::BecomeUnhealthy(host, small(port)),
+                            Step::Exit(host, small(port)),
                         ]);
                     }
                     _ => {}
@@ -174,24 +182,26 @@ impl Explorer<'_> {
                 steps.extend((0..self.config.goals.len()).map(|goal| Step::Restart(small(goal))));
             }
             Some(controller) if !finished => {
-                if left.crashes > 0 {
+                if faults_left.crashes > 0 {
                     steps.push(Step::Crash);
                 }
-                if self.config.workers && controller.view.iter().any(BalancerState::is_fresh) {
-                    steps.push(Step::Lapse);
+                if self.config.workers && controller.view.iter().any(HostView::is_fresh) {
+                    steps.push(Step::ExpireObservations);
                 }
                 let idle = !steps.iter().any(|step| {
                     matches!(
                         step,
-                        Step::Carry(_)
-                            | Step::Look(_)
-                            | Step::GetReady(..)
-                            | Step::Notice(_)
-                            | Step::Find(_)
+                        Step::Execute(_)
+                            | Step::Observe(_)
+                            | Step::BecomeReady(..)
+                            | Step::NoticeLoss(_)
+                            | Step::RecoverHost(_)
                     )
                 });
-                if (idle || left.delays > 0) && !self.minds.is_expired(controller) {
-                    steps.push(Step::Expire);
+                if (idle || faults_left.early_deadlines > 0)
+                    && !self.controllers.is_deadline_expired(controller)
+                {
+                    steps.push(Step::ExpireDeadline);
                 }
             }
             _ => {}
@@ -199,15 +209,15 @@ impl Explorer<'_> {
         Ok(())
     }
 
-    /// Whether planning now does anything.
+    /// Whether a plan would change the state.
     fn may_plan(&mut self, state: &State) -> Result<bool, String> {
         let Some(controller) = &state.controller else {
             return Ok(false);
         };
-        if self.minds.outcome(controller).is_some() {
+        if self.controllers.outcome(controller).is_some() {
             return Ok(false);
         }
-        let plan = self.minds.plan(controller)?;
+        let plan = self.controllers.plan(controller)?;
         Ok(!plan.actions.is_empty()
             || matches!(
                 plan.next,
@@ -220,42 +230,47 @@ impl Explorer<'_> {
         let controller = next.controller.as_mut();
         match step {
             Step::Plan => self.plan(state, &mut next)?,
-            Step::Carry(host) => self.land(state, &mut next, host, Fate::Fine)?,
-            Step::BadStart(host, fate) => {
-                next.left.bad_starts -= 1;
-                self.land(state, &mut next, host, fate)?;
+            Step::Execute(host) => {
+                self.execute_in_flight(state, &mut next, host, StartEffect::Starts)?
+            }
+            Step::BadStart(host, effect) => {
+                next.faults_left.bad_starts -= 1;
+                self.execute_in_flight(state, &mut next, host, effect)?;
             }
             Step::LoseReport(host) => {
-                next.left.lost_reports -= 1;
-                self.lose(&mut next, host);
+                next.faults_left.lost_reports -= 1;
+                self.lose_report(&mut next, host);
             }
-            Step::Notice(host) => self.lose(&mut next, host),
-            Step::LimboLands(host) => {
+            Step::NoticeLoss(host) => self.lose_report(&mut next, host),
+            Step::ExecuteUnseen(host) => {
                 let at = usize::from(host);
-                let command = next.limbo[at].take().ok_or("nothing in limbo")?;
-                next.machines[at].obey(command, Fate::Fine, self.config.fence);
-                check::landing(self.config, state, &next, at, command.order)?;
+                let command = next.unknown[at]
+                    .take()
+                    .ok_or("no command has an unknown result")?;
+                next.machines[at].execute(command, StartEffect::Starts, self.config.fence);
+                invariants::check_execution(self.config, state, &next, at, command.operation)?;
             }
-            Step::LateLands(host, index) => {
+            Step::ExecuteLate(host, index) => {
                 let at = usize::from(host);
                 let command = next.late[at][usize::from(index)]
                     .take()
-                    .ok_or("nothing is late")?;
+                    .ok_or("no command is late")?;
                 let before = next.machines[at];
-                let answer = next.machines[at].obey(command, Fate::Fine, self.config.fence);
-                check::landing(self.config, state, &next, at, command.order)?;
-                if answer == Answer::Fenced {
+                let answer =
+                    next.machines[at].execute(command, StartEffect::Starts, self.config.fence);
+                invariants::check_execution(self.config, state, &next, at, command.operation)?;
+                if answer == CommandResult::Fenced {
                     if next.machines[at] != before {
-                        return Err("a late command was refused, and yet changed something".into());
+                        return Err("a late command was rejected but changed the host".into());
                     }
-                    self.saw("a late command refused by the fence");
+                    self.note_reached("a late command rejected by its epoch");
                 }
             }
-            Step::Vanish(host) => {
-                next.left.losses -= 1;
+            Step::LoseHost(host) => {
+                next.faults_left.host_losses -= 1;
                 next.machines[usize::from(host)].up = false;
             }
-            Step::Return(host) => next.machines[usize::from(host)].up = true,
+            Step::ReturnHost(host) => next.machines[usize::from(host)].up = true,
             Step::Reboot(host) => {
                 let machine = &mut next.machines[usize::from(host)];
                 machine.up = true;
@@ -263,34 +278,37 @@ impl Explorer<'_> {
                     .slots
                     .iter_mut()
                     .flatten()
-                    .for_each(|instance| instance.life = Life::Dead);
+                    .for_each(|instance| instance.state = ProcessState::Exited);
             }
-            Step::Find(host) => {
+            Step::RecoverHost(host) => {
                 let at = usize::from(host);
                 let releases: BTreeSet<_> = next.machines[at]
                     .instances()
                     .map(|instance| instance.release)
                     .collect();
                 if releases.len() > 1 {
-                    self.saw("a host that returned with both versions");
+                    self.note_reached("a host that returned with both versions");
                 }
-                self.minds
-                    .find(controller.ok_or("no controller")?, at, &next.machines[at]);
+                self.controllers.recover_host(
+                    controller.ok_or("no controller")?,
+                    at,
+                    &next.machines[at],
+                );
             }
-            Step::Sicken(host, port) | Step::Die(host, port) => {
-                next.left.sickenings -= 1;
-                let life = if matches!(step, Step::Sicken(..)) {
-                    Life::Sick
+            Step::BecomeUnhealthy(host, port) | Step::Exit(host, port) => {
+                next.faults_left.instance_failures -= 1;
+                let state = if matches!(step, Step::BecomeUnhealthy(..)) {
+                    ProcessState::Unhealthy
                 } else {
-                    Life::Dead
+                    ProcessState::Exited
                 };
-                next.set_life(host, port, life);
+                next.set_state(host, port, state);
             }
-            Step::GetReady(host, port) => next.set_life(host, port, Life::Ready),
-            Step::Look(host) => {
+            Step::BecomeReady(host, port) => next.set_state(host, port, ProcessState::Ready),
+            Step::Observe(host) => {
                 let at = usize::from(host);
-                let busy = next.flights[at].is_some();
-                self.minds.look(
+                let busy = next.in_flight[at].is_some();
+                self.controllers.observe_and_probe(
                     controller.ok_or("no controller")?,
                     at,
                     &next.machines[at],
@@ -298,10 +316,10 @@ impl Explorer<'_> {
                 );
             }
             Step::Crash => {
-                next.left.crashes -= 1;
+                next.faults_left.crashes -= 1;
                 next.controller = None;
                 for at in 0..HOSTS {
-                    for last in [next.limbo[at].take(), next.flights[at].take()]
+                    for last in [next.unknown[at].take(), next.in_flight[at].take()]
                         .into_iter()
                         .flatten()
                     {
@@ -315,17 +333,24 @@ impl Explorer<'_> {
                 next.epoch += 1;
                 let (goal, fallback) = self.config.goals[usize::from(goal)];
                 next.controller =
-                    Some(self.minds.start(next.epoch, goal, fallback, &next.machines));
+                    Some(
+                        self.controllers
+                            .start(next.epoch, goal, fallback, &next.machines),
+                    );
             }
-            Step::Lapse => controller
+            Step::ExpireObservations => controller
                 .ok_or("no controller")?
                 .view
                 .iter_mut()
-                .for_each(BalancerState::lapse),
-            Step::Expire => {
-                let busy = next.flights.iter().any(Option::is_some);
-                next.left.delays = next.left.delays.saturating_sub(u8::from(busy));
-                self.minds.expire(controller.ok_or("no controller")?);
+                .for_each(HostView::expire_observations),
+            Step::ExpireDeadline => {
+                let busy = next.in_flight.iter().any(Option::is_some);
+                next.faults_left.early_deadlines = next
+                    .faults_left
+                    .early_deadlines
+                    .saturating_sub(u8::from(busy));
+                self.controllers
+                    .expire_deadline(controller.ok_or("no controller")?);
             }
         }
         Ok(next)
@@ -333,17 +358,17 @@ impl Explorer<'_> {
 
     fn plan(&mut self, state: &State, next: &mut State) -> Result<(), String> {
         let controller = next.controller.as_mut().ok_or("no controller")?;
-        let plan = self.minds.plan(controller)?;
-        check::orders(self.config, &self.minds, state, &plan)?;
-        self.notable(&plan, state);
-        for (host, command) in self.minds.carry_on(controller, &plan) {
-            next.flights[host] = Some(command);
+        let plan = self.controllers.plan(controller)?;
+        invariants::check_plan(self.config, &self.controllers, state, &plan)?;
+        self.note_plan(&plan, state);
+        for (host, command) in self.controllers.apply_plan(controller, &plan) {
+            next.in_flight[host] = Some(command);
         }
         if !plan.actions.is_empty() {
-            let again = self.minds.plan(controller)?;
+            let again = self.controllers.plan(controller)?;
             if !again.actions.is_empty() {
                 return Err(format!(
-                    "nothing has changed, and yet more is ordered: {:?}",
+                    "the planner plans more actions without a change: {:?}",
                     again.actions
                 ));
             }
@@ -351,12 +376,12 @@ impl Explorer<'_> {
         Ok(())
     }
 
-    fn notable(&mut self, plan: &Plan, state: &State) {
+    fn note_plan(&mut self, plan: &Plan, state: &State) {
         if let Next::Finish(outcome) = &plan.next {
-            self.saw(outcome.word());
+            self.note_reached(outcome.word());
         }
         if let Next::FailHost(_) = &plan.next {
-            self.saw("a host left behind");
+            self.note_reached("a failed host");
         }
         let unhealthy = |action: &Action| {
             matches!(
@@ -370,71 +395,71 @@ impl Explorer<'_> {
         let healthy = state.machines.iter().flat_map(Machine::instances);
         if plan.actions.iter().any(unhealthy)
             && healthy
-                .filter(|is| is.release == Release::Old)
-                .any(|is| is.life == Life::Ready)
+                .filter(|actual| actual.release == Release::Old)
+                .any(|actual| actual.state == ProcessState::Ready)
         {
-            self.saw("an unhealthy old instance stopped before a healthy one");
+            self.note_reached("an unhealthy old instance stopped before a healthy one");
         }
     }
 
-    fn saw(&mut self, what: &'static str) {
-        *self.sometimes.entry(what).or_default() += 1;
+    fn note_reached(&mut self, what: &'static str) {
+        *self.reached.entry(what).or_default() += 1;
     }
 
-    /// A command of the live controller takes effect, and its host reports.
-    fn land(
+    /// A host executes a command of the live controller and reports the result.
+    fn execute_in_flight(
         &mut self,
         before: &State,
         next: &mut State,
         host: u8,
-        fate: Fate,
+        effect: StartEffect,
     ) -> Result<(), String> {
         let at = usize::from(host);
-        let command = next.flights[at].take().ok_or("nothing in flight")?;
-        let answer = next.machines[at].obey(command, fate, self.config.fence);
-        // One script at a time: what was still at work there has ended before this one began.
-        next.limbo[at] = None;
-        check::landing(self.config, before, next, at, command.order)?;
+        let command = next.in_flight[at].take().ok_or("no command is in flight")?;
+        let answer = next.machines[at].execute(command, effect, self.config.fence);
+        // The lock of the host allows one script at a time, so an earlier one has ended.
+        next.unknown[at] = None;
+        invariants::check_execution(self.config, before, next, at, command.operation)?;
         let controller = next.controller.as_mut().ok_or("no controller")?;
-        self.minds
+        self.controllers
             .report(controller, at, &next.machines[at], answer);
         Ok(())
     }
 
-    fn lose(&mut self, next: &mut State, host: u8) {
+    fn lose_report(&mut self, next: &mut State, host: u8) {
         let at = usize::from(host);
-        let flight = next.flights[at].take();
+        let flight = next.in_flight[at].take();
         if let Some(controller) = next.controller.as_mut() {
-            self.minds.lose(controller, at, flight.is_some());
+            self.controllers.lose_host(controller, at, flight.is_some());
         }
-        // Of two, the claim changes nothing that anybody counts.
-        next.limbo[at] = next.limbo[at].or(flight);
+        // If there are two, the second is a claim, which changes nothing that the invariants count.
+        next.unknown[at] = next.unknown[at].or(flight);
     }
 
-    /// From every state: if the environment does no more harm, the rollout ends.
-    fn everything_ends(&mut self) -> Result<(), Violation> {
-        let mut ends = vec![false; self.states.len()];
+    /// Checks that from every state the rollout finishes if no more faults occur.
+    fn check_termination(&mut self) -> Result<(), Violation> {
+        let mut terminates = vec![false; self.states.len()];
         for at in 0..self.states.len() {
             let (mut trail, mut here) = (Vec::new(), at);
-            while !ends[here] {
+            while !terminates[here] {
                 if trail.len() > 400 || trail.contains(&here) {
                     let from = small_index(at);
                     return Err(self.violation(
-                        "from here the rollout never ends".into(),
+                        "from this state the rollout never finishes".into(),
                         from,
                         None,
                     ));
                 }
                 trail.push(here);
                 let state = self.states[here];
-                let Some(step) = self.kind_step(&state) else {
+                let Some(step) = self.benign_step(&state) else {
                     break;
                 };
                 let next = self.take(&state, step).and_then(|next| {
                     self.numbers
                         .get(&next)
                         .copied()
-                        .ok_or_else(|| format!("{step:?} leads out of what was explored"))
+                        .ok_or_else(|| format!("{step:?} leads to a state that was not explored"))
                 });
                 here = next.map_err(|what| self.violation(what, small_index(here), Some(step)))?
                     as usize;
@@ -443,87 +468,87 @@ impl Explorer<'_> {
             let finished = state
                 .controller
                 .as_ref()
-                .is_some_and(|it| self.minds.outcome(it).is_some());
-            if !ends[here] && !finished {
+                .is_some_and(|controller| self.controllers.outcome(controller).is_some());
+            if !terminates[here] && !finished {
                 let from = small_index(here);
                 return Err(self.violation(
-                    "nothing more can happen, and the rollout has not ended".into(),
+                    "no step is left, and the rollout has not finished".into(),
                     from,
                     None,
                 ));
             }
             for at in trail {
-                ends[at] = true;
+                terminates[at] = true;
             }
         }
         Ok(())
     }
 
-    /// The next thing that a kind environment and a live controller do.
-    fn kind_step(&mut self, state: &State) -> Option<Step> {
+    /// The next step without faults.
+    fn benign_step(&mut self, state: &State) -> Option<Step> {
         let mut steps = Vec::new();
         if state
             .controller
             .as_ref()
-            .is_some_and(|it| self.minds.outcome(it).is_some())
+            .is_some_and(|controller| self.controllers.outcome(controller).is_some())
         {
             return None;
         }
         self.steps(state, &mut steps).ok()?;
         let rank = |step: &Step| match step {
             Step::Plan => Some(0),
-            Step::Return(_) => Some(1),
+            Step::ReturnHost(_) => Some(1),
             Step::Restart(0) => Some(2),
-            Step::Carry(_) => Some(3),
-            Step::Notice(_) | Step::Find(_) => Some(4),
-            Step::Look(_) => Some(5),
-            Step::GetReady(..) => Some(6),
-            Step::Expire => Some(7),
+            Step::Execute(_) => Some(3),
+            Step::NoticeLoss(_) | Step::RecoverHost(_) => Some(4),
+            Step::Observe(_) => Some(5),
+            Step::BecomeReady(..) => Some(6),
+            Step::ExpireDeadline => Some(7),
             _ => None,
         };
         steps
             .into_iter()
             .filter_map(|step| Some((rank(&step)?, step)))
             .min_by_key(|(rank, _)| *rank)
-            .map(|it| it.1)
+            .map(|(_, step)| step)
     }
 
     fn violation(&self, what: String, at: u32, last: Option<Step>) -> Violation {
-        let mut way = Vec::new();
+        let mut trace = Vec::new();
         let mut here = at;
         while here != 0 {
-            let (from, step) = self.came[here as usize];
-            way.push((step, here));
+            let (from, step) = self.predecessors[here as usize];
+            trace.push((step, here));
             here = from;
         }
         let mut path = format!(
-            "{}: {what}\n    at first: {}\n",
+            "{}: {what}\n    initial state: {}\n",
             self.config.name,
-            self.picture(&self.states[0])
+            self.describe(&self.states[0])
         );
-        for (number, (step, to)) in way.into_iter().rev().enumerate() {
+        for (number, (step, to)) in trace.into_iter().rev().enumerate() {
             let state = &self.states[to as usize];
-            let from = &self.states[self.came[to as usize].0 as usize];
+            let from = &self.states[self.predecessors[to as usize].0 as usize];
             let _ = writeln!(
                 path,
                 "{:>3} {}\n       {}",
                 number + 1,
-                step.words(from, state),
-                self.picture(state)
+                step.describe(from, state),
+                self.describe(state)
             );
         }
         if let Some(step) = last {
             let state = &self.states[at as usize];
-            let _ = writeln!(path, "  ! {}", step.words(state, state));
+            let _ = writeln!(path, "  ! {}", step.describe(state, state));
             if let (Step::Plan, Some(plan)) = (
                 step,
                 state
                     .controller
                     .as_ref()
-                    .and_then(|controller| self.minds.planned(controller)),
+                    .and_then(|controller| self.controllers.planned(controller)),
             ) {
                 plan.actions.iter().for_each(|action| {
-                    let _ = writeln!(path, "      order: {action}");
+                    let _ = writeln!(path, "      action: {action}");
                 });
                 let _ = writeln!(path, "      next: {:?}", plan.next);
             }
@@ -531,7 +556,7 @@ impl Explorer<'_> {
         Violation { what, path }
     }
 
-    fn picture(&self, state: &State) -> String {
+    fn describe(&self, state: &State) -> String {
         let machines = state.machines.iter().take(self.config.hosts).enumerate();
         let each: Vec<String> = machines
             .map(|(at, machine)| format!("h{}{machine}", at + 1))
