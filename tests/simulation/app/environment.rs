@@ -94,7 +94,7 @@ impl Environment for VerbEnvironment {
         Ok(Files {
             project,
             inventory,
-            place: StateDir { dir },
+            state_dir: StateDir { dir },
         })
     }
 
@@ -145,7 +145,7 @@ impl Environment for VerbEnvironment {
         self.simulated.listen()
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn notify(&self, notice: &Notice) {
         // A screen in memory is never full.
         drop(writeln!(self.screen.clone(), "{notice}"));
     }

@@ -174,7 +174,7 @@ fn rollback_to_the_present_revision_does_nothing() {
         project.deployed("0.9").await;
         let orders = project.orders();
         let done = roll_back_to(&project, 2).await.value();
-        assert_eq!(done, Conclusion::AlreadyThere(Revision(2)));
+        assert_eq!(done, Conclusion::AlreadyCurrent(Revision(2)));
         assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
         assert_eq!(project.orders(), orders);
     });

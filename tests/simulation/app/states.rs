@@ -10,7 +10,7 @@ use ship::app::verbs::abort::{AbortRequest, abort};
 use ship::app::verbs::deploy::deploy;
 use ship::app::verbs::freeze::{freeze, thaw};
 use ship::app::verbs::migrate::{MigrateRequest, migrate};
-use ship::app::verbs::pause::{Paused, pause};
+use ship::app::verbs::pause::{PauseOutcome, pause};
 use ship::app::verbs::promote::{PromoteRequest, Promotion, promote};
 use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::resume::{ResumeRequest, resume};
@@ -90,12 +90,12 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
             scale(env, ScaleRequest { replicas, set }).await?
         }
         "promote" => match promote(env, PromoteRequest::default()).await? {
-            Promotion::Asked(_) => return Ok(Exit::Done),
+            Promotion::Requested(_) => return Ok(Exit::Done),
             Promotion::Concluded(conclusion) => conclusion,
         },
         "pause" => {
-            let (_, paused) = pause(env).await?;
-            assert_eq!(paused, Paused::Done);
+            let paused = pause(env).await?;
+            assert_eq!(paused.outcome, PauseOutcome::Paused);
             return Ok(Exit::Done);
         }
         "freeze" => return freeze(env, None, String::new()).map(|_| Exit::Done),
@@ -109,8 +109,8 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
 async fn unlock(env: &Arc<dyn Environment>) -> Result<(), Error> {
     let lock = Lock::read(env)?;
     if lock.holder.is_some() {
-        let untold = lock.break_it().await?;
-        assert_eq!(untold, [], "every host can be told");
+        let unreachable = lock.break_it().await?;
+        assert_eq!(unreachable, [], "every host is reachable");
     }
     Ok(())
 }

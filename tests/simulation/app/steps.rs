@@ -28,7 +28,7 @@ fn deploy_waits_at_its_step_until_somebody_promotes_it() {
         assert_eq!(new.count(), 1);
         let request = PromoteRequest::default();
         let promoted = project.call(async |env| promote(env, request).await).await;
-        let Promotion::Asked(accepted) = promoted.value() else {
+        let Promotion::Requested(accepted) = promoted.value() else {
             panic!("the rollout went on in another process");
         };
         assert_eq!(accepted.to_string(), "deployment \"page\" promoted");

@@ -2,7 +2,7 @@
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
-use ship::app::verbs::pause::{Paused, pause};
+use ship::app::verbs::pause::{PauseOutcome, pause};
 use ship::app::verbs::resume::{ResumeRequest, resume};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::core::journal::state::State;
@@ -17,7 +17,7 @@ fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
         project.deployed("0.8").await;
         let deploy = project.deploy_under_way(version("0.9")).await;
         let paused = project.call(async |env| pause(env).await).await.value();
-        assert_eq!(paused, ("page".to_owned(), Paused::Done));
+        assert_eq!(paused.outcome, PauseOutcome::Paused);
         let done = deploy.ends().await.exits(Exit::Paused);
         done.says(&[
             "paused by anna@here: nothing new is started, what is in flight ends first",
