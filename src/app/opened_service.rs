@@ -46,7 +46,7 @@ impl OpenedService {
         access: StoreAccess,
     ) -> Result<Self, Error> {
         let files = env.read_files(overrides, reading)?;
-        config::withhold(&files.project);
+        config::register_secrets(&files.project);
         let store = env.open_store(&files, access)?;
         let Files {
             project,

@@ -284,7 +284,7 @@ fn hint_of(what: &str, commands: &[String], otherwise: &str) -> String {
 
 /// The path as a user would type it, without `./` and `dir/../`.
 fn shown(path: &Path) -> String {
-    config::project::without_detours(path.strip_prefix(".").unwrap_or(path))
+    config::project::simplify_path(path.strip_prefix(".").unwrap_or(path))
         .display()
         .to_string()
 }

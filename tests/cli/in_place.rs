@@ -5,7 +5,7 @@ use crate::event_stream::Course;
 use crate::project::LocalProject;
 
 #[test]
-fn one_host_at_a_time_is_without_it() {
+fn in_place_deploy_takes_one_host_down_at_a_time() {
     let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .with("max_surge = 1", "max_surge = 0")

@@ -157,7 +157,7 @@ fn behind_a_front(project: LocalProject) -> (LocalProject, Front) {
 }
 
 #[test]
-fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
+fn deploy_without_failed_requests_reports_the_count() {
     let project = LocalProject::small();
     let front = Front::before(&project);
     project.deploy("0.8");
@@ -212,7 +212,7 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
 }
 
 #[test]
-fn a_first_deploy_is_counted_from_its_first_answer() {
+fn monitor_of_a_first_deploy_counts_from_the_first_response() {
     let (project, _front) = asked();
     let done = project
         .ship(&["deploy", "inventory.toml"])
@@ -231,7 +231,7 @@ fn a_first_deploy_is_counted_from_its_first_answer() {
 }
 
 #[test]
-fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
+fn failed_requests_roll_the_deploy_back() {
     let (project, front) = behind_a_front(LocalProject::new());
     project.deploy("0.8");
     front.loses("the version is: 0.9");
@@ -274,7 +274,7 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
 }
 
 #[test]
-fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
+fn failed_request_at_the_end_still_counts() {
     let (project, front) = asked();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
@@ -302,7 +302,7 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
 }
 
 #[test]
-fn a_budget_allows_for_some() {
+fn max_failed_requests_tolerates_failures() {
     let (project, front) = asked();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
@@ -323,7 +323,7 @@ fn a_budget_allows_for_some() {
 }
 
 #[test]
-fn a_rollback_counts_what_it_loses_and_goes_on() {
+fn rollback_counts_failed_requests_and_continues() {
     let (project, front) = asked();
     project.deploy("0.8");
     project.deploy("0.9");
@@ -338,16 +338,16 @@ fn a_rollback_counts_what_it_loses_and_goes_on() {
 }
 
 #[test]
-fn a_question_that_nobody_answers_while_instances_serve_is_refused() {
+fn failing_monitor_url_is_refused_while_instances_are_ready() {
     let (project, front) = asked();
     project.deploy("0.8");
     drop(front);
     project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])
         .stderr(str![[r#"
-error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:[..]/ failed; nothing was touched
-  the last: connection refused
-  mend what stands before the instances, or `url` in [monitor]; `--monitor off` goes on without
+error: 1 instance is ready, but 3 of 3 requests to the monitor URL http://127.0.0.1:34505/ failed; no changes were made
+  last error: connection refused
+hint: fix the load balancer or `url` in [monitor], or roll out without the monitor: `--monitor off`
 
 "#]])
         .status(2)
@@ -369,7 +369,7 @@ error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:
 }
 
 #[test]
-fn a_rollout_with_nothing_to_do_asks_nobody() {
+fn rollout_with_nothing_to_do_sends_no_requests() {
     let (project, front) = asked();
     project.deploy("0.8");
     let asked = front.requests();
@@ -382,7 +382,7 @@ fn a_rollout_with_nothing_to_do_asks_nobody() {
 }
 
 #[test]
-fn a_program_is_told_by_an_event() {
+fn monitor_result_is_a_json_event() {
     let (project, _front) = asked();
     project.deploy("0.8");
     let done = project
@@ -412,7 +412,7 @@ fn a_program_is_told_by_an_event() {
 }
 
 #[test]
-fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() {
+fn interrupted_rollout_reports_requests_and_resume_monitors_again() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     let front = Front::before(&project);

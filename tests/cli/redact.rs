@@ -28,7 +28,7 @@ const RULES: [(&str, &str); 15] = [
     ),
     (r"(?m)^(duration|          waited) ( *)\S+$", "$1 $2[TOOK]"),
     (
-        r"(of|(?:by|last:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago",
+        r"(of|heartbeat|(?:by|directory:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago",
         "$1 [TOOK] ago",
     ),
     // In a table: the age, and how long it took.

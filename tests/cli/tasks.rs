@@ -34,7 +34,7 @@ fn said(project: &LocalProject) -> Vec<String> {
 }
 
 #[test]
-fn each_is_done_once_in_its_place_and_is_told_what_for() {
+fn tasks_run_once_in_order_with_their_environment() {
     let project = with_hooks(&[
         (
             "on = \"on_success\"",
@@ -86,7 +86,7 @@ fn each_is_done_once_in_its_place_and_is_told_what_for() {
 }
 
 #[test]
-fn what_fails_before_all_leaves_everything_as_it_was() {
+fn failed_before_all_hook_makes_no_changes() {
     let project = with_hooks(&[
         (
             "on = \"before_all\"",
@@ -121,7 +121,7 @@ fn what_fails_before_all_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn what_fails_after_all_turns_the_rollout_back() {
+fn failed_after_all_hook_rolls_back() {
     let project = with_hooks(&[("on = \"after_all\"", "test $SHIP_VERSION = 0.8")]);
     project.deploy("0.8");
     project
@@ -138,7 +138,7 @@ fn what_fails_after_all_turns_the_rollout_back() {
 }
 
 #[test]
-fn what_fails_at_the_very_end_is_only_told() {
+fn failed_on_success_hook_is_only_reported() {
     let project = with_hooks(&[("on = \"on_success\"", "exit 7")]);
     let done = project.deploy("0.8");
     assert!(
@@ -150,7 +150,7 @@ fn what_fails_at_the_very_end_is_only_told() {
 }
 
 #[test]
-fn one_that_hangs_is_ended_at_its_timeout_with_all_that_it_began() {
+fn hanging_task_is_killed_with_its_children_at_the_timeout() {
     let project = with_hooks(&[(
         "on = \"before_all\"\ntimeout = \"300ms\"",
         "echo waits; sleep 600 & sleep 600",
@@ -172,7 +172,7 @@ fn one_that_hangs_is_ended_at_its_timeout_with_all_that_it_began() {
 }
 
 #[test]
-fn what_was_done_before_a_crash_is_not_done_again_and_what_was_cut_off_is() {
+fn completed_tasks_are_not_repeated_after_a_crash() {
     let project = with_hooks(&[
         ("on = \"before_all\"", "echo one >> SAID"),
         (
@@ -210,7 +210,7 @@ fn what_was_done_before_a_crash_is_not_done_again_and_what_was_cut_off_is() {
 }
 
 #[test]
-fn a_hook_may_call_ship_itself() {
+fn hook_may_call_ship() {
     let ship = env!("CARGO_BIN_EXE_ship");
     let project = with_hooks(&[
         (
@@ -243,7 +243,7 @@ fn a_hook_may_call_ship_itself() {
 }
 
 #[test]
-fn a_plan_tells_what_would_be_done_once() {
+fn plan_shows_the_tasks() {
     let project = with_hooks(&[
         ("on = \"before_all\"", "true"),
         ("on = \"after_all\"", "true"),

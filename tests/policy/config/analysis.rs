@@ -21,7 +21,7 @@ fn read(lines: &str) -> Analysis {
 }
 
 #[test]
-fn nothing_is_measured_unless_told_to() {
+fn config_has_no_analyses_by_default() {
     let playbook = files().project().playbook;
     assert_eq!(
         (playbook.analyses, playbook.rollout.steps),
@@ -30,7 +30,7 @@ fn nothing_is_measured_unless_told_to() {
 }
 
 #[test]
-fn new_and_old_instances_are_compared_without_any_further_key() {
+fn compare_analysis_has_defaults() {
     let percent = |number| Number::new(number).expect("a number");
     let tolerance = |errors, latency, min_requests| {
         MeasurementMethod::Compare(Tolerance {
@@ -75,7 +75,7 @@ dry_run = true"#;
 }
 
 #[test]
-fn numbers_come_by_http_from_prometheus_or_from_a_command() {
+fn analysis_reads_http_prometheus_and_command() {
     let bound = |text: &str| text.parse().expect("a bound");
     let way = |lines: &str| read(&format!("name = \"it\"\n{lines}")).method;
     for (value, pointer) in [
@@ -126,7 +126,7 @@ success = "<= 0.01""#),
 }
 
 #[test]
-fn what_is_measured_is_measured_before_the_end_and_soaks() {
+fn analysis_adds_a_step_that_soaks() {
     let all = |soak_s| Step {
         instances: Amount::Percent(100),
         soak: Duration::from_secs(soak_s),
@@ -142,7 +142,7 @@ fn what_is_measured_is_measured_before_the_end_and_soaks() {
 }
 
 #[test]
-fn every_fault_is_said_with_its_remedy() {
+fn invalid_analysis_is_reported_with_hints() {
     let wrong = r#"name = "a"
 kind = "http"
 url = "ftp://example.org"
@@ -212,7 +212,7 @@ error: `kind` must be "compare" or "http" or "prometheus" or "command", not `gra
 }
 
 #[test]
-fn two_by_one_name_are_refused() {
+fn duplicate_analysis_name_is_refused() {
     let two = "name = \"a\"\nkind = \"compare\"\n[[analysis]]\nname = \"a\"\nkind = \"compare\"";
     assert_data_eq!(
         with(two).report(),

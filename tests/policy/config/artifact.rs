@@ -35,14 +35,14 @@ fn refused(lines: &str) -> String {
 }
 
 #[test]
-fn nothing_is_said_of_an_artifact_but_its_source() {
+fn artifact_needs_only_a_source() {
     let artifact = with("");
     assert_eq!((artifact.fetch, artifact.sums), (Fetch::Push, Sums::Beside));
     assert_eq!((artifact.signature, artifact.channels.len()), (None, 0));
 }
 
 #[test]
-fn a_list_of_sums_is_a_name_beside_the_source_a_path_or_a_url() {
+fn sha256sums_is_a_name_a_path_or_a_url() {
     let url = "https://me:pw@ci.example.org/builds/web-{{ version }}.tar.gz?token=t";
     let path = |path: &str| Sums::At(Source::Path(PathBuf::from(path)));
     let at = |url: &str| Sums::At(Source::Url(url.to_owned()));
@@ -66,7 +66,7 @@ fn a_list_of_sums_is_a_name_beside_the_source_a_path_or_a_url() {
 }
 
 #[test]
-fn one_of_two_says_what_is_right() {
+fn sha256_and_sha256sums_are_exclusive() {
     let lines = format!("sha256 = \"{}\"\nsha256sums = \"sums\"", "ab".repeat(32));
     assert_data_eq!(
         refused(&lines),
@@ -84,7 +84,7 @@ error: `sha256sums` cannot be given together with `sha256`
 }
 
 #[test]
-fn a_signature_is_looked_for_beside_the_source() {
+fn signature_is_beside_the_source_by_default() {
     let signature = |lines: &str| with(lines).signature.unwrap();
     let minisign = signature(&format!("minisign_key = \"{KEY}\""));
     assert_eq!(
@@ -130,7 +130,7 @@ fn a_signature_is_looked_for_beside_the_source() {
 }
 
 #[test]
-fn a_key_with_a_wrong_digit_is_no_key() {
+fn invalid_minisign_key_is_refused() {
     let wrong = format!("minisign_key = \"{}!\"", &KEY[..55]);
     assert_data_eq!(
         refused(&wrong),
@@ -148,7 +148,7 @@ error: `minisign_key` is no minisign public key
 }
 
 #[test]
-fn half_of_what_a_signature_needs_is_refused() {
+fn incomplete_signature_settings_are_refused() {
     let first = |report: String| report.lines().next().unwrap_or_default().to_owned();
     for (lines, expected) in [
         (
@@ -177,7 +177,7 @@ fn half_of_what_a_signature_needs_is_refused() {
 }
 
 #[test]
-fn hosts_pull_what_a_url_leads_to_as_it_is() {
+fn pull_needs_a_url_that_hosts_can_unpack() {
     for source in ["https://a.org/web-{{ version }}.tar.gz", "http://a.org/web"] {
         assert_eq!(from(source, "fetch = \"pull\"").fetch, Fetch::Pull);
     }
@@ -212,7 +212,7 @@ error: `fetch` cannot be "pull" for a zstd archive: hosts unpack gzip only
 }
 
 #[test]
-fn a_channel_is_a_text_a_value_or_the_newest_file() {
+fn channel_is_a_text_a_value_or_the_newest_file() {
     let channels = with(
         "[artifact.channels]\n\
          nightly = \"https://ci.example.org/latest.txt\"\n\
@@ -247,7 +247,7 @@ fn a_channel_is_a_text_a_value_or_the_newest_file() {
 }
 
 #[test]
-fn a_channel_that_makes_no_sense_is_refused_with_those_that_would() {
+fn invalid_channel_is_refused_with_examples() {
     assert_data_eq!(
         refused("[artifact.channels]\nnightly = 5"),
         str![[r#"

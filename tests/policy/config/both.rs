@@ -8,7 +8,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn a_mistake_in_the_syntax_is_shown() {
+fn syntax_error_is_shown() {
     let files = files().playbook("ports = [8081, 8082]", "ports = [8081, 8082");
     assert_data_eq!(
         files.report(),
@@ -26,7 +26,7 @@ error: this is not TOML: missing comma between array elements
 }
 
 #[test]
-fn a_key_written_twice_is_refused() {
+fn duplicate_key_is_refused() {
     let files = files().playbook(r#"name = "web""#, "name = \"web\"\nname = \"api\"");
     assert_data_eq!(
         files.report(),
@@ -44,7 +44,7 @@ error: this is not TOML: duplicate key
 }
 
 #[test]
-fn all_that_is_wrong_in_both_files_is_said_at_once() {
+fn errors_of_both_files_are_reported_at_once() {
     let files = files()
         .inventory(r#"user = "deploy""#, "user = 7")
         .inventory(r#""web2""#, r#""web1""#)
@@ -101,7 +101,7 @@ error: `on_failure` must be "rollback" or "hold", not `rollbak`
 }
 
 #[test]
-fn a_broken_inventory_does_not_hide_what_is_wrong_in_the_playbook() {
+fn invalid_inventory_does_not_hide_errors_of_the_playbook() {
     let files = files()
         .inventory("[[hosts]]", "[[hosts]")
         .playbook("max_surge = 1", r#"max_surge = "1.5""#);
@@ -129,7 +129,7 @@ error: `max_surge` is no amount: `1.5` is neither a count such as 2 nor a percen
 }
 
 #[test]
-fn a_playbook_that_is_not_there_is_refused() {
+fn missing_playbook_is_refused() {
     let files = files().inventory(r#""web.toml""#, r#""wbe.toml""#);
     assert_data_eq!(
         files.report(),
@@ -147,7 +147,7 @@ error: cannot read wbe.toml: entity not found
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused() {
+fn file_that_is_not_utf8_is_refused() {
     let read = |_: &Path| Ok(b"playbook = \"a\"\nfleet = \"\xff\"".to_vec());
     let report = load_with(Path::new("fleet.toml"), &Overrides::default(), read)
         .unwrap_err()
@@ -164,7 +164,7 @@ error: the file is not UTF-8 text here
 }
 
 #[test]
-fn an_inventory_that_is_not_there_is_refused() {
+fn missing_inventory_is_refused() {
     let report = load(Path::new("no/such/fleet.toml"), &Overrides::default())
         .unwrap_err()
         .to_string();
@@ -180,7 +180,7 @@ error: cannot read no/such/fleet.toml: No such file or directory (os error 2)
 }
 
 #[test]
-fn a_report_in_colour_says_the_same() {
+fn report_in_colour_has_the_same_text() {
     let files = files().playbook("max_surge = 1", "max_surg = 1");
     let read = |path: &Path| match path.to_str() {
         Some("fleet.toml") => Ok(files.inventory.clone().into_bytes()),
@@ -204,7 +204,7 @@ fn a_report_in_colour_says_the_same() {
 }
 
 #[test]
-fn a_thousand_mistakes_make_a_report_of_bearable_length() {
+fn report_shows_a_limited_number_of_errors() {
     let hosts = "[[hosts]]\nname = \"-\"\n".repeat(1000);
     let report = files()
         .inventory("[[hosts]]", &format!("{hosts}[[hosts]]"))

@@ -10,7 +10,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn a_setting_is_refused_where_it_was_made() {
+fn invalid_override_is_reported_on_the_command_line() {
     let files = files().set("rollout.max_surge=two");
     assert_data_eq!(
         files.report(),
@@ -28,7 +28,7 @@ error: `max_surge` is no amount: `two` is neither a count such as 2 nor a percen
 }
 
 #[test]
-fn a_setting_of_an_unknown_key_is_refused() {
+fn override_of_an_unknown_key_is_refused() {
     let files = files().set("rollout.max_surg=2");
     assert_data_eq!(
         files.report(),
@@ -46,7 +46,7 @@ error: unknown key `max_surg` in [rollout]
 }
 
 #[test]
-fn setting_without_its_table_is_answered_with_the_whole_key() {
+fn override_without_a_table_gets_a_hint_with_the_full_key() {
     let files = files().set("max_surge=2");
     assert_data_eq!(
         files.report(),
@@ -74,7 +74,7 @@ error: unknown key `max_surge` in the playbook
 }
 
 #[test]
-fn a_setting_without_a_value_is_refused() {
+fn override_without_a_value_is_refused() {
     let files = files().set("rollout.max_surge");
     assert_data_eq!(
         files.report(),
@@ -92,7 +92,7 @@ error: there is no `=` in this setting
 }
 
 #[test]
-fn a_setting_below_something_that_is_no_table_is_refused() {
+fn override_below_a_value_is_refused() {
     let files = files().set("version.major=1");
     assert_data_eq!(
         files.report(),
@@ -110,7 +110,7 @@ error: `major` cannot be set: what it belongs to is no table
 }
 
 #[test]
-fn a_version_from_the_command_line_is_checked_as_well() {
+fn version_override_is_validated() {
     let files = files().version("1/2");
     assert_data_eq!(files.report(), str![[r#"
 error: `version` cannot hold `/`: `1/2`
@@ -124,7 +124,7 @@ error: `version` cannot hold `/`: `1/2`
 }
 
 #[test]
-fn the_command_line_goes_before_the_playbook() {
+fn command_line_overrides_the_playbook() {
     let project = files()
         .set("rollout.max_surge=25%")
         .set("rollout.replicas=1")
@@ -155,7 +155,7 @@ fn the_command_line_goes_before_the_playbook() {
 }
 
 #[test]
-fn a_number_on_the_command_line_may_stand_for_text() {
+fn override_number_is_accepted_as_text() {
     assert_eq!(
         files().set("version=0.90").project().playbook.version,
         "0.90"

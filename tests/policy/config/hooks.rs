@@ -28,7 +28,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_runs_unless_told_to() {
+fn config_has_no_hooks_by_default() {
     let playbook = files().project().playbook;
     assert_eq!(
         (playbook.hooks, playbook.migrations),
@@ -37,7 +37,7 @@ fn nothing_runs_unless_told_to() {
 }
 
 #[test]
-fn a_hook_of_a_slot_is_a_template_over_it_and_runs_on_its_host() {
+fn slot_hook_is_a_template_and_runs_on_the_host() {
     let lines =
         "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }} 'a b'\"\n";
     let expected = Hook {
@@ -50,7 +50,7 @@ fn a_hook_of_a_slot_is_a_template_over_it_and_runs_on_its_host() {
 }
 
 #[test]
-fn a_hook_of_the_whole_rollout_knows_the_version_and_runs_here_or_on_a_host() {
+fn rollout_hook_may_use_the_version() {
     let hook = |on, at, word: &str| Hook {
         on,
         at,
@@ -80,7 +80,7 @@ fn a_hook_of_the_whole_rollout_knows_the_version_and_runs_here_or_on_a_host() {
 }
 
 #[test]
-fn all_that_is_wrong_with_hooks_is_said_at_once() {
+fn all_errors_in_hooks_are_reported() {
     let lines = r#"[[hooks]]
 on = "before_starting"
 command = "./a"
@@ -168,7 +168,7 @@ error: `at` has a meaning for before_all and after_all only: on_success always r
 }
 
 #[test]
-fn a_template_of_a_hook_is_tried_as_every_other() {
+fn hook_templates_are_checked() {
     let lines = "[[hooks]]\non = \"after_stop\"\ncommand = \"./a {{ labels.zone }}\"\n";
     assert_data_eq!(
         with(lines).report(),
@@ -186,7 +186,7 @@ error: host `web2` has no label `zone`
 }
 
 #[test]
-fn a_migration_has_a_name_a_kind_and_a_command_and_a_contract_says_when() {
+fn migration_needs_id_kind_and_command() {
     let lines = r#"soak = "20m"
 [[migrations]]
 id = "2026-11-add-email"
@@ -246,7 +246,7 @@ manual = true
 }
 
 #[test]
-fn a_contract_that_says_no_time_is_refused() {
+fn contract_without_a_soak_is_refused() {
     let lines = "[[migrations]]\nid = \"a\"\nkind = \"contract\"\ncommand = \"a\"\n";
     assert_data_eq!(
         with(lines).report(),
@@ -264,7 +264,7 @@ error: `soak` of a contract is missing: what it takes away is not to be had back
 }
 
 #[test]
-fn all_that_is_wrong_with_migrations_is_said_at_once() {
+fn all_errors_in_migrations_are_reported() {
     let lines = r#"[[migrations]]
 id = ".a"
 kind = "extend"
@@ -344,7 +344,7 @@ error: there are two migrations by the id `c`
 }
 
 #[test]
-fn hooks_and_migrations_are_part_of_what_a_release_is() {
+fn hooks_and_migrations_are_part_of_the_release() {
     let artifact = || Artifact {
         form: ArtifactForm::TarGz,
         sha256: "ab".repeat(32),

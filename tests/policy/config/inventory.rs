@@ -8,7 +8,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::{Files, files};
 
 #[test]
-fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
+fn unknown_key_is_refused_with_a_suggestion() {
     let files = files().inventory(r#"user = "deploy""#, r#"usr = "deploy""#);
     assert_data_eq!(
         files.report(),
@@ -26,7 +26,7 @@ error: unknown key `usr` in [ssh]
 }
 
 #[test]
-fn an_inventory_without_hosts_is_refused() {
+fn inventory_without_hosts_is_refused() {
     let files = files().inventory(
         "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
          \"web2\"\naddress = \"10.0.0.2\"\n",
@@ -51,7 +51,7 @@ error: there is no [[hosts]] in the inventory
 }
 
 #[test]
-fn an_empty_list_of_hosts_is_refused() {
+fn empty_list_of_hosts_is_refused() {
     let files = files()
         .inventory(
             "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
@@ -78,7 +78,7 @@ error: `hosts` must not be empty
 }
 
 #[test]
-fn hosts_that_are_no_tables_are_refused() {
+fn hosts_that_are_not_tables_are_refused() {
     let files = files()
         .inventory(
             "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
@@ -102,7 +102,7 @@ error: `hosts` must be a table, not a string
 }
 
 #[test]
-fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
+fn drained_hosts_and_balancers_run_no_instances() {
     let drained = || files().inventory("name = \"web1\"", "name = \"web1\"\ndrain = true");
     let project = drained().load().expect("it is right");
     let carriers: Vec<_> = project
@@ -131,7 +131,7 @@ fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
 }
 
 #[test]
-fn two_hosts_of_one_name_are_refused() {
+fn duplicate_host_name_is_refused() {
     let files = files().inventory("web2", "web1");
     assert_data_eq!(
         files.report(),
@@ -152,7 +152,7 @@ error: two hosts are named `web1`
 }
 
 #[test]
-fn two_local_hosts_of_one_address_are_refused() {
+fn duplicate_local_address_is_refused() {
     let files = files()
         .inventory(r#"name = "web1""#, "name = \"web1\"\ntransport = \"local\"")
         .inventory(
@@ -178,7 +178,7 @@ error: two local hosts have the address 127.0.0.1, and with it the same ports
 }
 
 #[test]
-fn a_host_name_with_a_blank_is_refused() {
+fn host_name_with_a_blank_is_refused() {
     let files = files().inventory(r#""web2""#, r#""web 2""#);
     assert_data_eq!(
         files.report(),
@@ -196,7 +196,7 @@ error: `name` cannot hold ` `: `web 2`
 }
 
 #[test]
-fn an_address_that_could_be_an_option_is_refused() {
+fn address_that_looks_like_an_option_is_refused() {
     let files = files().inventory(r#""10.0.0.2""#, r#""-oProxyCommand=id""#);
     assert_data_eq!(files.report(), str![[r#"
 error: `address` cannot begin with `-`: `-oProxyCommand=id`
@@ -210,7 +210,7 @@ error: `address` cannot begin with `-`: `-oProxyCommand=id`
 }
 
 #[test]
-fn a_user_that_could_be_an_option_is_refused() {
+fn user_that_looks_like_an_option_is_refused() {
     let files = files().inventory(r#""deploy""#, r#""-l""#);
     assert_data_eq!(files.report(), str![[r#"
 error: `user` cannot begin with `-`: `-l`
@@ -224,7 +224,7 @@ error: `user` cannot begin with `-`: `-l`
 }
 
 #[test]
-fn a_base_directory_must_be_absolute_and_must_not_climb() {
+fn base_dir_must_be_absolute_without_parent_components() {
     let files = files()
         .inventory(
             r#"name = "web1""#,
@@ -255,7 +255,7 @@ error: `base_dir` must not climb with `..`
 }
 
 #[test]
-fn an_unknown_transport_is_refused() {
+fn unknown_transport_is_refused() {
     let files = files().inventory(r#"address = "10.0.0.2""#, r#"transport = "locale""#);
     assert_data_eq!(
         files.report(),
@@ -273,7 +273,7 @@ error: `transport` must be "ssh" or "local", not `locale`
 }
 
 #[test]
-fn hosts_in_a_table_of_their_own_are_refused() {
+fn hosts_table_instead_of_an_array_is_refused() {
     let files = files().inventory(
         "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
          \"web2\"\naddress = \"10.0.0.2\"\n",
@@ -298,7 +298,7 @@ error: `hosts` must be written as [[hosts]], not as a table
 }
 
 #[test]
-fn an_empty_inventory_says_what_belongs_there() {
+fn empty_inventory_is_refused_with_examples() {
     let files = files();
     let files = Files {
         inventory: String::new(),
@@ -341,7 +341,7 @@ error: there is no [[hosts]] in the inventory
 }
 
 #[test]
-fn a_host_overrides_the_ssh_defaults_key_by_key() {
+fn host_overrides_single_ssh_keys() {
     let project = files()
         .inventory(
             "user = \"deploy\"",

@@ -13,12 +13,12 @@ fn with(lines: &str) -> Files {
 }
 
 #[test]
-fn nobody_asks_unless_told_to() {
+fn config_has_no_liveness_by_default() {
     assert_eq!(files().project().playbook.liveness, None);
 }
 
 #[test]
-fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
+fn liveness_needs_only_a_check() {
     let liveness = |lines| with(lines).project().playbook.liveness.expect("a table");
     let defaults = Liveness {
         check: LivenessCheck::Tcp,
@@ -53,7 +53,7 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
+fn liveness_host_header_needs_http() {
     let named = |lines| {
         with(lines)
             .project()
@@ -89,7 +89,7 @@ fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
 }
 
 #[test]
-fn a_driver_that_starts_nothing_again_is_refused() {
+fn liveness_with_the_process_driver_is_refused() {
     let files = with("tcp = true").playbook("[service.env]", "driver = \"process\"\n[service.env]");
     assert_data_eq!(
         files.report(),
@@ -110,7 +110,7 @@ error: liveness needs a supervisor that starts an instance again
 }
 
 #[test]
-fn liveness_that_asks_nothing_is_refused() {
+fn liveness_without_a_check_is_refused() {
     assert_data_eq!(
         with("failure_threshold = 5").report(),
         str![[r#"
@@ -127,7 +127,7 @@ error: [liveness] does not say what to ask
 }
 
 #[test]
-fn liveness_asked_in_two_ways_is_refused() {
+fn liveness_with_two_checks_is_refused() {
     assert_data_eq!(
         with("http = \"/healthz\"\ntcp = true").report(),
         str![[r#"
@@ -146,7 +146,7 @@ error: liveness is asked in one way, not by `http` and `tcp`
 }
 
 #[test]
-fn what_only_readiness_knows_is_refused() {
+fn liveness_with_keys_of_readiness_is_refused() {
     assert_data_eq!(
         with("http = \"/healthz\"\nstatus = 200").report(),
         str![[r#"
@@ -163,7 +163,7 @@ error: unknown key `status` in [liveness]
 }
 
 #[test]
-fn all_that_is_wrong_with_liveness_is_said_at_once() {
+fn all_errors_in_liveness_are_reported() {
     let lines = "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailure_threshold = 0";
     assert_data_eq!(
         with(lines).report(),

@@ -13,7 +13,7 @@ fn with(lines: &str) -> Files {
 }
 
 #[test]
-fn nobody_asks_unless_told_to() {
+fn config_has_no_monitor_by_default() {
     assert_eq!(files().project().playbook.monitor, None);
     assert_eq!(
         with("url = \"off\"\ntimeout = \"1s\"")
@@ -25,7 +25,7 @@ fn nobody_asks_unless_told_to() {
 }
 
 #[test]
-fn a_url_is_enough_and_the_rest_has_defaults() {
+fn monitor_needs_only_a_url() {
     let probe = |files: Files| files.project().playbook.monitor.expect("a table");
     let defaults = MonitorSettings {
         url: "http://lb.example:8080/healthz".to_owned(),
@@ -67,7 +67,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_place() {
+fn all_errors_in_the_monitor_are_reported() {
     let files = with(
         "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nstatus = \
          42\nconnections = 0\n\
@@ -133,7 +133,7 @@ error: unknown key `max_fail` in [monitor]
 }
 
 #[test]
-fn a_table_without_a_url_asks_nobody_and_is_refused() {
+fn monitor_without_a_url_is_refused() {
     assert_data_eq!(
         with("max_failed_requests = 1").report(),
         str![[r#"
@@ -150,7 +150,7 @@ error: `url` is missing in [monitor]
 }
 
 #[test]
-fn a_password_has_no_place_in_a_url() {
+fn monitor_url_with_a_password_is_refused() {
     assert_data_eq!(
         with("url = \"http://me:secret@lb.example/\"").report(),
         str![[r#"
@@ -167,7 +167,7 @@ error: `url` must not hold a user or a password
 }
 
 #[test]
-fn too_many_at_a_time_are_refused() {
+fn monitor_with_too_many_concurrent_requests_is_refused() {
     assert_data_eq!(
         with("url = \"http://lb.example/\"\ninterval = \"1ms\"\ntimeout = \"2s\"").report(),
         str![[r#"
@@ -184,7 +184,7 @@ error: with a request every 1ms and a timeout of 2s, 2000 requests may be under 
 }
 
 #[test]
-fn what_the_command_line_says_is_shown_as_it_was_said() {
+fn invalid_monitor_option_is_shown_as_typed() {
     assert_data_eq!(
         files().set("monitor.url=lb.example").report(),
         str![[r#"

@@ -24,13 +24,13 @@ fn notify(tables: &str) -> NotifyConfig {
 }
 
 #[test]
-fn nobody_is_told_unless_it_says_whom() {
+fn config_has_no_notifications_by_default() {
     let playbook = files().project().playbook;
     assert_eq!((playbook.notify, playbook.metrics), (None, None));
 }
 
 #[test]
-fn what_is_left_out_has_a_value() {
+fn notify_has_defaults() {
     let told = notify("[notify.webhook]\nurl_env = \"HOOK\"");
     assert_eq!(told.on, NotificationKind::ALL.into());
     assert_eq!(told.timeout, Duration::from_secs(10));
@@ -56,7 +56,7 @@ fn what_is_left_out_has_a_value() {
 }
 
 #[test]
-fn all_that_can_be_said_is_read() {
+fn notify_reads_every_key() {
     let told = notify(
         "[notify]\non = [\"failure\", \"skipped\"]\ntimeout = \"3s\"\ncommand = \"./tell 'two \
          words'\"\n\
@@ -118,7 +118,7 @@ fn all_that_can_be_said_is_read() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_place() {
+fn all_errors_in_notify_are_reported() {
     let files = with(
         "[notify]\non = [\"failures\"]\ntimeout = \"0s\"\ncommand = \"'tell\"\nevery = 1\n\
          [notify.webhook]\nurl = \"ftp://hooks.example.org/\"\nformat = \"discord\"\n\
@@ -201,7 +201,7 @@ error: `textfile` must be a file whose name ends in `.prom`
 }
 
 #[test]
-fn somebody_and_somewhere_must_be_named() {
+fn notify_needs_recipients_and_a_url() {
     let tables =
         "[notify]\n[notify.mail]\nto = []\n[notify.webhook]\nformat = \"slack\"\n[metrics]";
     assert_data_eq!(
@@ -236,7 +236,7 @@ error: `textfile` is missing in [metrics]
 }
 
 #[test]
-fn a_table_that_tells_nobody_and_a_webhook_at_two_places_are_refused() {
+fn notify_without_a_recipient_is_refused() {
     assert_data_eq!(
         with("[notify]\ntimeout = \"3s\"").report(),
         str![[r#"

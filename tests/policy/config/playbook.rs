@@ -13,7 +13,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::{Files, INVENTORY, PLAYBOOK, files};
 
 #[test]
-fn an_unknown_key_like_no_other_is_refused_with_those_that_are_known() {
+fn unknown_key_is_refused_with_the_valid_keys() {
     let files = files().playbook("max_surge = 1", "zzz = 1");
     assert_data_eq!(
         files.report(),
@@ -31,7 +31,7 @@ error: unknown key `zzz` in [rollout]
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused() {
+fn value_of_the_wrong_type_is_refused() {
     let files = files().playbook("ports = [8081, 8082]", "ports = 8081");
     assert_data_eq!(
         files.report(),
@@ -49,7 +49,7 @@ error: `ports` must be a list of ports, not a whole number
 }
 
 #[test]
-fn a_number_where_text_belongs_is_shown_in_quotes() {
+fn number_in_place_of_text_gets_a_hint_with_quotes() {
     let files = files().playbook(r#"version = "0.8""#, "version = 0.8");
     assert_data_eq!(
         files.report(),
@@ -67,7 +67,7 @@ error: `version` must be a string, not a number with a fraction
 }
 
 #[test]
-fn service_whose_user_would_have_too_long_a_name_is_refused_unless_it_names_a_user() {
+fn service_name_too_long_for_its_user_is_refused() {
     let name = "customer-notification-svc-v2";
     let named = |name: &str, more: &str| {
         files().playbook("name = \"web\"", &format!("name = \"{name}\"{more}"))
@@ -95,7 +95,7 @@ error: the service's user `ship-customer-notification-svc-v2` would have 33 char
 }
 
 #[test]
-fn a_missing_key_is_refused_where_its_table_begins() {
+fn missing_key_is_reported_at_its_table() {
     let files = files().playbook("name = \"web\"\n", "");
     assert_data_eq!(
         files.report(),
@@ -113,7 +113,7 @@ error: `name` is missing in [service]
 }
 
 #[test]
-fn a_missing_table_is_refused() {
+fn missing_table_is_refused() {
     let files = files().playbook("[artifact]\nsource = \"web-{{ version }}.tar.gz\"\n", "");
     assert_data_eq!(
         files.report(),
@@ -133,7 +133,7 @@ error: [artifact] is missing in the playbook
 }
 
 #[test]
-fn a_service_name_in_capitals_is_refused() {
+fn service_name_in_capitals_is_refused() {
     let files = files().playbook(r#""web""#, r#""Web""#);
     assert_data_eq!(
         files.report(),
@@ -151,7 +151,7 @@ error: `name` cannot begin with `W`: `Web`
 }
 
 #[test]
-fn a_version_with_a_slash_is_refused() {
+fn version_with_a_slash_is_refused() {
     let files = files().playbook(r#""0.8""#, r#""feature/x""#);
     assert_data_eq!(files.report(), str![[r#"
 error: `version` cannot hold `/`: `feature/x`
@@ -165,7 +165,7 @@ error: `version` cannot hold `/`: `feature/x`
 }
 
 #[test]
-fn a_variable_that_no_shell_could_have_is_refused() {
+fn invalid_variable_name_is_refused() {
     let files = files().playbook("VERSION =", r#""MY-VERSION" ="#);
     assert_data_eq!(
         files.report(),
@@ -183,7 +183,7 @@ error: `env` cannot hold `-`: `MY-VERSION`
 }
 
 #[test]
-fn a_variable_of_two_lines_is_refused() {
+fn variable_with_two_lines_is_refused() {
     let files = files().playbook(r#"VERSION = "{{ version }}""#, r#"VERSION = "a\nb""#);
     assert_data_eq!(
         files.report(),
@@ -201,7 +201,7 @@ error: `VERSION` of `env` must not hold line breaks
 }
 
 #[test]
-fn a_port_that_is_none_and_a_port_twice_are_refused() {
+fn invalid_and_duplicate_ports_are_refused() {
     let files = files().playbook("[8081, 8082]", r#"[8081, 0, 8081, "http"]"#);
     assert_data_eq!(
         files.report(),
@@ -233,7 +233,7 @@ error: `ports` holds what is no port: it must be a whole number, not a string
 }
 
 #[test]
-fn a_duration_without_a_unit_is_refused() {
+fn duration_without_a_unit_is_refused() {
     let files = files().playbook(
         "max_surge = 1",
         "min_ready = 5\nprogress_deadline = \"10 minutes\"",
@@ -262,7 +262,7 @@ error: `progress_deadline` is no duration: `10 minutes`
 }
 
 #[test]
-fn a_command_with_an_open_quote_is_refused() {
+fn command_with_an_unclosed_quote_is_refused() {
     let files = files().playbook(
         r#""./web --port {{ port }}""#,
         r#""./web --title 'two words""#,
@@ -283,7 +283,7 @@ error: `command` has a quote that is not closed, or ends in a backslash
 }
 
 #[test]
-fn a_checksum_of_the_wrong_length_is_refused() {
+fn checksum_of_the_wrong_length_is_refused() {
     let files = files().playbook("[readiness]", "sha256 = \"abc\"\n[readiness]");
     assert_data_eq!(
         files.report(),
@@ -301,7 +301,7 @@ error: `sha256` must be 64 hexadecimal digits; this has 3 characters
 }
 
 #[test]
-fn a_source_that_cannot_be_fetched_is_refused() {
+fn source_with_an_unsupported_scheme_is_refused() {
     let files = files().playbook("web-{{ version }}.tar.gz", "ftp://example.org/web.tar.gz");
     assert_data_eq!(
         files.report(),
@@ -319,7 +319,7 @@ error: `source` cannot be fetched by `ftp`
 }
 
 #[test]
-fn an_empty_playbook_says_what_belongs_there() {
+fn empty_playbook_is_refused_with_examples() {
     let files = files();
     let files = Files {
         playbook: String::new(),
@@ -361,7 +361,7 @@ error: [artifact] is missing in the playbook
 }
 
 #[test]
-fn a_driver_that_nobody_knows_is_refused() {
+fn unknown_driver_is_refused() {
     let files = files().playbook(r#"name = "web""#, "name = \"web\"\ndriver = \"docker\"");
     assert_data_eq!(
         files.report(),
@@ -379,7 +379,7 @@ error: `driver` must be "systemd" or "process", not `docker`
 }
 
 #[test]
-fn rollout_that_is_no_table_is_refused() {
+fn rollout_that_is_not_a_table_is_refused() {
     let files = files()
         .playbook("[rollout]\nmax_surge = 1\n", "")
         .playbook("[service]", "rollout = 1\n[service]");
@@ -399,7 +399,7 @@ error: `rollout` must be a table, not a whole number
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn playbook_has_defaults() {
     let project = files()
         .playbook("[rollout]\nmax_surge = 1\n", "")
         .playbook("[readiness]\nhttp = \"/healthz\"\n", "")
@@ -466,7 +466,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn paths_are_found_from_the_file_that_names_them() {
+fn paths_are_relative_to_their_file() {
     let inventory = INVENTORY
         .replace("\"web.toml\"", "\"../books/web.toml\"")
         .replace("user = \"deploy\"", "identity_file = \"id\"")
@@ -510,7 +510,7 @@ fn paths_are_found_from_the_file_that_names_them() {
 }
 
 #[test]
-fn a_command_is_split_into_words_and_a_template_stays_in_its_word() {
+fn command_is_split_into_words_around_templates() {
     let command = r#"command = '''./web --port={{ port }} "{{ labels['zone'] | default("a b") }}" 'it''s' a\ b''' "#;
     let project = files()
         .playbook("command = \"./web --port {{ port }}\"", command)
@@ -526,7 +526,7 @@ fn a_command_is_split_into_words_and_a_template_stays_in_its_word() {
 }
 
 #[test]
-fn what_can_be_told_only_later_still_has_its_place() {
+fn late_errors_have_a_place() {
     let project = files()
         .playbook(
             "[readiness]",

@@ -6,7 +6,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn an_interval_of_nothing_is_refused() {
+fn zero_interval_is_refused() {
     let files = files().playbook(
         r#"http = "/healthz""#,
         "http = \"/healthz\"\ninterval = \"0s\"\ntimeout = \"0s\"\nsuccess_threshold = 0\nfailure_threshold = 0",
@@ -47,7 +47,7 @@ error: `failure_threshold` must be a number from 1 to 1000000
 }
 
 #[test]
-fn readiness_asked_in_two_ways_is_refused() {
+fn readiness_with_two_checks_is_refused() {
     let files = files().playbook(
         r#"http = "/healthz""#,
         "http = \"/healthz\"\ncommand = \"true\"",
@@ -70,7 +70,7 @@ error: readiness is asked in one way, not by `http` and `command`
 }
 
 #[test]
-fn a_body_without_http_is_refused() {
+fn body_without_http_is_refused() {
     let files = files().playbook(r#"http = "/healthz""#, "tcp = true\nbody = \"ok\"");
     assert_data_eq!(
         files.report(),
@@ -106,7 +106,7 @@ error: `tcp` can only be true
 }
 
 #[test]
-fn an_http_path_begins_with_a_slash() {
+fn http_path_must_begin_with_a_slash() {
     let files = files().playbook(r#""/healthz""#, r#""healthz""#);
     assert_data_eq!(
         files.report(),
@@ -124,7 +124,7 @@ error: `http` must begin with `/`
 }
 
 #[test]
-fn a_label_in_a_readiness_body_is_checked_as_well() {
+fn label_in_a_readiness_body_is_checked() {
     let files = files().playbook(
         r#"http = "/healthz""#,
         "http = \"/healthz\"\nbody = \"{{ lables.zone }}\"",
@@ -145,7 +145,7 @@ error: unknown variable `lables`
 }
 
 #[test]
-fn readiness_by_command_is_split_as_well() {
+fn readiness_command_is_split_into_words() {
     let project = files()
         .playbook(
             "http = \"/healthz\"",

@@ -8,7 +8,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::{INVENTORY, PLAYBOOK, files};
 
 #[test]
-fn a_secret_that_is_in_the_environment_as_well_is_refused() {
+fn secret_that_is_also_in_env_is_refused() {
     let files = files().playbook(
         "ports = [8081, 8082]",
         "ports = [8081, 8082]\nsecrets = [\"VERSION\"]",
@@ -32,7 +32,7 @@ error: variable `VERSION` is given twice
 }
 
 #[test]
-fn a_secret_that_no_shell_could_have_is_refused() {
+fn invalid_secret_name_is_refused() {
     let files = files().playbook(
         "ports = [8081, 8082]",
         "ports = [8081, 8082]\nsecrets = [\"A B\"]",
@@ -100,7 +100,7 @@ fn secrets_come_from_a_file_and_from_the_environment() {
 }
 
 #[test]
-fn what_is_wrong_with_secrets_is_said_without_showing_them() {
+fn errors_in_secrets_do_not_show_them() {
     let env_file = "TOKEN=a\nhunter2\nVERSION=1\nTOKEN=b\nKEY=\"hunter2\n  K2=hun\tter\u{1b}2\n";
     let keys = "env_file = \"secrets.env\"\nsecrets = [\"TOKEN\", \"MISSING\"]";
     let report = secrets(keys, env_file).unwrap_err();
@@ -149,13 +149,13 @@ error: secret `MISSING` is not in the environment
 }
 
 #[test]
-fn byte_order_mark_is_no_part_of_the_first_variable() {
+fn byte_order_mark_is_not_part_of_the_first_variable() {
     let found = secrets("env_file = \"secrets.env\"", "\u{feff}DB_PASSWORD=a\n").unwrap();
     assert_eq!(found, [("DB_PASSWORD".to_owned(), "a".to_owned())].into());
 }
 
 #[test]
-fn value_of_several_lines_is_told_once_with_what_to_do() {
+fn multi_line_value_is_reported_once_with_a_hint() {
     let key = "KEY=-----BEGIN PRIVATE KEY-----\nhunter2\nhunter3=\n-----END PRIVATE KEY-----\n";
     let json = "JSON='{\n  \"hunter\": 2\n}'\nOTHER=1\n";
     let report = secrets("env_file = \"secrets.env\"", &format!("{key}{json}")).unwrap_err();
@@ -175,7 +175,7 @@ error: the value of `JSON` goes on for 3 lines; a variable has one
 }
 
 #[test]
-fn a_file_of_secrets_that_is_not_there_is_refused() {
+fn missing_env_file_is_refused() {
     assert_data_eq!(
         secrets("env_file = \"secrets.evn\"", "").unwrap_err(),
         str![[r#"

@@ -5,7 +5,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn a_typo_in_a_template_is_underlined() {
+fn typo_in_a_template_is_underlined() {
     let files = files().playbook("{{ port }}", "{{ prot }}");
     assert_data_eq!(
         files.report(),
@@ -23,7 +23,7 @@ error: unknown variable `prot`
 }
 
 #[test]
-fn a_template_that_is_never_closed_is_refused() {
+fn unclosed_template_is_refused() {
     let files = files().playbook(r#"VERSION = "{{ version }}""#, r#"VERSION = "{{ version""#);
     assert_data_eq!(
         files.report(),
@@ -41,7 +41,7 @@ error: not a valid template: unexpected end of input, expected end of variable b
 }
 
 #[test]
-fn a_label_that_not_every_host_has_is_refused() {
+fn label_that_a_host_lacks_is_refused() {
     let files = files().playbook(
         r#"VERSION = "{{ version }}""#,
         r#"ZONE = "{{ labels.zone }}""#,
@@ -62,7 +62,7 @@ error: host `web2` has no label `zone`
 }
 
 #[test]
-fn a_source_may_use_the_version_alone() {
+fn source_may_use_only_the_version() {
     let files = files().playbook("web-{{ version }}", "web-{{ host }}");
     assert_data_eq!(
         files.report(),
@@ -80,7 +80,7 @@ error: `source` cannot be filled in: unknown variable `host`
 }
 
 #[test]
-fn a_template_that_never_ends_is_refused() {
+fn endless_template_is_refused() {
     let files = files().playbook(
         r#"VERSION = "{{ version }}""#,
         r#"X = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}""#,

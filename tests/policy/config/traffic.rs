@@ -36,7 +36,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn without_a_table_nothing_stands_there() {
+fn config_has_no_balancers_by_default() {
     let project = files().project();
     assert_eq!(
         (project.playbook.traffic, project.inventory.balancers),
@@ -45,7 +45,7 @@ fn without_a_table_nothing_stands_there() {
 }
 
 #[test]
-fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
+fn each_driver_has_its_own_keys_and_defaults() {
     let haproxy = HaproxyConfig {
         socket: AdminSocket::Path("/run/haproxy/admin.sock".into()),
         backend: "web".into(),
@@ -122,7 +122,7 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn a_public_port_is_nobodys_own() {
+fn public_port_must_not_be_a_port_of_the_service() {
     assert_data_eq!(
         without_balancer("driver = \"nftables\"\nport = 8081").report(),
         str![[r#"
@@ -139,7 +139,7 @@ error: port 8081 is one of the service's own ports
 }
 
 #[test]
-fn a_key_of_another_driver_is_unknown() {
+fn key_of_another_driver_is_unknown() {
     assert_data_eq!(
         with(&format!("{HAPROXY}\nport = 80\nsever = \"a\"")).report(),
         str![[r#"
@@ -164,7 +164,7 @@ error: unknown key `sever` in [traffic]
 }
 
 #[test]
-fn what_is_no_socket_is_refused() {
+fn invalid_socket_is_refused() {
     assert_data_eq!(
         with("driver = \"haproxy\"\nsocket = \"haproxy.sock\"").report(),
         str![[r#"
@@ -181,7 +181,7 @@ error: `socket` must be the path of a socket, or an address with a port
 }
 
 #[test]
-fn who_is_told_must_be_known_and_used() {
+fn driver_and_balancers_must_match() {
     assert_data_eq!(
         without_balancer(HAPROXY).report(),
         str![[r#"
@@ -228,7 +228,7 @@ error: there are balancers, but by this driver each host is its own
 }
 
 #[test]
-fn a_balancer_has_a_name_of_its_own() {
+fn duplicate_balancer_name_is_refused() {
     let twice = with(HAPROXY).inventory(
         "name = \"lb1\"",
         "name = \"web2\"\n[[balancers]]\nname = \"lb2\"\n[[balancers]]\nname = \"lb2\"",
@@ -263,7 +263,7 @@ error: two balancers are named `lb2`
 }
 
 #[test]
-fn each_slot_has_a_server_of_its_own_whatever_its_version() {
+fn each_slot_needs_its_own_server() {
     let server = |template: &str| with(&format!("{HAPROXY}\nserver = \"{template}\"")).report();
     assert_data_eq!(
         server("{{ host }}"),
@@ -316,7 +316,7 @@ error: unknown variable `hots`
 }
 
 #[test]
-fn a_share_needs_a_balancer_that_can_give_one() {
+fn weight_needs_a_balancer_with_weights() {
     let files = files().playbook(
         "max_surge = 1",
         "max_surge = 1\nsteps = [{ instances = 1, weight = \"5%\" }]",
@@ -337,7 +337,7 @@ error: a step has a `weight`, but nothing here can give one
 }
 
 #[test]
-fn with_one_public_port_a_host_there_is_one_instance_a_host() {
+fn one_public_port_permits_one_instance_per_host() {
     let files = without_balancer("driver = \"nftables\"\nport = 80")
         .playbook("[rollout]", "[rollout]\nreplicas = 5");
     assert_data_eq!(
@@ -364,7 +364,7 @@ error: `replicas` cannot be 5: there are 2 hosts, and each has one public port
 }
 
 #[test]
-fn config_refuses_server_options_that_add_nothing_or_end_the_order() {
+fn server_options_without_effect_or_with_separators_are_refused() {
     let report = with(&format!("{HAPROXY}\nserver_options = \"maxconn 3\"")).report();
     assert!(
         report.contains("`server_options` is for servers that ship adds, and here it adds none"),

@@ -19,7 +19,7 @@ fn read(lines: &str) -> UnattendedConfig {
 }
 
 #[test]
-fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
+fn unattended_has_defaults() {
     let unattended = files().project().playbook.unattended;
     assert_eq!(unattended.on_gate, OnGate::Exit);
     assert_eq!(unattended.soak, Duration::from_mins(1));
@@ -28,7 +28,7 @@ fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
 }
 
 #[test]
-fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
+fn windows_are_one_or_a_list_with_a_time_zone() {
     assert_eq!(read("windows = \"02:00-05:00\"").windows.len(), 1);
     let unattended = read(
         "windows = [\"Mon-Fri 22:00-04:00\", \"Sat,Sun 00:00-24:00\"]\ntime_zone = \
@@ -44,7 +44,7 @@ fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
 }
 
 #[test]
-fn what_is_no_window_and_no_place_is_told_with_its_place() {
+fn invalid_window_and_time_zone_are_reported() {
     let lines = "windows = [\"02:00-05:00\", \"Mo 2-5\"]\ntime_zone = \
                  \"Europe/Zuerich\"\non_interrupted = \"retry\"";
     assert_data_eq!(

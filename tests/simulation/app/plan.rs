@@ -24,7 +24,7 @@ fn steps(preview: &DeployPlan) -> Vec<String> {
 }
 
 #[test]
-fn plan_of_an_upgrade_knows_its_order_and_its_worst_moment_and_touches_nothing() {
+fn plan_of_an_upgrade_has_order_and_worst_case() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let orders = project.orders();
@@ -69,7 +69,7 @@ fn plan_in_place_stops_the_old_instance_first() {
 }
 
 #[test]
-fn plan_of_what_runs_does_no_more_than_claim_the_hosts() {
+fn plan_of_the_running_version_only_claims_the_hosts() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let simulated = planned(&project, "0.8").await.simulated;

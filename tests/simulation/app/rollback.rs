@@ -46,7 +46,7 @@ fn end_of(project: &SimulatedProject, revision: u32) -> String {
 }
 
 #[test]
-fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() {
+fn rollback_after_an_automatic_rollback_is_refused() {
     on_one_host(async |project| {
         project.build("1.0", Quality::Mute);
         project.deployed("0.8").await;
@@ -73,7 +73,7 @@ fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() 
 }
 
 #[test]
-fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
+fn rollback_after_an_abort_is_refused_with_the_user() {
     on_one_host(async |project| {
         project.build("0.9", Quality::Gated);
         project.deployed("0.8").await;
@@ -94,7 +94,7 @@ fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
 }
 
 #[test]
-fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
+fn second_rollback_is_refused_with_the_targets() {
     on_one_host(async |project| {
         for version in ["0.8", "0.9", "1.0"] {
             project.deployed(version).await;
@@ -118,7 +118,7 @@ fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
 }
 
 #[test]
-fn rollback_restores_the_number_that_the_deploy_has_changed() {
+fn rollback_restores_a_changed_number_of_replicas() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         project.change("replicas = 3", "replicas = 1");
@@ -138,7 +138,7 @@ fn rollback_restores_the_number_that_the_deploy_has_changed() {
 }
 
 #[test]
-fn number_that_was_scaled_since_stays_in_a_rollback() {
+fn rollback_keeps_a_scaled_number_of_replicas() {
     on_four_hosts(async |project| {
         project.change("replicas = 3", "replicas = 1");
         project.deployed("0.8").await;
@@ -153,7 +153,7 @@ fn number_that_was_scaled_since_stays_in_a_rollback() {
 }
 
 #[test]
-fn rollback_keeps_the_number_that_runs_after_a_deploy_that_failed_with_another() {
+fn rollback_keeps_the_number_of_replicas_after_a_failed_deploy() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         project.deployed("0.9").await;

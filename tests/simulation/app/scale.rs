@@ -32,7 +32,7 @@ async fn count(project: &SimulatedProject, version: &str) -> usize {
 }
 
 #[test]
-fn deploy_in_another_number_is_an_entry_of_its_own() {
+fn deploy_with_another_number_of_replicas_is_a_new_entry() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         deployed_in(&project, 6).await;
@@ -64,7 +64,7 @@ fn deploy_in_another_number_is_an_entry_of_its_own() {
 }
 
 #[test]
-fn smaller_number_stops_the_surplus() {
+fn scale_down_stops_surplus_instances() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let done = deployed_in(&project, 0).await;
@@ -80,7 +80,7 @@ fn smaller_number_stops_the_surplus() {
 }
 
 #[test]
-fn larger_number_starts_what_is_missing() {
+fn scale_up_starts_missing_instances() {
     on_four_hosts(async |project| {
         project.change("replicas = 3", "replicas = 1");
         project.deployed("0.8").await;
@@ -97,7 +97,7 @@ fn larger_number_starts_what_is_missing() {
 }
 
 #[test]
-fn scale_holds_until_the_playbook_says_another_number() {
+fn scale_applies_until_the_playbook_changes() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         set_scale(&project, 5).await.succeeds();
@@ -114,7 +114,7 @@ fn scale_holds_until_the_playbook_says_another_number() {
 }
 
 #[test]
-fn scale_without_room_is_refused_before_anything_is_touched() {
+fn scale_without_free_slots_is_refused() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let orders = project.orders();
@@ -130,7 +130,7 @@ fn scale_without_room_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn scale_of_a_paused_deploy_keeps_the_parts_and_resume_goes_on_in_the_new_number() {
+fn scale_of_a_paused_deploy_is_kept_by_resume() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
         project.deployed("0.8").await;

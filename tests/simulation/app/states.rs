@@ -179,7 +179,7 @@ macro_rules! states {
         )*
 
         #[test]
-        fn every_state_of_the_table_is_tried() {
+        fn every_documented_state_is_tested() {
             assert_eq!(rows().next().expect("a head")[1..], [$($state),*]);
         }
     };

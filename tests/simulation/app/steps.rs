@@ -18,7 +18,7 @@ async fn one_first(project: &SimulatedProject) {
 }
 
 #[test]
-fn deploy_waits_at_its_step_until_somebody_promotes_it() {
+fn deploy_waits_at_its_step_for_promote() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let deploy = project.deploy_under_way(version("0.9")).await;
@@ -31,7 +31,7 @@ fn deploy_waits_at_its_step_until_somebody_promotes_it() {
         let Promotion::Requested(accepted) = promoted.value() else {
             panic!("the rollout went on in another process");
         };
-        assert_eq!(accepted.to_string(), "deployment \"page\" promoted");
+        assert_eq!(accepted.to_string(), "service `page` promoted");
         let done = deploy.ends().await.succeeds();
         done.says(&[
             "promoted by anna@here",
@@ -42,7 +42,7 @@ fn deploy_waits_at_its_step_until_somebody_promotes_it() {
 }
 
 #[test]
-fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
+fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let deployed = project.deploy(unattended(version("0.9"))).await;
@@ -64,7 +64,7 @@ fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
 }
 
 #[test]
-fn unattended_deploy_passes_its_step_where_the_playbook_says_so() {
+fn unattended_deploy_passes_its_step_with_on_gate_promote() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         project.add("[unattended]\non_gate = \"promote\"\n");
@@ -87,7 +87,7 @@ fn deploy_that_waits_at_its_step_can_be_aborted() {
 }
 
 #[test]
-fn promote_where_nothing_waits_is_refused() {
+fn promote_without_a_waiting_step_is_refused() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let request = PromoteRequest::default();

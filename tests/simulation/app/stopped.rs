@@ -11,7 +11,7 @@ use super::project::{on_four_hosts, on_one_host, version, with_settings};
 use crate::scene::Quality;
 
 #[test]
-fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
+fn paused_deploy_is_finished_by_resume() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
         project.deployed("0.8").await;
@@ -36,7 +36,7 @@ fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
         project.open_gate();
         let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
         let resumed = resumed.await.succeeds();
-        resumed.says(&["deployment \"page\" resumed\n"]);
+        resumed.says(&["service `page` resumed\n"]);
         assert_eq!(
             project.running().await,
             ["h1:8081 0.9", "h2:8081 0.9", "h4:8081 0.9"]
@@ -93,7 +93,7 @@ fn killed_deploy_is_rolled_back() {
 }
 
 #[test]
-fn first_deploy_has_nothing_to_abort_to() {
+fn abort_of_a_first_deploy_has_no_rollback_target() {
     on_one_host(async |project| {
         project.build("0.8", Quality::Gated);
         let deploy = project.deploy_under_way(version("0.8")).await;
