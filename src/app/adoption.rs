@@ -1,8 +1,8 @@
 //! Adoption of releases that were deployed from another history.
 //!
 //! Each host keeps the complete definition of its releases. If the history does not know a release
-//! that runs, ship adopts it as a revision, so that it is probed with its own readiness check and can
-//! be rolled back to.
+//! that runs, ship adopts it as a revision, so that it is probed with its own readiness check and
+//! can be rolled back to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::core::time::Time;
 use crate::engine::{Preflight, preflight};
 use crate::store::{NewRevision, RevisionRecord};
 
-/// Hosts that are asked for definitions, one after another. One is mostly enough: a host that keeps
-/// a release usually keeps all of them.
+/// Hosts that are queried for definitions, one after another. One is mostly enough: a host that
+/// keeps a release usually keeps all of them.
 const HOSTS_QUERIED_MAX: usize = 8;
 
 /// What to do with releases that the history does not know.
@@ -40,8 +40,8 @@ pub enum Adopt {
 }
 
 impl Session {
-    /// Adopts releases before the verb is permitted, and keeps the observation for the verb. A paused
-    /// rollout of this history has priority: then nothing is adopted.
+    /// Adopts releases before the verb is permitted, and keeps the observation for the verb. A
+    /// paused rollout of this history has priority: then nothing is adopted.
     pub(crate) async fn adopt_from_hosts(&mut self) -> Result<(), Error> {
         if self.history.state() != ServiceState::Paused {
             self.found = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
@@ -49,8 +49,8 @@ impl Session {
         Ok(())
     }
 
-    /// Observes the hosts, refuses those of another fleet, and adopts releases that the history does
-    /// not know.
+    /// Observes the hosts, refuses those of another fleet, and adopts releases that the history
+    /// does not know.
     pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<ObservedFleet, Error> {
         let mut connection = self.connect(self.definitions(), None);
         let (preflight, adopted) = self.observe(&mut connection).await?;

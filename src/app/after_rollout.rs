@@ -1,5 +1,5 @@
-//! The report, the metrics file and the notifications of a run. They are written after the run and do
-//! not change its result: if one cannot be written, ship prints a warning.
+//! The report, the metrics file and the notifications of a run. They are written after the run and
+//! do not change its result: if one cannot be written, ship prints a warning.
 
 use super::exit::Exit;
 use super::report_page::{self, ReportInput};

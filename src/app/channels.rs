@@ -1,4 +1,5 @@
-//! Resolves a channel to a version, before everything else, so that the history records the version.
+//! Resolves a channel to a version, before everything else, so that the history records the
+//! version.
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ impl Resolved {
     }
 }
 
-/// Resolves the version of the command line, or else of the playbook, if it is the name of a channel.
+/// Resolves the version of the command line, or else of the playbook, if it is the name of a
+/// channel.
 ///
 /// Invalid files are not an error here: the session that reads them next reports it.
 pub(crate) async fn resolve(

@@ -207,8 +207,8 @@ impl Session {
     }
 
     /// The machine of a balancer. It may also be a host under another name, so the balancer's files
-    /// have a directory that no service name can clash with. Several fleets may share a balancer, so
-    /// each has its own directory there.
+    /// have a directory that no service name can clash with. Several fleets may share a balancer,
+    /// so each has its own directory there.
     fn balancer_site(&self, balancer: &config::HostConfig) -> HostSite {
         let site = self.site(balancer);
         let base_dir = format!(

@@ -45,8 +45,8 @@ pub struct ControlMachine {
 }
 
 impl ControlMachine {
-    /// Reads the files. If the playbook is invalid, or has no version without the command line, uses
-    /// the copy of the newest revision.
+    /// Reads the files. If the playbook is invalid, or has no version without the command line,
+    /// uses the copy of the newest revision.
     fn read_leniently(
         &self,
         chosen: &discovery::ChosenInventory,
@@ -191,8 +191,8 @@ pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> FleetExecutor {
     )
 }
 
-/// Who needs access to the state directory: with a local host, whose releases are stored there, also
-/// services that run as other users.
+/// Who needs access to the state directory: with a local host, whose releases are stored there,
+/// also services that run as other users.
 fn state_dir_access(project: &Project) -> Access {
     let service = &project.playbook.service;
     let has_user = |host: &config::HostConfig| {

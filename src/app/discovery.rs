@@ -25,7 +25,7 @@ impl ChosenInventory {
         Ok(project)
     }
 
-    /// Refuses files of another user to which an inventory leads that nobody has named.
+    /// Refuses files of another user, if ship found the inventory on its own.
     pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
         project
             .local_files(self.found_in.as_deref())
@@ -48,8 +48,8 @@ impl ChosenInventory {
     }
 }
 
-/// The named inventory, or the only one that was deployed from here, or else `inventory.toml` if it is
-/// the only candidate.
+/// The named inventory, or the only one that was deployed from here, or else `inventory.toml` if it
+/// is the only candidate.
 pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error> {
     if let Some(named) = named {
         return Ok(ChosenInventory {

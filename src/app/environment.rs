@@ -1,5 +1,5 @@
-//! The environment of a verb: files, state, hosts, time, and the receiver of messages. `ship` uses the
-//! control machine on which it runs; the simulation has its own implementation.
+//! The environment of a verb: files, state, hosts, time, and the receiver of messages. `ship` uses
+//! the control machine on which it runs; the simulation has its own implementation.
 
 use std::any::Any;
 use std::fmt;
@@ -100,8 +100,8 @@ pub trait FleetConnection: Executor {
     /// The releases that a host keeps, with their definitions.
     fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>>;
 
-    /// Two slots that would be the same server at a balancer: one with a running instance, and one of
-    /// `ports` that would replace it.
+    /// Two slots that would be the same server at a balancer: one with a running instance, and one
+    /// of `ports` that would replace it.
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash>;
 }
 
@@ -122,8 +122,8 @@ pub struct DeployedState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     Strict,
-    /// If the playbook is invalid, use the copy of the newest revision: for verbs that only observe,
-    /// stop or roll back.
+    /// If the playbook is invalid, use the copy of the newest revision: for verbs that only
+    /// observe, stop or roll back.
     LastKnownGood,
 }
 

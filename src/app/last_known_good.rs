@@ -1,5 +1,5 @@
-//! The files for verbs that only observe, stop or roll back. These verbs also work if the playbook is
-//! invalid now, or valid only together with the overrides of the latest rollout.
+//! The files for verbs that only observe, stop or roll back. These verbs also work if the playbook
+//! is invalid now, or valid only together with the overrides of the latest rollout.
 
 use std::io;
 use std::path::Path;

@@ -72,7 +72,7 @@ pub(crate) fn inventories_of(playbook: &Path) -> Vec<PathBuf> {
     users.into_iter().map(|(_, file)| file).collect()
 }
 
-/// The files in a directory that are named as inventories are, in order.
+/// The files in a directory whose names are valid for an inventory, in order.
 pub(crate) fn toml_files(dir: &Path) -> Vec<PathBuf> {
     let read = if dir.as_os_str().is_empty() {
         Path::new(".")

@@ -80,7 +80,8 @@ pub enum Accepted {
         version: String,
         revision: Revision,
     },
-    /// `ship rollback` with a number of instances that differs from the target's or the current one.
+    /// `ship rollback` with a number of instances that differs from the target's or the current
+    /// one.
     Rollback {
         number: String,
     },

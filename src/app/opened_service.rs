@@ -1,5 +1,5 @@
-//! The files and the open state of a service, before its history is read: enough for verbs that need
-//! only a part of the history.
+//! The files and the open state of a service, before its history is read: enough for verbs that
+//! need only a part of the history.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,7 +11,8 @@ use crate::core::planner::wait_reason::WaitReason;
 use crate::engine::Preflight;
 use crate::report::text::clean;
 
-/// Refuses a fleet in which a host runs the service for another fleet, or two hosts are one machine.
+/// Refuses a fleet in which a host runs the service for another fleet, or two hosts are one
+/// machine.
 pub(crate) fn permit(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
@@ -42,22 +43,22 @@ pub fn problems(
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,
 ) -> BTreeMap<HostId, Problem> {
-    let twins = twins(
+    let duplicates = twins(
         &session.addresses(),
         identities,
         session.project.playbook.service.driver,
     );
-    let twins = twins
+    let duplicates = duplicates
         .into_iter()
-        .map(|twin| (twin.host.clone(), of_twin(session, &twin)));
+        .map(|duplicate| (duplicate.host.clone(), duplicate_host(session, &duplicate)));
     let foreign = owner::foreign(owners, &session.service_key.fleet);
     let foreign = foreign
         .into_iter()
-        .map(|(host, owner)| (host.clone(), of_foreign(session, host, owner)));
-    twins.chain(foreign).collect()
+        .map(|(host, owner)| (host.clone(), foreign_host(session, host, owner)));
+    duplicates.chain(foreign).collect()
 }
 
-fn of_foreign(session: &Session, host: &HostId, owner: &Owner) -> Problem {
+fn foreign_host(session: &Session, host: &HostId, owner: &Owner) -> Problem {
     let (service, fleet) = (&session.service_key.service, &session.service_key.fleet);
     let (other, who) = (clean(&owner.fleet), clean(&owner.told(session.now())));
     let record = format!("{}/owner", session.root(host));
@@ -70,12 +71,12 @@ fn of_foreign(session: &Session, host: &HostId, owner: &Owner) -> Problem {
     }
 }
 
-fn of_twin(session: &Session, twin: &DuplicateHost) -> Problem {
+fn duplicate_host(session: &Session, duplicate: &DuplicateHost) -> Problem {
     let DuplicateHost {
         host,
         first,
         shares_place,
-    } = twin;
+    } = duplicate;
     let root = session.root(host);
     let (shared, hint) = if *shares_place {
         (

@@ -1,7 +1,7 @@
 //! Builds a release from the playbook: its artifact, its secrets and its id.
 //!
-//! Artifacts are kept in the state directory, so that a rollback can stage them again. Secrets are not
-//! kept there: they are read when they are needed and stored only on the hosts.
+//! Artifacts are kept in the state directory, so that a rollback can stage them again. Secrets are
+//! not kept there: they are read when they are needed and stored only on the hosts.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ pub struct Release {
     pub secrets: Option<SecretsFile>,
     /// Size of the unpacked files; 0 if unknown.
     pub unpacked_bytes: u64,
-    /// The URL from which each host downloads the artifact; `None` if ship copies it to the hosts. It
-    /// does not affect the release id.
+    /// The URL from which each host downloads the artifact; `None` if ship copies it to the hosts.
+    /// It does not affect the release id.
     pub pulled_from: Option<String>,
 }
 
@@ -38,7 +38,8 @@ pub struct SecretsFile {
 }
 
 impl Release {
-    /// Fetches the artifact into the state directory, reads the secrets, and computes the release id.
+    /// Fetches the artifact into the state directory, reads the secrets, and computes the release
+    /// id.
     pub(crate) async fn prepare(project: &Project, state_dir: &StateDir) -> Result<Self, Error> {
         let playbook = &project.playbook;
         let scratch = scratch(state_dir)?;
@@ -89,8 +90,8 @@ impl Release {
     }
 }
 
-/// A temporary directory for artifacts, if the state directory is not writable. It is sufficient for
-/// verbs that only inspect the artifact.
+/// A temporary directory for artifacts, if the state directory is not writable. It is sufficient
+/// for verbs that only inspect the artifact.
 fn scratch(state_dir: &StateDir) -> Result<Option<TempDir>, Error> {
     let is_writable = state_dir.make(Access::OwnerOnly).is_ok()
         && tempfile::tempfile_in(state_dir.artifacts()).is_ok();

@@ -1,4 +1,5 @@
-//! The number of instances: from the playbook, the command line, `ship scale`, or the latest rollout.
+//! The number of instances: from the playbook, the command line, `ship scale`, or the latest
+//! rollout.
 
 use super::error::Error;
 use super::session::Session;
@@ -48,8 +49,8 @@ impl Session {
         self.history.replicas_wanted_last(slots)
     }
 
-    /// Stores the number of `ship scale`. If the command line sets another number instead, removes the
-    /// stored one, which must not come back with the next deploy.
+    /// Stores the number of `ship scale`. If the command line sets another number instead, removes
+    /// the stored one, which must not come back with the next deploy.
     pub(crate) fn store_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.has_replicas_override() {

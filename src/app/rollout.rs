@@ -72,10 +72,10 @@ async fn begin(
     };
     let seen = survey.found.newest_epoch();
     let now = session.now();
-    let begun = session
+    let started = session
         .store
         .begin_rollout(&session.service_key, revision, seen, now);
-    let (id, epoch) = begun?;
+    let (id, epoch) = started?;
     *log = Some(env.open_log(&session.state_dir, id));
     let opening = admission.opening(revision, epoch);
     let budget = admission.spec.budget;

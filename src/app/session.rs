@@ -46,8 +46,8 @@ pub struct Session {
     pub(super) found: Option<ObservedFleet>,
     /// The number of instances that `ship scale` requests.
     pub(super) scale: Option<u32>,
-    /// The number of instances that replaces the one in the files: the number of the rollback target,
-    /// or the current one.
+    /// The number of instances that replaces the one in the files: the number of the rollback
+    /// target, or the current one.
     pub(super) replicas: Option<u32>,
     pub(super) mode: RunMode,
 }
@@ -310,8 +310,8 @@ impl LastStart {
         })
     }
 
-    /// The version of the rollout. Without a rollout, a placeholder, because the files need not name
-    /// a version.
+    /// The version of the rollout. Without a rollout, a placeholder, because the files need not
+    /// name a version.
     pub fn version(&self) -> String {
         self.start
             .as_ref()

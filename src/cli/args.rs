@@ -18,8 +18,8 @@ macro_rules! examples {
 
 /// Rolling deploys for bare VMs: what `kubectl rollout` gives a cluster, over plain SSH
 ///
-/// ship starts a new instance, waits until it is ready, then stops an old one, until the whole fleet
-/// runs the new version. If the new version fails, ship rolls back.
+/// ship starts a new instance, waits until it is ready, then stops an old one, until the whole
+/// fleet runs the new version. If the new version fails, ship rolls back.
 #[derive(Debug, Parser)]
 #[command(
     name = "ship",

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use super::exit::{CliError, Exit};
 use crate::report::note_stdout_failure;
 
-/// Writes data to stdout. A closed pipe (`| head`) is not an error, but nothing more can be written.
+/// Writes data to stdout. A closed pipe (`| head`) is not an error, but nothing more can be
+/// written.
 pub(super) fn write(text: &str) -> io::Result<ControlFlow<()>> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -161,7 +161,8 @@ impl SourceSpan {
         )
     }
 
-    /// The bytes to underline: the first line of this place, and at least one character if possible.
+    /// The bytes to underline: the first line of this place, and at least one character if
+    /// possible.
     fn underlined(&self) -> Range<usize> {
         let start = self.span.start;
         let rest = self.source.text.get(start..).unwrap_or_default();

@@ -48,7 +48,8 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
         "command",
         "command = \"./warm-cache --port {{ port }}\"",
         |node| {
-            // The variables of a template depend on `on`, so without it the template is not checked.
+            // The variables of a template depend on `on`, so without it the template is not
+            // checked.
             if is_slot_failure || on.is_none() {
                 command(node)
             } else {

@@ -46,8 +46,8 @@ pub struct HostConfig {
     /// Whether the instances move to other hosts.
     pub drain: bool,
     pub transport: Transport,
-    /// Absolute path of the directory for the files of ship; `None` for the default. In the file, the
-    /// path of a local host may be relative to the inventory.
+    /// Absolute path of the directory for the files of ship; `None` for the default. In the file,
+    /// the path of a local host may be relative to the inventory.
     pub base_dir: Option<String>,
     pub ssh: SshConfig,
 }
@@ -228,7 +228,8 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
     })
 }
 
-/// Reports hosts with the same name, and local hosts with the same address, which would share ports.
+/// Reports hosts with the same name, and local hosts with the same address, which would share
+/// ports.
 fn check_duplicate_hosts(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink) {
     let mut seen_names: BTreeMap<&HostId, SourceSpan> = BTreeMap::new();
     let mut seen_addresses: BTreeMap<&str, SourceSpan> = BTreeMap::new();

@@ -1,8 +1,8 @@
-//! Floor 1: the configuration files, from text to a validated project. Does not connect to hosts.
+//! Layer 1: the configuration files, from text to a validated project. Does not connect to hosts.
 //!
-//! `load` reads the inventory and the playbook that it refers to, and reports all errors at once, each
-//! with its place and a hint. Errors that appear only later (a missing artifact, a secret that is not
-//! set) are reported in the same way, because the project keeps the [`SourceSpan`]s.
+//! `load` reads the inventory and the playbook that it refers to, and reports all errors at once,
+//! each with its place and a hint. Errors that appear only later (a missing artifact, a secret that
+//! is not set) are reported in the same way, because the project keeps the [`SourceSpan`]s.
 //!
 //! The steps: `toml_tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value` (parse
 //! values, collect errors) → `inventory`, `playbook` → checks that need both.

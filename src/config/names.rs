@@ -103,8 +103,8 @@ pub(super) const PROXY: NameRule = NameRule {
     allowed: "letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`",
 };
 
-/// Options of an `HAProxy` server. They are sent to the runtime API, where `;` and line breaks end a
-/// command.
+/// Options of an `HAProxy` server. They are sent to the runtime API, where `;` and line breaks end
+/// a command.
 const SERVER_OPTIONS: NameRule = NameRule {
     noun: "a list of server options",
     first: |c| c.is_ascii_alphanumeric(),

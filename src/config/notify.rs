@@ -217,8 +217,8 @@ fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {
     })
 }
 
-/// Reads an address for a mail header: `ops@example.org`, or a local user. Other forms are rejected,
-/// so that an address cannot add headers or recipients.
+/// Reads an address for a mail header: `ops@example.org`, or a local user. Other forms are
+/// rejected, so that an address cannot add headers or recipients.
 fn address(node: &Node) -> Result<String, Faults> {
     let text = line(node)?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.!#$%&'*+-/=?^_`{|}~".contains(c);

@@ -193,8 +193,8 @@ impl PlaybookDraft {
         self.playbook
     }
 
-    /// Renders every template for the first host. A template with labels is rendered for one host of
-    /// each set of labels.
+    /// Renders every template for the first host. A template with labels is rendered for one host
+    /// of each set of labels.
     fn check_templates(&self, inventory: &Inventory, sink: &Sink) {
         let mut seen = BTreeSet::new();
         let differing: Vec<_> = inventory

@@ -67,8 +67,8 @@ pub(super) struct RolloutPlaces {
 }
 
 impl RolloutPlaces {
-    /// Reports keys with which no instance could become available before the deadline. Points at the
-    /// key that takes the most time.
+    /// Reports keys with which no instance could become available before the deadline. Points at
+    /// the key that takes the most time.
     pub(super) fn check_deadline(
         &self,
         config: &RolloutConfig,
@@ -247,8 +247,8 @@ fn percent(node: &Node) -> Result<u32, Faults> {
     }
 }
 
-/// Reports amounts with which no rollout is possible. Points at the key that a user would most likely
-/// change.
+/// Reports amounts with which no rollout is possible. Points at the key that a user would most
+/// likely change.
 pub(super) fn check_amounts(
     config: &RolloutConfig,
     places: &RolloutPlaces,

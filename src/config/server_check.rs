@@ -11,7 +11,8 @@ use super::template::{SlotVars, render};
 use super::traffic::{SERVER, TrafficConfig, TrafficDriver, TrafficPlaces};
 use crate::core::ids::{Port, Slot};
 
-/// Checks that the public port is not a port of the service, and that every slot has its own server.
+/// Checks that the public port is not a port of the service, and that every slot has its own
+/// server.
 pub(super) fn check_servers(
     config: &TrafficConfig,
     places: &TrafficPlaces,

@@ -1,5 +1,5 @@
-//! Templates such as `{{ version }}`, rendered by minijinja in strict mode, so that a typo is an error
-//! and not an empty string.
+//! Templates such as `{{ version }}`, rendered by minijinja in strict mode, so that a typo is an
+//! error and not an empty string.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

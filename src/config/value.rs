@@ -13,8 +13,8 @@ const COUNT_MAX: u32 = 1_000_000;
 /// Longer texts are shortened in messages.
 const QUOTED_MAX: usize = 60;
 
-/// The problem with a value, as a fragment after its key: "`replicas` *must be a whole number, not a
-/// string*".
+/// The problem with a value, as a fragment after its key: "`replicas` *must be a whole number, not
+/// a string*".
 #[derive(Debug)]
 pub(super) struct ValueError {
     pub(super) message: String,

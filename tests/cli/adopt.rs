@@ -1,5 +1,4 @@
-//! A control directory that does not know what runs: a fresh checkout, or one that another has
-//! overtaken.
+//! Adoption: control directories that do not know what runs, because they are new or outdated.
 
 use std::fs;
 
@@ -222,7 +221,7 @@ fn outdated_control_directory_continues_from_the_other_deploy() {
         "{status}"
     );
 
-    // 1.0 fails: not the 0.8 that was deployed from here is gone back to, but the 0.9 that ran.
+    // 1.0 fails: ship rolls back to the 0.9 that ran, not to the 0.8 that was deployed from here.
     fs::rename(elsewhere.join("page-1.0"), project.path("page-1.0")).expect("ours");
     project
         .ship(&["deploy", "inventory.toml", "--version", "1.0"])

@@ -1,4 +1,4 @@
-//! Who was not there: what is told, to whom, and that nobody who cannot be told changes anything.
+//! Notifications and metrics after a run, and that a failed delivery changes nothing.
 
 use std::fs;
 use std::net::TcpListener;
@@ -280,7 +280,7 @@ note: `command` in [notify] told nobody: it took longer than 300ms (`timeout` in
     );
     assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
-    // Nothing of what was cut off goes on: what is left are two processes of the service.
+    // Programs that timed out are gone: only two processes of the service remain.
     assert!(project.processes().iter().all(|pid| {
         !fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("sleep"))
     }));
@@ -292,14 +292,14 @@ fn notifications_are_sent_only_for_configured_results() {
     program(&project.path("tell"), "#!/bin/sh\necho told >>told\n");
     project.deploy("0.9");
     assert!(!project.path("told").exists());
-    // Nothing to do, and somebody was there who has seen it.
+    // Nothing to do in an attended deploy: no notification.
     let project = told_by("[notify]\ncommand = \"./tell\"\n");
     program(&project.path("tell"), "#!/bin/sh\necho told >>told\n");
     project.deploy("0.8");
     assert!(!project.path("told").exists());
     project.ship(&["restart"]).any_stderr().run();
     assert_eq!(
-        fs::read_to_string(project.path("told")).expect("it was told"),
+        fs::read_to_string(project.path("told")).expect("a notification"),
         "told\n"
     );
 }
@@ -323,7 +323,7 @@ fn requested_rollback_is_not_reported_as_a_failure() {
     project.ship(&args).any_stderr().status(4).run();
     project.ship(&["abort"]).any_stderr().run();
     assert_eq!(
-        fs::read_to_string(project.path("told")).expect("it was told"),
+        fs::read_to_string(project.path("told")).expect("a notification"),
         "failure held 4\nsuccess rolled-back 0\n"
     );
 }
@@ -339,7 +339,7 @@ fn notifications_contain_no_secrets() {
         "env_file = \"page.env\"\n\n[service.env]\n",
     );
     write(&project.path("page.env"), &format!("PASSWORD={PASSWORD}\n"));
-    // It says its password to whoever asks, and in its log.
+    // The service returns its password in responses and prints it to its log.
     project.release("0.9", Behaviour::Wrong);
     let file = project.path("page-0.9/page.py");
     let text = fs::read_to_string(&file).expect("our own file");
@@ -381,7 +381,7 @@ fn notifications_contain_no_secrets() {
         page.contains("HTTP 500: … is wrong") && page.contains("… is known, page 0.9 starts"),
         "{page}"
     );
-    let told = fs::read_to_string(project.path("told")).expect("it was told");
+    let told = fs::read_to_string(project.path("told")).expect("a notification");
     assert!(
         told.contains("the last answer: HTTP 500: … is wrong"),
         "{told}"

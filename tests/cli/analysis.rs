@@ -1,4 +1,4 @@
-//! A new version that is judged by numbers while it is rolled out.
+//! Analyses that judge a new version during its rollout.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,12 +21,12 @@ impl Numbers {
         let runtime = Runtime::new().expect("a runtime");
         let server = runtime.block_on(MockServer::start());
         let numbers = Self { runtime, server };
-        numbers.say(error_rate);
+        numbers.set_error_rate(error_rate);
         numbers
     }
 
-    /// From now on they say this.
-    fn say(&self, error_rate: f64) {
+    /// Sets the error rate that the server returns.
+    fn set_error_rate(&self, error_rate: f64) {
         let document = serde_json::json!({ "errors": { "rate": error_rate } });
         let answer =
             Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(document));
@@ -130,7 +130,7 @@ fn analysis_runs_repeatedly_while_a_step_soaks() {
     );
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("step 1 of 2 is reached, with 1 new instance; it soaks for 1h");
-    numbers.say(0.02);
+    numbers.set_error_rate(0.02);
     let said = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
     assert!(
         said.contains("analysis errors: passed: 0.1% is < 1%"),

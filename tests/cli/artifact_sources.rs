@@ -1,5 +1,4 @@
-//! Artifacts that are not what they should be: exit code 2, one message, and no host has anything
-//! of ship's.
+//! Artifacts that fail verification: exit code 2, one message, and no changes on any host.
 
 use std::fs;
 use std::process::Command;

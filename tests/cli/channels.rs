@@ -1,4 +1,4 @@
-//! Channels: a version by a name, looked up before anything is done.
+//! Channels, which are resolved to a version before anything else.
 
 use std::fs;
 use std::net::TcpListener;

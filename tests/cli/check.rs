@@ -1,4 +1,4 @@
-//! `ship check`: the files, then every host; all problems at once, and nothing is changed.
+//! `ship check`: reports all problems of the files and the hosts, and makes no changes.
 
 use std::fs;
 use std::net::TcpListener;

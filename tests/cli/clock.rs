@@ -1,4 +1,4 @@
-//! A control machine whose clock is set.
+//! A control machine whose clock changes during a deploy.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Several at once: a second deploy waits outside, a look does not disturb.
+//! Concurrent commands: a second deploy is refused, and reading commands do not interfere.
 
 use snapbox::str;
 

@@ -1,4 +1,4 @@
-//! What is printed for cron and systemd. tests/hosts/nightly has cron run it.
+//! `ship cron`: the crontab and the systemd units. tests/hosts/nightly runs them with cron.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `ship deploy` where all goes well.
+//! `ship deploy` without failures.
 
 use serde_json::Value;
 use snapbox::str;
@@ -269,7 +269,7 @@ fn fresh_control_directory_replaces_unknown_releases() {
     let project = LocalProject::new();
     project.deploy("0.8");
     for file in ["ship.db", "ship.db-wal", "ship.db-shm"] {
-        // The last two are there only while somebody reads.
+        // The last two exist only while a client reads.
         let _ = std::fs::remove_file(project.path(".ship").join(file));
     }
     // As an earlier version of ship has left the hosts.

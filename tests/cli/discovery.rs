@@ -1,4 +1,4 @@
-//! Which inventory is meant where none is named.
+//! Discovery of the inventory if the command line has none.
 
 use std::fs;
 

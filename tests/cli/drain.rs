@@ -1,4 +1,4 @@
-//! Hosts that leave the fleet: drained first, or gone from the inventory just so.
+//! Hosts that leave the fleet: with `drain = true`, or removed from the inventory.
 
 use crate::project::{LocalProject, NODES};
 use ship_testing::probe_client::Monitor;

@@ -1,4 +1,4 @@
-//! A new version that does not work: what a person is told, and that nobody else notices.
+//! New versions that fail: what ship reports, and that clients see no failed requests.
 
 use snapbox::str;
 
@@ -7,7 +7,7 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::probe_client::Monitor;
 
-/// Deploys a version that cannot serve over 0.8, and asserts that nobody but the deployer noticed.
+/// Deploys a version that cannot serve over 0.8, and asserts that the service stayed available.
 fn deploy_broken(behaviour: Behaviour, expect: impl FnOnce(Call<'_>) -> Call<'_>) {
     let project = &LocalProject::new();
     project.release("0.9", behaviour);

@@ -301,7 +301,7 @@ fn manual_page_is_roff_with_every_verb() {
     }
 }
 
-/// Runs `ship` with a stdout that nobody reads, as in `ship history | head -0`.
+/// Runs `ship` with a closed stdout pipe, as in `ship history | head -0`.
 fn unread(project: &LocalProject, args: &[&str]) {
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);

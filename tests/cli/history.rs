@@ -1,4 +1,4 @@
-//! `ship history`: what was deployed, by whom, when, why and how it ended.
+//! `ship history`.
 
 use serde_json::json;
 use snapbox::str;
@@ -164,7 +164,7 @@ the fleet runs this release (revision 1 (0.8))
     let (_, differs) = done
         .stdout
         .split_once("the fleet runs revision 2 (0.9); differences:\n")
-        .expect("it differs");
+        .expect("a comparison");
     snapbox::assert_data_eq!(
         differs,
         str![[r#"
@@ -265,7 +265,7 @@ fn history_has_a_row_for_every_rollout() {
         rows[3], first,
         "who, when, how long and how it ended are those of the deploy"
     );
-    let told: Vec<_> = rows
+    let listed: Vec<_> = rows
         .as_array()
         .expect("rows")
         .iter()
@@ -277,8 +277,8 @@ fn history_has_a_row_for_every_rollout() {
         ["restart", "memory"],
         ["deploy", "ticket 42"],
     ];
-    assert_eq!(told, verbs.map(|row| json!(row)));
-    // None of them is one to go back to.
+    assert_eq!(listed, verbs.map(|row| json!(row)));
+    // None of them is a rollback target.
     project.deploy("0.9");
     let done = project.ship(&["rollback"]).any_stderr().run();
     assert!(

@@ -1,4 +1,4 @@
-//! The user's commands at the points of an instance's life.
+//! Hooks of an instance: before and after its start and its stop.
 
 use serde_json::Value;
 

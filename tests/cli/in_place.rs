@@ -1,4 +1,4 @@
-//! A service that owns its port: the old instance stops before the new one starts.
+//! In-place services: the old instance stops before the new one starts.
 
 use crate::call::json_lines;
 use crate::event_stream::Course;

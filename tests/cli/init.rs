@@ -1,4 +1,4 @@
-//! `ship init`: the first two files.
+//! `ship init`.
 
 use std::fs;
 

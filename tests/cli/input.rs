@@ -1,5 +1,4 @@
-//! Files that are wrong: what, where, and what would be right; every problem at once, and nothing
-//! is touched.
+//! Invalid files: every error is reported with its place and a hint, and nothing is changed.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A deploy that is cut off, gently or not: the same command goes on.
+//! Interrupted deploys: by signals or by a kill, and how they are resumed.
 
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
@@ -123,7 +123,7 @@ fn second_ctrl_c_exits_at_once() {
     deploy.signal("INT");
     deploy.await_words("SIGINT");
     deploy.signal("INT");
-    // The old one lingers for as long as the gate is closed: nobody waits for it.
+    // The old instance lingers while the gate is closed; ship does not wait for it.
     let done = deploy.wait().exits(130);
     assert_eq!(after_sigint(&project, &done.stderr), [INTERRUPTED, NEXT]);
 

@@ -1,5 +1,4 @@
-//! What other tools have taught a user, and typing mistakes: each is answered with the command to
-//! type.
+//! Commands of other tools, and typing mistakes: the error shows the command to type.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A playbook that somebody has broken keeps nobody from looking, stopping or going back.
+//! An invalid playbook does not prevent verbs that observe, stop or roll back.
 
 use std::fs;
 
@@ -100,7 +100,7 @@ fn playbook_without_a_version_is_used_for_status() {
 
 #[test]
 fn deploy_with_overrides_is_resumed_without_repeating_them() {
-    // One more than eight instances fits nowhere, so the playbook is wrong on its own.
+    // There are only eight slots, so the playbook is invalid on its own.
     let project = LocalProject::new().with("replicas = 3", "replicas = 8");
     let set = ["--set", "rollout.replicas=3"];
     let deploy = |version: &'static str| {

@@ -1,4 +1,4 @@
-//! What the instances write.
+//! `ship logs` of instances.
 
 use std::io::pipe;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Running, ship_command};
 use ship_testing::namespace::{until, write};
 
-/// Waits until it has said this on stdout.
+/// Waits until it has printed this text to stdout.
 #[track_caller]
 fn await_stdout(running: &mut Running, words: &str) {
     until(words, PATIENCE, || {
@@ -225,7 +225,7 @@ fn killed_logs_follow_leaves_no_process_on_the_host() {
     project.deploy("0.8");
     let mut logs = project.ship(&["logs", "-f"]).spawn();
     await_stdout(&mut logs, "page 0.8 starts");
-    assert!(project.processes().len() > 2, "somebody follows");
+    assert!(project.processes().len() > 2, "a process follows the log");
     logs.signal("KILL");
     assert_eq!(logs.wait().code, None);
     await_only(&project, &[project.pid("node1", 8081)]);
@@ -258,7 +258,7 @@ fn logs_follow_waits_for_the_first_instance() {
     let mut logs = project
         .ship(&["logs", "inventory.toml", "-f", "-n", "1"])
         .spawn();
-    until("somebody follows", PATIENCE, || {
+    until("a process follows the log", PATIENCE, || {
         (project.processes().len() > 3).then_some(())
     });
     project.deploy("0.8");

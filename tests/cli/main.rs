@@ -1,5 +1,5 @@
-//! Tests of the command line on hosts that are all this machine, without root, sshd or network: each
-//! runs a command and checks stdout, stderr and the exit code.
+//! Tests of the command line on hosts that are all this machine, without root, sshd or network:
+//! each runs a command and checks stdout, stderr and the exit code.
 
 #![expect(
     clippy::needless_raw_string_hashes,

@@ -1,5 +1,4 @@
-//! The stateful half: two versions of a service share a table while both run, and what only the old
-//! one needed goes last.
+//! Migrations: two versions of a service share a table while both run.
 
 use std::fs;
 use std::sync::Arc;
@@ -99,8 +98,9 @@ fn project(contract: &str) -> LocalProject {
     project.with("[rollout]\n", &both)
 }
 
-/// Asks every instance all the while; what was answered otherwise than well.
-fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<String>) {
+/// Sends requests to every instance while `act` runs; returns the number of requests and the
+/// failures.
+fn with_requests(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<String>) {
     let over = Arc::new(AtomicBool::new(false));
     let places: Vec<_> = (1..=4)
         .flat_map(|node| {
@@ -119,7 +119,7 @@ fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Ve
                         Err(status) if status.starts_with("HTTP/") => {
                             ill.push(format!("{place}: {status}"));
                         }
-                        // Where nobody listens, or one is just going, nothing was asked.
+                        // A refused connection or a stopping instance is not a failed request.
                         Err(_) => {}
                     }
                 }
@@ -135,15 +135,15 @@ fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Ve
 #[test]
 fn expand_and_contract_migrations_cause_no_errors() {
     let project = project("manual = true");
-    let (well, ill) = asked_all_the_while(&project, || {
+    let (well, ill) = with_requests(&project, || {
         let done = project.deploy("0.9");
         assert!(
             done.stderr.contains("expand add-full-name: done in "),
             "{}",
             done.stderr
         );
-        // Before the contract there is a way back, and forth again, and what was made is not made
-        // again.
+        // Before the contract, rolling back and forth is possible, and completed migrations are not
+        // run again.
         project
             .ship(&["rollback", "inventory.toml"])
             .any_stderr()
@@ -170,7 +170,7 @@ fn expand_and_contract_migrations_cause_no_errors() {
         );
     });
     assert_eq!(ill, Vec::<String>::new());
-    assert!(well > 50, "only {well} requests were asked");
+    assert!(well > 50, "only {well} requests were sent");
     let done = project
         .ship(&["migrate", "inventory.toml"])
         .any_stderr()

@@ -1,4 +1,4 @@
-//! A service that is asked all the while, through a front that stands before the instances.
+//! The availability monitor, which sends requests through a small load balancer.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::project::{LocalProject, NODES};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::probe_client::ask;
 
-/// A balancer of the simplest kind: whoever answers gets the request, in turn.
+/// A minimal load balancer: forwards requests to the instances that respond, in turn.
 struct Front {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -79,7 +79,7 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        // It looks up when somebody comes.
+        // Wakes up for each connection.
         drop(TcpStream::connect(self.address));
     }
 }
@@ -105,10 +105,10 @@ fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
             return;
         }
         (Some(page), _) => ("200 OK", page),
-        (None, _) => ("503 Service Unavailable", "nobody is there".to_owned()),
+        (None, _) => ("503 Service Unavailable", "no instance".to_owned()),
     };
     let length = body.len();
-    // Whoever asked may have gone.
+    // The client may have closed the connection.
     let _ = write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -118,7 +118,7 @@ fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
 /// The last line, which is the one that a user reads.
 #[track_caller]
 fn last_line(stderr: &str) -> &str {
-    stderr.lines().last().expect("it says something").trim()
+    stderr.lines().last().expect("a last line").trim()
 }
 
 #[track_caller]
@@ -146,7 +146,7 @@ fn assert_nothing_lost(line: &str) {
 const PROBE: &str = "\n[monitor]\ninterval = \"20ms\"\ntimeout = \"10s\"\nurl = ";
 
 /// A small project whose playbook asks through a front.
-fn asked() -> (LocalProject, Front) {
+fn monitored_project() -> (LocalProject, Front) {
     behind_a_front(LocalProject::small())
 }
 
@@ -213,7 +213,7 @@ fn deploy_without_failed_requests_reports_the_count() {
 
 #[test]
 fn monitor_of_a_first_deploy_counts_from_the_first_response() {
-    let (project, _front) = asked();
+    let (project, _front) = monitored_project();
     let done = project
         .ship(&["deploy", "inventory.toml"])
         .any_stderr()
@@ -275,7 +275,7 @@ fn failed_requests_roll_the_deploy_back() {
 
 #[test]
 fn failed_request_at_the_end_still_counts() {
-    let (project, front) = asked();
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
     front.holds(true);
@@ -291,7 +291,7 @@ fn failed_request_at_the_end_still_counts() {
     let (_, after) = done
         .stderr
         .rsplit_once("0.8 (replaced)")
-        .expect("it said so");
+        .expect("the message");
     assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
     assert!(
         after.contains("now     going back to 0.8"),
@@ -303,7 +303,7 @@ fn failed_request_at_the_end_still_counts() {
 
 #[test]
 fn max_failed_requests_tolerates_failures() {
-    let (project, front) = asked();
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
     let args = [
@@ -324,7 +324,7 @@ fn max_failed_requests_tolerates_failures() {
 
 #[test]
 fn rollback_counts_failed_requests_and_continues() {
-    let (project, front) = asked();
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     project.deploy("0.9");
     front.loses("the version is: 0.8");
@@ -339,7 +339,7 @@ fn rollback_counts_failed_requests_and_continues() {
 
 #[test]
 fn failing_monitor_url_is_refused_while_instances_are_ready() {
-    let (project, front) = asked();
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     drop(front);
     project
@@ -370,20 +370,20 @@ hint: fix the load balancer or `url` in [monitor], or roll out without the monit
 
 #[test]
 fn rollout_with_nothing_to_do_sends_no_requests() {
-    let (project, front) = asked();
+    let (project, front) = monitored_project();
     project.deploy("0.8");
-    let asked = front.requests();
+    let requests = front.requests();
     let done = project
         .ship(&["deploy", "inventory.toml"])
         .any_stderr()
         .run();
     assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
-    assert_eq!(front.requests(), asked);
+    assert_eq!(front.requests(), requests);
 }
 
 #[test]
 fn monitor_result_is_a_json_event() {
-    let (project, _front) = asked();
+    let (project, _front) = monitored_project();
     project.deploy("0.8");
     let done = project
         .ship(&["restart", "--output", "json"])

@@ -1,4 +1,4 @@
-//! Whose the hosts are: another fleet is refused, and another control directory is named.
+//! Ownership of hosts: another fleet is refused, another control directory is reported.
 
 use std::fs;
 

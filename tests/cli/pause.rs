@@ -145,7 +145,7 @@ fn restart_replaces_every_instance_and_is_in_the_history() {
         "{before:?} {after:?}"
     );
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
-    // What was restarted is what the playbook wants.
+    // The restarted release is the one in the playbook.
     let done = project.deploy("0.8");
     assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
 }
@@ -170,7 +170,7 @@ hint: see the state of the rollout with `ship status`
 
 "#]])
         .run();
-    // Ready now, 0.9 would be rolled out further by the other; it is not, and says why.
+    // 0.9 is ready now, but the old controller cannot continue and reports why.
     project.open_gate();
     let done = deploy.wait().exits(6);
     assert!(

@@ -1,4 +1,4 @@
-//! `ship plan` and `ship deploy --dry-run`: what would be done, and nothing is.
+//! `ship plan` and `ship deploy --dry-run`.
 
 use serde_json::{Value, json};
 use snapbox::str;

@@ -17,7 +17,7 @@ enum ToHosts {
     AnotherArtifact = 2,
 }
 
-/// A project whose two hosts pull from a server, and how that is told what to do.
+/// A project whose two hosts pull from a server, and the control of that server.
 fn project() -> (LocalProject, Web, Arc<AtomicU8>) {
     let project = LocalProject::new()
         .on(&["node1", "node2"])
@@ -69,7 +69,7 @@ fn is_host(request: &Request) -> bool {
         .starts_with("ship/")
 }
 
-/// Who has asked for an artifact until now: the control machine, and hosts.
+/// Number of artifact requests so far: from the control machine, and from hosts.
 fn askers(server: &Web) -> (usize, usize) {
     let asked: Vec<_> = server
         .asked()

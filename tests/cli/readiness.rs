@@ -1,4 +1,4 @@
-//! Every way to ask whether an instance is ready.
+//! Every kind of readiness probe.
 
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;

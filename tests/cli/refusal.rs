@@ -1,4 +1,4 @@
-//! What is refused before anything is touched: exit code 2, and no host has anything of ship's.
+//! Deploys that are refused before any change: exit code 2, and no files on any host.
 
 use std::fs;
 use std::net::TcpListener;

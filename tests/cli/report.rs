@@ -1,4 +1,4 @@
-//! `ship report`: the page about a rollout, as a real browser shows it.
+//! `ship report`: the page about a rollout, rendered by a real browser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -337,7 +337,7 @@ fn reports_are_removed_with_the_history() {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    // The present one, and two to go back to.
+    // The current revision, and two rollback targets.
     assert_eq!(names, ["2.html", "3.html", "4.html", "notes.html"]);
 }
 

@@ -1,4 +1,4 @@
-//! What a rollout leaves behind for the morning: its log.
+//! The log of a rollout.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -52,7 +52,7 @@ fn rollout_log_has_all_events_and_attempts() {
         }
         line
     };
-    let told: Vec<_> = json_lines(&done.stdout)
+    let printed: Vec<_> = json_lines(&done.stdout)
         .iter()
         .map(|line| without(line, &["time"]))
         .collect();
@@ -60,7 +60,7 @@ fn rollout_log_has_all_events_and_attempts() {
     let events: Vec<_> = events
         .map(|line| without(line, &["time", "level", "message"]))
         .collect();
-    assert_eq!(events, told);
+    assert_eq!(events, printed);
     let others: Vec<_> = lines
         .iter()
         .filter(|line| line.get("event").is_none())
@@ -219,7 +219,7 @@ fn rollout_log_of_a_killed_ship_has_only_complete_lines() {
             .iter()
             .any(|line| line["event"] == "action_done")
     );
-    // It goes on under a number of its own.
+    // The resumed rollout has a number of its own.
     project.open_gate();
     project.ship(&["resume"]).any_stderr().run();
     assert_eq!(logs(&project), ["1.jsonl", "2.jsonl", "3.jsonl"]);

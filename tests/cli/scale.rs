@@ -1,4 +1,4 @@
-//! More or fewer replicas of the version that runs.
+//! `ship scale`, and deploys with another number of replicas.
 
 use crate::call::json;
 use crate::project::LocalProject;

@@ -1,4 +1,4 @@
-//! `ship status`: what runs where.
+//! `ship status`.
 
 use serde_json::{Value, json};
 use snapbox::str;

@@ -1,5 +1,4 @@
-//! Steps and `ship promote`: so many new instances first, and a person says when there are to be
-//! more.
+//! Steps and `ship promote`.
 
 use snapbox::str;
 

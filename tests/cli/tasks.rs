@@ -1,5 +1,4 @@
-//! What is done once a rollout: `before_all`, `after_all`, `on_success`, `on_failure`, and who
-//! hears of it.
+//! Hooks that run once per rollout: `before_all`, `after_all`, `on_success` and `on_failure`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +7,7 @@ use crate::project::{LocalProject, PATIENCE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
-/// A project whose playbook has these hooks, each with a command that is told the path of `said`.
+/// A project whose playbook has these hooks. Their commands receive the path of the file `said`.
 fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
     let project = LocalProject::new();
     let said = project.path("said").display().to_string();
@@ -24,7 +23,7 @@ fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
     project.with("[rollout]\n", &format!("{tables}[rollout]\n"))
 }
 
-/// What the hooks have said so far.
+/// The output of the hooks so far.
 fn said(project: &LocalProject) -> Vec<String> {
     fs::read_to_string(project.path("said"))
         .unwrap_or_default()
@@ -62,7 +61,7 @@ fn tasks_run_once_in_order_with_their_environment() {
     ];
     let last = ["after_all node1 0.8 no port", "on_success succeeded"];
     assert_eq!(said(&project), [&first[..], &last].concat());
-    // What is in place already is no rollout.
+    // A deploy of the running version is not a rollout.
     project.deploy("0.8");
     assert_eq!(said(&project).len(), 6);
     let done = project.deploy("0.9");
@@ -191,7 +190,7 @@ fn completed_tasks_are_not_repeated_after_a_crash() {
     });
     deploy.signal("KILL");
     deploy.wait();
-    // The hook ends with its ship; what serves goes on.
+    // The hook ends with its ship process; the instances continue.
     until("the end of the hook", PATIENCE, || {
         (project.processes().len() == 3).then_some(())
     });

@@ -1,5 +1,4 @@
-//! Behind a real balancer: who gets requests when, what is said of it, and what happens when it is
-//! gone.
+//! Deploys behind a real balancer: admitting, draining, and a balancer that fails.
 
 use std::fs;
 
@@ -221,7 +220,7 @@ fn deploy_waits_for_a_killed_balancer() {
     haproxy.kill();
     deploy.await_words("lb1         lost");
     project.open_gate();
-    // What is ready is not admitted, and nothing is stopped, while nobody knows who gets requests.
+    // While the state of the balancer is unknown, no instance is admitted or stopped.
     deploy.await_words("node4:8081  ready");
     until("three of the old version", PATIENCE, || {
         (project

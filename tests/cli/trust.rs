@@ -1,5 +1,5 @@
-//! What ship has found by itself is used only where no other user can change it; what ship keeps is
-//! private, and secrets reach only the programs that need them.
+//! Trust: ship uses files that it found itself only if no other user can change them, keeps its
+//! state private, and passes secrets only to programs that need them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -13,7 +13,7 @@ const STRANGER: u32 = 4711;
 const TOKEN: &str = "s3cret-of-the-environment";
 const HOOK_URL: &str = "http://127.0.0.1:9/s3cret-webhook";
 
-/// Gives a file to another user; says whether that is possible.
+/// Gives a file to another user; returns whether that is possible.
 #[must_use]
 fn give_away(path: &Path) -> bool {
     let given = chown(path, Some(STRANGER), None).is_ok();
@@ -293,7 +293,7 @@ fn programs_inherit_no_secret_that_they_do_not_need() {
         "{notify}"
     );
 
-    // The environment of ssh, which goes on to a ProxyCommand.
+    // The environment of ssh, which a ProxyCommand inherits.
     let (bin, seen) = (project.path("bin"), project.path("ssh.env"));
     fs::create_dir(&bin).expect("our own directory");
     let ssh = bin.join("ssh");

@@ -1,5 +1,4 @@
-//! `ship deploy --unattended`, `ship freeze` and `ship thaw`: what happens at night is decided by
-//! day.
+//! `ship deploy --unattended`, `ship freeze` and `ship thaw`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +6,7 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Running, ship_command};
 
-/// Three replicas of 0.8; the first instance of what comes is not watched for long.
+/// Three replicas of 0.8, with a short soak of the first new instance.
 fn at_night() -> LocalProject {
     let project = LocalProject::new().with(
         "[rollout]\n",
@@ -145,7 +144,7 @@ fn freeze_rejects_invalid_times() {
     }
 }
 
-/// A window of two hours that begins so many hours from now.
+/// A window of two hours that begins this many hours from now.
 fn window(hours_ahead: u64) -> String {
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)

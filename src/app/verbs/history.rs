@@ -134,8 +134,8 @@ fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) 
     }
 }
 
-/// The settings of a release, one per line. Releases are compared by their settings, because the text
-/// of a playbook has neither the overrides of the command line nor the digest of the artifact.
+/// The settings of a release, one per line. Releases are compared by their settings, because the
+/// text of a playbook has neither the overrides of the command line nor the digest of the artifact.
 fn settings(definition: &Definition) -> String {
     let mut lines = Vec::new();
     flatten(

@@ -62,7 +62,8 @@ impl Lock {
     }
 }
 
-/// Sends the new epoch to every host and balancer; returns those that could not be notified, and why.
+/// Sends the new epoch to every host and balancer; returns those that could not be notified, and
+/// why.
 async fn claim_all(
     connection: &Arc<dyn FleetConnection>,
     hosts: Vec<HostId>,

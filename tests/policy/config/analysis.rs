@@ -1,4 +1,4 @@
-//! The numbers by which a new version is judged.
+//! `[[analysis]]`.
 
 use std::time::Duration;
 
@@ -159,15 +159,15 @@ kind = "graphite""#;
     assert_data_eq!(
         with(wrong).report(),
         str![[r#"
-error: `url` cannot be fetched by `ftp`
+error: `url` has an unsupported scheme: `ftp`
   --> web.toml:15:7
    |
 15 | url = "ftp://example.org"
    |       ^^^^^^^^^^^^^^^^^^^
    |
-   = help: begin it with http:// or https://
+   = help: use http:// or https://
 
-error: `value` is no path to a value: `errors`
+error: `value` is not a path to a value: `errors`
   --> web.toml:16:9
    |
 16 | value = "errors"
@@ -175,13 +175,13 @@ error: `value` is no path to a value: `errors`
    |
    = help: for example "$.errors[0].rate", or the JSON pointer "/errors/0/rate"
 
-error: `success` is no bound: it does not begin with <, <=, >, >=, == or !=
+error: `success` is not a valid condition: it does not begin with <, <=, >, >=, == or !=
   --> web.toml:17:11
    |
 17 | success = "0.99"
    |           ^^^^^^
    |
-   = help: a comparison and a number, as in ">= 0.99" or "< 5%" (which is 0.05)
+   = help: write a comparison and a number, for example ">= 0.99" or "< 5%" (0.05)
 
 error: unknown key `min_requests` in [[analysis]]
   --> web.toml:18:1
@@ -189,9 +189,9 @@ error: unknown key `min_requests` in [[analysis]]
 18 | min_requests = 5
    | ^^^^^^^^^^^^
    |
-   = help: known here: name, kind, interval, timeout, failure_limit, consecutive_error_limit, on_inconclusive, dry_run, url, value, success
+   = help: valid keys: name, kind, interval, timeout, failure_limit, consecutive_error_limit, on_inconclusive, dry_run, url, value, success
 
-error: `max_error_rate_increase` is no percentage: `a bit`
+error: `max_error_rate_increase` is not a percentage: `a bit`
   --> web.toml:22:27
    |
 22 | max_error_rate_increase = "a bit"
@@ -217,13 +217,13 @@ fn duplicate_analysis_name_is_refused() {
     assert_data_eq!(
         with(two).report(),
         str![[r#"
-error: there are two analyses by the name `a`
+error: two analyses are named `a`
   --> web.toml:16:8
    |
 16 | name = "a"
    |        ^^^
    |
-   = help: give each a name of its own
+   = help: give each analysis a unique name
 "#]]
         .raw()
     );

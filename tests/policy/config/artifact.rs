@@ -71,13 +71,13 @@ fn sha256_and_sha256sums_are_exclusive() {
     assert_data_eq!(
         refused(&lines),
         str![[r#"
-error: `sha256sums` cannot be given together with `sha256`
+error: `sha256sums` cannot be used together with `sha256`
   --> web.toml:11:1
    |
 11 | sha256sums = "sums"
    | ^^^^^^^^^^
    |
-   = help: one of the two says what is right; leave out the other
+   = help: leave out one of the two
 "#]]
         .raw()
     );
@@ -135,13 +135,13 @@ fn invalid_minisign_key_is_refused() {
     assert_data_eq!(
         refused(&wrong),
         str![[r#"
-error: `minisign_key` is no minisign public key
+error: `minisign_key` is not a valid minisign public key
   --> web.toml:10:16
    |
 10 | minisign_key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO!"
    |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: write the second line of the .pub file, or the path of that file
+   = help: write the second line of the .pub file, or the path of the file
 "#]]
         .raw()
     );
@@ -153,23 +153,23 @@ fn incomplete_signature_settings_are_refused() {
     for (lines, expected) in [
         (
             "allowed_signers = \"a\"",
-            "error: `allowed_signers` needs a `signer`: which of them must have signed",
+            "error: `allowed_signers` needs a `signer`, who must have signed the artifact",
         ),
         (
             "signer = \"ci\"",
-            "error: `signer` needs `allowed_signers`: the file that has this signer's key",
+            "error: `signer` needs `allowed_signers`, the file with the key of the signer",
         ),
         (
             "namespace = \"file\"",
-            "error: `namespace` belongs to `allowed_signers` and `signer`",
+            "error: `namespace` can only be used with `allowed_signers` and `signer`",
         ),
         (
             "signature = \"a.sig\"",
-            "error: `signature` says where a signature is, but not whose counts",
+            "error: `signature` needs the key of the signer",
         ),
         (
             "minisign_key = \"a.pub\"\nallowed_signers = \"a\"\nsigner = \"ci\"",
-            "error: `allowed_signers` cannot be given together with `minisign_key`",
+            "error: `allowed_signers` cannot be used together with `minisign_key`",
         ),
     ] {
         assert_eq!(first(refused(lines)), expected);
@@ -184,13 +184,13 @@ fn pull_needs_a_url_that_hosts_can_unpack() {
     assert_data_eq!(
         refused("fetch = \"pull\""),
         str![[r#"
-error: `fetch` can be "pull" only where `source` is an http or https URL
+error: `fetch` can only be "pull" if `source` is an http or https URL
   --> web.toml:10:9
    |
 10 | fetch = "pull"
    |         ^^^^^^
    |
-   = help: write fetch = "push", or leave it out: then it goes through this machine
+   = help: write fetch = "push", or leave it out, to copy the artifact from this machine
 "#]]
         .raw()
     );
@@ -199,13 +199,13 @@ error: `fetch` can be "pull" only where `source` is an http or https URL
         zstd.playbook("[readiness]", "fetch = \"pull\"\n[readiness]")
             .report(),
         str![[r#"
-error: `fetch` cannot be "pull" for a zstd archive: hosts unpack gzip only
+error: `fetch` cannot be "pull" for a zstd archive, because hosts can only unpack gzip
   --> web.toml:10:9
    |
 10 | fetch = "pull"
    |         ^^^^^^
    |
-   = help: publish it as .tar.gz, or write fetch = "push"
+   = help: publish a .tar.gz archive, or write fetch = "push"
 "#]]
         .raw()
     );
@@ -268,36 +268,39 @@ error: `nightly` of `channels` must be a URL, a path or a table, not a whole num
     for (line, expected) in [
         (
             "nightly = \"https://a.org/{{ version }}\"",
-            "`nightly` of `channels` cannot hold a template: it is read to find the version",
+            "`nightly` of `channels` cannot contain a template, because ship reads it to find the version",
         ),
         (
             "nightly = \"ftp://a.org/latest\"",
-            "`nightly` of `channels` cannot be fetched by `ftp`",
+            "`nightly` of `channels` has an unsupported scheme: `ftp`",
         ),
-        ("\"a b\" = \"latest\"", "`channels` cannot hold ` `: `a b`"),
+        (
+            "\"a b\" = \"latest\"",
+            "`channels` cannot contain ` `: `a b`",
+        ),
         (
             "nightly = { source = \"latest.json\" }",
-            "`value` is missing in a channel",
+            "missing key `value` in a channel",
         ),
         (
             "nightly = { value = \"$.version\" }",
-            "`source` is missing in a channel",
+            "missing key `source` in a channel",
         ),
         (
             "nightly = { source = \"a.json\", value = \"version\" }",
-            "`value` is no path to a value: `version`",
+            "`value` is not a path to a value: `version`",
         ),
         (
             "nightly = { newest = \"builds/web.tar.gz\" }",
-            "`newest` must have one `{{ version }}`",
+            "`newest` must contain `{{ version }}` exactly once",
         ),
         (
             "nightly = { newest = \"{{ version }}/web\" }",
-            "`newest` must have one `{{ version }}`, in the file's name",
+            "`newest` must contain `{{ version }}` exactly once, in the file name",
         ),
         (
             "nightly = { newest = \"http://a.org/{{ version }}\" }",
-            "`newest` must be a path: no server says what files it has",
+            "`newest` must be a path, because ship cannot list the files of a server",
         ),
         (
             "nightly = { newest = \"web-{{ version }}\", source = \"a\" }",

@@ -1,4 +1,4 @@
-//! What concerns both files, or a file as a whole.
+//! Errors in both files, or in a file as a whole.
 
 use std::path::Path;
 
@@ -13,13 +13,13 @@ fn syntax_error_is_shown() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: this is not TOML: missing comma between array elements
+error: invalid TOML: missing comma between array elements
  --> web.toml:6:1
   |
 6 | [service.env]
   | ^
   |
-  = help: expected `,`; the format is described at https://toml.io
+  = help: expected `,`; see https://toml.io for the format
 "#]]
         .raw()
     );
@@ -31,13 +31,13 @@ fn duplicate_key_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: this is not TOML: duplicate key
+error: invalid TOML: duplicate key
  --> web.toml:4:1
   |
 4 | name = "api"
   | ^^^^
   |
-  = help: a key may be written once in a table; keep one of the two
+  = help: keep one of the two: a key may occur only once in a table
 "#]]
         .raw()
     );
@@ -59,20 +59,20 @@ error: `user` must be a string, not a whole number
 5 | user = 7
   |        ^
   |
-  = help: write it in quotes: "7"
+  = help: add quotes: "7"
 
 error: two hosts are named `web1`
   --> fleet.toml:10:8
    |
  7 | name = "web1"
-   |        ------ the first of them
+   |        ------ first used here
 ...
 10 | name = "web1"
    |        ^^^^^^
    |
-   = help: give each host a name of its own
+   = help: give each host a unique name
 
-error: `ports` must name at least one port
+error: `ports` must have at least one port
  --> web.toml:5:9
   |
 5 | ports = []
@@ -108,21 +108,21 @@ fn invalid_inventory_does_not_hide_errors_of_the_playbook() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: this is not TOML: unclosed array table
+error: invalid TOML: unclosed array table
  --> fleet.toml:6:9
   |
 6 | [[hosts]
   |         ^
   |
-  = help: expected `]`; the format is described at https://toml.io
+  = help: expected `]`; see https://toml.io for the format
 
-error: `max_surge` is no amount: `1.5` is neither a count such as 2 nor a percentage such as "25%"
+error: `max_surge` is not a count or percentage: `1.5` is neither a count such as 2 nor a percentage such as "25%"
   --> web.toml:13:13
    |
 13 | max_surge = "1.5"
    |             ^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 "#]]
         .raw()
     );
@@ -140,7 +140,7 @@ error: cannot read wbe.toml: entity not found
 1 | playbook = "wbe.toml"
   |            ^^^^^^^^^^
   |
-  = help: the path is taken from the inventory's directory
+  = help: the path is relative to the inventory
 "#]]
         .raw()
     );
@@ -155,7 +155,7 @@ fn file_that_is_not_utf8_is_refused() {
     assert_data_eq!(
         report,
         str![[r#"
-error: the file is not UTF-8 text here
+error: the file is not valid UTF-8 here
 --> fleet.toml:2:10
  = help: save it as UTF-8
 "#]]

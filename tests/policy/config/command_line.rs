@@ -15,13 +15,13 @@ fn invalid_override_is_reported_on_the_command_line() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `max_surge` is no amount: `two` is neither a count such as 2 nor a percentage such as "25%"
+error: `max_surge` is not a count or percentage: `two` is neither a count such as 2 nor a percentage such as "25%"
  --> command line:1:25
   |
 1 | --set rollout.max_surge=two
   |                         ^^^
   |
-  = help: a count, as in 2, or a percentage from "0%" to "100%"
+  = help: write a count such as 2, or a percentage from "0%" to "100%"
 "#]]
         .raw()
     );
@@ -79,13 +79,13 @@ fn override_without_a_value_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: there is no `=` in this setting
+error: this override has no `=`
  --> command line:1:7
   |
 1 | --set rollout.max_surge
   |       ^^^^^^^^^^^^^^^^^
   |
-  = help: write a key of the playbook, `=` and its value, for example: --set rollout.max_surge=2
+  = help: write KEY=VALUE, for example: --set rollout.max_surge=2
 "#]]
         .raw()
     );
@@ -97,7 +97,7 @@ fn override_below_a_value_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `major` cannot be set: what it belongs to is no table
+error: cannot set `major`: its parent is not a table
  --> command line:1:15
   |
 1 | --set version.major=1
@@ -113,13 +113,13 @@ error: `major` cannot be set: what it belongs to is no table
 fn version_override_is_validated() {
     let files = files().version("1/2");
     assert_data_eq!(files.report(), str![[r#"
-error: `version` cannot hold `/`: `1/2`
+error: `version` cannot contain `/`: `1/2`
  --> command line:1:11
   |
 1 | --version 1/2
   |           ^^^
   |
-  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+  = help: a version may have up to 64 characters: letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit
 "#]].raw());
 }
 

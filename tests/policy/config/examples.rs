@@ -1,4 +1,4 @@
-//! The files in inventory/ and playbooks/.
+//! The examples in inventory/ and playbooks/.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! Whatever is in the files, reading them ends with a project or a report, soon; and what is
-//! accepted keeps the rules.
+//! Any input ends with a project or a report within a bounded time, and an accepted project is valid.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

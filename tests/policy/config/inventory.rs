@@ -1,4 +1,4 @@
-//! The inventory: its keys, its hosts, how they are reached.
+//! The inventory: its keys and its hosts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn inventory_without_hosts_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: there is no [[hosts]] in the inventory
+error: missing [[hosts]] in the inventory
  --> fleet.toml:1:1
   |
 1 | playbook = "web.toml"
@@ -95,7 +95,7 @@ error: `hosts` must be a table, not a string
 2 | hosts = ["web1"]
   |          ^^^^^^
   |
-  = help: begin it with a line [[hosts]]
+  = help: start the table with the line [[hosts]]
 "#]]
         .raw()
     );
@@ -140,12 +140,12 @@ error: two hosts are named `web1`
   --> fleet.toml:10:8
    |
  7 | name = "web1"
-   |        ------ the first of them
+   |        ------ first used here
 ...
 10 | name = "web1"
    |        ^^^^^^
    |
-   = help: give each host a name of its own
+   = help: give each host a unique name
 "#]]
         .raw()
     );
@@ -162,16 +162,16 @@ fn duplicate_local_address_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: two local hosts have the address 127.0.0.1, and with it the same ports
+error: two local hosts have the address 127.0.0.1 and would share its ports
   --> fleet.toml:13:11
    |
  7 | name = "web1"
-   |        ------ the first of them
+   |        ------ first used here
 ...
 13 | address = "127.0.0.1"
    |           ^^^^^^^^^^^
    |
-   = help: all of 127.0.0.0/8 is this machine: give each a loopback address of its own
+   = help: give each local host its own loopback address, from 127.0.0.0/8
 "#]]
         .raw()
     );
@@ -183,13 +183,13 @@ fn host_name_with_a_blank_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `name` cannot hold ` `: `web 2`
+error: `name` cannot contain ` `: `web 2`
   --> fleet.toml:10:8
    |
 10 | name = "web 2"
    |        ^^^^^^^
    |
-   = help: a host's name has letters, digits, `.`, `_` and `-`, beginning with a letter or a digit; at most 63 of them
+   = help: the name of a host may have up to 63 characters: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit
 "#]]
         .raw()
     );
@@ -205,7 +205,7 @@ error: `address` cannot begin with `-`: `-oProxyCommand=id`
 11 | address = "-oProxyCommand=id"
    |           ^^^^^^^^^^^^^^^^^^^
    |
-   = help: an address has letters, digits, `.`, `_`, `-`, `:` and `%`; the port has a key of its own, `port`; at most 253 of them
+   = help: an address may have up to 253 characters: letters, digits, `.`, `_`, `-`, `:` and `%` (the port is a separate key, `port`)
 "#]].raw());
 }
 
@@ -219,7 +219,7 @@ error: `user` cannot begin with `-`: `-l`
 5 | user = "-l"
   |        ^^^^
   |
-  = help: a user's name has letters, digits, `.`, `_`, `-`, `@` and `\`, beginning with a letter, a digit or `_`; at most 255 of them
+  = help: the name of a user may have up to 255 characters: letters, digits, `.`, `_`, `-`, `@` and `\`, beginning with a letter, a digit or `_`
 "#]].raw());
 }
 
@@ -240,15 +240,15 @@ error: `base_dir` must be an absolute path
 8 | base_dir = "var/ship"
   |            ^^^^^^^^^^
   |
-  = help: an absolute path without `..`, for example "/var/lib/ship"
+  = help: write an absolute path without `..`, for example "/var/lib/ship"
 
-error: `base_dir` must not climb with `..`
+error: `base_dir` must not contain `..`
   --> fleet.toml:12:12
    |
 12 | base_dir = "/var/../ship"
    |            ^^^^^^^^^^^^^^
    |
-   = help: an absolute path without `..`, for example "/var/lib/ship"
+   = help: write an absolute path without `..`, for example "/var/lib/ship"
 "#]]
         .raw()
     );
@@ -307,7 +307,7 @@ fn empty_inventory_is_refused_with_examples() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `playbook` is missing in the inventory
+error: missing key `playbook` in the inventory
  --> fleet.toml:1:1
   |
 1 |
@@ -315,7 +315,7 @@ error: `playbook` is missing in the inventory
   |
   = help: for example: playbook = "../playbooks/testpage.toml"
 
-error: [fleet] is missing in the inventory
+error: missing table [fleet] in the inventory
  --> fleet.toml:1:1
   |
 1 |
@@ -325,7 +325,7 @@ error: [fleet] is missing in the inventory
           [fleet]
           name = "production"
 
-error: there is no [[hosts]] in the inventory
+error: missing [[hosts]] in the inventory
  --> fleet.toml:1:1
   |
 1 |

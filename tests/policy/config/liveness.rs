@@ -1,4 +1,4 @@
-//! When an instance counts as stuck.
+//! `[liveness]`.
 
 use std::time::Duration;
 
@@ -68,12 +68,12 @@ fn liveness_host_header_needs_http() {
     );
     let report = with("http = \"/\"\nhost_header = \"https://www.example.org\"").report();
     assert!(
-        report.contains("`host_header` is no host's name"),
+        report.contains("`host_header` is not a valid host name"),
         "{report}"
     );
     let report = with("tcp = true\nhost_header = \"www.example.org\"").report();
     assert!(
-        report.contains("`host_header` has a meaning with `http` only"),
+        report.contains("`host_header` can only be used with `http`"),
         "{report}"
     );
     let readiness = files()
@@ -83,7 +83,7 @@ fn liveness_host_header_needs_http() {
         )
         .report();
     assert!(
-        readiness.contains("`host_header` has a meaning with `http` only"),
+        readiness.contains("`host_header` can only be used with `http`"),
         "{readiness}"
     );
 }
@@ -94,16 +94,16 @@ fn liveness_with_the_process_driver_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: liveness needs a supervisor that starts an instance again
+error: liveness needs a supervisor that restarts instances
   --> web.toml:13:2
    |
  6 | driver = "process"
-   |          --------- this driver starts an instance once
+   |          --------- this driver does not restart instances
 ...
 13 | [liveness]
    |  ^^^^^^^^
    |
-   = help: write driver = "systemd", or leave [liveness] out
+   = help: write driver = "systemd", or leave out [liveness]
 "#]]
         .raw()
     );
@@ -114,7 +114,7 @@ fn liveness_without_a_check_is_refused() {
     assert_data_eq!(
         with("failure_threshold = 5").report(),
         str![[r#"
-error: [liveness] does not say what to ask
+error: [liveness] has no check
   --> web.toml:12:1
    |
 12 | [liveness]
@@ -131,15 +131,15 @@ fn liveness_with_two_checks_is_refused() {
     assert_data_eq!(
         with("http = \"/healthz\"\ntcp = true").report(),
         str![[r#"
-error: liveness is asked in one way, not by `http` and `tcp`
+error: liveness cannot have both `http` and `tcp`
   --> web.toml:14:1
    |
 13 | http = "/healthz"
-   | ---- the first way
+   | ---- first check
 14 | tcp = true
    | ^^^
    |
-   = help: keep one of the two; a `command` can ask for several things
+   = help: keep one; a `command` can check several things
 "#]]
         .raw()
     );
@@ -156,7 +156,7 @@ error: unknown key `status` in [liveness]
 14 | status = 200
    | ^^^^^^
    |
-   = help: known here: tcp, http, command, interval, timeout, failure_threshold, initial_delay, host_header
+   = help: valid keys: tcp, http, command, interval, timeout, failure_threshold, initial_delay, host_header
 "#]]
         .raw()
     );
@@ -184,7 +184,7 @@ error: `interval` must be longer than 0
    |
    = help: for example "1s"
 
-error: `timeout` is no duration: `soon`
+error: `timeout` is not a valid duration: `soon`
   --> web.toml:15:11
    |
 15 | timeout = "soon"

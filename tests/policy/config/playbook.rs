@@ -24,7 +24,7 @@ error: unknown key `zzz` in [rollout]
 13 | zzz = 1
    | ^^^
    |
-   = help: known here: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure
+   = help: valid keys: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure
 "#]]
         .raw()
     );
@@ -42,7 +42,7 @@ error: `ports` must be a list of ports, not a whole number
 5 | ports = 8081
   |         ^^^^
   |
-  = help: in brackets: [8081, 8082]
+  = help: write them in brackets: [8081, 8082]
 "#]]
         .raw()
     );
@@ -60,7 +60,7 @@ error: `version` must be a string, not a number with a fraction
 1 | version = 0.8
   |           ^^^
   |
-  = help: write it in quotes: "0.8"
+  = help: add quotes: "0.8"
 "#]]
         .raw()
     );
@@ -75,7 +75,7 @@ fn service_name_too_long_for_its_user_is_refused() {
     assert_data_eq!(
         named(name, "").report(),
         str![[r#"
-error: the service's user `ship-customer-notification-svc-v2` would have 33 characters, 31 are allowed
+error: the user of the service, `ship-customer-notification-svc-v2`, would have 33 characters; the maximum is 31
  --> web.toml:3:8
   |
 3 | name = "customer-notification-svc-v2"
@@ -100,7 +100,7 @@ fn missing_key_is_reported_at_its_table() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `name` is missing in [service]
+error: missing key `name` in [service]
  --> web.toml:2:1
   |
 2 | [service]
@@ -118,7 +118,7 @@ fn missing_table_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: [artifact] is missing in the playbook
+error: missing table [artifact] in the playbook
  --> web.toml:1:1
   |
 1 | version = "0.8"
@@ -144,7 +144,7 @@ error: `name` cannot begin with `W`: `Web`
 3 | name = "Web"
   |        ^^^^^
   |
-  = help: a service's name has a to z, 0 to 9 and -, beginning with a letter; at most 41 of them
+  = help: the name of a service may have up to 41 characters: a to z, 0 to 9 and -, beginning with a letter
 "#]]
         .raw()
     );
@@ -154,13 +154,13 @@ error: `name` cannot begin with `W`: `Web`
 fn version_with_a_slash_is_refused() {
     let files = files().playbook(r#""0.8""#, r#""feature/x""#);
     assert_data_eq!(files.report(), str![[r#"
-error: `version` cannot hold `/`: `feature/x`
+error: `version` cannot contain `/`: `feature/x`
  --> web.toml:1:11
   |
 1 | version = "feature/x"
   |           ^^^^^^^^^^^
   |
-  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+  = help: a version may have up to 64 characters: letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit
 "#]].raw());
 }
 
@@ -170,13 +170,13 @@ fn invalid_variable_name_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `env` cannot hold `-`: `MY-VERSION`
+error: `env` cannot contain `-`: `MY-VERSION`
  --> web.toml:7:1
   |
 7 | "MY-VERSION" = "{{ version }}"
   | ^^^^^^^^^^^^
   |
-  = help: a variable's name has letters, digits and `_`, not beginning with a digit; at most 255 of them
+  = help: the name of a variable may have up to 255 characters: letters, digits and `_`, not beginning with a digit
 "#]]
         .raw()
     );
@@ -188,13 +188,13 @@ fn variable_with_two_lines_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `VERSION` of `env` must not hold line breaks
+error: `VERSION` of `env` must not contain line breaks
  --> web.toml:7:11
   |
 7 | VERSION = "a\nb"
   |           ^^^^^^
   |
-  = help: encode it on one line (base64, say), or put it in a file of the artifact
+  = help: encode it on one line, for example in base64, or put it in a file of the artifact
 "#]]
         .raw()
     );
@@ -206,27 +206,27 @@ fn invalid_and_duplicate_ports_are_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `ports` holds what is no port: it must be a number from 1 to 65535
+error: `ports` has an item that is not a port: it must be a number from 1 to 65535
  --> web.toml:5:16
   |
 5 | ports = [8081, 0, 8081, "http"]
   |                ^
 
-error: `ports` names port 8081 twice
+error: `ports` has port 8081 twice
  --> web.toml:5:19
   |
 5 | ports = [8081, 0, 8081, "http"]
   |                   ^^^^
   |
-  = help: each instance on a host needs a port of its own
+  = help: each instance on a host needs its own port
 
-error: `ports` holds what is no port: it must be a whole number, not a string
+error: `ports` has an item that is not a port: it must be a whole number, not a string
  --> web.toml:5:25
   |
 5 | ports = [8081, 0, 8081, "http"]
   |                         ^^^^^^
   |
-  = help: without quotes and without a fraction
+  = help: write it without quotes and without a fraction
 "#]]
         .raw()
     );
@@ -249,7 +249,7 @@ error: `min_ready` must be a duration in quotes, not a whole number
    |
    = help: write a number and a unit (ms, s, m, h or d), for example "500ms", "30s" or "1h30m"
 
-error: `progress_deadline` is no duration: `10 minutes`
+error: `progress_deadline` is not a valid duration: `10 minutes`
   --> web.toml:14:21
    |
 14 | progress_deadline = "10 minutes"
@@ -270,7 +270,7 @@ fn command_with_an_unclosed_quote_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `command` has a quote that is not closed, or ends in a backslash
+error: `command` has an unclosed quote, or ends in a backslash
  --> web.toml:4:11
   |
 4 | command = "./web --title 'two words"
@@ -288,7 +288,7 @@ fn checksum_of_the_wrong_length_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `sha256` must be 64 hexadecimal digits; this has 3 characters
+error: `sha256` must be 64 hexadecimal digits, not 3 characters
   --> web.toml:10:10
    |
 10 | sha256 = "abc"
@@ -306,7 +306,7 @@ fn source_with_an_unsupported_scheme_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `source` cannot be fetched by `ftp`
+error: `source` has an unsupported scheme: `ftp`
  --> web.toml:9:10
   |
 9 | source = "ftp://example.org/web.tar.gz"
@@ -328,7 +328,7 @@ fn empty_playbook_is_refused_with_examples() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `version` is missing in the playbook
+error: missing key `version` in the playbook
  --> web.toml:1:1
   |
 1 |
@@ -336,7 +336,7 @@ error: `version` is missing in the playbook
   |
   = help: for example: version = "0.8"
 
-error: [service] is missing in the playbook
+error: missing table [service] in the playbook
  --> web.toml:1:1
   |
 1 |
@@ -346,7 +346,7 @@ error: [service] is missing in the playbook
           [service]
           name = "testpage"
 
-error: [artifact] is missing in the playbook
+error: missing table [artifact] in the playbook
  --> web.toml:1:1
   |
 1 |
@@ -392,7 +392,7 @@ error: `rollout` must be a table, not a whole number
 2 | rollout = 1
   |           ^
   |
-  = help: begin it with a line [rollout]
+  = help: start the table with the line [rollout]
 "#]]
         .raw()
     );

@@ -1,4 +1,4 @@
-//! When an instance counts as ready.
+//! `[readiness]`.
 
 use ship::core::release::{Check, Via};
 use snapbox::{IntoData, assert_data_eq, str};
@@ -55,15 +55,15 @@ fn readiness_with_two_checks_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: readiness is asked in one way, not by `http` and `command`
+error: readiness cannot have both `http` and `command`
   --> web.toml:12:1
    |
 11 | http = "/healthz"
-   | ---- the first way
+   | ---- first check
 12 | command = "true"
    | ^^^^^^^
    |
-   = help: keep one of the two; a `command` can ask for several things
+   = help: keep one; a `command` can check several things
 "#]]
         .raw()
     );
@@ -75,13 +75,13 @@ fn body_without_http_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `body` has a meaning with `http` only
+error: `body` can only be used with `http`
   --> web.toml:12:8
    |
 12 | body = "ok"
    |        ^^^^
    |
-   = help: for example: http = "/healthz"
+   = help: add, for example: http = "/healthz"
 "#]]
         .raw()
     );
@@ -99,7 +99,7 @@ error: `tcp` can only be true
 11 | tcp = false
    |       ^^^^^
    |
-   = help: leave it out, or ask by `http` or `command` instead
+   = help: leave it out, or use `http` or `command` instead
 "#]]
         .raw()
     );
@@ -117,7 +117,7 @@ error: `http` must begin with `/`
 11 | http = "healthz"
    |        ^^^^^^^^^
    |
-   = help: a path on the instance, for example "/healthz"
+   = help: write a path on the instance, for example "/healthz"
 "#]]
         .raw()
     );

@@ -1,4 +1,4 @@
-//! The name of a release.
+//! The id of a release.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Amounts and plans that cannot work.
+//! `[rollout]`: amounts, deadlines and steps.
 
 use snapbox::{IntoData, assert_data_eq, str};
 
@@ -13,21 +13,21 @@ fn percentage_above_100_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `max_surge` is no amount: 101% is more than 100%
+error: `max_surge` is not a count or percentage: 101% is more than 100%
   --> web.toml:13:13
    |
 13 | max_surge = "101%"
    |             ^^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 
-error: `max_unavailable` is no amount: `many` is neither a count such as 2 nor a percentage such as "25%"
+error: `max_unavailable` is not a count or percentage: `many` is neither a count such as 2 nor a percentage such as "25%"
   --> web.toml:14:19
    |
 14 | max_unavailable = "many"
    |                   ^^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 "#]]
         .raw()
     );
@@ -45,7 +45,7 @@ error: `max_surge` cannot be -1
 13 | max_surge = -1
    |             ^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 
 error: `replicas` must be a number from 0 to 1000000
   --> web.toml:14:12
@@ -120,7 +120,7 @@ error: no instance can be available within progress_deadline (5s): it takes at l
 11 | initial_delay = "30s"
    |                 ^^^^^
    |
-   = help: shorten initial_delay, or lengthen progress_deadline (10m unless it is set)
+   = help: shorten initial_delay, or lengthen progress_deadline (default 10m)
 "#]]
         .raw()
     );
@@ -157,7 +157,7 @@ error: no instance can be available within progress_deadline (10m): it takes at 
 13 | min_ready = "10m"
    |             ^^^^^
    |
-   = help: shorten min_ready, or lengthen progress_deadline (10m unless it is set)
+   = help: shorten min_ready, or lengthen progress_deadline (default 10m)
 "#]]
         .raw()
     );
@@ -213,7 +213,7 @@ error: `steps` must be more than 0
    |
    = help: steps = [1, { instances = "25%", soak = "10m", pause = true }, "100%"]
 
-error: `instances` is missing in a step
+error: missing key `instances` in a step
   --> web.toml:13:13
    |
 13 | steps = [0, { soak = "5m", paus = true }, { instances = 1, weight = 5 }]

@@ -1,4 +1,4 @@
-//! Secrets are found, checked, and never shown.
+//! Secrets are read and validated, and never shown.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ fn secret_that_is_also_in_env_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: variable `VERSION` is given twice
+error: variable `VERSION` is defined twice
  --> web.toml:6:12
   |
 6 | secrets = ["VERSION"]
   |            ^^^^^^^^^
 7 | [service.env]
 8 | VERSION = "{{ version }}"
-  |           --------------- the first time
+  |           --------------- first defined here
   |
   = help: keep one of the two
 "#]]
@@ -40,13 +40,13 @@ fn invalid_secret_name_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `secrets` cannot hold ` `: `A B`
+error: `secrets` cannot contain ` `: `A B`
  --> web.toml:6:12
   |
 6 | secrets = ["A B"]
   |            ^^^^^
   |
-  = help: a variable's name has letters, digits and `_`, not beginning with a digit; at most 255 of them
+  = help: the name of a variable may have up to 255 characters: letters, digits and `_`, not beginning with a digit
 "#]]
         .raw()
     );
@@ -112,23 +112,23 @@ error: this line is not KEY=VALUE
 --> secrets.env:2:1
  = help: write KEY=VALUE, with letters, digits and `_` in the key
 
-error: variable `VERSION` is given twice
+error: variable `VERSION` is defined twice
 --> secrets.env:3:1
- = help: keep it once, here or in `env`
+ = help: keep one definition, here or in `env`
 
-error: variable `TOKEN` is given twice
+error: variable `TOKEN` is defined twice
 --> secrets.env:4:1
- = help: keep it once, here or in `env`
+ = help: keep one definition, here or in `env`
 
-error: this value begins or ends with a quote that is not closed
+error: this value has an unclosed quote
 --> secrets.env:5:5
- = help: put the whole value into the other kind of quotes: KEY='a"b'; a value has one line
+ = help: put the whole value in the other kind of quotes, on one line: KEY='a"b'
 
-error: this value holds a control character
+error: this value contains a control character
 --> secrets.env:6:6
- = help: encode it, in base64 say
+ = help: encode the value, for example in base64
 
-error: variable `TOKEN` is in `env_file` already
+error: variable `TOKEN` is also in `env_file`
  --> web.toml:4:12
   |
 4 | secrets = ["TOKEN", "MISSING"]
@@ -136,13 +136,13 @@ error: variable `TOKEN` is in `env_file` already
   |
   = help: keep it in one of the two
 
-error: secret `MISSING` is not in the environment
+error: secret `MISSING` is not set in the environment
  --> web.toml:4:21
   |
 4 | secrets = ["TOKEN", "MISSING"]
   |                     ^^^^^^^^^
   |
-  = help: set it for ship alone: MISSING=… ship deploy …
+  = help: set it only for ship: MISSING=… ship deploy …
 "#]]
         .raw()
     );
@@ -162,13 +162,13 @@ fn multi_line_value_is_reported_once_with_a_hint() {
     assert_data_eq!(
         report,
         str![[r#"
-error: the value of `KEY` goes on for 4 lines; a variable has one
+error: the value of `KEY` spans 4 lines; expected one
 --> secrets.env:1:1
- = help: encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it into a file of the artifact
+ = help: encode the value on one line, for example with `base64 -w0`, and decode it in the service; or put it in a file of the artifact
 
-error: the value of `JSON` goes on for 3 lines; a variable has one
+error: the value of `JSON` spans 3 lines; expected one
 --> secrets.env:5:1
- = help: encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it into a file of the artifact
+ = help: encode the value on one line, for example with `base64 -w0`, and decode it in the service; or put it in a file of the artifact
 "#]]
         .raw()
     );
@@ -185,7 +185,7 @@ error: cannot read secrets.evn: No such file or directory (os error 2)
 3 | env_file = "secrets.evn"
   |            ^^^^^^^^^^^^^
   |
-  = help: the path is taken from the playbook's directory
+  = help: the path is relative to the playbook
 "#]]
         .raw()
     );

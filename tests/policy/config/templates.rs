@@ -1,4 +1,4 @@
-//! What stands in double braces.
+//! Templates.
 
 use snapbox::{IntoData, assert_data_eq, str};
 
@@ -34,7 +34,7 @@ error: not a valid template: unexpected end of input, expected end of variable b
 7 | VERSION = "{{ version"
   |           ^^^^^^^^^^^^
   |
-  = help: write variables as in "{{ version }}"
+  = help: write variables as "{{ version }}"
 "#]]
         .raw()
     );
@@ -55,7 +55,7 @@ error: host `web2` has no label `zone`
 7 | ZONE = "{{ labels.zone }}"
   |                   ^^^^
   |
-  = help: give every host one in the inventory: labels = { zone = "…" }
+  = help: add the label to every host in the inventory: labels = { zone = "…" }
 "#]]
         .raw()
     );
@@ -67,13 +67,13 @@ fn source_may_use_only_the_version() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `source` cannot be filled in: unknown variable `host`
+error: `source` is not a valid template: unknown variable `host`
  --> web.toml:9:18
   |
 9 | source = "web-{{ host }}.tar.gz"
   |                  ^^^^
   |
-  = help: known here: version
+  = help: valid variables: version
 "#]]
         .raw()
     );
@@ -94,7 +94,7 @@ error: the template runs too long
 7 | X = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}"
   |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: write variables as in "{{ version }}"
+  = help: write variables as "{{ version }}"
 "#]]
         .raw()
     );

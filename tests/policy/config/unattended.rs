@@ -1,4 +1,4 @@
-//! What is decided beforehand, for when nobody is there to be asked.
+//! `[unattended]`.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn invalid_window_and_time_zone_are_reported() {
     assert_data_eq!(
         with(lines).report(),
         str![[r#"
-error: `windows` is no window: `Mo 2-5`: `Mo` is none of Mon, Tue, … Sun
+error: `windows` is not a valid window: `Mo 2-5`: `Mo` is none of Mon, Tue, … Sun
   --> web.toml:13:27
    |
 13 | windows = ["02:00-05:00", "Mo 2-5"]
@@ -58,7 +58,7 @@ error: `windows` is no window: `Mo 2-5`: `Mo` is none of Mon, Tue, … Sun
    |
    = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]
 
-error: `time_zone` is no time zone: `Europe/Zuerich`
+error: `time_zone` is not a known time zone: `Europe/Zuerich`
   --> web.toml:14:13
    |
 14 | time_zone = "Europe/Zuerich"
@@ -79,13 +79,13 @@ error: `on_interrupted` must be "resume" or "abort", not `retry`
     assert_data_eq!(
         with("windows = []").report(),
         str![[r#"
-error: `windows` must hold a window
+error: `windows` must contain at least one window
   --> web.toml:13:11
    |
 13 | windows = []
    |           ^^
    |
-   = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]; left out, any time is right
+   = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]; or leave it out to permit any time
 "#]]
         .raw()
     );

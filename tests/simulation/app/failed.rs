@@ -1,4 +1,4 @@
-//! New versions that fail: what the fleet is on then, and in which number.
+//! New versions that fail: the current version and the number of replicas afterwards.
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};

@@ -1,4 +1,4 @@
-//! `ship plan`: what a deploy would do, and that nothing is done.
+//! `ship plan`.
 
 use ship::app::verbs::plan::{DeployPlan, plan};
 use ship::core::rollout::action::Action;
@@ -12,7 +12,7 @@ async fn planned(project: &SimulatedProject, wanted: &str) -> DeployPlan {
     preview.value()
 }
 
-/// Starts and stops in their order.
+/// The start and stop actions, in order.
 fn steps(preview: &DeployPlan) -> Vec<String> {
     let actions = preview.simulated.batches.iter().flat_map(|it| &it.actions);
     let step = |action: &Action| match action {

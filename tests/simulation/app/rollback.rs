@@ -1,4 +1,4 @@
-//! `ship rollback`: to which revision, in which number, and when not.
+//! `ship rollback`: its target, the number of replicas, and when it is refused.
 
 use ship::app::conclusion::Conclusion;
 use ship::app::exit::Exit;
@@ -35,7 +35,7 @@ async fn restarted(project: &SimulatedProject) {
     done.succeeds();
 }
 
-/// When the newest rollout of a revision ended, as messages say it.
+/// When the newest rollout of a revision ended, in the format of messages.
 fn end_of(project: &SimulatedProject, revision: u32) -> String {
     let revisions = project.revisions();
     let record = revisions
@@ -63,7 +63,7 @@ fn rollback_after_an_automatic_rollback_is_refused() {
         refused.assert_refused(Exit::Refused, &refusal);
         assert_eq!(project.orders(), orders);
         assert_eq!(project.versions().await, ["0.9"]);
-        // A restart is no deploy, and the answer stays.
+        // A restart is not a deploy, so the refusal stays.
         restarted(&project).await;
         let refused = roll_back(&project).await.exits(Exit::Refused);
         refused.says(&["revision 3 (1.0) failed and was rolled back"]);

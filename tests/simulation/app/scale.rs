@@ -1,4 +1,4 @@
-//! More or fewer replicas of the version that runs.
+//! `ship scale`.
 
 use ship::app::conclusion::Conclusion;
 use ship::app::exit::Exit;

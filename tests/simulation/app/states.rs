@@ -1,4 +1,4 @@
-//! What each verb does in each state: the table of docs/reference/states.md, cell by cell.
+//! Every verb in every state: the cells of the table in docs/reference/states.md.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ async fn fail(project: &SimulatedProject, on_failure: &str, exit: Exit) {
     project.deploy(request).await.exits(exit);
 }
 
-/// Calls a verb as a person does who says no more than is necessary; its exit.
+/// Runs a verb with its default options; returns the exit code.
 async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> {
     let new = version("1.0");
     let concluded: Conclusion = match verb {
@@ -156,7 +156,7 @@ async fn difference(
         .next()
         .and_then(|code| code.parse().ok())
         .expect("an exit code");
-    // What 0.9 waits for is there when it is resumed.
+    // The gate of 0.9 is open when it is resumed.
     if verb == "resume" && state != "rollback failed" {
         project.open_gate();
     }

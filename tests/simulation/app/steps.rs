@@ -1,5 +1,4 @@
-//! Steps and `ship promote`: so many new instances first, and a person says when there are to be
-//! more.
+//! Steps and `ship promote`.
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
@@ -8,7 +7,7 @@ use ship::core::journal::state::State;
 
 use super::project::{SimulatedProject, on_four_hosts, unattended, version};
 
-/// Release 0.9 comes by one instance, at which a person is asked.
+/// The playbook with a first step of one instance that pauses.
 async fn one_first(project: &SimulatedProject) {
     project.change(
         "[rollout]\n",
@@ -55,7 +54,7 @@ fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
         let request = PromoteRequest::default();
         let promoted = project.call(async |env| promote(env, request).await).await;
         let Promotion::Concluded(conclusion) = promoted.value() else {
-            panic!("nobody else carries it out");
+            panic!("no other process carries it out");
         };
         assert_eq!(conclusion.exit(), Exit::Done);
         assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);

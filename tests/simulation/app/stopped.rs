@@ -1,4 +1,4 @@
-//! Pause, resume and abort of what was stopped or cut off.
+//! Pause, resume and abort of stopped rollouts.
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
@@ -65,7 +65,7 @@ fn killed_deploy_is_aborted_with_its_settings() {
         assert_eq!(
             project.newest_settings(),
             [setting],
-            "those of the first go on"
+            "the rollout keeps its own overrides"
         );
         assert_eq!(
             project.running().await,

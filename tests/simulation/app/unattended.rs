@@ -1,4 +1,4 @@
-//! `ship deploy --unattended`, `ship freeze` and `ship thaw`: what is decided when nobody is there.
+//! `ship deploy --unattended`, `ship freeze` and `ship thaw`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::run::VerbRun;
 use crate::scene::Quality;
 use crate::sim::START;
 
-/// Three replicas of 0.8; the first instance of what comes is not watched for long.
+/// Three replicas of 0.8, with a short soak of the first new instance.
 async fn at_night(project: &SimulatedProject) {
     project.add("[unattended]\nsoak = \"200ms\"\n");
     project.deployed("0.8").await;
@@ -158,7 +158,7 @@ fn frozen_fleet_refuses_deploys_until_thawed() {
             ]);
         }
         assert_eq!(project.orders(), orders);
-        // To go back is always right.
+        // A rollback is always permitted.
         rolled_back(&project).await;
         tonight(&project, forced(version("1.0"))).await.succeeds();
         let (_, was_frozen) = project.call(async |env| thaw(env)).await.value();
@@ -217,7 +217,8 @@ fn freeze_stops_a_deploy_and_the_next_one_resumes_it() {
     });
 }
 
-/// A window of two hours that begins so many hours after the simulation, which begins at 02:42 UTC.
+/// A window of two hours that begins this many hours after the simulation, which starts at 02:42
+/// UTC.
 async fn in_window(project: &SimulatedProject, from: &str, until: &str) {
     project.add(&format!(
         "[unattended]\nsoak = \"200ms\"\nwindows = \"{from}-{until}\"\ntime_zone = \"UTC\"\n"

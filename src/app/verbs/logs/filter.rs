@@ -65,10 +65,10 @@ fn find_matches(
     if let Some(seen) = fleet.iter().find(|seen| seen.host.as_str() == word) {
         return vec![(seen.host.clone(), all_of(seen, ports, empty_too))];
     }
-    let state_dir = word
+    let slot = word
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse::<Port>().ok()?)));
-    if let Some((host, port)) = state_dir {
+    if let Some((host, port)) = slot {
         let has_slot = |seen: &Seen| {
             ports.contains(&port)
                 || seen

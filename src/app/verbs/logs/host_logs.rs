@@ -194,8 +194,8 @@ impl Follower<'_> {
                     .as_ref()
                     .is_none_or(|cursor| self.cursors.insert(cursor.clone()));
                 self.resume = self.resume.max(line.at);
-                // Only the entries of the second in which following starts can be repeated, so older
-                // cursors are not needed.
+                // Only the entries of the second in which following starts can be repeated, so
+                // older cursors are not needed.
                 if self.cursors.len() > CURSORS_MAX {
                     self.cursors.clear();
                 }
