@@ -1,18 +1,19 @@
-//! `ship` moves a fleet of bare machines from one version of a service to the next, with no request
-//! lost.
+//! `ship` rolls out new versions of a service across plain VMs over SSH, one batch at a time,
+//! without dropping requests.
 //!
-//! The modules are floors: each imports only floors below it (`tests/policy/architecture` keeps it so).
+//! The modules are layered: each imports only modules below it (`tests/policy/architecture` checks
+//! it).
 //!
-//! | floor | modules | what lives there |
+//! | layer | modules | contents |
 //! |---|---|---|
-//! | 0 | [`core`] | the policy, pure: no I/O, no clock, no logging |
-//! | 0 | [`system`] | what the operating system gives: accounts, process groups, random numbers |
-//! | 1 | [`config`], [`script`], [`trust`] | text to spec; spec to POSIX sh and back; whose files are used |
-//! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`], [`notify`] | the world: bytes, hosts, ports, history, the terminal, who was not there |
-//! | 3 | [`balancer`] | what stands before the instances, and how it is told |
+//! | 0 | [`core`] | the policy, without I/O, clock or logging |
+//! | 0 | [`system`] | the operating system: accounts, process groups, random numbers |
+//! | 1 | [`config`], [`script`], [`trust`] | configuration files; scripts for the hosts; trust in files |
+//! | 2 | [`artifact`], [`remote`], [`probe`], [`store`], [`report`], [`notify`] | artifacts, SSH, probes, history, output, notifications |
+//! | 3 | [`balancer`] | the load balancers |
 //! | 4 | [`engine`] | observe → plan → record → execute, until done |
-//! | 5 | [`app`] | what a verb does, from files to outcome |
-//! | 6 | [`cli`] | arguments and printing |
+//! | 5 | [`app`] | the verbs, from files to outcome |
+//! | 6 | [`cli`] | arguments and output |
 
 pub mod app;
 pub mod artifact;

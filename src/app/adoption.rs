@@ -1,8 +1,8 @@
-//! A history in front of a fleet that another one deployed: what runs there is learnt from the
-//! hosts.
+//! Adoption of releases that were deployed from another history.
 //!
-//! Each host keeps the whole definition of its releases. A history that does not know what runs
-//! adopts it as a revision, so that it is probed as it was then, and can be rolled back to.
+//! Each host keeps the complete definition of its releases. If the history does not know a release
+//! that runs, ship adopts it as a revision, so that it is probed with its own readiness check and
+//! can be rolled back to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,56 +24,59 @@ use crate::core::time::Time;
 use crate::engine::{Preflight, preflight};
 use crate::store::{NewRevision, RevisionRecord};
 
-/// How many hosts are asked for definitions, one after the other: those that hold a release mostly
-/// hold all.
-const HOSTS_ASKED_MAX: usize = 8;
+/// Hosts that are queried for definitions, one after another. One is mostly enough: a host that
+/// keeps a release usually keeps all of them.
+const HOSTS_QUERIED_MAX: usize = 8;
 
-/// What becomes of releases that the history does not know.
+/// What to do with releases that the history does not know.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Adopt {
-    /// They are stored as revisions. The lease must be held.
+    /// Store them as revisions. The lease must be held.
     Keep,
-    /// They are revisions for this process alone.
+    /// Treat them as revisions in this process only.
     Show,
-    /// They are only probed by their own definitions.
+    /// Only probe them with their own definitions.
     Ignore,
 }
 
 impl Session {
-    /// Takes over what the hosts tell before the verb is permitted, and keeps what was found for
-    /// it. A rollout of this history that is paused has the word first.
-    pub(crate) async fn go_by_hosts(&mut self) -> Result<(), Error> {
+    /// Adopts releases before the verb is permitted, and keeps the observation for the verb. A
+    /// paused rollout of this history has priority: then nothing is adopted.
+    pub(crate) async fn adopt_from_hosts(&mut self) -> Result<(), Error> {
         if self.history.state() != ServiceState::Paused {
             self.found = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
         }
         Ok(())
     }
 
-    /// Looks at the hosts, refuses those that are not this fleet's, and adopts what the history
+    /// Observes the hosts, refuses those of another fleet, and adopts releases that the history
     /// does not know.
     pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<ObservedFleet, Error> {
-        let mut world = self.world(self.definitions(), None);
-        let (preflight, adopted) = self.look(&mut world).await?;
+        let mut connection = self.connect(self.definitions(), None);
+        let (preflight, adopted) = self.observe(&mut connection).await?;
         ownership::permit(self, &preflight.owners, &preflight.identities)?;
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
             let owner = owner.told(self.now());
-            self.env.tell(&Notice::DeployedElsewhere(owner));
+            self.env.notify(&Notice::DeployedElsewhere(owner));
         }
         if adopt != Adopt::Ignore {
-            self.take_over(&preflight, &adopted, adopt)?;
+            self.record_adoptions(&preflight, &adopted, adopt)?;
         }
-        Ok(ObservedFleet { world, preflight })
+        Ok(ObservedFleet {
+            connection,
+            preflight,
+        })
     }
 
-    /// Looks at the hosts, and gives what was found and what the history lacks of it.
+    /// Observes the hosts; returns the observation and the releases to adopt.
     ///
-    /// That is nothing where the last rollout is one of its own.
-    pub(crate) async fn look(
+    /// Nothing is adopted if the latest rollout belongs to this history.
+    pub(crate) async fn observe(
         &mut self,
-        world: &mut Arc<dyn FleetConnection>,
+        connection: &mut Arc<dyn FleetConnection>,
     ) -> Result<(Preflight, Vec<Adoption>), Error> {
         let definitions = self.definitions();
-        let mut preflight = self.preflight(world, &definitions).await;
+        let mut preflight = self.preflight(connection, &definitions).await;
         let current = self
             .history
             .current()
@@ -84,8 +87,8 @@ impl Session {
         if !is_overtaken && !running.iter().any(unknown) {
             return Ok((preflight, Vec::new()));
         }
-        let kept = self.kept(&**world, &preflight).await;
-        self.on_hosts = kept
+        let kept = self.kept(&**connection, &preflight).await;
+        self.host_definitions = kept
             .iter()
             .map(|(id, (_, definition))| (id.clone(), definition.clone()))
             .collect();
@@ -94,8 +97,8 @@ impl Session {
             .any(|release| unknown(release) && kept.contains_key(release))
         {
             let definitions = self.definitions();
-            self.update_world(world, definitions.clone(), None);
-            preflight = self.preflight(world, &definitions).await;
+            self.update_connection(connection, definitions.clone(), None);
+            preflight = self.preflight(connection, &definitions).await;
         }
         if !is_overtaken {
             return Ok((preflight, Vec::new()));
@@ -125,8 +128,8 @@ impl Session {
         Ok((preflight, adopted))
     }
 
-    /// Makes revisions of what is to be adopted.
-    pub(crate) fn take_over(
+    /// Records the releases to adopt as revisions.
+    pub(crate) fn record_adoptions(
         &mut self,
         found: &Preflight,
         adopted: &[Adoption],
@@ -135,18 +138,18 @@ impl Session {
         let owner = owner::newest(&found.owners);
         adopted
             .iter()
-            .try_for_each(|adoption| self.take_over_one(adoption, owner, adopt == Adopt::Keep))
+            .try_for_each(|adoption| self.record_adoption(adoption, owner, adopt == Adopt::Keep))
     }
 
-    /// Looks at the hosts. Those of another fleet are left out, and machines that are listed twice
-    /// are taken once.
+    /// Observes the hosts. Hosts of another fleet are left out, and machines that are listed twice
+    /// count once.
     pub async fn preflight(
         &self,
-        world: &Arc<dyn FleetConnection>,
+        connection: &Arc<dyn FleetConnection>,
         definitions: &BTreeMap<ReleaseId, Definition>,
     ) -> Preflight {
         let mut found = preflight(
-            world,
+            connection,
             &self.hosts(),
             self.traffic().as_ref(),
             definitions,
@@ -161,14 +164,14 @@ impl Session {
         found
     }
 
-    /// Who deployed last, if that was not from here.
+    /// Who deployed last, if it was not from this history.
     pub(crate) fn last_elsewhere(
         &self,
         owners: &BTreeMap<HostId, Owner>,
     ) -> Result<Option<Owner>, Error> {
-        let epoch = self.store.epoch(&self.subject)?;
+        let epoch = self.store.epoch(&self.service_key)?;
         let mut owners = owners.clone();
-        owners.retain(|_, owner| owner.fleet == self.subject.fleet);
+        owners.retain(|_, owner| owner.fleet == self.service_key.fleet);
         Ok(last_from_elsewhere(&owners, &self.history_id, epoch).cloned())
     }
 
@@ -176,7 +179,7 @@ impl Session {
     /// current one.
     async fn kept(
         &self,
-        world: &dyn FleetConnection,
+        connection: &dyn FleetConnection,
         found: &Preflight,
     ) -> BTreeMap<ReleaseId, (StagedRelease, Definition)> {
         let hosts = found
@@ -199,16 +202,17 @@ impl Session {
             .iter()
             .flat_map(|(_, releases)| releases.iter().copied())
             .collect();
-        let mut asked = 0;
+        let mut queried = 0;
         let mut kept = BTreeMap::new();
         for (host, releases) in &hosts {
-            if asked == HOSTS_ASKED_MAX || !releases.iter().any(|release| wanted.contains(release))
+            if queried == HOSTS_QUERIED_MAX
+                || !releases.iter().any(|release| wanted.contains(release))
             {
                 continue;
             }
-            asked += 1;
-            for release in world.kept_releases(host).await {
-                // What a host says is not taken on trust: the definition must have the digest.
+            queried += 1;
+            for release in connection.kept_releases(host).await {
+                // Do not trust the host: the definition must have the digest of the release.
                 let read = serde_json::from_str::<Definition>(&release.definition).ok();
                 let Some(definition) = read.filter(|read| release_id(read) == release.id) else {
                     continue;
@@ -228,7 +232,7 @@ impl Session {
         kept
     }
 
-    fn take_over_one(
+    fn record_adoption(
         &mut self,
         adoption: &Adoption,
         owner: Option<&Owner>,
@@ -257,10 +261,10 @@ impl Session {
         let version = definition.version.clone();
         if keep {
             let replicas = self.amounts()?.replicas;
-            let revision = self
-                .store
-                .adopt(&self.subject, &new, adoption.proven, replicas, at)?;
-            self.env.tell(&Notice::Adopted { version, revision });
+            let revision =
+                self.store
+                    .adopt(&self.service_key, &new, adoption.proven, replicas, at)?;
+            self.env.notify(&Notice::Adopted { version, revision });
             self.read_history()?;
         } else {
             self.history
@@ -305,7 +309,7 @@ fn shown(new: NewRevision, revision: Revision, proven: bool, at: Time) -> Revisi
     }
 }
 
-/// The releases that instances run.
+/// The releases of all instances.
 pub fn running(found: &Preflight) -> BTreeSet<ReleaseId> {
     found
         .fleet

@@ -1,8 +1,8 @@
-//! The report page, the metrics file and the notifications of a run. They are written after the run
-//! has ended and do not change its result; what cannot be written is reported as a note.
+//! The report, the metrics file and the notifications of a run. They are written after the run and
+//! do not change its result: if one cannot be written, ship prints a warning.
 
 use super::exit::Exit;
-use super::page::{self, ReportInput};
+use super::report_page::{self, ReportInput};
 use super::session::Session;
 use crate::core::journal::notification::{Notification, NotificationKind};
 use crate::core::spec::budget::Budget;
@@ -18,41 +18,39 @@ pub enum RunSummary {
         id: RolloutId,
         /// The exit code of the run.
         exit: Exit,
-        /// What it was allowed to spend.
         budget: Budget,
     },
-    /// Nothing was to be done, or nothing may be done now.
+    /// There was nothing to do, or the deploy was skipped.
     Skipped {
-        /// The version that it was about.
         version: String,
         /// The exit code of the run.
         exit: Exit,
         why: String,
     },
-    /// It was refused before anything was touched, or went wrong within ship.
+    /// Refused before any change, or ended by an error of ship.
     Refused {
-        /// The version that it was about, if that was known.
+        /// `None` if it was not known yet.
         version: Option<String>,
         /// The exit code of the run.
         exit: Exit,
-        /// The error as it was shown.
+        /// The error as it was printed.
         message: String,
     },
 }
 
-/// Writes the report page and the metrics file, and sends the configured notifications.
+/// Writes the report and the metrics file, and sends the configured notifications.
 pub async fn publish(session: &Session, end: RunSummary) {
     if !session.env.publishes() {
         return;
     }
     let past = match &end {
         RunSummary::Ended { id, budget, .. } => {
-            match ReportInput::of(session, *id, Some(*budget)) {
+            match ReportInput::read(session, *id, Some(*budget)) {
                 Ok(past) => Some(past),
                 Err(why) => {
-                    return tell(
+                    return warn(
                         session,
-                        format!("note: the rollout cannot be told of: {why}"),
+                        format!("warning: cannot build the rollout report: {why}"),
                     );
                 }
             }
@@ -61,9 +59,10 @@ pub async fn publish(session: &Session, end: RunSummary) {
     };
     let report = past
         .as_ref()
-        .and_then(|past| leave_page(session, past, &end));
-    let notice = notice(session, &end, past.as_ref(), report).redacted(&page::veil(session));
-    leave_metrics(session, &notice, past.as_ref());
+        .and_then(|past| write_report(session, past, &end));
+    let notice =
+        notice(session, &end, past.as_ref(), report).redacted(&report_page::redactor(session));
+    write_metrics(session, &notice, past.as_ref());
     if let Some(config) = &session.project.playbook.notify {
         let dir = session
             .project
@@ -71,38 +70,40 @@ pub async fn publish(session: &Session, end: RunSummary) {
             .path
             .parent()
             .unwrap_or(std::path::Path::new("."));
-        for trouble in notify::deliver(config, &notice, dir).await {
-            tell(session, trouble);
+        for warning in notify::deliver(config, &notice, dir).await {
+            warn(session, warning);
         }
     }
 }
 
-fn tell(session: &Session, text: String) {
-    session.env.tell(&super::notice::Notice::NotPublished(text));
+fn warn(session: &Session, text: String) {
+    session
+        .env
+        .notify(&super::notice::Notice::NotPublished(text));
 }
 
-/// Where the page is; `None` where it could not be written.
-fn leave_page(session: &Session, past: &ReportInput, end: &RunSummary) -> Option<String> {
-    let left = past
+/// The path of the report; `None` if it could not be written.
+fn write_report(session: &Session, past: &ReportInput, end: &RunSummary) -> Option<String> {
+    let written = past
         .page(session, Some(end.exit()))
-        .and_then(|html| page::keep(session, past.id, &html));
-    match left {
+        .and_then(|html| report_page::write_to_state_dir(session, past.id, &html));
+    match written {
         Ok(path) => Some(path.display().to_string()),
         Err(why) => {
-            tell(session, format!("note: {why}"));
+            warn(session, format!("warning: {why}"));
             None
         }
     }
 }
 
-fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportInput>) {
+fn write_metrics(session: &Session, notice: &Notification, past: Option<&ReportInput>) {
     let Some(config) = &session.project.playbook.metrics else {
         return;
     };
-    let account = past.map(|past| &past.account);
+    let summary = past.map(|past| &past.summary);
     let records = session
         .store
-        .revisions(&session.subject)
+        .revisions(&session.service_key)
         .unwrap_or_default();
     let succeeded = records
         .iter()
@@ -110,8 +111,8 @@ fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
         .filter_map(|record| record.ended)
         .max();
     let now = session.now();
-    let drained = account.map(|account| {
-        account.drains.iter().fold((0, 0), |(ended, cut), drained| {
+    let drained = summary.map(|summary| {
+        summary.drains.iter().fold((0, 0), |(ended, cut), drained| {
             (
                 ended + u64::from(drained.result.ended),
                 cut + u64::from(drained.result.cut),
@@ -120,24 +121,24 @@ fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
     });
     let metrics = Metrics {
         notice,
-        began: account.map_or(now, |account| account.began),
-        ended: account.and_then(|account| account.ended).unwrap_or(now),
+        began: summary.map_or(now, |summary| summary.began),
+        ended: summary.and_then(|summary| summary.ended).unwrap_or(now),
         succeeded,
-        instances: account.map(|account| {
+        instances: summary.map(|summary| {
             (
-                account.replicas,
-                account.progress.unwrap_or_default().available,
+                summary.replicas,
+                summary.progress.unwrap_or_default().available,
             )
         }),
-        probed: account
-            .and_then(|account| account.monitor.as_ref())
+        probed: summary
+            .and_then(|summary| summary.monitor.as_ref())
             .map(|report| (report.requests, report.failed)),
         drained,
     };
     if let Err(why) = notify::write_textfile(&config.textfile, &metrics.text()) {
-        tell(
+        warn(
             session,
-            format!("note: the file of [metrics] is not renewed: {why}"),
+            format!("warning: cannot update the file of [metrics]: {why}"),
         );
     }
 }
@@ -165,7 +166,7 @@ fn notice(
     };
     match (end, past) {
         (RunSummary::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
-        // An ended rollout is always looked back at.
+        // Cannot happen: the report of an ended rollout was read before.
         (RunSummary::Ended { .. }, None) => blank,
         (RunSummary::Skipped { version, why, .. }, _) => of_skipped(blank, version, why),
         (
@@ -179,7 +180,7 @@ fn notice(
     }
 }
 
-/// What is known of a run before its end is looked at.
+/// The fields that do not depend on how the run ended.
 fn blank(session: &Session, exit: Exit, now: Time) -> Notification {
     let current = session.history.current();
     Notification {
@@ -200,8 +201,8 @@ fn blank(session: &Session, exit: Exit, now: Time) -> Notification {
         why: None,
         next: None,
         report: None,
-        service: session.subject.service.clone(),
-        fleet: session.subject.fleet.clone(),
+        service: session.service_key.service.clone(),
+        fleet: session.service_key.fleet.clone(),
     }
 }
 
@@ -209,7 +210,7 @@ fn of_skipped(blank: Notification, version: &str, why: &str) -> Notification {
     Notification {
         outcome: "skipped".to_owned(),
         summary: format!(
-            "{} {version} on {}: nothing was done: {why}",
+            "{} {version} on {}: skipped: {why}",
             blank.service, blank.fleet
         ),
         version: Some(version.to_owned()),
@@ -225,7 +226,7 @@ fn of_refused(
     message: &str,
 ) -> Notification {
     Notification {
-        // Who is locked out tries again; nothing is wrong with what it wanted.
+        // The next unattended run tries again, so a lock is not a failure.
         occasion: if exit == Exit::Locked {
             NotificationKind::Skipped
         } else {
@@ -236,7 +237,7 @@ fn of_refused(
             "{} on {}: {}: {}",
             blank.service,
             blank.fleet,
-            how_far(exit),
+            effect(exit),
             first_line(message)
         ),
         version,
@@ -246,56 +247,56 @@ fn of_refused(
 }
 
 fn of_rollout(blank: Notification, past: &ReportInput, exit: Exit, now: Time) -> Notification {
-    let account = &past.account;
-    let ended = account.ended.unwrap_or(now);
-    let took = ended.since(account.began);
-    let (summary, more) = past.last_word().unwrap_or_default();
+    let summary = &past.summary;
+    let ended = summary.ended.unwrap_or(now);
+    let took = ended.since(summary.began);
+    let (headline, more) = past.outcome_lines().unwrap_or_default();
     let next = more
         .iter()
         .find_map(|line| line.strip_prefix("next"))
         .map(|next| next.trim().replace('`', ""));
-    let (occasion, outcome) = match &account.outcome {
+    let (occasion, outcome) = match &summary.outcome {
         Some(outcome) => (
             NotificationKind::of(outcome, exit == Exit::Done),
             outcome.word(),
         ),
-        None => (NotificationKind::Failure, "cut off"),
+        None => (NotificationKind::Failure, "interrupted"),
     };
     Notification {
         occasion,
         outcome: outcome.to_owned(),
-        summary,
+        summary: headline,
         verb: past.start.verb.noun().to_owned(),
         version: Some(past.start.target.version.clone()),
         previous_version: past.previous_version(),
         revision: Some(past.start.target.revision.0),
         rollout: Some(past.id.0),
-        began: clock::rfc3339(account.began),
+        began: clock::rfc3339(summary.began),
         ended: clock::rfc3339(ended),
         duration_s: took.as_secs_f64(),
         when: format!(
             "{}, for {}",
-            LocalClock::local().day_and_time(account.began),
+            LocalClock::local().day_and_time(summary.began),
             Human(took)
         ),
-        why: account.failure.as_ref().map(ToString::to_string),
+        why: summary.failure.as_ref().map(ToString::to_string),
         next,
         ..blank
     }
 }
 
-/// How far a run came that made no rollout, or none that it could end.
-fn how_far(exit: Exit) -> &'static str {
+/// What a run without an outcome has changed.
+fn effect(exit: Exit) -> &'static str {
     match exit {
-        Exit::Refused | Exit::Locked | Exit::Unreachable => "nothing was touched",
-        _ => "it went wrong",
+        Exit::Refused | Exit::Locked | Exit::Unreachable => "no changes were made",
+        _ => "error",
     }
 }
 
-/// The first line, without what is said of it anyway.
+/// The first line, without the part that [`effect`] repeats.
 fn first_line(message: &str) -> &str {
     let line = message.lines().next().unwrap_or_default();
-    line.trim_end_matches("; nothing was touched")
+    line.trim_end_matches("; no changes were made")
 }
 
 #[cfg(test)]
@@ -312,7 +313,7 @@ mod tests {
     const PLAYBOOK: &str = "version = \"0.9\"\n[service]\nname = \"page\"\ncommand = \
                             \"/bin/true\"\nports = [8081, 8082]\n\
         driver = \"process\"\n[artifact]\nsource = \"page\"\n[notify]\ncommand = \"/bin/sh -c \
-        'cat >>told'\"\n\
+        'cat >>received'\"\n\
         [metrics]\ntextfile = \"page.prom\"\n";
 
     fn session(dir: &Path) -> Session {
@@ -338,7 +339,7 @@ mod tests {
         RunSummary::Refused {
             version: None,
             exit: Exit::Unreachable,
-            message: "1 of 3 hosts cannot be used; nothing was touched\n  web1: gone\n".to_owned(),
+            message: "1 of 3 hosts is unusable; no changes were made\n  web1: gone\n".to_owned(),
         }
     }
 
@@ -350,47 +351,48 @@ mod tests {
         }
     }
 
-    /// What the command of `[notify]` was given, message by message.
-    fn told(dir: &Path) -> Vec<Value> {
-        let told = std::fs::read_to_string(dir.join("told")).unwrap();
-        told.lines()
+    /// The notifications that the command of `[notify]` received.
+    fn notifications(dir: &Path) -> Vec<Value> {
+        let received = std::fs::read_to_string(dir.join("received")).unwrap();
+        received
+            .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
 
     #[tokio::test]
-    async fn a_run_that_did_nothing_is_told_of_too() {
+    async fn run_without_changes_sends_a_notification() {
         let dir = tempfile::tempdir().unwrap();
         let session = session(dir.path());
         for end in [skipped(), unreachable(), locked()] {
             publish(&session, end).await;
         }
-        let said: Vec<_> = told(dir.path())
+        let sent: Vec<_> = notifications(dir.path())
             .iter()
-            .map(|told| {
-                let said = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
-                (said("summary"), said("occasion"), told["exit_code"].clone())
+            .map(|sent| {
+                let text = |key: &str| sent[key].as_str().unwrap_or_default().to_owned();
+                (text("summary"), text("occasion"), sent["exit_code"].clone())
             })
             .collect();
         let expected = [
             (
-                "page 0.9 on local: nothing was done: the fleet is frozen until Monday",
+                "page 0.9 on local: skipped: the fleet is frozen until Monday",
                 "skipped",
                 6,
             ),
             (
-                "page on local: nothing was touched: 1 of 3 hosts cannot be used",
+                "page on local: no changes were made: 1 of 3 hosts is unusable",
                 "failure",
                 7,
             ),
             (
-                "page on local: nothing was touched: anna@laptop holds the lock",
+                "page on local: no changes were made: anna@laptop holds the lock",
                 "skipped",
                 6,
             ),
         ];
         assert_eq!(
-            said,
+            sent,
             expected.map(|(summary, occasion, code)| {
                 (summary.to_owned(), occasion.to_owned(), Value::from(code))
             })
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_did_nothing_is_in_the_metrics_and_has_no_page() {
+    async fn run_without_changes_updates_the_metrics_and_has_no_report() {
         let dir = tempfile::tempdir().unwrap();
         let session = session(dir.path());
         for (end, outcome) in [(skipped(), "skipped"), (unreachable(), "refused")] {
@@ -410,6 +412,6 @@ mod tests {
         let pages = std::fs::read_dir(dir.path().join(".ship/runs"))
             .unwrap()
             .count();
-        assert_eq!(pages, 0, "a run without a rollout leaves no page");
+        assert_eq!(pages, 0, "a run without a rollout has no report");
     }
 }

@@ -1,5 +1,5 @@
-//! A version by the name of a channel: looked up before anything else is done, so that the history
-//! knows the version.
+//! Resolves a channel to a version, before everything else, so that the history records the
+//! version.
 
 use std::sync::Arc;
 
@@ -9,24 +9,23 @@ use super::notice::Notice;
 use crate::artifact;
 use crate::config::{ArtifactConfig, Overrides};
 
-/// What the command line says, with a version in place of a channel.
+/// The overrides of the command line, with a version in place of a channel.
 pub struct Resolved {
-    /// The overrides; the version is that of the channel, if it was one.
     pub overrides: Overrides,
-    /// The channel that was asked.
+    /// The channel that was resolved.
     pub channel: Option<String>,
 }
 
 impl Resolved {
-    /// Why a deploy is made of this version, where nobody says.
+    /// The default reason of a deploy.
     pub fn reason(&self) -> Option<String> {
         let (version, channel) = (self.overrides.version.as_ref()?, self.channel.as_ref()?);
         Some(format!("deploy {version} ({channel})"))
     }
 }
 
-/// Looks up the version that is asked for by the command line, or else by the playbook, if it is a
-/// channel's name.
+/// Resolves the version of the command line, or else of the playbook, if it is the name of a
+/// channel.
 ///
 /// Invalid files are not an error here: the session that reads them next reports it.
 pub(crate) async fn resolve(
@@ -50,7 +49,7 @@ pub(crate) async fn resolve(
             channel: None,
         });
     };
-    env.tell(&Notice::ChannelResolved {
+    env.notify(&Notice::ChannelResolved {
         channel: name.clone(),
         version: version.clone(),
     });

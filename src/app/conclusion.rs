@@ -1,4 +1,4 @@
-//! What a verb came to.
+//! The conclusion of a verb.
 
 use super::exit::Exit;
 use crate::core::ids::Revision;
@@ -8,28 +8,27 @@ use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
 use crate::store::{RolloutId, ServiceKey};
 
-/// What a verb came to that may have made a rollout.
+/// The conclusion of a verb that may roll out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Conclusion {
-    /// The fleet is where it is to be.
+    /// The fleet is already in the requested state.
     NothingToDo {
-        subject: ServiceKey,
+        service_key: ServiceKey,
         at: Time,
         version: String,
         revision: Revision,
-        /// Instances available, of as many.
+        /// Number of instances, all of them available.
         replicas: u32,
     },
-    /// An unattended deploy was left out.
+    /// An unattended deploy was skipped.
     Skipped {
-        subject: ServiceKey,
+        service_key: ServiceKey,
         at: Time,
-        /// The version that it was about.
         version: String,
         why: String,
     },
-    /// A rollback to what runs.
-    AlreadyThere(Revision),
+    /// The target of a rollback is the current revision.
+    AlreadyCurrent(Revision),
     /// No contract migration of this version is due.
     NoContractDue(String),
     Ended {
@@ -37,10 +36,9 @@ pub enum Conclusion {
         outcome: Outcome,
         /// The exit code of the run.
         exit: Exit,
-        /// What it was allowed to spend.
         budget: Budget,
     },
-    /// Another process has carried out what was asked of it.
+    /// Another process carried out the request.
     EndedElsewhere {
         service: String,
         outcome: Outcome,
@@ -55,19 +53,19 @@ impl Conclusion {
         match self {
             Self::NothingToDo { .. }
             | Self::Skipped { .. }
-            | Self::AlreadyThere(_)
+            | Self::AlreadyCurrent(_)
             | Self::NoContractDue(_) => Exit::Done,
             Self::Ended { exit, .. } | Self::EndedElsewhere { exit, .. } => *exit,
         }
     }
 
-    /// The same, where the rollout was made for this verb.
+    /// Sets the exit code to the one of this verb.
     #[must_use]
     pub fn of_verb(self, verb: Verb) -> Self {
         self.with_exit(|outcome| Exit::of(verb, outcome))
     }
 
-    /// The same with the exit that a rollout's outcome has for the caller.
+    /// Sets the exit code of an ended rollout.
     #[must_use]
     pub fn with_exit(mut self, exit_of: impl FnOnce(&Outcome) -> Exit) -> Self {
         if let Self::Ended { outcome, exit, .. } = &mut self {

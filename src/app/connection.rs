@@ -1,4 +1,4 @@
-//! The hosts and balancers of a session, as ship reaches them.
+//! The connections of a session to its hosts and balancers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
 use crate::store::ServiceKey;
 
 impl Session {
-    /// The hosts, ready to be looked at and ordered.
-    pub fn world(
+    /// Connects to the hosts and balancers. `release` is the one to be deployed.
+    pub fn connect(
         &self,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
@@ -34,7 +34,7 @@ impl Session {
         self.env.connect(self.layout(&ports), releases)
     }
 
-    /// The hosts of this history's releases, over SSH or on this machine.
+    /// An executor for the hosts, over SSH or on this machine.
     pub fn fleet_hosts(&self) -> FleetExecutor {
         let definitions = self.definitions();
         let ports = self.ports(&definitions);
@@ -76,17 +76,17 @@ impl Session {
         }
     }
 
-    /// Tells the hosts' connections what is known of the releases by now.
-    pub fn update_world(
+    /// Updates the releases that a connection knows.
+    pub fn update_connection(
         &self,
-        world: &mut Arc<dyn FleetConnection>,
+        connection: &mut Arc<dyn FleetConnection>,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
     ) {
-        if let Some(hosts) = Arc::get_mut(world) {
-            hosts.know(self.releases(definitions, release));
+        if let Some(connection) = Arc::get_mut(connection) {
+            connection.update_releases(self.releases(definitions, release));
         } else {
-            *world = self.world(definitions, release);
+            *connection = self.connect(definitions, release);
         }
     }
 
@@ -108,21 +108,21 @@ impl Session {
             .collect();
         Releases {
             definitions,
-            artifacts: self.place.artifacts(),
+            artifacts: self.state_dir.artifacts(),
             secrets,
             proven,
             pulled,
         }
     }
 
-    /// What the hosts record of this history when it deploys.
+    /// The record about this history that a deploy writes to the hosts.
     fn owner(&self) -> Owner {
-        let ServiceKey { fleet, service } = self.subject.clone();
+        let ServiceKey { fleet, service } = self.service_key.clone();
         let dir = self
-            .place
+            .state_dir
             .dir
             .parent()
-            .unwrap_or(&self.place.dir)
+            .unwrap_or(&self.state_dir.dir)
             .display()
             .to_string();
         Owner {
@@ -150,7 +150,7 @@ impl Session {
         ports
     }
 
-    /// Where commands of the playbook's run on this machine, and what they are told besides.
+    /// The directory and the environment of the playbook's commands on this machine.
     fn control(&self) -> Control {
         let dir = self
             .project
@@ -167,7 +167,7 @@ impl Session {
                 .lease_token()
                 .map(|token| (config::LEASE.to_owned(), token.to_owned())),
         );
-        // A hook is the service's own, and has its secrets here as on a host.
+        // A hook gets the secrets of the service here, too, as it does on a host.
         let names = self
             .project
             .playbook
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    /// Who sends requests to the instances, if anybody does.
+    /// The balancers in front of the instances, if `[traffic]` is configured.
     pub fn traffic(&self) -> Option<Traffic> {
         let traffic = self.project.playbook.traffic.as_ref()?;
         let balancers = if traffic.driver.is_on_hosts() {
@@ -206,15 +206,15 @@ impl Session {
             .collect()
     }
 
-    /// A balancer's machine. It may be one of the hosts by another name, so what is kept there is
-    /// kept apart: no service has such a name. Several fleets may share a balancer, so each has a
-    /// directory of its own there.
+    /// The machine of a balancer. It may also be a host under another name, so the balancer's files
+    /// have a directory that no service name can clash with. Several fleets may share a balancer,
+    /// so each has its own directory there.
     fn balancer_site(&self, balancer: &config::HostConfig) -> HostSite {
         let site = self.site(balancer);
         let base_dir = format!(
             "{}/.balancer/{}",
             site.base_dir.trim_end_matches('/'),
-            self.subject.fleet
+            self.service_key.fleet
         );
         HostSite {
             base_dir,
@@ -237,14 +237,14 @@ impl Session {
         format!(
             "{}/{}",
             base_dir.trim_end_matches('/'),
-            self.subject.service
+            self.service_key.service
         )
     }
 
     fn site(&self, host: &config::HostConfig) -> HostSite {
         let local = host.transport == Transport::Local;
         let default = if local {
-            self.place
+            self.state_dir
                 .local_host(host.name.as_str())
                 .to_string_lossy()
                 .into_owned()
@@ -266,7 +266,7 @@ impl Session {
 }
 
 impl FleetConnection for FleetExecutor {
-    fn know(&mut self, releases: Releases) {
+    fn update_releases(&mut self, releases: Releases) {
         FleetExecutor::set_releases(self, releases);
     }
 

@@ -1,4 +1,4 @@
-//! The control machine: the environment of a real run of `ship`.
+//! The control machine: the environment of a real `ship` process.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::environment::{
     DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
 };
 use super::error::Error;
-use super::last_known_good::{LastKnownGood, known_subject, last_known_good};
+use super::last_known_good::{LastKnownGood, find_service, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
 use super::release::{self, Release};
@@ -25,29 +25,28 @@ use crate::system::accounts;
 
 /// Where messages and progress are shown.
 pub trait Console: Send + Sync {
-    /// Listens for signals from now on.
+    /// Starts to listen for signals.
     ///
     /// # Errors
-    /// If the system does not allow it.
+    /// If the system does not permit it.
     fn listen(&self) -> Result<Interrupts, Error>;
 
-    fn tell(&self, notice: &Notice);
+    fn notify(&self, notice: &Notice);
 
     /// The reporter that shows the events of a rollout.
     fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter>;
 }
 
-/// The machine that `ship` runs on: its files, its `SQLite`, its clock, its SSH.
+/// The machine on which `ship` runs: its files, `SQLite` database, clock and SSH.
 pub struct ControlMachine {
-    /// The inventory that was named, if one was.
+    /// The inventory on the command line.
     pub inventory: Option<PathBuf>,
-    /// Where messages and progress are shown.
     pub console: Box<dyn Console>,
 }
 
 impl ControlMachine {
-    /// Reads the files, or where the playbook is wrong, or says no version without the command
-    /// line, reads it as the newest revision has it.
+    /// Reads the files. If the playbook is invalid, or has no version without the command line,
+    /// uses the copy of the newest revision.
     fn read_leniently(
         &self,
         chosen: &discovery::ChosenInventory,
@@ -55,17 +54,17 @@ impl ControlMachine {
     ) -> Result<Project, Error> {
         let project = match config::load(&chosen.path, overrides) {
             Ok(project) => project,
-            Err(wrong) => {
+            Err(invalid) => {
                 let store = Sqlite::open_existing(&place_for(&chosen.path));
                 let good = store.ok().flatten().and_then(|store| {
                     let read = |path: &Path| std::fs::read(path);
                     last_known_good(&store, &chosen.path, overrides, read)
                 });
                 let Some(LastKnownGood { project, as_of }) = good else {
-                    return Err(wrong.into());
+                    return Err(invalid.into());
                 };
                 if let Some(revision) = as_of {
-                    self.tell(&Notice::PlaybookOfRevision(revision));
+                    self.notify(&Notice::PlaybookOfRevision(revision));
                 }
                 project
             }
@@ -77,35 +76,37 @@ impl ControlMachine {
 
 impl Environment for ControlMachine {
     fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
-        let chosen = discovery::inventory(self.inventory.clone())?;
+        let chosen = discovery::find_inventory(self.inventory.clone())?;
         let project = match reading {
             Reading::Strict => chosen.load(overrides)?,
             Reading::LastKnownGood => self.read_leniently(&chosen, overrides)?,
         };
         Ok(Files {
             project,
-            place: place_for(&chosen.path),
+            state_dir: place_for(&chosen.path),
             inventory: chosen.path,
         })
     }
 
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error> {
         let store = match access {
-            StoreAccess::Read => Sqlite::open_to_read(&files.place)?,
-            StoreAccess::Write => Sqlite::open_for(&files.place, passers(&files.project))?,
+            StoreAccess::Read => Sqlite::open_to_read(&files.state_dir)?,
+            StoreAccess::Write => {
+                Sqlite::open_for(&files.state_dir, state_dir_access(&files.project))?
+            }
         };
         Ok(Box::new(store))
     }
 
     fn open_known(&self) -> Result<Option<DeployedState>, Error> {
-        let chosen = discovery::inventory(self.inventory.clone())?;
+        let chosen = discovery::find_inventory(self.inventory.clone())?;
         let Some(store) = Sqlite::open_existing(&place_for(&chosen.path))? else {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);
-        let known = known_subject(&store, &inventory);
-        Ok(known.map(|subject| DeployedState {
-            subject,
+        let known = find_service(&store, &inventory);
+        Ok(known.map(|service_key| DeployedState {
+            service_key,
             store: Box::new(store),
         }))
     }
@@ -119,7 +120,7 @@ impl Environment for ControlMachine {
             .iter()
             .find_map(|name| std::env::var(name).ok());
         let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
-            // The environment says none, as under `env -i`.
+            // The environment has none, as under `env -i`.
             let uid = accounts::caller();
             accounts::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
         });
@@ -141,38 +142,38 @@ impl Environment for ControlMachine {
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
-        place: &'a StateDir,
+        state_dir: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>> {
-        Release::prepare(project, place).boxed()
+        Release::prepare(project, state_dir).boxed()
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {
         self.console.listen()
     }
 
-    fn tell(&self, notice: &Notice) {
-        self.console.tell(notice);
+    fn notify(&self, notice: &Notice) {
+        self.console.notify(notice);
     }
 
     fn reporter(&self, _: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter> {
         Box::new(EventLog::new(self.console.reporter(setup.clone()), setup))
     }
 
-    fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send> {
-        Box::new(RolloutLog::begin(self, place, rollout))
+    fn open_log(&self, state_dir: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send> {
+        Box::new(RolloutLog::begin(self, state_dir, rollout))
     }
 
     fn publishes(&self) -> bool {
         true
     }
 
-    fn remove_unused(&self, place: &StateDir, store: &dyn Store) {
-        release::forget_unused(place, store);
-        logging::forget_gone(place, store);
+    fn remove_unused(&self, state_dir: &StateDir, store: &dyn Store) {
+        release::forget_unused(state_dir, store);
+        logging::forget_gone(state_dir, store);
     }
 }
 
-/// The hosts over SSH or on this machine; connects to none yet.
+/// The hosts, over SSH or on this machine. Connects to none of them yet.
 pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> FleetExecutor {
     let FleetLayout {
         sites,
@@ -190,17 +191,17 @@ pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> FleetExecutor {
     )
 }
 
-/// Who passes through the state directory: services that run as users of their own, where a local
-/// host keeps its releases there.
-fn passers(project: &Project) -> Access {
+/// Who needs access to the state directory: with a local host, whose releases are stored there,
+/// also services that run as other users.
+fn state_dir_access(project: &Project) -> Access {
     let service = &project.playbook.service;
     let has_user = |host: &config::HostConfig| {
         service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo
     };
-    let passes = |host: &config::HostConfig| {
+    let needs_access = |host: &config::HostConfig| {
         host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)
     };
-    if project.inventory.hosts.iter().any(passes) {
+    if project.inventory.hosts.iter().any(needs_access) {
         Access::Services
     } else {
         Access::OwnerOnly

@@ -1,4 +1,4 @@
-//! Which inventory is meant where none is named: found the way git finds a repository.
+//! Finds the inventory if the command line has none, the way git finds a repository.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,13 @@ use crate::config::{self, Overrides, Project};
 use crate::store::{Inventories as _, Sqlite, find};
 use crate::trust;
 
-/// The name of an inventory that is alone in its directory.
+/// The default name of an inventory.
 const INVENTORY: &str = "inventory.toml";
 
 #[derive(Clone, Debug)]
 pub struct ChosenInventory {
     pub path: PathBuf,
-    /// The directory in which ship has found it; `None` for one that was named.
+    /// The directory in which ship found it; `None` if the user named it.
     found_in: Option<PathBuf>,
 }
 
@@ -25,7 +25,7 @@ impl ChosenInventory {
         Ok(project)
     }
 
-    /// Refuses files of another user to which an inventory leads that nobody has named.
+    /// Refuses files of another user, if ship found the inventory on its own.
     pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
         project
             .local_files(self.found_in.as_deref())
@@ -48,9 +48,9 @@ impl ChosenInventory {
     }
 }
 
-/// The inventory that was named, or the only one that was deployed from here, or else
-/// `inventory.toml` where there is no other.
-pub(crate) fn inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error> {
+/// The named inventory, or the only one that was deployed from here, or else `inventory.toml` if it
+/// is the only candidate.
+pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error> {
     if let Some(named) = named {
         return Ok(ChosenInventory {
             path: named,
@@ -58,9 +58,9 @@ pub(crate) fn inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error
         });
     }
     let here = std::env::current_dir().map_err(Refused::NoDirectory)?;
-    let place = find(&here);
-    let known = match &place {
-        Some(place) => match Sqlite::open_existing(place)? {
+    let state_dir = find(&here);
+    let known = match &state_dir {
+        Some(state_dir) => match Sqlite::open_existing(state_dir)? {
             Some(store) => store
                 .inventories()?
                 .into_iter()
@@ -72,8 +72,8 @@ pub(crate) fn inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error
     };
     let mut known: Vec<PathBuf> = known.into_iter().filter(|path| path.is_file()).collect();
     known.dedup();
-    let base = place
-        .and_then(|place| place.dir.parent().map(Path::to_owned))
+    let base = state_dir
+        .and_then(|state_dir| state_dir.dir.parent().map(Path::to_owned))
         .unwrap_or_else(|| here.clone());
     let found = |path: &PathBuf| {
         let chosen = ChosenInventory {
@@ -95,7 +95,7 @@ pub(crate) fn inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error
     if base != here && own.is_file() && !known.is_empty() && !known.contains(&own) {
         let all: Vec<_> = std::iter::once(own).chain(known).collect();
         return unclear(
-            "one lies here, and others were deployed from a parent directory",
+            "there is one in this directory, and others were deployed from a parent directory",
             all,
         );
     }
@@ -107,17 +107,20 @@ pub(crate) fn inventory(named: Option<PathBuf>) -> Result<ChosenInventory, Error
     }
     match &files_nearby(&here)[..] {
         [only] if *only == here.join(INVENTORY) => found(only),
-        candidates => unclear("nothing was deployed from here yet", candidates.to_vec()),
+        candidates => unclear(
+            "nothing has been deployed from here yet",
+            candidates.to_vec(),
+        ),
     }
 }
 
-/// Whether a file is named as inventories and playbooks are.
+/// Whether the name of a file is one for an inventory or playbook.
 pub fn is_toml(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "toml")
 }
 
-/// Files that look like inventories: `*.toml` in `inventory/`, and `inventory*.toml` here.
+/// Possible inventories: `inventory/*.toml` and `inventory*.toml`.
 pub fn files_nearby(here: &Path) -> Vec<PathBuf> {
     let list = |dir: PathBuf| {
         std::fs::read_dir(dir)
@@ -126,7 +129,7 @@ pub fn files_nearby(here: &Path) -> Vec<PathBuf> {
             .flatten()
             .map(|entry| entry.path())
     };
-    let is_named_so = |path: &PathBuf| {
+    let is_inventory_name = |path: &PathBuf| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("inventory"))
     };
@@ -136,7 +139,7 @@ pub fn files_nearby(here: &Path) -> Vec<PathBuf> {
     found.extend(
         list(here.to_owned())
             .filter(|path| is_toml(path))
-            .filter(is_named_so),
+            .filter(is_inventory_name),
     );
     found.sort();
     found

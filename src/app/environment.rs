@@ -1,5 +1,5 @@
-//! What a verb works with: files, state, hosts, time, and where messages go. `ship` uses the control
-//! machine on which it runs; the simulation has its own.
+//! The environment of a verb: files, state, hosts, time, and the receiver of messages. `ship` uses
+//! the control machine on which it runs; the simulation has its own implementation.
 
 use std::any::Any;
 use std::fmt;
@@ -27,118 +27,116 @@ pub trait Environment: Send + Sync {
     /// Finds and reads the inventory and its playbook.
     ///
     /// # Errors
-    /// If there is no such file, it is not to be trusted, or it is wrong.
+    /// If a file does not exist, is not trusted, or is invalid.
     fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error>;
 
     /// Opens the state that belongs to the files.
     ///
     /// # Errors
-    /// If it cannot be opened, made, or trusted.
+    /// If it cannot be opened or created, or is not trusted.
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error>;
 
-    /// Opens the state of an inventory that was deployed from here, to read it; its files may be
-    /// wrong by now. `None` where nothing was.
+    /// Opens, to read it, the state of an inventory that was deployed from here, although its files
+    /// may be invalid now. `None` if nothing was deployed.
     ///
     /// # Errors
     /// If there is no such inventory, or the state cannot be opened.
     fn open_known(&self) -> Result<Option<DeployedState>, Error>;
 
-    /// The clock by which this process works.
     fn clock(&self) -> Arc<dyn Clock>;
 
     fn operator(&self) -> Operator;
 
-    /// How this process signs the lease; `run` is what it does, as in `deploy 0.9`.
+    /// The identity of this process in the lease. `run` describes its command, for example
+    /// `deploy 0.9`.
     fn lease_holder(&self, run: &str) -> Holder;
 
-    /// The hosts and balancers. Connections are made when they are first needed.
+    /// The hosts and balancers. Connections are opened when they are first needed.
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection>;
 
-    /// Fetches what the playbook names, and gives the whole its name.
+    /// Fetches the artifact and computes the id of the release.
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
-        place: &'a StateDir,
+        state_dir: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>>;
 
-    /// Listens for signals from now on.
+    /// Starts to listen for signals.
     ///
     /// # Errors
-    /// If the system does not allow it.
+    /// If the system does not permit it.
     fn listen(&self) -> Result<Interrupts, Error>;
 
     /// Shows a message while the verb runs.
-    fn tell(&self, notice: &Notice);
+    fn notify(&self, notice: &Notice);
 
     /// The reporter that shows the events of a rollout.
     fn reporter(&self, rollout: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter>;
 
-    /// Opens the log of a rollout, which is written until the result is dropped.
-    fn open_log(&self, place: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send>;
+    /// Opens the log of a rollout. ship writes to it until the returned value is dropped.
+    fn open_log(&self, state_dir: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send>;
 
-    /// Whether pages, metrics and messages are published after a rollout.
+    /// Whether reports, metrics and notifications are published after a rollout.
     fn publishes(&self) -> bool;
 
-    /// Removes the files of releases and rollouts that no history needs any more.
-    fn remove_unused(&self, place: &StateDir, store: &dyn Store);
+    /// Removes the files of releases and rollouts that are no longer in any history.
+    fn remove_unused(&self, state_dir: &StateDir, store: &dyn Store);
 }
 
-/// The machines of a fleet, and how ship works on them.
+/// The machines of a fleet and the settings for working on them.
 pub struct FleetLayout {
     /// The hosts and the balancers' machines.
     pub sites: Vec<HostSite>,
     pub owner: Owner,
-    /// What stands before the instances, if anything does.
     pub balancing: Option<Balancing>,
-    /// Where commands run on this machine.
+    /// Settings for commands that run on the control machine.
     pub control: Control,
 }
 
-/// The fleet as a session reaches it.
+/// The connection of a session to its fleet.
 pub trait FleetConnection: Executor {
-    /// Updates the known releases.
-    fn know(&mut self, releases: Releases);
+    fn update_releases(&mut self, releases: Releases);
 
     /// The releases that a host keeps, with their definitions.
     fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>>;
 
-    /// Two slots that would be one server at the balancers, if there are such: one in which an
-    /// instance runs, and one of `ports` that is to follow it.
+    /// Two slots that would be the same server at a balancer: one with a running instance, and one
+    /// of `ports` that would replace it.
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash>;
 }
 
-/// The user's files, read and checked.
+/// The user's files, parsed and validated.
 #[derive(Debug)]
 pub struct Files {
     pub project: Project,
     pub inventory: PathBuf,
-    pub place: StateDir,
+    pub state_dir: StateDir,
 }
 
-/// The state of what was deployed.
+/// The state of a deployed service.
 pub struct DeployedState {
-    pub subject: ServiceKey,
+    pub service_key: ServiceKey,
     pub store: Box<dyn Store>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     Strict,
-    /// As they are, or where the playbook is wrong by now, as the newest revision has it: for a
-    /// verb that only looks, stops or goes back.
+    /// If the playbook is invalid, use the copy of the newest revision: for verbs that only
+    /// observe, stop or roll back.
     LastKnownGood,
 }
 
-/// What a verb does with the state.
+/// How a verb uses the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreAccess {
-    /// It reads the state, which need not be writable, or be there at all.
+    /// The verb reads the state, which need not be writable and need not exist.
     Read,
-    /// It changes the state, and makes it where there is none.
+    /// The verb changes the state and creates it if necessary.
     Write,
 }
 
-/// Who runs `ship`, and on which machine.
+/// The user who runs `ship`, and the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
     /// The user: `anna`.

@@ -1,4 +1,4 @@
-//! Why a verb came to no outcome. The kinds are those that a caller tells apart.
+//! Errors of the verbs. Each kind has its own exit code or is handled separately by a caller.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,36 +16,35 @@ use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_state;
 use crate::core::spec::impossible::Impossible;
 use crate::engine::EngineError;
-use crate::report::text::count;
 use crate::script::quote;
 use crate::store::StoreError;
 use crate::system::accounts;
 use crate::trust::{Distrust, Untrusted};
 
-/// Why a verb came to no outcome.
+/// Why a verb has no outcome.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The files are wrong, or something that they name is.
+    /// The configuration files are invalid, or something that they refer to is.
     #[error("{}", .0.render(false).trim_end().trim_start_matches("error: "))]
     Files(Diagnostics),
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Refused for now: it may be permitted later.
+    /// Refused for now; it may be permitted later.
     #[error("{0}")]
     NotNow(String),
     #[error("{0}")]
     NotAdmitted(AdmissionRefusal),
-    /// Hosts cannot be asked for their logs.
+    /// The logs of some hosts cannot be read.
     #[error("{}", unreachable_text(.lost, *.all))]
     LogsUnreachable {
-        /// By host: why.
+        /// The reason for each unreachable host.
         lost: BTreeMap<HostId, String>,
-        /// How many hosts are asked.
+        /// Number of hosts whose logs were requested.
         all: usize,
     },
-    /// Something went wrong within ship or this machine.
+    /// A failure of ship or of the control machine.
     #[error(transparent)]
     Internal(#[from] Internal),
 }
@@ -122,146 +121,139 @@ impl From<EngineError> for Error {
     }
 }
 
-/// Why something was refused. Nothing was touched then.
+/// Why a verb was refused. No changes were made.
 #[derive(Debug, Error)]
 pub enum Refused {
-    /// As the service stands, or as somebody wants it who is not there.
+    /// The state of the service or the settings of `[unattended]` do not permit the verb.
     #[error("{0}")]
     NotPermitted(String),
-    /// There is nothing to act on.
-    #[error("nothing was deployed yet; `ship deploy` comes first")]
+    #[error("nothing has been deployed yet; run `ship deploy` first")]
     NothingDeployed,
-    /// The history has no such rollout.
     #[error("{}", unknown_rollout_text(.which, .service, .known))]
     UnknownRollout {
-        /// What the user named.
+        /// The `--rollout` value.
         which: String,
         service: String,
-        /// The rollouts of the history; the newest comes first.
+        /// The rollouts of the history, the newest first.
         known: Vec<KnownRollout>,
     },
-    /// A rollout has no log any more.
     #[error(
-        "there is no log of that rollout at {}: it was removed, could not be written, or is of a \
-         ship that wrote none; `ship history` tells how it ended",
+        "cannot find the log of this rollout at {}: it was removed, it could not be written, or \
+         the rollout ran with a version of ship that wrote no logs\nhint: see its outcome with \
+         `ship history`",
         .0.display()
     )]
     NoLog(PathBuf),
-    /// Words that mean no instance.
     #[error("{}", no_instance_text(.words, .known))]
-    NoInstanceMeant {
+    NoMatchingInstance {
+        /// The arguments that match nothing.
         words: Vec<String>,
-        /// The instances that there are.
+        /// The instances on all reachable hosts.
         known: Vec<(InstanceId, Slot)>,
     },
-    /// There is no revision to roll back to.
     #[error("{0}")]
     Rollback(RollbackRefusal),
-    /// A rollback was made just before.
+    /// The latest rollout was a rollback already.
     #[error("{0}")]
     RolledBackAlready(String),
-    /// A stopped rollout cannot go on so.
+    /// A stopped rollout cannot continue in the requested way.
     #[error("{0}")]
     Continuation(ContinuationRefusal),
-    /// A rollout ended before it could pause.
-    #[error("deployment \"{service}\" had ended before it could pause: {outcome}")]
+    #[error("service `{service}`: the rollout ended before it could pause: {outcome}")]
     EndedBeforePause {
         service: String,
         outcome: &'static str,
     },
-    /// A rollout succeeded before it could be aborted.
     #[error(
-        "deployment \"{0}\" had succeeded before it could be aborted; `ship rollback` goes back"
+        "service `{0}`: the rollout succeeded before it could be aborted\nhint: to undo it, run \
+         `ship rollback`"
     )]
     SucceededBeforeAbort(String),
-    /// A freeze that is over already.
-    #[error("--until names a moment that has passed already")]
+    #[error("--until is in the past")]
     FreezeIsOver,
-    /// The numbers of the playbook fit no fleet.
+    /// The numbers in the playbook do not fit the fleet.
     #[error("{0}")]
     Impossible(Impossible),
-    /// Hosts are another fleet's, or listed twice.
+    /// Hosts belong to another fleet, or are listed twice.
     #[error("{}", misplaced_text(.problems, *.all))]
     Misplaced {
-        /// By host: why, and what to do.
+        /// The reason and the hint for each host.
         problems: BTreeMap<HostId, (String, String)>,
-        /// How many hosts there are.
+        /// Number of hosts in the fleet.
         all: usize,
     },
     /// The monitor's URL fails although instances are ready.
     #[error(
-        "{} ready, but {attempts} of {attempts} requests to the probe's {url} failed; nothing was \
-         touched\n  the last: {why}\n  mend what stands before the instances, or `url` in \
-         [monitor]; `--monitor off` goes on without",
+        "{} ready, but {attempts} of {attempts} requests to the monitor URL {url} failed; no \
+         changes were made\n  last error: {why}\nhint: fix the load balancer or `url` in \
+         [monitor], or roll out without the monitor: `--monitor off`",
         instances_are(*.ready)
     )]
     MonitorFails {
         ready: usize,
-        /// Requests that failed, one after another.
+        /// Consecutive failed requests.
         attempts: u64,
         url: String,
         why: String,
     },
-    #[error("channel {channel} has no version: {why}")]
+    #[error("cannot resolve channel `{channel}`: {why}")]
     NoVersion { channel: String, why: String },
-    #[error("channel {channel} leads to {version}, which is a channel; it must say a version")]
+    #[error("channel `{channel}` refers to the channel `{version}`; expected a version")]
     ChannelOfChannel { channel: String, version: String },
-    #[error("no current directory: {0}")]
+    #[error("cannot read the current directory: {0}")]
     NoDirectory(std::io::Error),
-    /// The inventory is to be written where the playbook goes.
-    #[error("the playbook is to be playbook.toml; give the inventory another name")]
+    #[error(
+        "cannot write the inventory to playbook.toml, because the playbook goes there\nhint: give \
+         the inventory another name"
+    )]
     InventoryIsPlaybook,
-    /// A file that is to be written is there already.
-    #[error("{} is there already, and stays as it is; name another inventory", .0.display())]
+    #[error("{} already exists and was not changed\nhint: name another inventory", .0.display())]
     FileExists(PathBuf),
-    /// A file cannot be written.
     #[error("cannot write {}: {why}", .path.display())]
     CannotWrite { path: PathBuf, why: std::io::Error },
-    /// A path that does not fit on one line of text.
+    /// A path that cannot stand on a line of text.
     #[error(
-        "neither a crontab nor a unit can hold the path {}: it has a line end or is no UTF-8; \
-         rename it",
+        "the path {} contains a line break or is not valid UTF-8, so it cannot be used in a crontab \
+         or systemd unit\nhint: rename it",
         .0.display()
     )]
     UnwritablePath(PathBuf),
-    /// Several inventories may be meant, or none was found.
+    /// Several inventories are possible, or none was found.
     #[error("{}", which_text(.reason, .candidates, .here))]
     WhichInventory {
         reason: &'static str,
         candidates: Vec<PathBuf>,
         here: PathBuf,
     },
-    /// A file that nobody named is another user's.
+    /// A file that ship found, not the user, belongs to another user.
     #[error(
-        "{untrusted}, and ship has found it by itself\nhint: to use it all the same, name the \
+        "{untrusted}, and ship found it automatically\nhint: to use it anyway, name the \
          inventory, as in `ship status {}`; or make it yours with `{}`",
         quote(&.inventory.to_string_lossy()),
         remedy(.untrusted)
     )]
     FoundUntrusted {
         untrusted: Untrusted,
-        /// The inventory that leads to it.
+        /// The inventory that refers to it.
         inventory: PathBuf,
     },
 }
 
-/// Something went wrong within ship or this machine.
+/// A failure of ship or of the control machine.
 #[derive(Debug, Error)]
 pub enum Internal {
-    #[error("cannot make a temporary directory: {0}")]
+    #[error("cannot create a temporary directory: {0}")]
     NoTemporaryDirectory(std::io::Error),
-    /// The log of a rollout cannot be read.
-    #[error("the log of the rollout cannot be read ({}: {error})", .path.display())]
+    #[error("cannot read the log of the rollout at {}: {error}", .path.display())]
     UnreadableLog {
         path: PathBuf,
         error: std::io::Error,
     },
-    /// This program does not know where it lies.
-    #[error("where is this program? {0}")]
+    #[error("cannot determine the path of the ship program: {0}")]
     NoProgram(std::io::Error),
     #[error("cannot listen for signals: {0}")]
     NoSignals(std::io::Error),
-    #[error("this machine cannot ask {url}: {why}")]
+    #[error("cannot send requests to {url}: {why}")]
     NoMonitor { url: String, why: String },
     #[error("{0}")]
     Other(String),
@@ -276,7 +268,7 @@ fn instances_are(ready: usize) -> String {
 }
 
 fn unknown_rollout_text(which: &str, service: &str, known: &[KnownRollout]) -> String {
-    let mut text = format!("the history of {service} has no rollout `{which}`; it has:");
+    let mut text = format!("service `{service}` has no rollout `{which}`; known rollouts:");
     for rollout in known {
         // Writing to a string does not fail.
         let _ = write!(text, "\n  {rollout}");
@@ -285,12 +277,13 @@ fn unknown_rollout_text(which: &str, service: &str, known: &[KnownRollout]) -> S
 }
 
 fn no_instance_text(words: &[String], known: &[(InstanceId, Slot)]) -> String {
-    let mut text = format!("no instance, host or slot is meant by {}", words.join(", "));
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    let mut text = format!("no instance, host or slot matches {}", words.join(", "));
     if known.is_empty() {
-        text.push_str("; no instance is there");
+        text.push_str("; there are no instances");
         return text;
     }
-    text.push_str("; there is:");
+    text.push_str("; known instances:");
     for (name, slot) in known {
         let _ = write!(text, "\n  {name} at {slot}");
     }
@@ -298,10 +291,7 @@ fn no_instance_text(words: &[String], known: &[(InstanceId, Slot)]) -> String {
 }
 
 fn unreachable_text(lost: &BTreeMap<HostId, String>, all: usize) -> String {
-    let mut text = format!(
-        "{} of {all} hosts cannot be asked for their logs",
-        lost.len()
-    );
+    let mut text = format!("cannot read the logs of {} of {all} hosts", lost.len());
     for (host, why) in lost {
         text.push_str("\n  ");
         text.push_str(&host_line(host, why));
@@ -310,8 +300,7 @@ fn unreachable_text(lost: &BTreeMap<HostId, String>, all: usize) -> String {
 }
 
 fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> String {
-    let hosts = count(problems.len(), "host");
-    let mut message = format!("{hosts} of {all} cannot be used; nothing was touched");
+    let mut message = unusable_hosts(problems.len(), all);
     for (host, (why, hint)) in problems {
         // Writing to a string does not fail.
         let _ = write!(message, "\n  {host}: {why}\n    hint: {hint}");
@@ -319,8 +308,13 @@ fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> 
     message
 }
 
+fn unusable_hosts(unusable: usize, all: usize) -> String {
+    let are = if unusable == 1 { "is" } else { "are" };
+    format!("{unusable} of {all} hosts {are} unusable; no changes were made")
+}
+
 fn which_text(reason: &str, candidates: &[PathBuf], here: &Path) -> String {
-    let mut text = format!("which inventory? {reason}; name one");
+    let mut text = format!("cannot choose an inventory: {reason}\nhint: name one");
     if candidates.is_empty() {
         text.push_str(", as in `ship deploy inventory.toml`");
         return text;
@@ -339,14 +333,14 @@ fn store_text(error: &StoreError) -> String {
         return error.to_string();
     };
     format!(
-        "{untrusted}; ship keeps its state only where nobody else can change it\nhint: if you know \
-         what it holds, make it yours with `{}`; or begin with a state directory of your own, \
+        "{untrusted}; ship keeps its state only where no other user can change it\nhint: if you \
+         trust its contents, make it yours with `{}`; or start with a state directory of your own, \
          beside the inventory: `mkdir -m 700 .ship`",
         remedy(untrusted)
     )
 }
 
-/// The command that makes a path trusted, for those who know what it holds.
+/// The command that makes a path trusted, for a user who knows its contents.
 fn remedy(untrusted: &Untrusted) -> String {
     let path = quote(&untrusted.path.to_string_lossy());
     match untrusted.why {

@@ -1,10 +1,9 @@
-//! Exit codes: how a run of `ship` ended. The numbers are a contract: scripts and cron rely on
-//! them.
+//! Exit codes. The numbers are a contract: scripts and cron rely on them.
 
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// How a run of `ship` ended. [`Exit::meaning`] says what each value means.
+/// How a run of `ship` ended. [`Exit::meaning`] explains each value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done,
@@ -49,8 +48,8 @@ impl Exit {
         }
     }
 
-    /// What the code means, in one line. The help, the manual page and the documentation are made
-    /// from this text.
+    /// The meaning in one line. The help, the manual page and the documentation are generated from
+    /// this text.
     pub fn meaning(self) -> &'static str {
         match self {
             Exit::Done => "done, or nothing to do",
@@ -68,7 +67,7 @@ impl Exit {
         }
     }
 
-    /// The exit of a verb whose rollout ended so.
+    /// The exit code of a verb whose rollout has this outcome.
     pub fn of(verb: Verb, outcome: &Outcome) -> Self {
         match (verb, outcome) {
             (_, Outcome::Succeeded) => Exit::Done,
@@ -83,7 +82,7 @@ impl Exit {
         }
     }
 
-    /// The exit of `ship abort`: a rollback is what it asks for.
+    /// The exit code of `ship abort`, for which a rollback is a success.
     pub fn of_abort(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::RolledBack => Exit::Done,

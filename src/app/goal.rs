@@ -1,4 +1,4 @@
-//! What a rollout is to reach.
+//! The goal of a rollout.
 
 use super::environment::Environment;
 use super::error::Error;
@@ -12,21 +12,21 @@ use crate::core::policy::revision::RevisionRecord;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// What a rollout is to reach.
+/// What a rollout is to reach, and how.
 pub struct Goal {
     pub release: Release,
     pub verb: Verb,
     pub reason: String,
-    /// The playbook's text, for the history.
+    /// The text of the playbook, for the history.
     pub playbook: String,
-    /// How the newest rollout goes on, if it does.
+    /// How the newest rollout continues, if it does.
     pub continuation: Option<Continuation>,
-    /// What is told once nothing can refuse it any more.
+    /// Announced once nothing can refuse the request any more.
     pub accepted: Option<Accepted>,
 }
 
 impl Goal {
-    /// A new rollout of a revision that was there before.
+    /// A new rollout of an earlier revision.
     pub fn of_revision(
         session: &Session,
         record: &RevisionRecord,
@@ -44,7 +44,7 @@ impl Goal {
         }
     }
 
-    /// The newest rollout, which goes on.
+    /// The continuation of the newest rollout.
     ///
     /// # Errors
     /// If there is none, or its revision is no longer in the history.
@@ -61,14 +61,13 @@ impl Goal {
         })
     }
 
-    /// Tells what can no longer be refused.
+    /// Announces that the request was accepted.
     pub fn announce(&self, env: &dyn Environment) {
         if let Some(accepted) = &self.accepted {
-            env.tell(&Notice::Accepted(accepted.clone()));
+            env.notify(&Notice::Accepted(accepted.clone()));
         }
     }
 
-    /// What the policy is asked.
     pub fn request<'a>(&'a self, session: &'a Session) -> AdmissionRequest<'a> {
         AdmissionRequest {
             verb: self.verb,
@@ -80,8 +79,7 @@ impl Goal {
         }
     }
 
-    /// What the caller is told of a rollout that ended so: a rollback is no failure where it was
-    /// asked for.
+    /// The exit code for this outcome. A rollback that the user requested is a success.
     pub fn exit(&self, outcome: &Outcome) -> Exit {
         match &self.continuation {
             Some(Continuation::RollBack { .. }) => Exit::of_abort(outcome),

@@ -1,5 +1,5 @@
-//! The files of a verb that only looks, stops or goes back: a playbook that is wrong by now, or right
-//! only with what the command line of the rollout has set, does not keep it from that.
+//! The files for verbs that only observe, stop or roll back. These verbs also work if the playbook
+//! is invalid now, or valid only together with the overrides of the latest rollout.
 
 use std::io;
 use std::path::Path;
@@ -8,23 +8,23 @@ use crate::config::{self, Overrides, Project};
 use crate::core::ids::Revision;
 use crate::store::{ServiceKey, Store};
 
-/// Files that can be read.
+/// The files that ship uses instead of the present ones.
 pub struct LastKnownGood {
     pub project: Project,
-    /// The revision whose playbook it is; `None` for the present one.
+    /// The revision whose playbook is used; `None` for the present playbook.
     pub as_of: Option<Revision>,
 }
 
-/// What was deployed last from an inventory, by its absolute path.
-pub fn known_subject(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> {
+/// The service that was deployed last from an inventory, given its absolute path.
+pub fn find_service(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> {
     let mut known = store.inventories().ok()?.into_iter();
     known
         .find(|known| known.inventory == inventory)
         .map(|known| known.subject)
 }
 
-/// The present files with the version and the settings of the newest rollout, or else the playbook
-/// of the newest revision.
+/// The present files with the version and the overrides of the newest rollout, or else with the
+/// playbook of the newest revision.
 pub fn last_known_good(
     store: &dyn Store,
     inventory: &Path,
@@ -32,9 +32,9 @@ pub fn last_known_good(
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Option<LastKnownGood> {
     let absolute = std::path::absolute(inventory).ok()?;
-    let subject = known_subject(store, &absolute)?;
-    let record = store.revisions(&subject).ok()?.pop()?;
-    let newest = store.runs(&subject).ok()?.pop();
+    let service_key = find_service(store, &absolute)?;
+    let record = store.revisions(&service_key).ok()?.pop()?;
+    let newest = store.runs(&service_key).ok()?.pop();
     let settings = newest.map(|run| run.start.set).unwrap_or_default();
     let version = overrides.version.as_ref();
     let version = version.unwrap_or(&record.definition.version).clone();
@@ -44,7 +44,7 @@ pub fn last_known_good(
     };
     let as_given = with(overrides.set.clone());
     let as_begun = with([settings, overrides.set.clone()].concat());
-    // What lacks no more than a version is better than what was.
+    // The present playbook is preferred to an old copy, if it lacks only a version.
     for overrides in [&as_given, &as_begun] {
         if let Ok(project) = config::load_with(inventory, overrides, &read) {
             let as_of = None;

@@ -1,10 +1,9 @@
-//! What ship says of its own work: to stderr with `--verbose`, and of every rollout into a file,
-//! whatever is said elsewhere.
+//! Logging: to stderr with `--verbose`, and always to a file for every rollout.
 //!
-//! The file has a JSON object a line: `time`, `level` and `message`, then for an event of the
-//! rollout the journal's own entry (`at`, `event` and what follows from it), for anything else
-//! `module` and its fields. Each line is one write, so that a ship that is killed loses no more
-//! than the last one. A log that cannot be written is no reason to stop a rollout.
+//! The file has one JSON object per line: `time`, `level` and `message`, then, for an event of the
+//! rollout, the entry of the journal (`at`, `event` and its fields), and for anything else `module`
+//! and the fields. Each line is written at once, so that a process that is killed loses at most the
+//! last line. If the log cannot be written, the rollout continues.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -29,17 +28,17 @@ use crate::report::record::{ENTRY, TARGET};
 use crate::store::{RolloutId, StateDir, Store};
 use crate::trust;
 
-/// What was said before the rollout began is kept up to so many lines: it belongs to its log.
+/// Lines kept in memory until the rollout starts, because they belong to its log.
 const WAITING_LINES_MAX: usize = 1000;
-/// From this size on a log takes only what matters, and no more of what was tried.
+/// From this size on, a log takes only events and lines of level INFO or above.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
-/// Where the lines go: the process has one rollout at most, and one subscriber.
+/// The sink of the log. A process has at most one rollout and one subscriber.
 static SINK: Mutex<LogSink> = Mutex::new(LogSink::Waiting(VecDeque::new()));
 
-/// Listens from now on.
+/// Installs the subscriber.
 pub fn begin(verbose: u8) {
-    // Whoever sees the reporter needs no second word about the same event.
+    // The reporter shows events already; do not print them twice.
     let default = match verbose {
         0 => "off".to_owned(),
         1 => format!("ship=debug,{TARGET}=off"),
@@ -54,17 +53,17 @@ pub fn begin(verbose: u8) {
         .init();
 }
 
-/// The log of a rollout, which is written until this is dropped.
-#[must_use = "nothing is written after it is dropped"]
+/// The log of a rollout. It is closed when this value is dropped.
+#[must_use = "the log is closed when this is dropped"]
 pub struct RolloutLog;
 
 impl RolloutLog {
-    /// Begins the log of a rollout, with what was said before.
-    pub fn begin(env: &dyn Environment, place: &StateDir, rollout: RolloutId) -> Self {
-        let path = place.run_log(rollout);
+    /// Starts the log of a rollout with the lines from before its start.
+    pub fn begin(env: &dyn Environment, state_dir: &StateDir, rollout: RolloutId) -> Self {
+        let path = state_dir.run_log(rollout);
         let opened = open(&path);
         if let Err(error) = &opened {
-            env.tell(&Notice::NoLog {
+            env.notify(&Notice::NoLog {
                 path: path.clone(),
                 why: error.to_string(),
             });
@@ -90,7 +89,7 @@ impl RolloutLog {
             rollout = rollout.0,
             pid = std::process::id(),
             version = env!("CARGO_PKG_VERSION"),
-            "ship begins"
+            "rollout log started"
         );
         Self
     }
@@ -102,13 +101,12 @@ impl Drop for RolloutLog {
     }
 }
 
-/// Removes what is left of rollouts that the history has forgotten: their logs, and what else is
-/// named after them.
-pub fn forget_gone(place: &StateDir, store: &dyn Store) {
+/// Removes the logs and reports of rollouts that are no longer in the history.
+pub fn forget_gone(state_dir: &StateDir, store: &dyn Store) {
     let Ok(known) = store.rollout_ids() else {
         return;
     };
-    for entry in std::fs::read_dir(place.runs())
+    for entry in std::fs::read_dir(state_dir.runs())
         .into_iter()
         .flatten()
         .flatten()
@@ -119,7 +117,7 @@ pub fn forget_gone(place: &StateDir, store: &dyn Store) {
             .and_then(|stem| stem.to_str()?.parse().ok())
             .map(RolloutId);
         if number.is_some_and(|number| !known.contains(&number)) {
-            // Another ship may have been quicker.
+            // Another ship process may have removed it already.
             drop(std::fs::remove_file(path));
         }
     }
@@ -129,16 +127,16 @@ fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         trust::make_private_dir(dir)?;
     }
-    // What the services say of themselves may be nobody else's business.
+    // The output of services may be confidential.
     let file = trust::private_file().create(true).append(true).open(path)?;
-    // A number comes again only where the history has forgotten it; whatever else is there has no
-    // length.
+    // A number is reused only if the history no longer has it. Other files, such as devices, cannot
+    // be truncated.
     drop(file.set_len(0));
     Ok(file)
 }
 
 enum LogSink {
-    /// No rollout has begun yet.
+    /// No rollout has started yet.
     Waiting(VecDeque<String>),
     Open(LogFile),
     Nowhere,
@@ -162,20 +160,20 @@ impl LogSink {
 struct LogFile {
     file: File,
     bytes: u64,
-    /// The last line did not get there whole.
+    /// The last line was written incompletely.
     is_torn: bool,
 }
 
 impl LogFile {
     fn write(&mut self, line: &str) {
-        let torn_off = if self.is_torn { "\n" } else { "" };
-        let text = format!("{torn_off}{line}\n");
+        let separator = if self.is_torn { "\n" } else { "" };
+        let text = format!("{separator}{line}\n");
         self.is_torn = self.file.write_all(text.as_bytes()).is_err();
         self.bytes += text.len() as u64;
     }
 }
 
-/// Makes a line of every event, for the sink.
+/// Sends every event to the sink as a line.
 struct LineLayer;
 
 impl<S: Subscriber> Layer<S> for LineLayer {
@@ -203,7 +201,7 @@ fn line(event: &Event<'_>) -> String {
         .as_deref()
         .and_then(|entry| entry.strip_prefix('{'))
     {
-        // As the journal has it.
+        // The entry of the journal, without its opening brace.
         line.push(',');
         line.push_str(entry);
         return line;
@@ -265,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_disk_loses_lines_and_nothing_else() {
+    fn full_disk_loses_only_log_lines() {
         let file = std::fs::OpenOptions::new()
             .append(true)
             .open("/dev/full")
@@ -276,6 +274,6 @@ mod tests {
             is_torn: false,
         };
         log.write("a line");
-        assert!(log.is_torn, "the next line begins anew");
+        assert!(log.is_torn, "the next line starts on a new line");
     }
 }

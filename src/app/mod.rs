@@ -1,8 +1,8 @@
-//! What a verb does, from the user's files to its outcome.
+//! The verbs, from the user's files to an outcome.
 //!
-//! Nothing here knows a terminal: a verb gets a request and an [`environment::Environment`], and
-//! gives back an outcome or an [`error::Error`]. What it tells meanwhile are
-//! [`notice::Notice`]s. The simulation calls the same verbs.
+//! This module does not know the terminal: a verb takes a request and an
+//! [`environment::Environment`] and returns an outcome or an [`error::Error`]. While it runs, it
+//! sends [`notice::Notice`]s. The simulation calls the same verbs.
 
 pub mod adoption;
 pub mod after_rollout;
@@ -10,6 +10,7 @@ pub mod channels;
 pub mod conclusion;
 pub mod connection;
 pub mod control_machine;
+pub mod deadline;
 pub mod discovery;
 pub mod environment;
 pub mod error;
@@ -24,10 +25,9 @@ pub mod notice;
 pub mod opened_service;
 pub mod orphans;
 pub mod ownership;
-pub mod page;
-pub mod patience;
 pub mod release;
 pub mod replicas;
+pub mod report_page;
 pub mod rollout;
 mod rollout_choice;
 pub mod session;

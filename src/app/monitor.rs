@@ -1,4 +1,4 @@
-//! Who asks the service all the while: begins before anything is touched.
+//! Starts the availability monitor before a rollout makes any change.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use super::survey::Survey;
 use crate::core::rollout::verb::Verb;
 use crate::probe::Monitor;
 
-/// So many requests without one right answer, while instances serve: the question is wrong.
+/// Failed requests after which the URL counts as wrong, if instances are ready.
 const ATTEMPTS: u64 = 3;
 
-/// Begins to ask, if anybody is to. Where instances serve, the service must answer, or what is
-/// asked is not the service.
-pub(crate) async fn begin(
+/// Starts the monitor, if one is configured. If instances are ready, the URL must respond, or it is
+/// not the URL of the service.
+pub(crate) async fn start(
     session: &Session,
     survey: &Survey,
     goal: &Goal,
 ) -> Result<Option<Monitor>, Error> {
-    // A service that is switched off answers nobody, and shall not.
-    let probing = session
+    // A service with 0 replicas is not expected to respond.
+    let config = session
         .project
         .playbook
         .monitor
         .clone()
         .filter(|_| survey.admission.spec.budget.replicas > 0);
-    let Some(probing) = probing else {
+    let Some(config) = config else {
         return Ok(None);
     };
     let known = survey
@@ -34,31 +34,31 @@ pub(crate) async fn begin(
         .values()
         .map(|definition| definition.version.clone())
         .collect();
-    let (url, clock) = (probing.url.clone(), Arc::clone(&session.clock));
-    let asker = Monitor::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
+    let (url, clock) = (config.url.clone(), Arc::clone(&session.clock));
+    let monitor = Monitor::begin(config, known, Arc::new(move || clock.now())).map_err(|why| {
         Internal::NoMonitor {
             url: url.clone(),
             why,
         }
     })?;
-    let serving = survey
+    let ready = survey
         .found
         .fleet
         .instances()
         .filter(|(.., instance)| instance.health.ready_since.is_some())
         .count();
-    // What goes on or goes back is the way out of trouble, and waits for nobody.
+    // Resuming or rolling back may be what repairs the service, so it does not require a response.
     let is_new = goal.continuation.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
-    if is_new && serving > 0 {
-        asker
+    if is_new && ready > 0 {
+        monitor
             .first_answer(ATTEMPTS)
             .await
             .map_err(|why| Refused::MonitorFails {
-                ready: serving,
+                ready,
                 attempts: ATTEMPTS,
                 url,
                 why,
             })?;
     }
-    Ok(Some(asker))
+    Ok(Some(monitor))
 }

@@ -1,15 +1,15 @@
-//! Files that may be meant where something else is named than an inventory.
+//! Files that the user may have meant instead of what was typed as the inventory.
 
 use std::path::{Path, PathBuf};
 
 use super::discovery::{files_nearby, is_toml};
 use crate::config;
 
-/// From here on two names are alike.
-const ALIKE_MIN: f64 = 0.85;
+/// Jaro-Winkler similarity from which two names count as similar.
+const SIMILARITY_MIN: f64 = 0.85;
 
-/// The file whose name is most like that of a file which does not exist, if one is alike at all.
-pub(crate) fn most_alike(path: &Path) -> Option<PathBuf> {
+/// The file with the most similar name, if any is similar enough.
+pub(crate) fn most_similar(path: &Path) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let beside = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let nearby = files_nearby(&here)
@@ -25,14 +25,14 @@ pub(crate) fn most_alike(path: &Path) -> Option<PathBuf> {
             .to_lowercase()
     };
     let wanted = stem(path);
-    let likeness = |candidate: &PathBuf| strsim::jaro_winkler(&stem(candidate), &wanted);
+    let similarity = |candidate: &PathBuf| strsim::jaro_winkler(&stem(candidate), &wanted);
     candidates
         .into_iter()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .filter(|best| likeness(best) >= ALIKE_MIN)
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+        .filter(|best| similarity(best) >= SIMILARITY_MIN)
 }
 
-/// Whether a file is a playbook and no inventory.
+/// Whether a file is a playbook and not an inventory.
 pub(crate) fn is_playbook(path: &Path) -> bool {
     table(path).is_some_and(|table| {
         let has = |key| table.contains_key(key);
@@ -40,7 +40,7 @@ pub(crate) fn is_playbook(path: &Path) -> bool {
     })
 }
 
-/// The inventories here and around a playbook that name it.
+/// The inventories in the current directory and near a playbook that refer to it.
 pub(crate) fn inventories_of(playbook: &Path) -> Vec<PathBuf> {
     let dir = playbook
         .parent()
@@ -72,7 +72,7 @@ pub(crate) fn inventories_of(playbook: &Path) -> Vec<PathBuf> {
     users.into_iter().map(|(_, file)| file).collect()
 }
 
-/// The files in a directory that are named as inventories are, in order.
+/// The files in a directory whose names are valid for an inventory, in order.
 pub(crate) fn toml_files(dir: &Path) -> Vec<PathBuf> {
     let read = if dir.as_os_str().is_empty() {
         Path::new(".")

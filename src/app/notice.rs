@@ -8,45 +8,57 @@ use crate::core::ids::{HostId, Revision};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Human;
 
-/// Something that a person should know, and that stops nothing.
+/// A message that does not change the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A channel was asked for its version.
-    ChannelResolved { channel: String, version: String },
-    /// Somebody else holds the lease, which is waited for.
-    WaitingForLease { holder: String, wait: Duration },
-    /// The playbook is wrong, and was read as a revision has it.
+    ChannelResolved {
+        channel: String,
+        version: String,
+    },
+    /// Another process holds the lease; ship waits up to `wait` for it.
+    WaitingForLease {
+        holder: String,
+        wait: Duration,
+    },
+    /// The playbook is invalid; ship uses the copy stored with this revision.
     PlaybookOfRevision(Revision),
     /// Neither the history nor the hosts have the definitions of these releases.
     UnknownReleases(Vec<String>),
-    /// A host has left the inventory, and instances may still run there.
+    /// A host was removed from the inventory, and instances may still run there.
     OrphanedInstances {
         host: HostId,
         instances: Vec<String>,
     },
-    /// Another control directory deployed last: who, from where, when.
+    /// The latest deploy came from another control directory: who, from where, when.
     DeployedElsewhere(String),
-    /// A release that was found on the hosts is a revision now.
-    Adopted { version: String, revision: Revision },
-    /// A rollout was left unfinished, and is rolled back first.
-    Unfinished { verb: Verb, version: String },
+    /// A release that was found on the hosts was recorded as a revision.
+    Adopted {
+        version: String,
+        revision: Revision,
+    },
+    /// An unfinished rollout is rolled back first.
+    Unfinished {
+        verb: Verb,
+        version: String,
+    },
     /// The log of the rollout cannot be written.
-    NoLog { path: PathBuf, why: String },
-    /// The instances have written nothing.
+    NoLog {
+        path: PathBuf,
+        why: String,
+    },
     NothingLogged,
-    /// A host whose logs are followed cannot be reached: why.
+    /// A host whose logs are followed is unreachable, and why.
     LogHostLost(String),
-    /// It can be reached again.
+    /// The host is reachable again.
     LogHostFound(HostId),
-    /// The rollout whose log is followed has not ended, and its process is gone.
+    /// The rollout whose log is followed has not ended, but its controller is gone.
     RolloutAbandoned,
-    /// Something that should be left for later readers could not be.
+    /// A report, the metrics or a notification could not be written or sent.
     NotPublished(String),
-    /// What was asked for was accepted.
     Accepted(Accepted),
 }
 
-/// What was accepted, once nothing can refuse it any more.
+/// A request that was accepted. It is announced once nothing can refuse it any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     Resume {
@@ -58,7 +70,7 @@ pub enum Accepted {
     Scale {
         service: String,
     },
-    /// `ship promote`; `fully` through all steps that are left.
+    /// `ship promote`; `fully` skips all remaining steps.
     Promote {
         service: String,
         fully: bool,
@@ -68,7 +80,8 @@ pub enum Accepted {
         version: String,
         revision: Revision,
     },
-    /// `ship rollback` with another number of instances than the target ran with, or than now.
+    /// `ship rollback` with a number of instances that differs from the target's or the current
+    /// one.
     Rollback {
         number: String,
     },
@@ -78,26 +91,26 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ChannelResolved { channel, version } => {
-                write!(f, "channel {channel} is {version}")
+                write!(f, "channel {channel} resolved to {version}")
             }
             Self::WaitingForLease { holder, wait } => {
                 write!(f, "{holder}; waiting for up to {}", Human(*wait))
             }
             Self::PlaybookOfRevision(revision) => write!(
                 f,
-                "note: the playbook is wrong (`ship check` says how); it is read as revision \
-                 {revision} has it"
+                "warning: the playbook is invalid; using the copy of revision {revision}\nhint: \
+                 `ship check` shows the errors"
             ),
             Self::UnknownReleases(names) => write!(
                 f,
-                "note: neither the history nor the hosts tell how {} is to be probed; it is \
-                 probed as the new version is",
+                "note: unknown releases are running ({}); probing them with the new version's \
+                 readiness check",
                 names.join(", ")
             ),
             Self::OrphanedInstances { host, instances } => write!(
                 f,
-                "note: {host} is not in the inventory any more, and what ran there was left as it \
-                 was ({}): to end it, put {host} back with `drain = true` and deploy once more",
+                "warning: {host} was removed from the inventory but may still run {}\nhint: to stop \
+                 it, re-add {host} with `drain = true` and deploy",
                 instances.join(", ")
             ),
             Self::DeployedElsewhere(owner) => {
@@ -109,20 +122,20 @@ impl fmt::Display for Notice {
             ),
             Self::Unfinished { verb, version } => write!(
                 f,
-                "the {} of {version} was left unfinished, and goes back",
+                "the {} of {version} is unfinished; rolling it back",
                 verb.noun()
             ),
             Self::NoLog { path, why } => write!(
                 f,
-                "the log of this rollout cannot be written ({}: {why}); it goes on without",
+                "warning: cannot write the log of this rollout ({}: {why}); continuing without it",
                 path.display()
             ),
-            Self::NothingLogged => f.write_str("nothing was written by what is there"),
-            Self::LogHostLost(why) => write!(f, "{why}; it is tried again"),
-            Self::LogHostFound(host) => write!(f, "{host}: found again"),
+            Self::NothingLogged => f.write_str("no log output"),
+            Self::LogHostLost(why) => write!(f, "{why}; retrying"),
+            Self::LogHostFound(host) => write!(f, "{host}: reachable again"),
             Self::RolloutAbandoned => f.write_str(
-                "nobody carries it out any more, and it has not ended; `ship status` shows how it \
-                 stands",
+                "the rollout has not ended, but its controller is gone\nhint: see its state with \
+                 `ship status`",
             ),
             Self::NotPublished(what) => f.write_str(what),
             Self::Accepted(accepted) => accepted.fmt(f),
@@ -133,12 +146,12 @@ impl fmt::Display for Notice {
 impl fmt::Display for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resume { service } => write!(f, "deployment \"{service}\" resumed"),
-            Self::Restart { service } => write!(f, "deployment \"{service}\" restarted"),
-            Self::Scale { service } => write!(f, "deployment \"{service}\" scaled"),
+            Self::Resume { service } => write!(f, "service `{service}` resumed"),
+            Self::Restart { service } => write!(f, "service `{service}` restarted"),
+            Self::Scale { service } => write!(f, "service `{service}` scaled"),
             Self::Promote { service, fully } => {
                 let how = if *fully { " through all steps" } else { "" };
-                write!(f, "deployment \"{service}\" promoted{how}")
+                write!(f, "service `{service}` promoted{how}")
             }
             Self::Abort {
                 service,
@@ -146,14 +159,14 @@ impl fmt::Display for Accepted {
                 revision,
             } => write!(
                 f,
-                "deployment \"{service}\" aborted: it goes back to {version} (revision {revision})"
+                "service `{service}` aborted; rolling back to {version} (revision {revision})"
             ),
             Self::Rollback { number } => f.write_str(number),
         }
     }
 }
 
-/// Says who deployed last, where that was another history.
+/// The message about a latest deploy from another control directory.
 pub fn deployed_elsewhere(owner: &str) -> String {
-    format!("another control directory deployed last: {owner}")
+    format!("the latest deploy came from another control directory: {owner}")
 }

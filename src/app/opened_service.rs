@@ -1,14 +1,14 @@
-//! The files and the state of a service, open, and nothing read of its history yet: enough for
-//! verbs that ask for no more than a part of it.
+//! The files and the open state of a service, before its history is read: enough for verbs that
+//! need only a part of the history.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deadline::Deadline;
 use super::environment::{Environment, Files, Reading, StoreAccess};
 use super::error::Error;
 use super::notice::Notice;
-use super::patience::Deadline;
 use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
@@ -22,15 +22,15 @@ use crate::store::{
 pub struct OpenedService {
     pub env: Arc<dyn Environment>,
     pub project: Project,
-    /// Where the inventory lies: an absolute path.
+    /// Absolute path of the inventory.
     pub inventory: PathBuf,
-    pub place: StateDir,
-    /// The fleet and the service.
-    pub subject: ServiceKey,
-    /// The state. A lease that it holds is given back when it is dropped.
+    pub state_dir: StateDir,
+
+    pub service_key: ServiceKey,
+    /// The state. Dropping it releases the lease.
     pub store: Box<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    /// What the command line has set.
+    /// The overrides from the command line.
     pub set: Vec<String>,
 }
 
@@ -46,14 +46,14 @@ impl OpenedService {
         access: StoreAccess,
     ) -> Result<Self, Error> {
         let files = env.read_files(overrides, reading)?;
-        config::withhold(&files.project);
+        config::register_secrets(&files.project);
         let store = env.open_store(&files, access)?;
         let Files {
             project,
             inventory,
-            place,
+            state_dir,
         } = files;
-        let subject = ServiceKey {
+        let service_key = ServiceKey {
             fleet: project.inventory.fleet.clone(),
             service: project.playbook.service.name.clone(),
         };
@@ -61,118 +61,121 @@ impl OpenedService {
             env: Arc::clone(env),
             inventory: std::path::absolute(&inventory).unwrap_or(inventory),
             project,
-            place,
-            subject,
+            state_dir,
+            service_key,
             store,
             clock: env.clock(),
             set: overrides.set.clone(),
         })
     }
 
-    /// Takes the lease: from here on this process alone changes the fleet. `run` is what for, as
-    /// in `deploy 0.9`.
+    /// Takes the lease, so that only this process changes the fleet. `run` describes the command,
+    /// for example `deploy 0.9`.
     ///
     /// # Errors
-    /// If somebody else holds it, or the state cannot be written.
+    /// If another process holds it, or the state cannot be written.
     pub(crate) fn take_lease(&mut self, run: &str) -> Result<(), Error> {
         let holder = self.env.lease_holder(run);
-        // A ship that is called by another's hook goes on under its lease.
+        // A ship process that was started by a hook of another one shares its lease.
         let token = std::env::var(config::LEASE).ok();
         self.store
-            .acquire_lease(&self.subject, holder, token.as_deref())?;
-        self.store.remember(&self.subject, &self.inventory)?;
+            .acquire_lease(&self.service_key, holder, token.as_deref())?;
+        self.store.remember(&self.service_key, &self.inventory)?;
         Ok(())
     }
 
-    /// Takes the lease, and waits for it so long where somebody else has it.
+    /// Takes the lease, and waits up to `wait` for another process to release it.
     ///
     /// # Errors
-    /// If somebody else still holds it, or the state cannot be written.
+    /// If another process still holds it then, or the state cannot be written.
     pub(crate) async fn take_lease_within(
         &mut self,
         run: &str,
         wait: Duration,
     ) -> Result<(), Error> {
-        let mut patience = Deadline::new(wait);
+        let mut deadline = Deadline::after(wait);
         loop {
             match self.take_lease(run) {
-                Err(Error::Store(StoreError::Held(holder))) if patience.is_left() => {
-                    if patience.is_new() {
+                Err(Error::Store(StoreError::Held(holder))) if !deadline.has_passed() => {
+                    if deadline.is_first_poll() {
                         let holder = holder.to_string();
-                        self.env.tell(&Notice::WaitingForLease { holder, wait });
+                        self.env.notify(&Notice::WaitingForLease { holder, wait });
                     }
-                    patience.pause().await;
+                    deadline.sleep().await;
                 }
                 taken => return taken,
             }
         }
     }
 
-    /// The freeze that holds now, if one does.
+    /// The freeze in effect now.
     pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
-        active_freeze(&*self.store, &self.subject, self.clock.now())
+        active_freeze(&*self.store, &self.service_key, self.clock.now())
     }
 
-    /// Whether anybody alive carries out a rollout.
+    /// Whether a live controller carries out a rollout.
     pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
-        Ok(holder(&*self.env, &*self.store, &self.subject)?.is_some())
+        Ok(holder(&*self.env, &*self.store, &self.service_key)?.is_some())
     }
 
-    /// The rollout that somebody alive carries out now, if there is one.
+    /// The rollout that a live controller carries out now.
     pub(crate) fn running_rollout(&self) -> Result<Option<RolloutRecord>, Error> {
-        // The lease first: it is given back after the end was recorded.
+        // Read the lease first: a controller releases it after it has recorded the end.
         if !self.is_carried_out()? {
             return Ok(None);
         }
-        let newest = self.store.rollouts(&self.subject)?.pop();
+        let newest = self.store.rollouts(&self.service_key)?.pop();
         Ok(newest.filter(|rollout| rollout.outcome.is_none()))
     }
 
-    pub(crate) fn standing(&self) -> Result<ServiceState, Error> {
-        standing(&*self.env, &*self.store, &self.subject)
+    pub(crate) fn state(&self) -> Result<ServiceState, Error> {
+        service_state(&*self.env, &*self.store, &self.service_key)
     }
 
-    /// The newest rollout, if there was one.
     pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
-        newest_rollout(&*self.store, &self.subject)
+        newest_rollout(&*self.store, &self.service_key)
     }
 }
 
-/// The freeze of a service that holds at a moment, if one does.
+/// The freeze of a service that is in effect at a given time.
 pub(super) fn active_freeze(
     store: &dyn Store,
-    subject: &ServiceKey,
+    service_key: &ServiceKey,
     now: Time,
 ) -> Result<Option<Freeze>, Error> {
-    Ok(store.freeze(subject)?.filter(|freeze| freeze.holds(now)))
+    Ok(store
+        .freeze(service_key)?
+        .filter(|freeze| freeze.holds(now)))
 }
 
-pub(super) fn standing(
+pub(super) fn service_state(
     env: &dyn Environment,
     store: &dyn Store,
-    subject: &ServiceKey,
+    service_key: &ServiceKey,
 ) -> Result<ServiceState, Error> {
-    // The lease first: it is given back after the end was recorded.
-    let is_carried_out = holder(env, store, subject)?.is_some();
-    let newest = store.newest_journal(subject)?;
+    // Read the lease first: a controller releases it after it has recorded the end.
+    let is_carried_out = holder(env, store, service_key)?.is_some();
+    let newest = store.newest_journal(service_key)?;
     let newest = newest.and_then(|(_, journal)| RolloutSummary::of(&journal));
     Ok(ServiceState::of(newest.as_ref(), is_carried_out))
 }
 
-/// Who carries out a rollout now, if anybody alive does.
+/// The live controller that carries out a rollout now.
 pub(super) fn holder(
     env: &dyn Environment,
     store: &dyn Store,
-    subject: &ServiceKey,
+    service_key: &ServiceKey,
 ) -> Result<Option<Holder>, Error> {
     let here = env.operator().host;
-    Ok(store.holder(subject, &here, env.clock().wall())?)
+    Ok(store.holder(service_key, &here, env.clock().wall())?)
 }
 
-/// The newest rollout of a service, if there was one.
 pub(super) fn newest_rollout(
     store: &dyn Store,
-    subject: &ServiceKey,
+    service_key: &ServiceKey,
 ) -> Result<Option<RolloutId>, Error> {
-    Ok(store.rollouts(subject)?.last().map(|rollout| rollout.id))
+    Ok(store
+        .rollouts(service_key)?
+        .last()
+        .map(|rollout| rollout.id))
 }

@@ -1,40 +1,41 @@
-//! Hosts that have left the inventory, and what was left running on them.
+//! Orphaned instances: those on hosts that were removed from the inventory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Error;
 use super::notice::Notice;
 use super::session::Session;
-use crate::core::ids::HostId;
+use crate::core::ids::{HostId, Slot};
 use crate::core::rollout::event::Event;
 
-/// Tells of instances on hosts that the newest rollout knew and the inventory no longer lists:
-/// nobody looks at them any more. The rollout that follows does not know these hosts, so that it is
-/// told until one is made, and not every night.
-pub(crate) fn tell(session: &Session) -> Result<(), Error> {
+/// Reports instances on hosts that the newest rollout used and the inventory no longer lists,
+/// because ship does not observe these hosts any more. The next rollout does not use them, so the
+/// warning is repeated until there is one, but not every night after it.
+pub(crate) fn report_orphans(session: &Session) -> Result<(), Error> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
-    let is_gone = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
+    let is_orphaned = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
     if !session
         .newest()?
-        .is_some_and(|(_, journal)| journal.iter().any(|entry| is_gone(&entry.event)))
+        .is_some_and(|(_, journal)| journal.iter().any(|entry| is_orphaned(&entry.event)))
     {
         return Ok(());
     }
-    let roster = session.roster(None)?;
+    let placements = session.placements(None)?;
     let versions = session.versions();
-    let mut left: BTreeMap<&HostId, Vec<String>> = BTreeMap::new();
-    for post in roster
+    let mut orphans: BTreeMap<&HostId, Vec<String>> = BTreeMap::new();
+    for placement in placements
         .present()
         .values()
-        .filter(|post| !listed.contains(&post.slot.host))
+        .filter(|placement| !listed.contains(&placement.slot.host))
     {
-        let what = format!("{} on port {}", versions.of(&post.release), post.slot.port);
-        left.entry(&post.slot.host).or_default().push(what);
+        let Slot { host, port } = &placement.slot;
+        let instance = format!("{} on port {port}", versions.of(&placement.release));
+        orphans.entry(host).or_default().push(instance);
     }
-    for (host, what) in left {
-        session.env.tell(&Notice::OrphanedInstances {
+    for (host, instances) in orphans {
+        session.env.notify(&Notice::OrphanedInstances {
             host: host.clone(),
-            instances: what,
+            instances,
         });
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Whose the hosts are: refuses hosts of another fleet and machines listed twice.
+//! Ownership of hosts: refuses hosts of another fleet and machines that are listed twice.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use crate::core::planner::wait_reason::WaitReason;
 use crate::engine::Preflight;
 use crate::report::text::clean;
 
-/// Refuses to act where a host carries the service for another fleet, or two hosts are one machine.
+/// Refuses a fleet in which a host runs the service for another fleet, or two hosts are one
+/// machine.
 pub(crate) fn permit(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
@@ -29,65 +30,63 @@ pub(crate) fn permit(
     Err(Refused::Misplaced { problems, all }.into())
 }
 
-/// Why a host cannot be used, and what to do about it.
+/// Why a host is unusable, and what to do about it.
 pub struct Problem {
     pub why: String,
     pub hint: String,
 }
 
-/// The hosts that carry the service for another fleet, and those that are a machine which the
-/// inventory lists already.
+/// The hosts that run the service for another fleet, and those that are the same machine as another
+/// host of the inventory.
 pub fn problems(
     session: &Session,
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,
 ) -> BTreeMap<HostId, Problem> {
-    let twins = twins(
+    let duplicates = twins(
         &session.addresses(),
         identities,
         session.project.playbook.service.driver,
     );
-    let twins = twins
+    let duplicates = duplicates
         .into_iter()
-        .map(|twin| (twin.host.clone(), of_twin(session, &twin)));
-    let foreign = owner::foreign(owners, &session.subject.fleet);
+        .map(|duplicate| (duplicate.host.clone(), duplicate_host(session, &duplicate)));
+    let foreign = owner::foreign(owners, &session.service_key.fleet);
     let foreign = foreign
         .into_iter()
-        .map(|(host, owner)| (host.clone(), of_foreign(session, host, owner)));
-    twins.chain(foreign).collect()
+        .map(|(host, owner)| (host.clone(), foreign_host(session, host, owner)));
+    duplicates.chain(foreign).collect()
 }
 
-fn of_foreign(session: &Session, host: &HostId, owner: &Owner) -> Problem {
-    let (service, fleet) = (&session.subject.service, &session.subject.fleet);
+fn foreign_host(session: &Session, host: &HostId, owner: &Owner) -> Problem {
+    let (service, fleet) = (&session.service_key.service, &session.service_key.fleet);
     let (other, who) = (clean(&owner.fleet), clean(&owner.told(session.now())));
     let record = format!("{}/owner", session.root(host));
     Problem {
-        why: format!("carries the service {service} of the fleet {other}, last deployed by {who}"),
+        why: format!("runs service `{service}` for fleet `{other}`, last deployed by {who}"),
         hint: format!(
-            "give the fleet {fleet} a base_dir and ports of its own; to move the host to the \
-             fleet {fleet}, remove \
-             {record} there"
+            "give fleet `{fleet}` its own base_dir and ports; to move the host to fleet `{fleet}`, \
+             remove {record} there"
         ),
     }
 }
 
-fn of_twin(session: &Session, twin: &DuplicateHost) -> Problem {
+fn duplicate_host(session: &Session, duplicate: &DuplicateHost) -> Problem {
     let DuplicateHost {
         host,
         first,
         shares_place,
-    } = twin;
+    } = duplicate;
     let root = session.root(host);
     let (shared, hint) = if *shares_place {
         (
-            format!("both keep the service in {root}"),
+            format!("both store the service in {root}"),
             "list each machine once",
         )
     } else {
-        let hint = "list each machine once; with the process driver one machine may be several \
-                    hosts, each with a \
-                    base_dir and a loopback address of its own";
-        ("both offer the same ports".to_owned(), hint)
+        let hint = "list each machine once; with the process driver, one machine can be several \
+                    hosts, each with its own base_dir and loopback address";
+        ("both use the same ports".to_owned(), hint)
     };
     Problem {
         why: format!("is the same machine as {first}: {shared}"),
@@ -95,8 +94,8 @@ fn of_twin(session: &Session, twin: &DuplicateHost) -> Problem {
     }
 }
 
-/// The same as reasons why nothing is done about a host.
-pub fn holds(session: &Session, found: &Preflight) -> BTreeMap<HostId, WaitReason> {
+/// The problems as reasons why ship does nothing on a host.
+pub fn wait_reasons(session: &Session, found: &Preflight) -> BTreeMap<HostId, WaitReason> {
     let problems = problems(session, &found.owners, &found.identities);
     problems
         .into_iter()

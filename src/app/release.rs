@@ -1,7 +1,7 @@
-//! From the playbook to a release that can be staged: its bytes, its secrets and its name.
+//! Builds a release from the playbook: its artifact, its secrets and its id.
 //!
-//! Artifacts are kept under the state directory, so that a rollback can bring one to a host that
-//! lacks it. Secrets are not: they are read when they are needed, and lie only on the hosts.
+//! Artifacts are kept in the state directory, so that a rollback can stage them again. Secrets are
+//! not kept there: they are read when they are needed and stored only on the hosts.
 
 use std::collections::BTreeSet;
 
@@ -16,22 +16,21 @@ use crate::script::env_file::env_file;
 use crate::store::{Access, StateDir, Store};
 use crate::{artifact, config};
 
-/// A release that lies ready on this machine.
+/// A release that is ready to be staged.
 #[derive(Clone)]
 pub struct Release {
     pub id: ReleaseId,
     pub definition: Definition,
-    /// The secrets' file as the hosts get it, in memory only; `None` where there are none, or they
-    /// are not known.
+    /// `None` if there are no secrets, or they are not known.
     pub secrets: Option<SecretsFile>,
-    /// What its files take when they are unpacked, in bytes; 0 where that is not known.
+    /// Size of the unpacked files; 0 if unknown.
     pub unpacked_bytes: u64,
-    /// The URL from which each host downloads it; `None` where it is sent to them. It is no part of
-    /// what the release is.
+    /// The URL from which each host downloads the artifact; `None` if ship copies it to the hosts.
+    /// It does not affect the release id.
     pub pulled_from: Option<String>,
 }
 
-/// A secrets' file as the hosts get it. It is never written on this machine.
+/// The file with the secrets for the hosts. It is never written on this machine.
 #[derive(Clone)]
 pub struct SecretsFile {
     pub sha256: String,
@@ -39,14 +38,15 @@ pub struct SecretsFile {
 }
 
 impl Release {
-    /// Reads what the playbook names, keeps it under the state directory, and gives the whole its
-    /// name.
-    pub(crate) async fn prepare(project: &Project, place: &StateDir) -> Result<Self, Error> {
+    /// Fetches the artifact into the state directory, reads the secrets, and computes the release
+    /// id.
+    pub(crate) async fn prepare(project: &Project, state_dir: &StateDir) -> Result<Self, Error> {
         let playbook = &project.playbook;
-        let scratch = scratch(place)?;
-        let cache = scratch
-            .as_ref()
-            .map_or_else(|| place.artifacts(), |scratch| scratch.path().to_owned());
+        let scratch = scratch(state_dir)?;
+        let cache = scratch.as_ref().map_or_else(
+            || state_dir.artifacts(),
+            |scratch| scratch.path().to_owned(),
+        );
         let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
@@ -67,7 +67,7 @@ impl Release {
         })
     }
 
-    /// What a host needs in bytes while it unpacks the release.
+    /// Bytes that a host needs while it unpacks the release.
     pub fn size_on_host(&self) -> u64 {
         self.definition
             .artifact
@@ -75,8 +75,7 @@ impl Release {
             .saturating_add(self.unpacked_bytes)
     }
 
-    /// A release of the history. Its secrets are known if they are still those that the playbook
-    /// names.
+    /// A release of the history. Its secrets are known only if they have not changed since.
     pub fn of_history(project: &Project, id: &ReleaseId, definition: &Definition) -> Self {
         let present = SecretsFile::read(&project.playbook.service).ok().flatten();
         let secrets =
@@ -91,11 +90,11 @@ impl Release {
     }
 }
 
-/// A directory for artifacts where the state directory cannot be written: enough for who only wants
-/// to know what is in them.
-fn scratch(place: &StateDir) -> Result<Option<TempDir>, Error> {
-    let is_writable =
-        place.make(Access::OwnerOnly).is_ok() && tempfile::tempfile_in(place.artifacts()).is_ok();
+/// A temporary directory for artifacts, if the state directory is not writable. It is sufficient
+/// for verbs that only inspect the artifact.
+fn scratch(state_dir: &StateDir) -> Result<Option<TempDir>, Error> {
+    let is_writable = state_dir.make(Access::OwnerOnly).is_ok()
+        && tempfile::tempfile_in(state_dir.artifacts()).is_ok();
     if is_writable {
         return Ok(None);
     }
@@ -117,8 +116,8 @@ impl SecretsFile {
     }
 }
 
-/// Removes from this machine what no revision of any fleet and service needs any more.
-pub fn forget_unused(place: &StateDir, store: &dyn Store) {
+/// Removes artifacts that no revision of any service needs any more.
+pub fn forget_unused(state_dir: &StateDir, store: &dyn Store) {
     let Ok(definitions) = store.definitions() else {
         return;
     };
@@ -126,13 +125,13 @@ pub fn forget_unused(place: &StateDir, store: &dyn Store) {
         .iter()
         .map(|(_, definition)| definition.artifact.sha256.clone())
         .collect();
-    for entry in std::fs::read_dir(place.artifacts())
+    for entry in std::fs::read_dir(state_dir.artifacts())
         .into_iter()
         .flatten()
         .flatten()
     {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Anything else is a file in the making: another ship may be at it.
+        // Any other name is a file that another ship process may be writing.
         let is_artifact = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_artifact && !needed.contains(&name) {
             drop(std::fs::remove_file(entry.path()));

@@ -1,5 +1,4 @@
-//! A rollout from the first look at the hosts to its end: what all verbs that make one have in
-//! common.
+//! A rollout from the survey of the hosts to its end, for all verbs that roll out.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use super::error::Error;
 use super::goal::Goal;
 use super::session::Session;
 use super::survey::{self, Survey};
-use super::{monitor, orphans, page};
+use super::{monitor, orphans, report_page};
 use crate::core::ids::Revision;
 use crate::core::policy::history;
 use crate::core::rollout::failure::Outcome;
@@ -23,17 +22,17 @@ use crate::store::{NewRevision, RolloutId};
 /// Brings the fleet to the goal.
 ///
 /// # Errors
-/// If it cannot begin, or its journal cannot be written.
+/// If the rollout cannot start, or its journal cannot be written.
 pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, Error> {
     let env = Arc::clone(&session.env);
     let interrupts = env.listen()?;
-    orphans::tell(session)?;
-    // What another rollout was going to do is not decided by what runs now.
+    orphans::report_orphans(session)?;
+    // A continued rollout keeps its own goal, whatever runs now.
     let adopt = match goal.continuation {
         Some(_) => Adopt::Ignore,
         None => Adopt::Keep,
     };
-    let survey = Box::pin(survey::look(session, &goal, adopt)).await?;
+    let survey = Box::pin(survey::survey(session, &goal, adopt)).await?;
     let mut log = None;
     let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await?;
     session.store.release_lease()?;
@@ -48,7 +47,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     Ok(ended)
 }
 
-/// Makes the rollout, unless nothing is to be done, or something refuses it.
+/// Starts and carries out the rollout, unless there is nothing to do or it is refused.
 async fn begin(
     session: &mut Session,
     goal: Goal,
@@ -57,27 +56,27 @@ async fn begin(
     log: &mut Option<Box<dyn Any + Send>>,
 ) -> Result<Conclusion, Error> {
     let env = Arc::clone(&session.env);
-    session.keep_scale()?;
+    session.store_scale()?;
     let admission = &survey.admission;
     if admission.is_settled {
         goal.announce(&*env);
         return Ok(nothing_to_do(session, &survey, &goal));
     }
-    let monitor = monitor::begin(session, &survey, &goal).await?;
+    let monitor = monitor::start(session, &survey, &goal).await?;
     goal.announce(&*env);
     let revision = if let Some(revision) = admission.reuse {
         revision
     } else {
         let new = new_revision(session, &goal);
-        session.store.add_revision(&session.subject, &new)?
+        session.store.add_revision(&session.service_key, &new)?
     };
     let seen = survey.found.newest_epoch();
     let now = session.now();
-    let begun = session
+    let started = session
         .store
-        .begin_rollout(&session.subject, revision, seen, now);
-    let (id, epoch) = begun?;
-    *log = Some(env.open_log(&session.place, id));
+        .begin_rollout(&session.service_key, revision, seen, now);
+    let (id, epoch) = started?;
+    *log = Some(env.open_log(&session.state_dir, id));
     let opening = admission.opening(revision, epoch);
     let budget = admission.spec.budget;
     let engine = engine(session, survey, id, monitor, interrupts);
@@ -106,26 +105,26 @@ fn engine(
         session.ports(&survey.definitions),
         session.versions(),
     );
-    let (addresses, veil) = (session.addresses(), page::veil(session));
+    let (addresses, redactor) = (session.addresses(), report_page::redactor(session));
     Engine {
-        executor: survey.world,
+        executor: survey.connection,
         reporter: session.env.reporter(id, setup),
         clock: Arc::clone(&session.clock),
         interrupts,
-        fleet_name: session.subject.fleet.clone(),
+        fleet_name: session.service_key.fleet.clone(),
         spec: survey.admission.spec,
         addresses,
         definitions: survey.definitions,
         fleet: survey.found.fleet,
         monitor,
-        redactor: veil,
+        redactor,
         store: &mut *session.store,
     }
 }
 
 fn nothing_to_do(session: &Session, survey: &Survey, goal: &Goal) -> Conclusion {
     Conclusion::NothingToDo {
-        subject: session.subject.clone(),
+        service_key: session.service_key.clone(),
         at: session.now(),
         version: goal.release.definition.version.clone(),
         revision: session
@@ -147,7 +146,7 @@ fn new_revision(session: &Session, goal: &Goal) -> NewRevision {
     }
 }
 
-/// Forgets what the history's limit leaves out, here as the rollout did on the hosts.
+/// Removes revisions beyond the history limit here, as the rollout has done on the hosts.
 fn trim(session: &mut Session, current: Revision) -> Result<(), Error> {
     session.read_history()?;
     let limit =
@@ -155,7 +154,9 @@ fn trim(session: &mut Session, current: Revision) -> Result<(), Error> {
     let retained = history::retained(&session.history.past(), current, limit);
     session
         .store
-        .retain_revisions(&session.subject, &retained)?;
-    session.env.remove_unused(&session.place, &*session.store);
+        .retain_revisions(&session.service_key, &retained)?;
+    session
+        .env
+        .remove_unused(&session.state_dir, &*session.store);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Which rollout the user names by `--rollout N|last`.
+//! Finds the rollout of `--rollout N|last`.
 
 use super::environment::Environment;
 use super::error::{Error, Refused};
@@ -7,7 +7,7 @@ use super::opened_service::holder;
 use crate::core::rollout::failure::Outcome;
 use crate::store::{RolloutId, RolloutRecord, ServiceKey, Store};
 
-/// The rollout that `--rollout N|last` names.
+/// Finds the rollout of `--rollout N|last`.
 ///
 /// # Errors
 /// If the service has no such rollout, or the state cannot be read.
@@ -38,7 +38,7 @@ pub(super) fn find(
     .into())
 }
 
-/// The newest rollout comes first.
+/// Describes the rollouts, the newest first.
 fn describe(
     store: &dyn Store,
     service: &ServiceKey,

@@ -1,4 +1,4 @@
-//! What the verbs share: the files, the state, and the spec made of both.
+//! The session of a verb: the files, the state and the history of a service.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use super::environment::{
     DeployedState, Environment, FleetConnection, Operator, Reading, StoreAccess,
 };
 use super::error::{Error, Refused};
-use super::opened_service::{OpenedService, active_freeze, holder, newest_rollout, standing};
+use super::opened_service::{OpenedService, active_freeze, holder, newest_rollout, service_state};
 use crate::config::{Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::placements::Placements;
@@ -24,39 +24,37 @@ use crate::store::{
     ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, StateDir, Store,
 };
 
-/// The files and their state, in the hands of one verb.
+/// The files, the state and the history of a service, owned by one verb.
 pub struct Session {
     pub env: Arc<dyn Environment>,
     pub project: Project,
-    /// Where the inventory lies: an absolute path.
+    /// Absolute path of the inventory.
     pub inventory: PathBuf,
-    pub place: StateDir,
-    pub subject: ServiceKey,
-    /// The state. A lease that it holds is given back when it is dropped.
+    pub state_dir: StateDir,
+    pub service_key: ServiceKey,
+    /// The state. Dropping it releases the lease.
     pub store: Box<dyn Store>,
     /// The random id of the history in the store.
     pub(super) history_id: String,
     pub clock: Arc<dyn Clock>,
-    /// What the state says of the service.
     pub history: ServiceHistory,
-    /// What the command line has set.
+    /// The overrides from the command line.
     pub(super) set: Vec<String>,
-    /// Releases that the history does not have, as the hosts keep them.
-    pub(super) on_hosts: BTreeMap<ReleaseId, Definition>,
-    /// What a look at the hosts has found, for the verb that goes on.
+    /// Definitions of releases that only the hosts keep, not the history.
+    pub(super) host_definitions: BTreeMap<ReleaseId, Definition>,
+    /// An earlier observation of the hosts, which the rest of the verb uses.
     pub(super) found: Option<ObservedFleet>,
-    /// How many instances are asked for now by `ship scale`.
+    /// The number of instances that `ship scale` requests.
     pub(super) scale: Option<u32>,
-    /// How many instances there are to be, whatever the files say: those of the release that is
-    /// gone back to, or as many as there are.
+    /// The number of instances that replaces the one in the files: the number of the rollback
+    /// target, or the current one.
     pub(super) replicas: Option<u32>,
-    /// Whether anybody is there, and what is overridden.
     pub(super) mode: RunMode,
 }
 
-/// The hosts, and what a look at them has found.
+/// The connections to the hosts and what was observed there.
 pub struct ObservedFleet {
-    pub world: Arc<dyn FleetConnection>,
+    pub connection: Arc<dyn FleetConnection>,
     pub preflight: Preflight,
 }
 
@@ -77,7 +75,7 @@ impl Session {
     /// Reads the files, opens the state and takes the lease.
     ///
     /// # Errors
-    /// If the files or the state cannot be read, or somebody else holds the lease.
+    /// If the files or the state cannot be read, or another process holds the lease.
     pub(crate) fn open_locked(
         env: &Arc<dyn Environment>,
         overrides: &Overrides,
@@ -89,15 +87,15 @@ impl Session {
         Self::of(service)
     }
 
-    /// Reads the history of a service. One whose lease is to be taken has it by then: before that,
-    /// somebody else may change the history.
+    /// Reads the history of a service. A verb that needs the lease takes it before, because until
+    /// then another process may change the history.
     pub(crate) fn of(service: OpenedService) -> Result<Self, Error> {
         let OpenedService {
             env,
             project,
             inventory,
-            place,
-            subject,
+            state_dir,
+            service_key,
             store,
             clock,
             set,
@@ -107,14 +105,14 @@ impl Session {
             env,
             project,
             inventory,
-            place,
-            subject,
+            state_dir,
+            service_key,
             store,
             history_id,
             clock,
             history: ServiceHistory::default(),
             set,
-            on_hosts: BTreeMap::new(),
+            host_definitions: BTreeMap::new(),
             found: None,
             scale: None,
             replicas: None,
@@ -138,28 +136,28 @@ impl Session {
         self.env.operator()
     }
 
-    /// Reads the history anew.
+    /// Reads the history again.
     ///
     /// # Errors
     /// If the state cannot be read.
     pub fn read_history(&mut self) -> Result<(), Error> {
-        let journal = self.store.newest_journal(&self.subject)?;
+        let journal = self.store.newest_journal(&self.service_key)?;
         let journal = journal.map(|(_, journal)| journal).unwrap_or_default();
         self.history = self.read_records()?.with_newest(&journal);
         Ok(())
     }
 
-    /// The history but for the newest rollout, whose journal is long.
+    /// The history without the newest rollout, whose journal may be long.
     ///
     /// # Errors
     /// If the state cannot be read.
     pub(crate) fn read_records(&self) -> Result<ServiceHistory, Error> {
-        let subject = &self.subject;
+        let service_key = &self.service_key;
         Ok(ServiceHistory {
-            revisions: self.store.revisions(subject)?,
-            runs: self.store.runs(subject)?,
-            migrations_made: self.store.migrations_made(subject)?,
-            contracted: self.store.contracted(subject)?,
+            revisions: self.store.revisions(service_key)?,
+            runs: self.store.runs(service_key)?,
+            migrations_made: self.store.migrations_made(service_key)?,
+            contracted: self.store.contracted(service_key)?,
             ..ServiceHistory::default()
         })
     }
@@ -168,107 +166,112 @@ impl Session {
         self.clock.now()
     }
 
-    /// The freeze that holds now, if one does.
+    /// The freeze in effect now.
     pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
-        active_freeze(&*self.store, &self.subject, self.now())
+        active_freeze(&*self.store, &self.service_key, self.now())
     }
 
-    /// The newest rollout, if there was one.
     pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
-        newest_rollout(&*self.store, &self.subject)
+        newest_rollout(&*self.store, &self.service_key)
     }
 
-    /// The newest rollout's journal, if there was one.
+    /// The newest rollout and its journal.
     pub(crate) fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
-        Ok(self.store.newest_journal(&self.subject)?)
+        Ok(self.store.newest_journal(&self.service_key)?)
     }
 
-    /// Who runs where by what the journals tell: of all rollouts, or of those before one.
-    pub(crate) fn roster(&self, before: Option<RolloutId>) -> Result<Placements, Error> {
-        let mut roster = Placements::default();
+    /// The placements according to the journals of all rollouts, or of those before one.
+    pub(crate) fn placements(&self, before: Option<RolloutId>) -> Result<Placements, Error> {
+        let mut placements = Placements::default();
         for rollout in self
             .store
-            .rollouts(&self.subject)?
+            .rollouts(&self.service_key)?
             .into_iter()
             .take_while(|rollout| Some(rollout.id) != before)
         {
             self.store
                 .journal(rollout.id)?
                 .iter()
-                .for_each(|entry| roster.apply(entry));
+                .for_each(|entry| placements.apply(entry));
         }
-        Ok(roster)
+        Ok(placements)
     }
 
-    /// Who carries out a rollout now, if anybody alive does.
+    /// The live controller that carries out a rollout now.
     pub(crate) fn holder(&self) -> Result<Option<Holder>, Error> {
-        holder(&*self.env, &*self.store, &self.subject)
+        holder(&*self.env, &*self.store, &self.service_key)
     }
 
-    /// Whether anybody alive carries out a rollout.
+    /// Whether a live controller carries out a rollout.
     pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
         Ok(self.holder()?.is_some())
     }
 
-    /// How the service stands.
-    ///
     /// # Errors
     /// If the state cannot be read.
-    pub fn standing(&self) -> Result<ServiceState, Error> {
-        standing(&*self.env, &*self.store, &self.subject)
+    pub fn state(&self) -> Result<ServiceState, Error> {
+        service_state(&*self.env, &*self.store, &self.service_key)
     }
 
-    /// Refuses a verb that does nothing as the service stands. The lease must be held: nobody else
-    /// is at work.
+    /// Refuses a command that the state of the service does not permit. The lease must be held, so
+    /// that the state cannot change.
     ///
     /// # Errors
-    /// Why the verb does nothing.
-    pub fn permit(&self, ask: ServiceCommand) -> Result<ServiceState, Error> {
-        let standing = self.history.state();
-        match standing.refusal(ask, &self.subject.service) {
+    /// Why the command is not permitted.
+    pub fn permit(&self, command: ServiceCommand) -> Result<ServiceState, Error> {
+        let state = self.history.state();
+        match state.refusal(command, &self.service_key.service) {
             Some(refusal) => Err(refusal.into()),
-            None => Ok(standing),
+            None => Ok(state),
         }
     }
 
-    /// Asks something of the process that carries out a rollout.
-    pub(crate) fn ask(&mut self, rollout: RolloutId, wish: ControlRequest) -> Result<(), Error> {
+    /// Sends a request to the controller of a rollout.
+    pub(crate) fn send_request(
+        &mut self,
+        rollout: RolloutId,
+        wish: ControlRequest,
+    ) -> Result<(), Error> {
         let by = self.operator().to_string();
         Ok(self.store.ask(rollout, &Request { wish, by })?)
     }
 
-    /// The revision that the fleet is on.
+    /// The current revision of the fleet.
     pub(crate) fn current_record(&self) -> Result<&RevisionRecord, Error> {
         self.history
             .current()
             .ok_or_else(|| Refused::NothingDeployed.into())
     }
 
-    /// What the newest rollout was begun with, whatever the files lack now that the command line
-    /// gave then.
+    /// Reads how the newest rollout was started, even if the files are valid only together with the
+    /// overrides that it was started with.
     ///
     /// # Errors
     /// If the files or the state cannot be read.
-    pub fn begun(env: &Arc<dyn Environment>) -> Result<Begun, Error> {
-        if let Some(DeployedState { subject, store }) = env.open_known()? {
-            return Begun::read(&**env, &*store, &subject);
+    pub fn last_start(env: &Arc<dyn Environment>) -> Result<LastStart, Error> {
+        if let Some(DeployedState { service_key, store }) = env.open_known()? {
+            return LastStart::read(&**env, &*store, &service_key);
         }
         let any = Overrides {
             version: Some("0".to_owned()),
             set: Vec::new(),
         };
         let session = Self::open(env, &any, Reading::LastKnownGood, StoreAccess::Read)?;
-        Begun::read(&**env, &*session.store, &session.subject)
+        LastStart::read(&**env, &*session.store, &session.service_key)
     }
 
-    /// Every release of the history, and those that only the hosts know.
+    /// The releases of the history, and those that only the hosts keep.
     pub fn definitions(&self) -> BTreeMap<ReleaseId, Definition> {
         let own = self
             .history
             .revisions
             .iter()
             .map(|record| (record.release.clone(), record.definition.clone()));
-        self.on_hosts.clone().into_iter().chain(own).collect()
+        self.host_definitions
+            .clone()
+            .into_iter()
+            .chain(own)
+            .collect()
     }
 
     pub fn versions(&self) -> Versions {
@@ -289,32 +292,37 @@ impl Session {
     }
 }
 
-/// What the newest rollout was begun with, and how the service stands.
-pub struct Begun {
+/// How the newest rollout was started, and the present state of the service.
+pub struct LastStart {
     start: Option<RolloutStart>,
-    pub standing: ServiceState,
+    pub state: ServiceState,
 }
 
-impl Begun {
-    fn read(env: &dyn Environment, store: &dyn Store, subject: &ServiceKey) -> Result<Self, Error> {
+impl LastStart {
+    fn read(
+        env: &dyn Environment,
+        store: &dyn Store,
+        service_key: &ServiceKey,
+    ) -> Result<Self, Error> {
         Ok(Self {
-            start: store.runs(subject)?.pop().map(|run| run.start),
-            standing: standing(env, store, subject)?,
+            start: store.runs(service_key)?.pop().map(|run| run.start),
+            state: service_state(env, store, service_key)?,
         })
     }
 
-    /// Its version; some version where there is none, as the files need not name one.
+    /// The version of the rollout. Without a rollout, a placeholder, because the files need not
+    /// name a version.
     pub fn version(&self) -> String {
         self.start
             .as_ref()
             .map_or_else(|| "0".to_owned(), |start| start.target.version.clone())
     }
 
-    /// The settings of its command line, if they matter.
-    pub fn set_if(&self, matters: bool) -> impl Iterator<Item = String> {
+    /// The overrides of its command line if `include`, else none.
+    pub fn overrides_if(&self, include: bool) -> impl Iterator<Item = String> {
         self.start
             .iter()
-            .filter(move |_| matters)
+            .filter(move |_| include)
             .flat_map(|start| start.set.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! What the files and the history want of the fleet.
+//! Builds the spec of a fleet from the files and the history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,7 @@ use crate::core::spec::step::{OnGate, Step, one_first};
 use crate::core::spec::windows::{self, DeployWindows};
 use crate::core::time::Time;
 
-/// What is wanted of the fleet, and of its hosts once the goal is reached. The files were
-/// checked, so it can be had.
+/// The spec of the fleet; `goal` is the release to be deployed.
 pub(crate) fn spec(
     session: &Session,
     definitions: &BTreeMap<ReleaseId, Definition>,
@@ -59,7 +58,7 @@ pub(crate) fn spec(
         thresholds: by_release(definitions, |definition| definition.readiness.thresholds()),
         waits: by_release(definitions, Definition::waits),
         steps: steps(session, budget.replicas),
-        hours: hours(
+        hours: deploy_windows(
             &session.project,
             session.mode,
             &session.history,
@@ -85,7 +84,7 @@ fn by_release<T>(
     definitions.iter().map(pair).collect()
 }
 
-/// The releases that stay on the hosts once the goal is reached.
+/// The releases that stay on the hosts after the rollout.
 fn releases_to_keep(session: &Session, goal: Option<&ReleaseId>) -> BTreeSet<ReleaseId> {
     let mut past = session.history.past();
     let mut newest = past
@@ -117,9 +116,8 @@ fn steps(session: &Session, replicas: u32) -> Vec<Step> {
     }
 }
 
-/// When the rollout may begin something, and how long that takes. Who is there decides that
-/// himself.
-pub fn hours(
+/// When an unattended rollout may start replacements. An attended rollout has no windows.
+pub fn deploy_windows(
     project: &Project,
     mode: RunMode,
     history: &ServiceHistory,

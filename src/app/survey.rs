@@ -1,4 +1,4 @@
-//! What is known before anything is touched: the hosts, and what the policy permits there.
+//! The survey before a rollout: observes the hosts and checks what the policy permits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::core::release::Definition;
 use crate::engine::Preflight;
 use crate::remote::HostUnavailable;
 
-/// What is known before anything is touched.
+/// The result of a survey.
 pub struct Survey {
-    pub world: Arc<dyn FleetConnection>,
-    /// Every release that may be met.
+    pub connection: Arc<dyn FleetConnection>,
+    /// Every release that may run on a host.
     pub definitions: BTreeMap<ReleaseId, Definition>,
     pub found: Preflight,
     pub admission: Admission,
 }
 
-/// Looks at every host and makes sure that the goal can be reached. Touches nothing. A look that
-/// the verb has had before is good enough.
-pub(crate) async fn look(
+/// Observes every host and checks that the goal can be reached. Makes no changes. Uses an earlier
+/// observation of the verb if there is one.
+pub(crate) async fn survey(
     session: &mut Session,
     goal: &Goal,
     adopt: Adopt,
@@ -40,35 +40,39 @@ pub(crate) async fn look(
     };
     let running = adoption::running(&found.preflight);
     let known = session.definitions();
-    let is_unasked = running.iter().any(|release| !known.contains_key(release));
+    let has_unknown = running.iter().any(|release| !known.contains_key(release));
     let mut definitions = known;
     definitions.insert(release.id.clone(), release.definition.clone());
-    let strangers: Vec<_> = running
+    let unknown_releases: Vec<_> = running
         .into_iter()
         .filter(|release| !definitions.contains_key(release))
         .collect();
-    if !strangers.is_empty() {
-        // Probed in some way they may count as available, or they could never be replaced.
-        let names = strangers.iter().map(|id| id.short().to_owned()).collect();
-        session.env.tell(&Notice::UnknownReleases(names));
+    if !unknown_releases.is_empty() {
+        // They need some readiness check: if they never counted as available, they could never be
+        // replaced.
+        let names = unknown_releases
+            .iter()
+            .map(|id| id.short().to_owned())
+            .collect();
+        session.env.notify(&Notice::UnknownReleases(names));
     }
-    definitions.extend(strangers.into_iter().map(|stranger| {
+    definitions.extend(unknown_releases.into_iter().map(|unknown| {
         let definition = Definition {
-            version: stranger.short().to_owned(),
+            version: unknown.short().to_owned(),
             ..release.definition.clone()
         };
-        (stranger, definition)
+        (unknown, definition)
     }));
-    let mut world = found.world;
-    session.update_world(&mut world, definitions.clone(), Some(release));
-    let found = if is_unasked {
-        session.preflight(&world, &definitions).await
+    let mut connection = found.connection;
+    session.update_connection(&mut connection, definitions.clone(), Some(release));
+    let found = if has_unknown {
+        session.preflight(&connection, &definitions).await
     } else {
         found.preflight
     };
-    let admission = decide(session, goal, &definitions, &*world, &found, adopt)?;
+    let admission = decide(session, goal, &definitions, &*connection, &found, adopt)?;
     Ok(Survey {
-        world,
+        connection,
         definitions,
         found,
         admission,
@@ -79,29 +83,29 @@ fn decide(
     session: &Session,
     goal: &Goal,
     definitions: &BTreeMap<ReleaseId, Definition>,
-    world: &dyn FleetConnection,
+    connection: &dyn FleetConnection,
     found: &Preflight,
     adopt: Adopt,
 ) -> Result<Admission, Error> {
     let spec = spec::spec(session, definitions, Some(&goal.release.id))?;
     let ports = spec.ports_of(&goal.release.id);
-    let whys = |unusable: &BTreeMap<HostId, HostUnavailable>| {
+    let reasons = |unusable: &BTreeMap<HostId, HostUnavailable>| {
         unusable
             .iter()
             .map(|(host, unusable)| (host.clone(), unusable.why.clone()))
             .collect()
     };
     let input = AdmissionInput {
-        service: &session.subject.service,
-        fleet_name: &session.subject.fleet,
+        service: &session.service_key.service,
+        fleet_name: &session.service_key.fleet,
         history: &session.history,
-        server_clash: world.server_clash(ports, &found.fleet),
+        server_clash: connection.server_clash(ports, &found.fleet),
         spec,
         amounts: session.amounts()?,
-        are_replicas_set: session.wants_a_number(),
+        are_replicas_set: session.has_explicit_replicas(),
         fleet: &found.fleet,
-        unusable_hosts: whys(&found.unusable),
-        unusable_balancers: whys(&found.unusable_balancers),
+        unusable_hosts: reasons(&found.unusable),
+        unusable_balancers: reasons(&found.unusable_balancers),
         freeze: session.active_freeze()?.map(|freeze| freeze.to_string()),
         now: session.now(),
     };

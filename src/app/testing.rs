@@ -1,4 +1,4 @@
-//! An environment for unit tests: this machine, and nobody who is told.
+//! An environment for unit tests: this machine, without a terminal.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,24 +10,24 @@ use super::notice::Notice;
 use crate::engine::Interrupts;
 use crate::report::{Json, Reporter, ReporterSetup};
 
-struct Nobody;
+struct NullConsole;
 
-impl Console for Nobody {
+impl Console for NullConsole {
     fn listen(&self) -> Result<Interrupts, Error> {
         Ok(tokio::sync::mpsc::unbounded_channel().1)
     }
 
-    fn tell(&self, _: &Notice) {}
+    fn notify(&self, _: &Notice) {}
 
     fn reporter(&self, _: ReporterSetup) -> Box<dyn Reporter> {
         Box::new(Json::new(std::io::sink()))
     }
 }
 
-/// This machine with an inventory that was named.
+/// This machine with the given inventory.
 pub(super) fn control_machine(inventory: PathBuf) -> Arc<dyn Environment> {
     Arc::new(ControlMachine {
         inventory: Some(inventory),
-        console: Box::new(Nobody),
+        console: Box::new(NullConsole),
     })
 }

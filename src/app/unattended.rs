@@ -1,4 +1,4 @@
-//! A deploy that nobody watches: what is looked up for the policy to decide on.
+//! Unattended deploys: collects what the policy needs for its decision.
 
 use super::error::Error;
 use super::opened_service::OpenedService;
@@ -14,30 +14,29 @@ use crate::core::policy::unattended::{
 };
 use crate::core::rollout::failure::Outcome;
 
-/// Refuses a deploy while the fleet is frozen, or where there is no window for it: before anything
-/// is fetched.
+/// Refuses a deploy while the fleet is frozen or no window is open, before anything is fetched.
 ///
 /// # Errors
-/// Who has frozen the fleet, or when a window opens.
+/// Who froze the fleet, or when the next window opens.
 pub fn permit_now(service: &OpenedService, mode: RunMode) -> Result<(), Error> {
     let freeze = service.active_freeze()?.map(|freeze| freeze.to_string());
     let history = ServiceHistory {
-        revisions: service.store.revisions(&service.subject)?,
+        revisions: service.store.revisions(&service.service_key)?,
         ..ServiceHistory::default()
     };
     let now = service.clock.now();
-    let hours = spec::hours(&service.project, mode, &history, now);
+    let windows = spec::deploy_windows(&service.project, mode, &history, now);
     check_open(
-        &service.subject.service,
+        &service.service_key.service,
         mode,
         freeze.as_deref(),
-        &hours,
+        &windows,
         now,
     )?;
     Ok(())
 }
 
-/// What becomes of the deploy of a release. The lease must be held: nobody else is at work.
+/// Decides whether to deploy a release. The lease must be held.
 pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resolution, Error> {
     let attempts: Vec<_> = session
         .history
@@ -62,7 +61,7 @@ fn attempt(session: &Session, record: &RevisionRecord) -> Result<RevisionAttempt
         None | Some(Outcome::Succeeded) => None,
         Some(_) => session
             .store
-            .journal_of(&session.subject, record.revision)?,
+            .journal_of(&session.service_key, record.revision)?,
     };
     Ok(RevisionAttempt {
         revision: record.revision,
@@ -73,6 +72,6 @@ fn attempt(session: &Session, record: &RevisionRecord) -> Result<RevisionAttempt
         outcome: record.outcome.clone(),
         failure: journal
             .and_then(|journal| RolloutSummary::of(&journal))
-            .and_then(|account| account.failure),
+            .and_then(|summary| summary.failure),
     })
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::ArtifactError;
 use super::web::{SmallDocument, shown, small};
-use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, without_secrets};
+use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, remove_secrets};
 
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -129,7 +129,7 @@ impl RequiredSignature {
             .and_then(|()| file.flush())
             .map_err(here)?;
         let mut command = Command::new(SSH_KEYGEN);
-        without_secrets(&mut command);
+        remove_secrets(&mut command);
         command
             .args(["-Y", "verify", "-n", ssh.namespace, "-I", ssh.name, "-f"])
             .arg(ssh.allowed_signers);

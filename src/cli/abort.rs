@@ -1,4 +1,4 @@
-//! `ship abort`: back to the revision proven healthy, from a rollout that runs or was stopped.
+//! `ship abort`: rolls back a running or stopped rollout.
 
 use super::args::AbortArgs;
 use super::conclusion::conclude;

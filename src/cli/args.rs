@@ -9,11 +9,17 @@ use crate::app::exit::Exit;
 use crate::config;
 use crate::report::ProgressFormat;
 
-/// Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
+/// Examples below the help of a verb.
+macro_rules! examples {
+    ($($command:literal),+ $(,)?) => {
+        concat!("Examples:", $("\n  ", $command),+)
+    };
+}
+
+/// Rolling deploys for bare VMs: what `kubectl rollout` gives a cluster, over plain SSH
 ///
-/// A new instance is started, its port is checked, and only then an old one is stopped; again and
-/// again until the fleet runs the new version. If the new version fails, the old one is brought
-/// back.
+/// ship starts a new instance, waits until it is ready, then stops an old one, until the whole
+/// fleet runs the new version. If the new version fails, ship rolls back.
 #[derive(Debug, Parser)]
 #[command(
     name = "ship",
@@ -23,11 +29,10 @@ use crate::report::ProgressFormat;
 )]
 #[command(after_help = exit_codes())]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub verb: VerbArgs,
 
-    /// Say more on stderr; twice for all
+    /// Increase log verbosity (repeat for more)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -37,98 +42,95 @@ fn exit_codes() -> String {
     format!("Exit codes:{}", lines.concat())
 }
 
-/// What to do.
 #[derive(Debug, Subcommand)]
 pub enum VerbArgs {
-    /// Write an inventory and a playbook to begin with
+    /// Write an example inventory and playbook
     Init(InitArgs),
-    /// Bring the fleet to a version, one batch at a time
+    /// Roll out a version across the fleet, one batch at a time
     Deploy(DeployArgs),
-    /// Show what a deploy would do, and touch nothing
+    /// Show what a deploy would do, without making changes
     Plan(PlanArgs),
-    /// Check the files and every host, and say all problems at once
+    /// Validate the configuration and check every host
     Check(CheckArgs),
-    /// Show what runs where
+    /// Show which version runs on which host, and the state of the rollout
     Status(StatusArgs),
-    /// Show what was deployed, by whom, when, why and how it ended
+    /// List the revisions: who deployed what, when, why, and the outcome
     History(HistoryArgs),
-    /// Show what the instances write, or what ship did in a rollout
+    /// Print the logs of instances or of a rollout
     Logs(LogsArgs),
-    /// Go back to the newest revision proven healthy, or to a given one
+    /// Roll back to the latest proven revision, or to a given one
     #[command(visible_alias = "undo")]
     Rollback(RollbackArgs),
-    /// Let a running rollout start nothing new; what is in flight ends safely
+    /// Pause a running rollout after in-flight actions finish
     Pause(PauseArgs),
-    /// Go on with a rollout that was paused, interrupted, cut off or held
+    /// Resume a stopped rollout
     Resume(ResumeArgs),
-    /// Let a rollout go on from the step at which it waits
+    /// Continue a rollout that is waiting at a step
     Promote(PromoteArgs),
-    /// Go back to the revision proven healthy, from a rollout that runs or stands still
+    /// Abort the current rollout and roll back
     Abort(AbortArgs),
-    /// Replace every instance by a new one of the same release, one batch at a time
+    /// Replace every instance with a new one of the same release, one batch at a time
     Restart(RestartArgs),
-    /// Change how many instances the service has
+    /// Change the number of instances
     Scale(ScaleArgs),
-    /// Write a page about a rollout: what happened, host by host, and how to undo it
+    /// Write an HTML report about a rollout
     Report(ReportArgs),
-    /// Take away what only older versions needed: the playbook's contracts that are left to be made
+    /// Run the pending contract migrations
     Migrate(MigrateArgs),
-    /// Let nothing new be deployed for a while, and a running deploy stop once what it has begun is
-    /// done
+    /// Block new deploys; a running deploy stops after the current batch
     Freeze(FreezeArgs),
     /// End a freeze
     #[command(visible_alias = "unfreeze")]
     Thaw(ThawArgs),
-    /// Take the lock away from a ship that holds it, and make the hosts refuse its orders
+    /// Break the deploy lock and fence off its holder
     Unlock(UnlockArgs),
-    /// Print what makes cron or systemd deploy every night
+    /// Print a crontab line and systemd units for nightly deploys
     Cron(CronArgs),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
+    #[command(after_help = examples!["ship completions bash > /etc/bash_completion.d/ship"])]
     Completions {
-        /// For which shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, in roff
+    /// Print the manual page in roff format
+    #[command(after_help = examples!["ship man > /usr/local/share/man/man1/ship.1"])]
     Man,
 }
 
-/// The inventory, of every verb that needs one.
 #[derive(Clone, Debug, Args)]
 pub struct InventoryArg {
-    /// The inventory file; left out, the one that was deployed from here (as git finds its
-    /// repository)
+    /// Inventory file [default: the one last deployed from this directory or a parent]
     #[arg(value_name = "INVENTORY")]
     pub inventory: Option<PathBuf>,
 }
 
-/// What may be given instead of what the playbook says.
+/// Values that override the playbook's.
 #[derive(Debug, Args)]
 pub struct OverrideArgs {
-    /// The version or channel to deploy, instead of the playbook's
+    /// Version or channel to deploy [default: the playbook's]
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
-    /// Set one of the playbook's keys, as in `rollout.max_surge=2`; may be given again
+    /// Override a playbook key, for example rollout.max_surge=2; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
 
-/// Who asks the service meanwhile, of every verb that carries out a rollout.
+/// The availability monitor of a rollout.
 #[derive(Clone, Debug, Args)]
 pub struct MonitorArg {
-    /// Ask this URL all the while, and fail if a request does; `off` for the playbook's `[monitor]`
-    #[arg(long, value_name = "URL")]
+    /// Send requests to URL during the rollout; fail if any fails. off disables [monitor]
+    #[arg(long, value_name = "URL|off")]
     pub monitor: Option<String>,
 }
 
 impl MonitorArg {
-    /// The same as settings of the playbook, after those given.
-    pub fn after(self, mut set: Vec<String>) -> Vec<String> {
+    /// Appends the option to the overrides, as `monitor.url`.
+    pub fn append_to(self, mut set: Vec<String>) -> Vec<String> {
         set.extend(self.monitor.map(|url| format!("monitor.url={url}")));
         set
     }
 }
 
-/// How long to wait for a lock.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LockArg {
     /// Wait this long for another deploy to finish, for example 10m
@@ -136,7 +138,6 @@ pub struct LockArg {
     pub lock_timeout: Duration,
 }
 
-/// Why a verb is run.
 #[derive(Clone, Debug, Args)]
 pub struct ReasonArg {
     /// Record why in the history
@@ -144,51 +145,76 @@ pub struct ReasonArg {
     pub reason: Option<String>,
 }
 
-/// The form of what a verb prints.
+/// Output of a verb that prints data.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct OutputArg {
-    /// Print text for people or JSON for programs
-    #[arg(short, long, value_enum, default_value_t)]
+    /// Output format
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     pub output: OutputFormat,
 }
 
-/// How a rollout is shown.
+/// Output of a verb that rolls out.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct DisplayArgs {
-    /// Print nothing to stdout, or one JSON event a line
-    #[arg(short, long, value_enum, default_value_t)]
+    /// Output format; json prints one event per line to stdout
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true
+    )]
     pub output: OutputFormat,
     /// Show progress on stderr [default: auto, or none with --output json]
-    #[arg(long, value_enum)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|live|plain",
+        hide_possible_values = true
+    )]
     pub progress: Option<ProgressFormat>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship init", "ship init staging/inventory.toml"])]
 pub struct InitArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship deploy inventory.toml --version 0.9 --reason \"ticket 4711\"",
+    "ship deploy --dry-run",
+    "ship deploy --set rollout.max_surge=2 --monitor http://example.org/",
+])]
 pub struct DeployArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
     #[command(flatten)]
     pub overrides: OverrideArgs,
-    /// Show what would be done, and touch nothing
+    /// Print the plan and exit
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
     pub reason: ReasonArg,
-    /// Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left
-    /// alone, one instance comes first, windows are kept; a step that waits for a person ends the
-    /// command with exit 8, or is passed, as the playbook's `[unattended]` says
+    /// Run without prompts: skip quarantined releases, refuse unhealthy fleets, roll out one
+    /// instance first, respect deploy windows; at a pausing step, exit 8 unless `[unattended]
+    /// on_gate = "promote"`
     #[arg(long)]
     pub unattended: bool,
     #[command(flatten)]
     pub lock: LockArg,
-    /// Go ahead though the fleet is frozen, no window is open, the release has failed before, or
-    /// the fleet is not healthy
+    /// Deploy although the fleet is frozen, no window is open, the release is quarantined, or the
+    /// fleet is unhealthy
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
@@ -198,6 +224,10 @@ pub struct DeployArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship plan --version 0.9",
+    "ship plan inventory.toml --output json",
+])]
 pub struct PlanArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -208,6 +238,7 @@ pub struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship check inventory.toml", "ship check --version 0.9"])]
 pub struct CheckArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
@@ -218,10 +249,14 @@ pub struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship status --watch",
+    "ship status inventory.toml --output json",
+])]
 pub struct StatusArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Show it again every second, until Ctrl-C
+    /// Refresh every second until Ctrl-C
     #[arg(short, long)]
     pub watch: bool,
     #[command(flatten)]
@@ -229,10 +264,11 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship history", "ship history --revision 7"])]
 pub struct HistoryArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Show one revision: all of it, and what differs from now
+    /// Show one revision in full and compare it with the current one
     #[arg(long, value_name = "N")]
     pub revision: Option<u32>,
     #[command(flatten)]
@@ -240,32 +276,41 @@ pub struct HistoryArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship logs web1:8081 --follow",
+    "ship logs --since 10m",
+    "ship logs --rollout last",
+])]
 pub struct LogsArgs {
-    /// The inventory (a file), and of which instances: by name or how it begins, by HOST or by
-    /// HOST:PORT; left out, all
+    /// Inventory file, and instances by name, name prefix, HOST or HOST:PORT [default: all]
     #[arg(value_name = "INVENTORY|INSTANCE")]
     pub what: Vec<String>,
-    /// Go on with what is written from now on, until Ctrl-C
+    /// Print new lines as they are written, until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
-    /// Nothing from before: `10m` ago, `02:00`, `2026-11-25T02:00`
+    /// Print lines from this time on: 10m (ago), 02:00 or 2026-11-25T02:00
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// No more than the last lines of each instance (100; 10000 with --since)
+    /// Print at most the last N lines of each instance [default: 100, or 10000 with --since]
     #[arg(short = 'n', long, value_name = "N")]
     pub lines: Option<u32>,
-    /// Instead of the instances' logs that of a rollout: its number, or `last`
-    #[arg(long, value_name = "ROLLOUT")]
+    /// Print the log of this rollout instead of the instances' logs
+    #[arg(long, value_name = "N|last")]
     pub rollout: Option<String>,
     #[command(flatten)]
     pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship rollback",
+    "ship rollback --to-revision 6 --reason \"slow checkout\"",
+    "ship rollback --dry-run",
+])]
 pub struct RollbackArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The revision to go to; left out, the newest one proven healthy that is not the present one
+    /// Revision to roll back to [default: the latest proven one of another release]
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u32>,
     /// Print the plan and exit
@@ -273,7 +318,7 @@ pub struct RollbackArgs {
     pub dry_run: bool,
     #[command(flatten)]
     pub lock: LockArg,
-    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -285,21 +330,23 @@ pub struct RollbackArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship pause", "ship pause inventory.toml"])]
 pub struct PauseArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship resume", "ship resume --set rollout.max_surge=2"])]
 pub struct ResumeArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
-    /// be given again
+    /// Override a key of [rollout], in addition to the overrides of the rollout; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or
-    /// is passed, as the playbook's `[unattended]` says
+    /// Run without prompts; at a pausing step, exit 8 unless `[unattended] on_gate = "promote"`
     #[arg(long)]
     pub unattended: bool,
     #[command(flatten)]
@@ -309,20 +356,19 @@ pub struct ResumeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship promote", "ship promote --full"])]
 pub struct PromoteArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Through all steps that are left, without soaking or asking again
+    /// Skip all remaining steps, without soaking or waiting again
     #[arg(long)]
     pub full: bool,
-    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
-    /// be given again
+    /// Override a key of [rollout], in addition to the overrides of the rollout; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
     pub monitor: MonitorArg,
-    /// Nobody is there to be asked: a step that waits for a person ends the command with exit 8, or
-    /// is passed, as the playbook's `[unattended]` says
+    /// Run without prompts; at a pausing step, exit 8 unless `[unattended] on_gate = "promote"`
     #[arg(long)]
     pub unattended: bool,
     #[command(flatten)]
@@ -330,11 +376,11 @@ pub struct PromoteArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship abort", "ship abort inventory.toml"])]
 pub struct AbortArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Set one of the playbook's `rollout` keys, besides those that the rollout was begun with; may
-    /// be given again
+    /// Override a key of [rollout], in addition to the overrides of the rollout; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -342,10 +388,11 @@ pub struct AbortArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship restart", "ship restart --reason \"new certificates\""])]
 pub struct RestartArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -357,13 +404,17 @@ pub struct RestartArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship scale --replicas 6",
+    "ship scale inventory.toml --replicas 6 --set rollout.max_surge=2",
+])]
 pub struct ScaleArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// How many; it holds until the playbook's `replicas` is changed
+    /// Number of instances; applies until `replicas` in the playbook changes
     #[arg(long, value_name = "N")]
     pub replicas: u32,
-    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -371,10 +422,14 @@ pub struct ScaleArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship migrate",
+    "ship migrate --reason \"0.8 is no longer needed\"",
+])]
 pub struct MigrateArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Set one of the playbook's `rollout` keys, as in `rollout.max_surge=2`; may be given again
+    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -384,71 +439,87 @@ pub struct MigrateArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship freeze --reason \"launch day\" --until 08:00",
+    "ship freeze --until 3d",
+])]
 pub struct FreezeArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Until when, as in `2026-12-01`, `2026-12-01T08:00`, `08:00` or `3d`; left out, until `ship
-    /// thaw`
+    /// End of the freeze: 3d, 08:00, 2026-12-01 or 2026-12-01T08:00 [default: until `ship thaw`]
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
     #[command(flatten)]
     pub reason: ReasonArg,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship thaw", "ship thaw inventory.toml"])]
 pub struct ThawArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship report",
+    "ship report --rollout 7 --output-file rollout-7.html",
+])]
 pub struct ReportArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The rollout: its number, or `last`
+    /// Rollout to report on
     #[arg(long, value_name = "N|last", default_value = "last")]
     pub rollout: String,
-    /// Write the page to FILE, `-` for stdout [default: .ship/runs/N.html]
+    /// Write the report to FILE; - for stdout [default: .ship/runs/N.html]
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples!["ship unlock", "ship unlock --yes"])]
 pub struct UnlockArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Do not ask
+    /// Do not prompt for confirmation
     #[arg(short, long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub output: OutputArg,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship cron --at 02:00 --crontab",
+    "ship cron --systemd --mail ops@example.org",
+])]
 pub struct CronArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// The time of day, by the clock of this machine
+    /// Time of day, in the time zone of this machine
     #[arg(long, value_name = "HH:MM", default_value = "02:00")]
     pub at: String,
-    /// The version or the channel to deploy, instead of the playbook's version
+    /// Version or channel to deploy [default: the playbook's]
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
-    /// Who is sent what was said: by cron every time, by systemd when it failed
+    /// Mail the output to ADDRESS: after every run with cron, after failures with systemd
     #[arg(long, value_name = "ADDRESS")]
     pub mail: Option<String>,
-    /// Only the lines for a crontab
+    /// Print only the crontab line
     #[arg(long, conflicts_with = "systemd")]
     pub crontab: bool,
-    /// Only the units for systemd
+    /// Print only the systemd units
     #[arg(long)]
     pub systemd: bool,
 }
 
-/// The form of what a verb prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// For people
     #[default]
     Text,
-    /// For programs
     Json,
 }

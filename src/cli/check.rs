@@ -1,4 +1,4 @@
-//! `ship check`: the files, then every host; all problems at once.
+//! `ship check`: prints all problems of the files and of every host.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Says what a verb came to, where its progress has not said so.
+//! Prints the conclusion of a verb, unless its progress has shown it already.
 
 use super::args::OutputFormat;
 use super::exit::Exit;
@@ -6,7 +6,7 @@ use super::output::{note, print};
 use crate::app::conclusion::Conclusion;
 use crate::core::rollout::failure::Outcome;
 
-/// Says what a verb came to.
+/// Prints the conclusion of a verb and returns its exit code.
 pub(super) fn conclude(conclusion: &Conclusion, output: OutputFormat) -> Exit {
     match (json(conclusion), text(conclusion)) {
         (Some(event), _) if output == OutputFormat::Json => drop(print(&format!("{event}\n"))),
@@ -19,26 +19,26 @@ pub(super) fn conclude(conclusion: &Conclusion, output: OutputFormat) -> Exit {
 fn json(conclusion: &Conclusion) -> Option<serde_json::Value> {
     match conclusion {
         Conclusion::NothingToDo {
-            subject,
+            service_key,
             at,
             version,
             revision,
             replicas,
         } => Some(serde_json::json!({
-            "event": "nothing_to_do", "at": at, "service": subject.service,
-            "fleet": subject.fleet, "version": version, "revision": revision,
+            "event": "nothing_to_do", "at": at, "service": service_key.service,
+            "fleet": service_key.fleet, "version": version, "revision": revision,
             "replicas": replicas,
         })),
         Conclusion::Skipped {
-            subject,
+            service_key,
             at,
             version,
             why,
         } => Some(serde_json::json!({
-            "event": "skipped", "at": at, "service": subject.service, "fleet": subject.fleet,
+            "event": "skipped", "at": at, "service": service_key.service, "fleet": service_key.fleet,
             "version": version, "why": why,
         })),
-        Conclusion::AlreadyThere(_)
+        Conclusion::AlreadyCurrent(_)
         | Conclusion::NoContractDue(_)
         | Conclusion::Ended { .. }
         | Conclusion::EndedElsewhere { .. } => None,
@@ -48,7 +48,7 @@ fn json(conclusion: &Conclusion) -> Option<serde_json::Value> {
 fn text(conclusion: &Conclusion) -> Option<String> {
     match conclusion {
         Conclusion::NothingToDo {
-            subject,
+            service_key,
             version,
             revision,
             replicas,
@@ -56,21 +56,21 @@ fn text(conclusion: &Conclusion) -> Option<String> {
         } => Some(format!(
             "nothing to do: {} {version} (revision {revision}) is available on {replicas} of \
              {replicas}",
-            subject.service
+            service_key.service
         )),
         Conclusion::Skipped { why, .. } => Some(format!("skipped: {why}")),
-        Conclusion::AlreadyThere(revision) => Some(format!(
-            "skipped rollback (current template already matches revision {revision})"
+        Conclusion::AlreadyCurrent(revision) => Some(format!(
+            "skipped: the fleet already runs revision {revision}"
         )),
         Conclusion::NoContractDue(version) => Some(format!(
-            "nothing to do: no contract of {version} is left to be made"
+            "nothing to do: {version} has no pending contract migrations"
         )),
         Conclusion::EndedElsewhere {
             service, outcome, ..
         } => Some(match outcome {
-            Outcome::RolledBack => format!("deployment \"{service}\" rolled back"),
+            Outcome::RolledBack => format!("service `{service}` rolled back"),
             outcome => format!(
-                "deployment \"{service}\" ended: {}; `ship status` shows it",
+                "service `{service}`: the rollout ended as {}; see `ship status`",
                 outcome.word()
             ),
         }),

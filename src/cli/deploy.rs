@@ -1,4 +1,4 @@
-//! `ship deploy`: bring the fleet to a version.
+//! `ship deploy`: rolls out a version.
 
 use super::args::DeployArgs;
 use super::conclusion::conclude;
@@ -12,7 +12,7 @@ use crate::core::policy::unattended::RunMode;
 pub(super) async fn run(args: DeployArgs) -> Result<Exit, CliError> {
     let overrides = Overrides {
         version: args.overrides.version,
-        set: args.monitor.after(args.overrides.set),
+        set: args.monitor.append_to(args.overrides.set),
     };
     let env = terminal::environment(args.inventory, args.display);
     if args.dry_run {

@@ -1,4 +1,4 @@
-//! Errors on their way to the user, each with its exit code.
+//! Errors that end a run, each with its exit code.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -15,16 +15,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error on its way to the user.
+/// An error that ends a run.
 #[derive(Debug)]
 pub struct CliError {
-    /// The exit code of the run.
     pub exit: Exit,
     pub message: String,
 }
 
 impl CliError {
-    /// An error with its exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,

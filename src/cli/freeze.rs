@@ -1,40 +1,66 @@
-//! `ship freeze` and `ship thaw`: for a while nothing new is deployed.
+//! `ship freeze` and `ship thaw`: block new deploys, and permit them again.
 
 use jiff::tz::TimeZone;
+use serde_json::json;
 
-use super::args::{FreezeArgs, ThawArgs};
+use super::args::{FreezeArgs, OutputFormat, ThawArgs};
 use super::exit::{CliError, Exit};
 use super::output::print;
-use super::{moment, terminal};
+use super::{parse_time, terminal};
 use crate::app::verbs::freeze::{Frozen, freeze, thaw as end_freeze};
+use crate::report::clock::rfc3339;
 
 pub(super) fn run(args: FreezeArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
     let now = env.clock().now();
     let until = args
         .until
-        .map(|text| moment::future("--until", &text, now, &TimeZone::system()))
+        .map(|text| parse_time::parse_future("--until", &text, now, &TimeZone::system()))
         .transpose()?;
-    let Frozen {
-        service,
-        freeze,
-        stops_rollout,
-    } = freeze(&env, until, args.reason.reason.unwrap_or_default())?;
-    let mut said = format!("deployment \"{service}\" frozen by {freeze}; `ship thaw` ends it\n");
-    if stops_rollout {
-        said.push_str(
-            "a deploy that is under way ends what it has begun, and stops; `ship status` shows \
-             it\n",
-        );
+    let frozen = freeze(&env, until, args.reason.reason.unwrap_or_default())?;
+    print(&match args.output.output {
+        OutputFormat::Json => format!("{}\n", object(&frozen)),
+        OutputFormat::Text => text(&frozen),
+    })
+}
+
+fn object(frozen: &Frozen) -> serde_json::Value {
+    let freeze = &frozen.freeze;
+    json!({
+        "service": frozen.service_key.service,
+        "fleet": frozen.service_key.fleet,
+        "frozen": true,
+        "by": freeze.who,
+        "since": rfc3339(freeze.since),
+        "until": freeze.until.map(rfc3339),
+        "reason": Some(&freeze.why).filter(|reason| !reason.is_empty()),
+        "stops_rollout": frozen.stops_rollout,
+    })
+}
+
+fn text(frozen: &Frozen) -> String {
+    let service = &frozen.service_key.service;
+    let mut text = format!("service `{service}` frozen by {}\n", frozen.freeze);
+    if frozen.stops_rollout {
+        text.push_str("the running deploy stops after the current batch\n");
     }
-    print(&said)
+    text.push_str("hint: `ship thaw` ends the freeze\n");
+    text
 }
 
 pub(super) fn thaw(args: ThawArgs) -> Result<Exit, CliError> {
-    let (service, was_frozen) = end_freeze(&terminal::quiet(args.inventory))?;
-    print(&if was_frozen {
-        format!("deployment \"{service}\" thawed\n")
-    } else {
-        format!("deployment \"{service}\" was not frozen\n")
+    let (key, was_frozen) = end_freeze(&terminal::quiet(args.inventory))?;
+    print(&match args.output.output {
+        OutputFormat::Json => format!(
+            "{}\n",
+            json!({
+                "service": key.service,
+                "fleet": key.fleet,
+                "frozen": false,
+                "was_frozen": was_frozen,
+            })
+        ),
+        OutputFormat::Text if was_frozen => format!("service `{}` thawed\n", key.service),
+        OutputFormat::Text => format!("service `{}` was not frozen\n", key.service),
     })
 }

@@ -1,5 +1,5 @@
-//! What a user means who types a command as another tool has it, or with a typing mistake: the
-//! error shows the command to type. Nothing is carried out on a guess.
+//! Hints for commands of other tools and for typing mistakes: the error shows the command to type.
+//! ship never runs a guessed command.
 
 use std::path::Path;
 
@@ -9,24 +9,24 @@ use clap::error::ErrorKind;
 use super::args::Cli;
 use super::exit::CliError;
 use crate::app::discovery::is_toml;
-use crate::app::nearby_files::{inventories_of, is_playbook, most_alike, toml_files};
+use crate::app::nearby_files::{inventories_of, is_playbook, most_similar, toml_files};
 use crate::config;
 use crate::script::quote;
 
-/// A command line, taken apart.
+/// A command line, split into its parts.
 #[derive(Debug, Default)]
 struct CommandWords {
     verb: String,
-    /// What stands alone: an inventory, or something that is to be one.
+    /// Positional arguments: an inventory, or something typed in its place.
     positional: Vec<String>,
     /// The options, each with its value.
     options: Vec<String>,
-    /// Whether the verb lacks one of the options, so that nobody knows which word is its value.
+    /// Whether the verb does not have one of the options, so that its value cannot be recognized.
     has_unknown_option: bool,
 }
 
 impl CommandWords {
-    /// `args` without the program's name.
+    /// Parses `args`, which do not include the name of the program.
     fn of(args: &[String]) -> Self {
         let mut words = Self::default();
         let Some((verb, rest)) = args.split_first() else {
@@ -58,17 +58,17 @@ impl CommandWords {
         words
     }
 
-    /// The command line with another inventory, if there is one, and with further options.
-    fn with(&self, inventory: Option<&str>, further: &[&str]) -> String {
+    /// The command line with this inventory and with additional options.
+    fn with(&self, inventory: Option<&str>, additional: &[&str]) -> String {
         let words = [self.verb.as_str()]
             .into_iter()
             .chain(inventory)
-            .chain(further.iter().copied());
+            .chain(additional.iter().copied());
         line(words.chain(self.options.iter().map(String::as_str)))
     }
 }
 
-/// Whether an option, with its hyphens, is a name of an argument.
+/// Whether an option, including its hyphens, is a name of the argument.
 fn is_named(arg: &clap::Arg, option: &str) -> bool {
     let aliases = arg.get_all_aliases().unwrap_or_default();
     let long = arg.get_long().into_iter().chain(aliases);
@@ -100,8 +100,7 @@ fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
         .join(" ")
 }
 
-/// What is wrong with a command line that was understood, but names something else where an
-/// inventory is expected.
+/// Checks a command line that clap accepts: it may have something else in place of an inventory.
 pub(super) fn check(args: &[String]) -> Result<(), CliError> {
     let words = CommandWords::of(args);
     let takes_inventory = !matches!(words.verb.as_str(), "init" | "completions" | "man" | "help");
@@ -114,7 +113,7 @@ pub(super) fn check(args: &[String]) -> Result<(), CliError> {
     }
     let path = Path::new(word);
     if path.is_file() {
-        return refuse_playbook(&words, path);
+        return check_playbook(&words, path);
     }
     if path.is_dir() {
         let inside: Vec<_> = toml_files(path)
@@ -122,14 +121,14 @@ pub(super) fn check(args: &[String]) -> Result<(), CliError> {
             .map(|file| words.with(Some(&shown(&file)), &[]))
             .collect();
         return Err(CliError::refused(format!(
-            "error: {word} is a directory; expected an inventory\n{}",
+            "error: `{word}` is a directory; expected an inventory\n{}",
             hint_of("name the inventory", &inside, "write one with `ship init`")
         )));
     }
     if path.exists() {
         return Ok(());
     }
-    // Nobody calls a file 0.9 or 3.
+    // A file is rarely named 0.9 or 3.
     let is_value = word.starts_with(|c: char| c.is_ascii_digit());
     let value = || {
         if is_toml(path) || word.contains('/') {
@@ -142,17 +141,17 @@ pub(super) fn check(args: &[String]) -> Result<(), CliError> {
     let hint = hint.or_else(|| typo_hint(&words, path)).or_else(value);
     match hint {
         Some(hint) => Err(CliError::refused(format!(
-            "error: {word} is not an inventory: there is no such file\n{hint}"
+            "error: `{word}` is not an inventory: no such file\n{hint}"
         ))),
         None => Ok(()),
     }
 }
 
-/// What was meant by a command line that clap does not take; a further line for its error.
+/// The hint for a command line that clap rejects.
 pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
     let words = CommandWords::of(args);
     match kind {
-        ErrorKind::InvalidSubcommand => of_other_tools(&words),
+        ErrorKind::InvalidSubcommand => other_tool_hint(&words),
         _ if words.has_unknown_option => None,
         ErrorKind::UnknownArgument
         | ErrorKind::MissingRequiredArgument
@@ -176,7 +175,7 @@ pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
     }
 }
 
-/// The option that a verb has for a value such as `0.9` or `3`.
+/// Suggests the option that takes a value such as `0.9` or `3`.
 fn value_hint(words: &CommandWords, value: &str, inventory: Option<&str>) -> Option<String> {
     let number = value.parse::<u32>().is_ok();
     let is_version = config::check_version(value).is_ok();
@@ -189,10 +188,10 @@ fn value_hint(words: &CommandWords, value: &str, inventory: Option<&str>) -> Opt
             hint(format!("for version {value}"), "--version")
         }
         "rollback" | "undo" if number => {
-            hint(format!("to go back to revision {value}"), "--to-revision")
+            hint(format!("to roll back to revision {value}"), "--to-revision")
         }
         "rollback" | "undo" if is_version => Some(format!(
-            "hint: to go back to version {value}, find its revision with `ship history` and run \
+            "hint: to roll back to version {value}, find its revision with `ship history` and run \
              `{}`",
             words.with(inventory, &["--to-revision", "N"])
         )),
@@ -202,27 +201,27 @@ fn value_hint(words: &CommandWords, value: &str, inventory: Option<&str>) -> Opt
             number
                 .parse::<u32>()
                 .is_ok()
-                .then(|| format!("hint: for {number} instances, run `{run}`"))
+                .then(|| format!("hint: to run {number} instances, run `{run}`"))
         }
         "history" if number => hint(format!("to show revision {value}"), "--revision"),
-        "report" if number => hint(format!("for the page of rollout {value}"), "--rollout"),
+        "report" if number => hint(format!("for the report of rollout {value}"), "--rollout"),
         "freeze" if value.starts_with(|c: char| c.is_ascii_digit()) => {
-            hint("to name the end".to_owned(), "--until")
+            hint("to set the end of the freeze".to_owned(), "--until")
         }
         _ => None,
     }
 }
 
-/// Verbs that kubectl and other tools have for what ship does.
-fn of_other_tools(words: &CommandWords) -> Option<String> {
-    let (asked, rest) = match (words.verb.as_str(), words.positional.split_first()) {
+/// Translates verbs of kubectl and other tools.
+fn other_tool_hint(words: &CommandWords) -> Option<String> {
+    let (typed, rest) = match (words.verb.as_str(), words.positional.split_first()) {
         ("rollout", None) => {
-            return Some("hint: every verb stands alone, as in `ship status`".to_owned());
+            return Some("hint: leave out `rollout`, as in `ship status`".to_owned());
         }
         ("rollout", Some((verb, rest))) => (verb.as_str(), rest),
         (verb, _) => (verb, &words.positional[..]),
     };
-    let verb = match asked {
+    let verb = match typed {
         "status" | "get" | "describe" | "ps" | "ls" | "list" | "top" | "show" => "status",
         "undo" | "rollback" | "revert" | "back" => "rollback",
         "history" => "history",
@@ -234,13 +233,13 @@ fn of_other_tools(words: &CommandWords) -> Option<String> {
         "validate" | "lint" | "verify" => "check",
         _ => return None,
     };
-    // `deployment/api` names what an inventory does here.
+    // kubectl's `deployment/api` has no equivalent: the inventory names the service.
     let rest = rest
         .iter()
         .filter(|word| is_toml(Path::new(word)))
         .map(String::as_str);
     let options = words.options.iter().map(String::as_str);
-    let options = if verb == asked || asked == "undo" {
+    let options = if verb == typed || typed == "undo" {
         options.collect()
     } else {
         Vec::new()
@@ -251,14 +250,14 @@ fn of_other_tools(words: &CommandWords) -> Option<String> {
     ))
 }
 
-/// A file whose name is like the one that is not there.
+/// Suggests an existing file with a similar name.
 fn typo_hint(words: &CommandWords, path: &Path) -> Option<String> {
-    let meant = shown(&most_alike(path)?);
-    let command = words.with(Some(&meant), &[]);
-    Some(format!("hint: did you mean {meant}? Run `{command}`"))
+    let similar = shown(&most_similar(path)?);
+    let command = words.with(Some(&similar), &[]);
+    Some(format!("hint: did you mean `{similar}`? Run `{command}`"))
 }
 
-fn refuse_playbook(words: &CommandWords, path: &Path) -> Result<(), CliError> {
+fn check_playbook(words: &CommandWords, path: &Path) -> Result<(), CliError> {
     if !is_playbook(path) {
         return Ok(());
     }
@@ -267,11 +266,10 @@ fn refuse_playbook(words: &CommandWords, path: &Path) -> Result<(), CliError> {
         .map(|file| words.with(Some(&shown(file)), &[]))
         .collect();
     let word = shown(path);
-    let otherwise = format!(
-        "write an inventory that names it: `playbook = \"{word}\"`; `ship init` writes an example"
-    );
+    let otherwise =
+        format!("write an inventory with `playbook = \"{word}\"`; `ship init` writes an example");
     Err(CliError::refused(format!(
-        "error: {word} is a playbook; expected the inventory that names it\n{}",
+        "error: `{word}` is a playbook; expected the inventory that refers to it\n{}",
         hint_of("name the inventory", &commands, &otherwise)
     )))
 }
@@ -284,9 +282,9 @@ fn hint_of(what: &str, commands: &[String], otherwise: &str) -> String {
     }
 }
 
-/// A path as a user would type it: without `./` and `dir/../`.
+/// The path as a user would type it, without `./` and `dir/../`.
 fn shown(path: &Path) -> String {
-    config::project::without_detours(path.strip_prefix(".").unwrap_or(path))
+    config::project::simplify_path(path.strip_prefix(".").unwrap_or(path))
         .display()
         .to_string()
 }
@@ -300,38 +298,38 @@ mod tests {
         for_usage(&args, kind)
     }
 
-    fn refused(text: &str) -> Option<String> {
+    fn rejected(text: &str) -> Option<String> {
         let args: Vec<_> = text.split(' ').map(str::to_owned).collect();
         check(&args).err().map(|fail| fail.message)
     }
 
     #[test]
-    fn kubectls_verbs_have_their_ships_own() {
-        let meant = |text| usage(text, ErrorKind::InvalidSubcommand).unwrap_or_default();
-        assert_eq!(meant("rollout status"), "hint: run `ship status`");
+    fn hint_translates_the_verbs_of_kubectl() {
+        let hint = |text| usage(text, ErrorKind::InvalidSubcommand).unwrap_or_default();
+        assert_eq!(hint("rollout status"), "hint: run `ship status`");
         assert_eq!(
-            meant("rollout status deployment/api a.toml"),
+            hint("rollout status deployment/api a.toml"),
             "hint: run `ship status a.toml`"
         );
         assert_eq!(
-            meant("rollout undo --to-revision=3"),
+            hint("rollout undo --to-revision=3"),
             "hint: run `ship rollback --to-revision=3`"
         );
         assert_eq!(
-            meant("rollout restart deployment api"),
+            hint("rollout restart deployment api"),
             "hint: run `ship restart`"
         );
         assert_eq!(
-            meant("rollout"),
-            "hint: every verb stands alone, as in `ship status`"
+            hint("rollout"),
+            "hint: leave out `rollout`, as in `ship status`"
         );
-        assert_eq!(meant("get pods -o wide"), "hint: run `ship status`");
-        assert_eq!(meant("apply -f a.toml"), "hint: run `ship deploy a.toml`");
-        assert_eq!(meant("frobnicate"), "");
+        assert_eq!(hint("get pods -o wide"), "hint: run `ship status`");
+        assert_eq!(hint("apply -f a.toml"), "hint: run `ship deploy a.toml`");
+        assert_eq!(hint("frobnicate"), "");
     }
 
     #[test]
-    fn value_hint_is_left_out_beside_an_unknown_option() {
+    fn hint_is_omitted_for_an_unknown_option() {
         for text in [
             "deploy --verison 0.9",
             "check --output json",
@@ -345,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_in_the_inventorys_place_has_an_option_of_its_own() {
+    fn hint_names_the_option_for_a_value_in_place_of_the_inventory() {
         let cases = [
             (
                 "deploy 0.9",
@@ -361,11 +359,11 @@ mod tests {
             ),
             (
                 "undo 3",
-                "hint: to go back to revision 3, run `ship undo --to-revision 3`",
+                "hint: to roll back to revision 3, run `ship undo --to-revision 3`",
             ),
             (
                 "rollback 0.8",
-                "hint: to go back to version 0.8, find its revision with `ship history` and run \
+                "hint: to roll back to version 0.8, find its revision with `ship history` and run \
                  `ship rollback --to-revision N`",
             ),
             (
@@ -374,47 +372,46 @@ mod tests {
             ),
             (
                 "report 7",
-                "hint: for the page of rollout 7, run `ship report --rollout 7`",
+                "hint: for the report of rollout 7, run `ship report --rollout 7`",
             ),
             (
                 "freeze 3d",
-                "hint: to name the end, run `ship freeze --until 3d`",
+                "hint: to set the end of the freeze, run `ship freeze --until 3d`",
             ),
         ];
         for (text, hint) in cases {
             let word = text.split(' ').nth(1).unwrap_or_default();
-            let expected =
-                format!("error: {word} is not an inventory: there is no such file\n{hint}");
-            assert_eq!(refused(text), Some(expected));
+            let expected = format!("error: `{word}` is not an inventory: no such file\n{hint}");
+            assert_eq!(rejected(text), Some(expected));
         }
         assert_eq!(
-            refused("restart web1"),
+            rejected("restart web1"),
             None,
-            "the error of whoever reads the file says enough"
+            "the error of reading the file is clear enough"
         );
-        assert_eq!(refused("deploy nothing/like-it.toml"), None);
-        assert_eq!(refused("deploy --version 0.9"), None);
-        assert_eq!(refused("logs web1"), None);
+        assert_eq!(rejected("deploy nothing/like-it.toml"), None);
+        assert_eq!(rejected("deploy --version 0.9"), None);
+        assert_eq!(rejected("logs web1"), None);
     }
 
     #[test]
-    fn a_value_besides_the_inventory_is_understood_too() {
-        let meant = |text, kind| usage(text, kind).unwrap_or_default();
+    fn hint_names_the_option_for_a_value_after_the_inventory() {
+        let hint = |text, kind| usage(text, kind).unwrap_or_default();
         assert_eq!(
-            meant("deploy a.toml 0.9", ErrorKind::UnknownArgument),
+            hint("deploy a.toml 0.9", ErrorKind::UnknownArgument),
             "hint: to deploy version 0.9, run `ship deploy a.toml --version 0.9`"
         );
         assert_eq!(
-            meant("scale 5", ErrorKind::MissingRequiredArgument),
-            "hint: for 5 instances, run `ship scale --replicas 5`"
+            hint("scale 5", ErrorKind::MissingRequiredArgument),
+            "hint: to run 5 instances, run `ship scale --replicas 5`"
         );
         assert_eq!(
-            meant(
+            hint(
                 "scale a.toml replicas=5 --set rollout.max_surge=2",
                 ErrorKind::MissingRequiredArgument
             ),
-            "hint: for 5 instances, run `ship scale a.toml --replicas 5 --set rollout.max_surge=2`"
+            "hint: to run 5 instances, run `ship scale a.toml --replicas 5 --set rollout.max_surge=2`"
         );
-        assert_eq!(meant("scale api", ErrorKind::MissingRequiredArgument), "");
+        assert_eq!(hint("scale api", ErrorKind::MissingRequiredArgument), "");
     }
 }

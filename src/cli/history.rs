@@ -1,4 +1,4 @@
-//! `ship history`: prints what was deployed, by whom, when, why and how it ended.
+//! `ship history`: prints all revisions, or one in full.
 
 use std::fmt::Write as _;
 
@@ -24,9 +24,10 @@ pub(super) fn run(args: HistoryArgs) -> Result<Exit, CliError> {
     let rows = history(&env)?;
     match args.output.output {
         OutputFormat::Json => print(&json(&rows)?),
-        OutputFormat::Text if rows.is_empty() => {
-            print("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
-        }
+        OutputFormat::Text if rows.is_empty() => print(
+            "nothing has been deployed from here yet\nhint: `ship status` shows what the hosts \
+                 run\n",
+        ),
         OutputFormat::Text => print(&table::history(&rows, &LocalClock::local())),
     }
 }
@@ -44,7 +45,7 @@ fn details_object(details: RevisionDetails) -> serde_json::Value {
 
 fn details_text(details: &RevisionDetails) -> String {
     let mut text = facts(details);
-    text.push_str("\nthe playbook then:\n");
+    text.push_str("\nplaybook of this revision:\n");
     text.extend(details.playbook.lines().map(indented));
     text + &comparison(details)
 }
@@ -84,17 +85,17 @@ fn facts(details: &RevisionDetails) -> String {
     })
 }
 
-/// How the release that the fleet is on differs.
+/// How the current release differs from the one of the revision.
 fn comparison(details: &RevisionDetails) -> String {
     let Some((revision, version)) = &details.current else {
         return String::new();
     };
     let name = format!("revision {revision} ({version})");
     if details.differs.is_empty() {
-        return format!("\nthe fleet is on this release ({name})\n");
+        return format!("\nthe fleet runs this release ({name})\n");
     }
     let lines = details.differs.iter().map(|line| indented(&clean(line)));
-    format!("\nthe fleet is on {name}, which differs:\n") + &lines.collect::<String>()
+    format!("\nthe fleet runs {name}; differences:\n") + &lines.collect::<String>()
 }
 
 fn indented(line: &str) -> String {

@@ -1,4 +1,4 @@
-//! `ship init`: says what was written to begin with, and what comes next.
+//! `ship init`: prints which files were written and the next steps.
 
 use super::args::InitArgs;
 use super::exit::{CliError, Exit};
@@ -9,10 +9,9 @@ pub(super) fn run(args: InitArgs) -> Result<Exit, CliError> {
     let files = init(args.inventory.inventory)?;
     let (inventory, playbook) = (files.inventory.display(), files.playbook.display());
     print(&format!(
-        "wrote {inventory}: name your machines in it\nwrote {playbook}: say in it what runs \
-         there\n\nthen:\n  ship check \
-         {inventory}      # the files and every machine, all problems at once\n  ship plan \
-         {inventory}       # what a \
-         deploy would do\n  ship deploy {inventory}\n"
+        "wrote {inventory}: list your hosts there\nwrote {playbook}: describe your service \
+         there\n\nnext steps:\n  ship check {inventory}      # validate both files and check every \
+         host\n  ship plan {inventory}       # show what a deploy would do\n  ship deploy \
+         {inventory}\n"
     ))
 }

@@ -1,4 +1,4 @@
-//! `ship migrate`: takes away what only older versions needed, because a person says so.
+//! `ship migrate`: runs the contract migrations that are due.
 
 use super::args::MigrateArgs;
 use super::conclusion::conclude;

@@ -1,4 +1,4 @@
-//! The command line: arguments on the way in, text and exit codes on the way out.
+//! The command line: parses arguments, prints results, and returns exit codes.
 
 mod abort;
 pub mod args;
@@ -13,8 +13,8 @@ mod history;
 mod init;
 mod logs;
 mod migrate;
-mod moment;
 mod output;
+mod parse_time;
 mod pause;
 mod plan;
 mod promote;
@@ -35,22 +35,20 @@ use clap::{CommandFactory, Parser};
 
 use args::{Cli, VerbArgs};
 pub use exit::{CliError, Exit};
-use output::{complain, note, print, stdout_fail};
+use output::{note, print, print_error, stdout_fail};
 
 use crate::app::logging;
 use crate::report::stdout_failure;
 
-/// How many threads work for the runtime at most: hosts answer slowly, and ship waits for most of
-/// the time.
+/// Worker threads of the runtime. A few are enough, because ship mostly waits for hosts.
 const THREADS_MAX: usize = 8;
-/// A thread of the runtime's pool for what blocks. As long as there is one, work waits for it where
-/// no more can be had.
+/// Threads of the runtime's pool for blocking work. If the system refuses to start more, blocking
+/// work waits for this one.
 const POOL_THREADS_MIN: usize = 1;
 
-/// Runs the command line and says what to tell the caller.
+/// Runs the command line and returns the exit code.
 ///
-/// It is not generic, so that all it calls is compiled with the library and not once more with the
-/// binary.
+/// It is not generic, so that everything it calls is compiled only once, with the library.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let words: Vec<_> = args
         .iter()
@@ -62,21 +60,21 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(error) => return usage(&words, &error),
     };
     if let Err(fail) = hints::check(&words) {
-        return complain(&fail);
+        return print_error(&fail);
     }
     logging::begin(cli.verbose);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(fail) => return complain(&fail),
+        Err(fail) => return print_error(&fail),
     };
     let ended = runtime.block_on(run(cli.verb));
     match (ended, stdout_failure()) {
-        // Whoever reads the output must not take it for whole.
-        (Ok(Exit::Done), Some(why)) => complain(&CliError::new(
+        // The exit code must show that the output is incomplete.
+        (Ok(Exit::Done), Some(why)) => print_error(&CliError::new(
             Exit::Internal,
             format!(
-                "error: cannot write to stdout: {why}\nhint: the work itself is done; `ship \
-                 status` and `ship history` show it"
+                "error: cannot write to stdout: {why}\nhint: the operation itself is complete; see \
+                 `ship status` and `ship history`"
             ),
         )),
         (Ok(exit), why) => {
@@ -85,15 +83,15 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             }
             exit.into()
         }
-        (Err(fail), _) => complain(&fail),
+        (Err(fail), _) => print_error(&fail),
     }
 }
 
-/// Shows clap's error, or the help that was asked for.
+/// Prints clap's error, or the requested help.
 fn usage(words: &[String], error: &clap::Error) -> ExitCode {
     let printed = error.print();
     if error.use_stderr() {
-        // Where nobody reads it, that is no further error.
+        // A closed stderr is not a further error.
         drop(printed);
         if let Some(hint) = hints::for_usage(words, error.kind()) {
             note(&hint);
@@ -101,20 +99,20 @@ fn usage(words: &[String], error: &clap::Error) -> ExitCode {
         return Exit::Refused.into();
     }
     match printed {
-        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => complain(&stdout_fail(&why)),
+        Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => print_error(&stdout_fail(&why)),
         _ => Exit::Done.into(),
     }
 }
 
-/// The runtime, and the threads that it cannot do without: where the system has none to give, ship
-/// ends here and touches nothing.
+/// Starts the runtime with the threads that it needs. If the system refuses them, ship exits here,
+/// before it has changed anything.
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS_MAX);
-    can_have(threads + POOL_THREADS_MIN)?;
+    check_threads(threads + POOL_THREADS_MIN)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // A thread of the pool stays: the first one is started here, and never given back.
+    // The first thread of the blocking pool is started here and kept until ship exits.
     let built = builder
         .worker_threads(threads)
         .thread_keep_alive(Duration::from_hours(24 * 365))
@@ -126,8 +124,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
     Ok(runtime)
 }
 
-/// Whether so many threads can be had at the same time.
-fn can_have(threads: usize) -> Result<(), CliError> {
+/// Checks that this many threads can run at the same time.
+fn check_threads(threads: usize) -> Result<(), CliError> {
     let (release, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
     let mut started = Vec::new();
@@ -144,10 +142,9 @@ fn can_have(threads: usize) -> Result<(), CliError> {
                 return Err(CliError::new(
                     Exit::Internal,
                     format!(
-                        "error: cannot start a thread: {error}; nothing was touched\nhint: the \
-                         user has as many processes and \
-                         threads as the system allows; end some, or raise the limit that `ulimit \
-                         -u` shows"
+                        "error: cannot start a thread: {error}; no changes were made\nhint: this \
+                         user has reached the limit of processes and threads; end some, or raise \
+                         the limit (`ulimit -u`)"
                     ),
                 ));
             }
@@ -192,7 +189,8 @@ async fn run(verb: VerbArgs) -> Result<Exit, CliError> {
             clap_mangen::Man::new(Cli::command())
                 .render(&mut page)
                 .map_err(|error| {
-                    CliError::new(Exit::Internal, format!("error: no manual page: {error}"))
+                    let text = format!("error: cannot render the manual page: {error}");
+                    CliError::new(Exit::Internal, text)
                 })?;
             print(&String::from_utf8_lossy(&page))
         }

@@ -1,4 +1,4 @@
-//! What the command line writes: data to stdout, progress and errors to stderr.
+//! Writes data to stdout, and progress and errors to stderr.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use super::exit::{CliError, Exit};
 use crate::report::note_stdout_failure;
 
-/// Data goes to stdout; breaks off where its reader has gone away (`| head`), which is no error.
+/// Writes data to stdout. A closed pipe (`| head`) is not an error, but nothing more can be
+/// written.
 pub(super) fn write(text: &str) -> io::Result<ControlFlow<()>> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -17,12 +18,12 @@ pub(super) fn write(text: &str) -> io::Result<ControlFlow<()>> {
     }
 }
 
-/// The data is all that a verb has to say.
+/// Prints all the data of a verb.
 pub(super) fn print(text: &str) -> Result<Exit, CliError> {
     print_while_read(text).map(|_| Exit::Done)
 }
 
-/// Some of the data; breaks off if nobody reads it any more.
+/// Prints a part of the data; `Break` if the reader has closed the pipe.
 pub(super) fn print_while_read(text: &str) -> Result<ControlFlow<()>, CliError> {
     write(text).map_err(|error| {
         note_stdout_failure(&error);
@@ -37,12 +38,12 @@ pub(super) fn stdout_fail(error: &io::Error) -> CliError {
     )
 }
 
-/// A line of progress. Where nobody reads it, the work goes on.
+/// Prints a line to stderr. If stderr is closed, the work continues.
 pub(super) fn note(text: &str) {
     drop(writeln!(anstream::stderr().lock(), "{text}"));
 }
 
-pub(super) fn complain(fail: &CliError) -> ExitCode {
+pub(super) fn print_error(fail: &CliError) -> ExitCode {
     note(fail.message.trim_end());
     fail.exit.into()
 }

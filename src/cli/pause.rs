@@ -1,22 +1,35 @@
-//! `ship pause`: asks the process that carries out a rollout to start nothing new.
+//! `ship pause`: asks the controller to start nothing new, and waits until it has paused.
 
-use super::args::PauseArgs;
+use serde_json::json;
+
+use super::args::{OutputFormat, PauseArgs};
 use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
-use crate::app::verbs::pause::{PATIENCE, Paused, pause};
+use crate::app::verbs::pause::{PAUSE_TIMEOUT, PauseOutcome, pause};
 use crate::core::time::Human;
 
 pub(super) async fn run(args: PauseArgs) -> Result<Exit, CliError> {
-    let (service, paused) = pause(&terminal::quiet(args.inventory)).await?;
-    print(&match paused {
-        Paused::Done => format!(
-            "deployment \"{service}\" paused; `ship resume` goes on, `ship abort` goes back\n"
+    let paused = pause(&terminal::quiet(args.inventory)).await?;
+    let service = &paused.service_key.service;
+    if args.output.output == OutputFormat::Json {
+        return print(&format!(
+            "{}\n",
+            json!({
+                "service": service,
+                "fleet": paused.service_key.fleet,
+                "paused": paused.outcome == PauseOutcome::Paused,
+            })
+        ));
+    }
+    print(&match paused.outcome {
+        PauseOutcome::Paused => format!(
+            "service `{service}` paused\nhint: `ship resume` continues, `ship abort` rolls back\n"
         ),
-        Paused::NotYet => format!(
-            "deployment \"{service}\" is asked to pause, but has not ended what is in flight \
-             after {}; `ship status` shows it\n",
-            Human(PATIENCE)
+        PauseOutcome::Pending => format!(
+            "service `{service}`: pause requested, but in-flight actions have not finished after \
+             {}\nhint: follow them with `ship status --watch`\n",
+            Human(PAUSE_TIMEOUT)
         ),
     })
 }

@@ -1,4 +1,4 @@
-//! `ship plan`: what a deploy would do.
+//! `ship plan`: prints what a deploy would do.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,35 +38,37 @@ pub(super) fn show(preview: &DeployPlan, form: OutputFormat) -> Result<Exit, Cli
 }
 
 fn object(preview: &DeployPlan) -> serde_json::Value {
-    let DeployPlan { spec, played, .. } = preview;
+    let DeployPlan {
+        spec, simulated, ..
+    } = preview;
     serde_json::json!({
-        "service": preview.subject.service,
-        "fleet": preview.subject.fleet,
+        "service": preview.service_key.service,
+        "fleet": preview.service_key.fleet,
         "version": preview.rollout.goal.version,
         "digest": preview.release,
-        "batches": played.batches.iter().map(|batch| serde_json::json!({
+        "batches": simulated.batches.iter().map(|batch| serde_json::json!({
             "actions": batch.actions, "available": batch.available, "running": batch.running,
         })).collect::<Vec<_>>(),
-        "worst_available": played.worst_available,
+        "worst_available": simulated.worst_available,
         "min_available": spec.budget.min_available(),
-        "most_running": played.most_running,
+        "most_running": simulated.most_running,
         "max_running": spec.budget.max_running(),
-        "steps": played.gates.iter().map(|(after, gate)| serde_json::json!({
+        "steps": simulated.gates.iter().map(|(after, gate)| serde_json::json!({
             "after_batches": after, "step": gate,
         })).collect::<Vec<_>>(),
-        "once": played.tasks.iter().map(|(after, task)| serde_json::json!({
+        "once": simulated.tasks.iter().map(|(after, task)| serde_json::json!({
             "after_batches": after, "task": task,
         })).collect::<Vec<_>>(),
-        "holds": preview.holds.iter().map(|(host, hold)| serde_json::json!({
-            "host": host, "why": hold.to_string(),
+        "holds": preview.wait_reasons.iter().map(|(host, reason)| serde_json::json!({
+            "host": host, "why": reason.to_string(),
         })).collect::<Vec<_>>(),
-        "outcome": played.outcome.as_ref().map(Outcome::word),
+        "outcome": simulated.outcome.as_ref().map(Outcome::word),
     })
 }
 
 // Writing to a string does not fail.
 fn text(preview: &DeployPlan) -> String {
-    let is_empty = !preview.played.batches.iter().any(is_shown);
+    let is_empty = !preview.simulated.batches.iter().any(is_shown);
     let mut out = headline(preview);
     if is_empty {
         out.push_str("nothing to do\n");
@@ -77,21 +79,25 @@ fn text(preview: &DeployPlan) -> String {
         out.push_str(&worst_case(preview));
         out.push_str(&on_failure(&preview.rollout));
     }
-    out.push_str(&held(&preview.holds));
-    if preview.played.outcome.is_none() {
-        out.push_str("\nit would not end by itself: see above for what it waits for\n");
+    out.push_str(&waiting(&preview.wait_reasons));
+    if preview.simulated.outcome.is_none() {
+        out.push_str(
+            "\nthe rollout would not finish on its own: see above for what it waits for\n",
+        );
     }
     out
 }
 
 fn headline(preview: &DeployPlan) -> String {
-    let DeployPlan { subject, spec, .. } = preview;
+    let DeployPlan {
+        service_key, spec, ..
+    } = preview;
     let (goal, budget) = (&preview.rollout.goal, &spec.budget);
     format!(
         "{} {} on {} ({} × {}): {}, at least {} available, at most {} running\n",
-        subject.service,
+        service_key.service,
         goal.version,
-        subject.fleet,
+        service_key.fleet,
         count(spec.hosts.len(), "host"),
         count(spec.ports_of(&goal.release).len(), "port"),
         count(budget.replicas as usize, "replica"),
@@ -100,22 +106,22 @@ fn headline(preview: &DeployPlan) -> String {
     )
 }
 
-/// The batches, and what comes before each of them.
+/// The batches, with the tasks and steps before each of them.
 fn batches(preview: &DeployPlan) -> String {
     let DeployPlan {
         fleet,
-        played,
+        simulated,
         versions,
         ..
     } = preview;
     let version = &preview.rollout.goal.version;
     let mut out = String::new();
     let mut number = 0;
-    for (index, batch) in played.batches.iter().enumerate() {
-        for (_, task) in played.tasks.iter().filter(|(after, _)| *after == index) {
+    for (index, batch) in simulated.batches.iter().enumerate() {
+        for (_, task) in simulated.tasks.iter().filter(|(after, _)| *after == index) {
             let _ = writeln!(out, "\nonce: {task}");
         }
-        for (_, gate) in played.gates.iter().filter(|(after, _)| *after == index) {
+        for (_, gate) in simulated.gates.iter().filter(|(after, _)| *after == index) {
             out.push_str(&step_line(gate));
         }
         if !is_shown(batch) {
@@ -134,72 +140,72 @@ fn batches(preview: &DeployPlan) -> String {
     out
 }
 
-/// What comes after the last batch.
+/// The tasks and steps after the last batch.
 fn after_batches(preview: &DeployPlan, is_empty: bool) -> String {
-    let played = &preview.played;
-    let is_after = |after: usize| after >= played.batches.len();
+    let simulated = &preview.simulated;
+    let is_after = |after: usize| after >= simulated.batches.len();
     let mut out = String::new();
-    for (_, task) in played
+    for (_, task) in simulated
         .tasks
         .iter()
         .filter(|(after, _)| !is_empty && is_after(*after))
     {
         let _ = writeln!(out, "\nonce: {task}");
     }
-    for (_, gate) in played.gates.iter().filter(|(after, _)| is_after(*after)) {
+    for (_, gate) in simulated.gates.iter().filter(|(after, _)| is_after(*after)) {
         out.push_str(&step_line(gate));
     }
     out
 }
 
 fn worst_case(preview: &DeployPlan) -> String {
-    let (played, budget) = (&preview.played, &preview.spec.budget);
+    let (simulated, budget) = (&preview.simulated, &preview.spec.budget);
     format!(
-        "\nworst case: {} of {} available (at least {} must stay), {} running (at most {} may)\n",
-        played.worst_available,
+        "\nworst case: {} of {} available (minimum {}), {} running (maximum {})\n",
+        simulated.worst_available,
         budget.replicas,
         budget.min_available(),
-        played.most_running,
+        simulated.most_running,
         budget.max_running()
     )
 }
 
 fn on_failure(rollout: &Rollout) -> String {
     match &rollout.fallback {
-        Some(back) => {
+        Some(target) => {
             let number = rollout
                 .fallback_replicas
                 .map(|number| format!(" and {}", count(number as usize, "replica")));
             let number = number.unwrap_or_default();
             format!(
-                "if it fails: back to {} (revision {}){number}\n",
-                back.version, back.revision
+                "on failure: roll back to {} (revision {}){number}\n",
+                target.version, target.revision
             )
         }
         None if rollout.is_proven => {
-            "if it fails: held, as this version was proven healthy before\n".to_owned()
+            "on failure: hold, because this version was proven before\n".to_owned()
         }
-        None => "if it fails: held, as there is no other revision proven healthy to go back to\n"
+        None => "on failure: hold, because there is no other proven revision to roll back to\n"
             .to_owned(),
     }
 }
 
-fn held(holds: &BTreeMap<HostId, WaitReason>) -> String {
-    let held: Vec<_> = holds
+fn waiting(reasons: &BTreeMap<HostId, WaitReason>) -> String {
+    let waiting: Vec<_> = reasons
         .iter()
-        .filter(|(_, hold)| **hold != WaitReason::UpToDate)
+        .filter(|(_, reason)| **reason != WaitReason::UpToDate)
         .collect();
-    if held.is_empty() {
+    if waiting.is_empty() {
         return String::new();
     }
-    let mut out = "\nnothing is done at first about:\n".to_owned();
-    for (host, hold) in held {
-        let _ = writeln!(out, "  {host}: {hold}");
+    let mut out = "\nwaiting:\n".to_owned();
+    for (host, reason) in waiting {
+        let _ = writeln!(out, "  {host}: {reason}");
     }
     out
 }
 
-/// What is waited for between two batches.
+/// The step that ends between two batches.
 fn step_line(gate: &Event) -> String {
     let Event::StepReached {
         step,
@@ -216,27 +222,27 @@ fn step_line(gate: &Event) -> String {
         count(*instances as usize, "new instance")
     );
     if !soak.is_zero() {
-        let _ = write!(line, ", watched for {}", Human(*soak));
+        let _ = write!(line, ", soak for {}", Human(*soak));
     }
     if *pause {
-        line.push_str(", then it waits for `ship promote`");
+        line.push_str(", then wait for `ship promote`");
     }
     line.push('\n');
     line
 }
 
-/// Whether a person sees anything in a batch.
+/// Whether the text shows an action of the batch.
 fn is_shown(batch: &Batch) -> bool {
     batch.actions.iter().any(|action| shown(action).is_some())
 }
 
-/// Claims and disarming are part of every rollout, and nothing that a person decides about.
+/// Leaves out claims and disarming, which are part of every rollout and not a choice of the user.
 fn shown(action: &Action) -> Option<&Action> {
     (!matches!(action, Action::Claim { .. } | Action::Disarm { .. })).then_some(action)
 }
 
 fn describe(action: &Action, versions: &Versions, fleet: &Fleet, version: &str) -> String {
-    // What is there already runs some version; what is only to come runs the new one.
+    // An existing instance runs a known version; an instance that the plan starts runs the new one.
     let of = |slot: &Slot, name: &InstanceId| {
         let instance = fleet
             .instance(slot)

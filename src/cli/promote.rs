@@ -1,4 +1,4 @@
-//! `ship promote`: a rollout that waits at a step may go on.
+//! `ship promote`: continues a rollout that is waiting at a step.
 
 use super::args::PromoteArgs;
 use super::conclusion::conclude;
@@ -10,12 +10,12 @@ use crate::app::verbs::promote::{PromoteRequest, Promotion, promote};
 pub(super) async fn run(args: PromoteArgs) -> Result<Exit, CliError> {
     let request = PromoteRequest {
         fully: args.full,
-        set: args.monitor.after(args.set),
+        set: args.monitor.append_to(args.set),
         unattended: args.unattended,
     };
     let env = terminal::environment(args.inventory, args.display);
     match promote(&env, request).await? {
-        Promotion::Asked(accepted) => print(&format!("{accepted}\n")),
+        Promotion::Requested(accepted) => print(&format!("{accepted}\n")),
         Promotion::Concluded(conclusion) => Ok(conclude(&conclusion, args.display.output)),
     }
 }

@@ -1,4 +1,4 @@
-//! `ship report`: says where the page about a rollout lies, or prints it.
+//! `ship report`: prints the path of the report about a rollout, or the report itself.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `ship restart`: new instances of the same release, one batch at a time.
+//! `ship restart`
 
 use super::args::RestartArgs;
 use super::conclusion::conclude;
@@ -8,7 +8,7 @@ use crate::app::verbs::restart::{RestartRequest, restart};
 
 pub(super) async fn run(args: RestartArgs) -> Result<Exit, CliError> {
     let request = RestartRequest {
-        set: args.monitor.after(args.set),
+        set: args.monitor.append_to(args.set),
         reason: args.reason.reason,
     };
     let env = terminal::environment(args.inventory, args.display);

@@ -1,4 +1,4 @@
-//! `ship resume`: go on with a rollout that was stopped.
+//! `ship resume`: resumes a stopped rollout.
 
 use super::args::ResumeArgs;
 use super::conclusion::conclude;
@@ -8,7 +8,7 @@ use crate::app::verbs::resume::{ResumeRequest, resume};
 
 pub(super) async fn run(args: ResumeArgs) -> Result<Exit, CliError> {
     let request = ResumeRequest {
-        set: args.monitor.after(args.set),
+        set: args.monitor.append_to(args.set),
         unattended: args.unattended,
     };
     let env = terminal::environment(args.inventory, args.display);

@@ -1,4 +1,4 @@
-//! `ship rollback`: go back to a revision that is known to work.
+//! `ship rollback`: rolls back to a proven revision.
 
 use super::args::RollbackArgs;
 use super::conclusion::conclude;
@@ -10,7 +10,7 @@ use crate::core::ids::Revision;
 pub(super) async fn run(args: RollbackArgs) -> Result<Exit, CliError> {
     let request = RollbackRequest {
         to_revision: args.to_revision.map(Revision),
-        set: args.monitor.after(args.set),
+        set: args.monitor.append_to(args.set),
         reason: args.reason.reason,
         lock_timeout: args.lock.lock_timeout,
     };

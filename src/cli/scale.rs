@@ -1,4 +1,4 @@
-//! `ship scale`: more or fewer instances of what runs.
+//! `ship scale`: changes the number of instances.
 
 use super::args::ScaleArgs;
 use super::conclusion::conclude;

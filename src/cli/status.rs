@@ -64,7 +64,7 @@ fn json(seen: ServiceStatus) -> serde_json::Value {
     let by = carried_out_by(&seen);
     let frozen = frozen(&seen);
     let mut object = serde_json::to_value(&seen.status).unwrap_or_default();
-    object["rollout"] = serde_json::to_value(&seen.account).unwrap_or_default();
+    object["rollout"] = serde_json::to_value(&seen.summary).unwrap_or_default();
     object["locked_by"] = by.into();
     object["frozen"] = frozen.into();
     object["last_deployed_elsewhere"] = seen.elsewhere.map(|owner| owner.to_string()).into();
@@ -74,8 +74,8 @@ fn json(seen: ServiceStatus) -> serde_json::Value {
 fn text(seen: ServiceStatus) -> String {
     let (by, frozen) = (carried_out_by(&seen), frozen(&seen));
     let mut lines = seen
-        .account
-        .map(|account| account.lines(by.as_deref(), seen.now))
+        .summary
+        .map(|summary| summary.lines(by.as_deref(), seen.now))
         .unwrap_or_default();
     lines.extend(
         seen.request

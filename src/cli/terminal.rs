@@ -1,4 +1,4 @@
-//! The person at the terminal: notices, progress, and Ctrl-C.
+//! The terminal: prints notices and progress, and listens for Ctrl-C.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::app::notice::Notice;
 use crate::engine::Interrupts;
 use crate::report::{self, Reporter, ReporterSetup, Tee};
 
-/// Shows a rollout in the form that was asked for.
+/// Shows a rollout in the requested format.
 struct Terminal {
     display: DisplayArgs,
 }
 
-/// This machine, for a verb that makes a rollout.
+/// The environment of a verb that rolls out.
 pub(super) fn environment(inventory: InventoryArg, display: DisplayArgs) -> Arc<dyn Environment> {
     Arc::new(ControlMachine {
         inventory: inventory.inventory,
@@ -27,7 +27,7 @@ pub(super) fn environment(inventory: InventoryArg, display: DisplayArgs) -> Arc<
     })
 }
 
-/// This machine, for a verb that makes none.
+/// The environment of a verb that does not roll out.
 pub(super) fn quiet(inventory: InventoryArg) -> Arc<dyn Environment> {
     environment(inventory, DisplayArgs::default())
 }
@@ -37,7 +37,7 @@ impl Console for Terminal {
         listen()
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn notify(&self, notice: &Notice) {
         note(&notice.to_string());
     }
 
@@ -54,7 +54,8 @@ impl Console for Terminal {
     }
 }
 
-/// Ctrl-C and TERM become events: the first lets what is in flight end, the second leaves at once.
+/// Turns signals into events: after the first, in-flight actions finish; after the second, ship
+/// exits at once.
 pub(super) fn listen() -> Result<Interrupts, Error> {
     let (sender, receiver) = mpsc::unbounded_channel();
     for (kind, name) in [

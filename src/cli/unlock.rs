@@ -1,40 +1,69 @@
-//! `ship unlock`: takes the lock away from a ship that holds it, and makes the hosts refuse its
-//! orders.
+//! `ship unlock`: breaks the deploy lock and makes the hosts reject commands of its holder.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 
-use super::args::UnlockArgs;
+use serde_json::json;
+
+use super::args::{OutputFormat, UnlockArgs};
 use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
 use crate::app::verbs::unlock::Lock;
-use crate::store::Holder;
+use crate::core::ids::HostId;
+use crate::core::time::Human;
+use crate::report::LocalClock;
+use crate::store::{Holder, ServiceKey};
 
 pub(super) async fn run(args: UnlockArgs) -> Result<Exit, CliError> {
     let lock = Lock::read(&terminal::quiet(args.inventory))?;
-    let Some(holder) = lock.holder.clone() else {
-        let subject = lock.subject();
-        return print(&format!(
-            "deployment \"{}\" on {} is not locked\n",
-            subject.service, subject.fleet
-        ));
-    };
-    confirm(&holder, args.yes)?;
-    let untold = lock.break_it().await?;
+    let key = lock.service_key().clone();
+    let mut broken = None;
+    if let Some(holder) = lock.holder.clone() {
+        confirm(&holder, args.yes)?;
+        broken = Some((holder, lock.break_it().await?));
+    }
+    print(&match (args.output.output, broken) {
+        (OutputFormat::Json, broken) => format!("{}\n", object(&key, broken)),
+        (OutputFormat::Text, Some((holder, unreachable))) => text(&holder, &unreachable),
+        (OutputFormat::Text, None) => format!(
+            "service `{}` on fleet `{}` is not locked\n",
+            key.service, key.fleet
+        ),
+    })
+}
+
+fn object(key: &ServiceKey, broken: Option<(Holder, Vec<(HostId, String)>)>) -> serde_json::Value {
+    let (holder, unreachable) = broken.unzip();
+    let unreachable: BTreeMap<HostId, String> =
+        unreachable.unwrap_or_default().into_iter().collect();
+    json!({
+        "service": key.service,
+        "fleet": key.fleet,
+        "unlocked": holder.is_some(),
+        "holder": holder.map(|holder| json!({
+            "user": holder.owner, "host": holder.host, "pid": holder.pid, "command": holder.run,
+        })),
+        "unreachable": unreachable,
+    })
+}
+
+fn text(holder: &Holder, unreachable: &[(HostId, String)]) -> String {
     let mut text = format!(
-        "unlocked: the lock of {} is gone, and hosts refuse its orders from now on\n",
-        name(&holder)
+        "unlocked: broke the lock of {}; hosts reject its commands from now on\n",
+        name(holder)
     );
-    for (host, why) in untold {
+    for (host, why) in unreachable {
+        // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "  {host} could not be told yet: {}; the next rollout tells it first",
-            host.unnamed(&why)
+            "warning: {host} could not be notified: {} (the next rollout notifies it first)",
+            host.unnamed(why)
         );
     }
-    text.push_str("`ship status` shows where it stands\n");
-    print(&text)
+    text.push_str("hint: see the state of the rollout with `ship status`\n");
+    text
 }
 
 fn name(holder: &Holder) -> String {
@@ -48,23 +77,27 @@ fn confirm(holder: &Holder, yes: bool) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
-    let who = format!("{holder}");
-    let who = who.split(';').next().unwrap_or(&who);
+    let state = format!(
+        "locked by {} since {}, {} ago; last heartbeat {} ago",
+        name(holder),
+        LocalClock::local().day_and_time(holder.since),
+        Human(holder.now.since(holder.since)),
+        Human(holder.now.since(holder.heartbeat))
+    );
     if !std::io::stdin().is_terminal() {
         return Err(CliError::refused(format!(
-            "error: {who}; nobody can be asked here whether to take the lock away: say --yes"
+            "error: {state}; cannot prompt for confirmation\nhint: pass --yes"
         )));
     }
     let mut stderr = std::io::stderr();
-    let question =
-        format!("{who}\nIts orders will be refused from now on. Take the lock away? [y/N] ");
+    let question = format!("{state}\nHosts will reject its commands. Break the lock? [y/N] ");
     let mut answer = String::new();
-    let asked = stderr
+    let prompted = stderr
         .write_all(question.as_bytes())
         .and_then(|()| stderr.flush());
-    let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    let read = prompted.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     match (read, answer.trim()) {
         (Ok(_), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(CliError::refused("error: the lock is left where it is")),
+        _ => Err(CliError::refused("error: the lock was not broken")),
     }
 }

@@ -1,4 +1,4 @@
-//! `[[analysis]]`: the numbers by which a new version is judged during its rollout.
+//! `[[analysis]]`: measurements that fail a rollout if the new version is worse.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
 use super::template::render_version;
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{
     Faults, ValueError, boolean, choice, count, line, positive_duration, quoted, string, times,
 };
@@ -34,32 +34,29 @@ enum AnalysisKind {
     Compare,
 }
 
-/// Reads all of them; templates in them know the `version`.
+/// Reads the analyses. Templates in them may use the `version`.
 pub(super) fn read(
     tables: &[Fields<'_>],
     version: Option<&str>,
     sink: &Sink,
 ) -> Option<Vec<Analysis>> {
     let mut all: Vec<Analysis> = Vec::new();
-    let mut whole = true;
+    let mut is_valid = true;
     for fields in tables {
         let Some(analysis) = read_one(fields, version.unwrap_or("0")) else {
-            whole = false;
+            is_valid = false;
             continue;
         };
         if all.iter().any(|other| other.name == analysis.name) {
             let place = fields
                 .place_of("name")
                 .unwrap_or_else(|| fields.place().clone());
-            let message = format!(
-                "there are two analyses by the name {}",
-                quoted(&analysis.name)
-            );
-            sink.push(Diagnostic::at(&place, message).help("give each a name of its own"));
+            let message = format!("two analyses are named {}", quoted(&analysis.name));
+            sink.push(Diagnostic::at(&place, message).help("give each analysis a unique name"));
         }
         all.push(analysis);
     }
-    whole.then_some(all)
+    is_valid.then_some(all)
 }
 
 fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
@@ -71,11 +68,11 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     ]);
     let name = fields.required("name", "name = \"errors\"", line);
     let kind = fields.required("kind", "kind = \"compare\"", kinds);
-    let interval = fields.or("interval", INTERVAL, positive_duration);
-    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
-    let failures = fields.or("failure_limit", 0, count);
-    let errors = fields.or("consecutive_error_limit", ERRORS, count);
-    let on_inconclusive = fields.or(
+    let interval = fields.optional_or("interval", INTERVAL, positive_duration);
+    let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
+    let failures = fields.optional_or("failure_limit", 0, count);
+    let errors = fields.optional_or("consecutive_error_limit", ERRORS, count);
+    let on_inconclusive = fields.optional_or(
         "on_inconclusive",
         OnInconclusive::Pass,
         choice(&[
@@ -84,13 +81,13 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
             ("fail", OnInconclusive::Fail),
         ]),
     );
-    let dry_run = fields.or("dry_run", false, boolean);
-    // Which further keys there are depends on the kind.
-    let way = way(fields, kind?, version);
+    let dry_run = fields.optional_or("dry_run", false, boolean);
+    // The further keys depend on the kind.
+    let method = method(fields, kind?, version);
     fields.finish();
     Some(Analysis {
         name: name?,
-        method: way?,
+        method: method?,
         interval: interval?,
         timeout: timeout?,
         failure_limit: failures?,
@@ -100,13 +97,13 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
     })
 }
 
-fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<MeasurementMethod> {
+fn method(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<MeasurementMethod> {
     let text = |node: &Node| rendered(&line(node)?, version);
     let address = |node: &Node| url(text(node)?);
     match kind {
         AnalysisKind::Http => {
             let url = fields.required("url", "url = \"http://metrics.example/testpage\"", address);
-            let pointer = fields.or("value", String::new(), pointer);
+            let pointer = fields.optional_or("value", String::new(), pointer);
             let success = fields.required("success", SUCCESS_EXAMPLE, bound);
             Some(MeasurementMethod::Http {
                 url: url?,
@@ -148,10 +145,10 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Measure
         AnalysisKind::Compare => {
             let default = |number| Number::new(number).unwrap_or(Number::ZERO);
             let error_points =
-                fields.or("max_error_rate_increase", default(ERROR_POINTS), percentage);
+                fields.optional_or("max_error_rate_increase", default(ERROR_POINTS), percentage);
             let latency_percent =
-                fields.or("max_latency_increase", default(LATENCY_PERCENT), percentage);
-            let min_requests = fields.or("min_requests", MIN_REQUESTS, times);
+                fields.optional_or("max_latency_increase", default(LATENCY_PERCENT), percentage);
+            let min_requests = fields.optional_or("min_requests", MIN_REQUESTS, times);
             Some(MeasurementMethod::Compare(Tolerance {
                 error_points: error_points?,
                 latency_percent: latency_percent?,
@@ -163,7 +160,7 @@ fn way(fields: &Fields<'_>, kind: AnalysisKind, version: &str) -> Option<Measure
 
 fn rendered(template: &str, version: &str) -> Result<String, Faults> {
     render_version(template, version).map_err(|fault| {
-        let wrong = ValueError::new(format!("is no template: {}", fault.message));
+        let wrong = ValueError::new(format!("is not a valid template: {}", fault.message));
         match fault.help {
             Some(help) => wrong.help(help).into(),
             None => wrong.into(),
@@ -174,21 +171,23 @@ fn rendered(template: &str, version: &str) -> Result<String, Faults> {
 fn url(text: String) -> Result<String, Faults> {
     match reqwest::Url::parse(&text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text),
-        Ok(url) => Err(
-            ValueError::new(format!("cannot be fetched by {}", quoted(url.scheme())))
-                .help("begin it with http:// or https://")
-                .into(),
-        ),
-        Err(why) => Err(ValueError::new(format!("is no URL: {why}"))
+        Ok(url) => Err(ValueError::new(format!(
+            "has an unsupported scheme: {}",
+            quoted(url.scheme())
+        ))
+        .help("use http:// or https://")
+        .into()),
+        Err(why) => Err(ValueError::new(format!("is not a URL: {why}"))
             .help("for example \"http://prometheus:9090\"")
             .into()),
     }
 }
 
 fn bound(node: &Node) -> Result<Bound, Faults> {
-    const HELP: &str = "a comparison and a number, as in \">= 0.99\" or \"< 5%\" (which is 0.05)";
+    const HELP: &str =
+        "write a comparison and a number, for example \">= 0.99\" or \"< 5%\" (0.05)";
     string(node)?.parse().map_err(|why| {
-        ValueError::new(format!("is no bound: {why}"))
+        ValueError::new(format!("is not a valid condition: {why}"))
             .help(HELP)
             .into()
     })
@@ -202,7 +201,7 @@ fn percentage(node: &Node) -> Result<Number, Faults> {
         .and_then(|digits| digits.trim().parse().ok())
         .and_then(Number::new);
     number.filter(|number| number.get() >= 0.0).ok_or_else(|| {
-        ValueError::new(format!("is no percentage: {}", quoted(&text)))
+        ValueError::new(format!("is not a percentage: {}", quoted(&text)))
             .help("for example \"1%\" or \"0.5%\"")
             .into()
     })
@@ -215,7 +214,7 @@ pub(super) fn pointer(node: &Node) -> Result<String, Faults> {
         return Ok(text);
     }
     let wrong = || {
-        ValueError::new(format!("is no path to a value: {}", quoted(&text)))
+        ValueError::new(format!("is not a path to a value: {}", quoted(&text)))
             .help("for example \"$.errors[0].rate\", or the JSON pointer \"/errors/0/rate\"")
     };
     let path = text.strip_prefix('$').ok_or_else(wrong)?;
@@ -223,7 +222,7 @@ pub(super) fn pointer(node: &Node) -> Result<String, Faults> {
     for (nth, part) in path.split('.').enumerate() {
         let mut pieces = part.split('[');
         let key = pieces.next().unwrap_or_default();
-        // Before the first dot there is no key, after each there is one.
+        // There is no key before the first dot, and one after each dot.
         let is_key = !key.is_empty() && !key.contains([']', '*', '?', '\'', '"', ' ']);
         if (nth == 0) != key.is_empty() || nth > 0 && !is_key {
             return Err(wrong().into());

@@ -1,4 +1,4 @@
-//! `[artifact]`: where the bytes of a release come from, and how they are verified.
+//! `[artifact]`: the files of a release, and how they are verified.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use reqwest::Url;
 use super::channel::{self, Channel};
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
-use super::inventory::beside;
+use super::inventory::resolve_relative;
 use super::template::render_version;
-use super::tree::{Node, Value};
+use super::toml_tree::{Node, Value};
 use super::value::{Faults, ValueError, choice, line, number};
 use crate::config::source::{Source, source};
 use crate::config::templates::place_within;
@@ -22,23 +22,23 @@ const NAMESPACE: &str = "file";
 const MINISIGN_KEY_CHARS: usize = 56;
 const MINISIGN_KEY_START: &str = "RW";
 
-/// Where the bytes of a release come from.
+/// The files of a release, and how they are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArtifactConfig {
     /// The file, directory or URL.
     pub source: Source,
     pub fetch: Fetch,
-    /// The SHA-256 that the source is to have, in lower-case hex.
+    /// The expected SHA-256 in lower-case hex.
     pub sha256: Option<String>,
-    /// Where else a SHA-256 may be found.
+    /// The list of checksums.
     pub sums: Sums,
-    /// The required signature; `None` where none is required.
+    /// The required signature, if any.
     pub signature: Option<SignatureConfig>,
     /// Leading path components to drop when unpacking.
     pub strip_components: u32,
-    /// Names that stand for a version that changes.
+    /// Names for versions that change.
     pub channels: BTreeMap<String, Channel>,
-    /// The places of the keys, for errors that appear when the source is read.
+    /// The places of the keys, for errors when the source is read.
     pub places: ArtifactPlaces,
 }
 
@@ -48,26 +48,26 @@ pub struct ArtifactPlaces {
     pub source: Option<SourceSpan>,
     pub sha256: Option<SourceSpan>,
     pub sums: Option<SourceSpan>,
-    /// Of `minisign_key` or `allowed_signers`.
+    /// The place of `minisign_key` or `allowed_signers`.
     pub signature: Option<SourceSpan>,
 }
 
-/// How the bytes reach the hosts.
+/// How the artifact reaches the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// The control machine sends them.
+    /// The control machine copies it to the hosts.
     Push,
-    /// Each host downloads them itself.
+    /// Each host downloads it.
     Pull,
 }
 
-/// A file of SHA-256 sums, as `sha256sum` writes it.
+/// A list of SHA-256 checksums, as `sha256sum` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sums {
-    /// `SHA256SUMS` beside the source, if there is one and it lists the source.
+    /// `SHA256SUMS` beside the source, if it exists and lists the source.
     Beside,
     Nowhere,
-    /// In this list, which must name the source.
+    /// This list, which must contain the source.
     At(Source),
 }
 
@@ -95,12 +95,12 @@ pub enum Signer {
 pub enum MinisignKey {
     /// The key itself.
     Text(String),
-    /// The file that holds it.
+    /// A file with the key.
     File(PathBuf),
 }
 
 impl ArtifactConfig {
-    /// The files of this machine that it names.
+    /// The files on this machine that it refers to.
     pub(super) fn local_files(&self) -> Vec<PathBuf> {
         let mut sources = vec![&self.source];
         sources.extend(match &self.sums {
@@ -134,7 +134,7 @@ impl ArtifactConfig {
         paths.chain(key).chain(directories).collect()
     }
 
-    /// The artifact's settings, with the default for everything but the source.
+    /// The defaults for everything except the source.
     pub fn of(source: Source) -> Self {
         Self {
             source,
@@ -149,7 +149,7 @@ impl ArtifactConfig {
     }
 }
 
-/// Reads the table; templates in it know the `version`.
+/// Reads the table. Templates in it may use the `version`.
 pub(super) fn read(
     fields: &Fields<'_>,
     dir: &Path,
@@ -161,7 +161,7 @@ pub(super) fn read(
     let source = fields.required("source", example, |node| {
         source(dir, node, &rendered(node)?)
     });
-    let fetch = fields.or(
+    let fetch = fields.optional_or(
         "fetch",
         Fetch::Push,
         choice(&[("push", Fetch::Push), ("pull", Fetch::Pull)]),
@@ -169,31 +169,32 @@ pub(super) fn read(
     let sha256 = fields.optional("sha256", |node| sha256(&rendered(node)?));
     let near = source.clone().unwrap_or(Source::Path(dir.join("artifact")));
     let companion = |node: &Node| companion(dir, &near, node, &rendered(node)?);
-    let sums = fields.or("sha256sums", Sums::Beside, |node| match node.value {
+    let sums = fields.optional_or("sha256sums", Sums::Beside, |node| match node.value {
         Value::Boolean(true) => Ok(Sums::Beside),
         Value::Boolean(false) => Ok(Sums::Nowhere),
         _ => companion(node).map(Sums::At),
     });
     let signer = read_signer(fields, dir);
     let at = fields.optional("signature", companion);
-    let strip_components = fields.or("strip_components", 0, number(0, STRIP_COMPONENTS_MAX));
+    let strip_components =
+        fields.optional_or("strip_components", 0, number(0, STRIP_COMPONENTS_MAX));
     let channels = fields.map("channels", channel::check_name, |node| {
         channel::read(node, dir, sink)
     });
     fields.finish();
 
-    refuse_two_sums(fields, sink)?;
+    check_single_checksum(fields, sink)?;
     let (signer, at, source) = (signer?, at?, source?);
     if signer.is_none() && at.is_some() {
-        let fault = ValueError::new("says where a signature is, but not whose counts");
+        let fault = ValueError::new("needs the key of the signer");
         let help = "add `minisign_key`, or `allowed_signers` and `signer`";
-        fields.complain("signature", fault.help(help));
+        fields.report("signature", fault.help(help));
         return None;
     }
     let signature = signer.map(|signer| SignatureConfig::of(signer, at, &source));
     let fetch = fetch?;
     if fetch == Fetch::Pull {
-        refuse_what_no_host_can_pull(fields, &source)?;
+        check_pull_source(fields, &source)?;
     }
     let channels = channels?
         .into_iter()
@@ -225,7 +226,7 @@ impl ArtifactPlaces {
 }
 
 impl SignatureConfig {
-    /// Without a place of its own, the signature is beside the source.
+    /// By default, the signature is beside the source.
     fn of(signer: Signer, at: Option<Source>, source: &Source) -> Self {
         let ending = match signer {
             Signer::Minisign(_) => ".minisig",
@@ -236,22 +237,22 @@ impl SignatureConfig {
     }
 }
 
-fn refuse_two_sums(fields: &Fields<'_>, sink: &Sink) -> Option<()> {
+fn check_single_checksum(fields: &Fields<'_>, sink: &Sink) -> Option<()> {
     let (Some(_), Some(sums)) = (fields.key_place("sha256"), fields.key_place("sha256sums")) else {
         return Some(());
     };
-    let diagnostic = Diagnostic::at(sums, "`sha256sums` cannot be given together with `sha256`");
-    sink.push(diagnostic.help("one of the two says what is right; leave out the other"));
+    let diagnostic = Diagnostic::at(sums, "`sha256sums` cannot be used together with `sha256`");
+    sink.push(diagnostic.help("leave out one of the two"));
     None
 }
 
 #[expect(
     clippy::option_option,
-    reason = "the outer None is `wrong`, the inner one `nobody has to sign`"
+    reason = "the outer None means invalid, the inner one that no signature is required"
 )]
 fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
     let minisign = fields.optional("minisign_key", |node| minisign_key(dir, node));
-    let allowed_signers = fields.optional("allowed_signers", |node| beside(dir, node));
+    let allowed_signers = fields.optional("allowed_signers", |node| resolve_relative(dir, node));
     let name = fields.optional("signer", line);
     let namespace = fields.optional("namespace", line);
     match (minisign?, allowed_signers?, name?, namespace?) {
@@ -266,16 +267,13 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
             }))
         }
         (Some(_), Some(_), ..) => {
-            let fault = ValueError::new("cannot be given together with `minisign_key`");
-            fields.complain(
-                "allowed_signers",
-                fault.help("one of the two must have signed; leave out the other"),
-            );
+            let fault = ValueError::new("cannot be used together with `minisign_key`");
+            fields.report("allowed_signers", fault.help("leave out one of the two"));
             None
         }
         (None, Some(_), None, _) => {
-            let fault = ValueError::new("needs a `signer`: which of them must have signed");
-            fields.complain(
+            let fault = ValueError::new("needs a `signer`, who must have signed the artifact");
+            fields.report(
                 "allowed_signers",
                 fault.help("for example: signer = \"ci@example.org\""),
             );
@@ -283,17 +281,17 @@ fn read_signer(fields: &Fields<'_>, dir: &Path) -> Option<Option<Signer>> {
         }
         (_, None, Some(_), _) => {
             let fault =
-                ValueError::new("needs `allowed_signers`: the file that has this signer's key");
-            fields.complain(
+                ValueError::new("needs `allowed_signers`, the file with the key of the signer");
+            fields.report(
                 "signer",
                 fault.help("for example: allowed_signers = \"allowed_signers\""),
             );
             None
         }
         (_, None, None, Some(_)) => {
-            fields.complain(
+            fields.report(
                 "namespace",
-                ValueError::new("belongs to `allowed_signers` and `signer`"),
+                ValueError::new("can only be used with `allowed_signers` and `signer`"),
             );
             None
         }
@@ -306,19 +304,18 @@ fn minisign_key(dir: &Path, node: &Node) -> Result<MinisignKey, Faults> {
         && text.starts_with(MINISIGN_KEY_START)
         && !text.contains('.');
     if !is_key {
-        return beside(dir, node).map(MinisignKey::File);
+        return resolve_relative(dir, node).map(MinisignKey::File);
     }
     match minisign_verify::PublicKey::from_base64(&text) {
         Ok(_) => Ok(MinisignKey::Text(text)),
-        Err(_) => Err(ValueError::new("is no minisign public key")
-            .help("write the second line of the .pub file, or the path of that file")
+        Err(_) => Err(ValueError::new("is not a valid minisign public key")
+            .help("write the second line of the .pub file, or the path of the file")
             .into()),
     }
 }
 
-/// Hosts take what a URL leads to as it is: they have no zstd, and no way to the control machine's
-/// files.
-fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<()> {
+/// Checks that hosts can download the artifact: they need a URL, and they may not have zstd.
+fn check_pull_source(fields: &Fields<'_>, source: &Source) -> Option<()> {
     let url = match source {
         Source::Url(text) => Url::parse(text)
             .ok()
@@ -326,13 +323,13 @@ fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<
         Source::Path(_) => None,
     };
     let refuse = |why: &str, help: &str| {
-        fields.complain("fetch", ValueError::new(why).help(help));
+        fields.report("fetch", ValueError::new(why).help(help));
         None
     };
-    let push = "write fetch = \"push\", or leave it out: then it goes through this machine";
+    let push = "write fetch = \"push\", or leave it out, to copy the artifact from this machine";
     let Some(url) = url else {
         return refuse(
-            "can be \"pull\" only where `source` is an http or https URL",
+            "can only be \"pull\" if `source` is an http or https URL",
             push,
         );
     };
@@ -341,18 +338,18 @@ fn refuse_what_no_host_can_pull(fields: &Fields<'_>, source: &Source) -> Option<
         .iter()
         .any(|ending| name.ends_with(ending))
     {
-        let why = "cannot be \"pull\" for a zstd archive: hosts unpack gzip only";
-        return refuse(why, "publish it as .tar.gz, or write fetch = \"push\"");
+        let why = "cannot be \"pull\" for a zstd archive, because hosts can only unpack gzip";
+        return refuse(why, "publish a .tar.gz archive, or write fetch = \"push\"");
     }
     Some(())
 }
 
-/// Fills in the version. If that is missing, which is reported elsewhere, any version will do.
+/// Renders a template with the version. A missing version is reported elsewhere.
 fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
     let text = line(node)?;
     render_version(&text, version.unwrap_or("0")).map_err(|fault| {
         let place = place_within(&node.place, &fault);
-        let message = format!("cannot be filled in: {}", fault.message);
+        let message = format!("is not a valid template: {}", fault.message);
         ValueError {
             message,
             help: fault.help,
@@ -362,8 +359,8 @@ fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
     })
 }
 
-/// What belongs to a source: a name beside it, a path as found from the playbook (it has a `/`), or
-/// a URL.
+/// A file that belongs to a source: a file name beside it, a path relative to the playbook (with a
+/// `/`), or a URL.
 fn companion(dir: &Path, near: &Source, node: &Node, text: &str) -> Result<Source, Faults> {
     if text.contains('/') || text.starts_with('~') {
         source(dir, node, text)
@@ -379,7 +376,7 @@ fn sha256(text: &str) -> Result<String, Faults> {
     }
     let digits = text.chars().count();
     Err(ValueError::new(format!(
-        "must be {DIGITS} hexadecimal digits; this has {digits} characters"
+        "must be {DIGITS} hexadecimal digits, not {digits} characters"
     ))
     .help("print it with `sha256sum FILE`")
     .into())

@@ -1,17 +1,17 @@
-//! `[artifact.channels]`: names that stand for a version that changes, such as the last build.
+//! `[artifact.channels]`: names for a version that changes, such as the latest build.
 
 use std::path::{Path, PathBuf};
 
 use super::analysis::pointer;
 use super::fields::{Fields, Sink};
-use super::inventory::beside;
+use super::inventory::resolve_relative;
 use super::names;
 use super::template::regions;
-use super::tree::{Node, Value};
+use super::toml_tree::{Node, Value};
 use super::value::{Faults, ValueError, line};
 use crate::config::source::{Source, source};
 
-/// Where ship finds the version that a channel stands for.
+/// Where ship finds the version of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// The first word of a text.
@@ -19,15 +19,13 @@ pub enum Channel {
     /// A value of a JSON document.
     Json {
         source: Source,
-        /// Which value, as a JSON pointer.
+        /// The JSON pointer of the value.
         pointer: String,
     },
-    /// The newest file by name: what stands between the two parts is the version.
+    /// The newest file by name. The part between the prefix and the suffix is the version.
     Newest {
         directory: PathBuf,
-        /// How the names of the files begin.
         prefix: String,
-        /// How the names of the files end.
         suffix: String,
     },
 }
@@ -37,20 +35,20 @@ const EXAMPLE: &str = "for example \"https://ci.example.org/latest.txt\", { sour
                        value = \"$.version\" } or { newest = \"builds/testpage-{{ version \
                        }}.tar.gz\" }";
 
-/// A channel is given in place of a version, and follows the same rule.
+/// A channel can be used in place of a version, so its name follows the same rule.
 pub(super) fn check_name(name: &str) -> Result<(), ValueError> {
     names::VERSION.check(name)
 }
 
-/// Whether a text is a version that can be deployed.
+/// Checks that a text is a valid version.
 ///
 /// # Errors
-/// Says what is wrong with it, as a fragment: "cannot hold `/`".
+/// The problem as a fragment: "cannot contain `/`".
 pub fn check_version(text: &str) -> Result<(), String> {
     names::VERSION.check(text).map_err(|fault| fault.message)
 }
 
-/// Reads one; `None` where the problem was reported already.
+/// Reads a channel; `None` if the error was reported already.
 pub(super) fn read(node: &Node, dir: &Path, sink: &Sink) -> Result<Option<Channel>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
         let text = node.text().ok_or_else(|| {
@@ -88,13 +86,13 @@ fn read_table(fields: &Fields<'_>, dir: &Path) -> Option<Channel> {
     })
 }
 
-/// Reads a source without templates: a channel is read before the version is known.
+/// Reads a source without templates, because the version is not known yet.
 fn plain(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
     if regions(text).is_empty() {
         return source(dir, node, text);
     }
     Err(
-        ValueError::new("cannot hold a template: it is read to find the version")
+        ValueError::new("cannot contain a template, because ship reads it to find the version")
             .help(EXAMPLE)
             .into(),
     )
@@ -102,16 +100,15 @@ fn plain(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
 
 fn newest(dir: &Path, node: &Node) -> Result<Channel, Faults> {
     let wrong = |why: &str| {
-        ValueError::new(why)
-            .help("for example \"builds/testpage-{{ version }}.tar.gz\": in the file's name, once")
+        ValueError::new(why).help("for example \"builds/testpage-{{ version }}.tar.gz\"")
     };
     let text = line(node)?;
     if text.contains("://") {
-        return Err(wrong("must be a path: no server says what files it has").into());
+        return Err(wrong("must be a path, because ship cannot list the files of a server").into());
     }
     let regions = regions(&text);
     let [region] = regions.as_slice() else {
-        return Err(wrong("must have one `{{ version }}`").into());
+        return Err(wrong("must contain `{{ version }}` exactly once").into());
     };
     let (before, after) = (
         text.get(..region.start).unwrap_or_default(),
@@ -123,7 +120,7 @@ fn newest(dir: &Path, node: &Node) -> Result<Channel, Faults> {
         .trim_start_matches("{{")
         .trim_end_matches("}}");
     if inside.trim() != "version" || after.contains('/') {
-        return Err(wrong("must have one `{{ version }}`, in the file's name").into());
+        return Err(wrong("must contain `{{ version }}` exactly once, in the file name").into());
     }
     let (directory, prefix) = before
         .rsplit_once('/')
@@ -134,7 +131,7 @@ fn newest(dir: &Path, node: &Node) -> Result<Channel, Faults> {
         place: node.place.clone(),
         value: Value::String(directory.to_owned()),
     };
-    let directory = beside(dir, &at)?.components().collect();
+    let directory = resolve_relative(dir, &at)?.components().collect();
     Ok(Channel::Newest {
         directory,
         prefix: prefix.to_owned(),

@@ -1,14 +1,14 @@
-//! A command line, split into words here: no shell ever reads it as a whole.
+//! Splits a command line into words. It never reaches a shell as a whole.
 
 use super::template::regions;
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{Faults, ValueError, line};
 
 /// Splits a command as a shell would, but keeps each `{{ … }}` in one word.
 pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
     let text = line(node)?;
-    // A blank or a quote in a template is none of the command's: each template is replaced by a
-    // word while it is split.
+    // Blanks and quotes in a template do not separate words, so each template is replaced by a
+    // placeholder while the line is split.
     let templates: Vec<_> = regions(&text)
         .into_iter()
         .filter_map(|region| text.get(region))
@@ -18,7 +18,7 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
         masked = masked.replacen(*template, &mask(index), 1);
     }
     let words = shlex::split(&masked).ok_or_else(|| {
-        ValueError::new("has a quote that is not closed, or ends in a backslash")
+        ValueError::new("has an unclosed quote, or ends in a backslash")
             .help("quote words as in a shell: run --title 'two words'")
     })?;
     if words.is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn command(node: &Node) -> Result<Vec<String>, Faults> {
     Ok(words.into_iter().map(unmask).collect())
 }
 
-/// A control character marks the place, since [`line()`] refuses these in the text.
+/// A placeholder with control characters, which [`line()`] rejects in the text itself.
 fn mask(index: usize) -> String {
     format!("\u{1}{index}\u{1}")
 }

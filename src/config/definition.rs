@@ -1,4 +1,4 @@
-//! Makes a release and its digest of a playbook and an artifact.
+//! Builds the definition of a release, and its id, from a playbook and an artifact.
 
 use sha2::{Digest, Sha256};
 
@@ -7,8 +7,7 @@ use crate::core::release::{Artifact, Definition};
 
 use super::playbook::Playbook;
 
-/// The release that a playbook describes, with the artifact as it is sent and the digest of its
-/// secrets' file.
+/// The definition of a release. `secrets_sha256` is the digest of the file with the secrets.
 pub fn definition(
     playbook: &Playbook,
     artifact: Artifact,
@@ -38,11 +37,11 @@ pub fn definition(
     }
 }
 
-/// The name of a release: the SHA-256 of its canonical JSON, whose fields stand in the type's order
-/// and whose maps are sorted.
+/// The id of a release: the SHA-256 of its canonical JSON, with the fields in the order of the type
+/// and the maps sorted.
 pub fn release_id(definition: &Definition) -> ReleaseId {
     let json = serde_json::to_vec(definition)
-        .expect("a definition is made of texts, numbers and maps of texts");
+        .expect("a definition has only strings, numbers and maps of strings");
     ReleaseId::from(hex(&Sha256::digest(json)))
 }
 
@@ -50,7 +49,7 @@ pub fn release_id(definition: &Definition) -> ReleaseId {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes all that is written");
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
         text
     })
 }

@@ -1,4 +1,4 @@
-//! Problems in a user's file: where they are, and what would be right.
+//! Diagnostics: errors in the configuration files, each with its place and a hint.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,20 +9,20 @@ use annotate_snippets::{
     AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
-/// The limit of problems that are shown; the others are counted.
+/// The limit of diagnostics that are shown; further ones are counted.
 const SHOWN_MAX: usize = 50;
-/// The lines kept before and after a place, to be shown with it.
+/// The lines that are shown before and after a place.
 const LINES_AROUND: usize = 3;
 
-/// A text that a user wrote, and its name.
+/// A file or command line of the user.
 #[derive(PartialEq, Eq)]
 pub(super) struct SourceText {
     /// The path as given, or `command line`.
     pub(super) name: String,
     pub(super) text: String,
-    /// Whether it came from the command line, where every value is text.
+    /// Whether it is the command line, where every value is text.
     pub(super) is_command_line: bool,
-    /// Where each line begins, computed once for all problems of the file.
+    /// The offset of each line, computed once for all diagnostics of the file.
     line_starts: Vec<usize>,
 }
 
@@ -49,7 +49,7 @@ impl SourceText {
         }
     }
 
-    /// The number of the line of a byte, from 0, and where that line begins.
+    /// The number (from 0) and the offset of the line of a byte.
     fn line_of(&self, at: usize) -> (usize, usize) {
         let number = self
             .line_starts
@@ -58,7 +58,7 @@ impl SourceText {
         (number, self.line_starts.get(number).copied().unwrap_or(0))
     }
 
-    /// The lines around some bytes, and where they begin: their number from 1, and the byte.
+    /// The lines around a span, the number of the first one (from 1), and its offset.
     fn around(&self, span: &Range<usize>) -> (&str, usize, usize) {
         let first = self.line_of(span.start).0.saturating_sub(LINES_AROUND);
         let start = self.line_starts.get(first).copied().unwrap_or(0);
@@ -76,29 +76,29 @@ impl SourceText {
     }
 }
 
-/// A place in a user's file or on the command line.
+/// A place in a file or on the command line.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SourceSpan {
     source: Arc<SourceText>,
     span: Range<usize>,
 }
 
-/// Where a [`Diagnostic`] points.
+/// The place of a [`Diagnostic`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pointer {
-    /// At text, which is shown.
+    /// A text, which is shown.
     Text(SourceSpan),
-    /// At a line that is not shown, because the file holds secrets or is not text.
+    /// A line that is not shown, because the file contains secrets or is not text.
     Line {
         path: String,
         line: usize,
         column: usize,
     },
-    /// At a whole file.
+    /// A whole file.
     File(String),
 }
 
-/// One problem, its place and its remedy.
+/// One error with its place and a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     message: String,
@@ -108,12 +108,12 @@ pub struct Diagnostic {
     help: Option<String>,
 }
 
-/// All that is wrong, in the order of the files. Displays as a report without colour.
+/// All errors, in the order of the files. Displays as a report without colour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl SourceSpan {
-    /// The bytes `span` of `source`; clipped to what there is.
+    /// The bytes `span` of `source`, clipped to its length.
     pub(super) fn new(source: &Arc<SourceText>, span: Range<usize>) -> Self {
         let end = floor_char(&source.text, span.end.min(source.text.len()));
         let start = floor_char(&source.text, span.start.min(end));
@@ -123,7 +123,7 @@ impl SourceSpan {
         }
     }
 
-    /// The file's path as given, or `command line`.
+    /// The path of the file as given, or `command line`.
     pub fn path(&self) -> &str {
         &self.source.name
     }
@@ -153,7 +153,7 @@ impl SourceSpan {
         self.source.is_command_line
     }
 
-    /// The part `range` (in bytes from this place's start) of this place.
+    /// A part of this place; `range` is in bytes from its start.
     pub(super) fn part(&self, range: &Range<usize>) -> Self {
         Self::new(
             &self.source,
@@ -161,8 +161,8 @@ impl SourceSpan {
         )
     }
 
-    /// The bytes to underline: this place's first line, and at least one character where there is
-    /// one.
+    /// The bytes to underline: the first line of this place, and at least one character if
+    /// possible.
     fn underlined(&self) -> Range<usize> {
         let start = self.span.start;
         let rest = self.source.text.get(start..).unwrap_or_default();
@@ -193,17 +193,17 @@ fn floor_char(text: &str, index: usize) -> usize {
 }
 
 impl Diagnostic {
-    /// A problem at a place whose text is shown.
+    /// An error at a place whose text is shown.
     pub fn at(place: &SourceSpan, message: impl Into<String>) -> Self {
         Self::new(Pointer::Text(place.clone()), message)
     }
 
-    /// A problem with a whole file.
+    /// An error of a whole file.
     pub fn file(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(Pointer::File(path.into()), message)
     }
 
-    /// A problem on a line, counted from 1, whose text is not to be shown.
+    /// An error on a line (counted from 1) whose text must not be shown.
     pub fn line(
         path: impl Into<String>,
         line: usize,
@@ -230,33 +230,33 @@ impl Diagnostic {
         }
     }
 
-    /// Adds a few words beside the underlined text.
+    /// Adds a label to the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Adds a hint that says what would be right.
+    /// Adds a hint.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds another place that is related to the problem.
+    /// Adds a related place.
     #[must_use]
     pub fn related(mut self, place: &SourceSpan, label: impl Into<String>) -> Self {
         self.related = Some((place.clone(), label.into()));
         self
     }
 
-    /// What is wrong, in one line.
+    /// The error in one line.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where, within its file: `None` for a file as a whole.
+    /// Line and column; `None` for a whole file.
     pub fn line_and_column(&self) -> Option<(usize, usize)> {
         match &self.pointer {
             Pointer::Text(place) => Some((place.line(), place.column())),
@@ -265,7 +265,7 @@ impl Diagnostic {
         }
     }
 
-    /// The path of the file that it is about.
+    /// The path of the file.
     pub fn path(&self) -> &str {
         match &self.pointer {
             Pointer::Text(place) => place.path(),
@@ -308,7 +308,7 @@ impl Diagnostic {
     }
 }
 
-/// The lines around `span`, with what is marked in them.
+/// The lines around `span`, with annotations.
 fn snippet<'a>(
     place: &'a SourceSpan,
     span: &Range<usize>,
@@ -331,12 +331,12 @@ impl Diagnostics {
         self.0.is_empty()
     }
 
-    /// Each problem, in the order of the report.
+    /// The errors, in the order of the report.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()
     }
 
-    /// The report, for a terminal that shows colour or for one that does not.
+    /// Renders the report, with or without colour.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour {
             Renderer::styled()
@@ -357,8 +357,7 @@ impl Diagnostics {
         parts.join("\n\n")
     }
 
-    /// Puts what belongs to one file together, in the file's order; the files in the order in which
-    /// they were read.
+    /// Sorts the errors by file, in the order in which the files were read, then by place.
     pub(super) fn sorted(mut found: Vec<Diagnostic>, files: &[String]) -> Self {
         let rank = |path: &str| {
             files
@@ -411,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn far_apart_places_of_a_long_file_are_shown_with_their_own_lines() {
+    fn distant_places_in_a_long_file_are_shown_with_their_lines() {
         let text = (1..=2000)
             .map(|n| format!("key{n} = 1"))
             .collect::<Vec<_>>()

@@ -1,26 +1,26 @@
-//! Reads a table key by key, and collects the problems instead of stopping at the first.
+//! Reads a table key by key, and collects all errors instead of stopping at the first one.
 //!
-//! Every reader returns `None` once it has said why; whoever builds something of several fields
-//! reads them all before it gives up, so that one look at the report is enough.
+//! A reader returns `None` after it has reported an error. A caller that needs several fields reads
+//! all of them before it returns, so that one run reports all errors.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Diagnostic, SourceSpan};
-use super::tree::{Node, Table, TomlEntry, Value};
+use super::toml_tree::{Node, Table, TomlEntry, Value};
 use super::value::{Faults, Located, ValueError, nearest, quoted};
 
-/// Collects the problems of the files.
+/// Collects the errors of the files.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     found: RefCell<Vec<Diagnostic>>,
-    /// Unknown keys, reported later with the table that has such a key.
+    /// Unknown keys, which are reported at the end of the file with the table that has such a key.
     unknown: RefCell<Vec<Unknown>>,
-    /// The tables that were read, each with the keys that it knows.
+    /// The tables that were read, each with its known keys.
     tables: RefCell<Vec<(&'static str, Vec<&'static str>)>>,
 }
 
-/// A key that its table does not know.
+/// A key that is not valid in its table.
 #[derive(Debug)]
 struct Unknown {
     key: String,
@@ -67,7 +67,7 @@ impl Unknown {
         let knows = |(name, keys): &&(&'static str, Vec<&'static str>)| {
             *name != table && name.starts_with('[') && keys.contains(&key.as_str())
         };
-        // A key within a table of a file is rather mistyped than misplaced.
+        // In a table of a file, a mistyped key is more likely than a misplaced one.
         let is_misplaced = place.is_command_line() || !table.starts_with('[');
         let help = match tables.iter().find(knows).filter(|_| is_misplaced) {
             Some((name, _)) if place.is_command_line() && !name.starts_with("[[") => {
@@ -77,7 +77,7 @@ impl Unknown {
                     value.text()
                 )
             }
-            Some((name, _)) => format!("`{key}` is a key of {name}"),
+            Some((name, _)) => format!("`{key}` belongs in {name}"),
             None => help,
         };
         Diagnostic::at(&place, format!("unknown key {} in {table}", quoted(&key))).help(help)
@@ -91,27 +91,27 @@ pub(super) struct Fields<'a> {
     name: &'static str,
     place: &'a SourceSpan,
     sink: &'a Sink,
-    /// The keys that were read, which are the known ones.
+    /// The keys that were read so far. All of them are valid.
     known: RefCell<Vec<&'static str>>,
 }
 
-/// A table that may be left out.
+/// An optional table.
 pub(super) enum OptionalTable<'a> {
     Absent,
-    /// It is not a table, which was reported.
-    Wrong,
+    /// Not a table, which was reported.
+    Invalid,
     Present(Fields<'a>),
 }
 
 impl<'a> OptionalTable<'a> {
     #[expect(
         clippy::option_option,
-        reason = "the outer None is `wrong`, the inner one `not there`"
+        reason = "the outer None means invalid, the inner one absent"
     )]
     pub(super) fn read<T>(&self, read: impl FnOnce(&Fields<'a>) -> Option<T>) -> Option<Option<T>> {
         match self {
             Self::Absent => Some(None),
-            Self::Wrong => None,
+            Self::Invalid => None,
             Self::Present(fields) => read(fields).map(Some),
         }
     }
@@ -129,7 +129,8 @@ impl<'a> Fields<'a> {
                 node.kind()
             );
             sink.push(
-                Diagnostic::at(&node.place, message).help(format!("begin it with a line {name}")),
+                Diagnostic::at(&node.place, message)
+                    .help(format!("start the table with the line {name}")),
             );
             return None;
         };
@@ -146,23 +147,23 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Where the table begins.
+    /// The start of the table.
     pub(super) fn place(&self) -> &'a SourceSpan {
         self.place
     }
 
-    /// Where the value of `key` is, if it is there.
+    /// The place of the value of `key`, if it exists.
     pub(super) fn place_of(&self, key: &str) -> Option<SourceSpan> {
         self.table.0.get(key).map(|entry| entry.node.place.clone())
     }
 
-    /// Where `key` itself is, if it is there.
+    /// The place of `key` itself, if it exists.
     pub(super) fn key_place(&self, key: &str) -> Option<&'a SourceSpan> {
         self.table.0.get(key).map(|entry| &entry.key)
     }
 
-    /// Reports a problem at `key`, or at the table if the key is missing.
-    pub(super) fn complain(&self, key: &str, fault: ValueError) {
+    /// Reports an error at `key`, or at the table if the key is missing.
+    pub(super) fn report(&self, key: &str, fault: ValueError) {
         let place = fault
             .place
             .clone()
@@ -175,7 +176,7 @@ impl<'a> Fields<'a> {
         });
     }
 
-    /// Reports the keys that were not read as unknown.
+    /// Reports all keys that were not read as unknown.
     pub(super) fn finish(&self) {
         let known = self.known.borrow();
         for (key, entry) in &self.table.0 {
@@ -184,7 +185,7 @@ impl<'a> Fields<'a> {
             }
             let help = match nearest(key, &known) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known here: {}", known.join(", ")),
+                None => format!("valid keys: {}", known.join(", ")),
             };
             self.sink.unknown.borrow_mut().push(Unknown {
                 key: key.clone(),
@@ -195,7 +196,7 @@ impl<'a> Fields<'a> {
             });
         }
         let mut tables = self.sink.tables.borrow_mut();
-        // One of many alike stands for all of them.
+        // Tables of the same array have the same keys; one of them is enough.
         if !tables.iter().any(|(name, _)| *name == self.name) {
             tables.push((self.name, known.clone()));
         }
@@ -217,7 +218,7 @@ impl<'a> Fields<'a> {
             Err(faults) => faults,
         };
         for fault in faults {
-            self.complain(
+            self.report(
                 key,
                 if fault.place.is_some() {
                     fault
@@ -229,7 +230,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// A required key; `example` is for the hint.
+    /// Reads a required key; `example` is for the hint.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
@@ -237,7 +238,7 @@ impl<'a> Fields<'a> {
         read: impl Fn(&Node) -> Result<T, Faults>,
     ) -> Option<T> {
         let Some(entry) = self.entry(key) else {
-            let message = format!("`{key}` is missing in {}", self.name);
+            let message = format!("missing key `{key}` in {}", self.name);
             self.sink
                 .push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
             return None;
@@ -245,10 +246,10 @@ impl<'a> Fields<'a> {
         self.read(key, &entry.node, read)
     }
 
-    /// An optional key: the inner `None` means that it is absent.
+    /// Reads an optional key; the inner `None` means that it is absent.
     #[expect(
         clippy::option_option,
-        reason = "the outer None is `wrong`, the inner one `not there`"
+        reason = "the outer None means invalid, the inner one absent"
     )]
     pub(super) fn optional<T>(
         &self,
@@ -261,8 +262,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An optional key with a default.
-    pub(super) fn or<T>(
+    /// Reads an optional key with a default.
+    pub(super) fn optional_or<T>(
         &self,
         key: &'static str,
         default: T,
@@ -280,7 +281,7 @@ impl<'a> Fields<'a> {
         example: &str,
     ) -> Option<Fields<'a>> {
         let Some(entry) = self.entry(key) else {
-            let message = format!("{name} is missing in {}", self.name);
+            let message = format!("missing table {name} in {}", self.name);
             self.sink
                 .push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
             return None;
@@ -288,7 +289,7 @@ impl<'a> Fields<'a> {
         Fields::new(&entry.node, name, self.sink)
     }
 
-    /// An optional table, which is empty by default.
+    /// Reads an optional table, which is empty by default.
     pub(super) fn table_or_empty(
         &self,
         key: &'static str,
@@ -300,18 +301,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A table whose absence differs from an empty one.
+    /// Reads an optional table whose absence differs from an empty table.
     pub(super) fn table_if_any(&self, key: &'static str, name: &'static str) -> OptionalTable<'a> {
         let Some(entry) = self.entry(key) else {
             return OptionalTable::Absent;
         };
         match Fields::new(&entry.node, name, self.sink) {
             Some(fields) => OptionalTable::Present(fields),
-            None => OptionalTable::Wrong,
+            None => OptionalTable::Invalid,
         }
     }
 
-    /// The tables of an optional array of tables.
+    /// Reads an optional array of tables.
     pub(super) fn tables_if_any(
         &self,
         key: &'static str,
@@ -325,7 +326,7 @@ impl<'a> Fields<'a> {
         Vec::new()
     }
 
-    /// The tables of a required array of tables; other items are reported.
+    /// Reads a required array of tables; reports other items.
     pub(super) fn tables(
         &self,
         key: &'static str,
@@ -333,14 +334,14 @@ impl<'a> Fields<'a> {
         example: &str,
     ) -> Vec<Fields<'a>> {
         let Some(entry) = self.entry(key) else {
-            let message = format!("there is no {name} in {}", self.name);
+            let message = format!("missing {name} in {}", self.name);
             self.sink
                 .push(Diagnostic::at(self.place, message).help(format!("for example:\n{example}")));
             return Vec::new();
         };
         match &entry.node.value {
             Value::Array(items) if items.is_empty() => {
-                self.complain(
+                self.report(
                     key,
                     ValueError::new("must not be empty").help(format!("for example:\n{example}")),
                 );
@@ -355,14 +356,13 @@ impl<'a> Fields<'a> {
                     "must be written as {name}, not as {}",
                     entry.node.kind()
                 ));
-                self.complain(key, fault.help(format!("for example:\n{example}")));
+                self.report(key, fault.help(format!("for example:\n{example}")));
                 Vec::new()
             }
         }
     }
 
-    /// A table of keys that the user chooses; `Vec` keeps what is right of it, in the order of the
-    /// keys.
+    /// Reads a table whose keys the user chooses.
     pub(super) fn map<T>(
         &self,
         key: &'static str,
@@ -374,7 +374,7 @@ impl<'a> Fields<'a> {
         };
         let Value::Table(table) = &entry.node.value else {
             let fault = ValueError::new(format!("must be a table, not {}", entry.node.kind()));
-            self.complain(
+            self.report(
                 key,
                 fault.help(format!("for example: {key} = {{ NAME = \"value\" }}")),
             );
@@ -383,7 +383,7 @@ impl<'a> Fields<'a> {
         let mut map = BTreeMap::new();
         for (name, entry) in &table.0 {
             if let Err(fault) = check_key(name) {
-                self.complain(key, fault.place(&entry.key));
+                self.report(key, fault.place(&entry.key));
             }
             match read(&entry.node) {
                 Ok(value) => {
@@ -399,7 +399,7 @@ impl<'a> Fields<'a> {
                             message: format!("of `{key}` {}", fault.message),
                             ..fault
                         };
-                        self.complain(name, fault.place(&place));
+                        self.report(name, fault.place(&place));
                     }
                 }
             }
@@ -407,8 +407,7 @@ impl<'a> Fields<'a> {
         Some(map)
     }
 
-    /// A list of anything; what is wrong within an item may be said by the reader itself, which
-    /// then gives `None`.
+    /// Reads a list. The reader may report errors in an item itself and return `None`.
     pub(super) fn each<T>(
         &self,
         key: &'static str,
@@ -420,7 +419,7 @@ impl<'a> Fields<'a> {
         };
         let Value::Array(items) = &entry.node.value else {
             let fault = ValueError::new(format!("must be a list, not {}", entry.node.kind()));
-            self.complain(key, fault.help(format!("for example: {example}")));
+            self.report(key, fault.help(format!("for example: {example}")));
             return None;
         };
         let found: Vec<_> = items
@@ -430,7 +429,7 @@ impl<'a> Fields<'a> {
         found.into_iter().collect()
     }
 
-    /// Reads a list of texts, each with its place.
+    /// Reads a list of strings, each with its place.
     pub(super) fn list(
         &self,
         key: &'static str,
@@ -442,7 +441,7 @@ impl<'a> Fields<'a> {
         };
         let Value::Array(items) = &entry.node.value else {
             let fault = ValueError::new(format!("must be a list, not {}", entry.node.kind()));
-            self.complain(key, fault.help(format!("for example: {example}")));
+            self.report(key, fault.help(format!("for example: {example}")));
             return None;
         };
         let read = |item: &Node| {

@@ -1,4 +1,4 @@
-//! `[[hooks]]`: commands of the user's at certain points of a rollout.
+//! `[[hooks]]`: commands of the user at certain points of a rollout.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::core::release::hook::{Hook, HookPoint, HookSite};
 use super::command::command;
 use super::fields::Fields;
 use super::template::render_version;
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{Faults, ValueError, choice, positive_duration};
 use crate::config::templates::{Templates, place_within};
 
@@ -28,7 +28,7 @@ const POINTS: &[(&str, HookPoint)] = &[
 ];
 const SITES: &[(&str, HookSite)] = &[("control", HookSite::Control), ("host", HookSite::Host)];
 
-/// Reads all hooks, in their order.
+/// Reads the hooks, in the order of the file.
 pub(super) fn read(
     tables: &[Fields<'_>],
     version: Option<&str>,
@@ -48,7 +48,8 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
         "command",
         "command = \"./warm-cache --port {{ port }}\"",
         |node| {
-            // What is wrong with a template is guessed at only where it is known what it is over.
+            // The variables of a template depend on `on`, so without it the template is not
+            // checked.
             if is_slot_failure || on.is_none() {
                 command(node)
             } else {
@@ -56,7 +57,7 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
             }
         },
     );
-    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
+    let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
     let at = fields.optional("at", choice(SITES));
     fields.finish();
     if is_slot_failure {
@@ -68,13 +69,13 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
     let (on, words, timeout, at) = (on?, words?, timeout?, at?);
     if let (Some(site), Some(_)) = (on.only_site(), at) {
         let place = match site {
-            HookSite::Control => "on the machine that ship runs on",
-            HookSite::Host => "on the instance's own host",
+            HookSite::Control => "on this machine",
+            HookSite::Host => "on the host of the instance",
         };
         let fault = ValueError::new(format!(
-            "has a meaning for before_all and after_all only: {on} always runs {place}"
+            "can only be used with before_all and after_all: {on} always runs {place}"
         ));
-        fields.complain("at", fault.help("leave it out"));
+        fields.report("at", fault.help("leave it out"));
         return None;
     }
     let at = on.only_site().or(at).unwrap_or(HookSite::Control);
@@ -86,18 +87,18 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
     })
 }
 
-/// A command that runs where there is no slot: its templates know the version alone, and are filled
-/// in here and now.
+/// Reads a command that does not belong to a slot. Its templates may only use the version and are
+/// rendered now.
 pub(super) fn command_of_version(node: &Node, version: &str) -> Result<Vec<String>, Faults> {
     let filled = |word: &String| {
         render_version(word, version).map_err(|fault| {
             let place = place_within(&node.place, &fault);
-            let wrong =
-                ValueError::new(format!("cannot be filled in: {}", fault.message)).place(&place);
+            let wrong = ValueError::new(format!("is not a valid template: {}", fault.message))
+                .place(&place);
             wrong.help(
                 fault
                     .help
-                    .unwrap_or_else(|| "write variables as in \"{{ version }}\"".to_owned()),
+                    .unwrap_or_else(|| "write variables as \"{{ version }}\"".to_owned()),
             )
         })
     };

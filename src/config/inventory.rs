@@ -1,4 +1,4 @@
-//! The inventory: where a service runs, and how its hosts are reached.
+//! The inventory: the hosts of a fleet, and how to reach them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::core::ids::HostId;
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::names;
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{
     Faults, Located, ValueError, boolean, choice, line, located, number, positive_duration,
 };
@@ -25,66 +25,62 @@ pub struct Inventory {
     /// The file, as given.
     pub path: PathBuf,
     pub fleet: String,
-    /// The playbook, found from the inventory's directory.
+    /// The playbook; its path is relative to the inventory.
     pub playbook: PathBuf,
-    /// The hosts, in the file's order.
+    /// The hosts, in the order of the file.
     pub hosts: Vec<HostConfig>,
-    /// The balancers' machines, in the file's order.
+    /// The machines of the balancers, in the order of the file.
     pub balancers: Vec<HostConfig>,
-    /// Where the first of these is written.
+    /// The place of the first balancer.
     pub balancers_place: Option<SourceSpan>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostConfig {
-    /// Its name, unique in the fleet.
+    /// Unique in the fleet.
     pub name: HostId,
-    /// Where its services are reached, and SSH with them. Default: the name; `127.0.0.1` for a
-    /// local host.
+    /// The address for SSH and for the service. Default: the name; `127.0.0.1` for a local host.
     pub address: String,
-    /// Free-form labels, for templates and selectors.
+    /// Free-form labels for templates.
     pub labels: BTreeMap<String, String>,
-    /// Whether its instances must move to other hosts.
+    /// Whether the instances move to other hosts.
     pub drain: bool,
     pub transport: Transport,
-    /// Below which ship keeps its directories, absolute; `None` for the default. A local host's may
-    /// be written as found from the inventory's directory.
+    /// Absolute path of the directory for the files of ship; `None` for the default. In the file,
+    /// the path of a local host may be relative to the inventory.
     pub base_dir: Option<String>,
-    /// How SSH connects, and whether `sudo` is needed.
     pub ssh: SshConfig,
 }
 
 impl Inventory {
-    /// The hosts that may carry instances, in the file's order: all but the drained ones.
+    /// The hosts that may run instances, in the order of the file: all without `drain`.
     pub fn carriers(&self) -> impl Iterator<Item = &HostConfig> {
         self.hosts.iter().filter(|host| !host.drain)
     }
 }
 
-/// How scripts get to a host.
+/// How ship runs scripts on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Ssh,
-    /// Not at all: the host is this machine.
+    /// The host is this machine.
     Local,
 }
 
-/// How SSH connects. What is `None` is left to the user's own `ssh_config`.
+/// SSH settings. For `None`, the user's `ssh_config` applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshConfig {
-    /// The user to log in as.
     pub user: Option<String>,
-    /// The SSH server's port.
     pub port: Option<u16>,
     /// The only private key to offer.
     pub identity_file: Option<PathBuf>,
-    /// An `ssh_config` to use instead of the user's own and the system's.
+    /// An `ssh_config` that replaces those of the user and the system.
     pub config: Option<PathBuf>,
-    /// The file of host keys to trust instead of the user's own.
+    /// A file of host keys that replaces the one of the user.
     pub known_hosts: Option<PathBuf>,
-    /// How long one try to connect may take, from the first packet to the end of the login.
+    /// Time limit of one attempt to connect, including the login.
     pub connect_timeout: Duration,
-    /// Whether scripts run as root, by `sudo -n`.
+    /// Whether scripts run as root, with `sudo -n`.
     pub sudo: bool,
 }
 
@@ -102,7 +98,7 @@ impl Default for SshConfig {
     }
 }
 
-/// Reads the inventory and reports to `sink`. The playbook's path is useful even after an error.
+/// Reads the inventory; errors go to `sink`. Returns the path of the playbook even after an error.
 pub(super) fn read(
     root: &Node,
     path: &Path,
@@ -115,7 +111,7 @@ pub(super) fn read(
     let playbook = top.required(
         "playbook",
         "playbook = \"../playbooks/testpage.toml\"",
-        located(|node| beside(dir, node)),
+        located(|node| resolve_relative(dir, node)),
     );
     let fleet = read_fleet_name(&top);
     let defaults = top.table_or_empty("ssh", "[ssh]").and_then(|fields| {
@@ -130,7 +126,7 @@ pub(super) fn read(
     let hosts: Vec<_> = tables
         .iter()
         .map(|fields| {
-            let drain = fields.or("drain", false, boolean);
+            let drain = fields.optional_or("drain", false, boolean);
             read_host(fields, dir, &defaults_or_none, drain)
         })
         .collect();
@@ -138,8 +134,8 @@ pub(super) fn read(
         .iter()
         .map(|fields| read_host(fields, dir, &defaults_or_none, Some(false)))
         .collect();
-    refuse_twins(&tables, &hosts, sink);
-    refuse_namesakes(&tables, &hosts, &balancer_tables, &balancers, sink);
+    check_duplicate_hosts(&tables, &hosts, sink);
+    check_duplicate_balancers(&tables, &hosts, &balancer_tables, &balancers, sink);
 
     let hosts: Option<Vec<_>> = hosts.into_iter().collect();
     let balancers: Option<Vec<_>> = balancers.into_iter().collect();
@@ -174,7 +170,7 @@ fn read_host(
     let name = fields.required("name", "name = \"web1\"", names::host);
     let address = fields.optional("address", names::address);
     let labels = fields.map("labels", |key| names::LABEL.check(key), line);
-    let transport = fields.or(
+    let transport = fields.optional_or(
         "transport",
         Transport::Ssh,
         choice(&[("ssh", Transport::Ssh), ("local", Transport::Local)]),
@@ -206,7 +202,7 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
     let path = |key, default: &Option<PathBuf>| {
         Some(
             fields
-                .optional(key, |node| beside(dir, node))?
+                .optional(key, |node| resolve_relative(dir, node))?
                 .or_else(|| default.clone()),
         )
     };
@@ -215,12 +211,12 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
     let identity_file = path("identity_file", &defaults.identity_file);
     let config = path("config", &defaults.config);
     let known_hosts = path("known_hosts", &defaults.known_hosts);
-    let connect_timeout = fields.or(
+    let connect_timeout = fields.optional_or(
         "connect_timeout",
         defaults.connect_timeout,
         positive_duration,
     );
-    let sudo = fields.or("sudo", defaults.sudo, boolean);
+    let sudo = fields.optional_or("sudo", defaults.sudo, boolean);
     Some(SshConfig {
         user: user?.or_else(|| defaults.user.clone()),
         port: port?.or(defaults.port),
@@ -232,8 +228,9 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
     })
 }
 
-/// Refuses two hosts of one name, and two local hosts of one address, which share their ports.
-fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink) {
+/// Reports hosts with the same name, and local hosts with the same address, which would share
+/// ports.
+fn check_duplicate_hosts(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink) {
     let mut seen_names: BTreeMap<&HostId, SourceSpan> = BTreeMap::new();
     let mut seen_addresses: BTreeMap<&str, SourceSpan> = BTreeMap::new();
     for (fields, host) in tables.iter().zip(hosts) {
@@ -243,8 +240,8 @@ fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink
             .unwrap_or_else(|| fields.place().clone());
         if let Some(first) = seen_names.get(&host.name) {
             let message = format!("two hosts are named `{}`", host.name);
-            let diagnostic = Diagnostic::at(&place, message).related(first, "the first of them");
-            sink.push(diagnostic.help("give each host a name of its own"));
+            let diagnostic = Diagnostic::at(&place, message).related(first, "first used here");
+            sink.push(diagnostic.help("give each host a unique name"));
             continue;
         }
         seen_names.insert(&host.name, place.clone());
@@ -254,21 +251,21 @@ fn refuse_twins(tables: &[Fields<'_>], hosts: &[Option<HostConfig>], sink: &Sink
         let place = fields.place_of("address").unwrap_or(place);
         if let Some(first) = seen_addresses.get(host.address.as_str()) {
             let message = format!(
-                "two local hosts have the address {}, and with it the same ports",
+                "two local hosts have the address {} and would share its ports",
                 host.address
             );
-            let diagnostic = Diagnostic::at(&place, message).related(first, "the first of them");
-            sink.push(diagnostic.help(
-                "all of 127.0.0.0/8 is this machine: give each a loopback address of its own",
-            ));
+            let diagnostic = Diagnostic::at(&place, message).related(first, "first used here");
+            sink.push(
+                diagnostic.help("give each local host its own loopback address, from 127.0.0.0/8"),
+            );
         } else {
             seen_addresses.insert(&host.address, place);
         }
     }
 }
 
-/// Refuses a balancer with the name of a host or of another balancer.
-fn refuse_namesakes(
+/// Reports balancers with the name of a host or of another balancer.
+fn check_duplicate_balancers(
     host_tables: &[Fields<'_>],
     hosts: &[Option<HostConfig>],
     balancer_tables: &[Fields<'_>],
@@ -296,16 +293,16 @@ fn refuse_namesakes(
         if let Some((first, noun)) = seen.get(&balancer.name) {
             let message = format!("{noun} named `{}`", balancer.name);
             let diagnostic =
-                Diagnostic::at(&place(fields), message).related(first, "the first of them");
-            sink.push(diagnostic.help("give each balancer a name of its own"));
+                Diagnostic::at(&place(fields), message).related(first, "first used here");
+            sink.push(diagnostic.help("give each balancer a unique name"));
         } else {
             seen.insert(&balancer.name, (place(fields), "two balancers are"));
         }
     }
 }
 
-/// A path as found from `dir`; `~/` is the user's home.
-pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
+/// Parses a path that is relative to `dir`; `~/` is the user's home directory.
+pub(super) fn resolve_relative(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     let text = line(node)?;
     let Some(rest) = text.strip_prefix("~/") else {
         return Ok(dir.join(&text));
@@ -313,18 +310,18 @@ pub(super) fn beside(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
     match std::env::home_dir() {
         Some(home) => Ok(home.join(rest)),
         None => Err(
-            ValueError::new("begins with `~/`, but there is no home directory")
-                .help("set HOME, or write the whole path")
+            ValueError::new("begins with `~/`, but the home directory is not known")
+                .help("set HOME, or write the full path")
                 .into(),
         ),
     }
 }
 
 fn local_dir(dir: &Path, node: &Node) -> Result<String, Faults> {
-    let path = beside(dir, node)?;
-    // Scripts do not start where ship does.
+    let path = resolve_relative(dir, node)?;
+    // Scripts run in another directory than ship.
     let path = std::path::absolute(&path).unwrap_or(path);
     path.into_os_string()
         .into_string()
-        .map_err(|_| ValueError::new("leads to a directory whose name is not UTF-8").into())
+        .map_err(|_| ValueError::new("must be a path in UTF-8").into())
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::core::release::{Liveness, LivenessCheck};
 
+use super::check::{self, CheckKind};
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::value::{duration, positive_duration, times};
-use super::ways::{self, CheckKind};
 use crate::config::templates::Templates;
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -19,21 +19,21 @@ pub(super) fn read(
     templates: &mut Templates,
     sink: &Sink,
 ) -> Option<Liveness> {
-    let ways = ways::read(fields, "liveness", templates, sink);
-    let interval = fields.or("interval", INTERVAL, positive_duration);
-    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
-    let failure_threshold = fields.or("failure_threshold", FAILURES, times);
-    let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
-    let host_header = fields.optional(ways::HOST_HEADER, ways::host_name);
+    let checks = check::read(fields, "liveness", templates, sink);
+    let interval = fields.optional_or("interval", INTERVAL, positive_duration);
+    let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
+    let failure_threshold = fields.optional_or("failure_threshold", FAILURES, times);
+    let initial_delay = fields.optional_or("initial_delay", Duration::ZERO, duration);
+    let host_header = fields.optional(check::HOST_HEADER, check::host_name);
     fields.finish();
-    ways::refuse_without_http(fields, &[ways::HOST_HEADER]);
+    check::check_http_keys(fields, &[check::HOST_HEADER]);
 
-    let Some(way) = ways?.into_iter().next() else {
-        let diagnostic = Diagnostic::at(fields.place(), "[liveness] does not say what to ask");
+    let Some(check) = checks?.into_iter().next() else {
+        let diagnostic = Diagnostic::at(fields.place(), "[liveness] has no check");
         sink.push(diagnostic.help("add tcp = true, http = \"/healthz\" or command = \"…\""));
         return None;
     };
-    let check = match way {
+    let check = match check {
         CheckKind::Tcp => LivenessCheck::Tcp,
         CheckKind::Http(path) => LivenessCheck::Http(path),
         CheckKind::Command(words) => LivenessCheck::Command(words),
@@ -48,12 +48,12 @@ pub(super) fn read(
     })
 }
 
-/// Without a supervisor, nothing starts an instance again that the liveness probe ended.
-pub(super) fn refuse_without_supervisor(liveness: &SourceSpan, driver: &SourceSpan, sink: &Sink) {
+/// Reports `[liveness]` without a supervisor, because nothing would restart an instance that fails.
+pub(super) fn report_missing_supervisor(liveness: &SourceSpan, driver: &SourceSpan, sink: &Sink) {
     let diagnostic = Diagnostic::at(
         liveness,
-        "liveness needs a supervisor that starts an instance again",
+        "liveness needs a supervisor that restarts instances",
     );
-    let diagnostic = diagnostic.related(driver, "this driver starts an instance once");
-    sink.push(diagnostic.help("write driver = \"systemd\", or leave [liveness] out"));
+    let diagnostic = diagnostic.related(driver, "this driver does not restart instances");
+    sink.push(diagnostic.help("write driver = \"systemd\", or leave out [liveness]"));
 }

@@ -1,4 +1,4 @@
-//! `[[migrations]]`: changes to what all instances share.
+//! `[[migrations]]`: changes to something that all instances share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,8 +22,8 @@ const KINDS: &[(&str, MigrationKind)] = &[
     ("contract", MigrationKind::Contract),
 ];
 
-/// Reads all of them, in their order. Without a rollout, whose own faults are said elsewhere, none
-/// is missed in it.
+/// Reads the migrations, in the order of the file. `rollout` is `None` if it has errors, which are
+/// reported elsewhere; then a missing `soak` is not reported.
 pub(super) fn read(
     tables: &[Fields<'_>],
     version: Option<&str>,
@@ -41,15 +41,11 @@ pub(super) fn read(
             .place_of("id")
             .unwrap_or_else(|| fields.place().clone());
         if let Some(first) = seen.get(&migration.id) {
-            let message = format!(
-                "there are two migrations by the id {}",
-                quoted(&migration.id)
-            );
-            let diagnostic = Diagnostic::at(&place, message).related(first, "the first");
-            sink.push(
-                diagnostic
-                    .help("a host that has made one of them takes the other for made: rename it"),
-            );
+            let message = format!("two migrations have the id {}", quoted(&migration.id));
+            let diagnostic = Diagnostic::at(&place, message).related(first, "first used here");
+            sink.push(diagnostic.help(
+                "rename one: a host records ids, and would skip the second migration as done",
+            ));
         } else {
             seen.insert(migration.id.clone(), place);
         }
@@ -70,22 +66,23 @@ fn read_one(
     let command = fields.required("command", "command = \"./migrate up\"", |node| {
         command_of_version(node, version)
     });
-    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
+    let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
     let soak = fields.optional("soak", duration);
-    let manual = fields.or("manual", false, boolean);
+    let manual = fields.optional_or("manual", false, boolean);
     fields.finish();
     let (id, kind, command, timeout) = (id?, kind?, command?, timeout?);
     let (soak, manual) = (soak?, manual?);
     let soak = match kind {
         MigrationKind::Expand => {
-            refuse_of_contracts(fields)?;
+            check_expand_keys(fields)?;
             None
         }
         MigrationKind::Contract if manual => {
             if soak.is_some() {
-                fields.complain(
+                fields.report(
                     "soak",
-                    ValueError::new("has no meaning with manual").help("leave one of the two out"),
+                    ValueError::new("cannot be used together with `manual`")
+                        .help("leave out one of the two"),
                 );
                 return None;
             }
@@ -94,9 +91,8 @@ fn read_one(
         MigrationKind::Contract => soak.or(rollout.and_then(|rollout| rollout.soak)),
     };
     if kind == MigrationKind::Contract && !manual && soak.is_none() && rollout.is_some() {
-        let fault =
-            ValueError::new("of a contract is missing: what it takes away is not to be had back");
-        fields.complain(
+        let fault = ValueError::new("is missing for a contract migration, which cannot be undone");
+        fields.report(
             "soak",
             fault.help("for example: soak = \"1h\", here or in [rollout]; or manual = true"),
         );
@@ -112,16 +108,16 @@ fn read_one(
     })
 }
 
-fn refuse_of_contracts(fields: &Fields<'_>) -> Option<()> {
+fn check_expand_keys(fields: &Fields<'_>) -> Option<()> {
     let wrong: Vec<_> = ["soak", "manual"]
         .into_iter()
         .filter(|key| fields.key_place(key).is_some())
         .collect();
     for key in &wrong {
-        let fault = ValueError::new("has a meaning for kind = \"contract\" only");
-        fields.complain(
+        let fault = ValueError::new("can only be used with kind = \"contract\"");
+        fields.report(
             key,
-            fault.help("an expand is made before the first new instance"),
+            fault.help("leave it out: an expand migration runs before the first new instance"),
         );
     }
     wrong.is_empty().then_some(())

@@ -1,16 +1,16 @@
-//! Floor 1: the user's files, from text to a checked project. Nothing here touches a host.
+//! Layer 1: the configuration files, from text to a validated project. Does not connect to hosts.
 //!
-//! `load` reads the inventory and the playbook that it names, and either all is well or everything
-//! that is wrong is said at once, each with its place and its remedy. What can turn out only later
-//! (an artifact that is not there, a secret that is not set) has its [`SourceSpan`] in the project,
-//! so that it is reported in the same way.
+//! `load` reads the inventory and the playbook that it refers to, and reports all errors at once,
+//! each with its place and a hint. Errors that appear only later (a missing artifact, a secret that
+//! is not set) are reported in the same way, because the project keeps the [`SourceSpan`]s.
 //!
-//! The way of a text: `tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value`
-//! (reading, gathering faults) → `inventory`, `playbook` → what holds only between the two.
+//! The steps: `toml_tree` (TOML with places) → `overrides` (`--set`) → `fields` and `value` (parse
+//! values, collect errors) → `inventory`, `playbook` → checks that need both.
 
 mod analysis;
 mod artifact;
 mod channel;
+mod check;
 mod command;
 mod definition;
 mod diagnostic;
@@ -28,18 +28,17 @@ mod playbook_tables;
 pub(crate) mod project;
 mod readiness;
 mod rollout;
+mod secret_variables;
 mod secrets;
 mod server_check;
 mod service;
 mod source;
 mod template;
 mod templates;
+mod toml_tree;
 mod traffic;
-mod tree;
 mod unattended;
 mod value;
-mod ways;
-mod withheld;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,6 +58,7 @@ pub use notify::{
 pub use overrides::Overrides;
 pub use playbook::Playbook;
 pub use rollout::RolloutConfig;
+pub use secret_variables::{LEASE, register_secrets, remove_secrets};
 pub use secrets::{Secrets, read_secrets};
 pub use service::SecretsConfig;
 pub use service::ServiceConfig;
@@ -70,22 +70,20 @@ pub use traffic::{
 };
 pub use unattended::UnattendedConfig;
 pub use value::{Located, parse_duration};
-pub use withheld::{LEASE, withhold, without_secrets};
 
 pub use self::project::Project;
 use self::project::tidied;
 use diagnostic::SourceText;
 use fields::Sink;
-use tree::Node;
+use toml_tree::Node;
 
 /// The size limit of an inventory or a playbook.
 pub(crate) const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// Reads an inventory and the playbook that it names, with the command line's values in place of
-/// the playbook's.
+/// Reads an inventory and its playbook, and applies the overrides of the command line.
 ///
 /// # Errors
-/// All that is wrong in either of them.
+/// All errors in either file.
 pub fn load(inventory: &Path, overrides: &Overrides) -> Result<Project, Diagnostics> {
     load_with(inventory, overrides, |path| std::fs::read(path))
 }
@@ -93,7 +91,7 @@ pub fn load(inventory: &Path, overrides: &Overrides) -> Result<Project, Diagnost
 /// [`load`], with the files from `read`.
 ///
 /// # Errors
-/// All that is wrong in either of them.
+/// All errors in either file.
 pub fn load_with(
     inventory: &Path,
     overrides: &Overrides,
@@ -131,8 +129,8 @@ fn read_inventory(
     let unreadable = |why: String| Diagnostic::file(path.display().to_string(), why).help(help);
     let (playbook, inventory) = match parsed(path, read, sink, unreadable) {
         Parsed::Whole(root) => inventory::read(&root, path, sink),
-        // Enough to look at the playbook as well; what else seems wrong here may come of the broken
-        // syntax.
+        // Enough to read the playbook as well. Further errors here may only follow from the broken
+        // syntax, so they are not reported.
         Parsed::Broken(root) => (inventory::read(&root, path, &Sink::default()).0, None),
         Parsed::Nothing => (None, None),
     };
@@ -154,7 +152,7 @@ fn read_playbook(
     read: Reader<'_>,
     sink: &Sink,
 ) -> Option<playbook::PlaybookDraft> {
-    let help = "the path is taken from the inventory's directory";
+    let help = "the path is relative to the inventory";
     let unreadable = |why: String| Diagnostic::at(&path.place, why).help(help);
     let Parsed::Whole(mut root) = parsed(&path.value, read, sink, unreadable) else {
         return None;
@@ -167,12 +165,12 @@ fn read_playbook(
 
 enum Parsed {
     Whole(Node),
-    /// The tree is incomplete, and is only good for guesses.
+    /// The tree is incomplete.
     Broken(Node),
     Nothing,
 }
 
-/// The tree of a file. What is wrong with the file as a whole goes where `unreadable` points.
+/// Parses a file. `unreadable` builds the diagnostic if the file cannot be read.
 fn parsed(
     path: &Path,
     read: Reader<'_>,
@@ -199,12 +197,12 @@ fn parsed(
         Err(error) => {
             let (line, column) = position(error.as_bytes(), error.utf8_error().valid_up_to());
             let diagnostic =
-                Diagnostic::line(shown, line, column, "the file is not UTF-8 text here");
+                Diagnostic::line(shown, line, column, "the file is not valid UTF-8 here");
             sink.push(diagnostic.help("save it as UTF-8"));
             return Parsed::Nothing;
         }
     };
-    let (root, errors) = tree::parse(&Arc::new(SourceText::file(shown, text)));
+    let (root, errors) = toml_tree::parse(&Arc::new(SourceText::file(shown, text)));
     if errors.is_empty() {
         return Parsed::Whole(root);
     }
@@ -212,7 +210,7 @@ fn parsed(
     Parsed::Broken(root)
 }
 
-/// Line and column, from 1, of a byte.
+/// Line and column of a byte, both counted from 1.
 fn position(bytes: &[u8], at: usize) -> (usize, usize) {
     let before = String::from_utf8_lossy(bytes.get(..at).unwrap_or(bytes));
     let line = before.rsplit('\n').next().unwrap_or_default();

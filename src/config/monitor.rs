@@ -1,4 +1,4 @@
-//! `[monitor]`: the requests that ship makes to the service during a rollout.
+//! `[monitor]`: the requests that ship sends to the service during a rollout.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::core::time::Human;
 
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{Faults, ValueError, count, line, number, positive_duration, quoted};
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -19,38 +19,38 @@ const INTERVAL_MAX: Duration = Duration::from_secs(10);
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 const CONNECTIONS: u32 = 2;
 const CONNECTIONS_MAX: u32 = 100;
-/// The limit of concurrent requests, if none is answered.
-const TOGETHER_MAX: u128 = 1000;
-/// The value of `url` that turns the requests off.
+/// The limit of concurrent requests, which is reached if no request gets a response.
+const CONCURRENT_MAX: u128 = 1000;
+/// The value of `url` that turns the monitor off.
 const OFF: &str = "off";
 
 /// Reads the table; the inner `None` means that the monitor is off.
 #[expect(
     clippy::option_option,
-    reason = "the outer None is `wrong`, the inner one `nobody asks`"
+    reason = "the outer None means invalid, the inner one that the monitor is off"
 )]
 pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<MonitorSettings>> {
     let url = fields.required("url", "url = \"http://www.example.org/healthz\"", url);
-    let interval = fields.or(
+    let interval = fields.optional_or(
         "interval",
         INTERVAL,
-        no_longer_than(INTERVAL_MAX, "what comes so seldom sees little"),
+        no_longer_than(INTERVAL_MAX, "longer intervals miss short outages"),
     );
-    let why = "the end of a rollout waits so long for the last answers";
-    let timeout = fields.or("timeout", TIMEOUT, no_longer_than(TIMEOUT_MAX, why));
-    let max_failed_requests = fields.or("max_failed_requests", 0, count);
+    let why = "at its end, a rollout waits this long for the last responses";
+    let timeout = fields.optional_or("timeout", TIMEOUT, no_longer_than(TIMEOUT_MAX, why));
+    let max_failed_requests = fields.optional_or("max_failed_requests", 0, count);
     let status = fields.optional("status", number(100, 599));
-    let connections = fields.or("connections", CONNECTIONS, number(1, CONNECTIONS_MAX));
+    let connections = fields.optional_or("connections", CONNECTIONS, number(1, CONNECTIONS_MAX));
     let version_header = fields.optional("version_header", header);
     fields.finish();
 
     if let (Some(interval), Some(timeout)) = (interval, timeout) {
-        refuse_too_many(fields, interval, timeout, sink)?;
+        check_concurrent_requests(fields, interval, timeout, sink)?;
     }
     let (interval, timeout, max_failed_requests, connections) =
         (interval?, timeout?, max_failed_requests?, connections?);
     let (status, version_header) = (status?, version_header?);
-    let probing = |url| MonitorSettings {
+    let settings = |url| MonitorSettings {
         url,
         interval,
         timeout,
@@ -59,7 +59,7 @@ pub(super) fn read(fields: &Fields<'_>, sink: &Sink) -> Option<Option<MonitorSet
         connections,
         version_header,
     };
-    Some(url?.map(probing))
+    Some(url?.map(settings))
 }
 
 fn url(node: &Node) -> Result<Option<String>, Faults> {
@@ -73,16 +73,17 @@ fn url(node: &Node) -> Result<Option<String>, Faults> {
             .into())
     };
     match Url::parse(&text) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-            wrong(format!("cannot be asked by {}", quoted(url.scheme())))
-        }
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => wrong(format!(
+            "has an unsupported scheme: {}",
+            quoted(url.scheme())
+        )),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err(ValueError::new("must not hold a user or a password")
-                .help("ask a page that everybody may see")
+            Err(ValueError::new("must not contain a user or a password")
+                .help("use a page that needs no login")
                 .into())
         }
         Ok(_) => Ok(Some(text)),
-        Err(why) => wrong(format!("is no URL: {why}")),
+        Err(why) => wrong(format!("is not a URL: {why}")),
     }
 }
 
@@ -102,31 +103,31 @@ fn header(node: &Node) -> Result<String, Faults> {
     match HeaderName::from_bytes(text.as_bytes()) {
         Ok(_) => Ok(text),
         Err(_) => Err(
-            ValueError::new(format!("is no name of a header: {}", quoted(&text)))
+            ValueError::new(format!("is not a valid header name: {}", quoted(&text)))
                 .help("for example \"x-version\"")
                 .into(),
         ),
     }
 }
 
-/// Each request lasts until its timeout at most, and each interval starts another one.
-fn refuse_too_many(
+/// Checks the number of concurrent requests: each interval starts one, and each lasts up to the
+/// timeout.
+fn check_concurrent_requests(
     fields: &Fields<'_>,
     interval: Duration,
     timeout: Duration,
     sink: &Sink,
 ) -> Option<()> {
-    let together = timeout.as_micros().div_ceil(interval.as_micros().max(1));
-    if together <= TOGETHER_MAX {
+    let concurrent = timeout.as_micros().div_ceil(interval.as_micros().max(1));
+    if concurrent <= CONCURRENT_MAX {
         return Some(());
     }
     let place = fields
         .place_of("interval")
         .or_else(|| fields.place_of("timeout"));
     let message = format!(
-        "with a request every {} and a timeout of {}, {together} requests may be under way at one \
-         time; at most \
-         {TOGETHER_MAX} may",
+        "a request every {} with a timeout of {} allows {concurrent} concurrent requests; the \
+         maximum is {CONCURRENT_MAX}",
         Human(interval),
         Human(timeout)
     );

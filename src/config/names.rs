@@ -1,6 +1,6 @@
-//! Which names are allowed: those that are safe and plain in paths, units, arguments and tables.
+//! The rules for names, which must be safe in paths, unit names, arguments and tables.
 
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{Faults, ValueError, line, quoted, string};
 
 pub(super) struct NameRule {
@@ -11,9 +11,9 @@ pub(super) struct NameRule {
     allowed: &'static str,
 }
 
-/// A service: part of unit names, directories and user names.
+/// The name of a service, which is part of unit names, directories and user names.
 pub(super) const SERVICE: NameRule = NameRule {
-    noun: "a service's name",
+    noun: "the name of a service",
     first: |c| c.is_ascii_lowercase(),
     rest: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
     chars_max: 41,
@@ -21,7 +21,7 @@ pub(super) const SERVICE: NameRule = NameRule {
 };
 
 pub(super) const HOST: NameRule = NameRule {
-    noun: "a host's name",
+    noun: "the name of a host",
     first: |c| c.is_ascii_alphanumeric(),
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
     chars_max: 63,
@@ -29,7 +29,7 @@ pub(super) const HOST: NameRule = NameRule {
 };
 
 pub(super) const FLEET: NameRule = NameRule {
-    noun: "a fleet's name",
+    noun: "the name of a fleet",
     ..HOST
 };
 
@@ -42,7 +42,7 @@ pub(super) const VERSION: NameRule = NameRule {
 };
 
 pub(super) const VARIABLE: NameRule = NameRule {
-    noun: "a variable's name",
+    noun: "the name of a variable",
     first: |c| c.is_ascii_alphabetic() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || c == '_',
     chars_max: 255,
@@ -50,16 +50,16 @@ pub(super) const VARIABLE: NameRule = NameRule {
 };
 
 pub(super) const LABEL: NameRule = NameRule {
-    noun: "a label's name",
+    noun: "the name of a label",
     first: |c| c.is_ascii_alphanumeric(),
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/'),
     chars_max: 63,
     allowed: "letters, digits, `.`, `_`, `-` and `/`, beginning with a letter or a digit",
 };
 
-/// A migration: the name of a file on the hosts.
+/// The id of a migration, which is a file name on the hosts.
 const MIGRATION: NameRule = NameRule {
-    noun: "a migration's id",
+    noun: "the id of a migration",
     first: |c| c.is_ascii_alphanumeric() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
     chars_max: 100,
@@ -68,7 +68,7 @@ const MIGRATION: NameRule = NameRule {
 
 /// A user to log in as.
 const LOGIN: NameRule = NameRule {
-    noun: "a user's name",
+    noun: "the name of a user",
     first: |c| c.is_ascii_alphanumeric() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '\\'),
     chars_max: 255,
@@ -78,33 +78,33 @@ const LOGIN: NameRule = NameRule {
 
 /// A user that a service runs as.
 const USER: NameRule = NameRule {
-    noun: "a user's name",
+    noun: "the name of a user",
     first: |c| c.is_ascii_alphabetic() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'),
     chars_max: 31,
     allowed: "letters, digits, `_` and `-`, beginning with a letter or `_`",
 };
 
-/// An address: a name of the DNS, of `ssh_config`, or an IP address.
+/// An address: a DNS name, a host of `ssh_config`, or an IP address.
 pub(super) const ADDRESS: NameRule = NameRule {
     noun: "an address",
     first: |c| c.is_ascii_alphanumeric() || c == ':',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '%'),
     chars_max: 253,
-    allowed: "letters, digits, `.`, `_`, `-`, `:` and `%`; the port has a key of its own, `port`",
+    allowed: "letters, digits, `.`, `_`, `-`, `:` and `%` (the port is a separate key, `port`)",
 };
 
 /// A backend, an upstream or a server of a balancer.
 pub(super) const PROXY: NameRule = NameRule {
-    noun: "a name that balancers know",
+    noun: "a name in a balancer",
     first: |c| c.is_ascii_alphanumeric() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':'),
     chars_max: 200,
     allowed: "letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`",
 };
 
-/// What a server of `HAProxy` is given: words for its runtime API, where `;` and a line break end
-/// an order.
+/// Options of an `HAProxy` server. They are sent to the runtime API, where `;` and line breaks end
+/// a command.
 const SERVER_OPTIONS: NameRule = NameRule {
     noun: "a list of server options",
     first: |c| c.is_ascii_alphanumeric(),
@@ -129,8 +129,9 @@ impl NameRule {
             allowed,
         } = self;
         let wrong = |why: String| {
-            Err(ValueError::new(why)
-                .help(format!("{noun} has {allowed}; at most {chars_max} of them")))
+            Err(ValueError::new(why).help(format!(
+                "{noun} may have up to {chars_max} characters: {allowed}"
+            )))
         };
         let mut chars = text.chars();
         match chars.next() {
@@ -146,7 +147,7 @@ impl NameRule {
         }
         if let Some(c) = chars.find(|c| !rest(*c)) {
             return wrong(format!(
-                "cannot hold {}: {}",
+                "cannot contain {}: {}",
                 quoted(&c.to_string()),
                 quoted(text)
             ));
@@ -208,30 +209,31 @@ pub(super) fn server_options(node: &Node) -> Result<String, Faults> {
     SERVER_OPTIONS.read(node)
 }
 
-/// The text of a variable: what every supervisor passes on byte for byte.
+/// Reads the value of a variable, which every supervisor passes on unchanged.
 pub(super) fn variable_value(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
     check_variable_value(&text)?;
     Ok(text)
 }
 
-/// Older versions of systemd silently drop a variable whose value has a control character.
+/// Rejects control characters, because older versions of systemd silently drop such variables.
 pub(super) fn check_variable_value(text: &str) -> Result<(), ValueError> {
     match text.chars().find(|c| c.is_control() && *c != '\t') {
         None => Ok(()),
         Some('\n' | '\r') => {
-            let help = "encode it on one line (base64, say), or put it in a file of the artifact";
-            Err(ValueError::new("must not hold line breaks").help(help))
+            let help = "encode it on one line, for example in base64, or put it in a file of the \
+                        artifact";
+            Err(ValueError::new("must not contain line breaks").help(help))
         }
         Some(_) => Err(ValueError::new(
-            "must not hold control characters other than tabs",
+            "must not contain control characters other than tabs",
         )),
     }
 }
 
-/// A directory on a host over SSH.
+/// Reads a directory on a remote host.
 pub(super) fn remote_dir(node: &Node) -> Result<String, Faults> {
-    const HELP: &str = "an absolute path without `..`, for example \"/var/lib/ship\"";
+    const HELP: &str = "write an absolute path without `..`, for example \"/var/lib/ship\"";
     let text = remote_path(node, HELP)?;
     let trimmed = text.trim_end_matches('/');
     if trimmed.is_empty() {
@@ -242,9 +244,10 @@ pub(super) fn remote_dir(node: &Node) -> Result<String, Faults> {
     Ok(trimmed.to_owned())
 }
 
-/// A file on another machine.
+/// Reads a file on a remote machine.
 pub(super) fn remote_file(node: &Node) -> Result<String, Faults> {
-    const HELP: &str = "an absolute path without `..`, for example \"/run/haproxy/admin.sock\"";
+    const HELP: &str =
+        "write an absolute path without `..`, for example \"/run/haproxy/admin.sock\"";
     let text = remote_path(node, HELP)?;
     if text.ends_with('/') {
         return Err(ValueError::new("cannot be a directory").help(HELP).into());
@@ -259,7 +262,7 @@ fn remote_path(node: &Node, help: &str) -> Result<String, Faults> {
         return wrong("must be an absolute path");
     }
     if text.split('/').any(|part| part == "..") {
-        return wrong("must not climb with `..`");
+        return wrong("must not contain `..`");
     }
     Ok(text)
 }

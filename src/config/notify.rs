@@ -1,4 +1,4 @@
-//! `[notify]`: who is notified about a run, and how; `[metrics]`: where its metrics are written.
+//! `[notify]`: notifications about a run; `[metrics]`: the metrics file.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,9 +10,9 @@ use crate::core::journal::notification::NotificationKind;
 use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
-use super::inventory::beside;
+use super::inventory::resolve_relative;
 use super::names;
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{Faults, Located, ValueError, choice, line, located, positive_duration, quoted};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,12 +22,11 @@ const WEBHOOK_EXAMPLE: &str = "url_env = \"WEBHOOK_URL\"";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
     pub on: BTreeSet<NotificationKind>,
-    /// How long one notification may take.
+    /// Time limit of one notification.
     pub timeout: Duration,
-    /// A chat or a program, by http.
     pub webhook: Option<WebhookConfig>,
     pub mail: Option<MailConfig>,
-    /// A command on this machine, in words.
+    /// A command on this machine, split into words.
     pub command: Option<Vec<String>>,
 }
 
@@ -37,7 +36,7 @@ pub struct WebhookConfig {
     pub format: WebhookFormat,
 }
 
-/// The place of a webhook's URL. The URL is a secret: everyone who knows it can post there.
+/// Where the URL of a webhook is found. The URL is a secret: everyone who knows it can post there.
 #[derive(Clone, PartialEq, Eq)]
 pub enum WebhookUrl {
     /// Written in the playbook.
@@ -58,10 +57,10 @@ impl fmt::Debug for WebhookUrl {
     }
 }
 
-/// The form of a webhook's message.
+/// The format of the message to a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebhookFormat {
-    /// The notification's own fields.
+    /// The fields of the notification.
     Json,
     /// For Slack, Mattermost and compatible servers.
     Slack,
@@ -94,7 +93,7 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
     } else {
         Some(NotificationKind::ALL.to_vec())
     };
-    let timeout = fields.or("timeout", TIMEOUT, positive_duration);
+    let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
     let has = |key| fields.key_place(key).is_some();
     let (has_webhook, has_mail) = (has("webhook"), has("mail"));
     let webhook = fields.table_or_empty("webhook", "[notify.webhook]");
@@ -114,7 +113,7 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
         Some(None)
     };
     if !has_webhook && !has_mail && !has("command") {
-        let diagnostic = Diagnostic::at(fields.place(), "[notify] does not say whom to tell");
+        let diagnostic = Diagnostic::at(fields.place(), "[notify] has no recipient");
         sink.push(diagnostic.help("add [notify.webhook], [notify.mail] or command = \"…\""));
         return None;
     }
@@ -132,13 +131,15 @@ fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookC
         .optional("url", located(line))
         .map(|url| url.map(|url| literal(&url, sink)));
     let env = fields.optional("url_env", |node| names::variable(node).map(WebhookUrl::Env));
-    let file = fields.optional("url_file", |node| beside(dir, node).map(WebhookUrl::File));
+    let file = fields.optional("url_file", |node| {
+        resolve_relative(dir, node).map(WebhookUrl::File)
+    });
     let formats = choice(&[
         ("json", WebhookFormat::Json),
         ("slack", WebhookFormat::Slack),
         ("teams", WebhookFormat::Teams),
     ]);
-    let format = fields.or("format", WebhookFormat::Json, formats);
+    let format = fields.optional_or("format", WebhookFormat::Json, formats);
     fields.finish();
     let url = url?.map_or(Some(None), |url| url.map(Some));
     let (url, env, file, format) = (url?, env?, file?, format?);
@@ -146,33 +147,35 @@ fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookC
     match (urls.next(), urls.next()) {
         (Some(url), None) => Some(WebhookConfig { url, format }),
         (None, _) => {
-            let diagnostic =
-                Diagnostic::at(fields.place(), "[notify.webhook] does not say where to");
+            let diagnostic = Diagnostic::at(fields.place(), "[notify.webhook] has no URL");
             sink.push(diagnostic.help(format!("for example: {WEBHOOK_EXAMPLE}")));
             None
         }
         (Some(_), Some(_)) => {
-            let message = "[notify.webhook] names more than one of `url`, `url_env` and `url_file`";
+            let message = "[notify.webhook] has more than one of `url`, `url_env` and `url_file`";
             sink.push(Diagnostic::at(fields.place(), message).help("keep one of them"));
             None
         }
     }
 }
 
-/// A webhook's URL, checked. What is wrong is said without it.
+/// Validates the URL of a webhook.
 ///
 /// # Errors
-/// Why it is none.
+/// The problem as a fragment, without the URL.
 pub fn webhook_url(text: &str) -> Result<String, String> {
     match reqwest::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
-        Ok(url) => Err(format!("cannot be told by {}", quoted(url.scheme()))),
-        Err(why) => Err(format!("is no URL: {why}")),
+        Ok(url) => Err(format!(
+            "has an unsupported scheme: {}",
+            quoted(url.scheme())
+        )),
+        Err(why) => Err(format!("is not a URL: {why}")),
     }
 }
 
-/// A URL that stands in the playbook; where it is wrong its line is not shown, for it is a secret
-/// all the same.
+/// Reads a URL in the playbook. If it is invalid, its line is not shown, because it may still be a
+/// secret.
 fn literal(url: &Located<String>, sink: &Sink) -> Option<WebhookUrl> {
     let place = &url.place;
     match webhook_url(&url.value) {
@@ -184,7 +187,7 @@ fn literal(url: &Located<String>, sink: &Sink) -> Option<WebhookUrl> {
                 place.column(),
                 format!("`url` {why}"),
             );
-            sink.push(diagnostic.help("begin it with https://"));
+            sink.push(diagnostic.help("use https:// or http://"));
             None
         }
     }
@@ -195,14 +198,14 @@ fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {
     let to = fields.list("to", example, address);
     let is_empty = to.as_ref().is_some_and(Vec::is_empty);
     if is_empty {
-        fields.complain(
+        fields.report(
             "to",
-            ValueError::new("must name somebody").help(format!("for example: {example}")),
+            ValueError::new("must not be empty").help(format!("for example: {example}")),
         );
     }
     let from = fields.optional("from", address);
-    let sendmail = fields.or("sendmail", PathBuf::from(SENDMAIL), |node| {
-        beside(dir, node)
+    let sendmail = fields.optional_or("sendmail", PathBuf::from(SENDMAIL), |node| {
+        resolve_relative(dir, node)
     });
     fields.finish();
     let to = to?.into_iter().map(|to| to.value).collect();
@@ -214,8 +217,8 @@ fn read_mail(fields: &Fields<'_>, dir: &Path) -> Option<MailConfig> {
     })
 }
 
-/// An address as it stands in a header: `ops@example.org`, or a local user. No more, so that none
-/// can add a header or another reader.
+/// Reads an address for a mail header: `ops@example.org`, or a local user. Other forms are
+/// rejected, so that an address cannot add headers or recipients.
 fn address(node: &Node) -> Result<String, Faults> {
     let text = line(node)?;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.!#$%&'*+-/=?^_`{|}~".contains(c);
@@ -223,7 +226,7 @@ fn address(node: &Node) -> Result<String, Faults> {
         return Ok(text);
     }
     Err(
-        ValueError::new(format!("is no mail address: {}", quoted(&text)))
+        ValueError::new(format!("is not a valid mail address: {}", quoted(&text)))
             .help("for example \"ops@example.org\"")
             .into(),
     )
@@ -248,7 +251,7 @@ pub(super) fn read_metrics(fields: &Fields<'_>, dir: &Path) -> Option<MetricsCon
 
 /// The collector only reads files with this ending.
 fn prom_file(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
-    let path = beside(dir, node)?;
+    let path = resolve_relative(dir, node)?;
     if path
         .extension()
         .is_some_and(|extension| extension == "prom")
@@ -256,6 +259,6 @@ fn prom_file(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
         return Ok(path);
     }
     Err(ValueError::new("must be a file whose name ends in `.prom`")
-        .help("the textfile collector reads no others")
+        .help("the textfile collector ignores other files")
         .into())
 }

@@ -1,22 +1,22 @@
-//! `--version` and `--set`: values from the command line that replace those of the playbook.
+//! `--version` and `--set`: overrides of the playbook from the command line.
 
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, SourceSpan, SourceText};
-use super::tree::{self, Node, Table, TomlEntry, Value};
+use super::toml_tree::{self, Node, Table, TomlEntry, Value};
 
-/// The values of the command line that replace those of the playbook.
+/// Overrides of the playbook from the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `--version`, which replaces the playbook's `version`.
+    /// `--version`, which overrides `version`.
     pub version: Option<String>,
-    /// `--set`, each as `rollout.max_surge=2`: a value in TOML, or else plain text. The last of two
-    /// wins.
+    /// `--set`, each as `rollout.max_surge=2`: a value in TOML, or else plain text. If a key is set
+    /// twice, the last value applies.
     pub set: Vec<String>,
 }
 
 impl Overrides {
-    /// Writes the values into the playbook's tree.
+    /// Writes the values into the tree of the playbook.
     pub(super) fn apply(&self, root: &mut Node, found: &mut Vec<Diagnostic>) {
         let assignments = self.set.iter().map(|text| assignment(text));
         let version = self
@@ -32,7 +32,7 @@ impl Overrides {
     }
 }
 
-/// One step of a path such as `rollout.max_surge`, and where it stands.
+/// One part of a path such as `rollout.max_surge`, and its place.
 type KeyStep = (String, SourceSpan);
 type Applied<T> = Result<T, Box<Diagnostic>>;
 
@@ -56,19 +56,18 @@ fn assignment(text: &str) -> Applied<(Vec<KeyStep>, Node)> {
     let source = command_line(format!("{OPTION}{text}"));
     let all = SourceSpan::new(&source, OPTION.len()..source.text.len());
     let wrong = |message: &str| {
-        let help = "write a key of the playbook, `=` and its value, for example: --set \
-                    rollout.max_surge=2";
+        let help = "write KEY=VALUE, for example: --set rollout.max_surge=2";
         Box::new(Diagnostic::at(&all, message).help(help))
     };
     let (path, value) = text
         .split_once('=')
-        .ok_or_else(|| wrong("there is no `=` in this setting"))?;
+        .ok_or_else(|| wrong("this override has no `=`"))?;
     let mut at = OPTION.len();
     let mut steps = Vec::new();
     for step in path.split('.') {
         let place = SourceSpan::new(&source, at..at + step.len());
         if !is_bare_key(step) {
-            return Err(wrong("what stands before `=` is no key of a playbook"));
+            return Err(wrong("the text before `=` is not a key of a playbook"));
         }
         steps.push((step.to_owned(), place));
         at += step.len() + 1;
@@ -87,20 +86,20 @@ fn is_bare_key(step: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
-/// Reads `rollout.max_surge=2` as a line of TOML; blanks instead of the option keep the places.
+/// Parses `rollout.max_surge=2` as a line of TOML. Blanks in place of the option keep the columns.
 fn toml_value(text: &str, source: &Arc<SourceText>, steps: &[KeyStep]) -> Option<Node> {
     if text.contains(['\n', '\r']) {
         return None;
     }
     let padded = " ".repeat(source.text.len() - text.len()) + text;
-    let (root, errors) = tree::parse_as(source, &padded);
+    let (root, errors) = toml_tree::parse_as(source, &padded);
     let node = steps
         .iter()
         .try_fold(root, |node, (step, _)| match node.value {
             Value::Table(mut table) => table.0.remove(step).map(|entry| entry.node),
             _ => None,
         })?;
-    // What TOML takes for a comment belongs to the value here.
+    // Text that TOML reads as a comment belongs to the value here.
     (errors.is_empty() && text.trim_end().ends_with(node.place.text())).then_some(node)
 }
 
@@ -111,7 +110,7 @@ fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
     let mut here = root;
     for (step, at) in parents {
         let Value::Table(table) = &mut here.value else {
-            return Err(no_table(place));
+            return Err(not_a_table(place));
         };
         let entry = table.0.entry(step.clone()).or_insert_with(|| TomlEntry {
             key: at.clone(),
@@ -123,7 +122,7 @@ fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
         here = &mut entry.node;
     }
     let Value::Table(table) = &mut here.value else {
-        return Err(no_table(place));
+        return Err(not_a_table(place));
     };
     table.0.insert(
         name.clone(),
@@ -135,10 +134,7 @@ fn put(root: &mut Node, path: &[KeyStep], value: Node) -> Applied<()> {
     Ok(())
 }
 
-fn no_table(place: &SourceSpan) -> Box<Diagnostic> {
-    let message = format!(
-        "`{}` cannot be set: what it belongs to is no table",
-        place.text()
-    );
+fn not_a_table(place: &SourceSpan) -> Box<Diagnostic> {
+    let message = format!("cannot set `{}`: its parent is not a table", place.text());
     Box::new(Diagnostic::at(place, message).help("for example: --set rollout.max_surge=2"))
 }

@@ -1,4 +1,4 @@
-//! The playbook: what a service is, and how it is rolled out.
+//! The playbook: the service, and how it is rolled out.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ use super::playbook_tables::PlaybookTables;
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::server_check;
 use super::template::{SlotVars, render_slot, uses};
+use super::toml_tree::Node;
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
-use super::tree::Node;
 use super::unattended::{self, UnattendedConfig};
 use super::value::Located;
 use super::{analysis, hooks, liveness, migrations, monitor};
@@ -29,37 +29,31 @@ use crate::config::templates::{Templates, place_within};
 /// A service and how to roll it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Playbook {
-    /// The file, as found from the inventory.
+    /// The file, relative to the inventory.
     pub path: PathBuf,
     pub version: String,
     pub service: ServiceConfig,
-    /// The artifact that is sent to the hosts.
     pub artifact: ArtifactConfig,
     /// When an instance counts as ready.
     pub readiness: Readiness,
     /// When an instance counts as stuck; `None` without a liveness probe.
     pub liveness: Option<Liveness>,
     pub rollout: RolloutConfig,
-    /// The numbers by which a new version is judged.
     pub analyses: Vec<Analysis>,
-    /// What ship decides by itself in an unattended run.
     pub unattended: UnattendedConfig,
-    /// The balancers; `None` where there are none.
+    /// `None` without balancers.
     pub traffic: Option<TrafficConfig>,
-    /// The availability monitor; `None` where it is off.
+    /// `None` if the availability monitor is off.
     pub monitor: Option<MonitorSettings>,
-    /// The user's commands at certain points.
     pub hooks: Vec<Hook>,
-    /// The changes to what all instances share, in their order.
+    /// In the order of the file.
     pub migrations: Vec<Migration>,
-    /// Where ship sends notifications; `None` for nowhere.
     pub notify: Option<NotifyConfig>,
-    /// Where ship writes metrics; `None` for nowhere.
     pub metrics: Option<MetricsConfig>,
 }
 
 impl Playbook {
-    /// The user's commands that run on this machine.
+    /// The commands that run on this machine.
     pub(super) fn commands_here(&self) -> impl Iterator<Item = &[String]> {
         let hooks = self
             .hooks
@@ -91,7 +85,7 @@ pub(super) struct PlaybookDraft {
     ports: Option<Located<usize>>,
 }
 
-/// Reads the playbook. What is wrong goes to `sink`.
+/// Reads the playbook; errors go to `sink`.
 pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraft> {
     let tables = PlaybookTables::of(&Fields::new(root, "the playbook", sink)?);
     let dir = path.parent().unwrap_or(Path::new(""));
@@ -105,7 +99,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
     let liveness = tables
         .liveness
         .read(|fields| liveness::read(fields, &mut templates, sink));
-    tables.refuse_liveness_without_supervisor(service.as_ref(), sink);
+    tables.check_liveness_supervisor(service.as_ref(), sink);
     let unattended = tables.unattended.as_ref().and_then(unattended::read);
     let analyses = analysis::read(&tables.analyses, version, sink);
     let (rollout_places, rollout) = tables.read_rollout(readiness.as_ref(), sink);
@@ -153,7 +147,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
 }
 
 impl PlaybookDraft {
-    /// Checks what needs the inventory.
+    /// Runs the checks that need the inventory.
     pub(super) fn checked_against(
         self,
         inventory: Option<&Inventory>,
@@ -164,7 +158,7 @@ impl PlaybookDraft {
         };
         if let (Some(config), Some(ports)) = (&self.rollout, &self.ports) {
             let ports = (&ports.place, ports.value);
-            rollout::refuse_impossible(
+            rollout::check_amounts(
                 config,
                 &self.rollout_places,
                 ports,
@@ -172,10 +166,10 @@ impl PlaybookDraft {
                 sink,
             );
         }
-        self.refuse_wrong_templates(inventory, sink);
+        self.check_templates(inventory, sink);
         if let Some(playbook) = &self.playbook {
             let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);
-            traffic::refuse_mismatch(traffic, places, inventory, sink);
+            traffic::check_balancers(traffic, places, inventory, sink);
             let weighs = playbook
                 .rollout
                 .steps
@@ -183,31 +177,25 @@ impl PlaybookDraft {
                 .any(|step| step.weight_percent.is_some());
             let driver = traffic.map(|traffic| &traffic.driver);
             if weighs && !driver.is_some_and(TrafficDriver::has_weights) {
-                self.rollout_places.refuse_weights(sink);
+                self.rollout_places.report_weights(sink);
             }
             if driver.is_some_and(TrafficDriver::is_on_hosts) {
-                self.rollout_places.refuse_more_than_one_a_host(
+                self.rollout_places.check_replicas_per_host(
                     &playbook.rollout,
                     inventory.carriers().count(),
                     sink,
                 );
             }
             if let Some(traffic) = traffic {
-                server_check::refuse_wrong_servers(
-                    traffic,
-                    places,
-                    &playbook.service,
-                    inventory,
-                    sink,
-                );
+                server_check::check_servers(traffic, places, &playbook.service, inventory, sink);
             }
         }
         self.playbook
     }
 
-    /// Renders every template for the first host; where it looks at labels, for the first host of
-    /// those with the same.
-    fn refuse_wrong_templates(&self, inventory: &Inventory, sink: &Sink) {
+    /// Renders every template for the first host. A template with labels is rendered for one host
+    /// of each set of labels.
+    fn check_templates(&self, inventory: &Inventory, sink: &Sink) {
         let mut seen = BTreeSet::new();
         let differing: Vec<_> = inventory
             .hosts

@@ -1,4 +1,4 @@
-//! The tables of a playbook, found before any of them is read.
+//! Finds the tables of a playbook before any of them is read.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::value::Located;
 use super::{analysis, hooks, liveness, migrations, names};
 use crate::core::release::{Driver, Readiness};
 
-/// The tables and the version. What is wrong is `None`, and was reported.
+/// The tables and the version. A `None` was reported as an error.
 pub(super) struct PlaybookTables<'a> {
     pub(super) version: Option<String>,
     service: Option<Fields<'a>>,
@@ -84,19 +84,15 @@ impl<'a> PlaybookTables<'a> {
         readiness::read(self.readiness.as_ref()?, templates, sink)
     }
 
-    pub(super) fn refuse_liveness_without_supervisor(
-        &self,
-        service: Option<&ServiceConfig>,
-        sink: &Sink,
-    ) {
+    pub(super) fn check_liveness_supervisor(&self, service: Option<&ServiceConfig>, sink: &Sink) {
         let is_unsupervised = service.is_some_and(|service| service.driver == Driver::Process);
         let driver = self.place_in_service("driver").filter(|_| is_unsupervised);
         if let Some((liveness, driver)) = self.liveness_place.zip(driver) {
-            liveness::refuse_without_supervisor(liveness, &driver, sink);
+            liveness::report_missing_supervisor(liveness, &driver, sink);
         }
     }
 
-    /// Reads `[rollout]`, and refuses deadlines that `readiness` would always miss.
+    /// Reads `[rollout]`, and checks its deadline against `readiness`.
     pub(super) fn read_rollout(
         &self,
         readiness: Option<&Readiness>,
@@ -109,12 +105,12 @@ impl<'a> PlaybookTables<'a> {
         if let Some((rollout, readiness)) = rollout.as_ref().zip(readiness) {
             let readiness_places = self.readiness.as_ref().map(ReadinessPlaces::of);
             let readiness = (&readiness_places.unwrap_or_default(), readiness.waits());
-            places.refuse_too_late(rollout, readiness, sink);
+            places.check_deadline(rollout, readiness, sink);
         }
         (places, rollout)
     }
 
-    /// The number of slots of each host, and where it is written.
+    /// The number of slots per host, with the place of `ports`.
     pub(super) fn count_ports(&self, service: Option<&ServiceConfig>) -> Option<Located<usize>> {
         let place = self.place_in_service("ports")?;
         let value = service?.ports.len();

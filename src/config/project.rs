@@ -5,7 +5,7 @@ use crate::config::notify::WebhookUrl;
 use crate::config::playbook::Playbook;
 use std::path::{Path, PathBuf};
 
-/// An inventory and its playbook, checked: what they describe can be tried.
+/// A valid inventory with its valid playbook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     pub inventory: Inventory,
@@ -13,9 +13,8 @@ pub struct Project {
 }
 
 impl Project {
-    /// The files of this machine that the inventory leads to: what ship reads, and what it runs
-    /// here. Of the arguments of commands only files below `base` count, also those that are named
-    /// without a directory.
+    /// The files on this machine that ship reads or runs for this inventory. Arguments of commands
+    /// are included only if they are files below `base`, also those without a directory.
     pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
         let Self {
             inventory,
@@ -61,10 +60,11 @@ impl Project {
                 .enumerate()
                 .filter(|(index, word)| is_file(*index, word));
             let words = words.map(|(index, word)| (index, dir.join(word)));
-            let counts = |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
+            let is_below_base =
+                |path: &Path| base.is_some_and(|base| absolute(path).starts_with(base));
             files.extend(
                 words
-                    .filter(|(index, path)| *index == 0 || counts(path))
+                    .filter(|(index, path)| *index == 0 || is_below_base(path))
                     .map(|(_, path)| path),
             );
         }
@@ -78,14 +78,14 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Shortens `inventory/../playbooks/a.toml` to `playbooks/a.toml`, where that is the same file.
+/// Shortens `inventory/../playbooks/a.toml` to `playbooks/a.toml`, if that is the same file.
 pub(super) fn tidied(path: &Path) -> Option<PathBuf> {
-    let tidy = without_detours(path);
+    let tidy = simplify_path(path);
     (tidy.canonicalize().ok()? == path.canonicalize().ok()?).then_some(tidy)
 }
 
-/// A path without `dir/../`. It may lead elsewhere where `dir` is a symbolic link.
-pub(crate) fn without_detours(path: &Path) -> PathBuf {
+/// The path without `dir/../`. It may be another file if `dir` is a symbolic link.
+pub(crate) fn simplify_path(path: &Path) -> PathBuf {
     let mut tidy = PathBuf::new();
     for part in path.components() {
         match part {

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use crate::core::release::{Check, Readiness, Via};
 
+use super::check::{self, CheckKind};
 use super::diagnostic::SourceSpan;
 use super::fields::{Fields, Sink};
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{
     Faults, ValueError, choice, duration, number, positive_duration, string, times,
 };
-use super::ways::{self, CheckKind};
 use crate::config::templates::Templates;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The places of the keys that may make an instance ready too late.
+/// The places of the keys that delay the readiness of an instance.
 #[derive(Default)]
 pub(super) struct ReadinessPlaces {
     pub(super) initial_delay: Option<SourceSpan>,
-    /// The key with the most effect on repeated probes: the number, or else the interval.
+    /// The key that affects repeated probes: the threshold, or else the interval.
     pub(super) repeats: Option<SourceSpan>,
 }
 
@@ -40,26 +40,26 @@ pub(super) fn read(
     templates: &mut Templates,
     sink: &Sink,
 ) -> Option<Readiness> {
-    let ways = ways::read(fields, "readiness", templates, sink);
+    let checks = check::read(fields, "readiness", templates, sink);
     let status = fields.optional("status", number(100, 599));
     let body = fields.optional("body", body);
-    let host_header = fields.optional(ways::HOST_HEADER, ways::host_name);
-    let via = fields.or(
+    let host_header = fields.optional(check::HOST_HEADER, check::host_name);
+    let via = fields.optional_or(
         "via",
         Via::Direct,
         choice(&[("direct", Via::Direct), ("ssh", Via::Ssh)]),
     );
-    let interval = fields.or("interval", SECOND, positive_duration);
-    let timeout = fields.or("timeout", SECOND, positive_duration);
-    let success_threshold = fields.or("success_threshold", 1, times);
-    let failure_threshold = fields.or("failure_threshold", 3, times);
-    let initial_delay = fields.or("initial_delay", Duration::ZERO, duration);
+    let interval = fields.optional_or("interval", SECOND, positive_duration);
+    let timeout = fields.optional_or("timeout", SECOND, positive_duration);
+    let success_threshold = fields.optional_or("success_threshold", 1, times);
+    let failure_threshold = fields.optional_or("failure_threshold", 3, times);
+    let initial_delay = fields.optional_or("initial_delay", Duration::ZERO, duration);
     fields.finish();
-    ways::refuse_without_http(fields, &["status", "body", ways::HOST_HEADER]);
+    check::check_http_keys(fields, &["status", "body", check::HOST_HEADER]);
 
-    let (ways, status, body, host_header) = (ways?, status?, body?, host_header?);
+    let (checks, status, body, host_header) = (checks?, status?, body?, host_header?);
     templates.extend(fields.place_of("body"), body.as_slice());
-    let check = match ways.into_iter().next().unwrap_or(CheckKind::Tcp) {
+    let check = match checks.into_iter().next().unwrap_or(CheckKind::Tcp) {
         CheckKind::Tcp => Check::Tcp,
         CheckKind::Http(path) => Check::Http {
             path,
@@ -83,7 +83,7 @@ pub(super) fn read(
 fn body(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
     if text.is_empty() {
-        Err(ValueError::new("must not be empty: every body holds that").into())
+        Err(ValueError::new("must not be empty: every body would match").into())
     } else {
         Ok(text)
     }

@@ -1,4 +1,4 @@
-//! `[rollout]`: the limits on the way from one version to the next.
+//! `[rollout]`: capacity, pace and failure handling of a rollout.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::core::spec::{Amounts, OnFailure};
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::readiness::ReadinessPlaces;
-use super::tree::{Node, Value};
+use super::toml_tree::{Node, Value};
 use super::value::{
     Faults, ValueError, amount, boolean, choice, count, duration, positive_duration,
 };
@@ -23,7 +23,7 @@ const HISTORY_LIMIT: u32 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutConfig {
-    /// Instances wanted; `None` for one on each host.
+    /// Number of instances; `None` for one per host.
     pub replicas: Option<u32>,
     /// Additional instances that may run during a rollout.
     pub max_surge: Amount,
@@ -33,10 +33,8 @@ pub struct RolloutConfig {
     pub min_ready: Duration,
     /// The longest time without progress before a rollout fails.
     pub progress_deadline: Duration,
-    /// How long the new instances of a step are watched that says nothing of it; `None` where it is
-    /// not set.
+    /// The default soak time of the steps.
     pub soak: Option<Duration>,
-    /// The steps in which the new version is rolled out.
     pub steps: Vec<Step>,
     /// Revisions that the history keeps.
     pub history_limit: u32,
@@ -48,9 +46,9 @@ pub struct RolloutConfig {
 impl RolloutConfig {
     /// The amounts for a fleet of `hosts` hosts.
     pub fn amounts(&self, hosts: usize) -> Amounts {
-        let one_a_host = u32::try_from(hosts).unwrap_or(u32::MAX);
+        let one_per_host = u32::try_from(hosts).unwrap_or(u32::MAX);
         Amounts {
-            replicas: self.replicas.unwrap_or(one_a_host),
+            replicas: self.replicas.unwrap_or(one_per_host),
             max_surge: self.max_surge,
             max_unavailable: self.max_unavailable,
         }
@@ -69,9 +67,9 @@ pub(super) struct RolloutPlaces {
 }
 
 impl RolloutPlaces {
-    /// Refuses keys by which no instance could be available in time; points at the one that asks
-    /// for most.
-    pub(super) fn refuse_too_late(
+    /// Reports keys with which no instance could become available before the deadline. Points at
+    /// the key that takes the most time.
+    pub(super) fn check_deadline(
         &self,
         config: &RolloutConfig,
         readiness: (&ReadinessPlaces, Waits),
@@ -103,24 +101,24 @@ impl RolloutPlaces {
         let Some(place) = place.as_ref().or(self.progress_deadline.as_ref()) else {
             return;
         };
-        let help = format!("{remedy}, or lengthen progress_deadline (10m unless it is set)");
+        let help = format!("{remedy}, or lengthen progress_deadline (default 10m)");
         sink.push(Diagnostic::at(place, why.to_string()).help(help));
     }
 
-    /// Refuses weights where no balancer can give a step its share.
-    pub(super) fn refuse_weights(&self, sink: &Sink) {
+    /// Reports a `weight` that no balancer can apply.
+    pub(super) fn report_weights(&self, sink: &Sink) {
         let Some(place) = &self.steps else { return };
         let diagnostic = Diagnostic::at(
             place,
-            "a step has a `weight`, but nothing here can give one",
+            "a step has a `weight`, but no balancer supports weights",
         );
-        let help = "weights need [traffic] with driver = \"haproxy\" or \"nginx\"; else leave \
-                    `weight` out";
+        let help = "use [traffic] with driver = \"haproxy\" or \"nginx\", or leave out `weight`";
         sink.push(diagnostic.help(help));
     }
 
-    /// Where each host has one public port, a second instance on it would get no requests.
-    pub(super) fn refuse_more_than_one_a_host(
+    /// Reports more than one instance per host if each host has one public port, because the second
+    /// instance would receive no requests.
+    pub(super) fn check_replicas_per_host(
         &self,
         config: &RolloutConfig,
         hosts: usize,
@@ -131,32 +129,33 @@ impl RolloutPlaces {
         };
         if usize::try_from(replicas).is_ok_and(|replicas| replicas > hosts) {
             let message = format!(
-                "cannot be {replicas}: there are {hosts} hosts, and each has one public port"
+                "`replicas` cannot be {replicas}: there are {hosts} hosts with one public port each"
             );
-            let help = "with driver = \"nftables\" only one instance of a host gets requests: add \
-                        hosts, or lower it";
-            sink.push(Diagnostic::at(place, format!("`replicas` {message}")).help(help));
+            let help = "with driver = \"nftables\", only one instance per host receives requests: \
+                        add hosts, or lower `replicas`";
+            sink.push(Diagnostic::at(place, message).help(help));
         }
     }
 }
 
-/// Reads the table; `is_analysed` says whether there are analyses.
+/// Reads the table. With analyses and without steps, the whole rollout is one step.
 pub(super) fn read(
     fields: &Fields<'_>,
     is_analysed: bool,
     sink: &Sink,
 ) -> (RolloutPlaces, Option<RolloutConfig>) {
     let replicas = fields.optional("replicas", count);
-    let max_surge = fields.or("max_surge", Amount::Count(1), amount);
-    let max_unavailable = fields.or("max_unavailable", Amount::Count(0), amount);
-    let min_ready = fields.or("min_ready", Duration::ZERO, duration);
-    let progress_deadline = fields.or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
+    let max_surge = fields.optional_or("max_surge", Amount::Count(1), amount);
+    let max_unavailable = fields.optional_or("max_unavailable", Amount::Count(0), amount);
+    let min_ready = fields.optional_or("min_ready", Duration::ZERO, duration);
+    let progress_deadline =
+        fields.optional_or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
     let soak_set = fields.optional("soak", duration);
     let soak = soak_set.map(Option::unwrap_or_default);
     let steps = fields.each("steps", STEPS_EXAMPLE, |node| {
         step(node, soak.unwrap_or_default(), sink)
     });
-    // Without steps all of it is one, if there is anything to wait for.
+    // Without `steps`, the whole rollout is one step if it has to soak or to be analysed.
     let steps = steps.zip(soak).map(|(mut steps, soak)| {
         if fields.key_place("steps").is_none() && (is_analysed || !soak.is_zero()) {
             steps.push(Step {
@@ -168,9 +167,9 @@ pub(super) fn read(
         }
         steps
     });
-    let history_limit = fields.or("history_limit", HISTORY_LIMIT, count);
-    let max_failed_hosts = fields.or("max_failed_hosts", 0, count);
-    let on_failure = fields.or(
+    let history_limit = fields.optional_or("history_limit", HISTORY_LIMIT, count);
+    let max_failed_hosts = fields.optional_or("max_failed_hosts", 0, count);
+    let on_failure = fields.optional_or(
         "on_failure",
         OnFailure::RollBack,
         choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]),
@@ -202,7 +201,7 @@ pub(super) fn read(
     (places, config())
 }
 
-/// A step: how many instances, or a table that says more.
+/// Reads a step: a number of instances, or a table.
 fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
         let instances = some_amount(node)?;
@@ -217,8 +216,8 @@ fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults
         return Ok(None);
     };
     let instances = fields.required("instances", "instances = \"25%\"", some_amount);
-    let soak = fields.or("soak", soak, duration);
-    let pause = fields.or("pause", false, boolean);
+    let soak = fields.optional_or("soak", soak, duration);
+    let pause = fields.optional_or("pause", false, boolean);
     let weight_percent = fields.optional("weight", percent);
     fields.finish();
     let read = || {
@@ -248,9 +247,9 @@ fn percent(node: &Node) -> Result<u32, Faults> {
     }
 }
 
-/// Refuses amounts with which no rollout can work; points at the key that a person would change
-/// first.
-pub(super) fn refuse_impossible(
+/// Reports amounts with which no rollout is possible. Points at the key that a user would most
+/// likely change.
+pub(super) fn check_amounts(
     config: &RolloutConfig,
     places: &RolloutPlaces,
     ports: (&SourceSpan, usize),
@@ -273,8 +272,13 @@ pub(super) fn refuse_impossible(
     };
     let place = order.into_iter().flatten().next().unwrap_or(ports.0);
     let text = why.to_string();
-    sink.push(match text.split_once("\nhint: ") {
-        Some((what, remedy)) => Diagnostic::at(place, what).help(remedy),
-        None => Diagnostic::at(place, text),
-    });
+    sink.push(
+        match text
+            .split_once("\nhint: ")
+            .or_else(|| text.split_once("; "))
+        {
+            Some((what, remedy)) => Diagnostic::at(place, what).help(remedy),
+            None => Diagnostic::at(place, text),
+        },
+    );
 }

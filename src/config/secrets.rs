@@ -1,4 +1,4 @@
-//! Secrets: read when they are needed, never printed, and never stored on this machine.
+//! Secrets. They are read when they are needed, never printed, and never stored on this machine.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use super::names::{VARIABLE, check_variable_value};
 use super::value::Located;
 use crate::config::service::ServiceConfig;
 
-/// The values themselves, by variable. They cannot be printed or serialized.
+/// The values by variable. They cannot be printed or serialized.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, String>);
 
@@ -27,21 +27,20 @@ impl Secrets {
         self.0.is_empty()
     }
 
-    /// The variables and their values, to write the hosts' secrets files.
+    /// The variables and their values, for the files on the hosts.
     pub fn expose(&self) -> &BTreeMap<String, String> {
         &self.0
     }
 }
 
-/// Reads a service's secrets: its `env_file`, and those `secrets` that `variable` knows
-/// (`std::env::var_os`, say).
+/// Reads the secrets of a service: from its `env_file`, and those in `secrets` from `variable`
+/// (usually `std::env::var_os`).
 ///
-/// A line of the file is `KEY=VALUE`, empty, or a comment that begins with `#`. The value is taken
-/// as it stands, without the blanks around it and without one pair of quotes around the whole;
-/// nothing in it is expanded.
+/// A line of the file is `KEY=VALUE`, empty, or a comment that begins with `#`. The value is used
+/// literally, without blanks around it and without one pair of quotes around the whole value.
 ///
 /// # Errors
-/// All that is missing or wrong. No message shows a line of the file or a value.
+/// All missing or invalid secrets. No message shows a line of the file or a value.
 pub fn read_secrets(
     service: &ServiceConfig,
     variable: impl Fn(&str) -> Option<OsString>,
@@ -53,7 +52,7 @@ pub fn read_secrets(
     }
     for name in &service.secrets.names {
         if secrets.contains_key(&name.value) {
-            let message = format!("variable `{}` is in `env_file` already", name.value);
+            let message = format!("variable `{}` is also in `env_file`", name.value);
             found.push(Diagnostic::at(&name.place, message).help("keep it in one of the two"));
             continue;
         }
@@ -75,15 +74,18 @@ fn from_environment(
 ) -> Result<String, Box<Diagnostic>> {
     let wrong = |message: String| Diagnostic::at(&name.place, message);
     let Some(value) = variable(&name.value) else {
-        let diagnostic = wrong(format!("secret `{}` is not in the environment", name.value));
+        let diagnostic = wrong(format!(
+            "secret `{}` is not set in the environment",
+            name.value
+        ));
         return Err(Box::new(diagnostic.help(format!(
-            "set it for ship alone: {}=… ship deploy …",
+            "set it only for ship: {}=… ship deploy …",
             name.value
         ))));
     };
     let value = value.into_string().map_err(|_| {
         Box::new(wrong(format!(
-            "the value of `{}` in the environment is not UTF-8",
+            "the value of `{}` in the environment is not valid UTF-8",
             name.value
         )))
     })?;
@@ -112,17 +114,17 @@ fn read_file(
         Ok(Err(_)) => {
             found.push(Diagnostic::file(
                 shown,
-                "the file of secrets is not UTF-8 text",
+                "the file with secrets is not valid UTF-8",
             ));
             return;
         }
         Err(why) => {
             let diagnostic = Diagnostic::at(&file.place, format!("cannot read {shown}: {why}"));
-            found.push(diagnostic.help("the path is taken from the playbook's directory"));
+            found.push(diagnostic.help("the path is relative to the playbook"));
             return;
         }
     };
-    // What some editors put at the beginning.
+    // Some editors write a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines: Vec<_> = text.lines().collect();
     let mut rest = lines.iter().copied().enumerate();
@@ -133,22 +135,19 @@ fn read_file(
             } else {
                 format!(" of `{name}`")
             };
-            let message = format!(
-                "the value{of} goes on for {} lines; a variable has one",
-                more + 1
-            );
+            let message = format!("the value{of} spans {} lines; expected one", more + 1);
             found.push(Diagnostic::line(&shown, index + 1, 1, message).help(MULTI_LINE));
-            // They are part of a secret, and no faults of their own.
+            // The further lines belong to the secret, so they are not errors themselves.
             rest.by_ref().take(more).for_each(drop);
             continue;
         }
         match assignment(line) {
             Ok(None) => {}
             Ok(Some((key, _))) if secrets.contains_key(key) || service.env.contains_key(key) => {
-                let message = format!("variable `{key}` is given twice");
+                let message = format!("variable `{key}` is defined twice");
                 found.push(
                     Diagnostic::line(&shown, index + 1, 1, message)
-                        .help("keep it once, here or in `env`"),
+                        .help("keep one definition, here or in `env`"),
                 );
             }
             Ok(Some((key, value))) => drop(secrets.insert(key.to_owned(), value.to_owned())),
@@ -159,12 +158,11 @@ fn read_file(
     }
 }
 
-const MULTI_LINE: &str = "encode the value on one line, with `base64 -w0` for example, and let \
-                          the service decode it; or put it \
-                          into a file of the artifact";
+const MULTI_LINE: &str = "encode the value on one line, for example with `base64 -w0`, and decode \
+                          it in the service; or put it in a file of the artifact";
 
-/// The variable of a value that goes on over the next lines, in quotes or as PEM has it, and over
-/// how many.
+/// Detects a value that continues over the next lines, in quotes or in PEM format. Returns the
+/// variable and the number of further lines.
 fn further_lines<'a>(line: &'a str, rest: &[&str]) -> Option<(&'a str, usize)> {
     const BEGIN: &str = "-----BEGIN ";
     const END: &str = "-----END ";
@@ -183,7 +181,7 @@ fn further_lines<'a>(line: &'a str, rest: &[&str]) -> Option<(&'a str, usize)> {
         .filter(|c| matches!(c, '"' | '\''))
         .filter(|quote| !value[1..].ends_with(*quote));
     let last = match quote {
-        // A line that is a variable of its own ends no other one's value.
+        // A line that is itself a valid variable cannot be the end of the value.
         Some(quote) => rest
             .iter()
             .position(|line| line.trim_end().ends_with(quote))
@@ -198,7 +196,7 @@ fn further_lines<'a>(line: &'a str, rest: &[&str]) -> Option<(&'a str, usize)> {
 
 type Wrong = (usize, &'static str, &'static str);
 
-/// The key and the value of a line; `None` where it is empty or a comment.
+/// Parses a line into key and value; `None` if it is empty or a comment.
 fn assignment(line: &str) -> Result<Option<(&str, &str)>, Wrong> {
     const FORM: &str = "write KEY=VALUE, with letters, digits and `_` in the key";
     let trimmed = line.trim();
@@ -208,7 +206,7 @@ fn assignment(line: &str) -> Result<Option<(&str, &str)>, Wrong> {
     let (key, value) = trimmed
         .split_once('=')
         .ok_or((1, "this line is not KEY=VALUE", FORM))?;
-    // A key that is none may be part of a secret: it is not shown.
+    // An invalid key may be part of a secret, so it is not shown.
     if VARIABLE.check(key).is_err() {
         let help = if key.starts_with("export ") {
             "leave out `export`"
@@ -217,27 +215,27 @@ fn assignment(line: &str) -> Result<Option<(&str, &str)>, Wrong> {
         };
         return Err((
             1,
-            "this line does not begin with a variable's name and `=`",
+            "this line does not begin with the name of a variable and `=`",
             help,
         ));
     }
     let column = line.chars().count() - line.trim_start().chars().count() + key.len() + 2;
     let value = unquoted(value.trim()).ok_or((
         column,
-        "this value begins or ends with a quote that is not closed",
-        "put the whole value into the other kind of quotes: KEY='a\"b'; a value has one line",
+        "this value has an unclosed quote",
+        "put the whole value in the other kind of quotes, on one line: KEY='a\"b'",
     ))?;
     if check_variable_value(value).is_err() {
         return Err((
             column,
-            "this value holds a control character",
-            "encode it, in base64 say",
+            "this value contains a control character",
+            "encode the value, for example in base64",
         ));
     }
     Ok(Some((key, value)))
 }
 
-/// Removes one pair of quotes around the whole; `None` where one of the two is missing.
+/// Removes one pair of quotes around the whole value; `None` if one of the two is missing.
 fn unquoted(value: &str) -> Option<&str> {
     for quote in ['"', '\''] {
         match (value.strip_prefix(quote), value.strip_suffix(quote)) {
@@ -254,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_taken_as_it_stands() {
+    fn assignment_uses_the_value_literally() {
         let value = |line| assignment(line).unwrap().unwrap().1;
         assert_eq!(value("A=b"), "b");
         assert_eq!(value("A="), "");
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_assignment_is_refused() {
+    fn assignment_rejects_invalid_lines() {
         for wrong in [
             "hunter2",
             "=b",
@@ -285,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_several_lines_is_found_as_one() {
+    fn multi_line_value_is_detected() {
         let rest = ["MIIB=", "-----END KEY-----", "B=c"];
         assert_eq!(
             further_lines("A=-----BEGIN KEY-----", &rest),
@@ -310,7 +308,7 @@ mod tests {
         assert_eq!(
             further_lines("A=\"b", &["B=\"c\""]),
             None,
-            "a quote that is not closed"
+            "an unclosed quote"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Whether the servers that `[traffic]` describes fit the slots of the fleet.
+//! Checks that the servers of `[traffic]` fit the slots of the fleet.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use super::template::{SlotVars, render};
 use super::traffic::{SERVER, TrafficConfig, TrafficDriver, TrafficPlaces};
 use crate::core::ids::{Port, Slot};
 
-/// Refuses a public port that is a slot's own, and templates by which a slot would have no server
-/// of its own.
-pub(super) fn refuse_wrong_servers(
+/// Checks that the public port is not a port of the service, and that every slot has its own
+/// server.
+pub(super) fn check_servers(
     config: &TrafficConfig,
     places: &TrafficPlaces,
     service: &ServiceConfig,
@@ -38,7 +38,9 @@ pub(super) fn refuse_wrong_servers(
             let templates: Vec<_> = words.into_iter().chain(&commands.cut).flatten().collect();
             check.versioned_template(&templates)
         }),
-        TrafficDriver::Nftables(nftables) => own_port(nftables.port, places.port.as_ref(), service),
+        TrafficDriver::Nftables(nftables) => {
+            service_port(nftables.port, places.port.as_ref(), service)
+        }
         TrafficDriver::Nginx(_) => None,
     };
     if let Some(fault) = fault {
@@ -46,10 +48,14 @@ pub(super) fn refuse_wrong_servers(
     }
 }
 
-fn own_port(port: Port, place: Option<&SourceSpan>, service: &ServiceConfig) -> Option<Diagnostic> {
+fn service_port(
+    port: Port,
+    place: Option<&SourceSpan>,
+    service: &ServiceConfig,
+) -> Option<Diagnostic> {
     let place = place.filter(|_| service.ports.contains(&port))?;
-    let message = format!("port {port} is one of the service's own ports");
-    let help = "the public port is one at which no instance listens";
+    let message = format!("port {port} is a port of the service itself");
+    let help = "choose a public port on which no instance listens";
     Some(Diagnostic::at(place, message).help(help))
 }
 
@@ -67,25 +73,25 @@ impl ServerCheck<'_> {
         if !templates.iter().any(differs) {
             return None;
         }
-        let message = "a balancer is told of a slot, whichever version is in it";
-        let help = "leave {{ version }} out; {{ host }} and {{ port }} tell slots apart";
+        let message = "the server of a slot cannot depend on the version";
+        let help = "leave out {{ version }}; {{ host }} and {{ port }} distinguish slots";
         Some(Diagnostic::at(&self.place, message).help(help))
     }
 
-    /// Finds a slot whose server would have a name that is not valid, or is another slot's.
+    /// Finds a slot whose server would have an invalid name, or the name of another slot's server.
     fn wrong_server_name(&self, template: &str) -> Option<Diagnostic> {
         let mut seen: BTreeMap<String, Slot> = BTreeMap::new();
         for slot in self.slots() {
-            // What cannot be filled in is a fault of its own.
+            // A template that does not render is reported elsewhere.
             let name = self.fill(template, &slot, "1")?;
             if let Err(fault) = names::PROXY.check(&name) {
-                let message = format!("the server's name for {slot} {}", fault.message);
+                let message = format!("the server name of {slot} {}", fault.message);
                 let help = fault.help.unwrap_or_default();
                 return Some(Diagnostic::at(&self.place, message).help(help));
             }
             if let Some(other) = seen.insert(name.clone(), slot.clone()) {
-                let message = format!("{other} and {slot} would be one server, `{name}`");
-                let help = format!("give each slot a server of its own, as in \"{SERVER}\"");
+                let message = format!("{other} and {slot} would be the same server, `{name}`");
+                let help = format!("give each slot its own server, for example \"{SERVER}\"");
                 return Some(Diagnostic::at(&self.place, message).help(help));
             }
         }

@@ -1,4 +1,4 @@
-//! The playbook's `[service]`.
+//! `[service]`: the program and its environment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::command::command;
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
-use super::inventory::beside;
+use super::inventory::resolve_relative;
 use super::names;
 use super::templates::Templates;
 use super::value::{Located, choice, located, ports, positive_duration};
@@ -19,29 +19,29 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
     pub name: String,
-    /// The program and its arguments, each a template over the slot.
+    /// The program and its arguments, each a template for the slot.
     pub command: Vec<String>,
-    /// The slots that each host offers.
+    /// The ports of the slots of each host.
     pub ports: Vec<Port>,
-    /// The environment, each value a template over the slot.
+    /// The environment. Each value is a template for the slot.
     pub env: BTreeMap<String, String>,
     pub driver: Driver,
-    /// The user that it runs as; `None` for the driver's default.
+    /// The user that the service runs as; `None` for the default of the driver.
     pub user: Option<String>,
-    /// The time from TERM to KILL.
+    /// The time between SIGTERM and SIGKILL.
     pub stop_timeout: Duration,
     pub secrets: SecretsConfig,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretsConfig {
-    /// A file of `KEY=VALUE` lines, as found from the playbook.
+    /// A file of `KEY=VALUE` lines, relative to the playbook.
     pub env_file: Option<Located<PathBuf>>,
-    /// Variables to take from the environment of the control machine.
+    /// Variables to read from the environment of ship.
     pub names: Vec<Located<String>>,
 }
 
-/// Reads the table. What is wrong goes to `sink`.
+/// Reads the table; errors go to `sink`.
 pub(super) fn read(
     fields: &Fields<'_>,
     dir: &Path,
@@ -60,18 +60,18 @@ pub(super) fn read(
         |key| names::VARIABLE.check(key),
         located(names::variable_value),
     );
-    let driver = fields.or(
+    let driver = fields.optional_or(
         "driver",
         Driver::Systemd,
         choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]),
     );
     let user = fields.optional("user", names::user);
-    let stop_timeout = fields.or("stop_timeout", STOP_TIMEOUT, positive_duration);
-    let env_file = fields.optional("env_file", located(|node| beside(dir, node)));
+    let stop_timeout = fields.optional_or("stop_timeout", STOP_TIMEOUT, positive_duration);
+    let env_file = fields.optional("env_file", located(|node| resolve_relative(dir, node)));
     let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
     fields.finish();
     if let (Some(name), Some(Driver::Systemd), Some(None)) = (&name, &driver, &user) {
-        refuse_long_user(name, fields.place_of("name"), sink);
+        check_user_name(name, fields.place_of("name"), sink);
     }
 
     let words = command.as_deref().unwrap_or_default();
@@ -81,7 +81,7 @@ pub(super) fn read(
         templates.extend(Some(value.place.clone()), text);
     }
     let (env, secrets) = (env?, secrets?);
-    refuse_twice(&env, &secrets, sink);
+    check_duplicate_variables(&env, &secrets, sink);
     Some(ServiceConfig {
         name: name?,
         command: command?,
@@ -103,31 +103,36 @@ pub(super) fn read(
 /// The longest user name that systemd accepts.
 const USER_CHARS_MAX: usize = 31;
 
-/// Refuses a service whose name is too long for the user that ship makes for it.
-fn refuse_long_user(service: &str, place: Option<SourceSpan>, sink: &Sink) {
+/// Reports a service whose name is too long for its own user.
+fn check_user_name(service: &str, place: Option<SourceSpan>, sink: &Sink) {
     let (user, Some(place)) = (own_user(service), place) else {
         return;
     };
     if user.len() > USER_CHARS_MAX {
         let message = format!(
-            "the service's user `{user}` would have {} characters, {USER_CHARS_MAX} are allowed",
+            "the user of the service, `{user}`, would have {} characters; the maximum is \
+             {USER_CHARS_MAX}",
             user.len()
         );
         sink.push(Diagnostic::at(&place, message).help("set `user`, or shorten the name"));
     }
 }
 
-/// Refuses a variable with two values, since it is not clear which one counts.
-fn refuse_twice(env: &BTreeMap<String, Located<String>>, secrets: &[Located<String>], sink: &Sink) {
+/// Reports variables that are defined twice.
+fn check_duplicate_variables(
+    env: &BTreeMap<String, Located<String>>,
+    secrets: &[Located<String>],
+    sink: &Sink,
+) {
     let mut seen: BTreeMap<&str, &SourceSpan> = env
         .iter()
         .map(|(key, value)| (key.as_str(), &value.place))
         .collect();
     for secret in secrets {
         if let Some(first) = seen.insert(&secret.value, &secret.place) {
-            let message = format!("variable `{}` is given twice", secret.value);
+            let message = format!("variable `{}` is defined twice", secret.value);
             let diagnostic =
-                Diagnostic::at(&secret.place, message).related(first, "the first time");
+                Diagnostic::at(&secret.place, message).related(first, "first defined here");
             sink.push(diagnostic.help("keep one of the two"));
         }
     }

@@ -1,7 +1,7 @@
-//! Where an artifact, or the name of a version, comes from.
+//! The source of an artifact or of a channel.
 
-use crate::config::inventory::beside;
-use crate::config::tree::{Node, Value};
+use crate::config::inventory::resolve_relative;
+use crate::config::toml_tree::{Node, Value};
 use crate::config::value::{Faults, ValueError, quoted};
 use reqwest::Url;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 /// A file, a directory, or something to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file or a directory, as found from the playbook.
+    /// A file or a directory, relative to the playbook.
     Path(PathBuf),
     /// An http, https or s3 URL.
     Url(String),
 }
 
 impl Source {
-    /// What lies in the same directory by another name. What a URL asks behind `?` is asked there
-    /// too.
+    /// The source with another name in the same directory. The query of a URL is kept.
     #[must_use]
     pub fn sibling(&self, name: &str) -> Self {
         match self {
@@ -26,7 +25,7 @@ impl Source {
         }
     }
 
-    /// The source beside it with the same name and an ending.
+    /// The source with a suffix appended to its name.
     #[must_use]
     pub fn suffixed(&self, ending: &str) -> Self {
         match self {
@@ -41,8 +40,7 @@ impl Source {
         }
     }
 
-    /// Whether it is a URL that may hold what others should not see: a user, a password, or
-    /// anything behind `?`.
+    /// Whether it is a URL that may contain secrets: a user, a password, or a query.
     pub fn may_hold_secrets(&self) -> bool {
         let Source::Url(text) = self else {
             return false;
@@ -54,14 +52,14 @@ impl Source {
     }
 }
 
-/// A path as found from the playbook, or a URL.
+/// Parses a path that is relative to the playbook, or a URL.
 pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faults> {
     let Some((scheme, _)) = text.split_once("://") else {
         let node = Node {
             place: node.place.clone(),
             value: Value::String(text.to_owned()),
         };
-        return beside(dir, &node).map(Source::Path);
+        return resolve_relative(dir, &node).map(Source::Path);
     };
     let wrong = |why: String| {
         ValueError::new(why)
@@ -69,16 +67,16 @@ pub(super) fn source(dir: &Path, node: &Node, text: &str) -> Result<Source, Faul
     };
     match scheme {
         "http" | "https" | "s3" => {}
-        _ => return Err(wrong(format!("cannot be fetched by {}", quoted(scheme))).into()),
+        _ => return Err(wrong(format!("has an unsupported scheme: {}", quoted(scheme))).into()),
     }
     match Url::parse(text) {
         Ok(_) => Ok(Source::Url(text.to_owned())),
-        Err(why) => Err(wrong(format!("is no URL: {why}")).into()),
+        Err(why) => Err(wrong(format!("is not a URL: {why}")).into()),
     }
 }
 
 pub(super) fn with_last_segment(text: &str, change: impl Fn(&str) -> String) -> String {
-    // It was parsed when it was read.
+    // Cannot fail: the URL was validated when it was read.
     let Ok(mut url) = Url::parse(text) else {
         return text.to_owned();
     };

@@ -1,5 +1,5 @@
-//! Templates such as `{{ version }}`: minijinja in its strict mode, so that a typo is an error and
-//! never an empty word.
+//! Templates such as `{{ version }}`, rendered by minijinja in strict mode, so that a typo is an
+//! error and not an empty string.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,13 +11,13 @@ use crate::core::ids::{HostId, Port};
 
 use super::value::{nearest, quoted};
 
-/// The work limit of a template, which stops nested loops.
+/// The limit of instructions of a template, which stops nested loops.
 const FUEL: u64 = 100_000;
 
-/// The length limit of an expression, because each operator of a chain uses stack.
+/// The length limit of an expression, because every operator in a chain uses stack.
 const REGION_BYTES_MAX: usize = 1000;
 
-/// The variables of a template over a slot.
+/// The variables of a template for a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotVars<'a> {
     pub version: &'a str,
@@ -26,7 +26,7 @@ pub struct SlotVars<'a> {
     pub host: &'a HostId,
     pub service: &'a str,
     pub fleet: &'a str,
-    /// The host's labels: `{{ labels.zone }}`.
+    /// The labels of the host: `{{ labels.zone }}`.
     pub labels: &'a BTreeMap<String, String>,
 }
 
@@ -42,19 +42,19 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-/// Why a template does not render.
+/// Why a template cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TemplateFault {
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// The word that is wrong, where it is known.
+    /// The invalid word, if it is known.
     pub(super) word: Option<String>,
 }
 
 /// Renders a template for a slot.
 ///
 /// # Errors
-/// Says what is wrong with the template, as a fragment: "unknown variable `prot`".
+/// The problem as a fragment: "unknown variable `prot`".
 pub fn render(template: &str, vars: &SlotVars<'_>) -> Result<String, String> {
     render_slot(template, vars).map_err(|fault| fault.message)
 }
@@ -77,10 +77,10 @@ pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String,
     })
 }
 
-/// Renders a template that may only use the version, because there is no slot yet.
+/// Renders a template that may only use the version, because there is no slot.
 pub(super) fn render_version(template: &str, version: &str) -> Result<String, TemplateFault> {
     let undefined = TemplateFault {
-        message: "something here has no value".to_owned(),
+        message: "an expression has no value".to_owned(),
         help: None,
         word: None,
     };
@@ -90,8 +90,8 @@ pub(super) fn render_version(template: &str, version: &str) -> Result<String, Te
     })
 }
 
-/// Whether a template may look at a variable: at `labels`, which differ from host to host, or at
-/// `port`, which there is none of without an instance.
+/// Whether a template may use a variable, such as `labels`, which differs between hosts, or `port`,
+/// which exists only with an instance.
 pub fn uses(template: &str, name: &str) -> bool {
     regions(template).iter().any(|region| {
         template
@@ -100,7 +100,7 @@ pub fn uses(template: &str, name: &str) -> bool {
     })
 }
 
-/// The parts of a text that are minijinja's: `{{ … }}`, `{% … %}` and `{# … #}`.
+/// The parts of a text that minijinja interprets: `{{ … }}`, `{% … %}` and `{# … #}`.
 pub(super) fn regions(text: &str) -> Vec<Range<usize>> {
     const PAIRS: [(&str, &str); 3] = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")];
     let mut regions = Vec::new();
@@ -122,7 +122,7 @@ pub(super) fn regions(text: &str) -> Vec<Range<usize>> {
     regions
 }
 
-/// Where `close` is outside of quotes. (A comment has no quotes.)
+/// Finds `close` outside of quotes. (A comment has no quotes.)
 fn closing(text: &str, close: &str) -> Option<usize> {
     let mut quote = None;
     let mut chars = text.char_indices();
@@ -139,13 +139,13 @@ fn closing(text: &str, close: &str) -> Option<usize> {
 }
 
 /// Whether a region has a `*` outside of quotes and comments.
-fn multiplies(region: &str) -> bool {
+fn has_multiplication(region: &str) -> bool {
     !region.starts_with("{#") && closing(region, "*").is_some()
 }
 
 enum RenderFailure {
     Fault(TemplateFault),
-    /// A known variable has no such part.
+    /// A known variable does not have the requested attribute.
     Undefined,
 }
 
@@ -155,7 +155,7 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
         .any(|region| region.len() > REGION_BYTES_MAX)
     {
         let message = format!("an expression is longer than {REGION_BYTES_MAX} bytes");
-        let help = Some("write variables as in \"{{ version }}\"".to_owned());
+        let help = Some("write variables as \"{{ version }}\"".to_owned());
         return Err(RenderFailure::Fault(TemplateFault {
             message,
             help,
@@ -164,12 +164,12 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
     }
     if regions(template)
         .into_iter()
-        .any(|region| template.get(region).is_some_and(multiplies))
+        .any(|region| template.get(region).is_some_and(has_multiplication))
     {
-        // A list taken many times is no longer than before until it is read, and no fuel is counted
-        // for that.
-        let message = "a template does not multiply".to_owned();
-        let help = Some("write variables as in \"{{ version }}\"".to_owned());
+        // A multiplied list is expanded only when it is read, and that does not use fuel, so the
+        // limit would not apply.
+        let message = "a template cannot multiply".to_owned();
+        let help = Some("write variables as \"{{ version }}\"".to_owned());
         return Err(RenderFailure::Fault(TemplateFault {
             message,
             help,
@@ -194,7 +194,7 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
             ErrorKind::UndefinedError => RenderFailure::Undefined,
             _ => RenderFailure::Fault(explained(&error)),
         })?;
-    // As Jinja does, the engine eats the last line break; here a text is a text.
+    // Like Jinja, minijinja removes the last line break; keep the text unchanged.
     if template.ends_with('\n') && !rendered.ends_with('\n') {
         rendered.push('\n');
     }
@@ -204,7 +204,7 @@ fn render_with(template: &str, context: &Value, names: &[&str]) -> Result<String
 fn unknown_variable(name: String, names: &[&str]) -> TemplateFault {
     let help = match nearest(&name, names) {
         Some(meant) => format!("did you mean `{{{{ {meant} }}}}`?"),
-        None => format!("known here: {}", names.join(", ")),
+        None => format!("valid variables: {}", names.join(", ")),
     };
     TemplateFault {
         message: format!("unknown variable {}", quoted(&name)),
@@ -228,13 +228,13 @@ fn missing_label(template: &str, host: &str, labels: &BTreeMap<String, String>) 
         Some(label) => TemplateFault {
             message: format!("host `{host}` has no label {}", quoted(&label)),
             help: Some(format!(
-                "give every host one in the inventory: labels = {{ {label} = \"…\" }}"
+                "add the label to every host in the inventory: labels = {{ {label} = \"…\" }}"
             )),
             word: Some(label),
         },
         None => TemplateFault {
-            message: format!("something here has no value on host `{host}`"),
-            help: Some(format!("known here: {}", SLOT_NAMES.join(", "))),
+            message: format!("an expression has no value on host `{host}`"),
+            help: Some(format!("valid variables: {}", SLOT_NAMES.join(", "))),
             word: None,
         },
     }
@@ -244,10 +244,10 @@ fn explained(error: &minijinja::Error) -> TemplateFault {
     let what = match error.kind() {
         ErrorKind::SyntaxError => "not a valid template",
         ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction => {
-            "not known to templates"
+            "unknown in templates"
         }
         ErrorKind::OutOfFuel => "the template runs too long",
-        _ => "the template does not render",
+        _ => "cannot render the template",
     };
     let message = match error.detail() {
         Some(detail) => format!("{what}: {detail}"),
@@ -255,7 +255,7 @@ fn explained(error: &minijinja::Error) -> TemplateFault {
     };
     TemplateFault {
         message,
-        help: Some("write variables as in \"{{ version }}\"".to_owned()),
+        help: Some("write variables as \"{{ version }}\"".to_owned()),
         word: None,
     }
 }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_sees_its_slot_and_plain_text_stays_as_it_is() {
+    fn template_renders_all_variables_and_keeps_plain_text() {
         let all = "{{ version }} {{ port }} {{ address }} {{ host }} {{ service }} {{ fleet }} {{ \
                    labels.zone }}";
         assert_eq!(
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_value_is_an_error_and_never_empty() {
+    fn undefined_variable_is_an_error() {
         assert_eq!(
             rendered("{{ prot }}").unwrap_err(),
             "unknown variable `prot`"
@@ -314,19 +314,19 @@ mod tests {
         assert!(
             rendered("{{ port | upcase }}")
                 .unwrap_err()
-                .starts_with("not known to templates")
+                .starts_with("unknown in templates")
         );
     }
 
     #[test]
-    fn a_template_cannot_run_for_ever() {
+    fn template_with_nested_loops_is_stopped() {
         let nested =
             "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
         assert_eq!(rendered(nested).unwrap_err(), "the template runs too long");
     }
 
     #[test]
-    fn the_regions_are_those_in_braces() {
+    fn regions_are_the_parts_in_braces() {
         let text = "a {{ b }} c {% if d %}{# e";
         let found: Vec<&str> = regions(text)
             .into_iter()
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_many_times_is_refused_before_anybody_waits_for_it() {
+    fn template_with_multiplication_is_rejected() {
         for template in [
             "{{ [[]] * port * port * port }}",
             "{{ 'x' ~ '*' ~ [1] * 9 }}",
@@ -353,14 +353,14 @@ mod tests {
         ] {
             assert_eq!(
                 rendered(template).unwrap_err(),
-                "a template does not multiply"
+                "a template cannot multiply"
             );
         }
         assert_eq!(rendered("{{ '*' ~ port }}*{# 2 * 2 #}").unwrap(), "*8081*");
     }
 
     #[test]
-    fn a_long_chain_of_operators_is_refused_before_it_fills_the_stack() {
+    fn template_with_a_long_chain_of_operators_is_rejected() {
         for chain in ["-", "not ", "1+", "1 if 1 else "] {
             let template = format!("{{{{ '}}}}' ~ {}1 }}}}", chain.repeat(20_000));
             assert_eq!(

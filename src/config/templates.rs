@@ -1,10 +1,10 @@
-//! The templates of a playbook, kept until its hosts are known.
+//! Collects the templates of a playbook until the hosts are known.
 
 use crate::config::diagnostic::SourceSpan;
 use crate::config::template::{TemplateFault, regions};
 use crate::config::value::Located;
 
-/// The templates over a slot, each with the place of the text that it was written in.
+/// The templates for slots, each with the place of its text.
 #[derive(Default)]
 pub(super) struct Templates(Vec<Located<String>>);
 
@@ -22,7 +22,7 @@ impl Templates {
     }
 }
 
-/// The wrong word within a template, where it can be found there.
+/// The place of the invalid word in a template, or of the whole template.
 pub(super) fn place_within(place: &SourceSpan, fault: &TemplateFault) -> SourceSpan {
     let text = place.text();
     let Some(word) = &fault.word else {

@@ -1,4 +1,4 @@
-//! `[traffic]`: the balancers, and how ship tells them which instances get requests.
+//! `[traffic]`: the balancers, and how ship controls which instances receive requests.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::inventory::Inventory;
 use super::names;
-use super::tree::Node;
+use super::toml_tree::Node;
 use super::value::{Faults, ValueError, choice, line, number, positive_duration};
 use crate::config::service::ServiceConfig;
 use crate::config::templates::Templates;
@@ -19,7 +19,7 @@ pub(super) const SERVER: &str = "{{ host }}-{{ port }}";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficConfig {
     pub driver: TrafficDriver,
-    /// The time limit for an instance's open requests.
+    /// The time limit for the open requests of an instance.
     pub drain_timeout: Duration,
 }
 
@@ -38,19 +38,18 @@ pub enum TrafficDriver {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HaproxyConfig {
-    /// Where its runtime API answers, as seen on the balancer's machine.
+    /// The runtime API, as seen from the balancer.
     pub socket: AdminSocket,
-    /// The backend that holds the service's servers.
+    /// The backend with the servers of the service.
     pub backend: String,
-    /// The template of a server's name, over the slot.
+    /// The template for the name of a slot's server.
     pub server: String,
     pub servers: Servers,
-    /// What a server that ship adds is given besides its check, in `HAProxy`'s own words; empty
-    /// where it is nothing.
+    /// Options of the servers that ship adds, besides the check, in the syntax of `HAProxy`.
     pub server_options: String,
 }
 
-/// Where a runtime API answers.
+/// The address of a runtime API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminSocket {
     /// A unix socket, by its absolute path.
@@ -61,7 +60,7 @@ pub enum AdminSocket {
     },
 }
 
-/// Who writes the list of a balancer's servers.
+/// Who maintains the servers of a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// The user: the configuration has a server for each slot.
@@ -72,12 +71,12 @@ pub enum Servers {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NginxConfig {
-    /// The file on the balancer's machine that ship owns: the servers of the upstream.
+    /// The file on the balancer with the servers of the upstream, which ship owns.
     pub include: String,
     pub upstream: String,
     /// The command that tests the configuration.
     pub test: Vec<String>,
-    /// The command that makes nginx read its configuration again.
+    /// The command that reloads the configuration.
     pub reload: Vec<String>,
 }
 
@@ -88,14 +87,14 @@ pub struct NftablesConfig {
     pub port: u16,
 }
 
-/// The user's own commands, run on the balancer's machine; each word is a template over the slot.
+/// The user's own commands, which run on the balancer. Each word is a template for the slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandConfig {
     /// The command that lets new requests reach a slot.
     pub admit: Vec<String>,
     /// The command that stops new requests to a slot.
     pub drain: Vec<String>,
-    /// The command that prints the number of requests still under way.
+    /// The command that prints the number of open requests.
     pub remaining: Vec<String>,
     /// The command that ends open connections; without it, they end with the instance.
     pub cut: Option<Vec<String>>,
@@ -107,12 +106,12 @@ impl TrafficDriver {
         matches!(self, Self::Nftables(_))
     }
 
-    /// Whether it can give one slot a smaller share than another.
+    /// Whether the balancer supports weights.
     pub fn has_weights(&self) -> bool {
         matches!(self, Self::Haproxy(_) | Self::Nginx(_))
     }
 
-    /// The template of a slot's server, where the balancers know servers by name.
+    /// The template for the name of a slot's server, if the driver uses names.
     pub fn server(&self) -> Option<&str> {
         match self {
             Self::Haproxy(haproxy) => Some(&haproxy.server),
@@ -120,7 +119,7 @@ impl TrafficDriver {
         }
     }
 
-    /// Its name in the playbook.
+    /// The name in the playbook.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Haproxy(_) => "haproxy",
@@ -149,7 +148,7 @@ pub(super) struct TrafficPlaces {
     pub(super) templates: Vec<SourceSpan>,
 }
 
-/// Reads `[traffic]`. The balancer knows the service by its name unless a key says otherwise.
+/// Reads `[traffic]`. The default name of the backend or upstream is the name of the service.
 pub(super) fn read(
     fields: &Fields<'_>,
     service: Option<&ServiceConfig>,
@@ -166,12 +165,12 @@ pub(super) fn read(
             ("command", DriverName::Command),
         ]),
     );
-    let drain_timeout = fields.or("drain_timeout", DRAIN_TIMEOUT, positive_duration);
-    // Without a driver nobody knows which keys are right.
+    let drain_timeout = fields.optional_or("drain_timeout", DRAIN_TIMEOUT, positive_duration);
+    // Without a driver, the valid keys are not known.
     let Some(word) = word else {
         return (TrafficPlaces::default(), None);
     };
-    // A service without a name is a fault of its own.
+    // A missing name of the service is reported elsewhere.
     let service = service.map_or("service", |service| &service.name);
     let driver = match word {
         DriverName::Haproxy => {
@@ -210,18 +209,18 @@ fn read_haproxy(
     sink: &Sink,
 ) -> Option<HaproxyConfig> {
     let socket = fields.required("socket", "socket = \"/run/haproxy/admin.sock\"", socket);
-    let backend = fields.or("backend", service.to_owned(), names::proxy);
-    let server = fields.or("server", SERVER.to_owned(), line);
-    let servers = fields.or(
+    let backend = fields.optional_or("backend", service.to_owned(), names::proxy);
+    let server = fields.optional_or("server", SERVER.to_owned(), line);
+    let servers = fields.optional_or(
         "servers",
         Servers::Static,
         choice(&[("static", Servers::Static), ("dynamic", Servers::Dynamic)]),
     );
-    let server_options = fields.or("server_options", String::new(), names::server_options);
+    let server_options = fields.optional_or("server_options", String::new(), names::server_options);
     if let (Some(Servers::Static), Some(place)) = (servers, fields.key_place("server_options")) {
         let fault = Diagnostic::at(
             place,
-            "`server_options` is for servers that ship adds, and here it adds none",
+            "`server_options` only applies to servers that ship adds",
         );
         sink.push(fault.help("leave it out, or write servers = \"dynamic\""));
     }
@@ -243,9 +242,9 @@ fn read_nginx(fields: &Fields<'_>, service: &str) -> Option<NginxConfig> {
         "include = \"/etc/nginx/ship/testpage.conf\"",
         names::remote_file,
     );
-    let upstream = fields.or("upstream", service.to_owned(), names::proxy);
-    let test = fields.or("test", words("nginx -t"), command);
-    let reload = fields.or("reload", words("nginx -s reload"), command);
+    let upstream = fields.optional_or("upstream", service.to_owned(), names::proxy);
+    let test = fields.optional_or("test", words("nginx -t"), command);
+    let reload = fields.optional_or("reload", words("nginx -s reload"), command);
     Some(NginxConfig {
         include: include?,
         upstream: upstream?,
@@ -283,8 +282,8 @@ fn read_command(fields: &Fields<'_>, templates: &mut Templates) -> Option<Comman
 
 /// `/run/haproxy/admin.sock`, or `127.0.0.1:9999`.
 fn socket(node: &Node) -> Result<AdminSocket, Faults> {
-    const HELP: &str = "as in the `stats socket` line of haproxy.cfg: \"/run/haproxy/admin.sock\" \
-                        or \"127.0.0.1:9999\"";
+    const HELP: &str = "write it as in the `stats socket` line of haproxy.cfg, for example \
+                        \"/run/haproxy/admin.sock\" or \"127.0.0.1:9999\"";
     let text = line(node)?;
     if text.starts_with('/') {
         return names::remote_file(node).map(AdminSocket::Path);
@@ -307,34 +306,34 @@ fn socket(node: &Node) -> Result<AdminSocket, Faults> {
     })
 }
 
-/// Refuses drivers and `[[balancers]]` that do not fit together.
-pub(super) fn refuse_mismatch(
+/// Reports a driver and `[[balancers]]` that do not fit together.
+pub(super) fn check_balancers(
     config: Option<&TrafficConfig>,
     places: &TrafficPlaces,
     inventory: &Inventory,
     sink: &Sink,
 ) {
-    let complain = |place: &Option<SourceSpan>, message: &str, help: &str| {
+    let report = |place: &Option<SourceSpan>, message: &str, help: &str| {
         if let Some(place) = place {
             sink.push(Diagnostic::at(place, message).help(help));
         }
     };
     match (config, inventory.balancers.is_empty()) {
-        (None, false) => complain(
+        (None, false) => report(
             &inventory.balancers_place,
-            "there are balancers, but nothing says what they are",
-            "add [traffic] with driver = \"haproxy\" (say) to the playbook, or leave \
-             [[balancers]] out",
+            "the inventory has balancers, but the playbook has no [traffic]",
+            "add [traffic] to the playbook, for example with driver = \"haproxy\", or leave out \
+             [[balancers]]",
         ),
-        (Some(config), false) if config.driver.is_on_hosts() => complain(
+        (Some(config), false) if config.driver.is_on_hosts() => report(
             &inventory.balancers_place,
-            "there are balancers, but by this driver each host is its own",
-            "leave [[balancers]] out, or use another driver in [traffic]",
+            "the inventory has balancers, but with this driver each host is its own balancer",
+            "leave out [[balancers]], or use another driver in [traffic]",
         ),
-        (Some(config), true) if !config.driver.is_on_hosts() => complain(
+        (Some(config), true) if !config.driver.is_on_hosts() => report(
             &places.driver,
-            "no balancer is known",
-            "name their machines in the inventory:\n[[balancers]]\nname = \"lb1\"\naddress = \
+            "the inventory has no balancers",
+            "add them to the inventory:\n[[balancers]]\nname = \"lb1\"\naddress = \
              \"192.168.72.10\"",
         ),
         _ => {}

@@ -1,4 +1,4 @@
-//! Reads a single value, and checks it.
+//! Parses and validates a single value.
 
 use std::time::Duration;
 
@@ -6,29 +6,27 @@ use crate::core::ids::Port;
 use crate::core::spec::budget::Amount;
 
 use super::diagnostic::SourceSpan;
-use super::tree::{Node, Value};
+use super::toml_tree::{Node, Value};
 
-/// The longest duration that a file may name.
 const DURATION_MAX: Duration = Duration::from_hours(366 * 24);
-/// The largest count that a file may name.
 const COUNT_MAX: u32 = 1_000_000;
-/// A longer text is shown by its beginning.
+/// Longer texts are shortened in messages.
 const QUOTED_MAX: usize = 60;
 
-/// What is wrong with a value, to be read after its key: "`replicas` *must be a whole number, not a
-/// string*".
+/// The problem with a value, as a fragment after its key: "`replicas` *must be a whole number, not
+/// a string*".
 #[derive(Debug)]
 pub(super) struct ValueError {
     pub(super) message: String,
     pub(super) help: Option<String>,
-    /// Where, if not at the whole value.
+    /// The place, if it is not the whole value.
     pub(super) place: Option<SourceSpan>,
 }
 
 /// All problems of one value.
 pub(super) type Faults = Vec<ValueError>;
 
-/// A value and its place, for checks after the whole file is read.
+/// A value and its place, for checks after the file has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     pub value: T,
@@ -95,19 +93,19 @@ fn wrong_kind(node: &Node, wanted: &str) -> ValueError {
     ValueError::new(format!("must be {wanted}, not {}", node.kind()))
 }
 
-/// Text of one or more lines.
+/// Reads a string, which may have several lines.
 pub(super) fn string(node: &Node) -> Result<String, Faults> {
     let fault = || {
         let fault = wrong_kind(node, "a string");
         match node.value {
             Value::Array(_) | Value::Table(_) => fault,
-            _ => fault.help(format!("write it in quotes: \"{}\"", node.place.text())),
+            _ => fault.help(format!("add quotes: \"{}\"", node.place.text())),
         }
     };
     node.text().map(str::to_owned).ok_or_else(|| fault().into())
 }
 
-/// Text that is not empty and holds no control characters.
+/// Reads a string that is not empty and has no control characters.
 pub(super) fn line(node: &Node) -> Result<String, Faults> {
     let text = string(node)?;
     if text.trim().is_empty() {
@@ -115,7 +113,7 @@ pub(super) fn line(node: &Node) -> Result<String, Faults> {
     }
     if text.chars().any(char::is_control) {
         return Err(
-            ValueError::new("must not hold line breaks or other control characters").into(),
+            ValueError::new("must not contain line breaks or other control characters").into(),
         );
     }
     Ok(text)
@@ -125,12 +123,12 @@ pub(super) fn boolean(node: &Node) -> Result<bool, Faults> {
     match node.value {
         Value::Boolean(yes) => Ok(yes),
         _ => Err(wrong_kind(node, "true or false")
-            .help("without quotes: true")
+            .help("write it without quotes: true")
             .into()),
     }
 }
 
-/// A whole number from `min` to `max`.
+/// Reads a whole number from `min` to `max`.
 pub(super) fn number<T>(min: T, max: T) -> impl Fn(&Node) -> Result<T, Faults>
 where
     T: TryFrom<i128> + Copy + PartialOrd + std::fmt::Display,
@@ -138,7 +136,7 @@ where
     move |node| {
         let Value::Integer(number) = node.value else {
             return Err(wrong_kind(node, "a whole number")
-                .help("without quotes and without a fraction")
+                .help("write it without quotes and without a fraction")
                 .into());
         };
         match T::try_from(number) {
@@ -152,14 +150,14 @@ pub(super) fn count(node: &Node) -> Result<u32, Faults> {
     number(0, COUNT_MAX)(node)
 }
 
-/// A number of times, at least 1.
+/// Reads a number of times, at least 1.
 pub(super) fn times(node: &Node) -> Result<u32, Faults> {
     number(1, COUNT_MAX)(node)
 }
 
-/// A count or a percentage.
+/// Reads a count or a percentage.
 pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
-    const HELP: &str = "a count, as in 2, or a percentage from \"0%\" to \"100%\"";
+    const HELP: &str = "write a count such as 2, or a percentage from \"0%\" to \"100%\"";
     match (&node.value, node.text()) {
         (Value::Integer(count), _) => u32::try_from(*count).map(Amount::Count).map_err(|_| {
             ValueError::new(format!("cannot be {count}"))
@@ -167,7 +165,7 @@ pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
                 .into()
         }),
         (_, Some(text)) => text.parse().map_err(|why| {
-            ValueError::new(format!("is no amount: {why}"))
+            ValueError::new(format!("is not a count or percentage: {why}"))
                 .help(HELP)
                 .into()
         }),
@@ -177,15 +175,15 @@ pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
     }
 }
 
-/// A list of at least one port, each different.
+/// Reads a list of at least one port, without duplicates.
 pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
     let Value::Array(items) = &node.value else {
         return Err(wrong_kind(node, "a list of ports")
-            .help("in brackets: [8081, 8082]")
+            .help("write them in brackets: [8081, 8082]")
             .into());
     };
     if items.is_empty() {
-        return Err(ValueError::new("must name at least one port")
+        return Err(ValueError::new("must have at least one port")
             .help("for example: [8081, 8082]")
             .into());
     }
@@ -194,13 +192,13 @@ pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
     for item in items {
         match number::<Port>(1, Port::MAX)(item) {
             Ok(port) if ports.contains(&port) => {
-                let fault = ValueError::new(format!("names port {port} twice")).place(&item.place);
-                faults.push(fault.help("each instance on a host needs a port of its own"));
+                let fault = ValueError::new(format!("has port {port} twice")).place(&item.place);
+                faults.push(fault.help("each instance on a host needs its own port"));
             }
             Ok(port) => ports.push(port),
             Err(wrong) => {
                 let wrong = wrong.into_iter().map(|fault| ValueError {
-                    message: format!("holds what is no port: it {}", fault.message),
+                    message: format!("has an item that is not a port: it {}", fault.message),
                     ..fault.place(&item.place)
                 });
                 faults.extend(wrong);
@@ -214,7 +212,7 @@ pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
     }
 }
 
-/// A duration such as `1h30m`.
+/// Reads a duration such as `1h30m`.
 pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
     const HELP: &str =
         "write a number and a unit (ms, s, m, h or d), for example \"500ms\", \"30s\" or \"1h30m\"";
@@ -224,7 +222,7 @@ pub(super) fn duration(node: &Node) -> Result<Duration, Faults> {
     parse_duration(text).map_err(|why| ValueError::new(why).help(HELP).into())
 }
 
-/// A duration above zero.
+/// Reads a duration above zero.
 pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
     match duration(node)? {
         Duration::ZERO => Err(ValueError::new("must be longer than 0")
@@ -234,13 +232,13 @@ pub(super) fn positive_duration(node: &Node) -> Result<Duration, Faults> {
     }
 }
 
-/// A duration such as `1h30m`: units in falling order, each at most once.
+/// Parses a duration such as `1h30m`: units in falling order, each at most once.
 ///
-/// jiff's friendly format is not used: it takes years, fractions, signs, spaces and words besides,
-/// all of which would have to be refused first, and has another limit for a number.
+/// jiff's friendly format is not used, because it also accepts years, fractions, signs, spaces and
+/// words, and has another limit for numbers.
 ///
 /// # Errors
-/// Why it is none.
+/// The problem as a fragment.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 5] = [
         ("d", 86_400_000),
@@ -249,7 +247,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         ("s", 1000),
         ("ms", 1),
     ];
-    let wrong = || format!("is no duration: {}", quoted(text));
+    let wrong = || format!("is not a valid duration: {}", quoted(text));
     let mut rest = text;
     let mut units = UNITS.iter();
     let mut sum_ms: u64 = 0;
@@ -276,7 +274,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// One word of a fixed choice.
+/// Reads one of several fixed words.
 pub(super) fn choice<T: Copy>(
     words: &'static [(&'static str, T)],
 ) -> impl Fn(&Node) -> Result<T, Faults> {
@@ -303,15 +301,15 @@ pub(super) fn choice<T: Copy>(
     }
 }
 
-/// The known word nearest to a mistyped one.
+/// The known word that is most similar to a mistyped one.
 pub(super) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
-    const ALIKE_MIN: f64 = 0.75;
-    let likeness = |word: &str| strsim::jaro_winkler(&text.to_ascii_lowercase(), word);
+    const SIMILARITY_MIN: f64 = 0.75;
+    let similarity = |word: &str| strsim::jaro_winkler(&text.to_ascii_lowercase(), word);
     let best = known
         .iter()
         .copied()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= ALIKE_MIN).then_some(best)
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(best) >= SIMILARITY_MIN).then_some(best)
 }
 
 #[cfg(test)]
@@ -319,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_numbers_with_units_in_falling_order() {
+    fn duration_needs_units_in_falling_order() {
         let ms = |text| parse_duration(text).map(|duration| duration.as_millis());
         assert_eq!(ms("500ms"), Ok(500));
         assert_eq!(ms("30s"), Ok(30_000));
@@ -342,7 +340,7 @@ mod tests {
         ] {
             assert_eq!(
                 ms(wrong),
-                Err(format!("is no duration: `{wrong}`")),
+                Err(format!("is not a valid duration: `{wrong}`")),
                 "{wrong}"
             );
         }
@@ -354,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_finds_its_word_and_nonsense_finds_none() {
+    fn nearest_finds_a_mistyped_word_only() {
         let known = ["max_surge", "max_unavailable", "replicas"];
         assert_eq!(nearest("max_surgee", &known), Some("max_surge"));
         assert_eq!(nearest("Replicas", &known), Some("replicas"));

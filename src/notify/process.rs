@@ -8,7 +8,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::config::without_secrets;
+use crate::config::remove_secrets;
 use crate::core::journal::notification::Notification;
 use crate::core::printable::strip_controls;
 use crate::system::process_group;
@@ -64,7 +64,7 @@ pub(super) async fn feed(
         return Err("an empty command".to_owned());
     };
     let mut command = Command::new(program);
-    without_secrets(command.as_std_mut());
+    remove_secrets(command.as_std_mut());
     command
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)));

@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 
 use tokio::process::Command;
 
-use crate::config::without_secrets;
+use crate::config::remove_secrets;
 
 /// A command for `program` that inherits no secret of ship's.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    without_secrets(command.as_std_mut());
+    remove_secrets(command.as_std_mut());
     command
 }

@@ -1,5 +1,4 @@
-//! A control directory that does not know what runs: a fresh checkout, or one that another has
-//! overtaken.
+//! Adoption: control directories that do not know what runs, because they are new or outdated.
 
 use std::fs;
 
@@ -36,14 +35,14 @@ fn forget(project: &LocalProject) {
 }
 
 #[test]
-fn status_in_a_fresh_checkout_probes_instances_as_their_own_release_says() {
+fn status_in_a_fresh_checkout_probes_each_release_with_its_own_check() {
     let project = fresh_checkout().with("http = \"/\"", "http = \"/nowhere\"");
     project
         .ship(&["status", "inventory.toml"])
         .stdout_lines(&[
             "1/1   Running   0   [AGE]   [NET].11:8081   node1   0.8   1",
             "deployment \"page\" successfully rolled out",
-            "another control directory deployed last: [WHO] [TOOK] ago",
+            "the latest deploy came from another control directory: [WHO] [TOOK] ago",
         ])
         .run();
     let status = project.status();
@@ -55,7 +54,7 @@ fn status_in_a_fresh_checkout_probes_instances_as_their_own_release_says() {
     );
     project
         .ship(&["history", "inventory.toml"])
-        .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+        .stdout("nothing has been deployed from here yet\nhint: `ship status` shows what the hosts run\n")
         .run();
 }
 
@@ -79,7 +78,7 @@ fn failed_deploy_from_a_fresh_checkout_rolls_back_to_what_ran() {
     );
     assert!(
         done.stderr
-            .contains("note: another control directory deployed last: tester@"),
+            .contains("note: the latest deploy came from another control directory: tester@"),
         "{}",
         done.stderr
     );
@@ -99,7 +98,7 @@ fn failed_deploy_from_a_fresh_checkout_rolls_back_to_what_ran() {
 }
 
 #[test]
-fn deploy_of_what_runs_does_nothing_in_a_fresh_checkout() {
+fn deploy_of_the_running_release_does_nothing_in_a_fresh_checkout() {
     let project = fresh_checkout();
     let before = project.status()["instances"][0]["name"].clone();
     let done = project.deploy("0.8");
@@ -112,7 +111,7 @@ fn deploy_of_what_runs_does_nothing_in_a_fresh_checkout() {
 }
 
 #[test]
-fn rollback_from_a_fresh_checkout_goes_to_the_release_that_was_proven_before() {
+fn rollback_from_a_fresh_checkout_restores_the_previous_proven_release() {
     let project = LocalProject::small();
     project.deploy("0.8");
     project.deploy("0.9");
@@ -124,7 +123,7 @@ fn rollback_from_a_fresh_checkout_goes_to_the_release_that_was_proven_before() {
         .run()
         .stdout;
     assert!(
-        plan.contains("if it fails: back to 0.9 (revision 2)"),
+        plan.contains("on failure: roll back to 0.9 (revision 2)"),
         "{plan}"
     );
     project
@@ -140,7 +139,7 @@ fn rollback_from_a_fresh_checkout_goes_to_the_release_that_was_proven_before() {
 }
 
 #[test]
-fn release_that_failed_is_no_rollback_target_in_a_fresh_checkout() {
+fn failed_release_is_not_a_rollback_target_in_a_fresh_checkout() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
@@ -182,7 +181,7 @@ fn restart_and_scale_work_in_a_fresh_checkout() {
 }
 
 #[test]
-fn control_directory_that_was_overtaken_goes_on_from_what_the_other_deployed() {
+fn outdated_control_directory_continues_from_the_other_deploy() {
     let project = LocalProject::small();
     let elsewhere = project.path("elsewhere");
     let base_dir = format!("base_dir = \"{}\"\n", project.path("hosts").display());
@@ -218,11 +217,11 @@ fn control_directory_that_was_overtaken_goes_on_from_what_the_other_deployed() {
         .run()
         .stdout;
     assert!(
-        status.contains("another control directory deployed last: tester@"),
+        status.contains("the latest deploy came from another control directory: tester@"),
         "{status}"
     );
 
-    // 1.0 fails: not the 0.8 that was deployed from here is gone back to, but the 0.9 that ran.
+    // 1.0 fails: ship rolls back to the 0.9 that ran, not to the 0.8 that was deployed from here.
     fs::rename(elsewhere.join("page-1.0"), project.path("page-1.0")).expect("ours");
     project
         .ship(&["deploy", "inventory.toml", "--version", "1.0"])

@@ -1,4 +1,4 @@
-//! A new version that is judged by numbers while it is rolled out.
+//! Analyses that judge a new version during its rollout.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -21,12 +21,12 @@ impl Numbers {
         let runtime = Runtime::new().expect("a runtime");
         let server = runtime.block_on(MockServer::start());
         let numbers = Self { runtime, server };
-        numbers.say(error_rate);
+        numbers.set_error_rate(error_rate);
         numbers
     }
 
-    /// From now on they say this.
-    fn say(&self, error_rate: f64) {
+    /// Sets the error rate that the server returns.
+    fn set_error_rate(&self, error_rate: f64) {
         let document = serde_json::json!({ "errors": { "rate": error_rate } });
         let answer =
             Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(document));
@@ -65,7 +65,7 @@ fn with_analysis(project: LocalProject, lines: &str) -> LocalProject {
 }
 
 #[test]
-fn a_number_that_is_not_as_it_should_be_rolls_back() {
+fn failed_measurement_rolls_the_deploy_back() {
     let numbers = Numbers::that_say(0.048);
     let project = judged_by(&numbers.url(), "");
     project
@@ -97,7 +97,7 @@ fn a_number_that_is_not_as_it_should_be_rolls_back() {
 }
 
 #[test]
-fn in_a_dry_run_it_is_only_told() {
+fn dry_run_analysis_only_reports() {
     let numbers = Numbers::that_say(0.048);
     let project = judged_by(&numbers.url(), "dry_run = true");
     let said = project.deploy("0.9").stderr;
@@ -111,7 +111,7 @@ fn in_a_dry_run_it_is_only_told() {
 }
 
 #[test]
-fn numbers_that_cannot_be_had_roll_back_after_so_many_errors_in_a_row() {
+fn consecutive_measurement_errors_roll_the_deploy_back() {
     // Nobody ever listens there.
     let project = judged_by("http://127.0.0.1:1/", "consecutive_error_limit = 2");
     let args = ["deploy", "inventory.toml", "--version", "0.9"];
@@ -121,7 +121,7 @@ fn numbers_that_cannot_be_had_roll_back_after_so_many_errors_in_a_row() {
 }
 
 #[test]
-fn it_is_measured_all_the_time_while_a_step_soaks() {
+fn analysis_runs_repeatedly_while_a_step_soaks() {
     let numbers = Numbers::that_say(0.001);
     let project = judged_by(&numbers.url(), "");
     let project = project.with(
@@ -130,7 +130,7 @@ fn it_is_measured_all_the_time_while_a_step_soaks() {
     );
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("step 1 of 2 is reached, with 1 new instance; it soaks for 1h");
-    numbers.say(0.02);
+    numbers.set_error_rate(0.02);
     let said = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
     assert!(
         said.contains("analysis errors: passed: 0.1% is < 1%"),
@@ -151,7 +151,7 @@ fn it_is_measured_all_the_time_while_a_step_soaks() {
 }
 
 #[test]
-fn a_step_waits_for_a_number_that_says_something() {
+fn step_waits_for_a_conclusive_measurement() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let number = project.path("number");
@@ -170,7 +170,7 @@ fn a_step_waits_for_a_number_that_says_something() {
 }
 
 #[test]
-fn equal_versions_are_told_apart_by_nothing() {
+fn comparison_of_equal_versions_passes() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let project = with_analysis(project, "kind = \"compare\"\non_inconclusive = \"hold\"")

@@ -1,5 +1,5 @@
-//! One call of `ship`: arguments in, streams and exit code out. What is not expected must not be
-//! there.
+//! Runs `ship` with arguments and checks its output and exit code. Unexpected output fails the
+//! test.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use snapbox::{Assert, Data, IntoData, str};
 use crate::redact::Redact;
 use ship_testing::command::{Done, Running, ship_command};
 
-/// A call that is to be made, and what is expected of it: nothing on either stream, and 0.
+/// A command to run and its expected result: by default no output and exit code 0.
 #[must_use = "nothing is called before `run`"]
 pub(crate) struct Call<'a> {
     command: Command,
@@ -76,7 +76,7 @@ impl<'a> Call<'a> {
         self.any_stderr()
     }
 
-    /// Does not mind what is on stdout: the test looks at it itself.
+    /// Permits any stdout; the test checks it.
     pub(crate) fn any_stdout(mut self) -> Self {
         self.stdout = None;
         self

@@ -1,4 +1,4 @@
-//! Channels: a version by a name, looked up before anything is done.
+//! Channels, which are resolved to a version before anything else.
 
 use std::fs;
 use std::net::TcpListener;
@@ -41,7 +41,7 @@ fn refusal(project: &LocalProject) -> String {
 }
 
 #[test]
-fn a_channel_is_a_version_and_the_history_knows_it_by_that() {
+fn deploy_of_a_channel_records_the_version() {
     let server = Web::start(|_, _| Reply::of("0.9  built at noon\n"));
     let project = from(&server, "latest.txt");
     project.deploy("0.8");
@@ -49,7 +49,7 @@ fn a_channel_is_a_version_and_the_history_knows_it_by_that() {
     let deploy = ["deploy", "inventory.toml", "--version", "nightly"];
     let done = project.ship(&deploy).any_stderr().run();
     assert!(
-        done.stderr.starts_with("channel nightly is 0.9\n"),
+        done.stderr.starts_with("channel nightly resolved to 0.9\n"),
         "{}",
         done.stderr
     );
@@ -83,7 +83,7 @@ fn port(project: &LocalProject) -> String {
 }
 
 #[test]
-fn the_playbooks_own_version_may_be_a_channel_for_every_verb() {
+fn every_verb_accepts_a_channel_as_the_playbook_version() {
     let server = Web::start(|_, _| Reply::of("{\"build\": {\"version\": \"0.9\"}}"));
     let url = server.url("latest.json");
     let channel = format!("{{ source = \"{url}\", value = \"$.build.version\" }}");
@@ -107,7 +107,7 @@ fn the_playbooks_own_version_may_be_a_channel_for_every_verb() {
     let check = project
         .ship(&["check", "inventory.toml"])
         .any_stdout()
-        .stderr("channel nightly is 0.9\n")
+        .stderr("channel nightly resolved to 0.9\n")
         .run();
     assert!(
         check.stdout.contains("ok      artifact of 0.9 "),
@@ -126,7 +126,7 @@ fn the_playbooks_own_version_may_be_a_channel_for_every_verb() {
 }
 
 #[test]
-fn the_newest_file_of_a_directory_is_found_by_its_name() {
+fn channel_selects_the_newest_file_of_a_directory() {
     let channel = "{ newest = \"builds/page-{{ version }}.done\" }";
     let project = with_channel(channel);
     for name in [
@@ -146,21 +146,22 @@ fn the_newest_file_of_a_directory_is_found_by_its_name() {
         .status(2)
         .run();
     assert!(
-        done.stderr
-            .starts_with("channel nightly is 0.10\nerror: cannot read the artifact page-0.10: "),
+        done.stderr.starts_with(
+            "channel nightly resolved to 0.10\nerror: cannot read the artifact page-0.10: "
+        ),
         "{done:?}"
     );
     fs::remove_dir_all(project.path("builds")).expect("our own directory");
     assert_eq!(
         project.redacted(&refusal(&project)),
-        "error: channel nightly has no version: builds: No such file or directory (os error 2); \
+        "error: cannot resolve channel `nightly`: builds: No such file or directory (os error 2); \
          correct the path of the \
          channel"
     );
 }
 
 #[test]
-fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
+fn invalid_channel_content_is_refused_in_one_line() {
     let page = "<!DOCTYPE html>\n<html><body>Sign in</body></html>\n";
     let prose = "The build\nhas failed.\nSee the log.\n";
     for (reply, why) in [
@@ -208,7 +209,7 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
             let url = server.url("latest.txt");
             assert_eq!(
                 refusal,
-                format!("error: channel nightly has no version: {url}: {why}")
+                format!("error: cannot resolve channel `nightly`: {url}: {why}")
             );
         }
         assert_eq!(project.history(), Vec::<String>::new());
@@ -216,7 +217,7 @@ fn a_channel_that_says_nothing_useful_is_one_line_and_touches_nothing() {
 }
 
 #[test]
-fn a_channel_whose_server_is_gone_or_has_another_document_is_one_line() {
+fn unreachable_channel_is_refused_in_one_line() {
     let closed = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a port");
@@ -224,7 +225,7 @@ fn a_channel_whose_server_is_gone_or_has_another_document_is_one_line() {
     assert_eq!(
         refusal(&project),
         format!(
-            "error: channel nightly has no version: http://{closed}/latest.txt: Connection \
+            "error: cannot resolve channel `nightly`: http://{closed}/latest.txt: Connection \
              refused (os error 111) (3 \
              attempts); see whether the server can be reached from here (curl -I), then try again"
         )
@@ -256,19 +257,19 @@ fn a_channel_whose_server_is_gone_or_has_another_document_is_one_line() {
         ));
         assert_eq!(
             refusal(&project),
-            format!("error: channel nightly has no version: {url}: {why}")
+            format!("error: cannot resolve channel `nightly`: {url}: {why}")
         );
     }
 }
 
 #[test]
-fn a_check_says_what_is_wrong_with_a_channel_and_looks_at_the_hosts_all_the_same() {
+fn check_reports_an_invalid_channel_and_still_checks_the_hosts() {
     let server = Web::start(|_, _| Reply::status(404));
     let project = from(&server, "latest.txt");
     let check = ["check", "inventory.toml", "--version", "nightly"];
     let done = project.ship(&check).any_stdout().status(2).run();
     let expected = format!(
-        "FAILED  channel nightly has no version: {}: the server",
+        "FAILED  cannot resolve channel `nightly`: {}: the server",
         server.url("latest.txt")
     );
     assert!(

@@ -1,4 +1,4 @@
-//! `ship check`: the files, then every host; all problems at once, and nothing is changed.
+//! `ship check`: reports all problems of the files and the hosts, and makes no changes.
 
 use std::fs;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use snapbox::str;
 use crate::project::LocalProject;
 
 #[test]
-fn where_all_is_well_it_says_so_of_each() {
+fn check_lists_every_host_that_passes() {
     let project = LocalProject::new();
     project
         .ship(&["check", "inventory.toml"])
@@ -27,7 +27,7 @@ ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
 }
 
 #[test]
-fn a_deployed_fleet_is_well_too() {
+fn check_passes_on_a_deployed_fleet() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project
@@ -46,7 +46,7 @@ ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
 }
 
 #[test]
-fn several_problems_are_said_at_once() {
+fn check_reports_all_problems_at_once() {
     let project = LocalProject::new().with("driver = \"process\"", "driver = \"systemd\"");
     fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
     let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
@@ -86,7 +86,7 @@ FAILED  cannot read the artifact page-0.8: No such file or directory (os error 2
 }
 
 #[test]
-fn the_files_are_checked_first() {
+fn check_validates_the_files_first() {
     let project = LocalProject::new().with("ports = [8081, 8082]", "ports = [8081, 8081]");
     project
         .ship(&["check", "inventory.toml"])

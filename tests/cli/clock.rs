@@ -1,4 +1,4 @@
-//! A control machine whose clock is set.
+//! A control machine whose clock changes during a deploy.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ fn faketime() -> Option<PathBuf> {
 }
 
 #[test]
-fn deploy_goes_on_when_the_clock_is_set_back_or_forward() {
+fn deploy_continues_when_the_clock_changes() {
     let Some(library) = faketime() else {
         eprintln!("not run: libfaketime is not installed");
         return;

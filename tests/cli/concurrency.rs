@@ -1,4 +1,4 @@
-//! Several at once: a second deploy waits outside, a look does not disturb.
+//! Concurrent commands: a second deploy is refused, and reading commands do not interfere.
 
 use snapbox::str;
 
@@ -6,7 +6,7 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 
 #[test]
-fn a_second_deploy_is_told_who_is_at_it_and_since_when() {
+fn second_deploy_is_refused_with_the_lock_holder() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -25,7 +25,7 @@ error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last he
 }
 
 #[test]
-fn others_see_what_a_deploy_does() {
+fn status_and_history_show_a_running_deploy() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -54,7 +54,7 @@ fn others_see_what_a_deploy_does() {
 }
 
 #[test]
-fn services_of_one_fleet_do_not_wait_for_each_other() {
+fn services_of_one_fleet_deploy_concurrently() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");

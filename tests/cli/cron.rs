@@ -1,4 +1,4 @@
-//! What is printed for cron and systemd. tests/hosts/nightly has cron run it.
+//! `ship cron`: the crontab and the systemd units. tests/hosts/nightly runs them with cron.
 
 use std::fs;
 use std::process::Command;
@@ -19,7 +19,7 @@ fn printed(project: &LocalProject, args: &[&str]) -> String {
 }
 
 #[test]
-fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
+fn crontab_has_absolute_paths_and_needs_no_prompt() {
     let project = LocalProject::new();
     let text = printed(
         &project,
@@ -35,9 +35,7 @@ fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
     );
     let lines: Vec<_> = text.lines().collect();
     assert!(
-        lines[0].starts_with(
-            "# ship: page on local, every night at 03:30 by the clock of this machine"
-        ),
+        lines[0].starts_with("# ship: deploys page on local every night at 03:30 local time"),
         "{text}"
     );
     assert_eq!(
@@ -52,7 +50,7 @@ fn the_crontab_has_absolute_paths_and_waits_for_nobody() {
 }
 
 #[test]
-fn without_a_choice_there_is_all_of_it() {
+fn cron_prints_crontab_and_units_by_default() {
     let project = LocalProject::new();
     let (crontab, units) = (
         printed(&project, &["--crontab"]),
@@ -71,7 +69,7 @@ fn without_a_choice_there_is_all_of_it() {
 }
 
 #[test]
-fn systemd_finds_no_fault_in_the_units() {
+fn units_pass_systemd_analyze() {
     if !namespace::has_programs(&[("systemd-analyze", "systemd")]) {
         return;
     }
@@ -111,12 +109,12 @@ fn systemd_finds_no_fault_in_the_units() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn cron_rejects_invalid_options() {
     let project = LocalProject::new();
     project
         .ship(&["cron", "inventory.toml", "--at", "2am"])
         .stderr(str![[r#"
-error: --at 2am: no time of day; say it as in 02:00
+error: invalid --at `2am`: expected HH:MM, for example 02:00
 
 "#]])
         .status(2)
@@ -124,7 +122,7 @@ error: --at 2am: no time of day; say it as in 02:00
     project
         .ship(&["cron", "inventory.toml", "--mail", "ops; rm -rf /"])
         .stderr(str![[r#"
-error: --mail ops; rm -rf /: no address; say it as in ops@example.org
+error: invalid --mail `ops; rm -rf /`: expected an address, for example ops@example.org
 
 "#]])
         .status(2)

@@ -1,10 +1,10 @@
-//! Hosts that leave the fleet: drained first, or gone from the inventory just so.
+//! Hosts that leave the fleet: with `drain = true`, or removed from the inventory.
 
 use crate::project::{LocalProject, NODES};
 use ship_testing::probe_client::Monitor;
 
 #[test]
-fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
+fn deploy_moves_instances_off_a_drained_host() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let asker =
@@ -57,23 +57,23 @@ fn what_runs_on_a_drained_host_moves_and_the_host_may_go() {
 
     let project = project.on(&["node2", "node3", "node4"]);
     let done = project.deploy("0.8");
-    assert!(!done.stderr.contains("note: "), "{}", done.stderr);
+    assert!(!done.stderr.contains("warning: "), "{}", done.stderr);
 }
 
 #[test]
-fn what_is_left_on_a_host_that_is_gone_from_the_inventory_is_told_once() {
+fn orphaned_instances_are_reported_once() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let project = project.on(&["node2", "node3", "node4"]);
-    let told = "note: node1 is not in the inventory any more, and what ran there was left as it \
-                was (0.8 on port 8081)";
+    let warning =
+        "warning: node1 was removed from the inventory but may still run 0.8 on port 8081\n";
     for args in [["plan", "inventory.toml"], ["deploy", "inventory.toml"]] {
         let done = project.ship(&args).any_stdout().any_stderr().run();
-        assert!(done.stderr.contains(told), "{}", done.stderr);
+        assert!(done.stderr.contains(warning), "{}", done.stderr);
     }
     let done = project.deploy("0.9");
-    assert!(!done.stderr.contains("note: "), "{}", done.stderr);
-    // As the note says.
+    assert!(!done.stderr.contains("warning: "), "{}", done.stderr);
+    // As the hint says.
     let project = project.on(&NODES);
     project.drain("node1");
     project.deploy("0.9");

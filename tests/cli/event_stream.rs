@@ -1,18 +1,18 @@
-//! A rollout read from its JSON events: what was done in which order, and how many ran and were
-//! ready meanwhile.
+//! Reads the JSON events of a rollout: the order of the actions, and how many instances ran and
+//! were ready.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// What the events of one rollout say.
+/// The events of one rollout, summarized.
 pub(crate) struct Course {
     /// `start node4:8081`, `ready node4:8081`, `stop node1:8081`, `stopped node1:8081`, in order.
     pub(crate) steps: Vec<String>,
-    /// The most instances that ran at one time: from the order to start until it is known that it
+    /// The most instances that ran at one time: from the start action until it is known that it
     /// has stopped.
     pub(crate) most_running: usize,
-    /// The fewest that were ready at one time: until the order to stop.
+    /// The fewest instances that were ready at one time: until the stop action.
     pub(crate) fewest_ready: usize,
     /// How it ended.
     pub(crate) outcome: String,

@@ -1,4 +1,4 @@
-//! A new version that does not work: what a person is told, and that nobody else notices.
+//! New versions that fail: what ship reports, and that clients see no failed requests.
 
 use snapbox::str;
 
@@ -7,7 +7,7 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::probe_client::Monitor;
 
-/// Deploys a version that cannot serve over 0.8, and asserts that nobody but the deployer noticed.
+/// Deploys a version that cannot serve over 0.8, and asserts that the service stayed available.
 fn deploy_broken(behaviour: Behaviour, expect: impl FnOnce(Call<'_>) -> Call<'_>) {
     let project = &LocalProject::new();
     project.release("0.9", behaviour);
@@ -40,7 +40,7 @@ fn deploy_broken(behaviour: Behaviour, expect: impl FnOnce(Call<'_>) -> Call<'_>
 }
 
 #[test]
-fn a_version_that_exits_at_once_is_rolled_back() {
+fn version_that_exits_immediately_is_rolled_back() {
     deploy_broken(Behaviour::Exits, |deploy| {
         deploy.stderr(str![[r#"
 [MOMENT]  page 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
@@ -73,7 +73,7 @@ fn a_version_that_exits_at_once_is_rolled_back() {
 }
 
 #[test]
-fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
+fn version_that_never_listens_is_rolled_back_at_the_deadline() {
     deploy_broken(Behaviour::Deaf, |deploy| {
         deploy.stderr_lines(&[
             "node4:8081  FAILED    0.9 was not ready in time",
@@ -98,7 +98,7 @@ fn a_version_that_never_listens_is_rolled_back_at_the_deadline() {
 }
 
 #[test]
-fn a_version_that_answers_with_an_error_is_rolled_back() {
+fn version_that_returns_an_error_is_rolled_back() {
     deploy_broken(Behaviour::Wrong, |deploy| {
         deploy.stderr_lines(&[
             "node4:8081  FAILED    0.9 was not ready in time",
@@ -112,7 +112,7 @@ fn a_version_that_answers_with_an_error_is_rolled_back() {
 }
 
 #[test]
-fn a_version_that_answers_with_the_wrong_text_is_told_what_it_said() {
+fn wrong_response_body_is_shown_in_the_failure() {
     let project = LocalProject::small().with(
         "http = \"/\"",
         "http = \"/\"\nbody = \"the version is: 0.8\"",
@@ -136,7 +136,7 @@ fn a_version_that_answers_with_the_wrong_text_is_told_what_it_said() {
 }
 
 #[test]
-fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
+fn on_failure_hold_leaves_the_fleet_as_it_is() {
     let project = LocalProject::new().with("[rollout]\n", "[rollout]\non_failure = \"hold\"\n");
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
@@ -190,7 +190,7 @@ fn on_failure_hold_leaves_all_as_it_is_for_a_person() {
 }
 
 #[test]
-fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
+fn failed_first_deploy_has_no_rollback_target() {
     let project = LocalProject::small();
     project.release("0.8", Behaviour::Exits);
     project
@@ -213,7 +213,7 @@ fn a_first_deploy_that_fails_has_nothing_to_go_back_to() {
 }
 
 #[test]
-fn a_way_back_that_fails_too_needs_a_person() {
+fn failed_rollback_exits_with_5() {
     let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .with("replicas = 3", "replicas = 2")
@@ -254,7 +254,7 @@ fn a_way_back_that_fails_too_needs_a_person() {
 }
 
 #[test]
-fn ports_go_back_with_the_version() {
+fn rollback_restores_the_ports_of_the_version() {
     let project = LocalProject::small().with("[8081, 8082]", "[8081]");
     let project = project
         .with("max_surge = 1", "max_surge = 0")

@@ -1,4 +1,4 @@
-//! Without a fleet: help, version, completions, the manual, and what a wrong call is told.
+//! Commands that need no fleet: help, version, completions, the manual page, and usage errors.
 
 use std::io::pipe;
 use std::process::{Command, Stdio};
@@ -9,42 +9,40 @@ use crate::project::LocalProject;
 use ship_testing::command::ship_command;
 
 #[test]
-fn without_arguments_the_verbs_are_shown_and_the_call_is_wrong() {
+fn ship_without_arguments_prints_the_verbs_and_fails() {
     LocalProject::new()
         .ship(&[])
         .stderr(str![[r#"
-Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH
+Rolling deploys for bare VMs: what `kubectl rollout` gives a cluster, over plain SSH
 
 Usage: ship [OPTIONS] <COMMAND>
 
 Commands:
-  init         Write an inventory and a playbook to begin with
-  deploy       Bring the fleet to a version, one batch at a time
-  plan         Show what a deploy would do, and touch nothing
-  check        Check the files and every host, and say all problems at once
-  status       Show what runs where
-  history      Show what was deployed, by whom, when, why and how it ended
-  logs         Show what the instances write, or what ship did in a rollout
-  rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
-  pause        Let a running rollout start nothing new; what is in flight ends safely
-  resume       Go on with a rollout that was paused, interrupted, cut off or held
-  promote      Let a rollout go on from the step at which it waits
-  abort        Go back to the revision proven healthy, from a rollout that runs or stands still
-  restart      Replace every instance by a new one of the same release, one batch at a time
-  scale        Change how many instances the service has
-  report       Write a page about a rollout: what happened, host by host, and how to undo it
-  migrate      Take away what only older versions needed: the playbook's contracts that are left to
-               be made
-  freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
-               begun is done
+  init         Write an example inventory and playbook
+  deploy       Roll out a version across the fleet, one batch at a time
+  plan         Show what a deploy would do, without making changes
+  check        Validate the configuration and check every host
+  status       Show which version runs on which host, and the state of the rollout
+  history      List the revisions: who deployed what, when, why, and the outcome
+  logs         Print the logs of instances or of a rollout
+  rollback     Roll back to the latest proven revision, or to a given one [alias: undo]
+  pause        Pause a running rollout after in-flight actions finish
+  resume       Resume a stopped rollout
+  promote      Continue a rollout that is waiting at a step
+  abort        Abort the current rollout and roll back
+  restart      Replace every instance with a new one of the same release, one batch at a time
+  scale        Change the number of instances
+  report       Write an HTML report about a rollout
+  migrate      Run the pending contract migrations
+  freeze       Block new deploys; a running deploy stops after the current batch
   thaw         End a freeze [alias: unfreeze]
-  unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
-  cron         Print what makes cron or systemd deploy every night
-  completions  Print a completion script for a shell
-  man          Print the manual page, in roff
+  unlock       Break the deploy lock and fence off its holder
+  cron         Print a crontab line and systemd units for nightly deploys
+  completions  Print a shell completion script
+  man          Print the manual page in roff format
 
 Options:
-  -v, --verbose...  Say more on stderr; twice for all
+  -v, --verbose...  Increase log verbosity (repeat for more)
   -h, --help        Print help (see more with '--help')
   -V, --version     Print version
 
@@ -66,46 +64,44 @@ Exit codes:
 }
 
 #[test]
-fn help_goes_to_stdout() {
+fn help_is_printed_to_stdout() {
     LocalProject::new()
         .ship(&["--help"])
         .stdout(str![[r#"
-Rolling deploys for bare machines: what `kubectl rollout` gives a cluster, over plain SSH.
+Rolling deploys for bare VMs: what `kubectl rollout` gives a cluster, over plain SSH
 
-A new instance is started, its port is checked, and only then an old one is stopped; again and again
-until the fleet runs the new version. If the new version fails, the old one is brought back.
+ship starts a new instance, waits until it is ready, then stops an old one, until the whole fleet
+runs the new version. If the new version fails, ship rolls back.
 
 Usage: ship [OPTIONS] <COMMAND>
 
 Commands:
-  init         Write an inventory and a playbook to begin with
-  deploy       Bring the fleet to a version, one batch at a time
-  plan         Show what a deploy would do, and touch nothing
-  check        Check the files and every host, and say all problems at once
-  status       Show what runs where
-  history      Show what was deployed, by whom, when, why and how it ended
-  logs         Show what the instances write, or what ship did in a rollout
-  rollback     Go back to the newest revision proven healthy, or to a given one [alias: undo]
-  pause        Let a running rollout start nothing new; what is in flight ends safely
-  resume       Go on with a rollout that was paused, interrupted, cut off or held
-  promote      Let a rollout go on from the step at which it waits
-  abort        Go back to the revision proven healthy, from a rollout that runs or stands still
-  restart      Replace every instance by a new one of the same release, one batch at a time
-  scale        Change how many instances the service has
-  report       Write a page about a rollout: what happened, host by host, and how to undo it
-  migrate      Take away what only older versions needed: the playbook's contracts that are left to
-               be made
-  freeze       Let nothing new be deployed for a while, and a running deploy stop once what it has
-               begun is done
+  init         Write an example inventory and playbook
+  deploy       Roll out a version across the fleet, one batch at a time
+  plan         Show what a deploy would do, without making changes
+  check        Validate the configuration and check every host
+  status       Show which version runs on which host, and the state of the rollout
+  history      List the revisions: who deployed what, when, why, and the outcome
+  logs         Print the logs of instances or of a rollout
+  rollback     Roll back to the latest proven revision, or to a given one [alias: undo]
+  pause        Pause a running rollout after in-flight actions finish
+  resume       Resume a stopped rollout
+  promote      Continue a rollout that is waiting at a step
+  abort        Abort the current rollout and roll back
+  restart      Replace every instance with a new one of the same release, one batch at a time
+  scale        Change the number of instances
+  report       Write an HTML report about a rollout
+  migrate      Run the pending contract migrations
+  freeze       Block new deploys; a running deploy stops after the current batch
   thaw         End a freeze [alias: unfreeze]
-  unlock       Take the lock away from a ship that holds it, and make the hosts refuse its orders
-  cron         Print what makes cron or systemd deploy every night
-  completions  Print a completion script for a shell
-  man          Print the manual page, in roff
+  unlock       Break the deploy lock and fence off its holder
+  cron         Print a crontab line and systemd units for nightly deploys
+  completions  Print a shell completion script
+  man          Print the manual page in roff format
 
 Options:
   -v, --verbose...
-          Say more on stderr; twice for all
+          Increase log verbosity (repeat for more)
 
   -h, --help
           Print help (see a summary with '-h')
@@ -130,79 +126,52 @@ Exit codes:
 }
 
 #[test]
-fn the_help_of_a_verb_tells_all_of_its_options() {
+fn help_of_a_verb_lists_its_options_and_examples() {
     LocalProject::new()
         .ship(&["deploy", "--help"])
         .stdout(str![[r#"
-Bring the fleet to a version, one batch at a time
+Roll out a version across the fleet, one batch at a time
 
 Usage: ship deploy [OPTIONS] [INVENTORY]
 
 Arguments:
-  [INVENTORY]
-          The inventory file; left out, the one that was deployed from here (as git finds its
-          repository)
+  [INVENTORY]  Inventory file [default: the one last deployed from this directory or a parent]
 
 Options:
-      --version <VERSION>
-          The version or channel to deploy, instead of the playbook's
+      --version <VERSION>           Version or channel to deploy [default: the playbook's]
+      --set <KEY=VALUE>             Override a playbook key, for example rollout.max_surge=2;
+                                    repeatable
+      --dry-run                     Print the plan and exit
+      --reason <TEXT>               Record why in the history
+      --unattended                  Run without prompts: skip quarantined releases, refuse unhealthy
+                                    fleets, roll out one instance first, respect deploy windows; at
+                                    a pausing step, exit 8 unless `[unattended] on_gate = "promote"`
+      --lock-timeout <TIME>         Wait this long for another deploy to finish, for example 10m
+      --force                       Deploy although the fleet is frozen, no window is open, the
+                                    release is quarantined, or the fleet is unhealthy
+      --monitor <URL|off>           Send requests to URL during the rollout; fail if any fails. off
+                                    disables [monitor]
+  -o, --output <text|json>          Output format; json prints one event per line to stdout
+                                    [default: text]
+      --progress <auto|live|plain>  Show progress on stderr [default: auto, or none with --output
+                                    json]
+  -v, --verbose...                  Increase log verbosity (repeat for more)
+  -h, --help                        Print help
 
-      --set <KEY=VALUE>
-          Set one of the playbook's keys, as in `rollout.max_surge=2`; may be given again
-
-      --dry-run
-          Show what would be done, and touch nothing
-
-      --reason <TEXT>
-          Record why in the history
-
-      --unattended
-          Nobody is there to be asked: what has failed before is skipped, an unhealthy fleet is left
-          alone, one instance comes first, windows are kept; a step that waits for a person ends the
-          command with exit 8, or is passed, as the playbook's `[unattended]` says
-
-      --lock-timeout <TIME>
-          Wait this long for another deploy to finish, for example 10m
-
-      --force
-          Go ahead though the fleet is frozen, no window is open, the release has failed before, or
-          the fleet is not healthy
-
-      --monitor <URL>
-          Ask this URL all the while, and fail if a request does; `off` for the playbook's
-          `[monitor]`
-
-  -o, --output <OUTPUT>
-          Print nothing to stdout, or one JSON event a line
-
-          Possible values:
-          - text: For people
-          - json: For programs
-          
-          [default: text]
-
-      --progress <PROGRESS>
-          Show progress on stderr [default: auto, or none with --output json]
-
-          Possible values:
-          - auto:  Live on a terminal, else plain
-          - live:  One screen on stderr, redrawn in place; plain where stderr is no terminal
-          - plain: A line for each event worth one, on stderr
-
-  -v, --verbose...
-          Say more on stderr; twice for all
-
-  -h, --help
-          Print help (see a summary with '-h')
+Examples:
+  ship deploy inventory.toml --version 0.9 --reason "ticket 4711"
+  ship deploy --dry-run
+  ship deploy --set rollout.max_surge=2 --monitor http://example.org/
 
 "#]])
         .run();
 }
 
 #[test]
-fn every_verb_has_help() {
+fn every_verb_has_help_with_examples() {
     let project = LocalProject::new();
     for verb in [
+        "init",
         "deploy",
         "plan",
         "check",
@@ -211,13 +180,24 @@ fn every_verb_has_help() {
         "logs",
         "rollback",
         "undo",
+        "pause",
+        "resume",
+        "promote",
+        "abort",
+        "restart",
+        "scale",
+        "report",
+        "migrate",
+        "freeze",
+        "thaw",
+        "unlock",
         "cron",
         "completions",
         "man",
     ] {
         let done = project.ship(&[verb, "--help"]).any_stdout().run();
         assert!(
-            done.stdout.contains("Usage: ship "),
+            done.stdout.contains("Usage: ship ") && done.stdout.contains("\nExamples:\n  ship "),
             "{verb}: {}",
             done.stdout
         );
@@ -225,7 +205,7 @@ fn every_verb_has_help() {
 }
 
 #[test]
-fn the_version_is_that_of_the_crate() {
+fn version_is_the_version_of_the_crate() {
     let version = concat!("ship ", env!("CARGO_PKG_VERSION"), "\n");
     LocalProject::new()
         .ship(&["--version"])
@@ -234,7 +214,7 @@ fn the_version_is_that_of_the_crate() {
 }
 
 #[test]
-fn an_unknown_verb_is_refused_with_the_nearest_one() {
+fn unknown_verb_is_refused_with_a_suggestion() {
     LocalProject::new()
         .ship(&["deplyo"])
         .stderr(str![[r#"
@@ -252,7 +232,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn an_unknown_option_is_refused() {
+fn unknown_option_is_refused_with_a_suggestion() {
     LocalProject::new()
         .ship(&["deploy", "--forse"])
         .stderr(str![[r#"
@@ -270,7 +250,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn completions_are_made_for_each_shell() {
+fn completions_are_printed_for_each_shell() {
     let project = LocalProject::new();
     for (shell, mark) in [
         ("bash", "complete -F _ship"),
@@ -290,7 +270,7 @@ fn completions_are_made_for_each_shell() {
 }
 
 #[test]
-fn completions_for_an_unknown_shell_name_the_known_ones() {
+fn completions_for_an_unknown_shell_are_refused() {
     LocalProject::new()
         .ship(&["completions", "cmd"])
         .stderr(str![[r#"
@@ -305,7 +285,7 @@ For more information, try '--help'.
 }
 
 #[test]
-fn the_manual_page_is_roff_with_every_verb() {
+fn manual_page_is_roff_with_every_verb() {
     let page = LocalProject::new().ship(&["man"]).any_stdout().run().stdout;
     assert!(page.contains(".TH ship 1"), "{page}");
     for verb in [
@@ -321,7 +301,7 @@ fn the_manual_page_is_roff_with_every_verb() {
     }
 }
 
-/// Runs `ship` with a stdout that nobody reads, as in `ship history | head -0`.
+/// Runs `ship` with a closed stdout pipe, as in `ship history | head -0`.
 fn unread(project: &LocalProject, args: &[&str]) {
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
@@ -341,7 +321,7 @@ fn unread(project: &LocalProject, args: &[&str]) {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn closed_stdout_pipe_is_not_an_error() {
     let project = LocalProject::small();
     project.deploy("0.8");
     for args in [
@@ -368,7 +348,7 @@ fn a_reader_that_has_gone_is_no_error() {
 }
 
 #[test]
-fn a_deploy_goes_on_without_a_reader() {
+fn deploy_continues_without_a_reader() {
     let project = LocalProject::new();
     unread(&project, &["deploy", "inventory.toml", "--output", "json"]);
     assert_eq!(project.history(), ["1 0.8 succeeded"]);

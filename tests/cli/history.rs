@@ -1,4 +1,4 @@
-//! `ship history`: what was deployed, by whom, when, why and how it ended.
+//! `ship history`.
 
 use serde_json::json;
 use snapbox::str;
@@ -8,12 +8,13 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 
 #[test]
-fn before_the_first_deploy_there_is_none() {
+fn history_is_empty_before_the_first_deploy() {
     let project = LocalProject::small();
     project
         .ship(&["history", "inventory.toml"])
         .stdout(str![[r#"
-nothing was deployed from here yet; `ship status` shows what the hosts run
+nothing has been deployed from here yet
+hint: `ship status` shows what the hosts run
 
 "#]])
         .run();
@@ -24,7 +25,7 @@ nothing was deployed from here yet; `ship status` shows what the hosts run
 }
 
 #[test]
-fn the_newest_comes_first_with_its_reason_and_its_outcome() {
+fn history_lists_the_newest_revision_first() {
     let project = LocalProject::small();
     project.release("1.0", Behaviour::Exits);
     project.deploy("0.8");
@@ -50,7 +51,7 @@ REVISION   VERSION   DIGEST   WHEN   DURATION   WHO   OUTCOME   REASON
 }
 
 #[test]
-fn the_keys_for_programs_are_a_contract() {
+fn history_json_keys_are_stable() {
     let project = LocalProject::small();
     project
         .ship(&["deploy", "inventory.toml", "--reason", "ticket 42"])
@@ -94,7 +95,7 @@ fn the_keys_for_programs_are_a_contract() {
 }
 
 #[test]
-fn one_revision_is_shown_whole_with_what_differs_now() {
+fn history_shows_a_revision_and_its_differences() {
     let project = LocalProject::small();
     project.deploy("0.8");
     project
@@ -111,7 +112,7 @@ outcome   succeeded
 proven    yes
 replicas  1
 
-the playbook then:
+playbook of this revision:
   version = "0.8"
 
   [service]
@@ -141,7 +142,7 @@ the playbook then:
   max_unavailable = 0
   progress_deadline = "30s"
 
-the fleet is on this release (revision 1 (0.8))
+the fleet runs this release (revision 1 (0.8))
 
 "#]])
         .run();
@@ -162,8 +163,8 @@ the fleet is on this release (revision 1 (0.8))
         .run();
     let (_, differs) = done
         .stdout
-        .split_once("the fleet is on revision 2 (0.9), which differs:\n")
-        .expect("it differs");
+        .split_once("the fleet runs revision 2 (0.9); differences:\n")
+        .expect("a comparison");
     snapbox::assert_data_eq!(
         differs,
         str![[r#"
@@ -193,7 +194,7 @@ the fleet is on this release (revision 1 (0.8))
 }
 
 #[test]
-fn a_revision_that_is_not_there_is_refused() {
+fn history_of_an_unknown_revision_is_refused() {
     let project = LocalProject::small();
     project.deploy("0.8");
     project
@@ -208,7 +209,7 @@ hint: list the revisions with `ship history`
 }
 
 #[test]
-fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
+fn history_limit_removes_revisions_here_and_on_the_hosts() {
     let project = LocalProject::small().with("[rollout]\n", "[rollout]\nhistory_limit = 2\n");
     for version in ["0.8", "0.9", "1.0", "1.1", "1.2"] {
         project.release(version, Behaviour::Good);
@@ -225,7 +226,7 @@ fn it_is_no_longer_than_its_limit_and_what_left_it_leaves_the_hosts_too() {
 }
 
 #[test]
-fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
+fn history_has_a_row_for_every_rollout() {
     let project = LocalProject::new().with("replicas = 3", "replicas = 1");
     project
         .ship(&[
@@ -265,7 +266,7 @@ fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
         rows[3], first,
         "who, when, how long and how it ended are those of the deploy"
     );
-    let told: Vec<_> = rows
+    let listed: Vec<_> = rows
         .as_array()
         .expect("rows")
         .iter()
@@ -277,8 +278,8 @@ fn row_keeps_its_own_deploy_and_what_came_after_has_rows_of_its_own() {
         ["restart", "memory"],
         ["deploy", "ticket 42"],
     ];
-    assert_eq!(told, verbs.map(|row| json!(row)));
-    // None of them is one to go back to.
+    assert_eq!(listed, verbs.map(|row| json!(row)));
+    // None of them is a rollback target.
     project.deploy("0.9");
     let done = project.ship(&["rollback"]).any_stderr().run();
     assert!(

@@ -1,4 +1,4 @@
-//! The user's commands at the points of an instance's life.
+//! Hooks of an instance: before and after its start and its stop.
 
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ fn told(lines: &[Value]) -> Vec<String> {
 }
 
 #[test]
-fn each_instance_runs_the_hooks_of_its_own_release() {
+fn instance_runs_the_hooks_of_its_own_release() {
     let say = "echo $SHIP_SERVICE $SHIP_FLEET $SHIP_VERSION $SHIP_REVISION $SHIP_HOST $SHIP_PORT \
                {{ port }}; ls";
     let project = with(&[
@@ -91,7 +91,7 @@ fn each_instance_runs_the_hooks_of_its_own_release() {
 }
 
 #[test]
-fn what_fails_before_a_start_is_told_with_its_last_words() {
+fn failed_before_start_hook_is_reported_with_its_last_output() {
     let project = with(&[("before_start", "echo looking; echo no database; exit 3")]);
     project.ship(&["deploy", "inventory.toml"]).stderr_lines(&[
         "node1:8081  hook      before_start failed after [TOOK]: it ended with exit status 3",
@@ -109,7 +109,7 @@ fn what_fails_before_a_start_is_told_with_its_last_words() {
 }
 
 #[test]
-fn what_hangs_before_a_stop_is_cut_and_the_stop_goes_on() {
+fn hanging_before_stop_hook_is_killed_and_the_stop_continues() {
     let project = with(&[("before_stop", "echo waiting; sleep 60")]);
     project.deploy("0.8");
     project

@@ -1,11 +1,11 @@
-//! A service that owns its port: the old instance stops before the new one starts.
+//! In-place services: the old instance stops before the new one starts.
 
 use crate::call::json_lines;
 use crate::event_stream::Course;
 use crate::project::LocalProject;
 
 #[test]
-fn one_host_at_a_time_is_without_it() {
+fn in_place_deploy_takes_one_host_down_at_a_time() {
     let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .with("max_surge = 1", "max_surge = 0")

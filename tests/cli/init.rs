@@ -1,4 +1,4 @@
-//! `ship init`: the first two files.
+//! `ship init`.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use snapbox::str;
 use crate::project::LocalProject;
 
 #[test]
-fn what_it_writes_can_be_used_once_the_machines_are_named() {
+fn init_writes_files_that_pass_check() {
     let project = LocalProject::new();
     let dir = project.path("My Shop");
     fs::create_dir(&dir).expect("our own directory");
@@ -15,12 +15,12 @@ fn what_it_writes_can_be_used_once_the_machines_are_named() {
         .ship(&["init"])
         .within(&dir)
         .stdout(str![[r#"
-wrote inventory.toml: name your machines in it
-wrote playbook.toml: say in it what runs there
+wrote inventory.toml: list your hosts there
+wrote playbook.toml: describe your service there
 
-then:
-  ship check inventory.toml      # the files and every machine, all problems at once
-  ship plan inventory.toml       # what a deploy would do
+next steps:
+  ship check inventory.toml      # validate both files and check every host
+  ship plan inventory.toml       # show what a deploy would do
   ship deploy inventory.toml
 
 "#]])
@@ -46,7 +46,7 @@ then:
 }
 
 #[test]
-fn what_is_there_already_stays_as_it_is() {
+fn init_keeps_existing_files() {
     let project = LocalProject::new();
     let before = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
     let said = project
@@ -56,7 +56,7 @@ fn what_is_there_already_stays_as_it_is() {
         .run()
         .stderr;
     assert!(
-        said.contains("playbook.toml is there already, and stays as it is"),
+        said.contains("playbook.toml already exists and was not changed"),
         "{said}"
     );
     assert!(!project.path("other.toml").exists());

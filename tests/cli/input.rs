@@ -1,5 +1,4 @@
-//! Files that are wrong: what, where, and what would be right; every problem at once, and nothing
-//! is touched.
+//! Invalid files: every error is reported with its place and a hint, and nothing is changed.
 
 use std::fs;
 
@@ -8,7 +7,7 @@ use snapbox::str;
 use crate::project::LocalProject;
 
 #[test]
-fn an_inventory_that_is_not_there() {
+fn missing_inventory_is_refused() {
     LocalProject::new()
         .ship(&["deploy", "production.toml"])
         .stderr(str![[r#"
@@ -22,7 +21,7 @@ error: cannot read production.toml: No such file or directory (os error 2)
 }
 
 #[test]
-fn a_playbook_that_is_not_there() {
+fn missing_playbook_is_refused() {
     let project = LocalProject::new();
     fs::remove_file(project.path("playbook.toml")).expect("our own file");
     project
@@ -42,7 +41,7 @@ error: cannot read playbook.toml: No such file or directory (os error 2)
 }
 
 #[test]
-fn a_file_that_is_no_toml() {
+fn invalid_toml_is_refused() {
     let project = LocalProject::new().with("[service]", "[service");
     project
         .ship(&["deploy", "inventory.toml"])
@@ -62,7 +61,7 @@ error: this is not TOML: unclosed table
 }
 
 #[test]
-fn every_problem_of_both_files_is_said_at_once() {
+fn errors_of_both_files_are_reported_at_once() {
     let project = LocalProject::new()
         .with("driver = \"process\"", "driver = \"proces\"")
         .with("{{ version }}", "{{ versoin }}")
@@ -116,7 +115,7 @@ error: `max_surge` is no amount: 101% is more than 100%
 }
 
 #[test]
-fn an_empty_version_on_the_command_line() {
+fn empty_version_is_refused() {
     LocalProject::new().ship(&["deploy", "inventory.toml", "--version", ""]).stderr(str![[r#"
 error: `version` must not be empty
  --> command line:1:11
@@ -130,7 +129,7 @@ error: `version` must not be empty
 }
 
 #[test]
-fn an_override_without_a_value() {
+fn override_without_a_value_is_refused() {
     LocalProject::new()
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas"])
         .stderr(str![[r#"
@@ -148,7 +147,7 @@ error: there is no `=` in this setting
 }
 
 #[test]
-fn a_soak_that_outlasts_the_deadline() {
+fn min_ready_beyond_the_deadline_is_refused() {
     let project = LocalProject::new().with("[rollout]\n", "[rollout]\nmin_ready = \"30s\"\n");
     project
         .ship(&["deploy", "inventory.toml"])

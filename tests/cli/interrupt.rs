@@ -1,4 +1,4 @@
-//! A deploy that is cut off, gently or not: the same command goes on.
+//! Interrupted deploys: by signals or by a kill, and how they are resumed.
 
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
@@ -23,7 +23,7 @@ fn after_sigint(project: &LocalProject, stderr: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_deploy_that_was_killed_goes_on_with_the_same_command() {
+fn killed_deploy_is_resumed_by_the_same_command() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -59,7 +59,7 @@ fn a_deploy_that_was_killed_goes_on_with_the_same_command() {
 }
 
 #[test]
-fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
+fn first_ctrl_c_finishes_actions_and_prints_how_to_resume() {
     let project = LocalProject::new();
     project.release("0.8", Behaviour::Lingers);
     project.deploy("0.8");
@@ -92,7 +92,7 @@ fn the_first_ctrl_c_lets_what_is_in_flight_end_and_says_how_to_go_on() {
 }
 
 #[test]
-fn being_told_to_end_is_as_good_as_ctrl_c() {
+fn sigterm_acts_like_ctrl_c() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -114,7 +114,7 @@ fn being_told_to_end_is_as_good_as_ctrl_c() {
 }
 
 #[test]
-fn the_second_ctrl_c_leaves_at_once() {
+fn second_ctrl_c_exits_at_once() {
     let project = LocalProject::new();
     project.release("0.8", Behaviour::Lingers);
     project.deploy("0.8");
@@ -123,7 +123,7 @@ fn the_second_ctrl_c_leaves_at_once() {
     deploy.signal("INT");
     deploy.await_words("SIGINT");
     deploy.signal("INT");
-    // The old one lingers for as long as the gate is closed: nobody waits for it.
+    // The old instance lingers while the gate is closed; ship does not wait for it.
     let done = deploy.wait().exits(130);
     assert_eq!(after_sigint(&project, &done.stderr), [INTERRUPTED, NEXT]);
 

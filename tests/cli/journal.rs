@@ -1,4 +1,4 @@
-//! Journals of rollouts that a test cannot have: of hundreds of hosts, or with everything in them.
+//! Builds journals of rollouts that a test cannot run: with hundreds of hosts, or with every event.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) const HOSTILE: [&str; 4] = [
     "'\"><svg/onload=alert(1)> &lt;b&gt;",
 ];
 
-/// A rollout of so many hosts, five at a time, told from its beginning.
+/// Builds the journal of a rollout across many hosts, five at a time.
 pub(crate) struct Night {
     entries: Vec<Entry>,
     now: Time,
@@ -81,7 +81,7 @@ impl Night {
         night
     }
 
-    /// Something happens after so many milliseconds.
+    /// Records an event after this many milliseconds.
     pub(crate) fn then(&mut self, after_ms: u64, event: Event) {
         self.now = self.now + Duration::from_millis(after_ms);
         self.entries.push(Entry {
@@ -186,7 +186,7 @@ impl Night {
         self.count(|counts| counts.total -= 1);
     }
 
-    /// A host is lost, and left behind.
+    /// A host is lost and becomes a failed host.
     pub(crate) fn lose(&mut self, host: &str) {
         let why = "connection timed out after 5s";
         self.then(
@@ -256,7 +256,7 @@ impl Night {
         );
     }
 
-    /// The requests made all the while are told.
+    /// The availability monitor reports its requests.
     pub(crate) fn probed(&mut self, lost: u32) {
         let mut tally = Tally::new(0);
         for n in 0..12_431_u64 {

@@ -1,4 +1,4 @@
-//! What the instances write.
+//! `ship logs` of instances.
 
 use std::io::pipe;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Running, ship_command};
 use ship_testing::namespace::{until, write};
 
-/// Waits until it has said this on stdout.
+/// Waits until it has printed this text to stdout.
 #[track_caller]
 fn await_stdout(running: &mut Running, words: &str) {
     until(words, PATIENCE, || {
@@ -32,7 +32,7 @@ fn await_only(project: &LocalProject, processes: &[u32]) {
 }
 
 #[test]
-fn each_line_says_where_it_was_written() {
+fn log_lines_show_their_slot() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project
@@ -47,7 +47,7 @@ node3:8081  page 0.8 starts, its behaviour is good
 }
 
 #[test]
-fn an_instance_is_meant_by_its_host_its_slot_or_the_beginning_of_its_name() {
+fn logs_select_instances_by_host_slot_or_name_prefix() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let name = project.status()["instances"][1]["name"]
@@ -80,13 +80,13 @@ fn an_instance_is_meant_by_its_host_its_slot_or_the_beginning_of_its_name() {
 }
 
 #[test]
-fn an_instance_that_is_not_there_is_refused_with_those_that_are() {
+fn logs_of_an_unknown_instance_are_refused_with_the_known_ones() {
     let project = LocalProject::small();
     project.deploy("0.8");
     project
         .ship(&["logs", "node1", "node7", "node1:80"])
         .stderr(str![[r#"
-error: no instance, host or slot is meant by node7, node1:80; there is:
+error: no instance, host or slot matches `node7`, `node1:80`; known instances:
   [INSTANCE] at node1:8081
 
 "#]])
@@ -95,7 +95,7 @@ error: no instance, host or slot is meant by node7, node1:80; there is:
 }
 
 #[test]
-fn no_more_than_the_last_lines_are_shown() {
+fn logs_print_only_the_last_lines() {
     let project = LocalProject::small();
     let chatty = format!("for n in range(300): print('line', n, flush=True)\n{LIGHT_PAGE}");
     write(&project.path("page-0.8/page.py"), &chatty);
@@ -116,7 +116,7 @@ fn no_more_than_the_last_lines_are_shown() {
 }
 
 #[test]
-fn what_would_move_the_cursor_is_not_passed_on() {
+fn logs_remove_control_sequences() {
     let project = LocalProject::small();
     let rude = format!(
         "print('\\x1b[2J\\x1b[31mred\\x1b[0m\\r\\tnode9:1  forged', flush=True)\n{LIGHT_PAGE}"
@@ -145,7 +145,7 @@ fn what_would_move_the_cursor_is_not_passed_on() {
 }
 
 #[test]
-fn what_failed_in_the_night_is_there_in_the_morning() {
+fn logs_include_instances_that_failed_and_stopped() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
@@ -173,11 +173,11 @@ node1:8082  fatal: the frobnicator is missing
 }
 
 #[test]
-fn a_moment_that_is_none_is_refused() {
+fn logs_reject_an_invalid_since() {
     LocalProject::small()
         .ship(&["logs", "inventory.toml", "--since", "soon"])
         .stderr(str![[r#"
-error: --since soon: no such moment; say how long ago (10m, 2h, 1d), a time of day (02:00), or a day and a time (2026-11-25T02:00)
+error: invalid --since `soon`: expected a duration before now (10m, 2h, 1d), a time of day (02:00), or a date and time (2026-11-25T02:00)
 
 "#]])
         .status(2)
@@ -185,18 +185,18 @@ error: --since soon: no such moment; say how long ago (10m, 2h, 1d), a time of d
 }
 
 #[test]
-fn where_nothing_runs_nothing_is_shown() {
+fn logs_without_instances_print_nothing() {
     LocalProject::small()
         .ship(&["logs", "inventory.toml"])
         .stderr(str![[r#"
-nothing was written by what is there
+no log output
 
 "#]])
         .run();
 }
 
 #[test]
-fn a_follower_sees_the_next_version_come_and_ends_at_ctrl_c_with_nothing_left() {
+fn logs_follow_shows_new_instances_and_ends_at_ctrl_c() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let mut logs = project.ship(&["logs", "--follow"]).spawn();
@@ -220,19 +220,19 @@ fn a_follower_sees_the_next_version_come_and_ends_at_ctrl_c_with_nothing_left() 
 }
 
 #[test]
-fn a_follower_that_is_killed_leaves_nothing_on_the_host() {
+fn killed_logs_follow_leaves_no_process_on_the_host() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let mut logs = project.ship(&["logs", "-f"]).spawn();
     await_stdout(&mut logs, "page 0.8 starts");
-    assert!(project.processes().len() > 2, "somebody follows");
+    assert!(project.processes().len() > 2, "a process follows the log");
     logs.signal("KILL");
     assert_eq!(logs.wait().code, None);
     await_only(&project, &[project.pid("node1", 8081)]);
 }
 
 #[test]
-fn a_follower_that_nobody_reads_ends_well() {
+fn logs_follow_ends_when_the_pipe_is_closed() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let (reader, writer) = pipe().expect("a pipe");
@@ -253,12 +253,12 @@ fn a_follower_that_nobody_reads_ends_well() {
 }
 
 #[test]
-fn a_follower_waits_for_what_is_not_there_yet() {
+fn logs_follow_waits_for_the_first_instance() {
     let project = LocalProject::small();
     let mut logs = project
         .ship(&["logs", "inventory.toml", "-f", "-n", "1"])
         .spawn();
-    until("somebody follows", PATIENCE, || {
+    until("a process follows the log", PATIENCE, || {
         (project.processes().len() > 3).then_some(())
     });
     project.deploy("0.8");

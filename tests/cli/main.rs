@@ -1,5 +1,5 @@
-//! The whole command line on hosts that are all this machine, without root, sshd or network: what a
-//! user types, and what comes back on stdout, on stderr and as the exit code.
+//! Tests of the command line on hosts that are all this machine, without root, sshd or network:
+//! each runs a command and checks stdout, stderr and the exit code.
 
 #![expect(
     clippy::needless_raw_string_hashes,
@@ -13,17 +13,18 @@ mod project;
 mod redact;
 
 mod adopt;
-mod aftermath;
+mod after_rollout;
 mod analysis;
+mod artifact_sources;
 mod channels;
 mod check;
 mod clock;
 mod concurrency;
 mod cron;
 mod deploy;
+mod discovery;
 mod drain;
 mod failure;
-mod habits;
 mod help;
 mod history;
 mod hooks;
@@ -31,8 +32,9 @@ mod in_place;
 mod init;
 mod input;
 mod interrupt;
+mod kubectl_habits;
+mod last_known_good;
 mod logs;
-mod lookup;
 mod migrations;
 mod monitor;
 mod ownership;
@@ -40,14 +42,12 @@ mod pause;
 mod plan;
 mod pull;
 mod readiness;
-mod recall;
 mod refusal;
 mod report;
 mod rollback;
 mod rollout_log;
 mod scale;
 mod secrets;
-mod sources;
 mod status;
 mod steps;
 mod tasks;

@@ -1,5 +1,4 @@
-//! The stateful half: two versions of a service share a table while both run, and what only the old
-//! one needed goes last.
+//! Migrations: two versions of a service share a table while both run.
 
 use std::fs;
 use std::sync::Arc;
@@ -99,8 +98,9 @@ fn project(contract: &str) -> LocalProject {
     project.with("[rollout]\n", &both)
 }
 
-/// Asks every instance all the while; what was answered otherwise than well.
-fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<String>) {
+/// Sends requests to every instance while `act` runs; returns the number of requests and the
+/// failures.
+fn with_requests(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<String>) {
     let over = Arc::new(AtomicBool::new(false));
     let places: Vec<_> = (1..=4)
         .flat_map(|node| {
@@ -119,7 +119,7 @@ fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Ve
                         Err(status) if status.starts_with("HTTP/") => {
                             ill.push(format!("{place}: {status}"));
                         }
-                        // Where nobody listens, or one is just going, nothing was asked.
+                        // A refused connection or a stopping instance is not a failed request.
                         Err(_) => {}
                     }
                 }
@@ -133,17 +133,17 @@ fn asked_all_the_while(project: &LocalProject, act: impl FnOnce()) -> (usize, Ve
 }
 
 #[test]
-fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
+fn expand_and_contract_migrations_cause_no_errors() {
     let project = project("manual = true");
-    let (well, ill) = asked_all_the_while(&project, || {
+    let (well, ill) = with_requests(&project, || {
         let done = project.deploy("0.9");
         assert!(
             done.stderr.contains("expand add-full-name: done in "),
             "{}",
             done.stderr
         );
-        // Before the contract there is a way back, and forth again, and what was made is not made
-        // again.
+        // Before the contract, rolling back and forth is possible, and completed migrations are not
+        // run again.
         project
             .ship(&["rollback", "inventory.toml"])
             .any_stderr()
@@ -170,21 +170,21 @@ fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
         );
     });
     assert_eq!(ill, Vec::<String>::new());
-    assert!(well > 50, "only {well} requests were asked");
+    assert!(well > 50, "only {well} requests were sent");
     let done = project
         .ship(&["migrate", "inventory.toml"])
         .any_stderr()
         .run();
     assert!(
         done.stderr
-            .contains("nothing to do: no contract of 0.9 is left to be made"),
+            .contains("nothing to do: 0.9 has no pending contract migrations"),
         "{}",
         done.stderr
     );
 }
 
 #[test]
-fn past_a_contract_there_is_no_way_back() {
+fn rollback_past_a_contract_is_refused() {
     let project = project("soak = \"500ms\"");
     let done = project.deploy("0.9");
     assert!(
@@ -228,7 +228,7 @@ fn past_a_contract_there_is_no_way_back() {
 }
 
 #[test]
-fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
+fn rollback_is_refused_if_a_contract_may_have_run() {
     let project = project("manual = true");
     project.deploy("0.9");
     let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
@@ -260,8 +260,7 @@ fn where_nobody_can_say_whether_a_contract_was_made_nothing_goes_back() {
 }
 
 #[test]
-fn a_change_that_fails_leaves_the_old_version_as_it_is_and_its_release_is_not_tried_again_at_night()
-{
+fn failed_expand_migration_quarantines_the_release() {
     let project = project("manual = true");
     write(
         &project.path("page-0.9/expand.py"),
@@ -295,7 +294,7 @@ fn a_change_that_fails_leaves_the_old_version_as_it_is_and_its_release_is_not_tr
 }
 
 #[test]
-fn a_contract_that_fails_waits_for_a_person_and_can_be_made_later() {
+fn failed_contract_can_be_run_later() {
     let project = project("soak = \"100ms\"");
     let contract = project.path("page-0.9/contract.py");
     write(&contract, "raise SystemExit('the table is locked')");
@@ -347,7 +346,7 @@ fn a_contract_that_fails_waits_for_a_person_and_can_be_made_later() {
 }
 
 #[test]
-fn a_migration_that_was_made_while_ship_was_killed_is_not_made_twice() {
+fn migration_is_not_repeated_after_ship_was_killed() {
     let project = project("manual = true");
     let (began, go_on) = (project.path("began"), project.path("go-on"));
     let slow = format!(

@@ -1,4 +1,4 @@
-//! A service that is asked all the while, through a front that stands before the instances.
+//! The availability monitor, which sends requests through a small load balancer.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::project::{LocalProject, NODES};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::probe_client::get;
 
-/// A balancer of the simplest kind: whoever answers gets the request, in turn.
+/// A minimal load balancer: forwards requests to the instances that respond, in turn.
 struct Front {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -79,7 +79,7 @@ impl Front {
 impl Drop for Front {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        // It looks up when somebody comes.
+        // Wakes up for each connection.
         drop(TcpStream::connect(self.address));
     }
 }
@@ -105,10 +105,10 @@ fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
             return;
         }
         (Some(page), _) => ("200 OK", page),
-        (None, _) => ("503 Service Unavailable", "nobody is there".to_owned()),
+        (None, _) => ("503 Service Unavailable", "no instance".to_owned()),
     };
     let length = body.len();
-    // Whoever asked may have gone.
+    // The client may have closed the connection.
     let _ = write!(
         stream,
         "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
@@ -118,7 +118,7 @@ fn serve(mut stream: TcpStream, shared: &Shared, places: &[SocketAddr]) {
 /// The last line, which is the one that a user reads.
 #[track_caller]
 fn last_line(stderr: &str) -> &str {
-    stderr.lines().last().expect("it says something").trim()
+    stderr.lines().last().expect("a last line").trim()
 }
 
 #[track_caller]
@@ -146,7 +146,7 @@ fn assert_nothing_lost(line: &str) {
 const PROBE: &str = "\n[monitor]\ninterval = \"20ms\"\ntimeout = \"10s\"\nurl = ";
 
 /// A small project whose playbook asks through a front.
-fn asked() -> (LocalProject, Front) {
+fn monitored_project() -> (LocalProject, Front) {
     behind_a_front(LocalProject::small())
 }
 
@@ -157,7 +157,7 @@ fn behind_a_front(project: LocalProject) -> (LocalProject, Front) {
 }
 
 #[test]
-fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
+fn deploy_without_failed_requests_reports_the_count() {
     let project = LocalProject::small();
     let front = Front::before(&project);
     project.deploy("0.8");
@@ -212,8 +212,8 @@ fn a_deploy_that_nobody_notices_says_so_in_its_last_line() {
 }
 
 #[test]
-fn a_first_deploy_is_counted_from_its_first_answer() {
-    let (project, _front) = asked();
+fn monitor_of_a_first_deploy_counts_from_the_first_response() {
+    let (project, _front) = monitored_project();
     let done = project
         .ship(&["deploy", "inventory.toml"])
         .any_stderr()
@@ -231,7 +231,7 @@ fn a_first_deploy_is_counted_from_its_first_answer() {
 }
 
 #[test]
-fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
+fn failed_requests_roll_the_deploy_back() {
     let (project, front) = behind_a_front(LocalProject::new());
     project.deploy("0.8");
     front.loses("the version is: 0.9");
@@ -274,8 +274,8 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
 }
 
 #[test]
-fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
-    let (project, front) = asked();
+fn failed_request_at_the_end_still_counts() {
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
     front.holds(true);
@@ -291,7 +291,7 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
     let (_, after) = done
         .stderr
         .rsplit_once("0.8 (replaced)")
-        .expect("it said so");
+        .expect("the message");
     assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
     assert!(
         after.contains("now     going back to 0.8"),
@@ -302,8 +302,8 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
 }
 
 #[test]
-fn a_budget_allows_for_some() {
-    let (project, front) = asked();
+fn max_failed_requests_tolerates_failures() {
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     front.loses("the version is: 0.9");
     let args = [
@@ -323,8 +323,8 @@ fn a_budget_allows_for_some() {
 }
 
 #[test]
-fn a_rollback_counts_what_it_loses_and_goes_on() {
-    let (project, front) = asked();
+fn rollback_counts_failed_requests_and_continues() {
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     project.deploy("0.9");
     front.loses("the version is: 0.8");
@@ -338,16 +338,16 @@ fn a_rollback_counts_what_it_loses_and_goes_on() {
 }
 
 #[test]
-fn a_question_that_nobody_answers_while_instances_serve_is_refused() {
-    let (project, front) = asked();
+fn failing_monitor_url_is_refused_while_instances_are_ready() {
+    let (project, front) = monitored_project();
     project.deploy("0.8");
     drop(front);
     project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])
         .stderr(str![[r#"
-error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:[..]/ failed; nothing was touched
-  the last: connection refused
-  mend what stands before the instances, or `url` in [monitor]; `--monitor off` goes on without
+error: 1 instance is ready, but 3 of 3 requests to the monitor URL http://127.0.0.1:34505/ failed; no changes were made
+  last error: connection refused
+hint: fix the load balancer or `url` in [monitor], or roll out without the monitor: `--monitor off`
 
 "#]])
         .status(2)
@@ -369,21 +369,21 @@ error: 1 instance is ready, but 3 of 3 requests to the probe's http://127.0.0.1:
 }
 
 #[test]
-fn a_rollout_with_nothing_to_do_asks_nobody() {
-    let (project, front) = asked();
+fn rollout_with_nothing_to_do_sends_no_requests() {
+    let (project, front) = monitored_project();
     project.deploy("0.8");
-    let asked = front.requests();
+    let requests = front.requests();
     let done = project
         .ship(&["deploy", "inventory.toml"])
         .any_stderr()
         .run();
     assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
-    assert_eq!(front.requests(), asked);
+    assert_eq!(front.requests(), requests);
 }
 
 #[test]
-fn a_program_is_told_by_an_event() {
-    let (project, _front) = asked();
+fn monitor_result_is_a_json_event() {
+    let (project, _front) = monitored_project();
     project.deploy("0.8");
     let done = project
         .ship(&["restart", "--output", "json"])
@@ -412,7 +412,7 @@ fn a_program_is_told_by_an_event() {
 }
 
 #[test]
-fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() {
+fn interrupted_rollout_reports_requests_and_resume_monitors_again() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     let front = Front::before(&project);

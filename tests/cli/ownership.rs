@@ -1,4 +1,4 @@
-//! Whose the hosts are: another fleet is refused, and another control directory is named.
+//! Ownership of hosts: another fleet is refused, another control directory is reported.
 
 use std::fs;
 
@@ -21,15 +21,15 @@ fn shared_host() -> LocalProject {
 }
 
 #[test]
-fn host_of_another_fleet_is_refused_before_anything_is_touched() {
+fn host_of_another_fleet_is_refused_before_any_change() {
     let project = shared_host();
     let before = project.status()["instances"][0].clone();
     project
         .ship(&["deploy", "staging.toml", "--version", "0.9"])
         .stderr(str![[r#"
-error: 1 host of 1 cannot be used; nothing was touched
-  node1: carries the service page of the fleet local, last deployed by [WHO] [TOOK] ago
-    hint: give the fleet staging a base_dir and ports of its own; to move the host to the fleet staging, remove [ROOT]/.ship/hosts/node1/page/owner there
+error: 1 of 1 hosts is unusable; no changes were made
+  node1: runs service `page` for fleet `local`, last deployed by [WHO] [TOOK] ago
+    hint: give fleet `staging` its own base_dir and ports; to move the host to fleet `staging`, remove [ROOT]/.ship/hosts/node1/page/owner there
 
 "#]])
         .status(2)
@@ -43,7 +43,7 @@ error: 1 host of 1 cannot be used; nothing was touched
             .run();
         let said = done.stdout + &done.stderr;
         assert!(
-            said.contains("carries the service page of the fleet local"),
+            said.contains("runs service `page` for fleet `local`"),
             "{verb}: {said}"
         );
     }
@@ -51,7 +51,7 @@ error: 1 host of 1 cannot be used; nothing was touched
         .ship(&["status", "staging.toml"])
         .stdout(str![[r#"
 service `page` has not been deployed on fleet `staging` yet
-node1   not counted: carries the service page of the fleet local, last deployed by [WHO] [TOOK] ago
+node1   not counted: runs service `page` for fleet `local`, last deployed by [WHO] [TOOK] ago
 
 "#]])
         .run();
@@ -92,8 +92,8 @@ fn machine_listed_twice_is_refused_by_deploy_and_check() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-error: 1 host of 2 cannot be used; nothing was touched
-  node2: is the same machine as node1: both keep the service in [ROOT]/hosts/page
+error: 1 of 2 hosts is unusable; no changes were made
+  node2: is the same machine as node1: both store the service in [ROOT]/hosts/page
     hint: list each machine once
 
 "#]])
@@ -107,7 +107,7 @@ error: 1 host of 2 cannot be used; nothing was touched
         .run();
     assert!(
         done.stdout
-            .contains("FAILED  node2: is the same machine as node1: both keep"),
+            .contains("FAILED  node2: is the same machine as node1: both store"),
         "{}",
         done.stdout
     );
@@ -131,7 +131,7 @@ error: 1 host of 2 cannot be used; nothing was touched
 }
 
 #[test]
-fn two_fleets_of_one_service_share_a_host_in_directories_of_their_own() {
+fn two_fleets_share_a_host_with_separate_directories() {
     let project = shared_host();
     let staging = project
         .inventory("staging", &["node1"])

@@ -1,7 +1,9 @@
-//! Pause, resume, abort, restart and unlock: what is said, and what the fleet is then.
+//! `ship pause`, `resume`, `abort`, `restart` and `unlock`: their output and their effect.
 
+use serde_json::{Value, json};
 use snapbox::str;
 
+use crate::call::json;
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::Running;
@@ -17,12 +19,13 @@ fn under_way() -> (LocalProject, Running) {
 }
 
 #[test]
-fn a_paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
+fn paused_deploy_is_finished_by_resume() {
     let (project, deploy) = under_way();
     project
         .ship(&["pause", "inventory.toml"])
         .stdout(str![[r#"
-deployment "page" paused; `ship resume` goes on, `ship abort` goes back
+service `page` paused
+hint: `ship resume` continues, `ship abort` rolls back
 
 "#]])
         .run();
@@ -81,7 +84,7 @@ hint: resume it first with `ship resume`, or roll back with `ship abort`
         .any_stderr()
         .run();
     assert!(
-        done.stderr.starts_with("deployment \"page\" resumed\n"),
+        done.stderr.starts_with("service `page` resumed\n"),
         "{}",
         done.stderr
     );
@@ -101,13 +104,13 @@ error: service `page` is not paused
 }
 
 #[test]
-fn a_running_deploy_is_aborted_from_another_process() {
+fn running_deploy_is_aborted_from_another_process() {
     let (project, deploy) = under_way();
     project
         .ship(&["abort", "inventory.toml"])
         .stderr(str![[r#"
-deployment "page" aborted: it goes back to 0.8 (revision 1)
-deployment "page" rolled back
+service `page` aborted; rolling back to 0.8 (revision 1)
+service `page` rolled back
 
 "#]])
         .run();
@@ -121,7 +124,7 @@ deployment "page" rolled back
 }
 
 #[test]
-fn a_restart_makes_every_instance_anew_and_is_in_the_history() {
+fn restart_replaces_every_instance_and_is_in_the_history() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let names = |project: &LocalProject| {
@@ -143,18 +146,19 @@ fn a_restart_makes_every_instance_anew_and_is_in_the_history() {
         "{before:?} {after:?}"
     );
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
-    // What was restarted is what the playbook wants.
+    // The restarted release is the one in the playbook.
     let done = project.deploy("0.8");
     assert!(done.stderr.starts_with("nothing to do"), "{}", done.stderr);
 }
 
 #[test]
-fn whoever_takes_the_lock_away_is_the_only_one_that_the_hosts_obey() {
+fn hosts_reject_the_old_controller_after_unlock() {
     let (project, deploy) = under_way();
     project
         .ship(&["unlock", "inventory.toml"])
         .stderr(str![[r#"
-error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; nobody can be asked here whether to take the lock away: say --yes
+error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heartbeat [TOOK] ago; cannot prompt for confirmation
+hint: pass --yes
 
 "#]])
         .status(2)
@@ -162,12 +166,12 @@ error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; nobody 
     project
         .ship(&["unlock", "inventory.toml", "--yes"])
         .stdout(str![[r#"
-unlocked: the lock of [WHO] (pid [PID], deploy 0.9) is gone, and hosts refuse its orders from now on
-`ship status` shows where it stands
+unlocked: broke the lock of [WHO] (pid [PID], deploy 0.9); hosts reject its commands from now on
+hint: see the state of the rollout with `ship status`
 
 "#]])
         .run();
-    // Ready now, 0.9 would be rolled out further by the other; it is not, and says why.
+    // 0.9 is ready now, but the old controller cannot continue and reports why.
     project.open_gate();
     let done = deploy.wait().exits(6);
     assert!(
@@ -196,7 +200,7 @@ unlocked: the lock of [WHO] (pid [PID], deploy 0.9) is gone, and hosts refuse it
 }
 
 #[test]
-fn a_ship_that_another_calls_goes_on_under_its_lock() {
+fn ship_called_by_a_hook_shares_the_lock() {
     let (project, deploy) = under_way();
     let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
     let token: String = database
@@ -217,5 +221,48 @@ fn a_ship_that_another_calls_goes_on_under_its_lock() {
         project.running(),
         ["node1:8081 0.8", "node2:8081 0.8", "node3:8081 0.8"]
     );
+    deploy.wait().exits(6);
+}
+
+#[test]
+fn pause_freeze_thaw_and_unlock_print_json() {
+    let (project, deploy) = under_way();
+    let print = |args: &[&str]| {
+        let args = [args, &["inventory.toml", "--output", "json"]].concat();
+        json(&project.ship(&args).any_stdout().run().stdout)
+    };
+    let paused = print(&["pause"]);
+    deploy.wait().exits(8);
+    assert_eq!(
+        paused,
+        json!({"service": "page", "fleet": "local", "paused": true})
+    );
+
+    let frozen = print(&["freeze", "--reason", "the sale"]);
+    assert_eq!(frozen["frozen"], true);
+    assert_eq!(frozen["reason"], "the sale");
+    assert_eq!(frozen["until"], Value::Null);
+    assert_eq!(frozen["stops_rollout"], false);
+    let thawed = json!({
+        "service": "page", "fleet": "local", "frozen": false, "was_frozen": true,
+    });
+    assert_eq!(print(&["thaw"]), thawed);
+    assert_eq!(print(&["thaw"])["was_frozen"], false);
+
+    let free = json!({
+        "service": "page", "fleet": "local", "unlocked": false, "holder": null, "unreachable": {},
+    });
+    assert_eq!(print(&["unlock", "--yes"]), free);
+}
+
+#[test]
+fn unlock_prints_the_holder_as_json() {
+    let (project, deploy) = under_way();
+    let args = ["unlock", "inventory.toml", "--yes", "--output", "json"];
+    let unlocked = json(&project.ship(&args).any_stdout().run().stdout);
+    assert_eq!(unlocked["unlocked"], true);
+    assert_eq!(unlocked["holder"]["command"], "deploy 0.9");
+    assert_eq!(unlocked["unreachable"], json!({}));
+    project.open_gate();
     deploy.wait().exits(6);
 }

@@ -1,4 +1,4 @@
-//! `ship plan` and `ship deploy --dry-run`: what would be done, and nothing is.
+//! `ship plan` and `ship deploy --dry-run`.
 
 use serde_json::{Value, json};
 use snapbox::str;
@@ -7,7 +7,7 @@ use crate::call;
 use crate::project::LocalProject;
 
 #[test]
-fn before_the_first_deploy_everything_is_to_be_started() {
+fn plan_of_a_first_deploy_starts_everything() {
     let project = LocalProject::new();
     project
         .ship(&["plan", "inventory.toml"])
@@ -25,8 +25,8 @@ batch 2: 0 available, 3 running
   start  0.8 at node2:8081
   start  0.8 at node3:8081
 
-worst case: 0 of 3 available (at least 3 must stay), 3 running (at most 4 may)
-if it fails: held, as there is no other revision proven healthy to go back to
+worst case: 0 of 3 available (minimum 3), 3 running (maximum 4)
+on failure: hold, because there is no other proven revision to roll back to
 
 "#]])
         .run();
@@ -34,14 +34,15 @@ if it fails: held, as there is no other revision proven healthy to go back to
     project
         .ship(&["history", "inventory.toml"])
         .stdout(str![[r#"
-nothing was deployed from here yet; `ship status` shows what the hosts run
+nothing has been deployed from here yet
+hint: `ship status` shows what the hosts run
 
 "#]])
         .run();
 }
 
 #[test]
-fn an_upgrade_is_shown_in_order_with_its_worst_moment() {
+fn plan_of_an_upgrade_shows_the_order_and_the_worst_case() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let before = project.processes();
@@ -74,8 +75,8 @@ batch 6: 3 available, 4 running
 batch 7: 3 available, 4 running
   stop   0.8 at node3:8081
 
-worst case: 3 of 3 available (at least 3 must stay), 4 running (at most 4 may)
-if it fails: back to 0.8 (revision 1)
+worst case: 3 of 3 available (minimum 3), 4 running (maximum 4)
+on failure: roll back to 0.8 (revision 1)
 
 "#]])
         .run();
@@ -84,7 +85,7 @@ if it fails: back to 0.8 (revision 1)
 }
 
 #[test]
-fn a_dry_run_is_the_same_as_a_plan() {
+fn dry_run_prints_the_plan() {
     let project = LocalProject::new();
     project.deploy("0.8");
     for output in [&[][..], &["--output", "json"]] {
@@ -106,7 +107,7 @@ fn a_dry_run_is_the_same_as_a_plan() {
 }
 
 #[test]
-fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
+fn plan_json_has_batches_and_capacity() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let args = [
@@ -165,7 +166,7 @@ fn a_plan_for_programs_has_the_batches_and_the_arithmetic() {
 }
 
 #[test]
-fn where_all_is_as_it_should_be_there_is_nothing_to_do() {
+fn plan_of_the_running_version_has_nothing_to_do() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project
@@ -179,7 +180,7 @@ nothing to do
 }
 
 #[test]
-fn a_plan_that_cannot_work_is_refused_with_the_arithmetic() {
+fn impossible_plan_is_refused_with_the_numbers() {
     let project = LocalProject::new()
         .with("[8081, 8082]", "[8081]")
         .on(&["node1", "node2", "node3"]);
@@ -199,7 +200,7 @@ error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hos
 }
 
 #[test]
-fn more_replicas_than_places_are_refused() {
+fn plan_with_more_replicas_than_slots_is_refused() {
     let project = LocalProject::new();
     project
         .ship(&["plan", "inventory.toml", "--set", "rollout.replicas=9"])
@@ -218,7 +219,7 @@ error: 9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)
 }
 
 #[test]
-fn a_rollout_that_may_neither_add_nor_remove_is_refused() {
+fn plan_without_surge_and_unavailable_is_refused() {
     let project = LocalProject::new().with("max_surge = 1", "max_surge = 0");
     project
         .ship(&["deploy", "inventory.toml"])

@@ -1,5 +1,5 @@
-//! What a user has: a directory with an inventory of four hosts that are all this machine, a
-//! playbook, two versions.
+//! The project of a user: an inventory of four hosts that are all this machine, a playbook, and two
+//! versions.
 
 use std::fs;
 use std::net::TcpListener;
@@ -132,14 +132,14 @@ impl LocalProject {
         self
     }
 
-    /// Makes, or makes anew, the artifact of a version.
+    /// Builds, or rebuilds, the artifact of a version.
     pub(crate) fn release(&self, version: &str, behaviour: Behaviour) {
         let dir = self.path(&format!("page-{version}"));
         write(&dir.join("page.py"), LIGHT_PAGE);
         write(&dir.join("behaviour"), behaviour.word());
     }
 
-    /// Opens the gate that some versions look at.
+    /// Opens the gate for which some versions wait.
     pub(crate) fn open_gate(&self) {
         write(&self.path("gate"), "");
     }
@@ -215,7 +215,7 @@ impl LocalProject {
             .collect()
     }
 
-    /// Which version answers where: `node1:8081 0.8`, by what the hosts themselves say.
+    /// The version in each slot according to the hosts: `node1:8081 0.8`.
     #[track_caller]
     pub(crate) fn running(&self) -> Vec<String> {
         let status = self.status();
@@ -236,7 +236,7 @@ impl LocalProject {
             .collect()
     }
 
-    /// What each instance answers to whoever asks it, in the order of the hosts.
+    /// The response of each instance, in the order of the hosts.
     #[track_caller]
     pub(crate) fn pages(&self) -> Vec<String> {
         let status = self.status();
@@ -334,7 +334,7 @@ fn end(pid: u32) {
     let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
 }
 
-/// Three parts of loopback addresses that nobody else uses, and what keeps it so.
+/// The first three parts of loopback addresses that no other test uses, and the lock on them.
 fn addresses() -> (String, TcpListener) {
     const ATTEMPTS: u32 = 1000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

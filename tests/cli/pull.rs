@@ -17,7 +17,7 @@ enum ToHosts {
     AnotherArtifact = 2,
 }
 
-/// A project whose two hosts pull from a server, and how that is told what to do.
+/// A project whose two hosts pull from a server, and the control of that server.
 fn project() -> (LocalProject, Web, Arc<AtomicU8>) {
     let project = LocalProject::new()
         .on(&["node1", "node2"])
@@ -69,7 +69,7 @@ fn is_host(request: &Request) -> bool {
         .starts_with("ship/")
 }
 
-/// Who has asked for an artifact until now: the control machine, and hosts.
+/// Number of artifact requests so far: from the control machine, and from hosts.
 fn askers(server: &Web) -> (usize, usize) {
     let asked: Vec<_> = server
         .requests()
@@ -81,7 +81,7 @@ fn askers(server: &Web) -> (usize, usize) {
 }
 
 #[test]
-fn each_host_downloads_the_artifact_and_a_rollback_needs_no_server() {
+fn hosts_download_the_artifact_and_rollback_needs_no_server() {
     let (project, server, mode) = project();
     project.deploy("0.8");
     assert_eq!(askers(&server), (1, 2));
@@ -112,7 +112,7 @@ fn each_host_downloads_the_artifact_and_a_rollback_needs_no_server() {
 }
 
 #[test]
-fn what_the_hosts_cannot_pull_fails_as_any_staging_does_and_the_old_version_serves() {
+fn failed_pull_keeps_the_old_version_serving() {
     for (to_hosts, why) in [
         (
             ToHosts::Gone,
@@ -136,7 +136,7 @@ fn what_the_hosts_cannot_pull_fails_as_any_staging_does_and_the_old_version_serv
 }
 
 #[test]
-fn a_download_that_the_control_machine_cannot_make_is_refused_without_showing_the_url() {
+fn failed_download_is_refused_without_showing_the_url() {
     let (project, server, _mode) = project();
     let address = server.address();
     let done = project
@@ -154,7 +154,7 @@ fn a_download_that_the_control_machine_cannot_make_is_refused_without_showing_th
 }
 
 #[test]
-fn a_host_over_ssh_pulls_too_and_what_it_cannot_pull_leaves_the_old_version_there() {
+fn ssh_host_pulls_and_a_failed_pull_keeps_the_old_version() {
     let (project, server, mode) = project();
     let address = project.address("node1");
     let Some(sshd) = Sshd::start(&format!("ListenAddress {address}")) else {

@@ -1,4 +1,4 @@
-//! Every way to ask whether an instance is ready.
+//! Every kind of readiness probe.
 
 use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
@@ -22,7 +22,7 @@ fn answer_to(readiness: &str) -> String {
 }
 
 #[test]
-fn by_http() {
+fn readiness_by_http() {
     assert_eq!(
         answer_to("http = \"/\""),
         ": \"I am: [NET].11, the version is: 0.8\""
@@ -30,7 +30,7 @@ fn by_http() {
 }
 
 #[test]
-fn by_http_with_a_status_and_a_text() {
+fn readiness_by_http_with_status_and_body() {
     let readiness = "http = \"/\"\nstatus = 200\nbody = \"the version is: {{ version }}\"";
     assert_eq!(
         answer_to(readiness),
@@ -39,12 +39,12 @@ fn by_http_with_a_status_and_a_text() {
 }
 
 #[test]
-fn by_tcp() {
+fn readiness_by_tcp() {
     assert_eq!(answer_to("tcp = true"), ": \"connected\"");
 }
 
 #[test]
-fn by_a_command_that_has_the_environment_of_the_service() {
+fn readiness_command_has_the_environment_of_the_service() {
     assert_eq!(
         answer_to("command = \"/bin/sh -c 'echo $VERSION at $PORT'\""),
         ": \"0.8 at 8081\""
@@ -52,7 +52,7 @@ fn by_a_command_that_has_the_environment_of_the_service() {
 }
 
 #[test]
-fn through_the_connection_to_the_host() {
+fn readiness_via_ssh() {
     assert_eq!(
         answer_to("http = \"/\"\nvia = \"ssh\""),
         ": \"I am: [NET].11, the version is: 0.8\""
@@ -64,7 +64,7 @@ fn through_the_connection_to_the_host() {
 }
 
 #[test]
-fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
+fn failed_readiness_command_shows_its_output() {
     let project = LocalProject::small().with(
         "http = \"/\"",
         "command = \"/bin/sh -c 'echo the cache is cold; exit 3'\"",
@@ -80,7 +80,7 @@ fn a_command_that_fails_is_no_readiness_and_its_words_are_shown() {
 }
 
 #[test]
-fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
+fn readiness_sends_the_configured_host_header() {
     const SERVICE: &str = "import http.server, os\n\
         class Page(http.server.BaseHTTPRequestHandler):\n    \
             def do_GET(self):\n        \
@@ -98,7 +98,7 @@ fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
 }
 
 #[test]
-fn readiness_that_comes_late_is_waited_for() {
+fn deploy_waits_for_a_slow_instance() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -111,7 +111,7 @@ fn readiness_that_comes_late_is_waited_for() {
 }
 
 #[test]
-fn worker_that_dies_after_its_first_pass_replaces_nobody() {
+fn instance_that_dies_after_its_first_pass_replaces_no_other() {
     let project = LocalProject::small()
         .with("http = \"/\"", "command = \"/bin/true\"")
         .with("[rollout]", "[rollout]\nmin_ready = \"2s\"");
@@ -142,7 +142,7 @@ fn worker_that_dies_after_its_first_pass_replaces_nobody() {
 }
 
 #[test]
-fn child_that_leaves_its_session_is_named_and_ends_with_the_instance() {
+fn child_in_another_session_is_stopped_with_the_instance() {
     let project = LocalProject::small();
     let page = std::fs::read_to_string(project.path("page-0.8/page.py")).expect("our own file");
     let launcher =

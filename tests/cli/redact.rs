@@ -1,13 +1,13 @@
-//! What differs from run to run gets a placeholder, so that the rest can be compared word for word.
+//! Replaces text that differs between runs with placeholders, so that the rest can be compared.
 
 use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// How a moment, a duration and the like are recognised. In this order.
+/// The patterns of times, durations and the like, applied in this order.
 const RULES: [(&str, &str); 15] = [
-    // A moment is as wide as its placeholder, so that the lines below it stay where they are.
+    // A time is as wide as its placeholder, so that the lines below it stay aligned.
     (r"(?m)^\d\d:\d\d:\d\d  ", "[MOMENT]  "),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[WHEN]"),
     (r"page-[0-9a-f]{10}-[a-z0-9]{5}\b", "[INSTANCE]"),
@@ -21,17 +21,17 @@ const RULES: [(&str, &str); 15] = [
         "reached as [USER], [SIZE] MiB free",
     ),
     (r"\(\d+ bytes\)", "([SIZE] bytes)"),
-    // Durations where they are measured; those that a user wrote stay.
+    // Measured durations; those of the configuration stay.
     (
         r"\b(in|after|for|began|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b",
         "$1 [TOOK]",
     ),
     (r"(?m)^(duration|          waited) ( *)\S+$", "$1 $2[TOOK]"),
     (
-        r"(of|(?:by|last:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago",
+        r"(of|heartbeat|(?:by|directory:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago",
         "$1 [TOOK] ago",
     ),
-    // In a table: the age, and how long it took.
+    // In a table: the age and the duration.
     (r"( {3}\d+ {3,})\d+[smh]( +\[NET])", "$1[AGE]$2"),
     (r"(\[WHEN] {3})\S+", "$1[TOOK]"),
 ];
@@ -47,7 +47,7 @@ pub(crate) struct Redact {
 }
 
 impl Redact {
-    /// For a project in this directory, whose hosts have addresses that begin so.
+    /// For a project in this directory, whose hosts have addresses with this prefix.
     pub(crate) fn new(root: &Path, net: &str) -> Self {
         Self {
             literals: [
@@ -73,8 +73,7 @@ impl Redact {
     }
 }
 
-/// Rows of a table with their columns as close as they can be: how wide a column is depends on what
-/// is redacted.
+/// Narrows the columns of a table row, because their width depends on the redacted text.
 fn narrow(line: &str) -> String {
     const TABLE_COLUMNS_MIN: usize = 6;
     let cells: Vec<_> = line
@@ -89,9 +88,8 @@ fn narrow(line: &str) -> String {
     }
 }
 
-/// Hosts work at the same time. Neighbouring lines that say the same of several hosts are told in
-/// the hosts' order; and an order counts at once but is told when it was carried out, so sentences
-/// come before what was started meanwhile.
+/// Sorts lines that hosts print concurrently: neighbouring lines about the same event are sorted by
+/// host, and sentences come before the starts that happened meanwhile.
 fn in_order(mut lines: Vec<String>) -> Vec<String> {
     for run in lines.chunk_by_mut(|one, next| event(one).is_some() && event(one) == event(next)) {
         run.sort();
@@ -107,7 +105,7 @@ fn in_order(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// What a line says of a host or slot: `staged`.
+/// The event of a line about a host or slot: `staged`.
 fn event(line: &str) -> Option<&str> {
     let mut words = line.strip_prefix("[MOMENT]  node")?.split_whitespace();
     words.nth(1)

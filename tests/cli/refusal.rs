@@ -1,4 +1,4 @@
-//! What is refused before anything is touched: exit code 2, and no host has anything of ship's.
+//! Deploys that are refused before any change: exit code 2, and no files on any host.
 
 use std::fs;
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ fn deploy_is_refused(project: &LocalProject, stderr: impl snapbox::IntoData) {
 }
 
 #[test]
-fn verbs_that_need_a_deploy_are_refused_before_the_first() {
+fn verbs_that_need_a_deploy_are_refused_before_it() {
     let project = LocalProject::small();
     for (args, words) in [
         (&["rollback"][..], "so there is nothing to roll back"),
@@ -39,7 +39,7 @@ fn verbs_that_need_a_deploy_are_refused_before_the_first() {
 }
 
 #[test]
-fn an_artifact_that_is_not_there() {
+fn missing_artifact_is_refused() {
     let project = LocalProject::new();
     fs::remove_dir_all(project.path("page-0.8")).expect("our own directory");
     deploy_is_refused(
@@ -58,7 +58,7 @@ error: cannot read the artifact page-0.8: No such file or directory (os error 2)
 }
 
 #[test]
-fn an_artifact_that_was_never_made_for_this_version() {
+fn missing_artifact_of_a_version_is_refused() {
     let project = LocalProject::new();
     project
         .ship(&["deploy", "inventory.toml", "--version", "7"])
@@ -78,7 +78,7 @@ error: cannot read the artifact page-7: No such file or directory (os error 2)
 }
 
 #[test]
-fn an_artifact_with_another_digest() {
+fn artifact_with_a_wrong_checksum_is_refused() {
     let sha256 = "0".repeat(64);
     let project = LocalProject::new().with(
         "source = \"page-{{ version }}\"",
@@ -100,7 +100,7 @@ error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA25
 }
 
 #[test]
-fn an_artifact_that_is_no_archive() {
+fn invalid_archive_is_refused() {
     let project = LocalProject::new().with("page-{{ version }}", "page.tar.gz");
     fs::write(project.path("page.tar.gz"), "no archive").expect("our own directory");
     deploy_is_refused(
@@ -119,7 +119,7 @@ error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip heade
 }
 
 #[test]
-fn a_port_that_a_stranger_has() {
+fn occupied_port_is_refused() {
     let project = LocalProject::new();
     let _stranger = TcpListener::bind((project.address("node2"), 8082)).expect("a free port");
     deploy_is_refused(
@@ -133,7 +133,7 @@ error: this rollout cannot work; no changes were made
 }
 
 #[test]
-fn a_secret_that_is_not_there() {
+fn missing_secret_is_refused() {
     let project = LocalProject::new().with(
         "[service.env]\n",
         "secrets = [\"TOKEN\"]\n\n[service.env]\n",
@@ -154,7 +154,7 @@ error: secret `TOKEN` is not in the environment
 }
 
 #[test]
-fn a_host_whose_directory_cannot_be_made_is_unusable() {
+fn host_without_a_writable_directory_is_unusable() {
     let project = LocalProject::new();
     let inventory = project.inventory("local", &["node1"]);
     fs::write(project.path("not-a-directory"), "").expect("our own directory");

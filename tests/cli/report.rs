@@ -1,4 +1,4 @@
-//! `ship report`: the page about a rollout, as a real browser shows it.
+//! `ship report`: the page about a rollout, rendered by a real browser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ fn measure(browser: &mut Browser, page: &Path, what: &str, look: Appearance) {
 }
 
 #[test]
-fn a_page_can_be_read_on_a_phone_in_the_dark_and_without_colours() {
+fn report_is_readable_on_a_phone_in_dark_mode_and_without_colours() {
     if !namespace::has_programs(&[CHROMIUM]) {
         return;
     }
@@ -156,7 +156,7 @@ fn large(hosts: u32) -> LocalProject {
 }
 
 #[test]
-fn a_large_fleet_and_an_eventful_night_can_be_read_too() {
+fn report_of_a_large_fleet_is_readable() {
     if !namespace::has_programs(&[CHROMIUM]) {
         return;
     }
@@ -184,7 +184,7 @@ fn a_large_fleet_and_an_eventful_night_can_be_read_too() {
 }
 
 #[test]
-fn what_a_service_has_logged_cannot_take_the_page_over() {
+fn report_escapes_log_output() {
     if !namespace::has_programs(&[CHROMIUM]) {
         return;
     }
@@ -235,11 +235,11 @@ fn headline(html: &str) -> &str {
 }
 
 #[test]
-fn the_newest_rollout_has_a_page_and_so_has_every_other() {
+fn report_exists_for_every_rollout() {
     let project = LocalProject::small();
     project
         .ship(&["report", "inventory.toml"])
-        .stderr("error: nothing was deployed yet; `ship deploy` comes first\n")
+        .stderr("error: nothing has been deployed yet; run `ship deploy` first\n")
         .status(2)
         .run();
     project.deploy("0.8");
@@ -295,7 +295,7 @@ fn the_newest_rollout_has_a_page_and_so_has_every_other() {
 }
 
 #[test]
-fn what_is_promised_is_told_as_it_was_then() {
+fn report_shows_the_capacity_of_its_time() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let args = [
@@ -318,7 +318,7 @@ fn what_is_promised_is_told_as_it_was_then() {
 }
 
 #[test]
-fn pages_go_with_the_history() {
+fn reports_are_removed_with_the_history() {
     let project = LocalProject::small().with("replicas = 1", "replicas = 1\nhistory_limit = 2");
     write(&project.path(".ship/runs/notes.html"), "not a rollout's");
     for version in ["0.8", "0.9", "0.8", "0.9"] {
@@ -337,23 +337,23 @@ fn pages_go_with_the_history() {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    // The present one, and two to go back to.
+    // The current revision, and two rollback targets.
     assert_eq!(names, ["2.html", "3.html", "4.html", "notes.html"]);
 }
 
 #[test]
-fn a_page_that_cannot_be_written_is_a_note_and_no_failure() {
+fn unwritable_report_is_a_warning() {
     let project = LocalProject::small();
     write(&project.path(".ship/runs"), "in the way");
     let done = project.deploy("0.8");
     let notes: Vec<_> = done
         .stderr
         .lines()
-        .filter(|line| line.starts_with("note: "))
+        .filter(|line| line.starts_with("warning: "))
         .collect();
     let note = project.redacted(&notes.join("\n"));
     assert_eq!(
         note,
-        "note: cannot write the page: [ROOT]/.ship/runs: File exists (os error 17)"
+        "warning: cannot write the report: [ROOT]/.ship/runs: File exists (os error 17)"
     );
 }

@@ -6,7 +6,7 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 
 #[test]
-fn bare_it_goes_back_to_the_newest_other_revision_that_was_healthy() {
+fn rollback_restores_the_latest_proven_revision() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project.deploy("0.9");
@@ -35,7 +35,7 @@ fn bare_it_goes_back_to_the_newest_other_revision_that_was_healthy() {
 }
 
 #[test]
-fn it_keeps_to_the_same_rule_of_capacity() {
+fn rollback_keeps_the_capacity_limits() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project.deploy("0.9");
@@ -56,7 +56,7 @@ fn it_keeps_to_the_same_rule_of_capacity() {
 }
 
 #[test]
-fn verb_that_is_refused_gives_the_lock_back() {
+fn refused_verb_releases_the_lock() {
     let project = LocalProject::small();
     project.deploy("0.8");
     for refused in [
@@ -76,7 +76,7 @@ fn verb_that_is_refused_gives_the_lock_back() {
 }
 
 #[test]
-fn undo_goes_to_a_given_revision() {
+fn undo_rolls_back_to_a_given_revision() {
     let project = LocalProject::small();
     project.release("1.0", Behaviour::Good);
     for version in ["0.8", "0.9", "1.0"] {
@@ -104,7 +104,7 @@ fn undo_goes_to_a_given_revision() {
         .run();
     project
         .ship(&["undo", "--to-revision", "4"])
-        .stderr("skipped rollback (current template already matches revision 4)\n")
+        .stderr("skipped: the fleet already runs revision 4\n")
         .run();
     assert_eq!(
         project.history(),
@@ -118,7 +118,7 @@ fn undo_goes_to_a_given_revision() {
 }
 
 #[test]
-fn configuration_goes_back_with_the_code() {
+fn rollback_restores_the_configuration() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let project = project.with(
@@ -135,7 +135,7 @@ fn configuration_goes_back_with_the_code() {
 }
 
 #[test]
-fn a_rollback_that_fails_exits_with_5() {
+fn failed_rollback_exits_with_5() {
     let project = LocalProject::small();
     project.release("0.8", Behaviour::Fragile);
     project.deploy("0.8");

@@ -1,4 +1,4 @@
-//! What a rollout leaves behind for the morning: its log.
+//! The log of a rollout.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -35,7 +35,7 @@ fn logs(project: &LocalProject) -> Vec<String> {
 }
 
 #[test]
-fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
+fn rollout_log_has_all_events_and_attempts() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
@@ -52,7 +52,7 @@ fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
         }
         line
     };
-    let told: Vec<_> = json_lines(&done.stdout)
+    let printed: Vec<_> = json_lines(&done.stdout)
         .iter()
         .map(|line| without(line, &["time"]))
         .collect();
@@ -60,7 +60,7 @@ fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
     let events: Vec<_> = events
         .map(|line| without(line, &["time", "level", "message"]))
         .collect();
-    assert_eq!(events, told);
+    assert_eq!(events, printed);
     let others: Vec<_> = lines
         .iter()
         .filter(|line| line.get("event").is_none())
@@ -84,7 +84,7 @@ fn every_event_is_there_as_the_journal_has_it_and_so_is_what_was_tried() {
 }
 
 #[test]
-fn it_reads_as_a_story() {
+fn rollout_log_is_readable_text() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
@@ -137,7 +137,7 @@ fn it_reads_as_a_story() {
 }
 
 #[test]
-fn a_rollout_that_is_not_known_is_refused_with_those_that_are() {
+fn log_of_an_unknown_rollout_is_refused_with_the_known_ones() {
     let project = LocalProject::small();
     project
         .ship(&["logs", "inventory.toml", "--rollout", "last"])
@@ -168,7 +168,7 @@ error: there is no log of that rollout at [ROOT]/.ship/runs/1.jsonl: it was remo
 }
 
 #[test]
-fn a_follower_sees_a_rollout_to_its_end() {
+fn logs_follow_shows_a_rollout_to_its_end() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -194,7 +194,7 @@ fn a_follower_sees_a_rollout_to_its_end() {
 }
 
 #[test]
-fn of_a_ship_that_is_killed_every_line_is_whole_and_a_follower_is_told() {
+fn rollout_log_of_a_killed_ship_has_only_complete_lines() {
     let project = LocalProject::small();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -212,21 +212,21 @@ fn of_a_ship_that_is_killed_every_line_is_whole_and_a_follower_is_told() {
     let done = follower.wait().exits(0);
     assert_eq!(
         done.stderr,
-        "nobody carries it out any more, and it has not ended; `ship status` shows how it stands\n"
+        "the rollout has not ended, but its controller is gone\nhint: see its state with `ship status`\n"
     );
     assert!(
         log(&project, 2)
             .iter()
             .any(|line| line["event"] == "action_done")
     );
-    // It goes on under a number of its own.
+    // The resumed rollout has a number of its own.
     project.open_gate();
     project.ship(&["resume"]).any_stderr().run();
     assert_eq!(logs(&project), ["1.jsonl", "2.jsonl", "3.jsonl"]);
 }
 
 #[test]
-fn it_goes_with_the_history() {
+fn rollout_log_is_removed_with_the_history() {
     let project = LocalProject::small().with("replicas = 1", "replicas = 1\nhistory_limit = 1");
     project.deploy("0.8");
     fs::write(project.path(".ship/runs/notes.txt"), "a person's").expect("our own directory");
@@ -238,14 +238,14 @@ fn it_goes_with_the_history() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_keeps_no_rollout_from_going_on() {
+fn rollout_continues_without_a_writable_log() {
     let project = LocalProject::small();
     fs::create_dir(project.path(".ship")).expect("our own directory");
     fs::write(project.path(".ship/runs"), "in the way").expect("our own directory");
     let done = project.deploy("0.8");
     assert!(
         done.stderr
-            .starts_with("the log of this rollout cannot be written ("),
+            .starts_with("warning: cannot write the log of this rollout ("),
         "{}",
         done.stderr
     );
@@ -256,7 +256,7 @@ fn a_log_that_cannot_be_written_keeps_no_rollout_from_going_on() {
 }
 
 #[test]
-fn no_secret_is_in_it() {
+fn rollout_log_contains_no_secrets() {
     let secrets = "secrets = [\"TOKEN\"]\n\n[service.env]\n";
     let project = LocalProject::small().with("[service.env]\n", secrets);
     project.release("0.9", Behaviour::Exits);
@@ -277,7 +277,7 @@ fn no_secret_is_in_it() {
 }
 
 #[test]
-fn with_verbose_an_event_is_said_once() {
+fn verbose_prints_an_event_once() {
     let project = LocalProject::small();
     let done = project
         .ship(&["deploy", "inventory.toml", "-v"])

@@ -1,10 +1,10 @@
-//! More or fewer replicas of the version that runs.
+//! `ship scale`, and deploys with another number of replicas.
 
 use crate::call::json;
 use crate::project::LocalProject;
 
 #[test]
-fn deploy_in_another_number_is_in_the_history_with_it() {
+fn history_shows_a_changed_number_of_replicas() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project
@@ -36,12 +36,12 @@ fn scale_verb(project: &LocalProject, replicas: &str) -> ship_testing::command::
 }
 
 #[test]
-fn scale_starts_what_is_missing_and_says_so_before() {
+fn scale_starts_missing_instances() {
     let project = LocalProject::small().on(&["node1", "node2"]);
     project.deploy("0.8");
     let done = scale_verb(&project, "2");
     assert!(
-        done.stderr.starts_with("deployment \"page\" scaled\n"),
+        done.stderr.starts_with("service `page` scaled\n"),
         "{}",
         done.stderr
     );
@@ -50,7 +50,7 @@ fn scale_starts_what_is_missing_and_says_so_before() {
 }
 
 #[test]
-fn what_has_no_room_is_refused_before_anything_is_touched() {
+fn scale_without_free_slots_is_refused() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let refused = project

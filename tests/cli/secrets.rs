@@ -48,7 +48,7 @@ fn secret_files(project: &LocalProject) -> Vec<PathBuf> {
 }
 
 #[test]
-fn they_are_in_the_environment_of_the_service_and_not_in_its_arguments() {
+fn secrets_are_in_the_environment_and_not_in_arguments() {
     let project = project();
     project
         .ship(&["deploy", "inventory.toml"])
@@ -68,7 +68,7 @@ fn they_are_in_the_environment_of_the_service_and_not_in_its_arguments() {
 }
 
 #[test]
-fn they_lie_in_files_that_only_their_owner_reads_and_are_never_shown() {
+fn secrets_are_stored_in_private_files_and_never_printed() {
     let project = project();
     let calls: [&[&str]; 8] = [
         &["deploy", "inventory.toml", "-vv"],
@@ -114,7 +114,7 @@ fn they_lie_in_files_that_only_their_owner_reads_and_are_never_shown() {
 }
 
 #[test]
-fn a_failure_does_not_show_them() {
+fn failure_does_not_print_secrets() {
     let project = project();
     project.release("0.8", Behaviour::Exits);
     let done = project
@@ -127,7 +127,7 @@ fn a_failure_does_not_show_them() {
 }
 
 #[test]
-fn another_secret_is_another_revision_and_a_rollback_brings_the_old_one_back() {
+fn changed_secret_is_a_new_revision_and_rolls_back() {
     let project = project();
     let token = || {
         let place = project.running()[0].clone();

@@ -1,4 +1,4 @@
-//! `ship status`: what runs where.
+//! `ship status`.
 
 use serde_json::{Value, json};
 use snapbox::str;
@@ -9,7 +9,7 @@ use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
 #[test]
-fn before_the_first_deploy_nothing_runs() {
+fn status_before_the_first_deploy_shows_no_instances() {
     let project = LocalProject::new();
     project
         .ship(&["status", "inventory.toml"])
@@ -27,7 +27,7 @@ service `page` has not been deployed on fleet `local` yet
 }
 
 #[test]
-fn a_settled_fleet_is_the_articles_table() {
+fn status_of_a_settled_fleet_is_a_table() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project
@@ -45,7 +45,7 @@ deployment "page" successfully rolled out
 }
 
 #[test]
-fn the_keys_for_programs_are_a_contract() {
+fn status_json_keys_are_stable() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let status = project.status();
@@ -85,7 +85,7 @@ fn the_keys_for_programs_are_a_contract() {
 }
 
 #[test]
-fn after_a_failure_it_says_what_was_tried_and_what_came_of_it() {
+fn status_after_a_failure_shows_the_outcome() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Exits);
     project.deploy("0.8");
@@ -110,7 +110,7 @@ fn after_a_failure_it_says_what_was_tried_and_what_came_of_it() {
 }
 
 #[test]
-fn an_instance_that_has_died_shows() {
+fn status_shows_a_dead_instance() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project.end_instance("node2", 8081);
@@ -127,7 +127,7 @@ fn an_instance_that_has_died_shows() {
 }
 
 #[test]
-fn watched_it_is_shown_again_and_again_until_ctrl_c() {
+fn status_watch_refreshes_until_ctrl_c() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let mut watch = project
@@ -173,7 +173,7 @@ fn status_watch_shows_a_release_deployed_after_it_started() {
 }
 
 #[test]
-fn neither_deploy_nor_status_says_success_before_the_rollout_has_ended() {
+fn success_is_not_reported_before_the_rollout_has_ended() {
     let project = LocalProject::small();
     project.deploy("0.8");
     project.release("0.9", Behaviour::Good);

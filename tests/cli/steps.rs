@@ -1,5 +1,4 @@
-//! Steps and `ship promote`: so many new instances first, and a person says when there are to be
-//! more.
+//! Steps and `ship promote`.
 
 use snapbox::str;
 
@@ -27,7 +26,7 @@ fn versions(project: &LocalProject) -> Vec<String> {
 }
 
 #[test]
-fn a_deploy_waits_at_its_step_until_somebody_promotes_it() {
+fn deploy_waits_at_its_step_for_promote() {
     let project = one_first();
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("then it waits for `ship promote`");
@@ -41,7 +40,7 @@ fn a_deploy_waits_at_its_step_until_somebody_promotes_it() {
     project
         .ship(&["promote", "inventory.toml"])
         .stdout(str![[r#"
-deployment "page" promoted
+service `page` promoted
 
 "#]])
         .run();
@@ -55,7 +54,7 @@ deployment "page" promoted
 }
 
 #[test]
-fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
+fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
     let project = one_first();
     project
         .ship(&[
@@ -102,7 +101,7 @@ fn unattended_it_ends_at_its_step_and_promote_goes_on_from_there() {
 }
 
 #[test]
-fn a_plan_shows_the_steps() {
+fn plan_shows_the_steps() {
     let project = one_first();
     project
         .ship(&["plan", "inventory.toml", "--version", "0.9"])
@@ -121,7 +120,7 @@ batch 2: 3 available, 4 running
 batch 3: 3 available, 4 running
   stop   0.8 at node1:8081
 
-step 1 of 2: 1 new instance, watched for [TOOK], then it waits for `ship promote`
+step 1 of 2: 1 new instance, soak for [TOOK], then wait for `ship promote`
 
 batch 4: 3 available, 4 running
   start  0.9 at node1:8081
@@ -137,8 +136,8 @@ batch 7: 3 available, 4 running
 
 step 2 of 2: 3 new instances
 
-worst case: 3 of 3 available (at least 3 must stay), 4 running (at most 4 may)
-if it fails: back to 0.8 (revision 1)
+worst case: 3 of 3 available (minimum 3), 4 running (maximum 4)
+on failure: roll back to 0.8 (revision 1)
 
 "#]])
         .run();

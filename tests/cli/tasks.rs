@@ -1,5 +1,4 @@
-//! What is done once a rollout: `before_all`, `after_all`, `on_success`, `on_failure`, and who
-//! hears of it.
+//! Hooks that run once per rollout: `before_all`, `after_all`, `on_success` and `on_failure`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +7,7 @@ use crate::project::{LocalProject, PATIENCE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
-/// A project whose playbook has these hooks, each with a command that is told the path of `said`.
+/// A project whose playbook has these hooks. Their commands receive the path of the file `said`.
 fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
     let project = LocalProject::new();
     let said = project.path("said").display().to_string();
@@ -24,7 +23,7 @@ fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
     project.with("[rollout]\n", &format!("{tables}[rollout]\n"))
 }
 
-/// What the hooks have said so far.
+/// The output of the hooks so far.
 fn said(project: &LocalProject) -> Vec<String> {
     fs::read_to_string(project.path("said"))
         .unwrap_or_default()
@@ -34,7 +33,7 @@ fn said(project: &LocalProject) -> Vec<String> {
 }
 
 #[test]
-fn each_is_done_once_in_its_place_and_is_told_what_for() {
+fn tasks_run_once_in_order_with_their_environment() {
     let project = with_hooks(&[
         (
             "on = \"on_success\"",
@@ -62,7 +61,7 @@ fn each_is_done_once_in_its_place_and_is_told_what_for() {
     ];
     let last = ["after_all node1 0.8 no port", "on_success succeeded"];
     assert_eq!(said(&project), [&first[..], &last].concat());
-    // What is in place already is no rollout.
+    // A deploy of the running version is not a rollout.
     project.deploy("0.8");
     assert_eq!(said(&project).len(), 6);
     let done = project.deploy("0.9");
@@ -86,7 +85,7 @@ fn each_is_done_once_in_its_place_and_is_told_what_for() {
 }
 
 #[test]
-fn what_fails_before_all_leaves_everything_as_it_was() {
+fn failed_before_all_hook_makes_no_changes() {
     let project = with_hooks(&[
         (
             "on = \"before_all\"",
@@ -121,7 +120,7 @@ fn what_fails_before_all_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn what_fails_after_all_turns_the_rollout_back() {
+fn failed_after_all_hook_rolls_back() {
     let project = with_hooks(&[("on = \"after_all\"", "test $SHIP_VERSION = 0.8")]);
     project.deploy("0.8");
     project
@@ -138,7 +137,7 @@ fn what_fails_after_all_turns_the_rollout_back() {
 }
 
 #[test]
-fn what_fails_at_the_very_end_is_only_told() {
+fn failed_on_success_hook_is_only_reported() {
     let project = with_hooks(&[("on = \"on_success\"", "exit 7")]);
     let done = project.deploy("0.8");
     assert!(
@@ -150,7 +149,7 @@ fn what_fails_at_the_very_end_is_only_told() {
 }
 
 #[test]
-fn one_that_hangs_is_ended_at_its_timeout_with_all_that_it_began() {
+fn hanging_task_is_killed_with_its_children_at_the_timeout() {
     let project = with_hooks(&[(
         "on = \"before_all\"\ntimeout = \"300ms\"",
         "echo waits; sleep 600 & sleep 600",
@@ -172,7 +171,7 @@ fn one_that_hangs_is_ended_at_its_timeout_with_all_that_it_began() {
 }
 
 #[test]
-fn what_was_done_before_a_crash_is_not_done_again_and_what_was_cut_off_is() {
+fn completed_tasks_are_not_repeated_after_a_crash() {
     let project = with_hooks(&[
         ("on = \"before_all\"", "echo one >> SAID"),
         (
@@ -191,7 +190,7 @@ fn what_was_done_before_a_crash_is_not_done_again_and_what_was_cut_off_is() {
     });
     deploy.signal("KILL");
     deploy.wait();
-    // The hook ends with its ship; what serves goes on.
+    // The hook ends with its ship process; the instances continue.
     until("the end of the hook", PATIENCE, || {
         (project.processes().len() == 3).then_some(())
     });
@@ -210,7 +209,7 @@ fn what_was_done_before_a_crash_is_not_done_again_and_what_was_cut_off_is() {
 }
 
 #[test]
-fn a_hook_may_call_ship_itself() {
+fn hook_may_call_ship() {
     let ship = env!("CARGO_BIN_EXE_ship");
     let project = with_hooks(&[
         (
@@ -243,7 +242,7 @@ fn a_hook_may_call_ship_itself() {
 }
 
 #[test]
-fn a_plan_tells_what_would_be_done_once() {
+fn plan_shows_the_tasks() {
     let project = with_hooks(&[
         ("on = \"before_all\"", "true"),
         ("on = \"after_all\"", "true"),

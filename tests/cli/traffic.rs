@@ -1,5 +1,4 @@
-//! Behind a real balancer: who gets requests when, what is said of it, and what happens when it is
-//! gone.
+//! Deploys behind a real balancer: admitting, draining, and a balancer that fails.
 
 use std::fs;
 
@@ -50,7 +49,7 @@ fn receipts(events: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_deploy_admits_and_drains_and_no_request_is_lost() {
+fn deploy_admits_and_drains_without_failed_requests() {
     let Some((project, haproxy)) = behind_haproxy() else {
         return;
     };
@@ -90,14 +89,14 @@ ok      node1: reached as [USER], [SIZE] MiB free, 1 instance
 ok      node2: reached as [USER], [SIZE] MiB free, 1 instance
 ok      node3: reached as [USER], [SIZE] MiB free, 0 instances
 ok      node4: reached as [USER], [SIZE] MiB free, 1 instance
-ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers get requests
+ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers receive requests
 
 "#]])
         .run();
 }
 
 #[test]
-fn a_host_is_drained_and_no_request_is_lost() {
+fn drained_host_causes_no_failed_requests() {
     let Some((project, haproxy)) = behind_haproxy() else {
         return;
     };
@@ -124,7 +123,7 @@ fn a_host_is_drained_and_no_request_is_lost() {
 }
 
 #[test]
-fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
+fn comparison_finds_a_version_that_fails_requests() {
     let Some((project, haproxy)) = behind_haproxy() else {
         return;
     };
@@ -170,7 +169,7 @@ fn a_version_that_is_ready_and_fails_requests_is_found_beside_the_old_one() {
 }
 
 #[test]
-fn a_balancer_that_is_down_at_the_start_is_refused_and_nothing_is_touched() {
+fn unreachable_balancer_is_refused_before_any_change() {
     let Some((project, mut haproxy)) = behind_haproxy() else {
         return;
     };
@@ -210,7 +209,7 @@ error: 1 of 1 balancers is unusable; no changes were made
 }
 
 #[test]
-fn a_balancer_that_is_killed_is_waited_for() {
+fn deploy_waits_for_a_killed_balancer() {
     let Some((project, mut haproxy)) = behind_haproxy() else {
         return;
     };
@@ -221,7 +220,7 @@ fn a_balancer_that_is_killed_is_waited_for() {
     haproxy.kill();
     deploy.await_words("lb1         lost");
     project.open_gate();
-    // What is ready is not admitted, and nothing is stopped, while nobody knows who gets requests.
+    // While the state of the balancer is unknown, no instance is admitted or stopped.
     deploy.await_words("node4:8081  ready");
     until("three of the old version", PATIENCE, || {
         (project
@@ -243,7 +242,7 @@ fn a_balancer_that_is_killed_is_waited_for() {
 }
 
 #[test]
-fn check_says_what_a_balancer_lacks() {
+fn check_reports_what_a_balancer_lacks() {
     let Some((project, haproxy)) = behind_haproxy() else {
         return;
     };
@@ -280,7 +279,7 @@ FAILED  lb1: backend web has no server for 3 of 8 slots; add `server node3-8081 
 }
 
 #[test]
-fn what_is_scaled_down_is_drained_once_and_what_is_scaled_up_is_admitted() {
+fn scale_drains_and_admits_instances() {
     let Some((project, haproxy)) = behind_haproxy() else {
         return;
     };

@@ -1,5 +1,5 @@
-//! What ship has found by itself is used only where no other user can change it; what ship keeps is
-//! private, and secrets reach only the programs that need them.
+//! Trust: ship uses files that it found itself only if no other user can change them, keeps its
+//! state private, and passes secrets only to programs that need them.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -13,7 +13,7 @@ const STRANGER: u32 = 4711;
 const TOKEN: &str = "s3cret-of-the-environment";
 const HOOK_URL: &str = "http://127.0.0.1:9/s3cret-webhook";
 
-/// Gives a file to another user; says whether that is possible.
+/// Gives a file to another user; returns whether that is possible.
 #[must_use]
 fn give_away(path: &Path) -> bool {
     let given = chown(path, Some(STRANGER), None).is_ok();
@@ -127,7 +127,7 @@ fn state_directory_of_another_user_is_refused_for_a_named_inventory_too() {
 }
 
 #[test]
-fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
+fn files_of_a_found_inventory_are_refused_unless_it_is_named() {
     for file in ["inventory.toml", "playbook.toml", "ssh_config", "page.env"] {
         let keys = "env_file = \"page.env\"\n\n[service.env]\n";
         let project = LocalProject::small().with("[service.env]\n", keys);
@@ -138,7 +138,7 @@ fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
         fs::write(project.path("inventory.toml"), with_ssh).expect("our own file");
         project
             .ship(&["history"])
-            .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+            .stdout("nothing has been deployed from here yet\nhint: `ship status` shows what the hosts run\n")
             .run();
         if !give_away(&project.path(file)) {
             return;
@@ -152,7 +152,7 @@ fn files_that_a_found_inventory_leads_to_are_refused_unless_it_is_named() {
         }
         project
             .ship(&["history", "inventory.toml"])
-            .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+            .stdout("nothing has been deployed from here yet\nhint: `ship status` shows what the hosts run\n")
             .run();
     }
 }
@@ -293,7 +293,7 @@ fn programs_inherit_no_secret_that_they_do_not_need() {
         "{notify}"
     );
 
-    // The environment of ssh, which goes on to a ProxyCommand.
+    // The environment of ssh, which a ProxyCommand inherits.
     let (bin, seen) = (project.path("bin"), project.path("ssh.env"));
     fs::create_dir(&bin).expect("our own directory");
     let ssh = bin.join("ssh");
@@ -326,7 +326,7 @@ fn programs_inherit_no_secret_that_they_do_not_need() {
 }
 
 #[test]
-fn verbs_that_only_read_need_no_state_directory_and_make_none() {
+fn reading_verbs_need_and_create_no_state_directory() {
     let project = LocalProject::small();
     for args in [&["status"][..], &["history"]] {
         project.ship(args).any_stdout().run();
@@ -368,7 +368,7 @@ fn verbs_that_only_read_work_where_the_state_directory_is_read_only() {
 }
 
 #[test]
-fn state_directory_that_another_user_cannot_read_is_not_taken_for_an_empty_one() {
+fn unreadable_state_directory_is_not_treated_as_empty() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
@@ -387,7 +387,7 @@ fn state_directory_that_another_user_cannot_read_is_not_taken_for_an_empty_one()
 }
 
 #[test]
-fn too_few_processes_are_an_error_and_no_hang() {
+fn process_limit_is_reported_without_hanging() {
     let project = LocalProject::small();
     let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
     if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {

@@ -1,5 +1,4 @@
-//! `ship deploy --unattended`, `ship freeze` and `ship thaw`: what happens at night is decided by
-//! day.
+//! `ship deploy --unattended`, `ship freeze` and `ship thaw`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +6,7 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Running, ship_command};
 
-/// Three replicas of 0.8; the first instance of what comes is not watched for long.
+/// Three replicas of 0.8, with a short soak of the first new instance.
 fn at_night() -> LocalProject {
     let project = LocalProject::new().with(
         "[rollout]\n",
@@ -47,7 +46,7 @@ fn says(said: &str, words: &[&str]) {
 }
 
 #[test]
-fn unattended_deploy_of_a_failed_release_is_skipped_and_says_why() {
+fn unattended_deploy_skips_a_quarantined_release() {
     let project = at_night();
     project.release("0.9", Behaviour::Exits);
     tonight(&project, "0.9", &[], 3);
@@ -76,7 +75,7 @@ fn unattended_deploy_of_a_failed_release_is_skipped_and_says_why() {
 }
 
 #[test]
-fn frozen_fleet_says_so_and_gets_nothing_new_until_it_is_thawed() {
+fn frozen_fleet_refuses_deploys_until_thawed() {
     let project = at_night();
     let frozen = project
         .ship(&[
@@ -92,7 +91,7 @@ fn frozen_fleet_says_so_and_gets_nothing_new_until_it_is_thawed() {
     says(
         &frozen.stdout,
         &[
-            "deployment \"page\" frozen by ",
+            "service `page` frozen by ",
             " until ",
             " (the sale); `ship thaw` ends it",
         ],
@@ -119,21 +118,21 @@ fn frozen_fleet_says_so_and_gets_nothing_new_until_it_is_thawed() {
     says(&status, &["frozen by ", "(the sale)"]);
     project
         .ship(&["thaw", "inventory.toml"])
-        .stdout("deployment \"page\" thawed\n")
+        .stdout("service `page` thawed\n")
         .run();
     project
         .ship(&["thaw", "inventory.toml"])
-        .stdout("deployment \"page\" was not frozen\n")
+        .stdout("service `page` was not frozen\n")
         .run();
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
     project.deploy("1.0");
 }
 
 #[test]
-fn moments_that_are_none_are_refused() {
+fn freeze_rejects_invalid_times() {
     let project = at_night();
     for (until, why) in [
-        ("someday", "no such moment; say for how long"),
+        ("someday", "expected a duration from now"),
         ("2020-01-01", "has passed already"),
     ] {
         let done = project
@@ -145,7 +144,7 @@ fn moments_that_are_none_are_refused() {
     }
 }
 
-/// A window of two hours that begins so many hours from now.
+/// A window of two hours that begins this many hours from now.
 fn window(hours_ahead: u64) -> String {
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -161,7 +160,7 @@ fn window(hours_ahead: u64) -> String {
 }
 
 #[test]
-fn outside_of_its_windows_nothing_begins() {
+fn unattended_deploy_outside_its_windows_is_refused() {
     let project = at_night().with(
         "soak = \"200ms\"\n",
         &format!("soak = \"200ms\"\n{}", window(5)),
@@ -179,7 +178,7 @@ fn outside_of_its_windows_nothing_begins() {
 }
 
 #[test]
-fn two_at_once_wait_for_one_another_and_deploy_once() {
+fn concurrent_unattended_deploys_deploy_once() {
     let project = at_night();
     project.release("0.9", Behaviour::Gated);
     let mut first = project.ship(&nightly("0.9")).spawn();
@@ -209,14 +208,14 @@ fn cut_off() -> LocalProject {
 }
 
 #[test]
-fn what_was_cut_off_goes_on_the_next_night() {
+fn interrupted_deploy_is_resumed_by_the_next_run() {
     let project = cut_off();
     tonight(&project, "0.9", &[], 0);
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }
 
 #[test]
-fn it_needs_no_home_no_path_no_terminal_and_no_directory() {
+fn unattended_deploy_needs_no_home_path_or_terminal() {
     let project = at_night();
     let inventory = project.path("inventory.toml").display().to_string();
     let args = ["deploy", &inventory, "--version", "0.9", "--unattended"];

@@ -11,7 +11,7 @@ use ship::app::environment::{
 };
 use ship::app::error::Error;
 use ship::app::exit::Exit as Code;
-use ship::app::last_known_good::{known_subject, last_known_good};
+use ship::app::last_known_good::{find_service, last_known_good};
 use ship::app::notice::Notice;
 use ship::app::release::Release;
 use ship::app::verbs::abort::{AbortRequest, abort};
@@ -68,7 +68,7 @@ pub(crate) enum Exit {
 impl From<&Conclusion> for Exit {
     fn from(conclusion: &Conclusion) -> Self {
         match conclusion {
-            Conclusion::NothingToDo { .. } | Conclusion::AlreadyThere(_) => Exit::NothingToDo,
+            Conclusion::NothingToDo { .. } | Conclusion::AlreadyCurrent(_) => Exit::NothingToDo,
             conclusion => conclusion.exit().into(),
         }
     }
@@ -223,7 +223,7 @@ impl Environment for SimulatedEnvironment {
         Ok(Files {
             project,
             inventory,
-            place: StateDir {
+            state_dir: StateDir {
                 dir: PathBuf::from("/simulated/.ship"),
             },
         })
@@ -241,8 +241,8 @@ impl Environment for SimulatedEnvironment {
 
     fn open_known(&self) -> Result<Option<DeployedState>, Error> {
         let store = self.disk.open();
-        let known = known_subject(&*store, Path::new(INVENTORY));
-        Ok(known.map(|subject| DeployedState { subject, store }))
+        let known = find_service(&*store, Path::new(INVENTORY));
+        Ok(known.map(|service_key| DeployedState { service_key, store }))
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -307,7 +307,7 @@ impl Environment for SimulatedEnvironment {
         Ok(interrupts.expect("a run listens once"))
     }
 
-    fn tell(&self, notice: &Notice) {
+    fn notify(&self, notice: &Notice) {
         let mut state = self.world.lock();
         state.log(format_args!("ship{}", self.process.number), notice);
     }
@@ -332,7 +332,7 @@ impl Environment for SimulatedEnvironment {
 }
 
 impl FleetConnection for SimulatedFleet {
-    fn know(&mut self, _: Releases) {}
+    fn update_releases(&mut self, _: Releases) {}
 
     fn kept_releases<'a>(&'a self, _: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {
         async { Vec::new() }.boxed()

@@ -1,4 +1,4 @@
-//! `ship abort`: back to the revision proven healthy, from a rollout that runs or was stopped.
+//! `ship abort`: rolls back a running or stopped rollout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,31 +18,30 @@ use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::rollout::failure::Outcome;
 use crate::store::ControlRequest;
 
-/// A rollout on its way back ends by its own deadlines; this is longer than any of them.
-const PATIENCE: Duration = Duration::from_hours(24);
+/// Longer than any rollback takes: a rollback ends by its own deadlines.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Debug, Default)]
 pub struct AbortRequest {
-    /// The playbook's keys that the command line sets, besides those that the rollout was begun
-    /// with.
+    /// Overrides from the command line, in addition to those of the rollout.
     pub set: Vec<String>,
 }
 
-/// Aborts the newest rollout, in the process that carries it out or, where there is none, here.
+/// Aborts the newest rollout: in its controller, or in this process if there is none.
 ///
 /// # Errors
-/// Why it was not aborted, or did not come to its end.
+/// Why the rollout was not aborted, or did not end.
 pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<Conclusion, Error> {
     let overrides = Overrides::default();
     let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    if session.standing()? == ServiceState::Running {
+    if session.state()? == ServiceState::Running {
         check_abort(&session.history)?;
-        let id = pause::ask(&mut session, ServiceCommand::Abort, ControlRequest::Abort)?;
-        env.tell(&Notice::Accepted(accepted(&session)?));
-        if let Some(outcome) = pause::await_end(&session, id, PATIENCE).await? {
+        let id = pause::send_request(&mut session, ServiceCommand::Abort, ControlRequest::Abort)?;
+        env.notify(&Notice::Accepted(accepted(&session)?));
+        if let Some(outcome) = pause::wait_for_end(&session, id, ROLLBACK_TIMEOUT).await? {
             return ended_elsewhere(&session, outcome);
         }
-        // Its process has died meanwhile: its part is taken over.
+        // The controller has died meanwhile; this process takes over.
     }
     drop(session);
     let mut session = resume::reopen(env, request.set, "abort", ServiceCommand::Abort)?;
@@ -58,15 +57,15 @@ fn accepted(session: &Session) -> Result<Accepted, Error> {
     let (rollout, _) = stopped_rollout(&session.history)?;
     let to = rollout.fallback.as_ref().unwrap_or(&rollout.goal);
     Ok(Accepted::Abort {
-        service: session.subject.service.clone(),
+        service: session.service_key.service.clone(),
         version: to.version.clone(),
         revision: to.revision,
     })
 }
 
-/// How the other process has done it.
+/// The conclusion of a rollout that the other process has ended.
 fn ended_elsewhere(session: &Session, outcome: Outcome) -> Result<Conclusion, Error> {
-    let service = session.subject.service.clone();
+    let service = session.service_key.service.clone();
     if outcome == Outcome::Succeeded {
         return Err(Refused::SucceededBeforeAbort(service).into());
     }

@@ -1,4 +1,4 @@
-//! `ship cron`: what makes cron or systemd deploy every night. Nothing is touched.
+//! `ship cron`: collects what a crontab or systemd unit needs. Makes no changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use crate::app::error::{Error, Internal, Refused};
 use crate::config::Overrides;
 use crate::system::accounts;
 
-/// When a service is to be deployed, and what of it.
+/// When to deploy, and which version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronRequest {
     pub hour: i8,
     pub minute: i8,
-    /// The version or the channel, instead of the playbook's version.
+    /// A version or channel that overrides the playbook's.
     pub version: Option<String>,
-    /// Who is sent what was said.
+    /// The address to which the output is mailed.
     pub mail: Option<String>,
 }
 
-/// All that a crontab and systemd's units say.
+/// The contents of a crontab or of systemd units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronJob {
     pub service: String,
     pub fleet: String,
-    /// What is run: absolute paths, as nobody knows from where.
+    /// The command, with absolute paths because the working directory is not known.
     pub command: Vec<String>,
     pub hour: i8,
     pub minute: i8,
-    /// The time zone of this machine, if it has a name.
+    /// The time zone of this machine; `None` if it has no name.
     pub zone: Option<String>,
     pub user: String,
     pub mail: Option<String>,
@@ -43,10 +43,10 @@ impl CronJob {
     }
 }
 
-/// Makes the job that deploys every night.
+/// Builds the job of a nightly deploy.
 ///
 /// # Errors
-/// If the files are wrong, or a path cannot be written in a crontab.
+/// If the files are invalid, or a path cannot be written in a crontab.
 pub fn cron(env: &Arc<dyn Environment>, request: CronRequest) -> Result<CronJob, Error> {
     let overrides = Overrides {
         version: request.version.clone(),
@@ -68,7 +68,7 @@ pub fn cron(env: &Arc<dyn Environment>, request: CronRequest) -> Result<CronJob,
 
 fn command(inventory: &Path, version: Option<String>) -> Result<Vec<String>, Error> {
     let ship = std::env::current_exe().map_err(Internal::NoProgram)?;
-    let mut command = vec![written(&ship)?, "deploy".to_owned(), written(inventory)?];
+    let mut command = vec![line_of(&ship)?, "deploy".to_owned(), line_of(inventory)?];
     command.extend(
         version
             .into_iter()
@@ -78,14 +78,14 @@ fn command(inventory: &Path, version: Option<String>) -> Result<Vec<String>, Err
     Ok(command)
 }
 
-/// The user that this process runs as, also under sudo: the hosts know that user's keys.
+/// The user of this process, also under sudo, because the SSH keys are that user's.
 fn own_user() -> String {
     let caller = accounts::caller();
     accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
 }
 
-/// The path as text that fits on one line.
-fn written(path: &Path) -> Result<String, Error> {
+/// The path as one line of text.
+fn line_of(path: &Path) -> Result<String, Error> {
     let text = path
         .to_str()
         .filter(|text| !text.chars().any(char::is_control));

@@ -1,4 +1,4 @@
-//! `ship deploy`: bring the fleet to a version.
+//! `ship deploy`: rolls out a version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,20 +23,17 @@ use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
 pub struct DeployRequest {
-    /// What the command line says instead of the playbook.
     pub overrides: Overrides,
     pub reason: Option<String>,
-    /// Whether anybody is there, and what is overridden.
     pub mode: RunMode,
-    /// How long to wait for another process that holds the lease.
+    /// How long to wait for the lease.
     pub lock_timeout: Duration,
 }
 
-/// Brings the fleet to a version. Of an unattended deploy that makes no rollout, those who are not
-/// there are told, too.
+/// Rolls out a version. An unattended deploy sends notifications even if there is no rollout.
 ///
 /// # Errors
-/// Why no rollout was made, or none came to its end.
+/// Why there was no rollout, or it did not end.
 pub async fn deploy(
     env: &Arc<dyn Environment>,
     request: DeployRequest,
@@ -59,7 +56,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
     )?;
     unattended::permit_now(&service, request.mode)?;
     let release = env
-        .prepare_release(&service.project, &service.place)
+        .prepare_release(&service.project, &service.state_dir)
         .await?;
     let version = release.definition.version.clone();
     service
@@ -67,7 +64,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
         .await?;
     let mut session = Session::of(service)?;
     session.mode = request.mode;
-    session.go_by_hosts().await?;
+    session.adopt_from_hosts().await?;
     session.permit(ServiceCommand::Deploy)?;
     check_past_contract(&session, &release)?;
     let resolution = if request.mode.unattended {
@@ -89,7 +86,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
         Resolution::Skip { why } => {
             return Ok(Conclusion::Skipped {
                 at: session.now(),
-                subject: session.subject.clone(),
+                service_key: session.service_key.clone(),
                 version,
                 why,
             });
@@ -97,25 +94,26 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
         Resolution::Refuse { why } => return Err(Refused::NotPermitted(why).into()),
         Resolution::GoOnBack => Continuation::Resume,
         Resolution::Abort => Continuation::RollBack {
-            by: "the playbook's [unattended] interrupted = \"abort\"".to_owned(),
+            by: "[unattended] on_interrupted = \"abort\"".to_owned(),
         },
     };
     finish_unfinished(&mut session, continuation).await
 }
 
-/// Rolls back what an earlier deploy has left unfinished.
+/// Rolls back an unfinished rollout.
 async fn finish_unfinished(
     session: &mut Session,
     continuation: Continuation,
 ) -> Result<Conclusion, Error> {
     let (rollout, _) = stopped_rollout(&session.history)?;
     let (verb, version) = (rollout.verb, rollout.goal.version.clone());
-    session.env.tell(&Notice::Unfinished { verb, version });
+    session.env.notify(&Notice::Unfinished { verb, version });
     let goal = Goal::of_stopped(session, continuation, None)?;
     Ok(rollout::carry_out(session, goal).await?.of_verb(verb))
 }
 
-/// An older release is no way around a contract either.
+/// Refuses to deploy an older release to which a rollback would be refused, because a contract
+/// migration has run since.
 fn check_past_contract(session: &Session, release: &Release) -> Result<(), Error> {
     match session.history.newest_of(&release.id) {
         Some(record) if !session.mode.force => Ok(check_contracts(&session.history, record)?),
@@ -137,7 +135,7 @@ pub fn goal(session: &Session, release: Release, reason: Option<String>) -> Goal
     }
 }
 
-/// Tells of a run that made no rollout. Where the files are wrong, nobody knows whom to tell.
+/// Publishes a run without a rollout. If the files are invalid, the recipients are not known.
 async fn publish(
     env: &Arc<dyn Environment>,
     overrides: &Overrides,
@@ -147,7 +145,7 @@ async fn publish(
         Ok(Conclusion::NothingToDo { version, .. }) => RunSummary::Skipped {
             version: version.clone(),
             exit: Exit::Done,
-            why: "it is what runs".to_owned(),
+            why: "it is already deployed".to_owned(),
         },
         Ok(Conclusion::Skipped { version, why, .. }) => RunSummary::Skipped {
             version: version.clone(),

@@ -1,4 +1,4 @@
-//! `ship freeze` and `ship thaw`: for a while nothing new is deployed.
+//! `ship freeze` and `ship thaw`: block new deploys, and permit them again.
 
 use std::sync::Arc;
 
@@ -8,20 +8,19 @@ use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::time::Time;
-use crate::store::{ControlRequest, Freeze, Request};
+use crate::store::{ControlRequest, Freeze, Request, ServiceKey};
 
 pub struct Frozen {
-    pub service: String,
-    /// Who, since when, until when, why.
+    pub service_key: ServiceKey,
     pub freeze: Freeze,
-    /// Whether a rollout is under way that stops because of it.
+    /// Whether a running rollout stops because of the freeze.
     pub stops_rollout: bool,
 }
 
-/// Lets nothing new be deployed, until a moment or until `ship thaw`.
+/// Blocks new deploys until a given time or until `ship thaw`.
 ///
 /// # Errors
-/// If the moment has passed, or the state cannot be written.
+/// If the time is in the past, or the state cannot be written.
 pub fn freeze(
     env: &Arc<dyn Environment>,
     until: Option<Time>,
@@ -40,9 +39,9 @@ pub fn freeze(
         until,
         why,
     };
-    service.store.set_freeze(&service.subject, &freeze)?;
+    service.store.set_freeze(&service.service_key, &freeze)?;
     let mut stops_rollout = false;
-    if service.standing()? == ServiceState::Running
+    if service.state()? == ServiceState::Running
         && let Some(rollout) = service.newest_rollout()?
     {
         let request = Request {
@@ -53,20 +52,20 @@ pub fn freeze(
         stops_rollout = true;
     }
     Ok(Frozen {
-        service: service.subject.service,
+        service_key: service.service_key,
         freeze,
         stops_rollout,
     })
 }
 
-/// Ends a freeze; gives the service, and whether it was frozen.
+/// Ends a freeze; returns the service, and whether it was frozen.
 ///
 /// # Errors
 /// If the state cannot be written.
-pub fn thaw(env: &Arc<dyn Environment>) -> Result<(String, bool), Error> {
+pub fn thaw(env: &Arc<dyn Environment>) -> Result<(ServiceKey, bool), Error> {
     let overrides = Overrides::default();
     let mut service =
         OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    let was_frozen = service.store.end_freeze(&service.subject)?;
-    Ok((service.subject.service, was_frozen))
+    let was_frozen = service.store.end_freeze(&service.service_key)?;
+    Ok((service.service_key, was_frozen))
 }

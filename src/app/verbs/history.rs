@@ -1,4 +1,4 @@
-//! `ship history`: what was deployed, by whom, when, why and how it ended.
+//! `ship history`: reads all revisions, or one in full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,20 +23,20 @@ use crate::core::time::Human;
 use crate::report::HistoryRow;
 use crate::store::RevisionRecord;
 
-/// One revision, and how the release that the fleet is on differs from it.
+/// One revision, and how the current release differs from it.
 pub struct RevisionDetails {
     pub row: HistoryRow,
-    /// How long its rollout took; `None` while it is on its way.
+    /// Duration of its rollout; `None` while it is running.
     pub duration: Option<Duration>,
-    /// The playbook as it was then.
+    /// The text of the playbook at that time.
     pub playbook: String,
-    /// Whether a rollout of it has ever succeeded.
+    /// Whether a rollout of the revision has ever succeeded.
     pub is_proven: bool,
-    /// What the availability monitor has counted, if one ran.
+    /// The result of the availability monitor, if one ran.
     pub monitor: Option<AvailabilityReport>,
-    /// The revision that the fleet is on, and its version.
+    /// The current revision of the fleet, and its version.
     pub current: Option<(Revision, String)>,
-    /// The settings in which that one differs, line by line.
+    /// The lines of the settings in which the current revision differs.
     pub differs: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ pub struct RevisionDetails {
 /// If the files or the state cannot be read.
 pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
     let service = open(env)?;
-    // First: what ends after that has its outcome in the history.
+    // Read this first: a rollout that ends afterwards has its outcome in the history.
     let running = running_revision(&service)?;
     let history = read(&service)?;
     let rows = history.revisions.iter().rev();
@@ -55,7 +55,7 @@ pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
         .collect())
 }
 
-/// Reads one revision and compares it with the present one.
+/// Reads one revision and compares it with the current one.
 ///
 /// # Errors
 /// If the revision does not exist, or the files or the state cannot be read.
@@ -75,14 +75,14 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
     });
     let journal = service
         .store
-        .journal_of(&service.subject, record.revision)?
+        .journal_of(&service.service_key, record.revision)?
         .unwrap_or_default();
     Ok(RevisionDetails {
         row: row(record, &history.runs, running),
         duration: duration(record),
         playbook: record.playbook.clone(),
         is_proven: record.proven,
-        monitor: RolloutSummary::of(&journal).and_then(|account| account.monitor),
+        monitor: RolloutSummary::of(&journal).and_then(|summary| summary.monitor),
         current: current.map(|current| (current.revision, current.definition.version.clone())),
         differs: differs.unwrap_or_default(),
     })
@@ -93,11 +93,11 @@ fn open(env: &Arc<dyn Environment>) -> Result<OpenedService, Error> {
     OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
 }
 
-/// The revisions and the runs; of the rest nothing is shown.
+/// Reads the revisions and the runs, without the parts of the history that are not shown.
 fn read(service: &OpenedService) -> Result<ServiceHistory, Error> {
     Ok(ServiceHistory {
-        revisions: service.store.revisions(&service.subject)?,
-        runs: service.store.runs(&service.subject)?,
+        revisions: service.store.revisions(&service.service_key)?,
+        runs: service.store.runs(&service.service_key)?,
         ..ServiceHistory::default()
     })
 }
@@ -134,8 +134,8 @@ fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) 
     }
 }
 
-/// The settings of a release, one a line. Two releases are compared by these: the text of a
-/// playbook does not say what the command line has set, and what was packed.
+/// The settings of a release, one per line. Releases are compared by their settings, because the
+/// text of a playbook has neither the overrides of the command line nor the digest of the artifact.
 fn settings(definition: &Definition) -> String {
     let mut lines = Vec::new();
     flatten(
@@ -154,7 +154,7 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<String>) {
             format!("{name}.{key}")
         }
     };
-    // A sequence of two numbers would pass for a duration, too.
+    // Only objects: serde also reads an array of two numbers as a duration.
     if value.is_object()
         && let Ok(duration) = serde_json::from_value::<Duration>(value.clone())
     {

@@ -1,4 +1,4 @@
-//! `ship init`: an inventory and a playbook to begin with.
+//! `ship init`: writes an example inventory and playbook.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -8,19 +8,19 @@ use crate::app::error::{Error, Refused};
 
 const INVENTORY: &str = include_str!("init/inventory.toml");
 const PLAYBOOK: &str = include_str!("init/playbook.toml");
-/// What a service is called where its directory's name is none for one.
+/// The default name of the service, if the name of the directory is not a valid one.
 const SERVICE: &str = "app";
 
-/// The files that were written.
+/// The files that `ship init` wrote.
 pub struct FirstFiles {
     pub inventory: PathBuf,
     pub playbook: PathBuf,
 }
 
-/// Writes an inventory, under the name that is given or as `inventory.toml`, and its playbook.
+/// Writes an inventory, by default `inventory.toml`, and its playbook.
 ///
 /// # Errors
-/// If one of them is there already, or cannot be written.
+/// If one of them exists already, or cannot be written.
 pub fn init(inventory: Option<PathBuf>) -> Result<FirstFiles, Error> {
     let inventory = inventory.unwrap_or_else(|| PathBuf::from("inventory.toml"));
     let playbook = inventory.with_file_name("playbook.toml");
@@ -41,21 +41,26 @@ pub fn init(inventory: Option<PathBuf>) -> Result<FirstFiles, Error> {
     })
 }
 
-/// The name of the inventory's directory, as far as a service may have it.
+/// The name of the directory, with the characters that are valid for a service.
 fn service_name(inventory: &Path) -> String {
     let absolute = std::path::absolute(inventory).unwrap_or_else(|_| inventory.to_owned());
     let dir = absolute
         .parent()
         .and_then(Path::file_name)
         .map(|name| name.to_string_lossy().to_lowercase());
-    let fit = |c: char| {
+    let sanitize = |c: char| {
         if c.is_ascii_lowercase() || c.is_ascii_digit() {
             c
         } else {
             '-'
         }
     };
-    let name: String = dir.unwrap_or_default().chars().take(30).map(fit).collect();
+    let name: String = dir
+        .unwrap_or_default()
+        .chars()
+        .take(30)
+        .map(sanitize)
+        .collect();
     let name = name.trim_matches('-');
     if name.starts_with(|c: char| c.is_ascii_lowercase()) {
         name.to_owned()
@@ -64,7 +69,7 @@ fn service_name(inventory: &Path) -> String {
     }
 }
 
-/// Writes a file that is not there yet.
+/// Writes a file that must not exist yet.
 fn write_new(path: &Path, text: &str) -> Result<(), Error> {
     let path = path.to_owned();
     let written = OpenOptions::new().write(true).create_new(true).open(&path);

@@ -1,4 +1,4 @@
-//! `ship migrate`: takes away what only older versions needed, because a person says so.
+//! `ship migrate`: runs the contract migrations that are due.
 
 use std::sync::Arc;
 
@@ -14,27 +14,27 @@ use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
 pub struct MigrateRequest {
-    /// The playbook's keys that the command line sets.
+    /// Overrides from the command line.
     pub set: Vec<String>,
     pub reason: Option<String>,
 }
 
-/// Makes the contract migrations that are due.
+/// Runs the contract migrations that are due.
 ///
 /// # Errors
-/// Why no rollout was made, or none came to its end.
+/// Why there was no rollout, or it did not end.
 pub async fn migrate(
     env: &Arc<dyn Environment>,
     request: MigrateRequest,
 ) -> Result<Conclusion, Error> {
-    let begun = Session::begun(env)?;
+    let last = Session::last_start(env)?;
     let overrides = Overrides {
-        version: Some(begun.version()),
+        version: Some(last.version()),
         set: request.set,
     };
     let mut session = Session::open_locked(env, &overrides, Reading::Strict, "migrate")?;
     session.permit(ServiceCommand::Contract)?;
-    session.want_as_many();
+    session.use_last_replicas();
     let current = session.current_record()?.clone();
     let due = session.history.contracts_due(&current.definition);
     if due.is_empty() {

@@ -1,4 +1,4 @@
-//! The verbs: from a request to a conclusion.
+//! The verbs. Each takes a request and returns a conclusion.
 
 pub mod abort;
 pub mod check;

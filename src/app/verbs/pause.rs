@@ -1,4 +1,4 @@
-//! `ship pause`: asks the process that carries out a rollout to start nothing new.
+//! `ship pause`: asks the controller to start nothing new, and waits until it has paused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,59 +9,69 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::failure::Outcome;
-use crate::store::{ControlRequest, RolloutId};
+use crate::store::{ControlRequest, RolloutId, ServiceKey};
 
-/// How often to look whether the other process has done it.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What is in flight has bounds of its own; after this long the caller is not kept any longer.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How often to check whether the controller has carried out a request.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long `ship pause` waits. In-flight actions have their own deadlines, which may be longer.
+pub const PAUSE_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// How a rollout took the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Paused {
-    Done,
-    /// What is in flight has not ended within [`PATIENCE`].
-    NotYet,
+pub enum PauseOutcome {
+    Paused,
+    /// In-flight actions have not finished within [`PAUSE_TIMEOUT`].
+    Pending,
 }
 
-/// Asks that the rollout pauses, and waits for it; gives the service's name, too.
+/// The result of `ship pause`.
+pub struct PauseResult {
+    pub service_key: ServiceKey,
+    pub outcome: PauseOutcome,
+}
+
+/// Asks the controller to pause, and waits until it has.
 ///
 /// # Errors
-/// If there is nothing to pause, or it ended before it could.
-pub async fn pause(env: &Arc<dyn Environment>) -> Result<(String, Paused), Error> {
+/// If there is nothing to pause, or the rollout ended before it could pause.
+pub async fn pause(env: &Arc<dyn Environment>) -> Result<PauseResult, Error> {
     let overrides = Overrides::default();
     let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    let service = session.subject.service.clone();
-    let rollout = ask(&mut session, ServiceCommand::Pause, ControlRequest::Pause)?;
-    match await_end(&session, rollout, PATIENCE).await? {
-        Some(Outcome::Paused { .. }) => Ok((service, Paused::Done)),
+    let service_key = session.service_key.clone();
+    let rollout = send_request(&mut session, ServiceCommand::Pause, ControlRequest::Pause)?;
+    let outcome = match wait_for_end(&session, rollout, PAUSE_TIMEOUT).await? {
+        Some(Outcome::Paused { .. }) => PauseOutcome::Paused,
         Some(outcome) => {
-            let outcome = outcome.word();
-            Err(Refused::EndedBeforePause { service, outcome }.into())
+            let (service, outcome) = (service_key.service, outcome.word());
+            return Err(Refused::EndedBeforePause { service, outcome }.into());
         }
-        None => Ok((service, Paused::NotYet)),
-    }
+        None => PauseOutcome::Pending,
+    };
+    Ok(PauseResult {
+        service_key,
+        outcome,
+    })
 }
 
-/// Asks something of the process that carries out the newest rollout; which that is.
-pub(super) fn ask(
+/// Sends a request to the controller of the newest rollout; returns the rollout.
+pub(super) fn send_request(
     session: &mut Session,
-    ask: ServiceCommand,
-    wish: ControlRequest,
+    command: ServiceCommand,
+    request: ControlRequest,
 ) -> Result<RolloutId, Error> {
-    if let Some(refusal) = session.standing()?.refusal(ask, &session.subject.service) {
+    let state = session.state()?;
+    if let Some(refusal) = state.refusal(command, &session.service_key.service) {
         return Err(refusal.into());
     }
     let rollout = session.newest_rollout()?.ok_or(Refused::NothingDeployed)?;
-    session.ask(rollout, wish)?;
+    session.send_request(rollout, request)?;
     Ok(rollout)
 }
 
-/// Waits until a rollout has ended, or its process is gone; how it ended, if it did.
-pub(super) async fn await_end(
+/// Waits until a rollout has ended or its controller is gone; returns the outcome, if there is one.
+pub(super) async fn wait_for_end(
     session: &Session,
     rollout: RolloutId,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<Option<Outcome>, Error> {
     let waited = async {
         loop {
@@ -70,10 +80,10 @@ pub(super) async fn await_end(
             if outcome.is_some() || !is_carried_out {
                 return Ok(outcome);
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(patience, waited)
+    tokio::time::timeout(timeout, waited)
         .await
         .unwrap_or(Ok(None))
 }

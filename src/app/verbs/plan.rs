@@ -1,4 +1,4 @@
-//! `ship plan`: what a deploy would do. It is the planner itself, played through.
+//! `ship plan`: simulates a deploy with the planner itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,50 +21,50 @@ use crate::report::Versions;
 use crate::store::ServiceKey;
 
 pub struct DeployPlan {
-    pub subject: ServiceKey,
+    pub service_key: ServiceKey,
     pub spec: Spec,
-    /// The release that is to run.
+    /// The release to deploy.
     pub release: ReleaseId,
-    /// The rollout as it would begin.
+    /// The rollout at its start.
     pub rollout: Rollout,
-    /// The fleet as it was found.
+    /// The fleet as it was observed.
     pub fleet: Fleet,
-    /// All batches to the end.
-    pub played: preview::Preview,
-    /// Why nothing is done at first about a host.
-    pub holds: BTreeMap<HostId, WaitReason>,
+    /// The simulated rollout, to its end.
+    pub simulated: preview::Preview,
+    /// Why ship would do nothing on a host at first.
+    pub wait_reasons: BTreeMap<HostId, WaitReason>,
     pub versions: Versions,
 }
 
-/// Shows what a deploy would do, and touches nothing.
+/// Simulates a deploy. Makes no changes.
 ///
 /// # Errors
-/// Why it could not be made.
+/// Why the deploy would be refused.
 pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<DeployPlan, Error> {
     let overrides = channels::resolve(env, overrides).await?.overrides;
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
     let release = env
-        .prepare_release(&session.project, &session.place)
+        .prepare_release(&session.project, &session.state_dir)
         .await?;
     let goal = deploy::goal(&session, release, None);
     preview_of(session, goal).await
 }
 
-/// Shows what would be done for a goal, and touches nothing.
+/// Simulates a rollout to a goal. Makes no changes.
 pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<DeployPlan, Error> {
-    orphans::tell(&session)?;
-    let survey = survey::look(&mut session, &goal, Adopt::Show).await?;
+    orphans::report_orphans(&session)?;
+    let survey = survey::survey(&mut session, &goal, Adopt::Show).await?;
     let admission = survey.admission;
     let fleet = survey.found.fleet;
     let now = session.now();
     Ok(DeployPlan {
-        played: preview(&admission.spec, &admission.rollout, &fleet, now),
-        holds: admission.plan.holds,
+        simulated: preview(&admission.spec, &admission.rollout, &fleet, now),
+        wait_reasons: admission.plan.holds,
         spec: admission.spec,
         release: goal.release.id,
         rollout: admission.rollout,
         fleet,
         versions: session.versions(),
-        subject: session.subject,
+        service_key: session.service_key,
     })
 }

@@ -1,4 +1,4 @@
-//! `ship promote`: a rollout that waits at a step may go on.
+//! `ship promote`: continues a rollout that is waiting at a step.
 
 use std::sync::Arc;
 
@@ -17,51 +17,49 @@ use crate::store::ControlRequest;
 
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {
-    /// Through all steps that are left.
+    /// Skip all remaining steps.
     pub fully: bool,
-    /// The playbook's keys that the command line sets, besides those that the rollout was begun
-    /// with.
+    /// Overrides from the command line, in addition to those of the rollout.
     pub set: Vec<String>,
-    /// Whether nobody is there to be asked.
     pub unattended: bool,
 }
 
 pub enum Promotion {
-    /// The process that carries out the rollout goes on.
-    Asked(Accepted),
-    /// The rollout had been stopped, and went on here.
+    /// The request was sent to the controller.
+    Requested(Accepted),
+    /// The rollout was stopped, and this process has continued it.
     Concluded(Conclusion),
 }
 
-/// Promotes the newest rollout, in the process that carries it out or, where there is none, here.
+/// Promotes the newest rollout: in its controller, or in this process if there is none.
 ///
 /// # Errors
-/// Why it was not promoted, or did not come to its end.
+/// Why the rollout was not promoted, or did not end.
 pub async fn promote(
     env: &Arc<dyn Environment>,
     request: PromoteRequest,
 ) -> Result<Promotion, Error> {
     let overrides = Overrides::default();
     let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    let service = session.subject.service.clone();
+    let service = session.service_key.service.clone();
     let fully = request.fully;
     let accepted = Accepted::Promote {
         service: service.clone(),
         fully,
     };
-    if session.standing()? == ServiceState::Running {
+    if session.state()? == ServiceState::Running {
         check_promotion(&session.history, &service, fully)?;
         let newest = session.history.newest.as_ref();
         let newest = newest.ok_or(Refused::NothingDeployed)?;
-        let wish = if fully {
+        let request = if fully {
             ControlRequest::PromoteFully
         } else {
             ControlRequest::Promote {
                 step: newest.step.passed + 1,
             }
         };
-        pause::ask(&mut session, ServiceCommand::Promote, wish)?;
-        return Ok(Promotion::Asked(accepted));
+        pause::send_request(&mut session, ServiceCommand::Promote, request)?;
+        return Ok(Promotion::Requested(accepted));
     }
     drop(session);
     let mut session = resume::reopen(env, request.set, "promote", ServiceCommand::Promote)?;

@@ -1,4 +1,4 @@
-//! `ship restart`: new instances of the same release, one batch at a time.
+//! `ship restart`: replaces every instance with a new one of the same release.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::core::rollout::verb::Verb;
 
 #[derive(Clone, Debug, Default)]
 pub struct RestartRequest {
-    /// The playbook's keys that the command line sets.
+    /// Overrides from the command line.
     pub set: Vec<String>,
     pub reason: Option<String>,
 }
 
-/// Replaces every instance by a new one of the same release.
+/// Replaces every instance with a new one of the same release.
 ///
 /// # Errors
-/// Why no rollout was made, or none came to its end.
+/// Why there was no rollout, or it did not end.
 pub async fn restart(
     env: &Arc<dyn Environment>,
     request: RestartRequest,
@@ -33,14 +33,14 @@ pub async fn restart(
         set: request.set,
     };
     let mut session = Session::open_locked(env, &overrides, Reading::Strict, "restart")?;
-    session.go_by_hosts().await?;
+    session.adopt_from_hosts().await?;
     session.permit(ServiceCommand::Restart)?;
-    session.want_as_many();
+    session.use_last_replicas();
     let current = session.current_record()?.clone();
     let reason = request
         .reason
         .unwrap_or_else(|| format!("restart of revision {}", current.revision));
-    let service = session.subject.service.clone();
+    let service = session.service_key.service.clone();
     let accepted = Some(Accepted::Restart { service });
     let goal = Goal::of_revision(&session, &current, Verb::Restart, reason, accepted);
     Ok(rollout::carry_out(&mut session, goal)

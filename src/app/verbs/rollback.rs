@@ -1,4 +1,4 @@
-//! `ship rollback`: go back to a revision that is known to work.
+//! `ship rollback`: rolls back to a proven revision.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,19 +26,19 @@ use crate::report::LocalClock;
 
 #[derive(Clone, Debug, Default)]
 pub struct RollbackRequest {
-    /// The revision; left out, the newest proven one of another release.
+    /// The target; by default the latest proven revision of another release.
     pub to_revision: Option<Revision>,
-    /// The playbook's keys that the command line sets.
+    /// Overrides from the command line.
     pub set: Vec<String>,
     pub reason: Option<String>,
-    /// How long to wait for another process that holds the lease.
+    /// How long to wait for the lease.
     pub lock_timeout: Duration,
 }
 
 /// Rolls the fleet back.
 ///
 /// # Errors
-/// Why no rollout was made, or none came to its end.
+/// Why there was no rollout, or it did not end.
 pub async fn rollback(
     env: &Arc<dyn Environment>,
     request: RollbackRequest,
@@ -48,20 +48,20 @@ pub async fn rollback(
         .take_lease_within("rollback", request.lock_timeout)
         .await?;
     let mut session = Session::of(service)?;
-    session.go_by_hosts().await?;
+    session.adopt_from_hosts().await?;
     session.permit(ServiceCommand::Rollback)?;
     match goal(&mut session, &request)? {
         RollbackChoice::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
             .await?
             .of_verb(Verb::Rollback)),
-        RollbackChoice::AlreadyThere(revision) => Ok(Conclusion::AlreadyThere(revision)),
+        RollbackChoice::AlreadyCurrent(revision) => Ok(Conclusion::AlreadyCurrent(revision)),
     }
 }
 
-/// Shows what a rollback would do, and touches nothing.
+/// Simulates a rollback. Makes no changes.
 ///
 /// # Errors
-/// Why it could not be made.
+/// Why the rollback would be refused.
 pub async fn preview(
     env: &Arc<dyn Environment>,
     request: RollbackRequest,
@@ -73,7 +73,7 @@ pub async fn preview(
             goal.announce(&**env);
             plan::preview_of(session, *goal).await.map(Ok)
         }
-        RollbackChoice::AlreadyThere(revision) => Ok(Err(Conclusion::AlreadyThere(revision))),
+        RollbackChoice::AlreadyCurrent(revision) => Ok(Err(Conclusion::AlreadyCurrent(revision))),
     }
 }
 
@@ -91,17 +91,17 @@ fn open(
 
 enum RollbackChoice {
     Rollback(Box<Goal>),
-    AlreadyThere(Revision),
+    AlreadyCurrent(Revision),
 }
 
 fn goal(session: &mut Session, request: &RollbackRequest) -> Result<RollbackChoice, Error> {
     if request.to_revision.is_none() {
-        refuse_second(session)?;
+        check_repeated_rollback(session)?;
     }
     let target = choose_target(&session.history, request.to_revision)?.clone();
     if is_present(&session.history, &target) {
         let revision = request.to_revision.unwrap_or(target.revision);
-        return Ok(RollbackChoice::AlreadyThere(revision));
+        return Ok(RollbackChoice::AlreadyCurrent(revision));
     }
     let reason = request.reason.clone().unwrap_or_else(|| {
         if request.to_revision.is_none() && target.is_unfinished_rollback() {
@@ -110,43 +110,43 @@ fn goal(session: &mut Session, request: &RollbackRequest) -> Result<RollbackChoi
             format!("rollback to revision {}", target.revision)
         }
     });
-    let accepted = want_number_of(session, &target)?;
+    let accepted = choose_replicas(session, &target)?;
     let verb = Verb::Rollback;
     let goal = Goal::of_revision(session, &target, verb, reason, accepted);
     Ok(RollbackChoice::Rollback(Box::new(goal)))
 }
 
-/// Decides how many instances there are to be, unless the command line says so.
-fn want_number_of(
+/// Chooses the number of instances, unless the command line sets it.
+fn choose_replicas(
     session: &mut Session,
     target: &RevisionRecord,
 ) -> Result<Option<Accepted>, Error> {
-    if session.says_replicas() {
+    if session.has_replicas_override() {
         return Ok(None);
     }
-    // The playbook may already have the number of a deploy that failed.
-    let now = match session.wanted_last() {
+    // Prefer the number of the latest rollout: the playbook may have the one of a failed deploy.
+    let now = match session.last_replicas() {
         Some(last) => last,
         None => session.amounts()?.replicas,
     };
     let Some(wanted) = replicas_of_rollback(&session.history, target, now) else {
         return Ok(None);
     };
-    session.want(wanted.replicas);
+    session.set_replicas(wanted.replicas);
     Ok(wanted.note.map(|number| Accepted::Rollback { number }))
 }
 
-/// Refuses a bare rollback where one has just been made, by ship or by a person.
-fn refuse_second(session: &Session) -> Result<(), Error> {
+/// Refuses a rollback without a revision if ship or a user has just rolled back.
+fn check_repeated_rollback(session: &Session) -> Result<(), Error> {
     let Some(repeated) = repeated_rollback(&session.history) else {
         return Ok(());
     };
     let newest = repeated.newest;
     let journal = session
         .store
-        .journal_of(&session.subject, newest.revision)?
+        .journal_of(&session.service_key, newest.revision)?
         .unwrap_or_default();
-    let failure = RolloutSummary::of(&journal).and_then(|account| account.failure);
+    let failure = RolloutSummary::of(&journal).and_then(|summary| summary.failure);
     let at = LocalClock::local().day_and_time(newest.ended.unwrap_or(newest.began));
     let message = repeated.message(failure.as_ref(), &at);
     Err(Refused::RolledBackAlready(message).into())

@@ -1,4 +1,4 @@
-//! `ship scale`: more or fewer instances of what runs.
+//! `ship scale`: changes the number of instances.
 
 use std::sync::Arc;
 
@@ -18,33 +18,33 @@ use crate::core::rollout::verb::Verb;
 #[derive(Clone, Debug, Default)]
 pub struct ScaleRequest {
     pub replicas: u32,
-    /// The playbook's keys that the command line sets.
+    /// Overrides from the command line.
     pub set: Vec<String>,
 }
 
 /// Changes the number of instances.
 ///
 /// # Errors
-/// Why no rollout was made, or none came to its end.
+/// Why there was no rollout, or it did not end.
 pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<Conclusion, Error> {
-    let begun = Session::begun(env)?;
-    // The number that is asked for now is the last word on it.
-    let set = begun
-        .set_if(begun.standing.is_between())
+    let last = Session::last_start(env)?;
+    // The requested number replaces any number in the overrides.
+    let set = last
+        .overrides_if(last.state.is_between())
         .chain(request.set)
         .filter(|setting| !Session::is_replicas(setting));
     let overrides = Overrides {
-        version: Some(begun.version()),
+        version: Some(last.version()),
         set: set.collect(),
     };
     let reason = format!("scale to {}", request.replicas);
     let mut session = Session::open_locked(env, &overrides, Reading::Strict, &reason)?;
-    session.go_by_hosts().await?;
-    let standing = session.permit(ServiceCommand::Scale)?;
-    session.scale_to(request.replicas);
-    let service = session.subject.service.clone();
+    session.adopt_from_hosts().await?;
+    let state = session.permit(ServiceCommand::Scale)?;
+    session.set_scale(request.replicas);
+    let service = session.service_key.service.clone();
     let accepted = Some(Accepted::Scale { service });
-    if standing.is_between() && session.history.newest.is_some() {
+    if state.is_between() && session.history.newest.is_some() {
         return scale_stopped(&mut session, accepted).await;
     }
     let current = session.current_record()?;
@@ -54,7 +54,7 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         .of_verb(Verb::Scale))
 }
 
-/// Changes the number in a fleet that a rollout has left between two revisions.
+/// Changes the number of instances of a fleet between two revisions, after a stopped rollout.
 async fn scale_stopped(
     session: &mut Session,
     accepted: Option<Accepted>,
@@ -63,7 +63,7 @@ async fn scale_stopped(
     let continuation = Continuation::scale(rollout);
     let goal = Goal::of_stopped(session, continuation.clone(), accepted)?;
     let ended = rollout::carry_out(session, goal).await?;
-    // To stand as before, in other numbers, is what was asked for.
+    // The rollout stays stopped as before, with the requested number of instances.
     Ok(ended.with_exit(|outcome| {
         if continuation == Continuation::Scale(outcome.clone()) {
             Exit::Done

@@ -1,4 +1,4 @@
-//! `ship status`: what runs where. It looks at the hosts, takes no lock and changes nothing.
+//! `ship status`: observes the hosts. It takes no lock and makes no changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,28 +25,28 @@ use crate::core::time::Time;
 use crate::engine::Preflight;
 use crate::store::{Freeze, Holder, Request};
 
-/// The files, the history and the connections of which a status is made, once or again and again.
+/// Observes the fleet, once or repeatedly.
 pub struct Observer {
     env: Arc<dyn Environment>,
     session: Session,
     definitions: BTreeMap<ReleaseId, Definition>,
-    world: Arc<dyn FleetConnection>,
+    connection: Arc<dyn FleetConnection>,
 }
 
-/// The status of a service, and what the state says besides.
+/// The status of a service.
 pub struct ServiceStatus {
     pub status: Status,
-    /// The newest rollout, in a few words.
-    pub account: Option<RolloutSummary>,
-    /// Who carries out a rollout now.
+    /// The newest rollout.
+    pub summary: Option<RolloutSummary>,
+    /// The controller that carries out a rollout now.
     pub holder: Option<Holder>,
-    /// What was asked of that process last, while it is at work.
+    /// The latest request to that controller.
     pub request: Option<Request>,
-    /// Who has frozen the service, if it is frozen now.
+    /// The freeze in effect now.
     pub freeze: Option<Freeze>,
-    /// The contract migrations that wait for a person.
+    /// The contract migrations that wait for `ship migrate`.
     pub contracts_due: Vec<String>,
-    /// Who deployed last, if that was not from here.
+    /// Who deployed last, if it was not from here.
     pub elsewhere: Option<Owner>,
     pub now: Time,
 }
@@ -60,17 +60,17 @@ impl Observer {
         let overrides = Overrides::default();
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
         let definitions = session.definitions();
-        let world = session.world(definitions.clone(), None);
+        let connection = session.connect(definitions.clone(), None);
         Ok(Self {
             env: Arc::clone(env),
             session,
             definitions,
-            world,
+            connection,
         })
     }
 
-    /// Takes in what other processes have recorded since. A new release brings a definition of its
-    /// own, and may have come with other files.
+    /// Reads what other processes have recorded since. If there is a new release, reads the files
+    /// again, because they may have changed with it.
     ///
     /// # Errors
     /// If the files or the state cannot be read.
@@ -84,20 +84,21 @@ impl Observer {
         Ok(())
     }
 
-    /// Looks at the hosts.
+    /// Observes the hosts.
     ///
     /// # Errors
     /// If the state cannot be read.
     pub async fn observe(&mut self) -> Result<ServiceStatus, Error> {
-        let (found, adopted) = self.session.look(&mut self.world).await?;
-        self.session.take_over(&found, &adopted, Adopt::Show)?;
+        let (found, adopted) = self.session.observe(&mut self.connection).await?;
+        self.session
+            .record_adoptions(&found, &adopted, Adopt::Show)?;
         self.definitions = self.session.definitions();
         let session = &self.session;
         let newest = NewestRollout::read(session)?;
         let now = session.now();
         Ok(ServiceStatus {
             status: self.status(&found, &newest, now)?,
-            account: newest.account,
+            summary: newest.summary,
             holder: newest.holder,
             request: newest.request,
             freeze: session.active_freeze()?,
@@ -107,19 +108,19 @@ impl Observer {
         })
     }
 
-    /// What runs where, by what was found and what the newest rollout wants of it.
+    /// The status according to the observation and the newest rollout.
     fn status(
         &self,
         found: &Preflight,
         newest: &NewestRollout,
         now: Time,
     ) -> Result<Status, Error> {
-        let (session, account) = (&self.session, newest.account.as_ref());
+        let (session, summary) = (&self.session, newest.summary.as_ref());
         let mut spec = spec::spec(session, &self.definitions, None)?;
-        if let Some(account) = account {
-            // What was asked for last, which the command line may have said and not the playbook.
-            spec.budget.replicas = account.replicas;
-            spec.budget.unavailable = spec.budget.unavailable.min(account.replicas);
+        if let Some(summary) = summary {
+            // The number of the latest rollout, which may come from the command line.
+            spec.budget.replicas = summary.replicas;
+            spec.budget.unavailable = spec.budget.unavailable.min(summary.replicas);
         }
         let is_running = newest.holder.is_some();
         let versions = self
@@ -127,22 +128,22 @@ impl Observer {
             .iter()
             .map(|(id, definition)| (id.clone(), definition.version.clone()))
             .collect();
-        let mut holds = drained(session, &found.fleet);
-        holds.extend(ownership::holds(session, found));
+        let mut holds = drain_reasons(session, &found.fleet);
+        holds.extend(ownership::wait_reasons(session, found));
         let status = StatusInput {
-            service: &session.subject.service,
-            fleet_name: &session.subject.fleet,
+            service: &session.service_key.service,
+            fleet_name: &session.service_key.fleet,
             hosts: &session.addresses(),
             fleet: &found.fleet,
             versions: &versions,
-            target: target(session, account, is_running).as_ref(),
+            target: target(session, summary, is_running).as_ref(),
             budget: spec.budget,
             min_ready: spec.min_ready,
             thresholds: &spec.thresholds,
             traffic: spec.traffic.as_ref(),
-            standing: ServiceState::of(account, is_running),
-            marks: &newest.marks,
-            failed_hosts: account.map_or(&[], |account| &account.failed_hosts),
+            standing: ServiceState::of(summary, is_running),
+            marks: &newest.pending,
+            failed_hosts: summary.map_or(&[], |summary| &summary.failed_hosts),
             holds: &holds,
             now,
         }
@@ -151,53 +152,53 @@ impl Observer {
     }
 }
 
-/// The newest rollout, and who carries it out.
+/// The newest rollout and its controller.
 struct NewestRollout {
     holder: Option<Holder>,
-    account: Option<RolloutSummary>,
+    summary: Option<RolloutSummary>,
     request: Option<Request>,
-    /// The actions that are pending where somebody carries it out.
-    marks: PendingActions,
+    /// The actions that the controller is carrying out.
+    pending: PendingActions,
 }
 
 impl NewestRollout {
     fn read(session: &Session) -> Result<Self, Error> {
-        // The lease first: it is given back after the end was recorded.
+        // Read the lease first: a controller releases it after it has recorded the end.
         let holder = session.holder()?;
         let (id, journal) = session.newest()?.unzip();
         let journal = journal.unwrap_or_default();
-        let account = RolloutSummary::of(&journal);
-        let mut marks = PendingActions::default();
+        let summary = RolloutSummary::of(&journal);
+        let mut pending = PendingActions::default();
         if holder.is_some() {
             for entry in &journal {
-                marks.apply(entry);
+                pending.apply(entry);
             }
         }
-        let is_open = account
+        let is_open = summary
             .as_ref()
-            .is_some_and(|account| account.outcome.is_none());
+            .is_some_and(|summary| summary.outcome.is_none());
         let request = match id {
             Some(id) if is_open && holder.is_some() => session.store.request(id)?,
             _ => None,
         };
         Ok(Self {
             holder,
-            account,
+            summary,
             request,
-            marks,
+            pending,
         })
     }
 }
 
-/// Why nothing is being done about the hosts that are to be drained, or are.
-fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, WaitReason> {
+/// The wait reasons of hosts with `drain = true`.
+fn drain_reasons(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, WaitReason> {
     let drained = session
         .project
         .inventory
         .hosts
         .iter()
         .filter(|host| host.drain);
-    let hold = |host: &HostId| {
+    let reason = |host: &HostId| {
         let is_empty = fleet
             .hosts
             .get(host)
@@ -209,11 +210,11 @@ fn drained(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, WaitReason> {
         }
     };
     drained
-        .map(|host| (host.name.clone(), hold(&host.name)))
+        .map(|host| (host.name.clone(), reason(&host.name)))
         .collect()
 }
 
-/// Contracts of what runs that a person is to make.
+/// The pending contract migrations of the current revision.
 fn waiting_contracts(session: &Session) -> Vec<String> {
     let history = &session.history;
     let proven = history
@@ -226,14 +227,14 @@ fn waiting_contracts(session: &Session) -> Vec<String> {
         .collect()
 }
 
-/// Where a running rollout goes; else the revision that the fleet is on.
+/// The target of a running rollout, else the current revision of the fleet.
 fn target(
     session: &Session,
-    account: Option<&RolloutSummary>,
+    summary: Option<&RolloutSummary>,
     is_running: bool,
 ) -> Option<RevisionRef> {
-    let under_way = account.filter(|account| is_running && account.outcome.is_none());
+    let under_way = summary.filter(|summary| is_running && summary.outcome.is_none());
     under_way
-        .map(|account| account.target.clone())
+        .map(|summary| summary.target.clone())
         .or_else(|| session.history.current().map(RevisionRecord::generation))
 }

@@ -1,5 +1,4 @@
-//! `ship unlock`: takes the lease away from a process that holds it, and makes the hosts refuse its
-//! orders.
+//! `ship unlock`: breaks the lease and makes the hosts reject commands of its holder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +14,15 @@ use crate::core::rollout::action::Action;
 use crate::engine::{ActionOrder, ActionResult, preflight};
 use crate::store::{Holder, ServiceKey};
 
-/// A service that is locked, or not.
+/// The lease of a service.
 pub struct Lock {
     session: Session,
-    /// Who holds the lease, alive or not.
+    /// The holder of the lease, alive or not.
     pub holder: Option<Holder>,
 }
 
 impl Lock {
-    /// Reads who holds the lease.
+    /// Reads the holder of the lease.
     ///
     /// # Errors
     /// If the files or the state cannot be read.
@@ -32,24 +31,24 @@ impl Lock {
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
         let holder = session
             .store
-            .lease(&session.subject, session.clock.wall())?;
+            .lease(&session.service_key, session.clock.wall())?;
         Ok(Self { session, holder })
     }
 
-    pub fn subject(&self) -> &ServiceKey {
-        &self.session.subject
+    pub fn service_key(&self) -> &ServiceKey {
+        &self.session.service_key
     }
 
-    /// Takes the lease away. Gives the hosts that could not be told yet, and why: the next rollout
-    /// tells them first.
+    /// Breaks the lease. Returns the hosts that could not be notified, and why; the next rollout
+    /// notifies them first.
     ///
     /// # Errors
     /// If the state cannot be written.
     pub async fn break_it(mut self) -> Result<Vec<(HostId, String)>, Error> {
         let session = &mut self.session;
-        let world = session.world(session.definitions(), None);
+        let connection = session.connect(session.definitions(), None);
         let found = preflight(
-            &world,
+            &connection,
             &session.hosts(),
             session.traffic().as_ref(),
             &session.definitions(),
@@ -57,25 +56,24 @@ impl Lock {
         )
         .await;
         let seen = found.newest_epoch();
-        let epoch = session.store.break_lease(&session.subject, seen)?;
+        let epoch = session.store.break_lease(&session.service_key, seen)?;
         let machines = [session.hosts(), session.balancers()].concat();
-        let untold = claim_all(&world, machines, epoch).await;
-        Ok(untold)
+        Ok(claim_all(&connection, machines, epoch).await)
     }
 }
 
-/// Makes every host and every balancer's machine see the new epoch; those that could not be
-/// reached, and why.
+/// Sends the new epoch to every host and balancer; returns those that could not be notified, and
+/// why.
 async fn claim_all(
-    world: &Arc<dyn FleetConnection>,
+    connection: &Arc<dyn FleetConnection>,
     hosts: Vec<HostId>,
     epoch: Epoch,
 ) -> Vec<(HostId, String)> {
     let claims = hosts.into_iter().map(|host| {
-        let world = Arc::clone(world);
+        let connection = Arc::clone(connection);
         async move {
             let action = Action::Claim { host: host.clone() };
-            match world
+            match connection
                 .execute(ActionOrder {
                     id: ActionId(0),
                     action,

@@ -1,32 +1,31 @@
-//! The lines of a crontab.
+//! The crontab line.
 
 use super::super::exit::CliError;
 use crate::app::verbs::cron::CronJob;
 use crate::script::quote;
 
-/// What cron takes of a command.
+/// Longest command that cron accepts.
 const COMMAND_BYTES_MAX: usize = 998;
 
-/// A comment, the address for the mail, and the line that deploys.
-pub(super) fn crontab(night: &CronJob) -> Result<String, CliError> {
+/// Renders a comment, the mail address, and the line that deploys.
+pub(super) fn crontab(job: &CronJob) -> Result<String, CliError> {
     let CronJob {
         hour,
         minute,
         zone,
         mail,
         ..
-    } = night;
-    let command = night
+    } = job;
+    let command = job
         .command
         .iter()
-        .map(|word| written(word))
+        .map(|word| escape(word))
         .collect::<Vec<_>>()
         .join(" ");
     if command.len() > COMMAND_BYTES_MAX {
         return Err(CliError::refused(format!(
-            "error: cron takes {COMMAND_BYTES_MAX} bytes of a command, and this one has {}; \
-             shorten the paths, or use the \
-             units for systemd (--systemd)",
+            "error: the command has {} bytes, but cron accepts {COMMAND_BYTES_MAX}\nhint: shorten \
+             the paths, or use systemd units (`ship cron --systemd`)",
             command.len()
         )));
     }
@@ -36,20 +35,19 @@ pub(super) fn crontab(night: &CronJob) -> Result<String, CliError> {
         .unwrap_or_default();
     let mailto = match mail {
         Some(mail) => format!("MAILTO={mail}\n"),
-        None => "# What is said is mailed to the owner of the crontab; \
-                 MAILTO=somebody@example.org changes that.\n"
+        None => "# cron mails the output to the owner of the crontab; set MAILTO=ops@example.org \
+                 to change that.\n"
             .to_owned(),
     };
     Ok(format!(
-        "# ship: {}, every night at {hour:02}:{minute:02} by the clock of this machine{zone}. To \
-         install it, add these\n\
-         # lines by `crontab -e`.\n{mailto}{minute} {hour} * * * {command}\n",
-        night.subject()
+        "# ship: deploys {} every night at {hour:02}:{minute:02} local time{zone}.\n# To install \
+         it, add these lines with `crontab -e`.\n{mailto}{minute} {hour} * * * {command}\n",
+        job.subject()
     ))
 }
 
-/// A word for the shell, and before that for cron, to which `%` is the end of the command.
-fn written(word: &str) -> String {
+/// Quotes a word for the shell, then escapes `%`, which ends the command for cron.
+fn escape(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,=%".contains(c);
     let word = if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
@@ -61,37 +59,35 @@ fn written(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::night;
+    use super::super::testing::job;
     use super::*;
 
     #[test]
-    fn the_line_says_when_and_what() {
-        let mut night = night(&[
+    fn crontab_shows_time_and_command() {
+        let mut job = job(&[
             "/usr/bin/ship",
             "deploy",
             "/srv/inventory.toml",
             "--unattended",
         ]);
-        insta::assert_snapshot!(crontab(&night).unwrap(), @"
-        # ship: page on production, every night at 02:05 by the clock of this machine \
-        (Europe/Berlin). To install it, add these
-        # lines by `crontab -e`.
-        # What is said is mailed to the owner of the crontab; MAILTO=somebody@example.org changes \
-        that.
+        insta::assert_snapshot!(crontab(&job).unwrap(), @"
+        # ship: deploys page on production every night at 02:05 local time (Europe/Berlin).
+        # To install it, add these lines with `crontab -e`.
+        # cron mails the output to the owner of the crontab; set MAILTO=ops@example.org to change that.
         5 2 * * * /usr/bin/ship deploy /srv/inventory.toml --unattended
         ");
-        night.mail = Some("ops@example.org".to_owned());
+        job.mail = Some("ops@example.org".to_owned());
         assert!(
-            crontab(&night)
+            crontab(&job)
                 .unwrap()
                 .contains("\nMAILTO=ops@example.org\n5 2 ")
         );
     }
 
     #[test]
-    fn what_means_something_to_cron_or_to_the_shell_is_quoted() {
-        let night = night(&["/opt/100%/ship", "deploy", "/srv/it's $HOME/50% off.toml"]);
-        let text = crontab(&night).unwrap();
+    fn crontab_escapes_characters_of_cron_and_of_the_shell() {
+        let job = job(&["/opt/100%/ship", "deploy", "/srv/it's $HOME/50% off.toml"]);
+        let text = crontab(&job).unwrap();
         let line = text.lines().last().unwrap();
         assert_eq!(
             line,
@@ -100,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cron_would_not_take_is_refused() {
-        let fail = crontab(&night(&["/ship", &"x".repeat(1000)])).unwrap_err();
+    fn crontab_rejects_a_command_that_is_too_long_for_cron() {
+        let fail = crontab(&job(&["/ship", &"x".repeat(1000)])).unwrap_err();
         assert!(
             fail.message
-                .starts_with("error: cron takes 998 bytes of a command, and this one has 1006;"),
+                .starts_with("error: the command has 1006 bytes, but cron accepts 998\n"),
             "{fail}"
         );
     }

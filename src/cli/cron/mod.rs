@@ -1,4 +1,4 @@
-//! `ship cron`: prints what makes cron or systemd deploy every night.
+//! `ship cron`: prints a crontab line and systemd units for nightly deploys.
 
 mod crontab;
 #[cfg(test)]
@@ -23,13 +23,13 @@ pub(super) fn run(args: CronArgs) -> Result<Exit, CliError> {
         version: args.version,
         mail: args.mail.as_deref().map(address).transpose()?,
     };
-    let night = cron(&terminal::quiet(args.inventory), request)?;
+    let job = cron(&terminal::quiet(args.inventory), request)?;
     let mut text = String::new();
     if !args.systemd {
-        text.push_str(&crontab::crontab(&night)?);
+        text.push_str(&crontab::crontab(&job)?);
     }
     if !args.crontab {
-        for (name, unit) in units::units(&night) {
+        for (name, unit) in units::units(&job) {
             let gap = if text.is_empty() { "" } else { "\n" };
             // Writing to a string does not fail.
             let _ = write!(text, "{gap}# /etc/systemd/system/{name}\n{unit}");
@@ -42,20 +42,20 @@ fn time_of_day(text: &str) -> Result<(i8, i8), CliError> {
     let time = civil::Time::strptime("%H:%M", text);
     let time = time.map_err(|_| {
         CliError::refused(format!(
-            "error: --at {text}: no time of day; say it as in 02:00"
+            "error: invalid --at `{text}`: expected HH:MM, for example 02:00"
         ))
     })?;
     Ok((time.hour(), time.minute()))
 }
 
-/// An address that means nothing to cron, to systemd or to a shell.
+/// Checks that an address has no characters that are special to cron, systemd or a shell.
 fn address(text: &str) -> Result<String, CliError> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@.,_+-=".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
     Err(CliError::refused(format!(
-        "error: --mail {text}: no address; say it as in ops@example.org"
+        "error: invalid --mail `{text}`: expected an address, for example ops@example.org"
     )))
 }
 
@@ -64,19 +64,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_of_day_is_read_as_people_write_it() {
+    fn time_of_day_is_parsed_or_rejected() {
         assert_eq!(time_of_day("02:00").unwrap(), (2, 0));
         assert_eq!(time_of_day("2:5").unwrap(), (2, 5));
         for text in ["24:00", "02", "02:60", "2am", "", "* *"] {
             assert_eq!(
                 time_of_day(text).unwrap_err().message,
-                format!("error: --at {text}: no time of day; say it as in 02:00")
+                format!("error: invalid --at `{text}`: expected HH:MM, for example 02:00")
             );
         }
     }
 
     #[test]
-    fn an_address_cannot_be_a_line_or_an_option() {
+    fn address_with_special_characters_is_rejected() {
         assert_eq!(
             address("ops+night@example.org,me").unwrap(),
             "ops+night@example.org,me"

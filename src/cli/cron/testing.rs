@@ -1,9 +1,9 @@
-//! What the tests of the crontab and of the units have in common.
+//! Fixture for the tests of the crontab and of the units.
 
 use crate::app::verbs::cron::CronJob;
 
-/// The job of a service that is deployed at 2:05 by this command.
-pub(super) fn night(command: &[&str]) -> CronJob {
+/// A job that runs this command at 2:05.
+pub(super) fn job(command: &[&str]) -> CronJob {
     CronJob {
         service: "page".to_owned(),
         fleet: "production".to_owned(),

@@ -1,4 +1,4 @@
-//! The units of systemd: what is run, when, and who hears of a failure.
+//! The systemd units: the service, its timer, and the mail after a failure.
 
 use std::fmt::Write as _;
 
@@ -6,22 +6,22 @@ use crate::app::verbs::cron::CronJob;
 use crate::script::quote;
 
 /// The units, each with its name.
-pub(super) fn units(night: &CronJob) -> Vec<(String, String)> {
-    let name = name(night);
+pub(super) fn units(job: &CronJob) -> Vec<(String, String)> {
+    let name = name(job);
     let mut units = vec![
-        (format!("{name}.service"), service(night, &name)),
-        (format!("{name}.timer"), timer(night)),
+        (format!("{name}.service"), service(job, &name)),
+        (format!("{name}.timer"), timer(job)),
     ];
-    if let Some(mail) = &night.mail {
-        units.push((format!("{name}-failed.service"), failed(night, &name, mail)));
+    if let Some(mail) = &job.mail {
+        units.push((format!("{name}-failed.service"), failed(job, &name, mail)));
     }
     units
 }
 
 /// `ship-deploy-page-on-production`.
-fn name(night: &CronJob) -> String {
+fn name(job: &CronJob) -> String {
     let is_fit = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let name = night
+    let name = job
         .subject()
         .chars()
         .map(|c| if is_fit(c) { c } else { '-' })
@@ -29,12 +29,11 @@ fn name(night: &CronJob) -> String {
     format!("ship-deploy-{name}")
 }
 
-fn service(night: &CronJob, name: &str) -> String {
-    let on_failure = match night.mail {
+fn service(job: &CronJob, name: &str) -> String {
+    let on_failure = match job.mail {
         Some(_) => format!("OnFailure={name}-failed.service"),
-        None => {
-            "# OnFailure= takes a unit that tells somebody; with --mail ship prints one.".to_owned()
-        }
+        None => "# OnFailure= can start a unit that notifies you; `ship cron --mail` prints one."
+            .to_owned(),
     };
     format!(
         "\
@@ -42,24 +41,25 @@ fn service(night: &CronJob, name: &str) -> String {
 Description=Deploy {subject}
 Wants=network-online.target
 After=network-online.target
-# Begun at every exit code but 0 and those of SuccessExitStatus= below.
+# Started at every exit code except 0 and those of SuccessExitStatus= below.
 {on_failure}
 
 [Service]
 Type=oneshot
 User={user}
 ExecStart={command}
-# 6: another ship is at work, or the fleet is frozen. Nothing was touched and the next night \
-tries again; who wants to
-# hear of it takes this line out.
+# 6: locked, frozen, or outside the deploy windows. No changes were made, and the next run tries \
+again.
+# To be notified of it, remove this line.
 SuccessExitStatus=6
-# TERM lets what is in flight end, and goes to ship alone: its ssh connections are still needed.
+# After SIGTERM, ship finishes in-flight actions. The signal goes to ship alone, because ship still
+# needs its ssh connections.
 KillMode=mixed
 TimeoutStopSec=5min
 ",
-        subject = escaped(&night.subject()),
-        user = escaped(&night.user),
-        command = night
+        subject = escaped(&job.subject()),
+        user = escaped(&job.user),
+        command = job
             .command
             .iter()
             .enumerate()
@@ -69,10 +69,10 @@ TimeoutStopSec=5min
     )
 }
 
-fn timer(night: &CronJob) -> String {
+fn timer(job: &CronJob) -> String {
     let CronJob {
         hour, minute, zone, ..
-    } = night;
+    } = job;
     let zone = zone
         .as_ref()
         .map(|zone| format!(" {zone}"))
@@ -80,31 +80,31 @@ fn timer(night: &CronJob) -> String {
     format!(
         "\
 [Unit]
-Description=Every night: deploy {}
+Description=Deploy {} every night
 
 [Timer]
 OnCalendar=*-*-* {hour:02}:{minute:02}:00{zone}
-# Not all at once, where several services have the same hour.
+# Spreads the load if several services have the same time.
 RandomizedDelaySec=5min
-# A night that was missed is not made up for by day.
+# A missed run is not caught up on during the day.
 Persistent=false
 
 [Install]
 WantedBy=timers.target
 ",
-        escaped(&night.subject())
+        escaped(&job.subject())
     )
 }
 
-/// Mails the last words of the run.
-fn failed(night: &CronJob, name: &str, mail: &str) -> String {
+/// The unit that mails the last lines of a failed run.
+fn failed(job: &CronJob, name: &str, mail: &str) -> String {
     let subject = format!(
         "deploy of {} failed (exit code ${{MONITOR_EXIT_STATUS:-?}})",
-        night.subject()
+        job.subject()
     );
     let mut script = String::new();
-    // Writing to a string does not fail. The subject is no text of a stranger: the names were
-    // checked with the files.
+    // Writing to a string does not fail. The subject needs no quoting: the names in it were
+    // validated with the files.
     let _ = write!(
         script,
         "{{ printf 'To: %s\\nSubject: %s\\n\\n' {} \"{subject}\"; journalctl --no-pager \
@@ -115,23 +115,23 @@ fn failed(night: &CronJob, name: &str, mail: &str) -> String {
     format!(
         "\
 [Unit]
-Description=Tell {mail} that the deploy of {} has failed
+Description=Notify {mail} of a failed deploy of {}
 
 [Service]
 Type=oneshot
 ExecStart=/bin/sh -c {}
 ",
-        escaped(&night.subject()),
+        escaped(&job.subject()),
         exec_word(&script, true)
     )
 }
 
-/// `%` means something to systemd in every value.
+/// Escapes `%`, which is special to systemd in every value.
 fn escaped(text: &str) -> String {
     text.replace('%', "%%")
 }
 
-/// A word of an `ExecStart=` line. Variables are filled in, but for the program itself.
+/// Quotes a word of an `ExecStart=` line. systemd expands variables in every word except the first.
 fn exec_word(word: &str, has_variables: bool) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -150,19 +150,19 @@ fn exec_word(word: &str, has_variables: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::night;
+    use super::super::testing::job;
     use super::*;
 
     #[test]
-    fn the_units_say_what_when_and_who_hears_of_it() {
-        let mut night = night(&[
+    fn units_deploy_every_night_and_mail_after_a_failure() {
+        let mut job = job(&[
             "/usr/bin/ship",
             "deploy",
             "/srv/inventory.toml",
             "--unattended",
         ]);
-        night.mail = Some("ops@example.org".to_owned());
-        let units = units(&night)
+        job.mail = Some("ops@example.org".to_owned());
+        let units = units(&job)
             .into_iter()
             .map(|(name, unit)| format!("# {name}\n{unit}"));
         insta::assert_snapshot!(units.collect::<Vec<_>>().join("\n"), @r#"
@@ -171,29 +171,30 @@ mod tests {
         Description=Deploy page on production
         Wants=network-online.target
         After=network-online.target
-        # Begun at every exit code but 0 and those of SuccessExitStatus= below.
+        # Started at every exit code except 0 and those of SuccessExitStatus= below.
         OnFailure=ship-deploy-page-on-production-failed.service
 
         [Service]
         Type=oneshot
         User=deploy
         ExecStart=/usr/bin/ship deploy /srv/inventory.toml --unattended
-        # 6: another ship is at work, or the fleet is frozen. Nothing was touched and the next night tries again; who wants to
-        # hear of it takes this line out.
+        # 6: locked, frozen, or outside the deploy windows. No changes were made, and the next run tries again.
+        # To be notified of it, remove this line.
         SuccessExitStatus=6
-        # TERM lets what is in flight end, and goes to ship alone: its ssh connections are still needed.
+        # After SIGTERM, ship finishes in-flight actions. The signal goes to ship alone, because ship still
+        # needs its ssh connections.
         KillMode=mixed
         TimeoutStopSec=5min
 
         # ship-deploy-page-on-production.timer
         [Unit]
-        Description=Every night: deploy page on production
+        Description=Deploy page on production every night
 
         [Timer]
         OnCalendar=*-*-* 02:05:00 Europe/Berlin
-        # Not all at once, where several services have the same hour.
+        # Spreads the load if several services have the same time.
         RandomizedDelaySec=5min
-        # A night that was missed is not made up for by day.
+        # A missed run is not caught up on during the day.
         Persistent=false
 
         [Install]
@@ -201,7 +202,7 @@ mod tests {
 
         # ship-deploy-page-on-production-failed.service
         [Unit]
-        Description=Tell ops@example.org that the deploy of page on production has failed
+        Description=Notify ops@example.org of a failed deploy of page on production
 
         [Service]
         Type=oneshot
@@ -210,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_nobody_is_mailed() {
-        let units = units(&night(&["/usr/bin/ship"]));
+    fn units_without_an_address_send_no_mail() {
+        let units = units(&job(&["/usr/bin/ship"]));
         assert_eq!(units.len(), 2);
         assert!(!units[0].1.contains("\nOnFailure="), "{}", units[0].1);
     }
 
     #[test]
-    fn signs_that_mean_something_to_systemd_are_escaped() {
+    fn exec_word_escapes_characters_of_systemd() {
         assert_eq!(exec_word("/opt/100%/$ship", false), r#""/opt/100%%/$ship""#);
         assert_eq!(
             exec_word(r#"/srv/it's "$HOME"\50%"#, true),

@@ -1,4 +1,4 @@
-//! Lines of instances on stdout: for people, with a colour for each host, or for programs.
+//! Prints log lines of instances: as text, with a colour for each host, or as JSON.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use crate::core::ids::HostId;
 use crate::report::clock::rfc3339;
 use crate::report::{LocalClock, text};
 
-/// For one host after the other.
+/// Assigned to the hosts in turn.
 const COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Yellow,
@@ -26,7 +26,7 @@ const COLOURS: [AnsiColor; 6] = [
     AnsiColor::BrightRed,
 ];
 
-/// Shows lines of instances.
+/// Prints log lines of instances.
 pub(super) struct InstancePrinter {
     form: OutputFormat,
     clock: LocalClock,

@@ -1,4 +1,4 @@
-//! `ship logs`: prints what the instances write, or what ship did in a rollout.
+//! `ship logs`: prints the logs of instances or of a rollout.
 
 mod instances;
 mod output;
@@ -12,19 +12,19 @@ use self::instances::InstancePrinter;
 use self::rollout::RolloutPrinter;
 use super::args::{InventoryArg, LogsArgs};
 use super::exit::{CliError, Exit};
-use super::{moment, terminal};
+use super::{parse_time, terminal};
 use crate::app::verbs::logs::instances::InstanceLogs;
 use crate::app::verbs::logs::request::LogRequest;
 use crate::app::verbs::logs::rollout::KeptLog;
 
 pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
-    let (inventory, instances) = told_apart(args.what)?;
+    let (inventory, instances) = split_arguments(args.what)?;
     let env = terminal::quiet(InventoryArg { inventory });
     let now = env.clock().now();
     let since = args
         .since
         .as_deref()
-        .map(|text| moment::past("--since", text, now, &TimeZone::system()))
+        .map(|text| parse_time::parse_past("--since", text, now, &TimeZone::system()))
         .transpose()?;
     let request = LogRequest {
         follow: args.follow,
@@ -34,7 +34,8 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
     if let Some(which) = args.rollout {
         if !instances.is_empty() {
             return Err(CliError::refused(
-                "error: the log of a rollout is one of all instances; leave the instance out",
+                "error: --rollout cannot be combined with instances\nhint: the log of a rollout \
+                 covers all instances; leave the instance out",
             ));
         }
         let log = KeptLog::open(&env, &which, request)?;
@@ -47,8 +48,8 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The inventory is a file, or has the name of one; everything else is an instance.
-fn told_apart(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), CliError> {
+/// Separates the inventory, which is a file or is named like one, from the instances.
+fn split_arguments(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), CliError> {
     let is_inventory = |word: &String| {
         let path = Path::new(word);
         path.extension()
@@ -58,8 +59,9 @@ fn told_apart(what: Vec<String>) -> Result<(Option<PathBuf>, Vec<String>), CliEr
     let (inventories, instances): (Vec<_>, Vec<_>) = what.into_iter().partition(is_inventory);
     if inventories.len() > 1 {
         return Err(CliError::refused(format!(
-            "error: one inventory at a time, not {}",
-            inventories.join(" and ")
+            "error: expected one inventory, found {}: `{}`",
+            inventories.len(),
+            inventories.join("`, `")
         )));
     }
     Ok((inventories.into_iter().next().map(PathBuf::from), instances))

@@ -1,11 +1,11 @@
-//! Text of logs on stdout.
+//! Writes logs to stdout.
 
 use std::ops::ControlFlow;
 
 use super::super::output;
 use crate::app::error::{Error, Internal};
 
-/// Writes to stdout; breaks off where nobody reads any more.
+/// Writes to stdout; `Break` if the reader has closed the pipe.
 pub(super) fn write(text: &str) -> Result<ControlFlow<()>, Error> {
     output::write(text)
         .map_err(|error| Internal::Other(format!("cannot write to stdout: {error}")).into())

@@ -1,4 +1,4 @@
-//! Lines of a rollout's log on stdout.
+//! Prints the log of a rollout.
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -13,10 +13,10 @@ use crate::app::verbs::logs::rollout::LoggedLine;
 use crate::app::verbs::logs::sink::LineSink;
 use crate::report::{LocalClock, text};
 
-/// Where a message begins: below it go its further lines.
+/// Indents the second and further lines of a message to where the first one begins.
 const INDENT: &str = "                     ";
 
-/// Shows lines of a rollout's log.
+/// Prints the log of a rollout.
 pub(super) struct RolloutPrinter {
     form: OutputFormat,
     clock: LocalClock,
@@ -45,7 +45,7 @@ impl RolloutPrinter {
             self.clock.milliseconds_of_day(line.at)
         );
         if !line.fields.contains_key("event") {
-            shown.push_str(&besides(&line.fields));
+            shown.push_str(&other_fields(&line.fields));
         }
         shown.push('\n');
         for more in lines {
@@ -63,8 +63,8 @@ impl LineSink<LoggedLine> for RolloutPrinter {
     }
 }
 
-/// The fields of a line that is no event's: `  host=web1 tries=2`.
-fn besides(object: &Map<String, Value>) -> String {
+/// The further fields of a line that is not an event: `  (host=web1, tries=2)`.
+fn other_fields(object: &Map<String, Value>) -> String {
     let own = ["time", "level", "message", "module"];
     let fields = object
         .iter()

@@ -1,4 +1,4 @@
-//! The numbers by which a new version is judged.
+//! `[[analysis]]`.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn read(lines: &str) -> Analysis {
 }
 
 #[test]
-fn nothing_is_measured_unless_told_to() {
+fn config_has_no_analyses_by_default() {
     let playbook = files().project().playbook;
     assert_eq!(
         (playbook.analyses, playbook.rollout.steps),
@@ -30,7 +30,7 @@ fn nothing_is_measured_unless_told_to() {
 }
 
 #[test]
-fn new_and_old_instances_are_compared_without_any_further_key() {
+fn compare_analysis_has_defaults() {
     let percent = |number| Number::new(number).expect("a number");
     let tolerance = |errors, latency, min_requests| {
         MeasurementMethod::Compare(Tolerance {
@@ -75,7 +75,7 @@ dry_run = true"#;
 }
 
 #[test]
-fn numbers_come_by_http_from_prometheus_or_from_a_command() {
+fn analysis_reads_http_prometheus_and_command() {
     let bound = |text: &str| text.parse().expect("a bound");
     let way = |lines: &str| read(&format!("name = \"it\"\n{lines}")).method;
     for (value, pointer) in [
@@ -126,7 +126,7 @@ success = "<= 0.01""#),
 }
 
 #[test]
-fn what_is_measured_is_measured_before_the_end_and_soaks() {
+fn analysis_adds_a_step_that_soaks() {
     let all = |soak_s| Step {
         instances: Amount::Percent(100),
         soak: Duration::from_secs(soak_s),
@@ -142,7 +142,7 @@ fn what_is_measured_is_measured_before_the_end_and_soaks() {
 }
 
 #[test]
-fn every_fault_is_said_with_its_remedy() {
+fn invalid_analysis_is_reported_with_hints() {
     let wrong = r#"name = "a"
 kind = "http"
 url = "ftp://example.org"
@@ -159,15 +159,15 @@ kind = "graphite""#;
     assert_data_eq!(
         with(wrong).report(),
         str![[r#"
-error: `url` cannot be fetched by `ftp`
+error: `url` has an unsupported scheme: `ftp`
   --> web.toml:15:7
    |
 15 | url = "ftp://example.org"
    |       ^^^^^^^^^^^^^^^^^^^
    |
-   = help: begin it with http:// or https://
+   = help: use http:// or https://
 
-error: `value` is no path to a value: `errors`
+error: `value` is not a path to a value: `errors`
   --> web.toml:16:9
    |
 16 | value = "errors"
@@ -175,13 +175,13 @@ error: `value` is no path to a value: `errors`
    |
    = help: for example "$.errors[0].rate", or the JSON pointer "/errors/0/rate"
 
-error: `success` is no bound: it does not begin with <, <=, >, >=, == or !=
+error: `success` is not a valid condition: it does not begin with <, <=, >, >=, == or !=
   --> web.toml:17:11
    |
 17 | success = "0.99"
    |           ^^^^^^
    |
-   = help: a comparison and a number, as in ">= 0.99" or "< 5%" (which is 0.05)
+   = help: write a comparison and a number, for example ">= 0.99" or "< 5%" (0.05)
 
 error: unknown key `min_requests` in [[analysis]]
   --> web.toml:18:1
@@ -189,9 +189,9 @@ error: unknown key `min_requests` in [[analysis]]
 18 | min_requests = 5
    | ^^^^^^^^^^^^
    |
-   = help: known here: name, kind, interval, timeout, failure_limit, consecutive_error_limit, on_inconclusive, dry_run, url, value, success
+   = help: valid keys: name, kind, interval, timeout, failure_limit, consecutive_error_limit, on_inconclusive, dry_run, url, value, success
 
-error: `max_error_rate_increase` is no percentage: `a bit`
+error: `max_error_rate_increase` is not a percentage: `a bit`
   --> web.toml:22:27
    |
 22 | max_error_rate_increase = "a bit"
@@ -212,18 +212,18 @@ error: `kind` must be "compare" or "http" or "prometheus" or "command", not `gra
 }
 
 #[test]
-fn two_by_one_name_are_refused() {
+fn duplicate_analysis_name_is_refused() {
     let two = "name = \"a\"\nkind = \"compare\"\n[[analysis]]\nname = \"a\"\nkind = \"compare\"";
     assert_data_eq!(
         with(two).report(),
         str![[r#"
-error: there are two analyses by the name `a`
+error: two analyses are named `a`
   --> web.toml:16:8
    |
 16 | name = "a"
    |        ^^^
    |
-   = help: give each a name of its own
+   = help: give each analysis a unique name
 "#]]
         .raw()
     );

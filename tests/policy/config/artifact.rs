@@ -35,14 +35,14 @@ fn refused(lines: &str) -> String {
 }
 
 #[test]
-fn nothing_is_said_of_an_artifact_but_its_source() {
+fn artifact_needs_only_a_source() {
     let artifact = with("");
     assert_eq!((artifact.fetch, artifact.sums), (Fetch::Push, Sums::Beside));
     assert_eq!((artifact.signature, artifact.channels.len()), (None, 0));
 }
 
 #[test]
-fn a_list_of_sums_is_a_name_beside_the_source_a_path_or_a_url() {
+fn sha256sums_is_a_name_a_path_or_a_url() {
     let url = "https://me:pw@ci.example.org/builds/web-{{ version }}.tar.gz?token=t";
     let path = |path: &str| Sums::At(Source::Path(PathBuf::from(path)));
     let at = |url: &str| Sums::At(Source::Url(url.to_owned()));
@@ -66,25 +66,25 @@ fn a_list_of_sums_is_a_name_beside_the_source_a_path_or_a_url() {
 }
 
 #[test]
-fn one_of_two_says_what_is_right() {
+fn sha256_and_sha256sums_are_exclusive() {
     let lines = format!("sha256 = \"{}\"\nsha256sums = \"sums\"", "ab".repeat(32));
     assert_data_eq!(
         refused(&lines),
         str![[r#"
-error: `sha256sums` cannot be given together with `sha256`
+error: `sha256sums` cannot be used together with `sha256`
   --> web.toml:11:1
    |
 11 | sha256sums = "sums"
    | ^^^^^^^^^^
    |
-   = help: one of the two says what is right; leave out the other
+   = help: leave out one of the two
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_signature_is_looked_for_beside_the_source() {
+fn signature_is_beside_the_source_by_default() {
     let signature = |lines: &str| with(lines).signature.unwrap();
     let minisign = signature(&format!("minisign_key = \"{KEY}\""));
     assert_eq!(
@@ -130,46 +130,46 @@ fn a_signature_is_looked_for_beside_the_source() {
 }
 
 #[test]
-fn a_key_with_a_wrong_digit_is_no_key() {
+fn invalid_minisign_key_is_refused() {
     let wrong = format!("minisign_key = \"{}!\"", &KEY[..55]);
     assert_data_eq!(
         refused(&wrong),
         str![[r#"
-error: `minisign_key` is no minisign public key
+error: `minisign_key` is not a valid minisign public key
   --> web.toml:10:16
    |
 10 | minisign_key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO!"
    |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: write the second line of the .pub file, or the path of that file
+   = help: write the second line of the .pub file, or the path of the file
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn half_of_what_a_signature_needs_is_refused() {
+fn incomplete_signature_settings_are_refused() {
     let first = |report: String| report.lines().next().unwrap_or_default().to_owned();
     for (lines, expected) in [
         (
             "allowed_signers = \"a\"",
-            "error: `allowed_signers` needs a `signer`: which of them must have signed",
+            "error: `allowed_signers` needs a `signer`, who must have signed the artifact",
         ),
         (
             "signer = \"ci\"",
-            "error: `signer` needs `allowed_signers`: the file that has this signer's key",
+            "error: `signer` needs `allowed_signers`, the file with the key of the signer",
         ),
         (
             "namespace = \"file\"",
-            "error: `namespace` belongs to `allowed_signers` and `signer`",
+            "error: `namespace` can only be used with `allowed_signers` and `signer`",
         ),
         (
             "signature = \"a.sig\"",
-            "error: `signature` says where a signature is, but not whose counts",
+            "error: `signature` needs the key of the signer",
         ),
         (
             "minisign_key = \"a.pub\"\nallowed_signers = \"a\"\nsigner = \"ci\"",
-            "error: `allowed_signers` cannot be given together with `minisign_key`",
+            "error: `allowed_signers` cannot be used together with `minisign_key`",
         ),
     ] {
         assert_eq!(first(refused(lines)), expected);
@@ -177,20 +177,20 @@ fn half_of_what_a_signature_needs_is_refused() {
 }
 
 #[test]
-fn hosts_pull_what_a_url_leads_to_as_it_is() {
+fn pull_needs_a_url_that_hosts_can_unpack() {
     for source in ["https://a.org/web-{{ version }}.tar.gz", "http://a.org/web"] {
         assert_eq!(from(source, "fetch = \"pull\"").fetch, Fetch::Pull);
     }
     assert_data_eq!(
         refused("fetch = \"pull\""),
         str![[r#"
-error: `fetch` can be "pull" only where `source` is an http or https URL
+error: `fetch` can only be "pull" if `source` is an http or https URL
   --> web.toml:10:9
    |
 10 | fetch = "pull"
    |         ^^^^^^
    |
-   = help: write fetch = "push", or leave it out: then it goes through this machine
+   = help: write fetch = "push", or leave it out, to copy the artifact from this machine
 "#]]
         .raw()
     );
@@ -199,20 +199,20 @@ error: `fetch` can be "pull" only where `source` is an http or https URL
         zstd.playbook("[readiness]", "fetch = \"pull\"\n[readiness]")
             .report(),
         str![[r#"
-error: `fetch` cannot be "pull" for a zstd archive: hosts unpack gzip only
+error: `fetch` cannot be "pull" for a zstd archive, because hosts can only unpack gzip
   --> web.toml:10:9
    |
 10 | fetch = "pull"
    |         ^^^^^^
    |
-   = help: publish it as .tar.gz, or write fetch = "push"
+   = help: publish a .tar.gz archive, or write fetch = "push"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_channel_is_a_text_a_value_or_the_newest_file() {
+fn channel_is_a_text_a_value_or_the_newest_file() {
     let channels = with(
         "[artifact.channels]\n\
          nightly = \"https://ci.example.org/latest.txt\"\n\
@@ -247,7 +247,7 @@ fn a_channel_is_a_text_a_value_or_the_newest_file() {
 }
 
 #[test]
-fn a_channel_that_makes_no_sense_is_refused_with_those_that_would() {
+fn invalid_channel_is_refused_with_examples() {
     assert_data_eq!(
         refused("[artifact.channels]\nnightly = 5"),
         str![[r#"
@@ -268,36 +268,39 @@ error: `nightly` of `channels` must be a URL, a path or a table, not a whole num
     for (line, expected) in [
         (
             "nightly = \"https://a.org/{{ version }}\"",
-            "`nightly` of `channels` cannot hold a template: it is read to find the version",
+            "`nightly` of `channels` cannot contain a template, because ship reads it to find the version",
         ),
         (
             "nightly = \"ftp://a.org/latest\"",
-            "`nightly` of `channels` cannot be fetched by `ftp`",
+            "`nightly` of `channels` has an unsupported scheme: `ftp`",
         ),
-        ("\"a b\" = \"latest\"", "`channels` cannot hold ` `: `a b`"),
+        (
+            "\"a b\" = \"latest\"",
+            "`channels` cannot contain ` `: `a b`",
+        ),
         (
             "nightly = { source = \"latest.json\" }",
-            "`value` is missing in a channel",
+            "missing key `value` in a channel",
         ),
         (
             "nightly = { value = \"$.version\" }",
-            "`source` is missing in a channel",
+            "missing key `source` in a channel",
         ),
         (
             "nightly = { source = \"a.json\", value = \"version\" }",
-            "`value` is no path to a value: `version`",
+            "`value` is not a path to a value: `version`",
         ),
         (
             "nightly = { newest = \"builds/web.tar.gz\" }",
-            "`newest` must have one `{{ version }}`",
+            "`newest` must contain `{{ version }}` exactly once",
         ),
         (
             "nightly = { newest = \"{{ version }}/web\" }",
-            "`newest` must have one `{{ version }}`, in the file's name",
+            "`newest` must contain `{{ version }}` exactly once, in the file name",
         ),
         (
             "nightly = { newest = \"http://a.org/{{ version }}\" }",
-            "`newest` must be a path: no server says what files it has",
+            "`newest` must be a path, because ship cannot list the files of a server",
         ),
         (
             "nightly = { newest = \"web-{{ version }}\", source = \"a\" }",

@@ -1,4 +1,4 @@
-//! What concerns both files, or a file as a whole.
+//! Errors in both files, or in a file as a whole.
 
 use std::path::Path;
 
@@ -8,43 +8,43 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn a_mistake_in_the_syntax_is_shown() {
+fn syntax_error_is_shown() {
     let files = files().playbook("ports = [8081, 8082]", "ports = [8081, 8082");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: this is not TOML: missing comma between array elements
+error: invalid TOML: missing comma between array elements
  --> web.toml:6:1
   |
 6 | [service.env]
   | ^
   |
-  = help: expected `,`; the format is described at https://toml.io
+  = help: expected `,`; see https://toml.io for the format
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_key_written_twice_is_refused() {
+fn duplicate_key_is_refused() {
     let files = files().playbook(r#"name = "web""#, "name = \"web\"\nname = \"api\"");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: this is not TOML: duplicate key
+error: invalid TOML: duplicate key
  --> web.toml:4:1
   |
 4 | name = "api"
   | ^^^^
   |
-  = help: a key may be written once in a table; keep one of the two
+  = help: keep one of the two: a key may occur only once in a table
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn all_that_is_wrong_in_both_files_is_said_at_once() {
+fn errors_of_both_files_are_reported_at_once() {
     let files = files()
         .inventory(r#"user = "deploy""#, "user = 7")
         .inventory(r#""web2""#, r#""web1""#)
@@ -59,20 +59,20 @@ error: `user` must be a string, not a whole number
 5 | user = 7
   |        ^
   |
-  = help: write it in quotes: "7"
+  = help: add quotes: "7"
 
 error: two hosts are named `web1`
   --> fleet.toml:10:8
    |
  7 | name = "web1"
-   |        ------ the first of them
+   |        ------ first used here
 ...
 10 | name = "web1"
    |        ^^^^^^
    |
-   = help: give each host a name of its own
+   = help: give each host a unique name
 
-error: `ports` must name at least one port
+error: `ports` must have at least one port
  --> web.toml:5:9
   |
 5 | ports = []
@@ -101,35 +101,35 @@ error: `on_failure` must be "rollback" or "hold", not `rollbak`
 }
 
 #[test]
-fn a_broken_inventory_does_not_hide_what_is_wrong_in_the_playbook() {
+fn invalid_inventory_does_not_hide_errors_of_the_playbook() {
     let files = files()
         .inventory("[[hosts]]", "[[hosts]")
         .playbook("max_surge = 1", r#"max_surge = "1.5""#);
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: this is not TOML: unclosed array table
+error: invalid TOML: unclosed array table
  --> fleet.toml:6:9
   |
 6 | [[hosts]
   |         ^
   |
-  = help: expected `]`; the format is described at https://toml.io
+  = help: expected `]`; see https://toml.io for the format
 
-error: `max_surge` is no amount: `1.5` is neither a count such as 2 nor a percentage such as "25%"
+error: `max_surge` is not a count or percentage: `1.5` is neither a count such as 2 nor a percentage such as "25%"
   --> web.toml:13:13
    |
 13 | max_surge = "1.5"
    |             ^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_playbook_that_is_not_there_is_refused() {
+fn missing_playbook_is_refused() {
     let files = files().inventory(r#""web.toml""#, r#""wbe.toml""#);
     assert_data_eq!(
         files.report(),
@@ -140,14 +140,14 @@ error: cannot read wbe.toml: entity not found
 1 | playbook = "wbe.toml"
   |            ^^^^^^^^^^
   |
-  = help: the path is taken from the inventory's directory
+  = help: the path is relative to the inventory
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused() {
+fn file_that_is_not_utf8_is_refused() {
     let read = |_: &Path| Ok(b"playbook = \"a\"\nfleet = \"\xff\"".to_vec());
     let report = load_with(Path::new("fleet.toml"), &Overrides::default(), read)
         .unwrap_err()
@@ -155,7 +155,7 @@ fn a_file_that_is_no_text_is_refused() {
     assert_data_eq!(
         report,
         str![[r#"
-error: the file is not UTF-8 text here
+error: the file is not valid UTF-8 here
 --> fleet.toml:2:10
  = help: save it as UTF-8
 "#]]
@@ -164,7 +164,7 @@ error: the file is not UTF-8 text here
 }
 
 #[test]
-fn an_inventory_that_is_not_there_is_refused() {
+fn missing_inventory_is_refused() {
     let report = load(Path::new("no/such/fleet.toml"), &Overrides::default())
         .unwrap_err()
         .to_string();
@@ -180,7 +180,7 @@ error: cannot read no/such/fleet.toml: No such file or directory (os error 2)
 }
 
 #[test]
-fn a_report_in_colour_says_the_same() {
+fn report_in_colour_has_the_same_text() {
     let files = files().playbook("max_surge = 1", "max_surg = 1");
     let read = |path: &Path| match path.to_str() {
         Some("fleet.toml") => Ok(files.inventory.clone().into_bytes()),
@@ -204,7 +204,7 @@ fn a_report_in_colour_says_the_same() {
 }
 
 #[test]
-fn a_thousand_mistakes_make_a_report_of_bearable_length() {
+fn report_shows_a_limited_number_of_errors() {
     let hosts = "[[hosts]]\nname = \"-\"\n".repeat(1000);
     let report = files()
         .inventory("[[hosts]]", &format!("{hosts}[[hosts]]"))

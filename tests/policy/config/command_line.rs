@@ -10,25 +10,25 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn a_setting_is_refused_where_it_was_made() {
+fn invalid_override_is_reported_on_the_command_line() {
     let files = files().set("rollout.max_surge=two");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `max_surge` is no amount: `two` is neither a count such as 2 nor a percentage such as "25%"
+error: `max_surge` is not a count or percentage: `two` is neither a count such as 2 nor a percentage such as "25%"
  --> command line:1:25
   |
 1 | --set rollout.max_surge=two
   |                         ^^^
   |
-  = help: a count, as in 2, or a percentage from "0%" to "100%"
+  = help: write a count such as 2, or a percentage from "0%" to "100%"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_setting_of_an_unknown_key_is_refused() {
+fn override_of_an_unknown_key_is_refused() {
     let files = files().set("rollout.max_surg=2");
     assert_data_eq!(
         files.report(),
@@ -46,7 +46,7 @@ error: unknown key `max_surg` in [rollout]
 }
 
 #[test]
-fn setting_without_its_table_is_answered_with_the_whole_key() {
+fn override_without_a_table_gets_a_hint_with_the_full_key() {
     let files = files().set("max_surge=2");
     assert_data_eq!(
         files.report(),
@@ -74,30 +74,30 @@ error: unknown key `max_surge` in the playbook
 }
 
 #[test]
-fn a_setting_without_a_value_is_refused() {
+fn override_without_a_value_is_refused() {
     let files = files().set("rollout.max_surge");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: there is no `=` in this setting
+error: this override has no `=`
  --> command line:1:7
   |
 1 | --set rollout.max_surge
   |       ^^^^^^^^^^^^^^^^^
   |
-  = help: write a key of the playbook, `=` and its value, for example: --set rollout.max_surge=2
+  = help: write KEY=VALUE, for example: --set rollout.max_surge=2
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_setting_below_something_that_is_no_table_is_refused() {
+fn override_below_a_value_is_refused() {
     let files = files().set("version.major=1");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `major` cannot be set: what it belongs to is no table
+error: cannot set `major`: its parent is not a table
  --> command line:1:15
   |
 1 | --set version.major=1
@@ -110,21 +110,21 @@ error: `major` cannot be set: what it belongs to is no table
 }
 
 #[test]
-fn a_version_from_the_command_line_is_checked_as_well() {
+fn version_override_is_validated() {
     let files = files().version("1/2");
     assert_data_eq!(files.report(), str![[r#"
-error: `version` cannot hold `/`: `1/2`
+error: `version` cannot contain `/`: `1/2`
  --> command line:1:11
   |
 1 | --version 1/2
   |           ^^^
   |
-  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+  = help: a version may have up to 64 characters: letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit
 "#]].raw());
 }
 
 #[test]
-fn the_command_line_goes_before_the_playbook() {
+fn command_line_overrides_the_playbook() {
     let project = files()
         .set("rollout.max_surge=25%")
         .set("rollout.replicas=1")
@@ -155,7 +155,7 @@ fn the_command_line_goes_before_the_playbook() {
 }
 
 #[test]
-fn a_number_on_the_command_line_may_stand_for_text() {
+fn override_number_is_accepted_as_text() {
     assert_eq!(
         files().set("version=0.90").project().playbook.version,
         "0.90"

@@ -1,4 +1,4 @@
-//! The files in inventory/ and playbooks/.
+//! The examples in inventory/ and playbooks/.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn example(inventory: &str) -> Project {
 }
 
 #[test]
-fn the_local_example_is_four_hosts_and_three_replicas_of_the_testpage() {
+fn local_example_has_four_hosts_and_three_replicas() {
     let Project {
         inventory,
         playbook,
@@ -74,7 +74,7 @@ fn the_local_example_is_four_hosts_and_three_replicas_of_the_testpage() {
 }
 
 #[test]
-fn the_examples_for_real_machines_run_the_same_testpage_under_systemd() {
+fn examples_for_real_machines_match_the_local_example() {
     let local = example("local.toml").playbook;
     for inventory in ["vagrant.toml", "production.toml"] {
         let Project {
@@ -118,7 +118,7 @@ fn the_examples_for_real_machines_run_the_same_testpage_under_systemd() {
 }
 
 #[test]
-fn the_service_with_a_fixed_port_is_replaced_in_place() {
+fn in_place_example_allows_one_unavailable_instance() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &Path| {
         let text = std::fs::read_to_string(path)?;

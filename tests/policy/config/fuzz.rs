@@ -1,5 +1,4 @@
-//! Whatever is in the files, reading them ends with a project or a report, soon; and what is
-//! accepted keeps the rules.
+//! Any input ends with a project or a report within a bounded time, and an accepted project is valid.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -111,7 +110,7 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn no_bytes_make_it_panic(
+    fn config_does_not_panic_on_any_bytes(
         inventory in proptest::collection::vec(any::<u8>(), 0..200),
         playbook in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
@@ -120,14 +119,14 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(inventory in "\\PC{0,80}", playbook in "([a-z\\[\\]{}=\"'., \
+    fn config_does_not_panic_on_any_text(inventory in "\\PC{0,80}", playbook in "([a-z\\[\\]{}=\"'., \
                                                                       \n\r\té\u{1F600}]){0,80}") {
         read_and_report(inventory.as_bytes(), PLAYBOOKS[0].as_bytes(), &Overrides::default());
         read_and_report(INVENTORIES[0].as_bytes(), playbook.as_bytes(), &Overrides::default());
     }
 
     #[test]
-    fn no_change_of_the_examples_makes_it_panic(
+    fn config_does_not_panic_on_changed_examples(
         inventory in mutated(texts(&INVENTORIES)),
         playbook in mutated(texts(&PLAYBOOKS)),
     ) {
@@ -135,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn no_setting_makes_it_panic(
+    fn config_does_not_panic_on_any_override(
         key in "(rollout|service|version|readiness|[a-z.\"]{0,8})(\\.[a-z_]{0,10}){0,3}",
         value in "\\PC{0,20}|[0-9a-z\"'\\[\\]{}#%\n.]{0,20}",
     ) {
@@ -145,7 +144,7 @@ proptest! {
 
     /// Every key of the examples, with a value of every type.
     #[test]
-    fn no_value_of_another_type_makes_it_panic(
+    fn config_does_not_panic_on_any_type(
         which: proptest::sample::Index,
         value in prop::sample::select(vec![
             "0", "-1", "1", "65535", "65536", "9223372036854775807", "1e308", "nan", "true", "\"\"", "\"x\"", "\"-1s\"",
@@ -165,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn a_template_ends_with_a_text_or_an_error(
+    fn template_returns_a_text_or_an_error(
         template in mutated_text(TEMPLATES.map(str::to_owned).into()),
     ) {
         let labels = [("zone".to_owned(), "a".to_owned())].into();

@@ -1,4 +1,4 @@
-//! What runs at certain points of a rollout, and what changes what all instances share.
+//! `[[hooks]]` and `[[migrations]]`.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn nothing_runs_unless_told_to() {
+fn config_has_no_hooks_by_default() {
     let playbook = files().project().playbook;
     assert_eq!(
         (playbook.hooks, playbook.migrations),
@@ -37,7 +37,7 @@ fn nothing_runs_unless_told_to() {
 }
 
 #[test]
-fn a_hook_of_a_slot_is_a_template_over_it_and_runs_on_its_host() {
+fn slot_hook_is_a_template_and_runs_on_the_host() {
     let lines =
         "[[hooks]]\non = \"before_start\"\ncommand = \"./warm-cache --port {{ port }} 'a b'\"\n";
     let expected = Hook {
@@ -50,7 +50,7 @@ fn a_hook_of_a_slot_is_a_template_over_it_and_runs_on_its_host() {
 }
 
 #[test]
-fn a_hook_of_the_whole_rollout_knows_the_version_and_runs_here_or_on_a_host() {
+fn rollout_hook_may_use_the_version() {
     let hook = |on, at, word: &str| Hook {
         on,
         at,
@@ -80,7 +80,7 @@ fn a_hook_of_the_whole_rollout_knows_the_version_and_runs_here_or_on_a_host() {
 }
 
 #[test]
-fn all_that_is_wrong_with_hooks_is_said_at_once() {
+fn all_errors_in_hooks_are_reported() {
     let lines = r#"[[hooks]]
 on = "before_starting"
 command = "./a"
@@ -117,7 +117,7 @@ error: unknown variable `prot`
    |
    = help: did you mean `{{ port }}`?
 
-error: `at` has a meaning for before_all and after_all only: before_stop always runs on the instance's own host
+error: `at` can only be used with before_all and after_all: before_stop always runs on the host of the instance
   --> web.toml:20:6
    |
 20 | at = "control"
@@ -125,13 +125,13 @@ error: `at` has a meaning for before_all and after_all only: before_stop always 
    |
    = help: leave it out
 
-error: `command` cannot be filled in: unknown variable `port`
+error: `command` is not a valid template: unknown variable `port`
   --> web.toml:23:19
    |
 23 | command = "./a {{ port }}"
    |                   ^^^^
    |
-   = help: known here: version
+   = help: valid variables: version
 
 error: `timeout` must be longer than 0
   --> web.toml:24:11
@@ -141,7 +141,7 @@ error: `timeout` must be longer than 0
    |
    = help: for example "1s"
 
-error: `command` is missing in [[hooks]]
+error: missing key `command` in [[hooks]]
   --> web.toml:25:1
    |
 25 | [[hooks]]
@@ -155,9 +155,9 @@ error: unknown key `cmd` in [[hooks]]
 27 | cmd = "./a"
    | ^^^
    |
-   = help: known here: on, command, timeout, at
+   = help: valid keys: on, command, timeout, at
 
-error: `at` has a meaning for before_all and after_all only: on_success always runs on the machine that ship runs on
+error: `at` can only be used with before_all and after_all: on_success always runs on this machine
   --> web.toml:31:6
    |
 31 | at = "host"
@@ -168,7 +168,7 @@ error: `at` has a meaning for before_all and after_all only: on_success always r
 }
 
 #[test]
-fn a_template_of_a_hook_is_tried_as_every_other() {
+fn hook_templates_are_checked() {
     let lines = "[[hooks]]\non = \"after_stop\"\ncommand = \"./a {{ labels.zone }}\"\n";
     assert_data_eq!(
         with(lines).report(),
@@ -179,14 +179,14 @@ error: host `web2` has no label `zone`
 16 | command = "./a {{ labels.zone }}"
    |                          ^^^^
    |
-   = help: give every host one in the inventory: labels = { zone = "…" }
+   = help: add the label to every host in the inventory: labels = { zone = "…" }
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_migration_has_a_name_a_kind_and_a_command_and_a_contract_says_when() {
+fn migration_needs_id_kind_and_command() {
     let lines = r#"soak = "20m"
 [[migrations]]
 id = "2026-11-add-email"
@@ -246,12 +246,12 @@ manual = true
 }
 
 #[test]
-fn a_contract_that_says_no_time_is_refused() {
+fn contract_without_a_soak_is_refused() {
     let lines = "[[migrations]]\nid = \"a\"\nkind = \"contract\"\ncommand = \"a\"\n";
     assert_data_eq!(
         with(lines).report(),
         str![[r#"
-error: `soak` of a contract is missing: what it takes away is not to be had back
+error: `soak` is missing for a contract migration, which cannot be undone
   --> web.toml:14:1
    |
 14 | [[migrations]]
@@ -264,7 +264,7 @@ error: `soak` of a contract is missing: what it takes away is not to be had back
 }
 
 #[test]
-fn all_that_is_wrong_with_migrations_is_said_at_once() {
+fn all_errors_in_migrations_are_reported() {
     let lines = r#"[[migrations]]
 id = ".a"
 kind = "extend"
@@ -296,7 +296,7 @@ error: `id` cannot begin with `.`: `.a`
 15 | id = ".a"
    |      ^^^^
    |
-   = help: a migration's id has letters, digits, `.`, `_` and `-`, beginning with a letter, a digit or `_`; at most 100 of them
+   = help: the id of a migration may have up to 100 characters: letters, digits, `.`, `_` and `-`, beginning with a letter, a digit or `_`
 
 error: `kind` must be "expand" or "contract", not `extend`
   --> web.toml:16:8
@@ -306,45 +306,45 @@ error: `kind` must be "expand" or "contract", not `extend`
    |
    = help: did you mean "expand"?
 
-error: `command` cannot be filled in: unknown variable `port`
+error: `command` is not a valid template: unknown variable `port`
   --> web.toml:17:19
    |
 17 | command = "./a {{ port }}"
    |                   ^^^^
    |
-   = help: known here: version
+   = help: valid variables: version
 
-error: `soak` has a meaning for kind = "contract" only
+error: `soak` can only be used with kind = "contract"
   --> web.toml:22:8
    |
 22 | soak = "1m"
    |        ^^^^
    |
-   = help: an expand is made before the first new instance
+   = help: leave it out: an expand migration runs before the first new instance
 
-error: `soak` has no meaning with manual
+error: `soak` cannot be used together with `manual`
   --> web.toml:27:8
    |
 27 | soak = "1m"
    |        ^^^^
    |
-   = help: leave one of the two out
+   = help: leave out one of the two
 
-error: there are two migrations by the id `c`
+error: two migrations have the id `c`
   --> web.toml:34:6
    |
 30 | id = "c"
-   |      --- the first
+   |      --- first used here
 ...
 34 | id = "c"
    |      ^^^
    |
-   = help: a host that has made one of them takes the other for made: rename it
+   = help: rename one: a host records ids, and would skip the second migration as done
 "#]].raw());
 }
 
 #[test]
-fn hooks_and_migrations_are_part_of_what_a_release_is() {
+fn hooks_and_migrations_are_part_of_the_release() {
     let artifact = || Artifact {
         form: ArtifactForm::TarGz,
         sha256: "ab".repeat(32),

@@ -1,4 +1,4 @@
-//! The inventory: its keys, its hosts, how they are reached.
+//! The inventory: its keys and its hosts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::{Files, files};
 
 #[test]
-fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
+fn unknown_key_is_refused_with_a_suggestion() {
     let files = files().inventory(r#"user = "deploy""#, r#"usr = "deploy""#);
     assert_data_eq!(
         files.report(),
@@ -26,7 +26,7 @@ error: unknown key `usr` in [ssh]
 }
 
 #[test]
-fn an_inventory_without_hosts_is_refused() {
+fn inventory_without_hosts_is_refused() {
     let files = files().inventory(
         "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
          \"web2\"\naddress = \"10.0.0.2\"\n",
@@ -35,7 +35,7 @@ fn an_inventory_without_hosts_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: there is no [[hosts]] in the inventory
+error: missing [[hosts]] in the inventory
  --> fleet.toml:1:1
   |
 1 | playbook = "web.toml"
@@ -51,7 +51,7 @@ error: there is no [[hosts]] in the inventory
 }
 
 #[test]
-fn an_empty_list_of_hosts_is_refused() {
+fn empty_list_of_hosts_is_refused() {
     let files = files()
         .inventory(
             "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
@@ -78,7 +78,7 @@ error: `hosts` must not be empty
 }
 
 #[test]
-fn hosts_that_are_no_tables_are_refused() {
+fn hosts_that_are_not_tables_are_refused() {
     let files = files()
         .inventory(
             "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" \
@@ -95,14 +95,14 @@ error: `hosts` must be a table, not a string
 2 | hosts = ["web1"]
   |          ^^^^^^
   |
-  = help: begin it with a line [[hosts]]
+  = help: start the table with the line [[hosts]]
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
+fn drained_hosts_and_balancers_run_no_instances() {
     let drained = || files().inventory("name = \"web1\"", "name = \"web1\"\ndrain = true");
     let project = drained().load().expect("it is right");
     let carriers: Vec<_> = project
@@ -131,7 +131,7 @@ fn a_host_that_is_drained_carries_nothing_and_a_balancer_never_does() {
 }
 
 #[test]
-fn two_hosts_of_one_name_are_refused() {
+fn duplicate_host_name_is_refused() {
     let files = files().inventory("web2", "web1");
     assert_data_eq!(
         files.report(),
@@ -140,19 +140,19 @@ error: two hosts are named `web1`
   --> fleet.toml:10:8
    |
  7 | name = "web1"
-   |        ------ the first of them
+   |        ------ first used here
 ...
 10 | name = "web1"
    |        ^^^^^^
    |
-   = help: give each host a name of its own
+   = help: give each host a unique name
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn two_local_hosts_of_one_address_are_refused() {
+fn duplicate_local_address_is_refused() {
     let files = files()
         .inventory(r#"name = "web1""#, "name = \"web1\"\ntransport = \"local\"")
         .inventory(
@@ -162,41 +162,41 @@ fn two_local_hosts_of_one_address_are_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: two local hosts have the address 127.0.0.1, and with it the same ports
+error: two local hosts have the address 127.0.0.1 and would share its ports
   --> fleet.toml:13:11
    |
  7 | name = "web1"
-   |        ------ the first of them
+   |        ------ first used here
 ...
 13 | address = "127.0.0.1"
    |           ^^^^^^^^^^^
    |
-   = help: all of 127.0.0.0/8 is this machine: give each a loopback address of its own
+   = help: give each local host its own loopback address, from 127.0.0.0/8
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_host_name_with_a_blank_is_refused() {
+fn host_name_with_a_blank_is_refused() {
     let files = files().inventory(r#""web2""#, r#""web 2""#);
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `name` cannot hold ` `: `web 2`
+error: `name` cannot contain ` `: `web 2`
   --> fleet.toml:10:8
    |
 10 | name = "web 2"
    |        ^^^^^^^
    |
-   = help: a host's name has letters, digits, `.`, `_` and `-`, beginning with a letter or a digit; at most 63 of them
+   = help: the name of a host may have up to 63 characters: letters, digits, `.`, `_` and `-`, beginning with a letter or a digit
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn an_address_that_could_be_an_option_is_refused() {
+fn address_that_looks_like_an_option_is_refused() {
     let files = files().inventory(r#""10.0.0.2""#, r#""-oProxyCommand=id""#);
     assert_data_eq!(files.report(), str![[r#"
 error: `address` cannot begin with `-`: `-oProxyCommand=id`
@@ -205,12 +205,12 @@ error: `address` cannot begin with `-`: `-oProxyCommand=id`
 11 | address = "-oProxyCommand=id"
    |           ^^^^^^^^^^^^^^^^^^^
    |
-   = help: an address has letters, digits, `.`, `_`, `-`, `:` and `%`; the port has a key of its own, `port`; at most 253 of them
+   = help: an address may have up to 253 characters: letters, digits, `.`, `_`, `-`, `:` and `%` (the port is a separate key, `port`)
 "#]].raw());
 }
 
 #[test]
-fn a_user_that_could_be_an_option_is_refused() {
+fn user_that_looks_like_an_option_is_refused() {
     let files = files().inventory(r#""deploy""#, r#""-l""#);
     assert_data_eq!(files.report(), str![[r#"
 error: `user` cannot begin with `-`: `-l`
@@ -219,12 +219,12 @@ error: `user` cannot begin with `-`: `-l`
 5 | user = "-l"
   |        ^^^^
   |
-  = help: a user's name has letters, digits, `.`, `_`, `-`, `@` and `\`, beginning with a letter, a digit or `_`; at most 255 of them
+  = help: the name of a user may have up to 255 characters: letters, digits, `.`, `_`, `-`, `@` and `\`, beginning with a letter, a digit or `_`
 "#]].raw());
 }
 
 #[test]
-fn a_base_directory_must_be_absolute_and_must_not_climb() {
+fn base_dir_must_be_absolute_without_parent_components() {
     let files = files()
         .inventory(
             r#"name = "web1""#,
@@ -240,22 +240,22 @@ error: `base_dir` must be an absolute path
 8 | base_dir = "var/ship"
   |            ^^^^^^^^^^
   |
-  = help: an absolute path without `..`, for example "/var/lib/ship"
+  = help: write an absolute path without `..`, for example "/var/lib/ship"
 
-error: `base_dir` must not climb with `..`
+error: `base_dir` must not contain `..`
   --> fleet.toml:12:12
    |
 12 | base_dir = "/var/../ship"
    |            ^^^^^^^^^^^^^^
    |
-   = help: an absolute path without `..`, for example "/var/lib/ship"
+   = help: write an absolute path without `..`, for example "/var/lib/ship"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn an_unknown_transport_is_refused() {
+fn unknown_transport_is_refused() {
     let files = files().inventory(r#"address = "10.0.0.2""#, r#"transport = "locale""#);
     assert_data_eq!(
         files.report(),
@@ -273,7 +273,7 @@ error: `transport` must be "ssh" or "local", not `locale`
 }
 
 #[test]
-fn hosts_in_a_table_of_their_own_are_refused() {
+fn hosts_table_instead_of_an_array_is_refused() {
     let files = files().inventory(
         "[[hosts]]\nname = \"web1\"\nlabels = { zone = \"a\" }\n[[hosts]]\nname = \
          \"web2\"\naddress = \"10.0.0.2\"\n",
@@ -298,7 +298,7 @@ error: `hosts` must be written as [[hosts]], not as a table
 }
 
 #[test]
-fn an_empty_inventory_says_what_belongs_there() {
+fn empty_inventory_is_refused_with_examples() {
     let files = files();
     let files = Files {
         inventory: String::new(),
@@ -307,7 +307,7 @@ fn an_empty_inventory_says_what_belongs_there() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `playbook` is missing in the inventory
+error: missing key `playbook` in the inventory
  --> fleet.toml:1:1
   |
 1 |
@@ -315,7 +315,7 @@ error: `playbook` is missing in the inventory
   |
   = help: for example: playbook = "../playbooks/testpage.toml"
 
-error: [fleet] is missing in the inventory
+error: missing table [fleet] in the inventory
  --> fleet.toml:1:1
   |
 1 |
@@ -325,7 +325,7 @@ error: [fleet] is missing in the inventory
           [fleet]
           name = "production"
 
-error: there is no [[hosts]] in the inventory
+error: missing [[hosts]] in the inventory
  --> fleet.toml:1:1
   |
 1 |
@@ -341,7 +341,7 @@ error: there is no [[hosts]] in the inventory
 }
 
 #[test]
-fn a_host_overrides_the_ssh_defaults_key_by_key() {
+fn host_overrides_single_ssh_keys() {
     let project = files()
         .inventory(
             "user = \"deploy\"",

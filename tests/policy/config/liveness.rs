@@ -1,4 +1,4 @@
-//! When an instance counts as stuck.
+//! `[liveness]`.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ fn with(lines: &str) -> Files {
 }
 
 #[test]
-fn nobody_asks_unless_told_to() {
+fn config_has_no_liveness_by_default() {
     assert_eq!(files().project().playbook.liveness, None);
 }
 
 #[test]
-fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
+fn liveness_needs_only_a_check() {
     let liveness = |lines| with(lines).project().playbook.liveness.expect("a table");
     let defaults = Liveness {
         check: LivenessCheck::Tcp,
@@ -53,7 +53,7 @@ fn one_way_to_ask_is_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
+fn liveness_host_header_needs_http() {
     let named = |lines| {
         with(lines)
             .project()
@@ -68,12 +68,12 @@ fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
     );
     let report = with("http = \"/\"\nhost_header = \"https://www.example.org\"").report();
     assert!(
-        report.contains("`host_header` is no host's name"),
+        report.contains("`host_header` is not a valid host name"),
         "{report}"
     );
     let report = with("tcp = true\nhost_header = \"www.example.org\"").report();
     assert!(
-        report.contains("`host_header` has a meaning with `http` only"),
+        report.contains("`host_header` can only be used with `http`"),
         "{report}"
     );
     let readiness = files()
@@ -83,38 +83,38 @@ fn whom_a_request_names_is_a_host_and_is_said_with_http_only() {
         )
         .report();
     assert!(
-        readiness.contains("`host_header` has a meaning with `http` only"),
+        readiness.contains("`host_header` can only be used with `http`"),
         "{readiness}"
     );
 }
 
 #[test]
-fn a_driver_that_starts_nothing_again_is_refused() {
+fn liveness_with_the_process_driver_is_refused() {
     let files = with("tcp = true").playbook("[service.env]", "driver = \"process\"\n[service.env]");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: liveness needs a supervisor that starts an instance again
+error: liveness needs a supervisor that restarts instances
   --> web.toml:13:2
    |
  6 | driver = "process"
-   |          --------- this driver starts an instance once
+   |          --------- this driver does not restart instances
 ...
 13 | [liveness]
    |  ^^^^^^^^
    |
-   = help: write driver = "systemd", or leave [liveness] out
+   = help: write driver = "systemd", or leave out [liveness]
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn liveness_that_asks_nothing_is_refused() {
+fn liveness_without_a_check_is_refused() {
     assert_data_eq!(
         with("failure_threshold = 5").report(),
         str![[r#"
-error: [liveness] does not say what to ask
+error: [liveness] has no check
   --> web.toml:12:1
    |
 12 | [liveness]
@@ -127,26 +127,26 @@ error: [liveness] does not say what to ask
 }
 
 #[test]
-fn liveness_asked_in_two_ways_is_refused() {
+fn liveness_with_two_checks_is_refused() {
     assert_data_eq!(
         with("http = \"/healthz\"\ntcp = true").report(),
         str![[r#"
-error: liveness is asked in one way, not by `http` and `tcp`
+error: liveness cannot have both `http` and `tcp`
   --> web.toml:14:1
    |
 13 | http = "/healthz"
-   | ---- the first way
+   | ---- first check
 14 | tcp = true
    | ^^^
    |
-   = help: keep one of the two; a `command` can ask for several things
+   = help: keep one; a `command` can check several things
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn what_only_readiness_knows_is_refused() {
+fn liveness_with_keys_of_readiness_is_refused() {
     assert_data_eq!(
         with("http = \"/healthz\"\nstatus = 200").report(),
         str![[r#"
@@ -156,14 +156,14 @@ error: unknown key `status` in [liveness]
 14 | status = 200
    | ^^^^^^
    |
-   = help: known here: tcp, http, command, interval, timeout, failure_threshold, initial_delay, host_header
+   = help: valid keys: tcp, http, command, interval, timeout, failure_threshold, initial_delay, host_header
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn all_that_is_wrong_with_liveness_is_said_at_once() {
+fn all_errors_in_liveness_are_reported() {
     let lines = "command = \"./alive {{ prot }}\"\ninterval = \"0s\"\ntimeout = \"soon\"\nfailure_threshold = 0";
     assert_data_eq!(
         with(lines).report(),
@@ -184,7 +184,7 @@ error: `interval` must be longer than 0
    |
    = help: for example "1s"
 
-error: `timeout` is no duration: `soon`
+error: `timeout` is not a valid duration: `soon`
   --> web.toml:15:11
    |
 15 | timeout = "soon"

@@ -1,4 +1,4 @@
-//! The user's files: what is right loads, and what is wrong is said with its place and its remedy.
+//! Configuration files: valid ones load, and errors are reported with their place and a hint.
 
 #![expect(
     clippy::needless_raw_string_hashes,

@@ -1,4 +1,4 @@
-//! Who asks the service all the while.
+//! `[monitor]`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn with(lines: &str) -> Files {
 }
 
 #[test]
-fn nobody_asks_unless_told_to() {
+fn config_has_no_monitor_by_default() {
     assert_eq!(files().project().playbook.monitor, None);
     assert_eq!(
         with("url = \"off\"\ntimeout = \"1s\"")
@@ -25,7 +25,7 @@ fn nobody_asks_unless_told_to() {
 }
 
 #[test]
-fn a_url_is_enough_and_the_rest_has_defaults() {
+fn monitor_needs_only_a_url() {
     let probe = |files: Files| files.project().playbook.monitor.expect("a table");
     let defaults = MonitorSettings {
         url: "http://lb.example:8080/healthz".to_owned(),
@@ -67,7 +67,7 @@ fn a_url_is_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_place() {
+fn all_errors_in_the_monitor_are_reported() {
     let files = with(
         "url = \"ftp://lb.example/\"\ninterval = \"1m\"\ntimeout = \"11s\"\nstatus = \
          42\nconnections = 0\n\
@@ -76,7 +76,7 @@ fn all_that_is_wrong_is_said_with_its_place() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `url` cannot be asked by `ftp`
+error: `url` has an unsupported scheme: `ftp`
   --> web.toml:13:7
    |
 13 | url = "ftp://lb.example/"
@@ -90,7 +90,7 @@ error: `interval` must be at most 10s
 14 | interval = "1m"
    |            ^^^^
    |
-   = help: what comes so seldom sees little
+   = help: longer intervals miss short outages
 
 error: `timeout` must be at most 10s
   --> web.toml:15:11
@@ -98,7 +98,7 @@ error: `timeout` must be at most 10s
 15 | timeout = "11s"
    |           ^^^^^
    |
-   = help: the end of a rollout waits so long for the last answers
+   = help: at its end, a rollout waits this long for the last responses
 
 error: `status` must be a number from 100 to 599
   --> web.toml:16:10
@@ -112,7 +112,7 @@ error: `connections` must be a number from 1 to 100
 17 | connections = 0
    |               ^
 
-error: `version_header` is no name of a header: `X Build`
+error: `version_header` is not a valid header name: `X Build`
   --> web.toml:18:18
    |
 18 | version_header = "X Build"
@@ -133,11 +133,11 @@ error: unknown key `max_fail` in [monitor]
 }
 
 #[test]
-fn a_table_without_a_url_asks_nobody_and_is_refused() {
+fn monitor_without_a_url_is_refused() {
     assert_data_eq!(
         with("max_failed_requests = 1").report(),
         str![[r#"
-error: `url` is missing in [monitor]
+error: missing key `url` in [monitor]
   --> web.toml:12:1
    |
 12 | [monitor]
@@ -150,28 +150,28 @@ error: `url` is missing in [monitor]
 }
 
 #[test]
-fn a_password_has_no_place_in_a_url() {
+fn monitor_url_with_a_password_is_refused() {
     assert_data_eq!(
         with("url = \"http://me:secret@lb.example/\"").report(),
         str![[r#"
-error: `url` must not hold a user or a password
+error: `url` must not contain a user or a password
   --> web.toml:13:7
    |
 13 | url = "http://me:secret@lb.example/"
    |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: ask a page that everybody may see
+   = help: use a page that needs no login
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn too_many_at_a_time_are_refused() {
+fn monitor_with_too_many_concurrent_requests_is_refused() {
     assert_data_eq!(
         with("url = \"http://lb.example/\"\ninterval = \"1ms\"\ntimeout = \"2s\"").report(),
         str![[r#"
-error: with a request every 1ms and a timeout of 2s, 2000 requests may be under way at one time; at most 1000 may
+error: a request every 1ms with a timeout of 2s allows 2000 concurrent requests; the maximum is 1000
   --> web.toml:14:12
    |
 14 | interval = "1ms"
@@ -184,11 +184,11 @@ error: with a request every 1ms and a timeout of 2s, 2000 requests may be under 
 }
 
 #[test]
-fn what_the_command_line_says_is_shown_as_it_was_said() {
+fn invalid_monitor_option_is_shown_as_typed() {
     assert_data_eq!(
         files().set("monitor.url=lb.example").report(),
         str![[r#"
-error: `url` is no URL: relative URL without a base
+error: `url` is not a URL: relative URL without a base
  --> command line:1:19
   |
 1 | --set monitor.url=lb.example

@@ -20,24 +20,24 @@ fn notify(tables: &str) -> NotifyConfig {
         .project()
         .playbook
         .notify
-        .expect("somebody is told")
+        .expect("a [notify] table")
 }
 
 #[test]
-fn nobody_is_told_unless_it_says_whom() {
+fn config_has_no_notifications_by_default() {
     let playbook = files().project().playbook;
     assert_eq!((playbook.notify, playbook.metrics), (None, None));
 }
 
 #[test]
-fn what_is_left_out_has_a_value() {
-    let told = notify("[notify.webhook]\nurl_env = \"HOOK\"");
-    assert_eq!(told.on, NotificationKind::ALL.into());
-    assert_eq!(told.timeout, Duration::from_secs(10));
-    assert_eq!((told.mail, told.command), (None, None));
+fn notify_has_defaults() {
+    let config = notify("[notify.webhook]\nurl_env = \"HOOK\"");
+    assert_eq!(config.on, NotificationKind::ALL.into());
+    assert_eq!(config.timeout, Duration::from_secs(10));
+    assert_eq!((config.mail, config.command), (None, None));
     let url = WebhookUrl::Env("HOOK".to_owned());
     assert_eq!(
-        told.webhook,
+        config.webhook,
         Some(WebhookConfig {
             url,
             format: WebhookFormat::Json
@@ -56,8 +56,8 @@ fn what_is_left_out_has_a_value() {
 }
 
 #[test]
-fn all_that_can_be_said_is_read() {
-    let told = notify(
+fn notify_reads_every_key() {
+    let config = notify(
         "[notify]\non = [\"failure\", \"skipped\"]\ntimeout = \"3s\"\ncommand = \"./tell 'two \
          words'\"\n\
          [notify.webhook]\nurl = \"https://hooks.example.org/x?y\"\nformat = \"teams\"\n\
@@ -65,27 +65,27 @@ fn all_that_can_be_said_is_read() {
          \"ship+page@example.org\"\nsendmail = \"bin/sendmail\"",
     );
     assert_eq!(
-        told.on,
+        config.on,
         [NotificationKind::Failure, NotificationKind::Skipped].into()
     );
-    assert_eq!(told.timeout, Duration::from_secs(3));
+    assert_eq!(config.timeout, Duration::from_secs(3));
     assert_eq!(
-        told.command,
+        config.command,
         Some(vec!["./tell".to_owned(), "two words".to_owned()])
     );
     let url = WebhookUrl::Literal("https://hooks.example.org/x?y".to_owned());
     assert_eq!(
-        told.webhook,
+        config.webhook,
         Some(WebhookConfig {
             url,
             format: WebhookFormat::Teams
         })
     );
     assert!(
-        !format!("{told:?}").contains("hooks.example.org"),
+        !format!("{config:?}").contains("hooks.example.org"),
         "the URL is a secret"
     );
-    let mail = told.mail.expect("a mail");
+    let mail = config.mail.expect("a mail");
     assert_eq!(
         (mail.from.as_deref(), mail.sendmail),
         (Some("ship+page@example.org"), PathBuf::from("bin/sendmail"))
@@ -118,7 +118,7 @@ fn all_that_can_be_said_is_read() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_place() {
+fn all_errors_in_notify_are_reported() {
     let files = with(
         "[notify]\non = [\"failures\"]\ntimeout = \"0s\"\ncommand = \"'tell\"\nevery = 1\n\
          [notify.webhook]\nurl = \"ftp://hooks.example.org/\"\nformat = \"discord\"\n\
@@ -144,7 +144,7 @@ error: `timeout` must be longer than 0
    |
    = help: for example "1s"
 
-error: `command` has a quote that is not closed, or ends in a backslash
+error: `command` has an unclosed quote, or ends in a backslash
   --> web.toml:15:11
    |
 15 | command = "'tell"
@@ -158,11 +158,11 @@ error: unknown key `every` in [notify]
 16 | every = 1
    | ^^^^^
    |
-   = help: known here: on, timeout, webhook, mail, command
+   = help: valid keys: on, timeout, webhook, mail, command
 
-error: `url` cannot be told by `ftp`
+error: `url` has an unsupported scheme: `ftp`
 --> web.toml:18:7
- = help: begin it with https://
+ = help: use https:// or http://
 
 error: `format` must be "json" or "slack" or "teams", not `discord`
   --> web.toml:19:10
@@ -172,7 +172,7 @@ error: `format` must be "json" or "slack" or "teams", not `discord`
    |
    = help: write "json" or "slack" or "teams"
 
-error: `to` is no mail address: `ops@example.org, all@example.org`
+error: `to` is not a valid mail address: `ops@example.org, all@example.org`
   --> web.toml:21:7
    |
 21 | to = ["ops@example.org, all@example.org"]
@@ -180,7 +180,7 @@ error: `to` is no mail address: `ops@example.org, all@example.org`
    |
    = help: for example "ops@example.org"
 
-error: `from` is no mail address: `-oQ/tmp`
+error: `from` is not a valid mail address: `-oQ/tmp`
   --> web.toml:22:8
    |
 22 | from = "-oQ/tmp"
@@ -194,20 +194,20 @@ error: `textfile` must be a file whose name ends in `.prom`
 24 | textfile = "page.txt"
    |            ^^^^^^^^^^
    |
-   = help: the textfile collector reads no others
+   = help: the textfile collector ignores other files
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn somebody_and_somewhere_must_be_named() {
+fn notify_needs_recipients_and_a_url() {
     let tables =
         "[notify]\n[notify.mail]\nto = []\n[notify.webhook]\nformat = \"slack\"\n[metrics]";
     assert_data_eq!(
         with(tables).report(),
         str![[r#"
-error: `to` must name somebody
+error: `to` must not be empty
   --> web.toml:14:6
    |
 14 | to = []
@@ -215,7 +215,7 @@ error: `to` must name somebody
    |
    = help: for example: to = ["ops@example.org"]
 
-error: [notify.webhook] does not say where to
+error: [notify.webhook] has no URL
   --> web.toml:15:1
    |
 15 | [notify.webhook]
@@ -223,7 +223,7 @@ error: [notify.webhook] does not say where to
    |
    = help: for example: url_env = "WEBHOOK_URL"
 
-error: `textfile` is missing in [metrics]
+error: missing key `textfile` in [metrics]
   --> web.toml:17:1
    |
 17 | [metrics]
@@ -236,11 +236,11 @@ error: `textfile` is missing in [metrics]
 }
 
 #[test]
-fn a_table_that_tells_nobody_and_a_webhook_at_two_places_are_refused() {
+fn notify_without_a_recipient_is_refused() {
     assert_data_eq!(
         with("[notify]\ntimeout = \"3s\"").report(),
         str![[r#"
-error: [notify] does not say whom to tell
+error: [notify] has no recipient
   --> web.toml:12:1
    |
 12 | [notify]
@@ -254,7 +254,7 @@ error: [notify] does not say whom to tell
     assert_data_eq!(
         with(two).report(),
         str![[r#"
-error: [notify.webhook] names more than one of `url`, `url_env` and `url_file`
+error: [notify.webhook] has more than one of `url`, `url_env` and `url_file`
   --> web.toml:12:1
    |
 12 | [notify.webhook]

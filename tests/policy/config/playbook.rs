@@ -13,7 +13,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::{Files, INVENTORY, PLAYBOOK, files};
 
 #[test]
-fn an_unknown_key_like_no_other_is_refused_with_those_that_are_known() {
+fn unknown_key_is_refused_with_the_valid_keys() {
     let files = files().playbook("max_surge = 1", "zzz = 1");
     assert_data_eq!(
         files.report(),
@@ -24,14 +24,14 @@ error: unknown key `zzz` in [rollout]
 13 | zzz = 1
    | ^^^
    |
-   = help: known here: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure
+   = help: valid keys: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused() {
+fn value_of_the_wrong_type_is_refused() {
     let files = files().playbook("ports = [8081, 8082]", "ports = 8081");
     assert_data_eq!(
         files.report(),
@@ -42,14 +42,14 @@ error: `ports` must be a list of ports, not a whole number
 5 | ports = 8081
   |         ^^^^
   |
-  = help: in brackets: [8081, 8082]
+  = help: write them in brackets: [8081, 8082]
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_number_where_text_belongs_is_shown_in_quotes() {
+fn number_in_place_of_text_gets_a_hint_with_quotes() {
     let files = files().playbook(r#"version = "0.8""#, "version = 0.8");
     assert_data_eq!(
         files.report(),
@@ -60,14 +60,14 @@ error: `version` must be a string, not a number with a fraction
 1 | version = 0.8
   |           ^^^
   |
-  = help: write it in quotes: "0.8"
+  = help: add quotes: "0.8"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn service_whose_user_would_have_too_long_a_name_is_refused_unless_it_names_a_user() {
+fn service_name_too_long_for_its_user_is_refused() {
     let name = "customer-notification-svc-v2";
     let named = |name: &str, more: &str| {
         files().playbook("name = \"web\"", &format!("name = \"{name}\"{more}"))
@@ -75,7 +75,7 @@ fn service_whose_user_would_have_too_long_a_name_is_refused_unless_it_names_a_us
     assert_data_eq!(
         named(name, "").report(),
         str![[r#"
-error: the service's user `ship-customer-notification-svc-v2` would have 33 characters, 31 are allowed
+error: the user of the service, `ship-customer-notification-svc-v2`, would have 33 characters; the maximum is 31
  --> web.toml:3:8
   |
 3 | name = "customer-notification-svc-v2"
@@ -95,12 +95,12 @@ error: the service's user `ship-customer-notification-svc-v2` would have 33 char
 }
 
 #[test]
-fn a_missing_key_is_refused_where_its_table_begins() {
+fn missing_key_is_reported_at_its_table() {
     let files = files().playbook("name = \"web\"\n", "");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `name` is missing in [service]
+error: missing key `name` in [service]
  --> web.toml:2:1
   |
 2 | [service]
@@ -113,12 +113,12 @@ error: `name` is missing in [service]
 }
 
 #[test]
-fn a_missing_table_is_refused() {
+fn missing_table_is_refused() {
     let files = files().playbook("[artifact]\nsource = \"web-{{ version }}.tar.gz\"\n", "");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: [artifact] is missing in the playbook
+error: missing table [artifact] in the playbook
  --> web.toml:1:1
   |
 1 | version = "0.8"
@@ -133,7 +133,7 @@ error: [artifact] is missing in the playbook
 }
 
 #[test]
-fn a_service_name_in_capitals_is_refused() {
+fn service_name_in_capitals_is_refused() {
     let files = files().playbook(r#""web""#, r#""Web""#);
     assert_data_eq!(
         files.report(),
@@ -144,96 +144,96 @@ error: `name` cannot begin with `W`: `Web`
 3 | name = "Web"
   |        ^^^^^
   |
-  = help: a service's name has a to z, 0 to 9 and -, beginning with a letter; at most 41 of them
+  = help: the name of a service may have up to 41 characters: a to z, 0 to 9 and -, beginning with a letter
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_version_with_a_slash_is_refused() {
+fn version_with_a_slash_is_refused() {
     let files = files().playbook(r#""0.8""#, r#""feature/x""#);
     assert_data_eq!(files.report(), str![[r#"
-error: `version` cannot hold `/`: `feature/x`
+error: `version` cannot contain `/`: `feature/x`
  --> web.toml:1:11
   |
 1 | version = "feature/x"
   |           ^^^^^^^^^^^
   |
-  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+  = help: a version may have up to 64 characters: letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit
 "#]].raw());
 }
 
 #[test]
-fn a_variable_that_no_shell_could_have_is_refused() {
+fn invalid_variable_name_is_refused() {
     let files = files().playbook("VERSION =", r#""MY-VERSION" ="#);
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `env` cannot hold `-`: `MY-VERSION`
+error: `env` cannot contain `-`: `MY-VERSION`
  --> web.toml:7:1
   |
 7 | "MY-VERSION" = "{{ version }}"
   | ^^^^^^^^^^^^
   |
-  = help: a variable's name has letters, digits and `_`, not beginning with a digit; at most 255 of them
+  = help: the name of a variable may have up to 255 characters: letters, digits and `_`, not beginning with a digit
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_variable_of_two_lines_is_refused() {
+fn variable_with_two_lines_is_refused() {
     let files = files().playbook(r#"VERSION = "{{ version }}""#, r#"VERSION = "a\nb""#);
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `VERSION` of `env` must not hold line breaks
+error: `VERSION` of `env` must not contain line breaks
  --> web.toml:7:11
   |
 7 | VERSION = "a\nb"
   |           ^^^^^^
   |
-  = help: encode it on one line (base64, say), or put it in a file of the artifact
+  = help: encode it on one line, for example in base64, or put it in a file of the artifact
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_port_that_is_none_and_a_port_twice_are_refused() {
+fn invalid_and_duplicate_ports_are_refused() {
     let files = files().playbook("[8081, 8082]", r#"[8081, 0, 8081, "http"]"#);
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `ports` holds what is no port: it must be a number from 1 to 65535
+error: `ports` has an item that is not a port: it must be a number from 1 to 65535
  --> web.toml:5:16
   |
 5 | ports = [8081, 0, 8081, "http"]
   |                ^
 
-error: `ports` names port 8081 twice
+error: `ports` has port 8081 twice
  --> web.toml:5:19
   |
 5 | ports = [8081, 0, 8081, "http"]
   |                   ^^^^
   |
-  = help: each instance on a host needs a port of its own
+  = help: each instance on a host needs its own port
 
-error: `ports` holds what is no port: it must be a whole number, not a string
+error: `ports` has an item that is not a port: it must be a whole number, not a string
  --> web.toml:5:25
   |
 5 | ports = [8081, 0, 8081, "http"]
   |                         ^^^^^^
   |
-  = help: without quotes and without a fraction
+  = help: write it without quotes and without a fraction
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_duration_without_a_unit_is_refused() {
+fn duration_without_a_unit_is_refused() {
     let files = files().playbook(
         "max_surge = 1",
         "min_ready = 5\nprogress_deadline = \"10 minutes\"",
@@ -249,7 +249,7 @@ error: `min_ready` must be a duration in quotes, not a whole number
    |
    = help: write a number and a unit (ms, s, m, h or d), for example "500ms", "30s" or "1h30m"
 
-error: `progress_deadline` is no duration: `10 minutes`
+error: `progress_deadline` is not a valid duration: `10 minutes`
   --> web.toml:14:21
    |
 14 | progress_deadline = "10 minutes"
@@ -262,7 +262,7 @@ error: `progress_deadline` is no duration: `10 minutes`
 }
 
 #[test]
-fn a_command_with_an_open_quote_is_refused() {
+fn command_with_an_unclosed_quote_is_refused() {
     let files = files().playbook(
         r#""./web --port {{ port }}""#,
         r#""./web --title 'two words""#,
@@ -270,7 +270,7 @@ fn a_command_with_an_open_quote_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `command` has a quote that is not closed, or ends in a backslash
+error: `command` has an unclosed quote, or ends in a backslash
  --> web.toml:4:11
   |
 4 | command = "./web --title 'two words"
@@ -283,12 +283,12 @@ error: `command` has a quote that is not closed, or ends in a backslash
 }
 
 #[test]
-fn a_checksum_of_the_wrong_length_is_refused() {
+fn checksum_of_the_wrong_length_is_refused() {
     let files = files().playbook("[readiness]", "sha256 = \"abc\"\n[readiness]");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `sha256` must be 64 hexadecimal digits; this has 3 characters
+error: `sha256` must be 64 hexadecimal digits, not 3 characters
   --> web.toml:10:10
    |
 10 | sha256 = "abc"
@@ -301,12 +301,12 @@ error: `sha256` must be 64 hexadecimal digits; this has 3 characters
 }
 
 #[test]
-fn a_source_that_cannot_be_fetched_is_refused() {
+fn source_with_an_unsupported_scheme_is_refused() {
     let files = files().playbook("web-{{ version }}.tar.gz", "ftp://example.org/web.tar.gz");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `source` cannot be fetched by `ftp`
+error: `source` has an unsupported scheme: `ftp`
  --> web.toml:9:10
   |
 9 | source = "ftp://example.org/web.tar.gz"
@@ -319,7 +319,7 @@ error: `source` cannot be fetched by `ftp`
 }
 
 #[test]
-fn an_empty_playbook_says_what_belongs_there() {
+fn empty_playbook_is_refused_with_examples() {
     let files = files();
     let files = Files {
         playbook: String::new(),
@@ -328,7 +328,7 @@ fn an_empty_playbook_says_what_belongs_there() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `version` is missing in the playbook
+error: missing key `version` in the playbook
  --> web.toml:1:1
   |
 1 |
@@ -336,7 +336,7 @@ error: `version` is missing in the playbook
   |
   = help: for example: version = "0.8"
 
-error: [service] is missing in the playbook
+error: missing table [service] in the playbook
  --> web.toml:1:1
   |
 1 |
@@ -346,7 +346,7 @@ error: [service] is missing in the playbook
           [service]
           name = "testpage"
 
-error: [artifact] is missing in the playbook
+error: missing table [artifact] in the playbook
  --> web.toml:1:1
   |
 1 |
@@ -361,7 +361,7 @@ error: [artifact] is missing in the playbook
 }
 
 #[test]
-fn a_driver_that_nobody_knows_is_refused() {
+fn unknown_driver_is_refused() {
     let files = files().playbook(r#"name = "web""#, "name = \"web\"\ndriver = \"docker\"");
     assert_data_eq!(
         files.report(),
@@ -379,7 +379,7 @@ error: `driver` must be "systemd" or "process", not `docker`
 }
 
 #[test]
-fn rollout_that_is_no_table_is_refused() {
+fn rollout_that_is_not_a_table_is_refused() {
     let files = files()
         .playbook("[rollout]\nmax_surge = 1\n", "")
         .playbook("[service]", "rollout = 1\n[service]");
@@ -392,14 +392,14 @@ error: `rollout` must be a table, not a whole number
 2 | rollout = 1
   |           ^
   |
-  = help: begin it with a line [rollout]
+  = help: start the table with the line [rollout]
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn playbook_has_defaults() {
     let project = files()
         .playbook("[rollout]\nmax_surge = 1\n", "")
         .playbook("[readiness]\nhttp = \"/healthz\"\n", "")
@@ -466,7 +466,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn paths_are_found_from_the_file_that_names_them() {
+fn paths_are_relative_to_their_file() {
     let inventory = INVENTORY
         .replace("\"web.toml\"", "\"../books/web.toml\"")
         .replace("user = \"deploy\"", "identity_file = \"id\"")
@@ -510,7 +510,7 @@ fn paths_are_found_from_the_file_that_names_them() {
 }
 
 #[test]
-fn a_command_is_split_into_words_and_a_template_stays_in_its_word() {
+fn command_is_split_into_words_around_templates() {
     let command = r#"command = '''./web --port={{ port }} "{{ labels['zone'] | default("a b") }}" 'it''s' a\ b''' "#;
     let project = files()
         .playbook("command = \"./web --port {{ port }}\"", command)
@@ -526,7 +526,7 @@ fn a_command_is_split_into_words_and_a_template_stays_in_its_word() {
 }
 
 #[test]
-fn what_can_be_told_only_later_still_has_its_place() {
+fn late_errors_have_a_place() {
     let project = files()
         .playbook(
             "[readiness]",

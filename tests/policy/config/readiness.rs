@@ -1,4 +1,4 @@
-//! When an instance counts as ready.
+//! `[readiness]`.
 
 use ship::core::release::{Check, Via};
 use snapbox::{IntoData, assert_data_eq, str};
@@ -6,7 +6,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::files;
 
 #[test]
-fn an_interval_of_nothing_is_refused() {
+fn zero_interval_is_refused() {
     let files = files().playbook(
         r#"http = "/healthz""#,
         "http = \"/healthz\"\ninterval = \"0s\"\ntimeout = \"0s\"\nsuccess_threshold = 0\nfailure_threshold = 0",
@@ -47,7 +47,7 @@ error: `failure_threshold` must be a number from 1 to 1000000
 }
 
 #[test]
-fn readiness_asked_in_two_ways_is_refused() {
+fn readiness_with_two_checks_is_refused() {
     let files = files().playbook(
         r#"http = "/healthz""#,
         "http = \"/healthz\"\ncommand = \"true\"",
@@ -55,33 +55,33 @@ fn readiness_asked_in_two_ways_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: readiness is asked in one way, not by `http` and `command`
+error: readiness cannot have both `http` and `command`
   --> web.toml:12:1
    |
 11 | http = "/healthz"
-   | ---- the first way
+   | ---- first check
 12 | command = "true"
    | ^^^^^^^
    |
-   = help: keep one of the two; a `command` can ask for several things
+   = help: keep one; a `command` can check several things
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_body_without_http_is_refused() {
+fn body_without_http_is_refused() {
     let files = files().playbook(r#"http = "/healthz""#, "tcp = true\nbody = \"ok\"");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `body` has a meaning with `http` only
+error: `body` can only be used with `http`
   --> web.toml:12:8
    |
 12 | body = "ok"
    |        ^^^^
    |
-   = help: for example: http = "/healthz"
+   = help: add, for example: http = "/healthz"
 "#]]
         .raw()
     );
@@ -99,14 +99,14 @@ error: `tcp` can only be true
 11 | tcp = false
    |       ^^^^^
    |
-   = help: leave it out, or ask by `http` or `command` instead
+   = help: leave it out, or use `http` or `command` instead
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn an_http_path_begins_with_a_slash() {
+fn http_path_must_begin_with_a_slash() {
     let files = files().playbook(r#""/healthz""#, r#""healthz""#);
     assert_data_eq!(
         files.report(),
@@ -117,14 +117,14 @@ error: `http` must begin with `/`
 11 | http = "healthz"
    |        ^^^^^^^^^
    |
-   = help: a path on the instance, for example "/healthz"
+   = help: write a path on the instance, for example "/healthz"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_label_in_a_readiness_body_is_checked_as_well() {
+fn label_in_a_readiness_body_is_checked() {
     let files = files().playbook(
         r#"http = "/healthz""#,
         "http = \"/healthz\"\nbody = \"{{ lables.zone }}\"",
@@ -145,7 +145,7 @@ error: unknown variable `lables`
 }
 
 #[test]
-fn readiness_by_command_is_split_as_well() {
+fn readiness_command_is_split_into_words() {
     let project = files()
         .playbook(
             "http = \"/healthz\"",

@@ -1,4 +1,4 @@
-//! The name of a release.
+//! The id of a release.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn artifact() -> Artifact {
 }
 
 #[test]
-fn a_release_is_named_by_all_that_it_is() {
+fn release_id_depends_on_every_field() {
     let id = |files: Files, artifact: Artifact, secrets: Option<&str>| {
         release_id(&definition(
             &files.project().playbook,
@@ -73,7 +73,7 @@ fn a_release_is_named_by_all_that_it_is() {
 }
 
 #[test]
-fn a_release_that_was_named_by_an_earlier_ship_keeps_its_name() {
+fn release_id_is_stable_across_versions_of_ship() {
     let present = definition(&files().project().playbook, artifact(), None);
     assert_eq!(present.ports, files().project().playbook.service.ports);
     // Ports did not belong to a release then.

@@ -1,11 +1,11 @@
-//! Amounts and plans that cannot work.
+//! `[rollout]`: amounts, deadlines and steps.
 
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::files;
 
 #[test]
-fn more_than_all_is_no_percentage() {
+fn percentage_above_100_is_refused() {
     let files = files().playbook(
         "max_surge = 1",
         "max_surge = \"101%\"\nmax_unavailable = \"many\"",
@@ -13,28 +13,28 @@ fn more_than_all_is_no_percentage() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `max_surge` is no amount: 101% is more than 100%
+error: `max_surge` is not a count or percentage: 101% is more than 100%
   --> web.toml:13:13
    |
 13 | max_surge = "101%"
    |             ^^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 
-error: `max_unavailable` is no amount: `many` is neither a count such as 2 nor a percentage such as "25%"
+error: `max_unavailable` is not a count or percentage: `many` is neither a count such as 2 nor a percentage such as "25%"
   --> web.toml:14:19
    |
 14 | max_unavailable = "many"
    |                   ^^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_negative_amount_is_refused() {
+fn negative_amount_is_refused() {
     let files = files().playbook("max_surge = 1", "max_surge = -1\nreplicas = -3");
     assert_data_eq!(
         files.report(),
@@ -45,7 +45,7 @@ error: `max_surge` cannot be -1
 13 | max_surge = -1
    |             ^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 
 error: `replicas` must be a number from 0 to 1000000
   --> web.toml:14:12
@@ -58,7 +58,7 @@ error: `replicas` must be a number from 0 to 1000000
 }
 
 #[test]
-fn more_replicas_than_slots_are_refused_with_the_arithmetic() {
+fn more_replicas_than_slots_are_refused() {
     let files = files().playbook("max_surge = 1", "replicas = 9");
     assert_data_eq!(
         files.report(),
@@ -76,7 +76,7 @@ error: 9 replicas need 9 slots, but the fleet offers 4 (2 hosts × 2 ports)
 }
 
 #[test]
-fn a_surge_without_a_slot_is_refused_with_the_arithmetic() {
+fn surge_without_a_free_slot_is_refused() {
     let files = files().playbook("[8081, 8082]", "[8081]");
     assert_data_eq!(files.report(), str![[r#"
 error: 2 replicas + 1 surge need at least 3 slots, but the fleet offers 2 (2 hosts × 1 port), and max_unavailable resolves to 0
@@ -90,7 +90,7 @@ error: 2 replicas + 1 surge need at least 3 slots, but the fleet offers 2 (2 hos
 }
 
 #[test]
-fn a_rollout_that_may_not_move_at_all_is_refused() {
+fn rollout_without_surge_and_unavailable_is_refused() {
     let files = files().playbook("max_surge = 1", "max_surge = 0");
     assert_data_eq!(
         files.report(),
@@ -108,7 +108,7 @@ error: max_surge = 0 and max_unavailable = 0 leave no room for a rollout: it cou
 }
 
 #[test]
-fn config_refuses_probes_that_cannot_pass_within_the_deadline() {
+fn probes_that_cannot_pass_within_the_deadline_are_refused() {
     let files = || files().playbook("max_surge = 1", "progress_deadline = \"5s\"");
     let late = files().playbook("[readiness]", "[readiness]\ninitial_delay = \"30s\"");
     assert_data_eq!(
@@ -120,7 +120,7 @@ error: no instance can be available within progress_deadline (5s): it takes at l
 11 | initial_delay = "30s"
    |                 ^^^^^
    |
-   = help: shorten initial_delay, or lengthen progress_deadline (10m unless it is set)
+   = help: shorten initial_delay, or lengthen progress_deadline (default 10m)
 "#]]
         .raw()
     );
@@ -138,7 +138,7 @@ error: no instance can be available within progress_deadline (5s): it takes at l
 }
 
 #[test]
-fn config_permits_a_stop_longer_than_the_deadline() {
+fn stop_longer_than_the_deadline_is_permitted() {
     let files = files()
         .playbook("max_surge = 1", "progress_deadline = \"5s\"")
         .playbook("[service]", "[service]\nstop_timeout = \"1h\"");
@@ -146,7 +146,7 @@ fn config_permits_a_stop_longer_than_the_deadline() {
 }
 
 #[test]
-fn a_soak_as_long_as_the_deadline_is_refused() {
+fn min_ready_as_long_as_the_deadline_is_refused() {
     let files = files().playbook("max_surge = 1", r#"min_ready = "10m""#);
     assert_data_eq!(
         files.report(),
@@ -157,14 +157,14 @@ error: no instance can be available within progress_deadline (10m): it takes at 
 13 | min_ready = "10m"
    |             ^^^^^
    |
-   = help: shorten min_ready, or lengthen progress_deadline (10m unless it is set)
+   = help: shorten min_ready, or lengthen progress_deadline (default 10m)
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn steps_are_amounts_or_tables_that_say_more() {
+fn steps_are_amounts_or_tables() {
     use ship::core::spec::budget::Amount;
     let steps = "steps = [1, { instances = \"25%\", soak = \"5m\", pause = true, weight = \"5%\" \
                  }, \"100%\"]\nsoak = \"1m\"";
@@ -197,7 +197,7 @@ fn steps_are_amounts_or_tables_that_say_more() {
 }
 
 #[test]
-fn what_is_no_step_is_refused_where_it_stands() {
+fn invalid_step_is_reported_at_its_place() {
     let files = files().playbook(
         "max_surge = 1",
         "steps = [0, { soak = \"5m\", paus = true }, { instances = 1, weight = 5 }]",
@@ -213,7 +213,7 @@ error: `steps` must be more than 0
    |
    = help: steps = [1, { instances = "25%", soak = "10m", pause = true }, "100%"]
 
-error: `instances` is missing in a step
+error: missing key `instances` in a step
   --> web.toml:13:13
    |
 13 | steps = [0, { soak = "5m", paus = true }, { instances = 1, weight = 5 }]

@@ -1,4 +1,4 @@
-//! Secrets are found, checked, and never shown.
+//! Secrets are read and validated, and never shown.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 use super::{INVENTORY, PLAYBOOK, files};
 
 #[test]
-fn a_secret_that_is_in_the_environment_as_well_is_refused() {
+fn secret_that_is_also_in_env_is_refused() {
     let files = files().playbook(
         "ports = [8081, 8082]",
         "ports = [8081, 8082]\nsecrets = [\"VERSION\"]",
@@ -16,14 +16,14 @@ fn a_secret_that_is_in_the_environment_as_well_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: variable `VERSION` is given twice
+error: variable `VERSION` is defined twice
  --> web.toml:6:12
   |
 6 | secrets = ["VERSION"]
   |            ^^^^^^^^^
 7 | [service.env]
 8 | VERSION = "{{ version }}"
-  |           --------------- the first time
+  |           --------------- first defined here
   |
   = help: keep one of the two
 "#]]
@@ -32,7 +32,7 @@ error: variable `VERSION` is given twice
 }
 
 #[test]
-fn a_secret_that_no_shell_could_have_is_refused() {
+fn invalid_secret_name_is_refused() {
     let files = files().playbook(
         "ports = [8081, 8082]",
         "ports = [8081, 8082]\nsecrets = [\"A B\"]",
@@ -40,13 +40,13 @@ fn a_secret_that_no_shell_could_have_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `secrets` cannot hold ` `: `A B`
+error: `secrets` cannot contain ` `: `A B`
  --> web.toml:6:12
   |
 6 | secrets = ["A B"]
   |            ^^^^^
   |
-  = help: a variable's name has letters, digits and `_`, not beginning with a digit; at most 255 of them
+  = help: the name of a variable may have up to 255 characters: letters, digits and `_`, not beginning with a digit
 "#]]
         .raw()
     );
@@ -100,7 +100,7 @@ fn secrets_come_from_a_file_and_from_the_environment() {
 }
 
 #[test]
-fn what_is_wrong_with_secrets_is_said_without_showing_them() {
+fn errors_in_secrets_do_not_show_them() {
     let env_file = "TOKEN=a\nhunter2\nVERSION=1\nTOKEN=b\nKEY=\"hunter2\n  K2=hun\tter\u{1b}2\n";
     let keys = "env_file = \"secrets.env\"\nsecrets = [\"TOKEN\", \"MISSING\"]";
     let report = secrets(keys, env_file).unwrap_err();
@@ -112,23 +112,23 @@ error: this line is not KEY=VALUE
 --> secrets.env:2:1
  = help: write KEY=VALUE, with letters, digits and `_` in the key
 
-error: variable `VERSION` is given twice
+error: variable `VERSION` is defined twice
 --> secrets.env:3:1
- = help: keep it once, here or in `env`
+ = help: keep one definition, here or in `env`
 
-error: variable `TOKEN` is given twice
+error: variable `TOKEN` is defined twice
 --> secrets.env:4:1
- = help: keep it once, here or in `env`
+ = help: keep one definition, here or in `env`
 
-error: this value begins or ends with a quote that is not closed
+error: this value has an unclosed quote
 --> secrets.env:5:5
- = help: put the whole value into the other kind of quotes: KEY='a"b'; a value has one line
+ = help: put the whole value in the other kind of quotes, on one line: KEY='a"b'
 
-error: this value holds a control character
+error: this value contains a control character
 --> secrets.env:6:6
- = help: encode it, in base64 say
+ = help: encode the value, for example in base64
 
-error: variable `TOKEN` is in `env_file` already
+error: variable `TOKEN` is also in `env_file`
  --> web.toml:4:12
   |
 4 | secrets = ["TOKEN", "MISSING"]
@@ -136,46 +136,46 @@ error: variable `TOKEN` is in `env_file` already
   |
   = help: keep it in one of the two
 
-error: secret `MISSING` is not in the environment
+error: secret `MISSING` is not set in the environment
  --> web.toml:4:21
   |
 4 | secrets = ["TOKEN", "MISSING"]
   |                     ^^^^^^^^^
   |
-  = help: set it for ship alone: MISSING=… ship deploy …
+  = help: set it only for ship: MISSING=… ship deploy …
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn byte_order_mark_is_no_part_of_the_first_variable() {
+fn byte_order_mark_is_not_part_of_the_first_variable() {
     let found = secrets("env_file = \"secrets.env\"", "\u{feff}DB_PASSWORD=a\n").unwrap();
     assert_eq!(found, [("DB_PASSWORD".to_owned(), "a".to_owned())].into());
 }
 
 #[test]
-fn value_of_several_lines_is_told_once_with_what_to_do() {
+fn multi_line_value_is_reported_once_with_a_hint() {
     let key = "KEY=-----BEGIN PRIVATE KEY-----\nhunter2\nhunter3=\n-----END PRIVATE KEY-----\n";
     let json = "JSON='{\n  \"hunter\": 2\n}'\nOTHER=1\n";
     let report = secrets("env_file = \"secrets.env\"", &format!("{key}{json}")).unwrap_err();
     assert_data_eq!(
         report,
         str![[r#"
-error: the value of `KEY` goes on for 4 lines; a variable has one
+error: the value of `KEY` spans 4 lines; expected one
 --> secrets.env:1:1
- = help: encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it into a file of the artifact
+ = help: encode the value on one line, for example with `base64 -w0`, and decode it in the service; or put it in a file of the artifact
 
-error: the value of `JSON` goes on for 3 lines; a variable has one
+error: the value of `JSON` spans 3 lines; expected one
 --> secrets.env:5:1
- = help: encode the value on one line, with `base64 -w0` for example, and let the service decode it; or put it into a file of the artifact
+ = help: encode the value on one line, for example with `base64 -w0`, and decode it in the service; or put it in a file of the artifact
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_file_of_secrets_that_is_not_there_is_refused() {
+fn missing_env_file_is_refused() {
     assert_data_eq!(
         secrets("env_file = \"secrets.evn\"", "").unwrap_err(),
         str![[r#"
@@ -185,7 +185,7 @@ error: cannot read secrets.evn: No such file or directory (os error 2)
 3 | env_file = "secrets.evn"
   |            ^^^^^^^^^^^^^
   |
-  = help: the path is taken from the playbook's directory
+  = help: the path is relative to the playbook
 "#]]
         .raw()
     );

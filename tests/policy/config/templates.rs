@@ -1,11 +1,11 @@
-//! What stands in double braces.
+//! Templates.
 
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::files;
 
 #[test]
-fn a_typo_in_a_template_is_underlined() {
+fn typo_in_a_template_is_underlined() {
     let files = files().playbook("{{ port }}", "{{ prot }}");
     assert_data_eq!(
         files.report(),
@@ -23,7 +23,7 @@ error: unknown variable `prot`
 }
 
 #[test]
-fn a_template_that_is_never_closed_is_refused() {
+fn unclosed_template_is_refused() {
     let files = files().playbook(r#"VERSION = "{{ version }}""#, r#"VERSION = "{{ version""#);
     assert_data_eq!(
         files.report(),
@@ -34,14 +34,14 @@ error: not a valid template: unexpected end of input, expected end of variable b
 7 | VERSION = "{{ version"
   |           ^^^^^^^^^^^^
   |
-  = help: write variables as in "{{ version }}"
+  = help: write variables as "{{ version }}"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_label_that_not_every_host_has_is_refused() {
+fn label_that_a_host_lacks_is_refused() {
     let files = files().playbook(
         r#"VERSION = "{{ version }}""#,
         r#"ZONE = "{{ labels.zone }}""#,
@@ -55,32 +55,32 @@ error: host `web2` has no label `zone`
 7 | ZONE = "{{ labels.zone }}"
   |                   ^^^^
   |
-  = help: give every host one in the inventory: labels = { zone = "…" }
+  = help: add the label to every host in the inventory: labels = { zone = "…" }
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_source_may_use_the_version_alone() {
+fn source_may_use_only_the_version() {
     let files = files().playbook("web-{{ version }}", "web-{{ host }}");
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `source` cannot be filled in: unknown variable `host`
+error: `source` is not a valid template: unknown variable `host`
  --> web.toml:9:18
   |
 9 | source = "web-{{ host }}.tar.gz"
   |                  ^^^^
   |
-  = help: known here: version
+  = help: valid variables: version
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_template_that_never_ends_is_refused() {
+fn endless_template_is_refused() {
     let files = files().playbook(
         r#"VERSION = "{{ version }}""#,
         r#"X = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}""#,
@@ -94,7 +94,7 @@ error: the template runs too long
 7 | X = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}"
   |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: write variables as in "{{ version }}"
+  = help: write variables as "{{ version }}"
 "#]]
         .raw()
     );

@@ -1,4 +1,4 @@
-//! What stands before the instances.
+//! `[traffic]` and `[[balancers]]`.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn without_a_table_nothing_stands_there() {
+fn config_has_no_balancers_by_default() {
     let project = files().project();
     assert_eq!(
         (project.playbook.traffic, project.inventory.balancers),
@@ -45,7 +45,7 @@ fn without_a_table_nothing_stands_there() {
 }
 
 #[test]
-fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
+fn each_driver_has_its_own_keys_and_defaults() {
     let haproxy = HaproxyConfig {
         socket: AdminSocket::Path("/run/haproxy/admin.sock".into()),
         backend: "web".into(),
@@ -122,24 +122,24 @@ fn each_driver_has_keys_of_its_own_and_the_rest_has_defaults() {
 }
 
 #[test]
-fn a_public_port_is_nobodys_own() {
+fn public_port_must_not_be_a_port_of_the_service() {
     assert_data_eq!(
         without_balancer("driver = \"nftables\"\nport = 8081").report(),
         str![[r#"
-error: port 8081 is one of the service's own ports
+error: port 8081 is a port of the service itself
   --> web.toml:14:8
    |
 14 | port = 8081
    |        ^^^^
    |
-   = help: the public port is one at which no instance listens
+   = help: choose a public port on which no instance listens
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_key_of_another_driver_is_unknown() {
+fn key_of_another_driver_is_unknown() {
     assert_data_eq!(
         with(&format!("{HAPROXY}\nport = 80\nsever = \"a\"")).report(),
         str![[r#"
@@ -149,7 +149,7 @@ error: unknown key `port` in [traffic]
 15 | port = 80
    | ^^^^
    |
-   = help: known here: driver, drain_timeout, socket, backend, server, servers, server_options
+   = help: valid keys: driver, drain_timeout, socket, backend, server, servers, server_options
 
 error: unknown key `sever` in [traffic]
   --> web.toml:16:1
@@ -164,7 +164,7 @@ error: unknown key `sever` in [traffic]
 }
 
 #[test]
-fn what_is_no_socket_is_refused() {
+fn invalid_socket_is_refused() {
     assert_data_eq!(
         with("driver = \"haproxy\"\nsocket = \"haproxy.sock\"").report(),
         str![[r#"
@@ -174,24 +174,24 @@ error: `socket` must be the path of a socket, or an address with a port
 14 | socket = "haproxy.sock"
    |          ^^^^^^^^^^^^^^
    |
-   = help: as in the `stats socket` line of haproxy.cfg: "/run/haproxy/admin.sock" or "127.0.0.1:9999"
+   = help: write it as in the `stats socket` line of haproxy.cfg, for example "/run/haproxy/admin.sock" or "127.0.0.1:9999"
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn who_is_told_must_be_known_and_used() {
+fn driver_and_balancers_must_match() {
     assert_data_eq!(
         without_balancer(HAPROXY).report(),
         str![[r#"
-error: no balancer is known
+error: the inventory has no balancers
   --> web.toml:13:10
    |
 13 | driver = "haproxy"
    |          ^^^^^^^^^
    |
-   = help: name their machines in the inventory:
+   = help: add them to the inventory:
            [[balancers]]
            name = "lb1"
            address = "192.168.72.10"
@@ -202,33 +202,33 @@ error: no balancer is known
     assert_data_eq!(
         unused.report(),
         str![[r#"
-error: there are balancers, but nothing says what they are
+error: the inventory has balancers, but the playbook has no [traffic]
  --> fleet.toml:6:1
   |
 6 | [[balancers]]
   | ^^^^^^^^^^^^^
   |
-  = help: add [traffic] with driver = "haproxy" (say) to the playbook, or leave [[balancers]] out
+  = help: add [traffic] to the playbook, for example with driver = "haproxy", or leave out [[balancers]]
 "#]]
         .raw()
     );
     assert_data_eq!(
         with("driver = \"nftables\"\nport = 80").report(),
         str![[r#"
-error: there are balancers, but by this driver each host is its own
+error: the inventory has balancers, but with this driver each host is its own balancer
  --> fleet.toml:6:1
   |
 6 | [[balancers]]
   | ^^^^^^^^^^^^^
   |
-  = help: leave [[balancers]] out, or use another driver in [traffic]
+  = help: leave out [[balancers]], or use another driver in [traffic]
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn a_balancer_has_a_name_of_its_own() {
+fn duplicate_balancer_name_is_refused() {
     let twice = with(HAPROXY).inventory(
         "name = \"lb1\"",
         "name = \"web2\"\n[[balancers]]\nname = \"lb2\"\n[[balancers]]\nname = \"lb2\"",
@@ -243,62 +243,62 @@ error: a host and a balancer are named `web2`
    |        ^^^^^^
 ...
 16 | name = "web2"
-   |        ------ the first of them
+   |        ------ first used here
    |
-   = help: give each balancer a name of its own
+   = help: give each balancer a unique name
 
 error: two balancers are named `lb2`
   --> fleet.toml:11:8
    |
  9 | name = "lb2"
-   |        ----- the first of them
+   |        ----- first used here
 10 | [[balancers]]
 11 | name = "lb2"
    |        ^^^^^
    |
-   = help: give each balancer a name of its own
+   = help: give each balancer a unique name
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn each_slot_has_a_server_of_its_own_whatever_its_version() {
+fn each_slot_needs_its_own_server() {
     let server = |template: &str| with(&format!("{HAPROXY}\nserver = \"{template}\"")).report();
     assert_data_eq!(
         server("{{ host }}"),
         str![[r#"
-error: web1:8081 and web1:8082 would be one server, `web1`
+error: web1:8081 and web1:8082 would be the same server, `web1`
   --> web.toml:15:10
    |
 15 | server = "{{ host }}"
    |          ^^^^^^^^^^^^
    |
-   = help: give each slot a server of its own, as in "{{ host }}-{{ port }}"
+   = help: give each slot its own server, for example "{{ host }}-{{ port }}"
 "#]]
         .raw()
     );
     assert_data_eq!(
         server("{{ host }}-{{ port }}-{{ version }}"),
         str![[r#"
-error: a balancer is told of a slot, whichever version is in it
+error: the server of a slot cannot depend on the version
   --> web.toml:15:10
    |
 15 | server = "{{ host }}-{{ port }}-{{ version }}"
    |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: leave {{ version }} out; {{ host }} and {{ port }} tell slots apart
+   = help: leave out {{ version }}; {{ host }} and {{ port }} distinguish slots
 "#]]
         .raw()
     );
     assert_data_eq!(server("{{ host }}/{{ port }}"), str![[r#"
-error: the server's name for web1:8081 cannot hold `/`: `web1/8081`
+error: the server name of web1:8081 cannot contain `/`: `web1/8081`
   --> web.toml:15:10
    |
 15 | server = "{{ host }}/{{ port }}"
    |          ^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: a name that balancers know has letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`; at most 200 of them
+   = help: a name in a balancer may have up to 200 characters: letters, digits, `.`, `_`, `-` and `:`, beginning with a letter, a digit or `_`
 "#]].raw());
     assert_data_eq!(
         server("{{ hots }}-{{ port }}"),
@@ -316,7 +316,7 @@ error: unknown variable `hots`
 }
 
 #[test]
-fn a_share_needs_a_balancer_that_can_give_one() {
+fn weight_needs_a_balancer_with_weights() {
     let files = files().playbook(
         "max_surge = 1",
         "max_surge = 1\nsteps = [{ instances = 1, weight = \"5%\" }]",
@@ -324,20 +324,20 @@ fn a_share_needs_a_balancer_that_can_give_one() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: a step has a `weight`, but nothing here can give one
+error: a step has a `weight`, but no balancer supports weights
   --> web.toml:14:9
    |
 14 | steps = [{ instances = 1, weight = "5%" }]
    |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: weights need [traffic] with driver = "haproxy" or "nginx"; else leave `weight` out
+   = help: use [traffic] with driver = "haproxy" or "nginx", or leave out `weight`
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn with_one_public_port_a_host_there_is_one_instance_a_host() {
+fn one_public_port_permits_one_instance_per_host() {
     let files = without_balancer("driver = \"nftables\"\nport = 80")
         .playbook("[rollout]", "[rollout]\nreplicas = 5");
     assert_data_eq!(
@@ -351,23 +351,23 @@ error: 5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)
    |
    = help: add hosts or ports, or lower `replicas`
 
-error: `replicas` cannot be 5: there are 2 hosts, and each has one public port
+error: `replicas` cannot be 5: there are 2 hosts with one public port each
   --> web.toml:16:12
    |
 16 | replicas = 5
    |            ^
    |
-   = help: with driver = "nftables" only one instance of a host gets requests: add hosts, or lower it
+   = help: with driver = "nftables", only one instance per host receives requests: add hosts, or lower `replicas`
 "#]]
         .raw()
     );
 }
 
 #[test]
-fn config_refuses_server_options_that_add_nothing_or_end_the_order() {
+fn server_options_without_effect_or_with_separators_are_refused() {
     let report = with(&format!("{HAPROXY}\nserver_options = \"maxconn 3\"")).report();
     assert!(
-        report.contains("`server_options` is for servers that ship adds, and here it adds none"),
+        report.contains("`server_options` only applies to servers that ship adds"),
         "{report}"
     );
     let report = with(&format!(
@@ -375,7 +375,7 @@ fn config_refuses_server_options_that_add_nothing_or_end_the_order() {
     ))
     .report();
     assert!(
-        report.contains("`server_options` cannot hold `;`"),
+        report.contains("`server_options` cannot contain `;`"),
         "{report}"
     );
 }

@@ -1,4 +1,4 @@
-//! What is decided beforehand, for when nobody is there to be asked.
+//! `[unattended]`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn read(lines: &str) -> UnattendedConfig {
 }
 
 #[test]
-fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
+fn unattended_has_defaults() {
     let unattended = files().project().playbook.unattended;
     assert_eq!(unattended.on_gate, OnGate::Exit);
     assert_eq!(unattended.soak, Duration::from_mins(1));
@@ -28,7 +28,7 @@ fn without_the_table_one_instance_is_watched_for_a_minute_at_any_time() {
 }
 
 #[test]
-fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
+fn windows_are_one_or_a_list_with_a_time_zone() {
     assert_eq!(read("windows = \"02:00-05:00\"").windows.len(), 1);
     let unattended = read(
         "windows = [\"Mon-Fri 22:00-04:00\", \"Sat,Sun 00:00-24:00\"]\ntime_zone = \
@@ -44,13 +44,13 @@ fn windows_are_one_or_a_list_by_the_clock_of_a_place() {
 }
 
 #[test]
-fn what_is_no_window_and_no_place_is_told_with_its_place() {
+fn invalid_window_and_time_zone_are_reported() {
     let lines = "windows = [\"02:00-05:00\", \"Mo 2-5\"]\ntime_zone = \
                  \"Europe/Zuerich\"\non_interrupted = \"retry\"";
     assert_data_eq!(
         with(lines).report(),
         str![[r#"
-error: `windows` is no window: `Mo 2-5`: expected one of Mon, Tue, … Sun, found `Mo`
+error: `windows` is not a valid window: `Mo 2-5`: expected one of Mon, Tue, … Sun, found `Mo`
   --> web.toml:13:27
    |
 13 | windows = ["02:00-05:00", "Mo 2-5"]
@@ -58,7 +58,7 @@ error: `windows` is no window: `Mo 2-5`: expected one of Mon, Tue, … Sun, foun
    |
    = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]
 
-error: `time_zone` is no time zone: `Europe/Zuerich`
+error: `time_zone` is not a known time zone: `Europe/Zuerich`
   --> web.toml:14:13
    |
 14 | time_zone = "Europe/Zuerich"
@@ -79,13 +79,13 @@ error: `on_interrupted` must be "resume" or "abort", not `retry`
     assert_data_eq!(
         with("windows = []").report(),
         str![[r#"
-error: `windows` must hold a window
+error: `windows` must contain at least one window
   --> web.toml:13:11
    |
 13 | windows = []
    |           ^^
    |
-   = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]; left out, any time is right
+   = help: for example "02:00-05:00", or ["Mon-Fri 02:00-05:00", "Sat,Sun 00:00-24:00"]; or leave it out to permit any time
 "#]]
         .raw()
     );

@@ -18,7 +18,7 @@ fn drain_that_leaves_too_few_slots_is_refused() {
 }
 
 #[test]
-fn fleet_of_which_every_host_is_drained_is_not_emptied_by_a_deploy() {
+fn deploy_with_every_host_drained_is_refused() {
     on(scene(1, 2, [1, 0]), 1, async |project| {
         project.change("replicas = 1\n", "");
         project.deployed("0.8").await;

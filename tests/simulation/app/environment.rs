@@ -1,4 +1,4 @@
-//! What surrounds a verb: the simulation, with files that a test writes and a screen that it reads.
+//! The environment of a verb in the simulation, with files and a screen in memory.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use ship::store::{Holder, RolloutId, StateDir, Store};
 use crate::invocation::{INVENTORY, SimulatedEnvironment};
 use crate::scenario::release_id;
 
-/// The files of a user, and what was built of each version.
+/// The files of a user, and the builds of each version.
 #[derive(Clone)]
 pub(crate) struct UserFiles {
     pub(crate) inventory: String,
@@ -32,20 +32,20 @@ pub(crate) struct UserFiles {
     pub(crate) builds: BTreeMap<String, usize>,
 }
 
-/// What a person reads while a verb runs.
+/// The output that a user sees while a verb runs.
 #[derive(Clone, Default)]
 pub(crate) struct Screen(Arc<Mutex<Vec<u8>>>);
 
 impl Screen {
     pub(crate) fn text(&self) -> String {
-        let bytes = self.0.lock().expect("nobody panics with the screen");
+        let bytes = self.0.lock().expect("no other thread panics");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut shown = self.0.lock().expect("nobody panics with the screen");
+        let mut shown = self.0.lock().expect("no other thread panics");
         shown.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -55,7 +55,7 @@ impl Write for Screen {
     }
 }
 
-/// What surrounds one verb.
+/// The environment of one verb.
 pub(crate) struct VerbEnvironment {
     pub(crate) simulated: SimulatedEnvironment,
     pub(crate) files: Arc<Mutex<UserFiles>>,
@@ -64,7 +64,7 @@ pub(crate) struct VerbEnvironment {
 
 impl VerbEnvironment {
     fn files(&self) -> UserFiles {
-        self.files.lock().expect("nobody panics with it").clone()
+        self.files.lock().expect("no other thread panics").clone()
     }
 }
 
@@ -94,7 +94,7 @@ impl Environment for VerbEnvironment {
         Ok(Files {
             project,
             inventory,
-            place: StateDir { dir },
+            state_dir: StateDir { dir },
         })
     }
 
@@ -145,8 +145,8 @@ impl Environment for VerbEnvironment {
         self.simulated.listen()
     }
 
-    fn tell(&self, notice: &Notice) {
-        // A screen in memory is never full.
+    fn notify(&self, notice: &Notice) {
+        // Writing to memory does not fail.
         drop(writeln!(self.screen.clone(), "{notice}"));
     }
 

@@ -1,4 +1,4 @@
-//! New versions that fail: what the fleet is on then, and in which number.
+//! New versions that fail: the current version and the number of replicas afterwards.
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
@@ -41,7 +41,7 @@ fn number_of_instances_is_rolled_back_with_the_version() {
 }
 
 #[test]
-fn repair_that_fails_is_held_and_not_rolled_back_to_an_older_version() {
+fn failed_repair_is_held_and_not_rolled_back() {
     on_one_host(async |project| {
         project.deployed("0.8").await;
         project.build("0.9", Quality::Fragile);
@@ -98,7 +98,7 @@ fn deploy_of_the_proven_version_is_never_rolled_back_past_it() {
 }
 
 #[test]
-fn fleet_is_on_the_version_that_it_was_rolled_back_to_and_not_on_one_that_was_cut_off() {
+fn current_version_is_the_rollback_target_and_not_an_interrupted_one() {
     on_one_host(async |project| {
         project.build("0.9", Quality::Gated);
         project.build("1.0", Quality::Mute);

@@ -1,6 +1,5 @@
-//! What each verb decides, on hosts in memory: no process, no port, no waiting.
-//!
-//! That the real binary takes the same ways is what `tests/cli` shows, with one test or a few for each verb.
+//! The decisions of each verb, on hosts in memory without processes, ports or waiting. `tests/cli`
+//! shows with a few tests per verb that the real binary behaves in the same way.
 
 mod environment;
 mod project;

@@ -1,4 +1,4 @@
-//! `ship plan`: what a deploy would do, and that nothing is done.
+//! `ship plan`.
 
 use ship::app::verbs::plan::{DeployPlan, plan};
 use ship::core::rollout::action::Action;
@@ -12,9 +12,9 @@ async fn planned(project: &SimulatedProject, wanted: &str) -> DeployPlan {
     preview.value()
 }
 
-/// Starts and stops in their order.
+/// The start and stop actions, in order.
 fn steps(preview: &DeployPlan) -> Vec<String> {
-    let actions = preview.played.batches.iter().flat_map(|it| &it.actions);
+    let actions = preview.simulated.batches.iter().flat_map(|it| &it.actions);
     let step = |action: &Action| match action {
         Action::Start { slot, .. } => Some(format!("start {slot}")),
         Action::Stop { slot, .. } => Some(format!("stop {slot}")),
@@ -24,7 +24,7 @@ fn steps(preview: &DeployPlan) -> Vec<String> {
 }
 
 #[test]
-fn plan_of_an_upgrade_knows_its_order_and_its_worst_moment_and_touches_nothing() {
+fn plan_of_an_upgrade_has_order_and_worst_case() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let orders = project.orders();
@@ -40,9 +40,9 @@ fn plan_of_an_upgrade_knows_its_order_and_its_worst_moment_and_touches_nothing()
                 "stop h3:8081"
             ]
         );
-        let played = preview.played;
-        assert_eq!((played.worst_available, played.most_running), (3, 4));
-        assert_eq!(played.outcome, Some(Outcome::Succeeded));
+        let simulated = preview.simulated;
+        assert_eq!((simulated.worst_available, simulated.most_running), (3, 4));
+        assert_eq!(simulated.outcome, Some(Outcome::Succeeded));
         assert_eq!(project.orders(), orders);
         assert_eq!(project.history(), ["1 0.8 succeeded"]);
     });
@@ -62,23 +62,23 @@ fn plan_in_place_stops_the_old_instance_first() {
                 "start h2:8081"
             ]
         );
-        let played = preview.played;
-        assert_eq!((played.worst_available, played.most_running), (1, 2));
-        assert_eq!(played.outcome, Some(Outcome::Succeeded));
+        let simulated = preview.simulated;
+        assert_eq!((simulated.worst_available, simulated.most_running), (1, 2));
+        assert_eq!(simulated.outcome, Some(Outcome::Succeeded));
     });
 }
 
 #[test]
-fn plan_of_what_runs_does_no_more_than_claim_the_hosts() {
+fn plan_of_the_running_version_only_claims_the_hosts() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
-        let played = planned(&project, "0.8").await.played;
-        let mut actions = played.batches.iter().flat_map(|batch| &batch.actions);
+        let simulated = planned(&project, "0.8").await.simulated;
+        let mut actions = simulated.batches.iter().flat_map(|batch| &batch.actions);
         assert!(
             actions.all(|action| matches!(action, Action::Claim { .. })),
             "{:#?}",
-            played.batches
+            simulated.batches
         );
-        assert_eq!(played.outcome, Some(Outcome::Succeeded));
+        assert_eq!(simulated.outcome, Some(Outcome::Succeeded));
     });
 }

@@ -1,4 +1,4 @@
-//! What a user has: an inventory of hosts in memory, a playbook, versions of all qualities.
+//! The project of a user: an inventory of hosts in memory, a playbook, and several versions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,7 +81,7 @@ pub(crate) fn in_place(test: impl AsyncFnOnce(SimulatedProject)) {
     on(scene(2, 1, [0, 1]), 2, test);
 }
 
-/// Hosts on which nothing runs, in a world where nothing goes wrong by itself.
+/// Hosts on which nothing runs, in a simulation without faults.
 pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scenario {
     Scenario {
         hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
@@ -170,21 +170,21 @@ impl SimulatedProject {
         project
     }
 
-    /// Builds a version, or builds it anew: a release that nothing else is.
+    /// Builds or rebuilds a version as a new release.
     pub(crate) fn build(&self, version: &str, quality: Quality) {
-        let mut next = self.next_build.lock().expect("nobody panics with it");
+        let mut next = self.next_build.lock().expect("no other thread panics");
         let releases = &self.world.scenario.releases;
         let build = (*next..releases.len())
             .find(|number| releases[*number] == quality)
             .expect("few builds");
         *next = build + 1;
-        let mut files = self.files.lock().expect("nobody panics with it");
+        let mut files = self.files.lock().expect("no other thread panics");
         files.builds.insert(version.to_owned(), build);
     }
 
     /// Changes a part of the playbook, which must be there.
     pub(crate) fn change(&self, old: &str, new: &str) {
-        let mut files = self.files.lock().expect("nobody panics with it");
+        let mut files = self.files.lock().expect("no other thread panics");
         assert!(
             files.playbook.contains(old),
             "the playbook has no {old:?}:\n{}",
@@ -195,13 +195,13 @@ impl SimulatedProject {
 
     /// Adds a table to the playbook.
     pub(crate) fn add(&self, table: &str) {
-        let mut files = self.files.lock().expect("nobody panics with it");
+        let mut files = self.files.lock().expect("no other thread panics");
         files.playbook.push_str(table);
     }
 
     /// Drains a host of the inventory, which must be there.
     pub(crate) fn drain(&self, host: &str) {
-        let mut files = self.files.lock().expect("nobody panics with it");
+        let mut files = self.files.lock().expect("no other thread panics");
         let name = format!("name = \"{host}\"\n");
         assert!(files.inventory.contains(&name), "no {host} is there");
         files.inventory = files
@@ -209,7 +209,7 @@ impl SimulatedProject {
             .replace(&name, &format!("{name}drain = true\n"));
     }
 
-    /// Opens the gate that some releases look at.
+    /// Opens the gate for which some releases wait.
     pub(crate) fn open_gate(&self) {
         self.world.lock().is_gate_open = true;
     }

@@ -1,4 +1,4 @@
-//! `ship rollback`: to which revision, in which number, and when not.
+//! `ship rollback`: its target, the number of replicas, and when it is refused.
 
 use ship::app::conclusion::Conclusion;
 use ship::app::exit::Exit;
@@ -35,7 +35,7 @@ async fn restarted(project: &SimulatedProject) {
     done.succeeds();
 }
 
-/// When the newest rollout of a revision ended, as messages say it.
+/// When the newest rollout of a revision ended, in the format of messages.
 fn end_of(project: &SimulatedProject, revision: u32) -> String {
     let revisions = project.revisions();
     let record = revisions
@@ -46,7 +46,7 @@ fn end_of(project: &SimulatedProject, revision: u32) -> String {
 }
 
 #[test]
-fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() {
+fn rollback_after_an_automatic_rollback_is_refused() {
     on_one_host(async |project| {
         project.build("1.0", Quality::Mute);
         project.deployed("0.8").await;
@@ -63,7 +63,7 @@ fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() 
         refused.assert_refused(Exit::Refused, &refusal);
         assert_eq!(project.orders(), orders);
         assert_eq!(project.versions().await, ["0.9"]);
-        // A restart is no deploy, and the answer stays.
+        // A restart is not a deploy, so the refusal stays.
         restarted(&project).await;
         let refused = roll_back(&project).await.exits(Exit::Refused);
         refused.says(&["revision 3 (1.0) failed and was rolled back"]);
@@ -73,7 +73,7 @@ fn rollback_after_an_automatic_rollback_is_refused_and_says_what_has_happened() 
 }
 
 #[test]
-fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
+fn rollback_after_an_abort_is_refused_with_the_user() {
     on_one_host(async |project| {
         project.build("0.9", Quality::Gated);
         project.deployed("0.8").await;
@@ -94,7 +94,7 @@ fn rollback_after_an_abort_is_refused_and_names_who_aborted() {
 }
 
 #[test]
-fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
+fn second_rollback_is_refused_with_the_targets() {
     on_one_host(async |project| {
         for version in ["0.8", "0.9", "1.0"] {
             project.deployed(version).await;
@@ -118,7 +118,7 @@ fn second_rollback_by_a_person_is_refused_and_says_what_goes_where() {
 }
 
 #[test]
-fn rollback_restores_the_number_that_the_deploy_has_changed() {
+fn rollback_restores_a_changed_number_of_replicas() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         project.change("replicas = 3", "replicas = 1");
@@ -138,7 +138,7 @@ fn rollback_restores_the_number_that_the_deploy_has_changed() {
 }
 
 #[test]
-fn number_that_was_scaled_since_stays_in_a_rollback() {
+fn rollback_keeps_a_scaled_number_of_replicas() {
     on_four_hosts(async |project| {
         project.change("replicas = 3", "replicas = 1");
         project.deployed("0.8").await;
@@ -153,7 +153,7 @@ fn number_that_was_scaled_since_stays_in_a_rollback() {
 }
 
 #[test]
-fn rollback_keeps_the_number_that_runs_after_a_deploy_that_failed_with_another() {
+fn rollback_keeps_the_number_of_replicas_after_a_failed_deploy() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         project.deployed("0.9").await;
@@ -174,7 +174,7 @@ fn rollback_to_the_present_revision_does_nothing() {
         project.deployed("0.9").await;
         let orders = project.orders();
         let done = roll_back_to(&project, 2).await.value();
-        assert_eq!(done, Conclusion::AlreadyThere(Revision(2)));
+        assert_eq!(done, Conclusion::AlreadyCurrent(Revision(2)));
         assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
         assert_eq!(project.orders(), orders);
     });

@@ -1,4 +1,4 @@
-//! A verb that was called: what it came to, and what its user has read.
+//! A verb that was run: its result and its output.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::environment::Screen;
 use crate::process::Process;
 use crate::world::World;
 
-/// From one look at a screen to the next.
+/// Interval between two reads of the screen.
 const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
 /// What is waited for has come by then, on simulated time.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -37,7 +37,7 @@ impl<T> VerbRun<T> {
         Self { result, screen }
     }
 
-    /// What it came to, which is no error.
+    /// The result, which must not be an error.
     #[track_caller]
     pub(crate) fn value(self) -> T {
         let Self { result, screen } = self;
@@ -158,7 +158,7 @@ impl RunningVerb {
             .on_controller_exited(self.process.number);
     }
 
-    /// SIGKILL; when this is over nobody believes any more that it lives.
+    /// Kills the process with SIGKILL and waits until its lease has expired.
     pub(crate) async fn kill_and_expire(self) {
         self.kill();
         sleep(LEASE_EXPIRED).await;

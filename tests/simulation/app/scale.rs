@@ -1,4 +1,4 @@
-//! More or fewer replicas of the version that runs.
+//! `ship scale`.
 
 use ship::app::conclusion::Conclusion;
 use ship::app::exit::Exit;
@@ -13,7 +13,7 @@ use super::project::{SimulatedProject, on_four_hosts, version, with_settings};
 use super::run::VerbRun;
 use crate::scenario::Quality;
 
-async fn scale_to(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclusion> {
+async fn set_scale(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclusion> {
     let set = Vec::new();
     let request = ScaleRequest { replicas, set };
     project.call(async |env| scale(env, request).await).await
@@ -32,7 +32,7 @@ async fn count(project: &SimulatedProject, version: &str) -> usize {
 }
 
 #[test]
-fn deploy_in_another_number_is_an_entry_of_its_own() {
+fn deploy_with_another_number_of_replicas_is_a_new_entry() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         deployed_in(&project, 6).await;
@@ -64,7 +64,7 @@ fn deploy_in_another_number_is_an_entry_of_its_own() {
 }
 
 #[test]
-fn smaller_number_stops_the_surplus() {
+fn scale_down_stops_surplus_instances() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let done = deployed_in(&project, 0).await;
@@ -80,7 +80,7 @@ fn smaller_number_stops_the_surplus() {
 }
 
 #[test]
-fn larger_number_starts_what_is_missing() {
+fn scale_up_starts_missing_instances() {
     on_four_hosts(async |project| {
         project.change("replicas = 3", "replicas = 1");
         project.deployed("0.8").await;
@@ -97,10 +97,10 @@ fn larger_number_starts_what_is_missing() {
 }
 
 #[test]
-fn scale_holds_until_the_playbook_says_another_number() {
+fn scale_applies_until_the_playbook_changes() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
-        scale_to(&project, 5).await.succeeds();
+        set_scale(&project, 5).await.succeeds();
         assert_eq!(project.running().await.len(), 5);
         assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
         // Tonight's deploy does not undo what was done in the day.
@@ -109,16 +109,16 @@ fn scale_holds_until_the_playbook_says_another_number() {
         project.change("replicas = 3", "replicas = 2");
         project.deployed("0.9").await;
         assert_eq!(project.running().await.len(), 2);
-        scale_to(&project, 2).await.does_nothing();
+        set_scale(&project, 2).await.does_nothing();
     });
 }
 
 #[test]
-fn scale_without_room_is_refused_before_anything_is_touched() {
+fn scale_without_free_slots_is_refused() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
         let orders = project.orders();
-        let refused = scale_to(&project, 9).await.exits(Exit::Refused);
+        let refused = set_scale(&project, 9).await.exits(Exit::Refused);
         assert!(
             refused.screen.starts_with("error: 9 replicas need 9 slots"),
             "nothing is announced that is refused: {}",
@@ -130,7 +130,7 @@ fn scale_without_room_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn scale_of_a_paused_deploy_keeps_the_parts_and_resume_goes_on_in_the_new_number() {
+fn scale_of_a_paused_deploy_is_kept_by_resume() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
         project.deployed("0.8").await;
@@ -139,17 +139,17 @@ fn scale_of_a_paused_deploy_keeps_the_parts_and_resume_goes_on_in_the_new_number
         deploy.ends().await.exits(Exit::Paused);
         project.open_gate();
 
-        scale_to(&project, 6).await.exits(Exit::Done);
+        set_scale(&project, 6).await.exits(Exit::Done);
         let parts = (count(&project, "0.8").await, count(&project, "0.9").await);
         assert_eq!(parts, (5, 1));
         assert_eq!(project.status().await.state, State::Paused);
 
-        scale_to(&project, 3).await.exits(Exit::Done);
+        set_scale(&project, 3).await.exits(Exit::Done);
         let parts = (count(&project, "0.8").await, count(&project, "0.9").await);
         assert_eq!(parts, (3, 0));
         assert_eq!(project.status().await.state, State::Paused);
 
-        scale_to(&project, 4).await.exits(Exit::Done);
+        set_scale(&project, 4).await.exits(Exit::Done);
         let request = ResumeRequest::default();
         let resumed = project.call(async |env| resume(env, request).await).await;
         resumed.succeeds();
@@ -167,7 +167,7 @@ fn version_deployed_to_no_instances_is_not_proven_and_not_rolled_back_to() {
             project.build(version, Quality::Mute);
         }
         project.deployed("0.8").await;
-        scale_to(&project, 0).await.succeeds();
+        set_scale(&project, 0).await.succeeds();
         project.deployed("0.9").await;
         let revisions = project.revisions();
         let record = revisions.last().expect("three revisions");
@@ -197,7 +197,7 @@ fn version_deployed_to_no_instances_is_not_proven_and_not_rolled_back_to() {
 fn scale_to_nothing_does_not_come_back_after_a_deploy_with_a_number() {
     on_four_hosts(async |project| {
         project.deployed("0.8").await;
-        scale_to(&project, 0).await.succeeds();
+        set_scale(&project, 0).await.succeeds();
         project.deployed("0.9").await;
         assert_eq!(
             project.versions().await,

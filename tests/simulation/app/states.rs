@@ -1,4 +1,4 @@
-//! What each verb does in each state: the table of docs/reference/states.md, cell by cell.
+//! Every verb in every state: the cells of the table in docs/reference/states.md.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use ship::app::verbs::abort::{AbortRequest, abort};
 use ship::app::verbs::deploy::deploy;
 use ship::app::verbs::freeze::{freeze, thaw};
 use ship::app::verbs::migrate::{MigrateRequest, migrate};
-use ship::app::verbs::pause::{Paused, pause};
+use ship::app::verbs::pause::{PauseOutcome, pause};
 use ship::app::verbs::promote::{PromoteRequest, Promotion, promote};
 use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::resume::{ResumeRequest, resume};
@@ -71,7 +71,7 @@ async fn fail(project: &SimulatedProject, on_failure: &str, exit: Exit) {
     project.deploy(request).await.exits(exit);
 }
 
-/// Calls a verb as a person does who says no more than is necessary; its exit.
+/// Runs a verb with its default options; returns the exit code.
 async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> {
     let new = version("1.0");
     let concluded: Conclusion = match verb {
@@ -90,12 +90,12 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
             scale(env, ScaleRequest { replicas, set }).await?
         }
         "promote" => match promote(env, PromoteRequest::default()).await? {
-            Promotion::Asked(_) => return Ok(Exit::Done),
+            Promotion::Requested(_) => return Ok(Exit::Done),
             Promotion::Concluded(conclusion) => conclusion,
         },
         "pause" => {
-            let (_, paused) = pause(env).await?;
-            assert_eq!(paused, Paused::Done);
+            let paused = pause(env).await?;
+            assert_eq!(paused.outcome, PauseOutcome::Paused);
             return Ok(Exit::Done);
         }
         "freeze" => return freeze(env, None, String::new()).map(|_| Exit::Done),
@@ -109,8 +109,8 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
 async fn unlock(env: &Arc<dyn Environment>) -> Result<(), Error> {
     let lock = Lock::read(env)?;
     if lock.holder.is_some() {
-        let untold = lock.break_it().await?;
-        assert_eq!(untold, [], "every host can be told");
+        let unreachable = lock.break_it().await?;
+        assert_eq!(unreachable, [], "every host is reachable");
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ async fn difference(
         .next()
         .and_then(|code| code.parse().ok())
         .expect("an exit code");
-    // What 0.9 waits for is there when it is resumed.
+    // The gate of 0.9 is open when it is resumed.
     if verb == "resume" && state != "rollback failed" {
         project.open_gate();
     }
@@ -179,7 +179,7 @@ macro_rules! states {
         )*
 
         #[test]
-        fn every_state_of_the_table_is_tried() {
+        fn every_documented_state_is_tested() {
             assert_eq!(rows().next().expect("a head")[1..], [$($state),*]);
         }
     };

@@ -1,5 +1,4 @@
-//! Steps and `ship promote`: so many new instances first, and a person says when there are to be
-//! more.
+//! Steps and `ship promote`.
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
@@ -8,7 +7,7 @@ use ship::core::journal::state::State;
 
 use super::project::{SimulatedProject, on_four_hosts, unattended, version};
 
-/// Release 0.9 comes by one instance, at which a person is asked.
+/// The playbook with a first step of one instance that pauses.
 async fn one_first(project: &SimulatedProject) {
     project.change(
         "[rollout]\n",
@@ -18,7 +17,7 @@ async fn one_first(project: &SimulatedProject) {
 }
 
 #[test]
-fn deploy_waits_at_its_step_until_somebody_promotes_it() {
+fn deploy_waits_at_its_step_for_promote() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let deploy = project.deploy_under_way(version("0.9")).await;
@@ -28,10 +27,10 @@ fn deploy_waits_at_its_step_until_somebody_promotes_it() {
         assert_eq!(new.count(), 1);
         let request = PromoteRequest::default();
         let promoted = project.call(async |env| promote(env, request).await).await;
-        let Promotion::Asked(accepted) = promoted.value() else {
+        let Promotion::Requested(accepted) = promoted.value() else {
             panic!("the rollout went on in another process");
         };
-        assert_eq!(accepted.to_string(), "deployment \"page\" promoted");
+        assert_eq!(accepted.to_string(), "service `page` promoted");
         let done = deploy.ends().await.succeeds();
         done.says(&[
             "promoted by anna@here",
@@ -42,7 +41,7 @@ fn deploy_waits_at_its_step_until_somebody_promotes_it() {
 }
 
 #[test]
-fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
+fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let deployed = project.deploy(unattended(version("0.9"))).await;
@@ -55,7 +54,7 @@ fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
         let request = PromoteRequest::default();
         let promoted = project.call(async |env| promote(env, request).await).await;
         let Promotion::Concluded(conclusion) = promoted.value() else {
-            panic!("nobody else carries it out");
+            panic!("no other process carries it out");
         };
         assert_eq!(conclusion.exit(), Exit::Done);
         assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
@@ -64,7 +63,7 @@ fn unattended_deploy_ends_at_its_step_and_promote_goes_on_from_there() {
 }
 
 #[test]
-fn unattended_deploy_passes_its_step_where_the_playbook_says_so() {
+fn unattended_deploy_passes_its_step_with_on_gate_promote() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         project.add("[unattended]\non_gate = \"promote\"\n");
@@ -87,7 +86,7 @@ fn deploy_that_waits_at_its_step_can_be_aborted() {
 }
 
 #[test]
-fn promote_where_nothing_waits_is_refused() {
+fn promote_without_a_waiting_step_is_refused() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let request = PromoteRequest::default();

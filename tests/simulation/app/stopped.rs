@@ -1,8 +1,8 @@
-//! Pause, resume and abort of what was stopped or cut off.
+//! Pause, resume and abort of stopped rollouts.
 
 use ship::app::exit::Exit;
 use ship::app::verbs::abort::{AbortRequest, abort};
-use ship::app::verbs::pause::{Paused, pause};
+use ship::app::verbs::pause::{PauseOutcome, pause};
 use ship::app::verbs::resume::{ResumeRequest, resume};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::core::journal::state::State;
@@ -11,13 +11,13 @@ use super::project::{on_four_hosts, on_one_host, version, with_settings};
 use crate::scenario::Quality;
 
 #[test]
-fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
+fn paused_deploy_is_finished_by_resume() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
         project.deployed("0.8").await;
         let deploy = project.deploy_under_way(version("0.9")).await;
         let paused = project.call(async |env| pause(env).await).await.value();
-        assert_eq!(paused, ("page".to_owned(), Paused::Done));
+        assert_eq!(paused.outcome, PauseOutcome::Paused);
         let done = deploy.ends().await.exits(Exit::Paused);
         done.says(&[
             "paused by anna@here: nothing new is started, what is in flight ends first",
@@ -36,7 +36,7 @@ fn paused_deploy_starts_nothing_new_and_a_resume_finishes_it() {
         project.open_gate();
         let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
         let resumed = resumed.await.succeeds();
-        resumed.says(&["deployment \"page\" resumed\n"]);
+        resumed.says(&["service `page` resumed\n"]);
         assert_eq!(
             project.running().await,
             ["h1:8081 0.9", "h2:8081 0.9", "h4:8081 0.9"]
@@ -65,7 +65,7 @@ fn killed_deploy_is_aborted_with_its_settings() {
         assert_eq!(
             project.newest_settings(),
             [setting],
-            "those of the first go on"
+            "the rollout keeps its own overrides"
         );
         assert_eq!(
             project.running().await,
@@ -93,7 +93,7 @@ fn killed_deploy_is_rolled_back() {
 }
 
 #[test]
-fn first_deploy_has_nothing_to_abort_to() {
+fn abort_of_a_first_deploy_has_no_rollback_target() {
     on_one_host(async |project| {
         project.build("0.8", Quality::Gated);
         let deploy = project.deploy_under_way(version("0.8")).await;

@@ -1,4 +1,4 @@
-//! The check of the balancers' machines.
+//! Checks the balancers.
 
 use futures::future::join_all;
 
@@ -15,17 +15,18 @@ use crate::remote::HostUnavailable;
 use crate::report::text::count;
 use crate::script::{self, Needs};
 
-/// A balancer's machine runs no instance.
+/// The machine of a balancer runs no instances.
 const REQUIRED: Requirements<'_> = Requirements {
     driver: Driver::Process,
     ports: &[],
     size_bytes: 0,
 };
 
-/// Checks the balancers' machines, what they say, and whether those get requests that run.
+/// Checks the machines of the balancers, their configuration, and whether the running instances
+/// receive requests.
 pub(super) async fn check_balancers(
     session: &Session,
-    world: &FleetExecutor,
+    executor: &FleetExecutor,
     hosts: &[MachineCheck],
 ) -> Result<Vec<MachineCheck>, Error> {
     let Some(traffic) = session.traffic() else {
@@ -40,18 +41,18 @@ pub(super) async fn check_balancers(
     let checks = traffic
         .machines()
         .iter()
-        .map(|balancer| check_balancer(session, world, balancer, running, wanted));
+        .map(|balancer| check_balancer(session, executor, balancer, running, wanted));
     Ok(join_all(checks).await)
 }
 
 async fn check_balancer(
     session: &Session,
-    world: &FleetExecutor,
+    executor: &FleetExecutor,
     balancer: &HostId,
     running: &[&Slot],
     wanted: usize,
 ) -> MachineCheck {
-    let script = world
+    let script = executor
         .query(balancer, |site| script::check(site, &Needs::NONE))
         .await;
     let read = script.and_then(|stdout| {
@@ -65,11 +66,12 @@ async fn check_balancer(
         Err(unusable) => return MachineCheck::unreachable(balancer.clone(), unusable.why),
     };
     let mut found = MachineCheck::judge(balancer.clone(), REQUIRED, &facts, &observation);
-    match world.check_balancer(balancer).await {
-        Ok((view, problems)) => {
+    match executor.check_balancer(balancer).await {
+        Ok((state, problems)) => {
             found.problems.extend(problems);
-            found.problems.extend(too_few_serve(&view, running, wanted));
-            found.has = servers(&view) + &added_servers(session);
+            let too_few = too_few_servers(&state, running, wanted);
+            found.problems.extend(too_few);
+            found.has = servers(&state) + &added_servers(session);
         }
         Err(unusable) => {
             found.problems.push(unusable.why);
@@ -79,24 +81,24 @@ async fn check_balancer(
     found
 }
 
-fn too_few_serve(view: &BalancerState, running: &[&Slot], wanted: usize) -> Option<String> {
-    let serves = |slot: &Slot| view.servers.get(slot).is_some_and(Server::serves);
-    let busy = running.iter().filter(|slot| serves(slot)).count();
-    let of = count(running.len(), "instance");
-    (busy < wanted)
-        .then(|| format!("only {busy} of {of} that run get requests; at least {wanted} must"))
+fn too_few_servers(state: &BalancerState, running: &[&Slot], wanted: usize) -> Option<String> {
+    let serves = |slot: &Slot| state.servers.get(slot).is_some_and(Server::serves);
+    let serving = running.iter().filter(|slot| serves(slot)).count();
+    let all = count(running.len(), "running instance");
+    (serving < wanted)
+        .then(|| format!("only {serving} of {all} receive requests; expected at least {wanted}"))
 }
 
-fn servers(view: &BalancerState) -> String {
-    let up = view.servers.values().filter(|server| server.serves());
+fn servers(state: &BalancerState) -> String {
+    let serving = state.servers.values().filter(|server| server.serves());
     format!(
-        "{} of {} servers get requests",
-        up.count(),
-        view.servers.len()
+        "{} of {} servers receive requests",
+        serving.count(),
+        state.servers.len()
     )
 }
 
-/// What is to be said of servers that ship itself adds to a balancer; empty where it adds none.
+/// A remark about servers that ship adds to a balancer; empty if it adds none.
 fn added_servers(session: &Session) -> String {
     match session
         .project
@@ -113,9 +115,8 @@ fn added_servers(session: &Session) -> String {
             );
             let options = options.trim_end();
             format!(
-                "; ship adds servers with `{options}`; `default-server` does not apply to them, \
-                 server_options in \
-                 [traffic] does"
+                "; ship adds servers with `{options}` (`default-server` does not apply to them; use \
+                 server_options in [traffic])"
             )
         }
         _ => String::new(),

@@ -1,4 +1,4 @@
-//! The check of the hosts.
+//! Checks the hosts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::engine::FleetExecutor;
 use crate::remote::Delays;
 use crate::script::{self, Needs};
 
-/// How many hosts are checked together.
-const TOGETHER: usize = 64;
-/// What a login, a login shell or sudo may take before it is named as slow.
+/// Hosts that are checked at the same time.
+const CONCURRENCY: usize = 64;
+/// From this duration on, a login, a login shell or sudo is reported as slow.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Checks every host, in the inventory's order.
 pub(super) async fn check_hosts(
     session: &Session,
-    world: &Arc<FleetExecutor>,
+    executor: &Arc<FleetExecutor>,
     definition: Option<&Definition>,
     size_bytes: u64,
 ) -> Vec<MachineCheck> {
@@ -37,8 +37,8 @@ pub(super) async fn check_hosts(
     let checks = session
         .hosts()
         .into_iter()
-        .map(|host| check_host(session, world, host, &needs, required));
-    let mut checked: Vec<MachineCheck> = stream::iter(checks).buffered(TOGETHER).collect().await;
+        .map(|host| check_host(session, executor, host, &needs, required));
+    let mut checked: Vec<MachineCheck> = stream::iter(checks).buffered(CONCURRENCY).collect().await;
     add_misplaced(session, &mut checked);
     checked
 }
@@ -59,13 +59,15 @@ fn needs<'a>(session: &'a Session, definition: Option<&'a Definition>) -> Needs<
 
 async fn check_host(
     session: &Session,
-    world: &FleetExecutor,
+    executor: &FleetExecutor,
     host: HostId,
     needs: &Needs<'_>,
     required: Requirements<'_>,
 ) -> MachineCheck {
-    let asked = world.query(&host, |site| script::check(site, needs)).await;
-    let read = match &asked {
+    let printed = executor
+        .query(&host, |site| script::check(site, needs))
+        .await;
+    let read = match &printed {
         Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
         Err(unusable) => Err(unusable.why.clone()),
     };
@@ -75,17 +77,17 @@ async fn check_host(
     };
     let mut found = MachineCheck::judge(host, required, &facts, &observation);
     let readiness = &session.project.playbook.readiness;
-    if let Some(why) = world.direct_probe_problem(&found.host, readiness).await {
+    if let Some(why) = executor.direct_probe_problem(&found.host, readiness).await {
         found.problems.push(format!(
-            "{why}; set `via = \"ssh\"` in [readiness] to probe through ssh"
+            "{why}; to probe through SSH, set `via = \"ssh\"` in [readiness]"
         ));
     }
-    let delays = world.delays(&found.host).await;
+    let delays = executor.delays(&found.host).await;
     found.slow = delays.map(|delays| slow(&delays)).unwrap_or_default();
     found
 }
 
-/// Adds the problems of hosts that are another fleet's, or listed twice.
+/// Adds the problems of hosts that belong to another fleet or are listed twice.
 fn add_misplaced(session: &Session, checked: &mut [MachineCheck]) {
     let named = |found: &MachineCheck| found.host.clone();
     let owners = checked
@@ -105,25 +107,24 @@ fn add_misplaced(session: &Session, checked: &mut [MachineCheck]) {
     }
 }
 
-/// What holds up every login or every script for longer than a host should, with its most frequent
-/// cause.
+/// The delays of every login or script that exceed [`SLOW`], each with its most frequent cause.
 fn slow(delays: &Delays) -> Vec<String> {
     let parts = [
         (
             Some(delays.login),
             "the SSH login takes",
-            "does the host resolve the names of its clients (`UseDNS` in sshd_config), or does \
-             PAM wait for a server?",
+            "check whether the host resolves the names of its clients (`UseDNS` in sshd_config) \
+             or PAM waits for a server",
         ),
         (
             delays.shell,
             "before every script, the login shell takes",
-            "look at its startup files, such as ~/.bashrc, and at the home directory",
+            "check its startup files, such as ~/.bashrc, and the home directory",
         ),
         (
             delays.sudo,
             "before every script, sudo takes",
-            "can the host resolve its own name? `hostname` must be in /etc/hosts",
+            "check that the host can resolve its own name (`hostname` must be in /etc/hosts)",
         ),
     ];
     let slow = parts.into_iter().filter_map(|(took, what, cause)| {
@@ -133,7 +134,7 @@ fn slow(delays: &Delays) -> Vec<String> {
     slow.collect()
 }
 
-/// The first program of the service's that lies in the release: a path that is not absolute.
+/// The first program of the service that is part of the release: a relative path.
 fn program_in_release(definition: &Definition) -> Option<&str> {
     let readiness = match &definition.readiness.check {
         Readiness::Command(words) => Some(words),
@@ -166,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_sudo_and_login_are_named_with_their_seconds() {
+    fn slow_login_shell_and_sudo_are_reported_with_seconds() {
         let seconds = Duration::from_secs;
         let quick = Delays {
             login: seconds(1),

@@ -1,4 +1,4 @@
-//! What a check finds on one machine.
+//! The check of one machine.
 
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
@@ -9,33 +9,33 @@ use crate::core::spec::impossible::Impossible;
 use crate::report::text::count;
 use crate::script::Facts;
 
-/// What was found on one machine.
+/// The result of checking one machine.
 pub struct MachineCheck {
     pub host: HostId,
-    /// Whether it could be reached at all.
     pub is_reachable: bool,
-    /// How it was reached, in a few words.
+    /// The user and the free disk space.
     pub reached: String,
+    /// The number of instances or servers.
     pub has: String,
-    /// What keeps a deploy from working.
+    /// Problems that make a deploy fail.
     pub problems: Vec<String>,
-    /// What works, but slowly.
+    /// Slow logins or scripts.
     pub slow: Vec<String>,
-    /// What may go wrong one day. The check does not fail because of it.
+    /// Possible problems, which do not fail the check.
     pub warnings: Vec<String>,
-    /// The slots in which an instance runs.
+    /// The slots with a running instance.
     pub(super) running: Vec<Slot>,
     pub(super) owner: Option<Owner>,
     pub(super) identity: Option<Identity>,
 }
 
-/// What a machine must have, besides programs.
+/// The requirements for a machine, except for programs.
 #[derive(Clone, Copy)]
 pub(super) struct Requirements<'a> {
     pub(super) driver: Driver,
-    /// The ports that must be free, or the service's own.
+    /// The ports that must be free or in use by the service.
     pub(super) ports: &'a [Port],
-    /// What the release takes on the disk.
+    /// Disk space for the release.
     pub(super) size_bytes: u64,
 }
 
@@ -56,7 +56,7 @@ impl MachineCheck {
         }
     }
 
-    /// Holds what was found on a machine against what it must have.
+    /// Compares the facts about a machine with the requirements.
     pub(super) fn judge(
         host: HostId,
         required: Requirements<'_>,
@@ -92,7 +92,7 @@ fn missing_programs(facts: &Facts) -> Vec<String> {
     let mut problems = Vec::new();
     if !facts.missing.is_empty() {
         problems.push(format!(
-            "needs {}, which is not there; install it",
+            "missing programs: {}; install them",
             facts.missing.join(", ")
         ));
     }
@@ -103,7 +103,7 @@ fn missing_programs(facts: &Facts) -> Vec<String> {
 fn systemd_problems(facts: &Facts) -> Vec<String> {
     let mut problems = Vec::new();
     if facts.systemd.is_none() {
-        problems.push("systemd does not run here; use driver = \"process\"".into());
+        problems.push("systemd is not running; use driver = \"process\"".into());
     }
     if facts.user != "root" {
         problems.push(format!(
@@ -132,7 +132,7 @@ fn lack_of_space(size_bytes: u64, observation: &Observation) -> Option<String> {
     let needed_kib = size_bytes.div_ceil(1024);
     let free = observation.free_kib.filter(|free| *free < needed_kib)?;
     Some(format!(
-        "{free} KiB are free, but unpacking the release takes about {needed_kib} KiB; make room"
+        "{free} KiB free, but the release needs about {needed_kib} KiB; free some disk space"
     ))
 }
 
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_space_is_held_against_what_unpacking_takes() {
+    fn check_reports_too_little_disk_space() {
         let seen = |free_kib| Observation {
             free_kib: Some(free_kib),
             ..Observation::default()
@@ -178,7 +178,7 @@ mod tests {
         let problems =
             |free| MachineCheck::judge("web1".into(), required, &facts, &seen(free)).problems;
         assert_eq!(problems(6 << 10), Vec::<String>::new());
-        let said = "4096 KiB are free, but unpacking the release takes about 5120 KiB; make room";
-        assert_eq!(problems(4 << 10), [said]);
+        let expected = "4096 KiB free, but the release needs about 5120 KiB; free some disk space";
+        assert_eq!(problems(4 << 10), [expected]);
     }
 }

@@ -1,4 +1,4 @@
-//! `ship check`: the files, then every host; all problems at once. Nothing is changed anywhere.
+//! `ship check`: validates the files and checks every host. Makes no changes.
 
 mod balancers;
 mod hosts;
@@ -18,15 +18,15 @@ use crate::app::release::Release;
 use crate::app::session::Session;
 use crate::config::Overrides;
 
-/// What `ship check` has found.
+/// The result of `ship check`.
 pub struct FleetCheck {
     pub inventory: PathBuf,
     pub playbook: PathBuf,
-    /// The release that would be deployed, or why there is none.
+    /// The release that would be deployed, or why it could not be prepared.
     pub release: Result<Release, Error>,
-    /// The hosts, then the balancers' machines.
+    /// The hosts, then the machines of the balancers.
     pub machines: Vec<MachineCheck>,
-    /// Who deployed last, if that was not from here.
+    /// Who deployed last, if it was not from here.
     pub elsewhere: Option<String>,
 }
 
@@ -45,19 +45,22 @@ impl FleetCheck {
     }
 }
 
-/// Checks the files, then every host and every balancer's machine. Nothing is changed anywhere.
+/// Validates the files, then checks every host and balancer. Makes no changes.
 ///
 /// # Errors
-/// If the inventory or the playbook is wrong, or the state cannot be read.
+/// If the inventory or the playbook is invalid, or the state cannot be read.
 pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<FleetCheck, Error> {
-    // A host may be looked at although the artifact is missing: all problems are said at once.
+    // Continue without an artifact, so that all problems are reported at once.
     let (overrides, unresolved) = match channels::resolve(env, overrides.clone()).await {
         Ok(resolved) => (resolved.overrides, None),
         Err(error) => (overrides, Some(error)),
     };
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
     let release = match unresolved {
-        None => env.prepare_release(&session.project, &session.place).await,
+        None => {
+            env.prepare_release(&session.project, &session.state_dir)
+                .await
+        }
         Some(error) => Err(error),
     };
     let hosts = Arc::new(session.fleet_hosts());

@@ -1,28 +1,28 @@
-//! Which slots are meant.
+//! Selects slots by instance, host or slot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::ids::{HostId, InstanceId, Port};
 
-/// A host, and what is in its slots; `None` where nobody knows.
+/// A host and the instances in its slots; `None` if the host is unreachable.
 pub(super) struct Seen {
     pub(super) host: HostId,
     pub(super) slots: Option<BTreeMap<Port, InstanceId>>,
 }
 
-/// What of a host is shown.
+/// The slots of a host to show.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Choice {
-    /// The slots whose past is wanted.
+    /// The slots whose past lines are shown.
     pub(super) past: BTreeSet<Port>,
     pub(super) followed: BTreeSet<Port>,
 }
 
-/// What the words mean: everything, where there are none. Hosts of which nothing is wanted are left
-/// out. With `empty_too` slots in which nothing is now have a past as well.
+/// Selects the slots that match the words; without words, all slots. Hosts without a match are left
+/// out. With `empty_too`, the past of slots that are empty now is shown, too.
 ///
 /// # Errors
-/// The words that mean nothing.
+/// The words that match nothing.
 pub(super) fn choose(
     words: &[String],
     ports: &[Port],
@@ -39,11 +39,11 @@ pub(super) fn choose(
     }
     let mut unknown = Vec::new();
     for word in words {
-        let meant = meant(word, ports, fleet, empty_too);
-        if meant.is_empty() {
+        let matches = find_matches(word, ports, fleet, empty_too);
+        if matches.is_empty() {
             unknown.push(word.clone());
         }
-        for (host, choice) in meant {
+        for (host, choice) in matches {
             let known = choices.entry(host).or_default();
             known.past.extend(choice.past);
             known.followed.extend(choice.followed);
@@ -56,15 +56,20 @@ pub(super) fn choose(
     }
 }
 
-fn meant(word: &str, ports: &[Port], fleet: &[Seen], empty_too: bool) -> Vec<(HostId, Choice)> {
+fn find_matches(
+    word: &str,
+    ports: &[Port],
+    fleet: &[Seen],
+    empty_too: bool,
+) -> Vec<(HostId, Choice)> {
     if let Some(seen) = fleet.iter().find(|seen| seen.host.as_str() == word) {
         return vec![(seen.host.clone(), all_of(seen, ports, empty_too))];
     }
-    let place = word
+    let slot = word
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse::<Port>().ok()?)));
-    if let Some((host, port)) = place {
-        let is_there = |seen: &Seen| {
+    if let Some((host, port)) = slot {
+        let has_slot = |seen: &Seen| {
             ports.contains(&port)
                 || seen
                     .slots
@@ -74,7 +79,7 @@ fn meant(word: &str, ports: &[Port], fleet: &[Seen], empty_too: bool) -> Vec<(Ho
         let seen = fleet
             .iter()
             .find(|seen| seen.host.as_str() == host)
-            .filter(|seen| is_there(seen));
+            .filter(|seen| has_slot(seen));
         return seen
             .map(|seen| (seen.host.clone(), one(port)))
             .into_iter()
@@ -92,8 +97,8 @@ fn meant(word: &str, ports: &[Port], fleet: &[Seen], empty_too: bool) -> Vec<(Ho
         .collect()
 }
 
-/// What is in a host's slots now, and whatever comes into any of them. Where nobody knows, all
-/// slots.
+/// All slots of a host. The past is shown only for occupied slots, or for all slots if the host is
+/// unreachable.
 fn all_of(seen: &Seen, ports: &[Port], empty_too: bool) -> Choice {
     let occupied = seen.slots.iter().flatten().map(|(port, _)| *port);
     let all: BTreeSet<_> = ports.iter().copied().chain(occupied.clone()).collect();
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_it_is_all_there_is_and_all_that_comes() {
+    fn filter_without_words_selects_all_slots() {
         assert_eq!(
             chosen(&[]),
             [
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_a_slot_and_a_name_are_told_apart() {
+    fn filter_distinguishes_host_slot_and_instance_name() {
         assert_eq!(chosen(&["web1"]), ["web1 8081+9000 of 8081+8082+9000"]);
         assert_eq!(
             chosen(&["web1:9000", "web2:8082"]),
@@ -195,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_empty_now_has_a_past_where_it_is_asked_for() {
+    fn filter_includes_the_past_of_empty_slots_on_request() {
         let choices = choose(&[], &PORTS, &fleet(), true).unwrap();
         assert_eq!(choices[&"web2".into()].past, PORTS.into());
         assert_eq!(choices[&"web1".into()].past, [8081, 8082, 9000].into());
     }
 
     #[test]
-    fn what_means_nothing_is_named() {
+    fn filter_returns_the_words_that_match_nothing() {
         let words = ["web1", "web4", "web1:80", "page-9"].map(str::to_owned);
         assert_eq!(
             choose(&words, &PORTS, &fleet(), false),

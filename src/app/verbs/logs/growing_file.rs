@@ -1,4 +1,4 @@
-//! A file of lines that may still grow.
+//! A text file that may still grow.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::trust;
 
-/// A file, read up to some line.
+/// A text file, read up to a certain line.
 pub(super) struct GrowingFile {
     file: File,
-    /// The beginning of a line whose end is not there yet.
+    /// The start of a line that is not complete yet.
     rest: Vec<u8>,
 }
 
@@ -21,7 +21,7 @@ impl GrowingFile {
         })
     }
 
-    /// The lines that have come since, each whole.
+    /// Reads the complete lines that were added since the last call.
     pub(super) fn read_lines(&mut self) -> io::Result<Vec<String>> {
         let at = self.file.stream_position()?;
         self.file.seek(SeekFrom::Start(at))?;

@@ -1,4 +1,4 @@
-//! What the instances of one host write.
+//! Reads and follows the logs of the instances of one host.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -16,22 +16,22 @@ use crate::engine::FleetExecutor;
 use crate::remote::BEAT;
 use crate::script::{self, CapturedLog, Follow, LogLine, LogQuery};
 
-const LINES: u32 = 100;
-/// With `--since`, a bound on memory.
-const LINES_SINCE: u32 = 10_000;
+const LINES_DEFAULT: u32 = 100;
+/// The default with `--since`, which limits the memory use.
+const LINES_SINCE_DEFAULT: u32 = 10_000;
 /// Lines in one batch.
-pub(super) const LINES_TOGETHER: usize = 4096;
+pub(super) const BATCH_LINES_MAX: usize = 4096;
 /// Journal cursors that are remembered to recognize repeated entries.
 const CURSORS_MAX: usize = 50_000;
-/// Between two tries to reach a host that was lost.
-const AGAIN: Duration = Duration::from_secs(2);
+/// Delay between two attempts to reach a lost host.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Missed heartbeats after which a host stops sending.
-const BEATS_MISSED: u32 = 3;
+const HEARTBEATS_MISSED_MAX: u32 = 3;
 
-/// A line that an instance has written, or that was written about it.
+/// A line that an instance wrote, or that its supervisor wrote about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceLine {
-    /// `None` where the line has no time.
+    /// `None` if the line has no timestamp.
     pub at: Option<Time>,
     pub host: HostId,
     pub port: Option<Port>,
@@ -41,44 +41,45 @@ pub struct InstanceLine {
 /// The logs of the instances of one host.
 pub(super) struct HostLogs<'a> {
     pub(super) env: &'a dyn Environment,
-    pub(super) world: &'a FleetExecutor,
+    pub(super) executor: &'a FleetExecutor,
     pub(super) host: &'a HostId,
     pub(super) choice: &'a Choice,
-    /// What may supervise the instances.
+    /// The drivers that may supervise the instances.
     pub(super) drivers: &'a BTreeSet<&'static str>,
     pub(super) request: &'a LogRequest,
 }
 
 impl HostLogs<'_> {
-    /// Reads what was written; or why that is not possible.
+    /// Reads the past lines; an error says why the host is unreachable.
     pub(super) async fn read(&self) -> Result<Vec<InstanceLine>, String> {
         let query = self.query(self.choice.past.clone());
         if query.past.is_empty() {
             return Ok(Vec::new());
         }
-        let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
-        let heard = async {
-            let heard = self
-                .world
+        let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
+        let received = async {
+            let received = self
+                .executor
                 .stream(self.host, |site| script::logs(site, &query), &sender)
                 .await;
             drop(sender);
-            heard
+            received
         };
-        let gathered = async {
-            let mut said = Vec::new();
+        let collected = async {
+            let mut lines = Vec::new();
             while let Some(line) = receiver.recv().await {
                 if let Some(LogLine::Said(line)) = script::read_log_line(&line) {
-                    said.push(of(self.host, line));
+                    lines.push(instance_line(self.host, line));
                 }
             }
-            said
+            lines
         };
-        let (heard, said) = tokio::join!(heard, gathered);
-        heard.map(|()| said).map_err(|unusable| unusable.why)
+        let (received, lines) = tokio::join!(received, collected);
+        received.map(|()| lines).map_err(|unusable| unusable.why)
     }
 
-    /// Follows the host through every loss of it; `lost` says why it cannot be reached at first.
+    /// Follows the host and reconnects after every loss. `lost` is the reason if the host is
+    /// unreachable at first.
     pub(super) async fn follow(&self, lost: Option<&str>, lines: mpsc::Sender<InstanceLine>) {
         let mut follower = Follower {
             env: self.env,
@@ -93,19 +94,19 @@ impl HostLogs<'_> {
         let mut past = self.choice.past.clone();
         loop {
             let query = self.query(std::mem::take(&mut past));
-            let heard = self.listen(&query, &mut follower, &lines).await;
-            // It never came so far: its past is still to be shown.
+            let received = self.stream(&query, &mut follower, &lines).await;
+            // The host was never reached, so its past lines are still to be shown.
             if follower.is_lost {
                 past = query.past;
             }
-            if let Err(why) = heard {
+            if let Err(why) = received {
                 follower.lose(&why);
             }
-            sleep(AGAIN).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 
-    /// Passes on what is new until the host is lost; or says why it is.
+    /// Forwards new lines until the host is lost; the error is the reason.
     async fn listen(
         &self,
         query: &LogQuery,
@@ -116,12 +117,12 @@ impl HostLogs<'_> {
             slots: self.choice.followed.clone(),
             drivers: self.drivers.clone(),
             resume: follower.resume,
-            silence: BEAT * BEATS_MISSED,
+            silence: BEAT * HEARTBEATS_MISSED_MAX,
         };
-        let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
-        let heard = async {
-            let heard = self
-                .world
+        let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
+        let received = async {
+            let received = self
+                .executor
                 .stream(
                     self.host,
                     |site| script::follow(site, query, &follow),
@@ -129,9 +130,9 @@ impl HostLogs<'_> {
                 )
                 .await;
             drop(sender);
-            heard
+            received
         };
-        let passed_on = async {
+        let forwarded = async {
             while let Some(line) = receiver.recv().await {
                 let Some(line) = follower.take(&line) else {
                     continue;
@@ -141,15 +142,15 @@ impl HostLogs<'_> {
                 }
             }
         };
-        let (heard, ()) = tokio::join!(heard, passed_on);
-        heard.map_err(|unusable| unusable.why)
+        let (received, ()) = tokio::join!(received, forwarded);
+        received.map_err(|unusable| unusable.why)
     }
 
     fn query(&self, past: BTreeSet<Port>) -> LogQuery {
         let default = if self.request.since.is_some() {
-            LINES_SINCE
+            LINES_SINCE_DEFAULT
         } else {
-            LINES
+            LINES_DEFAULT
         };
         LogQuery {
             past,
@@ -159,55 +160,56 @@ impl HostLogs<'_> {
     }
 }
 
-/// What is known of a host that is followed.
+/// The state of following a host.
 struct Follower<'a> {
     env: &'a dyn Environment,
     host: &'a HostId,
     is_lost: bool,
-    /// The newest moment that it has told of.
+    /// The timestamp of the newest line.
     resume: Option<Time>,
-    /// The entries that were read before it was followed.
+    /// The entries that were shown already.
     cursors: HashSet<String>,
 }
 
 impl Follower<'_> {
     fn lose(&mut self, why: &str) {
         if !std::mem::replace(&mut self.is_lost, true) {
-            self.env.tell(&Notice::LogHostLost(why.to_owned()));
+            self.env.notify(&Notice::LogHostLost(why.to_owned()));
         }
     }
 
-    /// The next line to show, if it is one.
+    /// Parses a line; `None` if it is not to be shown.
     fn take(&mut self, line: &str) -> Option<InstanceLine> {
         match script::read_log_line(line)? {
             LogLine::Begun => {
                 if std::mem::take(&mut self.is_lost) {
-                    self.env.tell(&Notice::LogHostFound(self.host.clone()));
+                    self.env.notify(&Notice::LogHostFound(self.host.clone()));
                 }
                 None
             }
             LogLine::Live => None,
-            LogLine::Said(said) => {
-                let is_news = said
+            LogLine::Said(line) => {
+                let is_new = line
                     .cursor
                     .as_ref()
                     .is_none_or(|cursor| self.cursors.insert(cursor.clone()));
-                self.resume = self.resume.max(said.at);
-                // Those of the second in which a follower begins come twice, and no older ones.
+                self.resume = self.resume.max(line.at);
+                // Only the entries of the second in which following starts can be repeated, so
+                // older cursors are not needed.
                 if self.cursors.len() > CURSORS_MAX {
                     self.cursors.clear();
                 }
-                is_news.then(|| of(self.host, said))
+                is_new.then(|| instance_line(self.host, line))
             }
         }
     }
 }
 
-fn of(host: &HostId, said: CapturedLog) -> InstanceLine {
+fn instance_line(host: &HostId, line: CapturedLog) -> InstanceLine {
     InstanceLine {
-        at: said.at,
+        at: line.at,
         host: host.clone(),
-        port: said.port,
-        text: said.text,
+        port: line.port,
+        text: line.text,
     }
 }

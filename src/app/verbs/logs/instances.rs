@@ -1,4 +1,4 @@
-//! What the instances write, of all hosts together.
+//! Reads and follows the logs of the instances of all hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::filter::{self, Choice, Seen};
-use super::host_logs::{HostLogs, InstanceLine, LINES_TOGETHER};
+use super::host_logs::{BATCH_LINES_MAX, HostLogs, InstanceLine};
 use super::request::LogRequest;
 use super::sink::LineSink;
 use crate::app::environment::{Environment, Reading, StoreAccess};
@@ -24,28 +24,28 @@ use crate::engine::{Executor as _, FleetExecutor};
 use crate::remote::HostUnavailable;
 use crate::script;
 
-/// How long lines wait for older ones of other hosts.
-const TOGETHER: Duration = Duration::from_millis(150);
+/// How long a line waits for older lines of other hosts.
+const REORDER_WINDOW: Duration = Duration::from_millis(150);
 
-/// The logs of the instances that are meant.
+/// The logs of the selected instances.
 pub struct InstanceLogs {
     env: Arc<dyn Environment>,
-    world: FleetExecutor,
+    executor: FleetExecutor,
     hosts: Vec<HostId>,
     ports: Vec<Port>,
-    /// What is wanted of each host; nothing of the others.
+    /// The selected slots by host.
     choices: BTreeMap<HostId, Choice>,
-    /// Why a host could not be reached at first.
+    /// Why hosts were unreachable at first.
     lost: BTreeMap<HostId, String>,
     drivers: BTreeSet<&'static str>,
     request: LogRequest,
 }
 
 impl InstanceLogs {
-    /// Finds the instances that the words mean; without a word it is all of them.
+    /// Finds the instances that match the words; without words, all of them.
     ///
     /// # Errors
-    /// If a word means nothing, or hosts are another fleet's.
+    /// If a word matches nothing, or hosts belong to another fleet.
     pub async fn open(
         env: &Arc<dyn Environment>,
         words: &[String],
@@ -53,15 +53,15 @@ impl InstanceLogs {
     ) -> Result<Self, Error> {
         let overrides = Overrides::default();
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let world = session.fleet_hosts();
+        let executor = session.fleet_hosts();
         let hosts = session.hosts();
         let ports = session.ports(&session.definitions());
-        let looks = join_all(hosts.iter().map(|host| world.observe_host(host))).await;
-        permit(&session, &hosts, &looks)?;
+        let observations = join_all(hosts.iter().map(|host| executor.observe_host(host))).await;
+        permit(&session, &hosts, &observations)?;
         let mut lost = BTreeMap::new();
         let mut fleet = Vec::new();
-        for (host, look) in hosts.iter().zip(looks) {
-            let slots = look
+        for (host, observation) in hosts.iter().zip(observations) {
+            let slots = observation
                 .map(instances)
                 .map_err(|unusable| lost.insert(host.clone(), unusable.why))
                 .ok();
@@ -70,13 +70,14 @@ impl InstanceLogs {
                 slots,
             });
         }
-        // What failed in the night and was stopped since has left its log.
+        // With --since, show empty slots, too: an instance that failed and was stopped has left its
+        // log.
         let choices = filter::choose(words, &ports, &fleet, request.since.is_some())
-            .map_err(|unknown| nothing_meant(unknown, fleet))?;
+            .map_err(|unknown| no_match(unknown, fleet))?;
         lost.retain(|host, _| choices.contains_key(host));
         Ok(Self {
             env: Arc::clone(env),
-            world,
+            executor,
             hosts,
             ports,
             choices,
@@ -96,10 +97,10 @@ impl InstanceLogs {
         &self.ports
     }
 
-    /// Shows what was written, and follows it if that is asked for.
+    /// Shows the past lines, and follows the logs on request.
     ///
     /// # Errors
-    /// If hosts cannot be asked, or the lines cannot be shown.
+    /// If hosts are unreachable, or the lines cannot be written.
     pub async fn show(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         if self.request.follow {
             self.follow(sink).await
@@ -108,8 +109,7 @@ impl InstanceLogs {
         }
     }
 
-    /// All lines in the order of their times. What has none comes first, host by host, in its own
-    /// order.
+    /// Shows all lines ordered by time. Lines without a timestamp come first, host by host.
     async fn show_once(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         let mut lost = self.lost.clone();
         let reached: Vec<_> = self
@@ -130,9 +130,9 @@ impl InstanceLogs {
         }
         lines.sort_by_key(|line| line.at);
         if lines.is_empty() && lost.is_empty() {
-            self.env.tell(&Notice::NothingLogged);
+            self.env.notify(&Notice::NothingLogged);
         }
-        // Who reads no further still learns by the exit code that hosts are missing.
+        // Even if the reader has closed the pipe, the exit code shows that hosts are missing.
         let _ = sink.write(&lines)?;
         if lost.is_empty() {
             return Ok(());
@@ -141,10 +141,10 @@ impl InstanceLogs {
         Err(Error::LogsUnreachable { lost, all })
     }
 
-    /// Ends when somebody wants it, or nobody reads any more.
+    /// Follows the logs until a signal arrives or the reader closes the pipe.
     async fn follow(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         let mut interrupts = self.env.listen()?;
-        let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
+        let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
         let followed = self.choices.iter().map(|(host, choice)| {
             let why = self.lost.get(host).map(String::as_str);
             let (logs, sender) = (self.of(host, choice), sender.clone());
@@ -160,7 +160,7 @@ impl InstanceLogs {
     fn of<'a>(&'a self, host: &'a HostId, choice: &'a Choice) -> HostLogs<'a> {
         HostLogs {
             env: &*self.env,
-            world: &self.world,
+            executor: &self.executor,
             host,
             choice,
             drivers: &self.drivers,
@@ -169,16 +169,16 @@ impl InstanceLogs {
     }
 }
 
-/// Refuses hosts that are another fleet's, and machines listed twice.
+/// Refuses hosts of another fleet, and machines that are listed twice.
 fn permit(
     session: &Session,
     hosts: &[HostId],
-    looks: &[Result<Observation, HostUnavailable>],
+    observations: &[Result<Observation, HostUnavailable>],
 ) -> Result<(), Error> {
     let seen = hosts
         .iter()
-        .zip(looks)
-        .filter_map(|(host, look)| Some((host, look.as_ref().ok()?)));
+        .zip(observations)
+        .filter_map(|(host, observation)| Some((host, observation.as_ref().ok()?)));
     let owners = seen
         .clone()
         .filter_map(|(host, seen)| Some((host.clone(), seen.owner.clone()?)))
@@ -197,7 +197,7 @@ fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
     observation.slots.into_iter().filter_map(named).collect()
 }
 
-fn nothing_meant(words: Vec<String>, fleet: Vec<Seen>) -> Error {
+fn no_match(words: Vec<String>, fleet: Vec<Seen>) -> Error {
     let known = fleet.into_iter().flat_map(|seen| {
         let Seen { host, slots } = seen;
         let slots = slots.unwrap_or_default().into_iter();
@@ -212,10 +212,10 @@ fn nothing_meant(words: Vec<String>, fleet: Vec<Seen>) -> Error {
         })
     });
     let known = known.collect();
-    Refused::NoInstanceMeant { words, known }.into()
+    Refused::NoMatchingInstance { words, known }.into()
 }
 
-/// What supervises the instances of any revision, or of the next.
+/// The drivers of the instances of all revisions and of the playbook.
 fn drivers(session: &Session) -> BTreeSet<&'static str> {
     let known = session
         .definitions()
@@ -232,19 +232,19 @@ async fn show_as_they_come(
     lines: &mut mpsc::Receiver<InstanceLine>,
 ) -> Result<(), Error> {
     while let Some(first) = lines.recv().await {
-        let mut together = vec![first];
-        let until = tokio::time::Instant::now() + TOGETHER;
-        while together.len() < LINES_TOGETHER {
+        let mut batch = vec![first];
+        let until = tokio::time::Instant::now() + REORDER_WINDOW;
+        while batch.len() < BATCH_LINES_MAX {
             let Ok(Some(line)) = timeout_at(until, lines.recv()).await else {
                 break;
             };
-            together.push(line);
+            batch.push(line);
         }
-        // Where one has no time nobody knows where it belongs.
-        if together.iter().all(|line| line.at.is_some()) {
-            together.sort_by_key(|line| line.at);
+        // If a line has no timestamp, the order is unknown.
+        if batch.iter().all(|line| line.at.is_some()) {
+            batch.sort_by_key(|line| line.at);
         }
-        if sink.write(&together)?.is_break() {
+        if sink.write(&batch)?.is_break() {
             return Ok(());
         }
     }

@@ -1,5 +1,4 @@
-//! `ship logs`: what the instances write, and what ship did in a rollout. It takes no lock and
-//! changes nothing.
+//! `ship logs`: reads the logs of instances or of a rollout. It takes no lock and makes no changes.
 
 mod filter;
 mod growing_file;

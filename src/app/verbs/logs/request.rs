@@ -1,14 +1,14 @@
-//! What `ship logs` is asked for.
+//! The request of `ship logs`.
 
 use crate::core::time::Time;
 
-/// Which lines are to be shown.
+/// Which lines to show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogRequest {
-    /// Whether those that are written from now on are shown, too.
+    /// Whether to show new lines as they are written.
     pub follow: bool,
-    /// Lines written before this time are left out.
+    /// Skip lines from before this time.
     pub since: Option<Time>,
-    /// At most this many of the last lines.
+    /// Maximum number of lines, counted from the end.
     pub lines: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! The log of a rollout: all that happened and all that was tried.
+//! Reads and follows the log of a rollout.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,20 +20,20 @@ use crate::config::Overrides;
 use crate::core::time::Time;
 use crate::store::RolloutId;
 
-/// How often to look whether there is more.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often to check for new lines.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A line that was logged in a rollout.
+/// A line of the log of a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoggedLine {
     pub at: Time,
-    /// The line as it is in the file: an object of JSON.
+    /// The line in the file: a JSON object.
     pub text: String,
     pub fields: Map<String, Value>,
 }
 
 impl LoggedLine {
-    /// `None` for a line that was torn by a full disk.
+    /// `None` for a line that is incomplete because the disk was full.
     fn read(text: &str) -> Option<Self> {
         let fields: Map<String, Value> = serde_json::from_str(text).ok()?;
         let at: jiff::Timestamp = fields.get("time")?.as_str()?.parse().ok()?;
@@ -45,7 +45,7 @@ impl LoggedLine {
     }
 }
 
-/// The log that was kept of a rollout, which may still be carried out.
+/// The log of a rollout, which may still be running.
 pub struct KeptLog {
     service: OpenedService,
     rollout: RolloutId,
@@ -55,7 +55,7 @@ pub struct KeptLog {
 }
 
 impl KeptLog {
-    /// Opens the log of the rollout of this number, or of the `last` one.
+    /// Opens the log of a rollout: a number, or `last`.
     ///
     /// # Errors
     /// If the rollout or its log does not exist.
@@ -67,8 +67,8 @@ impl KeptLog {
         let overrides = Overrides::default();
         let service =
             OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let rollout = rollout_choice::find(&**env, &*service.store, &service.subject, which)?;
-        let path = service.place.run_log(rollout);
+        let rollout = rollout_choice::find(&**env, &*service.store, &service.service_key, which)?;
+        let path = service.state_dir.run_log(rollout);
         let file = GrowingFile::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::from(Refused::NoLog(path.clone())),
             _ => unreadable(&path, error),
@@ -82,10 +82,10 @@ impl KeptLog {
         })
     }
 
-    /// Shows the log, and follows it if that is asked for.
+    /// Shows the log, and follows it on request.
     ///
     /// # Errors
-    /// If it cannot be read or shown.
+    /// If the log cannot be read or written.
     pub async fn show(mut self, sink: &dyn LineSink<LoggedLine>) -> Result<(), Error> {
         let lines = self.read_lines()?;
         let since = self.request.since;
@@ -102,11 +102,11 @@ impl KeptLog {
         self.follow(sink).await
     }
 
-    /// Follows the log until the rollout or its process has ended.
+    /// Follows the log until the rollout or its controller has ended.
     async fn follow(&mut self, sink: &dyn LineSink<LoggedLine>) -> Result<(), Error> {
         let mut interrupts = self.service.env.listen()?;
         loop {
-            // In this order: what a process writes last it writes before it is gone.
+            // Check this before reading: the controller writes its last lines before it exits.
             let is_carried_out = self.service.is_carried_out()?
                 && self.service.newest_rollout()? == Some(self.rollout);
             let lines = self.read_lines()?;
@@ -115,11 +115,11 @@ impl KeptLog {
                 return Ok(());
             }
             if !is_carried_out {
-                self.service.env.tell(&Notice::RolloutAbandoned);
+                self.service.env.notify(&Notice::RolloutAbandoned);
                 return Ok(());
             }
             tokio::select! {
-                () = sleep(LOOK_EVERY) => {}
+                () = sleep(POLL_INTERVAL) => {}
                 _ = interrupts.recv() => return Ok(()),
             }
         }

@@ -1,14 +1,14 @@
-//! Where the lines of a log go.
+//! The receiver of log lines.
 
 use std::ops::ControlFlow;
 
 use crate::app::error::Error;
 
-/// Takes the lines of a log.
+/// Receives log lines.
 pub trait LineSink<Line>: Sync {
-    /// Takes further lines; breaks off where nobody reads any more.
+    /// Writes further lines; `Break` if the reader has closed the pipe.
     ///
     /// # Errors
-    /// If they cannot be shown.
+    /// If the lines cannot be written.
     fn write(&self, lines: &[Line]) -> Result<ControlFlow<()>, Error>;
 }

@@ -1,4 +1,4 @@
-//! A playbook that somebody has broken keeps nobody from looking, stopping or going back.
+//! An invalid playbook does not prevent verbs that observe, stop or roll back.
 
 use std::fs;
 
@@ -6,11 +6,10 @@ use crate::project::LocalProject;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::write;
 
-const NOTE: &str =
-    "note: the playbook is wrong (`ship check` says how); it is read as revision 2 has it\n";
+const NOTE: &str = "warning: the playbook is invalid; using the copy of revision 2\nhint: `ship check` shows the errors\n";
 
 #[test]
-fn with_a_broken_playbook_one_can_look_and_go_back_but_not_go_on_to_something_new() {
+fn invalid_playbook_permits_status_and_rollback_but_no_deploy() {
     let project = LocalProject::new();
     project.deploy("0.8");
     project.deploy("0.9");
@@ -58,7 +57,7 @@ fn with_a_broken_playbook_one_can_look_and_go_back_but_not_go_on_to_something_ne
 }
 
 #[test]
-fn with_a_broken_playbook_a_rollout_can_be_paused_and_aborted() {
+fn invalid_playbook_permits_pause_and_abort() {
     let project = LocalProject::new();
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
@@ -85,7 +84,7 @@ fn with_a_broken_playbook_a_rollout_can_be_paused_and_aborted() {
 }
 
 #[test]
-fn a_playbook_that_leaves_the_version_to_the_command_line_is_no_wrong_one_to_look_by() {
+fn playbook_without_a_version_is_used_for_status() {
     let project = LocalProject::new();
     project.deploy("0.8");
     let project = project.with("version = \"0.8\"\n", "");
@@ -100,8 +99,8 @@ fn a_playbook_that_leaves_the_version_to_the_command_line_is_no_wrong_one_to_loo
 }
 
 #[test]
-fn a_deploy_that_needs_its_settings_is_seen_paused_and_resumed_without_them() {
-    // One more than eight instances fits nowhere, so the playbook is wrong on its own.
+fn deploy_with_overrides_is_resumed_without_repeating_them() {
+    // There are only eight slots, so the playbook is invalid on its own.
     let project = LocalProject::new().with("replicas = 3", "replicas = 8");
     let set = ["--set", "rollout.replicas=3"];
     let deploy = |version: &'static str| {

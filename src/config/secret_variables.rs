@@ -1,5 +1,4 @@
-//! Variables of ship's own environment that hold secrets: programs that ship calls do not inherit
-//! them.
+//! Environment variables with secrets, which the child processes of ship must not inherit.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,14 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::notify::WebhookUrl;
 use crate::config::project::Project;
 
-/// The variable by which ship, called in a hook, continues under its caller's lease.
+/// The variable with which a ship process that a hook starts shares the lease of its caller.
 pub const LEASE: &str = "SHIP_LEASE";
 
 static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Withholds the secrets of a project from every program that is called from now on: those of its
-/// service, and where its webhook is. Who needs one is given it by name.
-pub fn withhold(project: &Project) {
+/// Registers the variables with the secrets of a project: those of its service, and the URL of its
+/// webhook. [`remove_secrets`] removes them from child processes.
+pub fn register_secrets(project: &Project) {
     let playbook = &project.playbook;
     let webhook = playbook
         .notify
@@ -37,8 +36,8 @@ pub fn withhold(project: &Project) {
         .extend(secrets.chain(webhook));
 }
 
-/// Removes withheld variables from a program's environment.
-pub fn without_secrets(command: &mut Command) {
+/// Removes the registered variables from the environment of a child process.
+pub fn remove_secrets(command: &mut Command) {
     command.env_remove(LEASE);
     for name in NAMES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         command.env_remove(name);

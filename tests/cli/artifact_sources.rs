@@ -1,5 +1,4 @@
-//! Artifacts that are not what they should be: exit code 2, one message, and no host has anything
-//! of ship's.
+//! Artifacts that fail verification: exit code 2, one message, and no changes on any host.
 
 use std::fs;
 use std::process::Command;
@@ -38,7 +37,7 @@ fn packed(lines: &str) -> LocalProject {
 }
 
 #[test]
-fn an_unsigned_artifact_never_reaches_a_host_where_a_key_is_configured() {
+fn unsigned_artifact_is_refused_if_a_key_is_configured() {
     let keys = KeyPair::generate_unencrypted_keypair().expect("chance");
     let project = packed("minisign_key = \"ci.pub\"");
     fs::write(
@@ -89,7 +88,7 @@ error: the artifact page-0.8.tar.gz is not signed as it must be (page-0.8.tar.gz
 }
 
 #[test]
-fn an_artifact_that_is_not_what_its_list_says_is_refused() {
+fn artifact_with_a_wrong_listed_checksum_is_refused() {
     let project = packed("");
     fs::write(
         project.path("SHA256SUMS"),
@@ -114,7 +113,7 @@ error: the artifact page-0.8.tar.gz is not the one meant: its SHA-256 is [SHA256
 }
 
 #[test]
-fn a_download_that_breaks_night_after_night_is_gone_on_with_and_the_old_version_serves() {
+fn interrupted_download_is_resumed_by_later_runs() {
     let project = packed("sha256sums = false");
     project.deploy("0.8");
     let bytes = fs::read(project.path("page-0.9.tar.gz")).expect("our own file");
@@ -205,7 +204,7 @@ server.serve_forever()
 "#;
 
 #[test]
-fn a_redirect_from_https_to_http_is_not_followed() {
+fn redirect_from_https_to_http_is_not_followed() {
     use std::io::{BufRead, BufReader};
 
     let plain = Web::start(|_, _| Reply::of("0.9"));
@@ -266,7 +265,7 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     assert_eq!(
         done.stderr,
         format!(
-            "error: channel nightly has no version: {url}: it is redirected from https to http, \
+            "error: cannot resolve channel `nightly`: {url}: it is redirected from https to http, \
              which is not followed; \
              give the URL to which it leads in the end\n"
         )
@@ -275,7 +274,7 @@ fn a_redirect_from_https_to_http_is_not_followed() {
 }
 
 #[test]
-fn an_s3_url_is_asked_with_a_signature_from_the_usual_variables() {
+fn s3_request_is_signed_with_the_aws_variables() {
     let project = packed("");
     let bytes = fs::read(project.path("page-0.8.tar.gz")).expect("our own file");
     let server = Web::start(move |request, _| match request.path.split_once('?') {

@@ -1,5 +1,4 @@
-//! A TOML document as a tree in which every key and value knows its place, whichever text it came
-//! from.
+//! A TOML document as a tree. Every key and value has its place in the file or on the command line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) enum Value {
     String(String),
-    /// Wide enough for every reader, which checks its own range.
+    /// Wider than every integer that is read; the readers check their own ranges.
     Integer(i128),
     Float,
     Boolean(bool),
@@ -38,24 +37,24 @@ pub(super) struct TomlEntry {
     pub(super) node: Node,
 }
 
-/// Reads a document as far as it can be read, and says where it cannot.
+/// Parses a document, also an invalid one as far as possible, and returns the errors.
 pub(super) fn parse(source: &Arc<SourceText>) -> (Node, Vec<Diagnostic>) {
     parse_as(source, &source.text)
 }
 
-/// Reads `text`, whose places are those of `source`.
+/// Parses `text`, with the places of `source`.
 pub(super) fn parse_as(source: &Arc<SourceText>, text: &str) -> (Node, Vec<Diagnostic>) {
     let (root, errors) = DeTable::parse_recoverable(text);
-    // One slip makes all that follows look wrong; only keys written twice stand for themselves.
-    let telling = errors
+    // Errors after the first one are mostly caused by it, except for duplicate keys.
+    let relevant = errors
         .iter()
         .enumerate()
         .filter(|(index, error)| *index == 0 || error.message() == DUPLICATE);
-    let found = telling
+    let found = relevant
         .map(|(_, error)| syntax_error(source, error))
         .collect();
     let table = Value::Table(table(source, root.get_ref()));
-    // Of the whole file no line is more wrong than the first.
+    // Errors of the whole file point at its first line.
     (
         Node {
             place: SourceSpan::new(source, 0..0),
@@ -72,14 +71,14 @@ fn syntax_error(source: &Arc<SourceText>, error: &toml::de::Error) -> Diagnostic
     let place = SourceSpan::new(source, error.span().unwrap_or(end..end));
     let message = error.message();
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let diagnostic = Diagnostic::at(&place, format!("this is not TOML: {what}"));
+    let diagnostic = Diagnostic::at(&place, format!("invalid TOML: {what}"));
     match (what, expected) {
         (DUPLICATE, _) => {
-            diagnostic.help("a key may be written once in a table; keep one of the two")
+            diagnostic.help("keep one of the two: a key may occur only once in a table")
         }
-        (_, "") => diagnostic.help("the format is described at https://toml.io"),
+        (_, "") => diagnostic.help("see https://toml.io for the format"),
         (_, expected) => diagnostic.help(format!(
-            "expected {expected}; the format is described at https://toml.io"
+            "expected {expected}; see https://toml.io for the format"
         )),
     }
 }
@@ -116,7 +115,8 @@ fn table(source: &Arc<SourceText>, entries: &DeTable<'_>) -> Table {
     Table(entries.iter().map(entry).collect())
 }
 
-/// Reads an integer; one beyond the range of `i128` stays beyond every limit.
+/// Parses an integer. One outside the range of `i128` is clamped, which is still out of range for
+/// every reader.
 fn integer(number: &DeInteger<'_>) -> i128 {
     let beyond = if number.as_str().starts_with('-') {
         i128::MIN
@@ -127,7 +127,7 @@ fn integer(number: &DeInteger<'_>) -> i128 {
 }
 
 impl Node {
-    /// What the value is, for "must be …, not …".
+    /// The type of the value, for "must be …, not …".
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
             Value::String(_) => "a string",
@@ -140,7 +140,7 @@ impl Node {
         }
     }
 
-    /// The value as text: a string, or any plain value from the command line, where nobody writes
+    /// The value as text: a string, or any plain value from the command line, where strings have no
     /// quotes.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {

@@ -1,4 +1,4 @@
-//! The page of a rollout: what goes into it, where it lies, and when it goes.
+//! The report page of a rollout: collects its contents and writes it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,13 +19,13 @@ use crate::report::{Glyphs, LocalClock, ReporterSetup, Versions};
 use crate::store::{RevisionRecord, RolloutId};
 use crate::{notify, report, trust};
 
-/// A rollout, looked back at.
+/// The history of one rollout.
 pub struct ReportInput {
     pub id: RolloutId,
     pub journal: Vec<Entry>,
-    pub account: RolloutSummary,
+    pub summary: RolloutSummary,
     pub start: RolloutStart,
-    /// Who ran when it began.
+    /// The instances that ran when the rollout began.
     before: Placements,
     setup: ReporterSetup,
     budget: Option<Budget>,
@@ -33,19 +33,19 @@ pub struct ReportInput {
 }
 
 impl ReportInput {
-    /// Reads what the history has of a rollout; `budget` is what it was allowed to spend, where
-    /// that is known.
-    pub(crate) fn of(
+    /// Reads a rollout from the history. Without a `budget`, uses the one of the playbook at that
+    /// time.
+    pub(crate) fn read(
         session: &Session,
         id: RolloutId,
         budget: Option<Budget>,
     ) -> Result<Self, Error> {
         let journal = session.store.journal(id)?;
         let unreadable = || {
-            let why = format!("the journal of rollout {} has no beginning", id.0);
+            let why = format!("the journal of rollout {} has no start event", id.0);
             Error::from(Internal::Other(why))
         };
-        let account = RolloutSummary::of(&journal).ok_or_else(unreadable)?;
+        let summary = RolloutSummary::of(&journal).ok_or_else(unreadable)?;
         let Some(Entry {
             event: Event::RolloutStarted(start),
             ..
@@ -54,7 +54,7 @@ impl ReportInput {
             return Err(unreadable());
         };
         let start = start.clone();
-        let records = session.store.revisions(&session.subject)?;
+        let records = session.store.revisions(&session.service_key)?;
         let versions = records
             .iter()
             .map(|record| (record.release.clone(), record.definition.version.clone()));
@@ -65,12 +65,12 @@ impl ReportInput {
             clock: LocalClock::local(),
             glyphs: Glyphs::UNICODE,
         };
-        let before = session.roster(Some(id))?;
-        let budget = budget.or_else(|| budget_then(session, &records, &start));
+        let before = session.placements(Some(id))?;
+        let budget = budget.or_else(|| budget_at_start(session, &records, &start));
         Ok(Self {
             id,
             journal,
-            account,
+            summary,
             start,
             before,
             setup,
@@ -79,7 +79,7 @@ impl ReportInput {
         })
     }
 
-    /// What its caller was told, if it has ended. One that begins with its way back was begun by
+    /// The exit code of the run, if it has ended. A run whose second event is `Aborted` was
     /// `ship abort`.
     pub fn exit(&self) -> Option<Exit> {
         let is_abort = matches!(
@@ -89,18 +89,18 @@ impl ReportInput {
                 ..
             })
         );
-        self.account.outcome.as_ref().map(|outcome| match outcome {
+        self.summary.outcome.as_ref().map(|outcome| match outcome {
             Outcome::RolledBack if is_abort => Exit::Done,
             outcome => Exit::of(self.start.verb, outcome),
         })
     }
 
-    /// How it ended, in one line, and the lines below it.
-    pub fn last_word(&self) -> Option<(String, Vec<String>)> {
+    /// The outcome in one line, and the lines below it.
+    pub fn outcome_lines(&self) -> Option<(String, Vec<String>)> {
         report::last_word(&self.journal, &self.before, &self.setup, self.budget)
     }
 
-    /// The version that ran before, if there was one.
+    /// The version before this rollout, if there was one.
     pub fn previous_version(&self) -> Option<String> {
         self.base().map(|record| record.definition.version.clone())
     }
@@ -111,13 +111,13 @@ impl ReportInput {
             .iter()
             .find(|record| record.revision == self.start.target.revision);
         let inventory = session.inventory.display().to_string();
-        let dossier = PageInput {
+        let input = PageInput {
             rollout: self.id.0,
             journal: &self.journal,
             before: &self.before,
             setup: self.setup.clone(),
             budget: self.budget,
-            who: record.map_or("somebody", |record| &record.who),
+            who: record.map_or("unknown", |record| &record.who),
             reason: record.map_or("", |record| &record.reason),
             exit_code: exit.map(Exit::code),
             changes: record
@@ -127,13 +127,13 @@ impl ReportInput {
             inventory: &inventory,
             now: session.now(),
         };
-        page(&dossier, &veil(session)).map_err(|why| {
-            let text = format!("there is no page of rollout {}: {why}", self.id.0);
+        page(&input, &redactor(session)).map_err(|why| {
+            let text = format!("cannot render the report of rollout {}: {why}", self.id.0);
             Internal::Other(text).into()
         })
     }
 
-    /// The revision that it came from: the one that it goes back to, or else the one before it.
+    /// The revision before this rollout: its rollback target, or else the preceding revision.
     fn base(&self) -> Option<&RevisionRecord> {
         let target = self.start.target.revision;
         let fallback = self
@@ -155,8 +155,8 @@ impl ReportInput {
     }
 }
 
-/// What a rollout was allowed to spend: by its playbook as it was then.
-fn budget_then(
+/// The budget of a rollout, from the playbook stored with its revision.
+fn budget_at_start(
     session: &Session,
     records: &[RevisionRecord],
     start: &RolloutStart,
@@ -185,7 +185,7 @@ fn budget_then(
     amounts.resolve(hosts, ports).ok()
 }
 
-/// What one revision differs in from another.
+/// The differences between two revisions.
 fn changes(then: &RevisionRecord, now: &RevisionRecord) -> Changes {
     Changes {
         since: format!("revision {} ({})", then.revision, then.definition.version),
@@ -207,7 +207,7 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     let secrets = |of: &Definition| {
         of.secrets_sha256
             .as_ref()
-            .map_or(NOTHING.to_owned(), |_| "others".to_owned())
+            .map_or(NOTHING.to_owned(), |_| "different".to_owned())
     };
     let mut parts = vec![
         [
@@ -248,11 +248,10 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     parts
 }
 
-/// What must not be shown: secrets as far as they are known here, and what is secret in the
-/// configuration itself.
-pub fn veil(session: &Session) -> Redactor {
+/// Redacts the secrets that are known on this machine, and those in the configuration itself.
+pub fn redactor(session: &Session) -> Redactor {
     let playbook = &session.project.playbook;
-    // One that is not known here cannot be covered, which is no reason to show the others.
+    // A secret that is not known here cannot be redacted; that does not affect the others.
     let variable = |name: &str| Some(std::env::var_os(name).unwrap_or_default());
     let secrets = config::read_secrets(&playbook.service, variable).unwrap_or_default();
     let query = match &playbook.artifact.source {
@@ -270,20 +269,24 @@ pub fn veil(session: &Session) -> Redactor {
     )
 }
 
-/// Writes a page where the user wants it; the directory is made for it.
+/// Writes a report to a file and creates its directory.
 pub(crate) fn write(path: &Path, html: &str) -> Result<(), Error> {
-    let failed = |why: String| Internal::Other(format!("cannot write the page: {why}"));
+    let failed = |why: String| Internal::Other(format!("cannot write the report: {why}"));
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(|why| failed(format!("{}: {why}", dir.display())))?;
     }
     Ok(notify::write_textfile(path, html).map_err(failed)?)
 }
 
-/// Writes the page of a rollout to its place in the state directory, for the owner alone.
-pub(crate) fn keep(session: &Session, id: RolloutId, html: &str) -> Result<PathBuf, Error> {
-    let path = session.place.runs().join(format!("{}.html", id.0));
+/// Writes the report of a rollout to the state directory, readable only by the owner.
+pub(crate) fn write_to_state_dir(
+    session: &Session,
+    id: RolloutId,
+    html: &str,
+) -> Result<PathBuf, Error> {
+    let path = session.state_dir.runs().join(format!("{}.html", id.0));
     write(&path, html)?;
-    trust::make_private(&session.place.runs());
+    trust::make_private(&session.state_dir.runs());
     trust::make_private(&path);
     Ok(path)
 }

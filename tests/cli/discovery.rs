@@ -1,4 +1,4 @@
-//! Which inventory is meant where none is named.
+//! Discovery of the inventory if the command line has none.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use snapbox::str;
 use crate::project::{LocalProject, NODES};
 
 #[test]
-fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
+fn deployed_inventory_is_found_from_a_subdirectory() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let deep = project.path("docs/deep");
@@ -29,7 +29,7 @@ fn in_a_subfolder_of_a_deployed_project_it_is_the_one_that_was_deployed() {
 }
 
 #[test]
-fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
+fn state_directory_is_beside_the_inventory() {
     let project = LocalProject::small();
     let elsewhere = tempfile::tempdir().expect("a temporary directory");
     let inventory = project.path("inventory.toml").display().to_string();
@@ -48,7 +48,7 @@ fn the_state_lies_with_the_inventory_wherever_ship_is_called_from() {
 }
 
 #[test]
-fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
+fn inventories_of_subdirectory_and_parent_are_both_listed() {
     let project = LocalProject::small();
     project.deploy("0.8");
     let below = project.path("below");
@@ -71,7 +71,7 @@ fn inventory_of_a_subfolder_and_the_one_of_its_parent_are_both_listed() {
 }
 
 #[test]
-fn of_two_fleets_one_must_be_named() {
+fn two_deployed_fleets_need_a_named_inventory() {
     let project = LocalProject::small();
     fs::write(
         project.path("staging.toml"),
@@ -85,7 +85,8 @@ fn of_two_fleets_one_must_be_named() {
         project
             .ship(&[verb])
             .stderr(str![[r#"
-error: which inventory? several fleets were deployed from here; name one:
+error: cannot choose an inventory: several fleets were deployed from here
+hint: name one:
   inventory.toml
   staging.toml
 
@@ -98,7 +99,7 @@ error: which inventory? several fleets were deployed from here; name one:
 }
 
 #[test]
-fn where_nothing_was_deployed_the_files_that_look_like_inventories_are_listed() {
+fn candidates_are_listed_before_the_first_deploy() {
     let project = LocalProject::new();
     fs::create_dir(project.path("inventory")).expect("our own directory");
     fs::write(project.path("inventory/production.toml"), "").expect("our own directory");
@@ -106,7 +107,8 @@ fn where_nothing_was_deployed_the_files_that_look_like_inventories_are_listed() 
         project
             .ship(&[verb])
             .stderr(str![[r#"
-error: which inventory? nothing was deployed from here yet; name one:
+error: cannot choose an inventory: nothing has been deployed from here yet
+hint: name one:
   inventory/production.toml
   inventory.toml
 
@@ -118,14 +120,15 @@ error: which inventory? nothing was deployed from here yet; name one:
 }
 
 #[test]
-fn where_there_is_nothing_at_all_an_example_is_given() {
+fn missing_inventory_error_shows_an_example() {
     let project = LocalProject::new();
     let empty = tempfile::tempdir().expect("a temporary directory");
     project
         .ship(&["deploy"])
         .within(empty.path())
         .stderr(str![[r#"
-error: which inventory? nothing was deployed from here yet; name one, as in `ship deploy inventory.toml`
+error: cannot choose an inventory: nothing has been deployed from here yet
+hint: name one, as in `ship deploy inventory.toml`
 
 "#]])
         .status(2)

@@ -1,5 +1,4 @@
-//! What other tools have taught a user, and typing mistakes: each is answered with the command to
-//! type.
+//! Commands of other tools, and typing mistakes: the error shows the command to type.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +9,7 @@ use crate::project::LocalProject;
 use ship_testing::command::{Running, ship_command};
 
 #[test]
-fn value_where_an_inventory_is_expected_is_answered_with_its_option() {
+fn value_in_place_of_the_inventory_gets_a_hint_with_the_option() {
     let project = LocalProject::small();
     let cases: [(&[&str], &str); 7] = [
         (
@@ -28,7 +27,7 @@ fn value_where_an_inventory_is_expected_is_answered_with_its_option() {
         ),
         (
             &["scale", "5"],
-            "hint: for 5 instances, run `ship scale --replicas 5`\n",
+            "hint: to run 5 instances, run `ship scale --replicas 5`\n",
         ),
         (&["rollout", "status"], "hint: run `ship status`\n"),
         (
@@ -44,15 +43,15 @@ fn value_where_an_inventory_is_expected_is_answered_with_its_option() {
 }
 
 #[test]
-fn mistyped_inventory_is_answered_with_the_one_that_is_like_it() {
+fn mistyped_inventory_gets_a_hint_with_the_similar_file() {
     let project = LocalProject::small();
     fs::create_dir(project.path("inventory")).expect("our own directory");
     fs::write(project.path("inventory/local.toml"), "").expect("our own file");
     project
         .ship(&["deploy", "inventory/lcoal.toml", "--dry-run"])
         .stderr(str![[r#"
-error: inventory/lcoal.toml is not an inventory: there is no such file
-hint: did you mean inventory/local.toml? Run `ship deploy inventory/local.toml --dry-run`
+error: `inventory/lcoal.toml` is not an inventory: no such file
+hint: did you mean `inventory/local.toml`? Run `ship deploy inventory/local.toml --dry-run`
 
 "#]])
         .status(2)
@@ -69,7 +68,7 @@ hint: did you mean inventory/local.toml? Run `ship deploy inventory/local.toml -
     project
         .ship(&["status", "inventory"])
         .stderr(str![[r#"
-error: inventory is a directory; expected an inventory
+error: `inventory` is a directory; expected an inventory
 hint: run `ship status inventory/local.toml`
 
 "#]])
@@ -78,12 +77,12 @@ hint: run `ship status inventory/local.toml`
 }
 
 #[test]
-fn playbook_in_place_of_the_inventory_is_answered_with_those_that_name_it() {
+fn playbook_in_place_of_the_inventory_gets_a_hint_with_its_inventories() {
     let project = LocalProject::small();
     project
         .ship(&["deploy", "playbook.toml"])
         .stderr(str![[r#"
-error: playbook.toml is a playbook; expected the inventory that names it
+error: `playbook.toml` is a playbook; expected the inventory that refers to it
 hint: run `ship deploy inventory.toml`
 
 "#]])
@@ -98,7 +97,7 @@ hint: run `ship deploy inventory.toml`
     project
         .ship(&["plan", "./playbook.toml"])
         .stderr(str![[r#"
-error: playbook.toml is a playbook; expected the inventory that names it
+error: `playbook.toml` is a playbook; expected the inventory that refers to it
 hint: name the inventory:
   ship plan inventory.toml
   ship plan inventory/b.toml
@@ -109,7 +108,7 @@ hint: name the inventory:
 }
 
 #[test]
-fn setting_without_its_table_is_answered_with_the_whole_key() {
+fn set_without_a_table_gets_a_hint_with_the_full_key() {
     let project = LocalProject::small();
     let done = project
         .ship(&["plan", "--set", "max_surge=2"])
@@ -136,18 +135,18 @@ fn setting_without_its_table_is_answered_with_the_whole_key() {
 }
 
 #[test]
-fn lone_inventory_is_used_without_asking() {
+fn only_inventory_is_used_by_default() {
     let project = LocalProject::small();
     project
         .ship(&["history"])
-        .stdout("nothing was deployed from here yet; `ship status` shows what the hosts run\n")
+        .stdout("nothing has been deployed from here yet\nhint: `ship status` shows what the hosts run\n")
         .run();
     project.ship(&["deploy"]).any_stderr().run();
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
 }
 
 #[test]
-fn rollback_has_a_dry_run_and_waits_for_the_lock() {
+fn rollback_supports_dry_run_and_lock_timeout() {
     let project = LocalProject::small();
     project.deploy("0.8");
     project.deploy("0.9");
@@ -188,7 +187,7 @@ fn to_a_full_disk(project: &LocalProject, args: &[&str]) -> ship_testing::comman
 }
 
 #[test]
-fn output_that_is_lost_is_an_error() {
+fn lost_output_is_an_error() {
     let project = LocalProject::small();
     let calls: [&[&str]; 6] = [
         &["deploy", "inventory.toml", "--output", "json"],
@@ -215,7 +214,7 @@ fn output_that_is_lost_is_an_error() {
 }
 
 #[test]
-fn broken_database_is_told_with_the_way_out() {
+fn broken_database_error_has_a_hint() {
     let project = LocalProject::small();
     project.deploy("0.8");
     fs::write(
@@ -243,7 +242,7 @@ fn broken_database_is_told_with_the_way_out() {
 }
 
 #[test]
-fn host_is_named_once() {
+fn error_names_a_host_once() {
     let project = LocalProject::small();
     let inventory = fs::read_to_string(project.path("inventory.toml")).expect("our own file");
     let remote = inventory.replace(
