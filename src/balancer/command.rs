@@ -58,7 +58,7 @@ impl ScriptDriver for CommandDriver {
         at: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let all = self.commands_of_all(at.slots);
-        ready(all.map(|all| script::look_at_gatekeepers(&at.read_only_site(), &all))).boxed()
+        ready(all.map(|all| script::look_at_gatekeepers(&at.read_only_context(), &all))).boxed()
     }
 
     fn switching<'a>(

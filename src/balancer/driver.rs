@@ -110,21 +110,21 @@ impl DriverContext<'_> {
     }
 
     /// Where a script that changes nothing runs.
-    pub(super) fn read_only_site(&self) -> HostContext {
-        self.machine.site().read_only_site(self.slots.service())
+    pub(super) fn read_only_context(&self) -> HostContext {
+        self.machine.site().read_only_context(self.slots.service())
     }
 
     /// Where a script runs that makes a change.
     pub(super) fn site_of(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
-            .script_site(self.slots.service(), change.epoch, change.order)
+            .script_context(self.slots.service(), change.epoch, change.order)
     }
 
     /// The site of a script that makes the machine refuse older epochs, outside of any order.
     pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
-            .script_site(self.slots.service(), change.epoch, ActionId::default())
+            .script_context(self.slots.service(), change.epoch, ActionId::default())
     }
 }

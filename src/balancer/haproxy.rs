@@ -59,7 +59,7 @@ impl BalancerDriver for HaproxyDriver {
                 let names = talk.names.all(&backend);
                 Ok((backend, names))
             };
-            let site = at.read_only_site();
+            let site = at.read_only_context();
             let (epoch, seen) = futures::join!(at.machine.epoch(&site), seen);
             let generation = at.machine.generation();
             let (backend, names) = seen.inspect_err(|_| generation.forget())?;

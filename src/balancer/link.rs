@@ -95,7 +95,7 @@ async fn ask(
         }
     };
     if may_be_the_way {
-        link.forget(connection).await;
+        link.discard(connection).await;
     }
     Err(error)
 }

@@ -23,7 +23,7 @@ impl ScriptDriver for NftablesDriver {
         &'a self,
         at: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
-        let site = at.read_only_site();
+        let site = at.read_only_context();
         let script = script::look_at_nftables(&site, at.name(), self.settings.port);
         ready(Ok(script)).boxed()
     }

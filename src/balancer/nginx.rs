@@ -39,7 +39,7 @@ impl ScriptDriver for NginxDriver {
         async move {
             let slots = at.slots.addresses().await?;
             Ok(script::look_at_nginx(
-                &at.read_only_site(),
+                &at.read_only_context(),
                 &self.nginx,
                 &slots,
             ))

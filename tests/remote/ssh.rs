@@ -417,7 +417,7 @@ async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
     };
     assert_eq!((attempt.tries, error.is_final()), (2, false));
     assert_eq!(
-        attempt.said,
+        attempt.ssh_output,
         format!("ssh: connect to host 127.0.0.1 port {port}: Connection refused")
     );
 }
@@ -965,7 +965,7 @@ async fn a_connection_outlives_a_pause_but_not_its_owner() {
 
 /// Connections below a directory, with one open.
 async fn connections(target: &Target, dir: &Path) -> Connections {
-    let connections = Connections::made_by(Connector::below(dir), [target.clone()]);
+    let connections = Connections::with_connector(Connector::below(dir), [target.clone()]);
     let script = Script {
         text: "echo hello".to_owned(),
         input: ship::script::Input::default(),

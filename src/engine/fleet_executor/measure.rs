@@ -22,7 +22,7 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
             success,
         } => probe::measure_prometheus(address, query, success, deadline).await,
         MeasurementMethod::Command { words, success } => {
-            match remote::run_here(&LocalCommand {
+            match remote::run_supervised(&LocalCommand {
                 words, // A number reads the same everywhere.
                 env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
                 dir: None,

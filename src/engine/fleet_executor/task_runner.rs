@@ -55,7 +55,7 @@ impl TaskRunner {
             self.control.dir.as_deref(),
             task.task.timeout,
         );
-        match remote::run_here(&LocalCommand {
+        match remote::run_supervised(&LocalCommand {
             words,
             env: &env,
             dir,

@@ -13,7 +13,7 @@ use crate::app::notice::Notice;
 use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
 use crate::engine::FleetExecutor;
-use crate::remote::BEAT;
+use crate::remote::HEARTBEAT;
 use crate::script::{self, CapturedLog, Follow, LogLine, LogQuery};
 
 const LINES: u32 = 100;
@@ -116,7 +116,7 @@ impl HostLogs<'_> {
             slots: self.choice.followed.clone(),
             drivers: self.drivers.clone(),
             resume: follower.resume,
-            silence: BEAT * BEATS_MISSED,
+            silence: HEARTBEAT * BEATS_MISSED,
         };
         let (sender, mut receiver) = mpsc::channel(LINES_TOGETHER);
         let heard = async {

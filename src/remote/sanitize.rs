@@ -1,17 +1,16 @@
-//! Output of the other side, made fit for one line of a message.
+//! Turns the output of hosts and programs into one line of a message.
 
-/// The number of lines that are kept: the last ones.
+/// How many lines are kept: the last ones.
 const LINES_MAX: usize = 4;
-/// The most characters of a line that are kept.
 const LINE_CHARS_MAX: usize = 300;
 
-/// The last lines that say something, joined. What would move a terminal's cursor or colour it is
-/// removed.
+/// The last lines with a letter or digit, joined. Sequences that would move a terminal's cursor
+/// or colour it are removed.
 pub(super) fn clean(text: &str) -> String {
     clean_lines(text.lines())
 }
 
-/// The same for lines that were chosen from a text.
+/// Like [`clean`], for selected lines of a text.
 pub(super) fn clean_lines<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut kept: Vec<String> = Vec::new();
     for line in lines {
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_bounded_and_cannot_move_the_cursor() {
+    fn clean_limits_the_length_and_removes_control_sequences() {
         assert_eq!(
             clean("\r\n@@@@@@\n\u{1b}[1;31mDenied\u{1b}[0m\r\nDenied\u{7}\n\tby\u{202e} policy\n"),
             "Denied; by policy"

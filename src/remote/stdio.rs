@@ -1,4 +1,4 @@
-//! The input and the output of a running script.
+//! The standard input and output of a running script.
 
 use std::path::Path;
 
@@ -6,78 +6,77 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::sync::mpsc;
 
 use super::error::RunFailure;
-use super::live;
-use super::opening::PreambleReader;
-use super::words::clean;
+use super::preamble::PreambleReader;
+use super::sanitize::clean;
+use super::streaming;
 use crate::remote::command::Output;
 
-/// What is kept of each stream. A script's report is a few KB; more is a mistake that must not fill
-/// the memory.
+/// How much of each stream is kept. A script's report is a few KB; more is a mistake that must
+/// not fill the memory.
 const STREAM_BYTES_MAX: usize = 4 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// What is said to a script, and heard from it.
+/// What is written to a script, and where its output goes.
 pub(super) enum ScriptIo<'a> {
-    /// It is fed, and heard out.
-    Whole(StdinSource<'a>, &'a mut Capture),
-    /// The script, and where each of its lines goes. As long as somebody waits for them, it gets a
-    /// sign of life.
-    Live(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
+    /// Writes the whole input and captures the output.
+    Buffered(StdinSource<'a>, &'a mut Capture),
+    /// Writes the script, then a heartbeat for as long as the caller waits; sends each line of
+    /// the output to the channel.
+    Streaming(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
 }
 
 impl ScriptIo<'_> {
-    /// Writes and reads at the same time; either alone would block on a full pipe.
-    pub(super) async fn hold(
+    /// Writes and reads concurrently; either alone would block on a full pipe.
+    pub(super) async fn transfer(
         self,
         stdin: Option<impl AsyncWrite + Unpin>,
         stdout: Option<impl AsyncRead + Unpin>,
         stderr: Option<impl AsyncRead + Unpin>,
     ) -> Result<(), RunFailure> {
         match self {
-            ScriptIo::Whole(
-                feed,
+            ScriptIo::Buffered(
+                source,
                 Capture {
-                    opening,
-                    stdout: said,
-                    stderr: complained,
+                    preamble,
+                    stdout: out,
+                    stderr: err,
                 },
             ) => tokio::try_join!(
-                feed.send(stdin),
-                said.fill(stdout, opening.as_mut()),
-                complained.fill(stderr, None)
+                source.send(stdin),
+                out.fill(stdout, preamble.as_mut()),
+                err.fill(stderr, None)
             )
             .map(|_| ()),
-            ScriptIo::Live(
+            ScriptIo::Streaming(
                 script,
                 lines,
                 Capture {
-                    opening,
-                    stderr: complained,
+                    preamble,
+                    stderr: err,
                     ..
                 },
             ) => {
-                let opening = opening.get_or_insert_default();
-                let heard = async {
+                let preamble = preamble.get_or_insert_default();
+                let received = async {
                     tokio::try_join!(
-                        live::lines(stdout, opening, lines),
-                        complained.fill(stderr, None)
+                        streaming::forward_lines(stdout, preamble, lines),
+                        err.fill(stderr, None)
                     )
                 };
                 tokio::select! {
-                    heard = heard => heard.map(|_| ()),
-                    never = live::beat(stdin, script) => match never {},
+                    received = received => received.map(|_| ()),
+                    never = streaming::send_heartbeats(stdin, script) => match never {},
                 }
             }
         }
     }
 }
 
-/// What a script has said so far. Kept outside of the future that reads, so that a deadline does
-/// not lose it.
+/// The output so far. It lives outside of the future that reads, so that it survives a timeout.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
-    /// The output before the script's own; `None` for a program.
-    opening: Option<PreambleReader>,
+    /// The output before the script's own; `None` for a local program.
+    preamble: Option<PreambleReader>,
     stdout: CapturedStream,
     stderr: CapturedStream,
 }
@@ -89,16 +88,16 @@ struct CapturedStream {
 }
 
 impl Capture {
-    /// For a script, whose output begins after ship's marks.
-    pub(super) fn of_script() -> Self {
+    /// For a script, whose output starts after ship's markers.
+    pub(super) fn for_script() -> Self {
         Self {
-            opening: Some(PreambleReader::default()),
+            preamble: Some(PreambleReader::default()),
             ..Self::default()
         }
     }
 
-    pub(super) fn take_opening(&mut self) -> PreambleReader {
-        self.opening.take().unwrap_or_default()
+    pub(super) fn take_preamble(&mut self) -> PreambleReader {
+        self.preamble.take().unwrap_or_default()
     }
 
     pub(super) fn into_output(self, status: i32) -> Output {
@@ -111,7 +110,7 @@ impl Capture {
     }
 
     /// The last line of standard error, or else of standard output.
-    pub(super) fn last_words(&self) -> Option<String> {
+    pub(super) fn last_output(&self) -> Option<String> {
         self.stderr.last_line().or_else(|| self.stdout.last_line())
     }
 }
@@ -121,7 +120,7 @@ impl CapturedStream {
     async fn fill(
         &mut self,
         from: Option<impl AsyncRead + Unpin>,
-        mut opening: Option<&mut PreambleReader>,
+        mut preamble: Option<&mut PreambleReader>,
     ) -> Result<(), RunFailure> {
         let Some(mut from) = from else { return Ok(()) };
         let mut chunk = vec![0; 16 << 10];
@@ -129,15 +128,15 @@ impl CapturedStream {
             let read = from
                 .read(&mut chunk)
                 .await
-                .map_err(|e| RunFailure::Lost(format!("reading its output: {e}")))?;
+                .map_err(|e| RunFailure::Lost(format!("cannot read its output: {e}")))?;
             if read == 0 {
                 return Ok(());
             }
-            match opening
+            match preamble
                 .as_deref_mut()
-                .filter(|opening| !opening.has_script())
+                .filter(|preamble| !preamble.has_script())
             {
-                Some(opening) => self.keep(&opening.take(&chunk[..read])),
+                Some(preamble) => self.keep(&preamble.take(&chunk[..read])),
                 None => self.keep(&chunk[..read]),
             }
         }
@@ -168,8 +167,8 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
         .find(|line| !line.is_empty())
 }
 
-/// A script and its [`Input`](crate::script::Input), ready to be sent: a file that cannot be read is
-/// noticed before the script begins.
+/// A script and its [`Input`](crate::script::Input), ready to send. A file that cannot be read
+/// is reported before the script starts.
 #[derive(Debug)]
 pub(super) struct StdinSource<'a> {
     script: &'a [u8],
@@ -188,7 +187,7 @@ impl<'a> StdinSource<'a> {
                 Ok(file) => Some((path.as_path(), file)),
                 Err(e) => {
                     return Err(RunFailure::NotStarted(format!(
-                        "failed to read {}: {e}",
+                        "cannot read {}: {e}",
                         path.display()
                     )));
                 }
@@ -201,8 +200,8 @@ impl<'a> StdinSource<'a> {
         })
     }
 
-    /// Writes all of it, then closes. A script may end without having read it: its status tells
-    /// whether that is well.
+    /// Writes everything, then closes. A script may end without reading all of it; its exit
+    /// status shows whether that is an error.
     async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), RunFailure> {
         let Some(mut to) = to else { return Ok(()) };
         if to.write_all(self.script).await.is_err() || to.write_all(self.head).await.is_err() {
@@ -236,7 +235,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn more_than_the_cap_is_read_to_the_end_but_not_kept() {
+    async fn capture_reads_everything_but_keeps_only_the_limit() {
         let mut stream = CapturedStream::default();
         let text = vec![b'x'; STREAM_BYTES_MAX + 1];
         stream.fill(Some(text.as_slice()), None).await.unwrap();
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_not_hide_the_others() {
+    fn capture_replaces_invalid_utf8() {
         let stream = CapturedStream {
             bytes: b"caf\xe9 open\n\n".to_vec(),
             truncated: false,

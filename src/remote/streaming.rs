@@ -1,4 +1,4 @@
-//! A script whose output is read while it runs, and which notices whether it is read.
+//! A script whose output is read while it runs, and which notices when its reader is gone.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,33 +8,36 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::error::RunFailure;
-use super::opening::PreambleReader;
+use super::preamble::PreambleReader;
 
-/// How often a script is told that somebody listens. One that hears nothing for a few times as long
-/// is alone: its host may have been cut off.
-pub const BEAT: Duration = Duration::from_secs(10);
+/// How often a script is sent a byte as a sign that its reader is alive. A script that gets
+/// none for a few intervals ends, because the network may have failed.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The longest part of a line that is kept.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Sends the script, and signs of life for as long as it is polled; then the other end reads the
-/// end of its input.
-pub(super) async fn beat(to: Option<impl AsyncWrite + Unpin>, script: &[u8]) -> Infallible {
+/// Sends the script, then a heartbeat for as long as the future is polled. After that, the
+/// script reads end of file.
+pub(super) async fn send_heartbeats(
+    to: Option<impl AsyncWrite + Unpin>,
+    script: &[u8],
+) -> Infallible {
     if let Some(mut to) = to
         && to.write_all(script).await.is_ok()
     {
         while to.write_all(b".").await.is_ok() && to.flush().await.is_ok() {
-            sleep(BEAT).await;
+            sleep(HEARTBEAT).await;
         }
     }
-    // Whoever does not read any more has ended, or is about to: its output tells.
+    // A script that does not read any more has ended, or is about to: its output shows that.
     std::future::pending().await
 }
 
-/// Hands out the script's lines until there are no more. Bytes that are no text do not hide the
-/// others; what is too long is cut.
-pub(super) async fn lines(
+/// Sends the script's lines to `to` until the output ends. Invalid UTF-8 is replaced, and lines
+/// that are too long are truncated.
+pub(super) async fn forward_lines(
     from: Option<impl AsyncRead + Unpin>,
-    opening: &mut PreambleReader,
+    preamble: &mut PreambleReader,
     to: &mpsc::Sender<String>,
 ) -> Result<(), RunFailure> {
     let Some(mut from) = from else { return Ok(()) };
@@ -43,12 +46,12 @@ pub(super) async fn lines(
         let read = from
             .read(&mut chunk)
             .await
-            .map_err(|e| RunFailure::Lost(format!("reading its output: {e}")))?;
+            .map_err(|e| RunFailure::Lost(format!("cannot read its output: {e}")))?;
         if read == 0 {
-            // Without its end it is not whole: a connection may have broken off in it.
+            // A line without a newline is incomplete: the connection may have broken within it.
             return Ok(());
         }
-        for part in opening
+        for part in preamble
             .take(&chunk[..read])
             .split_inclusive(|byte| *byte == b'\n')
         {
@@ -61,7 +64,7 @@ pub(super) async fn lines(
                 let whole = String::from_utf8_lossy(&std::mem::take(&mut line)).into_owned();
                 to.send(whole)
                     .await
-                    .map_err(|_| RunFailure::Lost("nobody listens any more".to_owned()))?;
+                    .map_err(|_| RunFailure::Lost("the reader is gone".to_owned()))?;
             }
         }
     }
@@ -72,11 +75,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lines_are_handed_out_whole_and_no_longer_than_is_kept() {
+    async fn streaming_returns_complete_lines_truncated_to_the_limit() {
         let long = "x".repeat(LINE_BYTES_MAX + 1);
         let text = format!("motd\nship-shell\nship-script\none\n\n{long}\ncaf\u{e9}\nno end");
         let (sender, mut receiver) = mpsc::channel(8);
-        lines(
+        forward_lines(
             Some(text.as_bytes()),
             &mut PreambleReader::default(),
             &sender,
@@ -84,10 +87,10 @@ mod tests {
         .await
         .unwrap();
         drop(sender);
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         while let Some(line) = receiver.recv().await {
-            heard.push(line);
+            received.push(line);
         }
-        assert_eq!(heard, ["one", "", &long[1..], "caf\u{e9}"]);
+        assert_eq!(received, ["one", "", &long[1..], "caf\u{e9}"]);
     }
 }

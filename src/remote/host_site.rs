@@ -1,4 +1,4 @@
-//! The place of a service on a host.
+//! A service on a host, as scripts see it.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
 use crate::core::time::Time;
 use crate::script::HostContext;
 
-/// One host and what ship needs to know to work on it.
+/// A host and what ship needs to know to work on it.
 #[derive(Clone, Debug)]
 pub struct HostSite {
     pub target: Target,
-    /// Free-form labels, for templates.
+    /// Labels from the inventory, for templates.
     pub labels: BTreeMap<String, String>,
-    /// The directory below which ship keeps its own.
+    /// The directory below which ship keeps its files.
     pub base_dir: String,
-    /// The ports on which another process would be in the way.
+    /// The ports of the slots, which no other process may use.
     pub ports: Vec<Port>,
 }
 
-/// The service that scripts act for.
+/// The service on which scripts act.
 #[derive(Clone, Debug)]
 pub struct ServiceContext {
-    /// What the hosts record of who deploys: it names the fleet and the service.
+    /// What the hosts record about the deployer: fleet and service.
     pub owner: Owner,
     /// The releases that have served on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
 }
 
 impl HostSite {
-    /// The site of a script that acts on the host under an epoch.
-    pub fn script_site(
+    /// The context of a script that changes the host under an epoch.
+    pub fn script_context(
         &self,
         context: &ServiceContext,
         epoch: Epoch,
@@ -51,8 +51,8 @@ impl HostSite {
         }
     }
 
-    /// The site of a script that changes nothing.
-    pub fn read_only_site(&self, context: &ServiceContext) -> HostContext {
-        self.script_site(context, Epoch::default(), ActionId::default())
+    /// The context of a script that changes nothing.
+    pub fn read_only_context(&self, context: &ServiceContext) -> HostContext {
+        self.script_context(context, Epoch::default(), ActionId::default())
     }
 }

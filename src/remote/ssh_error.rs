@@ -1,13 +1,13 @@
-//! What ssh's messages mean. Its exit status is 255 for all of them.
+//! Classifies the messages of ssh, whose exit status is 255 for every failure.
 //!
-//! ssh ends each line of its own log with a carriage return. A line without one comes from somebody
-//! else: the server's banner, what PAM says on the server, or the user's `ProxyCommand`. Such lines
-//! are shown, but only ssh's own decide.
+//! ssh ends each line of its log with a carriage return. A line without one comes from
+//! elsewhere: the server's banner, PAM on the server, or the user's `ProxyCommand`. ship shows such
+//! lines, but classifies only by ssh's own.
 
-use super::words::clean_lines;
+use super::sanitize::clean_lines;
 
-/// The parts of ssh's messages by which a refusal is known. The order matters: a jump host's refusal
-/// is followed by complaints about a closed connection.
+/// The parts of ssh's messages that identify a refusal. The order matters, because messages
+/// about a closed connection follow a refusal by a jump host.
 const SIGNS: [(SshRefusal, &[&str]); 7] = [
     (
         SshRefusal::HostKeyChanged,
@@ -43,11 +43,11 @@ const SIGNS: [(SshRefusal, &[&str]); 7] = [
             "Unable to negotiate",
             "Bad port",
             "command-line line 0",
-            // The sshd of a jump host has `AllowTcpForwarding no`, or the like.
+            // For example, sshd on the jump host has `AllowTcpForwarding no`.
             "open failed: administratively prohibited",
         ],
     ),
-    // The jump host is well, the host behind it is not.
+    // The jump host works, the host behind it does not.
     (SshRefusal::Unreachable, &FORWARDING),
     (
         SshRefusal::Busy,
@@ -68,7 +68,7 @@ const SIGNS: [(SshRefusal, &[&str]); 7] = [
     ),
 ];
 
-/// Messages of a jump host's ssh about an unreachable host behind it, the clearest first.
+/// Messages of a jump host's ssh about an unreachable host behind it, the most specific first.
 const FORWARDING: [&str; 2] = ["open failed: ", "tdio forwarding"];
 
 /// Why ssh did not connect.
@@ -79,58 +79,59 @@ pub(super) enum SshRefusal {
     Authentication,
     Misconfigured,
     Unreachable,
-    /// The user's `ProxyCommand` printed something and ended before the login.
+    /// The user's `ProxyCommand` printed something and exited before the login.
     Proxy,
-    /// The server printed something and ended the login: it refuses all users, or this one.
-    TurnedAway,
-    /// It ended the connection before it named itself.
+    /// The server printed something and closed the connection: it rejects all users, or this
+    /// one.
+    LoginClosed,
+    /// The server closed the connection before it sent its version.
     Busy,
-    /// It ended the connection later: it may have begun to check a key.
+    /// The server closed the connection later: it may have started to check a key.
     HungUp,
 }
 
 impl SshRefusal {
-    /// Reads all that ssh and the ssh of its jump hosts said.
+    /// Classifies the log of ssh and of the ssh of its jump hosts.
     pub(super) fn of(log: &str) -> Self {
         let own: Vec<_> = own_lines(log).collect();
-        let says = |sign: &str| own.iter().any(|line| line.contains(sign));
+        let has = |sign: &str| own.iter().any(|line| line.contains(sign));
         let refusal = SIGNS
             .into_iter()
             .find(|(refusal, signs)| {
-                signs.iter().any(|sign| says(sign))
-                    // A server that is silent during the banner is out of reach; one that hangs up
-                    // is busy.
-                    && !(matches!(refusal, SshRefusal::Busy | SshRefusal::HungUp) && says("timed out"))
+                signs.iter().any(|sign| has(sign))
+                    // A server that sends no banner in time is unreachable; one that closes the
+                    // connection is busy.
+                    && !(matches!(refusal, SshRefusal::Busy | SshRefusal::HungUp) && has("timed out"))
             })
             .map_or(SshRefusal::Unreachable, |(refusal, _)| refusal);
-        let others_spoke = !clean_lines(foreign_lines(log)).is_empty();
+        let has_foreign_output = !clean_lines(foreign_lines(log)).is_empty();
         match refusal {
-            SshRefusal::Busy | SshRefusal::HungUp if others_spoke && says(BEHIND_PROXY) => {
+            SshRefusal::Busy | SshRefusal::HungUp if has_foreign_output && has(BEHIND_PROXY) => {
                 SshRefusal::Proxy
             }
-            SshRefusal::HungUp if others_spoke => SshRefusal::TurnedAway,
-            // Most probably a server's limit is not the reason, and if it is, a few tries will do.
-            SshRefusal::Busy if says(BEHIND_PROXY) => SshRefusal::HungUp,
+            SshRefusal::HungUp if has_foreign_output => SshRefusal::LoginClosed,
+            // A server's limit is probably not the reason, and if it is, a few attempts suffice.
+            SshRefusal::Busy if has(BEHIND_PROXY) => SshRefusal::HungUp,
             refusal => refusal,
         }
     }
 
-    /// How often a login is tried at most.
+    /// The limit of attempts to log in.
     pub(super) fn tries_max(self) -> usize {
         match self {
             SshRefusal::Unreachable | SshRefusal::Proxy => 2,
-            SshRefusal::HungUp | SshRefusal::TurnedAway => 5,
+            SshRefusal::HungUp | SshRefusal::LoginClosed => 5,
             SshRefusal::Busy => 20,
             _ => 1,
         }
     }
 
-    /// The part of the log for a person: the relevant lines of ssh, and what others printed.
-    pub(super) fn words(self, log: &str) -> String {
+    /// The relevant lines of ssh, and what others printed, on one line.
+    pub(super) fn summary(self, log: &str) -> String {
         let own: Vec<_> = own_lines(log).collect();
         let with = |sign: &str| own.iter().find(|line| line.contains(sign)).copied();
         let from = |sign: &&str| with(sign).and_then(|line| line.get(line.find(sign)?..));
-        let telling = match self {
+        let relevant = match self {
             SshRefusal::HostKeyChanged => with("Offending "),
             SshRefusal::Misconfigured => FORWARDING.iter().find_map(from).or_else(|| with(": ")),
             SshRefusal::Unreachable => FORWARDING.iter().find_map(from),
@@ -151,7 +152,7 @@ impl SshRefusal {
                 .copied()
         };
         match self {
-            SshRefusal::Proxy | SshRefusal::TurnedAway => clean_lines(foreign(4)),
+            SshRefusal::Proxy | SshRefusal::LoginClosed => clean_lines(foreign(4)),
             SshRefusal::Authentication => {
                 let signs = own
                     .iter()
@@ -159,15 +160,15 @@ impl SshRefusal {
                     .filter(|line| AUTHENTICATION.iter().any(|sign| line.contains(sign)));
                 clean_lines(foreign(2).chain(signs))
             }
-            _ => clean_lines(foreign(2).chain(telling.or_else(last))),
+            _ => clean_lines(foreign(2).chain(relevant.or_else(last))),
         }
     }
 }
 
-/// How ssh names the other end of a `ProxyCommand`.
+/// ssh's name for the other end of a `ProxyCommand`.
 const BEHIND_PROXY: &str = "UNKNOWN port 65535";
 
-/// Messages of ssh about keys that it does not or cannot use, and about the end.
+/// Messages of ssh about keys that it cannot use, and about the end of the login.
 const AUTHENTICATION: [&str; 8] = [
     "Load key ",
     "no such identity",
@@ -270,7 +271,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_ssh_says_is_understood() {
+    fn ssh_refusal_is_classified_by_the_log() {
         for (log, refusal) in LOGS {
             let log = format!("{}\n", log.replace('\r', "")).replace('\n', "\r\n");
             assert_eq!(SshRefusal::of(&log), refusal, "{log}");
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_others_are_shown_and_do_not_decide() {
+    fn ssh_refusal_shows_foreign_lines_but_ignores_them_in_the_classification() {
         let closed = "kex_exchange_identification: Connection closed by remote host\r\nConnection \
                       closed by UNKNOWN port 65535\r\n";
         for (log, refusal, words) in [
@@ -300,7 +301,7 @@ mod tests {
             ),
             (
                 "System is booting up.\n\nConnection closed by 10.0.0.1 port 22\r\n",
-                SshRefusal::TurnedAway,
+                SshRefusal::LoginClosed,
                 "System is booting up.",
             ),
             (
@@ -328,31 +329,31 @@ mod tests {
             ),
         ] {
             assert_eq!(SshRefusal::of(log), refusal, "{log}");
-            assert_eq!(refusal.words(log), words, "{log}");
+            assert_eq!(refusal.summary(log), words, "{log}");
         }
     }
 
     #[test]
-    fn of_many_lines_the_telling_one_is_shown() {
+    fn ssh_refusal_summary_picks_the_relevant_line() {
         let log = "@@@@\r\nOffending ED25519 key in /x/known_hosts:3\r\nHost key verification \
                    failed.\r\n\r\n";
         assert_eq!(
-            SshRefusal::HostKeyChanged.words(log),
+            SshRefusal::HostKeyChanged.summary(log),
             "Offending ED25519 key in /x/known_hosts:3"
         );
         assert_eq!(
-            SshRefusal::HostKeyUnknown.words(log),
+            SshRefusal::HostKeyUnknown.summary(log),
             "Host key verification failed."
         );
-        assert_eq!(SshRefusal::Busy.words("\r\n"), "");
+        assert_eq!(SshRefusal::Busy.summary("\r\n"), "");
         let log = "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding \
                    failed\r\nConnection closed\r\n";
         assert_eq!(
-            SshRefusal::Unreachable.words(log),
+            SshRefusal::Unreachable.summary(log),
             "open failed: connect failed: No route to host"
         );
         assert_eq!(
-            SshRefusal::Unreachable.words("Connection to web1 timed out\r\n"),
+            SshRefusal::Unreachable.summary("Connection to web1 timed out\r\n"),
             "Connection to web1 timed out"
         );
     }

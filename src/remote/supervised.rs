@@ -1,4 +1,4 @@
-//! Programs of the user on this machine, which end with their caller.
+//! Programs that run on this machine and end with their caller.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,54 +9,55 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error::RunFailure;
-use super::pipes::{Capture, ScriptIo, StdinSource};
 use super::program;
+use super::stdio::{Capture, ScriptIo, StdinSource};
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
 use crate::remote::command::Output;
 use crate::script::Input;
 use crate::system::process_group;
 
-/// Runs the words that follow. If standard input ends first, because the caller is gone, it ends
-/// the whole process group. The watch does not keep the streams open.
-const LEASH: &str = r#"exec 3<&0 </dev/null
-ticket=$1
+/// Runs its arguments as a program. If standard input reaches end of file first, because the
+/// caller is gone, it kills the whole process group. The watcher does not keep the output streams
+/// open.
+const SUPERVISOR: &str = r#"exec 3<&0 </dev/null
+command_id=$1
 shift
-SHIP_COMMAND=$ticket "$@" 3<&- &
+SHIP_COMMAND=$command_id "$@" 3<&- &
 child=$!
 { cat <&3; kill -s KILL 0; } >/dev/null 2>&1 &
-watch=$!
+watcher=$!
 exec 3<&-
 wait "$child"
-how=$?
-kill "$watch" 2>/dev/null
-exit "$how""#;
+status=$?
+kill "$watcher" 2>/dev/null
+exit "$status""#;
 
 /// A program on this machine.
 #[derive(Clone, Debug)]
 pub struct LocalCommand<'a> {
     /// The program and its arguments.
     pub words: &'a [String],
-    /// The environment in addition to this process's own.
+    /// Variables in addition to this process's environment.
     pub env: &'a BTreeMap<String, String>,
-    /// The working directory; `None` for that of this process.
+    /// The working directory; `None` for this process's own.
     pub dir: Option<&'a Path>,
-    /// Its time limit, after which it is killed with its children.
+    /// After this time, the program is killed with its children.
     pub deadline: Duration,
 }
 
-/// Runs a program on this machine. It is killed, with all that it began, at its deadline, where it
-/// is waited for no longer, and where this process is killed.
+/// Runs a program on this machine. It is killed, with its children, at its deadline, when the
+/// future is dropped, and when this process is killed.
 ///
 /// # Errors
-/// If it cannot be started or does not end by itself in time, in words.
-pub async fn run_here(here: &LocalCommand<'_>) -> Result<Output, String> {
+/// A message, if it cannot be started or does not end in time.
+pub async fn run_supervised(command: &LocalCommand<'_>) -> Result<Output, String> {
     let mut capture = Capture::default();
-    let ticket = ticket();
-    match timeout(here.deadline, run(here, &ticket, &mut capture)).await {
+    let command_id = command_id();
+    match timeout(command.deadline, run(command, &command_id, &mut capture)).await {
         Ok(Ok(status)) => {
             let mut output = capture.into_output(status);
-            if let Some(left) = strays(&ticket) {
+            if let Some(left) = leftover_processes(&command_id) {
                 if !output.stderr.is_empty() && !output.stderr.ends_with('\n') {
                     output.stderr.push('\n');
                 }
@@ -67,21 +68,20 @@ pub async fn run_here(here: &LocalCommand<'_>) -> Result<Output, String> {
         Ok(Err(RunFailure::Lost(why) | RunFailure::NotStarted(why))) => Err(why),
         Ok(Err(RunFailure::Input { path, source })) => Err(format!("{}: {source}", path.display())),
         Err(_) => {
-            let said = capture
-                .last_words()
-                .map(|said| format!("; it said last: {said}"))
+            let last_output = capture
+                .last_output()
+                .map(|last_output| format!("; last output: {last_output}"))
                 .unwrap_or_default();
             Err(format!(
-                "it did not end within {}{said}",
-                Human(here.deadline)
+                "it did not finish within {}{last_output}",
+                Human(command.deadline)
             ))
         }
     }
 }
 
-/// What the variable `SHIP_COMMAND` holds for a program and all that it begins, and for nothing
-/// else.
-fn ticket() -> String {
+/// The value of the variable `SHIP_COMMAND`, which only this program and its children have.
+fn command_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     format!(
         "{}.{}",
@@ -90,12 +90,12 @@ fn ticket() -> String {
     )
 }
 
-/// The processes that still have a ticket although their program has ended. One that clears its
-/// environment, as service managers do, is meant to stay.
-fn strays(ticket: &str) -> Option<String> {
+/// The processes that still have the program's `SHIP_COMMAND` although the program has ended. A
+/// process that clears its environment, as service managers do, is meant to stay.
+fn leftover_processes(command_id: &str) -> Option<String> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let variable = format!("SHIP_COMMAND={ticket}");
-    let has_ticket = |dir: &PathBuf| {
+    let variable = format!("SHIP_COMMAND={command_id}");
+    let has_command_id = |dir: &PathBuf| {
         let environment = std::fs::read(dir.join("environ")).unwrap_or_default();
         environment
             .split(|byte| *byte == 0)
@@ -119,24 +119,24 @@ fn strays(ticket: &str) -> Option<String> {
     let found: Vec<_> = entries
         .filter(is_process)
         .map(|entry| entry.path())
-        .filter(has_ticket)
+        .filter(has_command_id)
         .filter_map(name)
         .collect();
     (!found.is_empty()).then(|| found.join(", "))
 }
 
 async fn run(
-    here: &LocalCommand<'_>,
-    ticket: &str,
+    local: &LocalCommand<'_>,
+    command_id: &str,
     capture: &mut Capture,
 ) -> Result<i32, RunFailure> {
     let mut command = program::command("/bin/sh");
     command
-        .args(["-c", LEASH, "ship"])
-        .arg(ticket)
-        .args(here.words)
-        .envs(here.env);
-    if let Some(dir) = here.dir {
+        .args(["-c", SUPERVISOR, "ship"])
+        .arg(command_id)
+        .args(local.words)
+        .envs(local.env);
+    if let Some(dir) = local.dir {
         command.current_dir(dir);
     }
     command
@@ -145,22 +145,23 @@ async fn run(
         .stderr(Stdio::piped());
     let (mut child, group) = process_group::spawn(&mut command)
         .map_err(|e| RunFailure::NotStarted(format!("sh: {e}")))?;
-    // Held until the end: when it closes, the program notices that its caller is gone.
-    let leash = child.stdin.take();
+    // Held until the program ends: when the pipe closes, the supervisor notices that its caller
+    // is gone.
+    let stdin = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();
-    let talk = ScriptIo::Whole(StdinSource::open(&[], &nothing).await?, capture);
-    talk.hold(None::<tokio::process::ChildStdin>, stdout, stderr)
+    let io = ScriptIo::Buffered(StdinSource::open(&[], &nothing).await?, capture);
+    io.transfer(None::<tokio::process::ChildStdin>, stdout, stderr)
         .await?;
     let status = child
         .wait()
         .await
         .map_err(|e| RunFailure::Lost(e.to_string()))?;
-    drop(leash);
+    drop(stdin);
     group.ended();
     status
         .code()
-        .ok_or_else(|| RunFailure::Lost("it was ended by a signal".to_owned()))
+        .ok_or_else(|| RunFailure::Lost("it was killed by a signal".to_owned()))
 }
 
 #[cfg(test)]
@@ -174,7 +175,7 @@ mod tests {
     async fn ran(script: &str, deadline: Duration) -> Result<Output, String> {
         let env = BTreeMap::from([("SHIP_TEST".to_owned(), "a b".to_owned())]);
         let words = words(&["sh", "-c", script]);
-        run_here(&LocalCommand {
+        run_supervised(&LocalCommand {
             words: &words,
             env: &env,
             dir: Some(Path::new("/")),
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_has_its_environment_its_directory_and_no_input() {
+    async fn local_command_has_its_environment_its_directory_and_no_input() {
         let output = ran("pwd; echo $SHIP_TEST; cat; exit 3", Duration::from_secs(10))
             .await
             .expect("it runs");
@@ -192,8 +193,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn processes_that_a_program_leaves_behind_are_named() {
-        // Until it executes `sleep`, the process has the name of the program before.
+    async fn local_command_reports_processes_that_outlive_it() {
+        // Until it runs `sleep`, the process has the name of the previous program.
         let script = "setsid sleep 50 >/dev/null 2>&1 & echo $!
             until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done";
         let output = ran(script, Duration::from_secs(10)).await.expect("it runs");
@@ -209,12 +210,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_end_is_ended_and_its_last_words_are_told() {
+    async fn local_command_is_killed_at_its_deadline_and_its_last_output_is_reported() {
         let began = std::time::Instant::now();
         let error = ran("echo busy; sleep 60", Duration::from_millis(300))
             .await
             .expect_err("it does not end");
-        assert_eq!(error, "it did not end within 300ms; it said last: busy");
+        assert_eq!(error, "it did not finish within 300ms; last output: busy");
         assert!(began.elapsed() < Duration::from_secs(30));
     }
 }

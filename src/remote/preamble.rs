@@ -1,16 +1,15 @@
-//! The output of a host before a script begins: greetings of the login shell, and ship's own two
-//! marks.
+//! The output of a host before a script starts: greetings of the login shell, and two markers.
 
 use std::time::{Duration, Instant};
 
 /// Printed when the login shell runs the command line.
 pub(super) const SHELL_MARK: &str = "ship-shell";
-/// Printed when the script begins, after sudo where that is used.
+/// Printed when the script starts, after sudo if it is used.
 pub(super) const SCRIPT_MARK: &str = "ship-script";
-/// The limit of what is kept of the output before the script.
+/// How much of the output before the script is kept.
 const BEFORE_BYTES_MAX: usize = 64 << 10;
 
-/// Reads output up to the beginning of the script.
+/// Separates the output before the script from the script's own.
 #[derive(Debug)]
 pub(super) struct PreambleReader {
     began: Instant,
@@ -31,7 +30,7 @@ impl Default for PreambleReader {
 }
 
 impl PreambleReader {
-    /// Takes in a piece of output; returns the part that belongs to the script.
+    /// Adds a piece of output and returns the part that belongs to the script.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         if self.has_script() {
             return bytes.to_vec();
@@ -54,7 +53,7 @@ impl PreambleReader {
         Vec::new()
     }
 
-    /// Removes a mark and all that follows it; returns what follows.
+    /// Removes a marker and everything after it, and returns what followed the marker.
     fn cut_at(&mut self, mark: &str) -> Option<Vec<u8>> {
         let line = format!("{mark}\n");
         let at = self
@@ -70,18 +69,19 @@ impl PreambleReader {
         self.shell_after.is_some()
     }
 
-    /// Whether the script has begun.
+    /// Whether the script has started.
     pub(super) fn has_script(&self) -> bool {
         self.script_after.is_some()
     }
 
-    /// How long the login shell took, and then sudo, where they are done.
+    /// How long the login shell took to start, and then sudo; `None` until the script has
+    /// started.
     pub(super) fn delays(&self) -> Option<(Duration, Duration)> {
         let (shell, script) = (self.shell_after?, self.script_after?);
         Some((shell, script.saturating_sub(shell)))
     }
 
-    /// What the host printed before the script.
+    /// What the host printed before the script started.
     pub(super) fn before(&self) -> String {
         String::from_utf8_lossy(&self.before).into_owned()
     }

@@ -1,4 +1,4 @@
-//! ssh's view of the user's configuration, as `ssh -G` prints it.
+//! The user's ssh configuration, as `ssh -G` prints it.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use super::program;
 use crate::system::process_group;
 
-/// ssh only reads files for this, but a `Match exec` may run anything.
+/// ssh only reads files for `-G`, but a `Match exec` may run anything.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// ssh's settings for one destination. Tokens such as `%h` are not expanded.
+/// The settings for one destination. Tokens such as `%h` are not expanded.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SshSettings {
     pub(super) host_name: Option<String>,
@@ -23,7 +23,7 @@ pub(super) struct SshSettings {
 }
 
 impl SshSettings {
-    /// Asks ssh. `None` if it does not answer; its own login will say why.
+    /// Runs `ssh -G`. `None` if that fails; the login will report the reason.
     pub(super) async fn of(options: &[OsString], address: &str) -> Option<Self> {
         let mut words = vec![OsString::from("-G")];
         words.extend_from_slice(options);
@@ -51,8 +51,8 @@ impl SshSettings {
     }
 }
 
-/// Whether any of the files that ssh reads speaks of a proxy at all. Where none does, no host has
-/// to be asked about. `config` is the file given by `-F`.
+/// Whether any file that ssh reads mentions a proxy. If none does, ship skips `ssh -G` for the
+/// hosts. `config` is the file given with `-F`.
 pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
     let mut words = vec![OsString::from("-v"), "-G".into()];
     if let Some(path) = config {
@@ -62,8 +62,8 @@ pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
     let Some(output) = ssh(&words).await.filter(|output| output.status.success()) else {
         return true;
     };
-    let said = String::from_utf8_lossy(&output.stderr);
-    files_read(&said).any(|path| match std::fs::read(path) {
+    let debug_log = String::from_utf8_lossy(&output.stderr);
+    files_read(&debug_log).any(|path| match std::fs::read(path) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
             text.contains("proxyjump") || text.contains("proxycommand")
@@ -72,14 +72,15 @@ pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
     })
 }
 
-/// The files that ssh has read, which it names one by one, with those of an `Include`.
-fn files_read(said: &str) -> impl Iterator<Item = &Path> {
-    said.lines()
+/// The files that ssh has read, including those of an `Include`, as `ssh -v` lists them.
+fn files_read(debug_log: &str) -> impl Iterator<Item = &Path> {
+    debug_log
+        .lines()
         .filter_map(|line| line.trim_end().split_once("Reading configuration data "))
         .map(|(_, path)| path.as_ref())
 }
 
-/// Runs ssh for something that needs no network.
+/// Runs ssh for something that does not use the network.
 pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
     let mut command = program::command("ssh");
     command
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_all_settings_those_that_matter_are_read() {
+    fn ssh_settings_parse_the_relevant_keys() {
         let text = "host h1\nhostname 10.0.0.7\nproxycommand none\nproxyjump \
                     a@b,bastion\ncontrolpath /run/%C\nuser x\nodd\n";
         assert_eq!(
@@ -116,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn the_files_that_were_read_are_known() {
-        let said = "OpenSSH_9.2p1\r\ndebug1: Reading configuration data /home/a b/.ssh/config\r\n\
+    fn files_read_lists_each_configuration_file() {
+        let debug_log = "OpenSSH_9.2p1\r\ndebug1: Reading configuration data /home/a b/.ssh/config\r\n\
                     debug1: /etc/ssh/ssh_config line 19: include\ndebug1: Reading configuration \
                     data /etc/ssh/ssh_config\r\n";
-        let files: Vec<_> = files_read(said).collect();
+        let files: Vec<_> = files_read(debug_log).collect();
         assert_eq!(
             files,
             [
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_is_found_in_an_included_file_too() {
+    async fn proxy_is_found_in_an_included_file() {
         if !Path::new("/usr/bin/ssh").exists() {
             eprintln!("SKIPPED: ssh is missing (Debian: apt-get install openssh-client)");
             return;
@@ -149,7 +150,7 @@ mod tests {
         assert!(mention_a_proxy(Some(&config)).await);
         assert!(
             mention_a_proxy(Some(&dir.path().join("missing"))).await,
-            "ssh will say what is wrong"
+            "ssh reports the error"
         );
     }
 }
