@@ -20,7 +20,7 @@ use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::record::EventLog;
 use crate::report::{Reporter, ReporterSetup};
-use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, place_for};
+use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, state_dir_for};
 use crate::system::accounts;
 
 /// Where messages and progress are shown.
@@ -56,7 +56,7 @@ impl ControlMachine {
         let project = match config::load(&chosen.path, overrides) {
             Ok(project) => project,
             Err(wrong) => {
-                let store = Sqlite::open_existing(&place_for(&chosen.path));
+                let store = Sqlite::open_existing(&state_dir_for(&chosen.path));
                 let good = store.ok().flatten().and_then(|store| {
                     let read = |path: &Path| std::fs::read(path);
                     last_known_good(&store, &chosen.path, overrides, read)
@@ -84,7 +84,7 @@ impl Environment for ControlMachine {
         };
         Ok(Files {
             project,
-            place: place_for(&chosen.path),
+            place: state_dir_for(&chosen.path),
             inventory: chosen.path,
         })
     }
@@ -99,7 +99,7 @@ impl Environment for ControlMachine {
 
     fn open_known(&self) -> Result<Option<DeployedState>, Error> {
         let chosen = discovery::inventory(self.inventory.clone())?;
-        let Some(store) = Sqlite::open_existing(&place_for(&chosen.path))? else {
+        let Some(store) = Sqlite::open_existing(&state_dir_for(&chosen.path))? else {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);

@@ -20,7 +20,7 @@ pub fn known_subject(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> 
     let mut known = store.inventories().ok()?.into_iter();
     known
         .find(|known| known.inventory == inventory)
-        .map(|known| known.subject)
+        .map(|known| known.service_key)
 }
 
 /// The present files with the version and the settings of the newest rollout, or else the playbook

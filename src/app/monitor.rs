@@ -35,7 +35,7 @@ pub(crate) async fn begin(
         .map(|definition| definition.version.clone())
         .collect();
     let (url, clock) = (probing.url.clone(), Arc::clone(&session.clock));
-    let asker = Monitor::begin(probing, known, Arc::new(move || clock.now())).map_err(|why| {
+    let asker = Monitor::start(probing, known, Arc::new(move || clock.now())).map_err(|why| {
         Internal::NoMonitor {
             url: url.clone(),
             why,
@@ -51,7 +51,7 @@ pub(crate) async fn begin(
     let is_new = goal.continuation.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
     if is_new && serving > 0 {
         asker
-            .first_answer(ATTEMPTS)
+            .wait_for_first_success(ATTEMPTS)
             .await
             .map_err(|why| Refused::MonitorFails {
                 ready: serving,

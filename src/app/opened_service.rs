@@ -80,7 +80,8 @@ impl OpenedService {
         let token = std::env::var(config::LEASE).ok();
         self.store
             .acquire_lease(&self.subject, holder, token.as_deref())?;
-        self.store.remember(&self.subject, &self.inventory)?;
+        self.store
+            .record_inventory(&self.subject, &self.inventory)?;
         Ok(())
     }
 
@@ -144,7 +145,9 @@ pub(super) fn active_freeze(
     subject: &ServiceKey,
     now: Time,
 ) -> Result<Option<Freeze>, Error> {
-    Ok(store.freeze(subject)?.filter(|freeze| freeze.holds(now)))
+    Ok(store
+        .freeze(subject)?
+        .filter(|freeze| freeze.is_active(now)))
 }
 
 pub(super) fn standing(

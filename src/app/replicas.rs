@@ -57,7 +57,7 @@ impl Session {
     pub(crate) fn keep_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.says_replicas() {
-                self.store.forget_scale(&self.subject)?;
+                self.store.clear_scale(&self.subject)?;
             }
             return Ok(());
         };

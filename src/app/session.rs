@@ -232,9 +232,9 @@ impl Session {
     }
 
     /// Asks something of the process that carries out a rollout.
-    pub(crate) fn ask(&mut self, rollout: RolloutId, wish: ControlRequest) -> Result<(), Error> {
+    pub(crate) fn ask(&mut self, rollout: RolloutId, command: ControlRequest) -> Result<(), Error> {
         let by = self.operator().to_string();
-        Ok(self.store.ask(rollout, &Request { wish, by })?)
+        Ok(self.store.send_request(rollout, &Request { command, by })?)
     }
 
     /// The revision that the fleet is on.

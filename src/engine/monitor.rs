@@ -35,11 +35,11 @@ impl MonitorHandle {
         tokio::select! {
             biased;
             Some(signal) = interrupts.recv() => Some(signal),
-            () = asker.settle() => None,
+            () = asker.finish() => None,
         }
     }
 
     pub(super) fn resume(&mut self) {
-        self.asker.iter_mut().for_each(Monitor::go_on);
+        self.asker.iter_mut().for_each(Monitor::resume);
     }
 }

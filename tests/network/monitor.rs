@@ -163,7 +163,7 @@ fn now() -> Time {
 
 fn begin(probing: MonitorSettings) -> Monitor {
     let known: BTreeSet<String> = ["0.8", "0.9"].map(str::to_owned).into();
-    Monitor::begin(probing, known, Arc::new(now)).unwrap()
+    Monitor::start(probing, known, Arc::new(now)).unwrap()
 }
 
 async fn until(
@@ -196,7 +196,7 @@ async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
         report.requests >= seen + 20
     })
     .await;
-    asker.settle().await;
+    asker.finish().await;
     let report = asker.report();
     assert!(
         report
@@ -227,7 +227,7 @@ async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
     let server = Server::start();
     let mut asker = begin(server.probing());
     until(&asker, "enough answers", |report| report.requests >= 40).await;
-    asker.settle().await;
+    asker.finish().await;
     let [connections, closing] =
         [&server.connections, &server.closing].map(|count| count.load(Ordering::Relaxed));
     let requests = asker.report().requests;
@@ -257,7 +257,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
     ] {
         let server = Server::start();
         let mut asker = begin(server.impatient());
-        asker.first_answer(3).await.unwrap();
+        asker.wait_for_first_success(3).await.unwrap();
         assert_eq!(asker.breach(), None);
         server.becomes(mood);
         let report = until(&asker, "a failure", |report| report.failed > 0).await;
@@ -267,7 +267,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
             "{mood:?}: {why}"
         );
         assert!(asker.breach().is_some(), "{mood:?}");
-        asker.settle().await;
+        asker.finish().await;
         let before = asker.report();
         assert_eq!(
             before.requests,
@@ -276,7 +276,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
         );
         // It can go on after that.
         server.becomes(Mood::Well);
-        asker.go_on();
+        asker.resume();
         until(&asker, "more answers", |report| {
             report.requests > before.requests
         })
@@ -288,7 +288,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
 async fn a_service_that_stalls_is_asked_no_less_often() {
     let server = Server::start();
     let asker = begin(server.impatient());
-    asker.first_answer(3).await.unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     // Each takes 500 ms to fail: one after the other, two clients would have made 4 in a second.
     let (begun, before) = (Instant::now(), server.requests.load(Ordering::Relaxed));
@@ -302,7 +302,7 @@ async fn a_service_that_stalls_is_asked_no_less_often() {
 async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
     let server = Server::start();
     let mut asker = begin(server.impatient());
-    asker.first_answer(3).await.unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let stalled = server.requests.load(Ordering::Relaxed);
     until(&asker, "a request under way", |_| {
@@ -310,7 +310,7 @@ async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
     })
     .await;
     let begun = Instant::now();
-    asker.settle().await;
+    asker.finish().await;
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     let report = asker.report();
     assert!(
@@ -340,8 +340,8 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
         timeout: Duration::from_secs(2),
         ..server.probing()
     };
-    let mut asker = Monitor::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
-    asker.first_answer(3).await.unwrap();
+    let mut asker = Monitor::start(probing, BTreeSet::new(), Arc::new(now)).unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let before = server.requests.load(Ordering::Relaxed);
     until(&asker, "a request under way", |_| {
@@ -350,7 +350,7 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
     .await;
     server.becomes(Mood::Well);
     slept_ms.store(60_000, Ordering::Relaxed);
-    asker.settle().await;
+    asker.finish().await;
     let report = asker.report();
     assert_eq!(report.failed, 0, "{report:?}");
     assert!(
@@ -370,14 +370,17 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
         ..server.probing()
     });
     assert_eq!(
-        asker.first_answer(3).await,
+        asker.wait_for_first_success(3).await,
         Err("connection refused".to_owned())
     );
     assert_eq!((asker.report().requests, asker.breach()), (0, None));
 
     server.becomes(Mood::Sick);
     let asker = begin(server.probing());
-    assert_eq!(asker.first_answer(3).await, Err("HTTP 500".to_owned()));
+    assert_eq!(
+        asker.wait_for_first_success(3).await,
+        Err("HTTP 500".to_owned())
+    );
     server.becomes(Mood::Well);
     let report = until(&asker, "an answer", |report| report.requests > 0).await;
     assert_eq!((report.failed, report.early >= 3), (0, true));
@@ -390,12 +393,15 @@ async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
         status: Some(204),
         ..server.probing()
     });
-    assert_eq!(asker.first_answer(3).await, Err("HTTP 200".to_owned()));
+    assert_eq!(
+        asker.wait_for_first_success(3).await,
+        Err("HTTP 200".to_owned())
+    );
     let asker = begin(MonitorSettings {
         version_header: Some("Content-Length".to_owned()),
         ..server.probing()
     });
-    asker.first_answer(3).await.unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     assert_eq!(asker.report().answers[0].version.as_deref(), Some("20"));
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ship::core::analysis::measurement::{Bound, Finding, Measurement};
 use ship::core::fleet::health::Verdict;
-use ship::probe::{Client, PortProbe, Route, ask, measure_http, measure_prometheus};
+use ship::probe::{Client, PortProbe, Route, measure_http, measure_prometheus, probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use wiremock::matchers::{header, header_exists, path, query_param};
@@ -75,7 +75,7 @@ async fn web(answer: ResponseTemplate) -> (MockServer, u16) {
 }
 
 async fn get(port: u16, question: &PortProbe) -> Verdict {
-    ask(&Client::new(), question, &direct(), port, DEADLINE).await
+    probe(&Client::new(), question, &direct(), port, DEADLINE).await
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
             body: None,
             host_header,
         };
-        ask(
+        probe(
             &Client::new(),
             &question,
             &direct(),
@@ -199,7 +199,7 @@ async fn every_request_names_its_host() {
 async fn silence_ends_at_the_deadline() {
     let port = raw_server(b"", false).await;
     let began = Instant::now();
-    let verdict = ask(
+    let verdict = probe(
         &Client::new(),
         &http("/", None, None),
         &direct(),
@@ -255,7 +255,7 @@ async fn each_probe_is_a_new_connection() {
     let client = Client::new();
     for _ in 0..3 {
         assert_eq!(
-            ask(&client, &http("/", None, None), &direct(), port, DEADLINE).await,
+            probe(&client, &http("/", None, None), &direct(), port, DEADLINE).await,
             pass("ok")
         );
     }
@@ -268,7 +268,7 @@ async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
         address: "no-such-host.invalid".to_owned(),
     };
     for question in [PortProbe::Tcp, http("/", None, None)] {
-        let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
+        let verdict = probe(&Client::new(), &question, &route, 80, DEADLINE).await;
         assert!(
             matches!(&verdict, Verdict::Error(text) if text.contains("resolve")),
             "{verdict:?}"
@@ -281,7 +281,7 @@ async fn a_socket_without_ssh_behind_it_is_the_probers_own_trouble() {
     let dir = tempfile::tempdir().unwrap();
     let route = Route::Socket(dir.path().join("gone"));
     for question in [PortProbe::Tcp, http("/", None, None)] {
-        let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
+        let verdict = probe(&Client::new(), &question, &route, 80, DEADLINE).await;
         assert!(
             matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is gone")),
             "{verdict:?}"
@@ -297,11 +297,11 @@ async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let route = Route::Socket(path);
     assert_eq!(
-        ask(&Client::new(), &PortProbe::Tcp, &route, 80, DEADLINE).await,
+        probe(&Client::new(), &PortProbe::Tcp, &route, 80, DEADLINE).await,
         fail("connection refused")
     );
     assert_eq!(
-        ask(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
+        probe(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
         fail("connection refused or closed without an answer")
     );
 }

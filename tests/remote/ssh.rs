@@ -1279,7 +1279,7 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
     let deadline = Duration::from_secs(2);
     let ask = |question, route: usize| {
         let (client, route) = (&client, Route::Socket(routes[route].clone()));
-        async move { probe::ask(client, question, &route, 0, deadline).await }
+        async move { probe::probe(client, question, &route, 0, deadline).await }
     };
     assert_eq!(ask(&get, 0).await, Verdict::Pass("I am: web1".to_owned()));
     assert_eq!(

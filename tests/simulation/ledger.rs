@@ -399,7 +399,7 @@ impl Leases for Memory {
 }
 
 impl Requests for Memory {
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+    fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         self.with(|tables| match tables.rollouts.get_mut(&rollout.0) {
             Some(rollout) => {
                 rollout.request = Some(request.clone());
@@ -429,7 +429,7 @@ impl ServiceSettings for Memory {
         Ok(())
     }
 
-    fn forget_scale(&mut self, _: &ServiceKey) -> Result<(), StoreError> {
+    fn clear_scale(&mut self, _: &ServiceKey) -> Result<(), StoreError> {
         self.with(|tables| tables.scale = None);
         Ok(())
     }
@@ -459,9 +459,13 @@ impl Migrations for Memory {
 }
 
 impl Inventories for Memory {
-    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
+    fn record_inventory(
+        &mut self,
+        subject: &ServiceKey,
+        inventory: &Path,
+    ) -> Result<(), StoreError> {
         let known = KnownInventory {
-            subject: subject.clone(),
+            service_key: subject.clone(),
             inventory: inventory.to_owned(),
         };
         self.with(|tables| tables.inventory = Some(known));
@@ -751,8 +755,8 @@ impl Leases for Ledger {
 }
 
 impl Requests for Ledger {
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
-        self.shelf.ask(rollout, request)
+    fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+        self.shelf.send_request(rollout, request)
     }
 
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
@@ -774,8 +778,8 @@ impl ServiceSettings for Ledger {
         self.write(|shelf| shelf.set_scale(subject, scale, who), |_, ()| ())
     }
 
-    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.forget_scale(subject), |_, ()| ())
+    fn clear_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
+        self.write(|shelf| shelf.clear_scale(subject), |_, ()| ())
     }
 
     fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
@@ -802,8 +806,15 @@ impl Migrations for Ledger {
 }
 
 impl Inventories for Ledger {
-    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
-        self.write(|shelf| shelf.remember(subject, inventory), |_, ()| ())
+    fn record_inventory(
+        &mut self,
+        subject: &ServiceKey,
+        inventory: &Path,
+    ) -> Result<(), StoreError> {
+        self.write(
+            |shelf| shelf.record_inventory(subject, inventory),
+            |_, ()| (),
+        )
     }
 
     fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {

@@ -275,10 +275,10 @@ impl People {
             return;
         };
         // It may have ended already: then nobody hears it.
-        drop(store.ask(
+        drop(store.send_request(
             rollout,
             &Request {
-                wish,
+                command: wish,
                 by: "bert@there".into(),
             },
         ));

@@ -82,7 +82,7 @@ impl Prober {
                 }
             }
         };
-        Ok(probe::ask(
+        Ok(probe::probe(
             &self.client,
             &question,
             &route,

@@ -108,7 +108,7 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         deploy
             .wait()
             .exits(1)
-            .says(&["state database", "make room on the disk"]);
+            .says(&["state database", "free space on the disk"]);
         project.ship("status", &[]).exits(0).says(&["was cut off"]);
         project
             .deploy("2")

@@ -1,34 +1,34 @@
-//! Reads a tar archive, and refuses everything that two tars could read differently.
+//! Reads a tar archive, and rejects everything that two tar programs could read differently.
 //!
-//! A host's tar may be GNU's, busybox's or another: where they differ (a name given twice, a link
-//! with content, words after the end), what was judged here would not be what is unpacked there.
-//! Everything has a bound, too: a name is kept in memory, and a few bytes of gzip unpack to a
-//! thousand times as many.
+//! A host's tar may be GNU's, busybox's or another one. Where they differ (a name given twice, a
+//! link with content, data after the end), the host would not unpack what ship has checked.
+//! Everything also has a limit, because names are kept in memory and a few bytes of gzip can unpack
+//! to a thousand times as many.
 
 use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use crate::artifact::fault::{Fault, shown};
+use crate::artifact::archive_fault::{Fault, shown};
 
 const BLOCK_BYTES: usize = 512;
-/// The least that most file systems allot to a file.
+/// The smallest allocation of most file systems for a file.
 const DISK_BLOCK_BYTES: u64 = 4096;
 /// The longest path on Linux.
 const PATH_BYTES_MAX: usize = 4096;
 /// The limit of a header that gives the next entry a longer name or other attributes.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 const ENTRIES_MAX: u32 = 1_000_000;
-/// Limits the unpacked archive.
+/// The limit of the unpacked archive.
 const BYTES_MAX: u64 = 64 << 30;
-/// In a header that is not ustar's, whether it is one of an incremental backup: busybox takes that
-/// for a part of the name.
+/// The offset of a byte that is set in the headers of incremental backups, which busybox reads as a
+/// part of the name.
 const INCREMENTAL_AT: usize = 345;
-/// The offset of the flag that says whether the map of a sparse file continues in another block.
-const SPARSE_GOES_ON_AT: usize = 482;
-const SPARSE_GOES_ON_IN_BLOCK_AT: usize = 504;
+/// The offset of the flag that the map of a sparse file continues in another block.
+const SPARSE_CONTINUES_AT: usize = 482;
+const SPARSE_CONTINUES_IN_BLOCK_AT: usize = 504;
 
-/// An archive, read from its beginning to its end.
+/// A reader of an archive, from its beginning to its end.
 pub(super) struct StrictTarReader<R> {
     reader: R,
     bytes: u64,
@@ -40,13 +40,13 @@ pub(super) struct StrictTarReader<R> {
 pub(super) struct TarEntry {
     pub(super) path: Vec<u8>,
     pub(super) kind: EntryType,
-    /// Where it leads, if it is a link.
+    /// Its target, if it is a link.
     pub(super) link: Option<Vec<u8>>,
 }
 
-/// What extension headers say about the next entry.
+/// The attributes that extension headers set for the next entry.
 #[derive(Default)]
-struct Announced {
+struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<Vec<u8>>,
@@ -62,15 +62,15 @@ impl<R: Read> StrictTarReader<R> {
         }
     }
 
-    /// Disk space of the entries so far: whole blocks, and one more for each entry.
+    /// The disk space of the entries so far: whole blocks, and one more for each entry.
     pub(super) fn unpacked_bytes(&self) -> u64 {
         self.unpacked_bytes
     }
 
-    /// The next entry; its content is passed over. After the last one, that nothing follows is
-    /// checked to the end.
+    /// The next entry, with its content skipped. After the last entry, this checks that nothing
+    /// follows.
     pub(super) fn next(&mut self) -> Result<Option<TarEntry>, Fault> {
-        let mut announced = Announced::default();
+        let mut extensions = Extensions::default();
         while let Some(header) = self.header()? {
             self.entries += 1;
             if self.entries > ENTRIES_MAX {
@@ -79,17 +79,19 @@ impl<R: Read> StrictTarReader<R> {
                 )));
             }
             match header.entry_type() {
-                EntryType::GNULongName => once(&mut announced.path, self.name(&header)?)?,
-                EntryType::GNULongLink => once(&mut announced.link, self.name(&header)?)?,
-                EntryType::XHeader => announced.read(&self.extension(&header)?)?,
-                EntryType::XGlobalHeader => refuse_global(&self.extension(&header)?)?,
-                _ => return self.entry(&header, announced).map(Some),
+                EntryType::GNULongName => set_once(&mut extensions.path, self.name(&header)?)?,
+                EntryType::GNULongLink => set_once(&mut extensions.link, self.name(&header)?)?,
+                EntryType::XHeader => extensions.read(&self.extension(&header)?)?,
+                EntryType::XGlobalHeader => check_global(&self.extension(&header)?)?,
+                _ => return self.entry(&header, extensions).map(Some),
             }
         }
-        if announced.path.is_some() || announced.link.is_some() || announced.size.is_some() {
-            return Err(broken("it ends after the name of an entry"));
+        if extensions.path.is_some() || extensions.link.is_some() || extensions.size.is_some() {
+            return Err(broken(
+                "it ends between the name and the header of an entry",
+            ));
         }
-        self.refuse_more()?;
+        self.check_end()?;
         Ok(None)
     }
 
@@ -105,7 +107,7 @@ impl<R: Read> StrictTarReader<R> {
             return Err(broken("it ends within a header"));
         }
         self.count(BLOCK_BYTES as u64)?;
-        // The checksum's own eight bytes count as blanks.
+        // In the checksum, its own eight bytes count as blanks.
         let sum: u32 = block
             .iter()
             .enumerate()
@@ -118,7 +120,7 @@ impl<R: Read> StrictTarReader<R> {
         let is_known =
             is_gnu || header.as_ustar().is_some() || header.as_bytes()[257..265] == [0; 8];
         if header.cksum().ok() != Some(sum) || !is_known {
-            return Err(broken("a header is damaged"));
+            return Err(broken("a header is corrupt"));
         }
         if is_gnu && header.as_bytes()[INCREMENTAL_AT] != 0 {
             return Err(Fault::Refused("it is an incremental backup".to_owned()));
@@ -126,12 +128,12 @@ impl<R: Read> StrictTarReader<R> {
         Ok(Some(header))
     }
 
-    fn entry(&mut self, header: &Header, announced: Announced) -> Result<TarEntry, Fault> {
+    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<TarEntry, Fault> {
         let kind = header.entry_type();
-        let path = announced
+        let path = extensions
             .path
             .unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = announced
+        let link = extensions
             .link
             .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
         let refuse = |why: &str| {
@@ -143,30 +145,31 @@ impl<R: Read> StrictTarReader<R> {
         for name in [Some(&path), link.as_ref()].into_iter().flatten() {
             if name.len() > PATH_BYTES_MAX {
                 return refuse(&format!(
-                    "whose name, or that of what it links to, is longer than {PATH_BYTES_MAX} bytes"
+                    "which has a name or link target longer than {PATH_BYTES_MAX} bytes"
                 ));
             }
             if name.contains(&0) {
-                return refuse("whose name, or that of what it links to, has a NUL in it");
+                return refuse("which has a NUL in its name or link target");
             }
         }
-        let size = match announced.size {
+        let size = match extensions.size {
             None => header.entry_size().map_err(broken)?,
-            Some(digits) => decimal(&digits).ok_or_else(|| broken("a size is no number"))?,
+            Some(digits) => decimal(&digits).ok_or_else(|| broken("a size is not a number"))?,
         };
         let is_file = matches!(
             kind,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
         );
         if !is_file && size != 0 {
-            return refuse("which has content but is no file");
+            return refuse("which has content but is not a file");
         }
-        let mut goes_on = kind == EntryType::GNUSparse && header.as_bytes()[SPARSE_GOES_ON_AT] != 0;
-        while goes_on {
+        let mut continues =
+            kind == EntryType::GNUSparse && header.as_bytes()[SPARSE_CONTINUES_AT] != 0;
+        while continues {
             let mut block = [0; BLOCK_BYTES];
             self.reader.read_exact(&mut block).map_err(broken)?;
             self.count(BLOCK_BYTES as u64)?;
-            goes_on = block[SPARSE_GOES_ON_IN_BLOCK_AT] != 0;
+            continues = block[SPARSE_CONTINUES_IN_BLOCK_AT] != 0;
         }
         self.skip(size)?;
         let on_disk = size
@@ -176,7 +179,7 @@ impl<R: Read> StrictTarReader<R> {
         Ok(TarEntry { path, kind, link })
     }
 
-    /// The content of a header that is about the next entry.
+    /// The content of an extension header.
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>, Fault> {
         let size = header.entry_size().map_err(broken)?;
         if size > EXTENSION_BYTES_MAX {
@@ -197,7 +200,7 @@ impl<R: Read> StrictTarReader<R> {
         Ok(content)
     }
 
-    /// A name too long for a header: to its end, which is a NUL.
+    /// A name that is too long for a header, without the NUL at its end.
     fn name(&mut self, header: &Header) -> Result<Vec<u8>, Fault> {
         let mut name = self.extension(header)?;
         if name.last() == Some(&0) {
@@ -228,22 +231,22 @@ impl<R: Read> StrictTarReader<R> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > BYTES_MAX {
             return Err(Fault::Refused(format!(
-                "unpacked it is larger than {} GiB",
+                "it is larger than {} GiB when unpacked",
                 BYTES_MAX >> 30
             )));
         }
         Ok(())
     }
 
-    /// Reads to the end, for the checksum comes last. Some tars go on after one empty block, others
-    /// do not.
-    fn refuse_more(&mut self) -> Result<(), Fault> {
+    /// Reads to the end, because the checksum of gzip comes last. After one empty block, some tar
+    /// programs continue, others stop.
+    fn check_end(&mut self) -> Result<(), Fault> {
         let mut chunk = vec![0; 64 << 10];
         loop {
             match read_full(&mut self.reader, &mut chunk).map_err(broken)? {
                 0 => return Ok(()),
                 length if chunk[..length].iter().any(|byte| *byte != 0) => {
-                    return Err(Fault::Refused("something follows after its end".to_owned()));
+                    return Err(Fault::Refused("there is data after its end".to_owned()));
                 }
                 length => self.count(length as u64)?,
             }
@@ -251,18 +254,18 @@ impl<R: Read> StrictTarReader<R> {
     }
 }
 
-impl Announced {
-    /// Takes in attributes as POSIX has them: lines `LENGTH KEY=VALUE`.
+impl Extensions {
+    /// Adds POSIX attributes: lines of the form `LENGTH KEY=VALUE`.
     fn read(&mut self, content: &[u8]) -> Result<(), Fault> {
         for record in Records(content) {
             let (key, value) = record?;
             match key {
-                b"path" => once(&mut self.path, value.to_vec())?,
-                b"linkpath" => once(&mut self.link, value.to_vec())?,
-                b"size" => once(&mut self.size, value.to_vec())?,
+                b"path" => set_once(&mut self.path, value.to_vec())?,
+                b"linkpath" => set_once(&mut self.link, value.to_vec())?,
+                b"size" => set_once(&mut self.size, value.to_vec())?,
                 key if key.starts_with(b"GNU.sparse") => {
                     return Err(Fault::Refused(
-                        "it has sparse files in a form that not every tar knows".to_owned(),
+                        "it has sparse files in a format that not every tar supports".to_owned(),
                     ));
                 }
                 _ => {}
@@ -272,8 +275,8 @@ impl Announced {
     }
 }
 
-/// Refuses attributes for all entries that matter, since some tars ignore them.
-fn refuse_global(content: &[u8]) -> Result<(), Fault> {
+/// Rejects attributes for all entries, because some tar programs ignore them. Comments are allowed.
+fn check_global(content: &[u8]) -> Result<(), Fault> {
     for record in Records(content) {
         let (key, _) = record?;
         if key != b"comment" {
@@ -299,7 +302,7 @@ impl<'a> Iterator for Records<'a> {
         if record.is_none() {
             self.0 = &[];
         }
-        Some(record.ok_or_else(|| broken("the attributes of an entry make no sense")))
+        Some(record.ok_or_else(|| broken("the attributes of an entry are malformed")))
     }
 }
 
@@ -314,8 +317,8 @@ impl<'a> Records<'a> {
     }
 }
 
-/// Refuses a second value, since tars disagree about which one counts.
-fn once(field: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<(), Fault> {
+/// Rejects a second value, because tar programs disagree about which one counts.
+fn set_once(field: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<(), Fault> {
     match field.replace(value) {
         None => Ok(()),
         Some(_) => Err(Fault::Refused("an entry is named twice".to_owned())),
@@ -333,13 +336,13 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "it is what map_err hands over"
+    reason = "map_err passes an owned value"
 )]
 fn broken(why: impl ToString) -> Fault {
     Fault::Broken(why.to_string())
 }
 
-/// Reads until the buffer is full, or nothing is left.
+/// Reads until the buffer is full or the input ends.
 fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {

@@ -1,8 +1,7 @@
-//! Makes requests to a web server, with retries, and without showing the secrets in a URL.
+//! Makes HTTP requests, with retries, and keeps secrets in URLs out of messages.
 //!
-//! Redirects are followed, up to ten; from https to http they are refused: what was to be had over
-//! a proven connection would come over one that anybody can change, and a user and a password would
-//! go with it.
+//! Up to ten redirects are followed. Redirects from https to http are refused: anyone on the
+//! network could change the response, and user and password would be sent in the clear.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,7 +13,7 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, Response, Url};
 use tokio::time::{sleep, timeout};
 
-use crate::artifact::trouble::FetchError;
+use crate::artifact::fetch_error::FetchError;
 use crate::config::Source;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,18 +24,18 @@ const REDIRECTS_MAX: usize = 10;
 const SMALL_DEADLINE: Duration = Duration::from_secs(30);
 const SMALL_RETRIES_MAX: usize = 2;
 
-/// When something is tried again that may go well the next time: after half a second, then after
-/// twice as long each time. It is given up after six attempts in a row that come to nothing.
+/// The pauses between retries of temporary failures: half a second, doubling each time. The sixth
+/// consecutive attempt without progress is the last one.
 pub const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(500))
     .with_max_delay(Duration::from_secs(30))
     .with_max_times(5);
 
-/// Parses a URL. An s3 URL becomes a signed URL.
-pub(super) fn parsed(text: &str) -> Result<Url, FetchError> {
+/// Parses a URL. An s3 URL becomes a presigned URL.
+pub(super) fn parse_url(text: &str) -> Result<Url, FetchError> {
     let help = "correct the URL in the playbook";
     let url = Url::parse(text)
-        .map_err(|why| FetchError::lasting(format!("this is no URL: {why}"), help))?;
+        .map_err(|why| FetchError::permanent(format!("it is not a valid URL: {why}"), help))?;
     if url.scheme() == "s3" {
         return super::s3::signed(&url);
     }
@@ -55,29 +54,29 @@ pub(super) fn client() -> Result<Client, FetchError> {
     };
     let builder = || {
         builder()
-            .redirect(Policy::custom(redirected))
+            .redirect(Policy::custom(check_redirect))
             .retry(reqwest::retry::never())
     };
-    // A machine without any root certificate can still fetch by http.
+    // A machine without root certificates can still download over HTTP.
     let made = builder()
         .build()
         .or_else(|_| builder().tls_certs_only([]).build());
     made.map_err(|why| FetchError {
-        help: "see what TLS needs here",
+        help: "check the TLS configuration of this machine",
         ..FetchError::from(why)
     })
 }
 
-fn redirected(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+fn check_redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let was_https = attempt
         .previous()
         .last()
         .is_some_and(|url| url.scheme() == "https");
     if was_https && attempt.url().scheme() != "https" {
-        return attempt.error("it is redirected from https to http, which is not followed");
+        return attempt.error("it redirects from https to http, which ship does not follow");
     }
     if attempt.previous().len() > REDIRECTS_MAX {
-        return attempt.error("it is redirected too often");
+        return attempt.error("it redirects too often");
     }
     attempt.follow()
 }
@@ -87,7 +86,7 @@ pub(super) fn without_secrets(text: &str) -> String {
     let Ok(mut shown) = Url::parse(text) else {
         return "the URL".to_owned();
     };
-    // These fail for URLs without a host only, which have no user either.
+    // These fail only for URLs without a host, which have no user either.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.set_query(None);
@@ -106,12 +105,12 @@ pub(super) fn shown(source: &Source) -> String {
 /// A small document, read whole.
 pub(super) enum SmallDocument {
     Bytes(Vec<u8>),
-    /// It does not exist; the text says so.
+    /// It does not exist; the text is the reason.
     Absent(String),
 }
 
-/// Reads something of no more than `limit` bytes, a file or what a URL leads to.
-pub(super) async fn small(
+/// Reads a file or URL of at most `limit` bytes.
+pub(super) async fn fetch_small(
     source: &Source,
     limit: u64,
     retries: ExponentialBuilder,
@@ -119,10 +118,10 @@ pub(super) async fn small(
     match source {
         Source::Path(path) => small_file(path, limit),
         Source::Url(text) => {
-            let asked = timeout(SMALL_DEADLINE, small_download(text, limit, retries)).await;
-            asked.unwrap_or_else(|_| {
-                let help = "see whether the server is up and near";
-                Err(FetchError::lasting(
+            let response = timeout(SMALL_DEADLINE, small_download(text, limit, retries)).await;
+            response.unwrap_or_else(|_| {
+                let help = "check that the server is up";
+                Err(FetchError::permanent(
                     format!("no answer within {}s", SMALL_DEADLINE.as_secs()),
                     help,
                 ))
@@ -134,33 +133,33 @@ pub(super) async fn small(
 fn small_file(path: &Path, limit: u64) -> Result<SmallDocument, FetchError> {
     let read = |path: &Path| {
         let file = File::open(path)?;
-        // Opening a pipe would wait for whoever writes to it; reading a directory says nothing that
-        // helps.
+        // Opening a named pipe would wait for its writer, and the error of reading a directory is
+        // not helpful.
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no file"));
+            return Err(io::Error::other("it is not a file"));
         }
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     match std::fs::metadata(path).and_then(|_| read(path)) {
-        Ok(bytes) => limited(bytes, limit),
+        Ok(bytes) => check_size(bytes, limit),
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
-            Ok(SmallDocument::Absent("there is no such file".to_owned()))
+            Ok(SmallDocument::Absent("the file does not exist".to_owned()))
         }
-        Err(why) => Err(FetchError::lasting(
+        Err(why) => Err(FetchError::permanent(
             why.to_string(),
-            "make it readable for the user that runs ship",
+            "make it readable for the user who runs ship",
         )),
     }
 }
 
-fn limited(bytes: Vec<u8>, limit: u64) -> Result<SmallDocument, FetchError> {
+fn check_size(bytes: Vec<u8>, limit: u64) -> Result<SmallDocument, FetchError> {
     if bytes.len() as u64 > limit {
         let why = format!("it is larger than {} KiB", limit >> 10);
-        return Err(FetchError::lasting(
+        return Err(FetchError::permanent(
             why,
-            "see whether this is the right file",
+            "check that this is the right file",
         ));
     }
     Ok(SmallDocument::Bytes(bytes))
@@ -176,15 +175,15 @@ async fn small_download(
     let mut attempts = 0;
     loop {
         attempts += 1;
-        // What is signed is signed for a while only: anew for each attempt.
-        let url = parsed(text)?;
-        let trouble = match small_attempt(&client, url, limit).await {
-            Err(trouble) => trouble,
-            answered => return answered,
+        // A signature expires, so each attempt is signed again.
+        let url = parse_url(text)?;
+        let error = match small_attempt(&client, url, limit).await {
+            Err(error) => error,
+            result => return result,
         };
-        match delays.next().filter(|_| trouble.is_passing) {
+        match delays.next().filter(|_| error.is_retryable) {
             Some(delay) => sleep(delay).await,
-            None => return Err(trouble.after(attempts)),
+            None => return Err(error.after_attempts(attempts)),
         }
     }
 }
@@ -197,12 +196,12 @@ async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<SmallDoc
         .await?;
     let status = response.status();
     if !status.is_success() {
-        let trouble = FetchError::status(status);
-        let is_absent = status.is_client_error() && !trouble.is_passing;
+        let error = FetchError::status(status);
+        let is_absent = status.is_client_error() && !error.is_retryable;
         return if is_absent {
-            Ok(SmallDocument::Absent(trouble.why))
+            Ok(SmallDocument::Absent(error.why))
         } else {
-            Err(trouble)
+            Err(error)
         };
     }
     let mut bytes = Vec::new();
@@ -212,5 +211,5 @@ async fn small_attempt(client: &Client, url: Url, limit: u64) -> Result<SmallDoc
             break;
         }
     }
-    limited(bytes, limit)
+    check_size(bytes, limit)
 }

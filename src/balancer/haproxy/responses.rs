@@ -1,43 +1,42 @@
-//! Parses the answers of `HAProxy`.
+//! Parses the responses of `HAProxy`.
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
 
 use super::backend::{Backend, ServerState};
-use super::protocol::{SHOW_INFO, gist, show_counts, show_servers};
+use super::protocol::{SHOW_INFO, excerpt, show_counts, show_servers};
 use crate::core::fleet::traffic::Counters;
 
-/// Why an answer cannot be used.
+/// Why a response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum AnswerError {
     #[error(
-        "has no backend `{0}`; name the one that holds the service's servers: backend = \"…\" in \
-         [traffic]"
+        "has no backend `{0}`; set backend = \"…\" in [traffic] to the one with the service's servers"
     )]
     NoBackend(String),
-    /// It is not in `HAProxy`'s format.
-    #[error("answers `{question}` with what makes no sense: {said}")]
-    Nonsense {
-        question: String,
-        /// The beginning of the answer.
+    /// The response is not in `HAProxy`'s format.
+    #[error("sent an unexpected response to `{command}`: {said}")]
+    Malformed {
+        command: String,
+        /// The beginning of the response.
         said: String,
     },
 }
 
-/// Reads what it has said to [`SHOW_INFO`], [`show_servers`] and [`show_counts`].
+/// Parses the responses to [`SHOW_INFO`], [`show_servers`] and [`show_counts`].
 ///
 /// # Errors
-/// If there is no such backend, or the answers make no sense.
+/// If the backend does not exist, or a response has an unexpected format.
 pub(super) fn read(
     backend: &str,
     info: &str,
     servers: &str,
     counts: &str,
 ) -> Result<Backend, AnswerError> {
-    let nonsense = |question: &str, said: &str| AnswerError::Nonsense {
-        question: question.into(),
-        said: gist(said),
+    let malformed = |command: &str, said: &str| AnswerError::Malformed {
+        command: command.into(),
+        said: excerpt(said),
     };
     let value = |key: &str| {
         info.lines()
@@ -46,9 +45,9 @@ pub(super) fn read(
     };
     let pid = value("Pid")
         .filter(|pid| !pid.is_empty())
-        .ok_or_else(|| nonsense(SHOW_INFO, info))?;
+        .ok_or_else(|| malformed(SHOW_INFO, info))?;
     let generation = match value("Start_time_sec") {
-        // In a container every process may have the same number.
+        // In a container, every process may have the same process ID.
         Some(start) => format!("{pid} since {start}"),
         None => pid.to_owned(),
     };
@@ -58,8 +57,8 @@ pub(super) fn read(
         return Err(AnswerError::NoBackend(backend.to_owned()));
     }
     let mut known =
-        read_servers(servers).ok_or_else(|| nonsense(&show_servers(backend), servers))?;
-    let counted = read_counts(counts).ok_or_else(|| nonsense(&show_counts(backend), counts))?;
+        read_servers(servers).ok_or_else(|| malformed(&show_servers(backend), servers))?;
+    let counted = read_counts(counts).ok_or_else(|| malformed(&show_counts(backend), counts))?;
     for (
         name,
         ServerCounts {
@@ -79,7 +78,7 @@ pub(super) fn read(
     })
 }
 
-/// A version of the format, names of columns after `#`, then a line for each server.
+/// A format version, column names after `#`, then a line per server.
 fn read_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.next()?.parse::<u32>().ok()?;
@@ -131,7 +130,7 @@ fn read_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
     Some(servers)
 }
 
-/// Comma-separated values: names of columns after `#`, then a line for each server.
+/// Comma-separated values: column names after `#`, then a line per server.
 pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let columns = split(lines.next()?.trim_start_matches('#').trim_start());
@@ -145,7 +144,8 @@ pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> 
         let count = |at: usize| text(Some(at)).and_then(|text| text.parse::<u32>().ok());
         let queued = count(queued_at).unwrap_or(0);
         let in_flight = count(running_at)?.saturating_add(queued);
-        // What waits in the queue is given to it whatever its state.
+        // Requests in the queue are assigned to the server whatever its state, so the total may
+        // still grow.
         let given = number("stot").filter(|_| queued == 0);
         counts.insert(
             fields.get(name_at)?.clone(),
@@ -181,7 +181,7 @@ fn counters(number: impl Fn(&str) -> Option<u64>) -> Option<Counters> {
             .fold(0, u64::saturating_add)
     };
     let unanswered = sum(&["econ", "eresp"]);
-    // Where it does not speak HTTP it counts connections.
+    // In TCP mode, it counts connections.
     let answered = if ANSWERS.iter().any(|name| number(name).is_some()) {
         sum(&ANSWERS)
     } else {
@@ -199,7 +199,7 @@ fn counters(number: impl Fn(&str) -> Option<u64>) -> Option<Counters> {
     })
 }
 
-/// The fields of a line; what holds a comma is in double quotes.
+/// The fields of a line; a field with a comma is in double quotes.
 fn split(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut is_quoted = false;

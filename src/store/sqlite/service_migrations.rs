@@ -1,5 +1,5 @@
-//! Migrations in the database: written together with the events that tell of them, and kept when
-//! the journals go.
+//! Migrations in the database. They are written together with their events, and stay when the
+//! journals are deleted.
 
 use std::collections::BTreeSet;
 
@@ -14,31 +14,37 @@ use crate::store::error::StoreError;
 use crate::store::records::{RolloutId, ServiceKey};
 
 impl Migrations for Sqlite {
-    fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
+    fn migrations_made(&self, service_key: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         let sql = "select id from migrations where fleet = ?1 and service = ?2 and state = 'done'";
-        let ids = self.query(sql, params![subject.fleet, subject.service], |row| {
-            row.get(0)
-        })?;
+        let ids = self.query(
+            sql,
+            params![service_key.fleet, service_key.service],
+            |row| row.get(0),
+        )?;
         Ok(ids.into_iter().collect())
     }
 
-    fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {
+    fn contracted(&self, service_key: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {
         let sql = "select id, revision, version from migrations
                    where fleet = ?1 and service = ?2 and kind = 'contract' order by revision, \
                    began_ms";
-        self.query(sql, params![subject.fleet, subject.service], |row| {
-            Ok(Contracted {
-                id: row.get(0)?,
-                revision: Revision(row.get(1)?),
-                version: row.get(2)?,
-            })
-        })
+        self.query(
+            sql,
+            params![service_key.fleet, service_key.service],
+            |row| {
+                Ok(Contracted {
+                    id: row.get(0)?,
+                    revision: Revision(row.get(1)?),
+                    version: row.get(2)?,
+                })
+            },
+        )
     }
 }
 
 impl Sqlite {
-    /// Notes the state of a migration that an event reports.
-    pub(super) fn note_migration(
+    /// Records the state of a migration from an event.
+    pub(super) fn record_migration(
         &self,
         rollout: RolloutId,
         entry: &Entry,
@@ -50,7 +56,7 @@ impl Sqlite {
                 ..
             } => {
                 let host = host.as_ref().map_or("", |host| host.as_str());
-                // One that was made stays what it is.
+                // A completed migration keeps its state.
                 self.execute(
                     "insert into migrations (fleet, service, id, kind, revision, version, host, \
                      began_ms, state)

@@ -1,13 +1,12 @@
-//! Why an archive is refused.
+//! Why an archive is rejected.
 
-/// Why an archive is not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It has no end, or is not an archive.
+    /// It is truncated, or not an archive.
     Broken(String),
-    /// It exceeds a limit, or some tars would read it differently.
+    /// It exceeds a limit, or different tar programs would read it differently.
     Refused(String),
-    /// An entry that is not allowed; messages read "holds `entry`, why".
+    /// An entry that is not allowed. The message is "contains `entry`, why".
     Unsafe {
         entry: String,
         why: String,

@@ -1,4 +1,4 @@
-//! Whether a failed probe is the instance's failure or the prober's own.
+//! Distinguishes a failure of the instance from a problem of the prober.
 
 use std::error::Error;
 use std::io;
@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use crate::core::fleet::health::{REFUSED, Verdict};
 use crate::probe::route::Route;
 
-/// Reads an error of connecting or talking. What says nothing about the instance is an error of the
-/// prober.
+/// Judges an error of connecting or reading. An error that says nothing about the instance is the
+/// prober's.
 pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
     if let Route::Socket(path) = route
         && matches!(
@@ -17,22 +17,22 @@ pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
         )
     {
-        return Verdict::Error(format!("the ssh connection is gone ({})", path.display()));
+        return Verdict::Error(format!("the ssh connection is closed ({})", path.display()));
     }
-    let own = match error.raw_os_error().map(Errno::from_raw_os_error) {
+    let problem = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE | Errno::NFILE) => {
             "too many open files on this machine; raise `ulimit -n`"
         }
-        Some(Errno::ADDRNOTAVAIL) => "no free local port on this machine",
-        Some(Errno::NOMEM | Errno::NOBUFS) => "no memory for a connection on this machine",
-        Some(Errno::NETUNREACH | Errno::NETDOWN) => "this machine has no network to it",
-        Some(Errno::PERM | Errno::ACCESS) => "this machine may not connect to it",
-        _ => return Verdict::Fail(words(error)),
+        Some(Errno::ADDRNOTAVAIL) => "this machine has no free local port",
+        Some(Errno::NOMEM | Errno::NOBUFS) => "this machine has no memory for a connection",
+        Some(Errno::NETUNREACH | Errno::NETDOWN) => "this machine has no network route to it",
+        Some(Errno::PERM | Errno::ACCESS) => "this machine is not allowed to connect to it",
+        _ => return Verdict::Fail(describe(error)),
     };
-    Verdict::Error(own.to_owned())
+    Verdict::Error(problem.to_owned())
 }
 
-fn words(error: &io::Error) -> String {
+fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => REFUSED.to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
@@ -49,7 +49,7 @@ pub(super) fn io_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::E
         .last()
 }
 
-/// An error and its causes, from the outside in.
+/// An error and its causes, the outermost first.
 pub(super) fn chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_probers_own_trouble_is_no_failure_of_the_instance() {
+    fn probe_reports_problems_of_this_machine_as_errors_not_failures() {
         let direct = Route::Direct {
             address: "127.0.0.1".to_owned(),
         };
@@ -72,7 +72,7 @@ mod tests {
         );
         assert!(matches!(of(Errno::NETUNREACH, &direct), Verdict::Error(_)));
         assert!(
-            matches!(of(Errno::NOENT, &socket), Verdict::Error(text) if text.contains("ssh connection is gone"))
+            matches!(of(Errno::NOENT, &socket), Verdict::Error(text) if text.contains("ssh connection is closed"))
         );
         assert_eq!(
             of(Errno::CONNREFUSED, &direct),

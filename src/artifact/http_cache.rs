@@ -1,5 +1,5 @@
-//! What a URL led to last time: how the server identified the file, and the artifact that was made
-//! of it.
+//! The result of the previous download of a URL: how the server identified the file, and the
+//! artifact made from it.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::trust::private_file;
 
-/// The response headers by which a server identifies a version of a file.
+/// The response headers with which a server identifies a version of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Validators {
     pub(super) etag: Option<String>,
     pub(super) last_modified: Option<String>,
 }
 
-/// What a URL led to.
+/// The result of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CacheEntry {
     #[serde(flatten)]
     pub(super) validators: Validators,
-    /// SHA-256 of the bytes that were downloaded.
+    /// The SHA-256 of the downloaded bytes.
     pub(super) source_sha256: String,
-    /// SHA-256 of the artifact that was made of them.
+    /// The SHA-256 of the artifact made from them.
     pub(super) sent_sha256: String,
 }
 
@@ -42,7 +42,7 @@ impl Validators {
         }
     }
 
-    /// The strong validator: a partial download can only be resumed by this one.
+    /// The strong validator, which is required to resume a download.
     pub(super) fn strong(&self, headers: &HeaderMap) -> Option<String> {
         let etag = self.etag.clone().filter(|etag| etag.starts_with('"'));
         etag.or_else(|| {
@@ -52,7 +52,7 @@ impl Validators {
         })
     }
 
-    /// Request headers for a download only if the file has changed.
+    /// The request headers with which the server returns the file only if it has changed.
     pub(super) fn conditions(&self) -> Vec<(reqwest::header::HeaderName, &str)> {
         let pairs = [
             (IF_NONE_MATCH, &self.etag),
@@ -65,8 +65,8 @@ impl Validators {
     }
 }
 
-/// A date counts in whole seconds: within the first minute the file may have changed and kept it
-/// (RFC 9110, 8.8.2.2).
+/// Dates have a resolution of one second: within the first minute, the file may have changed while
+/// its date stayed the same (RFC 9110, 8.8.2.2).
 fn is_long_ago(modified: &str, headers: &HeaderMap) -> bool {
     const MARGIN_S: i64 = 60;
     let parse = |text: &str| {
@@ -83,15 +83,15 @@ fn is_long_ago(modified: &str, headers: &HeaderMap) -> bool {
 }
 
 impl CacheEntry {
-    /// Reads the record of a key. An unreadable record is ignored.
+    /// Reads the entry of a key. An unreadable entry is ignored.
     pub(super) fn read(directory: &Path, key: &str) -> Option<Self> {
         serde_json::from_slice(&fs::read(directory.join(format!("{key}.known"))).ok()?).ok()
     }
 
-    /// Writes the record. If that fails, the next deploy downloads again.
+    /// Writes the entry. If that fails, the next deploy downloads again.
     pub(super) fn write(&self, directory: &Path, key: &str) {
         let path = directory.join(format!("{key}.known"));
-        // Under another name first: half of it would be worse than none.
+        // Written under another name first, because a partial entry would be worse than none.
         let write = |temporary: &Path| {
             private_file()
                 .write(true)
@@ -102,7 +102,7 @@ impl CacheEntry {
             fs::rename(temporary, &path)
         };
         if let Err(why) = write(&directory.join(format!("{key}.known-{}", std::process::id()))) {
-            tracing::debug!(%why, "cannot remember a download");
+            tracing::debug!(%why, "cannot record a download");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The state directory `.ship`, found in the way git finds its own.
+//! The state directory `.ship`, which ship finds as git finds `.git`.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use crate::store::error::StoreError;
 use crate::store::records::RolloutId;
 use crate::trust;
 
-/// The state directory, and what lies in it.
+/// The state directory and its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir {
     pub dir: PathBuf,
@@ -19,12 +19,12 @@ impl StateDir {
         self.dir.join("ship.db")
     }
 
-    /// Artifacts by digest.
+    /// The artifacts, by digest.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join("artifacts")
     }
 
-    /// The files of each rollout: its log and its page.
+    /// The files of each rollout: its log and its report.
     pub fn runs(&self) -> PathBuf {
         self.dir.join("runs")
     }
@@ -38,11 +38,11 @@ impl StateDir {
         self.dir.join(HOSTS).join(name)
     }
 
-    /// Makes the directory and what ship keeps in it, private whatever the umask is, and makes
-    /// private what an earlier version of ship has made. The directory ignores itself in git.
+    /// Creates the directory and its subdirectories, with private permissions regardless of the
+    /// umask, and makes existing files private. Adds a `.gitignore` that excludes the directory.
     ///
     /// # Errors
-    /// If it cannot be made, or is not to be trusted.
+    /// If the directory cannot be created, or is not trusted.
     pub fn make(&self, access: Access) -> Result<(), StoreError> {
         self.check()?;
         let failed = |source| StoreError::Directory {
@@ -54,7 +54,7 @@ impl StateDir {
         }
         self.make_private(access);
         for dir in [self.runs(), self.artifacts()] {
-            // Whoever writes there says why that is not possible.
+            // A later write there reports why this failed.
             drop(trust::make_private_dir(&dir));
         }
         let ignored = self.dir.join(".gitignore");
@@ -64,16 +64,16 @@ impl StateDir {
                 .create_new(true)
                 .open(&ignored)
         {
-            // A state directory that git sees is no reason to refuse a deploy.
+            // A missing `.gitignore` is not a reason to refuse a deploy.
             drop(file.write_all(b"*\n"));
         }
         Ok(())
     }
 
-    /// Refuses a directory in which another user may have put something, and every link in it.
+    /// Rejects a directory to which another user may have added files, and every link in it.
     ///
     /// # Errors
-    /// [`StoreError::Untrusted`] names what is not trusted.
+    /// [`StoreError::Untrusted`] contains the path.
     pub fn check(&self) -> Result<(), StoreError> {
         trust::check_own(&self.dir)?;
         for path in self.own_files() {
@@ -91,7 +91,7 @@ impl StateDir {
             Access::Services => TRAVERSABLE,
         };
         if mode != wanted {
-            // It may belong to root, or lie on a read-only file system.
+            // This fails if the directory belongs to root, or is on a read-only file system.
             drop(std::fs::set_permissions(
                 &self.dir,
                 std::fs::Permissions::from_mode(wanted),
@@ -103,7 +103,7 @@ impl StateDir {
             .for_each(|path| trust::make_private(&path));
     }
 
-    /// The files of ship itself; those below a local host's directory belong to that host.
+    /// The files of ship itself; files below a local host's directory belong to that host.
     fn own_files(&self) -> impl Iterator<Item = PathBuf> {
         let list = |dir: PathBuf| {
             std::fs::read_dir(dir)
@@ -118,7 +118,7 @@ impl StateDir {
             self.artifacts().join("downloads"),
             self.dir.join(HOSTS),
         ];
-        // A link among these is listed, and refused, before anything below it is.
+        // A link among these is listed, and rejected, before anything below it is.
         list(self.dir.clone()).chain(
             below
                 .into_iter()
@@ -128,32 +128,32 @@ impl StateDir {
     }
 }
 
-/// Who can use the state directory.
+/// Who can access the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The user who runs ship.
     OwnerOnly,
-    /// Services of local hosts, too, which run as users of their own and have their releases below
-    /// it. They can pass through, and neither list nor read what is private.
+    /// Also services of local hosts, which run as other users and whose releases are below the
+    /// directory. They can traverse it, but neither list it nor read private files.
     Services,
 }
 
 const NAME: &str = ".ship";
 const HOSTS: &str = "hosts";
-/// A directory that others can pass through if they know the way.
+/// A directory that others can traverse but not list.
 const TRAVERSABLE: u32 = 0o711;
 
 /// The nearest `.ship` in `from` or a directory above it. The search ends at the root of a
-/// repository, and does not go on into a directory of another user.
+/// repository and does not enter a directory of another user.
 pub fn find(from: &Path) -> Option<StateDir> {
     for dir in from.ancestors() {
         if dir != from && !std::fs::metadata(dir).is_ok_and(|metadata| trust::is_own(&metadata)) {
             return None;
         }
-        let place = dir.join(NAME);
-        // A link is found, too: whoever opens it refuses it.
-        if place.is_dir() || place.is_symlink() {
-            return Some(StateDir { dir: place });
+        let state_dir = dir.join(NAME);
+        // A link counts, too: opening it fails.
+        if state_dir.is_dir() || state_dir.is_symlink() {
+            return Some(StateDir { dir: state_dir });
         }
         if is_repository(dir) {
             return None;
@@ -162,15 +162,15 @@ pub fn find(from: &Path) -> Option<StateDir> {
     None
 }
 
-/// Whether git's directory is here and belongs to this user.
+/// Whether the directory contains a `.git` of this user.
 fn is_repository(dir: &Path) -> bool {
     std::fs::symlink_metadata(dir.join(".git")).is_ok_and(|metadata| trust::is_own(&metadata))
 }
 
-/// The `.ship` of an inventory: the nearest above it; where there is none yet, the repository's
-/// root, or beside the folder named `inventory`, or beside the file. It never depends on the
-/// directory that ship is called from, as cron calls from anywhere.
-pub fn place_for(inventory: &Path) -> StateDir {
+/// The `.ship` of an inventory: the nearest above it. If there is none yet, it is in the root of
+/// the repository, or next to the directory named `inventory`, or next to the file. It does not
+/// depend on the working directory, because cron starts ship anywhere.
+pub fn state_dir_for(inventory: &Path) -> StateDir {
     let absolute = std::path::absolute(inventory).unwrap_or_else(|_| inventory.to_owned());
     let folder = absolute.parent().unwrap_or(Path::new("/"));
     find(folder).unwrap_or_else(|| {
@@ -201,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn an_existing_place_above_the_inventory_is_found() {
+    fn state_dir_is_found_above_the_inventory() {
         let root = tree(&["a/.ship", "a/b/inventory"]);
         let inventory = root.path().join("a/b/inventory/x.toml");
-        assert_eq!(place_for(&inventory).dir, root.path().join("a/.ship"));
+        assert_eq!(state_dir_for(&inventory).dir, root.path().join("a/.ship"));
         assert_eq!(
             find(&root.path().join("a/b")).unwrap().dir,
             root.path().join("a/.ship")
@@ -212,38 +212,38 @@ mod tests {
     }
 
     #[test]
-    fn a_new_place_is_the_repositorys_root_or_beside_the_inventory() {
+    fn new_state_dir_is_in_the_repository_root_or_next_to_the_inventory() {
         let root = tree(&[
             "repo/.git",
             "repo/deep/inventory",
             "plain/inventory",
             "flat",
         ]);
-        let place = |path: &str| place_for(&root.path().join(path)).dir;
+        let state_dir = |path: &str| state_dir_for(&root.path().join(path)).dir;
         assert_eq!(
-            place("repo/deep/inventory/x.toml"),
+            state_dir("repo/deep/inventory/x.toml"),
             root.path().join("repo/.ship")
         );
         assert_eq!(
-            place("plain/inventory/x.toml"),
+            state_dir("plain/inventory/x.toml"),
             root.path().join("plain/.ship")
         );
-        assert_eq!(place("flat/x.toml"), root.path().join("flat/.ship"));
+        assert_eq!(state_dir("flat/x.toml"), root.path().join("flat/.ship"));
     }
 
     #[test]
-    fn search_ends_at_the_repositorys_root() {
+    fn state_dir_search_ends_at_the_repository_root() {
         let root = tree(&[".ship", "repo/.git", "repo/deep"]);
         assert_eq!(find(&root.path().join("repo/deep")), None);
         assert_eq!(
-            place_for(&root.path().join("repo/deep/x.toml")).dir,
+            state_dir_for(&root.path().join("repo/deep/x.toml")).dir,
             root.path().join("repo/.ship")
         );
         assert_eq!(find(root.path()).unwrap().dir, root.path().join(".ship"));
     }
 
     #[test]
-    fn search_does_not_go_on_into_a_directory_of_another_user() {
+    fn state_dir_search_does_not_enter_a_directory_of_another_user() {
         let root = tree(&["theirs/.ship", "theirs/mine"]);
         if std::os::unix::fs::chown(root.path().join("theirs"), Some(4711), None).is_err() {
             eprintln!("SKIPPED: only root can give a directory away");
@@ -261,43 +261,47 @@ mod tests {
     }
 
     #[test]
-    fn state_directory_and_what_lies_in_it_become_private() {
+    fn state_dir_and_its_files_become_private() {
         let root = tree(&["a/.ship/runs", "a/.ship/artifacts"]);
-        let place = StateDir {
+        let state_dir = StateDir {
             dir: root.path().join("a/.ship"),
         };
         let files = ["ship.db", "ship.db-wal", "runs/1.jsonl", "artifacts/0a"]
-            .map(|file| place.dir.join(file));
+            .map(|file| state_dir.dir.join(file));
         for file in &files {
             std::fs::write(file, "").unwrap();
             chmod(file, 0o644);
         }
-        for dir in [place.dir.clone(), place.runs(), place.artifacts()] {
+        for dir in [
+            state_dir.dir.clone(),
+            state_dir.runs(),
+            state_dir.artifacts(),
+        ] {
             chmod(&dir, 0o755);
         }
-        place.make(Access::OwnerOnly).unwrap();
+        state_dir.make(Access::OwnerOnly).unwrap();
         assert_eq!(
-            [&place.dir, &place.runs(), &place.artifacts()].map(|dir| mode(dir)),
+            [&state_dir.dir, &state_dir.runs(), &state_dir.artifacts()].map(|dir| mode(dir)),
             [0o700; 3]
         );
         assert_eq!(files.each_ref().map(|file| mode(file)), [0o600; 4]);
         assert_eq!(
-            std::fs::read_to_string(place.dir.join(".gitignore")).unwrap(),
+            std::fs::read_to_string(state_dir.dir.join(".gitignore")).unwrap(),
             "*\n"
         );
 
-        place.make(Access::Services).unwrap();
-        assert_eq!(mode(&place.dir), 0o711);
-        place.make(Access::OwnerOnly).unwrap();
+        state_dir.make(Access::Services).unwrap();
+        assert_eq!(mode(&state_dir.dir), 0o711);
+        state_dir.make(Access::OwnerOnly).unwrap();
         assert_eq!(
-            mode(&place.dir),
+            mode(&state_dir.dir),
             0o711,
-            "a service of another inventory may still pass through"
+            "a service of another inventory may still traverse it"
         );
     }
 
     #[test]
-    fn links_in_the_state_directory_are_refused() {
+    fn state_dir_rejects_links() {
         for link in [
             "ship.db",
             "runs",
@@ -308,13 +312,13 @@ mod tests {
             ".gitignore",
         ] {
             let root = tree(&["a/.ship/", "elsewhere"]);
-            let place = StateDir {
+            let state_dir = StateDir {
                 dir: root.path().join("a/.ship"),
             };
-            let path = place.dir.join(link);
+            let path = state_dir.dir.join(link);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(root.path().join("elsewhere"), &path).unwrap();
-            let refused = place.make(Access::OwnerOnly).unwrap_err().to_string();
+            let refused = state_dir.make(Access::OwnerOnly).unwrap_err().to_string();
             assert!(
                 refused.contains(link) && refused.contains("is a symbolic link"),
                 "{refused}"
