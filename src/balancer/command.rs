@@ -57,7 +57,7 @@ impl ScriptDriver for CommandDriver {
         context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let all = self.commands_of_all(context.slots);
-        ready(all.map(|all| script::look_at_gatekeepers(&context.read_only_context(), &all)))
+        ready(all.map(|all| script::observe_command_balancer(&context.read_only_context(), &all)))
             .boxed()
     }
 
@@ -72,7 +72,7 @@ impl ScriptDriver for CommandDriver {
             Ok((all, self.commands_of(context.slots, change.slot)?))
         };
         let script = commands().map(|(all, of_slot)| {
-            script::switch_gatekeeper(&context.site_of(change), &all, &of_slot, slot_switch)
+            script::switch_command_balancer(&context.site_of(change), &all, &of_slot, slot_switch)
         });
         ready(script).boxed()
     }

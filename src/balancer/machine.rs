@@ -74,7 +74,7 @@ impl BalancerMachine {
         script: &Script,
     ) -> Result<BalancerState, HostUnavailable> {
         let stdout = self.link.run(script).await?;
-        match script::read_view(&stdout)
+        match script::read_balancer_report(&stdout)
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))?
         {
             (ScriptEnd::Failed(why), _) => Err(self.unavailable(&why)),
@@ -86,7 +86,7 @@ impl BalancerMachine {
     pub(super) async fn switch_by(&self, script: &Script) -> Result<BalancerState, SwitchError> {
         let _permit = self.switch_lock.lock().await;
         let stdout = self.link.run(script).await?;
-        let (end, view) = script::read_view(&stdout)
+        let (end, view) = script::read_balancer_report(&stdout)
             .map_err(|unreadable| SwitchError::Unknown(format!("{}: {unreadable}", self.name())))?;
         judge_end(self.name(), end).map(|()| view)
     }

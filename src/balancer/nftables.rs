@@ -24,7 +24,7 @@ impl ScriptDriver for NftablesDriver {
         context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let site = context.read_only_context();
-        let script = script::look_at_nftables(&site, context.name(), self.settings.port);
+        let script = script::observe_nftables(&site, context.name(), self.settings.port);
         ready(Ok(script)).boxed()
     }
 

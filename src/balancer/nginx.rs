@@ -38,7 +38,7 @@ impl ScriptDriver for NginxDriver {
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         async move {
             let slots = context.slots.addresses().await?;
-            Ok(script::look_at_nginx(
+            Ok(script::observe_nginx(
                 &context.read_only_context(),
                 &self.nginx,
                 &slots,

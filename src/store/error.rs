@@ -35,10 +35,7 @@ pub enum StoreError {
 
 /// The system's error, with a hint.
 pub(super) fn directory_text(path: &Path, source: &std::io::Error) -> String {
-    let failed = format!(
-        "cannot use the state directory {}: {source}",
-        path.display()
-    );
+    let failed = format!("cannot access the state in {}: {source}", path.display());
     match source.kind() {
         std::io::ErrorKind::PermissionDenied => {
             format!("{failed}\nhint: run ship as the user who owns it")

@@ -87,13 +87,13 @@ fn an_artifact_with_another_digest() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA256], not [SHA256]
+error: the artifact page-0.8/page.py has the wrong SHA-256: expected [SHA256], found [SHA256]
   --> playbook.toml:18:10
    |
 18 | sha256 = "[SHA256]"
    |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: if the artifact is right, put the first of the two into `sha256`; if it is not, get it again
+   = help: if the artifact is correct, set `sha256` to the second value; otherwise get it again
 
 "#]],
     );
@@ -106,13 +106,13 @@ fn an_artifact_that_is_no_archive() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip header
+error: the artifact page.tar.gz is not a valid gzip tar archive (truncated or corrupt): invalid gzip header
   --> playbook.toml:17:10
    |
 17 | source = "page.tar.gz"
    |          ^^^^^^^^^^^^^
    |
-   = help: build or download it again; `tar -tf` should list it to the end
+   = help: build or download it again; check it with `tar -tf`
 
 "#]],
     );

@@ -50,7 +50,7 @@ fn an_unsigned_artifact_never_reaches_a_host_where_a_key_is_configured() {
     project
         .ship(&deploy)
         .stderr(str![[r#"
-error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.minisig: there is no such file
+error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.minisig: the file does not exist
   --> playbook.toml:18:16
    |
 18 | minisign_key = "ci.pub"
@@ -71,13 +71,13 @@ error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.m
     project
         .ship(&deploy)
         .stderr(str![[r#"
-error: the artifact page-0.8.tar.gz is not signed as it must be (page-0.8.tar.gz.minisig): the signature is not of these bytes
+error: the artifact page-0.8.tar.gz does not have a valid signature (page-0.8.tar.gz.minisig): the signature does not match the content
   --> playbook.toml:18:16
    |
 18 | minisign_key = "ci.pub"
    |                ^^^^^^^^
    |
-   = help: if the key in the playbook is the right one, trust nothing of this artifact: get it, or build it, anew
+   = help: if the key in the playbook is correct, do not trust this artifact: download or build it again
 
 "#]])
         .status(2)
@@ -99,13 +99,13 @@ fn an_artifact_that_is_not_what_its_list_says_is_refused() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-error: the artifact page-0.8.tar.gz is not the one meant: its SHA-256 is [SHA256], but SHA256SUMS says [SHA256]
+error: the artifact page-0.8.tar.gz has the wrong SHA-256: SHA256SUMS lists [SHA256], found [SHA256]
   --> playbook.toml:17:10
    |
 17 | source = "page-{{ version }}.tar.gz"
    |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: if one of the two was replaced just now, try again; else publish both anew, together
+   = help: if one of the two was just replaced, retry; otherwise publish both again, together
 
 "#]])
         .status(2)

@@ -12,7 +12,7 @@ use ship::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    CommandProbe, LogQuery, StartSpec, logs, probe_command, read_answer, read_log_tail, start,
+    CommandProbe, LogQuery, StartSpec, logs, probe_command, read_log_tail, read_probe_result, start,
 };
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
@@ -706,7 +706,7 @@ fn a_command_asks_from_within_the_release_and_with_the_instances_environment() {
                 argv,
                 timeout,
             };
-            let answer = read_answer(&host.run(&probe_command(&host.site, &question)).stdout)
+            let answer = read_probe_result(&host.run(&probe_command(&host.site, &question)).stdout)
                 .expect("answer");
             (answer.status, answer.line)
         };

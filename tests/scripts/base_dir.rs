@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ship::core::release::Driver;
 use ship::script::{
-    CommandProbe, Needs, ScriptEnd, Unreadable, check, claim, observe, probe_command, read_answer,
-    read_check, read_reply, start,
+    CommandProbe, Needs, ScriptEnd, Unreadable, check, claim, observe, probe_command, read_check,
+    read_probe_result, read_reply, start,
 };
 
 use crate::host::{Host, Release, Shell, mode, now, shells};
@@ -65,8 +65,8 @@ fn refusal(host: &Host) -> String {
         argv: vec!["true".into()],
         timeout: Duration::from_secs(5),
     };
-    let answer =
-        read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
+    let answer = read_probe_result(&host.run(&probe_command(&host.site, &question)).stdout)
+        .expect("an answer");
     assert_eq!((answer.status, answer.line), (126, why.clone()));
     why
 }
@@ -261,8 +261,8 @@ fn process_driver_runs_nothing_as_root_over_ssh_where_the_playbook_names_no_user
         argv: ["sh", "-c", "id -u"].map(String::from).to_vec(),
         timeout: Duration::from_secs(5),
     };
-    let answer =
-        read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
+    let answer = read_probe_result(&host.run(&probe_command(&host.site, &question)).stdout)
+        .expect("an answer");
     assert_eq!((answer.status, answer.line.as_str()), (0, "65534"));
 }
 

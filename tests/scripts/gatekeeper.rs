@@ -5,8 +5,8 @@ use std::fs;
 use ship::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
-    BalancerCommands, Script, ScriptEnd, SlotSwitch, look_at_gatekeepers, read_view,
-    switch_gatekeeper,
+    BalancerCommands, Script, ScriptEnd, SlotSwitch, observe_command_balancer,
+    read_balancer_report, switch_command_balancer,
 };
 
 use crate::host::{Host, Shell, shells};
@@ -67,11 +67,11 @@ impl Balancer {
     fn run(&self, script: &Script) -> (ScriptEnd, BalancerState) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
-        read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+        read_balancer_report(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
     }
 
     fn turn(&self, number: usize, turn: SlotSwitch) -> (ScriptEnd, BalancerState) {
-        self.run(&switch_gatekeeper(
+        self.run(&switch_command_balancer(
             &self.host.site,
             &self.all,
             &self.all[number],
@@ -80,7 +80,7 @@ impl Balancer {
     }
 
     fn look(&self) -> BalancerState {
-        let (end, view) = self.run(&look_at_gatekeepers(&self.host.site, &self.all));
+        let (end, view) = self.run(&observe_command_balancer(&self.host.site, &self.all));
         assert_eq!(end, ScriptEnd::Done);
         view
     }
@@ -222,13 +222,13 @@ fn what_prints_no_number_is_said() {
     for shell in shells() {
         let balancer = Balancer::with(shell);
         balancer.write("left-8081", "a\nfew\n");
-        let ran = balancer.host.run(&switch_gatekeeper(
+        let ran = balancer.host.run(&switch_command_balancer(
             &balancer.host.site,
             &balancer.all,
             &balancer.all[0],
             SlotSwitch::Close,
         ));
-        let why = read_view(&ran.stdout)
+        let why = read_balancer_report(&ran.stdout)
             .expect_err("nobody knows what remains")
             .to_string();
         assert!(

@@ -128,7 +128,7 @@ impl Watched {
             driver: Driver::Systemd,
             stop_timeout: Duration::from_millis(300),
             liveness: Some(liveness),
-            patience: Duration::ZERO,
+            start_timeout: Duration::ZERO,
             settle: Duration::ZERO,
             // This machine's user of that name is there for certain.
             user: Some("root".into()),

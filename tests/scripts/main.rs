@@ -4,7 +4,6 @@
 mod act;
 mod balancer_scripts;
 mod base_dir;
-mod errand;
 mod fence;
 mod gatekeeper;
 mod guard;
@@ -18,3 +17,4 @@ mod quoting;
 mod releases;
 mod replies;
 mod systemd;
+mod task;

@@ -14,8 +14,8 @@ use ship::core::release::hook::{CommandRun, Hook, HookPoint, HookSite};
 use ship::core::time::Time;
 use ship::script::{
     CommandProbe, DoneMark, LogQuery, Needs, ScriptEnd, StopSpec, TaskCommand, TaskCommandEnd,
-    check, claim, errand, logs, observe, probe_command, prune, read_answer, read_check,
-    read_errand, read_log_tail, read_reply, start, stop,
+    check, claim, logs, observe, probe_command, prune, read_check, read_log_tail,
+    read_probe_result, read_reply, read_task, start, stop, task,
 };
 
 use crate::host::{Host, Release};
@@ -91,11 +91,11 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         timeout: Duration::from_secs(5),
         mark,
     };
-    run(&host, errand(&host.site, &migration));
-    run(&host, errand(&host.site, &migration));
+    run(&host, task(&host.site, &migration));
+    run(&host, task(&host.site, &migration));
     run(
         &host,
-        errand(
+        task(
             &host.site,
             &TaskCommand {
                 argv: vec!["false".to_owned()],
@@ -222,7 +222,7 @@ fn the_transcripts_are_genuine() {
     assert_eq!(hooks, 2, "one before the start, one before the stop");
     let errands: Vec<_> = replies()
         .iter()
-        .filter_map(|reply| read_errand(reply, NOW).ok())
+        .filter_map(|reply| read_task(reply, NOW).ok())
         .map(|(end, _)| end)
         .collect();
     assert!(
@@ -243,7 +243,7 @@ fn the_transcripts_are_genuine() {
             .any(|end| matches!(end, TaskCommandEnd::Failed { run: Some(_), .. })),
         "{errands:?}"
     );
-    assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
+    assert_eq!(read_probe_result(&TRANSCRIPTS.answer).unwrap().status, 3);
     assert!(!read_log_tail(&TRANSCRIPTS.tail, 10).is_empty());
 }
 
@@ -292,7 +292,7 @@ fn what_breaks_off_is_never_taken_for_whole() {
             };
             assert!(read_reply(part, NOW).is_err(), "{part}");
             assert!(read_check(part, NOW).is_err(), "{part}");
-            assert!(read_errand(part, NOW).is_err(), "{part}");
+            assert!(read_task(part, NOW).is_err(), "{part}");
         }
     }
     for length in 0..TRANSCRIPTS.answer.len() {
@@ -300,7 +300,7 @@ fn what_breaks_off_is_never_taken_for_whole() {
             TRANSCRIPTS
                 .answer
                 .get(..length)
-                .is_none_or(|part| read_answer(part).is_err())
+                .is_none_or(|part| read_probe_result(part).is_err())
         );
     }
 }
@@ -329,7 +329,7 @@ proptest! {
         if let Ok((_, observation)) = read_check(&text, NOW) {
             keeps_the_rules(&observation)?;
         }
-        if let Ok((end, observation)) = read_errand(&text, NOW) {
+        if let Ok((end, observation)) = read_task(&text, NOW) {
             keeps_the_rules(&observation)?;
             match &end {
                 TaskCommandEnd::Done(run) | TaskCommandEnd::Failed { run: Some(run), .. } => is_a_run(run)?,
@@ -345,7 +345,7 @@ proptest! {
         answer in mutated_text(vec![TRANSCRIPTS.answer.clone()]),
         log in mutated_text(vec![TRANSCRIPTS.tail.clone()]),
     ) {
-        if let Ok(answer) = read_answer(&answer) {
+        if let Ok(answer) = read_probe_result(&answer) {
             prop_assert!(!answer.line.contains(char::is_control), "{answer:?}");
         }
         let lines = read_log_tail(&log, 10);
@@ -355,6 +355,6 @@ proptest! {
     #[test]
     fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ \
                                    -~]{0,20}\n){0,20}(end=done\n)?") {
-        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_answer(&noise), read_log_tail(&noise, 9));
+        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_probe_result(&noise), read_log_tail(&noise, 9));
     }
 }

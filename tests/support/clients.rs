@@ -223,7 +223,7 @@ pub fn trickle(
             thread::sleep(over / u32::try_from(rest.len()).expect("a short question"));
             stream.write_all(byte)?;
         }
-        read_answer(&mut BufReader::new(stream))
+        read_probe_result(&mut BufReader::new(stream))
     };
     thread::spawn(move || ask().map_err(|error| error.to_string())?.0.map(drop))
 }
@@ -312,7 +312,7 @@ impl Client {
             .get_mut()
             .write_all(question.as_bytes())
             .map_err(named("ask"))?;
-        let (answer, is_last) = read_answer(&mut connection).map_err(named("answer"))?;
+        let (answer, is_last) = read_probe_result(&mut connection).map_err(named("answer"))?;
         if self.is_kept && !is_last {
             self.connection = Some(connection);
         }
@@ -330,7 +330,7 @@ impl Client {
 /// An answer's body, or its status from 500 on; and whether the connection ends with it.
 type Answer = (Result<String, String>, bool);
 
-fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
+fn read_probe_result(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
     let status = read_line(connection)?;
     let (mut length, mut is_last) = (0, false);
     loop {

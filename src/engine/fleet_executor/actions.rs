@@ -109,7 +109,7 @@ fn script_of(
             Ok(script::start(
                 &site,
                 &script::StartSpec {
-                    patience: order.progress_deadline,
+                    start_timeout: order.progress_deadline,
                     ..launch
                 },
             ))
@@ -199,7 +199,7 @@ fn launch(
             .map(|liveness| rendered(liveness, &vars))
             .transpose()?,
         hooks,
-        patience: Duration::ZERO,
+        start_timeout: Duration::ZERO,
         settle: SETTLE,
     })
 }

@@ -162,7 +162,7 @@ async fn ask_by_command(
         .query(&slot.host, |site| script::probe_command(site, &question))
         .await;
     let stdout = asked.map_err(|unavailable| unavailable.why)?;
-    let answer = script::read_answer(&stdout).map_err(|error| error.to_string())?;
+    let answer = script::read_probe_result(&stdout).map_err(|error| error.to_string())?;
     Ok(match answer.status {
         0 => Verdict::Pass(answer.line),
         124 | 137 => {

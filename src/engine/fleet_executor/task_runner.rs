@@ -106,9 +106,9 @@ async fn run_there(
         Err(error) => return Ok(failed(error)),
     };
     let linked = context.host(host)?;
-    let script = script::errand(&context.site(linked, task.epoch, task.id), &errand);
+    let script = script::task(&context.site(linked, task.epoch, task.id), &errand);
     let stdout = linked.link.run(&script).await?;
-    let read = script::read_errand(&stdout, context.now());
+    let read = script::read_task(&stdout, context.now());
     let (end, _) = read.map_err(|error| HostUnavailable {
         why: format!("{host}: {error}"),
     })?;

@@ -113,7 +113,7 @@ fn a_state_disk_that_runs_full_stops_ship_without_harm() {
         project
             .deploy("2")
             .exits(2)
-            .says(&["make room on that disk"]);
+            .says(&["free space on that disk"]);
         fs::remove_file(state.join("ballast")).expect("our own file");
         project.deploy("2").exits(0);
         let served = traffic.end(REPLICAS).kept(REPLICAS, REPLICAS + 1);

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use ship::core::fleet::traffic::{BalancerState, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, HostId, Slot};
-use ship::script::{Script, ScriptEnd, SlotSwitch, look_at_nftables, read_view, switch_nftables};
+use ship::script::{
+    Script, ScriptEnd, SlotSwitch, observe_nftables, read_balancer_report, switch_nftables,
+};
 
 use crate::host::{Host, Shell, shells};
 use ship_testing::keepalive::{Client, Page, ask};
@@ -49,7 +51,7 @@ fn switch(host: &Host, port: u16, turn: SlotSwitch) -> Script {
 fn run(host: &Host, script: &Script) -> (ScriptEnd, BalancerState) {
     let ran = host.run(script);
     assert_eq!(ran.stderr, "");
-    read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+    read_balancer_report(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
 }
 
 fn done(host: &Host, script: &Script) -> BalancerState {
@@ -61,7 +63,7 @@ fn done(host: &Host, script: &Script) -> BalancerState {
 fn look(host: &Host) -> BalancerState {
     done(
         host,
-        &look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC),
+        &observe_nftables(&host.site, &HostId::from("web1"), PUBLIC),
     )
 }
 
@@ -319,8 +321,10 @@ fn a_host_that_cannot_say_is_not_taken_for_one_without_traffic() {
             "nft",
             "echo 'Operation not permitted (you must be root)' >&2; exit 1",
         );
-        let ran = host.run(&look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC));
-        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
+        let ran = host.run(&observe_nftables(&host.site, &HostId::from("web1"), PUBLIC));
+        let error = read_balancer_report(&ran.stdout)
+            .expect_err("unseen")
+            .to_string();
         assert_eq!(
             error,
             "the host could not say what runs on it: nft list table: Operation not permitted (you \

@@ -8,7 +8,8 @@ use std::thread;
 use ship::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
-    Nginx, Script, ScriptEnd, SlotAddress, SlotSwitch, look_at_nginx, read_view, switch_nginx,
+    Nginx, Script, ScriptEnd, SlotAddress, SlotSwitch, observe_nginx, read_balancer_report,
+    switch_nginx,
 };
 
 use crate::host::{Host, Shell, shells, wait_for};
@@ -105,7 +106,7 @@ impl Balancer {
     fn run(&self, script: &Script) -> (ScriptEnd, BalancerState) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
-        read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+        read_balancer_report(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
     }
 
     fn turn(&self, slot: usize, turn: SlotSwitch) -> BalancerState {
@@ -115,7 +116,7 @@ impl Balancer {
     }
 
     fn look(&self) -> BalancerState {
-        let (end, view) = self.run(&look_at_nginx(&self.host.site, &self.nginx, &self.slots));
+        let (end, view) = self.run(&observe_nginx(&self.host.site, &self.nginx, &self.slots));
         assert_eq!(end, ScriptEnd::Done);
         view
     }
@@ -422,14 +423,16 @@ fn requests_to_a_name_that_nobody_knows_are_not_taken_for_none() {
             "server no.such.host.invalid:8081 down;\n",
         )
         .expect("file");
-        let ran = balancer.host.run(&look_at_nginx(
+        let ran = balancer.host.run(&observe_nginx(
             &balancer.host.site,
             &balancer.nginx,
             &balancer.slots,
         ));
         // It takes no signal with that.
         fs::write(&balancer.nginx.include, "server 127.0.0.9:9 down;\n").expect("file");
-        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
+        let error = read_balancer_report(&ran.stdout)
+            .expect_err("unseen")
+            .to_string();
         let why = "no.such.host.invalid is no name that this machine knows";
         assert_eq!(
             error,

@@ -68,7 +68,7 @@ impl HostLogs<'_> {
         let gathered = async {
             let mut said = Vec::new();
             while let Some(line) = receiver.recv().await {
-                if let Some(LogLine::Said(line)) = script::read_log_line(&line) {
+                if let Some(LogLine::Line(line)) = script::read_log_line(&line) {
                     said.push(of(self.host, line));
                 }
             }
@@ -180,14 +180,14 @@ impl Follower<'_> {
     /// The next line to show, if it is one.
     fn take(&mut self, line: &str) -> Option<InstanceLine> {
         match script::read_log_line(line)? {
-            LogLine::Begun => {
+            LogLine::Started => {
                 if std::mem::take(&mut self.is_lost) {
                     self.env.tell(&Notice::LogHostFound(self.host.clone()));
                 }
                 None
             }
             LogLine::Live => None,
-            LogLine::Said(said) => {
+            LogLine::Line(said) => {
                 let is_news = said
                     .cursor
                     .as_ref()

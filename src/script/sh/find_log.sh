@@ -1,6 +1,6 @@
-# What supervises the slot's instance, in "driver", and what keeps journalctl from going back further than its start, in
-# "began": the instance before it had the same unit.
-log_of() {
+# Sets "driver" to the driver of the slot's instance, and "began" to the option that makes journalctl start with this
+# instance, because the previous one had the same unit.
+find_log() {
     SLOT=$ROOT/slots/$1 driver= started= since_boot= began=
     [ -f "$SLOT/instance" ] || return 0
     while IFS= read -r line; do

@@ -1,6 +1,7 @@
-# What is on the host: the slots' records, their processes, who listens. Reads only.
+# Observes the host: the records of the slots, their processes, and the listeners. Reads only.
 
-# A process's state, session and start time in ticks; fails where there is none. Its name may hold blanks and brackets.
+# Reads a process's state, session and start time in ticks; fails if it does not exist. Its name may contain blanks and
+# parentheses.
 inspect() {
     case $1 in
         '' | *[!0-9]*) return 1 ;;
@@ -10,12 +11,12 @@ inspect() {
     state=$1 session=$4 ticks=${20}
 }
 
-# Whether there is no process $1, or only what is left of it until somebody asks how it ended.
-is_gone() {
+# Whether process $1 does not exist, or is a zombie.
+has_exited() {
     ! inspect "$1" || [ "$state" = Z ]
 }
 
-# The processes of session $1 that live, in "members".
+# The live processes of session $1, in "members".
 find_members() {
     members=
     for file in $(grep -l ") [A-Za-z] [0-9]* [0-9]* $1 " /proc/[0-9]*/stat 2>/dev/null); do
@@ -28,8 +29,8 @@ find_members() {
     done
 }
 
-# The files of the environments that hold $1, in "environments". Not every grep looks beyond the first variable; there the
-# shell itself reads them, for which a NUL is nothing.
+# The environment files that contain $1, in "environments". Some versions of grep do not search beyond the first NUL;
+# then the shell reads the files itself, because it ignores NULs.
 find_environments() {
     environments=
     [ -n "${reads_nul-}" ] || reads_nul=$(printf 'a\0b' | grep -qF b && echo yes || echo no)
@@ -51,9 +52,9 @@ find_environments() {
     done
 }
 
-# Adds the processes with mark $1 that are in other sessions than $2 to "members". The process driver marks an instance by
-# a variable of its environment, which children inherit.
-find_strays() {
+# Adds the processes with mark $1 in other sessions than $2 to "members". The process driver marks an instance with an
+# environment variable, which its children inherit.
+find_detached() {
     find_environments "SHIP_SLOT=$1:"
     for file in $environments; do
         file=${file%/environ}
@@ -65,8 +66,8 @@ find_strays() {
     done
 }
 
-# The process of the slot at $slot, in "pids", "sid" and "facts".
-look_process() {
+# Observes the process of the slot at $slot: sets "pids", "sid" and "facts".
+observe_process() {
     pid= want=
     if [ -f "$slot/pid" ]; then
         { read -r pid want <"$slot/pid"; } 2>/dev/null
@@ -79,24 +80,25 @@ look_process() {
         pids=$pid sid=$pid
         facts="process=running${NL}main=$pid.$want$NL"
     else
-        how=exited
+        result=exited
         if [ -f "$slot/ended" ]; then
-            { read -r how <"$slot/ended"; } 2>/dev/null
+            { read -r result <"$slot/ended"; } 2>/dev/null
         fi
-        facts="process=ended $how$NL"
+        facts="process=ended $result$NL"
     fi
 }
 
-# The processes that listen on the ports (on "only_port" alone, where that is set), and all that is known of each slot, in variables named after the port.
-look() {
-    for port in $found $heard; do
+# Observes the listeners on the ports (only on "only_port" if it is set), and the facts of each slot, in variables named
+# after the port.
+observe() {
+    for port in $found $listening; do
         eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port= mark_$port= kill_$port="
     done
-    found= heard= listens= units= unseen= armed=
+    found= listening= listens= units= unseen= armed=
     clock
     read -r boot </proc/sys/kernel/random/boot_id
-    # Before the slots and after them: what is brought back in the meantime is in the one or in the other.
-    look_armed
+    # Before the slots and after them: an instance that is restored in the meantime appears in one of the two.
+    observe_armed
     wanted=${only_port:-$PORTS}
     for record in "$ROOT"/slots/*/instance; do
         [ -f "$record" ] || continue
@@ -118,11 +120,11 @@ look() {
         if [ -f "$slot/liveness.kill" ]; then
             { IFS= read -r kill <"$slot/liveness.kill"; } 2>/dev/null
         fi
-        # Removed between the two looks at it.
+        # The record was removed between the two reads.
         [ -n "$text" ] || continue
         case $driver in
             process)
-                look_process
+                observe_process
                 mark=$slot:$name
                 ;;
             systemd) units="$units ship-$SERVICE@$port.service" ;;
@@ -134,14 +136,14 @@ look() {
             *) [ -n "$only_port" ] || wanted="$wanted $port" ;;
         esac
     done
-    [ -z "$units" ] || look_systemd || return 1
-    look_armed
-    look_ports
+    [ -z "$units" ] || observe_systemd || return 1
+    observe_armed
+    observe_ports
     fresh=1
 }
 
-# The ports on which the host would bring back an instance, added to "armed".
-look_armed() {
+# Adds the ports on which the host would restore an instance to "armed".
+observe_armed() {
     for due in "$ROOT"/armed/*/due; do
         due=${due%/due}
         case ${due##*/} in
@@ -151,8 +153,8 @@ look_armed() {
     done
 }
 
-# The free space below the service's directory, in KiB.
-look_space() {
+# The free space in the service's directory, in KiB.
+observe_space() {
     place=$ROOT
     while [ ! -d "$place" ]; do
         place=${place%/*}

@@ -1,6 +1,6 @@
-# Asks an instance by a command of its release, with its environment and as its user: the first line and the exit status,
-# as lines of "answer".
-ask_by_command() {
+# Probes an instance with a command of its release, in its environment and as its user. Sets "answer" to lines with the
+# first line of output and the exit status.
+run_probe_command() {
     set --
     if [ -n "$RUN_AS" ] && [ "$RUN_AS" != "$(id -un)" ] && [ "$(id -u)" = 0 ]; then
         set -- "$(command -v setpriv)" "--reuid=$RUN_AS" "--regid=$(id -g "$RUN_AS")" --init-groups --

@@ -1,4 +1,4 @@
-//! Reads the values of single lines of a report.
+//! Parses the values of a report's lines.
 
 use crate::core::ids::{ActionId, Epoch, ReleaseId};
 use crate::core::printable::strip_controls;
@@ -20,18 +20,18 @@ pub(super) fn end(line: &str, value: &str) -> Result<ScriptEnd, Unreadable> {
         "busy" => Ok(ScriptEnd::LockBusy {
             holder: text.to_owned(),
         }),
-        _ => Err(wrong(line, "is no end")),
+        _ => Err(wrong(line, "is not a valid end")),
     }
 }
 
-/// A fencing number below the largest one, since the next is computed from it.
+/// An epoch below the limit, because the next one is computed from it.
 pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
     const EPOCH_MAX: u64 = 1 << 62;
     let epoch = number(line, value)?;
     if epoch < EPOCH_MAX {
         Ok(Epoch(epoch))
     } else {
-        Err(wrong(line, "holds a number that is too large"))
+        Err(wrong(line, "contains a number that is too large"))
     }
 }
 
@@ -41,16 +41,16 @@ pub(super) fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
         .parse::<f64>()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    parsed.ok_or_else(|| wrong(line, "is no time"))
+    parsed.ok_or_else(|| wrong(line, "is not a time"))
 }
 
 pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
     value
         .parse()
-        .map_err(|_| wrong(line, "holds no number, or one that is too large"))
+        .map_err(|_| wrong(line, "does not contain a valid number"))
 }
 
-/// Checks a digest, which may become part of a path.
+/// Checks a digest, because it may become part of a path.
 pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     let is_digest = value.len() == 64
         && value
@@ -59,7 +59,7 @@ pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     if is_digest {
         Ok(ReleaseId::from(value))
     } else {
-        Err(wrong(line, "holds no digest of 64 hex digits"))
+        Err(wrong(line, "does not contain a digest of 64 hex digits"))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ship::core::ids::{ActionId, Epoch};
 use ship::core::release::Driver;
 use ship::core::release::hook::{CommandEnd, CommandRun};
-use ship::script::{DoneMark, ScriptEnd, TaskCommand, TaskCommandEnd, claim, errand, read_errand};
+use ship::script::{DoneMark, ScriptEnd, TaskCommand, TaskCommandEnd, claim, read_task, task};
 
 use crate::host::{Host, Release, now, shells, wait_for};
 
@@ -40,10 +40,10 @@ fn marked(release: &Release, script: &str, note: &str) -> TaskCommand {
 }
 
 fn run(host: &Host, order: &TaskCommand) -> TaskCommandEnd {
-    let ran = host.run(&errand(&host.site, order));
+    let ran = host.run(&task(&host.site, order));
     assert_eq!(ran.stderr, "");
     let (end, observation) =
-        read_errand(&ran.stdout, now()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        read_task(&ran.stdout, now()).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     assert!(observation.epoch <= Epoch(8) && observation.hooks.is_empty());
     assert_eq!(
         fs::read_dir(host.root().join("tmp")).expect("tmp").count(),
@@ -221,7 +221,7 @@ fn an_errand_whose_controller_is_gone_is_made_to_its_end() {
     host.stage(&release);
     let script = "echo $$ >../../../begun; while [ ! -e ../../../go ]; do sleep 0.01; done";
     let order = marked(&release, script, "revision 7");
-    let script = errand(&host.site, &order);
+    let script = task(&host.site, &order);
     let mut child = host.spawn(&script);
     let mut stdin = child.stdin.take().expect("stdin");
     std::io::Write::write_all(&mut stdin, &script.input.head).expect("input");

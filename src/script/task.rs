@@ -1,49 +1,49 @@
-//! One command of a release on one host: a migration, say, or a hook of a whole rollout.
+//! Runs one command of a release on a host as a task: a migration or a hook of the rollout.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::env_file::env_file;
 use super::hooks::{END, exports};
-use super::report::Report;
-use super::site::{
+use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, WORK, driver_word, line_count,
     one_line,
 };
+use super::report::Report;
 use crate::core::fleet::Observation;
 use crate::core::ids::ReleaseId;
 use crate::core::release::Driver;
 use crate::core::release::hook::{CommandEnd, CommandRun};
 use crate::core::time::{Time, whole_seconds};
 use crate::script::end::ScriptEnd;
-use crate::script::launch::enter_with;
 use crate::script::quote::quote_all;
+use crate::script::start_spec::enter_with;
 use crate::script::unreadable::Unreadable;
 
-/// What to run, with all templates filled in.
+/// The command, with all templates rendered.
 #[derive(Clone, Debug)]
 pub struct TaskCommand {
-    /// The staged release in whose directory it runs.
+    /// The staged release in whose directory the command runs.
     pub release: ReleaseId,
     pub driver: Driver,
-    /// The user that the service runs as; `None` for the driver's default.
+    /// The service's user; `None` for the driver's default.
     pub user: Option<String>,
-    /// The program and its arguments. Other users of the host can see them.
+    /// The program and its arguments, which other users of the host can see.
     pub argv: Vec<String>,
     /// The release's environment, which its secrets override.
     pub env: BTreeMap<String, String>,
     /// Variables that override both, such as `SHIP_VERSION`.
     pub ship_env: BTreeMap<String, String>,
-    /// How long it may take; rounded up to whole seconds.
+    /// The time limit, rounded up to whole seconds.
     pub timeout: Duration,
-    /// The mark that it was done; `None` where it may be done again.
+    /// The mark that the task was done; `None` if it may run again.
     pub mark: Option<DoneMark>,
 }
 
-/// The mark on a host that an errand was done.
+/// The mark on a host that a task was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoneMark {
-    /// Its name: a migration's id, which is fit for a file.
+    /// Its name: a migration's id, which is a valid file name.
     pub id: String,
     /// One line of text: when, and for which revision.
     pub note: String,
@@ -51,91 +51,89 @@ pub struct DoneMark {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskCommandEnd {
-    /// It was made now.
+    /// The task ran now and succeeded.
     Done(CommandRun),
-    /// It was done before, and did not run again; this is the note of that time.
+    /// The task was done before and did not run again.
     AlreadyDone {
         /// The note of its [`DoneMark`].
         note: String,
     },
-    /// It failed, or its mark could not be written.
+    /// The task failed, or its mark could not be written.
     Failed {
         why: String,
         /// The run of the command; `None` if it did not start.
         run: Option<CommandRun>,
     },
-    /// The host did not accept the order. Never [`ScriptEnd::Done`] nor [`ScriptEnd::Failed`].
+    /// The host did not accept the action. Never [`ScriptEnd::Done`] nor [`ScriptEnd::Failed`].
     NotTaken(ScriptEnd),
 }
 
 /// Runs a command in a release's directory, as the service's user, with the release's environment
-/// and its secrets. If its mark is there already, nothing is done. For [`read_errand`].
+/// and secrets. If its mark exists, nothing is done. [`read_task`] parses the output.
 ///
-/// It holds the lock until its end. Like every order, it is completed and marked even if the
-/// controller is gone; if the host itself goes down, the command may have run in part.
-pub fn errand(site: &HostContext, errand: &TaskCommand) -> Script {
-    let env = env_file(&errand.env);
-    let env_path = format!("{}/tmp/errand/env", site.root());
-    let enter = enter_with(site, &errand.release, &env_path);
+/// The script holds the lock until its end. Like every action, a task is completed and marked even
+/// if the controller is gone. If the host goes down, the command may have run in part.
+pub fn task(site: &HostContext, task: &TaskCommand) -> Script {
+    let env = env_file(&task.env);
+    let env_path = format!("{}/tmp/task/env", site.root());
+    let enter = enter_with(site, &task.release, &env_path);
     let run = format!(
         "{enter}\n{}exec \"$@\" {}",
-        exports(&errand.ship_env),
-        quote_all(&errand.argv)
+        exports(&task.ship_env),
+        quote_all(&task.argv)
     );
-    let text = Text::acting(site, "errand")
-        .set("RELEASE", &errand.release)
+    let text = Text::changing(site, "task")
+        .set("RELEASE", &task.release)
         .set("RUN", run)
-        .running_as(site, errand.driver, errand.user.as_deref())
-        .set("DRIVER", driver_word(errand.driver))
+        .running_as(site, task.driver, task.user.as_deref())
+        .set("DRIVER", driver_word(task.driver))
         .set("SERVICE_PATH", SERVICE_PATH)
-        .set("TIMEOUT_S", whole_seconds(errand.timeout))
+        .set("TIMEOUT_S", whole_seconds(task.timeout))
         .set("ENV_LINES", line_count(&env))
         .set(
             "MARK",
-            errand
-                .mark
+            task.mark
                 .as_ref()
                 .map(|mark| mark.id.as_str())
                 .unwrap_or_default(),
         )
         .set(
             "NOTE",
-            errand
-                .mark
+            task.mark
                 .as_ref()
                 .map(|mark| one_line(&mark.note))
                 .unwrap_or_default(),
         )
-        .running()
-        .add(include_str!("sh/take.sh"))
-        .add(include_str!("sh/errand.sh"));
+        .running_commands()
+        .add(include_str!("sh/read_stdin.sh"))
+        .add(include_str!("sh/task.sh"));
     text.script(
         Input {
             head: env.into_bytes(),
             file: None,
         },
-        LOCK_WAIT + errand.timeout + END + WORK,
+        LOCK_WAIT + task.timeout + END + WORK,
     )
 }
 
-/// Reads what [`errand`] has printed, at `now` by this machine's clock.
+/// Parses the output of [`task`], printed at `now` by this machine's clock.
 ///
 /// # Errors
-/// If it did not come to its end, or makes no sense: then nobody knows what it has done.
-pub fn read_errand(stdout: &str, now: Time) -> Result<(TaskCommandEnd, Observation), Unreadable> {
+/// If the output is incomplete or malformed. Then the effect of the task is unknown.
+pub fn read_task(stdout: &str, now: Time) -> Result<(TaskCommandEnd, Observation), Unreadable> {
     let Report {
         end,
         observation,
-        errand,
+        task,
         ..
     } = Report::read(stdout, now)?;
-    let end = match (end, errand.run, errand.made) {
+    let end = match (end, task.run, task.made) {
         (ScriptEnd::Done, Some(run), _) if run.end == CommandEnd::Exit(0) => {
             TaskCommandEnd::Done(run)
         }
         (ScriptEnd::Done, None, Some(note)) => TaskCommandEnd::AlreadyDone { note },
         (ScriptEnd::Done, ..) => {
-            return Err(Unreadable::Missing("what became of the errand".to_owned()));
+            return Err(Unreadable::Missing("the result of the task".to_owned()));
         }
         (ScriptEnd::Failed(why), run, _) => TaskCommandEnd::Failed { why, run },
         (end, ..) => TaskCommandEnd::NotTaken(end),

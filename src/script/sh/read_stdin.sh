@@ -1,6 +1,6 @@
-# Moves the next $1 lines of the input to file $2, which nobody else may read; $3 is how the last one is written.
-# Exactly these lines: what follows on the input is left there. Nothing of it becomes an argument of any program.
-take() {
+# Moves the next $1 lines of the input to the private file $2; $3 is the format of the last line. Reads exactly these
+# lines and leaves the rest of the input. No line becomes an argument of a program.
+read_lines() {
     left=$1
     umask 077
     while [ "$left" -gt 0 ] && IFS= read -r line; do

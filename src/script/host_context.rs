@@ -1,4 +1,4 @@
-//! Where a script runs, and how it is put together.
+//! The context in which a script runs, and the construction of scripts.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
@@ -14,46 +14,47 @@ use crate::core::release::{Driver, own_user};
 use crate::core::time::Time;
 use crate::script::quote::quote;
 
-/// A service's directory on one host, and the service and epoch of the orders.
+/// A service's directory on a host, and the service and epoch of the actions.
 #[derive(Clone, Debug)]
 pub struct HostContext {
-    /// The service: a name that is fit for a directory and a unit.
+    /// The service: a name that is valid for a directory and a unit.
     pub service: String,
-    /// The absolute path below which each service has a directory of its own.
+    /// The absolute path below which each service has its own directory.
     pub base_dir: String,
-    /// The fencing number of the orders.
+    /// The epoch of the actions.
     pub epoch: Epoch,
-    /// The number of the order within its rollout: the fence among orders of one epoch.
+    /// The number of the action within its rollout: the fence between actions of the same epoch.
     pub order: ActionId,
-    /// The host's address or name, as the probes and the clients use it.
+    /// The host's address or name, as probes and clients use it.
     pub host_address: String,
-    /// The ports on which to look for other processes.
+    /// The ports on which to observe other processes.
     pub ports: Vec<Port>,
-    /// The releases that have served on every replica, and when each was deployed: a host marks
-    /// those that lie there.
+    /// The releases that have served on every replica, and when each was deployed. A host marks
+    /// those that it has.
     pub proven: BTreeMap<ReleaseId, Time>,
-    /// What a host records of who deploys; its fleet is the only one whose orders the host takes.
+    /// What a host records about the deployer. The host accepts actions only for the recorded
+    /// fleet.
     pub owner: Owner,
-    /// Whether the scripts may run as another user than the one who called ship: over SSH, or by
+    /// Whether the scripts may run as another user than the one who started ship: over SSH, or with
     /// sudo.
     pub is_remote: bool,
 }
 
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// A POSIX sh script. It holds no secrets: it may be kept in a log.
+    /// A POSIX sh script. It contains no secrets, so it may be logged.
     pub text: String,
     pub input: Input,
-    /// When a healthy host has ended the script: its own time limits are shorter.
+    /// The time after which a healthy host has ended the script: its own time limits are shorter.
     pub deadline: Duration,
 }
 
 /// A script's standard input: some bytes, then a file. Empty by default.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Input {
-    /// The bytes that come first, which may be secret.
+    /// The first bytes, which may be secret.
     pub head: Vec<u8>,
-    /// A file of this machine that follows them.
+    /// A file on this machine that follows them.
     pub file: Option<PathBuf>,
 }
 
@@ -70,7 +71,7 @@ impl From<Vec<u8>> for Input {
 }
 
 impl fmt::Debug for Input {
-    /// Does not print the bytes, which may be secrets.
+    /// Does not print the bytes, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Input")
             .field("head_bytes", &self.head.len())
@@ -79,7 +80,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Below which services lie on a host for which the inventory names no directory.
+/// The base directory of hosts for which the inventory names none.
 pub const DEFAULT_BASE_DIR: &str = "/var/lib/ship";
 
 /// How long a script waits for the lock of the service.
@@ -92,7 +93,7 @@ pub(super) const WORK: Duration = Duration::from_secs(20);
 pub(super) const SERVICE_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where an administrator's systemd units are.
+/// The directory of the administrator's systemd units.
 pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
 
 impl HostContext {
@@ -101,7 +102,7 @@ impl HostContext {
         format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
     }
 
-    /// What tells names that the whole host shares from those of the same service in another
+    /// A suffix that distinguishes host-wide names from those of the same service in another
     /// directory; empty in the default directory.
     pub(super) fn suffix(&self) -> String {
         let base_dir = self.base_dir.trim_end_matches('/');
@@ -115,7 +116,7 @@ impl HostContext {
         )
     }
 
-    /// The user as which an instance runs; `None` for the one that runs the scripts, unless that is
+    /// The user as which an instance runs; `None` for the user who runs the scripts, unless that is
     /// root.
     fn run_as(&self, driver: Driver, user: Option<&str>) -> Option<String> {
         match (user, driver) {
@@ -126,30 +127,30 @@ impl HostContext {
     }
 }
 
-/// A script under construction: assignments first, then constant texts.
+/// A script under construction: assignments and constant texts.
 pub(super) struct Text(String);
 
 impl Text {
-    /// A script that can observe its site.
-    pub(super) fn looking(site: &HostContext) -> Self {
+    /// A script that can observe the host.
+    pub(super) fn observing(site: &HostContext) -> Self {
         let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
         Self::located(site)
             .set("PORTS", ports.join(" "))
             .set("LOOPBACK", loopback_forms(&site.host_address))
             .add(include_str!("sh/base.sh"))
             .add(include_str!("sh/path.sh"))
-            .add(include_str!("sh/look.sh"))
+            .add(include_str!("sh/observe_slots.sh"))
             .add(include_str!("sh/ports.sh"))
             .add(include_str!("sh/systemd.sh"))
     }
 
     /// A script that makes changes, under the lock and after the fence.
-    pub(super) fn acting(site: &HostContext, verb: &str) -> Self {
-        Self::looking(site).ordered(site, verb)
+    pub(super) fn changing(site: &HostContext, verb: &str) -> Self {
+        Self::observing(site).locking(site, verb)
     }
 
     /// Adds the functions for the lock and the fence.
-    pub(super) fn ordered(self, site: &HostContext, verb: &str) -> Self {
+    pub(super) fn locking(self, site: &HostContext, verb: &str) -> Self {
         self.set("VERB", verb)
             .set("EPOCH", site.epoch)
             .set("ORDER", site.order.0)
@@ -160,7 +161,7 @@ impl Text {
     }
 
     /// Lets the script distinguish units of the same service in another directory.
-    pub(super) fn telling_units(self, site: &HostContext) -> Self {
+    pub(super) fn distinguishing_units(self, site: &HostContext) -> Self {
         let root = site.root().replace('%', "%%");
         self.set("UNIT_DIR", UNIT_DIR)
             .set("UNIT_ROOT", root)
@@ -168,7 +169,7 @@ impl Text {
     }
 
     /// Lets the script mark the proven releases, if it is the first of its epoch.
-    pub(super) fn marking(self, site: &HostContext) -> Self {
+    pub(super) fn marking_proven(self, site: &HostContext) -> Self {
         let marks: Vec<_> = site
             .proven
             .iter()
@@ -203,9 +204,9 @@ impl Text {
         self
     }
 
-    /// Tells it as whom the service runs: `RUN_AS`, empty for the user that runs the scripts;
-    /// `OWN_USER`, set where ship makes that user; and `INSTEAD_OF_ROOT`, who the service runs as
-    /// where `RUN_AS` is empty and root runs the scripts.
+    /// Sets the service's user: `RUN_AS`, empty for the user who runs the scripts; `OWN_USER`, set
+    /// if ship creates that user; and `INSTEAD_OF_ROOT`, the service's user if `RUN_AS` is empty
+    /// and root runs the scripts.
     pub(super) fn running_as(self, site: &HostContext, driver: Driver, user: Option<&str>) -> Self {
         let run_as = site.run_as(driver, user);
         let instead_of_root = if run_as.is_none() && site.is_remote {
@@ -219,8 +220,8 @@ impl Text {
             .add(include_str!("sh/user.sh"))
     }
 
-    /// The text so far, for a script that the host runs by itself.
-    pub(super) fn text(self) -> String {
+    /// The text, for a script that the host runs on its own.
+    pub(super) fn into_text(self) -> String {
         self.0
     }
 
@@ -233,7 +234,7 @@ impl Text {
     }
 }
 
-/// The record of who deploys, as it lies on a host, without its last newline.
+/// The record of the deployer, as stored on a host, without its last newline.
 fn record(site: &HostContext) -> String {
     let Owner {
         fleet,
@@ -259,12 +260,12 @@ fn record(site: &HostContext) -> String {
         .join("\n")
 }
 
-/// The number of lines by which a script reads exactly this text from its input.
+/// The number of lines with which a script reads exactly this text from its input.
 pub(super) fn line_count(text: &str) -> usize {
     text.bytes().filter(|b| *b == b'\n').count()
 }
 
-/// Converts to 1/100 s, since sh only has whole numbers.
+/// Converts to 1/100 s, because sh has only integers.
 pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)
 }

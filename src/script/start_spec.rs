@@ -4,16 +4,16 @@ use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use crate::core::release::{Driver, Liveness};
 
 use crate::core::release::hook::Hook;
+use crate::script::host_context::HostContext;
 use crate::script::quote::quote;
-use crate::script::site::HostContext;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a process of the process driver may take until it has noted its number, beyond the time
-/// to settle: on a host that starts many things at once it is not its turn yet.
-pub(super) const NUMBER_WAIT: Duration = Duration::from_secs(10);
+/// How long a process of the process driver may take to record its process ID, in addition to the
+/// settle time: a host that starts many processes at once may be slow.
+pub(super) const PID_WAIT: Duration = Duration::from_secs(10);
 
-/// What to start, with all templates filled in.
+/// What to start, with all templates rendered.
 #[derive(Clone, Debug)]
 pub struct StartSpec {
     pub port: Port,
@@ -23,23 +23,22 @@ pub struct StartSpec {
     pub revision: Revision,
     pub version: String,
     pub driver: Driver,
-    /// The user that it runs as; `None` for the driver's default.
+    /// The service's user; `None` for the driver's default.
     pub user: Option<String>,
-    /// The program and its arguments. Other users of the host can see them.
+    /// The program and its arguments, which other users of the host can see.
     pub argv: Vec<String>,
     /// Its environment, which the release's secrets override.
     pub env: BTreeMap<String, String>,
-    /// The time from TERM to KILL.
+    /// The time between SIGTERM and SIGKILL.
     pub stop_timeout: Duration,
-    /// When it counts as stuck; `None` where nobody asks, as for a driver that starts nothing
-    /// again.
+    /// The liveness probe; `None` if there is none, or if the driver does not restart instances.
     pub liveness: Option<Liveness>,
-    /// The user's commands at the points of its life.
+    /// The user's commands at the points of the instance's life.
     pub hooks: SlotHooks,
-    /// The time limit for its supervisor to start it.
-    pub patience: Duration,
-    /// How long to wait for it to listen or to end before reporting what is seen. Neither is a
-    /// failure.
+    /// The time limit for the supervisor to start it.
+    pub start_timeout: Duration,
+    /// How long to wait until it listens or has ended, before the state is reported. A timeout is
+    /// not a failure.
     pub settle: Duration,
 }
 
@@ -48,7 +47,7 @@ pub(super) fn enter_release(site: &HostContext, port: Port, release: &ReleaseId)
     enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
 }
 
-/// Enters a release's directory with the environment of a file and the release's secrets.
+/// Enters a release's directory with the environment in a file, and the release's secrets.
 pub(super) fn enter_with(site: &HostContext, release: &ReleaseId, env: &str) -> String {
     let root = site.root();
     let [app, secrets] =
@@ -57,10 +56,10 @@ pub(super) fn enter_with(site: &HostContext, release: &ReleaseId, env: &str) -> 
     format!("cd {app} || exit 126\nset -a\n. {env}\n[ ! -f {secrets} ] || . {secrets}\nset +a")
 }
 
-/// The hooks of an instance, with all templates filled in.
+/// The hooks of an instance, with all templates rendered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotHooks {
-    /// Those of the four points of a slot, in their order.
+    /// The hooks of the four points of a slot, in order.
     pub hooks: Vec<Hook>,
     /// Variables that override the instance's environment.
     pub env: BTreeMap<String, String>,
