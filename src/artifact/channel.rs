@@ -14,7 +14,7 @@ const BODY_BYTES_MAX: u64 = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{location}: {why}\nhint: {help}")]
+#[error("{location}: {why}; {help}")]
 pub struct ChannelError {
     /// The path or URL of the channel, without secrets.
     location: String,

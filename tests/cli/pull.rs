@@ -116,11 +116,11 @@ fn what_the_hosts_cannot_pull_fails_as_any_staging_does_and_the_old_version_serv
     for (to_hosts, why) in [
         (
             ToHosts::Gone,
-            "the artifact could not be pulled: curl: (22) The requested URL returned error: 404",
+            "cannot pull the artifact: curl: (22) The requested URL returned error: 404",
         ),
         (
             ToHosts::AnotherArtifact,
-            "what the URL leads to, which should have",
+            "the downloaded artifact, expected to have",
         ),
     ] {
         let (project, _server, mode) = project();
@@ -146,7 +146,7 @@ fn a_download_that_the_control_machine_cannot_make_is_refused_without_showing_th
         .run();
     assert_eq!(
         done.stderr.replace(&address, "SERVER"),
-        "error: cannot download http://SERVER/page-7.tar.gz: the server answers 404 Not \
+        "error: cannot download http://SERVER/page-7.tar.gz: the server returned 404 Not \
          Found\n--> playbook.toml:17:10\n \
          = help: correct the URL in `source`, or publish this version first\n"
     );

@@ -266,9 +266,9 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     assert_eq!(
         done.stderr,
         format!(
-            "error: channel nightly has no version: {url}: it is redirected from https to http, \
-             which is not followed; \
-             give the URL to which it leads in the end\n"
+            "error: channel nightly has no version: {url}: it redirects from https to http, \
+             which ship does not follow; \
+             use the URL to which it redirects\n"
         )
     );
     assert_eq!(plain.paths().len(), 0, "nobody was asked there");
@@ -287,7 +287,7 @@ fn an_s3_url_is_asked_with_a_signature_from_the_usual_variables() {
     let deploy = || project.ship(&["deploy", "inventory.toml"]).any_stderr();
     let refused = deploy().status(2).run();
     assert_eq!(server.paths(), Vec::<String>::new());
-    let expected = "no credentials for s3 are in the environment";
+    let expected = "there are no S3 credentials in the environment";
     assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     deploy()
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

@@ -162,7 +162,7 @@ fn one_that_hangs_is_ended_at_its_timeout_with_all_that_it_began() {
         .run();
     assert!(
         done.stderr
-            .contains("it did not end within 300ms; it said last: waits"),
+            .contains("it did not finish within 300ms; last output: waits"),
         "{}",
         done.stderr
     );

@@ -183,7 +183,7 @@ async fn until(
 }
 
 #[tokio::test]
-async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
+async fn monitor_counts_requests_and_versions() {
     let server = Server::start();
     let mut asker = begin(server.probing());
     until(&asker, "answers of the old version", |report| {
@@ -223,7 +223,7 @@ async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
 }
 
 #[tokio::test]
-async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
+async fn monitor_uses_persistent_and_new_connections() {
     let server = Server::start();
     let mut asker = begin(server.probing());
     until(&asker, "enough answers", |report| report.requests >= 40).await;
@@ -242,7 +242,7 @@ async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
 }
 
 #[tokio::test]
-async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
+async fn monitor_counts_every_incomplete_or_wrong_response_as_failed() {
     for (mood, reasons) in [
         (Mood::Sick, &["HTTP 500"][..]),
         (
@@ -285,7 +285,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_service_that_stalls_is_asked_no_less_often() {
+async fn monitor_keeps_its_interval_while_the_service_stalls() {
     let server = Server::start();
     let asker = begin(server.impatient());
     asker.wait_for_first_success(3).await.unwrap();
@@ -299,7 +299,7 @@ async fn a_service_that_stalls_is_asked_no_less_often() {
 }
 
 #[tokio::test]
-async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
+async fn monitor_finish_waits_for_pending_requests_up_to_their_timeout() {
     let server = Server::start();
     let mut asker = begin(server.impatient());
     asker.wait_for_first_success(3).await.unwrap();
@@ -360,7 +360,7 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
 }
 
 #[tokio::test]
-async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_is_given_up() {
+async fn monitor_counts_only_after_the_first_success_and_gives_up_without_one() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -387,7 +387,7 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
 }
 
 #[tokio::test]
-async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
+async fn monitor_uses_the_configured_status_and_version_header() {
     let server = Server::start();
     let asker = begin(MonitorSettings {
         status: Some(204),
@@ -413,7 +413,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_tally_says_what_counting_one_by_one_says(
+    fn tally_matches_individual_counting(
         fates in prop::collection::vec((0_u64..1000, any::<Fate>().prop_map(|fate| fate.map(|(who, us)| (who, us >> 24)))), 0..300),
         max_failed_requests in 0_u32..50,
     ) {

@@ -77,10 +77,7 @@ fn base_dir_is_refused_where_every_user_can_write_to_a_parent() {
         let mut host = Host::with(shell);
         let open = base_dir_below(&mut host, "open", 0o777);
         let why = refusal(&host);
-        let said = format!(
-            "is not safe: {} can be written to by every user",
-            open.display()
-        );
+        let said = format!("is not safe: {} is writable by every user", open.display());
         assert!(
             why.contains(&said) && why.ends_with("or set another base_dir"),
             "{shell:?}: {why}"
@@ -141,10 +138,7 @@ fn base_dir_is_refused_where_a_group_with_others_in_it_can_write() {
     give(&dir, 0, NOBODY);
     let why = refusal(&host);
     assert!(
-        why.contains(&format!(
-            "{} can be written to by group {NOBODY}",
-            dir.display()
-        )),
+        why.contains(&format!("{} is writable by group {NOBODY}", dir.display())),
         "{why}"
     );
     give(&dir, 0, 0);
@@ -294,7 +288,7 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
         };
         let said = |user: &str| {
             format!(
-                "user {user} cannot enter {0}; let it in with chmod o+x {0}, or set another \
+                "user {user} cannot enter {0}; allow it with `chmod o+x {0}`, or set another \
                  base_dir",
                 barred.display()
             )
@@ -326,7 +320,7 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
         };
         assert_eq!(
             checked(&host, &missing).0,
-            ["there is no user no-such-user here; create it, or name another user"]
+            ["user no-such-user does not exist on this host; create it, or set another user"]
         );
         fs::set_permissions(&barred, Permissions::from_mode(0o711)).expect("mode");
         assert_eq!(checked(&host, &needs).0, Vec::<String>::new());
@@ -383,16 +377,17 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
         let (problems, warnings) = run(&program, &mounts, "1-7,40001\n");
         assert_eq!(problems, Vec::<String>::new(), "{shell:?}");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with(
-            "port 40000 is one that this host may give to any outgoing connection (32768"
-        ));
+        assert!(
+            warnings[0]
+                .starts_with("this host may use port 40000 for an outgoing connection (32768")
+        );
 
         let mounts = format!(
             "a / ext4 rw 0 0\nb {} ext4 rw,noexec 0 0\n",
             host.dir.path().display()
         );
         let said = format!(
-            "{} is mounted noexec, and ./server is executed there; mount it with exec, or set \
+            "{} is mounted noexec, but ./server must be executable there; mount it with exec, or set \
              another base_dir",
             host.dir.path().display()
         );
@@ -405,7 +400,9 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
 
         let unit = "ship-testpage@8081.service";
         symlink("/dev/null", units.join(unit)).expect("link");
-        let said = format!("the unit {unit} is masked here; systemctl unmask {unit} allows it");
+        let said = format!(
+            "the unit {unit} is masked on this host; unmask it with `systemctl unmask {unit}`"
+        );
         assert_eq!(run(&needs, "", "\n").0, [said], "{shell:?}");
     }
 }

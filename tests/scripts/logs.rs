@@ -48,7 +48,7 @@ fn parsed(stdout: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_last_lines_of_each_slot_are_told_with_their_port() {
+fn logs_print_the_last_lines_of_each_slot_with_its_port() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "one\n  two \\n %s\n\nno end");
@@ -60,7 +60,7 @@ fn the_last_lines_of_each_slot_are_told_with_their_port() {
 }
 
 #[test]
-fn the_instance_before_is_told_of_only_where_it_is_asked_for_and_was_heard_of_since() {
+fn logs_include_the_previous_instance_only_if_it_logged_since() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log.1", "before\n");
@@ -81,7 +81,7 @@ fn the_instance_before_is_told_of_only_where_it_is_asked_for_and_was_heard_of_si
 }
 
 #[test]
-fn a_line_has_no_more_bytes_than_a_pipe_takes_at_once() {
+fn log_lines_fit_an_atomic_pipe_write() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", &format!("{}\n", "x".repeat(10_000)));
@@ -176,7 +176,7 @@ impl Drop for Follower {
 }
 
 #[test]
-fn a_follower_goes_on_with_the_next_instance_of_each_slot_until_nobody_listens() {
+fn follow_continues_with_the_next_instance_until_the_reader_is_gone() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "old\none\n");
@@ -201,7 +201,7 @@ fn a_follower_goes_on_with_the_next_instance_of_each_slot_until_nobody_listens()
 }
 
 #[test]
-fn a_follower_that_hears_nothing_for_long_ends_by_itself() {
+fn follow_ends_without_heartbeats() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "one\n");

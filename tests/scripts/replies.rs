@@ -193,7 +193,7 @@ fn is_a_run(run: &CommandRun) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn the_transcripts_are_genuine() {
+fn transcripts_match_real_scripts() {
     for reply in replies() {
         read_reply(&reply, NOW).unwrap_or_else(|error| panic!("{error}:\n{reply}"));
     }
@@ -220,35 +220,35 @@ fn the_transcripts_are_genuine() {
         .map(|reply| read_reply(reply, NOW).unwrap().observation.hooks.len())
         .sum::<usize>();
     assert_eq!(hooks, 2, "one before the start, one before the stop");
-    let errands: Vec<_> = replies()
+    let tasks: Vec<_> = replies()
         .iter()
         .filter_map(|reply| read_task(reply, NOW).ok())
         .map(|(end, _)| end)
         .collect();
     assert!(
-        errands
+        tasks
             .iter()
             .any(|end| matches!(end, TaskCommandEnd::Done(_))),
-        "{errands:?}"
+        "{tasks:?}"
     );
     assert!(
-        errands
+        tasks
             .iter()
             .any(|end| matches!(end, TaskCommandEnd::AlreadyDone { .. })),
-        "{errands:?}"
+        "{tasks:?}"
     );
     assert!(
-        errands
+        tasks
             .iter()
             .any(|end| matches!(end, TaskCommandEnd::Failed { run: Some(_), .. })),
-        "{errands:?}"
+        "{tasks:?}"
     );
     assert_eq!(read_probe_result(&TRANSCRIPTS.answer).unwrap().status, 3);
     assert!(!read_log_tail(&TRANSCRIPTS.tail, 10).is_empty());
 }
 
 #[test]
-fn a_name_that_would_move_the_cursor_is_none() {
+fn reply_rejects_names_with_control_characters() {
     let named = replies()
         .into_iter()
         .find(|reply| reply.contains(".name=page-one\n"))
@@ -259,14 +259,14 @@ fn a_name_that_would_move_the_cursor_is_none() {
             read_reply(&reply, NOW)
                 .unwrap_err()
                 .to_string()
-                .contains("is no instance's name"),
+                .contains("is not the name of an instance"),
             "{name:?}"
         );
     }
 }
 
 #[test]
-fn an_epoch_after_which_there_is_none_is_refused() {
+fn reply_rejects_the_largest_epochs() {
     let reply = replies().pop().unwrap();
     let at = reply.find("epoch=").unwrap();
     let end = at + reply[at..].find('\n').unwrap();
@@ -284,7 +284,7 @@ fn an_epoch_after_which_there_is_none_is_refused() {
 
 /// Not a sample: each place at which a connection may break.
 #[test]
-fn what_breaks_off_is_never_taken_for_whole() {
+fn reply_parser_rejects_incomplete_replies() {
     for reply in replies() {
         for length in 0..reply.len() {
             let Some(part) = reply.get(..length) else {
@@ -309,7 +309,7 @@ proptest! {
     #![proptest_config(cases(1500))]
 
     #[test]
-    fn a_changed_reply_is_refused_or_keeps_the_rules(text in mutated_text(replies())) {
+    fn changed_reply_is_rejected_or_keeps_the_invariants(text in mutated_text(replies())) {
         let began = Instant::now();
         match read_reply(&text, NOW) {
             Ok(reply) => {
@@ -323,7 +323,7 @@ proptest! {
             }
             Err(error) => {
                 let said = error.to_string();
-                prop_assert!(said.len() < 10_000 || said.contains("could not say what runs"), "{} bytes", said.len());
+                prop_assert!(said.len() < 10_000 || said.contains("cannot determine what is running"), "{} bytes", said.len());
             }
         }
         if let Ok((_, observation)) = read_check(&text, NOW) {
@@ -341,7 +341,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_answer_of_a_command_or_a_changed_log_is_one_of_plain_lines(
+    fn changed_probe_result_or_log_has_plain_lines(
         answer in mutated_text(vec![TRANSCRIPTS.answer.clone()]),
         log in mutated_text(vec![TRANSCRIPTS.tail.clone()]),
     ) {

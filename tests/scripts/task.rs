@@ -60,7 +60,7 @@ fn done(end: TaskCommandEnd) -> CommandRun {
 }
 
 #[test]
-fn an_errand_runs_in_its_release_with_its_environment_and_secrets() {
+fn task_runs_in_its_release_with_environment_and_secrets() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
@@ -75,7 +75,7 @@ fn an_errand_runs_in_its_release_with_its_environment_and_secrets() {
 }
 
 #[test]
-fn what_is_marked_is_made_once() {
+fn marked_task_runs_once() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -108,7 +108,7 @@ fn what_is_marked_is_made_once() {
 }
 
 #[test]
-fn what_fails_is_said_and_not_remembered() {
+fn failed_task_is_reported_and_not_marked() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -128,7 +128,7 @@ fn what_fails_is_said_and_not_remembered() {
         else {
             panic!("{failed:?}")
         };
-        assert_eq!(why, "it ended with exit status 3: no such table");
+        assert_eq!(why, "it exited with status 3: no such table");
         assert_eq!(
             (ran.end, ran.output),
             (
@@ -142,7 +142,7 @@ fn what_fails_is_said_and_not_remembered() {
 }
 
 #[test]
-fn what_takes_too_long_is_ended() {
+fn task_is_killed_at_its_timeout() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -168,7 +168,7 @@ fn what_takes_too_long_is_ended() {
         };
         assert_eq!(
             (why.as_str(), run.end),
-            ("it did not end within 1 s: began", CommandEnd::TimedOut),
+            ("it did not finish within 1 s: began", CommandEnd::TimedOut),
             "{shell:?}"
         );
         assert!(!host.root().join("migrations/2026-11-add-email").exists());
@@ -176,7 +176,7 @@ fn what_takes_too_long_is_ended() {
 }
 
 #[test]
-fn what_is_not_on_the_host_cannot_be_run() {
+fn task_fails_if_the_release_is_not_staged() {
     let host = Host::new();
     let (release, other) = (Release::new("hello"), Release::new("other"));
     host.stage(&release);
@@ -191,7 +191,7 @@ fn what_is_not_on_the_host_cannot_be_run() {
 }
 
 #[test]
-fn a_host_that_others_have_taken_over_refuses_it() {
+fn task_is_fenced_by_a_newer_epoch() {
     let mut host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -215,7 +215,7 @@ fn a_host_that_others_have_taken_over_refuses_it() {
 
 /// The connection is gone: nobody reads what it says, and it is made to its end, and remembered.
 #[test]
-fn an_errand_whose_controller_is_gone_is_made_to_its_end() {
+fn task_completes_without_its_controller() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);

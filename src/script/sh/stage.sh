@@ -26,7 +26,7 @@ receive() {
     if [ -n "$SECRETS_SHA256" ]; then
         read_lines "$SECRETS_LINES" "$scratch/release/secrets" "$SECRETS_END" ||
             fail_receive "the secrets did not arrive completely, or cannot be written"
-        verify "$scratch/release/secrets" "$SECRETS_SHA256" "the secrets"
+        verify "$scratch/release/secrets" "$SECRETS_SHA256" "the secrets file"
     fi
     if [ -n "$PULL" ]; then
         pull

@@ -127,7 +127,7 @@ fn what_fails_before_a_start_is_rolled_back_and_nothing_old_is_stopped() {
         );
         assert!(
             done.stdout
-                .contains("the before_start hook ended with exit status 3: no database")
+                .contains("the before_start hook exited with status 3: no database")
         );
         assert_eq!(
             pids(&fleet),

@@ -149,7 +149,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
 }
 
 #[test]
-fn who_comes_from_elsewhere_is_sent_to_the_same_slot() {
+fn nftables_forwards_remote_clients_to_the_same_slot() {
     namespace::with_programs(&PROGRAMS, || {
         // Bound to one address: it is reached at that.
         for command in [
@@ -180,7 +180,7 @@ fn who_comes_from_elsewhere_is_sent_to_the_same_slot() {
 }
 
 #[test]
-fn an_older_order_changes_nothing() {
+fn nftables_rejects_an_older_action() {
     namespace::with_programs(&PROGRAMS, || {
         for shell in shells() {
             let mut host = host(shell);
@@ -225,7 +225,7 @@ fn rules_to_which_the_packet_filter_objects_change_nothing() {
             let (end, view) = run(&host, &switch(&host, 8082, OPEN));
             assert_eq!(
                 end,
-                ScriptEnd::Failed("the packet filter objects to the rules: no such map".into())
+                ScriptEnd::Failed("the packet filter rejects the rules: no such map".into())
             );
             assert_eq!(
                 (seen(&view)[0].0, nft("list ruleset")),
@@ -236,7 +236,7 @@ fn rules_to_which_the_packet_filter_objects_change_nothing() {
 }
 
 #[test]
-fn a_port_at_which_somebody_listens_is_not_taken_from_him() {
+fn nftables_rejects_a_port_with_a_listener() {
     namespace::with_programs(&PROGRAMS, || {
         let host = host(Shell::Sh);
         Page::serve("somebody's", &["127.0.0.1:80"]);
@@ -263,7 +263,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
         );
         let (end, _) = run(&other, &switch(&other, 8082, OPEN));
         let why = format!(
-            "port 80 of this host is the public port of the table {table} already; choose another \
+            "the table {table} already forwards port 80 of this host; choose another \
              port"
         );
         assert_eq!(end, ScriptEnd::Failed(why));
@@ -278,7 +278,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
 }
 
 #[test]
-fn what_somebody_has_broken_is_seen_and_made_whole() {
+fn nftables_detects_and_repairs_broken_rules() {
     namespace::with_programs(&PROGRAMS, || {
         Page::serve("old", &["0.0.0.0:8081"]);
         for shell in shells() {
@@ -314,7 +314,7 @@ fn what_somebody_has_broken_is_seen_and_made_whole() {
 }
 
 #[test]
-fn a_host_that_cannot_say_is_not_taken_for_one_without_traffic() {
+fn nftables_reports_missing_tools() {
     namespace::with_programs(&PROGRAMS, || {
         let host = host(Shell::Sh);
         host.fake(
@@ -327,7 +327,7 @@ fn a_host_that_cannot_say_is_not_taken_for_one_without_traffic() {
             .to_string();
         assert_eq!(
             error,
-            "the host could not say what runs on it: nft list table: Operation not permitted (you \
+            "the host cannot determine what is running: nft list table: Operation not permitted (you \
              must be root)"
         );
     });

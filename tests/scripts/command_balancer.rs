@@ -91,7 +91,7 @@ impl Balancer {
 }
 
 #[test]
-fn what_was_told_last_holds_and_what_remains_is_asked() {
+fn command_balancer_reports_the_last_change_and_the_remaining_requests() {
     for shell in shells() {
         let balancer = Balancer::with(shell);
         assert_eq!(balancer.look(), BalancerState::default(), "{shell:?}");
@@ -132,7 +132,7 @@ fn what_was_told_last_holds_and_what_remains_is_asked() {
 }
 
 #[test]
-fn what_was_closed_in_an_earlier_epoch_is_not_asked_about() {
+fn command_balancer_does_not_count_requests_of_an_earlier_epoch() {
     for shell in shells() {
         let mut balancer = Balancer::with(shell);
         balancer.turn(0, SlotSwitch::Close);
@@ -148,7 +148,7 @@ fn what_was_closed_in_an_earlier_epoch_is_not_asked_about() {
 }
 
 #[test]
-fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
+fn command_balancer_drains_after_a_failed_admit_and_repeats_an_interrupted_one() {
     for shell in shells() {
         let balancer = Balancer::with(shell);
         balancer.remove("admit-8081");
@@ -186,7 +186,7 @@ fn an_admit_that_fails_is_taken_back_and_one_that_broke_off_is_given_again() {
 }
 
 #[test]
-fn an_older_epoch_and_a_late_order_for_the_slot_are_refused() {
+fn command_balancer_rejects_older_epochs_and_late_actions() {
     for shell in shells() {
         let mut balancer = Balancer::with(shell);
         let epoch = balancer.host.site.epoch;
@@ -218,7 +218,7 @@ fn an_older_epoch_and_a_late_order_for_the_slot_are_refused() {
 }
 
 #[test]
-fn what_prints_no_number_is_said() {
+fn command_balancer_reports_a_count_that_is_not_a_number() {
     for shell in shells() {
         let balancer = Balancer::with(shell);
         balancer.write("left-8081", "a\nfew\n");

@@ -18,7 +18,7 @@ use ship::script::{
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
 
 #[test]
-fn an_instance_lives_from_staging_to_stop_under_every_shell() {
+fn instance_is_staged_started_and_stopped_under_every_shell() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -68,7 +68,7 @@ fn an_instance_lives_from_staging_to_stop_under_every_shell() {
 }
 
 #[test]
-fn an_instance_outlives_the_script_and_holds_nothing_of_it_open() {
+fn instance_outlives_the_script_and_inherits_nothing() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -96,7 +96,7 @@ fn an_instance_outlives_the_script_and_holds_nothing_of_it_open() {
 }
 
 #[test]
-fn a_start_given_twice_changes_nothing_the_second_time() {
+fn second_start_of_an_instance_changes_nothing() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -107,7 +107,7 @@ fn a_start_given_twice_changes_nothing_the_second_time() {
 }
 
 #[test]
-fn a_start_that_ended_at_once_is_not_tried_again_by_the_same_order() {
+fn start_of_an_exited_instance_is_not_repeated() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -121,7 +121,7 @@ fn a_start_that_ended_at_once_is_not_tried_again_by_the_same_order() {
 }
 
 #[test]
-fn a_slot_that_holds_another_instance_is_refused() {
+fn start_fails_if_the_slot_contains_another_instance() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -130,7 +130,7 @@ fn a_slot_that_holds_another_instance_is_refused() {
     let refused = host.run(&start(&host.site, &host.launch("b", &release)));
     assert_eq!(
         refused.failure(),
-        format!("slot {} still holds a", host.port)
+        format!("slot {} still contains a", host.port)
     );
     assert_eq!(
         host.instance(refused.reply().observation).name,
@@ -140,7 +140,7 @@ fn a_slot_that_holds_another_instance_is_refused() {
 }
 
 #[test]
-fn a_port_taken_by_a_stranger_is_refused_by_name() {
+fn start_fails_if_another_process_has_the_port() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -152,7 +152,7 @@ fn a_port_taken_by_a_stranger_is_refused_by_name() {
         assert!(
             refused
                 .failure()
-                .starts_with(&format!("port {} is taken by {who}", host.port)),
+                .starts_with(&format!("port {} is already in use by {who}", host.port)),
             "{shell:?}: {}",
             refused.failure()
         );
@@ -165,7 +165,7 @@ fn a_port_taken_by_a_stranger_is_refused_by_name() {
 }
 
 #[test]
-fn a_listener_at_another_loopback_address_is_no_stranger() {
+fn listener_at_another_loopback_address_does_not_block_the_port() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -189,7 +189,7 @@ fn a_listener_at_another_loopback_address_is_no_stranger() {
 }
 
 #[test]
-fn a_process_on_the_port_that_is_not_the_instances_is_told_apart() {
+fn report_distinguishes_other_listeners_on_the_port() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -206,7 +206,7 @@ fn a_process_on_the_port_that_is_not_the_instances_is_told_apart() {
 }
 
 #[test]
-fn a_child_of_the_service_that_listens_is_the_service() {
+fn listening_child_belongs_to_the_service() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -229,7 +229,7 @@ fn a_child_of_the_service_that_listens_is_the_service() {
 }
 
 #[test]
-fn a_service_that_ends_at_once_is_reported_with_its_status_and_its_last_words() {
+fn start_reports_the_exit_status_and_log_of_an_exited_service() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -273,7 +273,7 @@ fn a_service_that_ends_at_once_is_reported_with_its_status_and_its_last_words() 
 }
 
 #[test]
-fn a_service_that_is_slow_to_listen_is_no_failure() {
+fn slow_service_is_not_a_failed_start() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -285,7 +285,7 @@ fn a_service_that_is_slow_to_listen_is_no_failure() {
 }
 
 #[test]
-fn a_process_that_a_busy_host_lets_wait_is_no_failure() {
+fn delayed_process_is_not_a_failed_start() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -302,7 +302,7 @@ fn a_process_that_a_busy_host_lets_wait_is_no_failure() {
 }
 
 #[test]
-fn only_the_instance_that_is_named_is_stopped() {
+fn stop_affects_only_the_named_instance() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -316,7 +316,7 @@ fn only_the_instance_that_is_named_is_stopped() {
 }
 
 #[test]
-fn a_service_that_ignores_term_is_killed_with_its_children() {
+fn stop_kills_a_service_that_ignores_sigterm_with_its_children() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -345,7 +345,7 @@ fn a_service_that_ignores_term_is_killed_with_its_children() {
 }
 
 #[test]
-fn all_children_are_gone_after_a_stop_even_when_their_parent_went_first() {
+fn stop_ends_children_whose_parent_has_exited() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -408,10 +408,7 @@ fn stop_ends_children_in_sessions_of_their_own() {
             assert!(host.stop("a").slots.is_empty(), "{shell:?}: {then}");
             let refused =
                 std::net::TcpStream::connect((host.site.host_address.as_str(), host.port));
-            assert!(
-                refused.is_err(),
-                "{shell:?}: {then}: nobody listens any more"
-            );
+            assert!(refused.is_err(), "{shell:?}: {then}: the reader is gone");
             let log = fs::read_to_string(host.slot().join("log")).expect("log");
             assert_eq!(
                 log.matches("bye").count(),
@@ -442,7 +439,7 @@ fn stop_leaves_the_child_of_another_slot_alone() {
 }
 
 #[test]
-fn a_process_that_has_got_the_number_of_an_old_one_is_let_alone() {
+fn stop_ignores_a_process_with_a_reused_pid() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -481,7 +478,7 @@ fn a_process_that_has_got_the_number_of_an_old_one_is_let_alone() {
 }
 
 #[test]
-fn an_instance_from_before_the_hosts_restart_has_ended() {
+fn instance_of_before_the_host_restart_is_reported_as_ended() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -501,7 +498,7 @@ fn an_instance_from_before_the_hosts_restart_has_ended() {
 }
 
 #[test]
-fn an_order_that_died_before_the_service_began_is_carried_out_the_next_time() {
+fn interrupted_start_is_completed_by_the_next_one() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -523,7 +520,7 @@ fn an_order_that_died_before_the_service_began_is_carried_out_the_next_time() {
 }
 
 #[test]
-fn a_service_sees_exactly_the_environment_that_it_was_given() {
+fn service_gets_exactly_its_environment() {
     for shell in shells() {
         let host = Host::with(shell);
         let release =
@@ -627,7 +624,7 @@ fn secrets_are_in_files_of_their_own_and_nowhere_else() {
 }
 
 #[test]
-fn an_environment_that_breaks_off_starts_nothing() {
+fn start_fails_if_the_environment_is_incomplete() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -640,13 +637,13 @@ fn an_environment_that_breaks_off_starts_nothing() {
     let refused = host.run_with(&start(&host.site, &launch), b"A=\"1\"\nB=\"");
     assert_eq!(
         refused.failure(),
-        "the environment did not arrive whole, or could not be written"
+        "the environment did not arrive completely, or cannot be written"
     );
     assert!(refused.reply().observation.slots.is_empty());
 }
 
 #[test]
-fn a_release_that_is_not_staged_is_not_started() {
+fn start_fails_if_the_release_is_not_staged() {
     let host = Host::new();
     let release = Release::new("hello");
     let refused = host.run(&start(&host.site, &host.launch("a", &release)));
@@ -660,7 +657,7 @@ fn a_release_that_is_not_staged_is_not_started() {
 }
 
 #[test]
-fn the_log_of_the_instance_before_is_kept_beside_its_own() {
+fn start_keeps_the_log_of_the_previous_instance() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -686,7 +683,7 @@ fn last_lines(host: &Host, port: Port, lines_max: u32) -> Vec<String> {
 }
 
 #[test]
-fn a_command_asks_from_within_the_release_and_with_the_instances_environment() {
+fn command_probe_runs_in_the_release_with_the_environment_of_the_instance() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
@@ -730,7 +727,7 @@ fn a_command_asks_from_within_the_release_and_with_the_instances_environment() {
 }
 
 #[test]
-fn a_service_of_another_user_runs_as_that_user_and_is_seen_and_stopped() {
+fn service_of_another_user_is_started_observed_and_stopped() {
     let id = Command::new("id").arg("-u").output().expect("id");
     let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
     if id.stdout != b"0\n" || !has("setpriv") {
@@ -761,14 +758,14 @@ fn a_service_of_another_user_runs_as_that_user_and_is_seen_and_stopped() {
     launch.user = Some("no-such-user".into());
     let refused = host.run(&start(&host.site, &launch)).failure();
     assert!(
-        refused.starts_with("there is no user no-such-user on this host"),
+        refused.starts_with("user no-such-user does not exist on this host"),
         "{refused}"
     );
     assert!(!host.slot().join("instance").exists());
 }
 
 #[test]
-fn a_service_that_dies_later_is_seen_as_ended() {
+fn exited_service_is_reported_as_ended() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);

@@ -193,7 +193,7 @@ impl Drop for Guarded {
 }
 
 #[test]
-fn an_instance_that_nobody_replaces_is_back_in_time() {
+fn restore_brings_back_an_instance_without_a_successor() {
     for shell in shells() {
         let guarded = Guarded::new(shell);
         let (before, pid) = (
@@ -235,7 +235,7 @@ fn an_instance_that_nobody_replaces_is_back_in_time() {
 }
 
 #[test]
-fn a_successor_that_is_never_confirmed_goes() {
+fn restore_replaces_an_unconfirmed_successor() {
     for shell in shells() {
         let guarded = Guarded::new(shell);
         guarded.host.order(&guarded.halt(LONG));
@@ -249,7 +249,7 @@ fn a_successor_that_is_never_confirmed_goes() {
 }
 
 #[test]
-fn a_successor_that_is_confirmed_stays() {
+fn restore_keeps_a_confirmed_successor() {
     for shell in shells() {
         let guarded = Guarded::new(shell);
         guarded.host.order(&guarded.halt(LONG));
@@ -280,7 +280,7 @@ fn a_successor_that_is_confirmed_stays() {
 }
 
 #[test]
-fn a_newer_rollout_does_not_keep_it_from_coming_back() {
+fn restore_runs_despite_a_newer_rollout() {
     let mut guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(Duration::from_secs(1)));
     guarded.host.site.epoch = Epoch(8);
@@ -290,7 +290,7 @@ fn a_newer_rollout_does_not_keep_it_from_coming_back() {
 }
 
 #[test]
-fn it_waits_for_whoever_is_at_work() {
+fn restore_waits_for_the_lock() {
     let guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(Duration::from_secs(1)));
     let lock = fs::File::open(guarded.host.root().join("lock")).expect("the lock");
@@ -379,7 +379,7 @@ fn disarmed_while_it_fires_it_is_one_or_the_other() {
 }
 
 #[test]
-fn a_timer_of_an_earlier_order_does_not_fire_for_a_later_one() {
+fn restore_ignores_the_timer_of_an_earlier_action() {
     let mut guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(LONG));
     let earlier = guarded.restore();
@@ -393,7 +393,7 @@ fn a_timer_of_an_earlier_order_does_not_fire_for_a_later_one() {
 }
 
 #[test]
-fn an_order_that_died_before_it_stopped_anything_leaves_the_instance_alone() {
+fn restore_keeps_an_instance_that_was_not_stopped() {
     for shell in shells() {
         let guarded = Guarded::new(shell);
         let pid = guarded.host.pid();
@@ -412,7 +412,7 @@ fn an_order_that_died_before_it_stopped_anything_leaves_the_instance_alone() {
 }
 
 #[test]
-fn the_same_order_again_arms_and_stops_what_is_still_there() {
+fn repeated_stop_arms_again_and_stops_the_instance() {
     let guarded = Guarded::new(Shell::Sh);
     let script = guarded.halt(LONG);
     let text = script.text.replace("\nhalt\nfinish", "\nexit 1\nfinish");
@@ -432,7 +432,7 @@ fn the_same_order_again_arms_and_stops_what_is_still_there() {
 }
 
 #[test]
-fn what_cannot_be_brought_back_is_not_stopped() {
+fn stop_fails_if_the_instance_cannot_be_saved() {
     let guarded = Guarded::new(Shell::Sh);
     let pid = guarded.host.pid();
     guarded
@@ -441,12 +441,12 @@ fn what_cannot_be_brought_back_is_not_stopped() {
     let refused = guarded.host.run(&guarded.halt(LONG));
     assert_eq!(
         refused.failure(),
-        "the instance could not be kept: cp: No space left on device"
+        "cannot save the instance: cp: No space left on device"
     );
     let cut = guarded.host.run_with(&guarded.halt(LONG), b"ROOT=\n");
     assert_eq!(
         cut.failure(),
-        "what brings the instance back did not arrive whole, or could not be written"
+        "the restore script did not arrive completely, or cannot be written"
     );
     let observation = cut.reply().observation;
     assert!(observation.armed.is_empty());
@@ -461,7 +461,7 @@ fn what_cannot_be_brought_back_is_not_stopped() {
 }
 
 #[test]
-fn what_is_kept_is_nobody_elses_to_read_and_its_release_stays() {
+fn saved_files_are_private_and_their_release_is_not_pruned() {
     let guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(LONG));
     assert_eq!(
@@ -472,7 +472,10 @@ fn what_is_kept_is_nobody_elses_to_read_and_its_release_stays() {
     let kept = guarded.host.ask(&prune(&guarded.host.site, &old));
     assert_eq!(
         kept.end,
-        ScriptEnd::Failed(format!("kept, because a slot needs it: {}", guarded.old.id))
+        ScriptEnd::Failed(format!(
+            "not removed, because a slot uses it: {}",
+            guarded.old.id
+        ))
     );
     assert_eq!(kept.observation.releases.len(), 2);
     guarded.disarm();
@@ -486,7 +489,7 @@ fn what_is_kept_is_nobody_elses_to_read_and_its_release_stays() {
 }
 
 #[test]
-fn an_order_that_is_too_old_does_not_disarm() {
+fn disarm_rejects_an_older_action() {
     let mut guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(LONG));
     let late = disarm(&guarded.host.site, guarded.host.port);
@@ -500,7 +503,7 @@ fn an_order_that_is_too_old_does_not_disarm() {
 }
 
 #[test]
-fn a_service_of_another_user_comes_back_as_that_user() {
+fn restore_starts_the_instance_as_its_user() {
     let id = Command::new("id").arg("-u").output().expect("id");
     if id.stdout != b"0\n" || Command::new("setpriv").arg("--version").output().is_err() {
         eprintln!("not run: becoming another user takes root and setpriv");
@@ -593,9 +596,7 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         let said = guarded.fire().stdout;
         assert_eq!(
             said,
-            format!(
-                "old is back on port {port}: nobody has said in time that its successor is well\n"
-            )
+            format!("restored old on port {port}: its successor was not confirmed in time\n")
         );
         // The successor is stopped with the settings of its own unit.
         let expected = [
@@ -653,7 +654,7 @@ fn restore_gives_the_slot_its_own_unit_where_the_instance_ran_from_a_template() 
 }
 
 #[test]
-fn a_host_that_starts_brings_it_back_unless_its_successor_has_come_up() {
+fn restore_runs_at_host_start_unless_the_successor_is_running() {
     let guarded = with_systemd(Shell::Sh);
     let host = &guarded.host;
     let restart =
@@ -704,7 +705,7 @@ fn without_a_timer_nothing_is_stopped() {
     let refused = guarded.host.run(&guarded.moved_halt(LONG));
     assert_eq!(
         refused.failure(),
-        "no timer could be set to bring the instance back: no"
+        "cannot set the timer that restores the instance: no"
     );
     assert!(refused.reply().observation.armed.is_empty());
     assert_eq!(guarded.present().as_deref(), Some("old"));
@@ -716,7 +717,7 @@ fn without_a_timer_nothing_is_stopped() {
 }
 
 #[test]
-fn the_question_for_its_liveness_comes_back_with_it() {
+fn restore_includes_the_liveness_probe() {
     for shell in shells() {
         let guarded = with_systemd(shell);
         let (host, timer) = (

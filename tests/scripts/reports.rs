@@ -31,7 +31,7 @@ fn complaint(text: &str) -> String {
 }
 
 #[test]
-fn a_report_is_read_whole() {
+fn report_is_parsed_completely() {
     let reply = read(&report()).expect("a report");
     assert_eq!(
         (
@@ -65,7 +65,7 @@ fn a_report_is_read_whole() {
 }
 
 #[test]
-fn what_a_login_shell_prints_first_is_passed_over() {
+fn report_parser_skips_output_of_the_login_shell() {
     assert_eq!(
         read(&format!("Welcome!\nnow=1{}", report())),
         read(&report())
@@ -73,7 +73,7 @@ fn what_a_login_shell_prints_first_is_passed_over() {
 }
 
 #[test]
-fn every_end_is_told_from_a_lost_connection() {
+fn report_parser_distinguishes_every_end_from_a_lost_connection() {
     let ended = |end: &str| read(&report().replace("end=done", end)).map(|reply| reply.end);
     assert_eq!(
         ended("end=failed no space"),
@@ -95,56 +95,59 @@ fn every_end_is_told_from_a_lost_connection() {
     }
     assert_eq!(
         complaint(""),
-        "the host's answer does not begin as ship's scripts do"
+        "the host's output does not contain the report of a ship script"
     );
     assert_eq!(
         complaint("\nship=1\nnow=1\n"),
-        "the host's answer breaks off before its end"
+        "the host's report is incomplete"
     );
 }
 
 #[test]
-fn a_host_that_cannot_say_what_runs_is_not_an_empty_host() {
+fn unobservable_host_is_an_error() {
     let said = complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
     assert_eq!(
         said,
-        "the host could not say what runs on it: systemctl show: Failed to connect to bus"
+        "the host cannot determine what is running: systemctl show: Failed to connect to bus"
     );
 }
 
 #[test]
-fn nothing_of_what_a_host_says_is_taken_on_trust() {
+fn report_parser_rejects_invalid_values() {
     let with = |from: &str, to: &str| {
         let text = report();
         assert!(text.contains(from), "{from}");
         complaint(&text.replacen(from, to, 1))
     };
-    assert!(with(&format!("staged={DIGEST}"), "staged=../../etc").contains("no digest"));
+    assert!(with(&format!("staged={DIGEST}"), "staged=../../etc").contains("not contain a digest"));
     assert!(
         with(
             &format!(".release={DIGEST}"),
             &format!(".release={}", DIGEST.to_uppercase())
         )
-        .contains("no digest")
+        .contains("not contain a digest")
     );
     assert!(with("slot=8081", "slot=98081").contains("too large"));
-    assert!(with("epoch=7", "epoch=").contains("holds no number"));
-    assert!(with(".name=testpage-a", ".name=a b").contains("is no instance's name"));
-    assert!(with(".name=testpage-a\n", "").contains("lacks the name of the instance in slot 8081"));
-    assert!(with("process=running\n", "").contains("lacks the process"));
-    assert!(with("process=running", "process=sleeping").contains("no state of a process"));
-    assert!(with("now=100.50", "now=NaN").contains("is no time"));
-    assert!(with("now=100.50", "now=-1").contains("is no time"));
+    assert!(with("epoch=7", "epoch=").contains("does not contain a valid number"));
+    assert!(with(".name=testpage-a", ".name=a b").contains("is not the name of an instance"));
+    assert!(
+        with(".name=testpage-a\n", "")
+            .contains("does not contain the name of the instance in slot 8081")
+    );
+    assert!(with("process=running\n", "").contains("does not contain the process"));
+    assert!(with("process=running", "process=sleeping").contains("not a process state"));
+    assert!(with("now=100.50", "now=NaN").contains("is not a time"));
+    assert!(with("now=100.50", "now=-1").contains("is not a time"));
     assert!(with("0B00007F own", "0B00007F mine").contains("neither"));
-    assert!(with("0B00007F own", "localhost own").contains("no address"));
-    assert!(with("free=2048", "surprise=1").contains("is not known"));
-    assert!(with("slot=8081\n", "").contains("belongs to no slot"));
-    assert!(with("slot=8081\n", "slot=8081\nslot=8081\n").contains("comes twice"));
-    assert!(with("end=done\n", "end=done\nmore=1\n").contains("comes after the end"));
+    assert!(with("0B00007F own", "localhost own").contains("not contain an address"));
+    assert!(with("free=2048", "surprise=1").contains("has an unknown key"));
+    assert!(with("slot=8081\n", "").contains("does not follow a slot"));
+    assert!(with("slot=8081\n", "slot=8081\nslot=8081\n").contains("is a duplicate"));
+    assert!(with("end=done\n", "end=done\nmore=1\n").contains("follows the end"));
 }
 
 #[test]
-fn an_instance_that_was_there_before_the_host_started_is_as_old_as_the_host_at_most() {
+fn instance_age_is_limited_by_the_host_uptime() {
     let reply = read(&report().replacen(".boot=b", ".boot=a", 1)).expect("a report");
     match reply.observation.slots.get(&8081) {
         Some(Occupant::Instance(instance)) => {
@@ -155,7 +158,7 @@ fn an_instance_that_was_there_before_the_host_started_is_as_old_as_the_host_at_m
 }
 
 #[test]
-fn a_port_that_somebody_else_shares_is_not_the_instances() {
+fn shared_port_does_not_count_as_the_instances() {
     let listener = |rows: &str| {
         let reply =
             read(&report().replacen("listen=8081 0B00007F own\n", rows, 1)).expect("a report");
@@ -197,7 +200,7 @@ fn a_port_that_somebody_else_shares_is_not_the_instances() {
 }
 
 #[test]
-fn a_check_says_what_is_missing_and_creates_nothing() {
+fn check_reports_missing_programs_and_creates_nothing() {
     for shell in shells() {
         let mut host = Host::with(shell);
         let ran = host.run(&check(&host.site, &Needs::NONE));
@@ -226,7 +229,7 @@ fn a_check_says_what_is_missing_and_creates_nothing() {
 }
 
 #[test]
-fn what_only_commands_of_the_playbooks_need_is_asked_for_where_there_are_any() {
+fn check_requires_command_tools_only_with_commands() {
     let host = Host::with(shells()[0]);
     let asks_for = |tool: &str, needs| {
         let text = check(&host.site, &needs).text;
@@ -251,12 +254,12 @@ fn what_only_commands_of_the_playbooks_need_is_asked_for_where_there_are_any() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in "(\nship=1\n)?([a-z.]{0,8}=?[ -~]{0,12}\n){0,12}") {
+    fn report_parser_accepts_any_text(text in "(\nship=1\n)?([a-z.]{0,8}=?[ -~]{0,12}\n){0,12}") {
         let _ = read(&text);
     }
 
     #[test]
-    fn no_change_of_a_report_makes_the_parser_panic(at in 0..460_usize, len in 0..40_usize, new in any::<String>()) {
+    fn report_parser_accepts_any_change(at in 0..460_usize, len in 0..40_usize, new in any::<String>()) {
         let mut text = report();
         let (at, end) = (at.min(text.len()), (at + len).min(text.len()));
         text.replace_range(at..end, &new);
