@@ -9,7 +9,7 @@
 //! | `.tar.zst`, `.tzst` | the same archive, gzipped: hosts need no zstd |
 //! | a directory | a gzipped archive whose bytes depend on names, contents and execute permission alone; `.git` and `.ship` stay out |
 //! | any other file | the same bytes |
-//! | an http(s) or s3 URL | what its name says, downloaded |
+//! | an http(s) or s3 URL | downloaded, then handled by its name |
 //!
 //! The cache stores artifacts under their SHA-256. An artifact gets that name only when it is
 //! complete, checked and on disk.
@@ -335,7 +335,7 @@ enum CopyError {
     Write(io::Error),
 }
 
-/// Like `std::io::copy`, but the error says which side failed.
+/// Like `std::io::copy`, but the error contains which side failed.
 fn copy(reader: &mut impl Read, writer: &mut impl Write) -> Result<(), CopyError> {
     const CHUNK_BYTES: usize = 64 * 1024;
     let mut chunk = vec![0; CHUNK_BYTES];

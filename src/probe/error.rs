@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::core::fleet::health::{REFUSED, Verdict};
 use crate::probe::route::Route;
 
-/// Judges an error of connecting or reading. An error that says nothing about the instance is the
+/// Judges an error of connecting or reading. An error that is unrelated to the instance is the
 /// prober's.
 pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
     if let Route::Socket(path) = route

@@ -1,7 +1,7 @@
 //! Floor 2: probes whether an instance is ready, and measures what a version is judged by.
 //!
 //! A probe has one of three results: the instance passes, it fails, or the prober has a problem,
-//! which says nothing about the instance. Each probe uses a new connection, because an old one
+//! which is unrelated to the instance. Each probe uses a new connection, because an old one
 //! would show a past state of the instance.
 
 mod analysis;

@@ -26,7 +26,7 @@ const SEARCHED_BYTES_MAX: usize = 4 << 10;
 const VERSION_HEADERS: [&str; 2] = ["x-version", "server"];
 const VERSION_CHARS_MAX: usize = 64;
 /// If a request returns this long after its timeout, this machine was suspended, and the result
-/// says nothing about the service.
+/// is unrelated to the service.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
 
 /// The controller's clock, for the times of the requests.

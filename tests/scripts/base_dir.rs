@@ -153,15 +153,15 @@ fn base_dir_is_judged_by_where_its_links_lead_and_who_can_change_them() {
     // Where it leads is safe, but everybody could make it lead elsewhere.
     symlink(&closed, open.join("link")).expect("link");
     host.site.base_dir = open.join("link/ship").to_str().expect("path").into();
-    assert!(refusal(&host).contains(&format!("{} can be written to", open.display())));
+    assert!(refusal(&host).contains(&format!("{} is writable by", open.display())));
     // The same at the second of two links.
     symlink("../open/link", closed.join("first")).expect("link");
     host.site.base_dir = closed.join("first/ship").to_str().expect("path").into();
-    assert!(refusal(&host).contains(&format!("{} can be written to", open.display())));
+    assert!(refusal(&host).contains(&format!("{} is writable by", open.display())));
     // It leads to where everybody can write.
     symlink("../open", closed.join("out")).expect("link");
     host.site.base_dir = closed.join("out/ship").to_str().expect("path").into();
-    assert!(refusal(&host).contains(&format!("{} can be written to", open.display())));
+    assert!(refusal(&host).contains(&format!("{} is writable by", open.display())));
     // A link within what is safe.
     symlink("../closed/.", closed.join("self")).expect("link");
     host.site.base_dir = closed.join("self/ship").to_str().expect("path").into();

@@ -232,7 +232,7 @@ fn command_balancer_reports_a_count_that_is_not_a_number() {
             .expect_err("nobody knows what remains")
             .to_string();
         assert!(
-            why.contains("what remains to web1:8081 printed no number")
+            why.contains("for web1:8081 did not print a number")
                 && why.contains("a few (status 0)"),
             "{why}"
         );

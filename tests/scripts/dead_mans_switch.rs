@@ -222,7 +222,7 @@ fn restore_brings_back_an_instance_without_a_successor() {
         );
         // In its own release and with its own environment; a person finds out why.
         guarded.host.wait_for_log("up: old deep blue t");
-        guarded.host.wait_for_log("ship: old is back on port");
+        guarded.host.wait_for_log("ship: restored old on port");
         wait_for("the end of the timer", || {
             session_members(&waiting).is_empty()
         });
@@ -398,7 +398,9 @@ fn restore_keeps_an_instance_that_was_not_stopped() {
         let guarded = Guarded::new(shell);
         let pid = guarded.host.pid();
         let script = guarded.halt(LONG);
-        let text = script.text.replace("\nhalt\nfinish", "\nexit 1\nfinish");
+        let text = script
+            .text
+            .replace("\nstop_instance\nfinish", "\nexit 1\nfinish");
         assert_ne!(text, script.text);
         guarded.host.run(&Script { text, ..script });
         assert_eq!(guarded.host.observe().armed, [guarded.host.port].into());
@@ -415,7 +417,9 @@ fn restore_keeps_an_instance_that_was_not_stopped() {
 fn repeated_stop_arms_again_and_stops_the_instance() {
     let guarded = Guarded::new(Shell::Sh);
     let script = guarded.halt(LONG);
-    let text = script.text.replace("\nhalt\nfinish", "\nexit 1\nfinish");
+    let text = script
+        .text
+        .replace("\nstop_instance\nfinish", "\nexit 1\nfinish");
     guarded.host.run(&Script { text, ..script });
     let first = guarded.waiting().expect("a process");
     assert!(guarded.host.order(&guarded.halt(LONG)).slots.is_empty());
@@ -681,13 +685,15 @@ fn restore_runs_at_host_start_unless_the_successor_is_running() {
     assert!(
         host.run(&guarded.restore())
             .stdout
-            .starts_with("old is back on port")
+            .starts_with("restored old on port")
     );
     assert_eq!(guarded.present().as_deref(), Some("old"));
 
     // An order that died before it stopped anything.
     let script = guarded.moved_halt(LONG);
-    let text = script.text.replace("\nhalt\nfinish", "\nexit 1\nfinish");
+    let text = script
+        .text
+        .replace("\nstop_instance\nfinish", "\nexit 1\nfinish");
     host.run(&Script { text, ..script });
     restart();
     fs::write(host.dir.path().join("calls.active"), "").expect("file");

@@ -315,7 +315,7 @@ fn liveness_kills_a_stuck_instance_at_the_threshold() {
         );
         assert!(watched.lives() && watched.signals().is_empty());
         let said = watched.ask_without(&["curl", "bash"]);
-        let end = "a: it does not answer as it should, and is ended: systemd starts it again\n";
+        let end = "a: failed its liveness probe and is stopped; systemd restarts it\n";
         assert_eq!(
             said,
             format!("a: no answer within 1 s (3 of 3)\n{end}"),

@@ -261,7 +261,7 @@ fn stage_reports_a_full_disk() {
     // As if every write to the file that is received met a full disk.
     let full = script
         .text
-        .replace(">\"$litter/artifact\" 2>", ">/dev/full 2>");
+        .replace(">\"$scratch/artifact\" 2>", ">/dev/full 2>");
     assert_ne!(full, script.text);
     let refused = host.run(&ship::script::Script {
         text: full,

@@ -292,7 +292,9 @@ fn delayed_process_is_not_a_failed_start() {
         host.stage(&release);
         let mut script = start(&host.site, &host.launch_sh("a", &release, "exec sleep 60"));
         // Longer than the time to settle.
-        script.text = script.text.replacen("note() {", "sleep 1; note() {", 1);
+        script.text = script
+            .text
+            .replacen("record_pid() {", "sleep 1; record_pid() {", 1);
         assert_eq!(
             host.instance(host.order(&script)).process,
             Process::Running,

@@ -82,9 +82,9 @@ pub fn add(backend: &str, server: &str, address: &str, port: u16, options: &str)
 
 /// The error in the response to a command, if any.
 pub fn error(reply: &str) -> Option<String> {
-    let said = reply.trim();
-    let is_done = said.is_empty() || said == "New server registered.";
-    (!is_done).then(|| excerpt(said).trim_end_matches('.').to_owned())
+    let response = reply.trim();
+    let is_done = response.is_empty() || response == "New server registered.";
+    (!is_done).then(|| excerpt(response).trim_end_matches('.').to_owned())
 }
 
 /// Whether the error comes from a process that a reload has replaced.

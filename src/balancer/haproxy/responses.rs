@@ -16,11 +16,11 @@ pub(super) enum AnswerError {
     )]
     NoBackend(String),
     /// The response is not in `HAProxy`'s format.
-    #[error("sent an unexpected response to `{command}`: {said}")]
+    #[error("sent an unexpected response to `{command}`: {response}")]
     Malformed {
         command: String,
         /// The beginning of the response.
-        said: String,
+        response: String,
     },
 }
 
@@ -34,9 +34,9 @@ pub(super) fn read(
     servers: &str,
     counts: &str,
 ) -> Result<Backend, AnswerError> {
-    let malformed = |command: &str, said: &str| AnswerError::Malformed {
+    let malformed = |command: &str, response: &str| AnswerError::Malformed {
         command: command.into(),
-        said: excerpt(said),
+        response: excerpt(response),
     };
     let value = |key: &str| {
         info.lines()
@@ -51,8 +51,9 @@ pub(super) fn read(
         Some(start) => format!("{pid} since {start}"),
         None => pid.to_owned(),
     };
-    let is_absent =
-        |said: &str| said.starts_with("Can't find backend") || said.starts_with("No such proxy");
+    let is_absent = |response: &str| {
+        response.starts_with("Can't find backend") || response.starts_with("No such proxy")
+    };
     if is_absent(servers) || is_absent(counts) {
         return Err(AnswerError::NoBackend(backend.to_owned()));
     }

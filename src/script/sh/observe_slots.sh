@@ -174,7 +174,7 @@ report() {
     if [ -f "$ROOT/epoch" ]; then
         read -r seen taken <"$ROOT/epoch"
     fi
-    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$identity$elsewhere_ports$hooked"
+    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$identity$elsewhere_ports$hook_report"
     if [ -f "$ROOT/owner" ]; then
         while IFS= read -r line; do
             out="${out}owner=$line$NL"

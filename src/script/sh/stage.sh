@@ -57,7 +57,7 @@ unpack() {
     fi
     output=$(tar "-xz${TIMES}of" "$scratch/artifact" -C "$app" --no-same-permissions --strip-components="$STRIP" 2>&1) ||
         fail_receive "cannot unpack the artifact: $output"
-    # The service's user must be able to read the files, whoever has packed them.
+    # The service's user must be able to read the files, regardless of their original permissions.
     output=$(chmod -R a+rX "$app" 2>&1) || fail_receive "$output"
 }
 

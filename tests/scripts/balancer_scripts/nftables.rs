@@ -239,12 +239,12 @@ fn rules_to_which_the_packet_filter_objects_change_nothing() {
 fn nftables_rejects_a_port_with_a_listener() {
     namespace::with_programs(&PROGRAMS, || {
         let host = host(Shell::Sh);
-        Page::serve("somebody's", &["127.0.0.1:80"]);
+        Page::serve("other", &["127.0.0.1:80"]);
         let (end, _) = run(&host, &switch(&host, 8081, OPEN));
-        let why = "somebody listens on port 80 of this host already; the service's public port \
-                   has to be free";
+        let why = "another process already listens on port 80 of this host; the service's public port \
+                   must be free";
         assert_eq!(end, ScriptEnd::Failed(why.into()));
-        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "somebody's");
+        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "other");
     });
 }
 
