@@ -1,14 +1,13 @@
-//! Floor 1: which files of this machine ship trusts, and how it keeps its own private.
+//! Floor 1: decides which files of this machine ship trusts, and keeps ship's own files private.
 //!
 //! A path that a user names is the user's choice. A path that ship *finds* (`.ship` in a parent
-//! directory, the inventory that the database remembers, the files that this inventory leads to)
-//! must belong to the caller or to root, and nobody else may be able to write to it, as with git's
-//! `safe.directory`. The caller is the effective user: under `sudo` that is root, whoever called
-//! it.
+//! directory, an inventory recorded in the database, the files that this inventory refers to) must
+//! belong to the caller or to root, and no other user may be able to write to it, as with git's
+//! `safe.directory`. The caller is the effective user: under `sudo`, that is root.
 //!
-//! Group permission to write counts as somebody else's, except for a user's private group (the
-//! group of the user's name without any other member), because a umask of 002 is the default of
-//! several distributions.
+//! Write permission for a group counts as write permission for other users, except for a user's
+//! private group (the group with the user's name and without other members), because several
+//! distributions have a umask of 002.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::os::unix::fs::{
@@ -29,12 +28,11 @@ const FILE_MODE: u32 = 0o600;
 const ROOT: u32 = 0;
 const GROUP_MAY_WRITE: u32 = 0o020;
 const OTHERS_MAY_WRITE: u32 = 0o002;
-/// In such a directory, users can rename and remove only what they own.
+/// In a directory with this bit, users can rename and remove only their own files.
 const STICKY: u32 = 0o1000;
-/// The permissions of everybody but the owner.
+/// The permissions of all users except the owner.
 const BEYOND_OWNER: u32 = 0o077;
 
-/// A path that ship does not trust.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{} {why}", path.display())]
 pub struct Untrusted {
@@ -45,15 +43,15 @@ pub struct Untrusted {
 /// Why ship does not trust a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Distrust {
-    /// It belongs to another user.
+    /// The path belongs to another user.
     Owner {
         owner: u32,
         /// The user who runs ship.
         caller: u32,
     },
-    /// Other users can write to it.
+    /// Other users can write to the path.
     Writable { mode: u32, owner: u32 },
-    /// It is a symbolic link in a place where ship does not follow one.
+    /// The path is a symbolic link where ship does not follow links.
     Link,
 }
 
@@ -86,7 +84,7 @@ impl fmt::Display for Distrust {
     }
 }
 
-/// `anna (uid 1000)`.
+/// For messages: `anna (uid 1000)`.
 fn user(uid: u32) -> String {
     name_of(uid).map_or_else(
         || format!("uid {uid}"),
@@ -94,16 +92,16 @@ fn user(uid: u32) -> String {
     )
 }
 
-/// Whether the caller or root owns it.
+/// Whether the file belongs to the caller or to root.
 pub fn is_own(metadata: &Metadata) -> bool {
     [ROOT, caller()].contains(&metadata.uid())
 }
 
-/// Checks one path of ship's own directory, which must be no link. Nothing is wrong with a path
-/// that does not exist.
+/// Checks a path in ship's own directory, which must not be a link. A path that does not exist is
+/// trusted.
 ///
 /// # Errors
-/// If another user owns it or can write to it, or it is a link.
+/// If another user owns the path or can write to it, or if it is a link.
 pub fn check_own(path: &Path) -> Result<(), Untrusted> {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -117,18 +115,19 @@ pub fn check_own(path: &Path) -> Result<(), Untrusted> {
     check_one(path, &metadata)
 }
 
-/// Checks a file or directory that was found, every link on the way to it, and every directory
-/// below `base` that leads there; all directories up to the root where it is not below `base`.
-/// Nothing is wrong with a path that does not exist.
+/// Checks a file or directory that ship has found, every link on the path, and every directory
+/// below `base` on the path. If the target is not below `base`, all directories up to the root are
+/// checked. A path that does not exist is trusted.
 ///
 /// # Errors
-/// If another user owns it or can replace it.
+/// If another user owns the path or can replace it.
 pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     let Ok(target) = path.canonicalize() else {
         return Ok(());
     };
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    // The owner of a link decides where it leads, and the owner of a directory what lies there.
+    // The owner of a link decides where it leads, and the owner of a directory decides what it
+    // contains.
     for link in links(&path) {
         check_owner(&link, fs::symlink_metadata(&link))?;
     }
@@ -146,9 +145,9 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     let is_below = target.starts_with(&base);
     for dir in target.ancestors().skip(1) {
         if let Ok(metadata) = fs::metadata(dir) {
-            // In a sticky directory nobody can replace the file of another user. Which groups may
-            // write to a directory of the system is for its administrator to say: that of staff to
-            // /usr/local, for example.
+            // In a sticky directory, no user can replace the file of another user. Which groups may
+            // write to a system directory is the administrator's choice, for example staff to
+            // /usr/local.
             let is_sticky = metadata.mode() & STICKY != 0;
             let is_systems =
                 !is_below && metadata.uid() == ROOT && metadata.mode() & OTHERS_MAY_WRITE == 0;
@@ -165,8 +164,8 @@ pub fn check_found(path: &Path, base: &Path) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// Every symbolic link on the way to a path, those that other links lead to among them. At most as
-/// many as the kernel follows.
+/// Every symbolic link on a path, including links that other links lead to. At most as many as the
+/// kernel follows.
 fn links(path: &Path) -> Vec<PathBuf> {
     const LINKS_MAX: usize = 40;
     let mut found = Vec::new();
@@ -189,7 +188,7 @@ fn links(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Refuses a file of another user. A path that does not exist is fine.
+/// Rejects a file of another user. A path that does not exist is trusted.
 fn check_owner(path: &Path, metadata: io::Result<Metadata>) -> Result<(), Untrusted> {
     match metadata {
         Ok(metadata) if !is_own(&metadata) => {
@@ -223,18 +222,18 @@ fn check_one(path: &Path, metadata: &Metadata) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// Whether an access control list may let further users write: its mask shows as the group's
-/// permissions.
+/// Whether the file has an access control list, which may allow more users to write: its mask
+/// appears as the group permissions.
 fn has_acl(path: &Path) -> bool {
     let mut nothing: [u8; 0] = [];
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut nothing).is_ok()
 }
 
-/// Makes a directory, and those above it that are missing, for the caller alone. One that is there
-/// already is made private, whatever the umask was.
+/// Creates a directory and its missing parents, accessible only to the caller. An existing
+/// directory is made private, whatever the umask was.
 ///
 /// # Errors
-/// If it cannot be made.
+/// If the directory cannot be created.
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -244,9 +243,8 @@ pub fn make_private_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes all permissions from everybody but the owner, and gives the owner those to read and write.
-/// Where that is not possible, because the file belongs to root or lies on a read-only file system,
-/// it stays as it is.
+/// Removes all permissions of other users, and grants the owner read and write. If that fails,
+/// because the file belongs to root or is on a read-only file system, it stays unchanged.
 pub fn make_private(path: &Path) {
     let Ok(metadata) = fs::symlink_metadata(path) else {
         return;
@@ -266,18 +264,18 @@ pub fn make_private(path: &Path) {
     ));
 }
 
-/// Options that open a file for the caller alone, follow no link, and wait for nobody at a named
-/// pipe.
+/// Options to open a file that only the caller can access, without following a link and without
+/// waiting at a named pipe.
 pub fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(FILE_MODE).custom_flags(own_flags());
     options
 }
 
-/// Opens a file to read it; a link is an error, and a named pipe is empty.
+/// Opens a file for reading; a link is an error, and a named pipe is empty.
 ///
 /// # Errors
-/// If it cannot be opened or is a link.
+/// If the file cannot be opened or is a link.
 pub fn open_own(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -295,7 +293,7 @@ mod tests {
 
     use super::*;
 
-    const STRANGER: u32 = 4711;
+    const OTHER_USER: u32 = 4711;
 
     fn mode(path: &Path, mode: u32) {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -315,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_found_file_is_refused_when_others_can_write_to_it_or_to_a_directory_on_the_way() {
+    fn found_file_is_rejected_if_others_can_write_to_it_or_to_a_parent_directory() {
         for (changed, permissions) in [
             ("inventory/a.toml", 0o646),
             ("inventory", 0o757),
@@ -338,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sticky_directory_may_be_writable() {
+    fn found_file_is_trusted_in_a_sticky_directory() {
         let (_root, project) = tree();
         mode(&project, 0o1777);
         assert_eq!(
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_reached_by_a_link_is_judged_where_it_lies() {
+    fn found_link_is_checked_at_its_target() {
         let (root, project) = tree();
         let elsewhere = root.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
@@ -360,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn ships_own_directory_holds_no_links() {
+    fn own_directory_rejects_links() {
         let (_root, project) = tree();
         symlink(project.join("inventory"), project.join("runs")).unwrap();
         assert_eq!(
@@ -372,10 +370,10 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_file_is_refused() {
+    fn found_file_of_another_user_is_rejected() {
         let (_root, project) = tree();
         let file = project.join("inventory/a.toml");
-        if chown(&file, Some(STRANGER), None).is_err() {
+        if chown(&file, Some(OTHER_USER), None).is_err() {
             eprintln!("SKIPPED: only root can give a file away");
             return;
         }
@@ -383,7 +381,7 @@ mod tests {
         assert_eq!(
             refused.why,
             Distrust::Owner {
-                owner: STRANGER,
+                owner: OTHER_USER,
                 caller: caller()
             }
         );
@@ -403,25 +401,25 @@ mod tests {
     }
 
     #[test]
-    fn found_file_is_refused_if_another_user_owns_a_link_or_a_directory_on_the_way() {
+    fn found_file_is_rejected_if_another_user_owns_a_link_or_parent_directory() {
         let (root, project) = tree();
         let (other, chain) = (root.path().join("other"), project.join("chain.toml"));
         fs::create_dir(&other).unwrap();
-        // A link of the caller's to a link of the stranger's to a file of the caller's.
+        // A link of the caller to a link of the other user to a file of the caller.
         symlink(project.join("inventory/a.toml"), other.join("link")).unwrap();
         symlink(other.join("link"), &chain).unwrap();
         check_found(&chain, &project).unwrap();
-        if std::os::unix::fs::lchown(other.join("link"), Some(STRANGER), None).is_err() {
+        if std::os::unix::fs::lchown(other.join("link"), Some(OTHER_USER), None).is_err() {
             return;
         }
         assert_eq!(
             check_found(&chain, &project).unwrap_err().path,
             other.join("link")
         );
-        // A directory of the stranger's with a link of the caller's in it.
+        // A directory of the other user with a link of the caller in it.
         symlink(project.join("inventory/a.toml"), other.join("own")).unwrap();
         check_found(&other.join("own"), &other).unwrap();
-        chown(&other, Some(STRANGER), None).unwrap();
+        chown(&other, Some(OTHER_USER), None).unwrap();
         assert_eq!(
             check_found(&other.join("own"), &other).unwrap_err().path,
             other
@@ -429,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn private_files_are_private_whatever_they_were() {
+    fn make_private_sets_private_permissions() {
         let (_root, project) = tree();
         let file = project.join("inventory/a.toml");
         for permissions in [0o644, 0o666, 0o000, 0o440] {

@@ -20,7 +20,7 @@ use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::record::EventLog;
 use crate::report::{Reporter, ReporterSetup};
-use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, place_for};
+use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, state_dir_for};
 use crate::system::accounts;
 
 /// Where messages and progress are shown.

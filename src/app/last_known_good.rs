@@ -20,7 +20,7 @@ pub fn find_service(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> {
     let mut known = store.inventories().ok()?.into_iter();
     known
         .find(|known| known.inventory == inventory)
-        .map(|known| known.subject)
+        .map(|known| known.service_key)
 }
 
 /// The present files with the version and the overrides of the newest rollout, or else with the

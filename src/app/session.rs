@@ -233,7 +233,7 @@ impl Session {
         wish: ControlRequest,
     ) -> Result<(), Error> {
         let by = self.operator().to_string();
-        Ok(self.store.ask(rollout, &Request { wish, by })?)
+        Ok(self.store.send_request(rollout, &Request { command, by })?)
     }
 
     /// The current revision of the fleet.

@@ -1,10 +1,10 @@
-//! Proves that a tar archive is whole and that unpacking it stays within its directory.
+//! Proves that a tar archive is complete and that unpacking it stays within its directory.
 //!
-//! Hosts unpack as root at times, so that nothing is left to their tar: no entry is absolute or
-//! climbs with `..`, no entry lies behind a symbolic link or takes the place of one, no relative
-//! link climbs out, and there are only files, directories and links. An absolute symbolic link
-//! names a place of the host, as that of a virtual environment to its interpreter does; it is made
-//! as it is, and nothing is unpacked, linked to or changed through it.
+//! Hosts may unpack as root, so ship does not rely on their tar: no entry is absolute or contains
+//! `..`, no entry lies behind a symbolic link or replaces one, no relative link leads outside, and
+//! there are only files, directories and links. An absolute symbolic link names a path of the host,
+//! such as the interpreter of a virtual environment. It is unpacked as it is, and nothing is
+//! unpacked, linked or changed through it.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,26 +14,26 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::EntryType;
 
-use super::tape::{StrictTarReader, TarEntry};
-use crate::artifact::fault::{Fault, shown};
+use super::tar_reader::{StrictTarReader, TarEntry};
+use crate::artifact::archive_fault::{Fault, shown};
 
 /// Properties of an archive that can only be judged as a whole.
 #[derive(Default)]
 struct Contents {
-    /// Everything that is written to or linked to.
+    /// Every path that is written to or linked to.
     paths: BTreeSet<PathBuf>,
     symlinks: BTreeSet<PathBuf>,
-    /// Hard links, and what they lead to.
+    /// Hard links and their targets.
     links: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Reads all of an archive. The first `strip` components of each path are dropped when it is
-/// unpacked. Returns how many bytes its files take then.
+/// Reads the whole archive. The first `strip` components of each path are dropped when it is
+/// unpacked. Returns the size of the unpacked files in bytes.
 pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
-    let mut tape = StrictTarReader::new(reader);
-    while let Some(TarEntry { path, kind, link }) = tape.next()? {
+    let mut reader = StrictTarReader::new(reader);
+    while let Some(TarEntry { path, kind, link }) = reader.next()? {
         let link = link.as_deref().map(path_of);
         contents
             .add(path_of(&path), kind, link, strip)
@@ -42,11 +42,11 @@ pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
                 why,
             })?;
     }
-    contents.refuse_ways_through_symlinks()?;
+    contents.check_symlinks()?;
     if contents.paths.is_empty() {
         Err(Fault::Empty)
     } else {
-        Ok(tape.unpacked_bytes())
+        Ok(reader.unpacked_bytes())
     }
 }
 
@@ -64,9 +64,9 @@ impl Contents {
     ) -> Result<(), String> {
         if !is_inside(path) {
             let why = if path.is_absolute() {
-                "whose path is absolute"
+                "which has an absolute path"
             } else {
-                "which lies outside the archive's directory"
+                "which is outside the archive's directory"
             };
             return Err(why.to_owned());
         }
@@ -90,7 +90,7 @@ impl Contents {
                     ));
                 }
                 if self.paths.contains(&stripped) {
-                    return Err("a symbolic link in the place of something else".to_owned());
+                    return Err("a symbolic link that replaces another entry".to_owned());
                 }
                 self.symlinks.insert(stripped.clone());
                 self.paths.insert(stripped);
@@ -101,7 +101,7 @@ impl Contents {
                 let target_inside =
                     target_inside.and_then(|target| strip_components(target, strip));
                 let target = target_inside.ok_or_else(|| {
-                    format!("a link that leads outside: `{}`", shown_path(target))
+                    format!("a hard link that leads outside: `{}`", shown_path(target))
                 })?;
                 self.paths.insert(target.clone());
                 self.links.push((stripped.clone(), target));
@@ -109,22 +109,22 @@ impl Contents {
             _ => return Err("which is neither a file, a directory nor a link".to_owned()),
         }
         if self.symlinks.contains(&stripped) {
-            return Err("which takes the place of a symbolic link".to_owned());
+            return Err("which replaces a symbolic link".to_owned());
         }
         self.paths.insert(stripped);
         Ok(())
     }
 
-    /// What lies behind a symbolic link is unpacked wherever that leads; and a second name of one,
-    /// elsewhere, leads elsewhere.
-    fn refuse_ways_through_symlinks(&self) -> Result<(), Fault> {
+    /// A path behind a symbolic link would be unpacked wherever the link leads, and a hard link to
+    /// a relative symbolic link would lead to a different place.
+    fn check_symlinks(&self) -> Result<(), Fault> {
         if let Some((link, target)) = self
             .links
             .iter()
             .find(|(_, target)| self.symlinks.contains(target))
         {
             let why = format!(
-                "which is a link to the symbolic link `{}`",
+                "which is a hard link to the symbolic link `{}`",
                 shown_path(target)
             );
             return Err(Fault::Unsafe {
@@ -132,14 +132,14 @@ impl Contents {
                 why,
             });
         }
-        // In their order, all that lies behind a path follows it.
+        // In sorted order, everything below a path follows the path.
         let mut symlink: Option<&Path> = None;
         for path in &self.paths {
             if let Some(symlink) =
                 symlink.filter(|symlink| path != symlink && path.starts_with(symlink))
             {
                 let why = format!(
-                    "which lies behind the symbolic link `{}`",
+                    "which is behind the symbolic link `{}`",
                     shown_path(symlink)
                 );
                 return Err(Fault::Unsafe {
@@ -159,13 +159,13 @@ fn shown_path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }
 
-/// Whether a path is neither absolute nor climbs.
+/// Whether a path is relative and contains no `..`.
 fn is_inside(path: &Path) -> bool {
     path.components()
         .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// The rest of a path; `None` where nothing is left. A `.` counts: so do all tars.
+/// The rest of a path; `None` if nothing is left. A `.` counts as a component, as in every tar.
 fn strip_components(path: &Path, strip: usize) -> Option<PathBuf> {
     let parts = path
         .as_os_str()
@@ -180,10 +180,10 @@ fn strip_components(path: &Path, strip: usize) -> Option<PathBuf> {
     (!rest.as_os_str().is_empty()).then_some(rest)
 }
 
-/// Whether a symbolic link's target, seen from `depth` directories below the top, stays below it.
+/// Whether a symbolic link's target, seen from `depth` directories below the top, stays inside.
 ///
-/// It may climb at its beginning only: what `..` means behind a name depends on whether that name
-/// is a link itself.
+/// The target may contain `..` only at its beginning: what `..` means after a name depends on
+/// whether that name is a link.
 fn stays_inside(target: &Path, depth: usize) -> bool {
     let mut parts = target
         .components()
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_may_climb_as_far_as_it_lies_deep_and_only_at_its_beginning() {
+    fn symlink_target_may_start_with_as_many_parent_dirs_as_its_depth() {
         let inside = |target: &str, depth| stays_inside(Path::new(target), depth);
         assert!(inside("b", 0) && inside("./b/c", 0) && inside("../b", 1) && inside("../../b", 2));
         assert!(

@@ -1,5 +1,5 @@
-//! The cache of artifacts, named by the SHA-256 of the bytes that are sent. An incomplete artifact
-//! is never in it.
+//! The cache of artifacts, named by the SHA-256 of the bytes that are sent. It never holds an
+//! incomplete artifact.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
@@ -15,20 +15,20 @@ use crate::trust::{make_private_dir, open_own};
 use super::error::ArtifactError;
 
 /// The prefix of the names of unfinished artifacts.
-const PARTIAL: &str = "partial-";
+const PARTIAL_PREFIX: &str = "partial-";
 
 /// A directory of artifacts, by digest.
 pub(super) struct Cache(PathBuf);
 
-/// An artifact that is still being written, in a file of mode 0600 that goes away unless it is
-/// kept.
+/// An artifact that is being written, in a file of mode 0600 that is removed unless the cache keeps
+/// it.
 pub(super) struct ArtifactWriter {
     file: BufWriter<NamedTempFile>,
     sha256: Sha256,
     size_bytes: u64,
 }
 
-/// A reader that digests what passes through it.
+/// A reader that computes the SHA-256 of what passes through it.
 pub(super) struct Hashed<R> {
     inner: R,
     sha256: Sha256,
@@ -39,14 +39,14 @@ pub(super) struct Hashed<R> {
 #[error("{0}")]
 struct CacheFailed(io::Error);
 
-/// Whether the cache cannot be written, rather than the source read.
+/// Whether writing the cache failed, rather than reading the source.
 pub(super) fn is_cache_failure(why: &io::Error) -> bool {
     why.get_ref()
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<CacheFailed>)
 }
 
 impl Cache {
-    /// The cache in `directory`, which is made if it is not there.
+    /// The cache in `directory`, which is created if it does not exist.
     pub(super) fn open(directory: &Path) -> Result<Self, ArtifactError> {
         let cache = Self(directory.to_owned());
         make_private_dir(directory).map_err(|why| cache.error(&why))?;
@@ -57,8 +57,8 @@ impl Cache {
         &self.0
     }
 
-    /// Creates an empty artifact to write to.
-    pub(super) fn draft(&self) -> Result<ArtifactWriter, ArtifactError> {
+    /// Creates an empty artifact.
+    pub(super) fn new_writer(&self) -> Result<ArtifactWriter, ArtifactError> {
         let file = self.temporary()?;
         Ok(ArtifactWriter {
             file: BufWriter::new(file),
@@ -67,33 +67,37 @@ impl Cache {
         })
     }
 
-    /// A file that nobody else can read and that goes away by itself. Those of ships that were
-    /// killed go now.
+    /// A private file that is removed when it is dropped. This also removes the files of ship
+    /// processes that were killed.
     ///
-    /// Whoever makes one holds a lock on it, which ends with its holder, however that ends.
+    /// The process that creates a file locks it; the lock ends with the process.
     pub(super) fn temporary(&self) -> Result<NamedTempFile, ArtifactError> {
-        self.sweep();
+        self.remove_abandoned();
         loop {
             let made = tempfile::Builder::new()
-                .prefix(PARTIAL)
+                .prefix(PARTIAL_PREFIX)
                 .tempfile_in(&self.0);
             let file = made.map_err(|why| self.error(&why))?;
-            // Where files cannot be locked, nothing is swept away.
+            // On file systems without locks, no file is removed.
             let is_ours = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-            // Another ship may have swept it away before it was locked, or be about to.
+            // Another ship process may have removed it before it was locked, or be about to.
             if is_ours && file.path().exists() {
                 return Ok(file);
             }
         }
     }
 
-    fn sweep(&self) {
+    fn remove_abandoned(&self) {
         for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            if !entry.file_name().as_bytes().starts_with(PARTIAL.as_bytes()) {
+            if !entry
+                .file_name()
+                .as_bytes()
+                .starts_with(PARTIAL_PREFIX.as_bytes())
+            {
                 continue;
             }
-            // Locked until it is gone. That it cannot be opened or removed is no reason to stop: it
-            // is only litter.
+            // The lock is held until the file is removed. A file that cannot be opened or removed
+            // only wastes space.
             let Ok(file) = File::open(entry.path()) else {
                 continue;
             };
@@ -103,22 +107,23 @@ impl Cache {
         }
     }
 
-    /// Keeps what has been written: its path, SHA-256 and size in bytes.
+    /// Adds the artifact to the cache and returns its path, SHA-256 and size in bytes.
     pub(super) fn keep(
         &self,
-        draft: ArtifactWriter,
+        writer: ArtifactWriter,
     ) -> Result<(PathBuf, String, u64), ArtifactError> {
-        let sha256 = draft.sha256();
-        let size_bytes = draft.size_bytes;
+        let sha256 = writer.sha256();
+        let size_bytes = writer.size_bytes;
         let path = self.0.join(&sha256);
-        if self.kept(&sha256).is_none() {
-            self.persist(draft, &path).map_err(|why| self.error(&why))?;
+        if self.find(&sha256).is_none() {
+            self.persist(writer, &path)
+                .map_err(|why| self.error(&why))?;
         }
         Ok((path, sha256, size_bytes))
     }
 
-    /// The artifact of this SHA-256, if it is there and unchanged.
-    pub(super) fn kept(&self, sha256: &str) -> Option<PathBuf> {
+    /// The artifact with this SHA-256, if it exists and is unchanged.
+    pub(super) fn find(&self, sha256: &str) -> Option<PathBuf> {
         let path = self.0.join(sha256);
         let mut file = Hashed::new(open_own(&path).ok()?);
         io::copy(&mut file, &mut io::sink()).ok()?;
@@ -126,8 +131,8 @@ impl Cache {
     }
 
     /// The bytes must reach the disk before the name does.
-    fn persist(&self, draft: ArtifactWriter, path: &Path) -> io::Result<()> {
-        let file = draft
+    fn persist(&self, writer: ArtifactWriter, path: &Path) -> io::Result<()> {
+        let file = writer
             .file
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
@@ -143,7 +148,7 @@ impl Cache {
 }
 
 impl ArtifactWriter {
-    /// SHA-256 of what has been written, in lower-case hex.
+    /// The SHA-256 of what has been written, in lower-case hex.
     pub(super) fn sha256(&self) -> String {
         hex(&self.sha256.clone().finalize())
     }
@@ -183,7 +188,7 @@ impl<R> Hashed<R> {
         }
     }
 
-    /// SHA-256 of what has been read, in lower-case hex.
+    /// The SHA-256 of what has been read, in lower-case hex.
     pub(super) fn sha256(self) -> String {
         hex(&self.sha256.finalize())
     }
@@ -202,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_who_make_something_at_once_nobody_loses_it_to_another() {
+    fn cache_keeps_temporary_files_of_concurrent_processes() {
         let directory = tempfile::tempdir().expect("a directory");
         let make = || {
             let cache =
@@ -212,7 +217,7 @@ mod tests {
                     .temporary()
                     .unwrap_or_else(|_| panic!("our own directory"));
                 std::thread::yield_now();
-                assert!(file.path().exists(), "somebody has swept it away");
+                assert!(file.path().exists(), "another thread has removed it");
             }
         };
         std::thread::scope(|scope| {

@@ -1,12 +1,12 @@
-//! The version that a channel stands for now.
+//! Resolves a channel to a version.
 
 use std::path::Path;
 
 use backon::ExponentialBuilder;
 use serde_json::Value;
 
-use super::web::{SmallDocument, shown, small};
-use crate::artifact::trouble::FetchError;
+use super::http::{SmallDocument, fetch_small, shown};
+use crate::artifact::fetch_error::FetchError;
 use crate::config::{Channel, Source, check_version};
 use crate::core::release::version;
 
@@ -14,26 +14,26 @@ const BODY_BYTES_MAX: u64 = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {why}; {help}")]
+#[error("{location}: {why}; {help}")]
 pub struct ChannelError {
-    /// The place of the channel, without secrets.
-    place: String,
+    /// The path or URL of the channel, without secrets.
+    location: String,
     why: String,
     help: &'static str,
 }
 
-/// What a document lacks, and the hint.
+/// What is wrong with a document, and the hint.
 type DocumentFault = (String, &'static str);
 
-/// Looks where a channel's version is to be found. Ends within half a minute.
+/// Resolves a channel to its current version, within half a minute.
 ///
 /// # Errors
-/// When nothing can be read there, or what is there is no version.
+/// If the channel cannot be read, or does not contain a version.
 pub async fn resolve(
     channel: &Channel,
     retries: ExponentialBuilder,
 ) -> Result<String, ChannelError> {
-    let (place, found) = match channel {
+    let (location, found) = match channel {
         Channel::Text(source) => (
             shown(source),
             document(source, retries)
@@ -58,68 +58,77 @@ pub async fn resolve(
     let checked = found.and_then(|version| match check_version(&version) {
         Ok(()) => Ok(version),
         Err(why) => Err((
-            format!("what it says is no version: it {why}"),
-            "see what publishes it",
+            format!("the content is not a valid version: it {why}"),
+            "check the job that publishes the channel",
         )),
     });
-    checked.map_err(|(why, help)| ChannelError { place, why, help })
+    checked.map_err(|(why, help)| ChannelError {
+        location,
+        why,
+        help,
+    })
 }
 
 async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8>, DocumentFault> {
-    match small(source, BODY_BYTES_MAX, retries).await {
+    match fetch_small(source, BODY_BYTES_MAX, retries).await {
         Ok(SmallDocument::Bytes(bytes)) => Ok(bytes),
         Ok(SmallDocument::Absent(why)) => Err((why, "publish it, or correct the channel")),
         Err(FetchError { why, help, .. }) => Err((why, help)),
     }
 }
 
-const PLAIN: &str = "it must hold the version, and no more than a few words behind it";
+const PLAIN_TEXT_HINT: &str =
+    "it must contain the version, optionally followed by a few words on the same line";
 
-/// The first word of a text that begins with a version.
+/// The first word of a text that starts with a version.
 fn of_text(bytes: &[u8]) -> Result<String, DocumentFault> {
-    let text = std::str::from_utf8(bytes).map_err(|_| ("it is no text".to_owned(), PLAIN))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| ("it is not text".to_owned(), PLAIN_TEXT_HINT))?;
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('<') {
         return Err((
-            "it is a page in HTML, and no version".to_owned(),
-            "see whether the URL is the right one",
+            "it is an HTML page, not a version".to_owned(),
+            "check the URL",
         ));
     }
     let mut words = text.split_whitespace();
-    let first = words
-        .next()
-        .ok_or_else(|| ("it is empty".to_owned(), "see what publishes it"))?;
+    let first = words.next().ok_or_else(|| {
+        (
+            "it is empty".to_owned(),
+            "check the job that publishes the channel",
+        )
+    })?;
     let is_version = first.chars().any(|c| c.is_ascii_digit()) || words.next().is_none();
     if text.lines().count() > 1 || !is_version {
         let begin: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         return Err((
             format!(
-                "it is no version, but begins with \"{}\"",
+                "it is not a version; it starts with \"{}\"",
                 begin.escape_debug()
             ),
-            PLAIN,
+            PLAIN_TEXT_HINT,
         ));
     }
     Ok(first.to_owned())
 }
 
 fn of_json(bytes: &[u8], pointer: &str) -> Result<String, DocumentFault> {
-    let help = "see whether `value` leads to the version";
-    let document: Value =
-        serde_json::from_slice(bytes).map_err(|why| (format!("it is no JSON: {why}"), help))?;
+    let help = "check that `value` points to the version";
+    let document: Value = serde_json::from_slice(bytes)
+        .map_err(|why| (format!("it is not valid JSON: {why}"), help))?;
     match document.pointer(pointer) {
         Some(Value::String(text)) => Ok(text.trim().to_owned()),
         Some(Value::Number(number)) if number.is_u64() => Ok(number.to_string()),
         Some(Value::Number(_)) => Err((
-            format!("the value at {pointer} is a number that may have lost a digit"),
-            "write it in quotes there",
+            format!("the value at {pointer} is a number, which may have lost digits"),
+            "publish it as a string",
         )),
-        Some(_) => Err((format!("the value at {pointer} is no text"), help)),
+        Some(_) => Err((format!("the value at {pointer} is not a string"), help)),
         None => Err((format!("it has no value at {pointer}"), help)),
     }
 }
 
-/// The newest version among the names of the files.
+/// The newest version among the file names.
 fn newest(directory: &Path, prefix: &str, suffix: &str) -> Result<String, DocumentFault> {
     let entries = std::fs::read_dir(directory)
         .map_err(|why| (why.to_string(), "correct the path of the channel"))?;
@@ -134,7 +143,7 @@ fn newest(directory: &Path, prefix: &str, suffix: &str) -> Result<String, Docume
         .max_by(|a, b| version::compare(a, b).then_with(|| a.cmp(b)))
         .ok_or_else(|| {
             (
-                format!("no file there is named {prefix}VERSION{suffix}"),
+                format!("no file is named {prefix}VERSION{suffix}"),
                 "publish one, or correct the channel",
             )
         })
@@ -145,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_a_version_and_perhaps_a_few_words() {
+    fn channel_text_is_a_version_and_optionally_a_few_words() {
         let version = |text: &str| of_text(text.as_bytes()).ok();
         assert_eq!(version("0.9\n"), Some("0.9".into()));
         assert_eq!(version("\u{feff}0.9 built at noon\r\n"), Some("0.9".into()));

@@ -1,5 +1,5 @@
-//! Downloads an artifact by http or https. A download that breaks off is resumed, and one that is
-//! in the cache already is not repeated.
+//! Downloads an artifact over HTTP or HTTPS. Interrupted downloads are resumed, and artifacts in
+//! the cache are not downloaded again.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,37 +12,37 @@ use tokio::time::sleep;
 
 use super::cache::Cache;
 use super::error::ArtifactError;
+use super::http::{client, parse_url, without_secrets};
+use super::http_cache::{CacheEntry, Validators};
 use super::partial::{self, Partial};
-use super::recollection::{CacheEntry, Validators};
-use super::web::{client, parsed, without_secrets};
-use crate::artifact::trouble::FetchError;
+use crate::artifact::fetch_error::FetchError;
 use crate::config::hex;
 
 const SIZE_BYTES_MAX: u64 = 16 << 30;
 /// The limit of attempts, even if each of them makes progress.
 const TRIES_MAX: u32 = 50;
-/// A slower download is tried again after this time.
+/// A download with fewer bytes in this time is restarted.
 const SLOWEST: (u64, Duration) = (64 << 10, Duration::from_mins(1));
 
-/// Something downloaded, which goes away unless it is copied.
+/// A downloaded file, which is removed when it is dropped.
 pub(super) struct Download {
     file: Downloaded,
-    memory: Memory,
+    record: DownloadRecord,
 }
 
 enum Downloaded {
     New(Partial),
-    /// They are in the cache already.
-    Kept(PathBuf),
+    /// The file is in the cache already.
+    Cached(PathBuf),
     /// The artifact made from the unchanged source is in the cache.
-    KeptAsSent {
+    CachedTranscoded {
         path: PathBuf,
         source_sha256: String,
     },
 }
 
-/// Where ship records what a URL led to.
-struct Memory {
+/// Where ship records the result of a download.
+struct DownloadRecord {
     directory: PathBuf,
     key: String,
     validators: Option<Validators>,
@@ -51,9 +51,9 @@ struct Memory {
 #[derive(Clone, Copy)]
 pub(super) struct DownloadRequest<'a> {
     pub(super) url: &'a str,
-    /// Its SHA-256, where it is known.
+    /// The expected SHA-256, if it is known.
     pub(super) sha256: Option<&'a str>,
-    /// Whether the bytes themselves are needed, not only the artifact made of them.
+    /// Whether the published bytes are needed, not only the artifact made from them.
     pub(super) as_published: bool,
 }
 
@@ -61,25 +61,25 @@ impl Download {
     pub(super) fn path(&self) -> &Path {
         match &self.file {
             Downloaded::New(partial) => partial.path(),
-            Downloaded::Kept(path) | Downloaded::KeptAsSent { path, .. } => path,
+            Downloaded::Cached(path) | Downloaded::CachedTranscoded { path, .. } => path,
         }
     }
 
-    /// The SHA-256 of what was published, where only what was made of it is kept.
+    /// The SHA-256 of the published file, if only the artifact made from it is in the cache.
     pub(super) fn transcoded_from(&self) -> Option<&str> {
         match &self.file {
-            Downloaded::KeptAsSent { source_sha256, .. } => Some(source_sha256),
-            Downloaded::New(_) | Downloaded::Kept(_) => None,
+            Downloaded::CachedTranscoded { source_sha256, .. } => Some(source_sha256),
+            Downloaded::New(_) | Downloaded::Cached(_) => None,
         }
     }
 
-    /// Records the result, so that it need not be downloaded again.
-    pub(super) fn remember(&self, source_sha256: &str, sent_sha256: &str) {
-        let Memory {
+    /// Records the result, so that the next deploy does not download it again.
+    pub(super) fn save_record(&self, source_sha256: &str, sent_sha256: &str) {
+        let DownloadRecord {
             directory,
             key,
             validators: Some(validators),
-        } = &self.memory
+        } = &self.record
         else {
             return;
         };
@@ -93,14 +93,14 @@ impl Download {
     }
 }
 
-/// The last part of the URL's path.
+/// The last component of the URL's path.
 pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
     let shown = without_secrets(url);
     let parsed = Url::parse(url);
     let parsed = parsed.map_err(|why| {
         ArtifactError::download(
             "the artifact",
-            &format!("this is no URL: {why}"),
+            &format!("it is not a valid URL: {why}"),
             "correct the URL in `source`",
         )
     })?;
@@ -108,57 +108,63 @@ pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
     if name.is_empty() {
         return Err(ArtifactError::download(
             &shown,
-            "its path does not end in a file's name",
-            "name the file itself",
+            "its path does not end with a file name",
+            "use the URL of the file itself",
         ));
     }
     Ok(name.to_owned())
 }
 
-/// Downloads what a URL leads to, unless that is in the cache: known by its SHA-256, or by what the
-/// server says.
+/// Downloads a URL, unless the cache has it: identified by its SHA-256, or by the server's response
+/// that it is unchanged.
 pub(super) async fn fetch(
-    wanted: DownloadRequest<'_>,
+    request: DownloadRequest<'_>,
     cache: &Cache,
     retries: ExponentialBuilder,
 ) -> Result<Download, ArtifactError> {
-    let shown = without_secrets(wanted.url);
-    let key = hex(&Sha256::digest(wanted.url));
+    let shown = without_secrets(request.url);
+    let key = hex(&Sha256::digest(request.url));
     let directory = partial::directory(cache)?;
-    let known = kept(cache, &directory, &key, wanted.as_published);
-    let memory = |validators| Memory {
+    let known = cached(cache, &directory, &key, request.as_published);
+    let record = |validators| DownloadRecord {
         directory: directory.clone(),
         key: key.clone(),
         validators,
     };
-    if let Some(sha256) = wanted.sha256 {
-        if let Some(path) = cache.kept(sha256) {
+    if let Some(sha256) = request.sha256 {
+        if let Some(path) = cache.find(sha256) {
             return Ok(Download {
-                file: Downloaded::Kept(path),
-                memory: memory(None),
+                file: Downloaded::Cached(path),
+                record: record(None),
             });
         }
         if let Some((known, file)) = known.filter(|(known, _)| known.source_sha256 == sha256) {
             let validators = Some(known.validators);
             return Ok(Download {
                 file,
-                memory: memory(validators),
+                record: record(validators),
             });
         }
-        // The server would only say that it is what is not meant.
+        // Without a condition: a 304 would only mean that the file still has the wrong SHA-256.
         let (partial, validators) =
-            download(wanted.url, &shown, None, &directory, &key, cache, retries).await?;
+            download(request.url, &shown, None, &directory, &key, cache, retries).await?;
         let partial = partial.ok_or_else(|| {
-            ArtifactError::download(&shown, "the server sends nothing", "try again")
+            ArtifactError::download(&shown, "the server returned no content", "try again")
         })?;
         return Ok(Download {
             file: Downloaded::New(partial),
-            memory: memory(Some(validators)),
+            record: record(Some(validators)),
         });
     }
     let condition = known.as_ref().map(|(known, _)| &known.validators);
     let (partial, validators) = download(
-        wanted.url, &shown, condition, &directory, &key, cache, retries,
+        request.url,
+        &shown,
+        condition,
+        &directory,
+        &key,
+        cache,
+        retries,
     )
     .await?;
     let file = match (partial, known) {
@@ -167,19 +173,19 @@ pub(super) async fn fetch(
         (None, None) => {
             return Err(ArtifactError::download(
                 &shown,
-                "the server sends nothing",
+                "the server returned no content",
                 "try again",
             ));
         }
     };
     Ok(Download {
         file,
-        memory: memory(Some(validators)),
+        record: record(Some(validators)),
     })
 }
 
-/// The artifact that the URL led to last time, if it is still in the cache.
-fn kept(
+/// The artifact of the previous download of this URL, if it is still in the cache.
+fn cached(
     cache: &Cache,
     directory: &Path,
     key: &str,
@@ -190,12 +196,12 @@ fn kept(
     if as_published && !is_same {
         return None;
     }
-    let path = cache.kept(&known.sent_sha256)?;
+    let path = cache.find(&known.sent_sha256)?;
     let source_sha256 = known.source_sha256.clone();
     let file = if is_same {
-        Downloaded::Kept(path)
+        Downloaded::Cached(path)
     } else {
-        Downloaded::KeptAsSent {
+        Downloaded::CachedTranscoded {
             path,
             source_sha256,
         }
@@ -203,7 +209,7 @@ fn kept(
     Some((known, file))
 }
 
-/// The whole of it; `None` where it is what it was by `condition`.
+/// Downloads the complete file; `None` if it is unchanged according to `condition`.
 async fn download(
     url: &str,
     shown: &str,
@@ -213,8 +219,8 @@ async fn download(
     cache: &Cache,
     retries: ExponentialBuilder,
 ) -> Result<(Option<Partial>, Validators), ArtifactError> {
-    let error = |trouble: FetchError| ArtifactError::download(shown, &trouble.why, trouble.help);
-    let client = client().map_err(error)?;
+    let to_error = |error: FetchError| ArtifactError::download(shown, &error.why, error.help);
+    let client = client().map_err(to_error)?;
     let mut partial = Partial::open(directory, key, cache)?;
     let (mut tries, mut delays) = (0, retries.build());
     loop {
@@ -225,11 +231,11 @@ async fn download(
             condition,
             partial: &mut partial,
         };
-        let trouble = match attempt.carry_out().await {
-            Ok(Got::All(validators)) => return Ok((Some(partial.whole()), validators)),
-            Ok(Got::Unchanged) => return Ok((None, condition.cloned().unwrap_or_default())),
-            Err(Broken::Cache(why)) => return Err(cache.error(&why)),
-            Err(Broken::Web(trouble)) => trouble,
+        let error = match attempt.run().await {
+            Ok(Fetched::All(validators)) => return Ok((Some(partial.into_complete()), validators)),
+            Ok(Fetched::Unchanged) => return Ok((None, condition.cloned().unwrap_or_default())),
+            Err(DownloadFault::Cache(why)) => return Err(cache.error(&why)),
+            Err(DownloadFault::Fetch(error)) => error,
         };
         tries += 1;
         if partial.length() > before {
@@ -237,22 +243,22 @@ async fn download(
         }
         let delay = delays
             .next()
-            .filter(|_| trouble.is_passing && tries < TRIES_MAX);
+            .filter(|_| error.is_retryable && tries < TRIES_MAX);
         let Some(delay) = delay else {
-            let trouble = trouble.after(tries);
+            let fault = error.after_attempts(tries);
             return Err(match partial.length() {
-                0 => error(trouble),
+                0 => to_error(fault),
                 bytes => {
-                    let why = format!("{}; {bytes} bytes have come so far", trouble.why);
-                    error(FetchError { why, ..trouble })
+                    let why = format!("{}; {bytes} bytes received so far", fault.why);
+                    to_error(FetchError { why, ..fault })
                 }
             });
         };
         tracing::debug!(
             shown,
-            why = trouble.why,
+            why = error.why,
             bytes = partial.length(),
-            "a download broke off"
+            "download interrupted"
         );
         sleep(delay).await;
     }
@@ -265,40 +271,40 @@ struct DownloadAttempt<'a> {
     partial: &'a mut Partial,
 }
 
-enum Got {
+enum Fetched {
     All(Validators),
     Unchanged,
 }
 
-enum Broken {
-    Web(FetchError),
+enum DownloadFault {
+    Fetch(FetchError),
     Cache(std::io::Error),
 }
 
-impl From<FetchError> for Broken {
-    fn from(trouble: FetchError) -> Self {
-        Broken::Web(trouble)
+impl From<FetchError> for DownloadFault {
+    fn from(error: FetchError) -> Self {
+        DownloadFault::Fetch(error)
     }
 }
 
-impl From<reqwest::Error> for Broken {
+impl From<reqwest::Error> for DownloadFault {
     fn from(why: reqwest::Error) -> Self {
-        Broken::Web(why.into())
+        DownloadFault::Fetch(why.into())
     }
 }
 
-impl From<std::io::Error> for Broken {
+impl From<std::io::Error> for DownloadFault {
     fn from(why: std::io::Error) -> Self {
-        Broken::Cache(why)
+        DownloadFault::Cache(why)
     }
 }
 
 impl DownloadAttempt<'_> {
-    async fn carry_out(&mut self) -> Result<Got, Broken> {
-        // As it lies there: ranges of something compressed on the way would not fit.
+    async fn run(&mut self) -> Result<Fetched, DownloadFault> {
+        // Without compression, because ranges of a compressed response would not match.
         let mut request = self
             .client
-            .get(parsed(self.url)?)
+            .get(parse_url(self.url)?)
             .header(ACCEPT_ENCODING, "identity");
         let mut is_conditional = false;
         if let Some(tag) = self.partial.tag() {
@@ -315,35 +321,37 @@ impl DownloadAttempt<'_> {
         let status = response.status();
         let validators = Validators::of(response.headers());
         match status {
-            StatusCode::NOT_MODIFIED if is_conditional => return Ok(Got::Unchanged),
+            StatusCode::NOT_MODIFIED if is_conditional => return Ok(Fetched::Unchanged),
             StatusCode::PARTIAL_CONTENT if self.partial.tag().is_some() => {
                 if start_of(response.headers()) != Some(self.partial.length()) {
-                    self.partial.begin(None)?;
-                    return Err(FetchError::passing(
-                        "the server sends another part than it was asked for",
+                    self.partial.restart(None)?;
+                    return Err(FetchError::retryable(
+                        "the server returned another range than requested",
                     )
                     .into());
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE if self.partial.tag().is_some() => {
-                self.partial.begin(None)?;
-                return Err(FetchError::status(status).passes().into());
+                self.partial.restart(None)?;
+                return Err(FetchError::status(status).into_retryable().into());
             }
-            StatusCode::OK => self.partial.begin(validators.strong(response.headers()))?,
+            StatusCode::OK => self
+                .partial
+                .restart(validators.strong(response.headers()))?,
             _ if status.is_success() => {
-                let help = "give the URL of the file itself";
+                let help = "use the URL of the file itself";
                 return Err(
-                    FetchError::lasting(format!("the server answers {status}"), help).into(),
+                    FetchError::permanent(format!("the server returned {status}"), help).into(),
                 );
             }
             _ => return Err(FetchError::status(status).into()),
         }
         self.save(response).await?;
-        Ok(Got::All(validators))
+        Ok(Fetched::All(validators))
     }
 
-    /// Writes the body, and keeps the part that has arrived when it breaks off.
-    async fn save(&mut self, mut response: Response) -> Result<(), Broken> {
+    /// Writes the body. If the download is interrupted, the part that has arrived is kept.
+    async fn save(&mut self, mut response: Response) -> Result<(), DownloadFault> {
         let mut writer = self.partial.writer().await?;
         let mut room = SIZE_BYTES_MAX.saturating_sub(self.partial.length());
         let (mut since, mut bytes) = (Instant::now(), 0);
@@ -356,27 +364,27 @@ impl DownloadAttempt<'_> {
             let length = chunk.len() as u64;
             let Some(left) = room.checked_sub(length) else {
                 let why = format!("it is larger than {} GiB", SIZE_BYTES_MAX >> 30);
-                break Err(FetchError::lasting(why, "see whether the URL is the right one").into());
+                break Err(FetchError::permanent(why, "check the URL").into());
             };
             room = left;
             writer.write(&chunk).await?;
             bytes += length;
             if since.elapsed() > SLOWEST.1 {
                 if bytes < SLOWEST.0 {
-                    break Err(FetchError::passing(format!(
-                        "no more than {bytes} bytes came in a minute"
+                    break Err(FetchError::retryable(format!(
+                        "received only {bytes} bytes in a minute"
                     ))
                     .into());
                 }
                 (since, bytes) = (Instant::now(), 0);
             }
         };
-        self.partial.take(writer).await?;
+        self.partial.finish_write(writer).await?;
         ended
     }
 }
 
-/// Where a part begins: `bytes 100-199/200`.
+/// The start of a range: 100 for `bytes 100-199/200`.
 fn start_of(headers: &HeaderMap) -> Option<u64> {
     let range = headers
         .get(CONTENT_RANGE)?

@@ -1,29 +1,29 @@
-//! Why there is no artifact to send.
+//! Errors of preparing an artifact, with hints.
 
 use std::io;
 
 use crate::config::{ArtifactConfig, Diagnostic, Diagnostics};
 
-/// What is wrong with an artifact, and what to try.
+/// An error and the next step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}; {help}")]
+#[error("{message}\nhint: {help}")]
 pub struct ArtifactError {
     message: String,
     help: String,
     key: Key,
 }
 
-/// The key of the playbook to look at.
+/// The key of the playbook that the error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
     Source,
     Sha256,
-    Sums,
+    Checksums,
     Signature,
 }
 
 impl ArtifactError {
-    /// What is wrong, naming the file.
+    /// The error, with the name of the file.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -32,17 +32,17 @@ impl ArtifactError {
         &self.help
     }
 
-    /// The same as a report on the playbook's line.
+    /// The error as a diagnostic that shows the line of the playbook.
     pub fn diagnostics(&self, config: &ArtifactConfig) -> Diagnostics {
         let place = match self.key {
             Key::Source => &config.places.source,
             Key::Sha256 => &config.places.sha256,
-            Key::Sums => &config.places.sums,
+            Key::Checksums => &config.places.sums,
             Key::Signature => &config.places.signature,
         };
         let place = place.as_ref().or(config.places.source.as_ref());
         match place {
-            // The line is not shown where it may hold a password.
+            // The line is not shown if it may contain a password.
             Some(place) if config.source.may_hold_secrets() => {
                 let diagnostic =
                     Diagnostic::line(place.path(), place.line(), place.column(), &self.message);
@@ -66,10 +66,10 @@ impl ArtifactError {
     pub(super) fn unreadable(shown: &str, why: &io::Error) -> Self {
         let help = match why.kind() {
             io::ErrorKind::NotFound => {
-                "build it first, or correct `source`: it is found from the playbook's directory"
+                "build it first, or correct `source`: it is relative to the playbook's directory"
             }
-            io::ErrorKind::PermissionDenied => "make it readable for the user that runs ship",
-            _ => "see whether the disk is well, then try again",
+            io::ErrorKind::PermissionDenied => "make it readable for the user who runs ship",
+            _ => "check the disk, then retry",
         };
         Self::new(format!("cannot read the artifact {shown}: {why}"), help)
     }
@@ -77,14 +77,14 @@ impl ArtifactError {
     pub(super) fn bad_name(shown: &str) -> Self {
         Self::new(
             format!(
-                "the artifact {} has a name that is not plain text",
+                "the artifact {} has a name that is not valid UTF-8 text",
                 shown.escape_debug()
             ),
-            "rename it, without line breaks and the like",
+            "rename it without control characters such as line breaks",
         )
     }
 
-    pub(super) fn no_file(shown: &str) -> Self {
+    pub(super) fn not_a_file(shown: &str) -> Self {
         Self::new(
             format!("the artifact {shown} is neither a file nor a directory"),
             "point `source` at an archive, a directory or a single file",
@@ -93,29 +93,33 @@ impl ArtifactError {
 
     pub(super) fn unknown_archive(shown: &str) -> Self {
         Self::new(
-            format!("the artifact {shown} is an archive of a kind that ship does not unpack"),
+            format!("the artifact {shown} is an archive in a format that ship does not support"),
             "pack it as .tar.gz or .tar.zst, or point `source` at the directory itself",
         )
     }
 
-    pub(super) fn broken(shown: &str, compression: &str, why: &str) -> Self {
+    pub(super) fn invalid_archive(shown: &str, compression: &str, why: &str) -> Self {
         Self::new(
-            format!("the artifact {shown} is no whole {compression} tar archive: {why}"),
-            "build or download it again; `tar -tf` should list it to the end",
+            format!(
+                "the artifact {shown} is not a valid {compression} tar archive (truncated or corrupt): {why}"
+            ),
+            "build or download it again; check it with `tar -tf`",
         )
     }
 
-    pub(super) fn refused(shown: &str, why: &str) -> Self {
+    pub(super) fn ambiguous_archive(shown: &str, why: &str) -> Self {
         Self::new(
-            format!("the artifact {shown} is an archive that ship does not send: {why}"),
-            "pack it anew (tar -C DIR -czf … .)",
+            format!(
+                "the artifact {shown} is not an archive that every tar reads in the same way: {why}"
+            ),
+            "pack it again with `tar -C DIR -czf … .`",
         )
     }
 
     pub(super) fn unsafe_entry(shown: &str, entry: &str, why: &str) -> Self {
         Self::new(
-            format!("the artifact {shown} holds `{entry}`, {why}"),
-            "pack it from within its own directory (tar -C DIR -czf … .), with relative links \
+            format!("the artifact {shown} contains `{entry}`, {why}"),
+            "pack it from within its own directory with `tar -C DIR -czf … .`, with relative links \
              that stay inside",
         )
     }
@@ -124,27 +128,27 @@ impl ArtifactError {
         if strip_components == 0 {
             Self::new(
                 format!("the artifact {shown} is empty"),
-                "see whether the build that makes it has succeeded",
+                "check that the build succeeded",
             )
         } else {
             Self::new(
                 format!(
-                    "with strip_components = {strip_components} nothing is left of the artifact \
-                     {shown}"
+                    "with strip_components = {strip_components}, nothing of the artifact {shown} \
+                         is left"
                 ),
-                "lower `strip_components`; `tar -tf` shows how deep its files lie",
+                "lower `strip_components`; `tar -tf` shows the depth of its files",
             )
         }
     }
 
-    pub(super) fn changing(shown: &str, file: &str) -> Self {
+    pub(super) fn changed(shown: &str, file: &str) -> Self {
         Self::new(
             format!("`{file}` in the artifact {shown} changed while it was read"),
-            "let whatever writes to it end, then try again",
+            "wait until the process that writes to it has finished, then retry",
         )
     }
 
-    pub(super) fn special(shown: &str, file: &str) -> Self {
+    pub(super) fn special_file(shown: &str, file: &str) -> Self {
         Self::new(
             format!(
                 "`{file}` in the artifact {shown} is neither a file, a directory nor a symbolic \
@@ -156,10 +160,11 @@ impl ArtifactError {
 
     pub(super) fn wrong_digest(shown: &str, expected: &str, actual: &str) -> Self {
         let message = format!(
-            "the artifact {shown} is not the one meant: its SHA-256 is {actual}, not {expected}"
+            "the artifact {shown} has the wrong SHA-256: expected {expected}, found {actual}"
         );
-        let help = "if the artifact is right, put the first of the two into `sha256`; if it is \
-                    not, get it again";
+
+        let help =
+            "if the artifact is correct, set `sha256` to the second value; otherwise get it again";
         Self {
             key: Key::Sha256,
             ..Self::new(message, help)
@@ -168,20 +173,19 @@ impl ArtifactError {
 
     pub(super) fn differs_from_list(shown: &str, list: &str, expected: &str, actual: &str) -> Self {
         let message = format!(
-            "the artifact {shown} is not the one meant: its SHA-256 is {actual}, but {list} says \
-             {expected}"
+            "the artifact {shown} has the wrong SHA-256: {list} lists {expected}, found {actual}"
         );
         let help =
-            "if one of the two was replaced just now, try again; else publish both anew, together";
+            "if one of the two was just replaced, retry; otherwise publish both again, together";
         Self {
-            key: Key::Sums,
+            key: Key::Checksums,
             ..Self::new(message, help)
         }
     }
 
-    pub(super) fn sums(message: &str, help: &str) -> Self {
+    pub(super) fn checksums(message: &str, help: &str) -> Self {
         Self {
-            key: Key::Sums,
+            key: Key::Checksums,
             ..Self::new(message.to_owned(), help)
         }
     }
@@ -200,20 +204,20 @@ impl ArtifactError {
     pub(super) fn cache(directory: &str, why: &io::Error) -> Self {
         let help = match why.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room on that disk, then try again"
+                "free space on that disk, then retry"
             }
-            _ => "make that directory writable for the user that runs ship",
+            _ => "make that directory writable for the user who runs ship",
         };
         Self::new(
-            format!("cannot keep the artifact in {directory}: {why}"),
+            format!("cannot store the artifact in {directory}: {why}"),
             help,
         )
     }
 
-    pub(super) fn stopped(why: &str) -> Self {
+    pub(super) fn interrupted(why: &str) -> Self {
         Self::new(
-            format!("reading the artifact was cut short: {why}"),
-            "try again",
+            format!("preparing the artifact was interrupted: {why}"),
+            "retry",
         )
     }
 }

@@ -1,6 +1,6 @@
-//! Floor 2: the bytes of a release: read, packed, checked, cached.
+//! Floor 2: reads, packs, checks and caches the bytes of a release.
 //!
-//! Whatever a playbook's `source` is, hosts get one of two forms: a gzipped tar archive, or a
+//! Whatever `source` in the playbook is, hosts get one of two forms: a gzipped tar archive, or a
 //! single file.
 //!
 //! | source | sent as |
@@ -9,29 +9,29 @@
 //! | `.tar.zst`, `.tzst` | the same archive, gzipped: hosts need no zstd |
 //! | a directory | a gzipped archive whose bytes depend on names, contents and execute permission alone; `.git` and `.ship` stay out |
 //! | any other file | the same bytes |
-//! | an http(s) or s3 URL | what its name says, downloaded |
+//! | an http(s) or s3 URL | downloaded, then handled by its name |
 //!
-//! What is sent is kept in a cache by its SHA-256; it gets that name only when it is whole, checked
-//! and on the disk.
+//! The cache stores artifacts under their SHA-256. An artifact gets that name only when it is
+//! complete, checked and on disk.
 //!
-//! Names from without, of a server or of a list, are compared and never used as paths: a download
-//! lies under the digest of its URL until it lies under its own.
+//! Names that come from a server or a list are compared and never used as paths: a download is
+//! stored under the digest of its URL until it is stored under its own.
 
 mod archive;
+mod archive_fault;
 mod cache;
 mod channel;
+mod checksums;
 mod download;
 mod error;
-mod fault;
+mod fetch_error;
+mod http;
+mod http_cache;
 mod pack;
 mod partial;
-mod recollection;
 mod s3;
 mod signature;
-mod sums;
-mod tape;
-mod trouble;
-mod web;
+mod tar_reader;
 mod zstd;
 
 use std::fs::{self, File};
@@ -46,52 +46,54 @@ use crate::core::release::{Artifact, ArtifactForm};
 
 pub use channel::{ChannelError, resolve};
 pub use error::ArtifactError;
-pub use web::RETRIES;
+pub use http::RETRIES;
 
+use archive_fault::Fault;
 use cache::{ArtifactWriter, Cache, Hashed};
+use checksums::ListedChecksum;
 use download::{Download, DownloadRequest};
 use signature::RequiredSignature;
-use sums::ListedChecksum;
 use zstd::ZstdReader;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
     pub artifact: Artifact,
-    /// The bytes to send, in the cache.
+    /// The path of the bytes to send, in the cache.
     pub path: PathBuf,
-    /// Disk space of the unpacked files in addition to the archive; 0 for a single file.
+    /// The disk space of the unpacked files in bytes, in addition to the archive; 0 for a single
+    /// file.
     pub unpacked_bytes: u64,
 }
 
-/// Reads or downloads an artifact, proves that it is whole and safe to unpack, and keeps it in
+/// Reads or downloads an artifact, checks that it is complete and safe to unpack, and stores it in
 /// `cache_dir`.
 ///
 /// # Errors
-/// When the source cannot be had, is broken, would be unpacked outside its directory, has another
-/// SHA-256 than the playbook or the list beside it says, or is not signed by whom the playbook
-/// names, and when the cache cannot be written.
+/// If the source cannot be read or downloaded, is corrupt, would be unpacked outside its directory,
+/// has another SHA-256 than the playbook or the checksum list gives, is not signed by the signer in
+/// the playbook, or if the cache cannot be written.
 pub async fn prepare(config: &ArtifactConfig, cache_dir: &Path) -> Result<Prepared, ArtifactError> {
     prepare_with(config, cache_dir, RETRIES).await
 }
 
-/// [`prepare`], tried again in another way where a server does not answer as it should.
+/// Like [`prepare`], with other pauses between retries.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As for [`prepare`].
 pub async fn prepare_with(
     config: &ArtifactConfig,
     cache_dir: &Path,
     retries: ExponentialBuilder,
 ) -> Result<Prepared, ArtifactError> {
     let cache = Cache::open(cache_dir)?;
-    partial::sweep(&cache);
+    partial::remove_old(&cache);
     let name = match &config.source {
-        Source::Path(path) => file_name(path, &web::shown(&config.source))?,
+        Source::Path(path) => file_name(path, &http::shown(&config.source))?,
         Source::Url(url) => download::name_of(url)?,
     };
-    let sum = sums::look_up(config, &name, retries).await?;
-    let demand = match &config.signature {
-        Some(signature) => Some(signature::demand(signature, &config.source, retries).await?),
+    let checksum = checksums::find(config, &name, retries).await?;
+    let signature = match &config.signature {
+        Some(signature) => Some(signature::fetch(signature, &config.source, retries).await?),
         None => None,
     };
     let download = match &config.source {
@@ -100,43 +102,42 @@ pub async fn prepare_with(
             let sha256 = config
                 .sha256
                 .as_deref()
-                .or(sum.as_ref().map(|sum| sum.sha256.as_str()));
-            let wanted = DownloadRequest {
+                .or(checksum.as_ref().map(|checksum| checksum.sha256.as_str()));
+            let request = DownloadRequest {
                 url,
                 sha256,
-                as_published: demand.is_some(),
+                as_published: signature.is_some(),
             };
-            Some(download::fetch(wanted, &cache, retries).await?)
+            Some(download::fetch(request, &cache, retries).await?)
         }
     };
     let config = config.clone();
-    let working = tokio::task::spawn_blocking(move || {
-        prepare_here(&PreparationRequest {
+    let preparing = tokio::task::spawn_blocking(move || {
+        prepare_blocking(&PreparationRequest {
             config: &config,
             name,
-            sum,
-            demand,
+            checksum,
+            signature,
             download,
             cache: &cache,
         })
     });
-    working
+    preparing
         .await
-        .map_err(|stopped| ArtifactError::stopped(&stopped.to_string()))?
+        .map_err(|error| ArtifactError::interrupted(&error.to_string()))?
 }
 
-/// The artifact to prepare, with everything that is needed for it.
 struct PreparationRequest<'a> {
     config: &'a ArtifactConfig,
     /// The name of the source's file.
     name: String,
-    sum: Option<ListedChecksum>,
-    demand: Option<RequiredSignature>,
+    checksum: Option<ListedChecksum>,
+    signature: Option<RequiredSignature>,
     download: Option<Download>,
     cache: &'a Cache,
 }
 
-/// How a source is treated: by its name, unless it is a directory.
+/// The kind of a source: by its name, unless it is a directory.
 #[derive(Clone, Copy)]
 enum SourceKind {
     Directory,
@@ -145,41 +146,41 @@ enum SourceKind {
     File,
 }
 
-fn prepare_here(order: &PreparationRequest<'_>) -> Result<Prepared, ArtifactError> {
+fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, ArtifactError> {
     let PreparationRequest {
         config,
         name,
         cache,
         download,
         ..
-    } = order;
-    let shown = web::shown(&config.source);
+    } = request;
+    let shown = http::shown(&config.source);
     let path = match (&config.source, download) {
         (_, Some(download)) => download.path(),
         (Source::Path(path), None) => path.as_path(),
         (Source::Url(_), None) => Path::new(""),
     };
     let kind = kind_of(path, name, &shown)?;
-    let (mut draft, source_sha256) =
+    let (mut writer, source_sha256) =
         match (kind, download.as_ref().and_then(Download::transcoded_from)) {
             (SourceKind::Directory, _) => {
-                let draft = pack::pack(path, &shown, cache)?;
-                let sha256 = draft.sha256();
-                (draft, sha256)
+                let writer = pack::pack(path, &shown, cache)?;
+                let sha256 = writer.sha256();
+                (writer, sha256)
             }
-            // What it was made into is at hand.
+            // The artifact made from this source is in the cache.
             (_, Some(source_sha256)) => (copied(path, &shown, cache)?.0, source_sha256.to_owned()),
             (SourceKind::TarZst, None) => transcoded(path, &shown, cache)?,
             (SourceKind::TarGz | SourceKind::File, None) => copied(path, &shown, cache)?,
         };
-    order.refuse_what_is_not_meant(path, &shown, &source_sha256)?;
+    request.verify(path, &shown, &source_sha256)?;
     let (form, strip_components, unpacked_bytes) = if matches!(kind, SourceKind::File) {
-        if draft.size_bytes() == 0 {
+        if writer.size_bytes() == 0 {
             return Err(ArtifactError::empty(&shown, 0));
         }
         (ArtifactForm::File(name.clone()), 0, 0)
     } else {
-        let unpacked_bytes = check_archive(&mut draft, &shown, config.strip_components, cache)?;
+        let unpacked_bytes = check_archive(&mut writer, &shown, config.strip_components, cache)?;
         let form = if matches!(kind, SourceKind::Directory) {
             ArtifactForm::Directory
         } else {
@@ -187,9 +188,9 @@ fn prepare_here(order: &PreparationRequest<'_>) -> Result<Prepared, ArtifactErro
         };
         (form, config.strip_components, unpacked_bytes)
     };
-    let (path, sha256, size_bytes) = cache.keep(draft)?;
+    let (path, sha256, size_bytes) = cache.keep(writer)?;
     if let Some(download) = download {
-        download.remember(&source_sha256, &sha256);
+        download.save_record(&source_sha256, &sha256);
     }
     Ok(Prepared {
         artifact: Artifact {
@@ -204,14 +205,9 @@ fn prepare_here(order: &PreparationRequest<'_>) -> Result<Prepared, ArtifactErro
 }
 
 impl PreparationRequest<'_> {
-    /// The digest is that of the very bytes that were copied: whoever changes the file meanwhile
-    /// changes nothing here.
-    fn refuse_what_is_not_meant(
-        &self,
-        path: &Path,
-        shown: &str,
-        actual: &str,
-    ) -> Result<(), ArtifactError> {
+    /// The digest is that of the bytes that were copied, so changes to the file in the meantime
+    /// have no effect.
+    fn verify(&self, path: &Path, shown: &str, actual: &str) -> Result<(), ArtifactError> {
         if let Some(expected) = self
             .config
             .sha256
@@ -220,24 +216,26 @@ impl PreparationRequest<'_> {
         {
             return Err(ArtifactError::wrong_digest(shown, expected, actual));
         }
-        if let Some(ListedChecksum { sha256, list }) =
-            self.sum.as_ref().filter(|sum| sum.sha256 != actual)
+        if let Some(ListedChecksum { sha256, list }) = self
+            .checksum
+            .as_ref()
+            .filter(|checksum| checksum.sha256 != actual)
         {
             return Err(ArtifactError::differs_from_list(
                 shown, list, sha256, actual,
             ));
         }
-        let Some(demand) = &self.demand else {
+        let Some(signature) = &self.signature else {
             return Ok(());
         };
-        if demand.verify(path, shown)? != actual {
-            return Err(ArtifactError::changing(shown, &self.name));
+        if signature.verify(path, shown)? != actual {
+            return Err(ArtifactError::changed(shown, &self.name));
         }
         Ok(())
     }
 }
 
-/// A name that is valid on every host and in every message.
+/// The file name, which must be valid on every host and in every message.
 fn file_name(path: &Path, shown: &str) -> Result<String, ArtifactError> {
     let name = path.file_name().unwrap_or_default().to_str();
     name.filter(|name| !name.chars().any(char::is_control))
@@ -250,16 +248,16 @@ fn kind_of(path: &Path, name: &str, shown: &str) -> Result<SourceKind, ArtifactE
     if metadata.is_dir() {
         return Ok(SourceKind::Directory);
     }
-    // Opening a pipe would wait for whoever writes to it.
+    // Opening a named pipe would wait for its writer.
     if !metadata.is_file() {
-        return Err(ArtifactError::no_file(shown));
+        return Err(ArtifactError::not_a_file(shown));
     }
     let lower = name.to_ascii_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
     match () {
         () if ends(&[".tar.gz", ".tgz"]) => Ok(SourceKind::TarGz),
         () if ends(&[".tar.zst", ".tzst"]) => Ok(SourceKind::TarZst),
-        // As a single file it would lie on the hosts unpacked by nobody.
+        // Sent as a single file, it would never be unpacked.
         () if ends(&[
             ".tar",
             ".tar.xz",
@@ -281,57 +279,53 @@ fn open(path: &Path, shown: &str) -> Result<File, ArtifactError> {
     File::open(path).map_err(|why| ArtifactError::unreadable(shown, &why))
 }
 
-/// The bytes of a file, and their SHA-256.
+/// Copies a file to the cache, and returns its SHA-256.
 fn copied(
     path: &Path,
     shown: &str,
     cache: &Cache,
 ) -> Result<(ArtifactWriter, String), ArtifactError> {
-    let mut draft = cache.draft()?;
-    copy(&mut open(path, shown)?, &mut draft).map_err(|why| match why {
+    let mut writer = cache.new_writer()?;
+    copy(&mut open(path, shown)?, &mut writer).map_err(|why| match why {
         CopyError::Read(why) => ArtifactError::unreadable(shown, &why),
         CopyError::Write(why) => cache.error(&why),
     })?;
-    let sha256 = draft.sha256();
-    Ok((draft, sha256))
+    let sha256 = writer.sha256();
+    Ok((writer, sha256))
 }
 
-/// A zstd archive as a gzip archive, and the SHA-256 of the former.
+/// Converts a zstd archive to a gzip archive, and returns the SHA-256 of the former.
 fn transcoded(
     path: &Path,
     shown: &str,
     cache: &Cache,
 ) -> Result<(ArtifactWriter, String), ArtifactError> {
     let mut source = Hashed::new(open(path, shown)?);
-    let mut gzip = pack::gzip(cache.draft()?);
+    let mut gzip = pack::gzip(cache.new_writer()?);
     copy(&mut ZstdReader::new(BufReader::new(&mut source)), &mut gzip).map_err(
         |why| match why {
-            CopyError::Read(why) => ArtifactError::broken(shown, "zstd", &why.to_string()),
+            CopyError::Read(why) => ArtifactError::invalid_archive(shown, "zstd", &why.to_string()),
             CopyError::Write(why) => cache.error(&why),
         },
     )?;
-    let draft = gzip.finish().map_err(|why| cache.error(&why))?;
-    Ok((draft, source.sha256()))
+    let writer = gzip.finish().map_err(|why| cache.error(&why))?;
+    Ok((writer, source.sha256()))
 }
 
-/// Returns how many bytes its files take when they are unpacked.
+/// Returns the size of the unpacked files in bytes.
 fn check_archive(
-    draft: &mut ArtifactWriter,
+    writer: &mut ArtifactWriter,
     shown: &str,
     strip_components: u32,
     cache: &Cache,
 ) -> Result<u64, ArtifactError> {
-    let file = draft.reopen().map_err(|why| cache.error(&why))?;
+    let file = writer.reopen().map_err(|why| cache.error(&why))?;
     archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| {
         match fault {
-            crate::artifact::fault::Fault::Broken(why) => {
-                ArtifactError::broken(shown, "gzip", &why)
-            }
-            crate::artifact::fault::Fault::Refused(why) => ArtifactError::refused(shown, &why),
-            crate::artifact::fault::Fault::Unsafe { entry, why } => {
-                ArtifactError::unsafe_entry(shown, &entry, &why)
-            }
-            crate::artifact::fault::Fault::Empty => ArtifactError::empty(shown, strip_components),
+            Fault::Broken(why) => ArtifactError::invalid_archive(shown, "gzip", &why),
+            Fault::Refused(why) => ArtifactError::ambiguous_archive(shown, &why),
+            Fault::Unsafe { entry, why } => ArtifactError::unsafe_entry(shown, &entry, &why),
+            Fault::Empty => ArtifactError::empty(shown, strip_components),
         }
     })
 }
@@ -341,7 +335,7 @@ enum CopyError {
     Write(io::Error),
 }
 
-/// `std::io::copy`, but that it says which side failed.
+/// Like `std::io::copy`, but the error contains which side failed.
 fn copy(reader: &mut impl Read, writer: &mut impl Write) -> Result<(), CopyError> {
     const CHUNK_BYTES: usize = 64 * 1024;
     let mut chunk = vec![0; CHUNK_BYTES];

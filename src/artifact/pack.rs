@@ -1,6 +1,6 @@
-//! Packs a directory so that the same content always has the same digest. The archive has no times,
-//! and unpacked files get the time of their unpacking, so that tools which look for changes notice
-//! them.
+//! Packs a directory so that the same content always has the same digest. The archive contains no
+//! times: unpacked files get the time of their unpacking, so that tools which watch for changes
+//! notice them.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -15,14 +15,14 @@ use tar::{Builder, EntryType, Header};
 use super::cache::{ArtifactWriter, Cache, is_cache_failure};
 use super::error::ArtifactError;
 
-/// Directories of tools, which change without the user's doing.
-const LEFT_OUT: [&str; 2] = [".git", ".ship"];
+/// Directories of tools, which change without changes to the artifact.
+const EXCLUDED: [&str; 2] = [".git", ".ship"];
 const EXECUTABLE: u32 = 0o755;
 const PLAIN: u32 = 0o644;
 /// The value of gzip's header for an unknown operating system.
 const UNKNOWN_SYSTEM: u8 = 255;
 
-/// A gzip writer whose output depends on its input alone.
+/// A gzip writer whose output depends only on its input.
 pub(super) fn gzip<W: Write>(writer: W) -> GzEncoder<W> {
     GzBuilder::new()
         .mtime(0)
@@ -30,7 +30,7 @@ pub(super) fn gzip<W: Write>(writer: W) -> GzEncoder<W> {
         .write(writer, Compression::fast())
 }
 
-/// A gzipped archive of what is in `directory`, in the order of the names.
+/// A gzipped archive of the content of `directory`, sorted by name.
 pub(super) fn pack(
     directory: &Path,
     shown: &str,
@@ -39,7 +39,7 @@ pub(super) fn pack(
     let mut packing = Packing {
         shown,
         cache,
-        builder: Builder::new(gzip(cache.draft()?)),
+        builder: Builder::new(gzip(cache.new_writer()?)),
     };
     packing.directory(directory, Path::new(""))?;
     packing
@@ -78,7 +78,7 @@ impl<W: Write> Packing<'_, W> {
             } else if metadata.is_file() {
                 self.file(&path, &name, &metadata)?;
             } else {
-                return Err(ArtifactError::special(
+                return Err(ArtifactError::special_file(
                     self.shown,
                     &name.display().to_string(),
                 ));
@@ -106,7 +106,7 @@ impl<W: Write> Packing<'_, W> {
         if reader.read == size {
             Ok(())
         } else {
-            Err(ArtifactError::changing(
+            Err(ArtifactError::changed(
                 self.shown,
                 &name.display().to_string(),
             ))
@@ -137,7 +137,7 @@ fn sorted_names(directory: &Path) -> io::Result<Vec<OsString>> {
     let mut names = fs::read_dir(directory)?
         .map(|entry| Ok(entry?.file_name()))
         .collect::<io::Result<Vec<_>>>()?;
-    names.retain(|name| !LEFT_OUT.iter().any(|left_out| name == left_out));
+    names.retain(|name| !EXCLUDED.iter().any(|excluded| name == excluded));
     names.sort();
     Ok(names)
 }

@@ -1,10 +1,10 @@
-//! A partial download, kept when it breaks off, so that the next attempt resumes it, in this run or
-//! in a later one.
+//! A partial download. It is kept when the download is interrupted, so that this run or a later one
+//! resumes it.
 //!
 //! ```text
 //! downloads/KEY.part   the bytes; KEY is the SHA-256 of the URL
-//! downloads/KEY.tag    by what the server knows the very file that they are the beginning of
-//! downloads/KEY.known  what the URL led to the last time, see `recollection`
+//! downloads/KEY.tag    the server's strong validator of the file that they belong to
+//! downloads/KEY.known  the result of the previous download, see `http_cache`
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -20,33 +20,33 @@ use super::cache::Cache;
 use super::error::ArtifactError;
 use crate::trust::{make_private_dir, private_file};
 
-/// An unfinished download that is older is removed.
+/// Unfinished downloads older than this are removed.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
-/// A download under way. It is removed when it is complete.
+/// A download in progress. Its files are removed when it is complete.
 pub(super) struct Partial {
-    place: PartialFile,
+    storage: PartialFile,
     length: u64,
     tag: Option<String>,
-    is_whole: bool,
+    is_complete: bool,
 }
 
 enum PartialFile {
     /// Locked by this process; the lock ends with the process.
     Kept { file: File, path: PathBuf },
     /// Another ship process downloads the same source, so this file is not kept.
-    Alone(NamedTempFile),
+    Temporary(NamedTempFile),
 }
 
-/// The directory of a cache's downloads, which is made if it is not there.
+/// The directory of a cache's downloads, which is created if it does not exist.
 pub(super) fn directory(cache: &Cache) -> Result<PathBuf, ArtifactError> {
     let directory = cache.directory().join("downloads");
     make_private_dir(&directory).map_err(|why| cache.error(&why))?;
     Ok(directory)
 }
 
-/// Removes old downloads, since the playbook may not name their URL any more.
-pub(super) fn sweep(cache: &Cache) {
+/// Removes old downloads, because their URL may no longer be in use.
+pub(super) fn remove_old(cache: &Cache) {
     for entry in fs::read_dir(cache.directory().join("downloads"))
         .into_iter()
         .flatten()
@@ -55,14 +55,14 @@ pub(super) fn sweep(cache: &Cache) {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
         let is_old = modified.is_ok_and(|then| then.elapsed().is_ok_and(|age| age > KEPT_FOR));
         if is_old {
-            // Only litter: that it cannot be removed is no reason to stop.
+            // A file that cannot be removed only wastes space.
             let _ = fs::remove_file(entry.path());
         }
     }
 }
 
 impl Partial {
-    /// Opens what has arrived of a download, by its key.
+    /// Opens the partial download with this key.
     pub(super) fn open(directory: &Path, key: &str, cache: &Cache) -> Result<Self, ArtifactError> {
         let path = directory.join(format!("{key}.part"));
         match locked(&path).map_err(|why| cache.error(&why))? {
@@ -76,62 +76,61 @@ impl Partial {
                     0
                 };
                 Ok(Self {
-                    place: PartialFile::Kept { file, path },
+                    storage: PartialFile::Kept { file, path },
                     length,
                     tag,
-                    is_whole: false,
+                    is_complete: false,
                 })
             }
             None => Ok(Self {
-                place: PartialFile::Alone(cache.temporary()?),
+                storage: PartialFile::Temporary(cache.temporary()?),
                 length: 0,
                 tag: None,
-                is_whole: false,
+                is_complete: false,
             }),
         }
     }
 
-    /// Bytes that are there, which is where the download goes on.
+    /// How many bytes have arrived. The download resumes there.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// By what the server knows the file that they are of; `None` where there is nothing to go on
-    /// with.
+    /// The server's strong validator of the file; `None` if there is nothing to resume.
     pub(super) fn tag(&self) -> Option<&str> {
         self.tag.as_deref().filter(|_| self.length > 0)
     }
 
     pub(super) fn path(&self) -> &Path {
-        match &self.place {
+        match &self.storage {
             PartialFile::Kept { path, .. } => path,
-            PartialFile::Alone(file) => file.path(),
+            PartialFile::Temporary(file) => file.path(),
         }
     }
 
-    /// Starts again with an empty file that has this tag.
-    pub(super) fn begin(&mut self, tag: Option<String>) -> io::Result<()> {
+    /// Starts again with an empty file and this validator.
+    pub(super) fn restart(&mut self, tag: Option<String>) -> io::Result<()> {
         self.file().set_len(0)?;
         self.length = 0;
-        if let PartialFile::Kept { path, .. } = &self.place {
-            let note = path.with_extension("tag");
+        if let PartialFile::Kept { path, .. } = &self.storage {
+            let tag_path = path.with_extension("tag");
             match &tag {
                 Some(tag) => {
                     private_file()
                         .write(true)
                         .create(true)
                         .truncate(true)
-                        .open(note)?
+                        .open(tag_path)?
                         .write_all(tag.as_bytes())?;
                 }
-                None => remove(&note)?,
+                None => remove(&tag_path)?,
             }
         }
         self.tag = tag;
         Ok(())
     }
 
-    /// Opens the file to write at its end.
+    /// Opens the file for writing at its end.
     pub(super) async fn writer(&self) -> io::Result<Writer> {
         let mut file = tokio::fs::File::from_std(self.file().try_clone()?);
         file.seek(io::SeekFrom::Start(self.length)).await?;
@@ -142,22 +141,22 @@ impl Partial {
     }
 
     /// Flushes `writer` and counts its bytes.
-    pub(super) async fn take(&mut self, mut writer: Writer) -> io::Result<()> {
+    pub(super) async fn finish_write(&mut self, mut writer: Writer) -> io::Result<()> {
         writer.file.flush().await?;
         self.length += writer.bytes;
         Ok(())
     }
 
     /// Marks the download as complete.
-    pub(super) fn whole(mut self) -> Self {
-        self.is_whole = true;
+    pub(super) fn into_complete(mut self) -> Self {
+        self.is_complete = true;
         self
     }
 
     fn file(&self) -> &File {
-        match &self.place {
+        match &self.storage {
             PartialFile::Kept { file, .. } => file,
-            PartialFile::Alone(file) => file.as_file(),
+            PartialFile::Temporary(file) => file.as_file(),
         }
     }
 }
@@ -165,8 +164,8 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // A download that cannot be resumed is of no use.
-        let is_of_use = !self.is_whole && self.length > 0 && self.tag.is_some();
-        if let (PartialFile::Kept { path, .. }, false) = (&self.place, is_of_use) {
+        let is_resumable = !self.is_complete && self.length > 0 && self.tag.is_some();
+        if let (PartialFile::Kept { path, .. }, false) = (&self.storage, is_resumable) {
             let _ = fs::remove_file(path);
             let _ = fs::remove_file(path.with_extension("tag"));
         }
@@ -186,7 +185,7 @@ impl Writer {
     }
 }
 
-/// The file at `path`, locked; `None` where another has it.
+/// The file at `path`, locked; `None` if another process has locked it.
 fn locked(path: &Path) -> io::Result<Option<File>> {
     loop {
         let open = private_file()
@@ -195,14 +194,15 @@ fn locked(path: &Path) -> io::Result<Option<File>> {
             .create(true)
             .truncate(false)
             .open(path)?;
-        // Where files cannot be locked, two may write to one; what comes of it is checked.
+        // On file systems without locks, two processes may write to the same file; the digest check
+        // finds that.
         if matches!(open.try_lock(), Err(TryLockError::WouldBlock)) {
             return Ok(None);
         }
-        // Whoever had it may have removed it meanwhile.
-        let is_there = fs::metadata(path)
-            .is_ok_and(|there| open.metadata().is_ok_and(|own| there.ino() == own.ino()));
-        if is_there {
+        // The previous owner may have removed it in the meantime.
+        let is_current = fs::metadata(path)
+            .is_ok_and(|current| open.metadata().is_ok_and(|own| current.ino() == own.ino()));
+        if is_current {
             return Ok(Some(open));
         }
     }

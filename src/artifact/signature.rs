@@ -1,5 +1,5 @@
-//! Checks that an artifact was signed by the signer that the playbook names. Otherwise, nothing of
-//! it reaches a host.
+//! Checks that an artifact was signed by the signer in the playbook. Otherwise, nothing of it
+//! reaches a host.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,43 +11,43 @@ use minisign_verify::{Error, PublicKey, Signature};
 use sha2::{Digest, Sha256};
 
 use super::error::ArtifactError;
-use super::web::{SmallDocument, shown, small};
+use super::http::{SmallDocument, fetch_small, shown};
 use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, remove_secrets};
 
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
 const CHUNK_BYTES: usize = 64 * 1024;
 const SSH_KEYGEN: &str = "ssh-keygen";
 
-/// A signature that was found, and who must have made it.
+/// A signature, and the signer who must have made it.
 pub(super) struct RequiredSignature {
     signer: Signer,
     signature: Vec<u8>,
-    /// Where it was found, for messages.
-    place: String,
+    /// Its path or URL, for messages.
+    location: String,
 }
 
 /// Fetches the signature of a source.
-pub(super) async fn demand(
+pub(super) async fn fetch(
     config: &SignatureConfig,
     source: &Source,
     retries: ExponentialBuilder,
 ) -> Result<RequiredSignature, ArtifactError> {
     if matches!(source, Source::Path(path) if path.is_dir()) {
-        let help = "pack it and sign the archive, or leave out the keys of the signature";
+        let help = "pack it and sign the archive, or remove the signature keys from the playbook";
         return Err(ArtifactError::signature(
             "a directory cannot be signed",
             help,
         ));
     }
-    let (artifact, place) = (shown(source), shown(&config.at));
-    match small(&config.at, SIGNATURE_BYTES_MAX, retries).await {
+    let (artifact, location) = (shown(source), shown(&config.at));
+    match fetch_small(&config.at, SIGNATURE_BYTES_MAX, retries).await {
         Ok(SmallDocument::Bytes(signature)) => Ok(RequiredSignature {
             signer: config.signer.clone(),
             signature,
-            place,
+            location,
         }),
         Ok(SmallDocument::Absent(why)) => Err(ArtifactError::signature(
-            &format!("the artifact {artifact} is not signed: cannot read {place}: {why}"),
+            &format!("the artifact {artifact} is not signed: cannot read {location}: {why}"),
             match config.signer {
                 Signer::Minisign(_) => {
                     "sign it (minisign -Sm FILE) and publish the signature beside it"
@@ -58,18 +58,18 @@ pub(super) async fn demand(
                 }
             },
         )),
-        Err(trouble) => {
-            let message = format!("cannot read the signature {place}: {}", trouble.why);
+        Err(error) => {
+            let message = format!("cannot read the signature {location}: {}", error.why);
             Err(ArtifactError::signature(
                 &message,
-                "try again later, or correct `signature`",
+                "retry later, or correct `signature`",
             ))
         }
     }
 }
 
 impl RequiredSignature {
-    /// Reads the file once; returns the SHA-256 of the bytes that the signature is valid for.
+    /// Reads the file once and returns the SHA-256 of the bytes for which the signature is valid.
     pub(super) fn verify(&self, path: &Path, artifact: &str) -> Result<String, ArtifactError> {
         let verified = match &self.signer {
             Signer::Minisign(key) => self.by_minisign(&public_key(key)?, path),
@@ -88,46 +88,47 @@ impl RequiredSignature {
         };
         verified.map_err(|why| {
             let message = format!(
-                "the artifact {artifact} is not signed as it must be ({}): {why}",
-                self.place
+                "the artifact {artifact} does not have a valid signature ({}): {why}",
+                self.location
             );
-            let help = "if the key in the playbook is the right one, trust nothing of this \
-                        artifact: get it, or build it, anew";
+            let help = "if the key in the playbook is correct, do not trust this artifact: download or \
+                        build it again";
             ArtifactError::signature(&message, help)
         })
     }
 
     fn by_minisign(&self, key: &PublicKey, path: &Path) -> Result<String, String> {
         let text = std::str::from_utf8(&self.signature)
-            .map_err(|_| "the signature is no minisign signature")?;
+            .map_err(|_| "the signature is not a minisign signature")?;
         let signature =
-            Signature::decode(text).map_err(|_| "the signature is no minisign signature")?;
+            Signature::decode(text).map_err(|_| "the signature is not a minisign signature")?;
         let mut verifier = key
             .verify_stream(&signature)
-            .map_err(|why| in_words(&why))?;
+            .map_err(|why| describe(&why))?;
         let sha256 = digested(path, |bytes| {
             verifier.update(bytes);
             Ok(())
         });
-        let sha256 = sha256.map_err(|why| format!("it cannot be read: {why}"))?;
-        verifier.finalize().map_err(|why| in_words(&why))?;
+        let sha256 = sha256.map_err(|why| format!("cannot read it: {why}"))?;
+        verifier.finalize().map_err(|why| describe(&why))?;
         Ok(sha256)
     }
 
     /// `ssh-keygen` reads the signature from a file and the signed bytes from its standard input.
     fn by_ssh_keygen(&self, path: &Path, ssh: &SshVerification<'_>) -> Result<String, String> {
-        let here = |why: io::Error| format!("the signature cannot be given to {SSH_KEYGEN}: {why}");
-        // ssh-keygen says no more than that it could not verify.
+        let input_error =
+            |why: io::Error| format!("cannot pass the signature to {SSH_KEYGEN}: {why}");
+        // ssh-keygen prints only that it could not verify.
         File::open(ssh.allowed_signers).map_err(|why| {
             format!(
                 "cannot read `allowed_signers` {}: {why}",
                 ssh.allowed_signers.display()
             )
         })?;
-        let mut file = tempfile::NamedTempFile::new().map_err(here)?;
+        let mut file = tempfile::NamedTempFile::new().map_err(input_error)?;
         file.write_all(&self.signature)
             .and_then(|()| file.flush())
-            .map_err(here)?;
+            .map_err(input_error)?;
         let mut command = Command::new(SSH_KEYGEN);
         remove_secrets(&mut command);
         command
@@ -141,14 +142,14 @@ impl RequiredSignature {
             .spawn();
         let mut child = child.map_err(|why| match why.kind() {
             io::ErrorKind::NotFound => {
-                format!("{SSH_KEYGEN} is not on this machine (Debian: openssh-client)")
+                format!("{SSH_KEYGEN} is not installed on this machine (Debian: openssh-client)")
             }
-            _ => format!("{SSH_KEYGEN} cannot be started: {why}"),
+            _ => format!("cannot start {SSH_KEYGEN}: {why}"),
         })?;
         let mut input = child.stdin.take();
         let sha256 = digested(path, |bytes| {
             match input.as_mut().map(|input| input.write_all(bytes)) {
-                // It has decided already, and says how.
+                // ssh-keygen has already decided; its output has the reason.
                 Some(Err(why)) if why.kind() == io::ErrorKind::BrokenPipe => {
                     input = None;
                     Ok(())
@@ -160,18 +161,18 @@ impl RequiredSignature {
         drop(input);
         let output = child
             .wait_with_output()
-            .map_err(|why| format!("{SSH_KEYGEN} did not end: {why}"))?;
-        let sha256 = sha256.map_err(|why| format!("it cannot be read: {why}"))?;
+            .map_err(|why| format!("cannot wait for {SSH_KEYGEN}: {why}"))?;
+        let sha256 = sha256.map_err(|why| format!("cannot read it: {why}"))?;
         if output.status.success() {
             return Ok(sha256);
         }
-        let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said)
+        let output_bytes = [output.stderr, output.stdout].concat();
+        let printed = String::from_utf8_lossy(&output_bytes)
             .lines()
             .map(str::trim)
             .collect::<Vec<_>>()
             .join("; ");
-        Err(format!("{SSH_KEYGEN} says: {}", said.escape_debug()))
+        Err(format!("{SSH_KEYGEN} printed: {}", printed.escape_debug()))
     }
 }
 
@@ -182,40 +183,40 @@ struct SshVerification<'a> {
 }
 
 fn public_key(key: &MinisignKey) -> Result<PublicKey, ArtifactError> {
-    let help = "write the second line of the .pub file, or the path of that file";
+    let help = "use the second line of the .pub file, or the path of that file";
     match key {
         MinisignKey::Text(text) => PublicKey::from_base64(text).map_err(|_| {
-            ArtifactError::signature("`minisign_key` is no minisign public key", help)
+            ArtifactError::signature("`minisign_key` is not a minisign public key", help)
         }),
         MinisignKey::File(path) => {
-            let place = path.display();
+            let location = path.display();
             let text = fs::read_to_string(path).map_err(|why| {
                 ArtifactError::signature(
-                    &format!("cannot read the minisign public key {place}: {why}"),
+                    &format!("cannot read the minisign public key {location}: {why}"),
                     help,
                 )
             })?;
             let key = PublicKey::decode(&text).or_else(|_| PublicKey::from_base64(text.trim()));
             key.map_err(|_| {
-                ArtifactError::signature(&format!("{place} is no minisign public key"), help)
+                ArtifactError::signature(&format!("{location} is not a minisign public key"), help)
             })
         }
     }
 }
 
-fn in_words(why: &Error) -> &'static str {
+fn describe(why: &Error) -> &'static str {
     match why {
-        Error::UnexpectedKeyId => "it is signed by another key",
-        Error::InvalidSignature => "the signature is not of these bytes",
+        Error::UnexpectedKeyId => "it is signed with another key",
+        Error::InvalidSignature => "the signature does not match the content",
         Error::UnsupportedLegacyMode | Error::UnsupportedAlgorithm | Error::UnexpectedAlgorithm => {
-            "the signature is of a kind that cannot be verified; sign with minisign 0.10 or newer"
+            "the signature has an unsupported format; sign with minisign 0.10 or newer"
         }
-        Error::InvalidEncoding | Error::IoError(_) => "the signature is no minisign signature",
+        Error::InvalidEncoding | Error::IoError(_) => "the signature is not a minisign signature",
     }
 }
 
-/// Returns the SHA-256 of a file, and passes each piece to `give`.
-fn digested(path: &Path, mut give: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<String> {
+/// Returns the SHA-256 of a file, and passes each chunk to `consume`.
+fn digested(path: &Path, mut consume: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut sha256 = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -228,6 +229,6 @@ fn digested(path: &Path, mut give: impl FnMut(&[u8]) -> io::Result<()>) -> io::R
         };
         let bytes = chunk.get(..length).unwrap_or_default();
         sha256.update(bytes);
-        give(bytes)?;
+        consume(bytes)?;
     }
 }

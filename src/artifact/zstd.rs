@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// The bytes that a zstd file holds.
+/// A reader of the decompressed bytes of a zstd file.
 pub(super) struct ZstdReader<R> {
     source: R,
     decoder: FrameDecoder,
@@ -23,7 +23,7 @@ impl<R: BufRead> ZstdReader<R> {
         }
     }
 
-    /// Begins the next frame; `false` where there is none. Frames to be skipped are skipped.
+    /// Starts the next frame; `false` if there is none. Skippable frames are skipped.
     fn begin_frame(&mut self) -> io::Result<bool> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.reset(&mut self.source) {
@@ -55,7 +55,7 @@ impl<R: BufRead> ZstdReader<R> {
             self.decoder.get_calculated_checksum(),
         ) {
             (Some(stored), Some(calculated)) if stored != calculated => {
-                Err(io::Error::other("its checksum is wrong"))
+                Err(io::Error::other("its checksum does not match"))
             }
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Any balancer, controlled by the user's own commands on its machine.
+//! Any balancer, controlled by commands of the user on its machine.
 
 use futures::future::{BoxFuture, FutureExt, ready};
 
@@ -10,7 +10,6 @@ use crate::core::ids::Slot;
 use crate::remote::HostUnavailable;
 use crate::script::{self, BalancerCommands, Script, SlotSwitch};
 
-/// Runs the playbook's own commands.
 pub(super) struct CommandDriver {
     settings: CommandConfig,
 }
@@ -53,26 +52,27 @@ impl CommandDriver {
 }
 
 impl ScriptDriver for CommandDriver {
-    fn observing<'a>(
+    fn observe_script<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
-        let all = self.commands_of_all(at.slots);
-        ready(all.map(|all| script::look_at_gatekeepers(&at.read_only_site(), &all))).boxed()
+        let all = self.commands_of_all(context.slots);
+        ready(all.map(|all| script::observe_command_balancer(&context.read_only_context(), &all)))
+            .boxed()
     }
 
-    fn switching<'a>(
+    fn switch_script<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: SlotSwitch,
+        slot_switch: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let commands = || {
-            let all = self.commands_of_all(at.slots)?;
-            Ok((all, self.commands_of(at.slots, change.slot)?))
+            let all = self.commands_of_all(context.slots)?;
+            Ok((all, self.commands_of(context.slots, change.slot)?))
         };
         let script = commands().map(|(all, of_slot)| {
-            script::switch_gatekeeper(&at.site_of(change), &all, &of_slot, turn)
+            script::switch_command_balancer(&context.site_of(change), &all, &of_slot, slot_switch)
         });
         ready(script).boxed()
     }

@@ -11,18 +11,18 @@ use crate::script::SlotSwitch;
 
 #[derive(Clone, Debug)]
 pub struct DrainEnd {
-    /// What the balancers say after it.
+    /// The state of the balancers afterwards.
     pub views: SlotViews,
-    /// How the slot was taken out of traffic; `None` where that was not begun, because too few
-    /// others serve.
+    /// How the slot was drained; `None` if the drain was not started, because too few other servers
+    /// are up.
     pub receipt: Option<DrainResult>,
 }
 
-/// Takes a slot out of traffic, if `keep` others serve besides it by what each balancer says: no
-/// balancer gives it new requests, and what is under way ends or is cut at the deadline.
+/// Drains a slot, if each balancer has `keep` other servers that are up: the balancers send it no
+/// new requests, and pending requests finish or are interrupted at the deadline.
 ///
 /// # Errors
-/// If a balancer cannot be asked, or does not do as it is told.
+/// If a balancer cannot be reached, or rejects or ignores a change.
 pub async fn drain(
     balancers: &BalancerGroup,
     change: &SlotChange<'_>,
@@ -31,14 +31,14 @@ pub async fn drain(
     let (slot, traffic) = (change.slot, balancers.traffic());
     let seen = balancers.observe_slot(slot).await?;
     if !seen.values().all(|view| view.spares(slot, keep)) {
-        // Fewer serve than was thought: plan again on what the balancers say.
+        // Fewer servers are up than the plan assumed: plan again with the balancers' state.
         return Ok(DrainEnd {
             views: seen,
             receipt: None,
         });
     }
-    let mut views = balancers.turn(change, SlotSwitch::Ease).await?;
-    let begun = Instant::now();
+    let mut views = balancers.switch(change, SlotSwitch::Ease).await?;
+    let started = Instant::now();
     let mut drain = Drain::begin(&seen, slot, traffic.drain_timeout);
     loop {
         for took_over in traffic
@@ -46,9 +46,9 @@ pub async fn drain(
             .iter()
             .filter_map(|balancer| balancers.took_over(balancer))
         {
-            drain.distrust(took_over, begun.elapsed());
+            drain.distrust(took_over, started.elapsed());
         }
-        let turn = match drain.step(&views, slot, begun.elapsed()) {
+        let slot_switch = match drain.step(&views, slot, started.elapsed()) {
             DrainStep::Done(receipt) => {
                 return Ok(DrainEnd {
                     views,
@@ -63,8 +63,8 @@ pub async fn drain(
                 None
             }
         };
-        if let Some(turn) = turn {
-            balancers.turn(change, turn).await?;
+        if let Some(slot_switch) = slot_switch {
+            balancers.switch(change, slot_switch).await?;
         }
         views = balancers.observe_slot(slot).await?;
     }

@@ -1,4 +1,4 @@
-//! The interface of a kind of balancer.
+//! The interface of balancer drivers.
 
 use std::time::Duration;
 
@@ -12,40 +12,40 @@ use crate::core::ids::{ActionId, Epoch, HostId, Slot};
 use crate::remote::HostUnavailable;
 use crate::script::HostContext;
 
-/// The shortest time for a balancer's own check to pass a ready instance.
-const CHECK_PATIENCE_MIN: Duration = Duration::from_secs(15);
+/// The minimum time for the balancer's own check to pass for a ready instance.
+const CHECK_TIMEOUT_MIN: Duration = Duration::from_secs(15);
 
-/// Tells one kind of balancer. It keeps nothing between two calls: what is remembered of a machine
-/// lies in [`BalancerMachine`].
+/// Controls one kind of balancer. It keeps no state between two calls: [`BalancerMachine`] holds
+/// what ship knows about a machine.
 ///
-/// Each change ends with a view that the balancer itself has given after it.
+/// Each change returns the balancer's state after it.
 pub trait BalancerDriver: Send + Sync {
-    /// Reads what the balancer does with the slots; changes nothing.
+    /// Reads the balancer's state of the slots; changes nothing.
     fn observe<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>>;
 
-    /// Lets a slot get new requests, with the full weight or a percentage of it.
+    /// Admits new requests to a slot, with the full weight or a percentage of it.
     fn admit<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         weight_percent: Option<u32>,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>>;
 
-    /// Stops new requests to a slot. Requests under way continue.
+    /// Stops new requests to a slot. Pending requests continue.
     fn drain<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         mode: DrainMode,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>>;
 
-    /// Ends the requests under way to a slot, as far as the balancer can.
+    /// Interrupts pending requests to a slot, if the balancer can do that.
     fn cut<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>>;
 
@@ -58,7 +58,7 @@ pub trait BalancerDriver: Send + Sync {
         async { Ok(Vec::new()) }.boxed()
     }
 
-    /// The template of a slot's server, where the balancer knows servers by name.
+    /// The template of server names, for balancers that name their servers.
     fn server_template(&self) -> Option<&str> {
         None
     }
@@ -67,9 +67,9 @@ pub trait BalancerDriver: Send + Sync {
 /// Which clients may still send requests to a slot while it drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainMode {
-    /// From clients that the balancer has bound to the slot, where it binds them.
+    /// Only clients that the balancer has bound to the slot.
     BoundClients,
-    /// From no client.
+    /// No clients.
     NoClients,
 }
 
@@ -78,10 +78,10 @@ pub enum DrainMode {
 pub struct SlotChange<'a> {
     pub slot: &'a Slot,
     pub epoch: Epoch,
-    /// The number of the order in its rollout.
+    /// The number of the action in its rollout.
     pub order: ActionId,
     /// How long the balancer's own check may take to pass.
-    pub patience: Duration,
+    pub check_timeout: Duration,
 }
 
 impl<'a> SlotChange<'a> {
@@ -91,12 +91,12 @@ impl<'a> SlotChange<'a> {
             slot,
             epoch,
             order,
-            patience: progress_deadline.max(CHECK_PATIENCE_MIN),
+            check_timeout: progress_deadline.max(CHECK_TIMEOUT_MIN),
         }
     }
 }
 
-/// What a driver works on: a balancer's machine, and the slots behind it.
+/// The arguments of a driver: a balancer's machine, and the slots behind it.
 #[derive(Clone, Copy)]
 pub struct DriverContext<'a> {
     /// The machine on which the balancer runs.
@@ -109,22 +109,23 @@ impl DriverContext<'_> {
         self.machine.name()
     }
 
-    /// Where a script that changes nothing runs.
-    pub(super) fn read_only_site(&self) -> HostContext {
-        self.machine.site().read_only_site(self.slots.service())
+    /// The context of a script that changes nothing.
+    pub(super) fn read_only_context(&self) -> HostContext {
+        self.machine.site().read_only_context(self.slots.service())
     }
 
-    /// Where a script runs that makes a change.
+    /// The context of a script that makes a change.
     pub(super) fn site_of(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
-            .script_site(self.slots.service(), change.epoch, change.order)
+            .script_context(self.slots.service(), change.epoch, change.order)
     }
 
-    /// The site of a script that makes the machine refuse older epochs, outside of any order.
+    /// The context of a script that makes the machine reject older epochs, independent of an
+    /// action.
     pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
-            .script_site(self.slots.service(), change.epoch, ActionId::default())
+            .script_context(self.slots.service(), change.epoch, ActionId::default())
     }
 }

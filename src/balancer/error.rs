@@ -4,14 +4,13 @@ use crate::core::ids::{Epoch, HostId};
 use crate::remote::HostUnavailable;
 use crate::script::ScriptEnd;
 
-/// Why one balancer did not make a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwitchError {
-    /// It refused or failed; nothing changed, or the change was undone.
+    /// The balancer rejected the change or failed; nothing changed, or the change was undone.
     Failed(String),
-    /// It has seen a newer epoch.
+    /// The balancer has seen a newer epoch.
     Fenced(Epoch),
-    /// No answer came: the change may have been made or not.
+    /// There was no response, so the change may have been made or not.
     Unknown(String),
 }
 
@@ -24,29 +23,31 @@ impl From<HostUnavailable> for SwitchError {
 /// Why not all balancers of a slot made a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BalancerError {
-    /// One of them has seen a newer epoch.
+    /// One of the balancers has seen a newer epoch.
     Fenced { seen: Epoch },
-    /// One of them refused or failed.
+    /// One of the balancers rejected the change or failed.
     Failed {
-        /// What the balancer answered, with its name.
+        /// The balancer's error, with its name.
         error: String,
     },
-    /// A balancer did not answer, so the change may have been made or not.
+    /// A balancer did not respond, so the change may have been made or not.
     Lost {
         balancer: HostId,
-        /// What was tried and what came back.
+        /// What ship tried, and the error.
         why: String,
     },
 }
 
-/// Judges how a script on a balancer's machine ended.
+/// Converts the result of a script on a balancer's machine.
 pub(super) fn judge_end(balancer: &HostId, end: ScriptEnd) -> Result<(), SwitchError> {
     let unknown = |why: String| Err(SwitchError::Unknown(format!("{balancer}: {why}")));
     match end {
         ScriptEnd::Done => Ok(()),
         ScriptEnd::Fenced { seen } => Err(SwitchError::Fenced(seen)),
         ScriptEnd::Failed(why) => Err(SwitchError::Failed(why)),
-        ScriptEnd::Late { .. } => unknown("it has carried out a later order meanwhile".to_owned()),
+        ScriptEnd::Late { .. } => {
+            unknown("it has carried out a later action in the meantime".to_owned())
+        }
         ScriptEnd::LockBusy { holder } => {
             unknown(format!("another script holds the lock ({holder})"))
         }

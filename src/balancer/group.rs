@@ -18,16 +18,16 @@ use crate::core::policy::admission::refusal::ServerClash;
 use crate::remote::{HostUnavailable, ServiceContext};
 use crate::script::SlotSwitch;
 
-/// What each balancer of a slot says.
+/// The state of each balancer of a slot.
 pub type SlotViews = BTreeMap<HostId, BalancerState>;
 
 /// The balancers of a fleet.
 #[derive(Clone, Debug)]
 pub struct Balancing {
-    /// Who sends requests to which slots.
+    /// Which balancers send requests to which slots.
     pub traffic: Traffic,
     pub driver: TrafficDriver,
-    /// The ports of the playbook, which balancers must know.
+    /// The ports of the playbook, which the balancers must know.
     pub ports: Vec<Port>,
 }
 
@@ -51,7 +51,7 @@ impl BalancerGroup {
         Self::with_driver(balancing, driver, hosts, service, releases)
     }
 
-    /// Creates the balancers with another driver than the playbook's.
+    /// Creates the balancers with this driver instead of the playbook's.
     pub fn with_driver(
         balancing: &Balancing,
         driver: Box<dyn BalancerDriver>,
@@ -75,50 +75,54 @@ impl BalancerGroup {
     }
 
     /// Updates the known releases.
-    pub fn know(&mut self, service: ServiceContext, releases: BTreeMap<ReleaseId, ReleaseServer>) {
-        self.slots.know(service, releases);
+    pub fn set_releases(
+        &mut self,
+        service: ServiceContext,
+        releases: BTreeMap<ReleaseId, ReleaseServer>,
+    ) {
+        self.slots.set_releases(service, releases);
     }
 
     pub(super) fn traffic(&self) -> &Traffic {
         &self.traffic
     }
 
-    /// Reads what a balancer does with the slots; changes nothing. The first view also tells which
-    /// epoch its machine has seen.
+    /// Reads the balancer's state of the slots; changes nothing. The first state also contains the
+    /// newest epoch that its machine has seen.
     ///
     /// # Errors
-    /// If it gives no view.
+    /// If its state cannot be read.
     pub async fn observe(&self, balancer: &HostId) -> Result<BalancerState, HostUnavailable> {
-        self.driver.observe(self.at(balancer)?).await
+        self.driver.observe(self.context(balancer)?).await
     }
 
-    /// Reads what a balancer does, and what would be in the way of telling it.
+    /// Reads the balancer's state, and the problems that would make changes fail.
     ///
     /// # Errors
-    /// If it gives no view.
+    /// If its state cannot be read.
     pub async fn check(
         &self,
         balancer: &HostId,
     ) -> Result<(BalancerState, Vec<String>), HostUnavailable> {
-        let at = self.at(balancer)?;
-        let view = self.driver.observe(at).await?;
-        let problems = self.driver.problems(at, &view).await?;
+        let context = self.context(balancer)?;
+        let view = self.driver.observe(context).await?;
+        let problems = self.driver.problems(context, &view).await?;
         Ok((view, problems))
     }
 
-    /// Reads what the balancers of a slot do now.
+    /// Reads the state of all balancers of a slot.
     ///
     /// # Errors
-    /// If one of them gives no view.
+    /// If the state of one of them cannot be read.
     pub async fn observe_slot(&self, slot: &Slot) -> Result<SlotViews, BalancerError> {
-        let looks = self
+        let observations = self
             .traffic
             .balancers_of(slot)
             .iter()
             .map(|balancer| async move { (balancer.clone(), self.observe(balancer).await) });
         let mut views = SlotViews::new();
-        for (balancer, looked) in join_all(looks).await {
-            match looked {
+        for (balancer, observed) in join_all(observations).await {
+            match observed {
                 Ok(view) => drop(views.insert(balancer, view)),
                 Err(HostUnavailable { why }) => return Err(BalancerError::Lost { balancer, why }),
             }
@@ -126,87 +130,96 @@ impl BalancerGroup {
         Ok(views)
     }
 
-    /// Gives a slot new requests, of the full weight or of so many percent of it.
+    /// Admits new requests to a slot, with the full weight or a percentage of it.
     ///
     /// # Errors
-    /// If not every balancer does so.
+    /// If not every balancer makes the change.
     pub async fn admit(
         &self,
         change: &SlotChange<'_>,
         weight_percent: Option<u32>,
     ) -> Result<SlotViews, BalancerError> {
-        self.turn(change, SlotSwitch::Open { weight_percent }).await
+        self.switch(change, SlotSwitch::Open { weight_percent })
+            .await
     }
 
-    /// Makes sure that a slot gets no requests before something is started there: what has not been
-    /// proven gets none.
+    /// Makes sure that a slot gets no requests before an instance is started there, because that
+    /// instance is not proven yet.
     ///
     /// # Errors
-    /// If a balancer may send it some.
+    /// If a balancer may send requests to the slot.
     pub async fn close(&self, change: &SlotChange<'_>) -> Result<SlotViews, BalancerError> {
         let views = self.observe_slot(change.slot).await?;
         if views.values().all(|view| view.is_closed(change.slot)) {
             return Ok(views);
         }
-        self.turn(change, SlotSwitch::Close).await
+        self.switch(change, SlotSwitch::Close).await
     }
 
-    /// Makes a change on every balancer of a slot; returns their views afterwards.
-    pub(super) async fn turn(
+    /// Makes a change on every balancer of a slot and returns their state afterwards.
+    pub(super) async fn switch(
         &self,
         change: &SlotChange<'_>,
-        turn: SlotSwitch,
+        slot_switch: SlotSwitch,
     ) -> Result<SlotViews, BalancerError> {
         let balancers = self.traffic.balancers_of(change.slot).iter();
-        let turns = balancers
-            .map(|balancer| async move { (balancer, self.turn_one(balancer, change, turn).await) });
+        let switches = balancers.map(|balancer| async move {
+            (
+                balancer,
+                self.switch_one(balancer, change, slot_switch).await,
+            )
+        });
         let mut views = SlotViews::new();
-        let mut trouble = None;
-        for (balancer, turned) in join_all(turns).await {
-            match turned {
+        let mut first_error = None;
+        for (balancer, switched) in join_all(switches).await {
+            match switched {
                 Ok(view) => drop(views.insert(balancer.clone(), view)),
-                // Who is fenced off has nothing more to say.
-                Err(SwitchError::Fenced(seen)) => trouble = Some(BalancerError::Fenced { seen }),
+                // A newer epoch outweighs all other errors.
+                Err(SwitchError::Fenced(seen)) => {
+                    first_error = Some(BalancerError::Fenced { seen })
+                }
                 Err(SwitchError::Failed(error)) => {
-                    trouble.get_or_insert(BalancerError::Failed {
+                    first_error.get_or_insert(BalancerError::Failed {
                         error: format!("{balancer}: {error}"),
                     });
                 }
                 Err(SwitchError::Unknown(why)) => {
                     let balancer = balancer.clone();
-                    trouble.get_or_insert(BalancerError::Lost { balancer, why });
+                    first_error.get_or_insert(BalancerError::Lost { balancer, why });
                 }
             }
         }
-        match trouble {
+        match first_error {
             None => Ok(views),
             Some(error) => Err(error),
         }
     }
 
-    async fn turn_one(
+    async fn switch_one(
         &self,
         balancer: &HostId,
         change: &SlotChange<'_>,
-        turn: SlotSwitch,
+        slot_switch: SlotSwitch,
     ) -> Result<BalancerState, SwitchError> {
-        let (at, driver) = (self.at(balancer)?, &self.driver);
-        match turn {
-            SlotSwitch::Open { weight_percent } => driver.admit(at, change, weight_percent).await,
-            SlotSwitch::Ease => driver.drain(at, change, DrainMode::BoundClients).await,
-            SlotSwitch::Close => driver.drain(at, change, DrainMode::NoClients).await,
-            SlotSwitch::Cut => driver.cut(at, change).await,
+        let (context, driver) = (self.context(balancer)?, &self.driver);
+        match slot_switch {
+            SlotSwitch::Open { weight_percent } => {
+                driver.admit(context, change, weight_percent).await
+            }
+            SlotSwitch::Ease => driver.drain(context, change, DrainMode::BoundClients).await,
+            SlotSwitch::Close => driver.drain(context, change, DrainMode::NoClients).await,
+            SlotSwitch::Cut => driver.cut(context, change).await,
         }
     }
 
-    /// How long ago a balancer's process took the place of another before our eyes, one that counts
-    /// only its own requests.
+    /// How long ago another process of the balancer took over, as far as ship has observed that.
+    /// The new process counts only its own requests.
     pub(super) fn took_over(&self, balancer: &HostId) -> Option<Duration> {
         self.machines.get(balancer)?.generation().took_over()
     }
 
-    /// Two slots that would be one server at the balancers, if there are such: one in which an
-    /// instance runs, and one of `ports` that is to follow it.
+    /// Two slots that would be the same server at the balancers, if there are such slots: one where
+    /// an instance runs, and one of `ports` for its successor.
     pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
         let own = self.driver.server_template()?;
         let offered = self
@@ -219,14 +232,14 @@ impl BalancerGroup {
                 port: *port,
             })
         });
-        let to_be: BTreeMap<_, _> = offered
+        let next_slots: BTreeMap<_, _> = offered
             .filter_map(|slot| Some((self.slots.fill(own, &slot).ok()?, slot)))
             .collect();
         fleet.instances().find_map(|(slot, _, instance)| {
             let release = self.slots.release(&instance.release)?;
             let template = release.template().unwrap_or(own);
             let name = self.slots.fill(template, &slot).ok()?;
-            let other = to_be.get(&name).filter(|other| **other != slot)?;
+            let other = next_slots.get(&name).filter(|other| **other != slot)?;
             Some(ServerClash {
                 present: slot,
                 next: other.clone(),
@@ -235,7 +248,7 @@ impl BalancerGroup {
         })
     }
 
-    fn at(&self, balancer: &HostId) -> Result<DriverContext<'_>, HostUnavailable> {
+    fn context(&self, balancer: &HostId) -> Result<DriverContext<'_>, HostUnavailable> {
         let machine = self.machines.get(balancer).ok_or_else(|| HostUnavailable {
             why: format!("{balancer} is not in the inventory"),
         })?;

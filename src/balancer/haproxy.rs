@@ -1,8 +1,8 @@
 //! `HAProxy`, controlled through its runtime API.
 
-mod answers;
 mod backend;
 pub mod protocol;
+mod responses;
 mod server_names;
 
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use crate::core::ids::Slot;
 use crate::core::time::Human;
 use crate::remote::HostUnavailable;
 
-/// The time limit of one question, from the connection to the end of the answer.
-const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
-/// The pause between two looks at the server's own check.
-const POLL: Duration = Duration::from_millis(100);
+/// The time limit of one command, from connecting to the end of the response.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause between two reads of the server's own check.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct HaproxyDriver {
     settings: HaproxyConfig,
@@ -35,12 +35,12 @@ impl HaproxyDriver {
         Self { settings }
     }
 
-    fn talk<'a>(&'a self, at: DriverContext<'a>) -> Conversation<'a> {
-        Conversation {
-            at,
+    fn session<'a>(&'a self, context: DriverContext<'a>) -> HaproxySession<'a> {
+        HaproxySession {
+            context,
             settings: &self.settings,
             names: ServerNames {
-                slots: at.slots,
+                slots: context.slots,
                 template: &self.settings.server,
             },
         }
@@ -50,20 +50,20 @@ impl HaproxyDriver {
 impl BalancerDriver for HaproxyDriver {
     fn observe<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<BalancerState, HostUnavailable>> {
         async move {
-            let talk = self.talk(at);
+            let session = self.session(context);
             let seen = async {
-                let backend = talk.look().await?;
-                let names = talk.names.all(&backend);
+                let backend = session.read_backend().await?;
+                let names = session.names.all(&backend);
                 Ok((backend, names))
             };
-            let site = at.read_only_site();
-            let (epoch, seen) = futures::join!(at.machine.epoch(&site), seen);
-            let generation = at.machine.generation();
-            let (backend, names) = seen.inspect_err(|_| generation.forget())?;
-            generation.note(&backend.generation);
+            let site = context.read_only_context();
+            let (epoch, seen) = futures::join!(context.machine.epoch(&site), seen);
+            let generation = context.machine.generation();
+            let (backend, names) = seen.inspect_err(|_| generation.clear())?;
+            generation.record(&backend.generation);
             Ok(BalancerState {
                 epoch: Some(epoch?),
                 ..backend.view(&names?)
@@ -74,48 +74,48 @@ impl BalancerDriver for HaproxyDriver {
 
     fn admit<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         weight_percent: Option<u32>,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
-            at.machine.claim(&at.claim_site(change)).await?;
-            self.talk(at).admit(change, weight_percent).await
+            context.machine.claim(&context.claim_site(change)).await?;
+            self.session(context).admit(change, weight_percent).await
         }
         .boxed()
     }
 
     fn drain<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
         mode: DrainMode,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
-            at.machine.claim(&at.claim_site(change)).await?;
-            self.talk(at).drain(change, mode).await
+            context.machine.claim(&context.claim_site(change)).await?;
+            self.session(context).drain(change, mode).await
         }
         .boxed()
     }
 
     fn cut<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
-            at.machine.claim(&at.claim_site(change)).await?;
-            self.talk(at).cut(change).await
+            context.machine.claim(&context.claim_site(change)).await?;
+            self.session(context).cut(change).await
         }
         .boxed()
     }
 
     fn problems<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         view: &'a BalancerState,
     ) -> BoxFuture<'a, Result<Vec<String>, HostUnavailable>> {
-        async move { self.talk(at).problems(view).await }.boxed()
+        async move { self.session(context).problems(view).await }.boxed()
     }
 
     fn server_template(&self) -> Option<&str> {
@@ -123,57 +123,56 @@ impl BalancerDriver for HaproxyDriver {
     }
 }
 
-/// The conversation with the `HAProxy` of one machine.
-struct Conversation<'a> {
-    at: DriverContext<'a>,
+/// A session with the `HAProxy` of one machine.
+struct HaproxySession<'a> {
+    context: DriverContext<'a>,
     settings: &'a HaproxyConfig,
     names: ServerNames<'a>,
 }
 
-impl Conversation<'_> {
-    async fn look(&self) -> Result<Backend, HostUnavailable> {
+impl HaproxySession<'_> {
+    async fn read_backend(&self) -> Result<Backend, HostUnavailable> {
         let backend = &self.settings.backend;
         let (servers, counts) = (
             protocol::show_servers(backend),
             protocol::show_counts(backend),
         );
         let (info, servers, counts) = futures::try_join!(
-            self.ask(protocol::SHOW_INFO),
-            self.ask(&servers),
-            self.ask(&counts)
+            self.send_command(protocol::SHOW_INFO),
+            self.send_command(&servers),
+            self.send_command(&counts)
         )?;
-        answers::read(backend, &info, &servers, &counts)
+        responses::read(backend, &info, &servers, &counts)
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))
     }
 
     /// Problems that would make changes fail.
     async fn problems(&self, view: &BalancerState) -> Result<Vec<String>, HostUnavailable> {
         let mut problems = Vec::new();
-        let level = self.ask(protocol::SHOW_LEVEL).await?;
+        let level = self.send_command(protocol::SHOW_LEVEL).await?;
         if level.trim() != "admin" {
-            let words =
-                "only lets itself be looked at; its `stats socket` line needs `level admin`";
-            problems.push(format!("HAProxy at {} {words}", self.socket()));
+            let error = "is read-only; its `stats socket` line needs `level admin`";
+            problems.push(format!("HAProxy at {} {error}", self.socket()));
         }
         problems.extend(match self.settings.servers {
-            Servers::Dynamic => self.cannot_add().await?,
-            Servers::Static => self.lacks_servers(view)?,
+            Servers::Dynamic => self.check_add_server().await?,
+            Servers::Static => self.missing_servers(view)?,
         });
         Ok(problems)
     }
 
-    /// Why the backend does not accept new servers, if it does not.
-    async fn cannot_add(&self) -> Result<Option<String>, HostUnavailable> {
+    /// Why the backend does not accept new servers; `None` if it does.
+    async fn check_add_server(&self) -> Result<Option<String>, HostUnavailable> {
         let backend = &self.settings.backend;
-        let answer = self.ask(&protocol::try_to_add(backend)).await?;
-        let objection = protocol::objection(&answer).unwrap_or_default();
-        let help = protocol::TAKES_NO_SERVERS_HELP;
-        Ok(protocol::takes_no_servers(&objection)
-            .then(|| format!("no server can be added to backend {backend}: {objection}{help}")))
+        let answer = self.send_command(&protocol::try_to_add(backend)).await?;
+        let error = protocol::error(&answer).unwrap_or_default();
+        let help = protocol::REJECTS_NEW_SERVERS_HELP;
+        Ok(protocol::rejects_new_servers(&error)
+            .then(|| format!("cannot add servers to backend {backend}: {error}{help}")))
     }
 
-    /// The servers that the configuration lacks, if any.
-    fn lacks_servers(&self, view: &BalancerState) -> Result<Option<String>, HostUnavailable> {
+    /// The servers that are missing in the configuration, if any.
+    fn missing_servers(&self, view: &BalancerState) -> Result<Option<String>, HostUnavailable> {
         let names = self.names.offered()?;
         let all = names.len();
         let absent: Vec<_> = names
@@ -187,9 +186,8 @@ impl Conversation<'_> {
                 format!("{} of {all}", absent.len())
             };
             format!(
-                "backend {} has no server for {of} slots; add `server {name} ADDRESS:{} \
-                 check` and the like to its \
-                 configuration, or write servers = \"dynamic\" in [traffic]",
+                "backend {} has no server for {of} slots; add lines like `server {name} ADDRESS:{} \
+                 check` to its configuration, or set servers = \"dynamic\" in [traffic]",
                 self.settings.backend, slot.port
             )
         }))
@@ -202,25 +200,25 @@ impl Conversation<'_> {
         change: &SlotChange<'_>,
         weight_percent: Option<u32>,
     ) -> Result<BalancerState, SwitchError> {
-        let seen = self.look().await?;
+        let seen = self.read_backend().await?;
         let server = self.names.of(change.slot, &seen)?;
         let seen = self.open(change, &server, weight_percent, seen).await?;
         let view = self.view(&seen)?;
         if !view.is_open(change.slot) {
-            return Err(self.disobeys(&server, "gets no"));
+            return Err(self.ignored(&server, "gets no"));
         }
         Ok(view)
     }
 
-    /// A server that is unknown, or closed already, needs no change.
+    /// A server that does not exist, or is already closed, needs no change.
     async fn drain(
         &self,
         change: &SlotChange<'_>,
         mode: DrainMode,
     ) -> Result<BalancerState, SwitchError> {
-        let seen = self.look().await?;
+        let seen = self.read_backend().await?;
         let server = self.names.of(change.slot, &seen)?;
-        let gate = gate_of(&self.view(&seen)?, change.slot);
+        let gate = admission_of(&self.view(&seen)?, change.slot);
         let is_drained = |view: &BalancerState| match mode {
             DrainMode::BoundClients => !view.is_open(change.slot),
             DrainMode::NoClients => view.is_closed(change.slot),
@@ -229,32 +227,32 @@ impl Conversation<'_> {
             (_, None | Some(SlotAdmission::Closed))
             | (DrainMode::BoundClients, Some(SlotAdmission::Bound)) => seen,
             (DrainMode::BoundClients, Some(SlotAdmission::Open)) => {
-                self.tell_until(seen, change.slot, protocol::ease, is_drained)
+                self.run_until(seen, change.slot, protocol::ease, is_drained)
                     .await?
             }
             (DrainMode::NoClients, Some(SlotAdmission::Open | SlotAdmission::Bound)) => {
-                self.tell_until(seen, change.slot, protocol::close, is_drained)
+                self.run_until(seen, change.slot, protocol::close, is_drained)
                     .await?
             }
         };
         let view = self.view(&seen)?;
         if !is_drained(&view) {
-            return Err(self.disobeys(&server, "still gets"));
+            return Err(self.ignored(&server, "still gets"));
         }
         Ok(view)
     }
 
     async fn cut(&self, change: &SlotChange<'_>) -> Result<BalancerState, SwitchError> {
-        let mut seen = self.look().await?;
+        let mut seen = self.read_backend().await?;
         let server = self.names.of(change.slot, &seen)?;
-        if gate_of(&self.view(&seen)?, change.slot).is_some() {
-            self.tell(&protocol::cut(&self.settings.backend, &server))
+        if admission_of(&self.view(&seen)?, change.slot).is_some() {
+            self.run(&protocol::cut(&self.settings.backend, &server))
                 .await?;
-            seen = self.look().await?;
+            seen = self.read_backend().await?;
         }
         let view = self.view(&seen)?;
         if !view.is_closed(change.slot) {
-            return Err(self.disobeys(&server, "still gets"));
+            return Err(self.ignored(&server, "still gets"));
         }
         Ok(view)
     }
@@ -263,10 +261,10 @@ impl Conversation<'_> {
         Ok(seen.view(&self.names.all(seen)?))
     }
 
-    fn disobeys(&self, server: &str, does: &str) -> SwitchError {
+    fn ignored(&self, server: &str, does: &str) -> SwitchError {
         let backend = &self.settings.backend;
         SwitchError::Failed(format!(
-            "server {backend}/{server} {does} requests although it was told"
+            "HAProxy accepted the change, but server {backend}/{server} {does} requests"
         ))
     }
 
@@ -278,10 +276,10 @@ impl Conversation<'_> {
         mut seen: Backend,
     ) -> Result<Backend, SwitchError> {
         let backend = &self.settings.backend;
-        let begun = Instant::now();
+        let started = Instant::now();
         if !seen.servers.contains_key(server) {
             self.add(change.slot, server).await?;
-            seen = self.look().await?;
+            seen = self.read_backend().await?;
         }
         let mut before = None;
         loop {
@@ -289,70 +287,68 @@ impl Conversation<'_> {
             match &step {
                 OpeningStep::Done => return Ok(seen),
                 OpeningStep::Never(why) => return Err(SwitchError::Failed(why.clone())),
-                OpeningStep::Tell(orders) => self.tell(orders).await?,
+                OpeningStep::Run(commands) => self.run(commands).await?,
                 OpeningStep::Wait => {}
             }
-            if begun.elapsed() >= change.patience {
+            if started.elapsed() >= change.check_timeout {
                 return Err(SwitchError::Failed(format!(
-                    "server {backend}/{server} was not up within {}: its own check has not \
-                     passed; see `show servers \
-                     state {backend}`, and what the check asks for",
-                    Human(change.patience)
+                    "server {backend}/{server} is not up after {}: its own check has not passed; \
+                     run `show servers state {backend}`, and compare what the check requests",
+                    Human(change.check_timeout)
                 )));
             }
             if step == OpeningStep::Wait || before.as_ref() == Some(&step) {
-                sleep(POLL).await;
+                sleep(POLL_INTERVAL).await;
             }
             before = Some(step);
-            seen = self.look().await?;
+            seen = self.read_backend().await?;
         }
     }
 
-    /// Adds a slot's server, where ship may.
+    /// Adds a slot's server, if the playbook allows it.
     async fn add(&self, slot: &Slot, server: &str) -> Result<(), SwitchError> {
         let backend = &self.settings.backend;
         if self.settings.servers == Servers::Static {
             return Err(SwitchError::Failed(format!(
                 "backend {backend} has no server `{server}`; add `server {server} ADDRESS:{} \
-                 check` to its \
-                 configuration, or write servers = \"dynamic\" in [traffic]",
+                 check` to its configuration, or set servers = \"dynamic\" in [traffic]",
                 slot.port
             )));
         }
         let address = self.address_of(slot).await?;
         let options = &self.settings.server_options;
-        self.tell(&protocol::add(
+        self.run(&protocol::add(
             backend, server, &address, slot.port, options,
         ))
         .await
     }
 
-    /// Gives orders about a slot's server, and again if they have no effect: at a reload what one
-    /// process was told its successor does not know.
-    async fn tell_until(
+    /// Runs commands for a slot's server, and repeats them if they have no effect: after a reload,
+    /// the new process does not know the changes made to the old one.
+    async fn run_until(
         &self,
         mut seen: Backend,
         slot: &Slot,
-        orders: fn(&str, &str) -> Vec<String>,
+        commands: fn(&str, &str) -> Vec<String>,
         has_effect: impl Fn(&BalancerState) -> bool,
     ) -> Result<Backend, SwitchError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let server = self.names.of(slot, &seen)?;
-            self.tell(&orders(&self.settings.backend, &server)).await?;
-            seen = self.look().await?;
-            if has_effect(&self.view(&seen)?) || begun.elapsed() >= QUESTION_DEADLINE {
+            self.run(&commands(&self.settings.backend, &server)).await?;
+            seen = self.read_backend().await?;
+            if has_effect(&self.view(&seen)?) || started.elapsed() >= COMMAND_DEADLINE {
                 return Ok(seen);
             }
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// The slot's IP address, since a server that is added has no name to resolve.
+    /// The slot's IP address, because `add server` does not resolve names.
     async fn address_of(&self, slot: &Slot) -> Result<String, SwitchError> {
-        let name = self.at.slots.address_of(slot).await?.address;
+        let name = self.context.slots.address_of(slot).await?.address;
         let found = timeout(
-            QUESTION_DEADLINE,
+            COMMAND_DEADLINE,
             tokio::net::lookup_host((name.as_str(), slot.port)),
         )
         .await;
@@ -362,7 +358,7 @@ impl Conversation<'_> {
             .and_then(|mut found| found.next());
         let unknown = || {
             SwitchError::Failed(format!(
-                "{slot}: `{name}` has no IP address; give the host one in the inventory"
+                "{slot}: cannot resolve `{name}`; set `address` to an IP address in the inventory"
             ))
         };
         address
@@ -370,49 +366,49 @@ impl Conversation<'_> {
             .ok_or_else(unknown)
     }
 
-    /// Gives orders one after the other, up to the first one that fails.
-    async fn tell(&self, orders: &[String]) -> Result<(), SwitchError> {
-        for order in orders {
-            let begun = Instant::now();
-            while let Some(objection) = protocol::objection(&self.ask(order).await?) {
-                // At a reload the process before may still answer, and takes no orders any more;
-                // its successor will.
-                if protocol::is_leaving(&objection) && begun.elapsed() < QUESTION_DEADLINE {
-                    sleep(POLL).await;
+    /// Runs commands one after another until one fails.
+    async fn run(&self, commands: &[String]) -> Result<(), SwitchError> {
+        for order in commands {
+            let started = Instant::now();
+            while let Some(error) = protocol::error(&self.send_command(order).await?) {
+                // During a reload the old process may still respond, but rejects commands; the new
+                // one will accept them.
+                if protocol::is_replaced_process(&error) && started.elapsed() < COMMAND_DEADLINE {
+                    sleep(POLL_INTERVAL).await;
                     continue;
                 }
-                let help = if objection.contains("ermission denied") {
+                let help = if error.contains("ermission denied") {
                     "; its `stats socket` line needs `level admin`"
-                } else if protocol::takes_no_servers(&objection) {
-                    protocol::TAKES_NO_SERVERS_HELP
+                } else if protocol::rejects_new_servers(&error) {
+                    protocol::REJECTS_NEW_SERVERS_HELP
                 } else {
                     ""
                 };
-                return Err(SwitchError::Failed(format!("`{order}`: {objection}{help}")));
+                return Err(SwitchError::Failed(format!("`{order}`: {error}{help}")));
             }
         }
         Ok(())
     }
 
-    // ── questions ────────────────────────────────────────────────────────────────────────────────
+    // ── commands ────────────────────────────────────────────────────────────────────────────────
 
-    async fn ask(&self, question: &str) -> Result<String, HostUnavailable> {
+    async fn send_command(&self, command: &str) -> Result<String, HostUnavailable> {
         let socket = &self.settings.socket;
         let why = match self
-            .at
+            .context
             .machine
-            .ask(socket, question, QUESTION_DEADLINE)
+            .send_command(socket, command, COMMAND_DEADLINE)
             .await
         {
-            Ok(answer) if answer.is_empty() => self.silence(),
+            Ok(answer) if answer.is_empty() => self.not_responding(),
             Ok(answer) => return Ok(answer),
             Err(SocketError::Unreachable(unavailable)) => return Err(unavailable),
             Err(SocketError::NotForwarded { why }) => why,
-            Err(SocketError::Broken(error)) => format!("{} ({error})", self.silence()),
+            Err(SocketError::Broken(error)) => format!("{} ({error})", self.not_responding()),
             Err(SocketError::Overdue) => format!(
-                "HAProxy did not answer `{question}` at {} within {}",
+                "HAProxy at {} did not respond to `{command}` within {}",
                 self.socket(),
-                Human(QUESTION_DEADLINE)
+                Human(COMMAND_DEADLINE)
             ),
         };
         Err(self.unavailable(&why))
@@ -425,17 +421,16 @@ impl Conversation<'_> {
         }
     }
 
-    fn silence(&self) -> String {
+    fn not_responding(&self) -> String {
         format!(
-            "HAProxy does not answer at {}; see that it runs, that its `stats socket` line names \
-             this socket, and that \
-             who logs in may use it",
+            "HAProxy does not respond at {}; check that it is running, that its `stats socket` line \
+             names this socket, and that the login user may access it",
             self.socket()
         )
     }
 
     fn unavailable(&self, why: &str) -> HostUnavailable {
-        let name = self.at.name();
+        let name = self.context.name();
         let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(why);
         HostUnavailable {
             why: format!("{name}: {why}"),
@@ -443,7 +438,7 @@ impl Conversation<'_> {
     }
 }
 
-/// The gate of a slot's server, if it has one.
-fn gate_of(view: &BalancerState, slot: &Slot) -> Option<SlotAdmission> {
+/// The admission state of a slot's server, if it has one.
+fn admission_of(view: &BalancerState, slot: &Slot) -> Option<SlotAdmission> {
     view.servers.get(slot).map(|server| server.gate)
 }

@@ -1,4 +1,4 @@
-//! The link of a driver to a machine: it runs scripts there and asks sockets.
+//! The link between a driver and a machine: it runs scripts there and sends commands to sockets.
 
 use std::io;
 use std::path::Path;
@@ -13,28 +13,27 @@ use crate::config::AdminSocket;
 use crate::remote::{HostLink, HostUnavailable};
 use crate::script::Script;
 
-/// A longer answer is cut off.
+/// The rest of a longer response is discarded.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
-/// A link to a machine. Every method ends within a bound.
+/// A link to a machine. Every method has a time limit.
 pub trait Link: Send + Sync {
-    /// Runs a script to its end, and gives what it printed.
+    /// Runs a script until it ends and returns its standard output.
     fn run<'a>(&'a self, script: &'a Script) -> BoxFuture<'a, Result<String, HostUnavailable>>;
 
-    /// Puts one question to a socket of the machine, on a connection of its own, and gives all that
-    /// comes back until the other side closes it.
-    fn ask<'a>(
+    /// Sends one command to a socket of the machine, on a new connection, and returns the response.
+    fn send_command<'a>(
         &'a self,
         socket: &'a AdminSocket,
-        question: &'a str,
+        command: &'a str,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<String, SocketError>>;
 
-    /// The machine's address as others than ssh know it.
+    /// The machine's address for programs other than ssh.
     fn network_address(&self) -> BoxFuture<'_, String>;
 }
 
-/// Why a socket gave no answer.
+/// Why a socket gave no response.
 #[derive(Debug)]
 pub enum SocketError {
     Unreachable(HostUnavailable),
@@ -42,7 +41,7 @@ pub enum SocketError {
     NotForwarded {
         why: String,
     },
-    /// The socket cannot be opened, or broke off.
+    /// Opening the socket failed, or the connection was interrupted.
     Broken(io::Error),
     Overdue,
 }
@@ -52,13 +51,13 @@ impl Link for HostLink {
         HostLink::run(self, script).boxed()
     }
 
-    fn ask<'a>(
+    fn send_command<'a>(
         &'a self,
         socket: &'a AdminSocket,
-        question: &'a str,
+        command: &'a str,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<String, SocketError>> {
-        ask(self, socket, question, deadline).boxed()
+        send_command(self, socket, command, deadline).boxed()
     }
 
     fn network_address(&self) -> BoxFuture<'_, String> {
@@ -66,12 +65,12 @@ impl Link for HostLink {
     }
 }
 
-/// A connection on which this fails is given up where it may be the reason: over SSH a broken way
-/// looks like a broken socket.
-async fn ask(
+/// If this fails over SSH, the connection is closed, because a broken connection and a broken
+/// socket look the same.
+async fn send_command(
     link: &HostLink,
     socket: &AdminSocket,
-    question: &str,
+    command: &str,
     deadline: Duration,
 ) -> Result<String, SocketError> {
     let connection = link.connection().await.map_err(SocketError::Unreachable)?;
@@ -79,13 +78,13 @@ async fn ask(
         AdminSocket::Path(path) => connection.forward_path(Path::new(path)).await,
         AdminSocket::Port { address, port } => connection.forward(address, *port).await,
     };
-    let (error, may_be_the_way) = match forwarded {
+    let (error, may_be_the_connection) = match forwarded {
         Err(error) => {
             let why = error.to_string();
             (SocketError::NotForwarded { why }, error.is_unknown())
         }
         Ok(forwarded) => {
-            let asked = converse_at(forwarded.as_deref(), socket, question);
+            let asked = exchange_at(forwarded.as_deref(), socket, command);
             let error = match timeout(deadline, asked).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => SocketError::Broken(error),
@@ -94,34 +93,34 @@ async fn ask(
             (error, forwarded.is_some())
         }
     };
-    if may_be_the_way {
-        link.forget(connection).await;
+    if may_be_the_connection {
+        link.discard(connection).await;
     }
     Err(error)
 }
 
-async fn converse_at(
+async fn exchange_at(
     forwarded: Option<&Path>,
     socket: &AdminSocket,
-    question: &str,
+    command: &str,
 ) -> io::Result<String> {
     match (forwarded, socket) {
-        (Some(path), _) => converse(UnixStream::connect(path).await?, question).await,
+        (Some(path), _) => exchange(UnixStream::connect(path).await?, command).await,
         (None, AdminSocket::Path(path)) => {
-            converse(UnixStream::connect(path).await?, question).await
+            exchange(UnixStream::connect(path).await?, command).await
         }
         (None, AdminSocket::Port { address, port }) => {
             let stream = TcpStream::connect((address.as_str(), *port)).await?;
-            converse(stream, question).await
+            exchange(stream, command).await
         }
     }
 }
 
-async fn converse(
+async fn exchange(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    question: &str,
+    command: &str,
 ) -> io::Result<String> {
-    stream.write_all(format!("{question}\n").as_bytes()).await?;
+    stream.write_all(format!("{command}\n").as_bytes()).await?;
     let mut answer = Vec::new();
     stream
         .take(ANSWER_BYTES_MAX)

@@ -1,4 +1,4 @@
-//! The machine on which a balancer runs, and what ship remembers of it between two calls.
+//! The machine on which a balancer runs, and what ship knows about it between two calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::core::time::Time;
 use crate::remote::{HostSite, HostUnavailable};
 use crate::script::{self, HostContext, Script, ScriptEnd};
 
-/// How many questions are put to a socket of the machine together: `HAProxy` takes ten connections
-/// there, and turns others away.
-const QUESTIONS_TOGETHER: usize = 4;
+/// How many commands are sent to a socket of the machine concurrently: by default, `HAProxy`
+/// accepts ten connections there.
+const COMMANDS_CONCURRENT_MAX: usize = 4;
 
 pub struct BalancerMachine {
     site: HostSite,
     link: Arc<dyn Link>,
     /// The newest epoch that the machine had seen at the first observation.
     epoch: OnceCell<Epoch>,
-    questions: Semaphore,
-    /// Held while the balancer is told by a script: the next would only wait for the lock there,
-    /// and give up in the end.
-    turn: Mutex<()>,
+    commands: Semaphore,
+    /// Held while a script changes the balancer: another script would only wait for the lock on the
+    /// machine, and eventually time out.
+    switch_lock: Mutex<()>,
     generation: ProcessGeneration,
 }
 
@@ -38,8 +38,8 @@ impl BalancerMachine {
             site,
             link,
             epoch: OnceCell::new(),
-            questions: Semaphore::new(QUESTIONS_TOGETHER),
-            turn: Mutex::new(()),
+            commands: Semaphore::new(COMMANDS_CONCURRENT_MAX),
+            switch_lock: Mutex::new(()),
             generation: ProcessGeneration::default(),
         }
     }
@@ -52,29 +52,29 @@ impl BalancerMachine {
         &self.site
     }
 
-    /// Which process of the balancer answers.
+    /// Identifies the process of the balancer that responds.
     pub(super) fn generation(&self) -> &ProcessGeneration {
         &self.generation
     }
 
-    /// Sends a question to a socket of the machine.
-    pub(super) async fn ask(
+    /// Sends a command to a socket of the machine.
+    pub(super) async fn send_command(
         &self,
         socket: &AdminSocket,
-        question: &str,
+        command: &str,
         deadline: Duration,
     ) -> Result<String, SocketError> {
-        let _turn = self.questions.acquire().await;
-        self.link.ask(socket, question, deadline).await
+        let _permit = self.commands.acquire().await;
+        self.link.send_command(socket, command, deadline).await
     }
 
-    /// Runs a script that changes nothing, and reads the view that it prints.
+    /// Runs a script that changes nothing, and reads the state that it prints.
     pub(super) async fn observe_by(
         &self,
         script: &Script,
     ) -> Result<BalancerState, HostUnavailable> {
         let stdout = self.link.run(script).await?;
-        match script::read_view(&stdout)
+        match script::read_balancer_report(&stdout)
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))?
         {
             (ScriptEnd::Failed(why), _) => Err(self.unavailable(&why)),
@@ -82,21 +82,21 @@ impl BalancerMachine {
         }
     }
 
-    /// Runs a script that makes a change, one at a time, and reads the view that it prints.
+    /// Runs a script that makes a change, one at a time, and reads the state that it prints.
     pub(super) async fn switch_by(&self, script: &Script) -> Result<BalancerState, SwitchError> {
-        let _turn = self.turn.lock().await;
+        let _permit = self.switch_lock.lock().await;
         let stdout = self.link.run(script).await?;
-        let (end, view) = script::read_view(&stdout)
+        let (end, view) = script::read_balancer_report(&stdout)
             .map_err(|unreadable| SwitchError::Unknown(format!("{}: {unreadable}", self.name())))?;
         judge_end(self.name(), end).map(|()| view)
     }
 
-    /// The newest epoch that the machine has seen, as it was at the first look; `site` is where a
-    /// script runs that changes nothing.
+    /// The newest epoch that the machine had seen at the first observation. `site` is the context
+    /// of a script that changes nothing.
     pub(super) async fn epoch(&self, site: &HostContext) -> Result<Epoch, HostUnavailable> {
         let observe = async || {
             let stdout = self.link.run(&script::observe(site)).await?;
-            // Nothing of the reply is told by the clock but ages, and nobody reads those here.
+            // Only ages in the reply depend on the clock, and they are not used here.
             let reply = script::read_reply(&stdout, Time::default());
             reply
                 .map(|reply| reply.observation.epoch)
@@ -105,8 +105,8 @@ impl BalancerMachine {
         self.epoch.get_or_try_init(observe).await.copied()
     }
 
-    /// Makes the machine refuse older epochs than that of `site`, or is refused. The orders of an
-    /// epoch go to it side by side: they have no order among them.
+    /// Makes the machine reject older epochs than that of `site`. The changes of one epoch may
+    /// reach it concurrently, because their order does not matter.
     pub(super) async fn claim(&self, site: &HostContext) -> Result<(), SwitchError> {
         let stdout = self.link.run(&script::claim(site)).await?;
         let reply = script::read_reply(&stdout, Time::default())

@@ -1,8 +1,8 @@
-//! Floor 3: the balancers in front of the instances: how they are observed and changed.
+//! Floor 3: the balancers in front of the instances: how ship observes and changes them.
 //!
-//! A [`BalancerGroup`] is what a service has of them. Each is told by a [`BalancerDriver`] over a
-//! [`Link`] to its machine. A new driver is one file here and one line in [`registry`], besides the
-//! reading of its settings in `config`.
+//! A [`BalancerGroup`] contains all balancers of a service. A [`BalancerDriver`] controls each of
+//! them over a [`Link`] to its machine. A new driver needs one file here and one line in
+//! [`registry`], and the parsing of its settings in `config`.
 
 mod command;
 mod drain;

@@ -1,4 +1,4 @@
-//! Each host's own packet filter: the host is its own balancer.
+//! The packet filter of each host: every host is its own balancer.
 
 use futures::future::{BoxFuture, FutureExt, ready};
 
@@ -19,23 +19,24 @@ impl NftablesDriver {
 }
 
 impl ScriptDriver for NftablesDriver {
-    fn observing<'a>(
+    fn observe_script<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
-        let site = at.read_only_site();
-        let script = script::look_at_nftables(&site, at.name(), self.settings.port);
+        let site = context.read_only_context();
+        let script = script::observe_nftables(&site, context.name(), self.settings.port);
         ready(Ok(script)).boxed()
     }
 
-    fn switching<'a>(
+    fn switch_script<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: SlotSwitch,
+        slot_switch: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
-        let (site, public) = (at.site_of(change), self.settings.port);
-        let script = script::switch_nftables(&site, at.name(), public, change.slot.port, turn);
+        let (site, public) = (context.site_of(change), self.settings.port);
+        let script =
+            script::switch_nftables(&site, context.name(), public, change.slot.port, slot_switch);
         ready(Ok(script)).boxed()
     }
 }

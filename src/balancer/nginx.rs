@@ -1,4 +1,4 @@
-//! nginx, controlled by a file that it includes and a reload.
+//! nginx, controlled by a file that its configuration includes, and a reload.
 
 use futures::future::{BoxFuture, FutureExt};
 
@@ -32,14 +32,14 @@ impl NginxDriver {
 }
 
 impl ScriptDriver for NginxDriver {
-    fn observing<'a>(
+    fn observe_script<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         async move {
-            let slots = at.slots.addresses().await?;
-            Ok(script::look_at_nginx(
-                &at.read_only_site(),
+            let slots = context.slots.addresses().await?;
+            Ok(script::observe_nginx(
+                &context.read_only_context(),
                 &self.nginx,
                 &slots,
             ))
@@ -47,22 +47,22 @@ impl ScriptDriver for NginxDriver {
         .boxed()
     }
 
-    fn switching<'a>(
+    fn switch_script<'a>(
         &'a self,
-        at: DriverContext<'a>,
+        context: DriverContext<'a>,
         change: &'a SlotChange<'a>,
-        turn: SlotSwitch,
+        slot_switch: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         async move {
-            let slot = at.slots.address_of(change.slot).await?;
-            let slots = at.slots.addresses().await?;
-            let site = at.site_of(change);
+            let slot = context.slots.address_of(change.slot).await?;
+            let slots = context.slots.addresses().await?;
+            let site = context.site_of(change);
             Ok(script::switch_nginx(
                 &site,
                 &self.nginx,
                 &slots,
                 &slot,
-                turn,
+                slot_switch,
             ))
         }
         .boxed()

@@ -1,22 +1,22 @@
-//! Which process of a balancer answers, and when it replaced another one.
+//! Which process of a balancer responds, and when it replaced another one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The process that answered last.
+/// The process that responded last.
 #[derive(Debug, Default)]
 pub(super) struct ProcessGeneration(Mutex<Option<AnsweringProcess>>);
 
 #[derive(Debug)]
 struct AnsweringProcess {
     generation: String,
-    /// When it was first observed in place of another process.
+    /// When this process was first observed in place of another one.
     took_over: Option<Instant>,
 }
 
 impl ProcessGeneration {
-    /// Takes note of the process that has answered.
-    pub(super) fn note(&self, generation: &str) {
+    /// Records the process that has responded.
+    pub(super) fn record(&self, generation: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last
             .as_ref()
@@ -30,13 +30,13 @@ impl ProcessGeneration {
         }
     }
 
-    /// Forgets the process: after an outage, the next one is not the successor of a running one.
-    pub(super) fn forget(&self) {
+    /// Discards the process: after an outage, the next one is not the successor of a running one.
+    pub(super) fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How long ago it took the place of another, one that counts only its own requests, if it did
-    /// so before our eyes.
+    /// How long ago this process replaced another one, if ship has observed that. It counts only
+    /// its own requests.
     pub(super) fn took_over(&self) -> Option<Duration> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Some(last.as_ref()?.took_over?.elapsed())
@@ -48,15 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_process_in_the_place_of_another_has_taken_over() {
+    fn process_has_taken_over_only_if_it_replaced_another() {
         let process = ProcessGeneration::default();
-        process.note("1");
-        process.note("1");
+        process.record("1");
+        process.record("1");
         assert_eq!(process.took_over(), None);
-        process.note("2");
+        process.record("2");
         assert!(process.took_over().is_some());
-        process.forget();
-        process.note("3");
-        assert_eq!(process.took_over(), None, "its predecessor is gone");
+        process.clear();
+        process.record("3");
+        assert_eq!(process.took_over(), None, "its predecessor had ended");
     }
 }

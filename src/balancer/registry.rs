@@ -7,7 +7,7 @@ use super::nftables::NftablesDriver;
 use super::nginx::NginxDriver;
 use crate::config::TrafficDriver;
 
-/// The driver for what the playbook names.
+/// Creates the driver that the playbook selects.
 pub fn driver_for(settings: &TrafficDriver) -> Box<dyn BalancerDriver> {
     match settings {
         TrafficDriver::Haproxy(settings) => Box::new(HaproxyDriver::new(settings.clone())),

@@ -1,4 +1,4 @@
-//! The slots behind the balancers, with their addresses and filled-in templates.
+//! The slots behind the balancers, with their addresses and rendered templates.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::core::release::Definition;
 use crate::remote::{HostSite, HostUnavailable, ServiceContext};
 use crate::script::SlotAddress;
 
-/// A host with slots. A balancer's own machine may be one that has none.
+/// A host with slots. The machine of a balancer may be a host without slots.
 #[derive(Clone)]
 pub struct SlotHost {
     /// The host, its labels, and its ports.
@@ -20,7 +20,7 @@ pub struct SlotHost {
     pub link: Arc<dyn Link>,
 }
 
-/// The server settings of one release.
+/// The server settings of a release.
 #[derive(Clone, Debug)]
 pub struct ReleaseServer {
     ports: Vec<Port>,
@@ -31,13 +31,13 @@ pub struct ReleaseServer {
 pub struct SlotDirectory {
     hosts: BTreeMap<HostId, SlotHost>,
     service: ServiceContext,
-    /// The ports that the playbook offers.
+    /// The ports of the current playbook.
     offered: Vec<Port>,
     releases: BTreeMap<ReleaseId, ReleaseServer>,
 }
 
 impl ReleaseServer {
-    /// The template of a server's name; `None` where the release leaves that to the playbook.
+    /// The template of the server's name; `None` if the release uses the playbook's.
     pub(super) fn template(&self) -> Option<&str> {
         self.template.as_deref()
     }
@@ -58,7 +58,7 @@ impl ReleaseServer {
 }
 
 impl SlotDirectory {
-    /// The slots of these hosts, as a playbook that offers these ports deploys to them.
+    /// The slots of these hosts, for a playbook with the ports `offered`.
     pub fn new(
         hosts: impl IntoIterator<Item = SlotHost>,
         service: ServiceContext,
@@ -77,7 +77,11 @@ impl SlotDirectory {
     }
 
     /// Updates the known releases.
-    pub fn know(&mut self, service: ServiceContext, releases: BTreeMap<ReleaseId, ReleaseServer>) {
+    pub fn set_releases(
+        &mut self,
+        service: ServiceContext,
+        releases: BTreeMap<ReleaseId, ReleaseServer>,
+    ) {
         (self.service, self.releases) = (service, releases);
     }
 
@@ -89,7 +93,7 @@ impl SlotDirectory {
         self.hosts.keys()
     }
 
-    /// Every slot. A balancer's machine has none.
+    /// Every slot. The machine of a balancer has none.
     pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
         self.hosts.iter().flat_map(|(name, host)| {
             host.site.ports.iter().map(|port| Slot {
@@ -104,7 +108,7 @@ impl SlotDirectory {
         self.all().filter(|slot| self.offered.contains(&slot.port))
     }
 
-    /// The templates by which releases with a slot name its server.
+    /// The server name templates of the releases that use a slot.
     pub(super) fn release_templates(&self, slot: &Slot) -> impl Iterator<Item = &str> {
         self.releases
             .values()
@@ -117,7 +121,7 @@ impl SlotDirectory {
         self.releases.get(release)
     }
 
-    /// Fills in a template of `[traffic]`, which depends on the slot but not on its release.
+    /// Renders a template of `[traffic]`, which depends on the slot but not on its release.
     pub(super) fn fill(&self, template: &str, slot: &Slot) -> Result<String, HostUnavailable> {
         let site = &self.host(&slot.host)?.site;
         let vars = SlotVars {
@@ -134,7 +138,7 @@ impl SlotDirectory {
         })
     }
 
-    /// Where a balancer finds a slot.
+    /// The address of a slot, for the balancers.
     pub(super) async fn address_of(&self, slot: &Slot) -> Result<SlotAddress, HostUnavailable> {
         let address = self.host(&slot.host)?.link.network_address().await;
         Ok(SlotAddress {
@@ -143,7 +147,7 @@ impl SlotDirectory {
         })
     }
 
-    /// Where a balancer finds every slot.
+    /// The addresses of all slots, for the balancers.
     pub(super) async fn addresses(&self) -> Result<Vec<SlotAddress>, HostUnavailable> {
         let slots: Vec<_> = self.all().collect();
         let addresses = join_all(slots.iter().map(|slot| self.address_of(slot))).await;

@@ -1,4 +1,4 @@
-//! The drivers and the group over a link that only exists here.
+//! Tests the drivers and the group with a fake link.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ use crate::script::Script;
 const MAINT: u32 = 0x01;
 const DRAIN: u32 = 0x08;
 
-/// A machine on which a `HAProxy` of two servers answers, one for each slot.
+/// A machine with a fake `HAProxy` and two servers, one for each slot.
 struct FakeMachine {
     state: Mutex<FakeHaproxy>,
 }
@@ -33,7 +33,7 @@ struct FakeMachine {
 struct FakeHaproxy {
     /// `srv_admin_state` of each server.
     servers: BTreeMap<String, u32>,
-    orders: Vec<String>,
+    commands: Vec<String>,
     /// The newest epoch that the machine has seen.
     epoch: u64,
     is_reachable: bool,
@@ -45,7 +45,7 @@ impl FakeMachine {
         Arc::new(Self {
             state: Mutex::new(FakeHaproxy {
                 servers: servers.into(),
-                orders: Vec::new(),
+                commands: Vec::new(),
                 epoch: 0,
                 is_reachable: true,
             }),
@@ -56,14 +56,14 @@ impl FakeMachine {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn orders(&self) -> Vec<String> {
-        self.with(|state| state.orders.clone())
+    fn commands(&self) -> Vec<String> {
+        self.with(|state| state.commands.clone())
     }
 }
 
 impl FakeHaproxy {
-    fn answer(&mut self, question: &str) -> String {
-        match question {
+    fn answer(&mut self, command: &str) -> String {
+        match command {
             "show info" => "Pid: 1\n".to_owned(),
             "show servers state web" => {
                 let mut text = "1\n# srv_name srv_admin_state srv_op_state srv_check_result \
@@ -82,7 +82,7 @@ impl FakeHaproxy {
                 text
             }
             order => {
-                self.orders.push(order.to_owned());
+                self.commands.push(order.to_owned());
                 let words: Vec<_> = order.split(['/', ' ']).collect();
                 if let ["set", "server", "web", name, "state", state] = words[..] {
                     let state = match state {
@@ -117,13 +117,13 @@ impl Link for FakeMachine {
         ready(result).boxed()
     }
 
-    fn ask<'a>(
+    fn send_command<'a>(
         &'a self,
         _socket: &'a AdminSocket,
-        question: &'a str,
+        command: &'a str,
         _deadline: Duration,
     ) -> BoxFuture<'a, Result<String, SocketError>> {
-        ready(Ok(self.with(|state| state.answer(question)))).boxed()
+        ready(Ok(self.with(|state| state.answer(command)))).boxed()
     }
 
     fn network_address(&self) -> BoxFuture<'_, String> {
@@ -131,7 +131,7 @@ impl Link for FakeMachine {
     }
 }
 
-/// A driver that only remembers the changes.
+/// A driver that only records the changes.
 #[derive(Default)]
 struct MemoryDriver {
     open: Mutex<BTreeMap<Slot, bool>>,
@@ -262,14 +262,14 @@ async fn drain_first(group: &BalancerGroup, keep: u32) -> Result<DrainEnd, Balan
 }
 
 #[tokio::test]
-async fn drain_turns_new_clients_away_and_then_bound_ones() {
+async fn drain_closes_the_slot_to_new_clients_and_then_to_bound_clients() {
     let machine = FakeMachine::new();
     let end = drain_first(&group(&machine), 1).await.expect("an end");
     let cut = end.receipt.map(|DrainResult { cut, .. }| cut);
     assert_eq!(cut, Some(0));
     assert!(end.views[&"lb1".into()].is_closed(&slot(8081)));
     assert_eq!(
-        machine.orders(),
+        machine.commands(),
         [
             "set server web/web1-8081 state drain",
             "set server web/web1-8081 state maint",
@@ -278,16 +278,16 @@ async fn drain_turns_new_clients_away_and_then_bound_ones() {
 }
 
 #[tokio::test]
-async fn drain_does_not_begin_while_too_few_others_serve() {
+async fn drain_does_not_start_if_too_few_other_servers_are_up() {
     let machine = FakeMachine::new();
     let end = drain_first(&group(&machine), 2).await.expect("an end");
     assert_eq!(end.receipt, None);
     assert!(end.views[&"lb1".into()].is_open(&slot(8081)));
-    assert_eq!(machine.orders(), [""; 0]);
+    assert_eq!(machine.commands(), [""; 0]);
 }
 
 #[tokio::test]
-async fn machine_that_has_seen_a_newer_epoch_fences_every_change() {
+async fn machine_with_a_newer_epoch_fences_every_change() {
     let machine = FakeMachine::new();
     machine.with(|state| state.epoch = 9);
     let group = group(&machine);
@@ -298,13 +298,13 @@ async fn machine_that_has_seen_a_newer_epoch_fences_every_change() {
         Err(fenced.clone())
     );
     assert_eq!(group.close(&change(&second)).await, Err(fenced));
-    assert_eq!(machine.orders(), [""; 0]);
+    assert_eq!(machine.commands(), [""; 0]);
     let seen = group.observe(&"lb1".into()).await.expect("a view");
     assert_eq!(seen.epoch, Some(Epoch(9)));
 }
 
 #[tokio::test]
-async fn balancer_out_of_reach_is_reported_by_name() {
+async fn unreachable_balancer_is_reported_by_name() {
     let machine = FakeMachine::new();
     machine.with(|state| state.is_reachable = false);
     let lost = BalancerError::Lost {

@@ -79,7 +79,7 @@ fn text(seen: ServiceStatus) -> String {
         .unwrap_or_default();
     lines.extend(
         seen.request
-            .map(|asked| format!("{} asked to {} it", asked.by, asked.wish.verb())),
+            .map(|asked| format!("{} asked to {} it", asked.by, asked.command.verb())),
     );
     lines.extend(frozen);
     let due = seen.contracts_due.into_iter();

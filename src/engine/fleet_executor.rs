@@ -84,7 +84,7 @@ impl FleetExecutor {
         let servers = ReleaseServer::of_all(&releases.definitions);
         self.context.set_releases(releases);
         if let Some(balancers) = &mut self.balancers {
-            balancers.know(self.context.service().clone(), servers);
+            balancers.set_releases(self.context.service().clone(), servers);
         }
     }
 

@@ -6,9 +6,9 @@ use crate::store::{ControlRequest, Request};
 
 /// Returns the event for a request; `None` if the request has no effect (any more).
 pub(super) fn event(request: Request, rollout: &Rollout) -> Option<Event> {
-    let Request { wish, by } = request;
+    let Request { command, by } = request;
     let step = rollout.step.passed.saturating_add(1);
-    match wish {
+    match command {
         ControlRequest::Pause if rollout.requests.paused.is_none() => Some(Event::Paused { by }),
         ControlRequest::Abort if rollout.requests.aborted.is_none() => Some(Event::Aborted { by }),
         ControlRequest::Freeze if rollout.requests.frozen.is_none() => Some(Event::Frozen {

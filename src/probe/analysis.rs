@@ -6,16 +6,16 @@ use reqwest::Url;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::http::harmless;
-use super::trouble::chain;
+use super::error::chain;
+use super::http::printable;
 use crate::core::analysis::measurement::{Bound, Measurement};
 use crate::core::time::Human;
 
-/// The size limit of an answer from which one number is read.
+/// The size limit of a response from which one number is read.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Judges a value of a JSON document, in no more time than `deadline`. `pointer` is a JSON pointer
-/// to the value.
+/// Evaluates a value of a JSON document within `deadline`. `pointer` is a JSON pointer to the
+/// value.
 pub async fn measure_http(
     url: &str,
     pointer: &str,
@@ -27,10 +27,10 @@ pub async fn measure_http(
         if !(200..300).contains(&status) {
             return Err(format!("HTTP {status}"));
         }
-        let document = document.ok_or("the answer is no JSON")?;
+        let document = document.ok_or("the response is not valid JSON")?;
         let value = document
             .pointer(pointer)
-            .ok_or_else(|| format!("the answer has no value at {pointer}"))?;
+            .ok_or_else(|| format!("the response has no value at {pointer}"))?;
         match value {
             Value::Null => Ok(Measurement::inconclusive(format!("null at {pointer}"))),
             value => number(value).map(|number| Measurement::of(number, success)),
@@ -39,8 +39,8 @@ pub async fn measure_http(
     .await
 }
 
-/// Judges the answer to an instant query, in no more time than `deadline`. `address` is Prometheus'
-/// base URL.
+/// Evaluates the result of an instant query within `deadline`. `address` is the base URL of
+/// Prometheus.
 pub async fn measure_prometheus(
     address: &str,
     query: &str,
@@ -52,33 +52,33 @@ pub async fn measure_prometheus(
         let mut url = Url::parse(&base).map_err(|why| why.to_string())?;
         url.query_pairs_mut().append_pair("query", query);
         let (status, document) = get(url).await?;
-        let document =
-            document.ok_or_else(|| format!("HTTP {status}, and the answer is not Prometheus'"))?;
+        let document = document
+            .ok_or_else(|| format!("HTTP {status}, and the response is not from Prometheus"))?;
         if document["status"] != "success" {
             let why = document["error"].as_str().unwrap_or("no reason given");
-            return Err(format!("HTTP {status}: {}", harmless(why)));
+            return Err(format!("HTTP {status}: {}", printable(why)));
         }
         let (kind, result) = (&document["data"]["resultType"], &document["data"]["result"]);
         let pair = match (kind.as_str(), result.as_array().map(Vec::as_slice)) {
             (Some("scalar"), _) => result,
             (Some("vector"), Some([])) => {
-                return Ok(Measurement::inconclusive("the query finds nothing"));
+                return Ok(Measurement::inconclusive("the query returned no elements"));
             }
             (Some("vector"), Some([one])) => &one["value"],
             (Some("vector"), Some(many)) => {
                 return Err(format!(
-                    "the query finds {} elements; aggregate them to one, with sum() say",
+                    "the query returned {} elements; aggregate them to one, for example with sum()",
                     many.len()
                 ));
             }
             (kind, _) => {
-                let kind = harmless(kind.unwrap_or("nothing"));
+                let kind = printable(kind.unwrap_or("nothing"));
                 return Err(format!(
-                    "the query gives a {kind}, and neither a scalar nor an instant vector"
+                    "expected a scalar or an instant vector, found a {kind}"
                 ));
             }
         };
-        // [moment, "number"]
+        // [timestamp, "number"]
         number(&pair[1]).map(|number| Measurement::of(number, success))
     })
     .await
@@ -86,22 +86,22 @@ pub async fn measure_prometheus(
 
 async fn within(
     deadline: Duration,
-    measured: impl Future<Output = Result<Measurement, String>>,
+    measurement: impl Future<Output = Result<Measurement, String>>,
 ) -> Measurement {
-    match timeout(deadline, measured).await {
+    match timeout(deadline, measurement).await {
         Ok(Ok(measurement)) => measurement,
         Ok(Err(why)) => Measurement::error(why),
         Err(_) => Measurement::error(format!("no answer within {}", Human(deadline))),
     }
 }
 
-/// The status, and the document if it is JSON. Each request has a connection of its own.
+/// The status, and the document if it is JSON. Each request uses a new connection.
 async fn get(url: Url) -> Result<(u16, Option<Value>), String> {
-    // An error says that there is a provider already, which is as good.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder =
         reqwest::Client::builder().user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
-    // To load the system's certificates takes longer than a question without TLS.
+    // Loading the system's certificates takes longer than a request without TLS.
     let builder = if url.scheme() == "https" {
         builder
     } else {
@@ -118,7 +118,7 @@ async fn get(url: Url) -> Result<(u16, Option<Value>), String> {
     while let Some(chunk) = response.chunk().await.map_err(|why| innermost(&why))? {
         if body.len() + chunk.len() > BODY_BYTES_MAX {
             return Err(format!(
-                "HTTP {status}, and the answer is longer than {} MiB",
+                "HTTP {status}, and the response is larger than {} MiB",
                 BODY_BYTES_MAX >> 20
             ));
         }
@@ -134,13 +134,13 @@ fn number(value: &Value) -> Result<f64, String> {
         Value::String(text) => text.trim().parse().ok(),
         value => value.as_f64(),
     };
-    number.ok_or_else(|| format!("no number: {}", harmless(&value.to_string())))
+    number.ok_or_else(|| format!("expected a number, found {}", printable(&value.to_string())))
 }
 
-/// The last cause, which is the one that tells. The URL, which may hold a password, is in none of
-/// them.
+/// The last cause, which is the most specific one. No cause contains the URL, which may hold a
+/// password.
 fn innermost(error: &reqwest::Error) -> String {
     chain(error)
         .last()
-        .map_or_else(String::new, |cause| harmless(&cause.to_string()))
+        .map_or_else(String::new, |cause| printable(&cause.to_string()))
 }

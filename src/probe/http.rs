@@ -1,12 +1,12 @@
-//! Probes by a GET and its answer.
+//! HTTP probes.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::trouble;
-use super::trouble::{chain, io_error};
+use super::error;
+use super::error::{chain, io_error};
 use crate::core::fleet::health::{REFUSED, UNRESOLVED, Verdict};
 use crate::core::ids::Port;
 use crate::probe::route::Route;
@@ -14,10 +14,10 @@ use crate::probe::route::Route;
 const BODY_BYTES_MAX: usize = 64 << 10;
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// The client of HTTP probes. No connection is kept between two probes.
+/// The client of HTTP probes. No connection is reused between two probes.
 #[derive(Debug, Default)]
 pub struct Client {
-    /// One for each unix socket, and one for the network.
+    /// One client for each unix socket, and one for the network.
     clients: Mutex<BTreeMap<Option<PathBuf>, reqwest::Client>>,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Expectation<'a> {
 }
 
 impl Client {
-    /// A client that has made no request yet.
+    /// A client without connections.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn through(&self, socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
+    fn for_socket(&self, socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let key = socket.map(Path::to_owned);
         if let Some(client) = clients.get(&key) {
@@ -46,8 +46,7 @@ impl Client {
 }
 
 fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
-    // reqwest wants a provider even where no TLS is spoken. An error says that there is one
-    // already, which is as good.
+    // reqwest needs a provider even without TLS. An error means that one is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -55,7 +54,7 @@ fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
         .no_proxy()
         .http1_only()
         .pool_max_idle_per_host(0)
-        // Probes speak plain HTTP: to load the system's certificates would cost more than the
+        // Probes use plain HTTP, and loading the system's certificates would cost more than the
         // probes.
         .tls_certs_only([])
         .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
@@ -65,15 +64,15 @@ fn build(socket: Option<&Path>) -> Result<reqwest::Client, reqwest::Error> {
     }
 }
 
-pub(super) async fn ask(
+pub(super) async fn probe(
     client: &Client,
     route: &Route,
     port: Port,
     path: &str,
     host_header: Option<&str>,
-    wanted: &Expectation<'_>,
+    expected: &Expectation<'_>,
 ) -> Verdict {
-    let client = match client.through(route.socket()) {
+    let client = match client.for_socket(route.socket()) {
         Ok(client) => client,
         Err(e) => return Verdict::Error(innermost(&e)),
     };
@@ -83,15 +82,15 @@ pub(super) async fn ask(
     }
     let mut response = match request.send().await {
         Ok(response) => response,
-        Err(e) => return failed(&e, route),
+        Err(e) => return failure_verdict(&e, route),
     };
     let status = response.status().as_u16();
-    let status_is_right = wanted
+    let is_expected_status = expected
         .status
-        .map_or((200..400).contains(&status), |right| status == right);
-    let wanted_body = wanted.body.filter(|_| status_is_right);
+        .map_or((200..400).contains(&status), |expected| status == expected);
+    let expected_body = expected.body.filter(|_| is_expected_status);
     let mut body = Vec::new();
-    while !is_enough(&body, wanted_body) {
+    while !is_enough(&body, expected_body) {
         match response.chunk().await {
             Ok(Some(chunk)) => {
                 body.extend_from_slice(&chunk[..chunk.len().min(BODY_BYTES_MAX - body.len())]);
@@ -101,17 +100,17 @@ pub(super) async fn ask(
         }
     }
     let line = first_line(&String::from_utf8_lossy(&body));
-    if !status_is_right {
+    if !is_expected_status {
         return Verdict::Fail(if line.is_empty() {
             format!("HTTP {status}")
         } else {
             format!("HTTP {status}: {line}")
         });
     }
-    match wanted_body {
+    match expected_body {
         Some(text) if !contains(&body, text) => Verdict::Fail(format!(
-            "body does not contain \"{}\": it says \"{line}\"",
-            harmless(text)
+            "expected a body that contains \"{}\", found \"{line}\"",
+            printable(text)
         )),
         _ if line.is_empty() => Verdict::Pass(format!("HTTP {status}")),
         _ => Verdict::Pass(line),
@@ -128,11 +127,11 @@ fn url(route: &Route, port: Port, path: &str) -> String {
     format!("http://{host}:{port}{slash}{path}")
 }
 
-/// Whether the rest of the body could not change the verdict: an endless one must not cost the
+/// Whether the rest of the body cannot change the verdict: an endless body must not use up the
 /// deadline.
-fn is_enough(body: &[u8], wanted: Option<&str>) -> bool {
+fn is_enough(body: &[u8], expected: Option<&str>) -> bool {
     body.len() >= BODY_BYTES_MAX
-        || match wanted {
+        || match expected {
             Some(text) => contains(body, text),
             None => body.trim_ascii_start().contains(&b'\n'),
         }
@@ -145,8 +144,8 @@ fn contains(body: &[u8], text: &str) -> bool {
             .any(|window| window == text.as_bytes())
 }
 
-/// The verdict on a request without an answer.
-pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
+/// The verdict on a request without a response.
+pub(super) fn failure_verdict(error: &reqwest::Error, route: &Route) -> Verdict {
     if error.is_builder() {
         return Verdict::Error(innermost(error));
     }
@@ -161,10 +160,10 @@ pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
         ));
     }
     match (io_error(error), route) {
-        (Some(e), _) if error.is_connect() => trouble::verdict(e, route),
-        // ssh takes the connection, and hangs up when the host has nobody at the other end.
-        (_, Route::Socket(_)) => Verdict::Fail(format!("{REFUSED} or closed without an answer")),
-        (Some(e), Route::Direct { .. }) => trouble::verdict(e, route),
+        (Some(e), _) if error.is_connect() => error::verdict(e, route),
+        // ssh accepts the connection, and closes it if nothing listens at the other end.
+        (_, Route::Socket(_)) => Verdict::Fail(format!("{REFUSED} or closed without a response")),
+        (Some(e), Route::Direct { .. }) => error::verdict(e, route),
         (None, Route::Direct { .. }) => Verdict::Fail(innermost(error)),
     }
 }
@@ -172,12 +171,12 @@ pub(super) fn failed(error: &reqwest::Error, route: &Route) -> Verdict {
 pub(super) fn innermost(error: &reqwest::Error) -> String {
     chain(error)
         .last()
-        .map_or_else(String::new, |cause| harmless(&cause.to_string()))
+        .map_or_else(String::new, |cause| printable(&cause.to_string()))
 }
 
 /// The first line that is not blank.
 fn first_line(text: &str) -> String {
-    harmless(
+    printable(
         text.trim_start()
             .lines()
             .next()
@@ -186,9 +185,8 @@ fn first_line(text: &str) -> String {
     )
 }
 
-/// Text from outside for a person's terminal: short, and without anything that would move its
-/// cursor.
-pub(super) fn harmless(text: &str) -> String {
+/// Makes text from outside safe for a terminal: short, and without control characters.
+pub(super) fn printable(text: &str) -> String {
     let mut chars = text
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c });
@@ -204,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_cannot_play_with_the_terminal() {
+    fn http_probe_removes_control_characters_from_responses() {
         assert_eq!(first_line("\n  \x1b[2Jready\r\nmore"), "\u{fffd}[2Jready");
         assert_eq!(
             first_line(&"x".repeat(300)).chars().count(),
@@ -213,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_become_urls() {
+    fn http_probe_builds_urls_from_addresses() {
         let direct = |address: &str| Route::Direct {
             address: address.to_owned(),
         };

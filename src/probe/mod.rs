@@ -1,15 +1,15 @@
-//! Floor 2: probes whether an instance is ready, and gets the numbers to judge a version by.
+//! Floor 2: probes whether an instance is ready, and measures what a version is judged by.
 //!
-//! A probe ends in one of three ways: the instance passes, it fails, or the prober itself has a
-//! problem, which says nothing about the instance. Each probe is a connection of its own: an old
-//! one would show how the instance was.
+//! A probe has one of three results: the instance passes, it fails, or the prober has a problem,
+//! which is unrelated to the instance. Each probe uses a new connection, because an old one
+//! would show a past state of the instance.
 
 mod analysis;
+mod error;
 mod http;
 mod monitor;
 mod route;
 mod tcp;
-mod trouble;
 
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ use crate::core::time::Human;
 pub enum PortProbe {
     /// Connects to the port.
     Tcp,
-    /// Sends a GET and judges the answer.
+    /// Sends a GET request and evaluates the response.
     Http {
         /// The path and query: `/healthz`.
         path: String,
         /// The only status that passes; `None` for any from 200 to 399.
         status: Option<u16>,
-        /// The text that the answer's first 64 KiB must contain.
+        /// The text that the first 64 KiB of the response must contain.
         body: Option<String>,
         /// The `Host` header; `None` for the address of the request.
         host_header: Option<String>,
@@ -43,31 +43,31 @@ pub enum PortProbe {
 }
 
 /// Probes once, within `deadline`.
-pub async fn ask(
+pub async fn probe(
     client: &Client,
-    question: &PortProbe,
+    port_probe: &PortProbe,
     route: &Route,
     port: Port,
     deadline: Duration,
 ) -> Verdict {
-    let answer = async {
-        match question {
-            PortProbe::Tcp => tcp::ask(route, port, deadline).await,
+    let response = async {
+        match port_probe {
+            PortProbe::Tcp => tcp::probe(route, port, deadline).await,
             PortProbe::Http {
                 path,
                 status,
                 body,
                 host_header,
             } => {
-                let wanted = http::Expectation {
+                let expected = http::Expectation {
                     status: *status,
                     body: body.as_deref(),
                 };
-                http::ask(client, route, port, path, host_header.as_deref(), &wanted).await
+                http::probe(client, route, port, path, host_header.as_deref(), &expected).await
             }
         }
     };
-    timeout(deadline, answer)
+    timeout(deadline, response)
         .await
         .unwrap_or_else(|_| Verdict::Fail(format!("no answer within {}", Human(deadline))))
 }

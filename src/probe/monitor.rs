@@ -1,8 +1,8 @@
-//! Makes requests to the service as its users do, through the balancers.
+//! Sends requests to the service through the balancers, as its users do.
 //!
-//! A request goes out at every interval, whatever has become of those before: an asker that waited
-//! for slow answers would ask least when it matters most. Each ends by its timeout, so no more than
-//! timeout / interval are under way.
+//! A request is sent at every interval, even if earlier ones are still pending: a monitor that
+//! waited for slow responses would send the fewest requests when they matter most. Each request
+//! ends at its timeout, so at most timeout / interval are pending.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,74 +14,74 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::http::{failed, innermost};
+use super::http::{failure_verdict, innermost};
 use crate::core::availability::{Answer, AvailabilityReport, MonitorSettings, Tally, version_in};
 use crate::core::fleet::health::Verdict;
 use crate::core::time::{Human, Time};
 use crate::probe::route::Route;
 
-/// The part of an answer in which the version is searched.
-const LOOKED_AT_BYTES: usize = 4 << 10;
-/// Headers that often name the version.
+/// The part of a response that is searched for the version.
+const SEARCHED_BYTES_MAX: usize = 4 << 10;
+/// Headers that often contain the version.
 const VERSION_HEADERS: [&str; 2] = ["x-version", "server"];
 const VERSION_CHARS_MAX: usize = 64;
-/// Who comes back from a request so long after its timeout has slept, and knows nothing of the
-/// service.
-const ASLEEP: Duration = Duration::from_secs(1);
+/// If a request returns this long after its timeout, this machine was suspended, and the result
+/// is unrelated to the service.
+const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
 
-/// The controller's clock, which dates the requests.
+/// The controller's clock, for the times of the requests.
 pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
 
-/// Makes requests until it is dropped.
+/// Sends requests until it is dropped.
 pub struct Monitor {
     shared: Arc<Shared>,
-    asking: Option<Asking>,
+    running: Option<RunningTask>,
 }
 
-struct Asking {
+struct RunningTask {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 struct Shared {
-    probing: MonitorSettings,
+    settings: MonitorSettings,
     clients: Vec<Client>,
     known: BTreeSet<String>,
     now: Now,
     tally: Mutex<Tally>,
-    news: Notify,
+    changed: Notify,
 }
 
 impl Monitor {
-    /// Begins to ask. `known` are the versions that an answer may name.
+    /// Starts to send requests. `known` are the versions that a response may contain.
     ///
     /// # Errors
-    /// If this machine cannot ask at all.
-    pub fn begin(
-        probing: MonitorSettings,
+    /// If this machine cannot send requests at all.
+    pub fn start(
+        settings: MonitorSettings,
         known: BTreeSet<String>,
         now: Now,
     ) -> Result<Self, String> {
         let client =
-            |number| client(&probing.url, number % 2 == 0).map_err(|error| innermost(&error));
-        let clients = (0..probing.connections)
+            |number| client(&settings.url, number % 2 == 0).map_err(|error| innermost(&error));
+        let clients = (0..settings.connections)
             .map(client)
             .collect::<Result<_, _>>()?;
-        let tally = Mutex::new(Tally::new(probing.max_failed_requests));
+        let tally = Mutex::new(Tally::new(settings.max_failed_requests));
         let shared = Arc::new(Shared {
-            probing,
+            settings,
             clients,
             known,
             now,
             tally,
-            news: Notify::new(),
+            changed: Notify::new(),
         });
-        let mut asker = Self {
+        let mut monitor = Self {
             shared,
-            asking: None,
+            running: None,
         };
-        asker.go_on();
-        Ok(asker)
+        monitor.resume();
+        Ok(monitor)
     }
 
     /// The requests and failures so far.
@@ -95,14 +95,13 @@ impl Monitor {
         tally.is_breached().then(|| tally.report())
     }
 
-    /// Waits for the first request that is answered as it should be; gives up when so many were
-    /// not.
+    /// Waits for the first successful request, for at most this number of attempts.
     ///
     /// # Errors
-    /// Why the last of them was not.
-    pub async fn first_answer(&self, attempts: u64) -> Result<(), String> {
+    /// The error of the last attempt.
+    pub async fn wait_for_first_success(&self, attempts: u64) -> Result<(), String> {
         loop {
-            let news = self.shared.news.notified();
+            let changed = self.shared.changed.notified();
             let AvailabilityReport {
                 counted_from,
                 early,
@@ -116,29 +115,29 @@ impl Monitor {
             if early + unmade >= attempts {
                 return Err(trouble.unwrap_or_default());
             }
-            news.await;
+            changed.await;
         }
     }
 
-    /// Makes one more request by each client, which meets what is there at last, and waits for the
-    /// answers to all that are under way: no longer than the timeout of one.
-    pub async fn settle(&mut self) {
-        if let Some(Asking { stop, task }) = &mut self.asking {
-            let (gone, _) = oneshot::channel();
-            // It may have ended by itself, if it panicked.
-            let _ = std::mem::replace(stop, gone).send(());
+    /// Sends one more request with each client, so that the final state is tested, and waits until
+    /// all pending requests have ended: at most the timeout of one.
+    pub async fn finish(&mut self) {
+        if let Some(RunningTask { stop, task }) = &mut self.running {
+            let (unused, _) = oneshot::channel();
+            // The task has already ended if it panicked.
+            let _ = std::mem::replace(stop, unused).send(());
             let _ = task.await;
-            self.asking = None;
+            self.running = None;
         }
     }
 
-    /// Makes requests again, if it had stopped.
-    pub fn go_on(&mut self) {
-        self.asking.get_or_insert_with(|| {
+    /// Sends requests again, if it had stopped.
+    pub fn resume(&mut self) {
+        self.running.get_or_insert_with(|| {
             let (stop, stopped) = oneshot::channel();
-            Asking {
+            RunningTask {
                 stop,
-                task: tokio::spawn(ask_on(Arc::clone(&self.shared), stopped)),
+                task: tokio::spawn(send_requests(Arc::clone(&self.shared), stopped)),
             }
         });
     }
@@ -146,18 +145,17 @@ impl Monitor {
 
 impl Drop for Monitor {
     fn drop(&mut self) {
-        if let Some(asking) = &self.asking {
-            asking.task.abort();
+        if let Some(running) = &self.running {
+            running.task.abort();
         }
     }
 }
 
-fn client(url: &str, keeps_its_connection: bool) -> Result<Client, reqwest::Error> {
-    // reqwest wants a provider even where no TLS is spoken. An error says that there is one
-    // already, which is as good.
+fn client(url: &str, is_persistent: bool) -> Result<Client, reqwest::Error> {
+    // reqwest needs a provider even without TLS. An error means that one is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = HeaderMap::new();
-    if !keeps_its_connection {
+    if !is_persistent {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let mut builder = Client::builder()
@@ -167,24 +165,24 @@ fn client(url: &str, keeps_its_connection: bool) -> Result<Client, reqwest::Erro
         .http1_only()
         .default_headers(headers)
         .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")));
-    if !keeps_its_connection {
+    if !is_persistent {
         builder = builder.pool_max_idle_per_host(0);
     }
     if url.starts_with("http:") {
-        // To load the system's certificates for nothing would cost more than the requests.
+        // Loading the system's certificates would cost more than the requests.
         builder = builder.tls_certs_only([]);
     }
     builder.build()
 }
 
-async fn ask_on(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
-    let mut ticks = interval(shared.probing.interval);
-    // What this machine was too busy for is not made up for in one burst.
+async fn send_requests(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
+    let mut ticks = interval(shared.settings.interval);
+    // Requests that this machine was too busy to send are not sent later in a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut under_way = JoinSet::new();
-    let ask = |client: &Client| {
+    let mut pending = JoinSet::new();
+    let send = |client: &Client| {
         let (shared, client) = (Arc::clone(&shared), client.clone());
-        async move { shared.ask_once(&client).await }
+        async move { shared.send_and_count(&client).await }
     };
     for client in shared.clients.iter().cycle() {
         tokio::select! {
@@ -192,14 +190,14 @@ async fn ask_on(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
             _ = &mut stopped => break,
             _ = ticks.tick() => {}
         }
-        while under_way.try_join_next().is_some() {}
-        under_way.spawn(ask(client));
+        while pending.try_join_next().is_some() {}
+        pending.spawn(send(client));
     }
-    // What is in place at last is asked too, however quickly that has come.
+    // The final state is tested too, even if it was reached a moment ago.
     for client in &shared.clients {
-        under_way.spawn(ask(client));
+        pending.spawn(send(client));
     }
-    while under_way.join_next().await.is_some() {}
+    while pending.join_next().await.is_some() {}
 }
 
 impl Shared {
@@ -207,29 +205,29 @@ impl Shared {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask_once(&self, client: &Client) {
-        let asked = (self.now)();
-        let deadline = self.probing.timeout;
-        let answer = timeout(deadline, self.ask(client)).await;
-        if (self.now)().since(asked) > deadline + ASLEEP {
+    async fn send_and_count(&self, client: &Client) {
+        let sent = (self.now)();
+        let deadline = self.settings.timeout;
+        let answer = timeout(deadline, self.send(client)).await;
+        if (self.now)().since(sent) > deadline + SUSPEND_THRESHOLD {
             return;
         }
         let answer = answer.unwrap_or_else(|_| Answer::Lost {
             why: format!("no answer within {}", Human(deadline)),
         });
-        self.tally().take(asked, answer);
-        self.news.notify_waiters();
+        self.tally().take(sent, answer);
+        self.changed.notify_waiters();
     }
 
-    async fn ask(&self, client: &Client) -> Answer {
-        let begun = Instant::now();
-        let mut response = match client.get(&self.probing.url).send().await {
+    async fn send(&self, client: &Client) -> Answer {
+        let started = Instant::now();
+        let mut response = match client.get(&self.settings.url).send().await {
             Ok(response) => response,
             Err(error) => {
                 let route = Route::Direct {
-                    address: self.probing.url.clone(),
+                    address: self.settings.url.clone(),
                 };
-                return match failed(&error, &route) {
+                return match failure_verdict(&error, &route) {
                     Verdict::Error(why) => Answer::Unmade { why },
                     Verdict::Fail(why) | Verdict::Pass(why) => Answer::Lost { why },
                 };
@@ -237,11 +235,11 @@ impl Shared {
         };
         let status = response.status().as_u16();
         let mut body = Vec::new();
-        // To its end: an answer that breaks off is none.
+        // The whole body is read, because a truncated response counts as a failure.
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) => {
-                    let room = LOOKED_AT_BYTES.saturating_sub(body.len());
+                    let room = SEARCHED_BYTES_MAX.saturating_sub(body.len());
                     body.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 }
                 Ok(None) => break,
@@ -252,17 +250,17 @@ impl Shared {
                 }
             }
         }
-        let is_right = self
-            .probing
+        let is_expected = self
+            .settings
             .status
-            .map_or((200..400).contains(&status), |right| status == right);
-        if !is_right {
+            .map_or((200..400).contains(&status), |expected| status == expected);
+        if !is_expected {
             return Answer::Lost {
                 why: format!("HTTP {status}"),
             };
         }
         Answer::Served {
-            took: begun.elapsed(),
+            took: started.elapsed(),
             version: self.version(&response, &body),
         }
     }
@@ -274,7 +272,7 @@ impl Shared {
                 .get(name)
                 .and_then(|value| value.to_str().ok())
         };
-        if let Some(name) = &self.probing.version_header {
+        if let Some(name) = &self.settings.version_header {
             let named = header(name).map(|text| {
                 text.trim()
                     .chars()

@@ -9,7 +9,7 @@ pub enum Route {
         /// A name or an IP address.
         address: String,
     },
-    /// Through a unix socket of this machine that ssh forwards to the instance's port.
+    /// Through a unix socket of this machine, which ssh forwards to the instance's port.
     Socket(PathBuf),
 }
 

@@ -1,6 +1,6 @@
-//! A script to run on a machine, what it reads, and what came back.
+//! A script to run on a machine, its input, and its output.
 
-use crate::remote::words::clean;
+use crate::remote::sanitize::clean;
 use crate::script::Input;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub struct Command<'a> {
     /// A POSIX sh script.
     pub script: &'a str,
     pub input: Input,
-    /// Its time limit. Both ends watch it: here the wait ends, there the script is ended.
+    /// Both ends enforce it: this side stops waiting, and the host kills the script.
     pub deadline: Duration,
 }
 
@@ -18,7 +18,6 @@ pub struct Command<'a> {
 pub struct Output {
     pub stdout: String,
     pub stderr: String,
-    /// Its exit status.
     pub status: i32,
     /// Whether more was printed than is kept.
     pub truncated: bool,
@@ -26,7 +25,7 @@ pub struct Output {
 
 impl Output {
     /// Standard error on one line, without control characters.
-    pub fn complaint(&self) -> String {
+    pub fn error_text(&self) -> String {
         match clean(&self.stderr).as_str() {
             "" => format!(
                 "the script ended with exit status {} and printed nothing",

@@ -1,14 +1,14 @@
-//! An open connection to a machine.
+//! An open connection to a host.
 
 use crate::remote::command::{Command, Output};
 use crate::remote::error::{RunError, RunFailure};
 use crate::remote::local::Local;
-use crate::remote::opening::PreambleReader;
-use crate::remote::pipes::{Capture, ScriptIo, StdinSource};
+use crate::remote::preamble::PreambleReader;
+use crate::remote::sanitize::clean;
 use crate::remote::shell;
 use crate::remote::ssh::Ssh;
+use crate::remote::stdio::{Capture, ScriptIo, StdinSource};
 use crate::remote::target::HostLogin;
-use crate::remote::words::clean;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,29 +16,29 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// Scripts at one time on one connection. A server allows 10 sessions by default and counts those
-/// that are just ending, so that 8 short scripts at a time already lose some.
+/// Scripts that run concurrently on one connection. sshd allows 10 sessions by default and
+/// still counts sessions that are closing, so 8 short scripts at a time already hit the limit.
 pub(super) const SCRIPTS_MAX: usize = 4;
 
-/// A way to a host on which scripts run, made by a [`Connector`](crate::remote::Connector). To be
-/// [closed](Connection::close).
+/// A connection to a host on which scripts run, made by a
+/// [`Connector`](crate::remote::Connector). The owner must [close](Connection::close) it.
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) place: HostLogin,
+    pub(super) login: HostLogin,
     pub(super) sudo: bool,
     pub(super) scripts: Semaphore,
-    pub(super) way: ConnectionKind,
+    pub(super) kind: ConnectionKind,
     pub(super) delays: Mutex<Delays>,
 }
 
-/// The delays on the host before a script begins.
+/// How long the host takes before a script starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delays {
-    /// The time of the login, from its first packet.
+    /// From the first packet of the login to its end.
     pub login: Duration,
-    /// The shortest start of the login shell so far, which each script needs.
+    /// The shortest start of the login shell so far; every script waits for one.
     pub shell: Option<Duration>,
-    /// The shortest start of sudo so far, which each script needs; `None` without sudo.
+    /// The shortest start of sudo so far; every script waits for one. `None` without sudo.
     pub sudo: Option<Duration>,
 }
 
@@ -49,48 +49,48 @@ pub(super) enum ConnectionKind {
 }
 
 impl ConnectionKind {
-    async fn run(&self, words: &[String], talk: ScriptIo<'_>) -> Result<i32, RunFailure> {
+    async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
         match self {
-            ConnectionKind::Ssh(ssh) => ssh.run(words, talk).await,
-            ConnectionKind::Local(local) => local.run(words, talk).await,
+            ConnectionKind::Ssh(ssh) => ssh.run(words, io).await,
+            ConnectionKind::Local(local) => local.run(words, io).await,
         }
     }
 }
 
 impl Connection {
-    /// Runs a script and waits for its end. The deadline counts from the moment at which the script
-    /// gets its turn: four run at one time.
+    /// Runs a script and waits until it ends. The deadline counts from the moment at which the
+    /// script gets one of the four slots.
     ///
     /// # Errors
-    /// Where [`RunError::is_unknown`], the script may have run, in part or in whole, or run still.
+    /// If [`RunError::is_unknown`], the script may have run in part or in whole, or may still
+    /// run.
     pub async fn run(&self, command: &Command<'_>) -> Result<Output, RunError> {
-        let launch = shell::launch(
+        let shell_command = shell::prepare(
             command.script,
             !command.input.is_empty(),
             command.deadline,
             self.sudo,
         );
-        let turn = self.scripts.acquire().await;
-        let mut capture = Capture::of_script();
+        let permit = self.scripts.acquire().await;
+        let mut capture = Capture::for_script();
         let ended = timeout(command.deadline, async {
-            let talk = ScriptIo::Whole(
-                StdinSource::open(&launch.script, &command.input).await?,
+            let io = ScriptIo::Buffered(
+                StdinSource::open(&shell_command.script, &command.input).await?,
                 &mut capture,
             );
-            self.way.run(&launch.words, talk).await
+            self.kind.run(&shell_command.words, io).await
         });
         let ended = ended.await;
-        drop(turn);
+        drop(permit);
         self.judge(ended, command.deadline, capture)
     }
 
-    /// Runs a script that goes on until nobody listens any more, and hands out each line of what it
-    /// prints. It waits for no turn and keeps none.
+    /// Runs a script that prints lines until its reader disconnects, and sends each line to
+    /// `lines`. Such a script takes none of the slots.
     ///
-    /// The script gets a byte on its standard input every few seconds
-    /// ([`BEAT`](crate::remote::BEAT)), and the end of it when whoever called this is gone: it then
-    /// ends by itself, with all that it began. Of what it is given the output holds only what it
-    /// complained about.
+    /// The script gets a byte on its standard input every
+    /// [`HEARTBEAT`](crate::remote::HEARTBEAT), and end of file when the caller is gone: the script
+    /// then ends with all its children. The returned output holds only its standard error.
     ///
     /// # Errors
     /// As for [`Connection::run`].
@@ -100,20 +100,20 @@ impl Connection {
         deadline: Duration,
         lines: &mpsc::Sender<String>,
     ) -> Result<Output, RunError> {
-        let launch = shell::launch(script, true, deadline, self.sudo);
-        let mut capture = Capture::of_script();
-        let talk = ScriptIo::Live(&launch.script, lines, &mut capture);
-        let ended = timeout(deadline, self.way.run(&launch.words, talk)).await;
+        let shell_command = shell::prepare(script, true, deadline, self.sudo);
+        let mut capture = Capture::for_script();
+        let io = ScriptIo::Streaming(&shell_command.script, lines, &mut capture);
+        let ended = timeout(deadline, self.kind.run(&shell_command.words, io)).await;
         self.judge(ended, deadline, capture)
     }
 
-    /// How long the host makes scripts wait.
+    /// How long the host delays the start of scripts.
     pub fn delays(&self) -> Delays {
         *self.delays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_delays(&self, opening: &PreambleReader) {
-        let Some((shell, sudo)) = opening.delays() else {
+    fn note_delays(&self, preamble: &PreambleReader) {
+        let Some((shell, sudo)) = preamble.delays() else {
             return;
         };
         let shortest =
@@ -131,70 +131,70 @@ impl Connection {
         deadline: Duration,
         mut capture: Capture,
     ) -> Result<Output, RunError> {
-        let host = self.place.name.clone();
-        let opening = capture.take_opening();
-        self.note_delays(&opening);
+        let host = self.login.name.clone();
+        let preamble = capture.take_preamble();
+        self.note_delays(&preamble);
         match ended {
             Err(_) => {
-                let waiting_for = shell::waiting_for(&opening, self.sudo);
-                let said = capture
-                    .last_words()
-                    .or_else(|| Some(clean(&opening.before())).filter(|said| !said.is_empty()));
+                let waiting_for = shell::waiting_for(&preamble, self.sudo);
+                let last_output = capture
+                    .last_output()
+                    .or_else(|| Some(clean(&preamble.before())).filter(|text| !text.is_empty()));
                 Err(RunError::TimedOut {
                     host,
                     deadline,
                     waiting_for,
-                    said,
+                    last_output,
                 })
             }
             Ok(Err(failure)) => Err(failure.at(host)),
             Ok(Ok(status)) => shell::judge(
                 capture.into_output(status),
-                &opening,
+                &preamble,
                 self.sudo,
-                &self.place,
+                &self.login,
             ),
         }
     }
 
-    /// Makes a port that can be reached from the host reachable from here, as a unix socket; the
-    /// second time it is the same one. `None` where no detour is needed because the host is this
-    /// machine.
+    /// Forwards a port that the host can reach to a unix socket on this machine. A second call
+    /// returns the same socket. `None` if the host is this machine, where no forwarding is needed.
     ///
-    /// A connection to the socket succeeds even if nothing listens on the port: it is closed a
+    /// A connection to the socket succeeds even if nothing listens on the port; ssh closes it a
     /// moment later.
     ///
     /// # Errors
-    /// The connection is lost, or ssh refuses.
+    /// If the connection is lost, or ssh refuses.
     pub async fn forward(&self, address: &str, port: u16) -> Result<Option<PathBuf>, RunError> {
-        match &self.way {
+        match &self.kind {
             ConnectionKind::Local(_) => Ok(None),
             ConnectionKind::Ssh(ssh) => ssh
                 .forward(address, port)
                 .await
                 .map(Some)
-                .map_err(|failure| failure.at(self.place.name.clone())),
+                .map_err(|failure| failure.at(self.login.name.clone())),
         }
     }
 
-    /// The same for a unix socket of the host, which whoever logs in must be allowed to use.
+    /// Like [`Connection::forward`] for a unix socket of the host, which the login user must be
+    /// allowed to open.
     ///
     /// # Errors
-    /// The connection is lost, or ssh refuses.
+    /// If the connection is lost, or ssh refuses.
     pub async fn forward_path(&self, path: &Path) -> Result<Option<PathBuf>, RunError> {
-        match &self.way {
+        match &self.kind {
             ConnectionKind::Local(_) => Ok(None),
             ConnectionKind::Ssh(ssh) => ssh
                 .forward_path(path)
                 .await
                 .map(Some)
-                .map_err(|failure| failure.at(self.place.name.clone())),
+                .map_err(|failure| failure.at(self.login.name.clone())),
         }
     }
 
-    /// Ends the connection, and the ssh process behind it. Takes a few seconds at most.
+    /// Closes the connection and ends its ssh process. Takes a few seconds at most.
     pub async fn close(self) {
-        match self.way {
+        match self.kind {
             ConnectionKind::Ssh(ssh) => ssh.close().await,
             ConnectionKind::Local(_) => {}
         }

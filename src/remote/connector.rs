@@ -1,4 +1,4 @@
-//! Makes the connections of a run, and keeps what they share.
+//! Makes the connections of a run and owns what they share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::core::time::Human;
 use crate::remote::connection::{Connection, ConnectionKind, Delays, SCRIPTS_MAX};
 use crate::remote::target::{HostLogin, Target};
 
-/// Makes connections to hosts. Those over SSH share a directory for their control sockets and the
-/// logins at jump hosts: both are made when they are first needed.
+/// Makes connections to hosts. Connections over SSH share a directory for their control
+/// sockets, and the logins at jump hosts. Both are created on first use.
 ///
-/// To be [closed](Connector::close), after the connections. Dropped, or killed with its process, it
-/// leaves nothing either: a moment later every ssh process and the directory are gone.
+/// The owner must [close](Connector::close) it after the connections. If it is dropped, or its
+/// process is killed, every ssh process and the directory disappear a moment later.
 #[derive(Debug)]
 pub struct Connector {
     /// Where the directory is made.
@@ -37,9 +37,9 @@ impl Default for Connector {
 }
 
 impl Connector {
-    /// One that has its directory below `parent`, an existing directory with a short path: a
-    /// control socket's path has some 100 bytes at most. The default is the user's runtime
-    /// directory, or the one for temporary files.
+    /// A connector with its directory below `parent`, an existing directory with a short path,
+    /// because the path of a control socket has about 100 bytes at most. The default is the user's
+    /// runtime directory, or the directory for temporary files.
     pub fn below(parent: impl Into<PathBuf>) -> Self {
         Self {
             parent: parent.into(),
@@ -50,20 +50,20 @@ impl Connector {
 
     /// Connects to a host.
     ///
-    /// A refusal that may pass (a busy server, a reset, no answer) is tried again, for three
-    /// connect timeouts at most. A jump host on the way is logged in to first, under the same rule,
-    /// and once for all hosts behind it.
+    /// Temporary failures (a busy server, a reset, no answer) are retried, for three connect
+    /// timeouts at most. ship logs in at a jump host first, by the same rule, and once for all
+    /// hosts behind it.
     ///
     /// # Errors
-    /// What ssh said, and what to do about it; [`ConnectError::is_final`] tells whether another try
-    /// could help.
+    /// What ssh printed, and what to do about it. [`ConnectError::is_final`] returns whether a
+    /// retry is pointless.
     pub async fn connect(&self, target: &Target) -> Result<Connection, ConnectError> {
         let began = Instant::now();
-        let way = match target.transport {
+        let kind = match target.transport {
             Transport::Local => ConnectionKind::Local(Local),
             Transport::Ssh => ConnectionKind::Ssh(Box::new(self.over_ssh(target).await?)),
         };
-        let place = HostLogin {
+        let host_login = HostLogin {
             name: target.name.clone(),
             user: target.ssh.user.clone(),
         };
@@ -73,10 +73,10 @@ impl Connector {
             ..Delays::default()
         });
         Ok(Connection {
-            place,
+            login: host_login,
             sudo: target.ssh.sudo,
             scripts: Semaphore::new(SCRIPTS_MAX),
-            way,
+            kind,
             delays,
         })
     }
@@ -88,7 +88,11 @@ impl Connector {
         login.proxy_command.clone_from(&route.proxy_command);
         let via = jump::open(&route, target, control_dir.path()).await?;
         if let Some(hop) = &via {
-            login.place = format!("{}, behind the jump host {},", login.place, hop.name());
+            login.destination = format!(
+                "{} (through the jump host {})",
+                login.destination,
+                hop.name()
+            );
         }
         Ssh::connect(&login, via, control_dir.path()).await
     }
@@ -100,13 +104,16 @@ impl Connector {
         }
         let made = ControlDir::make(&self.parent);
         let made = made.map_err(|e| {
-            login.failed_here(format!("a directory in {}: {e}", self.parent.display()))
+            login.local_error(format!(
+                "cannot create a directory in {}: {e}",
+                self.parent.display()
+            ))
         })?;
         Ok(Arc::clone(control_dir.insert(Arc::new(made))))
     }
 
-    /// Ends what connections share: the logins at jump hosts, and the directory. Takes a few
-    /// seconds at most.
+    /// Closes what the connections share: the logins at jump hosts, and the directory. Takes a
+    /// few seconds at most.
     pub async fn close(&self) {
         self.jumps.close().await;
         if let Some(control_dir) = self

@@ -1,4 +1,4 @@
-//! The directory of the control sockets, which is removed when ship ends, in whichever way.
+//! The directory of the control sockets, which is removed however ship ends.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use tokio::time::timeout;
 
 use super::program;
 
-/// The script for `sh` that removes the directory after ship has ended.
+/// The `sh` script that removes the directory after ship has ended.
 const REAPER: &str = include_str!("reaper.sh");
-/// The time limit for the removal at a normal end, when almost nothing is left.
+/// The time limit for the removal when ship ends normally and almost nothing is left to remove.
 const REMOVE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// A private directory with a short path, and a process that waits to remove it.
+/// A private directory with a short path, and a process that removes it.
 ///
 /// The process reads a pipe whose other end only ship holds (no child inherits it), so that it
-/// notices the end of a ship that was killed. It has a process group of its own: neither a Ctrl-C
-/// nor a kill of ship's group reaches it. Dropped, the directory goes a moment later; then every
-/// master in it is ended.
+/// notices when ship is killed. It has its own process group: neither Ctrl-C nor a kill of ship's
+/// process group reaches it. When this value is dropped, the process ends every ssh master in the
+/// directory and removes it a moment later.
 #[derive(Debug)]
 pub(super) struct ControlDir {
     path: PathBuf,
@@ -43,7 +43,7 @@ impl ControlDir {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        // From here on it is the process that removes it.
+        // From here on, the reaper removes the directory.
         Ok(Self {
             path: dir.keep(),
             reaper,
@@ -54,17 +54,16 @@ impl ControlDir {
         &self.path
     }
 
-    /// Removes the directory with all files.
+    /// Removes the directory and everything in it.
     pub(super) async fn remove(mut self) {
         drop(self.reaper.stdin.take());
         if timeout(REMOVE_DEADLINE, self.reaper.wait()).await.is_err() {
-            tracing::debug!(path = %self.path.display(), "the control sockets are still being \
-                                                          cleared away");
+            tracing::debug!(path = %self.path.display(), "still removing the control sockets");
         }
     }
 }
 
-/// Where to make it: a socket's path has some 100 bytes at most.
+/// Where to create the directory: a socket's path has about 100 bytes at most.
 pub(super) fn parent() -> PathBuf {
     const PARENT_BYTES_MAX: usize = 48;
     let candidates = [

@@ -1,4 +1,4 @@
-//! Errors on the way to a host, with what to do about each.
+//! Errors of connections and scripts, with the next step for each.
 
 use std::fmt;
 use std::io;
@@ -8,112 +8,98 @@ use std::time::Duration;
 use crate::core::ids::HostId;
 use crate::core::time::Human;
 
-/// Why there is no connection to a host.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The host key is not in `known_hosts` yet.
     #[error(
-        "{}: the host key of {} is not in known_hosts, so ship does not talk to it ({}); connect \
-         once by hand, \
-         compare the fingerprint, and say yes: {}",
-        .0.host, .0.place, .0.said, .0.by_hand
+        "{}: the host key of {} is not in known_hosts, so ship does not connect ({}); compare the \
+         fingerprint and accept the key once: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.ssh_command
     )]
     HostKeyUnknown(Box<LoginAttempt>),
-    /// The host key differs from the known one.
     #[error(
-        "{}: THE HOST KEY OF {} IS NOT THE ONE THAT IS KNOWN: either somebody is in between, or \
-         the machine was set up \
-         anew ({}); only if you know that it was set up anew, remove the old key with `ssh-keygen \
-         -R` and connect once \
-         by hand: {}",
-        .0.host, .0.place, .0.said, .0.by_hand
+        "{}: host key for {} has changed: this could be a man-in-the-middle attack, or the host was \
+         reinstalled ({}); if you know that it was reinstalled, remove the old key with `ssh-keygen \
+         -R` and accept the new one: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.ssh_command
     )]
     HostKeyChanged(Box<LoginAttempt>),
-    /// The host accepts none of the keys for this user.
+    /// The host accepts none of the user's keys.
     #[error(
-        "{}: {} does not let us in ({}); {}, then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.key_advice(), .0.by_hand
+        "{}: {} rejected the login ({}); {}, then try: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.key_advice(), .0.ssh_command
     )]
     Authentication(Box<LoginAttempt>),
-    /// ssh cannot even begin: no such host name, a mistake in its configuration, no algorithm in
-    /// common.
+    /// ssh cannot start to connect: unknown host name, mistake in its configuration, no common
+    /// algorithm.
     #[error(
-        "{}: ssh cannot connect to {} ({}); check {}, then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.settings("`address` and the `[ssh]` keys in the inventory"), .0.by_hand
+        "{}: ssh cannot connect to {} ({}); check {}, then try: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.settings("`address` and the `[ssh]` keys in the inventory"), .0.ssh_command
     )]
     Misconfigured(Box<LoginAttempt>),
-    /// There is no answer, or none in time.
+    /// The host did not answer in time.
     #[error(
-        "{}: {} cannot be reached ({}; {}); check that the machine is up and that sshd listens, \
-         then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+        "{}: cannot reach {} ({}; {}); check that the host is up and that sshd is running, then \
+         try: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.effort(), .0.ssh_command
     )]
     Unreachable(Box<LoginAttempt>),
-    /// The user's `ProxyCommand` fails.
     #[error(
-        "{}: the ProxyCommand on the way to {} ended before the login ({}; {}); check that \
-         command and its credentials, \
-         then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+        "{}: the ProxyCommand for {} exited before the login ({}; {}); check that command and its \
+         credentials, then try: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.effort(), .0.ssh_command
     )]
     Proxy(Box<LoginAttempt>),
-    /// The server says why nobody, or this account, may log in now.
+    /// The server printed why it rejects all users, or this one.
     #[error(
-        "{}: {} ended the login ({}; {}); check the account and /run/nologin on the host, then \
-         try by hand: {}",
-        .0.host, .0.place, .0.said, .0.effort(), .0.by_hand
+        "{}: {} closed the connection during the login ({}; {}); check the account and \
+         /run/nologin on the host, then try: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.effort(), .0.ssh_command
     )]
-    TurnedAway(Box<LoginAttempt>),
-    /// The server ends the connection before the login, as an overloaded one does.
+    LoginClosed(Box<LoginAttempt>),
+    /// The server closed the connection before the login, as an overloaded server does.
     #[error(
-        "{}: {} hung up before the login ({}; {}); {}, then try by hand: {}",
-        .0.host, .0.place, .0.said, .0.effort(), .0.busy_advice(), .0.by_hand
+        "{}: {} closed the connection before the login ({}; {}); {}, then try: {}",
+        .0.host, .0.destination, .0.ssh_output, .0.effort(), .0.busy_advice(), .0.ssh_command
     )]
     Busy(Box<LoginAttempt>),
-    /// A program or file is missing on this machine.
     #[error("{host}: cannot start ssh on this machine: {why}")]
-    Here {
-        /// The host that was to be reached.
-        host: HostId,
-        why: String,
-    },
+    OnThisMachine { host: HostId, why: String },
 }
 
-/// What was tried to reach a host.
+/// A failed login, after all its attempts.
 #[derive(Clone, Debug)]
 pub struct LoginAttempt {
-    /// The host's name in the fleet.
+    /// The host's name in the inventory.
     pub host: HostId,
-    /// Where: `deploy@192.168.72.233:22`, `the jump host bastion`.
-    pub place: String,
-    /// Whether that is a jump host on the way to the host, to which the inventory's settings do not
-    /// apply.
+    /// For messages: `deploy@192.168.72.233:22`, `the jump host bastion`.
+    pub destination: String,
+    /// Whether the destination is a jump host, to which the inventory's settings do not apply.
     pub is_jump: bool,
     /// The last line that ssh printed.
-    pub said: String,
+    pub ssh_output: String,
     pub tries: u32,
-    /// How long that took in all.
+    /// The duration of all attempts together.
     pub waited: Duration,
-    /// How long each try was given.
+    /// The time limit of each attempt.
     pub deadline: Duration,
-    /// The command with which a person gets the same result.
-    pub by_hand: String,
+    /// The `ssh` command that reproduces the failure.
+    pub ssh_command: String,
 }
 
 impl ConnectError {
-    /// Whether another try would fail in the same way.
+    /// Whether a retry would fail in the same way.
     pub fn is_final(&self) -> bool {
         !matches!(
             self,
             ConnectError::Unreachable(_)
                 | ConnectError::Proxy(_)
-                | ConnectError::TurnedAway(_)
+                | ConnectError::LoginClosed(_)
                 | ConnectError::Busy(_)
         )
     }
 
-    /// The same error for another host on the same route.
-    pub(super) fn on_behalf_of(mut self, other: &HostId) -> Self {
+    /// The same error for another host behind the same jump host.
+    pub(super) fn for_host(mut self, other: &HostId) -> Self {
         match &mut self {
             ConnectError::HostKeyUnknown(attempt)
             | ConnectError::HostKeyChanged(attempt)
@@ -121,9 +107,9 @@ impl ConnectError {
             | ConnectError::Misconfigured(attempt)
             | ConnectError::Unreachable(attempt)
             | ConnectError::Proxy(attempt)
-            | ConnectError::TurnedAway(attempt)
+            | ConnectError::LoginClosed(attempt)
             | ConnectError::Busy(attempt) => attempt.host = other.clone(),
-            ConnectError::Here { host, .. } => *host = other.clone(),
+            ConnectError::OnThisMachine { host, .. } => *host = other.clone(),
         }
         self
     }
@@ -139,7 +125,7 @@ impl LoginAttempt {
     }
 
     fn key_advice(&self) -> String {
-        if self.said.contains("Too many authentication failures") {
+        if self.ssh_output.contains("Too many authentication failures") {
             let advice = if self.is_jump {
                 "set `IdentityFile` to the right one and `IdentitiesOnly yes` in the ssh_config"
             } else {
@@ -153,18 +139,22 @@ impl LoginAttempt {
     }
 
     fn busy_advice(&self) -> &'static str {
-        if self.said.contains("UNKNOWN port 65535") {
-            // So ssh names the other end of a ProxyCommand.
-            "its ProxyCommand ended and printed nothing: check that command"
+        if self.ssh_output.contains("UNKNOWN port 65535") {
+            // ssh prints this for the other end of a ProxyCommand.
+            "its ProxyCommand exited without output: check that command"
         } else {
-            "it may be busy: wait, or raise `MaxStartups` in its sshd_config (a jump host's too)"
+            "it may be overloaded: wait, or raise `MaxStartups` in its sshd_config (also on a jump host)"
         }
     }
 
     fn effort(&self) -> impl fmt::Display {
-        let plural = if self.tries == 1 { "try" } else { "tries" };
+        let plural = if self.tries == 1 {
+            "attempt"
+        } else {
+            "attempts"
+        };
         format!(
-            "{} {plural} of at most {}, {} in all",
+            "{} {plural} of at most {}, {} in total",
             self.tries,
             Human(self.deadline),
             Human(self.waited)
@@ -174,62 +164,58 @@ impl LoginAttempt {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It did not end in time.
     #[error(
-        "{host}: {waiting_for} did not end within {}{}; what it did is not known until the host \
-         is asked again",
-        Human(*.deadline), last_words(.said.as_deref())
+        "{host}: {waiting_for} did not finish within {}{}; its result is unknown until ship observes \
+         the host again",
+        Human(*.deadline), last_output_note(.last_output.as_deref())
     )]
     TimedOut {
         host: HostId,
         deadline: Duration,
-        /// What did not end: the script, or a step before it.
+        /// What did not finish: the script, or a step before it.
         waiting_for: &'static str,
-        /// The last line that was printed by then.
-        said: Option<String>,
+        /// The last line printed before the deadline.
+        last_output: Option<String>,
     },
-    /// The connection broke, or the shell was killed.
     #[error(
-        "{host}: a script broke off ({why}); what it did is not known until the host is asked again"
+        "{host}: lost the script ({why}); its result is unknown until ship observes the host again"
     )]
     Lost { host: HostId, why: String },
-    /// The login shell did not run ship's command line: the script did not begin.
+    /// The login shell did not run ship's command line, so the script did not start.
     #[error(
-        "{host}: the login shell{} did not run ship's command ({said}); check the shell with \
-         `getent passwd {}` on the \
-         host, and its startup files", of_user(.user.as_deref()), user_or_placeholder(.user.as_deref())
+        "{host}: the login shell{} did not run ship's command ({output}); check the shell with \
+         `getent passwd {}` on the host, and its startup files",
+         of_user(.user.as_deref()), user_or_placeholder(.user.as_deref())
     )]
     LoginShell {
         host: HostId,
-        /// The user whose shell it is, if the inventory names one.
+        /// The login user, if the inventory names one.
         user: Option<String>,
         /// What the host printed, and the exit status.
-        said: String,
+        output: String,
     },
-    /// The script did not run: sudo wants a password, or does not know the user.
-    #[error("{host}: sudo refused ({said}); {}", sudo_advice(.said, user_or_placeholder(.user.as_deref())))]
+    /// sudo did not start the script: it asks for a password, or does not allow this user.
+    #[error("{host}: sudo refused ({output}); {}", sudo_advice(.output, user_or_placeholder(.user.as_deref())))]
     SudoRefused {
         host: HostId,
         /// The user who ran sudo, if the inventory names one.
         user: Option<String>,
         /// What sudo printed, and the exit status.
-        said: String,
+        output: String,
     },
-    /// A file broke while it was sent: the script got a part of it.
-    #[error("{host}: failed to read {} to send it: {source}", path.display())]
+    /// Reading a file failed while it was being sent: the script got a part of it.
+    #[error("{host}: cannot read {} while sending it: {source}", path.display())]
     Input {
         host: HostId,
         path: PathBuf,
         source: io::Error,
     },
-    /// The script could not be begun.
-    #[error("{host}: the script could not be started: {why}")]
+    #[error("{host}: cannot start the script: {why}")]
     NotStarted { host: HostId, why: String },
 }
 
 impl RunError {
-    /// Whether the script may have done something: then the host is to be observed again, never
-    /// assumed.
+    /// Whether the script may have changed something, so that the host must be observed again.
     pub fn is_unknown(&self) -> bool {
         match self {
             RunError::TimedOut { .. } | RunError::Lost { .. } | RunError::Input { .. } => true,
@@ -240,9 +226,9 @@ impl RunError {
     }
 }
 
-fn last_words(words: Option<&str>) -> String {
+fn last_output_note(words: Option<&str>) -> String {
     words
-        .map(|words| format!(" (it last said: {words})"))
+        .map(|words| format!(" (last output: {words})"))
         .unwrap_or_default()
 }
 
@@ -254,8 +240,8 @@ fn of_user(user: Option<&str>) -> String {
     user.map(|user| format!(" of {user}")).unwrap_or_default()
 }
 
-/// What helps, by the messages of sudo, sudo-rs, and shells that do not find it.
-fn sudo_advice(said: &str, user: &str) -> String {
+/// The next step for the messages of sudo, sudo-rs, and shells that do not find sudo.
+fn sudo_advice(output: &str, user: &str) -> String {
     const NO_PERMISSION: [&str; 8] = [
         "password is required",
         "terminal is required",
@@ -266,28 +252,28 @@ fn sudo_advice(said: &str, user: &str) -> String {
         "may not run sudo",
         "I'm afraid I can't do that",
     ];
-    if NO_PERMISSION.iter().any(|sign| said.contains(sign)) {
+    if NO_PERMISSION.iter().any(|sign| output.contains(sign)) {
         return format!(
-            "allow it without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee \
-             /etc/sudoers.d/ship` on the \
-             host, or set `sudo = false` in the inventory if root is not needed"
+            "allow sudo without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee \
+             /etc/sudoers.d/ship` on the host, or set `sudo = false` in the inventory if root is not \
+             needed"
         );
     }
-    if said.contains("must have a tty") {
+    if output.contains("must have a tty") {
         return format!(
-            "allow it without a terminal: put `Defaults:{user} !requiretty` into \
+            "allow sudo without a terminal: add `Defaults:{user} !requiretty` to \
              /etc/sudoers.d/ship"
         );
     }
-    if said.contains("sudo: not found") || said.contains("sudo: command not found") {
+    if output.contains("sudo: not found") || output.contains("sudo: command not found") {
         return format!(
             "install sudo on the host, log in as root instead of {user}, or set `sudo = false`"
         );
     }
-    format!("log in as {user} and run `sudo -n true` to see the same")
+    format!("log in as {user} and run `sudo -n true` to see the error")
 }
 
-/// A [`RunError`] that does not know its host yet.
+/// A [`RunError`] without its host.
 #[derive(Debug)]
 pub(super) enum RunFailure {
     Lost(String),

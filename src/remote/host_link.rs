@@ -1,4 +1,4 @@
-//! The link to a host: its connection is made when it is first needed, and again after it was lost.
+//! The link to a host, which connects on first use and again after the connection was lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::config::Transport;
 use crate::core::ids::HostId;
 use crate::script::Script;
 
-/// The limit of concurrent logins. Each costs this machine a key exchange.
-const CONNECTS_TOGETHER: usize = 32;
-/// The time that the network may add to a script's own deadline.
-const NETWORK: Duration = Duration::from_secs(10);
+/// The limit of concurrent logins. Each login costs this machine a key exchange.
+const CONNECTS_CONCURRENT_MAX: usize = 32;
+/// Added to a script's own deadline for the network.
+const NETWORK_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// The links to the hosts of a run.
 ///
-/// Dropped, it ends every connection and removes the directory of their sockets; it waits for that,
-/// a few seconds at most. Where it cannot wait, because no thread of a multi-threaded runtime drops
-/// it, they end a moment later.
+/// When dropped, it closes every connection and removes the directory of their sockets, which
+/// takes a few seconds at most. If the dropping thread does not belong to a multi-threaded runtime,
+/// they end a moment later instead.
 pub struct Connections {
     links: BTreeMap<HostId, Arc<HostLink>>,
     shared: Arc<SharedLogins>,
@@ -46,16 +46,16 @@ pub struct HostLink {
 }
 
 impl Connections {
-    /// Makes the links without connecting.
+    /// Creates the links without connecting.
     pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
-        Self::made_by(Connector::default(), targets)
+        Self::with_connector(Connector::default(), targets)
     }
 
-    /// The same, of a connector that has its directory elsewhere.
-    pub fn made_by(connector: Connector, targets: impl IntoIterator<Item = Target>) -> Self {
+    /// Like [`Connections::new`], with this connector.
+    pub fn with_connector(connector: Connector, targets: impl IntoIterator<Item = Target>) -> Self {
         let shared = Arc::new(SharedLogins {
             connector,
-            connects: Semaphore::new(CONNECTS_TOGETHER),
+            connects: Semaphore::new(CONNECTS_CONCURRENT_MAX),
         });
         let link = |target: Target| {
             let name = target.name.clone();
@@ -100,23 +100,23 @@ impl HostLink {
         &self.target
     }
 
-    /// The host's address as others than ssh know it.
+    /// The host's address for programs other than ssh.
     pub async fn network_address(&self) -> &str {
         self.network_address
             .get_or_init(|| network_address(&self.target))
             .await
     }
 
-    /// The connection; it is made if there is none.
+    /// The connection; a new one if there is none.
     ///
     /// # Errors
-    /// What ssh said, and what to do about it.
+    /// What ssh printed, and what to do about it.
     pub async fn connection(&self) -> Result<Arc<Connection>, HostUnavailable> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = slot.as_ref() {
             return Ok(Arc::clone(connection));
         }
-        let _turn = self.shared.connects.acquire().await;
+        let _permit = self.shared.connects.acquire().await;
         let connected = self.shared.connector.connect(&self.target).await;
         let connected =
             connected.inspect_err(|error| tracing::warn!(host = %self.target.name, "{error}"));
@@ -127,26 +127,26 @@ impl HostLink {
         Ok(connection)
     }
 
-    /// Runs a script to its end, and gives what it printed.
+    /// Runs a script until it ends and returns its standard output.
     ///
     /// # Errors
-    /// If the host cannot be reached, or nobody knows how the script ended.
+    /// If the host cannot be reached, or the result of the script is unknown.
     pub async fn run(&self, script: &Script) -> Result<String, HostUnavailable> {
         let connection = self.connection().await?;
         let command = Command {
             script: &script.text,
             input: script.input.clone(),
-            deadline: script.deadline + NETWORK,
+            deadline: script.deadline + NETWORK_ALLOWANCE,
         };
         match connection.run(&command).await {
             Ok(output) if output.stdout.is_empty() && output.status != 0 => Err(HostUnavailable {
-                why: format!("{}: {}", self.target.name, output.complaint()),
+                why: format!("{}: {}", self.target.name, output.error_text()),
             }),
             Ok(output) => Ok(output.stdout),
             Err(error) => {
                 tracing::warn!(host = %self.target.name, "{error}");
                 if error.is_unknown() {
-                    self.forget(connection).await;
+                    self.discard(connection).await;
                 }
                 Err(HostUnavailable {
                     why: error.to_string(),
@@ -155,23 +155,23 @@ impl HostLink {
         }
     }
 
-    /// Runs a script and hands out each line that it prints, until it ends; one that goes on for as
-    /// long as somebody listens ends with this future.
+    /// Runs a script and sends each line that it prints to `lines`, until it ends. Dropping the
+    /// future ends the script.
     ///
     /// # Errors
-    /// If the host cannot be reached, or the script broke off.
+    /// If the host cannot be reached, or the script was interrupted.
     pub async fn listen(
         &self,
         script: &Script,
         lines: &mpsc::Sender<String>,
     ) -> Result<Output, HostUnavailable> {
         let connection = self.connection().await?;
-        let deadline = script.deadline + NETWORK;
+        let deadline = script.deadline + NETWORK_ALLOWANCE;
         match connection.listen(&script.text, deadline, lines).await {
             Ok(output) => Ok(output),
             Err(error) => {
                 if error.is_unknown() {
-                    self.forget(connection).await;
+                    self.discard(connection).await;
                 }
                 Err(HostUnavailable {
                     why: error.to_string(),
@@ -180,7 +180,7 @@ impl HostLink {
         }
     }
 
-    /// How long the host delays scripts, if it is connected over SSH.
+    /// How long the host delays the start of scripts; `None` if it is not connected over SSH.
     pub async fn delays(&self) -> Option<Delays> {
         if self.target.transport != Transport::Ssh {
             return None;
@@ -189,8 +189,8 @@ impl HostLink {
         connection.as_ref().map(|connection| connection.delays())
     }
 
-    /// Ends a connection that has failed: it is not trusted again.
-    pub async fn forget(&self, connection: Arc<Connection>) {
+    /// Closes a connection that has failed, so that the next script uses a new one.
+    pub async fn discard(&self, connection: Arc<Connection>) {
         let mut slot = self.connection.lock().await;
         if slot
             .as_ref()

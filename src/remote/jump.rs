@@ -1,11 +1,12 @@
-//! Jump hosts: each is logged in to once, and every host behind it goes through that one login.
+//! Jump hosts: ship logs in once at each, and every host behind it uses that login.
 //!
-//! ssh by itself logs in at the jump host once more for every host, and a server refuses from ten
-//! logins under way on (`MaxStartups`). Here the first who needs a jump host logs in, the others
-//! wait for that, and then each has a channel of the shared connection (`ssh -W`). That is no
-//! session: `MaxSessions` does not count it. The price is that all of them share one TCP connection
-//! and one ssh process: a few hundred MB/s on one core, which is more than the jump host's network
-//! bears; and should it break, all are lost at once, as they are when the jump host is.
+//! ssh alone logs in at the jump host again for every host, and a server refuses more than ten
+//! concurrent unauthenticated logins (`MaxStartups`). Here the first host that needs a jump host
+//! logs in, the others wait for that login, and then each gets a channel of the shared connection
+//! (`ssh -W`). A channel is not a session, so `MaxSessions` does not limit it. The cost is that all
+//! hosts share one TCP connection and one ssh process: a few hundred MB/s on one core, which is
+//! more than the jump host's network usually carries. If that connection breaks, all hosts are lost
+//! at once, as if the jump host had failed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,44 +21,45 @@ use tokio::time::Instant;
 use super::error::ConnectError;
 use super::login::{Login, address_options};
 use super::master::{self};
-use super::refusal::SshRefusal;
-use super::settings::{SshSettings, mention_a_proxy, ssh};
+use super::ssh_config::{SshSettings, mention_a_proxy, ssh};
+use super::ssh_error::SshRefusal;
 use crate::core::ids::HostId;
 use crate::remote::master::Hop;
 use crate::remote::target::Target;
 
-/// How many hosts share a login. Each costs its ssh process three open files, and that may have
-/// 1024 by default.
+/// Hosts that share a login. Each host costs the ssh process three open files, of which it may
+/// have 1024 by default.
 const HOSTS_MAX: usize = 200;
-/// For so long after a login failed nobody tries another one: a hundred hosts must not be a hundred
-/// wrong keys.
+/// How long a failed login is not retried: a hundred hosts must not cause a hundred failed
+/// logins.
 const FAILURE_LASTS: Duration = Duration::from_secs(5);
 
-/// A jump host as `ssh_config` names it.
+/// A jump host as `ssh_config` defines it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Jump {
-    /// The options by which ssh finds it.
+    /// The options with which ssh finds it.
     options: Vec<OsString>,
     address: String,
-    /// The name for messages.
     name: String,
-    /// The `ssh_config` that is read for it, if not the user's own.
+    /// The `ssh_config` to read for it, if it is not the user's own.
     config: Option<PathBuf>,
 }
 
-/// All jump hosts that the targets use.
+/// The jump hosts of all targets.
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
-    gates: Mutex<BTreeMap<Jump, Arc<JumpHost>>>,
-    /// Whether an `ssh_config` mentions a proxy at all.
+    jump_hosts: Mutex<BTreeMap<Jump, Arc<JumpHost>>>,
+    /// Whether an `ssh_config` mentions a proxy.
     configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct HostRoute {
-    /// The jump hosts on it, the nearest to this machine first. Empty where ssh finds its own way.
-    gates: Vec<Arc<JumpHost>>,
-    /// The user's `ProxyCommand` to the host itself, if it is no jump host.
+    /// The jump hosts in order, the nearest to this machine first. Empty if ssh connects on its
+    /// own.
+    jump_hosts: Vec<Arc<JumpHost>>,
+    /// The user's `ProxyCommand` for the host itself, if it does not run ssh through a jump
+    /// host.
     pub(super) proxy_command: Option<String>,
 }
 
@@ -65,19 +67,19 @@ pub(super) struct HostRoute {
 #[derive(Debug)]
 pub(super) struct JumpHost {
     jump: Jump,
-    /// What the configuration says about the jump host itself.
-    approach: OnceCell<JumpHostConfig>,
+    /// The configuration of the jump host itself.
+    jump_config: OnceCell<JumpHostConfig>,
     logins: tokio::sync::Mutex<Logins>,
 }
 
 #[derive(Debug, Default)]
 struct JumpHostConfig {
-    /// The next jump host, on the way to this one.
+    /// The jump host in front of this one.
     next: Option<Jump>,
-    /// The user's `ProxyCommand` to it, if that is no jump host.
+    /// The user's `ProxyCommand` for this jump host, if it does not run ssh through another
+    /// one.
     proxy_command: Option<String>,
-    /// The user has a connection of their own there (`ControlPath`), which ssh finds and uses
-    /// without a login.
+    /// The user has a control connection there (`ControlPath`), which ssh uses without a login.
     is_open: bool,
 }
 
@@ -88,8 +90,8 @@ struct Logins {
 }
 
 impl Jump {
-    /// The jump host that these settings send ssh through, if it can be shared: the same words lead
-    /// every host there.
+    /// The jump host that these settings make ssh use, if it can be shared: the same arguments
+    /// must apply to every host.
     fn of(settings: &SshSettings, config: Option<&Path>) -> Option<Self> {
         match (&settings.proxy_jump, &settings.proxy_command) {
             (Some(list), _) => Self::of_list(list, config),
@@ -98,8 +100,8 @@ impl Jump {
         }
     }
 
-    /// Of a `ProxyJump` as `ssh -G` prints it: `first,second,user@last:port`. All but the last are
-    /// the last one's own.
+    /// Parses a `ProxyJump` as `ssh -G` prints it: `first,second,user@last:port`. ssh reaches
+    /// the last one through all others.
     fn of_list(hops: &str, config: Option<&Path>) -> Option<Self> {
         if hops.contains('%') {
             return None;
@@ -108,18 +110,18 @@ impl Jump {
             Some((before, last)) => (Some(before), last),
             None => (None, hops),
         };
-        let (user, place) = match last.rsplit_once('@') {
-            Some((user, place)) => (Some(user), place),
+        let (user, destination) = match last.rsplit_once('@') {
+            Some((user, destination)) => (Some(user), destination),
             None => (None, last),
         };
-        let (address, port) = match place
+        let (address, port) = match destination
             .strip_prefix('[')
             .and_then(|rest| rest.split_once(']'))
         {
             Some((address, port)) => (address, port.strip_prefix(':')),
-            None => place
+            None => destination
                 .split_once(':')
-                .map_or((place, None), |(address, port)| (address, Some(port))),
+                .map_or((destination, None), |(address, port)| (address, Some(port))),
         };
         let mut options: Vec<OsString> = Vec::new();
         let mut add = |option: &str, value: OsString| options.extend([option.into(), value]);
@@ -132,7 +134,8 @@ impl Jump {
         if let Some(port) = port {
             add("-p", port.into());
         }
-        // Not `-J`, which goes with no `ProxyCommand`: that is to have the last word.
+        // Not `-J`, because ssh does not combine it with the `ProxyCommand` that ship adds and
+        // that must win.
         if let Some(before) = before {
             add("-o", format!("ProxyJump={before}").into());
         }
@@ -144,7 +147,7 @@ impl Jump {
         })
     }
 
-    /// Of a `ProxyCommand` that is what people wrote before there was a `ProxyJump`: `ssh -W %h:%p
+    /// Parses a `ProxyCommand` of the kind that was common before `ProxyJump`: `ssh -W %h:%p
     /// bastion`. `None` for every other command.
     fn of_command(command: &str) -> Option<Self> {
         const SWITCHES: [&str; 8] = ["-4", "-6", "-A", "-C", "-a", "-k", "-T", "-x"];
@@ -159,7 +162,7 @@ impl Jump {
             match word.as_str() {
                 "-W" => forwards = matches!(words.next()?.as_str(), "%h:%p" | "[%h]:%p"),
                 "-J" => options.extend(["-o".to_owned(), format!("ProxyJump={}", words.next()?)]),
-                // They would hide why a login failed.
+                // These would hide why a login failed.
                 "-q" | "2>/dev/null" => {}
                 switch if SWITCHES.contains(&switch) => options.push(word),
                 option if WITH_VALUE.contains(&option) => {
@@ -194,14 +197,14 @@ impl Jump {
             host: host.clone(),
             options: self.options.clone(),
             address: self.address.clone(),
-            place: format!("the jump host {}", self.name),
+            destination: format!("the jump host {}", self.name),
             is_jump: true,
             proxy_command: None,
             timeout,
         }
     }
 
-    async fn approach(&self) -> JumpHostConfig {
+    async fn jump_config(&self) -> JumpHostConfig {
         let Some(settings) = SshSettings::of(&self.options, &self.address).await else {
             return JumpHostConfig::default();
         };
@@ -226,7 +229,7 @@ impl Jump {
 }
 
 impl Jumps {
-    /// The jump hosts on the route to a host.
+    /// The jump hosts between this machine and a host.
     pub(super) async fn route(&self, target: &Target) -> Result<HostRoute, ConnectError> {
         let mut route = HostRoute::default();
         if !self.may_jump(target.ssh.config.as_ref()).await {
@@ -239,20 +242,29 @@ impl Jumps {
         let mut next = Jump::of(&settings, target.ssh.config.as_deref());
         route.proxy_command = settings.proxy_command.filter(|_| next.is_none());
         while let Some(jump) = next.take() {
-            let gate = self.gate(jump);
-            if route.gates.iter().any(|met| Arc::ptr_eq(met, &gate)) {
-                let said = "its `ProxyJump` leads in a circle".to_owned();
-                let login = gate.jump.login(&target.name, target.ssh.connect_timeout);
-                return Err(login.error(SshRefusal::Misconfigured, said, 0, Duration::ZERO));
+            let jump_host = self.jump_host(jump);
+            if route
+                .jump_hosts
+                .iter()
+                .any(|met| Arc::ptr_eq(met, &jump_host))
+            {
+                let message = "its `ProxyJump` is circular".to_owned();
+                let login = jump_host
+                    .jump
+                    .login(&target.name, target.ssh.connect_timeout);
+                return Err(login.error(SshRefusal::Misconfigured, message, 0, Duration::ZERO));
             }
-            let approach = gate.approach.get_or_init(|| gate.jump.approach()).await;
-            if approach.is_open {
+            let jump_config = jump_host
+                .jump_config
+                .get_or_init(|| jump_host.jump.jump_config())
+                .await;
+            if jump_config.is_open {
                 break;
             }
-            next.clone_from(&approach.next);
-            route.gates.push(gate);
+            next.clone_from(&jump_config.next);
+            route.jump_hosts.push(jump_host);
         }
-        route.gates.reverse();
+        route.jump_hosts.reverse();
         Ok(route)
     }
 
@@ -263,50 +275,52 @@ impl Jumps {
             .await
     }
 
-    fn gate(&self, jump: Jump) -> Arc<JumpHost> {
+    fn jump_host(&self, jump: Jump) -> Arc<JumpHost> {
         let new = |jump: &Jump| JumpHost {
             jump: jump.clone(),
-            approach: OnceCell::new(),
+            jump_config: OnceCell::new(),
             logins: tokio::sync::Mutex::default(),
         };
-        let mut gates = lock(&self.gates);
+        let mut jump_hosts = lock(&self.jump_hosts);
         Arc::clone(
-            gates
+            jump_hosts
                 .entry(jump)
                 .or_insert_with_key(|jump| Arc::new(new(jump))),
         )
     }
 
-    /// Ends every login. Hosts that still go through one are lost.
+    /// Closes every login. Hosts that are still connected through one lose their connection.
     pub(super) async fn close(&self) {
-        let gates: Vec<_> = lock(&self.gates).values().cloned().collect();
-        join_all(gates.iter().map(|gate| gate.close())).await;
+        let jump_hosts: Vec<_> = lock(&self.jump_hosts).values().cloned().collect();
+        join_all(jump_hosts.iter().map(|jump_host| jump_host.close())).await;
     }
 }
 
-/// Opens a route, as far as it is not open yet: gives the last login, through which the host is
-/// reached.
+/// Opens the logins of a route that are not open yet, and returns the last one, through which
+/// ssh reaches the host.
 pub(super) async fn open(
     route: &HostRoute,
     target: &Target,
     dir: &Path,
 ) -> Result<Option<Arc<Hop>>, ConnectError> {
     let mut via = None;
-    for gate in &route.gates {
-        let mut login = gate.jump.login(&target.name, target.ssh.connect_timeout);
-        login.proxy_command = gate
-            .approach
+    for jump_host in &route.jump_hosts {
+        let mut login = jump_host
+            .jump
+            .login(&target.name, target.ssh.connect_timeout);
+        login.proxy_command = jump_host
+            .jump_config
             .get()
-            .and_then(|approach| approach.proxy_command.clone());
-        via = Some(gate.pass(via, &login, dir).await?);
+            .and_then(|jump_config| jump_config.proxy_command.clone());
+        via = Some(jump_host.open_login(via, &login, dir).await?);
     }
     Ok(via)
 }
 
 impl JumpHost {
-    /// A login with room for one more host. Who comes while one is made waits for it, and shares
-    /// its failure.
-    async fn pass(
+    /// A login with room for one more host. Concurrent callers wait for the same login and
+    /// share its failure.
+    async fn open_login(
         &self,
         via: Option<Arc<Hop>>,
         login: &Login,
@@ -318,7 +332,7 @@ impl JumpHost {
             .as_ref()
             .filter(|(at, _)| at.elapsed() < FAILURE_LASTS)
         {
-            return Err(failure.clone().on_behalf_of(&login.host));
+            return Err(failure.clone().for_host(&login.host));
         }
         while let Some(hop) = logins.open.last() {
             if hop.is_alive().await {
@@ -326,7 +340,7 @@ impl JumpHost {
             }
             logins.open.pop();
         }
-        // Besides its users, the list itself holds it.
+        // The list itself holds one reference in addition to the users.
         if let Some(hop) = logins
             .open
             .last()
@@ -361,8 +375,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// A description of the route, by the settings for a proxy.
-    fn ways(list: &str, command: &str) -> Option<String> {
+    /// The arguments of `ssh` for the jump host of these proxy settings.
+    fn jump_command(list: &str, command: &str) -> Option<String> {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let settings = SshSettings {
             proxy_jump: some(list),
@@ -378,8 +392,8 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_jump_is_read_as_ssh_reads_it() {
-        let jump = |list| ways(list, "").unwrap();
+    fn jump_parses_proxy_jump_as_ssh_does() {
+        let jump = |list| jump_command(list, "").unwrap();
         assert_eq!(jump("bastion"), "-F /c bastion");
         assert_eq!(jump("me@bastion:2222"), "-F /c -l me -p 2222 bastion");
         assert_eq!(jump("me@[10.0.0.1]:2222"), "-F /c -l me -p 2222 10.0.0.1");
@@ -389,15 +403,15 @@ mod tests {
             "-F /c -l me@corp -o ProxyJump=a@b:22,c bastion"
         );
         assert_eq!(
-            ways("bastion-of-%h", ""),
+            jump_command("bastion-of-%h", ""),
             None,
-            "each host has one of its own"
+            "each host has its own jump host"
         );
     }
 
     #[test]
-    fn a_proxy_command_is_shared_only_if_it_is_ssh_and_the_same_for_all() {
-        let command = |command| ways("", command);
+    fn jump_shares_a_proxy_command_only_if_it_is_the_same_ssh_for_all_hosts() {
+        let command = |command| jump_command("", command);
         for (text, words) in [
             ("ssh -W %h:%p bastion", "bastion"),
             (

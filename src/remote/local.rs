@@ -1,25 +1,19 @@
-//! Scripts on this machine: the embedded default, and a control machine that is a host of its own
-//! fleet.
+//! Scripts on this machine: the demo, and a control machine that is a host of its own fleet.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use super::error::RunFailure;
-use super::pipes::ScriptIo;
 use super::program;
+use super::stdio::ScriptIo;
 use crate::system::process_group;
 
-/// This machine.
 #[derive(Debug)]
 pub(super) struct Local;
 
 impl Local {
-    /// Runs a command line to its end. If dropped, kills everything that it started.
-    pub(super) async fn run(
-        &self,
-        words: &[String],
-        talk: ScriptIo<'_>,
-    ) -> Result<i32, RunFailure> {
+    /// Runs a command line until it ends. If dropped, it kills everything that was started.
+    pub(super) async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(RunFailure::NotStarted("an empty command".to_owned()));
         };
@@ -34,7 +28,7 @@ impl Local {
 
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        talk.hold(stdin, stdout, stderr).await?;
+        io.transfer(stdin, stdout, stderr).await?;
         let status = child
             .wait()
             .await
@@ -43,7 +37,7 @@ impl Local {
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(code),
             (None, signal) => Err(RunFailure::Lost(format!(
-                "it was ended by signal {}",
+                "it was killed by signal {}",
                 signal.unwrap_or(0)
             ))),
         }

@@ -1,36 +1,36 @@
-//! The destination of a login, and how a person would log in there.
+//! The destination of a login, and the `ssh` command that reproduces it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
 use super::error::{ConnectError, LoginAttempt};
-use super::refusal::SshRefusal;
+use super::ssh_error::SshRefusal;
 use crate::core::ids::HostId;
 use crate::remote::target::Target;
 use crate::script::quote::quote;
 
-/// A login at a host, or at a jump host on the route to it.
+/// A login at a host, or at a jump host in front of it.
 #[derive(Clone, Debug)]
 pub(super) struct Login {
-    /// The host at the end of the route.
+    /// The host for which the login is made, even if this is a login at a jump host.
     pub(super) host: HostId,
-    /// The options that a person would give to `ssh`.
+    /// The options that a user would pass to `ssh`.
     pub(super) options: Vec<OsString>,
-    /// An address or a name that ssh knows.
+    /// An address or a name that ssh can resolve.
     pub(super) address: String,
     /// For messages: `deploy@192.168.72.233:22`, `the jump host bastion`.
-    pub(super) place: String,
-    /// Whether it is a jump host, to which the inventory's settings do not apply.
+    pub(super) destination: String,
+    /// Whether the destination is a jump host, to which the inventory's settings do not apply.
     pub(super) is_jump: bool,
-    /// The user's `ProxyCommand` on the way there, where ssh runs one.
+    /// The user's `ProxyCommand` for this login, if ssh runs one.
     pub(super) proxy_command: Option<String>,
-    /// How long one try may take.
+    /// The time limit of one attempt.
     pub(super) timeout: Duration,
 }
 
 impl Login {
-    /// The login at a host itself.
+    /// The login at the host itself.
     pub(super) fn at(target: &Target) -> Self {
         let mut options = address_options(target);
         if let Some(path) = &target.ssh.known_hosts {
@@ -40,7 +40,7 @@ impl Login {
             host: target.name.clone(),
             options,
             address: target.address.clone(),
-            place: place(target),
+            destination: destination(target),
             is_jump: false,
             proxy_command: None,
             timeout: target.ssh.connect_timeout,
@@ -50,19 +50,19 @@ impl Login {
     pub(super) fn error(
         &self,
         refusal: SshRefusal,
-        said: String,
+        ssh_output: String,
         tries: u32,
         waited: Duration,
     ) -> ConnectError {
         let attempt = Box::new(LoginAttempt {
             host: self.host.clone(),
-            place: self.place.clone(),
+            destination: self.destination.clone(),
             is_jump: self.is_jump,
-            said,
+            ssh_output,
             tries,
             waited,
             deadline: self.timeout,
-            by_hand: self.by_hand(),
+            ssh_command: self.ssh_command(),
         });
         match refusal {
             SshRefusal::HostKeyUnknown => ConnectError::HostKeyUnknown(attempt),
@@ -71,21 +71,21 @@ impl Login {
             SshRefusal::Misconfigured => ConnectError::Misconfigured(attempt),
             SshRefusal::Unreachable => ConnectError::Unreachable(attempt),
             SshRefusal::Proxy => ConnectError::Proxy(attempt),
-            SshRefusal::TurnedAway => ConnectError::TurnedAway(attempt),
+            SshRefusal::LoginClosed => ConnectError::LoginClosed(attempt),
             SshRefusal::HungUp | SshRefusal::Busy => ConnectError::Busy(attempt),
         }
     }
 
-    /// The error for something that is missing on this machine.
-    pub(super) fn failed_here(&self, why: String) -> ConnectError {
-        ConnectError::Here {
+    /// The error for a problem on this machine.
+    pub(super) fn local_error(&self, why: String) -> ConnectError {
+        ConnectError::OnThisMachine {
             host: self.host.clone(),
             why,
         }
     }
 
-    /// The command with which a person logs in on the same route.
-    fn by_hand(&self) -> String {
+    /// The `ssh` command with which a user reproduces the login.
+    fn ssh_command(&self) -> String {
         let is_plain = |word: &str| {
             word.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-_./=@:".contains(&b))
@@ -107,7 +107,7 @@ impl Login {
     }
 }
 
-/// The options by which ssh finds the host and the user's settings for it.
+/// The options with which ssh finds the host and the user's settings for it.
 pub(super) fn address_options(target: &Target) -> Vec<OsString> {
     let mut options = Vec::new();
     let mut add = |name: &str, value: &OsStr| options.extend([name.into(), value.to_owned()]);
@@ -127,13 +127,13 @@ pub(super) fn address_options(target: &Target) -> Vec<OsString> {
     options
 }
 
-/// Quotes the path, since ssh reads several files there, and escapes `%`.
+/// Quotes the path, because ssh accepts several files there, and escapes `%`.
 fn known_hosts(path: &Path) -> OsString {
     let path = path.to_string_lossy().replace('%', "%%");
     format!("UserKnownHostsFile=\"{path}\"").into()
 }
 
-fn place(target: &Target) -> String {
+fn destination(target: &Target) -> String {
     let user = target
         .ssh
         .user
@@ -168,17 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_is_a_command_to_paste() {
+    fn login_prints_a_command_to_paste() {
         assert_eq!(
-            login().by_hand(),
+            login().ssh_command(),
             "`ssh -p 2222 -l deploy -o 'UserKnownHostsFile=\"/etc/my hosts/100%%\"' 192.168.72.233`"
         );
     }
 
     #[test]
-    fn an_error_says_who_where_what_how_long_and_what_next() {
-        let said = "ssh: connect to host 192.168.72.233 port 2222: Connection refused".to_owned();
-        let error = login().error(SshRefusal::Unreachable, said, 2, Duration::from_millis(140));
-        insta::assert_snapshot!(error, @r#"web1: deploy@192.168.72.233:2222 cannot be reached (ssh: connect to host 192.168.72.233 port 2222: Connection refused; 2 tries of at most 10s, 140ms in all); check that the machine is up and that sshd listens, then try by hand: `ssh -p 2222 -l deploy -o 'UserKnownHostsFile="/etc/my hosts/100%%"' 192.168.72.233`"#);
+    fn connect_error_names_host_destination_cause_attempts_and_next_step() {
+        let ssh_output =
+            "ssh: connect to host 192.168.72.233 port 2222: Connection refused".to_owned();
+        let error = login().error(
+            SshRefusal::Unreachable,
+            ssh_output,
+            2,
+            Duration::from_millis(140),
+        );
+        insta::assert_snapshot!(error, @r#"web1: cannot reach deploy@192.168.72.233:2222 (ssh: connect to host 192.168.72.233 port 2222: Connection refused; 2 attempts of at most 10s, 140ms in total); check that the host is up and that sshd is running, then try: `ssh -p 2222 -l deploy -o 'UserKnownHostsFile="/etc/my hosts/100%%"' 192.168.72.233`"#);
     }
 }

@@ -1,9 +1,10 @@
-//! Starts the ssh process that holds a host's connection, and retries where that may help.
+//! Starts the ssh master process that holds a host's connection, and retries temporary
+//! failures.
 //!
-//! The `openssh` crate speaks with this process (sessions, forwarding) but does not begin it here:
-//! its own launcher leaves the process behind when a stalled connection is given up, and overrides
-//! the user's own `StrictHostKeyChecking`. Without the override ssh asks whether to trust an
-//! unknown key, and as it may not ask (`BatchMode`), it refuses.
+//! The `openssh` crate talks to this process (sessions, forwarding) but does not start it: its
+//! own launcher leaves the process running when a stalled connection is abandoned, and overrides
+//! the user's `StrictHostKeyChecking`. Without the override, ssh would ask whether to accept an
+//! unknown key; with `BatchMode` it refuses.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -22,106 +23,111 @@ use tokio::time::{Instant, sleep, timeout};
 use super::error::ConnectError;
 use super::login::Login;
 use super::program;
-use super::refusal::SshRefusal;
-use super::settings::ssh;
-use super::words::clean;
+use super::sanitize::clean;
+use super::ssh_config::ssh;
+use super::ssh_error::SshRefusal;
 use crate::core::time::{Human, whole_seconds};
 use crate::script::quote::quote;
 use crate::system::process_group;
 
-/// All tries together take at most this multiple of one try's timeout.
-const TIMEOUTS_IN_ALL: u32 = 3;
-/// Twice as long each time, and never the same for two hosts: those refused together must not
-/// return together. Chance adds up to as much again to each.
+/// All attempts together take at most this multiple of one attempt's timeout.
+const TIMEOUTS_TOTAL: u32 = 3;
+/// The pause doubles each time, and jitter of up to the same length makes it differ between
+/// hosts: hosts that were refused together must not retry together.
 const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(50))
     .with_max_delay(Duration::from_secs(1))
     .without_max_times()
     .with_jitter();
-/// A server that is found dead after three unanswered questions.
+/// A connection is considered dead after three unanswered keepalive requests.
 const ALIVE_INTERVAL_S: u32 = 5;
 const ALIVE_COUNT: u32 = 3;
-/// How long the master survives its last user, in case ship is killed.
+/// How long the master outlives its last user, in case ship is killed.
 const PERSIST_S: u32 = 2;
 
-/// Limits the retries after a refusal: a bastion refuses logins from the tenth concurrent one on.
-static TURNED_AWAY: Semaphore = Semaphore::const_new(4);
+/// Limits concurrent retries: a bastion refuses more than ten unauthenticated logins at a time.
+static BUSY_RETRIES: Semaphore = Semaphore::const_new(4);
 
-/// A running ssh master, identified by its directory. It is not a child of this process.
+/// A running ssh master process, identified by its directory. It is not a child of this
+/// process.
 #[derive(Debug)]
 pub(super) struct Master {
     dir: TempDir,
 }
 
 impl Master {
-    /// Begins one, and waits until the login is done. `via` is the jump host's login through which
-    /// it goes.
+    /// Starts a master and waits until the login is complete. `via` is the login at the jump
+    /// host through which it connects.
     pub(super) async fn start(
         login: &Login,
         via: Option<&Hop>,
         dir: &Path,
     ) -> Result<Self, ConnectError> {
         let began = Instant::now();
-        let bound = login.timeout * TIMEOUTS_IN_ALL;
-        let mut turn = None;
+        let bound = login.timeout * TIMEOUTS_TOTAL;
+        let mut permit = None;
         let mut refusals = Vec::new();
         let mut pauses = PAUSES.build();
         loop {
             let left = bound.saturating_sub(began.elapsed());
-            // A directory for each try: a late socket of one must not be taken for that of the
-            // next.
+            // Each attempt has its own directory, so that a late socket of one is not mistaken
+            // for the socket of the next.
             let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
             let master = Self {
-                dir: own_dir.map_err(|e| login.failed_here(format!("{}: {e}", dir.display())))?,
+                dir: own_dir.map_err(|e| login.local_error(format!("{}: {e}", dir.display())))?,
             };
-            let Some((refusal, said)) = master.log_in(login, via, left.min(login.timeout)).await?
+            let Some((refusal, message)) =
+                master.log_in(login, via, left.min(login.timeout)).await?
             else {
                 return Ok(master);
             };
             refusals.push(refusal);
-            // A network may fail in several ways, each of which is worth its tries.
+            // A network may fail in several ways, and each of them gets its own attempts.
             let alike = refusals
                 .iter()
                 .filter(|earlier| **earlier == refusal)
                 .count();
             let tries = u32::try_from(refusals.len()).unwrap_or(u32::MAX);
-            // There is always another pause.
+            // Without a limit on their number, there is always another pause.
             let pause = pauses.next().unwrap_or_default();
             let is_last = alike >= refusal.tries_max() || began.elapsed() + pause >= bound;
             if is_last || !is_open(via).await {
-                return Err(login.error(refusal, said, tries, began.elapsed()));
+                return Err(login.error(refusal, message, tries, began.elapsed()));
             }
-            tracing::debug!(host = %login.host, tries, said, "connecting again in {}", Human(pause));
+            tracing::debug!(host = %login.host, tries, message, "retrying in {}", Human(pause));
             sleep(pause).await;
-            if refusal == SshRefusal::Busy && turn.is_none() {
-                turn = timeout(bound.saturating_sub(began.elapsed()), TURNED_AWAY.acquire())
-                    .await
-                    .ok();
+            if refusal == SshRefusal::Busy && permit.is_none() {
+                permit = timeout(
+                    bound.saturating_sub(began.elapsed()),
+                    BUSY_RETRIES.acquire(),
+                )
+                .await
+                .ok();
             }
         }
     }
 
-    /// A connection that keeps the master alive; without one, it ends after a moment.
-    pub(super) async fn leash(&self, login: &Login) -> Result<UnixStream, ConnectError> {
+    /// A connection that keeps the master alive; without one, the master ends after a moment.
+    pub(super) async fn keepalive(&self, login: &Login) -> Result<UnixStream, ConnectError> {
         let connected = UnixStream::connect(self.socket()).await;
         connected.map_err(|e| {
-            login.failed_here(format!("the control socket of ssh does not answer: {e}"))
+            login.local_error(format!("the control socket of ssh does not answer: {e}"))
         })
     }
 
-    /// The socket on which it takes commands.
+    /// The socket on which the master takes commands.
     pub(super) fn socket(&self) -> PathBuf {
-        // Short: such a path has 104 bytes on some systems, and ssh adds 17 while it makes the
-        // socket.
+        // Short: the path of a socket has at most 104 bytes on some systems, and ssh adds 17
+        // while it creates the socket.
         self.dir.path().join("m")
     }
 
-    /// A path for a socket that leads to a port of the host.
+    /// The path of a socket that is forwarded to the host.
     pub(super) fn forward_socket(&self, number: usize) -> PathBuf {
         self.dir.path().join(number.to_string())
     }
 
-    /// All that ssh has printed so far.
+    /// Everything that ssh has printed so far.
     pub(super) fn log(&self) -> String {
         std::fs::read(self.log_path())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -132,7 +138,7 @@ impl Master {
         self.dir.path().join("log")
     }
 
-    /// Tries once: `None` on success. If dropped, kills ssh with its children.
+    /// One attempt: `None` on success. If dropped, it kills ssh with its children.
     async fn log_in(
         &self,
         login: &Login,
@@ -141,15 +147,18 @@ impl Master {
     ) -> Result<Option<(SshRefusal, String)>, ConnectError> {
         let log = self
             .empty_log()
-            .map_err(|e| login.failed_here(format!("{}: {e}", self.log_path().display())))?;
+            .map_err(|e| login.local_error(format!("{}: {e}", self.log_path().display())))?;
         let mut command = self.login_command(login, via, deadline);
         command.stderr(log);
         let mark = via.map(Hop::mark);
         let (mut child, group) = process_group::spawn(&mut command)
-            .map_err(|e| login.failed_here(format!("ssh: {e}")))?;
-        let noted = child.id().map(|leader| self.note(leader)).transpose();
-        let _note =
-            noted.map_err(|e| login.failed_here(format!("{}: {e}", self.dir.path().display())))?;
+            .map_err(|e| login.local_error(format!("ssh: {e}")))?;
+        let group_file = child
+            .id()
+            .map(|leader| self.record_group(leader))
+            .transpose();
+        let _group_file = group_file
+            .map_err(|e| login.local_error(format!("{}: {e}", self.dir.path().display())))?;
         match timeout(deadline, child.wait()).await {
             Ok(Ok(status)) => {
                 group.ended();
@@ -162,19 +171,22 @@ impl Master {
                     .unwrap_or_default();
                 Ok(Some(refusal_of(&format!("{}{reason}", self.log()), status)))
             }
-            Ok(Err(e)) => Err(login.failed_here(format!("waiting for ssh: {e}"))),
+            Ok(Err(e)) => Err(login.local_error(format!("cannot wait for ssh: {e}"))),
             Err(_) => {
                 drop(group);
-                // It may have logged in at the very last moment, and be nobody's child any more.
+                // It may have logged in at the last moment and have moved to the background.
                 if self.socket().exists() {
                     exit(self).await;
                 }
                 let printed = match clean(&self.log()).as_str() {
                     "" => String::new(),
-                    words => format!("; it printed: {words}"),
+                    words => format!("; output: {words}"),
                 };
-                let said = format!("the login did not end within {}{printed}", Human(deadline));
-                Ok(Some((SshRefusal::Unreachable, said)))
+                let message = format!(
+                    "the login did not finish within {}{printed}",
+                    Human(deadline)
+                );
+                Ok(Some((SshRefusal::Unreachable, message)))
             }
         }
     }
@@ -194,8 +206,8 @@ impl Master {
             command.arg("-o").arg(proxy);
         }
         command.args(&login.options).arg("--").arg(&login.address);
-        // What a jump host's ssh would ask a person goes to a program that says no; it has no
-        // `BatchMode`.
+        // The ssh of a jump host has no `BatchMode`: its questions go to a program that
+        // declines.
         command
             .env("SSH_ASKPASS", "false")
             .env("SSH_ASKPASS_REQUIRE", "force");
@@ -203,18 +215,18 @@ impl Master {
         command
     }
 
-    /// The setting for the user's `ProxyCommand` with what it prints in the log: a master with
-    /// `ControlPersist` throws that away. `None` where the user's shell, which reads the setting,
-    /// writes such a redirection differently.
+    /// The setting for the user's `ProxyCommand` with its output redirected to the log, because
+    /// a master with `ControlPersist` discards it. `None` if the user's shell, which runs the
+    /// command, has another syntax for the redirection.
     fn logged(&self, proxy_command: &str) -> Option<String> {
         let is_csh = std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"));
         let log = quote(&self.log_path().to_string_lossy()).replace('%', "%%");
         (!is_csh).then(|| format!("ProxyCommand={proxy_command} 2>>{log}"))
     }
 
-    /// Notes the process group of a login for as long as it is under way, for whoever clears up
-    /// should ship be killed.
-    fn note(&self, leader: u32) -> std::io::Result<TempPath> {
+    /// Records the process group of a login while it is in progress, for the reaper in case
+    /// ship is killed.
+    fn record_group(&self, leader: u32) -> std::io::Result<TempPath> {
         let path = TempPath::try_from_path(self.dir.path().join("login"))?;
         std::fs::write(&path, format!("{leader}\n"))?;
         Ok(path)
@@ -226,30 +238,30 @@ impl Master {
     }
 }
 
-/// Why ssh ended with `status`, by its log, and in words for a person.
+/// The refusal that ssh's log shows, and its message.
 fn refusal_of(log: &str, status: ExitStatus) -> (SshRefusal, String) {
     let refusal = SshRefusal::of(log);
-    let said = match (refusal.words(log).as_str(), refusal) {
+    let message = match (refusal.summary(log).as_str(), refusal) {
         ("", _) => format!("ssh ended with {status}"),
-        (words, SshRefusal::Proxy | SshRefusal::TurnedAway) => words.to_owned(),
+        (words, SshRefusal::Proxy | SshRefusal::LoginClosed) => words.to_owned(),
         (words, _) => format!("ssh: {}", words.trim_start_matches("ssh: ")),
     };
-    (refusal, said)
+    (refusal, message)
 }
 
-/// The options of a master; all others are the user's to configure.
+/// The options of a master. All others are the user's to configure.
 fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["-M", "-f", "-N", "-S"].map(OsString::from).into();
     options.extend([socket.into(), "-E".into(), log.into()]);
     for option in [
         "BatchMode=yes".to_owned(),
-        // A user's `LogLevel QUIET` would hide why it failed.
+        // The user's `LogLevel QUIET` would hide why the login failed.
         "LogLevel=INFO".to_owned(),
         format!("ConnectTimeout={}", whole_seconds(deadline)),
         format!("ServerAliveInterval={ALIVE_INTERVAL_S}"),
         format!("ServerAliveCountMax={ALIVE_COUNT}"),
         format!("ControlPersist={PERSIST_S}"),
-        // The user's forwards and commands are for the user's own sessions.
+        // The user's forwardings and commands are for the user's own sessions.
         "ClearAllForwardings=yes".to_owned(),
         "RemoteCommand=none".to_owned(),
     ] {
@@ -258,7 +270,7 @@ fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
     options
 }
 
-/// Ends a master with whatever still runs on it.
+/// Ends a master and everything that still runs through it.
 pub(super) async fn exit(master: &Master) {
     let words = ["-F", "none", "-O", "exit", "-S"]
         .map(OsString::from)
@@ -280,9 +292,9 @@ async fn is_open(via: Option<&Hop>) -> bool {
 pub(super) struct Hop {
     name: String,
     pub(super) master: Master,
-    /// Keeps the master alive as long as this process lives.
-    _leash: UnixStream,
-    /// Keeps the login that this one goes through.
+    /// Keeps the master alive for as long as this process lives.
+    _keepalive: UnixStream,
+    /// Keeps the login through which this one connects.
     _via: Option<Arc<Hop>>,
 }
 
@@ -294,39 +306,38 @@ impl Hop {
         dir: &Path,
     ) -> Result<Self, ConnectError> {
         let master = Master::start(login, via.as_deref(), dir).await?;
-        let leash = master.leash(login).await?;
+        let keepalive = master.keepalive(login).await?;
         Ok(Self {
             name,
             master,
-            _leash: leash,
+            _keepalive: keepalive,
             _via: via,
         })
     }
 
-    /// The name for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether the master process still answers.
+    /// Whether the master process accepts connections.
     pub(super) async fn is_alive(&self) -> bool {
         UnixStream::connect(self.master.socket()).await.is_ok()
     }
 
-    /// The setting by which another login goes through this one. Without its master it leads
-    /// nowhere: never past the jump host.
+    /// The setting with which another login connects through this one. Without its master it
+    /// fails: it never bypasses the jump host.
     pub(super) fn proxy_command(&self) -> String {
         let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
         format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
     }
 
-    /// The length of the log so far.
+    /// The current length of the log.
     pub(super) fn mark(&self) -> usize {
         self.master.log().len()
     }
 
-    /// Why the jump host could not reach a host since then. Only where there is one reason: which
-    /// host a line is about, it does not say. A line as ssh writes it.
+    /// Why the jump host could not reach a host since `mark`, as a line of ssh's log. `None` if
+    /// there were several reasons, because a line does not name its host.
     pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
         let log = self.master.log();
         let mut reasons = log
@@ -346,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_bound() {
+    fn pauses_grow_up_to_a_limit() {
         let pauses: Vec<_> = PAUSES.build().take(100).collect();
         assert!((50..=100).contains(&pauses[0].as_millis()));
         assert!((400..=800).contains(&pauses[3].as_millis()));

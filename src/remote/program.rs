@@ -1,4 +1,4 @@
-//! A program of this machine.
+//! Programs of this machine.
 
 use std::ffi::OsStr;
 
@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::config::remove_secrets;
 
-/// A command for `program` that inherits no secret of ship's.
+/// A command for `program` that does not inherit ship's secrets.
 pub(super) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     remove_secrets(command.as_std_mut());

@@ -1,7 +1,7 @@
-# Waits until ship is gone, however that came about, and clears away what it has left of directory $1: logins under
-# way, masters with whatever still runs on them, and the directory itself. What a host has begun, it ends by itself.
+# Waits until ship has ended, for whatever reason, then removes what it left in directory $1: logins in progress, ssh
+# masters with everything that runs through them, and the directory itself. Processes on the hosts end on their own.
 trap '' HUP INT QUIT TERM
-# Only ship can write there, and it never does.
+# Only ship holds the other end, and it never writes.
 read -r nothing
 for file in "$1"/*/login; do
     [ -f "$file" ] && read -r group <"$file" && kill -KILL "-$group"

@@ -1,4 +1,4 @@
-//! Where a host is on the network, for probes that do not go through ssh.
+//! The network address of a host, for probes that do not use ssh.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::login::address_options;
-use super::settings::SshSettings;
+use super::ssh_config::SshSettings;
 use crate::config::Transport;
 use crate::core::fleet::health::{LINK_LOCAL, UNRESOLVED};
 use crate::remote::target::Target;
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The address to probe. An `address` that only the user's `ssh_config` knows (a `Host` alias) is
-/// what that says its `HostName` is; where nobody knows better it is left as it is.
+/// The address to probe. For an `address` that only the user's `ssh_config` defines (a `Host`
+/// alias), this is its `HostName`. An address that cannot be resolved otherwise is returned
+/// unchanged.
 pub async fn network_address(target: &Target) -> String {
     let address = &target.address;
     if target.transport == Transport::Local
@@ -29,9 +30,9 @@ pub async fn network_address(target: &Target) -> String {
         .unwrap_or_else(|| address.clone())
 }
 
-/// Why a probe that does not go through ssh cannot reach an address from here, as far as that can
-/// be told beforehand. `by_http` is for a probe that needs the address in a URL, which has no place
-/// for an interface.
+/// Why a probe without ssh cannot reach an address from this machine, if that is known in
+/// advance. `by_http` is for a probe that needs the address in a URL, which cannot contain an
+/// interface.
 pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String> {
     let problem = link_local(address, by_http);
     let is_ip = without_interface(address).parse::<IpAddr>().is_ok();
@@ -41,7 +42,7 @@ pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String
     Some(format!("{UNRESOLVED}{address} on this machine"))
 }
 
-/// A link-local address, recognized without asking a name server.
+/// A link-local address, recognized without a DNS query.
 pub fn link_local(address: &str, by_http: bool) -> Option<String> {
     let ip = without_interface(address);
     let is_link_local = ip
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn link_local_addresses_and_unknown_names_cannot_be_probed_directly() {
+    async fn link_local_addresses_and_unknown_names_are_not_directly_reachable() {
         for (address, by_http, expected) in [
             ("fe80::1", false, Some("fe80::1 is a link-local address")),
             (

@@ -1,66 +1,66 @@
-//! How a script reaches a shell on the host, and what it means when it does not.
+//! How a script reaches a shell on the host, and what it means if it does not.
 //!
-//! The script travels on standard input. The command line holds only a fixed text that every login
-//! shell reads in the same way: fish, for one, halves backslashes within quotes, csh expands `!`,
-//! and sudo logs all of its command line.
+//! The script is sent on standard input. The command line holds only a fixed text that every
+//! login shell reads in the same way: fish, for example, halves backslashes within quotes, csh
+//! expands `!`, and sudo logs its whole command line.
 
 use std::time::Duration;
 
 use super::error::RunError;
-use super::opening::{PreambleReader, SCRIPT_MARK, SHELL_MARK};
-use super::words::clean;
+use super::preamble::{PreambleReader, SCRIPT_MARK, SHELL_MARK};
+use super::sanitize::clean;
 use crate::core::time::whole_seconds;
 use crate::remote::command::Output;
 use crate::remote::target::HostLogin;
 use crate::script::quote::quote;
 
-/// Seconds between the TERM at the deadline and the KILL.
+/// Seconds between SIGTERM at the deadline and SIGKILL.
 const KILL_AFTER_S: u64 = 5;
 
-/// Reads a script of exactly `$0` bytes and leaves what follows to the script. Nothing runs of a
-/// script that did not arrive whole. `dd` is the one program that reads no further than it is told
-/// to: `head -c` of busybox does.
+/// Reads a script of exactly `$0` bytes and leaves the rest of the input to the script. A
+/// script that did not arrive completely does not run at all. Of the usual tools, only `dd` never
+/// reads ahead: `head -c` of busybox does.
 const READ_AND_RUN: &str = concat!(
     r#"LC_ALL=C; s=$(dd bs=$0 count=1 iflag=fullblock 2>/dev/null); "#,
     r#"[ ${#s} = $0 ] || { echo INCOMPLETE >&2; exit 1; }; echo MARK; eval "$s""#
 );
-/// The host's message about a script that did not arrive completely.
+/// The host's message if a script did not arrive completely.
 const INCOMPLETE: &str = "dd did not read the whole script";
 
-/// A command line, and what its standard input begins with.
+/// A command line, and the beginning of its standard input.
 #[derive(Debug)]
 pub(super) struct ShellCommand {
-    /// The command line, word by word.
     pub(super) words: Vec<String>,
     /// The script, as the shell reads it.
     pub(super) script: Vec<u8>,
 }
 
-/// Prepares a script. Without an input of its own, the shell reads the script itself: that takes
-/// one program less.
+/// Prepares a script. If there is no further input, the shell reads the script directly, which
+/// saves a process.
 ///
-/// The host itself ends it at the deadline, with all its children: a dropped connection would leave
-/// it running. (A service that it started has a session of its own and stays.)
+/// The host kills the script at the deadline, with all its children, because a dropped
+/// connection would leave it running. (A service that the script started has its own session and
+/// survives.)
 ///
-/// What happens to a script without its controller, as measured:
+/// What happens to a script whose controller is gone, as measured:
 ///
 /// - *ship is killed, or the connection is closed:* the server's side of the connection ends at
-///   once, the script does not. It has printed nothing yet that could fail, so that an act (a stop
-///   that waits) is completed within its own time. A transfer reaches the end of its input early:
-///   the part that has arrived is verified, found incomplete and removed.
-/// - *the network is cut:* the same, except that the server does not notice. Here the connection is
-///   given up after three unanswered questions; there an act is completed, a transfer waits until
-///   its deadline, and the server's process stays until its own keepalive fails
-///   (`ClientAliveInterval`, or the kernel after two hours).
-/// - *after that* nothing can take effect: no process is left, and what a newer controller has
-///   claimed in between refuses the script's next step under the lock.
-pub(super) fn launch(
+/// once, the script does not. Because it has not printed anything yet, no write fails, and an
+/// action (such as a stop that waits) is completed within its own time. A transfer reaches the end
+/// of its input early: the script verifies what has arrived, finds it incomplete and removes it.
+/// - *the network fails:* the same, except that the server does not notice. On this side, the
+/// connection is abandoned after three unanswered keepalive requests. On the host, an action is
+/// completed, a transfer waits until its deadline, and the server's process stays until its own
+/// keepalive fails (`ClientAliveInterval`, or the kernel after two hours).
+/// - *after that*, nothing can take effect: no process is left, and if a newer controller has
+/// claimed the host in the meantime, the check under the lock rejects the script's next step.
+pub(super) fn prepare(
     script: &str,
     has_input: bool,
     deadline: Duration,
     sudo: bool,
 ) -> ShellCommand {
-    // Rounded up, so that the wait on this side always ends first and a status of 124 is the
+    // Rounded up, so that this side always stops waiting first and a status of 124 is the
     // script's own.
     let deadline_s = whole_seconds(deadline).to_string();
     let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; exec "$@""#);
@@ -83,7 +83,7 @@ pub(super) fn launch(
     ]);
     let script = script.trim_end_matches('\n');
     if !has_input {
-        // As one command, so that it is read to its end before any of it runs.
+        // A compound command, so that the shell reads all of it before it runs any of it.
         let script = format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
         return ShellCommand {
             words,
@@ -103,7 +103,7 @@ pub(super) fn launch(
     }
 }
 
-/// The words as one line for any login shell.
+/// Joins the words to one line that any login shell reads in the same way.
 pub(super) fn line(words: &[String]) -> String {
     let quoted: Vec<_> = words
         .iter()
@@ -118,7 +118,7 @@ pub(super) fn line(words: &[String]) -> String {
     format!("exec {}", quoted.join(" "))
 }
 
-/// Whether a word can stay unquoted, so that the line reads well in a log.
+/// Whether a word can stay unquoted, which keeps the line readable in logs.
 fn is_plain(word: &str) -> bool {
     !word.is_empty()
         && word
@@ -126,39 +126,45 @@ fn is_plain(word: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
 }
 
-/// Tells a script that ran from one that the login shell, sudo or a missing program kept from
-/// running.
+/// Distinguishes a script that ran from one that the login shell, sudo or a missing program
+/// prevented from running.
 pub(super) fn judge(
     output: Output,
-    opening: &PreambleReader,
+    preamble: &PreambleReader,
     sudo: bool,
-    place: &HostLogin,
+    login: &HostLogin,
 ) -> Result<Output, RunError> {
-    if opening.has_script() {
+    if preamble.has_script() {
         return Ok(output);
     }
-    let host = place.name.clone();
-    let user = place.user.clone();
-    let printed = clean(&format!("{}\n{}", opening.before(), output.stderr));
-    let said = match printed.as_str() {
+    let host = login.name.clone();
+    let user = login.user.clone();
+    let printed = clean(&format!("{}\n{}", preamble.before(), output.stderr));
+    let message = match printed.as_str() {
         "" => format!(
-            "it printed nothing and ended with exit status {}",
+            "it printed nothing and exited with status {}",
             output.status
         ),
         printed => format!("{printed}; exit status {}", output.status),
     };
-    Err(match (opening.has_shell(), sudo) {
-        (false, _) => RunError::LoginShell { host, user, said },
-        (true, true) if !output.stderr.contains(INCOMPLETE) => {
-            RunError::SudoRefused { host, user, said }
-        }
-        (true, _) => RunError::NotStarted { host, why: said },
+    Err(match (preamble.has_shell(), sudo) {
+        (false, _) => RunError::LoginShell {
+            host,
+            user,
+            output: message,
+        },
+        (true, true) if !output.stderr.contains(INCOMPLETE) => RunError::SudoRefused {
+            host,
+            user,
+            output: message,
+        },
+        (true, _) => RunError::NotStarted { host, why: message },
     })
 }
 
-/// What had not ended at the deadline.
-pub(super) fn waiting_for(opening: &PreambleReader, sudo: bool) -> &'static str {
-    match (opening.has_shell(), opening.has_script(), sudo) {
+/// What had not finished at the deadline.
+pub(super) fn waiting_for(preamble: &PreambleReader, sudo: bool) -> &'static str {
+    match (preamble.has_shell(), preamble.has_script(), sudo) {
         (false, ..) => "the start of the login shell",
         (true, false, true) => "sudo",
         _ => "the script",
@@ -170,8 +176,8 @@ mod tests {
     use super::*;
 
     fn judged(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
-        let mut opening = PreambleReader::default();
-        opening.take(before.as_bytes());
+        let mut preamble = PreambleReader::default();
+        preamble.take(before.as_bytes());
         let output = Output {
             stdout: String::new(),
             stderr: stderr.into(),
@@ -180,7 +186,7 @@ mod tests {
         };
         judge(
             output,
-            &opening,
+            &preamble,
             sudo,
             &HostLogin {
                 name: "web1".into(),
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn deadline_on_the_host_is_never_shorter_than_here() {
         let deadline =
-            |ms| launch("true", false, Duration::from_millis(ms), false).words[7].clone();
+            |ms| prepare("true", false, Duration::from_millis(ms), false).words[7].clone();
         assert_eq!(
             [deadline(0), deadline(1), deadline(1000), deadline(1001)],
             ["1", "1", "1", "2"]
@@ -203,15 +209,15 @@ mod tests {
     fn command_line_holds_nothing_that_shells_read_differently() {
         for (has_input, sudo) in [(false, false), (true, true)] {
             let line =
-                line(&launch("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words);
+                line(&prepare("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words);
             assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
             assert!(line.len() < 400, "{line}");
         }
     }
 
     #[test]
-    fn sudo_refusal_names_the_words_of_sudo_and_what_helps() {
-        for (said, helps) in [
+    fn sudo_error_contains_its_message_and_the_next_step() {
+        for (message, helps) in [
             ("sudo: a password is required", "NOPASSWD"),
             (
                 "sudo: a terminal is required to read the password; either use the -S option",
@@ -234,18 +240,18 @@ mod tests {
                 "`sudo -n true`",
             ),
         ] {
-            let error = judged("motd\nship-shell\n", said, 1, true).unwrap_err();
+            let error = judged("motd\nship-shell\n", message, 1, true).unwrap_err();
             assert!(matches!(error, RunError::SudoRefused { .. }));
             let error = error.to_string();
             assert!(
-                error.contains(said) && error.contains(helps) && error.contains("deploy"),
+                error.contains(message) && error.contains(helps) && error.contains("deploy"),
                 "{error}"
             );
         }
     }
 
     #[test]
-    fn login_shell_that_runs_nothing_is_named_with_its_words() {
+    fn login_shell_error_contains_its_output() {
         let error = judged("This account is currently not available.\n", "", 1, true)
             .unwrap_err()
             .to_string();
@@ -255,7 +261,7 @@ mod tests {
                                          on the host, and its startup files");
         let error = judged("", "", 1, false).unwrap_err().to_string();
         insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's \
-                                         command (it printed nothing and ended with exit status \
+                                         command (it printed nothing and exited with status \
                                          1); check the shell with `getent passwd deploy` on the \
                                          host, and its startup files");
     }

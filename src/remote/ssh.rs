@@ -1,4 +1,4 @@
-//! Scripts and ports over one ssh connection.
+//! Scripts and forwarded ports over one ssh connection.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -15,17 +15,17 @@ use tokio::time::{sleep, timeout};
 use super::error::{ConnectError, RunFailure};
 use super::login::Login;
 use super::master::{self, Master};
-use super::pipes::ScriptIo;
+use super::sanitize::clean;
 use super::shell;
-use super::words::clean;
+use super::stdio::ScriptIo;
 use crate::remote::master::Hop;
 
-/// The time limit of ssh commands on this machine that do not ask the host.
-const ORDER_DEADLINE: Duration = Duration::from_secs(3);
-/// The status of a shell that does not find a command.
+/// The time limit of ssh commands on this machine that do not contact the host.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(3);
+/// The exit status of a shell that does not find a command.
 const NOT_FOUND: i32 = 127;
 
-/// What a forwarded socket leads to.
+/// The target end of a forwarded socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ForwardTarget {
     Port(String, u16),
@@ -36,43 +36,38 @@ enum ForwardTarget {
 pub(super) struct Ssh {
     session: Session,
     master: Master,
-    /// Keeps the master: it ends a moment after its last user, and this one is there for as long as
-    /// this process is. A wait between two batches costs no new login, and nothing stays behind a
-    /// ship that is killed.
-    leash: UnixStream,
-    /// Keeps the jump host's login as long as a connection goes through it.
+    /// Keeps the master alive: it ends a moment after its last user, and this connection lasts
+    /// as long as this process. A pause between two batches needs no new login, and nothing remains
+    /// if ship is killed.
+    keepalive: UnixStream,
+    /// Keeps the jump host's login for as long as a connection uses it.
     _via: Option<Arc<Hop>>,
     forwards: Mutex<BTreeMap<ForwardTarget, PathBuf>>,
-    /// A script was left alone on the host: its session would keep the master when it is asked to
-    /// end.
+    /// A script was abandoned on the host: its session would keep the master from ending.
     abandoned: AtomicBool,
 }
 
 impl Ssh {
-    /// Logs in; through a jump host's login, if one is given.
+    /// Logs in, through a jump host's login if `via` is given.
     pub(super) async fn connect(
         login: &Login,
         via: Option<Arc<Hop>>,
         dir: &Path,
     ) -> Result<Self, ConnectError> {
         let master = Master::start(login, via.as_deref(), dir).await?;
-        let leash = master.leash(login).await?;
+        let keepalive = master.keepalive(login).await?;
         Ok(Self {
             session: Session::resume_mux(master.socket().into_boxed_path(), None),
             master,
-            leash,
+            keepalive,
             _via: via,
             forwards: Mutex::default(),
             abandoned: AtomicBool::new(false),
         })
     }
 
-    /// Runs a command line to its end.
-    pub(super) async fn run(
-        &self,
-        words: &[String],
-        talk: ScriptIo<'_>,
-    ) -> Result<i32, RunFailure> {
+    /// Runs a command line until it ends.
+    pub(super) async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
         let line = shell::line(words);
         let unfinished = Unfinished(&self.abandoned);
         let mut child = self.spawn(&line).await?;
@@ -81,14 +76,15 @@ impl Ssh {
             child.stdout().take(),
             child.stderr().take(),
         );
-        // To wait before the streams end would cut them off.
-        talk.hold(stdin, stdout, stderr).await?;
+        // Waiting before the streams end would truncate them.
+        io.transfer(stdin, stdout, stderr).await?;
         let status = self.status(child).await;
-        unfinished.defuse();
+        unfinished.disarm();
         status
     }
 
-    /// Starts a command line. If the server refuses for too many sessions, nothing has run.
+    /// Starts a command line. If the server refuses because of too many sessions, nothing has
+    /// run, and this tries again.
     async fn spawn(&self, line: &str) -> Result<Child<&Session>, RunFailure> {
         const PAUSE: Duration = Duration::from_millis(50);
         loop {
@@ -111,43 +107,45 @@ impl Ssh {
         match child.wait().await {
             Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
             Err(openssh::Error::Remote(_)) => Ok(NOT_FOUND),
-            // A killed shell and a lost connection look alike: whether the master still answers
-            // makes the difference.
-            Err(e) => Err(match timeout(ORDER_DEADLINE, self.session.check()).await {
-                Ok(Ok(())) => {
-                    RunFailure::Lost("the shell on the host was ended by a signal".to_owned())
-                }
-                _ => self.lost(&e),
-            }),
+            // A killed shell and a lost connection look the same; whether the master still
+            // answers distinguishes them.
+            Err(e) => Err(
+                match timeout(COMMAND_DEADLINE, self.session.check()).await {
+                    Ok(Ok(())) => {
+                        RunFailure::Lost("the shell on the host was killed by a signal".to_owned())
+                    }
+                    _ => self.lost(&e),
+                },
+            ),
         }
     }
 
-    /// Forwards a port of the host to this machine, for one use.
+    /// Forwards a port of the host to a socket on this machine.
     pub(super) async fn forward(&self, address: &str, port: u16) -> Result<PathBuf, RunFailure> {
-        self.lead_to(ForwardTarget::Port(address.to_owned(), port))
+        self.forward_to(ForwardTarget::Port(address.to_owned(), port))
             .await
     }
 
-    /// Forwards a unix socket of the host to this machine, for one use.
+    /// Forwards a unix socket of the host to a socket on this machine.
     pub(super) async fn forward_path(&self, path: &Path) -> Result<PathBuf, RunFailure> {
-        self.lead_to(ForwardTarget::Path(path.to_owned())).await
+        self.forward_to(ForwardTarget::Path(path.to_owned())).await
     }
 
-    async fn lead_to(&self, far: ForwardTarget) -> Result<PathBuf, RunFailure> {
+    async fn forward_to(&self, target: ForwardTarget) -> Result<PathBuf, RunFailure> {
         let mut forwards = self.forwards.lock().await;
-        if let Some(path) = forwards.get(&far) {
+        if let Some(path) = forwards.get(&target) {
             return Ok(path.clone());
         }
         let path = self.master.forward_socket(forwards.len());
         let here = Socket::from(path.as_path());
-        let (there, what) = match &far {
+        let (there, what) = match &target {
             ForwardTarget::Port(address, port) => {
                 (Socket::new(address, *port), format!("port {port}"))
             }
             ForwardTarget::Path(path) => (Socket::from(path.as_path()), path.display().to_string()),
         };
         match timeout(
-            ORDER_DEADLINE,
+            COMMAND_DEADLINE,
             self.session
                 .request_port_forward(ForwardType::Local, here, there),
         )
@@ -155,26 +153,28 @@ impl Ssh {
         {
             Ok(Ok(())) => {}
             Ok(Err(openssh::Error::SshMux(e))) => {
-                return Err(RunFailure::NotStarted(format!("forwarding {what}: {e}")));
+                return Err(RunFailure::NotStarted(format!(
+                    "cannot forward {what}: {e}"
+                )));
             }
             Ok(Err(e)) => return Err(self.lost(&e)),
-            Err(_) => return Err(RunFailure::Lost(format!("forwarding {what} took too long"))),
+            Err(_) => return Err(RunFailure::Lost(format!("forwarding {what} timed out"))),
         }
-        forwards.insert(far, path.clone());
+        forwards.insert(target, path.clone());
         Ok(path)
     }
 
     pub(super) async fn close(self) {
-        // The other order would keep it waiting for us.
-        drop(self.leash);
+        // In the other order, the session would wait for this connection.
+        drop(self.keepalive);
         if self.abandoned.into_inner() {
             master::exit(&self.master).await;
         }
-        // An error says that it has ended already.
-        let _ = timeout(ORDER_DEADLINE, self.session.close()).await;
+        // An error means that it has already ended.
+        let _ = timeout(COMMAND_DEADLINE, self.session.close()).await;
     }
 
-    /// What ssh has noted about a broken connection, if anything.
+    /// The error of a broken connection, with what ssh has logged about it.
     fn lost(&self, error: &openssh::Error) -> RunFailure {
         tracing::debug!(%error, "connection lost");
         RunFailure::Lost(match clean(&self.master.log()).as_str() {
@@ -184,11 +184,11 @@ impl Ssh {
     }
 }
 
-/// Remembers that the end of a script was not awaited, for whatever reason.
+/// Sets the flag when dropped: the caller did not wait for the end of a script.
 struct Unfinished<'a>(&'a AtomicBool);
 
 impl Unfinished<'_> {
-    fn defuse(self) {
+    fn disarm(self) {
         std::mem::forget(self);
     }
 }

@@ -1,14 +1,14 @@
-//! A machine and how it is reached.
+//! A host and how to reach it.
 
 use crate::config::{SshConfig, Transport};
 use crate::core::ids::HostId;
 
-/// A host and how to get there.
+/// A host and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its name in the fleet, for messages.
+    /// The host's name in the inventory, for messages.
     pub name: HostId,
-    /// A network address, or an alias of the `ssh_config`.
+    /// A network address, or an alias in the `ssh_config`.
     pub address: String,
     pub transport: Transport,
     pub ssh: SshConfig,

@@ -1,8 +1,8 @@
 //! A host that cannot be used.
 
-/// A host that cannot be used now.
+/// A host that cannot be used at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostUnavailable {
-    /// What was tried, what came back, and what to try next.
+    /// What ship tried, what the host answered, and the next step.
     pub why: String,
 }

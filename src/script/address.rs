@@ -1,10 +1,10 @@
-//! Addresses as ss writes them, and as `/proc/net/tcp` does: the words of memory, in hex, on a
-//! little-endian machine.
+//! Addresses in the formats of ss and of `/proc/net/tcp`. The latter prints words of memory in hex,
+//! on a little-endian machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses whose listeners a host at this loopback address meets, in both forms; empty for
-/// every other host, which meets all but those on loopback.
+/// For a host at a loopback address, the addresses of listeners that block its ports, in both
+/// formats. Empty for every other host, where all listeners block except those on loopback.
 pub(super) fn loopback_forms(host_address: &str) -> String {
     let own = match host_address.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(ip) if ip.to_canonical().is_loopback() => vec![ip.to_canonical()],
@@ -29,7 +29,7 @@ pub(super) fn loopback_forms(host_address: &str) -> String {
         .join(" ")
 }
 
-/// An address as the kernel and as ss print it.
+/// An address in the formats of the kernel and of ss.
 fn forms(ip: IpAddr) -> Vec<String> {
     let text = match ip {
         IpAddr::V4(v4) => vec![v4.to_string()],
@@ -59,8 +59,8 @@ fn v6_words(v6: Ipv6Addr) -> [u32; 4] {
     })
 }
 
-/// Reads an address that the kernel or ss has printed. An IPv4 address within IPv6 is read as what
-/// it is.
+/// Parses an address printed by the kernel or ss. An IPv4-mapped IPv6 address becomes an IPv4
+/// address.
 pub(super) fn decode(hex: &str) -> Option<IpAddr> {
     if hex == "*" {
         return Some(Ipv6Addr::UNSPECIFIED.into());
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_read_as_the_kernel_prints_it() {
+    fn decode_parses_addresses_of_the_kernel_and_ss() {
         assert_eq!(
             decode("0B00007F"),
             Some(Ipv4Addr::new(127, 0, 0, 11).into())
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_on_loopback_meets_its_own_address_and_wildcards_only() {
+    fn loopback_host_is_blocked_by_its_own_address_and_wildcards_only() {
         assert_eq!(
             loopback_forms("127.0.0.11"),
             "00000000 0.0.0.0 00000000000000000000000000000000 [::] * \
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_elsewhere_has_no_such_list() {
+    fn other_hosts_have_no_loopback_forms() {
         for address in ["192.168.72.233", "web1.example.org", "::", "fe80::1"] {
             assert_eq!(loopback_forms(address), "");
         }
@@ -155,7 +155,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(ip: IpAddr) {
+        fn decode_reverses_encode(ip: IpAddr) {
             prop_assert_eq!(decode(&encode(ip)), Some(ip.to_canonical()));
         }
     }

@@ -1,31 +1,31 @@
-//! What scripts for a balancer have in common: the change to a slot, and the observation.
+//! The common parts of balancer scripts: the change to a slot, and the observation.
 
 use super::report::BEGINNING;
 use crate::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use crate::core::ids::Slot;
 use crate::script::end::ScriptEnd;
-use crate::script::number::{end, epoch, number, wrong};
 use crate::script::unreadable::Unreadable;
+use crate::script::values::{end, epoch, number, wrong};
 
-/// A change of a balancer to a slot.
+/// A change to a slot at a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotSwitch {
-    /// Send new requests, with the full weight or a percentage of it.
+    /// Admit new requests, with the full weight or a percentage of it.
     Open {
         /// `None` for the full weight.
         weight_percent: Option<u32>,
     },
-    /// Send no new clients. Those that the balancer has bound to the slot may still come, where it
-    /// binds them.
+    /// Admit no new clients. Clients that the balancer has bound to the slot may still send
+    /// requests.
     Ease,
-    /// Send no new requests. Those under way continue.
+    /// Admit no new requests. Pending requests continue.
     Close,
-    /// End the connections that are still open.
+    /// Close the connections that are still open.
     Cut,
 }
 
 impl SlotSwitch {
-    /// Its name in a script.
+    /// The word for the change in scripts.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
@@ -35,11 +35,11 @@ impl SlotSwitch {
     }
 }
 
-/// Reads what a script for a balancer has printed: how it ended, and what the balancer does then.
+/// Parses the output of a balancer script: how the script ended, and the balancer's state then.
 ///
 /// # Errors
-/// If it did not come to its end, or makes no sense: then nobody knows what it has done.
-pub fn read_view(stdout: &str) -> Result<(ScriptEnd, BalancerState), Unreadable> {
+/// If the output is incomplete or malformed. Then the effect of the script is unknown.
+pub fn read_balancer_report(stdout: &str) -> Result<(ScriptEnd, BalancerState), Unreadable> {
     let mut lines = stdout
         .split_inclusive('\n')
         .skip_while(|line| line.trim_end_matches('\n') != BEGINNING);
@@ -49,39 +49,39 @@ pub fn read_view(stdout: &str) -> Result<(ScriptEnd, BalancerState), Unreadable>
     for line in lines {
         let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;
         if ended.is_some() {
-            return Err(wrong(line, "comes after the end"));
+            return Err(wrong(line, "follows the end"));
         }
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
+            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
         match key {
             "epoch" => view.epoch = Some(epoch(line, value)?),
             "generation" => value.clone_into(&mut view.generation),
             "server" => {
                 let (slot, server) = read_server(line, value)?;
                 if view.servers.insert(slot, server).is_some() {
-                    return Err(wrong(line, "comes twice"));
+                    return Err(wrong(line, "is a duplicate"));
                 }
             }
             "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
             "refused" => return Err(Unreadable::Refused(value.to_owned())),
             "end" => ended = Some(end(line, value)?),
-            _ => return Err(wrong(line, "is not known")),
+            _ => return Err(wrong(line, "has an unknown key")),
         }
     }
     Ok((ended.ok_or(Unreadable::NoEnd)?, view))
 }
 
-/// `HOST PORT open|closed IN_FLIGHT WEIGHT`, where `-` stands for no weight.
+/// `HOST PORT open|closed IN_FLIGHT WEIGHT`, where `-` means that there are no weights.
 fn read_server(line: &str, value: &str) -> Result<(Slot, Server), Unreadable> {
     let words: Vec<_> = value.split(' ').collect();
     let [host, port, gate, in_flight, weight] = words[..] else {
-        return Err(wrong(line, "has not five words"));
+        return Err(wrong(line, "does not have five words"));
     };
     let gate = match gate {
         "open" => SlotAdmission::Open,
         "closed" => SlotAdmission::Closed,
-        _ => return Err(wrong(line, "says neither `open` nor `closed`")),
+        _ => return Err(wrong(line, "is neither `open` nor `closed`")),
     };
     let weight_percent = match weight {
         "-" => None,
@@ -104,11 +104,11 @@ mod tests {
     use crate::core::ids::Epoch;
 
     #[test]
-    fn what_a_balancer_says_is_read() {
-        let said = "Welcome!\nship=1\nepoch=7\ngeneration=a b\nserver=web1 8081 open 3 \
+    fn balancer_report_is_parsed() {
+        let stdout = "Welcome!\nship=1\nepoch=7\ngeneration=a b\nserver=web1 8081 open 3 \
                     10\nserver=web2 8081 closed 0 -\n\
                     end=failed why not\n";
-        let (end, view) = read_view(said).expect("an answer");
+        let (end, view) = read_balancer_report(stdout).expect("a report");
         assert_eq!(end, ScriptEnd::Failed("why not".into()));
         assert_eq!(
             (view.epoch, view.generation.as_str()),
@@ -125,44 +125,44 @@ mod tests {
     }
 
     #[test]
-    fn half_an_answer_is_none() {
-        for (said, error) in [
-            ("", "the host's answer does not begin as ship's scripts do"),
+    fn incomplete_balancer_report_is_an_error() {
+        for (stdout, error) in [
             (
-                "ship=1\nepoch=7\n",
-                "the host's answer breaks off before its end",
+                "",
+                "the host's output does not contain the report of a ship script",
             ),
-            (
-                "ship=1\nend=don",
-                "the host's answer breaks off before its end",
-            ),
+            ("ship=1\nepoch=7\n", "the host's report is incomplete"),
+            ("ship=1\nend=don", "the host's report is incomplete"),
             (
                 "ship=1\nunseen=nft: no\nend=done\n",
-                "the host could not say what runs on it: nft: no",
+                "the host cannot determine what is running: nft: no",
             ),
             (
                 "ship=1\nend=done\nend=done\n",
-                "the host's answer has a line that makes no sense: `end=done` comes after the end",
+                "the host's report has a malformed line: `end=done` follows the end",
             ),
             (
                 "ship=1\nserver=a 1 ajar 0 -\n",
-                "the host's answer has a line that makes no sense: `server=a 1 ajar 0 -` says \
+                "the host's report has a malformed line: `server=a 1 ajar 0 -` is \
                  neither `open` nor `closed`",
             ),
             (
                 "ship=1\nserver=a 1 open 0\n",
-                "the host's answer has a line that makes no sense: `server=a 1 open 0` has not \
+                "the host's report has a malformed line: `server=a 1 open 0` does not have \
                  five words",
             ),
         ] {
-            assert_eq!(read_view(said).expect_err(said).to_string(), error);
+            assert_eq!(
+                read_balancer_report(stdout).expect_err(stdout).to_string(),
+                error
+            );
         }
     }
 
     proptest! {
         #[test]
-        fn no_answer_makes_it_panic(lines in proptest::collection::vec("(ship=1|server=|epoch=|end=)?[ -~é]{0,20}", 0..6)) {
-            let _ = read_view(&format!("ship=1\n{}\n", lines.join("\n")));
+        fn balancer_report_parser_accepts_any_text(lines in proptest::collection::vec("(ship=1|server=|epoch=|end=)?[ -~é]{0,20}", 0..6)) {
+            let _ = read_balancer_report(&format!("ship=1\n{}\n", lines.join("\n")));
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Whether a host has what ship needs.
+//! Checks whether a host has what ship needs.
 
 use std::collections::BTreeSet;
 
-use super::liveness::askers;
+use super::host_context::{HostContext, Input, Script, Text, WORK, driver_word};
+use super::liveness::probe_tools;
 use super::report::Report;
-use super::site::{HostContext, Input, Script, Text, WORK, driver_word};
 use crate::core::fleet::Observation;
 use crate::core::release::{Driver, LivenessCheck};
 use crate::core::time::Time;
 use crate::script::facts::Facts;
 use crate::script::unreadable::Unreadable;
 
-/// The programs that every script needs, besides sh.
+/// The programs that every script needs, in addition to sh.
 const TOOLS: &[&str] = &[
     "cat",
     "chmod",
@@ -35,27 +35,26 @@ const TOOLS: &[&str] = &[
     "wc",
 ];
 
-/// What a service needs on its hosts.
+/// The requirements of a service on its hosts.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
     pub driver: Driver,
-    /// The user that it runs as; `None` for the driver's default.
+    /// The service's user; `None` for the driver's default.
     pub user: Option<&'a str>,
-    /// The liveness check that runs on the host; `None` where there is none.
+    /// The liveness check that runs on the host, if any.
     pub liveness: Option<&'a LivenessCheck>,
     /// Whether hosts download the artifact.
     pub pulls: bool,
-    /// Whether hooks or migrations of the playbook run there.
+    /// Whether hooks or migrations of the playbook run on the host.
     pub runs_commands: bool,
     /// Whether instances run on this host.
     pub instances: bool,
-    /// A program that lies in the release and is executed from there; `None` where all programs are
-    /// the host's.
+    /// A program in the release that is executed; `None` if all programs are the host's own.
     pub executes: Option<&'a str>,
 }
 
 impl Needs<'_> {
-    /// For a machine that runs no instance.
+    /// For a machine without instances.
     pub const NONE: Self = Self {
         driver: Driver::Process,
         user: None,
@@ -93,32 +92,32 @@ impl Needs<'_> {
     }
 }
 
-/// Reports what ship would need to find on a host, and what is on it. Changes nothing. For
-/// [`read_check`].
+/// Reports whether the host meets the requirements, and its state. Changes nothing. [`read_check`]
+/// parses the output.
 pub fn check(site: &HostContext, needs: &Needs<'_>) -> Script {
     let tools: Vec<_> = needs.tools().into_iter().collect();
-    let askers = needs.liveness.map(askers).unwrap_or_default();
-    let text = Text::looking(site)
+    let probe_tools = needs.liveness.map(probe_tools).unwrap_or_default();
+    let text = Text::observing(site)
         .set("TOOLS", tools.join(" "))
-        .set("ASKERS", askers.join(" "));
-    let text = text.set("PULLERS", if needs.pulls { "curl wget" } else { "" });
+        .set("PROBE_TOOLS", probe_tools.join(" "));
+    let text = text.set("DOWNLOAD_TOOLS", if needs.pulls { "curl wget" } else { "" });
     let text = text
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
         .set("DRIVER", driver_word(needs.driver))
         .set("EXECUTES", needs.executes.unwrap_or_default())
         .running_as(site, needs.driver, needs.user)
         .add(include_str!("sh/unit.sh"));
-    text.telling_units(site)
-        .add(include_str!("sh/taken.sh"))
+    text.distinguishing_units(site)
+        .add(include_str!("sh/taken_ports.sh"))
         .add(include_str!("sh/identity.sh"))
         .add(include_str!("sh/check.sh"))
         .script(Input::default(), WORK)
 }
 
-/// Reads what [`check`] has printed, at `now` by this machine's clock.
+/// Parses the output of [`check`], printed at `now` by this machine's clock.
 ///
 /// # Errors
-/// If it did not come to its end, or makes no sense.
+/// If the output is incomplete or malformed.
 pub fn read_check(stdout: &str, now: Time) -> Result<(Facts, Observation), Unreadable> {
     let report = Report::read(stdout, now)?;
     Ok((report.facts, report.observation))

@@ -1,12 +1,12 @@
-//! Claims a host: from then on it refuses every older order.
+//! Claims a host, which then rejects older actions.
 
-use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
+use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 
-/// Makes the host refuse every older order: one that a dead controller left on its way, or one of
-/// this rollout that was given before and has not arrived yet.
+/// Makes the host reject every older action: one that a dead controller has sent, or an earlier one
+/// of this rollout that has not arrived yet.
 pub fn claim(site: &HostContext) -> Script {
-    Text::acting(site, "claim")
-        .marking(site)
+    Text::changing(site, "claim")
+        .marking_proven(site)
         .add(include_str!("sh/claim.sh"))
         .script(Input::default(), LOCK_WAIT + WORK)
 }

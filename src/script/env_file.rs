@@ -1,18 +1,17 @@
-//! A file of variables that systemd's `EnvironmentFile=` and a POSIX shell read alike, byte for
-//! byte.
+//! Writes files of variables that systemd's `EnvironmentFile=` and a POSIX shell read in the same
+//! way, byte by byte.
 //!
-//! Each line is `KEY="value"`. Within double quotes both take a backslash before `"`, `\`, `` ` ``
-//! and `$` for an escape and everything else as it stands; systemd (`parse_env_file_internal` in
-//! its `env-file.c`) expands no variables there, and a shell expands none behind a backslash. Hence
-//! exactly these four are escaped.
+//! Each line is `KEY="value"`. Within double quotes, both read a backslash before `"`, `\`, `` ` ``
+//! and `$` as an escape, and everything else literally. systemd (`parse_env_file_internal` in its
+//! `env-file.c`) expands no variables there, and a shell expands none after a backslash. So exactly
+//! these four characters are escaped.
 //!
-//! A value holds no NUL (no environment can), and for a reader that goes line by line no line
-//! break: the user's files are refused with either, as `config` reads them. Keys are variables'
-//! names, checked there as well.
+//! A value contains no NUL (no environment can) and, because some readers go line by line, no line
+//! break: `config` rejects both in the user's files, and also checks the names of the variables.
 
 use std::collections::BTreeMap;
 
-/// The text of a file with these variables, in the order of their names.
+/// The text of a file with these variables, sorted by name.
 pub fn env_file(variables: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (key, value) in variables {
@@ -60,7 +59,7 @@ mod tests {
         shell.stdout
     }
 
-    /// The value as systemd reads it: in short, its state machine for double quotes.
+    /// The value as systemd reads it: its state machine for double quotes, in short.
     fn read_by_systemd(line: &str) -> String {
         let quoted = line.split_once("=\"").unwrap().1;
         let mut value = String::new();
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_special_characters_are_escaped_and_nothing_else() {
+    fn env_file_escapes_exactly_the_four_special_characters() {
         let variables = BTreeMap::from([
             (
                 "A".to_owned(),
@@ -99,7 +98,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
         #[test]
-        fn a_shell_and_systemd_read_back_every_byte(
+        fn env_file_is_read_back_by_a_shell_and_systemd(
             values in proptest::collection::vec("([\"\\\\`$'#;&|<>(){}*?~!%= \t\\n]|\\PC){0,40}", 1..8)
         ) {
             let variables: BTreeMap<String, String> =

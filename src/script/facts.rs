@@ -1,16 +1,15 @@
-//! What a host reports about itself when it is checked.
+//! What a check of a host reports.
 
-/// What was found on a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Programs that are needed and not there.
+    /// Required programs that are not installed.
     pub missing: Vec<String>,
-    /// The user that runs the scripts; the systemd driver needs `root`.
+    /// The user who runs the scripts; the systemd driver requires `root`.
     pub user: String,
-    /// The state of systemd (`running`, `degraded`, …); `None` where it does not run.
+    /// The state of systemd (`running`, `degraded`, …); `None` if it is not running.
     pub systemd: Option<String>,
     /// Other reasons why a deploy would fail.
     pub problems: Vec<String>,
-    /// What may cause a failure later.
+    /// Possible causes of later failures.
     pub warnings: Vec<String>,
 }

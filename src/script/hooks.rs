@@ -1,22 +1,22 @@
-//! The user's commands at the points of an instance's life, as its slot keeps them.
+//! The user's commands at the points of an instance's life, as its slot stores them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::site::{HostContext, SERVICE_PATH, Text, one_line};
+use super::host_context::{HostContext, SERVICE_PATH, Text, one_line};
 pub(super) use crate::core::release::hook::END;
 use crate::core::release::hook::HookPoint;
 use crate::core::time::whole_seconds;
-use crate::script::launch::{SlotHooks, StartSpec, enter_release};
 use crate::script::quote::{quote, quote_all};
+use crate::script::start_spec::{SlotHooks, StartSpec, enter_release};
 
-/// The limit of bytes that are kept of a command's output.
-pub(super) const SAID_BYTES: usize = 16 << 10;
-/// The limit of lines that are reported of a command's output: the last ones.
-pub(super) const SAID_LINES: usize = 50;
+/// The limit of the stored output of a command in bytes.
+pub(super) const OUTPUT_BYTES_MAX: usize = 16 << 10;
+/// The limit of reported output lines of a command: the last ones.
+pub(super) const OUTPUT_LINES_MAX: usize = 50;
 
-/// The points in an instance's life that leave something in its slot.
+/// The points in an instance's life whose hooks are stored in its slot.
 const POINTS: [HookPoint; 4] = [
     HookPoint::BeforeStart,
     HookPoint::AfterStart,
@@ -24,7 +24,7 @@ const POINTS: [HookPoint; 4] = [
     HookPoint::AfterStop,
 ];
 
-/// Exports the variables, one on each line.
+/// Exports the variables, one per line.
 pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
     env.iter().fold(String::new(), |mut text, (key, value)| {
         // Writing to a string does not fail.
@@ -33,20 +33,19 @@ pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
     })
 }
 
-/// The file in the slot, which scripts read as their own text; empty where there are no hooks. The
-/// host adds the user.
-pub(super) fn kept(site: &HostContext, launch: &StartSpec) -> String {
-    let SlotHooks { hooks, env } = &launch.hooks;
+/// The file in the slot, which scripts source; empty if there are no hooks. The host adds the user.
+pub(super) fn file(site: &HostContext, spec: &StartSpec) -> String {
+    let SlotHooks { hooks, env } = &spec.hooks;
     if hooks.is_empty() {
         return String::new();
     }
     let enter = format!(
         "{}\n{}",
-        enter_release(site, launch.port, &launch.release),
+        enter_release(site, spec.port, &spec.release),
         exports(env)
     );
     let mut text = [
-        format!("hook_name={}", quote(launch.instance.as_str())),
+        format!("hook_name={}", quote(spec.instance.as_str())),
         format!("hook_path={}", quote(SERVICE_PATH)),
         format!("hook_enter={}", quote(enter.trim_end())),
         "hooks_of() {\ncase $1 in\n".to_owned(),
@@ -69,17 +68,17 @@ pub(super) fn kept(site: &HostContext, launch: &StartSpec) -> String {
 }
 
 impl Text {
-    /// Adds the functions to run the hooks of a slot within this time.
-    pub(super) fn hooking(self, allowed: Duration) -> Self {
+    /// Adds the functions that run the hooks of a slot within this time.
+    pub(super) fn running_hooks(self, allowed: Duration) -> Self {
         self.set("HOOKS_S", allowed.as_secs())
-            .running()
+            .running_commands()
             .add(include_str!("sh/hooks.sh"))
     }
 
-    /// Adds the functions to run a command of the user.
-    pub(super) fn running(self) -> Self {
-        self.set("SAID_BYTES", SAID_BYTES)
-            .set("SAID_LINES", SAID_LINES)
+    /// Adds the functions that run a command of the user.
+    pub(super) fn running_commands(self) -> Self {
+        self.set("OUTPUT_BYTES_MAX", OUTPUT_BYTES_MAX)
+            .set("OUTPUT_LINES_MAX", OUTPUT_LINES_MAX)
             .add(include_str!("sh/run.sh"))
     }
 }

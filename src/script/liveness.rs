@@ -1,32 +1,31 @@
-//! The liveness probe that a host makes by itself: a script in the slot, and the units by which
-//! systemd runs it.
+//! The liveness probe that a host runs on its own: a script in the slot, and the systemd units that
+//! run it.
 
 use std::time::Duration;
 
-use super::site::{HostContext, SERVICE_PATH, Text, centiseconds};
+use super::host_context::{HostContext, SERVICE_PATH, Text, centiseconds};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
 use crate::core::time::whole_seconds;
-use crate::script::launch::{StartSpec, enter_release};
 use crate::script::quote::quote_all;
+use crate::script::start_spec::{StartSpec, enter_release};
 
-/// How long the script waits for the lock: two slots may have something to say at the same moment,
-/// but whoever holds it for longer is ship at work.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The time for a question in addition to its known waits.
+/// How long the script waits for the lock. Two slots may count a failure at the same time, but a
+/// process that holds the lock for longer is a ship script.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time for a probe in addition to its known waits.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// The units that run the question of a slot, each without its last newline; empty where nobody
-/// asks.
+/// The units that run the probe of a slot, each without its last newline; empty without a probe.
 #[derive(Default)]
 pub(super) struct Units {
     pub(super) service: String,
     pub(super) timer: String,
 }
 
-/// The programs of which a host needs one to ask, in the order of preference. A command needs one
-/// to become the instance's user.
-pub(super) fn askers(check: &LivenessCheck) -> &'static [&'static str] {
+/// The programs of which the host needs one for the probe, in order of preference. A command probe
+/// needs one to become the instance's user.
+pub(super) fn probe_tools(check: &LivenessCheck) -> &'static [&'static str] {
     match check {
         LivenessCheck::Tcp => &["bash"],
         LivenessCheck::Http(_) => &["curl", "bash", "wget"],
@@ -34,52 +33,52 @@ pub(super) fn askers(check: &LivenessCheck) -> &'static [&'static str] {
     }
 }
 
-/// The script that probes a slot's instance once and ends it after enough failures.
-pub(super) fn question(site: &HostContext, launch: &StartSpec, liveness: &Liveness) -> String {
+/// The script that probes a slot's instance once, and kills it after enough failures.
+pub(super) fn probe_script(site: &HostContext, spec: &StartSpec, liveness: &Liveness) -> String {
     let (way, path, argv) = match &liveness.check {
         LivenessCheck::Tcp => ("tcp", "", &[][..]),
         LivenessCheck::Http(path) => ("http", path.as_str(), &[][..]),
         LivenessCheck::Command(argv) => ("command", "", argv.as_slice()),
     };
-    let enter = enter_release(site, launch.port, &launch.release);
-    Text::looking(site)
-        .set("PORT", launch.port)
-        .set("WAY", way)
+    let enter = enter_release(site, spec.port, &spec.release);
+    Text::observing(site)
+        .set("PORT", spec.port)
+        .set("PROBE_KIND", way)
         .set("HTTP_PATH", path)
         .set(
             "HTTP_HOST",
             liveness.host_header.as_deref().unwrap_or_default(),
         )
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(argv)))
-        .running_as(site, launch.driver, launch.user.as_deref())
+        .running_as(site, spec.driver, spec.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(liveness.timeout))
         .set("FAILURES", liveness.failure_threshold)
         .set("DELAY_CS", centiseconds(liveness.initial_delay))
-        .set("STOP_CS", centiseconds(launch.stop_timeout))
-        .set("PATIENCE_CS", centiseconds(PATIENCE))
-        .add(include_str!("sh/alone.sh"))
+        .set("STOP_CS", centiseconds(spec.stop_timeout))
+        .set("LOCK_TIMEOUT_CS", centiseconds(LOCK_TIMEOUT))
+        .add(include_str!("sh/without_controller.sh"))
         .add(include_str!("sh/lock.sh"))
-        .add(include_str!("sh/ask.sh"))
+        .add(include_str!("sh/probe_command.sh"))
         .add(include_str!("sh/liveness.sh"))
-        .text()
+        .into_text()
 }
 
-/// The units that ask a slot's liveness question.
-pub(super) fn units(site: &HostContext, launch: &StartSpec, liveness: &Liveness) -> Units {
-    let (service, port) = (&site.service, launch.port);
+/// The units that run a slot's liveness probe.
+pub(super) fn units(site: &HostContext, spec: &StartSpec, liveness: &Liveness) -> Units {
+    let (service, port) = (&site.service, spec.port);
     let script = format!("{}/slots/{port}/liveness", site.root());
     let head = format!(
         "# Written by ship for the service {service}. Changes are overwritten when it is \
          deployed.\n[Unit]"
     );
-    let deadline = liveness.timeout + launch.stop_timeout * 2 + MARGIN;
+    let deadline = liveness.timeout + spec.stop_timeout * 2 + MARGIN;
     let interval_ms = liveness.interval.as_millis();
     Units {
         service: format!(
             "\
 {head}
-Description=Whether {service} on port {port} still answers
+Description=Liveness probe of {service} on port {port}
 ConditionPathExists={condition}
 StartLimitIntervalSec=0
 
@@ -98,7 +97,7 @@ LogLevelMax=notice",
         timer: format!(
             "\
 {head}
-Description=Whether {service} on port {port} still answers
+Description=Liveness probe of {service} on port {port}
 
 [Timer]
 OnActiveSec={interval_ms}ms
@@ -119,9 +118,9 @@ mod tests {
     use crate::core::fleet::owner::Owner;
     use crate::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
     use crate::core::release::Driver;
-    use crate::script::launch::SlotHooks;
+    use crate::script::start_spec::SlotHooks;
 
-    fn launch(check: LivenessCheck) -> StartSpec {
+    fn spec(check: LivenessCheck) -> StartSpec {
         StartSpec {
             port: 8081,
             instance: InstanceId::from("page-a"),
@@ -142,7 +141,7 @@ mod tests {
                 host_header: None,
             }),
             hooks: SlotHooks::default(),
-            patience: Duration::ZERO,
+            start_timeout: Duration::ZERO,
             settle: Duration::ZERO,
         }
     }
@@ -162,17 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn the_units_name_the_slot_and_its_interval() {
-        let launch = launch(LivenessCheck::Tcp);
-        let units = units(
-            &site(),
-            &launch,
-            launch.liveness.as_ref().expect("liveness"),
-        );
+    fn liveness_units_contain_the_slot_and_the_interval() {
+        let spec = spec(LivenessCheck::Tcp);
+        let units = units(&site(), &spec, spec.liveness.as_ref().expect("liveness"));
         insta::assert_snapshot!(units.service, @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Whether page on port 8081 still answers
+        Description=Liveness probe of page on port 8081
         ConditionPathExists=/srv/50%%/page/slots/8081/liveness
         StartLimitIntervalSec=0
 
@@ -188,7 +183,7 @@ mod tests {
         insta::assert_snapshot!(units.timer, @"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Whether page on port 8081 still answers
+        Description=Liveness probe of page on port 8081
 
         [Timer]
         OnActiveSec=1500ms
@@ -201,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn a_question_takes_no_room_on_the_command_line() {
-        let launch = launch(LivenessCheck::Command(vec!["word".repeat(1 << 16)]));
-        let start = crate::script::start::start(&site(), &launch);
+    fn liveness_probe_is_sent_as_input_not_on_the_command_line() {
+        let spec = spec(LivenessCheck::Command(vec!["word".repeat(1 << 16)]));
+        let start = crate::script::start::start(&site(), &spec);
         assert!(start.text.len() < 48 << 10, "{}", start.text.len());
         assert!(start.input.head.len() > 1 << 16);
     }

@@ -1,4 +1,4 @@
-//! The logs of the services in any of a host's slots: past lines, and new ones.
+//! Reads the logs of the instances in a host's slots: past lines, and new ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,56 +6,55 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::site::{HostContext, Input, Script, Text, WORK, driver_word};
+use super::host_context::{HostContext, Input, Script, Text, WORK, driver_word};
 use crate::core::ids::Port;
 use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::Driver;
 use crate::core::time::Time;
 
-/// How long a script that follows goes on: its host ends it then, and whoever listens begins a new
-/// one.
+/// How long a script follows the log. Then its host ends it, and the reader starts a new one.
 const FOLLOWS_FOR: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Debug)]
 pub struct LogQuery {
-    /// The slots whose last lines are wanted.
+    /// The slots whose past lines are requested.
     pub past: BTreeSet<Port>,
-    /// The most past lines of each slot.
+    /// The limit of past lines of each slot.
     pub lines_max: u32,
-    /// None from before. A log file has no times: of one that was written to since, the last lines
-    /// are taken as they are. Without it none of the instance before.
+    /// Excludes older lines. A log file has no times: if it was modified since, its last lines are
+    /// all included. Without a time, lines of the previous instance are excluded.
     pub since: Option<Time>,
 }
 
 /// How to follow the log.
 #[derive(Clone, Debug)]
 pub struct Follow {
-    /// The slots that are followed, whatever comes into them.
+    /// The slots to follow, whatever runs in them.
     pub slots: BTreeSet<Port>,
-    /// The drivers that supervise instances here, now or later.
+    /// The drivers that may supervise instances here.
     pub drivers: BTreeSet<&'static str>,
-    /// Where to continue after a break: the newest moment that was read.
+    /// Where to continue after an interruption: the time of the newest line that was read.
     pub resume: Option<Time>,
-    /// After this time without a sign of the reader, the script ends.
+    /// The script ends after this time without a heartbeat of the reader.
     pub silence: Duration,
 }
 
-/// A line that [`logs`] or [`follow`] printed.
+/// A line printed by [`logs`] or [`follow`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogLine {
-    /// The script runs. Lines before this one come from a login shell.
-    Begun,
-    /// From here on, entries of the journal may repeat.
+    /// The script has started. Earlier lines come from a login shell.
+    Started,
+    /// From here on, entries of the journal may be repeated.
     Live,
-    /// A line by an instance or about it.
-    Said(CapturedLog),
+    /// A line of an instance or about it.
+    Line(CapturedLog),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedLog {
     /// The slot, if it is known.
     pub port: Option<Port>,
-    /// `None` where the log has no times.
+    /// `None` if the log has no times.
     pub at: Option<Time>,
     /// The position in the journal.
     pub cursor: Option<String>,
@@ -64,15 +63,15 @@ pub struct CapturedLog {
 
 pub fn logs(site: &HostContext, query: &LogQuery) -> Script {
     text(site, query)
-        .add(include_str!("sh/past.sh"))
+        .add(include_str!("sh/log_history.sh"))
         .script(Input::default(), WORK * 3)
 }
 
-/// Prints the past lines, and then the new ones.
+/// Prints past lines, and then new ones.
 pub fn follow(site: &HostContext, query: &LogQuery, follow: &Follow) -> Script {
     let drivers: Vec<_> = follow.drivers.iter().copied().collect();
     text(site, query)
-        .set("WATCHED", list(&follow.slots))
+        .set("FOLLOWED_PORTS", list(&follow.slots))
         .set("DRIVERS", drivers.join(" "))
         .set("RESUME_S", follow.resume.map(seconds).unwrap_or_default())
         .set("SILENCE_S", follow.silence.as_secs())
@@ -80,18 +79,18 @@ pub fn follow(site: &HostContext, query: &LogQuery, follow: &Follow) -> Script {
         .script(Input::default(), FOLLOWS_FOR)
 }
 
-/// A driver's word in the script.
+/// A driver's name in the script.
 pub fn log_driver(driver: Driver) -> &'static str {
     driver_word(driver)
 }
 
 fn text(site: &HostContext, query: &LogQuery) -> Text {
     Text::located(site)
-        .set("PAST", list(&query.past))
+        .set("HISTORY_PORTS", list(&query.past))
         .set("LINES_MAX", query.lines_max)
         .set("SINCE_S", query.since.map(seconds).unwrap_or_default())
         .add(include_str!("sh/base.sh"))
-        .add(include_str!("sh/log_of.sh"))
+        .add(include_str!("sh/find_log.sh"))
         .add(include_str!("sh/logs.sh"))
 }
 
@@ -107,7 +106,7 @@ fn seconds(time: Time) -> String {
     (time.0 / 1000).to_string()
 }
 
-/// The fields of a journal entry that matter here.
+/// The relevant fields of a journal entry.
 #[derive(Deserialize)]
 struct JournalEntry {
     #[serde(rename = "__CURSOR")]
@@ -123,22 +122,22 @@ struct JournalEntry {
     by: Option<Value>,
 }
 
-/// Reads a line; `None` for an invalid one, and before [`LogLine::Begun`].
+/// Parses a line; `None` for an invalid line, and before [`LogLine::Started`].
 pub fn read_log_line(line: &str) -> Option<LogLine> {
     match line {
-        "ship=1" => return Some(LogLine::Begun),
+        "ship=1" => return Some(LogLine::Started),
         "live" => return Some(LogLine::Live),
         _ => {}
     }
     if !line.starts_with('{') {
         let (port, text) = line.split_once(' ')?;
-        let said = CapturedLog {
+        let captured = CapturedLog {
             port: Some(port.parse().ok()?),
             at: None,
             cursor: None,
             text: text.to_owned(),
         };
-        return Some(LogLine::Said(said));
+        return Some(LogLine::Line(captured));
     }
     let entry: JournalEntry = serde_json::from_str(line).ok()?;
     let port = [&entry.about, &entry.by]
@@ -149,7 +148,7 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
         .at_us
         .and_then(|us| us.parse::<u64>().ok())
         .map(|us| Time(us / 1000));
-    Some(LogLine::Said(CapturedLog {
+    Some(LogLine::Line(CapturedLog {
         port,
         at,
         cursor: entry.cursor,
@@ -157,14 +156,14 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
     }))
 }
 
-/// The last lines that [`logs`] printed of one slot. What would move a terminal's cursor or colour
-/// it is left out.
+/// The last lines of one slot in the output of [`logs`]. Characters that would move a terminal's
+/// cursor or colour it are removed.
 pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
     let texts = stdout
         .lines()
         .filter_map(|line| match read_log_line(line)? {
-            LogLine::Said(said) => Some(said.text),
-            LogLine::Begun | LogLine::Live => None,
+            LogLine::Line(line) => Some(line.text),
+            LogLine::Started | LogLine::Live => None,
         });
     let printable = |line: &str| strip_controls_but_tabs(line).collect();
     let mut lines: Vec<String> = texts
@@ -174,7 +173,7 @@ pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
     lines.split_off(lines.len().saturating_sub(max))
 }
 
-/// `8081` of `ship-page@8081.service`.
+/// `8081` for `ship-page@8081.service`.
 fn port_of(unit: &str) -> Option<Port> {
     unit.strip_suffix(".service")?
         .rsplit_once('@')?
@@ -183,7 +182,7 @@ fn port_of(unit: &str) -> Option<Port> {
         .ok()
 }
 
-/// The text of a message, which may be text, bytes, or several of these.
+/// The text of a message, which may be a string, bytes, or an array of these.
 fn text_of(message: &Value) -> Option<String> {
     match message {
         Value::String(text) => Some(text.clone()),
@@ -209,33 +208,33 @@ fn text_of(message: &Value) -> Option<String> {
 mod tests {
     use crate::script::logs::*;
 
-    fn said(line: &str) -> CapturedLog {
+    fn parsed(line: &str) -> CapturedLog {
         match read_log_line(line) {
-            Some(LogLine::Said(said)) => said,
+            Some(LogLine::Line(line)) => line,
             other => panic!("{line}: {other:?}"),
         }
     }
 
     #[test]
-    fn a_line_of_a_file_has_its_port_before_it() {
-        let line = said("8081   two words ");
+    fn log_file_lines_start_with_the_port() {
+        let line = parsed("8081   two words ");
         assert_eq!(
             (line.port, line.at, line.text.as_str()),
             (Some(8081), None, "  two words ")
         );
-        assert_eq!(said("8082 ").text, "");
+        assert_eq!(parsed("8082 ").text, "");
         assert_eq!(read_log_line("Welcome to web1"), None);
         assert_eq!(read_log_line("70000 no port"), None);
         assert_eq!(read_log_line(""), None);
     }
 
     #[test]
-    fn an_entry_of_the_journal_tells_when_and_about_whom() {
+    fn journal_entries_have_a_time_a_cursor_and_a_slot() {
         let own = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1489027386120999","MESSAGE":"ready","_SYSTEMD_UNIT":"ship-page@8081.service"}"#;
         let cursor = Some("s=1".to_owned());
         let at = Some(Time(1_489_027_386_120));
         assert_eq!(
-            said(own),
+            parsed(own),
             CapturedLog {
                 port: Some(8081),
                 at,
@@ -244,19 +243,19 @@ mod tests {
             }
         );
         let about = r#"{"MESSAGE":"Started","UNIT":"ship-page.liveness@8082.service","_SYSTEMD_UNIT":"init.scope"}"#;
-        assert_eq!(said(about).port, Some(8082));
+        assert_eq!(parsed(about).port, Some(8082));
     }
 
     #[test]
-    fn what_is_no_text_is_read_as_far_as_it_is_one() {
-        assert_eq!(said(r#"{"MESSAGE":[99,97,102,233]}"#).text, "caf\u{fffd}");
-        assert_eq!(said(r#"{"MESSAGE":["one","two"]}"#).text, "one two");
+    fn journal_messages_with_invalid_utf8_are_converted() {
+        assert_eq!(parsed(r#"{"MESSAGE":[99,97,102,233]}"#).text, "caf\u{fffd}");
+        assert_eq!(parsed(r#"{"MESSAGE":["one","two"]}"#).text, "one two");
         assert_eq!(read_log_line(r#"{"MESSAGE":null}"#), None);
         assert_eq!(read_log_line(r#"{"MESSAGE":"#), None);
     }
 
     #[test]
-    fn last_lines_are_the_newest_and_cannot_move_the_cursor() {
+    fn log_tail_has_the_newest_lines_without_control_characters() {
         let printed =
             "\nship=1\n8081 one\n8081 \u{1b}[2Jtwo\r\n8081 \n{\"MESSAGE\":\"three\\nfour\"}\n";
         assert_eq!(read_log_tail(printed, 3), ["", "three", "four"]);

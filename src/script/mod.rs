@@ -1,51 +1,48 @@
-//! Floor 1: from orders to POSIX sh, and from what it prints back to facts. Builders and parsers;
-//! nothing runs here.
+//! Floor 1: builds POSIX sh scripts for actions, and parses their output. Nothing is run here.
 //!
-//! A script is a head of assignments, each value through [`quote()`], and the texts under `sh/`,
-//! which never change. A shell on the host reads it from standard input, before [`Input`], which is
-//! the script's own. It may end before it has read all of that: a broken pipe while sending is no
+//! A script consists of assignments, each value through [`quote()`], and the constant texts in
+//! `sh/`. A shell on the host reads it from standard input, followed by the [`Input`] of the
+//! script. The script may end before it has read all of its input, so a broken pipe while sending
+//! is not an error. `base_dir/SERVICE` contains:
 //! error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
-//! unread                 units have changed, and systemd may not have read them yet (systemd driver)
-//! lock, epoch            one script at a time; the newest fencing number, and the newest order under it
-//! owner                  the fleet and the history that deployed last: who, from where, when
-//! tmp/                   what is not whole yet, or no longer
-//! releases/DIGEST/       app/, secrets and definition (0600 both); there only when whole; proven: when a release was
-//!                        deployed that has served on every replica since
+//! unread                 units have changed, and systemd may not have reloaded them yet (systemd driver)
+//! lock, epoch            the lock of the service; the newest epoch, and the newest action in it
+//! owner                  the fleet and the history of the last deploy: who, from where, when
+//! tmp/                   incomplete files
+//! releases/DIGEST/       app/, secrets and definition (both 0600); always complete; proven: the time of deploy of a release
+//!                        that has served on every replica
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
-//!                        liveness, the script that asks, and liveness.failures (systemd driver);
-//!                        hooks: the user's commands, and hooked: the points of its life that are passed
-//! armed/PORT/            restore: the script that brings an instance back; due: when; what it needs for that
-//! migrations/ID          by whom and when it was made: what is there is not made again
-//! public.nft             the rules by which one of the slots has the public port (nftables)
+//!                        liveness, the script that probes, and liveness.failures (systemd driver);
+//!                        hooks: the user's commands, and hooked: the points of its life whose hooks have run
+//! armed/PORT/            restore: the script that restores an instance; due: when; the files that it needs
+//! migrations/ID          by whom and when the migration was run: it does not run again
+//! public.nft             the rules that forward the public port to a slot (nftables)
 //! left                   the slot whose last connections end with its instance (nftables)
-//! unloaded               servers that nginx may still send requests to, because it was never seen to reload
+//! unloaded               servers to which nginx may still send requests, because its reload was not confirmed
 //! ```
 //!
-//! What a host does by itself is a script that lies there, in the same manner, but reports to the
-//! journal.
+//! Scripts that a host runs on its own are built in the same way, but stored on the host, and they
+//! report to the journal.
 //!
-//! All that act report the host's new state and end with a line `end=…`; [`read_reply`] reads that.
-//! Without such a line nobody knows what was done.
+//! All scripts that change something report the host's new state and end with a line `end=…`, which
+//! [`read_reply`] parses. Without that line, the effect of a script is unknown.
 
 mod address;
 mod balancer;
 mod check;
 mod claim;
+mod command_balancer;
 mod end;
 pub mod env_file;
-mod errand;
 mod facts;
-mod gatekeeper;
-mod halt;
 mod hooks;
-mod launch;
+mod host_context;
 mod liveness;
 mod logs;
 mod nftables;
 mod nginx;
-mod number;
 mod observe;
 mod probe;
 mod prune;
@@ -55,37 +52,42 @@ mod reply;
 mod report;
 mod restore;
 mod runs;
-mod site;
 mod stage;
 mod start;
+mod start_spec;
 mod stop;
+mod stop_spec;
 mod systemd;
+mod task;
 mod unreadable;
+mod values;
 
-pub use self::balancer::{SlotSwitch, read_view};
+pub use self::balancer::{SlotSwitch, read_balancer_report};
 pub use self::check::{Needs, check, read_check};
 pub use self::claim::claim;
-pub use self::errand::{DoneMark, TaskCommand, TaskCommandEnd, errand, read_errand};
-pub use self::gatekeeper::{BalancerCommands, look_at_gatekeepers, switch_gatekeeper};
+pub use self::command_balancer::{
+    BalancerCommands, observe_command_balancer, switch_command_balancer,
+};
+pub use self::host_context::{DEFAULT_BASE_DIR, HostContext, Input, Script};
 pub use self::logs::{
     CapturedLog, Follow, LogLine, LogQuery, follow, log_driver, logs, read_log_line, read_log_tail,
 };
-pub use self::nftables::{look_at_nftables, switch_nftables};
-pub use self::nginx::{Nginx, SlotAddress, look_at_nginx, switch_nginx};
+pub use self::nftables::{observe_nftables, switch_nftables};
+pub use self::nginx::{Nginx, SlotAddress, observe_nginx, switch_nginx};
 pub use self::observe::observe;
-pub use self::probe::{CommandProbe, CommandProbeResult, probe_command, read_answer};
+pub use self::probe::{CommandProbe, CommandProbeResult, probe_command, read_probe_result};
 pub use self::prune::prune;
 pub use self::quote::quote;
 pub use self::releases::{KeptRelease, read_releases, releases};
 pub use self::reply::{Reply, read_reply};
 pub use self::restore::disarm;
-pub use self::site::{DEFAULT_BASE_DIR, HostContext, Input, Script};
 pub use self::stage::{ArtifactInput, stage};
 pub use self::start::start;
 pub use self::stop::stop;
+pub use self::task::{DoneMark, TaskCommand, TaskCommandEnd, read_task, task};
 pub use crate::script::end::ScriptEnd;
 pub use crate::script::facts::Facts;
-pub use crate::script::halt::StopSpec;
-pub use crate::script::launch::SlotHooks;
-pub use crate::script::launch::StartSpec;
+pub use crate::script::start_spec::SlotHooks;
+pub use crate::script::start_spec::StartSpec;
+pub use crate::script::stop_spec::StopSpec;
 pub use crate::script::unreadable::Unreadable;

@@ -1,37 +1,36 @@
-//! A host as its own balancer: its packet filter sends what comes for the public port to one of the
-//! slots.
+//! A host as its own balancer: its packet filter forwards the public port to one of the slots.
 //!
-//! Connections that are there stay where they are: only new ones are sent.
+//! Existing connections stay where they are; only new ones are forwarded.
 
 use super::balancer::SlotSwitch;
-use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, UNIT_DIR, WORK};
+use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, UNIT_DIR, WORK};
 use super::systemd::exec_word;
 use crate::core::ids::{HostId, Port};
 
-/// Reports which of the site's ports has the public port, and how many connections each has. Takes
-/// no lock and changes nothing.
-pub fn look_at_nftables(site: &HostContext, host: &HostId, public: Port) -> Script {
+/// Reports which port of the context has the public port, and the number of connections to each.
+/// Takes no lock and changes nothing.
+pub fn observe_nftables(site: &HostContext, host: &HostId, public: Port) -> Script {
     text(site, host, public)
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)
 }
 
-/// Gives the public port to a slot or takes it away, and reports as [`look_at_nftables`] does.
+/// Forwards the public port to a slot or to none, and reports like [`observe_nftables`].
 ///
-/// It is one transaction: no connection comes in between. All that is in the service's own tables
-/// is written anew, so that what somebody has broken there is whole again. There are no weights.
-/// [`SlotSwitch::Cut`] ends no connection: those that are left end with the instance, which is told to
-/// end next, and are not counted any more.
+/// The change is one transaction, so no connection is lost in between. It rewrites the service's
+/// own tables completely, which also repairs them. There are no weights. [`SlotSwitch::Cut`] closes
+/// no connections: those that are left end with the instance, which is stopped next, and are not
+/// counted any more.
 pub fn switch_nftables(
     site: &HostContext,
     host: &HostId,
     public: Port,
     port: Port,
-    turn: SlotSwitch,
+    slot_switch: SlotSwitch,
 ) -> Script {
     text(site, host, public)
-        .ordered(site, &format!("{} {host}:{port}", turn.word()))
-        .set("TURN", turn.word())
+        .locking(site, &format!("{} {host}:{port}", slot_switch.word()))
+        .set("CHANGE", slot_switch.word())
         .set("PORT", port)
         .set("UNIT_DIR", UNIT_DIR)
         .set("UNIT", unit(site))
@@ -48,7 +47,7 @@ fn text(site: &HostContext, host: &HostId, public: Port) -> Text {
         .set("PUBLIC", public)
         .set("TABLE", format!("ship_{}{}", site.service, site.suffix()))
         .set(
-            "KEEPER",
+            "RULES_UNIT",
             format!("ship-{}.public{}.service", site.service, site.suffix()),
         )
         .add(include_str!("sh/base.sh"))
@@ -56,8 +55,8 @@ fn text(site: &HostContext, host: &HostId, public: Port) -> Text {
         .add(include_str!("sh/nftables.sh"))
 }
 
-/// The unit that brings the rules back when the host starts, and after those of nftables' own unit,
-/// which forgets all others; without its last newline.
+/// The unit that loads the rules when the host starts, and after nftables' own unit, which removes
+/// all other rules; without its last newline.
 fn unit(site: &HostContext) -> String {
     let service = &site.service;
     let rules = format!("{}/public.nft", site.root().replace('%', "%%"));

@@ -1,71 +1,70 @@
-//! nginx as a balancer: the servers of an upstream are a file that it includes, and it reads them
-//! on a reload.
+//! nginx as a balancer: it includes a file with the servers of an upstream, and reads it on a
+//! reload.
 
 use std::time::Duration;
 
 use super::balancer::SlotSwitch;
-use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK, centiseconds};
+use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK, centiseconds};
 use crate::core::ids::Slot;
 use crate::script::quote::quote_all;
 
 /// The time limit for new workers after a reload.
 const RELOAD_WAIT: Duration = Duration::from_secs(10);
-/// The time limit of one of its commands.
+/// The time limit of each nginx command.
 const COMMAND_WAIT: Duration = Duration::from_secs(20);
-/// The weight of a server with the full weight; the others have a percentage of it.
+/// The weight of a server with the full weight; other weights are percentages of it.
 const FULL_WEIGHT: u32 = 100;
 
 #[derive(Clone, Debug)]
 pub struct Nginx {
-    /// The absolute path of the file on the balancer's machine that holds the servers of the
+    /// The absolute path of the file on the balancer's machine that contains the servers of the
     /// upstream.
     pub include: String,
     pub upstream: String,
     /// The command that tests the configuration.
     pub test: Vec<String>,
-    /// The command that makes nginx read its configuration again.
+    /// The command that makes nginx reload its configuration.
     pub reload: Vec<String>,
 }
 
-/// A slot and its address as nginx reaches it.
+/// A slot and its address from the balancer's point of view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotAddress {
     pub slot: Slot,
-    /// Its host's address or name, as the balancer reaches it.
+    /// The address or name of its host, from the balancer's point of view.
     pub address: String,
 }
 
-/// Reports what nginx does with the slots: those of them that the file names. Takes no lock and
-/// changes nothing.
-pub fn look_at_nginx(site: &HostContext, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
+/// Reports the state of the slots that the file contains. Takes no lock and changes nothing.
+pub fn observe_nginx(site: &HostContext, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
     text(site, nginx, &slots.iter().collect::<Vec<_>>())
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)
 }
 
-/// Tells nginx what to do with one of the slots, and reports as [`look_at_nginx`] does.
+/// Changes a slot, and reports like [`observe_nginx`].
 ///
-/// The file is written anew and tested; if nginx objects to the configuration, the file is put back
-/// and nginx's words are the failure. Otherwise nginx is reloaded, and new workers are waited for.
-/// What has no requests stays in the file, as `down`: nginx takes no upstream without servers.
-/// [`SlotSwitch::Cut`] ends the old workers that still have connections to the slot, with all that they
-/// have.
+/// The file is rewritten and tested. If nginx rejects the configuration, the file is restored, and
+/// the failure contains nginx's message. Otherwise nginx is reloaded, and the script waits for new
+/// workers. A slot without requests stays in the file as `down`, because nginx requires at least
+/// one server in an upstream. [`SlotSwitch::Cut`] ends the old workers that still have connections
+/// to the slot, with all their connections.
 pub fn switch_nginx(
     site: &HostContext,
     nginx: &Nginx,
     slots: &[SlotAddress],
     slot: &SlotAddress,
-    turn: SlotSwitch,
+    slot_switch: SlotSwitch,
 ) -> Script {
-    let weight = match turn {
+    let weight = match slot_switch {
         SlotSwitch::Open { weight_percent } => weight_percent.unwrap_or(FULL_WEIGHT).max(1),
         SlotSwitch::Ease | SlotSwitch::Close | SlotSwitch::Cut => FULL_WEIGHT,
     };
     let known = slots.contains(slot);
     let slots: Vec<_> = slots.iter().chain((!known).then_some(slot)).collect();
     text(site, nginx, &slots)
-        .ordered(site, &format!("{} {}", turn.word(), slot.slot))
-        .set("TURN", turn.word())
+        .locking(site, &format!("{} {}", slot_switch.word(), slot.slot))
+        .set("CHANGE", slot_switch.word())
         .set("AT", at(slot))
         .set("WEIGHT", weight)
         .set("UPSTREAM", &nginx.upstream)
@@ -73,7 +72,7 @@ pub fn switch_nginx(
         .set("RELOAD", quote_all(&nginx.reload))
         .set("RELOAD_CS", centiseconds(RELOAD_WAIT))
         .set("COMMAND_S", COMMAND_WAIT.as_secs())
-        .add(include_str!("sh/slot_order.sh"))
+        .add(include_str!("sh/balancer_lock.sh"))
         .add(include_str!("sh/nginx_switch.sh"))
         .script(
             Input::default(),
@@ -95,7 +94,7 @@ fn text(site: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
         .add(include_str!("sh/nginx.sh"))
 }
 
-/// The address as nginx writes it.
+/// The address in nginx's format.
 fn at(to: &SlotAddress) -> String {
     let address = to.address.trim_matches(['[', ']']);
     if address.contains(':') {

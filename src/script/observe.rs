@@ -1,13 +1,13 @@
 //! Observes a host.
 
-use super::site::{HostContext, Input, Script, Text, WORK};
+use super::host_context::{HostContext, Input, Script, Text, WORK};
 
-/// Reports what is on a host: its epoch, its releases, what is in its slots, the strangers on its
-/// ports, the free space. Takes no lock and changes nothing.
+/// Reports the state of a host: its epoch, releases, slots, other processes on its ports, and free
+/// space. Takes no lock and changes nothing.
 pub fn observe(site: &HostContext) -> Script {
-    Text::looking(site)
-        .telling_units(site)
-        .add(include_str!("sh/taken.sh"))
+    Text::observing(site)
+        .distinguishing_units(site)
+        .add(include_str!("sh/taken_ports.sh"))
         .add(include_str!("sh/identity.sh"))
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)

@@ -1,7 +1,7 @@
-//! The only way in which a name or a value gets into a shell's text.
+//! Quoting: the only way in which values get into a shell's text.
 
-/// The text as one word of a POSIX shell, whatever it holds. A NUL, which no command line can
-/// carry, is left out.
+/// The text as one word of a POSIX shell. NULs are removed, because no command line can contain
+/// them.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\0', "").replace('\'', r"'\''"))
 }
@@ -20,7 +20,7 @@ mod tests {
     use crate::script::quote::*;
 
     #[test]
-    fn a_quote_within_quotes_stays_a_quote() {
+    fn quote_escapes_single_quotes() {
         assert_eq!(quote("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(quote(""), "''");
     }

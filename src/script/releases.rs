@@ -1,25 +1,24 @@
-//! What a host keeps of its releases: their whole definitions, and which of them were proven
-//! healthy.
+//! Reads the releases on a host: their definitions, and which of them are proven.
 
-use super::site::{HostContext, Input, Script, Text, WORK};
+use super::host_context::{HostContext, Input, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
-use crate::script::number::{digest, number, wrong};
 use crate::script::unreadable::Unreadable;
+use crate::script::values::{digest, number, wrong};
 
-/// A release as a host keeps it.
+/// A release on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptRelease {
-    /// Its digest, by the name of its directory.
+    /// Its digest, from the name of its directory.
     pub id: ReleaseId,
-    /// When it was deployed, if it is marked as proven healthy.
+    /// The time of its deploy, if it is marked as proven.
     pub proven: Option<Time>,
     /// Its definition as JSON. The caller checks that its SHA-256 is `id`.
     pub definition: String,
 }
 
-/// Prints the definitions of all releases on a host. Takes no lock and changes nothing. For
-/// [`read_releases`].
+/// Prints the definitions of all releases on a host. Takes no lock and changes nothing.
+/// [`read_releases`] parses the output.
 pub fn releases(site: &HostContext) -> Script {
     Text::located(site)
         .add(include_str!("sh/base.sh"))
@@ -27,10 +26,10 @@ pub fn releases(site: &HostContext) -> Script {
         .script(Input::default(), WORK)
 }
 
-/// Reads what [`releases`] has printed.
+/// Parses the output of [`releases`].
 ///
 /// # Errors
-/// If it did not come to its end, or makes no sense.
+/// If the output is incomplete or malformed.
 pub fn read_releases(stdout: &str) -> Result<Vec<KeptRelease>, Unreadable> {
     let body = stdout
         .strip_suffix("\nend=done\n")
@@ -40,7 +39,7 @@ pub fn read_releases(stdout: &str) -> Result<Vec<KeptRelease>, Unreadable> {
     for line in body.lines().filter(|line| !line.is_empty()) {
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
+            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
         if key == "release" {
             found.push(KeptRelease {
                 id: digest(line, value)?,
@@ -51,11 +50,11 @@ pub fn read_releases(stdout: &str) -> Result<Vec<KeptRelease>, Unreadable> {
         }
         let release = found
             .last_mut()
-            .ok_or_else(|| wrong(line, "belongs to no release"))?;
+            .ok_or_else(|| wrong(line, "does not follow a release"))?;
         match key {
             "proven" => release.proven = Some(Time(number(line, value)?)),
             "definition" => value.clone_into(&mut release.definition),
-            _ => return Err(wrong(line, "is not known")),
+            _ => return Err(wrong(line, "has an unknown key")),
         }
     }
     Ok(found)
@@ -66,7 +65,7 @@ mod tests {
     use crate::script::releases::*;
 
     #[test]
-    fn releases_are_read_with_their_marks() {
+    fn releases_are_parsed_with_their_marks() {
         let id = "5".repeat(64);
         let text = format!(
             "motd\n\nship=1\nrelease={id}\nproven=17\ndefinition={{\"a\":\"b=c\"}}\n\nend=done\n"
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn report_that_breaks_off_is_not_taken_for_whole() {
+    fn incomplete_list_of_releases_is_an_error() {
         let id = "5".repeat(64);
         assert_eq!(
             read_releases(&format!("\nship=1\nrelease={id}\ndefin")),

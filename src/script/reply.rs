@@ -1,4 +1,4 @@
-//! The answer of a script.
+//! The reply of a script.
 
 use super::report::Report;
 use crate::core::fleet::Observation;
@@ -10,15 +10,15 @@ use crate::script::unreadable::Unreadable;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub end: ScriptEnd,
-    /// What was on the host then.
+    /// The state of the host at the end of the script.
     pub observation: Observation,
 }
 
-/// Reads what a script has printed, at `now` by this machine's clock. The host's clock does not
-/// matter.
+/// Parses the output of a script, printed at `now` by this machine's clock. The host's clock does
+/// not matter.
 ///
 /// # Errors
-/// If it did not come to its end, or makes no sense: then nobody knows what it has done.
+/// If the output is incomplete or malformed. Then the effect of the script is unknown.
 pub fn read_reply(stdout: &str, now: Time) -> Result<Reply, Unreadable> {
     let report = Report::read(stdout, now)?;
     Ok(Reply {

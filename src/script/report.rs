@@ -1,4 +1,4 @@
-//! The report of a script, line by line. Everything that a host prints is checked.
+//! Parses the report of a script. Everything that a host prints is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,18 +15,18 @@ use crate::core::printable::strip_controls;
 use crate::core::time::Time;
 use crate::script::end::ScriptEnd;
 use crate::script::facts::Facts;
-use crate::script::number::{digest, end, epoch, missing, number, seconds, wrong};
 use crate::script::unreadable::Unreadable;
+use crate::script::values::{digest, end, epoch, missing, number, seconds, wrong};
 
-/// The first line: the version of this language.
+/// The first line: the version of the format.
 pub(super) const BEGINNING: &str = "ship=1";
 
-/// What a script printed, parsed.
+/// The parsed output of a script.
 pub(super) struct Report {
     pub(super) end: ScriptEnd,
     pub(super) observation: Observation,
     pub(super) facts: Facts,
-    pub(super) errand: TaskRecords,
+    pub(super) task: TaskRecords,
 }
 
 /// The records so far.
@@ -37,7 +37,7 @@ struct ReportDraft {
     epoch: Option<Epoch>,
     free_kib: Option<u64>,
     owner: Option<Owner>,
-    /// Ports that the same service uses in another directory, and how.
+    /// Ports that the same service uses in another directory, with a description.
     taken: BTreeMap<Port, String>,
     machine: Option<String>,
     place: Option<String>,
@@ -48,7 +48,7 @@ struct ReportDraft {
     facts: Facts,
     runs: Runs,
     end: Option<ScriptEnd>,
-    /// The slot that the lines are about.
+    /// The slot to which the following lines belong.
     port: Option<Port>,
 }
 
@@ -66,7 +66,7 @@ struct SlotRecord {
     killed: String,
 }
 
-/// A listening socket and its process.
+/// A listening socket and its owner.
 struct Socket {
     address: IpAddr,
     whose: SocketOwner,
@@ -75,9 +75,9 @@ struct Socket {
 #[derive(PartialEq, Eq)]
 enum SocketOwner {
     Own,
-    /// Another process's.
+    /// Another process.
     Other(String),
-    /// A child of the instance, in a session of its own.
+    /// A child of the instance in another session.
     Stray(String),
 }
 
@@ -92,7 +92,7 @@ impl Report {
         for line in lines {
             let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;
             if draft.end.is_some() {
-                return Err(wrong(line, "comes after the end"));
+                return Err(wrong(line, "follows the end"));
             }
             draft.take(line)?;
         }
@@ -107,7 +107,7 @@ impl ReportDraft {
         }
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
+            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
         match key {
             "now" => self.uptime = Some(seconds(line, value)?),
             "boot" => value.clone_into(&mut self.boot),
@@ -116,7 +116,7 @@ impl ReportDraft {
             "taken" => {
                 let (port, who) = value
                     .split_once(' ')
-                    .ok_or_else(|| wrong(line, "is too short"))?;
+                    .ok_or_else(|| wrong(line, "is incomplete"))?;
                 self.taken.insert(number(line, port)?, who.to_owned());
             }
             "machine" => self.machine = Some(value.to_owned()),
@@ -138,10 +138,10 @@ impl ReportDraft {
             "listen" => self.listen(line, value)?,
             "missing" => self.facts.missing.push(value.to_owned()),
             "hook" => self.runs.open_hook(line, value)?,
-            "errand" => self.runs.open_errand(line, value)?,
-            "made" => self.runs.made(value),
-            "said" => self.runs.said(line, value)?,
-            "left" => self.runs.left(line, value)?,
+            "task" => self.runs.open_task(line, value)?,
+            "made" => self.runs.set_done_before(value),
+            "output" => self.runs.add_output(line, value)?,
+            "left" => self.runs.add_leftover(line, value)?,
             "user" => value.clone_into(&mut self.facts.user),
             "systemd" => self.facts.systemd = Some(value.to_owned()),
             "problem" => self.facts.problems.push(value.to_owned()),
@@ -149,7 +149,7 @@ impl ReportDraft {
             "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
             "refused" => return Err(Unreadable::Refused(value.to_owned())),
             "end" => self.end = Some(end(line, value)?),
-            _ => return Err(wrong(line, "is not known")),
+            _ => return Err(wrong(line, "has an unknown key")),
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ impl ReportDraft {
     fn slot(&mut self, line: &str) -> Result<&mut SlotRecord, Unreadable> {
         self.port
             .and_then(|port| self.slots.get_mut(&port))
-            .ok_or_else(|| wrong(line, "belongs to no slot"))
+            .ok_or_else(|| wrong(line, "does not follow a slot"))
     }
 
     fn open_slot(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
@@ -165,20 +165,20 @@ impl ReportDraft {
         self.port = Some(port);
         match self.slots.insert(port, SlotRecord::default()) {
             None => Ok(()),
-            Some(_) => Err(wrong(line, "comes twice")),
+            Some(_) => Err(wrong(line, "is a duplicate")),
         }
     }
 
     fn listen(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let mut words = value.splitn(4, ' ');
-        let mut word = || words.next().ok_or_else(|| wrong(line, "is too short"));
+        let mut word = || words.next().ok_or_else(|| wrong(line, "is incomplete"));
         let port = number(line, word()?)?;
-        let address = decode(word()?).ok_or_else(|| wrong(line, "holds no address"))?;
+        let address = decode(word()?).ok_or_else(|| wrong(line, "does not contain an address"))?;
         let whose = match word()? {
             "own" => SocketOwner::Own,
             "other" => SocketOwner::Other(word()?.to_owned()),
             "stray" => SocketOwner::Stray(word()?.to_owned()),
-            _ => return Err(wrong(line, "says neither `own`, `other` nor `stray`")),
+            _ => return Err(wrong(line, "is neither `own`, `other` nor `stray`")),
         };
         self.listeners
             .entry(port)
@@ -194,7 +194,8 @@ impl ReportDraft {
         let mut slots = BTreeMap::new();
         for (port, record) in self.slots {
             let listener = listener(self.listeners.remove(&port).unwrap_or_default());
-            // What was started before the host itself was has run since then at most.
+            // An instance that was started before the host's last start cannot be older than that
+            // start.
             let age = match record.started {
                 Some(started) if record.boot == self.boot => uptime.saturating_sub(started),
                 _ => uptime,
@@ -218,7 +219,7 @@ impl ReportDraft {
                 slots.insert(port, Occupant::Stranger(who));
             }
         }
-        let (hooks, errand) = self.runs.finish();
+        let (hooks, task) = self.runs.finish();
         let observation = Observation {
             epoch,
             releases: self.releases,
@@ -236,23 +237,24 @@ impl ReportDraft {
             end,
             observation,
             facts: self.facts,
-            errand,
+            task,
         })
     }
 }
 
 impl SlotRecord {
-    /// Takes in a line of a slot's record. Later versions may add lines, so unknown ones are ignored.
+    /// Adds a line of a slot's record. Unknown lines are ignored, because later versions may add
+    /// some.
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is no `key=value`"))?;
+            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
         match key {
             "name"
                 if value.is_empty()
                     || value.contains(|c: char| c.is_whitespace() || c.is_control()) =>
             {
-                return Err(wrong(line, "is no instance's name"));
+                return Err(wrong(line, "is not the name of an instance"));
             }
             "name" => self.name = Some(InstanceId::from(value)),
             "release" => self.release = Some(digest(line, value)?),
@@ -289,8 +291,8 @@ impl SlotRecord {
     }
 }
 
-/// Whose the port is. An instance that shares its very address with somebody else cannot be told
-/// from them by asking.
+/// The owner of the port. If another process has the same address, requests cannot distinguish the
+/// two.
 fn listener(rows: Vec<Socket>) -> Listener {
     let (own, others): (Vec<_>, Vec<_>) = rows
         .into_iter()
@@ -318,12 +320,12 @@ fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
         Some(("ended", how)) => Ok(Process::Ended {
             how: how.to_owned(),
         }),
-        _ => Err(wrong(line, "is no state of a process")),
+        _ => Err(wrong(line, "is not a process state")),
     }
 }
 
-/// Takes in one line of the record of who deployed last. A later version may have more to say, and
-/// a record that makes no sense is as good as none.
+/// Adds a line of the record of the last deploy. Unknown lines are ignored, because later versions
+/// may add some.
 fn owner(owner: &mut Owner, line: &str) {
     let Some((key, value)) = line.split_once('=') else {
         return;

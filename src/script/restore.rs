@@ -1,62 +1,61 @@
-//! How a host restarts an instance by itself, if it was stopped before its successor was there and
-//! the controller does not report that all is well.
+//! The dead-man switch: a host restores an instance on its own if it was stopped before its
+//! successor had started and the controller does not confirm in time that the successor is well.
 
 use std::time::Duration;
 
-use super::site::{
+use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
 };
 use super::systemd::exec_word;
 use crate::core::ids::Port;
 use crate::core::time::whole_seconds;
-use crate::script::halt::StopSpec;
-use crate::script::launch::NUMBER_WAIT;
+use crate::script::start_spec::PID_WAIT;
+use crate::script::stop_spec::StopSpec;
 
-/// How long it waits for the lock, and for systemd to start the process. It is tried again after
-/// that.
-const PATIENCE: Duration = Duration::from_mins(15);
+/// How long a restore waits for the lock, and for systemd to start the process, before it is
+/// retried.
+const LOCK_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// The time limit of its hooks, for which nobody waits.
+/// The time limit of the hooks. Nothing waits for a restore, so it is long.
 const HOOK_TIME: Duration = Duration::from_hours(24);
 
-/// Forgets the instance that the host would bring back in a slot. Where nothing is armed, nothing
-/// is done.
+/// Disarms the switch of a slot. If it is not armed, nothing is done.
 pub fn disarm(site: &HostContext, port: Port) -> Script {
-    Text::acting(site, "disarm")
+    Text::changing(site, "disarm")
         .set("PORT", port)
         .set("UNIT_DIR", UNIT_DIR)
-        .add(include_str!("sh/guard.sh"))
+        .add(include_str!("sh/dead_mans_switch.sh"))
         .add(include_str!("sh/disarm.sh"))
         .script(Input::default(), LOCK_WAIT + WORK)
 }
 
-/// The script that restarts the instance after this time.
-pub(super) fn restore(site: &HostContext, halt: &StopSpec, after: Duration) -> String {
+/// The script that restores the instance after this time.
+pub(super) fn restore(site: &HostContext, spec: &StopSpec, after: Duration) -> String {
     Text::located(site)
-        .set("PORT", halt.port)
+        .set("PORT", spec.port)
         .set("RESTORE_S", whole_seconds(after))
-        .set("PATIENCE_CS", centiseconds(PATIENCE))
-        .set("SYSTEMD_WAIT_S", whole_seconds(PATIENCE))
+        .set("LOCK_TIMEOUT_CS", centiseconds(LOCK_TIMEOUT))
+        .set("SYSTEMD_WAIT_S", whole_seconds(LOCK_TIMEOUT))
         .set("SERVICE_PATH", SERVICE_PATH)
-        .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
+        .set("PID_WAIT_CS", centiseconds(PID_WAIT))
         .set("UNIT_DIR", UNIT_DIR)
         .add(include_str!("sh/base.sh"))
-        .add(include_str!("sh/alone.sh"))
-        .add(include_str!("sh/look.sh"))
+        .add(include_str!("sh/without_controller.sh"))
+        .add(include_str!("sh/observe_slots.sh"))
         .add(include_str!("sh/lock.sh"))
         .add(include_str!("sh/unit.sh"))
-        .add(include_str!("sh/guard.sh"))
-        .hooking(HOOK_TIME)
-        .stopping(halt.stop_timeout)
+        .add(include_str!("sh/dead_mans_switch.sh"))
+        .running_hooks(HOOK_TIME)
+        .stopping(spec.stop_timeout)
         .add(include_str!("sh/start_process.sh"))
-        .telling_units(site)
+        .distinguishing_units(site)
         .add(include_str!("sh/start_systemd.sh"))
         .add(include_str!("sh/restore.sh"))
-        .text()
+        .into_text()
 }
 
-/// The unit that runs it where there is systemd: when its timer says so, and at the start of a host
-/// that was armed; without its last newline.
+/// The systemd unit that runs the script: when its timer fires, and when a host starts with an
+/// armed switch; without its last newline.
 pub(super) fn unit(site: &HostContext, port: Port) -> String {
     let service = &site.service;
     let script = format!("{}/armed/{port}/restore", site.root()).replace('%', "%%");
@@ -64,7 +63,7 @@ pub(super) fn unit(site: &HostContext, port: Port) -> String {
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.
 [Unit]
-Description=Bringing {service} back on port {port}
+Description=Restore {service} on port {port}
 After=network.target
 ConditionPathExists={script}
 StartLimitIntervalSec=0
@@ -103,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn restore_unit_belongs_to_one_slot() {
+    fn restore_unit_contains_the_slot() {
         insta::assert_snapshot!(unit(&site(), 8081), @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Bringing page back on port 8081
+        Description=Restore page on port 8081
         After=network.target
         ConditionPathExists=/srv/50%%/page/armed/8081/restore
         StartLimitIntervalSec=0
@@ -124,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn only_an_order_that_arms_knows_how() {
-        let halt = |restore_after| StopSpec {
+    fn stop_contains_the_restore_script_only_if_it_arms() {
+        let spec = |restore_after| StopSpec {
             port: 8081,
             instance: InstanceId::from("page-a"),
             stop_timeout: Duration::from_secs(30),
@@ -133,8 +132,8 @@ mod tests {
             restore_after,
         };
         let (plain, armed) = (
-            stop(&site(), &halt(None)),
-            stop(&site(), &halt(Some(Duration::from_secs(70)))),
+            stop(&site(), &spec(None)),
+            stop(&site(), &spec(Some(Duration::from_secs(70)))),
         );
         assert!(!plain.text.contains("systemd-run") && plain.input == Input::default());
         assert!(armed.text.contains("systemd-run") && !armed.input.head.is_empty());

@@ -1,53 +1,54 @@
-//! The lines in which scripts report the results of the user's commands.
+//! Parses the lines in which scripts report the results of the user's commands.
 //!
 //! ```text
-//! hook=before_start 0 1230       which, how it ended (a status, `timeout` or `late`), for how many ms it ran
-//! errand=0 1230                  the same of the one command of an errand
-//! said=a line                    of the command before
-//! left=sleep (pid 4711), …       processes of it that have left its session and go on
-//! made=by whom                   the errand was made before
+//! hook=before_start 0 1230       point, result (a status, `timeout` or `late`), duration in ms
+//! task=0 1230                    the same for the command of a task
+//! output=a line                  a line of output of the last command
+//! left=sleep (pid 4711), …       its processes that have left its session and are still running
+//! made=by whom                   the task was done before
 //! ```
 
 use std::time::Duration;
 
-use super::hooks::SAID_LINES;
+use super::hooks::OUTPUT_LINES_MAX;
 use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::hook::{CommandEnd, CommandRun, HookPoint, HookRun, STILL_RUNNING};
-use crate::script::number::{number, wrong};
 use crate::script::unreadable::Unreadable;
+use crate::script::values::{number, wrong};
 
-/// A longer line is cut.
+/// Longer lines are truncated.
 const LINE_CHARS_MAX: usize = 2000;
-/// A status above it is a signal, as shells count.
+/// A higher status is 128 plus a signal, as in shells.
 const SIGNALS: u8 = 128;
 
-/// The records about an errand.
+/// The records about a task.
 #[derive(Default)]
 pub(super) struct TaskRecords {
     pub(super) run: Option<CommandRun>,
     pub(super) made: Option<String>,
 }
 
-/// The runs of commands that the lines report so far.
+/// The command runs reported so far.
 #[derive(Default)]
 pub(super) struct Runs {
     hooks: Vec<HookRun>,
-    errand: TaskRecords,
+    task: TaskRecords,
     last: Option<Last>,
 }
 
-/// The command that the lines are about.
+/// The command to which the following lines belong.
 enum Last {
     Hook,
-    Errand,
+    Task,
 }
 
 impl Runs {
     pub(super) fn open_hook(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let (point, rest) = value
             .split_once(' ')
-            .ok_or_else(|| wrong(line, "is too short"))?;
-        let on = HookPoint::of_word(point).ok_or_else(|| wrong(line, "names no point"))?;
+            .ok_or_else(|| wrong(line, "is incomplete"))?;
+        let on = HookPoint::of_word(point)
+            .ok_or_else(|| wrong(line, "does not contain a known point"))?;
         self.hooks.push(HookRun {
             on,
             run: run(line, rest)?,
@@ -56,45 +57,45 @@ impl Runs {
         Ok(())
     }
 
-    pub(super) fn open_errand(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
-        if self.errand.run.replace(run(line, value)?).is_some() {
-            return Err(wrong(line, "comes twice"));
+    pub(super) fn open_task(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+        if self.task.run.replace(run(line, value)?).is_some() {
+            return Err(wrong(line, "is a duplicate"));
         }
-        self.last = Some(Last::Errand);
+        self.last = Some(Last::Task);
         Ok(())
     }
 
-    pub(super) fn made(&mut self, value: &str) {
-        self.errand.made = Some(plain(value));
+    pub(super) fn set_done_before(&mut self, value: &str) {
+        self.task.made = Some(plain(value));
     }
 
     fn last(&mut self, line: &str) -> Result<&mut CommandRun, Unreadable> {
         let run = match self.last {
             Some(Last::Hook) => self.hooks.last_mut().map(|hook| &mut hook.run),
-            Some(Last::Errand) => self.errand.run.as_mut(),
+            Some(Last::Task) => self.task.run.as_mut(),
             None => None,
         };
-        run.ok_or_else(|| wrong(line, "belongs to no command"))
+        run.ok_or_else(|| wrong(line, "does not follow a command"))
     }
 
-    pub(super) fn left(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+    pub(super) fn add_leftover(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         self.last(line)?
             .output
             .push(format!("{STILL_RUNNING}{}", plain(value)));
         Ok(())
     }
 
-    pub(super) fn said(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
+    pub(super) fn add_output(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let run = self.last(line)?;
-        if run.output.len() >= SAID_LINES {
-            return Err(wrong(line, "is one too many"));
+        if run.output.len() >= OUTPUT_LINES_MAX {
+            return Err(wrong(line, "exceeds the limit of lines"));
         }
         run.output.push(plain(value));
         Ok(())
     }
 
     pub(super) fn finish(self) -> (Vec<HookRun>, TaskRecords) {
-        (self.hooks, self.errand)
+        (self.hooks, self.task)
     }
 }
 
@@ -102,7 +103,7 @@ impl Runs {
 fn run(line: &str, value: &str) -> Result<CommandRun, Unreadable> {
     let (how, took_ms) = value
         .split_once(' ')
-        .ok_or_else(|| wrong(line, "is too short"))?;
+        .ok_or_else(|| wrong(line, "is incomplete"))?;
     let end = match how {
         "timeout" => CommandEnd::TimedOut,
         "late" => CommandEnd::NotRun,

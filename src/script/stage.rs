@@ -1,18 +1,18 @@
-//! Bringing a release to a host.
+//! Transfers a release to a host.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::site::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
+use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::release::{ArtifactForm, Definition};
 
-/// The slowest line for which a transfer has enough time.
+/// The slowest connection for which a transfer has enough time.
 const BYTES_PER_SECOND: u64 = 64 * 1024;
-/// The time limit of a host for a server from which it pulls, before it tries again or fails.
+/// How long a host waits for a server from which it pulls, before it retries or fails.
 const SERVER_WAIT: Duration = Duration::from_secs(20);
 const SERVER_TRIES: u32 = 2;
-/// The unit in which `ulimit -f` counts.
+/// The unit of `ulimit -f`.
 const BLOCK_BYTES: u64 = 512;
 
 /// How a host gets the bytes of a release.
@@ -20,15 +20,16 @@ const BLOCK_BYTES: u64 = 512;
 pub enum ArtifactInput<'a> {
     /// From this machine, which sends the file.
     Pushed(&'a Path),
-    /// From this URL, which may hold secrets and therefore arrives on the script's input.
+    /// From this URL, which may contain secrets and is therefore sent on the script's input.
     Pulled(&'a str),
 }
 
-/// Brings a release to a host: received, verified and unpacked under a temporary name, and renamed
-/// when whole. Where it already is, the input is not read. What earlier attempts have left goes.
+/// Transfers a release to a host: it is received, verified and unpacked under a temporary name, and
+/// renamed when complete. If the host already has it, the input is not read. Leftovers of earlier
+/// attempts are removed.
 ///
-/// `bytes` says where the artifact is that [`Definition::artifact`] describes; `secrets` is the
-/// text that has the digest [`Definition::secrets_sha256`].
+/// `bytes` is the source of the artifact that [`Definition::artifact`] describes; `secrets` is the
+/// text with the digest [`Definition::secrets_sha256`].
 pub fn stage(
     site: &HostContext,
     definition: &Definition,
@@ -49,7 +50,7 @@ pub fn stage(
         file: None,
     };
     let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
-    let text = Text::acting(site, "stage").marking(site);
+    let text = Text::changing(site, "stage").marking_proven(site);
     let text = match bytes {
         ArtifactInput::Pushed(artifact) => {
             input.file = Some(artifact.to_owned());
@@ -80,12 +81,12 @@ pub fn stage(
         )
         .set("SECRETS_LINES", secrets.count)
         .set("SECRETS_END", secrets.end)
-        .add(include_str!("sh/take.sh"))
+        .add(include_str!("sh/read_stdin.sh"))
         .add(include_str!("sh/stage.sh"))
         .script(input, deadline)
 }
 
-/// Escapes a URL for the files of curl and wget.
+/// Escapes a URL for the configuration files of curl and wget.
 fn one_word(url: &str) -> String {
     let digits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
     url.chars()
@@ -99,7 +100,7 @@ fn one_word(url: &str) -> String {
         .collect()
 }
 
-/// The last part of a path, which cannot lead to another directory.
+/// The last component of a path, which cannot lead to another directory.
 fn plain_name(name: &str) -> &str {
     Path::new(name)
         .file_name()
@@ -107,11 +108,11 @@ fn plain_name(name: &str) -> &str {
         .unwrap_or("artifact")
 }
 
-/// Text whose number of lines tells a shell how much to read.
+/// Text with the number of lines that a shell must read.
 struct CountedLines {
     bytes: Vec<u8>,
     count: usize,
-    /// How the script prints the last one.
+    /// The format with which the script prints the last line.
     end: &'static str,
 }
 
@@ -136,7 +137,7 @@ mod tests {
     use crate::script::stage::*;
 
     #[test]
-    fn a_single_file_never_leaves_its_directory() {
+    fn single_file_stays_in_its_directory() {
         assert_eq!(plain_name("server"), "server");
         assert_eq!(plain_name("../../etc/passwd"), "passwd");
         assert_eq!(plain_name(".."), "artifact");
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_stays_one_word_in_the_files_of_those_who_fetch_it() {
+    fn url_is_escaped_for_curl_and_wget() {
         assert_eq!(
             one_word("https://a.org/b?c=%20d[1]{2}"),
             "https://a.org/b?c=%20d[1]{2}"
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_counted_as_a_shell_reads_them() {
+    fn counted_lines_match_the_reads_of_a_shell() {
         let lines = |text: &str| {
             let lines = CountedLines::of(text.as_bytes());
             (

@@ -1,138 +1,138 @@
-//! Starting an instance.
+//! Starts an instance.
 
 use std::time::Duration;
 
 use super::env_file::env_file;
 use super::hooks;
-use super::liveness;
-use super::site::{
+use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
     driver_word, line_count, one_line,
 };
+use super::liveness;
 use super::systemd::unit;
 use crate::core::release::Driver;
 use crate::core::release::hook::{HookPoint, hook_time};
 use crate::core::time::whole_seconds;
-use crate::script::halt::{KILL_WAIT, systemd_wait};
-use crate::script::launch::{NUMBER_WAIT, StartSpec, enter_release};
 use crate::script::quote::{quote, quote_all};
+use crate::script::start_spec::{PID_WAIT, StartSpec, enter_release};
+use crate::script::stop_spec::{KILL_WAIT, systemd_wait};
 
-/// The shortest time limit for systemd to start a process.
+/// The minimum time limit for systemd to start a process.
 const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 
-/// Starts an instance in an empty slot. Where it was already started, nothing is done.
+/// Starts an instance in an empty slot. If it was already started, nothing is done.
 ///
-/// Refused if another instance is in the slot, or if somebody else listens on the port.
-pub fn start(site: &HostContext, launch: &StartSpec) -> Script {
-    let env = env_file(&launch.env);
-    let question = launch
+/// Fails if another instance is in the slot, or if another process listens on the port.
+pub fn start(site: &HostContext, spec: &StartSpec) -> Script {
+    let env = env_file(&spec.env);
+    let probe_script = spec
         .liveness
         .as_ref()
-        .map(|liveness| liveness::question(site, launch, liveness));
-    let question = question.unwrap_or_default();
-    let hooks = hooks::kept(site, launch);
+        .map(|liveness| liveness::probe_script(site, spec, liveness));
+    let probe_script = probe_script.unwrap_or_default();
+    let hooks = hooks::file(site, spec);
     let (hooking, undoing) = (
-        hook_time(&launch.hooks.hooks, &HookPoint::ALL),
-        undo_time(launch),
+        hook_time(&spec.hooks.hooks, &HookPoint::ALL),
+        undo_time(spec),
     );
-    let text = Text::acting(site, "start")
-        .set("PORT", launch.port)
-        .set("NAME", &launch.instance)
-        .set("RELEASE", &launch.release)
-        .set("RECORD", record(launch))
-        .set("DRIVER", driver_word(launch.driver))
-        .running_as(site, launch.driver, launch.user.as_deref())
+    let text = Text::changing(site, "start")
+        .set("PORT", spec.port)
+        .set("NAME", &spec.instance)
+        .set("RELEASE", &spec.release)
+        .set("RECORD", record(spec))
+        .set("DRIVER", driver_word(spec.driver))
+        .running_as(site, spec.driver, spec.user.as_deref())
         .set("ENV_LINES", line_count(&env))
-        .set("LIVENESS_LINES", line_count(&question))
+        .set("LIVENESS_LINES", line_count(&probe_script))
         .set("HOOK_LINES", line_count(&hooks))
-        .set("SETTLE_CS", centiseconds(launch.settle))
+        .set("SETTLE_CS", centiseconds(spec.settle))
         .set("UNIT_DIR", UNIT_DIR)
-        .hooking(hooking)
-        .stopping(launch.stop_timeout)
-        .add(include_str!("sh/take.sh"));
-    let (text, wait) = match launch.driver {
-        Driver::Process => add_process(text, site, launch),
-        Driver::Systemd => add_unit(text, site, launch),
+        .running_hooks(hooking)
+        .stopping(spec.stop_timeout)
+        .add(include_str!("sh/read_stdin.sh"));
+    let (text, wait) = match spec.driver {
+        Driver::Process => add_process(text, site, spec),
+        Driver::Systemd => add_unit(text, site, spec),
     };
     let input = Input {
-        head: (env + &question + &hooks).into_bytes(),
+        head: (env + &probe_script + &hooks).into_bytes(),
         file: None,
     };
     text.add(include_str!("sh/start.sh")).script(
         input,
-        LOCK_WAIT + wait + launch.settle + hooking + undoing + WORK,
+        LOCK_WAIT + wait + spec.settle + hooking + undoing + WORK,
     )
 }
 
-/// Adds the start of a process, and how long it may take.
-fn add_process(text: Text, site: &HostContext, launch: &StartSpec) -> (Text, Duration) {
+/// Adds the start of a process, and returns its time limit.
+fn add_process(text: Text, site: &HostContext, spec: &StartSpec) -> (Text, Duration) {
     let text = text
-        .set("RUN", run_process(site, launch))
+        .set("RUN", run_process(site, spec))
         .set("SERVICE_PATH", SERVICE_PATH)
-        .set("NUMBER_CS", centiseconds(NUMBER_WAIT))
+        .set("PID_WAIT_CS", centiseconds(PID_WAIT))
         .add(include_str!("sh/start_process.sh"));
-    (text, NUMBER_WAIT)
+    (text, PID_WAIT)
 }
 
-/// Adds the start of a systemd unit, and how long it may take.
-fn add_unit(text: Text, site: &HostContext, launch: &StartSpec) -> (Text, Duration) {
-    let patience = launch.patience.max(SYSTEMD_WAIT_MIN);
-    let user = launch.user.as_deref();
-    let service = unit(site, launch.port, user, launch.stop_timeout);
-    let liveness = launch.liveness.as_ref();
-    let units = liveness.map(|liveness| liveness::units(site, launch, liveness));
+/// Adds the start of a systemd unit, and returns its time limit.
+fn add_unit(text: Text, site: &HostContext, spec: &StartSpec) -> (Text, Duration) {
+    let start_timeout = spec.start_timeout.max(SYSTEMD_WAIT_MIN);
+    let user = spec.user.as_deref();
+    let service = unit(site, spec.port, user, spec.stop_timeout);
+    let liveness = spec.liveness.as_ref();
+    let units = liveness.map(|liveness| liveness::units(site, spec, liveness));
     let units = units.unwrap_or_default();
-    let askers = liveness.map(|liveness| liveness::askers(&liveness.check));
+    let probe_tools = liveness.map(|liveness| liveness::probe_tools(&liveness.check));
     let text = text
-        .set("RUN", format!("exec {}", quote_all(&launch.argv)))
+        .set("RUN", format!("exec {}", quote_all(&spec.argv)))
         .set("UNIT", service)
-        .set("SYSTEMD_WAIT_S", whole_seconds(patience))
-        .set("ASKERS", askers.unwrap_or_default().join(" "))
+        .set("SYSTEMD_WAIT_S", whole_seconds(start_timeout))
+        .set("PROBE_TOOLS", probe_tools.unwrap_or_default().join(" "))
         .set("LIVENESS_UNIT", units.service)
         .set("LIVENESS_TIMER", units.timer)
         .add(include_str!("sh/unit.sh"))
-        .telling_units(site)
+        .distinguishing_units(site)
         .add(include_str!("sh/start_systemd.sh"));
-    (text, patience)
+    (text, start_timeout)
 }
 
 /// The time to stop the instance again if a hook fails.
-fn undo_time(launch: &StartSpec) -> Duration {
-    let may_object = launch
+fn undo_time(spec: &StartSpec) -> Duration {
+    let has_after_start_hook = spec
         .hooks
         .hooks
         .iter()
         .any(|hook| hook.on == HookPoint::AfterStart);
-    if may_object {
-        systemd_wait(launch.stop_timeout) + KILL_WAIT
+    if has_after_start_hook {
+        systemd_wait(spec.stop_timeout) + KILL_WAIT
     } else {
         Duration::ZERO
     }
 }
 
-/// The slot's record, without the user and the moment of the start, which only the host knows.
-fn record(launch: &StartSpec) -> String {
+/// The slot's record, without the user and the start time, which only the host knows.
+fn record(spec: &StartSpec) -> String {
     [
-        format!("name={}", launch.instance),
-        format!("release={}", launch.release),
-        format!("revision={}", launch.revision),
-        format!("version={}", one_line(&launch.version)),
-        format!("driver={}", driver_word(launch.driver)),
-        format!("stop={}", centiseconds(launch.stop_timeout)),
+        format!("name={}", spec.instance),
+        format!("release={}", spec.release),
+        format!("revision={}", spec.revision),
+        format!("version={}", one_line(&spec.version)),
+        format!("driver={}", driver_word(spec.driver)),
+        format!("stop={}", centiseconds(spec.stop_timeout)),
     ]
     .join("\n")
 }
 
-/// The script that becomes the service. It notes its own number and start first, so that nothing
-/// runs unrecorded; its arguments are the words that make it another user's.
-fn run_process(site: &HostContext, launch: &StartSpec) -> String {
-    let pid = quote(&format!("{}/slots/{}/pid", site.root(), launch.port));
+/// The script that becomes the service. First it records its process ID and start time, so that
+/// nothing runs unrecorded. Its arguments are the command prefix that changes the user.
+fn run_process(site: &HostContext, spec: &StartSpec) -> String {
+    let pid = quote(&format!("{}/slots/{}/pid", site.root(), spec.port));
     format!(
-        "note() {{ set -- ${{1##*) }}; printf '%s %s\\n' \"$$\" \"${{20}}\" >{pid}; }}\n\
-         IFS= read -r stat </proc/self/stat && note \"$stat\" || exit 126\n\
+        "record_pid() {{ set -- ${{1##*) }}; printf '%s %s\\n' \"$$\" \"${{20}}\" >{pid}; }}\n\
+         IFS= read -r stat </proc/self/stat && record_pid \"$stat\" || exit 126\n\
          {}\n\
          exec \"$@\" {}",
-        enter_release(site, launch.port, &launch.release),
-        quote_all(&launch.argv)
+        enter_release(site, spec.port, &spec.release),
+        quote_all(&spec.argv)
     )
 }

@@ -1,41 +1,41 @@
-//! Stopping an instance.
+//! Stops an instance.
 
 use std::time::Duration;
 
-use super::restore;
-use super::site::{
+use super::host_context::{
     HostContext, Input, LOCK_WAIT, Script, Text, UNIT_DIR, WORK, centiseconds, line_count,
 };
+use super::restore;
 use crate::core::time::whole_seconds;
-use crate::script::halt::{KILL_WAIT, StopSpec, systemd_wait};
+use crate::script::stop_spec::{KILL_WAIT, StopSpec, systemd_wait};
 
-/// Stops an instance with all its processes and empties its slot; its log stays. Where it is not,
-/// nothing is done.
+/// Stops an instance with all its processes and empties its slot, except for its log. If the slot
+/// does not contain it, nothing is done.
 ///
-/// With [`StopSpec::restore_after`], the host has made sure before that it brings the instance back by
-/// then, unless it is told to forget it ([`disarm`](super::disarm())).
-pub fn stop(site: &HostContext, halt: &StopSpec) -> Script {
-    let wait = systemd_wait(halt.stop_timeout);
-    let restore_s = halt
+/// With [`StopSpec::restore_after`], the script first arms the dead-man switch: the host restores
+/// the instance after that time, unless it is disarmed ([`disarm`](super::disarm())).
+pub fn stop(site: &HostContext, spec: &StopSpec) -> Script {
+    let wait = systemd_wait(spec.stop_timeout);
+    let restore_s = spec
         .restore_after
         .map(|after| whole_seconds(after).to_string());
-    let text = Text::acting(site, "stop")
-        .set("PORT", halt.port)
-        .set("NAME", &halt.instance)
+    let text = Text::changing(site, "stop")
+        .set("PORT", spec.port)
+        .set("NAME", &spec.instance)
         .set("UNIT_DIR", UNIT_DIR)
         .set("RESTORE_S", restore_s.unwrap_or_default())
-        .hooking(halt.hooks)
-        .stopping(halt.stop_timeout);
-    let (text, input) = match halt.restore_after {
+        .running_hooks(spec.hooks)
+        .stopping(spec.stop_timeout);
+    let (text, input) = match spec.restore_after {
         None => (text, Input::default()),
         Some(after) => {
-            let restore = restore::restore(site, halt, after);
+            let restore = restore::restore(site, spec, after);
             let text = text
                 .set("RESTORE_LINES", line_count(&restore))
-                .set("RESTORE_UNIT", restore::unit(site, halt.port))
-                .add(include_str!("sh/take.sh"))
+                .set("RESTORE_UNIT", restore::unit(site, spec.port))
+                .add(include_str!("sh/read_stdin.sh"))
                 .add(include_str!("sh/unit.sh"))
-                .add(include_str!("sh/guard.sh"))
+                .add(include_str!("sh/dead_mans_switch.sh"))
                 .add(include_str!("sh/arm.sh"));
             (
                 text,
@@ -47,7 +47,7 @@ pub fn stop(site: &HostContext, halt: &StopSpec) -> Script {
         }
     };
     text.add(include_str!("sh/stop.sh"))
-        .script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + halt.hooks + WORK)
+        .script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + spec.hooks + WORK)
 }
 
 impl Text {
@@ -56,6 +56,6 @@ impl Text {
         self.set("STOP_CS", centiseconds(stop_timeout))
             .set("KILL_CS", centiseconds(KILL_WAIT))
             .set("STOP_MARGIN_S", WORK.as_secs())
-            .add(include_str!("sh/halt.sh"))
+            .add(include_str!("sh/stop_instance.sh"))
     }
 }

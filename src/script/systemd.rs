@@ -1,17 +1,17 @@
-//! The unit that systemd runs an instance by. Each slot has its own, because a release's settings
-//! must not reach the instances of other releases.
+//! The systemd unit of an instance. Each slot has its own, because a release's settings must not
+//! affect the instances of other releases.
 
 use std::time::Duration;
 
-use super::site::HostContext;
+use super::host_context::HostContext;
 use crate::core::ids::Port;
 use crate::core::release::own_user;
 use crate::core::time::whole_seconds;
 
 /// The text of `ship-SERVICE@PORT.service`, without the last newline.
 ///
-/// The journal's limit is set so high that no line is dropped: systemd before 257 takes a limit of
-/// 0 for its default.
+/// The journal's rate limit is so high that no line is dropped; systemd before 257 replaces a limit
+/// of 0 with its default.
 pub(super) fn unit(
     site: &HostContext,
     port: Port,
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_that_mean_something_to_systemd_are_escaped() {
+    fn unit_escapes_special_characters_of_systemd() {
         let unit = unit(
             &site("/srv/50% of $HOME"),
             8081,

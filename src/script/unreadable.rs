@@ -1,25 +1,25 @@
-//! Answers of a host that ship cannot read.
+//! Errors for reports of a host that ship cannot parse.
 
 use thiserror::Error;
 
-/// Why the effect of a script is not known. The host must be observed again.
+/// Why the effect of a script is unknown. The host must be observed again.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Unreadable {
-    /// It does not begin with the first line of a report.
-    #[error("the host's answer does not begin as ship's scripts do")]
+    /// The first line of a report is missing.
+    #[error("the host's output does not contain the report of a ship script")]
     NoBeginning,
     /// The connection broke, or the script ended early.
-    #[error("the host's answer breaks off before its end")]
+    #[error("the host's report is incomplete")]
     NoEnd,
-    /// The host could not report what runs on it.
-    #[error("the host could not say what runs on it: {0}")]
+    /// The host could not determine what is running.
+    #[error("the host cannot determine what is running: {0}")]
     Unseen(String),
-    /// Other users could change what ship runs there. Nothing was done.
+    /// Other users could change the files that ship runs there. Nothing was done.
     #[error("{0}")]
     Refused(String),
-    #[error("the host's answer has a line that makes no sense: `{line}` {why}")]
+    #[error("the host's report has a malformed line: `{line}` {why}")]
     Line { line: String, why: String },
     /// A required line is missing.
-    #[error("the host's answer lacks {0}")]
+    #[error("the host's report does not contain {0}")]
     Missing(String),
 }

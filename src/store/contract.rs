@@ -1,4 +1,5 @@
-//! The interface of a state store: a trait for each subject, and [`Store`] for all of them.
+//! The interface of the state store: a trait for each kind of record, and [`Store`] for all of
+//! them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::store::records::{
     KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale, ServiceKey,
 };
 
-/// Keeps revisions, events and leases. Every method is durable when it returns.
+/// Stores revisions, events and leases. Every write is durable when the method returns.
 pub trait Store:
     Revisions + Rollouts + Leases + Requests + ServiceSettings + Migrations + Inventories + Send
 {
@@ -29,20 +30,20 @@ impl<T> Store for T where
 {
 }
 
-/// The history: its revisions and their releases.
+/// The revisions of a service and their releases.
 pub trait Revisions {
-    /// The random id of this history, by which hosts tell it from others.
+    /// The random id of this history, with which hosts distinguish it from other histories.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn history_id(&self) -> Result<String, StoreError>;
 
-    /// All revisions of which a rollout has begun, oldest first: one whose ship died before the
-    /// first event was durable was none.
+    /// All revisions with a started rollout, oldest first. A revision does not count if ship died
+    /// before the first event was durable.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError>;
+    fn revisions(&self, service_key: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError>;
 
     /// Adds a revision and returns its number.
     ///
@@ -50,35 +51,35 @@ pub trait Revisions {
     /// If the store cannot be written.
     fn add_revision(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         new: &NewRevision,
     ) -> Result<Revision, StoreError>;
 
-    /// Adds a revision that was found on the hosts, with a rollout that ended when it began, as if
-    /// it had succeeded `at` that time.
+    /// Adds a revision that was found on the hosts, with a rollout that started and succeeded at
+    /// `at`.
     ///
     /// # Errors
     /// If the store cannot be written.
     fn adopt(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         new: &NewRevision,
         proven: bool,
         replicas: u32,
         at: Time,
     ) -> Result<Revision, StoreError>;
 
-    /// Forgets all revisions but these.
+    /// Deletes all other revisions.
     ///
     /// # Errors
     /// If the store cannot be written.
     fn retain_revisions(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError>;
 
-    /// Every release that any revision of any fleet and service refers to.
+    /// The releases of all revisions, of every fleet and service.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -86,20 +87,20 @@ pub trait Revisions {
 }
 
 pub trait Rollouts {
-    /// The newest epoch that a rollout was given, or that was seen when one was.
+    /// The newest epoch that any rollout had, or had seen when it started.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn epoch(&self, subject: &ServiceKey) -> Result<Epoch, StoreError>;
+    fn epoch(&self, service_key: &ServiceKey) -> Result<Epoch, StoreError>;
 
-    /// Begins a rollout of a revision. The epoch is newer than every one before, and than `seen`,
-    /// and another than that of any store that knows as much.
+    /// Starts a rollout of a revision. The epoch is newer than all earlier ones and than `seen`,
+    /// and differs from the epochs of other stores that have counted as far.
     ///
     /// # Errors
     /// If the store cannot be written.
     fn begin_rollout(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         revision: Revision,
         seen: Epoch,
         now: Time,
@@ -111,8 +112,8 @@ pub trait Rollouts {
     /// If the store cannot be written.
     fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError>;
 
-    /// Ends a rollout, and says whether that proves its revision: a rollout to no instances
-    /// succeeds and proves nothing.
+    /// Ends a rollout. `proven` marks its revision as proven; a rollout to zero instances succeeds
+    /// but proves nothing.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -128,46 +129,46 @@ pub trait Rollouts {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn rollouts(&self, subject: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError>;
+    fn rollouts(&self, service_key: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError>;
 
-    /// How the rollouts of a service were begun, and how they ended, oldest first.
+    /// The start and the outcome of the rollouts of a service, oldest first.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn runs(&self, subject: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError>;
+    fn runs(&self, service_key: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError>;
 
-    /// The numbers of all rollouts, of whatever service.
+    /// The ids of all rollouts, of every service.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError>;
 
-    /// The journal of a rollout; empty where there is none.
+    /// The journal of a rollout; empty if there is none.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn journal(&self, rollout: RolloutId) -> Result<Vec<Entry>, StoreError>;
 
-    /// The newest rollout and its events, if there was one.
+    /// The newest rollout and its events, if there is one.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn newest_journal(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError>;
 
-    /// The journal of the newest rollout of a revision, if there was one.
+    /// The journal of the newest rollout of a revision, if there is one.
     ///
     /// # Errors
     /// If it cannot be read.
     fn journal_of(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError>;
 
-    /// How a rollout ended, if it has.
+    /// The outcome of a rollout, if it has ended.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -176,144 +177,147 @@ pub trait Rollouts {
 
 /// The lease: one controller for a fleet and service at a time.
 pub trait Leases {
-    /// Takes the lease, if nobody alive has it. It must be renewed well within half a minute. A
-    /// process that knows the `token` of the present holder was called by it, and may go on under
-    /// its lease.
+    /// Acquires the lease, unless a live controller holds it. The lease must be renewed well within
+    /// 30 seconds. A process with the `token` of the current holder was started by it, and may
+    /// continue under its lease.
     ///
     /// # Errors
-    /// [`StoreError::Held`] says who has it.
+    /// [`StoreError::Held`] contains the holder.
     fn acquire_lease(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         holder: Holder,
         token: Option<&str>,
     ) -> Result<(), StoreError>;
 
-    /// Says that the holder of the lease lives.
+    /// Renews the lease.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] if another has taken it over.
+    /// [`StoreError::LeaseLost`] if another controller has taken it over.
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError>;
 
-    /// Gives the lease back; nothing happens if there is none, or another has it by now.
+    /// Releases the lease. Does nothing if there is no lease, or if another controller holds it.
     ///
     /// # Errors
-    /// If the store cannot be written: the lease then expires by itself.
+    /// If the store cannot be written. The lease then expires.
     fn release_lease(&mut self) -> Result<(), StoreError>;
 
-    /// Takes the lease away from whoever holds it, and raises the epoch, so that every host that
-    /// sees it refuses the orders of who held it. Gives the new epoch.
+    /// Breaks the lease and raises the epoch, so that every host that sees the new epoch rejects
+    /// commands of the old holder. Returns the new epoch.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn break_lease(&mut self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError>;
+    fn break_lease(&mut self, service_key: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError>;
 
     /// The lease, whether its holder is alive or not.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn lease(&self, subject: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError>;
+    fn lease(&self, service_key: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError>;
 
-    /// Who holds the lease, if anybody alive does.
+    /// The holder of the lease, if it is alive.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn holder(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         here: &str,
         now: Time,
     ) -> Result<Option<Holder>, StoreError>;
 
-    /// What a process that is called from here shows to go on under this one's lease; `None` where
-    /// it holds none.
+    /// The token with which a process that this one starts may continue under its lease; `None` if
+    /// this process holds no lease.
     fn lease_token(&self) -> Option<&str>;
 }
 
 /// The requests of other processes to the controller.
 pub trait Requests {
-    /// Asks something of the process that carries out a rollout. A later request takes the place of
-    /// an earlier one.
+    /// Sends a request to the controller of a rollout. It replaces an earlier request.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError>;
+    fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError>;
 
-    /// What was asked of a rollout last, if anything was.
+    /// The latest request to a rollout, if there is one.
     ///
     /// # Errors
     /// If the store cannot be read.
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError>;
 }
 
-/// The number of instances and the freezes that people have set for a service.
+/// The number of instances and the freezes that users have set for a service.
 pub trait ServiceSettings {
-    /// The instances that a person asked for by `ship scale`, if that was the last word.
+    /// The number of instances set with `ship scale`, if it still applies.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn scale(&self, subject: &ServiceKey) -> Result<Option<Scale>, StoreError>;
+    fn scale(&self, service_key: &ServiceKey) -> Result<Option<Scale>, StoreError>;
 
-    /// Remembers what a person asked for by `ship scale`.
+    /// Stores the number of instances set with `ship scale`.
     ///
     /// # Errors
     /// If the store cannot be written.
     fn set_scale(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         scale: Scale,
         who: &str,
     ) -> Result<(), StoreError>;
 
-    /// Forgets what a person asked for by `ship scale`: another number was asked for since.
+    /// Deletes the number of instances set with `ship scale`, because another number applies now.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError>;
+    fn clear_scale(&mut self, service_key: &ServiceKey) -> Result<(), StoreError>;
 
-    /// The freeze that was asked for last, if it was not ended by `ship thaw`; it may be over.
+    /// The latest freeze, if it was not ended with `ship thaw`. It may have expired.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError>;
+    fn freeze(&self, service_key: &ServiceKey) -> Result<Option<Freeze>, StoreError>;
 
-    /// Begins a freeze, in the place of one that there may be.
+    /// Starts a freeze. It replaces an earlier one.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn set_freeze(&mut self, subject: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError>;
+    fn set_freeze(&mut self, service_key: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError>;
 
-    /// Ends a freeze; says whether there was one.
+    /// Ends a freeze; returns whether there was one.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn end_freeze(&mut self, subject: &ServiceKey) -> Result<bool, StoreError>;
+    fn end_freeze(&mut self, service_key: &ServiceKey) -> Result<bool, StoreError>;
 }
 
-/// Migrations that were made. These records outlive the journals.
+/// Completed migrations. These records outlive the journals.
 pub trait Migrations {
-    /// The migrations that were made.
+    /// The ids of the completed migrations.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError>;
+    fn migrations_made(&self, service_key: &ServiceKey) -> Result<BTreeSet<String>, StoreError>;
 
-    /// The contract migrations that were made or started.
+    /// The contract migrations that were started or completed.
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError>;
+    fn contracted(&self, service_key: &ServiceKey) -> Result<Vec<Contracted>, StoreError>;
 }
 
-/// The inventories that were deployed from this place.
+/// The inventories that were deployed with this state directory.
 pub trait Inventories {
-    /// Remembers from which inventory a fleet was deployed.
+    /// Stores the inventory from which a fleet was deployed.
     ///
     /// # Errors
     /// If the store cannot be written.
-    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError>;
+    fn record_inventory(
+        &mut self,
+        service_key: &ServiceKey,
+        inventory: &Path,
+    ) -> Result<(), StoreError>;
 
-    /// The inventories that were deployed from here.
+    /// The inventories that were deployed with this state directory.
     ///
     /// # Errors
     /// If the store cannot be read.

@@ -1,4 +1,4 @@
-//! Why the state cannot be used.
+//! Errors of the state store.
 
 use crate::store::lease::Holder;
 use crate::store::locks;
@@ -6,7 +6,6 @@ use crate::trust::Untrusted;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why the store could not do its work.
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("{}", database_text(.path, .source))]
@@ -14,29 +13,29 @@ pub enum StoreError {
         path: PathBuf,
         source: rusqlite::Error,
     },
-    /// It belongs to another user, or others can write to it.
+    /// The state directory belongs to another user, or others can write to it.
     #[error("{0}")]
     Untrusted(#[from] Untrusted),
-    /// A directory or file of the state cannot be made or read.
+    /// A directory or file of the state cannot be created or read.
     #[error("{}", directory_text(.path, .source))]
     Directory {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The stored value cannot be decoded.
-    #[error("the state database {} holds what this version of ship cannot read ({what})\n{}", path.display(), adopt(.path))]
+    /// A stored value cannot be decoded.
+    #[error("the state database {} contains data that this version of ship cannot read ({what})\n{}", path.display(), adopt(.path))]
     Unreadable { path: PathBuf, what: String },
     /// Another controller holds the lease.
     #[error("{0}")]
     Held(Box<Holder>),
     /// The lease was lost to another controller.
-    #[error("the lease was taken over by another ship")]
+    #[error("another ship process has taken over the lease")]
     LeaseLost,
 }
 
-/// The system's message, and what to do about it.
+/// The system's error, with a hint.
 pub(super) fn directory_text(path: &Path, source: &std::io::Error) -> String {
-    let failed = format!("cannot use {} for the state: {source}", path.display());
+    let failed = format!("cannot access the state in {}: {source}", path.display());
     match source.kind() {
         std::io::ErrorKind::PermissionDenied => {
             format!("{failed}\nhint: run ship as the user who owns it")
@@ -45,7 +44,7 @@ pub(super) fn directory_text(path: &Path, source: &std::io::Error) -> String {
     }
 }
 
-/// The database's message, and what to do about it.
+/// The database's error, with a hint.
 pub(super) fn database_text(path: &Path, source: &rusqlite::Error) -> String {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, PermissionDenied, ReadOnly,
@@ -62,25 +61,23 @@ pub(super) fn database_text(path: &Path, source: &rusqlite::Error) -> String {
             };
             format!(
                 "the state database {shown} is locked by {who}\nhint: wait until that process has \
-                 ended, or end it"
+                     finished, or stop it"
             )
         }
-        Some(DiskFull) => format!("{failed}\nhint: make room on the disk"),
+        Some(DiskFull) => format!("{failed}\nhint: free space on the disk"),
         Some(CannotOpen | PermissionDenied | ReadOnly) => format!(
-            "{failed}\nhint: run ship as the user who owns {shown}, on a file system that can be \
-             written, or {}",
+            "{failed}\nhint: run ship as the user who owns {shown}, on a writable file system, or {}",
             adopt(path).trim_start_matches("hint: ")
         ),
         _ => format!("{failed}\n{}", adopt(path)),
     }
 }
 
-/// The hint for a database that is missing.
+/// The hint for a database that cannot be used.
 pub(super) fn adopt(path: &Path) -> String {
     let path = crate::script::quote(&path.to_string_lossy());
     format!(
-        "hint: move the database away with `mv {path} {path}.bad`: the next deploy adopts what \
-         runs on the hosts and begins \
-         a new history"
+        "hint: move the database away with `mv {path} {path}.bad`; the next deploy then adopts what \
+         runs on the hosts and starts a new history"
     )
 }

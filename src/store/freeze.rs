@@ -1,24 +1,24 @@
-//! A freeze: a time without new deploys.
+//! A freeze: a period without new deploys.
 
 use std::fmt;
 
 use super::lease::local;
 use crate::core::time::Time;
 
-/// A time without new deploys.
+/// A period without new deploys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freeze {
-    /// Who asked for it: `anna@laptop`.
+    /// The user who set it: `anna@laptop`.
     pub who: String,
     pub since: Time,
-    /// `None` until somebody ends it.
+    /// `None` for a freeze that lasts until `ship thaw`.
     pub until: Option<Time>,
-    /// The reason that the user gave; may be empty.
+    /// The user's reason; may be empty.
     pub why: String,
 }
 
 impl Freeze {
-    pub fn holds(&self, now: Time) -> bool {
+    pub fn is_active(&self, now: Time) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }

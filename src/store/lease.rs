@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::core::time::{Human, Time};
 use crate::system::random;
 
-/// A heartbeat older than this means that its owner sleeps or is gone. Its late orders are refused
-/// by the hosts, which see the newer epoch, so taking over from a sleeper does no harm.
+/// If the latest heartbeat is older than this, the holder is suspended or gone. Hosts reject its
+/// late commands because they have seen a newer epoch, so taking over from a suspended holder is
+/// safe.
 pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +18,18 @@ pub struct Holder {
     /// The control machine.
     pub host: String,
     pub pid: u32,
-    /// The clock tick at which that process started, to tell it from a later one of the same
-    /// number.
+    /// The clock tick at which that process started, which distinguishes it from a later process
+    /// with the same id.
     pub pid_started: u64,
     /// The command: `deploy 0.9`.
     pub run: String,
     pub since: Time,
-    /// When it last renewed the lease.
+    /// When the holder last renewed the lease.
     pub heartbeat: Time,
-    /// The present moment, for the age in messages.
+    /// The current time, for the ages in messages.
     pub now: Time,
-    /// Lets a process that the holder calls continue under its lease. Empty, it admits none.
+    /// Allows a process that the holder starts to continue under its lease. An empty token allows
+    /// none.
     pub token: String,
 }
 
@@ -49,7 +51,8 @@ impl Holder {
         }
     }
 
-    /// Whether its process is known to be gone, or has not renewed the lease for too long.
+    /// Whether the holder's process is known to have ended, or has not renewed the lease for too
+    /// long.
     pub(super) fn is_dead(&self, here: &str, now: Time) -> bool {
         let gone = self.host == here && started_ticks(self.pid) != Some(self.pid_started);
         gone || now.since(self.heartbeat) > EXPIRES_AFTER
@@ -60,9 +63,9 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heard of {} ago; wait for it to \
-             end, `ship pause` or \
-             `ship abort` it, or take the lock away with `ship unlock`",
+            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heartbeat {} ago\nhint: wait with \
+             `--lock-timeout 10m`, stop it with `ship pause` or `ship abort`, or break the lock with \
+             `ship unlock`",
             self.owner,
             self.host,
             self.pid,
@@ -74,7 +77,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Formats a moment in local time.
+/// Formats a time in local time.
 pub(super) fn local(time: Time) -> String {
     let timestamp =
         jiff::Timestamp::from_millisecond(i64::try_from(time.0).unwrap_or(0)).unwrap_or_default();
@@ -88,7 +91,8 @@ pub(super) fn local(time: Time) -> String {
 /// such process.
 fn started_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name may hold spaces and brackets: count from behind the last one.
+    // The command's name may contain spaces and parentheses, so fields are counted after the last
+    // one.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     if fields.next() == Some("Z") {
@@ -102,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_is_alive_as_long_as_its_very_process_is() {
+    fn lease_holder_is_alive_while_its_process_runs_and_renews() {
         let holder = Holder::this_process("anna", "here", "deploy", Time(1000));
         assert!(!holder.is_dead("here", Time(2000)));
         assert!(
@@ -118,11 +122,11 @@ mod tests {
                 ..holder.clone()
             }
             .is_dead("elsewhere", Time(2000)),
-            "not ours to see"
+            "processes of another machine are unknown"
         );
         assert!(
             holder.is_dead("elsewhere", Time(31_001)),
-            "half a minute without a heartbeat"
+            "no heartbeat for more than 30 seconds"
         );
     }
 }

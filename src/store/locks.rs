@@ -1,4 +1,4 @@
-//! Who holds a lock on the database.
+//! Finds the processes that hold a lock on the database.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,7 +31,7 @@ fn named(pid: u32) -> String {
 }
 
 /// The processes that hold a lock on one of these files. A line is `1: POSIX  ADVISORY  WRITE 4711
-/// 08:02:131074 128 128`; one that waits has an arrow after the number.
+/// 08:02:131074 128 128`; a waiting process has an arrow after the number.
 fn pids(locks: &str, inodes: &[u64]) -> Vec<u32> {
     let holder = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_process_that_holds_a_lock_is_named() {
+    fn lock_holders_include_another_process() {
         const HOLD: &str = "import fcntl, sys\nfile = open(sys.argv[1], 'r+')\nfcntl.lockf(file, \
                             fcntl.LOCK_EX)\n\
                             print('locked', flush=True)\nsys.stdin.read()";
@@ -73,9 +73,9 @@ mod tests {
             eprintln!("SKIPPED: python3 is missing");
             return;
         };
-        let mut said = String::new();
+        let mut line = String::new();
         BufReader::new(holder.stdout.take().unwrap())
-            .read_line(&mut said)
+            .read_line(&mut line)
             .unwrap();
         let named = holders(&database);
         drop(holder.stdin.take());
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_is_read_from_the_kernels_list() {
+    fn lock_holders_are_parsed_from_proc_locks() {
         let locks = "1: POSIX  ADVISORY  WRITE 4711 08:02:131074 128 128\n1: -> POSIX  ADVISORY  \
                      WRITE 99 08:02:131074 0 EOF\n\
                      2: FLOCK  ADVISORY  WRITE 12 08:02:7 0 EOF\n3: POSIX  ADVISORY  READ 4711 \

@@ -1,16 +1,16 @@
-//! Floor 2: revisions, journal and lease, in `SQLite`.
+//! Floor 2: stores revisions, journals and leases in `SQLite`.
 //!
-//! The engine knows only the [`Store`] trait: a team with several control machines can bring a
-//! store that they share.
+//! The engine uses only the [`Store`] trait, so a team with several control machines can provide a
+//! shared store.
 
 mod contract;
 mod error;
 mod freeze;
 mod lease;
 mod locks;
-mod place;
 mod records;
 mod sqlite;
+mod state_dir;
 
 pub use self::contract::{
     Inventories, Leases, Migrations, Requests, Revisions, Rollouts, ServiceSettings, Store,
@@ -19,9 +19,9 @@ pub use self::error::StoreError;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
-pub use place::{Access, StateDir, find, place_for};
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
     ServiceKey,
 };
 pub use sqlite::Sqlite;
+pub use state_dir::{Access, StateDir, find, state_dir_for};

@@ -1,4 +1,4 @@
-//! The records of a state store.
+//! The records of the state store.
 
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::release::Definition;
@@ -8,53 +8,53 @@ use crate::core::time::Time;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// One service on one fleet.
+/// A service on a fleet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceKey {
     pub fleet: String,
     pub service: String,
 }
 
-/// A new entry of the history.
+/// A new revision.
 #[derive(Clone, Debug)]
 pub struct NewRevision {
     pub release: ReleaseId,
     pub definition: Definition,
-    /// The playbook's text.
+    /// The text of the playbook.
     pub playbook: String,
     pub who: String,
     pub reason: String,
     pub verb: Verb,
 }
 
-/// The number of a rollout in the store.
+/// The id of a rollout in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RolloutId(pub i64);
 
-/// A rollout as the history knows it.
+/// A rollout in the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolloutRecord {
     pub id: RolloutId,
     pub revision: Revision,
     pub began: Time,
-    /// How it ended; `None` while it runs, or if the controller died.
+    /// `None` while it runs, or if the controller died.
     pub outcome: Option<Outcome>,
 }
 
 /// A request of another process to the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    pub wish: ControlRequest,
+    pub command: ControlRequest,
     /// The user, `anna@laptop`; for a freeze also its end and reason.
     pub by: String,
 }
 
-/// How many instances a person asked for by `ship scale`. It holds until the playbook says another
-/// number than then.
+/// The number of instances set with `ship scale`. It applies until `replicas` in the playbook
+/// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     pub replicas: u32,
-    /// The `replicas` of the playbook then.
+    /// `replicas` in the playbook when the number was set.
     pub playbook: u32,
 }
 
@@ -66,7 +66,7 @@ pub enum ControlRequest {
     Abort,
     Freeze,
     Promote {
-        /// The step to promote, counted from 1: a later one does not count.
+        /// The step to promote, counted from 1. The request does not apply to later steps.
         step: u32,
     },
     PromoteFully,
@@ -84,9 +84,9 @@ impl ControlRequest {
     }
 }
 
-/// An inventory that was deployed from this place.
+/// An inventory that was deployed with this state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownInventory {
-    pub subject: ServiceKey,
+    pub service_key: ServiceKey,
     pub inventory: PathBuf,
 }

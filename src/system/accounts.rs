@@ -1,13 +1,13 @@
 //! The users and groups of this machine, and its name.
 //!
-//! The system is asked (`getpwuid`, `getgrgid`), so that those of LDAP and of other directories
-//! count as well as those of `/etc/passwd`.
+//! Users and groups come from the system (`getpwuid`, `getgrgid`), so that those of LDAP and other
+//! directories count as well as those in `/etc/passwd`.
 
 use std::fs;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-/// The user id that ship runs with: the effective one.
+/// The effective user id of ship.
 pub fn caller() -> u32 {
     rustix::process::geteuid().as_raw()
 }
@@ -17,7 +17,7 @@ pub fn name_of(uid: u32) -> Option<String> {
     account(uid).map(|account| account.name)
 }
 
-/// The name of this machine; `localhost` where it has none.
+/// The name of this machine; `localhost` if it has none.
 pub fn host_name() -> String {
     let uname = rustix::system::uname();
     match uname.nodename().to_string_lossy().trim() {
@@ -28,9 +28,9 @@ pub fn host_name() -> String {
 
 /// Whether a group has the name of a user and no other member.
 pub fn is_private_group(gid: u32, uid: u32) -> bool {
-    // The system finds the account, wherever it is kept. Whose primary group it is else, and which
-    // other group has its number, only a list says, and no directory has to give one: that of this
-    // machine is read.
+    // The system finds the account wherever it is stored. Only a list shows who else has this
+    // primary group, and which other group has this number, and not every directory provides one.
+    // So the files of this machine are read.
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
     let mut users: Vec<_> = users.lines().filter_map(PasswdEntry::parse).collect();
@@ -47,7 +47,7 @@ struct PasswdEntry {
     gid: u32,
 }
 
-/// A group and its members, without those who have it as their primary group.
+/// A group and its members, without users who have it as their primary group.
 struct Members {
     group: String,
     gid: u32,
@@ -55,7 +55,7 @@ struct Members {
 }
 
 impl PasswdEntry {
-    /// A line of `/etc/passwd`.
+    /// Parses a line of `/etc/passwd`.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<_> = line.split(':').collect();
         Some(Self {
@@ -67,7 +67,7 @@ impl PasswdEntry {
 }
 
 impl Members {
-    /// A line of `/etc/group`.
+    /// Parses a line of `/etc/group`.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<_> = line.split(':').collect();
         let users = fields.get(3)?.split(',').filter(|name| !name.is_empty());
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_group_has_the_users_name_and_no_other_member() {
+    fn private_group_has_the_name_of_the_user_and_no_other_member() {
         let users = "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nben:x:1001:1001::/:/bin/sh\n";
         let is_private = |users: &str, groups: &str, gid, uid| {
             let users: Vec<_> = users.lines().filter_map(PasswdEntry::parse).collect();
@@ -133,7 +133,7 @@ mod tests {
         assert!(!private("anna:x:1000:\nstaff:x:1000:\n"));
         assert!(
             !private(""),
-            "a group that is not listed here may have any members"
+            "a group that is not listed may have any members"
         );
         assert!(
             !is_private(users, "ben:x:1001:\n", 1001, 1000),

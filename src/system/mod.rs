@@ -1,5 +1,5 @@
-//! Floor 0: what ship asks of the operating system, and what several floors need: accounts, process
-//! groups, random numbers.
+//! Floor 0: wrappers of the operating system that several floors need: accounts, process groups,
+//! random numbers.
 
 pub mod accounts;
 pub mod process_group;

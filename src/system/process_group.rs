@@ -1,16 +1,16 @@
 //! A process group that ends with its owner.
 //!
-//! The crate process-wrap does not do this: dropped, its group child leaves the group running, and
-//! to wait for one is to wait for every process that it has left in the background.
+//! The process-wrap crate does not provide this: when dropped, its group child leaves the group
+//! running, and waiting for it means waiting for every process left in the background.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
-/// Starts a command in a process group of its own, so that Ctrl-C in the terminal does not reach
-/// it: in-flight work ends safely.
+/// Starts a command in its own process group, so that Ctrl-C in the terminal does not reach it and
+/// in-flight actions finish.
 ///
 /// # Errors
-/// If it cannot be started.
+/// If the command cannot be started.
 pub fn spawn(command: &mut Command) -> std::io::Result<(Child, ProcessGroup)> {
     let child = command.process_group(0).kill_on_drop(true).spawn()?;
     let leader = child
@@ -20,15 +20,16 @@ pub fn spawn(command: &mut Command) -> std::io::Result<(Child, ProcessGroup)> {
     Ok((child, ProcessGroup { leader }))
 }
 
-/// The group of a child that was not waited for yet. Dropped, everything in it is killed: the child
-/// alone would leave its own children behind (a `ProxyJump`'s ssh, a script's `sleep`).
+/// The process group of a child that has not been waited for yet. When dropped, it kills every
+/// process in the group; killing only the child would leave its own children running (a
+/// `ProxyJump`'s ssh, a script's `sleep`).
 #[derive(Debug)]
 pub struct ProcessGroup {
     leader: Option<Pid>,
 }
 
 impl ProcessGroup {
-    /// Notes that the leader was waited for, so that its process id may be reused.
+    /// Records that the leader was waited for, because its process id may now be reused.
     pub fn ended(mut self) {
         self.leader = None;
     }
@@ -37,7 +38,7 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(leader) = self.leader {
-            // It may have ended by itself; then there is nothing to do.
+            // An error means that the group has already ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -76,7 +77,10 @@ mod tests {
         child.wait().await.expect("the leader was killed");
         let began = Instant::now();
         while test_kill_process_group(leader).is_ok() {
-            assert!(began.elapsed() < Duration::from_secs(10), "sleep goes on");
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "sleep is still running"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -49,7 +49,7 @@ fn unsigned_artifact_is_refused_if_a_key_is_configured() {
     project
         .ship(&deploy)
         .stderr(str![[r#"
-error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.minisig: there is no such file
+error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.minisig: the file does not exist
   --> playbook.toml:18:16
    |
 18 | minisign_key = "ci.pub"
@@ -70,13 +70,13 @@ error: the artifact page-0.8.tar.gz is not signed: cannot read page-0.8.tar.gz.m
     project
         .ship(&deploy)
         .stderr(str![[r#"
-error: the artifact page-0.8.tar.gz is not signed as it must be (page-0.8.tar.gz.minisig): the signature is not of these bytes
+error: the artifact page-0.8.tar.gz does not have a valid signature (page-0.8.tar.gz.minisig): the signature does not match the content
   --> playbook.toml:18:16
    |
 18 | minisign_key = "ci.pub"
    |                ^^^^^^^^
    |
-   = help: if the key in the playbook is the right one, trust nothing of this artifact: get it, or build it, anew
+   = help: if the key in the playbook is correct, do not trust this artifact: download or build it again
 
 "#]])
         .status(2)
@@ -98,13 +98,13 @@ fn artifact_with_a_wrong_listed_checksum_is_refused() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-error: the artifact page-0.8.tar.gz is not the one meant: its SHA-256 is [SHA256], but SHA256SUMS says [SHA256]
+error: the artifact page-0.8.tar.gz has the wrong SHA-256: SHA256SUMS lists [SHA256], found [SHA256]
   --> playbook.toml:17:10
    |
 17 | source = "page-{{ version }}.tar.gz"
    |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: if one of the two was replaced just now, try again; else publish both anew, together
+   = help: if one of the two was just replaced, retry; otherwise publish both again, together
 
 "#]])
         .status(2)
@@ -286,7 +286,7 @@ fn s3_request_is_signed_with_the_aws_variables() {
     let deploy = || project.ship(&["deploy", "inventory.toml"]).any_stderr();
     let refused = deploy().status(2).run();
     assert_eq!(server.paths(), Vec::<String>::new());
-    let expected = "no credentials for s3 are in the environment";
+    let expected = "there are no S3 credentials in the environment";
     assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     deploy()
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

@@ -167,31 +167,33 @@ fn invalid_channel_content_is_refused_in_one_line() {
     for (reply, why) in [
         (
             Reply::status(404),
-            "the server answers 404 Not Found; publish it, or correct the channel",
+            "the server returned 404 Not Found; publish it, or correct the channel",
         ),
-        (Reply::of(""), "it is empty; see what publishes it"),
+        (
+            Reply::of(""),
+            "it is empty; check the job that publishes the channel",
+        ),
         (
             Reply::of(page),
-            "it is a page in HTML, and no version; see whether the URL is the right one",
+            "it is an HTML page, not a version; check the URL",
         ),
         (
             Reply::of(prose),
-            "it is no version, but begins with \"The build\\nhas failed.\\nSee the log.\"; it \
-             must hold the version, and \
-             no more than a few words behind it",
+            "it is not a version; it starts with \"The build\\nhas failed.\\nSee the log.\"; it \
+             must contain the version, optionally followed by a few words on the same line",
         ),
         (
             Reply::of("../../0.9"),
-            "what it says is no version: it cannot begin with `.`: `../../0.9`; see what \
-             publishes it",
+            "the content is not a valid version: it cannot begin with `.`: `../../0.9`; check the \
+             job that publishes the channel",
         ),
         (
             Reply::of(vec![b'1'; 100_000]),
-            "it is larger than 64 KiB; see whether this is the right file",
+            "it is larger than 64 KiB; check that this is the right file",
         ),
         (
             Reply::of(vec![0xff, 0xfe]),
-            "it is no text; it must hold the version, and no more than a few words behind it",
+            "it is not text; it must contain the version, optionally followed by a few words on the same line",
         ),
         (Reply::of("nightly"), ""),
     ] {
@@ -227,27 +229,27 @@ fn unreachable_channel_is_refused_in_one_line() {
         format!(
             "error: cannot resolve channel `nightly`: http://{closed}/latest.txt: Connection \
              refused (os error 111) (3 \
-             attempts); see whether the server can be reached from here (curl -I), then try again"
+             attempts); check that this machine can reach the server (curl -I), then retry"
         )
     );
     for (body, why) in [
         (
             "{\"build\": {}}",
-            "it has no value at /build/version; see whether `value` leads to the version",
+            "it has no value at /build/version; check that `value` points to the version",
         ),
         (
             "{\"build\": {\"version\": null}}",
-            "the value at /build/version is no text; see whether `value` leads to the version",
+            "the value at /build/version is not a string; check that `value` points to the version",
         ),
         (
             "{\"build\": {\"version\": 0.10}}",
-            "the value at /build/version is a number that may have lost a digit; write it in \
-             quotes there",
+            "the value at /build/version is a number, which may have lost digits; publish \
+             it as a string",
         ),
         (
             "<html>",
-            "it is no JSON: expected value at line 1 column 1; see whether `value` leads to the \
-             version",
+            "it is not valid JSON: expected value at line 1 column 1; check that `value` points to \
+             the version",
         ),
     ] {
         let server = Web::start(move |_, _| Reply::of(body));

@@ -79,7 +79,7 @@ FAILED  cannot read the artifact page-0.8: No such file or directory (os error 2
 17 | source = "page-{{ version }}"
    |          ^^^^^^^^^^^^^^^^^^^^
    |
-   = help: build it first, or correct `source`: it is found from the playbook's directory
+   = help: build it first, or correct `source`: it is relative to the playbook's directory
 "#]]
     );
     project.assert_hosts_untouched();

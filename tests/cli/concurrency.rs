@@ -14,7 +14,8 @@ fn second_deploy_is_refused_with_the_lock_holder() {
     first.await_words("node4:8081  started");
     for verb in ["deploy", "rollback"] {
         project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
-error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heard of [TOOK] ago; wait for it to end, `ship pause` or `ship abort` it, or take the lock away with `ship unlock`
+error: locked by [WHO] (pid [PID], deploy 0.9) since [WHEN], [TOOK] ago; last heartbeat [TOOK] ago
+hint: wait with `--lock-timeout 10m`, stop it with `ship pause` or `ship abort`, or break the lock with `ship unlock`
 
 "#]]).status(6).run();
     }

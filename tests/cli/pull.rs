@@ -116,11 +116,11 @@ fn failed_pull_keeps_the_old_version_serving() {
     for (to_hosts, why) in [
         (
             ToHosts::Gone,
-            "the artifact could not be pulled: curl: (22) The requested URL returned error: 404",
+            "cannot pull the artifact: curl: (22) The requested URL returned error: 404",
         ),
         (
             ToHosts::AnotherArtifact,
-            "what the URL leads to, which should have",
+            "the downloaded artifact, expected to have",
         ),
     ] {
         let (project, _server, mode) = project();
@@ -146,7 +146,7 @@ fn failed_download_is_refused_without_showing_the_url() {
         .run();
     assert_eq!(
         done.stderr.replace(&address, "SERVER"),
-        "error: cannot download http://SERVER/page-7.tar.gz: the server answers 404 Not \
+        "error: cannot download http://SERVER/page-7.tar.gz: the server returned 404 Not \
          Found\n--> playbook.toml:17:10\n \
          = help: correct the URL in `source`, or publish this version first\n"
     );

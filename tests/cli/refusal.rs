@@ -51,7 +51,7 @@ error: cannot read the artifact page-0.8: No such file or directory (os error 2)
 17 | source = "page-{{ version }}"
    |          ^^^^^^^^^^^^^^^^^^^^
    |
-   = help: build it first, or correct `source`: it is found from the playbook's directory
+   = help: build it first, or correct `source`: it is relative to the playbook's directory
 
 "#]],
     );
@@ -69,7 +69,7 @@ error: cannot read the artifact page-7: No such file or directory (os error 2)
 17 | source = "page-{{ version }}"
    |          ^^^^^^^^^^^^^^^^^^^^
    |
-   = help: build it first, or correct `source`: it is found from the playbook's directory
+   = help: build it first, or correct `source`: it is relative to the playbook's directory
 
 "#]])
         .status(2)
@@ -87,13 +87,13 @@ fn artifact_with_a_wrong_checksum_is_refused() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: the artifact page-0.8/page.py is not the one meant: its SHA-256 is [SHA256], not [SHA256]
+error: the artifact page-0.8/page.py has the wrong SHA-256: expected [SHA256], found [SHA256]
   --> playbook.toml:18:10
    |
 18 | sha256 = "[SHA256]"
    |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
    |
-   = help: if the artifact is right, put the first of the two into `sha256`; if it is not, get it again
+   = help: if the artifact is correct, set `sha256` to the second value; otherwise get it again
 
 "#]],
     );
@@ -106,13 +106,13 @@ fn invalid_archive_is_refused() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: the artifact page.tar.gz is no whole gzip tar archive: invalid gzip header
+error: the artifact page.tar.gz is not a valid gzip tar archive (truncated or corrupt): invalid gzip header
   --> playbook.toml:17:10
    |
 17 | source = "page.tar.gz"
    |          ^^^^^^^^^^^^^
    |
-   = help: build or download it again; `tar -tf` should list it to the end
+   = help: build or download it again; check it with `tar -tf`
 
 "#]],
     );

@@ -161,7 +161,7 @@ fn hanging_task_is_killed_with_its_children_at_the_timeout() {
         .run();
     assert!(
         done.stderr
-            .contains("it did not end within 300ms; it said last: waits"),
+            .contains("it did not finish within 300ms; last output: waits"),
         "{}",
         done.stderr
     );

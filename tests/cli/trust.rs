@@ -378,7 +378,7 @@ fn unreadable_state_directory_is_not_treated_as_empty() {
     }
     fs::set_permissions(project.root(), fs::Permissions::from_mode(0o755))
         .expect("our own directory");
-    let refused = "ship.db for the state: Permission denied (os error 13)\nhint: run ship as the \
+    let refused = "ship.db: Permission denied (os error 13)\nhint: run ship as the \
                    user who owns it\n";
     for verb in ["history", "status", "deploy"] {
         let done = by_shell(&project, &format!("{nobody} $SHIP {verb} inventory.toml")).exits(1);

@@ -146,7 +146,7 @@ fn sha256sum(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn what_files_take_when_unpacked_is_known_however_well_they_are_packed() {
+async fn prepare_computes_the_unpacked_size() {
     let bench = bench();
     let source = bench.directory.path().join("app");
     fs::create_dir(&source).unwrap();
@@ -173,7 +173,7 @@ async fn what_files_take_when_unpacked_is_known_however_well_they_are_packed() {
 }
 
 #[tokio::test]
-async fn a_gzipped_archive_is_sent_byte_for_byte() {
+async fn gzip_archive_is_sent_unchanged() {
     let bench = bench();
     let bytes = gzipped(&archive(&[file("app/run")]));
     let source = bench.write("app.tar.gz", &bytes);
@@ -189,7 +189,7 @@ async fn a_gzipped_archive_is_sent_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_zstd_archive_is_sent_gzipped_and_checked_by_its_own_digest() {
+async fn zstd_archive_is_converted_to_gzip_and_checked_by_its_own_digest() {
     let bench = bench();
     let tar = archive(&[file("run"), file("lib/a")]);
     let (first, second) = tar.split_at(700);
@@ -209,7 +209,7 @@ async fn a_zstd_archive_is_sent_gzipped_and_checked_by_its_own_digest() {
 }
 
 #[tokio::test]
-async fn a_single_file_is_sent_under_its_name() {
+async fn single_file_is_sent_under_its_name() {
     let bench = bench();
     let source = bench.write("server", "#!/bin/sh\n");
     let config = ArtifactConfig {
@@ -229,7 +229,7 @@ async fn a_single_file_is_sent_under_its_name() {
 }
 
 #[tokio::test]
-async fn a_directory_has_the_same_digest_whoever_made_it_and_when() {
+async fn directory_digest_depends_only_on_its_content() {
     let bench = bench();
     let make = |root: &str, names: &[&str]| {
         for name in names {
@@ -312,7 +312,7 @@ async fn names_too_long_for_the_old_format_are_packed_as_well() {
 }
 
 #[tokio::test]
-async fn an_artifact_is_kept_once_by_its_digest_and_for_nobody_else() {
+async fn cache_stores_artifacts_privately_by_digest() {
     let bench = bench();
     let source = bench.write("server", "bytes");
     let first = bench.prepare(&from_path(&source)).await.unwrap();
@@ -344,18 +344,18 @@ async fn an_artifact_is_kept_once_by_its_digest_and_for_nobody_else() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_refused() {
+async fn missing_artifact_is_an_error() {
     let bench = bench();
     assert_eq!(
         bench.refusal(&from_path(bench.path("app.tar.gz"))).await,
-        "cannot read the artifact app.tar.gz: No such file or directory (os error 2); build it \
+        "cannot read the artifact app.tar.gz: No such file or directory (os error 2)\nhint: build it \
          first, or correct \
          `source`: it is found from the playbook's directory"
     );
 }
 
 #[tokio::test]
-async fn a_wrong_checksum_is_refused_with_both() {
+async fn wrong_checksum_error_names_both_digests() {
     let bench = bench();
     let source = bench.write("server", "bytes");
     let config = ArtifactConfig {
@@ -365,17 +365,16 @@ async fn a_wrong_checksum_is_refused_with_both() {
     assert_eq!(
         bench.refusal(&config).await,
         format!(
-            "the artifact server is not the one meant: its SHA-256 is {}, not {}; if the artifact \
-             is right, put the \
-             first of the two into `sha256`; if it is not, get it again",
-            sha256sum(&source),
-            "ab".repeat(32)
+            "the artifact server has the wrong SHA-256: expected {}, found {}\nhint: if the \
+             artifact is correct, set `sha256` to the second value; otherwise get it again",
+            "ab".repeat(32),
+            sha256sum(&source)
         )
     );
 }
 
 #[tokio::test]
-async fn half_an_archive_is_refused() {
+async fn truncated_archive_is_an_error() {
     let bench = bench();
     let content: String = (0..2000)
         .flat_map(|n: u32| [n.to_string(), " ".to_owned()])
@@ -388,7 +387,9 @@ async fn half_an_archive_is_refused() {
         let source = bench.write("half.tar.gz", &bytes[..length]);
         let refusal = bench.refusal(&from_path(source)).await;
         assert!(
-            refusal.starts_with("the artifact half.tar.gz is no whole gzip tar archive: "),
+            refusal.starts_with(
+                "the artifact half.tar.gz is not a valid gzip tar archive (truncated or corrupt): "
+            ),
             "{length}: {refusal}"
         );
     }
@@ -398,14 +399,19 @@ async fn half_an_archive_is_refused() {
     let refusal = bench
         .refusal(&from_path(bench.write("flipped.tar.gz", flipped)))
         .await;
-    assert!(refusal.contains("no whole gzip tar archive"), "{refusal}");
+    assert!(
+        refusal.contains("not a valid gzip tar archive"),
+        "{refusal}"
+    );
 
     let packed = zstd(&archive(&[file("run")]));
     for length in [0, 3, packed.len() / 2, packed.len() - 1] {
         let source = bench.write("half.tar.zst", &packed[..length]);
         let refusal = bench.refusal(&from_path(source)).await;
         assert!(
-            refusal.starts_with("the artifact half.tar.zst is no whole zstd tar archive: "),
+            refusal.starts_with(
+                "the artifact half.tar.zst is not a valid zstd tar archive (truncated or corrupt): "
+            ),
             "{length}: {refusal}"
         );
     }
@@ -415,11 +421,11 @@ async fn half_an_archive_is_refused() {
     let refusal = bench
         .refusal(&from_path(bench.write("flipped.tar.zst", flipped)))
         .await;
-    assert!(refusal.contains("its checksum is wrong"), "{refusal}");
+    assert!(refusal.contains("its checksum does not match"), "{refusal}");
 }
 
 #[tokio::test]
-async fn what_is_no_archive_at_all_is_refused() {
+async fn invalid_archive_is_an_error() {
     let bench = bench();
     for (name, bytes) in [
         ("a.tar.gz", b"plain text".to_vec()),
@@ -427,54 +433,54 @@ async fn what_is_no_archive_at_all_is_refused() {
         ("c.tar.zst", gzipped(b"")),
     ] {
         let refusal = bench.refusal(&from_path(bench.write(name, bytes))).await;
-        assert!(refusal.contains("is no whole"), "{refusal}");
+        assert!(refusal.contains("is not a valid"), "{refusal}");
     }
 }
 
 #[tokio::test]
-async fn an_entry_that_would_be_unpacked_elsewhere_is_refused_by_name() {
+async fn entry_outside_the_directory_is_an_error() {
     let link = |path, target| Entry(path, EntryType::Symlink, target);
     let hard = |path, target| Entry(path, EntryType::Link, target);
     let cases: [(&[Entry], &str); 16] = [
         (
             &[file("/etc/passwd")],
-            "`/etc/passwd`, whose path is absolute;",
+            "`/etc/passwd`, which has an absolute path;",
         ),
         (
             &[file("run"), file("../run")],
-            "`../run`, which lies outside the archive's directory;",
+            "`../run`, which is outside the archive's directory;",
         ),
         (
             &[file("a/../../run")],
-            "`a/../../run`, which lies outside the archive's directory;",
+            "`a/../../run`, which is outside the archive's directory;",
         ),
         (
             &[link("etc", "/etc"), file("etc/passwd")],
-            "`etc/passwd`, which lies behind the symbolic link `etc`;",
+            "`etc/passwd`, which is behind the symbolic link `etc`;",
         ),
         (
             &[link("etc", "/etc"), Entry("etc", EntryType::Directory, "")],
-            "`etc`, which takes the place of a symbolic link;",
+            "`etc`, which replaces a symbolic link;",
         ),
         (
             &[link("a", "/etc/passwd"), file("./a")],
-            "`./a`, which takes the place of a symbolic link;",
+            "`./a`, which replaces a symbolic link;",
         ),
         (
             &[file("a"), link("a", "/etc/passwd")],
-            "`a`, a symbolic link in the place of something else;",
+            "`a`, a symbolic link that replaces another entry;",
         ),
         (
             &[link("a", "/etc/passwd"), link("a", "b")],
-            "`a`, a symbolic link in the place of something else;",
+            "`a`, a symbolic link that replaces another entry;",
         ),
         (
             &[hard("b", "a"), link("a", "/etc/passwd")],
-            "`a`, a symbolic link in the place of something else;",
+            "`a`, a symbolic link that replaces another entry;",
         ),
         (
             &[link("a", "/etc/passwd"), hard("b", "a")],
-            "`b`, which is a link to the symbolic link `a`;",
+            "`b`, which is a hard link to the symbolic link `a`;",
         ),
         (
             &[link("a/b", "../../c")],
@@ -486,15 +492,15 @@ async fn an_entry_that_would_be_unpacked_elsewhere_is_refused_by_name() {
         ),
         (
             &[link("a", "."), link("a/b", "../c")],
-            "`a/b`, which lies behind the symbolic link `a`;",
+            "`a/b`, which is behind the symbolic link `a`;",
         ),
         (
             &[hard("a", "/etc/passwd")],
-            "`a`, a link that leads outside: `/etc/passwd`;",
+            "`a`, a hard link that leads outside: `/etc/passwd`;",
         ),
         (
             &[hard("a", "../b")],
-            "`a`, a link that leads outside: `../b`;",
+            "`a`, a hard link that leads outside: `../b`;",
         ),
         (
             &[Entry("tty", EntryType::Char, "")],
@@ -530,13 +536,13 @@ fn member(kind: EntryType, path: &str, link: &str, content: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_two_tars_would_read_in_two_ways_is_refused() {
+async fn ambiguous_archive_is_an_error() {
     let run = || member(EntryType::Regular, "run", "", b"#!");
     let long = |name: &str| member(EntryType::GNULongName, "././@LongLink", "", name.as_bytes());
     let pax = |records: &str| member(EntryType::XHeader, "pax", "", records.as_bytes());
     let global = |records: &str| member(EntryType::XGlobalHeader, "pax", "", records.as_bytes());
     let end = || vec![0; 512];
-    let not_sent = "is an archive that ship does not send: ";
+    let not_sent = "is not an archive that every tar reads in the same way: ";
     let cases: [(Vec<Vec<u8>>, String); 12] = [
         (
             vec![pax("10 path=a\n10 path=b\n"), run()],
@@ -556,7 +562,7 @@ async fn what_two_tars_would_read_in_two_ways_is_refused() {
         ),
         (
             vec![run(), end(), member(EntryType::Regular, "more", "", b"")],
-            format!("{not_sent}something follows after its end;"),
+            format!("{not_sent}there is data after its end;"),
         ),
         (
             vec![long("run\0/../../etc/x\0"), run()],
@@ -568,22 +574,22 @@ async fn what_two_tars_would_read_in_two_ways_is_refused() {
         ),
         (
             vec![member(EntryType::Link, "run", "run", &[0; 600])],
-            "holds `run`, which has content but is no file;".to_owned(),
+            "holds `run`, which has content but is not a file;".to_owned(),
         ),
         (
             vec![
                 member(EntryType::Symlink, "a/b/l", "../../x", b""),
                 member(EntryType::Link, "l", "a/b/l", b""),
             ],
-            "holds `l`, which is a link to the symbolic link `a/b/l`;".to_owned(),
+            "holds `l`, which is a hard link to the symbolic link `a/b/l`;".to_owned(),
         ),
         (
             vec![pax("12 path=run"), run()],
-            "the attributes of an entry make no sense;".to_owned(),
+            "the attributes of an entry are malformed;".to_owned(),
         ),
         (
             vec![long("run\0")],
-            "it ends after the name of an entry;".to_owned(),
+            "it ends between the name and the header of an entry;".to_owned(),
         ),
         (
             vec![member(EntryType::new(b'V'), "volume", "", b"")],
@@ -614,7 +620,7 @@ async fn what_two_tars_would_read_in_two_ways_is_refused() {
 }
 
 #[tokio::test]
-async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
+async fn oversized_entries_are_rejected_early() {
     for (kind, expected) in [
         (
             EntryType::GNULongName,
@@ -624,7 +630,10 @@ async fn a_small_archive_of_a_large_name_or_a_large_file_is_refused_at_once() {
             EntryType::XHeader,
             "the attributes of an entry are longer than 1048576 bytes;",
         ),
-        (EntryType::Regular, "unpacked it is larger than 64 GiB;"),
+        (
+            EntryType::Regular,
+            "it is larger than 64 GiB when unpacked\nhint: ",
+        ),
     ] {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -699,12 +708,11 @@ async fn links_are_judged_as_they_are_once_the_leading_directories_are_gone() {
 }
 
 #[tokio::test]
-async fn nothing_is_no_artifact() {
+async fn empty_artifact_is_an_error() {
     let bench = bench();
     fs::create_dir(bench.path("empty")).unwrap();
-    let empty = |shown| {
-        format!("the artifact {shown} is empty; see whether the build that makes it has succeeded")
-    };
+    let empty =
+        |shown| format!("the artifact {shown} is empty\nhint: check that the build succeeded");
     assert_eq!(
         bench.refusal(&from_path(bench.path("empty"))).await,
         empty("empty")
@@ -717,19 +725,19 @@ async fn nothing_is_no_artifact() {
     config.strip_components = 2;
     assert_eq!(
         bench.refusal(&config).await,
-        "with strip_components = 2 nothing is left of the artifact app.tar.gz; lower \
+        "with strip_components = 2, nothing of the artifact app.tar.gz is left\nhint: lower \
          `strip_components`; `tar -tf` \
-         shows how deep its files lie"
+         shows the depth of its files"
     );
 }
 
 #[tokio::test]
-async fn what_no_host_could_unpack_is_refused() {
+async fn unsupported_archive_is_an_error() {
     let bench = bench();
     for name in ["app.tar", "app.tar.xz", "APP.TAR.BZ2"] {
         let refusal = bench.refusal(&from_path(bench.write(name, "bytes"))).await;
         let expected = format!(
-            "the artifact {name} is an archive of a kind that ship does not unpack; pack it as \
+            "the artifact {name} is an archive in a format that ship does not support\nhint: pack it as \
              .tar.gz or .tar.zst, or \
              point `source` at the directory itself"
         );
@@ -738,7 +746,7 @@ async fn what_no_host_could_unpack_is_refused() {
 }
 
 #[tokio::test]
-async fn a_pipe_is_refused_and_never_waited_for() {
+async fn named_pipe_is_rejected_without_waiting() {
     let bench = bench();
     fs::create_dir(bench.path("app")).unwrap();
     let made = Command::new("mkfifo")
@@ -759,19 +767,19 @@ async fn a_pipe_is_refused_and_never_waited_for() {
 }
 
 #[tokio::test]
-async fn a_cache_that_cannot_be_written_is_told_from_a_source_that_cannot_be_read() {
+async fn errors_distinguish_the_cache_from_the_source() {
     let bench = bench();
     let source = bench.write("server", "bytes");
     bench.write("state", "a file where the cache's directory is to be");
     let error = bench.prepare(&from_path(source)).await.unwrap_err();
     assert!(
-        error.message().starts_with("cannot keep the artifact in "),
+        error.message().starts_with("cannot store the artifact in "),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn an_artifact_is_downloaded_once_if_its_checksum_is_known() {
+async fn artifact_with_a_known_checksum_is_downloaded_once() {
     let bench = bench();
     let bytes = gzipped(&archive(&[file("run")]));
     let sha256 = sha256sum(&bench.write("same", &bytes));
@@ -800,7 +808,7 @@ async fn an_artifact_is_downloaded_once_if_its_checksum_is_known() {
 }
 
 #[tokio::test]
-async fn a_download_is_treated_by_its_name() {
+async fn download_kind_depends_on_its_name() {
     let bench = bench();
     let server = MockServer::start().await;
     let tar = archive(&[file("run")]);
@@ -832,7 +840,7 @@ async fn a_download_is_treated_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_download_that_fails_is_refused_without_showing_what_is_secret_in_its_url() {
+async fn download_error_hides_secrets_of_the_url() {
     let bench = bench();
     let server = MockServer::start().await;
     let address = server.address().to_string();
@@ -840,14 +848,14 @@ async fn a_download_that_fails_is_refused_without_showing_what_is_secret_in_its_
     assert_eq!(
         bench.refusal(&url("app.tar.gz")).await,
         format!(
-            "cannot download http://{address}/app.tar.gz: the server answers 404 Not Found; \
+            "cannot download http://{address}/app.tar.gz: the server returned 404 Not Found\nhint: \
              correct the URL in \
              `source`, or publish this version first"
         )
     );
     let refusal = bench.refusal(&url("builds/")).await;
     assert!(
-        refusal.contains("does not end in a file's name") && !refusal.contains("hunter2"),
+        refusal.contains("does not end with a file name") && !refusal.contains("hunter2"),
         "{refusal}"
     );
     drop(server);
@@ -866,7 +874,7 @@ async fn a_download_that_fails_is_refused_without_showing_what_is_secret_in_its_
 }
 
 #[tokio::test]
-async fn half_a_download_is_refused() {
+async fn incomplete_download_is_an_error() {
     let bench = bench();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -890,7 +898,7 @@ async fn half_a_download_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_reported_on_the_line_of_the_playbook() {
+async fn artifact_error_points_to_the_line_of_the_playbook() {
     let bench = bench();
     let inventory =
         "playbook = \"web.toml\"\nfleet.name = \"test\"\nhosts = [{ name = \"web1\" }]\n";
@@ -915,12 +923,12 @@ async fn what_is_wrong_is_reported_on_the_line_of_the_playbook() {
 7 | source = \"web-{{ version }}.tgz\"
   |          ^^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: build it first, or correct `source`: it is found from the playbook's directory"
+  = help: build it first, or correct `source`: it is relative to the playbook's directory"
     );
 }
 
 #[tokio::test]
-async fn what_a_dead_ship_left_half_made_goes_when_another_one_makes_something() {
+async fn cache_removes_partial_artifacts_of_dead_processes() {
     let bench = bench();
     let source = bench.write("app.tar.gz", gzipped(&archive(&[file("run")])));
     bench.write("state/cache/partial-dead", "half");

@@ -135,7 +135,7 @@ fn ranged(
 }
 
 #[tokio::test]
-async fn a_download_that_breaks_goes_on_where_it_broke() {
+async fn interrupted_download_is_resumed() {
     let bench = Bench::new();
     let body = bytes(1_000_000);
     let server = ranged(&body, "\"one\"", |before| {
@@ -152,7 +152,7 @@ async fn a_download_that_breaks_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
-async fn a_download_that_breaks_always_ends_and_the_next_run_goes_on_with_it() {
+async fn repeatedly_interrupted_download_is_resumed_by_the_next_run() {
     let bench = Bench::new();
     let body = bytes(100_000);
     let is_well = Arc::new(AtomicUsize::new(0));
@@ -173,7 +173,7 @@ async fn a_download_that_breaks_always_ends_and_the_next_run_goes_on_with_it() {
         "{refusal}"
     );
     assert!(
-        refusal.contains("(3 attempts); 90000 bytes have come so far; "),
+        refusal.contains("(3 attempts); 90000 bytes received so far\nhint: "),
         "{refusal}"
     );
     assert!(!refusal.contains("hunter2"), "{refusal}");
@@ -186,18 +186,18 @@ async fn a_download_that_breaks_always_ends_and_the_next_run_goes_on_with_it() {
 }
 
 #[tokio::test]
-async fn what_brings_a_little_each_time_is_gone_on_with_but_not_for_ever() {
+async fn slow_progress_is_retried_up_to_a_limit() {
     let bench = Bench::new();
     let server = ranged(&bytes(100_000), "\"one\"", |_| Some(1000));
     let refusal = bench.refused(bench.prepare(&from_url(server.url("server"))).await);
     assert!(
-        refusal.contains("(50 attempts); 50000 bytes have come so far"),
+        refusal.contains("(50 attempts); 50000 bytes received so far"),
         "{refusal}"
     );
 }
 
 #[tokio::test]
-async fn a_server_without_ranges_is_asked_from_the_beginning() {
+async fn download_restarts_without_range_support() {
     let bench = Bench::new();
     let body = bytes(200_000);
     let whole = body.clone();
@@ -222,7 +222,7 @@ async fn a_server_without_ranges_is_asked_from_the_beginning() {
 }
 
 #[tokio::test]
-async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two() {
+async fn download_never_mixes_two_versions() {
     for sends_wrong_part in [false, true] {
         let bench = Bench::new();
         let (old, new) = (bytes(100_000), vec![7; 120_000]);
@@ -249,7 +249,7 @@ async fn what_was_replaced_while_it_was_downloaded_is_never_put_together_of_two(
 }
 
 #[tokio::test]
-async fn a_tag_that_may_be_of_other_bytes_is_nothing_to_go_on_with() {
+async fn weak_etag_does_not_resume_a_download() {
     let bench = Bench::new();
     let server = ranged(&bytes(100_000), "W/\"one\"", |before| {
         (before == 0).then_some(90_000)
@@ -269,7 +269,7 @@ async fn a_tag_that_may_be_of_other_bytes_is_nothing_to_go_on_with() {
 }
 
 #[tokio::test]
-async fn an_unreliable_date_is_nothing_to_go_on_with() {
+async fn recent_date_does_not_resume_a_download() {
     for (date, expected) in [
         ("Thu, 26 Nov 2026 02:00:30 GMT", None),
         ("Thu, 26 Nov 2026 02:05:00 GMT", Some(90_000)),
@@ -294,7 +294,7 @@ async fn an_unreliable_date_is_nothing_to_go_on_with() {
 }
 
 #[tokio::test]
-async fn what_is_unchanged_costs_one_small_request() {
+async fn unchanged_artifact_needs_one_conditional_request() {
     let bench = Bench::new();
     let server = ranged(&bytes(100_000), "W/\"one\"", |_| None);
     let config = from_url(server.url("nightly"));
@@ -317,7 +317,7 @@ async fn what_is_unchanged_costs_one_small_request() {
 }
 
 #[tokio::test]
-async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
+async fn unchanged_zstd_archive_is_converted_once() {
     let bench = Bench::new();
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
@@ -350,7 +350,7 @@ async fn what_was_made_of_an_unchanged_zstd_archive_is_made_once() {
 }
 
 #[tokio::test]
-async fn half_a_download_that_nobody_goes_on_with_for_a_week_goes() {
+async fn partial_downloads_are_removed_after_a_week() {
     let bench = Bench::new();
     let source = bench.write("server", "bytes");
     for (name, days) in [("old.part", 8), ("old.tag", 8), ("new.part", 6)] {
@@ -364,7 +364,7 @@ async fn half_a_download_that_nobody_goes_on_with_for_a_week_goes() {
 }
 
 #[tokio::test]
-async fn two_who_download_the_same_at_once_do_not_disturb_each_other() {
+async fn concurrent_downloads_do_not_interfere() {
     let bench = Bench::new();
     let body = bytes(3_000_000);
     let server = ranged(&body, "\"one\"", |before| (before < 4).then_some(1_000_000));
@@ -399,7 +399,7 @@ async fn two_who_download_the_same_at_once_do_not_disturb_each_other() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
+async fn busy_server_is_retried_and_a_refusal_is_not() {
     let bench = Bench::new();
     let server = Web::start(|_, before| {
         if before < 2 {
@@ -416,14 +416,16 @@ async fn a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     let (bench, server) = (Bench::new(), Web::start(|_, _| Reply::status(403)));
     let refusal = bench.refused(bench.prepare(&from_url(server.url("server"))).await);
     assert!(
-        refusal.contains("the server answers 403 Forbidden; see that this machine may read it"),
+        refusal.contains(
+            "the server returned 403 Forbidden\nhint: check that this machine has access"
+        ),
         "{refusal}"
     );
     assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn a_list_beside_the_source_says_what_is_right() {
+async fn checksum_list_next_to_the_source_is_used() {
     let bench = Bench::new();
     let source = bench.write("server", "bytes");
     let list = |sha256: &str| {
@@ -439,11 +441,10 @@ async fn a_list_beside_the_source_says_what_is_right() {
     assert_eq!(
         bench.refused(bench.prepare(&from_path(source.clone())).await),
         format!(
-            "the artifact server is not the one meant: its SHA-256 is {}, but SHA256SUMS says {}; \
-             if one of the two was \
-             replaced just now, try again; else publish both anew, together",
-            sha256(b"bytes"),
-            "1".repeat(64)
+            "the artifact server has the wrong SHA-256: SHA256SUMS lists {}, found {}\nhint: \
+             if one of the two was just replaced, retry; otherwise publish both again, together",
+            "1".repeat(64),
+            sha256(b"bytes")
         )
     );
     let mut config = from_path(source.clone());
@@ -458,25 +459,25 @@ async fn a_list_beside_the_source_says_what_is_right() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_named_must_be_there_and_list_the_source() {
+async fn named_checksum_list_must_exist_and_contain_the_source() {
     let bench = Bench::new();
     let source = bench.write("server", "bytes");
     let mut config = from_path(source);
     config.sums = Sums::At(Source::Path(bench.path("sums")));
     assert_eq!(
         bench.refused(bench.prepare(&config).await),
-        "cannot read the checksums sums: there is no such file; publish it, or correct `sha256sums`"
+        "cannot read the checksums sums: the file does not exist\nhint: publish it, or correct `sha256sums`"
     );
     bench.write("sums", "<html></html>");
     let refusal = bench.refused(bench.prepare(&config).await);
     assert!(
-        refusal.starts_with("sums is no list of SHA-256 sums; "),
+        refusal.starts_with("sums is not a list of SHA-256 checksums\nhint: "),
         "{refusal}"
     );
     bench.write("sums", format!("{}  another\n", "0".repeat(64)));
     let refusal = bench.refused(bench.prepare(&config).await);
     assert!(
-        refusal.starts_with("sums does not list server; "),
+        refusal.starts_with("sums does not list server\nhint: "),
         "{refusal}"
     );
     bench.write("sums", format!("{}  ./server\n", sha256(b"bytes")));
@@ -484,7 +485,7 @@ async fn a_list_that_is_named_must_be_there_and_list_the_source() {
 }
 
 #[tokio::test]
-async fn what_a_list_names_is_not_downloaded_where_it_is_kept() {
+async fn listed_artifact_in_the_cache_is_not_downloaded() {
     let bench = Bench::new();
     let published = Arc::new(Mutex::new(b"one".to_vec()));
     let server = {
@@ -519,7 +520,7 @@ async fn what_a_list_names_is_not_downloaded_where_it_is_kept() {
 }
 
 #[tokio::test]
-async fn a_directory_has_no_sum_and_no_signature() {
+async fn directory_cannot_have_checksum_or_signature() {
     let bench = Bench::new();
     bench.write("app/run", "bytes");
     bench.write("SHA256SUMS", format!("{}  app\n", "0".repeat(64)));
@@ -530,7 +531,7 @@ async fn a_directory_has_no_sum_and_no_signature() {
     let refusal = bench.refused(bench.prepare(&config).await);
     assert_eq!(
         refusal,
-        "a directory has no SHA-256 of its own; pack it, or leave out `sha256sums`"
+        "a directory cannot have a SHA-256\nhint: pack it, or remove `sha256sums`"
     );
     config.sums = Sums::Beside;
     config.signature = Some(minisigned(
@@ -541,8 +542,8 @@ async fn a_directory_has_no_sum_and_no_signature() {
     let refusal = bench.refused(bench.prepare(&config).await);
     assert_eq!(
         refusal,
-        "a directory cannot be signed; pack it and sign the archive, or leave out the keys of the \
-         signature"
+        "a directory cannot be signed\nhint: pack it and sign the archive, or remove the \
+         signature keys from the playbook"
     );
 }
 
@@ -561,7 +562,7 @@ fn minisign(keys: &KeyPair, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn only_what_the_holder_of_the_minisign_key_has_signed_is_sent() {
+async fn minisign_signature_is_required() {
     let bench = Bench::new();
     let keys = || KeyPair::generate_unencrypted_keypair().unwrap();
     let (ours, foreign) = (keys(), keys());
@@ -569,15 +570,18 @@ async fn only_what_the_holder_of_the_minisign_key_has_signed_is_sent() {
     config.signature = Some(minisigned(&bench, &ours, "server.minisig"));
     assert_eq!(
         bench.refused(bench.prepare(&config).await),
-        "the artifact server is not signed: cannot read server.minisig: there is no such file; \
+        "the artifact server is not signed: cannot read server.minisig: the file does not exist\nhint: \
          sign it (minisign -Sm \
          FILE) and publish the signature beside it"
     );
     for (signature, why) in [
-        (minisign(&foreign, b"bytes"), "it is signed by another key"),
+        (
+            minisign(&foreign, b"bytes"),
+            "it is signed with another key",
+        ),
         (
             minisign(&ours, b"other bytes"),
-            "the signature is not of these bytes",
+            "the signature does not match the content",
         ),
         (
             minisign(&ours, b"bytes").replace("trusted comment: ", "trusted comment: and "),
@@ -585,14 +589,14 @@ async fn only_what_the_holder_of_the_minisign_key_has_signed_is_sent() {
         ),
         (
             "nonsense".to_owned(),
-            "the signature is no minisign signature",
+            "the signature is not a minisign signature",
         ),
-        (String::new(), "the signature is no minisign signature"),
+        (String::new(), "the signature is not a minisign signature"),
     ] {
         bench.write("server.minisig", signature);
         let refusal = bench.refused(bench.prepare(&config).await);
         let expected =
-            format!("the artifact server is not signed as it must be (server.minisig): {why}");
+            format!("the artifact server does not have a valid signature (server.minisig): {why}");
         assert!(refusal.starts_with(&expected), "{refusal}");
     }
     bench.write("server.minisig", minisign(&ours, b"bytes"));
@@ -612,7 +616,7 @@ async fn only_what_the_holder_of_the_minisign_key_has_signed_is_sent() {
 }
 
 #[tokio::test]
-async fn a_signature_is_fetched_from_where_the_artifact_is() {
+async fn signature_is_fetched_next_to_the_artifact() {
     let bench = Bench::new();
     let keys = KeyPair::generate_unencrypted_keypair().unwrap();
     let signature = minisign(&keys, b"bytes");
@@ -648,7 +652,7 @@ async fn a_signature_is_fetched_from_where_the_artifact_is() {
 }
 
 #[tokio::test]
-async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
+async fn ssh_signature_of_an_allowed_signer_is_required() {
     let bench = Bench::new();
     let keygen = |args: &[&str]| {
         let done = Command::new("ssh-keygen")
@@ -688,7 +692,7 @@ async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
         sign(key, namespace);
         let refusal = bench.refused(bench.prepare(&config).await);
         assert!(
-            refusal.contains("is not signed as it must be (server.sig): ssh-keygen says: "),
+            refusal.contains("does not have a valid signature (server.sig): ssh-keygen printed: "),
             "{refusal}"
         );
     }
@@ -696,7 +700,7 @@ async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
     bench.write("server", bytes(300_001));
     let refusal = bench.refused(bench.prepare(&config).await);
     assert!(
-        refusal.contains("ssh-keygen says: ") && refusal.contains("incorrect signature"),
+        refusal.contains("ssh-keygen printed: ") && refusal.contains("incorrect signature"),
         "{refusal}"
     );
     bench.write("server", bytes(300_000));
@@ -705,7 +709,7 @@ async fn only_what_an_allowed_signer_has_signed_with_ssh_keygen_is_sent() {
         at: at.clone(),
     });
     let refusal = bench.refused(bench.prepare(&config).await);
-    assert!(refusal.contains("ssh-keygen says: "), "{refusal}");
+    assert!(refusal.contains("ssh-keygen printed: "), "{refusal}");
     config.signature = Some(SignatureConfig {
         signer: signer("ci@example.org"),
         at,
@@ -719,7 +723,7 @@ fn mute() -> std::net::TcpListener {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_channel_whose_server_never_answers_is_waited_for_half_a_minute() {
+async fn channel_times_out_after_half_a_minute() {
     let server = mute();
     let url = format!("http://{}/latest.txt", server.local_addr().unwrap());
     let began = tokio::time::Instant::now();
@@ -733,20 +737,19 @@ async fn a_channel_whose_server_never_answers_is_waited_for_half_a_minute() {
     );
     let error = error.to_string();
     assert!(
-        error.starts_with(&format!("{url}: "))
-            && error.ends_with("see whether the server is up and near"),
+        error.starts_with(&format!("{url}: ")) && error.ends_with("check that the server is up"),
         "{error}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_whose_server_never_answers_ends() {
+async fn download_of_a_silent_server_times_out() {
     let (bench, server) = (Bench::new(), mute());
     let began = tokio::time::Instant::now();
     let config = from_url(format!("http://{}/server", server.local_addr().unwrap()));
     let refusal = bench.refused(prepare_with(&config, &bench.path("cache"), RETRIES).await);
     assert!(
-        refusal.contains("it took too long (6 attempts); see whether the server is up and near"),
+        refusal.contains("timed out (6 attempts)\nhint: check that the server is up"),
         "{refusal}"
     );
     assert!(

@@ -163,7 +163,7 @@ fn now() -> Time {
 
 fn begin(probing: MonitorSettings) -> Monitor {
     let known: BTreeSet<String> = ["0.8", "0.9"].map(str::to_owned).into();
-    Monitor::begin(probing, known, Arc::new(now)).unwrap()
+    Monitor::start(probing, known, Arc::new(now)).unwrap()
 }
 
 async fn until(
@@ -183,7 +183,7 @@ async fn until(
 }
 
 #[tokio::test]
-async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
+async fn monitor_counts_requests_and_versions() {
     let server = Server::start();
     let mut asker = begin(server.probing());
     until(&asker, "answers of the old version", |report| {
@@ -196,7 +196,7 @@ async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
         report.requests >= seen + 20
     })
     .await;
-    asker.settle().await;
+    asker.finish().await;
     let report = asker.report();
     assert!(
         report
@@ -223,11 +223,11 @@ async fn a_service_that_answers_loses_nothing_and_tells_its_versions() {
 }
 
 #[tokio::test]
-async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
+async fn monitor_uses_persistent_and_new_connections() {
     let server = Server::start();
     let mut asker = begin(server.probing());
     until(&asker, "enough answers", |report| report.requests >= 40).await;
-    asker.settle().await;
+    asker.finish().await;
     let [connections, closing] =
         [&server.connections, &server.closing].map(|count| count.load(Ordering::Relaxed));
     let requests = asker.report().requests;
@@ -242,7 +242,7 @@ async fn one_client_keeps_its_connection_and_the_other_makes_new_ones() {
 }
 
 #[tokio::test]
-async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
+async fn monitor_counts_every_incomplete_or_wrong_response_as_failed() {
     for (mood, reasons) in [
         (Mood::Sick, &["HTTP 500"][..]),
         (
@@ -257,7 +257,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
     ] {
         let server = Server::start();
         let mut asker = begin(server.impatient());
-        asker.first_answer(3).await.unwrap();
+        asker.wait_for_first_success(3).await.unwrap();
         assert_eq!(asker.breach(), None);
         server.becomes(mood);
         let report = until(&asker, "a failure", |report| report.failed > 0).await;
@@ -267,7 +267,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
             "{mood:?}: {why}"
         );
         assert!(asker.breach().is_some(), "{mood:?}");
-        asker.settle().await;
+        asker.finish().await;
         let before = asker.report();
         assert_eq!(
             before.requests,
@@ -276,7 +276,7 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
         );
         // It can go on after that.
         server.becomes(Mood::Well);
-        asker.go_on();
+        asker.resume();
         until(&asker, "more answers", |report| {
             report.requests > before.requests
         })
@@ -285,10 +285,10 @@ async fn whatever_is_no_whole_right_answer_is_a_failure_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_service_that_stalls_is_asked_no_less_often() {
+async fn monitor_keeps_its_interval_while_the_service_stalls() {
     let server = Server::start();
     let asker = begin(server.impatient());
-    asker.first_answer(3).await.unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     // Each takes 500 ms to fail: one after the other, two clients would have made 4 in a second.
     let (begun, before) = (Instant::now(), server.requests.load(Ordering::Relaxed));
@@ -299,10 +299,10 @@ async fn a_service_that_stalls_is_asked_no_less_often() {
 }
 
 #[tokio::test]
-async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
+async fn monitor_finish_waits_for_pending_requests_up_to_their_timeout() {
     let server = Server::start();
     let mut asker = begin(server.impatient());
-    asker.first_answer(3).await.unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let stalled = server.requests.load(Ordering::Relaxed);
     until(&asker, "a request under way", |_| {
@@ -310,7 +310,7 @@ async fn the_end_waits_for_the_last_answers_and_no_longer_than_their_timeout() {
     })
     .await;
     let begun = Instant::now();
-    asker.settle().await;
+    asker.finish().await;
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
     let report = asker.report();
     assert!(
@@ -340,8 +340,8 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
         timeout: Duration::from_secs(2),
         ..server.probing()
     };
-    let mut asker = Monitor::begin(probing, BTreeSet::new(), Arc::new(now)).unwrap();
-    asker.first_answer(3).await.unwrap();
+    let mut asker = Monitor::start(probing, BTreeSet::new(), Arc::new(now)).unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let before = server.requests.load(Ordering::Relaxed);
     until(&asker, "a request under way", |_| {
@@ -350,7 +350,7 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
     .await;
     server.becomes(Mood::Well);
     slept_ms.store(60_000, Ordering::Relaxed);
-    asker.settle().await;
+    asker.finish().await;
     let report = asker.report();
     assert_eq!(report.failed, 0, "{report:?}");
     assert!(
@@ -360,7 +360,7 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
 }
 
 #[tokio::test]
-async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_is_given_up() {
+async fn monitor_counts_only_after_the_first_success_and_gives_up_without_one() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -370,32 +370,38 @@ async fn before_the_first_answer_nothing_counts_and_a_question_that_never_works_
         ..server.probing()
     });
     assert_eq!(
-        asker.first_answer(3).await,
+        asker.wait_for_first_success(3).await,
         Err("connection refused".to_owned())
     );
     assert_eq!((asker.report().requests, asker.breach()), (0, None));
 
     server.becomes(Mood::Sick);
     let asker = begin(server.probing());
-    assert_eq!(asker.first_answer(3).await, Err("HTTP 500".to_owned()));
+    assert_eq!(
+        asker.wait_for_first_success(3).await,
+        Err("HTTP 500".to_owned())
+    );
     server.becomes(Mood::Well);
     let report = until(&asker, "an answer", |report| report.requests > 0).await;
     assert_eq!((report.failed, report.early >= 3), (0, true));
 }
 
 #[tokio::test]
-async fn the_status_and_the_version_are_looked_for_where_the_user_says() {
+async fn monitor_uses_the_configured_status_and_version_header() {
     let server = Server::start();
     let asker = begin(MonitorSettings {
         status: Some(204),
         ..server.probing()
     });
-    assert_eq!(asker.first_answer(3).await, Err("HTTP 200".to_owned()));
+    assert_eq!(
+        asker.wait_for_first_success(3).await,
+        Err("HTTP 200".to_owned())
+    );
     let asker = begin(MonitorSettings {
         version_header: Some("Content-Length".to_owned()),
         ..server.probing()
     });
-    asker.first_answer(3).await.unwrap();
+    asker.wait_for_first_success(3).await.unwrap();
     assert_eq!(asker.report().answers[0].version.as_deref(), Some("20"));
 }
 
@@ -407,7 +413,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_tally_says_what_counting_one_by_one_says(
+    fn tally_matches_individual_counting(
         fates in prop::collection::vec((0_u64..1000, any::<Fate>().prop_map(|fate| fate.map(|(who, us)| (who, us >> 24)))), 0..300),
         max_failed_requests in 0_u32..50,
     ) {

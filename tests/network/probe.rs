@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ship::core::analysis::measurement::{Bound, Finding, Measurement};
 use ship::core::fleet::health::Verdict;
-use ship::probe::{Client, PortProbe, Route, ask, measure_http, measure_prometheus};
+use ship::probe::{Client, PortProbe, Route, measure_http, measure_prometheus, probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use wiremock::matchers::{header, header_exists, path, query_param};
@@ -75,11 +75,11 @@ async fn web(answer: ResponseTemplate) -> (MockServer, u16) {
 }
 
 async fn get(port: u16, question: &PortProbe) -> Verdict {
-    ask(&Client::new(), question, &direct(), port, DEADLINE).await
+    probe(&Client::new(), question, &direct(), port, DEADLINE).await
 }
 
 #[tokio::test]
-async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
+async fn http_probe_sends_the_host_header() {
     let server = MockServer::start().await;
     let named = Mock::given(path("/healthz")).and(header("host", "www.example.org"));
     named
@@ -94,7 +94,7 @@ async fn a_service_that_answers_to_its_own_name_alone_is_asked_by_it() {
             body: None,
             host_header,
         };
-        ask(
+        probe(
             &Client::new(),
             &question,
             &direct(),
@@ -165,12 +165,12 @@ async fn http_looks_for_text_in_the_body() {
     );
     assert_eq!(
         get(port, &http("/healthz", None, Some("0.9"))).await,
-        fail("body does not contain \"0.9\": it says \"version 0.8\"")
+        fail("expected a body that contains \"0.9\", found \"version 0.8\"")
     );
 }
 
 #[tokio::test]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
+async fn http_probe_does_not_follow_redirects() {
     let (_server, port) = web(ResponseTemplate::new(302).insert_header("location", "/gone")).await;
     assert_eq!(
         get(port, &http("/healthz", None, None)).await,
@@ -183,7 +183,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn every_request_names_its_host() {
+async fn http_probe_always_sends_a_host_header() {
     let server = MockServer::start().await;
     Mock::given(header_exists("host"))
         .respond_with(ResponseTemplate::new(200))
@@ -199,7 +199,7 @@ async fn every_request_names_its_host() {
 async fn silence_ends_at_the_deadline() {
     let port = raw_server(b"", false).await;
     let began = Instant::now();
-    let verdict = ask(
+    let verdict = probe(
         &Client::new(),
         &http("/", None, None),
         &direct(),
@@ -212,7 +212,7 @@ async fn silence_ends_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn an_endless_body_is_judged_by_its_beginning() {
+async fn http_probe_reads_only_the_beginning_of_an_endless_body() {
     let port = raw_server(b"HTTP/1.1 200 OK\r\n\r\ndata: hello\n\ndata: ", false).await;
     assert_eq!(
         get(port, &http("/events", None, None)).await,
@@ -221,7 +221,7 @@ async fn an_endless_body_is_judged_by_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_off_fails() {
+async fn http_probe_fails_on_an_interrupted_response() {
     let port = raw_server(b"", true).await;
     assert!(matches!(
         get(port, &http("/", None, None)).await,
@@ -235,7 +235,7 @@ async fn a_server_that_breaks_off_fails() {
 }
 
 #[tokio::test]
-async fn each_probe_is_a_new_connection() {
+async fn http_probe_uses_a_new_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let connections = tokio::spawn(async move {
@@ -255,7 +255,7 @@ async fn each_probe_is_a_new_connection() {
     let client = Client::new();
     for _ in 0..3 {
         assert_eq!(
-            ask(&client, &http("/", None, None), &direct(), port, DEADLINE).await,
+            probe(&client, &http("/", None, None), &direct(), port, DEADLINE).await,
             pass("ok")
         );
     }
@@ -263,12 +263,12 @@ async fn each_probe_is_a_new_connection() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
+async fn unresolvable_name_is_an_error_of_the_prober() {
     let route = Route::Direct {
         address: "no-such-host.invalid".to_owned(),
     };
     for question in [PortProbe::Tcp, http("/", None, None)] {
-        let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
+        let verdict = probe(&Client::new(), &question, &route, 80, DEADLINE).await;
         assert!(
             matches!(&verdict, Verdict::Error(text) if text.contains("resolve")),
             "{verdict:?}"
@@ -277,13 +277,13 @@ async fn a_name_that_does_not_resolve_is_the_probers_own_trouble() {
 }
 
 #[tokio::test]
-async fn a_socket_without_ssh_behind_it_is_the_probers_own_trouble() {
+async fn closed_ssh_socket_is_an_error_of_the_prober() {
     let dir = tempfile::tempdir().unwrap();
     let route = Route::Socket(dir.path().join("gone"));
     for question in [PortProbe::Tcp, http("/", None, None)] {
-        let verdict = ask(&Client::new(), &question, &route, 80, DEADLINE).await;
+        let verdict = probe(&Client::new(), &question, &route, 80, DEADLINE).await;
         assert!(
-            matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is gone")),
+            matches!(&verdict, Verdict::Error(text) if text.contains("ssh connection is closed")),
             "{verdict:?}"
         );
     }
@@ -297,12 +297,12 @@ async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let route = Route::Socket(path);
     assert_eq!(
-        ask(&Client::new(), &PortProbe::Tcp, &route, 80, DEADLINE).await,
+        probe(&Client::new(), &PortProbe::Tcp, &route, 80, DEADLINE).await,
         fail("connection refused")
     );
     assert_eq!(
-        ask(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
-        fail("connection refused or closed without an answer")
+        probe(&Client::new(), &http("/", None, None), &route, 80, DEADLINE).await,
+        fail("connection refused or closed without a response")
     );
 }
 
@@ -329,7 +329,7 @@ fn told(measurement: &Measurement) -> (Finding, &str) {
 }
 
 #[tokio::test]
-async fn a_value_of_a_document_is_held_against_the_bound() {
+async fn json_measurement_compares_the_value_with_the_bound() {
     let document = serde_json::json!({ "errors": [{ "rate": 0.048, "text": "0.2" }], "none": null, "up": true });
     let of = |pointer| of_document(ResponseTemplate::new(200).set_body_json(&document), pointer);
     assert_eq!(
@@ -350,7 +350,7 @@ async fn a_value_of_a_document_is_held_against_the_bound() {
     );
     assert_eq!(
         told(&of("/error").await),
-        (Finding::Error, "the answer has no value at /error")
+        (Finding::Error, "the response has no value at /error")
     );
     assert_eq!(told(&of("/errors").await).0, Finding::Error);
     assert_eq!(
@@ -360,7 +360,7 @@ async fn a_value_of_a_document_is_held_against_the_bound() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_measured_is_an_error_and_neither_good_nor_bad() {
+async fn unmeasurable_value_is_an_error() {
     let of = |answer| of_document(answer, "");
     assert_eq!(
         told(&of(ResponseTemplate::new(503)).await),
@@ -369,14 +369,14 @@ async fn what_cannot_be_measured_is_an_error_and_neither_good_nor_bad() {
     let text = ResponseTemplate::new(200).set_body_string("<html>");
     assert_eq!(
         told(&of(text).await),
-        (Finding::Error, "the answer is no JSON")
+        (Finding::Error, "the response is not valid JSON")
     );
     let long = ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20));
     assert_eq!(
         told(&of(long).await),
         (
             Finding::Error,
-            "HTTP 200, and the answer is longer than 1 MiB"
+            "HTTP 200, and the response is larger than 1 MiB"
         )
     );
     let closed = format!("http://user:secret@127.0.0.1:{}/", closed_port().await);
@@ -442,7 +442,7 @@ async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
     let none = serde_json::json!([]);
     assert_eq!(
         told(&answer("vector", none).await),
-        (Finding::Inconclusive, "the query finds nothing")
+        (Finding::Inconclusive, "the query returned no elements")
     );
     let nan = serde_json::json!([element("NaN")]);
     assert_eq!(
@@ -452,7 +452,7 @@ async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
     let two = serde_json::json!([element("0"), element("1")]);
     let (finding, detail) = (
         Finding::Error,
-        "the query finds 2 elements; aggregate them to one, with sum() say",
+        "the query returned 2 elements; aggregate them to one, for example with sum()",
     );
     assert_eq!(told(&answer("vector", two).await), (finding, detail));
     assert_eq!(

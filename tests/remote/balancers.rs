@@ -372,13 +372,13 @@ async fn replace(scene: Scene) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_server_is_replaced_by_another_with_a_request_under_way() {
+async fn haproxy_replaces_a_server_with_a_pending_request() {
     let Some(scene) = Scene::here() else { return };
     replace(scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_over_ssh() {
+async fn haproxy_replaces_a_server_over_ssh() {
     let Some(scene) = Scene::over_ssh() else {
         return;
     };
@@ -442,7 +442,7 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_drained_unless_enough_others_serve() {
+async fn haproxy_drains_only_if_enough_other_servers_are_up() {
     let Some(scene) = Scene::here() else { return };
     let hosts = scene.hosts();
     let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
@@ -453,7 +453,7 @@ async fn nothing_is_drained_unless_enough_others_serve() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_share_is_a_share_and_the_whole_comes_back() {
+async fn haproxy_sets_and_restores_weights() {
     let Some(scene) = Scene::here() else { return };
     let hosts = scene.hosts();
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, Some(10))).await);
@@ -467,7 +467,7 @@ async fn a_share_is_a_share_and_the_whole_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_forgets_the_drain_and_so_the_instance_is_not_stopped() {
+async fn haproxy_reload_is_detected_before_a_stop() {
     let Some(mut scene) = Scene::here() else {
         return;
     };
@@ -494,7 +494,7 @@ async fn a_reload_forgets_the_drain_and_so_the_instance_is_not_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_in_maintenance_is_opened_only_when_its_check_has_passed() {
+async fn haproxy_opens_a_server_only_after_its_check_has_passed() {
     let Some(scene) = Scene::here() else { return };
     let hosts = scene.hosts();
     scene
@@ -542,7 +542,7 @@ async fn a_server_in_maintenance_is_opened_only_when_its_check_has_passed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_of_an_older_epoch_is_refused() {
+async fn haproxy_rejects_an_older_epoch() {
     let Some(scene) = Scene::over_ssh() else {
         return;
     };
@@ -561,7 +561,7 @@ async fn a_controller_of_an_older_epoch_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_it_lacks_is_said_with_what_to_do() {
+async fn haproxy_errors_contain_the_next_step() {
     let Some(mut scene) = Scene::here() else {
         return;
     };
@@ -618,7 +618,7 @@ async fn over_ssh_a_balancer_that_is_gone_is_said_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_servers_are_dynamic_they_are_added_when_they_are_first_used() {
+async fn haproxy_adds_dynamic_servers_on_first_use() {
     let Some(haproxy) = Haproxy::start([""; 0]) else {
         return;
     };
@@ -785,8 +785,7 @@ async fn check_finds_a_backend_to_which_no_server_can_be_added() {
             .check_balancer(&"lb1".into())
             .await
             .expect("it answers");
-        let words =
-            "no server can be added to backend web: Backend must use a dynamic load balancing";
+        let words = "cannot add servers to backend web: Backend must use a dynamic load balancing";
         let is_found = problems
             .iter()
             .any(|problem| problem.starts_with(words) && problem.contains("`balance` "));
@@ -940,7 +939,7 @@ async fn any_balancer_is_told_by_the_users_own_commands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_fails_says_why_and_nothing_is_left_half_open() {
+async fn failed_balancer_command_is_reported_and_the_slot_stays_closed() {
     let files = Files::new();
     let hosts = files.hosts(Duration::from_secs(5));
     std::fs::remove_file(files.dir.path().join("known-8081")).unwrap();
@@ -956,7 +955,7 @@ async fn a_command_that_fails_says_why_and_nothing_is_left_half_open() {
     );
     files.write("left-8081", "some\n");
     let why = view(&hosts).await.unwrap_err();
-    let words = "the command that prints what remains to web1:8081 printed no number";
+    let words = "the `remaining` command for web1:8081 did not print a number";
     assert!(
         why.contains(words) && why.contains(": some (status 0)"),
         "{why}"

@@ -159,7 +159,7 @@ async fn thirty_hosts_are_reached_by_one_login_at_a_bastion_that_takes_two() {
 }
 
 #[tokio::test]
-async fn what_passes_through_a_bastion_arrives_unharmed() {
+async fn data_passes_a_jump_host_unchanged() {
     let ground = ground!("", BY_JUMP);
     let bytes: Vec<u8> = (0..1_u32 << 20)
         .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1])
@@ -179,7 +179,7 @@ async fn what_passes_through_a_bastion_arrives_unharmed() {
 }
 
 #[tokio::test]
-async fn every_way_to_write_a_jump_host_is_one_login() {
+async fn every_jump_host_syntax_shares_one_login() {
     let me = who_am_i();
     for way in [
         format!("Host h*\n  ProxyJump {me}@127.0.0.1:BASTION_PORT\n"),
@@ -202,7 +202,7 @@ async fn every_way_to_write_a_jump_host_is_one_login() {
 }
 
 #[tokio::test]
-async fn a_way_that_is_different_for_each_host_is_left_to_ssh() {
+async fn host_specific_proxy_command_is_left_to_ssh() {
     // `%p` may be another one for every host.
     let ground = ground!(
         "",
@@ -214,7 +214,7 @@ async fn a_way_that_is_different_for_each_host_is_left_to_ssh() {
 }
 
 #[tokio::test]
-async fn a_host_that_wants_no_jump_host_has_none() {
+async fn host_without_jump_host_connects_directly() {
     let ground = ground!(
         "",
         "Host h1\n  ProxyJump none\nHost h*\n  ProxyJump bastion\n"
@@ -225,7 +225,7 @@ async fn a_host_that_wants_no_jump_host_has_none() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_user_has_open_is_used() {
+async fn open_control_connection_of_the_user_is_used() {
     let ground = ground!(
         "",
         "Host bastion\n  ControlPath CONFIG.socket\nHost h*\n  ProxyJump bastion\n"
@@ -254,7 +254,7 @@ async fn a_connection_that_the_user_has_open_is_used() {
 }
 
 #[tokio::test]
-async fn a_bastion_whose_key_is_unknown_is_named_with_the_host() {
+async fn unknown_key_error_names_jump_host_and_host() {
     let ground = ground!("", BY_JUMP);
     ground.bastion.write("known_hosts", "");
     let error = ground.refusal().await;
@@ -275,7 +275,7 @@ async fn a_bastion_whose_key_is_unknown_is_named_with_the_host() {
 }
 
 #[tokio::test]
-async fn a_bastion_that_lets_nobody_in_is_asked_once_and_named_with_every_host() {
+async fn rejected_login_at_a_jump_host_is_tried_once_for_all_hosts() {
     let ground = ground!("MaxAuthTries 10", BY_JUMP);
     ground.bastion.write(
         "id.pub",
@@ -288,7 +288,7 @@ async fn a_bastion_that_lets_nobody_in_is_asked_once_and_named_with_every_host()
         let text = error.to_string();
         assert!(
             text.starts_with(&format!(
-                "web{number}: the jump host bastion does not let us in (ssh: "
+                "web{number}: the jump host bastion rejected the login (ssh: "
             )),
             "{text}"
         );
@@ -304,33 +304,33 @@ async fn a_bastion_that_lets_nobody_in_is_asked_once_and_named_with_every_host()
 }
 
 #[tokio::test]
-async fn a_bastion_that_does_not_listen_is_named_with_the_host() {
+async fn unreachable_jump_host_error_names_the_host() {
     let ground = ground!("", "Host h*\n  ProxyJump nobody@127.0.0.1:1\n");
     let text = ground.refusal().await.to_string();
     let expected = "web1: the jump host nobody@[127.0.0.1]:1 cannot be reached (ssh: connect to \
                     host 127.0.0.1 port 1: \
-                    Connection refused; 2 tries";
+                    Connection refused; 2 attempts";
     assert!(text.starts_with(expected), "{text}");
     ground.assert_gone().await;
 }
 
 #[tokio::test]
-async fn a_host_that_its_bastion_cannot_reach_is_told_from_the_bastion() {
+async fn unreachable_host_behind_a_jump_host_is_distinguished() {
     let ground = ground!("", "Host h*\n  ProxyJump bastion\n  Port 1\n");
     let error = ground.refusal().await;
     let ConnectError::Unreachable(attempt) = &error else {
         panic!("{error}")
     };
     assert_eq!(attempt.tries, 2);
-    let expected = "web1: h1, behind the jump host bastion, cannot be reached (ssh: open failed: \
+    let expected = "web1: cannot reach h1 (through the jump host bastion) (ssh: open failed: \
                     connect failed: \
-                    Connection refused; 2 tries";
+                    Connection refused; 2 attempts";
     assert!(error.to_string().starts_with(expected), "{error}");
     ground.assert_gone().await;
 }
 
 #[tokio::test]
-async fn a_bastion_that_forwards_nothing_is_no_reason_to_try_again() {
+async fn jump_host_without_forwarding_is_not_retried() {
     let ground = ground!("AllowTcpForwarding no", BY_JUMP);
     let error = ground.refusal().await;
     assert!(
@@ -340,7 +340,7 @@ async fn a_bastion_that_forwards_nothing_is_no_reason_to_try_again() {
     let text = error.to_string();
     assert!(
         text.contains(
-            "h1, behind the jump host bastion, (ssh: open failed: administratively prohibited"
+            "h1 (through the jump host bastion) (ssh: open failed: administratively prohibited"
         ),
         "{text}"
     );
@@ -348,7 +348,7 @@ async fn a_bastion_that_forwards_nothing_is_no_reason_to_try_again() {
 }
 
 #[tokio::test]
-async fn the_key_of_a_host_behind_a_bastion_is_the_hosts() {
+async fn host_key_behind_a_jump_host_is_checked() {
     let ground = ground!("", BY_JUMP);
     ground.inner.write("known_hosts", "");
     let error = ground.refusal().await;
@@ -356,7 +356,7 @@ async fn the_key_of_a_host_behind_a_bastion_is_the_hosts() {
     assert!(
         error
             .to_string()
-            .starts_with("web1: the host key of h1, behind the jump host bastion, is not"),
+            .starts_with("web1: the host key of h1 (through the jump host bastion) is not"),
         "{error}"
     );
     ground.assert_gone().await;
@@ -372,9 +372,7 @@ async fn jump_hosts_in_a_circle_are_refused() {
     let error = ground.refusal().await;
     assert!(matches!(error, ConnectError::Misconfigured(_)), "{error}");
     assert!(
-        error
-            .to_string()
-            .contains("its `ProxyJump` leads in a circle"),
+        error.to_string().contains("its `ProxyJump` is circular"),
         "{error}"
     );
     ground.assert_gone().await;

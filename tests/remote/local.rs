@@ -29,7 +29,7 @@ fn script(script: &str) -> Command<'_> {
 }
 
 #[tokio::test]
-async fn a_script_runs_here_with_its_input_and_its_status() {
+async fn local_script_has_input_and_exit_status() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "tail\n").unwrap();
     let input = Input {
@@ -87,7 +87,7 @@ async fn at_its_deadline_a_script_ends_with_all_its_children() {
 }
 
 #[tokio::test]
-async fn a_service_with_a_session_of_its_own_survives_the_script_that_starts_it() {
+async fn service_in_its_own_session_survives_the_script() {
     let text = "setsid sleep 300 </dev/null >/dev/null 2>&1 & echo $!";
     let output = here().await.run(&script(text)).await.unwrap();
     let pid = output.stdout.trim();
@@ -103,7 +103,7 @@ async fn a_service_with_a_session_of_its_own_survives_the_script_that_starts_it(
 }
 
 #[tokio::test]
-async fn a_killed_shell_leaves_the_outcome_unknown() {
+async fn killed_shell_makes_the_result_unknown() {
     let error = here()
         .await
         .run(&script("kill -9 $PPID; sleep 1"))
@@ -113,7 +113,7 @@ async fn a_killed_shell_leaves_the_outcome_unknown() {
     assert!(
         error
             .to_string()
-            .starts_with("local1: a script broke off (it was ended by signal 9)"),
+            .starts_with("local1: lost the script (it was killed by signal 9)"),
         "{error}"
     );
 }
@@ -128,7 +128,7 @@ async fn this_machine_needs_no_detour() {
 }
 
 #[tokio::test]
-async fn nothing_is_made_on_this_machine_for_a_host_that_is_this_machine() {
+async fn local_host_creates_no_control_directory() {
     let dir = tempfile::tempdir().unwrap();
     let connector = Connector::below(dir.path());
     let connection = connector.connect(&target()).await.unwrap();

@@ -130,7 +130,7 @@ fn pid_in(file: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_script_runs_and_nothing_is_left_when_the_connection_is_closed() {
+async fn script_runs_and_closing_leaves_nothing() {
     let sshd = sshd!();
     let (base, connection) = open(&target_of(&sshd)).await;
     let output = connection
@@ -149,7 +149,7 @@ async fn a_script_runs_and_nothing_is_left_when_the_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn every_exit_status_comes_back_with_the_output() {
+async fn script_returns_exit_status_and_output() {
     let sshd = sshd!();
     let (_base, connection) = open(&target_of(&sshd)).await;
     for status in [0, 1, 2, 124, 126, 127, 255] {
@@ -169,7 +169,7 @@ async fn every_exit_status_comes_back_with_the_output() {
 }
 
 #[tokio::test]
-async fn a_megabyte_of_input_arrives_unharmed() {
+async fn large_input_arrives_unchanged() {
     let sshd = sshd!();
     let bytes: Vec<u8> = (0..1_u32 << 20)
         .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1])
@@ -195,7 +195,7 @@ async fn a_megabyte_of_input_arrives_unharmed() {
 }
 
 #[tokio::test]
-async fn a_script_need_not_read_its_input() {
+async fn script_may_ignore_its_input() {
     let sshd = sshd!();
     let (_base, connection) = open(&target_of(&sshd)).await;
     let input = Input::from(vec![0; 1 << 20]);
@@ -211,7 +211,7 @@ async fn a_script_need_not_read_its_input() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_named_before_anything_runs() {
+async fn unreadable_input_file_is_reported_before_the_script_runs() {
     let sshd = sshd!();
     let (_base, connection) = open(&target_of(&sshd)).await;
     let input = Input {
@@ -253,9 +253,8 @@ async fn at_its_deadline_a_script_is_ended_on_the_host_too() {
     assert!(error.is_unknown());
     assert_eq!(
         error.to_string(),
-        "web1: the script did not end within 700ms (it last said: waiting for the database); what \
-         it did is not known \
-         until the host is asked again"
+        "web1: the script did not finish within 700ms (last output: waiting for the database); its \
+         result is unknown until ship observes the host again"
     );
     let pid = pid_in(&sshd.file("pid"));
     assert!(eventually(SOON, || !is_alive(&pid)), "it runs on");
@@ -307,7 +306,7 @@ async fn endless_output_neither_fills_the_memory_nor_hides_the_status() {
 }
 
 #[tokio::test]
-async fn of_twenty_scripts_at_once_none_is_lost() {
+async fn twenty_concurrent_scripts_all_run() {
     let sshd = sshd!();
     let (_base, connection) = open(&target_of(&sshd)).await;
     let scripts: Vec<_> = (0..20).map(|n| format!("echo {n}")).collect();
@@ -323,7 +322,7 @@ async fn of_twenty_scripts_at_once_none_is_lost() {
 }
 
 #[tokio::test]
-async fn a_server_that_allows_one_session_at_a_time_is_enough() {
+async fn one_session_at_a_time_is_sufficient() {
     let sshd = sshd!("MaxSessions 1");
     let (_base, connection) = open(&target_of(&sshd)).await;
     let command = script("echo here");
@@ -337,7 +336,7 @@ async fn a_server_that_allows_one_session_at_a_time_is_enough() {
 }
 
 #[tokio::test]
-async fn an_unknown_host_key_is_refused_with_advice() {
+async fn unknown_host_key_is_rejected_with_a_hint() {
     let sshd = sshd!();
     sshd.write("known_hosts", "");
     let error = refused(&target_of(&sshd)).await;
@@ -348,7 +347,7 @@ async fn an_unknown_host_key_is_refused_with_advice() {
         "{text}"
     );
     assert!(
-        text.contains("Host key verification failed") && text.contains("connect once by hand"),
+        text.contains("Host key verification failed") && text.contains("accept the key once"),
         "{text}"
     );
     assert!(text.contains(&format!("-p {} -o", sshd.port())), "{text}");
@@ -360,7 +359,7 @@ async fn an_unknown_host_key_is_refused_with_advice() {
 }
 
 #[tokio::test]
-async fn a_user_who_chose_to_accept_unknown_keys_is_obeyed() {
+async fn accept_new_in_the_ssh_config_applies() {
     let sshd = sshd!();
     sshd.write("known_hosts", "");
     sshd.write("ssh_config", "StrictHostKeyChecking accept-new\n");
@@ -373,20 +372,21 @@ async fn a_user_who_chose_to_accept_unknown_keys_is_obeyed() {
 }
 
 #[tokio::test]
-async fn a_changed_host_key_is_refused_loudly() {
+async fn changed_host_key_is_rejected_with_a_warning() {
     let sshd = sshd!();
     sshd.trust(&sshd.file("stranger.pub"));
     let error = refused(&target_of(&sshd)).await;
     assert!(matches!(error, ConnectError::HostKeyChanged(_)) && error.is_final());
     let text = error.to_string();
     assert!(
-        text.contains("IS NOT THE ONE THAT IS KNOWN") && text.contains("Offending ED25519 key in"),
+        text.contains("has changed: this could be a man-in-the-middle attack")
+            && text.contains("Offending ED25519 key in"),
         "{text}"
     );
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_refused_at_once() {
+async fn wrong_key_is_rejected_without_retry() {
     let sshd = sshd!();
     let error = refused(&target_with(&sshd, |ssh| {
         ssh.identity_file = Some(sshd.file("stranger"));
@@ -403,7 +403,7 @@ async fn a_wrong_key_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
+async fn closed_port_is_tried_twice_and_reported() {
     let sshd = sshd!();
     let port = TcpListener::bind("127.0.0.1:0")
         .await
@@ -417,7 +417,7 @@ async fn a_port_where_nobody_listens_is_tried_twice_and_named() {
     };
     assert_eq!((attempt.tries, error.is_final()), (2, false));
     assert_eq!(
-        attempt.said,
+        attempt.ssh_output,
         format!("ssh: connect to host 127.0.0.1 port {port}: Connection refused")
     );
 }
@@ -473,7 +473,7 @@ async fn proxy_command_that_waits_is_shown_with_its_words() {
     }))
     .await;
     let expected =
-        "the login did not end within 1.1s; it printed: open https://login.example in a browser";
+        "the login did not finish within 1.1s; output: open https://login.example in a browser";
     assert!(error.to_string().contains(expected), "{error}");
 }
 
@@ -517,7 +517,7 @@ async fn key_that_ssh_does_not_use_is_named_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_no_reason_to_try_again() {
+async fn unknown_host_name_is_not_retried() {
     let sshd = sshd!();
     let error = refused(&Target {
         address: "no-such-host.invalid".to_owned(),
@@ -549,7 +549,7 @@ async fn stalled(banner: &'static [u8]) -> u16 {
 }
 
 #[tokio::test]
-async fn a_server_that_stalls_costs_the_timeout_and_leaves_no_process() {
+async fn stalled_server_times_out_and_leaves_no_process() {
     let sshd = sshd!();
     for banner in [&b""[..], b"SSH-2.0-OpenSSH_9.2\r\n"] {
         let port = stalled(banner).await;
@@ -593,7 +593,7 @@ async fn open_through(fates: &[Fault], sshd: &Sshd) -> (FlakyProxy, Result<(), C
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_during_the_key_exchange_is_tried_again() {
+async fn interrupted_key_exchange_is_retried() {
     let sshd = sshd!();
     for fates in [
         &[Fault::Reset; 3][..],
@@ -608,17 +608,20 @@ async fn a_connection_that_breaks_during_the_key_exchange_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_always_breaks_is_given_up_in_time() {
+async fn repeatedly_interrupted_login_fails_in_time() {
     let sshd = sshd!();
     for (fate, said) in [
         (
             Fault::Reset,
-            "hung up before the login (ssh: Connection reset by 127.0.0.1 port ",
+            "closed the connection before the login (ssh: Connection reset by 127.0.0.1 port ",
         ),
-        (Fault::Closed, "hung up before the login (ssh: Connection "),
+        (
+            Fault::Closed,
+            "closed the connection before the login (ssh: Connection ",
+        ),
         (
             Fault::Stalled,
-            "cannot be reached (the login did not end within 2s; 2 tries of at most 2s, 4.",
+            "the login did not finish within 2s; 2 attempts of at most 2s, 4.",
         ),
     ] {
         let began = Instant::now();
@@ -637,7 +640,7 @@ async fn a_connection_that_always_breaks_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_jump_host_that_stalls_leaves_no_process_either() {
+async fn stalled_jump_host_leaves_no_process() {
     let sshd = sshd!();
     let port = stalled(b"SSH-2.0-OpenSSH_9.2\r\n").await;
     sshd.write(
@@ -671,7 +674,7 @@ async fn giving_up_while_connecting_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn those_whom_a_busy_server_turns_away_come_back() {
+async fn logins_rejected_by_a_busy_server_are_retried() {
     let sshd = sshd!("MaxStartups 2:100:3");
     let base = Base::new();
     let target = target_of(&sshd);
@@ -714,7 +717,7 @@ async fn aliases_of_the_ssh_config_are_honoured() {
 }
 
 #[tokio::test]
-async fn an_address_that_resolves_stays_as_it_is() {
+async fn resolvable_address_is_unchanged() {
     let sshd = sshd!();
     for address in ["127.0.0.12", "localhost", "no-such-host.invalid"] {
         assert_eq!(
@@ -729,7 +732,7 @@ async fn an_address_that_resolves_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_agents_keys_are_offered() {
+async fn keys_of_the_agent_are_used() {
     let sshd = sshd!();
     let socket = sshd.file("agent");
     let mut agent = Process::new("ssh-agent")
@@ -791,7 +794,7 @@ async fn sudo_is_used_where_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_sudo_that_refuses_is_told_with_advice() {
+async fn sudo_refusal_is_reported_with_a_hint() {
     use std::os::unix::fs::PermissionsExt;
     let bin = tempfile::tempdir().unwrap();
     let sshd = sshd!(&format!(
@@ -819,7 +822,7 @@ async fn a_sudo_that_refuses_is_told_with_advice() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_makes_the_script_unknown() {
+async fn lost_connection_makes_the_result_unknown() {
     let sshd = sshd!();
     let (base, connection) = open(&target_of(&sshd)).await;
     // From the script up: timeout, then the sshd of this connection.
@@ -859,7 +862,7 @@ async fn a_connection_that_is_cut_makes_the_script_unknown() {
     assert!(
         error
             .to_string()
-            .starts_with("web1: a script broke off (connection lost"),
+            .starts_with("web1: lost the script (connection lost"),
         "{error}"
     );
     let error = connection.run(&script("echo again")).await.unwrap_err();
@@ -869,7 +872,7 @@ async fn a_connection_that_is_cut_makes_the_script_unknown() {
 }
 
 #[tokio::test]
-async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_its_deadline() {
+async fn isolated_host_completes_actions_and_ends_transfers_at_their_deadline() {
     let sshd = sshd!();
     let relay = FlakyProxy::start(sshd.port(), []);
     sshd.write(
@@ -931,7 +934,7 @@ async fn on_a_host_that_was_cut_off_an_act_is_completed_and_a_transfer_ends_at_i
 }
 
 #[tokio::test]
-async fn a_shell_that_is_killed_is_told_from_a_lost_connection() {
+async fn killed_shell_is_distinguished_from_a_lost_connection() {
     let sshd = sshd!();
     let (_base, connection) = open(&target_of(&sshd)).await;
     let error = connection
@@ -947,7 +950,7 @@ async fn a_shell_that_is_killed_is_told_from_a_lost_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_outlives_a_pause_but_not_its_owner() {
+async fn connection_survives_a_pause_but_not_its_owner() {
     let sshd = sshd!();
     let (base, connection) = open(&target_of(&sshd)).await;
     let masters = ssh_of(base.dir.path());
@@ -965,7 +968,7 @@ async fn a_connection_outlives_a_pause_but_not_its_owner() {
 
 /// Connections below a directory, with one open.
 async fn connections(target: &Target, dir: &Path) -> Connections {
-    let connections = Connections::made_by(Connector::below(dir), [target.clone()]);
+    let connections = Connections::with_connector(Connector::below(dir), [target.clone()]);
     let script = Script {
         text: "echo hello".to_owned(),
         input: ship::script::Input::default(),
@@ -998,7 +1001,7 @@ async fn connections_end_a_moment_after_a_drop_that_cannot_wait() {
 }
 
 #[tokio::test]
-async fn a_script_is_heard_while_it_runs_and_told_when_nobody_listens_any_more() {
+async fn streaming_script_is_read_live_and_notices_its_reader_leaving() {
     let sshd = sshd!();
     let (base, connection) = open(&target_of(&sshd)).await;
     let text = format!(
@@ -1159,12 +1162,9 @@ async fn login_shell_that_refuses_is_named_with_what_it_printed() {
         ),
         (
             "/bin/false",
-            "(it printed nothing and ended with exit status 1)",
+            "(it printed nothing and exited with status 1)",
         ),
-        (
-            "/bin/true",
-            "(it printed nothing and ended with exit status 0)",
-        ),
+        ("/bin/true", "(it printed nothing and exited with status 0)"),
         (
             "/no/such/shell",
             "exec: /no/such/shell: not found; exit status 127)",
@@ -1202,7 +1202,7 @@ async fn login_shell_that_hangs_is_named_at_the_deadline() {
     };
     let error = connection.run(&command).await.unwrap_err().to_string();
     assert!(
-        error.contains("the start of the login shell did not end within 1s"),
+        error.contains("the start of the login shell did not finish within 1s"),
         "{error}"
     );
     assert!(error.contains("waiting for the home directory"), "{error}");
@@ -1279,12 +1279,12 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
     let deadline = Duration::from_secs(2);
     let ask = |question, route: usize| {
         let (client, route) = (&client, Route::Socket(routes[route].clone()));
-        async move { probe::ask(client, question, &route, 0, deadline).await }
+        async move { probe::probe(client, question, &route, 0, deadline).await }
     };
     assert_eq!(ask(&get, 0).await, Verdict::Pass("I am: web1".to_owned()));
     assert_eq!(
         ask(&get, 1).await,
-        Verdict::Fail("connection refused or closed without an answer".to_owned())
+        Verdict::Fail("connection refused or closed without a response".to_owned())
     );
     assert_eq!(
         ask(&PortProbe::Tcp, 0).await,

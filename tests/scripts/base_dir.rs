@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ship::core::release::Driver;
 use ship::script::{
-    CommandProbe, Needs, ScriptEnd, Unreadable, check, claim, observe, probe_command, read_answer,
-    read_check, read_reply, start,
+    CommandProbe, Needs, ScriptEnd, Unreadable, check, claim, observe, probe_command, read_check,
+    read_probe_result, read_reply, start,
 };
 
 use crate::host::{Host, Release, Shell, mode, now, shells};
@@ -65,8 +65,8 @@ fn refusal(host: &Host) -> String {
         argv: vec!["true".into()],
         timeout: Duration::from_secs(5),
     };
-    let answer =
-        read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
+    let answer = read_probe_result(&host.run(&probe_command(&host.site, &question)).stdout)
+        .expect("an answer");
     assert_eq!((answer.status, answer.line), (126, why.clone()));
     why
 }
@@ -77,10 +77,7 @@ fn base_dir_is_refused_where_every_user_can_write_to_a_parent() {
         let mut host = Host::with(shell);
         let open = base_dir_below(&mut host, "open", 0o777);
         let why = refusal(&host);
-        let said = format!(
-            "is not safe: {} can be written to by every user",
-            open.display()
-        );
+        let said = format!("is not safe: {} is writable by every user", open.display());
         assert!(
             why.contains(&said) && why.ends_with("or set another base_dir"),
             "{shell:?}: {why}"
@@ -141,10 +138,7 @@ fn base_dir_is_refused_where_a_group_with_others_in_it_can_write() {
     give(&dir, 0, NOBODY);
     let why = refusal(&host);
     assert!(
-        why.contains(&format!(
-            "{} can be written to by group {NOBODY}",
-            dir.display()
-        )),
+        why.contains(&format!("{} is writable by group {NOBODY}", dir.display())),
         "{why}"
     );
     give(&dir, 0, 0);
@@ -159,15 +153,15 @@ fn base_dir_is_judged_by_where_its_links_lead_and_who_can_change_them() {
     // Where it leads is safe, but everybody could make it lead elsewhere.
     symlink(&closed, open.join("link")).expect("link");
     host.site.base_dir = open.join("link/ship").to_str().expect("path").into();
-    assert!(refusal(&host).contains(&format!("{} can be written to", open.display())));
+    assert!(refusal(&host).contains(&format!("{} is writable by", open.display())));
     // The same at the second of two links.
     symlink("../open/link", closed.join("first")).expect("link");
     host.site.base_dir = closed.join("first/ship").to_str().expect("path").into();
-    assert!(refusal(&host).contains(&format!("{} can be written to", open.display())));
+    assert!(refusal(&host).contains(&format!("{} is writable by", open.display())));
     // It leads to where everybody can write.
     symlink("../open", closed.join("out")).expect("link");
     host.site.base_dir = closed.join("out/ship").to_str().expect("path").into();
-    assert!(refusal(&host).contains(&format!("{} can be written to", open.display())));
+    assert!(refusal(&host).contains(&format!("{} is writable by", open.display())));
     // A link within what is safe.
     symlink("../closed/.", closed.join("self")).expect("link");
     host.site.base_dir = closed.join("self/ship").to_str().expect("path").into();
@@ -261,8 +255,8 @@ fn process_driver_runs_nothing_as_root_over_ssh_where_the_playbook_names_no_user
         argv: ["sh", "-c", "id -u"].map(String::from).to_vec(),
         timeout: Duration::from_secs(5),
     };
-    let answer =
-        read_answer(&host.run(&probe_command(&host.site, &question)).stdout).expect("an answer");
+    let answer = read_probe_result(&host.run(&probe_command(&host.site, &question)).stdout)
+        .expect("an answer");
     assert_eq!((answer.status, answer.line.as_str()), (0, "65534"));
 }
 
@@ -294,7 +288,7 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
         };
         let said = |user: &str| {
             format!(
-                "user {user} cannot enter {0}; let it in with chmod o+x {0}, or set another \
+                "user {user} cannot enter {0}; allow it with `chmod o+x {0}`, or set another \
                  base_dir",
                 barred.display()
             )
@@ -326,7 +320,7 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
         };
         assert_eq!(
             checked(&host, &missing).0,
-            ["there is no user no-such-user here; create it, or name another user"]
+            ["user no-such-user does not exist on this host; create it, or set another user"]
         );
         fs::set_permissions(&barred, Permissions::from_mode(0o711)).expect("mode");
         assert_eq!(checked(&host, &needs).0, Vec::<String>::new());
@@ -383,16 +377,17 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
         let (problems, warnings) = run(&program, &mounts, "1-7,40001\n");
         assert_eq!(problems, Vec::<String>::new(), "{shell:?}");
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with(
-            "port 40000 is one that this host may give to any outgoing connection (32768"
-        ));
+        assert!(
+            warnings[0]
+                .starts_with("this host may use port 40000 for an outgoing connection (32768")
+        );
 
         let mounts = format!(
             "a / ext4 rw 0 0\nb {} ext4 rw,noexec 0 0\n",
             host.dir.path().display()
         );
         let said = format!(
-            "{} is mounted noexec, and ./server is executed there; mount it with exec, or set \
+            "{} is mounted noexec, but ./server must be executable there; mount it with exec, or set \
              another base_dir",
             host.dir.path().display()
         );
@@ -405,7 +400,9 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
 
         let unit = "ship-testpage@8081.service";
         symlink("/dev/null", units.join(unit)).expect("link");
-        let said = format!("the unit {unit} is masked here; systemctl unmask {unit} allows it");
+        let said = format!(
+            "the unit {unit} is masked on this host; unmask it with `systemctl unmask {unit}`"
+        );
         assert_eq!(run(&needs, "", "\n").0, [said], "{shell:?}");
     }
 }

@@ -15,7 +15,7 @@ fn epoch_file(host: &Host) -> String {
 }
 
 #[test]
-fn a_newer_epoch_is_stored_and_an_older_one_refused() {
+fn fence_stores_a_newer_epoch_and_rejects_an_older_one() {
     for shell in shells() {
         let mut host = Host::with(shell);
         let release = Release::new("hello");
@@ -77,7 +77,9 @@ fn host_refuses_orders_for_another_fleet_than_its_record_names() {
                 panic!("{shell:?}: {:?}", reply.end)
             };
             assert!(
-                why.ends_with("belongs to the fleet production, not to staging: nothing was done"),
+                why.ends_with(
+                    "belongs to the fleet production, not to staging; no changes were made"
+                ),
                 "{why}"
             );
             assert_eq!(
@@ -101,7 +103,7 @@ fn host_refuses_orders_for_another_fleet_than_its_record_names() {
 }
 
 #[test]
-fn a_host_that_is_claimed_refuses_every_older_order() {
+fn claimed_host_rejects_older_actions() {
     let mut host = Host::new();
     let late = host.halt("a", Duration::ZERO);
     host.site.epoch = Epoch(8);
@@ -110,7 +112,7 @@ fn a_host_that_is_claimed_refuses_every_older_order() {
 }
 
 #[test]
-fn a_rollout_that_took_over_during_a_transfer_fences_its_end() {
+fn transfer_is_fenced_by_a_rollout_that_took_over() {
     let mut host = Host::new();
     let release = Release::new("hello");
     let mut sender = host.spawn(&host.stage_script(&release));
@@ -129,7 +131,7 @@ fn a_rollout_that_took_over_during_a_transfer_fences_its_end() {
 }
 
 #[test]
-fn an_order_that_arrives_after_a_later_one_of_its_rollout_is_refused() {
+fn fence_rejects_an_action_after_a_later_one() {
     for shell in shells() {
         let mut host = Host::with(shell);
         let (release, other) = (Release::new("hello"), Release::new("late"));
@@ -176,7 +178,7 @@ fn an_order_that_arrives_after_a_later_one_of_its_rollout_is_refused() {
 }
 
 #[test]
-fn a_transfer_whose_rollout_has_gone_on_without_it_ends_late() {
+fn transfer_ends_late_after_a_later_action() {
     let mut host = Host::new();
     let release = Release::new("hello");
     let script = host.stage_script(&release);
@@ -197,7 +199,7 @@ fn a_transfer_whose_rollout_has_gone_on_without_it_ends_late() {
 }
 
 #[test]
-fn an_epoch_stored_before_orders_had_numbers_is_read() {
+fn fence_reads_an_epoch_without_an_action_number() {
     for shell in shells() {
         let mut host = Host::with(shell);
         host.order(&claim(&host.site));
@@ -216,13 +218,13 @@ fn an_epoch_stored_before_orders_had_numbers_is_read() {
 }
 
 #[test]
-fn an_epoch_that_is_no_number_lets_nobody_in() {
+fn fence_rejects_every_action_if_the_epoch_is_not_a_number() {
     for wrong in ["seven\n", "", "7 x\n", "7 1 1\n"] {
         let host = Host::new();
         host.stage(&Release::new("hello"));
         fs::write(host.root().join("epoch"), wrong).expect("epoch");
         let ran = host.run(&host.halt("a", Duration::ZERO));
-        let why = "/epoch holds no number";
+        let why = "/epoch does not contain a number";
         assert!(
             ran.stdout.contains("end=failed ") && ran.stdout.contains(why),
             "{wrong:?}: {ran:?}"
@@ -231,7 +233,7 @@ fn an_epoch_that_is_no_number_lets_nobody_in() {
 }
 
 #[test]
-fn a_script_that_waits_in_vain_says_for_whom() {
+fn lock_timeout_reports_the_holder() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -301,15 +303,12 @@ fn process_that_holds_the_lock_without_a_note_is_named() {
     };
     assert_eq!(
         said,
-        format!(
-            "pid {} (flock), which is not a script of ship's",
-            holder.id()
-        )
+        format!("pid {} (flock), which is not a ship script", holder.id())
     );
 }
 
 #[test]
-fn a_service_does_not_inherit_the_lock() {
+fn service_does_not_inherit_the_lock() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -328,7 +327,7 @@ fn a_service_does_not_inherit_the_lock() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_a_failure_in_words() {
+fn uncreatable_directory_is_a_failure_with_its_error() {
     let mut host = Host::new();
     fs::write(host.dir.path().join("file"), "").expect("file");
     host.site.base_dir = host.dir.path().join("file").to_str().expect("path").into();
@@ -340,7 +339,7 @@ fn a_directory_that_cannot_be_made_is_a_failure_in_words() {
 }
 
 #[test]
-fn a_script_whose_reader_has_gone_still_finishes_its_work() {
+fn script_completes_after_its_reader_has_disconnected() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);

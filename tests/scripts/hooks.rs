@@ -83,7 +83,7 @@ fn four() -> SlotHooks {
 }
 
 #[test]
-fn an_instances_life_is_told_in_order_under_every_shell() {
+fn hooks_run_in_order_under_every_shell() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -131,7 +131,7 @@ fn an_instances_life_is_told_in_order_under_every_shell() {
 }
 
 #[test]
-fn a_hook_finds_what_its_instance_does_and_more_and_says_what_it_likes() {
+fn hook_has_the_environment_of_its_instance_and_its_output_is_reported() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello").with_secrets("TOKEN=\"t\"\n");
@@ -159,7 +159,7 @@ fn a_hook_finds_what_its_instance_does_and_more_and_says_what_it_likes() {
 }
 
 #[test]
-fn of_much_output_the_end_is_reported() {
+fn hook_report_has_the_end_of_long_output() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -184,7 +184,7 @@ fn of_much_output_the_end_is_reported() {
 }
 
 #[test]
-fn what_fails_before_the_start_leaves_an_empty_slot_and_is_said() {
+fn failed_before_start_hook_leaves_an_empty_slot() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -204,7 +204,7 @@ fn what_fails_before_the_start_leaves_an_empty_slot_and_is_said() {
         ));
         assert_eq!(
             failed.failure(),
-            "the before_start hook ended with exit status 3: no database",
+            "the before_start hook exited with status 3: no database",
             "{shell:?}"
         );
         let observation = failed.reply().observation;
@@ -233,7 +233,7 @@ fn what_fails_before_the_start_leaves_an_empty_slot_and_is_said() {
 }
 
 #[test]
-fn what_fails_after_the_start_ends_the_instance_as_every_stop_does() {
+fn failed_after_start_hook_stops_the_instance() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -247,7 +247,8 @@ fn what_fails_after_the_start_ends_the_instance_as_every_stop_does() {
             &host.site,
             &launch(&host, &release, "a", hooks(&scripts)),
         ));
-        let why = "the after_start hook ended with exit status 137: too cold; it was stopped again";
+        let why =
+            "the after_start hook exited with status 137: too cold; the instance was stopped again";
         assert_eq!(failed.failure(), why, "{shell:?}");
         assert_eq!(failed.stderr, "", "{shell:?}");
         let observation = failed.reply().observation;
@@ -268,7 +269,7 @@ fn what_fails_after_the_start_ends_the_instance_as_every_stop_does() {
 }
 
 #[test]
-fn a_hook_that_hangs_is_ended_with_all_that_it_has_begun_and_the_stop_goes_on() {
+fn hanging_stop_hook_is_killed_and_the_stop_continues() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -303,7 +304,7 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_has_begun_and_the_stop_goes_on() 
 }
 
 #[test]
-fn what_fails_at_a_stop_is_said_and_changes_nothing() {
+fn failed_stop_hook_is_reported_and_the_stop_continues() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -330,7 +331,7 @@ fn what_fails_at_a_stop_is_said_and_changes_nothing() {
 }
 
 #[test]
-fn a_stop_that_has_no_time_for_hooks_goes_on_without_them() {
+fn stop_skips_hooks_without_time_left() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -347,7 +348,7 @@ fn a_stop_that_has_no_time_for_hooks_goes_on_without_them() {
 }
 
 #[test]
-fn what_a_hook_leaves_behind_ends_with_it_and_what_has_left_its_session_holds_nobody_up() {
+fn hook_children_are_killed_and_detached_ones_are_reported() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -365,10 +366,7 @@ fn what_a_hook_leaves_behind_ends_with_it_and_what_has_left_its_session_holds_no
             "{shell:?}"
         );
         let output = &started.hooks[0].run.output;
-        assert!(
-            output[0].contains("still holds its output open"),
-            "{shell:?}"
-        );
+        assert!(output[0].contains("still holds it open"), "{shell:?}");
         let pid = |file: &str| {
             fs::read_to_string(host.root().join(file))
                 .expect("pid")
@@ -392,7 +390,7 @@ fn lives(pid: &str) -> bool {
 }
 
 #[test]
-fn a_hook_ends_with_its_script() {
+fn hook_ends_with_its_script() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -423,7 +421,7 @@ fn a_hook_ends_with_its_script() {
 }
 
 #[test]
-fn a_point_that_is_passed_is_not_passed_again_where_the_script_before_died_on_the_way() {
+fn hooks_do_not_run_again_after_an_interrupted_script() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -438,7 +436,7 @@ fn a_point_that_is_passed_is_not_passed_again_where_the_script_before_died_on_th
 }
 
 #[test]
-fn what_an_earlier_ship_has_left_of_another_instance_is_not_run() {
+fn hooks_of_another_instance_do_not_run() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -458,7 +456,7 @@ fn what_an_earlier_ship_has_left_of_another_instance_is_not_run() {
 }
 
 #[test]
-fn an_instance_that_ends_at_once_gets_no_hook_after_its_start() {
+fn exited_instance_gets_no_after_start_hook() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -472,7 +470,7 @@ fn an_instance_that_ends_at_once_gets_no_hook_after_its_start() {
 }
 
 #[test]
-fn a_hook_becomes_the_services_user() {
+fn hook_runs_as_the_user_of_the_service() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not run: only root can");
         return;
@@ -497,7 +495,7 @@ fn open_to_all(host: &Host) {
 }
 
 #[test]
-fn a_host_without_the_tools_says_so_before_anything_is_done() {
+fn hooks_fail_before_the_start_if_tools_are_missing() {
     let host = Host::with(Shell::Sh);
     let release = Release::new("hello");
     host.stage(&release);
@@ -509,7 +507,7 @@ fn a_host_without_the_tools_says_so_before_anything_is_done() {
     let refused = host.run(&script);
     assert_eq!(
         refused.failure(),
-        "setsid-of-tomorrow is missing on this host: it is needed to run commands apart"
+        "setsid-of-tomorrow is not installed on this host, but hooks and tasks need it"
     );
     assert!(matches!(refused.reply().end, ScriptEnd::Failed(_)) && told(&host).is_empty());
 }
@@ -517,7 +515,7 @@ fn a_host_without_the_tools_says_so_before_anything_is_done() {
 /// The old instance goes before its successor is there, and nobody says that all is well: each runs
 /// its own hooks.
 #[test]
-fn what_a_host_brings_back_by_itself_runs_its_hooks() {
+fn restore_runs_hooks() {
     for shell in shells() {
         let host = Host::with(shell);
         let (old, new) = (Release::new("old"), Release::new("new"));
@@ -595,6 +593,6 @@ fn what_a_host_brings_back_by_itself_runs_its_hooks() {
             "old after_start",
         ];
         assert_eq!(told(&host), life, "{shell:?}");
-        host.wait_for_log("ship: the before_stop hook ended: 3\nship: | no\n");
+        host.wait_for_log("ship: the before_stop hook exited: 3\nship: | no\n");
     }
 }

@@ -290,7 +290,7 @@ impl Host {
             stop_timeout: Duration::from_secs(10),
             liveness: None,
             hooks: SlotHooks::default(),
-            patience: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(30),
             settle: Duration::from_secs(10),
         }
     }

@@ -128,7 +128,7 @@ impl Watched {
             driver: Driver::Systemd,
             stop_timeout: Duration::from_millis(300),
             liveness: Some(liveness),
-            patience: Duration::ZERO,
+            start_timeout: Duration::ZERO,
             settle: Duration::ZERO,
             // This machine's user of that name is there for certain.
             user: Some("root".into()),
@@ -237,7 +237,7 @@ fn serve(service: &str, address: &str, port: u16, more: &[&str]) -> Child {
 }
 
 #[test]
-fn an_instance_that_answers_is_left_alone_whatever_the_host_has_to_ask_it() {
+fn liveness_passes_with_every_probe_tool() {
     for shell in shells() {
         for (liveness, hosts) in [
             (
@@ -265,7 +265,7 @@ fn an_instance_that_answers_is_left_alone_whatever_the_host_has_to_ask_it() {
 }
 
 #[test]
-fn an_instance_that_answers_to_its_own_name_alone_is_asked_by_it() {
+fn liveness_sends_the_host_header() {
     for shell in shells() {
         let named = Liveness {
             host_header: Some("www.example.org:80".into()),
@@ -281,11 +281,11 @@ fn an_instance_that_answers_to_its_own_name_alone_is_asked_by_it() {
         }
     }
     let said = Watched::new(Shell::Sh, SERVER, http("/named/200")).ask();
-    assert_eq!(said, "a: it answered with status 400 (1 of 3)\n");
+    assert_eq!(said, "a: it returned status 400 (1 of 3)\n");
 }
 
 #[test]
-fn an_instance_is_asked_where_it_listens() {
+fn liveness_probes_the_address_on_which_the_instance_listens() {
     for address in ["0.0.0.0", "::", "::1"] {
         let watched = Watched::on(Host::new(), SERVER, &[address], |_| {}, http("/200"));
         for missing in [&[][..], &["curl"], &["ss"], &["ss", "curl"]] {
@@ -300,7 +300,7 @@ fn an_instance_is_asked_where_it_listens() {
 }
 
 #[test]
-fn an_instance_that_is_stuck_is_ended_at_its_last_failure() {
+fn liveness_kills_a_stuck_instance_at_the_threshold() {
     for shell in shells() {
         let mut watched = Watched::new(shell, STUCK, http("/"));
         assert_eq!(
@@ -315,7 +315,7 @@ fn an_instance_that_is_stuck_is_ended_at_its_last_failure() {
         );
         assert!(watched.lives() && watched.signals().is_empty());
         let said = watched.ask_without(&["curl", "bash"]);
-        let end = "a: it does not answer as it should, and is ended: systemd starts it again\n";
+        let end = "a: failed its liveness probe and is stopped; systemd restarts it\n";
         assert_eq!(
             said,
             format!("a: no answer within 1 s (3 of 3)\n{end}"),
@@ -328,12 +328,12 @@ fn an_instance_that_is_stuck_is_ended_at_its_last_failure() {
 }
 
 #[test]
-fn a_failure_is_told_in_words() {
+fn liveness_logs_the_reason_of_a_failure() {
     let watched = Watched::new(Shell::Sh, SERVER, http("/503"));
-    assert_eq!(watched.ask(), "a: it answered with status 503 (1 of 3)\n");
+    assert_eq!(watched.ask(), "a: it returned status 503 (1 of 3)\n");
     assert_eq!(
         watched.ask_without(&["curl"]),
-        "a: it answered with status 503 (2 of 3)\n"
+        "a: it returned status 503 (2 of 3)\n"
     );
     let watched = Watched::new(
         Shell::Sh,
@@ -342,7 +342,7 @@ fn a_failure_is_told_in_words() {
     );
     assert_eq!(
         watched.ask(),
-        "a: the command ended with 4: the queue is full (1 of 3)\n"
+        "a: the command exited with 4: the queue is full (1 of 3)\n"
     );
     let mut watched = Watched::new(Shell::Sh, SERVER, http("/200"));
     watched.start_again("print('up', flush=True); import time; time.sleep(60)");
@@ -357,7 +357,7 @@ fn a_failure_is_told_in_words() {
 }
 
 #[test]
-fn a_command_asks_from_within_the_release_and_is_ended_when_it_hangs() {
+fn liveness_command_runs_in_the_release_and_is_killed_at_its_timeout() {
     for shell in shells() {
         let script = r#"[ "$(cat index.html), $COLOUR, $TOKEN" = "hello, deep blue, t" ] || exit 3; sleep 60"#;
         let change =
@@ -377,10 +377,10 @@ fn a_command_asks_from_within_the_release_and_is_ended_when_it_hangs() {
 }
 
 #[test]
-fn only_failures_in_a_row_of_one_process_count() {
+fn liveness_counts_consecutive_failures_of_one_process() {
     let mut watched = Watched::new(Shell::Sh, SERVER, command("[ -e ../../../alive ]"));
     let alive = watched.host.root().join("alive");
-    let failed = |n| format!("a: the command ended with 1:  ({n} of 3)\n");
+    let failed = |n| format!("a: the command exited with 1:  ({n} of 3)\n");
     assert_eq!([watched.ask(), watched.ask()], [failed(1), failed(2)]);
     fs::write(&alive, "").expect("file");
     assert_eq!(watched.ask(), "");
@@ -407,7 +407,7 @@ fn process_is_not_ended_before_its_first_pass() {
     for shell in shells() {
         let mut watched = Watched::new(shell, SERVER, command("[ -e ../../../alive ]"));
         watched.start_again(SERVER);
-        let starts = "a: the command ended with 1:  (not counted before the first pass)\n";
+        let starts = "a: the command exited with 1:  (not counted before the first success)\n";
         for _ in 0..5 {
             assert_eq!(watched.ask(), starts, "{shell:?}");
         }
@@ -418,7 +418,7 @@ fn process_is_not_ended_before_its_first_pass() {
         fs::remove_file(&alive).expect("file");
         assert_eq!(
             watched.ask(),
-            "a: the command ended with 1:  (1 of 3)\n",
+            "a: the command exited with 1:  (1 of 3)\n",
             "{shell:?}"
         );
     }
@@ -444,7 +444,7 @@ fn look_tells_that_the_liveness_probe_ended_the_process() {
         };
         assert_eq!(seen(), "", "{shell:?}");
         watched.ask();
-        assert_eq!(seen(), "it answered with status 503 (1 of 1)", "{shell:?}");
+        assert_eq!(seen(), "it returned status 503 (1 of 1)", "{shell:?}");
         watched.start_again(SERVER);
         let seen = || {
             watched
@@ -455,7 +455,7 @@ fn look_tells_that_the_liveness_probe_ended_the_process() {
         };
         assert_eq!(
             seen(),
-            "it answered with status 503 (1 of 1)",
+            "it returned status 503 (1 of 1)",
             "{shell:?}: systemd has started it again"
         );
         watched.host.order(&moved(
@@ -471,7 +471,7 @@ fn look_tells_that_the_liveness_probe_ended_the_process() {
 }
 
 #[test]
-fn a_process_is_not_asked_before_its_delay_is_over() {
+fn liveness_waits_for_the_initial_delay() {
     let after = |initial_delay| Liveness {
         initial_delay,
         failure_threshold: 1,
@@ -488,7 +488,7 @@ fn a_process_is_not_asked_before_its_delay_is_over() {
 }
 
 #[test]
-fn an_instance_that_ignores_term_is_killed_after_its_time() {
+fn liveness_kills_an_instance_that_ignores_sigterm() {
     let host = Host::new();
     let address = host.site.host_address.clone();
     let impatient = Liveness {
@@ -515,11 +515,11 @@ fn while_ship_is_at_work_nothing_counts() {
     assert_eq!(watched.ask(), "");
     lock.unlock().expect("ours");
     assert_eq!(watched.failures().as_deref(), Some("0"));
-    assert_eq!(watched.ask(), "a: it answered with status 500 (1 of 3)\n");
+    assert_eq!(watched.ask(), "a: it returned status 500 (1 of 3)\n");
 }
 
 #[test]
-fn an_instance_that_has_ended_is_not_asked() {
+fn liveness_does_not_probe_an_exited_instance() {
     let mut watched = Watched::new(Shell::Sh, SERVER, http("/500"));
     watched.service.kill().expect("kill");
     // Not even one that nobody has waited for yet.
@@ -535,7 +535,7 @@ fn an_instance_that_has_ended_is_not_asked() {
 }
 
 #[test]
-fn a_start_installs_the_question_and_a_stop_ends_it_first() {
+fn start_installs_the_liveness_probe_and_stop_ends_it_first() {
     for shell in shells() {
         let watched = Watched::new(shell, SERVER, http("/200"));
         let host = &watched.host;
@@ -601,7 +601,7 @@ fn a_start_installs_the_question_and_a_stop_ends_it_first() {
 }
 
 #[test]
-fn a_host_that_cannot_ask_is_told_so_beforehand() {
+fn check_reports_missing_probe_tools() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -621,7 +621,7 @@ fn a_host_that_cannot_ask_is_told_so_beforehand() {
     let refused = host.run(&without(start(&host.site, &launch(http("/")))));
     assert_eq!(
         refused.failure(),
-        "to ask for liveness this host needs one of these programs: curl bash wget"
+        "the liveness probe needs one of these programs on this host: curl bash wget"
     );
     assert!(refused.reply().observation.slots.is_empty());
     let script = check(
@@ -635,7 +635,7 @@ fn a_host_that_cannot_ask_is_told_so_beforehand() {
     let (facts, _) = read_check(&host.run(&without(script)).stdout, now()).expect("facts");
     assert_eq!(
         facts.missing.last().map(String::as_str),
-        Some("one of bash to ask for liveness")
+        Some("one of bash for the liveness probe")
     );
     let script = check(
         &host.site,

@@ -37,35 +37,35 @@ fn query(lines_max: u32, since: Option<Time>) -> LogQuery {
 }
 
 /// `8081 text` of each line that the script has printed.
-fn said(stdout: &str) -> Vec<String> {
+fn parsed(stdout: &str) -> Vec<String> {
     let lines = stdout
         .lines()
         .filter_map(|line| match read_log_line(line)? {
-            LogLine::Said(said) => Some(format!("{} {}", said.port.expect("a port"), said.text)),
-            LogLine::Begun | LogLine::Live => None,
+            LogLine::Line(line) => Some(format!("{} {}", line.port.expect("a port"), line.text)),
+            LogLine::Started | LogLine::Live => None,
         });
     lines.collect()
 }
 
 #[test]
-fn the_last_lines_of_each_slot_are_told_with_their_port() {
+fn logs_print_the_last_lines_of_each_slot_with_its_port() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "one\n  two \\n %s\n\nno end");
         write(&host, SECOND, "log", "other\n");
-        let told = |lines_max| said(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
+        let told = |lines_max| parsed(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
         assert_eq!(told(2), ["8081 ", "8081 no end", "8082 other"], "{shell:?}");
         assert_eq!(told(9)[..2], ["8081 one", "8081   two \\n %s"], "{shell:?}");
     }
 }
 
 #[test]
-fn the_instance_before_is_told_of_only_where_it_is_asked_for_and_was_heard_of_since() {
+fn logs_include_the_previous_instance_only_if_it_logged_since() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log.1", "before\n");
         write(&host, FIRST, "log", "now\n");
-        let told = |since| said(&host.run(&logs(&host.site, &query(9, since))).stdout);
+        let told = |since| parsed(&host.run(&logs(&host.site, &query(9, since))).stdout);
         assert_eq!(told(None), ["8081 now"], "{shell:?}");
         assert_eq!(
             told(Some(Time(1000))),
@@ -81,11 +81,11 @@ fn the_instance_before_is_told_of_only_where_it_is_asked_for_and_was_heard_of_si
 }
 
 #[test]
-fn a_line_has_no_more_bytes_than_a_pipe_takes_at_once() {
+fn log_lines_fit_an_atomic_pipe_write() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", &format!("{}\n", "x".repeat(10_000)));
-        let told = said(&host.run(&logs(&host.site, &query(9, None))).stdout);
+        let told = parsed(&host.run(&logs(&host.site, &query(9, None))).stdout);
         assert_eq!(told, [format!("8081 {}", "x".repeat(4000))], "{shell:?}");
     }
 }
@@ -145,7 +145,7 @@ impl Follower {
                 0,
                 "it has ended"
             );
-            if let Some(line) = said(&line).pop() {
+            if let Some(line) = parsed(&line).pop() {
                 return line;
             }
         }
@@ -176,7 +176,7 @@ impl Drop for Follower {
 }
 
 #[test]
-fn a_follower_goes_on_with_the_next_instance_of_each_slot_until_nobody_listens() {
+fn follow_continues_with_the_next_instance_until_the_reader_is_gone() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "old\none\n");
@@ -201,7 +201,7 @@ fn a_follower_goes_on_with_the_next_instance_of_each_slot_until_nobody_listens()
 }
 
 #[test]
-fn a_follower_that_hears_nothing_for_long_ends_by_itself() {
+fn follow_ends_without_heartbeats() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "one\n");

@@ -68,7 +68,7 @@ fn litter(host: &Host) -> usize {
 }
 
 #[test]
-fn a_host_downloads_what_it_stages() {
+fn host_downloads_the_artifact() {
     for (host, tool) in hosts() {
         let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
         let (server, url) = serving(&release);
@@ -107,7 +107,7 @@ fn a_host_downloads_what_it_stages() {
 }
 
 #[test]
-fn the_url_is_an_argument_of_no_program() {
+fn pull_never_passes_the_url_as_an_argument() {
     for tool in ["curl", "wget"] {
         let mut host = Host::new();
         let said = host.dir.path().join("said");
@@ -129,7 +129,7 @@ fn the_url_is_an_argument_of_no_program() {
 }
 
 #[test]
-fn what_goes_wrong_is_said_in_the_tools_words_but_for_the_url() {
+fn pull_reports_the_error_of_the_tool_without_the_url() {
     for without in [&[][..], &["curl"]] {
         let mut host = Host::new();
         host.without(without);
@@ -146,18 +146,18 @@ fn what_goes_wrong_is_said_in_the_tools_words_but_for_the_url() {
         };
         let missing = failure(Reply::status(404));
         assert!(
-            missing.starts_with("the artifact could not be pulled: ") && missing.contains("404"),
+            missing.starts_with("cannot pull the artifact: ") && missing.contains("404"),
             "{missing}"
         );
         let other = failure(Reply::of("another artifact"));
         let expected = format!(
-            "what the URL leads to, which should have {size} bytes, arrived damaged: 16 bytes with"
+            "the downloaded artifact, expected to have {size} bytes, is corrupt: received 16 bytes with"
         );
         assert!(other.starts_with(&expected), "{other}");
         let large = failure(Reply::of(vec![0; 1 << 20]));
         assert_eq!(
             large,
-            format!("the artifact could not be pulled: there is more than its {size} bytes")
+            format!("cannot pull the artifact: it is larger than {size} bytes")
         );
         let server = Web::start(|_, _| Reply::status(404));
         let url = format!("http://me:{SECRET}@{}/app?token={SECRET}", server.address());
@@ -165,8 +165,7 @@ fn what_goes_wrong_is_said_in_the_tools_words_but_for_the_url() {
         let ran = host.run(&pull(&host, &release, &url));
         let gone = ran.failure();
         assert!(
-            gone.starts_with("the artifact could not be pulled: ")
-                && !format!("{ran:?}").contains(SECRET),
+            gone.starts_with("cannot pull the artifact: ") && !format!("{ran:?}").contains(SECRET),
             "{gone}"
         );
     }
@@ -177,8 +176,8 @@ fn a_host_without_the_tools_says_so() {
     let mut host = Host::new();
     host.without(&["curl", "wget"]);
     let release = Release::new("hello");
-    let expected = "the artifact cannot be pulled: neither curl nor GNU wget is here; install \
-                    one, or use fetch = \"push\"";
+    let expected = "cannot pull the artifact: neither curl nor GNU wget is installed; install \
+                    one, or set fetch = \"push\"";
     assert_eq!(
         host.run(&pull(&host, &release, "http://127.0.0.1:1/app"))
             .failure(),
@@ -211,7 +210,7 @@ fn a_host_without_the_tools_says_so() {
 }
 
 #[test]
-fn a_pull_that_is_ended_by_its_watch_leaves_nothing() {
+fn killed_pull_leaves_nothing() {
     for (host, tool) in hosts() {
         let release = Release::new("hello");
         // It answers when the test is over.

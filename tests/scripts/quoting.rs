@@ -7,7 +7,7 @@ use ship::script::quote;
 
 proptest! {
     #[test]
-    fn a_shell_reads_a_quoted_text_as_it_was(text in any::<String>().prop_map(|text| text.replace('\0', ""))) {
+    fn shell_reads_quoted_text_unchanged(text in any::<String>().prop_map(|text| text.replace('\0', ""))) {
         let output = Command::new("/bin/sh").arg("-c").arg(format!("printf %s {}", quote(&text))).output().expect("sh");
         prop_assert_eq!(String::from_utf8_lossy(&output.stdout), text);
         prop_assert!(output.stderr.is_empty());

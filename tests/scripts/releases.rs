@@ -34,7 +34,7 @@ fn release_dir(host: &Host, release: &Release) -> std::path::PathBuf {
 }
 
 #[test]
-fn an_archive_is_unpacked_so_that_any_user_can_read_it() {
+fn archive_is_unpacked_readable_by_every_user() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -84,7 +84,7 @@ fn host_tells_the_definitions_of_its_releases_and_which_were_proven() {
 }
 
 #[test]
-fn what_was_a_directory_is_as_old_as_its_unpacking_and_an_archives_files_are_as_old_as_they_were() {
+fn directories_get_the_time_of_unpacking_and_archives_keep_their_times() {
     for shell in shells() {
         let host = Host::with(shell);
         let old = SystemTime::UNIX_EPOCH + Duration::from_hours(24);
@@ -128,7 +128,7 @@ fn prune_keeps_a_release_in_which_something_is_mounted() {
             .replace("/proc/self/mounts", &format!("'{}'", mounts.display()));
         let ran = host.run(&script);
         let said = format!(
-            "release {} was kept, because something is mounted at {}",
+            "release {} was not removed, because something is mounted at {}",
             mounted.id,
             place.display()
         );
@@ -155,13 +155,13 @@ fn prune_says_what_could_not_be_deleted() {
         .failure();
     assert!(
         why.contains("/tmp/out.")
-            && why.ends_with(" could not be deleted: rm: cannot remove x: Operation not permitted"),
+            && why.ends_with(": rm: cannot remove x: Operation not permitted"),
         "{why}"
     );
 }
 
 #[test]
-fn a_single_file_becomes_a_program() {
+fn single_file_becomes_executable() {
     let host = Host::new();
     let release = Release::program("serve it", "#!/bin/sh\n");
     host.stage(&release);
@@ -176,7 +176,7 @@ fn a_single_file_becomes_a_program() {
 }
 
 #[test]
-fn what_is_there_is_not_sent_again() {
+fn staged_release_is_not_sent_again() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -191,7 +191,7 @@ fn what_is_there_is_not_sent_again() {
 }
 
 #[test]
-fn a_wrong_checksum_is_refused_and_nothing_is_left() {
+fn stage_rejects_a_wrong_checksum_and_leaves_nothing() {
     for shell in shells() {
         let host = Host::with(shell);
         let mut release = Release::new("hello");
@@ -200,7 +200,7 @@ fn a_wrong_checksum_is_refused_and_nothing_is_left() {
         assert!(
             refused
                 .failure()
-                .contains(&format!("sha256 {} instead of 000", release.id)),
+                .contains(&format!("SHA-256 {}, expected 000", release.id)),
             "{}",
             refused.failure()
         );
@@ -214,7 +214,7 @@ fn a_wrong_checksum_is_refused_and_nothing_is_left() {
 }
 
 #[test]
-fn an_input_that_breaks_off_is_refused_with_what_came() {
+fn stage_reports_the_size_of_an_incomplete_input() {
     let host = Host::new();
     let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
     let script = host.stage_script(&release);
@@ -224,7 +224,7 @@ fn an_input_that_breaks_off_is_refused_with_what_came() {
     let size = release.definition.artifact.size_bytes;
     assert!(
         cut.starts_with(&format!(
-            "the artifact, of {size} bytes, arrived damaged: {} bytes",
+            "the artifact of {size} bytes is corrupt: received {} bytes",
             size - 5
         )),
         "{cut}"
@@ -232,28 +232,28 @@ fn an_input_that_breaks_off_is_refused_with_what_came() {
     let cut = host.run_with(&script, &whole[..script.input.head.len() - 3]);
     assert_eq!(
         cut.failure(),
-        "the secrets did not arrive whole, or could not be written"
+        "the secrets did not arrive completely, or cannot be written"
     );
     assert!(cut.reply().observation.releases.is_empty());
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
 }
 
 #[test]
-fn what_is_no_archive_is_refused_in_the_tools_words() {
+fn stage_reports_the_error_of_tar() {
     let host = Host::new();
     let mut release = Release::program("page", "no archive");
     release.definition.artifact.form = ArtifactForm::TarGz;
     let refused = host.run(&host.stage_script(&release));
     let why = refused.failure();
     assert!(
-        why.starts_with("the artifact could not be unpacked:") && why.contains("gzip"),
+        why.starts_with("cannot unpack the artifact:") && why.contains("gzip"),
         "{why}"
     );
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
 }
 
 #[test]
-fn a_full_disk_is_refused_in_the_tools_words() {
+fn stage_reports_a_full_disk() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&Release::new("another"));
@@ -261,7 +261,7 @@ fn a_full_disk_is_refused_in_the_tools_words() {
     // As if every write to the file that is received met a full disk.
     let full = script
         .text
-        .replace(">\"$litter/artifact\" 2>", ">/dev/full 2>");
+        .replace(">\"$scratch/artifact\" 2>", ">/dev/full 2>");
     assert_ne!(full, script.text);
     let refused = host.run(&ship::script::Script {
         text: full,
@@ -269,7 +269,7 @@ fn a_full_disk_is_refused_in_the_tools_words() {
     });
     let why = refused.failure();
     assert!(
-        why.contains("could not be received") && why.contains("No space left on device"),
+        why.contains("cannot receive the artifact") && why.contains("No space left on device"),
         "{why}"
     );
     assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
@@ -277,7 +277,7 @@ fn a_full_disk_is_refused_in_the_tools_words() {
 }
 
 #[test]
-fn what_an_interrupted_attempt_has_left_goes_with_the_next() {
+fn stage_removes_leftovers_of_an_interrupted_attempt() {
     let host = Host::new();
     let release = Release::new("hello");
     let script = host.stage_script(&release);
@@ -299,7 +299,7 @@ fn what_an_interrupted_attempt_has_left_goes_with_the_next() {
 }
 
 #[test]
-fn a_transfer_that_is_ended_by_its_watch_leaves_nothing() {
+fn killed_transfer_leaves_nothing() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello").with_secrets("A=\"1\"\nB=\"2\"\n");
@@ -322,7 +322,7 @@ fn a_transfer_that_is_ended_by_its_watch_leaves_nothing() {
 }
 
 #[test]
-fn what_an_older_rollout_has_left_goes_when_a_newer_one_enters() {
+fn newer_epoch_removes_leftovers() {
     for shell in shells() {
         let mut host = Host::with(shell);
         host.order(&claim(&host.site));
@@ -345,7 +345,7 @@ fn what_an_older_rollout_has_left_goes_when_a_newer_one_enters() {
 }
 
 #[test]
-fn a_sender_that_falls_asleep_keeps_nobody_waiting() {
+fn stalled_transfer_does_not_hold_the_lock() {
     let host = Host::new();
     let (slow, quick) = (Release::new("slow"), Release::new("quick"));
     let mut asleep = host.spawn(&host.stage_script(&slow));
@@ -380,14 +380,14 @@ fn secrets_with_a_wrong_checksum_are_refused() {
     release.definition.secrets_sha256 = Some("0".repeat(64));
     let why = host.run(&host.stage_script(&release)).failure();
     assert!(
-        why.starts_with("the secrets arrived damaged: 6 bytes"),
+        why.starts_with("the secrets file is corrupt: received 6 bytes"),
         "{why}"
     );
     assert!(host.observe().releases.is_empty());
 }
 
 #[test]
-fn a_release_that_a_slot_runs_is_never_pruned() {
+fn prune_keeps_a_release_in_use() {
     let host = Host::new();
     let (old, running) = (Release::new("old"), Release::new("running"));
     host.stage(&old);
@@ -402,7 +402,10 @@ fn a_release_that_a_slot_runs_is_never_pruned() {
     let reply = host.ask(&prune(&host.site, &all));
     assert_eq!(
         reply.end,
-        ScriptEnd::Failed(format!("kept, because a slot needs it: {}", running.id))
+        ScriptEnd::Failed(format!(
+            "not removed, because a slot uses it: {}",
+            running.id
+        ))
     );
     assert_eq!(reply.observation.releases, [running.id.clone()].into());
     assert!(!release_dir(&host, &old).exists());
@@ -417,7 +420,7 @@ fn a_release_that_a_slot_runs_is_never_pruned() {
 }
 
 #[test]
-fn only_a_digest_leads_to_a_directory_that_is_removed() {
+fn prune_accepts_only_digests() {
     let host = Host::new();
     host.stage(&Release::new("hello"));
     let precious = host.dir.path().join("precious");

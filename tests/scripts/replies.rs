@@ -14,8 +14,8 @@ use ship::core::release::hook::{CommandRun, Hook, HookPoint, HookSite};
 use ship::core::time::Time;
 use ship::script::{
     CommandProbe, DoneMark, LogQuery, Needs, ScriptEnd, StopSpec, TaskCommand, TaskCommandEnd,
-    check, claim, errand, logs, observe, probe_command, prune, read_answer, read_check,
-    read_errand, read_log_tail, read_reply, start, stop,
+    check, claim, logs, observe, probe_command, prune, read_check, read_log_tail,
+    read_probe_result, read_reply, read_task, start, stop, task,
 };
 
 use crate::host::{Host, Release};
@@ -91,11 +91,11 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         timeout: Duration::from_secs(5),
         mark,
     };
-    run(&host, errand(&host.site, &migration));
-    run(&host, errand(&host.site, &migration));
+    run(&host, task(&host.site, &migration));
+    run(&host, task(&host.site, &migration));
     run(
         &host,
-        errand(
+        task(
             &host.site,
             &TaskCommand {
                 argv: vec!["false".to_owned()],
@@ -193,7 +193,7 @@ fn is_a_run(run: &CommandRun) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn the_transcripts_are_genuine() {
+fn transcripts_match_real_scripts() {
     for reply in replies() {
         read_reply(&reply, NOW).unwrap_or_else(|error| panic!("{error}:\n{reply}"));
     }
@@ -220,35 +220,35 @@ fn the_transcripts_are_genuine() {
         .map(|reply| read_reply(reply, NOW).unwrap().observation.hooks.len())
         .sum::<usize>();
     assert_eq!(hooks, 2, "one before the start, one before the stop");
-    let errands: Vec<_> = replies()
+    let tasks: Vec<_> = replies()
         .iter()
-        .filter_map(|reply| read_errand(reply, NOW).ok())
+        .filter_map(|reply| read_task(reply, NOW).ok())
         .map(|(end, _)| end)
         .collect();
     assert!(
-        errands
+        tasks
             .iter()
             .any(|end| matches!(end, TaskCommandEnd::Done(_))),
-        "{errands:?}"
+        "{tasks:?}"
     );
     assert!(
-        errands
+        tasks
             .iter()
             .any(|end| matches!(end, TaskCommandEnd::AlreadyDone { .. })),
-        "{errands:?}"
+        "{tasks:?}"
     );
     assert!(
-        errands
+        tasks
             .iter()
             .any(|end| matches!(end, TaskCommandEnd::Failed { run: Some(_), .. })),
-        "{errands:?}"
+        "{tasks:?}"
     );
-    assert_eq!(read_answer(&TRANSCRIPTS.answer).unwrap().status, 3);
+    assert_eq!(read_probe_result(&TRANSCRIPTS.answer).unwrap().status, 3);
     assert!(!read_log_tail(&TRANSCRIPTS.tail, 10).is_empty());
 }
 
 #[test]
-fn a_name_that_would_move_the_cursor_is_none() {
+fn reply_rejects_names_with_control_characters() {
     let named = replies()
         .into_iter()
         .find(|reply| reply.contains(".name=page-one\n"))
@@ -259,14 +259,14 @@ fn a_name_that_would_move_the_cursor_is_none() {
             read_reply(&reply, NOW)
                 .unwrap_err()
                 .to_string()
-                .contains("is no instance's name"),
+                .contains("is not the name of an instance"),
             "{name:?}"
         );
     }
 }
 
 #[test]
-fn an_epoch_after_which_there_is_none_is_refused() {
+fn reply_rejects_the_largest_epochs() {
     let reply = replies().pop().unwrap();
     let at = reply.find("epoch=").unwrap();
     let end = at + reply[at..].find('\n').unwrap();
@@ -284,7 +284,7 @@ fn an_epoch_after_which_there_is_none_is_refused() {
 
 /// Not a sample: each place at which a connection may break.
 #[test]
-fn what_breaks_off_is_never_taken_for_whole() {
+fn reply_parser_rejects_incomplete_replies() {
     for reply in replies() {
         for length in 0..reply.len() {
             let Some(part) = reply.get(..length) else {
@@ -292,7 +292,7 @@ fn what_breaks_off_is_never_taken_for_whole() {
             };
             assert!(read_reply(part, NOW).is_err(), "{part}");
             assert!(read_check(part, NOW).is_err(), "{part}");
-            assert!(read_errand(part, NOW).is_err(), "{part}");
+            assert!(read_task(part, NOW).is_err(), "{part}");
         }
     }
     for length in 0..TRANSCRIPTS.answer.len() {
@@ -300,7 +300,7 @@ fn what_breaks_off_is_never_taken_for_whole() {
             TRANSCRIPTS
                 .answer
                 .get(..length)
-                .is_none_or(|part| read_answer(part).is_err())
+                .is_none_or(|part| read_probe_result(part).is_err())
         );
     }
 }
@@ -309,7 +309,7 @@ proptest! {
     #![proptest_config(cases(1500))]
 
     #[test]
-    fn a_changed_reply_is_refused_or_keeps_the_rules(text in mutated_text(replies())) {
+    fn changed_reply_is_rejected_or_keeps_the_invariants(text in mutated_text(replies())) {
         let began = Instant::now();
         match read_reply(&text, NOW) {
             Ok(reply) => {
@@ -323,13 +323,13 @@ proptest! {
             }
             Err(error) => {
                 let said = error.to_string();
-                prop_assert!(said.len() < 10_000 || said.contains("could not say what runs"), "{} bytes", said.len());
+                prop_assert!(said.len() < 10_000 || said.contains("cannot determine what is running"), "{} bytes", said.len());
             }
         }
         if let Ok((_, observation)) = read_check(&text, NOW) {
             keeps_the_rules(&observation)?;
         }
-        if let Ok((end, observation)) = read_errand(&text, NOW) {
+        if let Ok((end, observation)) = read_task(&text, NOW) {
             keeps_the_rules(&observation)?;
             match &end {
                 TaskCommandEnd::Done(run) | TaskCommandEnd::Failed { run: Some(run), .. } => is_a_run(run)?,
@@ -341,11 +341,11 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_answer_of_a_command_or_a_changed_log_is_one_of_plain_lines(
+    fn changed_probe_result_or_log_has_plain_lines(
         answer in mutated_text(vec![TRANSCRIPTS.answer.clone()]),
         log in mutated_text(vec![TRANSCRIPTS.tail.clone()]),
     ) {
-        if let Ok(answer) = read_answer(&answer) {
+        if let Ok(answer) = read_probe_result(&answer) {
             prop_assert!(!answer.line.contains(char::is_control), "{answer:?}");
         }
         let lines = read_log_tail(&log, 10);
@@ -355,6 +355,6 @@ proptest! {
     #[test]
     fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ \
                                    -~]{0,20}\n){0,20}(end=done\n)?") {
-        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_answer(&noise), read_log_tail(&noise, 9));
+        let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_probe_result(&noise), read_log_tail(&noise, 9));
     }
 }

@@ -24,7 +24,7 @@ fn launch(host: &Host, release: &Release) -> StartSpec {
 }
 
 #[test]
-fn every_shell_understands_the_scripts() {
+fn every_shell_parses_the_scripts() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -100,7 +100,7 @@ fn unit_of_the_service_in_another_directory_is_reported_and_left_alone() {
         );
         let refused = host.run(&moved(&host, start(&host.site, &launch(&host, &release))));
         let why = format!(
-            "the unit {name} belongs to {}: choose other ports",
+            "the unit {name} belongs to {}; choose other ports",
             other.display()
         );
         assert_eq!(refused.failure(), why);
@@ -125,7 +125,7 @@ fn without_systemd_a_start_is_refused_with_advice() {
     let release = Release::new("hello");
     host.stage(&release);
     let refused = host.run(&start(&host.site, &launch(&host, &release)));
-    let advice = "systemd does not run on this host: driver = \"process\" needs none";
+    let advice = "systemd is not running on this host; set driver = \"process\"";
     assert_eq!(refused.failure(), advice);
     assert!(refused.reply().observation.slots.is_empty());
 }
@@ -169,7 +169,7 @@ fn fake_systemctl(host: &Host, shown: &str) {
 }
 
 #[test]
-fn a_start_installs_the_unit_once_and_a_stop_leaves_no_trace_in_the_slot() {
+fn start_installs_the_unit_once_and_stop_empties_the_slot() {
     for shell in shells() {
         let host = Host::with(shell);
         let release = Release::new("hello");
@@ -556,7 +556,7 @@ fn instance_whose_user_cannot_enter_its_directory_is_reported_with_that_director
 }
 
 #[test]
-fn a_main_process_that_listens_is_the_instance() {
+fn listening_main_process_belongs_to_the_instance() {
     let host = Host::new();
     let release = Release::new("hello");
     host.stage(&release);
@@ -692,7 +692,7 @@ fn stop_ends_what_systemd_has_left_in_the_control_group() {
 }
 
 #[test]
-fn the_journal_is_asked_for_what_the_instance_itself_has_said() {
+fn logs_query_the_journal_for_the_current_instance() {
     let host = Host::new();
     let slot = host.slot();
     fs::create_dir_all(&slot).expect("slot");

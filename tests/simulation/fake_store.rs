@@ -429,7 +429,7 @@ impl ServiceSettings for MemoryStore {
         Ok(())
     }
 
-    fn forget_scale(&mut self, _: &ServiceKey) -> Result<(), StoreError> {
+    fn clear_scale(&mut self, _: &ServiceKey) -> Result<(), StoreError> {
         self.with(|tables| tables.scale = None);
         Ok(())
     }
@@ -461,7 +461,7 @@ impl Migrations for MemoryStore {
 impl Inventories for MemoryStore {
     fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
         let known = KnownInventory {
-            subject: subject.clone(),
+            service_key: subject.clone(),
             inventory: inventory.to_owned(),
         };
         self.with(|tables| tables.inventory = Some(known));

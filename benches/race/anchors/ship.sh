@@ -1,5 +1,5 @@
 #!/bin/bash
-# ship.sh N BATCH VER: the entry of ship; SHIP names the binary (default: the release build of this repository)
+# ship.sh N BATCH VER: the ship entry; SHIP is the binary (default: the release build of this repository)
 set -eu
 B=${BENCH:-/tmp/bench}; HERE=$(dirname "$(readlink -f "$0")"); SHIP=${SHIP:-$HERE/../../../target/release/ship}
 mkdir -p "$B/ship"; cd "$B/ship"

@@ -45,10 +45,10 @@ pub fn freeze(
         && let Some(rollout) = service.newest_rollout()?
     {
         let request = Request {
-            wish: ControlRequest::Freeze,
+            command: ControlRequest::Freeze,
             by: freeze.to_string(),
         };
-        service.store.ask(rollout, &request)?;
+        service.store.send_request(rollout, &request)?;
         stops_rollout = true;
     }
     Ok(Frozen {

@@ -1,4 +1,4 @@
-//! A backend of `HAProxy` as last observed, and the next action that lets a server get requests.
+//! A backend of `HAProxy` as last observed, and the next step to admit requests to a server.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use super::protocol::ease;
 use crate::core::fleet::traffic::{BalancerState, Counters, Server, SlotAdmission};
 use crate::core::ids::Slot;
 
-/// Bits of `srv_admin_state` that stand for maintenance: forced, inherited from a tracked server,
-/// and for want of an address. 0x04 and 0x40 are no states: they say that the configuration has
-/// `disabled`, and that a name was set here.
+/// Bits of `srv_admin_state` that mean maintenance: forced, inherited from a tracked server, and
+/// without an address. 0x04 and 0x40 are not maintenance: they mean `disabled` in the configuration
+/// file, and a name that was set at runtime.
 const MAINT: u32 = FORCED_MAINT | 0x02 | 0x20;
 /// The bit that `set server … state maint` sets.
 const FORCED_MAINT: u32 = 0x01;
-/// Bits that stand for `drain`: forced, and inherited.
+/// Bits that mean `drain`: forced, and inherited.
 const DRAIN: u32 = 0x08 | 0x10;
 /// A bit of `srv_check_state`: checks are enabled.
 const CHECKS: u32 = 0x04;
@@ -26,7 +26,7 @@ const PASSED: [u32; 2] = [3, 4];
 /// A backend, as last observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Backend {
-    /// Identifies the `HAProxy` process that answered.
+    /// Identifies the `HAProxy` process that responded.
     pub(super) generation: String,
     pub(super) servers: BTreeMap<String, ServerState>,
 }
@@ -45,21 +45,21 @@ pub(super) struct ServerState {
     pub(super) counters: Option<Counters>,
 }
 
-/// The next action that lets a server get requests.
+/// The next step to admit requests to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OpeningStep {
-    /// Give these orders, one after the other.
-    Tell(Vec<String>),
+    /// Run these commands, one after another.
+    Run(Vec<String>),
     /// The server's own check has not passed yet: observe again.
     Wait,
-    /// It cannot be done, for this reason.
+    /// The server cannot be admitted, for this reason.
     Never(String),
     /// The server gets requests.
     Done,
 }
 
 impl Backend {
-    /// The view of the slots, whose servers have these names.
+    /// The state of the slots whose servers have these names.
     pub(super) fn view(&self, names: &BTreeMap<Slot, String>) -> BalancerState {
         let servers = names
             .iter()
@@ -71,8 +71,8 @@ impl Backend {
         }
     }
 
-    /// What is to be done next so that a server gets requests: `None` for the full weight, or so
-    /// many percent of it.
+    /// The next step to admit requests to a server, with the full weight (`None`) or a percentage
+    /// of it.
     pub(super) fn opening(
         &self,
         backend: &str,
@@ -83,13 +83,13 @@ impl Backend {
             return OpeningStep::Never(format!("backend {backend} has no server `{name}`"));
         };
         if known.admin_state & FORCED_MAINT != 0 {
-            let mut orders = ease(backend, name);
+            let mut commands = ease(backend, name);
             if known.is_checked() {
-                // Out of maintenance it counts as up until a check says otherwise, and what passed
-                // was another one.
-                orders.push(format!("set server {backend}/{name} health down"));
+                // After maintenance, the server counts as up until a check fails, and the last
+                // check that passed was for an earlier instance.
+                commands.push(format!("set server {backend}/{name} health down"));
             }
-            return OpeningStep::Tell(orders);
+            return OpeningStep::Run(commands);
         }
         if known.admin_state & MAINT != 0 || !known.is_open() && known.server().is_up == Some(false)
         {
@@ -99,22 +99,22 @@ impl Backend {
         let weight = known.initial_weight.saturating_mul(percent) / 100;
         if weight == 0 {
             return OpeningStep::Never(format!(
-                "{percent} % of the weight of server `{name}`, which is {}, is none; give its \
-                 line `weight 100`",
+                "{percent} % of the weight of server `{name}`, which is {}, is zero; add \
+                 `weight 100` to its line",
                 known.initial_weight
             ));
         }
-        let mut orders = Vec::new();
+        let mut commands = Vec::new();
         if known.weight != weight {
-            orders.push(format!("set weight {backend}/{name} {percent}%"));
+            commands.push(format!("set weight {backend}/{name} {percent}%"));
         }
         if known.admin_state & DRAIN != 0 {
-            orders.push(format!("set server {backend}/{name} state ready"));
+            commands.push(format!("set server {backend}/{name} state ready"));
         }
-        if orders.is_empty() {
+        if commands.is_empty() {
             OpeningStep::Done
         } else {
-            OpeningStep::Tell(orders)
+            OpeningStep::Run(commands)
         }
     }
 }
@@ -123,7 +123,7 @@ impl ServerState {
     fn gate(&self) -> SlotAdmission {
         match self.admin_state {
             state if state & MAINT != 0 => SlotAdmission::Closed,
-            // No weight is as good as `drain`.
+            // A weight of zero has the same effect as `drain`.
             state if state & DRAIN != 0 || self.weight == 0 => SlotAdmission::Bound,
             _ => SlotAdmission::Open,
         }
@@ -137,13 +137,13 @@ impl ServerState {
         self.check_state & CHECKS != 0
     }
 
-    /// The server as it matters to a rollout.
+    /// The properties of the server that matter to a rollout.
     pub(super) fn server(&self) -> Server {
         let is_up = match self.op_state {
             DOWN => Some(false),
             _ if !self.is_checked() => None,
-            // What gets requests gets them until enough checks have failed; what is to get some
-            // must have passed one.
+            // An open server gets requests until enough checks have failed; a closed one must have
+            // passed a check.
             state => {
                 Some(UP.contains(&state) && (self.is_open() || PASSED.contains(&self.check_result)))
             }
@@ -170,8 +170,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::balancer::haproxy::answers::{read, read_counts};
-    use crate::balancer::haproxy::protocol::objection;
+    use crate::balancer::haproxy::protocol::error;
+    use crate::balancer::haproxy::responses::{read, read_counts};
 
     const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 4711\nUptime: 0d 0h00m01s\n\n";
     const COLUMNS: &str = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
@@ -180,7 +180,7 @@ mod tests {
                            srv_check_health \
                            srv_check_state srv_agent_state";
 
-    /// Servers, each by its name and `op_state admin_state uweight iweight check_result
+    /// Servers, each with its name and `op_state admin_state uweight iweight check_result
     /// check_state`.
     fn backend(servers: &[(&str, [u32; 6])]) -> Backend {
         let mut text = format!("1\n{COLUMNS}\n");
@@ -210,7 +210,7 @@ mod tests {
     const DRAINED: [u32; 6] = [2, 8, 1, 1, 3, 6];
 
     #[test]
-    fn a_view_is_what_it_says_of_the_slots_servers() {
+    fn backend_state_contains_only_the_servers_of_the_slots() {
         let names = [("a", 1), ("b", 2), ("c", 3)].map(|(name, port)| {
             (
                 Slot {
@@ -253,17 +253,17 @@ mod tests {
                 ..open
             })
         );
-        assert_eq!(of(3), None, "it has no such server");
-        assert_eq!(view.servers.len(), 2, "others are nobody's business");
+        assert_eq!(of(3), None, "there is no such server");
+        assert_eq!(view.servers.len(), 2, "other servers are ignored");
     }
 
     #[test]
-    fn up_is_what_it_acts_on_and_for_what_is_closed_a_check_that_passed() {
+    fn server_is_up_if_it_gets_requests_or_has_passed_a_check() {
         assert_eq!(server([0, 0, 1, 1, 2, 6]).is_up, Some(false), "down");
         assert_eq!(
             server([2, 0, 1, 1, 2, 6]).is_up,
             Some(true),
-            "one check failed, it still sends"
+            "one check failed, but it still gets requests"
         );
         assert_eq!(
             server([2, 8, 1, 1, 2, 6]).is_up,
@@ -285,16 +285,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_configuration_says_is_no_state() {
+    fn server_state_ignores_the_bits_of_the_configuration() {
         assert_eq!(
             server([2, 0x04, 1, 1, 3, 6]).gate,
             SlotAdmission::Open,
-            "`disabled` in its line, and made ready since"
+            "`disabled` in its line, and enabled since"
         );
         assert_eq!(
             server([2, 0x40, 1, 1, 3, 6]).gate,
             SlotAdmission::Open,
-            "its name was set by an order"
+            "its name was set at runtime"
         );
         for maint in [0x01, 0x02, 0x05, 0x20] {
             assert_eq!(
@@ -313,17 +313,17 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_a_queue_tells_how_much_it_was_given() {
+    fn server_reports_its_total_only_without_a_queue() {
         let counts = "# pxname,svname,qcur,scur,stot,\nweb,a,0,1,41,\nweb,b,1,1,41,\n";
         let counted = read_counts(counts).expect("a table");
         assert_eq!((counted["a"].given, counted["b"].given), (Some(41), None));
     }
 
     #[test]
-    fn it_is_opened_when_its_check_has_passed() {
+    fn server_is_opened_when_its_check_has_passed() {
         let step = |state, weight| backend(&[("a", state)]).opening("web", "a", weight);
-        let tell = |orders: &[&str]| {
-            OpeningStep::Tell(orders.iter().map(|order| (*order).to_owned()).collect())
+        let tell = |commands: &[&str]| {
+            OpeningStep::Run(commands.iter().map(|order| (*order).to_owned()).collect())
         };
         let drain = "set server web/a state drain";
         assert_eq!(
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(
             step([2, 5, 1, 1, 0, 0], None),
             tell(&[drain]),
-            "what is never checked would stay down"
+            "a server without a check would stay down"
         );
         assert_eq!(
             step([0, 0x20, 1, 1, 0, 6], None),
@@ -364,30 +364,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_backends_and_malformed_responses_are_reported() {
         let absent = read("web", INFO, "Can't find backend.\n", "No such proxy.\n").unwrap_err();
         assert!(
             absent.to_string().starts_with("has no backend `web`"),
             "{absent}"
         );
-        let nonsense = read("web", "", "", "").unwrap_err();
+        let malformed = read("web", "", "", "").unwrap_err();
         assert_eq!(
-            nonsense.to_string(),
-            "answers `show info` with what makes no sense: nothing"
+            malformed.to_string(),
+            "sent an unexpected response to `show info`: nothing"
         );
     }
 
     proptest! {
         #[test]
-        fn no_text_stops_it(info in ".{0,40}", lines in prop::collection::vec("[ -~]{0,60}", 0..6), name in ".{0,9}") {
+        fn parser_accepts_any_text(info in ".{0,40}", lines in prop::collection::vec("[ -~]{0,60}", 0..6), name in ".{0,9}") {
             let text = lines.join("\n");
             let _ = read(&name, &info, &text, &text);
             let _ = read(&name, INFO, &format!("1\n{COLUMNS}\n{text}"), &format!("# svname,scur,qcur\n{text}"));
-            let _ = objection(&text);
+            let _ = error(&text);
         }
 
         #[test]
-        fn no_number_stops_it(numbers in prop::array::uniform6(any::<u32>()), percent in any::<Option<u32>>()) {
+        fn backend_accepts_any_number(numbers in prop::array::uniform6(any::<u32>()), percent in any::<Option<u32>>()) {
             let seen = backend(&[("a", numbers)]);
             let _ = (seen.servers["a"].server(), seen.opening("web", "a", percent));
         }

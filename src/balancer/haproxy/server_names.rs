@@ -1,4 +1,4 @@
-//! The names by which `HAProxy` knows the slots.
+//! The server names of the slots in `HAProxy`.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use crate::core::fleet::traffic::SlotAdmission;
 use crate::core::ids::Slot;
 use crate::remote::HostUnavailable;
 
-/// The names of the servers, by the playbook and by the releases of the history.
+/// The server names, by the templates of the playbook and of the releases in the history.
 #[derive(Clone, Copy)]
 pub(super) struct ServerNames<'a> {
     pub(super) slots: &'a SlotDirectory,
-    /// The playbook's template of a name.
+    /// The template in the playbook.
     pub(super) template: &'a str,
 }
 
 impl ServerNames<'_> {
-    /// Every slot and the name of its server, as a backend knows it.
+    /// Every slot, and the name of its server in a backend.
     pub(super) fn all(&self, seen: &Backend) -> Result<BTreeMap<Slot, String>, HostUnavailable> {
         let name = |slot: Slot| self.of(&slot, seen).map(|name| (slot, name));
         self.slots.all().map(name).collect()
     }
 
-    /// The slots of the playbook, and the names that it gives their servers.
+    /// The slots of the playbook, and their server names.
     pub(super) fn offered(&self) -> Result<BTreeMap<Slot, String>, HostUnavailable> {
         let name = |slot: Slot| {
             self.slots
@@ -33,9 +33,9 @@ impl ServerNames<'_> {
         self.slots.offered().map(name).collect()
     }
 
-    /// The name of a slot's server. Releases may name the servers of one slot differently, and what
-    /// an earlier one was admitted by must be closed: of the names that the backend knows that
-    /// which gets requests, or still has some; then the playbook's.
+    /// The name of a slot's server. Releases may name the server of a slot differently, and a
+    /// server that an earlier release has opened must be closed. Of the names that exist in the
+    /// backend, this is the one that gets requests or still has some; otherwise the playbook's.
     pub(super) fn of(&self, slot: &Slot, seen: &Backend) -> Result<String, HostUnavailable> {
         let names = self.possible(slot)?;
         let rank = |name: &String| {
@@ -48,7 +48,7 @@ impl ServerNames<'_> {
                 )
             })
         };
-        // Of equal ones the last is taken.
+        // `max_by_key` returns the last of equal elements.
         names
             .into_iter()
             .rev()
@@ -58,8 +58,8 @@ impl ServerNames<'_> {
             })
     }
 
-    /// The names that a slot's server may have: the playbook's first, then those of releases with
-    /// that slot.
+    /// The possible names of a slot's server: the playbook's first, then those of releases that use
+    /// the slot.
     fn possible(&self, slot: &Slot) -> Result<Vec<String>, HostUnavailable> {
         let own = std::iter::once(self.template);
         let others = self

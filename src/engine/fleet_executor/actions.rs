@@ -199,7 +199,7 @@ fn start_spec(
             .map(|liveness| render_liveness(liveness, &vars))
             .transpose()?,
         hooks,
-        patience: Duration::ZERO,
+        start_timeout: Duration::ZERO,
         settle: SETTLE,
     })
 }

@@ -101,7 +101,7 @@ impl FleetContext {
 
     /// The context of a script that changes a host.
     pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> HostContext {
-        host.site.script_site(&self.service, epoch, order)
+        host.site.script_context(&self.service, epoch, order)
     }
 
     /// Runs a script that changes nothing; returns its standard output.
@@ -111,7 +111,7 @@ impl FleetContext {
         script: impl FnOnce(&HostContext) -> Script,
     ) -> Result<String, HostUnavailable> {
         let host = self.host(host)?;
-        let script = script(&host.site.read_only_site(&self.service));
+        let script = script(&host.site.read_only_context(&self.service));
         host.link.run(&script).await
     }
 
@@ -123,7 +123,7 @@ impl FleetContext {
         lines: &mpsc::Sender<String>,
     ) -> Result<(), HostUnavailable> {
         let linked = self.host(host)?;
-        let script = script(&linked.site.read_only_site(&self.service));
+        let script = script(&linked.site.read_only_context(&self.service));
         let output = linked.link.listen(&script, lines).await?;
         if output.status == 0 {
             return Ok(());

@@ -84,7 +84,7 @@ impl Prober {
                 }
             }
         };
-        Ok(probe::ask(
+        Ok(probe::probe(
             &self.client,
             &port_probe,
             &route,

@@ -57,7 +57,7 @@ impl TaskRunner {
             self.control.dir.as_deref(),
             task.task.timeout,
         );
-        match remote::run_here(&LocalCommand {
+        match remote::run_supervised(&LocalCommand {
             words,
             env: &env,
             dir,
@@ -110,7 +110,7 @@ async fn run_on_host(
     let linked = context.host(host)?;
     let script = script::errand(&context.site(linked, task.epoch, task.id), &command);
     let stdout = linked.link.run(&script).await?;
-    let read = script::read_errand(&stdout, context.now());
+    let read = script::read_task(&stdout, context.now());
     let (end, _) = read.map_err(|error| HostUnavailable {
         why: format!("{host}: {error}"),
     })?;

@@ -1,39 +1,40 @@
-# Keeps what it takes to start the instance in the slot again, exactly as it is, and sees to it that this host does so.
+# Saves everything that is needed to start the instance in the slot again, exactly as it is, and arms the dead-man
+# switch.
 arm() {
-    litter=$ROOT/tmp/armed.$$
-    said=$(umask 077 && mkdir -p "$ROOT/armed" "$litter" 2>&1) || fail "$said"
-    take "$RESTORE_LINES" "$litter/restore" '%s\n' ||
-        fail "what brings the instance back did not arrive whole, or could not be written"
+    scratch=$ROOT/tmp/armed.$$
+    output=$(umask 077 && mkdir -p "$ROOT/armed" "$scratch" 2>&1) || fail "$output"
+    read_lines "$RESTORE_LINES" "$scratch/restore" '%s\n' ||
+        fail "the restore script did not arrive completely, or cannot be written"
     set -- "$SLOT/instance" "$SLOT/env" "$SLOT/run"
     [ ! -f "$SLOT/liveness" ] || set -- "$@" "$SLOT/liveness"
     [ ! -f "$SLOT/hooks" ] || set -- "$@" "$SLOT/hooks"
-    said=$(cp -p "$@" "$litter/" 2>&1) || fail "the instance could not be kept: $said"
-    [ "$driver" != systemd ] || keep_units
-    note_due "$litter" || fail "the instance could not be kept"
+    output=$(cp -p "$@" "$scratch/" 2>&1) || fail "cannot save the instance: $output"
+    [ "$driver" != systemd ] || save_units
+    record_due "$scratch" || fail "cannot save the instance"
     disarm
-    said=$(mv "$litter" "$kept" 2>&1) || fail "the instance could not be kept: $said"
-    litter=
+    output=$(mv "$scratch" "$armed_dir" 2>&1) || fail "cannot save the instance: $output"
+    scratch=
     set_timer || {
-        why=$said
+        why=$output
         disarm
-        fail "no timer could be set to bring the instance back: $why"
+        fail "cannot set the timer that restores the instance: $why"
     }
 }
 
-# The units may be those of another release when they are needed again.
-keep_units() {
-    asker=ship-$SERVICE.liveness@$PORT
+# By the time they are needed again, the installed units may be those of another release.
+save_units() {
+    liveness_unit=ship-$SERVICE.liveness@$PORT
     slot_unit=$UNIT_DIR/ship-$SERVICE@$PORT.service
-    # An instance that an earlier version of ship started runs from a template, whose text does for its slot alone, too.
+    # An instance that an earlier version of ship started runs from a template, whose text also works for one slot.
     [ -f "$slot_unit" ] || slot_unit=$UNIT_DIR/ship-$SERVICE@.service
-    said=$({
-        cp -p "$slot_unit" "$litter/unit" &&
-            { [ ! -f "$SLOT/liveness" ] || cp -p "$UNIT_DIR/$asker.service" "$UNIT_DIR/$asker.timer" "$litter/"; }
-    } 2>&1) || fail "the instance could not be kept: $said"
+    output=$({
+        cp -p "$slot_unit" "$scratch/unit" &&
+            { [ ! -f "$SLOT/liveness" ] || cp -p "$UNIT_DIR/$liveness_unit.service" "$UNIT_DIR/$liveness_unit.timer" "$scratch/"; }
+    } 2>&1) || fail "cannot save the instance: $output"
     begin_units
-    write_unit "$guard.service" "$RESTORE_UNIT"
-    read_units "$guard.service"
-    # A timer that systemd was told of does not outlive a restart of the host; what is enabled does.
-    said=$(ln -sf "$UNIT_DIR/$guard.service" \
-        "$UNIT_DIR/multi-user.target.wants/$guard.service" 2>&1) || fail "$guard.service could not be enabled: $said"
+    write_unit "$restore_unit.service" "$RESTORE_UNIT"
+    read_units "$restore_unit.service"
+    # A timer set with systemd-run does not survive a restart of the host; an enabled unit does.
+    output=$(ln -sf "$UNIT_DIR/$restore_unit.service" \
+        "$UNIT_DIR/multi-user.target.wants/$restore_unit.service" 2>&1) || fail "cannot enable $restore_unit.service: $output"
 }

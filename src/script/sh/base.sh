@@ -1,4 +1,5 @@
-# What every script begins with. Nothing is printed before the end: a lost connection must not stop an act half-way.
+# The beginning of every script. Nothing is printed before the end, because a lost connection must not stop an action
+# halfway.
 umask 022
 LC_ALL=C
 export LC_ALL
@@ -6,19 +7,19 @@ PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
 BLANKS=$IFS
 NL='
 '
-litter= fresh= found= heard= free= check= hooked= only_port= identity= elsewhere_ports=
-naps=0
+scratch= fresh= found= listening= free= check= hook_report= only_port= identity= elsewhere_ports=
+attempts=0
 
-# The time since the host's start, which no one sets: "up" as text in seconds, "cs" as a number in 1/100 s.
+# The time since the host was started, which cannot be set: "up" as text in seconds, "cs" as a number in 1/100 s.
 clock() {
     read -r up idle </proc/uptime
     cs=$((${up%.*} * 100 + 1${up#*.} - 100))
 }
 
-# Sleeps: short at first, so that what is quick is seen quickly.
-nap() {
-    naps=$((naps + 1))
-    case $naps in
+# Sleeps: shortly at first, so that quick changes are noticed quickly.
+backoff() {
+    attempts=$((attempts + 1))
+    case $attempts in
         1) pause=0.01 ;;
         [2-5]) pause=0.02 ;;
         [6-9]) pause=0.05 ;;
@@ -28,7 +29,7 @@ nap() {
     sleep $pause 2>/dev/null || sleep 1
 }
 
-# Whether one of these programs is there.
+# Whether one of these programs is installed.
 has_one_of() {
     for tool; do
         ! command -v "$tool" >/dev/null 2>&1 || return 0
@@ -36,7 +37,7 @@ has_one_of() {
     return 1
 }
 
-# Makes one line of $1, in "flat".
+# Joins the lines of $1 to one line, in "flat".
 flatten() {
     set -f
     IFS=$NL
@@ -47,10 +48,10 @@ flatten() {
     set +f
 }
 
-# Prints what is on the host now and how the script ended, as its last line, and ends it.
+# Prints the state of the host and, as the last line, the result $1 with the message $2, and exits.
 finish() {
-    [ -z "$litter" ] || rm -rf -- "$litter"
-    if [ -n "$fresh" ] || look; then
+    [ -z "$scratch" ] || rm -rf -- "$scratch"
+    if [ -n "$fresh" ] || observe; then
         report
     else
         flatten "$unseen"
@@ -67,7 +68,7 @@ finish() {
     esac
 }
 
-# Whether the disk is full: not every tool's message says that it failed for want of space.
+# Whether the disk is full. Not every tool reports a lack of space as the reason of its failure.
 is_full() {
     free_now=
     for free_now in $(df -Pk "$ROOT" 2>/dev/null); do
@@ -83,13 +84,13 @@ is_full() {
 fail() {
     case $1 in
         *space*) ;;
-        *) ! is_full || set -- "$1; no space is left below $ROOT" ;;
+        *) ! is_full || set -- "$1; there is no space left below $ROOT" ;;
     esac
     finish failed "$1"
 }
 
-# Refuses what is not the name of a release before it becomes part of a path.
-digest() {
+# Rejects anything that is not the name of a release, before it becomes part of a path.
+check_digest() {
     case $1 in
         *[!0-9a-f]*) fail "not a release: $1" ;;
     esac

@@ -1,7 +1,7 @@
-# What ship needs to find on a host. Creates nothing.
+# Checks the requirements of ship on a host. Creates nothing.
 
-# Whether what lies below "place" may be executed, by the mount that it is on.
-is_executable_there() {
+# Whether the mount of "place" allows executing files.
+allows_execution() {
     real=$(cd -P "$place" && pwd -P) mount= options=
     while read -r device point type flags rest; do
         case $real/ in
@@ -13,45 +13,45 @@ is_executable_there() {
     esac
 }
 
-# What the user that the service will run as meets.
+# Checks that the service's user exists or can be created, and can enter the directory.
 check_as_user() {
-    settle_user
+    resolve_user
     [ -n "$RUN_AS" ] || return 0
     if ! id -u "$RUN_AS" >/dev/null 2>&1; then
         if [ -z "$OWN_USER" ]; then
-            check="${check}problem=there is no user $RUN_AS here; create it, or name another user$NL"
+            check="${check}problem=user $RUN_AS does not exist on this host; create it, or set another user$NL"
             return
         fi
-        is_name_short || check="${check}problem=$said$NL"
+        check_name_length || check="${check}problem=$output$NL"
         command -v useradd >/dev/null 2>&1 || check="${check}missing=useradd$NL"
     fi
     if [ -n "$INSTEAD_OF_ROOT" ] && ! command -v setpriv >/dev/null 2>&1; then
         check="${check}missing=setpriv$NL"
     fi
-    ! find_barred "$ROOT" "$RUN_AS" ||
-        check="${check}problem=user $RUN_AS cannot enter $barred; let it in with chmod o+x $barred, or set another base_dir$NL"
+    ! find_inaccessible "$ROOT" "$RUN_AS" ||
+        check="${check}problem=user $RUN_AS cannot enter $inaccessible; allow it with \`chmod o+x $inaccessible\`, or set another base_dir$NL"
 }
 
 check_units() {
     names="ship-$SERVICE@.service ship-$SERVICE.restore@.service"
     for port in $PORTS; do
         names="$names ship-$SERVICE@$port.service"
-        [ -z "$ASKERS" ] || names="$names ship-$SERVICE.liveness@$port.service ship-$SERVICE.liveness@$port.timer"
+        [ -z "$PROBE_TOOLS" ] || names="$names ship-$SERVICE.liveness@$port.service ship-$SERVICE.liveness@$port.timer"
     done
     for name in $names; do
         ! is_masked "$name" ||
-            check="${check}problem=the unit $name is masked here; systemctl unmask $name allows it$NL"
+            check="${check}problem=the unit $name is masked on this host; unmask it with \`systemctl unmask $name\`$NL"
     done
 }
 
-# Ports that the kernel may give to any outgoing connection.
+# Warns about ports that the kernel may use for outgoing connections.
 check_ports() {
     { read -r low high </proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || return 0
     { read -r reserved </proc/sys/net/ipv4/ip_local_reserved_ports; } 2>/dev/null || reserved=
     for port in $PORTS; do
         [ "$port" -ge "$low" ] && [ "$port" -le "$high" ] && ! is_reserved "$port" || continue
-        check="${check}warning=port $port is one that this host may give to any outgoing connection ($low to $high);"
-        check="$check choose one below $low, or reserve it with sysctl net.ipv4.ip_local_reserved_ports=$port$NL"
+        check="${check}warning=this host may use port $port for an outgoing connection ($low to $high);"
+        check="$check choose a port below $low, or reserve it with \`sysctl net.ipv4.ip_local_reserved_ports=$port\`$NL"
     done
 }
 
@@ -70,8 +70,8 @@ is_reserved() {
 for tool in $TOOLS; do
     command -v "$tool" >/dev/null 2>&1 || check="${check}missing=$tool$NL"
 done
-[ -z "$ASKERS" ] || has_one_of $ASKERS || check="${check}missing=one of $ASKERS to ask for liveness$NL"
-[ -z "$PULLERS" ] || has_one_of $PULLERS || check="${check}missing=one of $PULLERS to pull the artifact$NL"
+[ -z "$PROBE_TOOLS" ] || has_one_of $PROBE_TOOLS || check="${check}missing=one of $PROBE_TOOLS for the liveness probe$NL"
+[ -z "$DOWNLOAD_TOOLS" ] || has_one_of $DOWNLOAD_TOOLS || check="${check}missing=one of $DOWNLOAD_TOOLS to pull the artifact$NL"
 check="${check}user=$(id -un)$NL"
 if [ -d /run/systemd/system ]; then
     check="${check}systemd=$(systemctl is-system-running 2>/dev/null)$NL"
@@ -87,16 +87,16 @@ if ! is_safe; then
 elif [ ! -d "$deepest" ]; then
     check="${check}problem=$deepest is not a directory$NL"
 elif [ ! -w "$deepest" ]; then
-    check="${check}problem=$deepest is not writable for this user$NL"
+    check="${check}problem=$deepest is not writable by this user$NL"
 elif [ -n "$RUNS_INSTANCES" ]; then
     check_as_user
     place=$deepest
-    [ -z "$EXECUTES" ] || is_executable_there ||
-        check="${check}problem=$mount is mounted noexec, and $EXECUTES is executed there; mount it with exec, or set another base_dir$NL"
+    [ -z "$EXECUTES" ] || allows_execution ||
+        check="${check}problem=$mount is mounted noexec, but $EXECUTES must be executable there; mount it with exec, or set another base_dir$NL"
 fi
 if [ -n "$RUNS_INSTANCES" ]; then
     [ "$DRIVER" != systemd ] || check_units
     check_ports
 fi
-look_space
+observe_space
 finish 'done'

@@ -1,3 +1,3 @@
-# From now on the host refuses every older order: entering stores this one.
+# Entering stores the epoch and action number. From now on, the host rejects older ones.
 enter
 finish 'done'

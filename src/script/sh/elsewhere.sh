@@ -1,6 +1,6 @@
-# Whether the unit for port $1 runs the service from another directory than this one, which is in "elsewhere" then: systemd
-# knows a unit by the service and the port alone. What is left of a directory that is gone is in nobody's way.
-is_elsewhere() {
+# Whether the unit for port $1 runs the service from another directory, which is then in "elsewhere": systemd identifies
+# a unit by the service and the port alone. Units of a directory that no longer exists do not conflict.
+runs_elsewhere() {
     elsewhere=
     [ -f "$UNIT_DIR/ship-$SERVICE@$1.service" ] || return 1
     while IFS= read -r line; do

@@ -1,36 +1,36 @@
-# What was written until now, and what is from now on, whatever comes into the slots, until nobody listens any more.
+# Prints the log history, and then new lines of whatever runs in the slots, until the reader disconnects.
 
 follow_file() {
     lines=0
-    case " $PAST " in
+    case " $HISTORY_PORTS " in
         *" $port "*)
             lines=$LINES_MAX
             if [ -n "$SINCE_S" ]; then
-                ! is_since "$SLOT/log.1" || tail -n "$LINES_MAX" "$SLOT/log.1" | say
+                ! is_since "$SLOT/log.1" || tail -n "$LINES_MAX" "$SLOT/log.1" | print_lines
                 is_since "$SLOT/log" || lines=0
             fi
             ;;
     esac
-    # By name: the next instance in the slot has a file of its own.
-    tail -n "$lines" -F "$SLOT/log" 2>/dev/null | say
+    # By name, because the next instance in the slot gets a new file.
+    tail -n "$lines" -F "$SLOT/log" 2>/dev/null | print_lines
 }
 
 now_s=$(date +%s)
 case " $DRIVERS " in
     *' systemd '*)
-        for port in $PAST; do
-            log_of "$port"
-            [ "$driver" = process ] || past_of_journal
+        for port in $HISTORY_PORTS; do
+            find_log "$port"
+            [ "$driver" = process ] || print_journal_history
         done
-        # From here on entries come a second time, where a second was not over yet.
+        # Entries of the current second are printed twice: before and after this line.
         printf 'live\n'
-        units $WATCHED
+        units $FOLLOWED_PORTS
         [ ! -d /run/systemd/system ] || journal --follow --lines=all "--since=@${RESUME_S:-$now_s}" &
         ;;
 esac
 case " $DRIVERS " in
     *' process '*)
-        for port in $WATCHED; do
+        for port in $FOLLOWED_PORTS; do
             SLOT=$ROOT/slots/$port
             follow_file &
         done
@@ -39,6 +39,6 @@ esac
 while [ -n "$(timeout "$SILENCE_S" dd bs=1 count=1 2>/dev/null)" ]; do
     :
 done
-# All that was begun here is in this script's group.
+# All children are in this script's process group.
 trap '' TERM
 kill 0

@@ -1,15 +1,15 @@
-# The user's commands at the points of an instance's life. The slot keeps which they are, so that whoever stops the
-# instance runs those of its own release.
+# The user's commands at the points of an instance's life. The slot stores them, so that the instance is always stopped
+# with the hooks of its own release.
 
-# Runs the hooks of point $1 for the instance "NAME" in the slot. Fails at a start, with the reason in "failed", where one
-# does: then the rest is not run. A point that is passed is passed once for an instance.
-pass() {
+# Runs the hooks of point $1 for the instance "NAME" in the slot. Before or after a start, it fails at the first hook
+# that fails, with the reason in "failed", and skips the rest. The hooks of a point run once per instance.
+run_hooks() {
     point=$1 failed=
     [ -f "$SLOT/hooks" ] || return 0
     . "$SLOT/hooks"
-    # A ship that knows of no hooks may have left those of an instance before.
+    # A version of ship without hooks may have left the file of an earlier instance.
     [ "$hook_name" = "$NAME" ] || return 0
-    ! is_passed || return 0
+    ! hooks_have_run || return 0
     hooks_of "$point"
     fresh=
     case $point in
@@ -19,7 +19,7 @@ pass() {
     return 0
 }
 
-is_passed() {
+hooks_have_run() {
     [ -f "$SLOT/hooked" ] || return 1
     while read -r whose what; do
         [ "$whose $what" != "$hook_name $point" ] || return 0
@@ -27,7 +27,7 @@ is_passed() {
     return 1
 }
 
-# One of them: $1 is the seconds that it may take, $2 its words.
+# Runs one hook: $1 is its time limit in seconds, $2 its words.
 hook() {
     case $point,$failed in
         *_start,?*) return ;;
@@ -35,17 +35,17 @@ hook() {
     allowed=$1
     [ "$allowed" -le "$HOOKS_S" ] || allowed=$HOOKS_S
     if [ "$allowed" -le 0 ]; then
-        hooked="${hooked}hook=$point late 0$NL"
-        failed="no time was left for the $point hook"
+        hook_report="${hook_report}hook=$point late 0$NL"
+        failed="there was no time left for the $point hook"
         return
     fi
-    run_apart "$allowed" "$hook_enter${NL}SHIP_HOOK=$point; export SHIP_HOOK${NL}exec \"\$@\" $2" "$hook_user" "$hook_path"
+    run_isolated "$allowed" "$hook_enter${NL}SHIP_HOOK=$point; export SHIP_HOOK${NL}exec \"\$@\" $2" "$hook_user" "$hook_path"
     HOOKS_S=$((HOOKS_S - (took_cs + 99) / 100))
-    hooked="${hooked}hook=$point $how $((took_cs * 10))$NL$saids"
-    case $how in
+    hook_report="${hook_report}hook=$point $result $((took_cs * 10))$NL$output_lines"
+    case $result in
         0) return ;;
-        timeout) failed="the $point hook did not end within $allowed s" ;;
-        *) failed="the $point hook ended with exit status $how" ;;
+        timeout) failed="the $point hook did not finish within $allowed s" ;;
+        *) failed="the $point hook exited with status $result" ;;
     esac
     failed=$failed${last:+: $last}
 }

@@ -1,6 +1,6 @@
-# Notes what tells this machine, and the service's directory on it, from all others, in "identity"; nothing where the host has
-# no program that tells directories apart.
-look_identity() {
+# Sets "identity" to what distinguishes this machine, and the service's directory on it, from all others. It stays empty
+# if the host cannot identify directories.
+observe_identity() {
     machine_id=
     { read -r machine_id </etc/machine-id; } 2>/dev/null
     read -r boot </proc/sys/kernel/random/boot_id
@@ -15,4 +15,4 @@ look_identity() {
     IFS=$BLANKS
     [ $# -ne 2 ] || identity="machine=$boot ${machine_id:--} $1${NL}place=$boot $2$rest$NL"
 }
-look_identity
+observe_identity

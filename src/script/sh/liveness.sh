@@ -1,25 +1,26 @@
-# Asks the instance in a slot whether it still works. One that has failed often enough is ended; systemd starts it again.
+# Probes the liveness of the instance in a slot. An instance that has failed often enough is killed, and systemd
+# restarts it.
 SLOT=$ROOT/slots/$PORT
 unit=ship-$SERVICE@$PORT.service
 count=$SLOT/liveness.failures
 unset http_proxy all_proxy ALL_PROXY
 
-# The instance's name and first process. One that does not run needs no question.
+# The instance's name and first process. An instance that is not running is not probed.
 find_instance() {
     only_port=$PORT
-    look || fail "$unseen"
+    observe || fail "$unseen"
     eval "name=\${name_$PORT-} main=\${pids_$PORT-}"
     main=${main%% *}
     inspect "$main" || exit 0
-    born=$ticks
+    main_started=$ticks
 }
 
-# Whether that very process still lives.
-remains() {
-    inspect "$main" && [ "$ticks" = "$born" ] && [ "$state" != Z ] && [ "$state" != X ]
+# Whether this very process is still alive.
+instance_alive() {
+    inspect "$main" && [ "$ticks" = "$main_started" ] && [ "$state" != Z ] && [ "$state" != X ]
 }
 
-# Where the instance listens, for one who is on the same host, in "at".
+# The address on which the instance listens, as seen from this host, in "at".
 find_address() {
     at=
     set -f
@@ -42,7 +43,7 @@ find_address() {
     esac
 }
 
-# Addresses as the kernel prints them: the words of memory, on a little-endian machine.
+# Addresses as the kernel prints them: words of memory on a little-endian machine.
 read_v4() {
     middle=${1#??}
     middle=${middle%??}
@@ -61,10 +62,10 @@ read_v6() {
     at="[${at#:}]"
 }
 
-# What is wrong with the instance, in "why"; nothing where it answers as it should.
-ask() {
+# Probes the instance. Sets "why" to the reason of a failure; empty on success.
+probe() {
     why=
-    if [ "$WAY" != command ]; then
+    if [ "$PROBE_KIND" != command ]; then
         find_address
         if [ -z "$at" ]; then
             why="it does not listen on port $PORT"
@@ -73,25 +74,25 @@ ask() {
         bare=${at#[}
         bare=${bare%]}
     fi
-    "ask_$WAY"
-    case $how in
+    "probe_$PROBE_KIND"
+    case $result in
         124 | 137 | 143) why="no answer within $TIMEOUT_S s" ;;
     esac
 }
 
-# Runs a program in the time that an answer may take: what it says, in "answer", and how it ended, in "how".
+# Runs a program within the probe's timeout: its output is in "answer", its exit status in "result".
 run() {
-    # Some shells have a word of their own on what is ended by a signal.
+    # Some shells print a message about a process that is killed by a signal.
     { answer=$(timeout -k 1 "$TIMEOUT_S" "$@" 2>&1 </dev/null); } 2>/dev/null
-    how=$?
+    result=$?
 }
 
-ask_tcp() {
+probe_tcp() {
     run bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$bare" "$PORT"
-    [ "$how" = 0 ] || first_of "$answer"
+    [ "$result" = 0 ] || first_of "$answer"
 }
 
-ask_http() {
+probe_http() {
     url=http://$at:$PORT$HTTP_PATH
     if command -v curl >/dev/null 2>&1; then
         run curl -q -gsS -o /dev/null -w '\nHTTP/ %{http_code}\n' ${HTTP_HOST:+-H "Host: $HTTP_HOST"} "$url"
@@ -118,31 +119,31 @@ ask_http() {
     case $code in
         [23]??) ;;
         '' | 000) first_of "$answer" ;;
-        *) why="it answered with status $code" ;;
+        *) why="it returned status $code" ;;
     esac
 }
 
-# As much of HTTP as takes to hear the status.
+# A minimal HTTP request that reads only the status line.
 GET='exec 3<>"/dev/tcp/$1/$2" &&
 printf "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" "$3" "$4" >&3 && IFS= read -r line <&3 && echo "$line"'
 
-ask_command() {
-    ask_by_command
-    how= said=
+probe_command() {
+    run_probe_command
+    result= output=
     set -f
     IFS=$NL
     for line in $answer; do
         case $line in
-            exit=*) how=${line#*=} ;;
-            line=*) said=${line#*=} ;;
+            exit=*) result=${line#*=} ;;
+            line=*) output=${line#*=} ;;
         esac
     done
     IFS=$BLANKS
     set +f
-    [ "$how" = 0 ] || why="the command ended with $how: $said"
+    [ "$result" = 0 ] || why="the command exited with $result: $output"
 }
 
-# The first line of $1 that says something, as what is wrong.
+# The first nonempty line of $1, as the reason of the failure.
 first_of() {
     why='no answer'
     set -f
@@ -155,69 +156,69 @@ first_of() {
     set +f
 }
 
-# How often this process has failed since its last pass, in "failures"; empty before its first pass.
+# Reads into "failures" how often this process has failed since its last success; empty before its first success.
 read_count() {
     of= failures=
     [ ! -f "$count" ] || read -r of failures <"$count"
-    [ "$of" = "$boot.$main.$born" ] || failures=
+    [ "$of" = "$boot.$main.$main_started" ] || failures=
 }
 
-note_pass() {
+record_success() {
     read_count
-    [ "$failures" = 0 ] || printf '%s 0\n' "$boot.$main.$born" >"$count"
+    [ "$failures" = 0 ] || printf '%s 0\n' "$boot.$main.$main_started" >"$count"
 }
 
-# Counts a failure of this process; ends it when it was the last that is allowed. Before its first pass it may still be
-# starting, and nothing counts.
+# Counts a failure of this process, and kills the process at the threshold. Failures before its first success do not
+# count, because it may still be starting.
 count_failure() {
-    # Somebody else is at work on this host, who may be stopping it.
-    take_lock "$PATIENCE_CS" || exit 0
-    remains || exit 0
+    # Another script works on this host and may be stopping the instance.
+    try_lock "$LOCK_TIMEOUT_CS" || exit 0
+    instance_alive || exit 0
     read_count
     [ -n "$failures" ] || {
-        printf '%s: %s (not counted before the first pass)\n' "$name" "$why"
+        printf '%s: %s (not counted before the first success)\n' "$name" "$why"
         exit 0
     }
     failures=$((failures + 1))
     printf '%s: %s (%s of %s)\n' "$name" "$why" "$failures" "$FAILURES"
     if [ "$failures" -lt "$FAILURES" ]; then
-        printf '%s %s\n' "$boot.$main.$born" "$failures" >"$count"
+        printf '%s %s\n' "$boot.$main.$main_started" "$failures" >"$count"
         exit 0
     fi
     rm -f "$count"
-    # Whoever looks at the host tells by this that the process did not end by itself.
+    # Shows later observers that the process was killed by ship.
     printf '%s (%s of %s)\n' "$why" "$failures" "$FAILURES" >"$SLOT/liveness.kill"
     end_instance
 }
 
-# TERM, wait, KILL. systemd does not wait for the end of what it was not told to stop.
+# SIGTERM, wait, SIGKILL. systemd does not wait for the end of a process that it was not asked to stop.
 end_instance() {
-    printf '%s: it does not answer as it should, and is ended: systemd starts it again\n' "$name"
+    printf '%s: failed its liveness probe and is stopped; systemd restarts it\n' "$name"
     send TERM
     clock
-    enough=$((cs + STOP_CS))
-    naps=0
-    while remains; do
+    deadline=$((cs + STOP_CS))
+    attempts=0
+    while instance_alive; do
         clock
-        if [ "$cs" -ge "$enough" ] && take_lock 0; then
-            ! remains || send KILL
-            enough=$((cs + STOP_CS))
+        if [ "$cs" -ge "$deadline" ] && try_lock 0; then
+            ! instance_alive || send KILL
+            deadline=$((cs + STOP_CS))
         fi
-        nap
+        backoff
     done
 }
 
-# Under the lock, which it gives back: what takes its time needs none.
+# Sends a signal under the lock, and then releases the lock, which is not needed while waiting.
 send() {
     systemctl kill "--signal=$1" "$unit" 9>&-
-    leave
+    release_lock
 }
 
 find_instance
-[ $((cs - born)) -ge "$DELAY_CS" ] || exit 0
-ask
+[ $((cs - main_started)) -ge "$DELAY_CS" ] || exit 0
+probe
 if [ -n "$why" ]; then
     count_failure
 else
-    note_pass
+    record_success
 fi

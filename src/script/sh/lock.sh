@@ -1,62 +1,62 @@
-# One script at a time for a service on a host, and none that is older than what the host has seen.
+# Runs one script at a time for a service on a host, and rejects scripts that are older than what the host has seen.
 
 enter() {
     make_private_dirs "$ROOT/tmp"
     if [ ! -d "$ROOT/slots" ] || [ ! -d "$ROOT/releases" ]; then
-        said=$(mkdir -p "$ROOT/releases" "$ROOT/slots" 2>&1) || fail "$said"
+        output=$(mkdir -p "$ROOT/releases" "$ROOT/slots" 2>&1) || fail "$output"
     fi
-    hold
+    acquire_lock
     fence
 }
 
-# Makes these directories if they are missing. The service's directory itself can be entered by every user.
+# Creates missing directories. Every user can enter the service's own directory.
 make_private_dirs() {
     missing=
     for dir; do
         [ -d "$dir" ] || missing=yes
     done
     [ -n "$missing" ] || return 0
-    # Once more in "hold": somebody else may have made a part of the path in between.
-    refuse_unsafe
-    said=$(mkdir -p "$ROOT" 2>&1 && umask 077 && mkdir -p "$@" 2>&1) || fail "$said"
+    # Checked again in "acquire_lock", because another user may have created a part of the path in the meantime.
+    reject_unsafe
+    output=$(mkdir -p "$ROOT" 2>&1 && umask 077 && mkdir -p "$@" 2>&1) || fail "$output"
 }
 
-# Takes the lock, and says in it for what.
-hold() {
-    refuse_unsafe
-    [ -w "$ROOT" ] || fail "$ROOT is not writable for this user"
-    take_lock "$LOCK_WAIT_CS" || busy
+# Acquires the lock, and records its purpose in the file.
+acquire_lock() {
+    reject_unsafe
+    [ -w "$ROOT" ] || fail "$ROOT is not writable by this user"
+    try_lock "$LOCK_WAIT_CS" || fail_locked
     printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
 }
 
-# Fails where somebody else holds the lock for longer than $1.
-take_lock() {
-    # Whoever can read the file can lock it.
+# Fails if another process owns_socket the lock for longer than $1.
+try_lock() {
+    # The file must be private, because every user who can read it can lock it.
     umask 077
-    command exec 9<>"$ROOT/lock" || fail "$ROOT/lock cannot be opened"
+    command exec 9<>"$ROOT/lock" || fail "cannot open $ROOT/lock"
     umask 022
     clock
-    patience=$((cs + $1))
-    naps=0
+    lock_deadline=$((cs + $1))
+    attempts=0
     while :; do
-        said=$(flock -n 9 2>&1)
+        output=$(flock -n 9 2>&1)
         case $? in
             0) break ;;
             1) ;;
-            *) fail "flock: $said" ;;
+            *) fail "flock: $output" ;;
         esac
         clock
-        [ "$cs" -lt "$patience" ] || return 1
-        nap
+        [ "$cs" -lt "$lock_deadline" ] || return 1
+        backoff
     done
-    naps=0
+    attempts=0
 }
 
-leave() {
+release_lock() {
     exec 9>&-
 }
 
-busy() {
+fail_locked() {
     begun= holder= known=
     read -r begun holder <"$ROOT/lock"
     case $begun in
@@ -70,13 +70,13 @@ busy() {
             comm='?' pid=${holders# }
             pid=${pid%% *}
             { IFS= read -r comm <"/proc/$pid/comm"; } 2>/dev/null
-            known="pid $pid ($comm), which is not a script of ship's"
+            known="pid $pid ($comm), which is not a ship script"
             ;;
     esac
     finish busy "${known:-unknown}"
 }
 
-# The processes that hold the lock, in "holders", as far as this user may see them: the note in the file may be old.
+# The processes that hold the lock, in "holders", as far as this user may see them: the record in the file may be old.
 find_holders() {
     holders=
     for fd in /proc/[0-9]*/fd/*; do
@@ -89,35 +89,35 @@ find_holders() {
     done 2>/dev/null
 }
 
-# Refuses an order that is older than the newest that was taken here: of an older epoch, or of the same and with a lower
-# number. An equal number is the same order given twice, or its second part.
+# Rejects an action that is older than the newest one on this host: of an older epoch, or of the same epoch with a lower
+# number. An equal number means that an action was sent twice, or is its second part.
 fence() {
     check_owner
     seen=0 taken=0
     if [ -f "$ROOT/epoch" ]; then
-        # Before orders had numbers there was only the epoch.
+        # Earlier versions of ship recorded only the epoch.
         read -r seen taken <"$ROOT/epoch"
     fi
     case $seen,${taken:=0} in
-        ,* | *[!0-9,]*) fail "$ROOT/epoch holds no number" ;;
+        ,* | *[!0-9,]*) fail "$ROOT/epoch does not contain a number" ;;
     esac
     [ "$seen" -le "$EPOCH" ] || finish fenced "$seen"
     if [ "$seen" -lt "$EPOCH" ]; then
-        # Nobody who could finish what lies there is let in again.
+        # No script that could finish the leftovers is admitted again.
         clean
-        said=$({
+        output=$({
             umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
                 mv -f "$ROOT/owner.new" "$ROOT/owner" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"
-        } 2>&1) || fail "the epoch could not be stored: $said"
+        } 2>&1) || fail "cannot store the epoch: $output"
         mark_proven
         return
     fi
     [ "$taken" -le "$ORDER" ] || finish late "$taken"
-    # Written over in place, which takes no program and on a full disk no room.
-    [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "the order could not be stored"
+    # Overwritten in place, which needs no process, and no space on a full disk.
+    [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "cannot store the action number"
 }
 
-# Refuses a host that carries the service for another fleet. A host without a record is free to take.
+# Rejects a host that runs the service for another fleet. A host without a record is free.
 check_owner() {
     owned_by=
     if [ -f "$ROOT/owner" ]; then
@@ -128,11 +128,11 @@ check_owner() {
         done <"$ROOT/owner"
     fi
     [ -z "$owned_by" ] || [ "$owned_by" = "$FLEET" ] ||
-        fail "$ROOT belongs to the fleet $owned_by, not to $FLEET: nothing was done"
+        fail "$ROOT belongs to the fleet $owned_by, not to $FLEET; no changes were made"
 }
 
-# Marks the releases that are proven and lie here with the time of their deploy, for a history that does not know them.
-# Where there is no room for a mark, there is none.
+# Marks proven releases on this host with the time of their deploy, for a history that does not know them. Without space
+# for a mark, there is none.
 mark_proven() {
     for proof in $PROVEN; do
         release=$ROOT/releases/${proof%:*}
@@ -140,14 +140,14 @@ mark_proven() {
     done
 }
 
-# Removes what is not whole, or no longer. Who is still at it may put one more thing there: that goes with its own end.
+# Removes incomplete files. A script that still writes one removes it itself at its end.
 clean() {
     for leftover in "$ROOT"/tmp/*; do
         [ ! -e "$leftover" ] || delete "$leftover" >/dev/null 2>&1
     done
 }
 
-# The first place at or below directory $1 where something is mounted, in "mount".
+# The first path at or below directory $1 where something is mounted, in "mount".
 find_mount() {
     sought=$(cd -P "$1" 2>/dev/null && pwd -P) || return 1
     mounts=$(cat /proc/self/mounts)
@@ -157,7 +157,7 @@ find_mount() {
         mount=${row#* }
         mount=${mount%% *}
         case $mount in
-            # The kernel writes blanks and the like as octal numbers.
+            # The kernel escapes blanks and other characters as octal numbers.
             *\\*) mount=$(printf %b "$mount") ;;
         esac
         case $mount in
@@ -173,7 +173,7 @@ find_mount() {
     return 1
 }
 
-# Deletes $1, unless something is mounted there: what somebody has mounted is not deleted with a release.
+# Deletes $1, unless something is mounted there: content that a user has mounted must not be deleted with a release.
 delete() {
     if [ -d "$1" ] && find_mount "$1"; then
         printf 'something is mounted at %s\n' "$mount"
@@ -182,7 +182,7 @@ delete() {
     rm -rf -- "$1"
 }
 
-# As wide for every number, so that the next one leaves nothing of it.
+# Padded to a fixed width, so that a shorter number overwrites a longer one completely.
 print_fence() {
     printf '%s %-20s\n' "$EPOCH" "$ORDER"
 }

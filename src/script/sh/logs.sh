@@ -1,7 +1,7 @@
-# The logs of slots, a line each: of a log file with its port before it, of the journal as an object. A line has no more
-# bytes than a pipe takes at once: several followers write to one.
+# Prints the logs of slots, one line each: lines of a log file after their port, lines of the journal as JSON. Lines are
+# no longer than an atomic write to a pipe, because several followers write to the same pipe.
 
-say() {
+print_lines() {
     while IFS= read -r line || [ -n "$line" ]; do
         printf '%s %.4000s\n' "$port" "$line"
     done
@@ -18,28 +18,28 @@ journal() {
     journalctl --no-pager --quiet --all --output=json --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT "$@" $units
 }
 
-# Whether file $1 was written to since.
+# Whether file $1 was modified since SINCE_S.
 is_since() {
     [ -f "$1" ] && [ "$(stat -c %Y "$1")" -ge "$SINCE_S" ]
 }
 
-# Of the instance before, where so much is wanted, and of the one in the slot.
-past_of_file() {
+# Lines of the previous instance, if they are recent enough, and of the instance in the slot.
+print_log_history() {
     if [ -n "$SINCE_S" ]; then
         set --
         ! is_since "$SLOT/log.1" || set -- "$SLOT/log.1"
         ! is_since "$SLOT/log" || set -- "$@" "$SLOT/log"
-        [ $# = 0 ] || cat "$@" | tail -n "$LINES_MAX" | say
+        [ $# = 0 ] || cat "$@" | tail -n "$LINES_MAX" | print_lines
     elif [ -f "$SLOT/log" ]; then
-        tail -n "$LINES_MAX" "$SLOT/log" | say
+        tail -n "$LINES_MAX" "$SLOT/log" | print_lines
     fi
 }
 
-past_of_journal() {
+print_journal_history() {
     [ -d /run/systemd/system ] || return 0
     units "$port"
-    # Before systemd 254, --lines counts from --since on instead of back from the end; with --reverse it never does.
-    # tac writes a pipe's content to a file first: /run needs no disk that may be full.
+    # Before systemd 254, --lines counts from --since on instead of from the end; with --reverse it always counts from
+    # the end. tac writes the content of a pipe to a file first: /run cannot fill up the disk.
     if [ -n "$SINCE_S" ]; then
         journal --reverse "--lines=$LINES_MAX" "--since=@$SINCE_S" | TMPDIR=/run tac
     else

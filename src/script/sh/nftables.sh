@@ -1,14 +1,14 @@
-# A host whose packet filter sends what comes for its public port to one of the slots. Reads only.
+# A host whose packet filter forwards its public port to one of the slots. Reads only.
 
-# What somebody has set for IPv4 and for IPv6, where the kernel knows that.
+# Rules for IPv4, and for IPv6 if the kernel supports it.
 families=ip
 [ ! -f /proc/net/if_inet6 ] || families="ip ip6"
 
-# The slot that has the public port, in "active"; none where its rules are not whole.
-look_active() {
+# The slot that has the public port, in "active"; empty if its rules are incomplete.
+observe_active() {
     active=
     command -v nft >/dev/null 2>&1 || {
-        unseen="there is no nft (package nftables) on this host"
+        unseen="nft (package nftables) is not installed on this host"
         return 1
     }
     for family in $families; do
@@ -33,10 +33,10 @@ look_active() {
     done
 }
 
-# How many connections each of the service's ports has, in variables named after it.
-look_connections() {
+# The number of connections to each of the service's ports, in variables named after the port.
+observe_connections() {
     command -v ss >/dev/null 2>&1 || {
-        unseen="there is no ss (package iproute2) on this host"
+        unseen="ss (package iproute2) is not installed on this host"
         return 1
     }
     sought=
@@ -55,10 +55,10 @@ look_connections() {
     set +f
 }
 
-look() {
+observe() {
     unseen=
     read -r boot </proc/sys/kernel/random/boot_id
-    look_active && look_connections || return 1
+    observe_active && observe_connections || return 1
     left=
     [ ! -f "$ROOT/left" ] || read -r left <"$ROOT/left"
     fresh=1
@@ -72,13 +72,13 @@ report() {
     out="${NL}ship=1${NL}generation=$boot$NL${seen:+epoch=$seen$NL}"
     for port in $PORTS; do
         eval "count=\$count_$port"
-        gate=closed
+        admission=closed
         if [ "$port" = "$active" ]; then
-            gate=open
+            admission=open
         elif [ "$port" = "$left" ]; then
-            # They end with the instance.
+            # These connections end with the instance.
             count=0
         fi
-        out="${out}server=$HOST $port $gate $count -$NL"
+        out="${out}server=$HOST $port $admission $count -$NL"
     done
 }

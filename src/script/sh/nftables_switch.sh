@@ -1,6 +1,6 @@
-# Who has the public port from now on: slot $1, or none.
+# Forwards the public port to slot $1, or to no slot.
 switch() {
-    litter=$ROOT/tmp/public.$$
+    scratch=$ROOT/tmp/public.$$
     rules=
     for family in $families; do
         rules="${rules}add table $family $TABLE
@@ -16,61 +16,61 @@ add rule $family $TABLE output fib daddr type local meta l4proto tcp dnat to :tc
         [ -z "$1" ] || rules="${rules}add element $family $TABLE active { $PUBLIC : $1 }
 "
     done
-    said=$({ printf '%s' "$rules" >"$litter"; } 2>&1) || fail "the rules could not be written: $said"
-    said=$(nft -c -f "$litter" 2>&1) || fail "the packet filter objects to the rules: $said"
-    said=$(nft -f "$litter" 2>&1) || fail "the packet filter did not take the rules: $said"
-    said=$(mv -f "$litter" "$ROOT/public.nft" 2>&1) ||
-        fail "the public port is switched, but would not be after a restart of this host: $said"
-    litter=
-    keep
+    output=$({ printf '%s' "$rules" >"$scratch"; } 2>&1) || fail "cannot write the rules: $output"
+    output=$(nft -c -f "$scratch" 2>&1) || fail "the packet filter rejects the rules: $output"
+    output=$(nft -f "$scratch" 2>&1) || fail "the packet filter did not load the rules: $output"
+    output=$(mv -f "$scratch" "$ROOT/public.nft" 2>&1) ||
+        fail "the public port is switched, but the change would not survive a restart of this host: $output"
+    scratch=
+    install_rules_unit
 }
 
-# The rules are gone when the host restarts, or when all rules are read anew.
-keep() {
+# Installs a unit that loads the rules again after a restart of the host, and when all rules are reloaded.
+install_rules_unit() {
     [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1 || return 0
     begin_units
-    write_unit "$KEEPER" "$UNIT"
+    write_unit "$RULES_UNIT" "$UNIT"
     for wants in multi-user.target nftables.service; do
-        [ -L "$UNIT_DIR/$wants.wants/$KEEPER" ] && continue
-        said=$(mkdir -p "$UNIT_DIR/$wants.wants" && ln -sf "$UNIT_DIR/$KEEPER" "$UNIT_DIR/$wants.wants/$KEEPER" 2>&1) ||
-            fail "$KEEPER could not be enabled: $said"
+        [ -L "$UNIT_DIR/$wants.wants/$RULES_UNIT" ] && continue
+        output=$(mkdir -p "$UNIT_DIR/$wants.wants" && ln -sf "$UNIT_DIR/$RULES_UNIT" "$UNIT_DIR/$wants.wants/$RULES_UNIT" 2>&1) ||
+            fail "cannot enable $RULES_UNIT: $output"
         changed=yes
     done
     read_units
-    # So that it follows from now on, and not only after a restart of the host.
-    systemctl --quiet is-active "$KEEPER" 9>&- || said=$(systemctl --no-ask-password start "$KEEPER" 2>&1 9>&-) ||
-        fail "$KEEPER could not be started: $said"
+    # Started now, so that it also reacts to reloads before the next restart of the host.
+    systemctl --quiet is-active "$RULES_UNIT" 9>&- || output=$(systemctl --no-ask-password start "$RULES_UNIT" 2>&1 9>&-) ||
+        fail "cannot start $RULES_UNIT: $output"
 }
 
-# Who has the port without ship would lose it: an SSH server, say.
-refuse_to_take() {
+# Rejects a port on which another program listens, such as an SSH server: the program would lose it.
+check_port_free() {
     [ -z "$active" ] || return 0
     owner=$(ss -Hltn "sport = :$PUBLIC" 2>/dev/null)
-    [ -z "$owner" ] || fail "somebody listens on port $PUBLIC of this host already; the service's public port has to be free"
-    refuse_to_share
+    [ -z "$owner" ] || fail "another process already listens on port $PUBLIC of this host; the service's public port must be free"
+    check_port_unshared
 }
 
-# Refuses the port where another service, or this one in another directory, sends it to its own slots.
-refuse_to_share() {
+# Rejects a port that another service, or this one in another directory, forwards to its own slots.
+check_port_unshared() {
     for other in $(nft list tables 2>/dev/null | sed -n 's/^table ip \(ship_[^ ]*\)$/\1/p'); do
         [ "$other" != "$TABLE" ] || continue
         case $(nft -n list map ip "$other" active 2>/dev/null) in
-            *[!0-9]"$PUBLIC : "*) fail "port $PUBLIC of this host is the public port of the table $other already; choose another port" ;;
+            *[!0-9]"$PUBLIC : "*) fail "the table $other already forwards port $PUBLIC of this host; choose another port" ;;
         esac
     done
 }
 
 enter
-look_active || fail "$unseen"
-case $TURN in
+observe_active || fail "$unseen"
+case $CHANGE in
     open)
-        refuse_to_take
+        check_port_free
         switch "$PORT"
         ;;
     close) [ "$active" != "$PORT" ] || switch '' ;;
 esac
-if [ "$TURN" = cut ]; then
-    said=$({ printf '%s\n' "$PORT" >"$ROOT/left"; } 2>&1) || fail "$said"
+if [ "$CHANGE" = cut ]; then
+    output=$({ printf '%s\n' "$PORT" >"$ROOT/left"; } 2>&1) || fail "$output"
 else
     rm -f "$ROOT/left"
 fi

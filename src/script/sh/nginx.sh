@@ -1,6 +1,7 @@
-# nginx as a balancer, whose servers are in a file. Reads only.
+# nginx as a balancer whose servers are in a file. Reads only.
 
-# The statements of file $1 in "text", a line each: one blank between words and after the last, then what is noted of it.
+# Reads the statements of file $1 into "text", one per line: a single blank between words and after the last, then its
+# comment.
 read_servers() {
     text=$NL
     [ -f "$1" ] || return 0
@@ -30,26 +31,26 @@ read_servers() {
     set +f
 }
 
-# What the text says of the server at $1, in "gate", "weight", "settings", and in which epoch's which order ship has said
-# so, in "given_in" and "given_as". Fails where it does not name it.
+# Finds the server at $1 in the text: sets "admission", "weight", "settings", and the epoch and action number of ship's last
+# change in "last_epoch" and "last_action". Fails if the text does not contain it.
 find_server() {
     rest=${text##*"${NL}server $1 "}
     [ "$rest" != "$text" ] || return 1
     rest=${rest%%"$NL"*}
-    given_in=0 given_as=0 weight=$FULL_WEIGHT gate=open settings=
+    last_epoch=0 last_action=0 weight=$FULL_WEIGHT admission=open settings=
     set -f
     case $rest in
         *"# ship "*)
             set -- ${rest##*"# ship "}
-            given_in=$1 given_as=$2
+            last_epoch=$1 last_action=$2
             ;;
     esac
-    case $given_in$given_as in
-        *[!0-9]*) given_in=0 given_as=0 ;;
+    case $last_epoch$last_action in
+        *[!0-9]*) last_epoch=0 last_action=0 ;;
     esac
     for word in ${rest%%#*}; do
         case $word in
-            down) gate=closed ;;
+            down) admission=closed ;;
             weight=*) weight=${word#*=} ;;
             *) settings="$settings $word" ;;
         esac
@@ -57,7 +58,7 @@ find_server() {
     set +f
 }
 
-# The address and port $1 as ss prints them, in "places": a name may stand for more than one, or for none that is known.
+# The address and port $1 as ss prints them, in "places": a name may have several addresses, or none.
 resolve() {
     places=$1
     case ${1%:*} in
@@ -78,10 +79,10 @@ resolve() {
     esac
 }
 
-# How many connections there are from here to where slots are, a line each, in "connections".
-look_connections() {
+# The number of connections from this machine to each address of a slot, one per line, in "connections".
+observe_connections() {
     command -v ss >/dev/null 2>&1 || {
-        unseen="there is no ss (package iproute2) on this machine"
+        unseen="ss (package iproute2) is not installed on this machine"
         return 1
     }
     sought=
@@ -97,12 +98,12 @@ look_connections() {
         sort | uniq -c | sed 's/^ *\([0-9]*\) \(.*\)/\2 \1/')$NL
 }
 
-# How many of them go to $1, in "count".
+# The number of connections to $1, in "count".
 count_connections() {
     resolve "$1"
     count=0
     [ -n "$places" ] || {
-        unseen="${1%:*} is no name that this machine knows"
+        unseen="this machine cannot resolve ${1%:*}"
         return 1
     }
     for place in $places; do
@@ -111,13 +112,13 @@ count_connections() {
     done
 }
 
-look() {
+observe() {
     unseen= servers=
     if [ -f "$INCLUDE" ] && [ ! -r "$INCLUDE" ]; then
-        unseen="$INCLUDE cannot be read by this user"
+        unseen="$INCLUDE is not readable by this user"
         return 1
     fi
-    look_connections || return 1
+    observe_connections || return 1
     read_servers "$ROOT/unloaded"
     unloaded=$text
     read_servers "$INCLUDE"
@@ -129,11 +130,11 @@ look() {
         set -- $row
         text=$loading
         find_server "$3" || continue
-        now="$gate $weight"
-        if [ "$gate" = closed ]; then
-            # nginx may have it open still: it was told to close it, but nobody has seen that it did.
+        now="$admission $weight"
+        if [ "$admission" = closed ]; then
+            # nginx may still have it open: the reload that closes it has not been confirmed.
             text=$unloaded
-            ! find_server "$3" || [ "$gate" = closed ] || now="$gate $weight"
+            ! find_server "$3" || [ "$admission" = closed ] || now="$admission $weight"
         fi
         count_connections "$3" || return 1
         servers="${servers}server=$1 $2 ${now% *} $count ${now#* }$NL"

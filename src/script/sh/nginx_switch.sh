@@ -1,6 +1,6 @@
-# The servers that are there, but with the one at $AT as ordered, in "servers_text". What ship does not know stays.
-compose() {
-    title="# The servers of upstream $UPSTREAM. Written by ship: what it says of its own slots is overwritten."
+# Renders the servers with the requested change to the one at $AT, in "servers_text". Statements of other origin stay.
+render_servers() {
+    title="# The servers of upstream $UPSTREAM. Written by ship: changes to its own slots are overwritten."
     servers_text=$title$NL
     set -f
     IFS=$NL
@@ -31,22 +31,22 @@ compose() {
             weight=$WEIGHT settings=
         }
         if [ "$at" = "$AT" ]; then
-            given_in=$EPOCH given_as=$given
-            case $TURN in
-                open) gate=open weight=$WEIGHT ;;
-                close) gate=closed ;;
+            last_epoch=$EPOCH last_action=$action
+            case $CHANGE in
+                open) admission=open weight=$WEIGHT ;;
+                close) admission=closed ;;
             esac
         fi
         down=
-        [ "$gate" = open ] || down=' down'
-        servers_text="${servers_text}server $at weight=$weight$settings$down; # ship $given_in $given_as$NL"
+        [ "$admission" = open ] || down=' down'
+        servers_text="${servers_text}server $at weight=$weight$settings$down; # ship $last_epoch $last_action$NL"
     done
     IFS=$BLANKS
     set +f
 }
 
-# The workers that take new connections, each as WORKER/MASTER, in "workers".
-list_workers() {
+# The workers that accept new connections, each as WORKER/MASTER, in "workers".
+find_workers() {
     workers=
     leaving=" $(grep -ls '^nginx: worker process is shutting down' /proc/[0-9]*/cmdline | tr '\n' ' ')"
     for file in $(grep -ls '^nginx: worker process' /proc/[0-9]*/cmdline); do
@@ -61,9 +61,9 @@ list_workers() {
     done
 }
 
-# Whether some nginx has new workers, and none of its old ones takes new connections.
+# Whether an nginx has new workers, and none of its old workers accepts new connections.
 has_reloaded() {
-    list_workers
+    find_workers
     for worker in $workers; do
         case " $before " in
             *" $worker "*) continue ;;
@@ -79,7 +79,7 @@ has_reloaded() {
     return 1
 }
 
-put_back() {
+restore_include() {
     if [ -f "$INCLUDE.old" ]; then
         mv -f "$INCLUDE.old" "$INCLUDE"
     else
@@ -88,53 +88,53 @@ put_back() {
     [ -n "$was_unloaded" ] || rm -f "$ROOT/unloaded"
 }
 
-# The command $1, as a shell takes it; what it says in "said".
+# Runs the shell command $1; its output is in "output".
 run() {
-    said=$(timeout "$COMMAND_S" sh -c "$1" 2>&1 9>&-)
+    output=$(timeout "$COMMAND_S" sh -c "$1" 2>&1 9>&-)
 }
 
-load() {
+reload() {
     was_unloaded=
     [ ! -f "$ROOT/unloaded" ] || was_unloaded=yes
-    litter=$INCLUDE.new
-    said=$({
+    scratch=$INCLUDE.new
+    output=$({
         mkdir -p "${INCLUDE%/*}" && rm -f "$INCLUDE.old" "$INCLUDE.new" &&
             { [ ! -f "$INCLUDE" ] || { cp -p "$INCLUDE" "$INCLUDE.old" && cp -p "$INCLUDE" "$INCLUDE.new"; }; } &&
             printf '%s' "$servers_text" >"$INCLUDE.new" &&
             { [ ! -f "$INCLUDE" ] || cat "$INCLUDE" >>"$ROOT/unloaded"; } && mv -f "$INCLUDE.new" "$INCLUDE"
     } 2>&1) || {
         rm -f "$INCLUDE.old"
-        fail "$INCLUDE could not be written: $said"
+        fail "cannot write $INCLUDE: $output"
     }
-    litter=
+    scratch=
     run "$TEST" || {
-        put_back
-        fail "nginx objects to its configuration, and $INCLUDE is as it was: $TEST: ${said:-no answer}"
+        restore_include
+        fail "nginx rejects its configuration, and $INCLUDE was restored: $TEST: ${output:-no output}"
     }
-    list_workers
+    find_workers
     before=$workers
     run "$RELOAD" || {
-        put_back
-        fail "nginx was not reloaded, and $INCLUDE is as it was: $RELOAD: ${said:-no answer}"
+        restore_include
+        fail "cannot reload nginx, and $INCLUDE was restored: $RELOAD: ${output:-no output}"
     }
     clock
-    enough=$((cs + RELOAD_CS))
-    naps=0
+    deadline=$((cs + RELOAD_CS))
+    attempts=0
     until has_reloaded; do
         clock
-        [ "$cs" -lt "$enough" ] || {
-            put_back
-            # It may yet have read what is not there any more.
+        [ "$cs" -lt "$deadline" ] || {
+            restore_include
+            # nginx may have read the file before it was restored.
             run "$RELOAD"
-            fail "nginx was reloaded, but has no new workers after $((RELOAD_CS / 100)) s, and $INCLUDE is as it was"
+            fail "nginx was reloaded, but has no new workers after $((RELOAD_CS / 100)) s, and $INCLUDE was restored"
         }
-        nap
+        backoff
     done
     rm -f "$INCLUDE.old" "$ROOT/unloaded"
 }
 
-# Ends the old workers that have connections to the slot still.
-cut() {
+# Ends the old workers that still have connections to the slot.
+close_old_workers() {
     resolve "$AT"
     sought=
     for place in $places; do
@@ -150,13 +150,13 @@ make_private_dirs "$ROOT/tmp"
 enter_slot
 read_servers "$INCLUDE"
 if find_server "$AT"; then
-    refuse_late
+    reject_late
 fi
-case $TURN in
-    cut) cut ;;
+case $CHANGE in
+    cut) close_old_workers ;;
     *)
-        compose
-        load
+        render_servers
+        reload
         ;;
 esac
 finish 'done'

@@ -1,10 +1,11 @@
-# Whether the service's directory is safe: what lies below it runs as root, or as the login user, so nobody else may be
-# able to replace any part of the path to it.
+# Checks that the service's directory is safe: its content runs as root, or as the login user, so no other user may be
+# able to replace any part of the path.
 
-# What only the scripts need: whoever can read a file can lock it.
+# Files that only the scripts need. They are private, because every user who can read a file can lock it.
 private='lock epoch tmp armed migrations gates'
 
-# Fails where somebody else could, with the reason in "unsafe". What others can read and need not is in "exposed".
+# Fails if another user could replace a part, with the reason in "unsafe". Sets "exposed" if private files are readable
+# by others.
 is_safe() {
     unsafe= exposed= me=
     while [ -z "$me" ] && read -r key value rest; do
@@ -20,15 +21,15 @@ is_safe() {
     rows=$(ls -ldn -- / $components 2>&1) || unsafe="ls: $rows"
     for row in $rows; do
         IFS=$BLANKS
-        [ -n "$unsafe" ] || judge_component $row
+        [ -n "$unsafe" ] || check_component $row
     done
     IFS=$BLANKS
     set +f
     [ -z "$unsafe" ]
 }
 
-# Refuses a directory that is not safe, and makes private what others can read and need not.
-refuse_unsafe() {
+# Rejects an unsafe directory, and makes private files private.
+reject_unsafe() {
     is_safe || fail "$unsafe"
     [ -n "$exposed" ] || return 0
     for part in $private; do
@@ -36,7 +37,7 @@ refuse_unsafe() {
     done
 }
 
-# Every directory on the way to $1 that exists, in "components", a line each: both each symbolic link and where it leads.
+# Every existing component of the path $1, in "components", one per line: each symbolic link, and its target.
 find_components() {
     components= prefix= way=$1 links=0
     while :; do
@@ -71,21 +72,21 @@ find_components() {
     done
 }
 
-# One of them, as "ls -ldn" prints it: $1 is its mode, $3 its owner, $4 its group.
-judge_component() {
+# Checks one component, as "ls -ldn" prints it: $1 is its mode, $3 its owner, $4 its group.
+check_component() {
     case $trusted in
         *" $3 "*) ;;
         *)
-            blame "belongs to user $(name_user "$3")" "$row"
+            set_unsafe "belongs to user $(name_user "$3")" "$row"
             return
             ;;
     esac
     case $1 in
-        # Who may write to a link's directory matters, and whom the link belongs to. In a directory with the sticky bit only
-        # the owner replaces what is there.
+        # Of a link, its owner and the permissions of its directory matter. In a directory with the sticky bit, only the
+        # owner can replace a file.
         l* | d????????[tT]*) ;;
-        ????????w*) blame "can be written to by every user" "$row" ;;
-        ?????w*) [ "$4" = 0 ] || is_private_group "$4" || blame "can be written to by group $4" "$row" ;;
+        ????????w*) set_unsafe "is writable by every user" "$row" ;;
+        ?????w*) [ "$4" = 0 ] || is_private_group "$4" || set_unsafe "is writable by group $4" "$row" ;;
     esac
     case $1 in
         ????------*) return ;;
@@ -95,8 +96,8 @@ judge_component() {
     esac
 }
 
-# Says what is wrong with the path in row $2: it $1.
-blame() {
+# Sets "unsafe" to the problem $1 of the path in row $2.
+set_unsafe() {
     IFS=$NL
     for place in / $components; do
         case $2 in
@@ -104,11 +105,11 @@ blame() {
         esac
     done
     IFS=$BLANKS
-    unsafe="$ROOT is not safe: $place $1, who could replace what ship runs from there"
-    unsafe="$unsafe; give it to root and make it writable for nobody else, or set another base_dir"
+    unsafe="$ROOT is not safe: $place $1, who could replace the files that ship runs"
+    unsafe="$unsafe; make it writable only by root, or set another base_dir"
 }
 
-# Whether nobody but those who are trusted is in group $1, as in the group that many systems give each user.
+# Whether all members of group $1 are trusted, as in the private group that many systems create for each user.
 is_private_group() {
     named=
     while IFS=: read -r name x uid gid rest; do
@@ -136,10 +137,10 @@ is_private_group() {
     return 1
 }
 
-# The first directory on the way to $1 that user $2 cannot enter, in "barred"; none where that cannot be tried. A user
-# that is not there yet has the rights of everybody.
-find_barred() {
-    barred=
+# The first component of the path $1 that user $2 cannot enter, in "inaccessible"; empty if that cannot be tested. A user that
+# does not exist yet has only the permissions of others.
+find_inaccessible() {
+    inaccessible=
     [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1 && find_components "$1" || return 1
     if uid=$(id -u "$2" 2>/dev/null); then
         set -- "--reuid=$uid" "--regid=$(id -g "$2")" --init-groups
@@ -148,10 +149,10 @@ find_barred() {
     fi
     set -f
     IFS=$NL
-    barred=$(setpriv "$@" -- sh -c 'for dir; do cd "$dir" 2>/dev/null || { printf %s "$dir"; exit; }; done' sh $components 2>/dev/null)
+    inaccessible=$(setpriv "$@" -- sh -c 'for dir; do cd "$dir" 2>/dev/null || { printf %s "$dir"; exit; }; done' sh $components 2>/dev/null)
     IFS=$BLANKS
     set +f
-    [ -n "$barred" ]
+    [ -n "$inaccessible" ]
 }
 
 name_user() {

@@ -1,6 +1,6 @@
-# Who listens on the ports: what the kernel says of its sockets, held against the open files of the slots' processes.
+# Finds the listeners on the ports: compares the kernel's list of sockets with the open files of the slots' processes.
 
-look_ports() {
+observe_ports() {
     list_rows $wanted
     [ -n "$rows" ] || return 0
     all=
@@ -12,18 +12,18 @@ look_ports() {
     IFS=$NL
     for row in $rows; do
         IFS=$BLANKS
-        # A row may hold a "*", and the judgement looks for files.
+        # A row may contain "*", and "classify_listener" needs globbing.
         set -f
-        split $row
+        parse_row $row
         set +f
-        judge
+        classify_listener
     done
     IFS=$BLANKS
     set +f
 }
 
-# A line for each who listens on one of the ports, in "rows". ss asks the kernel for these alone; to print
-# /proc/net/tcp it goes through its whole table of connections, which takes 10 ms on a machine with much memory.
+# The listeners on the given ports, one per line, in "rows". ss queries the kernel for these ports only; printing
+# /proc/net/tcp goes through the whole table of connections, which takes 10 ms on a machine with much memory.
 list_rows() {
     rows=
     [ $# -gt 0 ] || return 0
@@ -33,7 +33,7 @@ list_rows() {
             sought="$sought${sought:+ or }sport = :$port"
         done
         ! rows=$(ss -Hltne "$sought" 2>/dev/null) || return 0
-        # It is too old to know the words.
+        # This ss is too old for the filter.
         sought=
     fi
     for port; do
@@ -43,8 +43,8 @@ list_rows() {
     return 0
 }
 
-# The facts of a row, given as its words.
-split() {
+# Parses a row, given as words.
+parse_row() {
     if [ "$1" != LISTEN ]; then
         address=${2%:*} port=$((0x${2#*:})) uid=$8 socket=${10}
         return
@@ -70,8 +70,8 @@ list_sockets() {
     [ -z "$files" ] || files=$NL$(ls -lnR $files 2>/dev/null)
 }
 
-# Whether one of the processes has the socket with inode $1 open, by "files".
-holds() {
+# Whether one of the processes has the socket with inode $1 open, according to "files".
+owns_socket() {
     inode=$1
     shift
     for pid; do
@@ -84,22 +84,22 @@ holds() {
     return 1
 }
 
-# One row, split: the slot's own process, one that is in its way, or one of no interest.
-judge() {
-    heard="$heard $port"
+# Classifies a parsed row: the slot's own process, a process that blocks the port, or neither.
+classify_listener() {
+    listening="$listening $port"
     eval "pids=\${pids_$port-} sid=\${sid_$port-} mark=\${mark_$port-}"
-    if holds "$socket" $pids; then
-        owned
+    if owns_socket "$socket" $pids; then
+        add_own_listener
         return
     fi
-    in_the_way "$address" || return 0
+    blocks_port "$address" || return 0
     if [ -n "$sid" ]; then
         find_members "$sid"
         saved=$files
         list_sockets $members
-        if holds "$socket" $members; then
+        if owns_socket "$socket" $members; then
             files=$saved
-            owned
+            add_own_listener
             return
         fi
         files=$saved
@@ -107,24 +107,25 @@ judge() {
     kind=other
     if [ -n "$mark" ]; then
         members=
-        find_strays "$mark" "$sid"
+        find_detached "$mark" "$sid"
         saved=$files
         list_sockets $members
-        ! holds "$socket" $members || kind=stray
+        ! owns_socket "$socket" $members || kind=stray
         files=$saved
     fi
-    name_owner "$socket" "$uid"
+    find_socket_owner "$socket" "$uid"
     eval "other_$port=\$who"
     listens="${listens}listen=$port $address $kind $who$NL"
 }
 
-owned() {
+add_own_listener() {
     eval "own_$port=1"
     listens="${listens}listen=$port $address own$NL"
 }
 
-# Whether a listener at address $1 meets this host's: several hosts may share one kernel, each at a loopback address.
-in_the_way() {
+# Whether a listener at address $1 blocks the port of this host: several hosts may share a kernel, each at its own
+# loopback address.
+blocks_port() {
     if [ -n "$LOOPBACK" ]; then
         case " $LOOPBACK " in
             *" $1 "*) return 0 ;;
@@ -136,8 +137,8 @@ in_the_way() {
     esac
 }
 
-# Who has the socket with inode $1, of user $2, in "who".
-name_owner() {
+# The owner of the socket with inode $1 and user $2, in "who".
+find_socket_owner() {
     who="a process of uid $2"
     pid=
     IFS=$NL

@@ -1,8 +1,8 @@
-digest "$RELEASE"
+check_digest "$RELEASE"
 
-# The instance is asked as the user that it was started as.
+# The probe runs as the user of the instance.
 find_user() {
-    settle_user
+    resolve_user
     [ -f "$ROOT/slots/$PORT/instance" ] || return 0
     while IFS= read -r line; do
         case $line in
@@ -11,10 +11,10 @@ find_user() {
     done <"$ROOT/slots/$PORT/instance"
 }
 
-# The environment in the slot is read as the user that runs this script.
+# The environment in the slot is read as the user that runs this script, so the path must be safe.
 if is_safe; then
     find_user
-    ask_by_command
+    run_probe_command
 else
     answer="exit=126${NL}line=$unsafe"
 fi

@@ -1,4 +1,4 @@
-# Whether a slot runs release $1, or may have to again.
+# Whether a slot uses release $1, or may use it again.
 in_use() {
     for record in "$ROOT"/slots/*/instance "$ROOT"/armed/*/instance; do
         [ -f "$record" ] || continue
@@ -13,24 +13,24 @@ enter
 kept= problems=
 set --
 for release in $RELEASES; do
-    digest "$release"
+    check_digest "$release"
     if [ ! -d "$ROOT/releases/$release" ]; then
         continue
     elif in_use "$release"; then
         kept="$kept $release"
     elif find_mount "$ROOT/releases/$release"; then
-        problems="$problems; release $release was kept, because something is mounted at $mount"
+        problems="$problems; release $release was not removed, because something is mounted at $mount"
     else
         set -- "$@" "$ROOT/releases/$release"
     fi
 done
 if [ $# -gt 0 ]; then
-    # Moved away first: what lies under "releases" is whole at any moment.
-    litter=$ROOT/tmp/out.$$
-    said=$({ mkdir "$litter" && mv "$@" "$litter/"; } 2>&1) || fail "old releases could not be removed: $said"
-    said=$(delete "$litter" 2>&1) || problems="$problems; $litter could not be deleted: $said"
-    litter=
+    # Moved away first, so that "releases" never contains an incomplete release.
+    scratch=$ROOT/tmp/out.$$
+    output=$({ mkdir "$scratch" && mv "$@" "$scratch/"; } 2>&1) || fail "cannot remove old releases: $output"
+    output=$(delete "$scratch" 2>&1) || problems="$problems; cannot delete $scratch: $output"
+    scratch=
 fi
-[ -z "$kept" ] || problems="$problems; kept, because a slot needs it:$kept"
+[ -z "$kept" ] || problems="$problems; not removed, because a slot uses it:$kept"
 [ -z "$problems" ] || fail "${problems#; }"
 finish 'done'

@@ -1,7 +1,7 @@
-# Downloads the artifact from the URL that is the next line of the input. The URL may hold a password: it is an argument of
-# no program, and in nothing that is said.
+# Downloads the artifact from the URL on the next line of the input. The URL may contain a password, so it is not an
+# argument of any program, and no message contains it.
 pull() {
-    IFS= read -r url || broken "the URL of the artifact did not arrive"
+    IFS= read -r url || fail_receive "the URL of the artifact did not arrive"
     if command -v curl >/dev/null 2>&1; then
         tool=curl
         fetch_by_curl &
@@ -9,15 +9,15 @@ pull() {
         tool=wget
         fetch_by_wget &
     else
-        broken "the artifact cannot be pulled: neither curl nor GNU wget is here; install one, or use fetch = \"push\""
+        fail_receive "cannot pull the artifact: neither curl nor GNU wget is installed; install one, or set fetch = \"push\""
     fi
     receiver=$!
     wait "$receiver" && status=0 || status=$?
     receiver=
-    [ "$status" -eq 0 ] || not_pulled
+    [ "$status" -eq 0 ] || fail_pull
 }
 
-# Others take a URL as an argument only.
+# Other versions of wget accept a URL only as an argument.
 is_gnu_wget() {
     case $(wget --version 2>/dev/null) in
         *GNU*) return 0 ;;
@@ -25,39 +25,40 @@ is_gnu_wget() {
     esac
 }
 
-# No more is written than the artifact has, and no core: whatever the server sends, it does not fill the disk.
-bound() {
+# Limits the output to the size of the artifact, and disables core dumps: whatever the server sends, it cannot fill the
+# disk.
+limit_output() {
     ulimit -c 0 2>/dev/null
     ulimit -f "$BLOCKS_MAX" 2>/dev/null
 }
 
-# Each becomes the program itself, so that a signal reaches it.
+# Each replaces its shell with exec, so that signals reach the program.
 fetch_by_curl() {
-    bound
+    limit_output
     exec curl -q --fail --silent --show-error --location --globoff --connect-timeout "$SERVER_WAIT" --retry "$SERVER_TRIES" \
-        --speed-limit 1 --speed-time "$SERVER_WAIT" --output "$litter/artifact" --config - <<END 2>"$litter/said"
+        --speed-limit 1 --speed-time "$SERVER_WAIT" --output "$scratch/artifact" --config - <<END 2>"$scratch/output"
 url = "$url"
 END
 }
 
 fetch_by_wget() {
-    bound
-    exec wget --no-verbose --tries "$SERVER_TRIES" --timeout "$SERVER_WAIT" --output-document "$litter/artifact" \
-        --input-file - <<END 2>"$litter/said"
+    limit_output
+    exec wget --no-verbose --tries "$SERVER_TRIES" --timeout "$SERVER_WAIT" --output-document "$scratch/artifact" \
+        --input-file - <<END 2>"$scratch/output"
 $url
 END
 }
 
-# What the tool says last, unless that names the URL.
-not_pulled() {
-    came=$(wc -c <"$litter/artifact" 2>/dev/null) || came=0
-    [ "$came" -le "$SIZE" ] || broken "the artifact could not be pulled: there is more than its $SIZE bytes"
-    said=
+# Reports the tool's last message that does not contain the URL.
+fail_pull() {
+    received=$(wc -c <"$scratch/artifact" 2>/dev/null) || received=0
+    [ "$received" -le "$SIZE" ] || fail_receive "cannot pull the artifact: it is larger than $SIZE bytes"
+    output=
     while IFS= read -r line; do
         case $line in
             '' | *://* | "$url"*) ;;
-            *) said=$line ;;
+            *) output=$line ;;
         esac
-    done <"$litter/said"
-    broken "the artifact could not be pulled: ${said:-$tool ended with $status}"
+    done <"$scratch/output"
+    fail_receive "cannot pull the artifact: ${output:-$tool exited with status $status}"
 }

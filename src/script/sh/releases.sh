@@ -1,4 +1,4 @@
-# The definitions of the releases that are whole, each on one line, and when those that are proven were deployed.
+# Prints the definitions of the complete releases, one per line, and the time of deploy of the proven ones.
 out=
 for release in "$ROOT"/releases/*; do
     name=${release##*/}

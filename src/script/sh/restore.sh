@@ -1,139 +1,140 @@
-# Brings back the instance that had to go before its successor was there: nobody has said in time that all is well.
+# Restores an instance that was stopped before its successor had started: no controller has confirmed in time that the
+# successor is well.
 SLOT=$ROOT/slots/$PORT
 cd / || exit 1
 
-# Whether what is kept is due. After a restart of the host it is, unless its successor has come up: then the time begins
-# anew.
+# Whether the saved instance must be restored now. After a restart of the host it must, unless its successor is running:
+# then the time starts again.
 is_due() {
-    [ -f "$kept/due" ] || return 1
-    read -r armed_boot due <"$kept/due"
+    [ -f "$armed_dir/due" ] || return 1
+    read -r armed_boot due <"$armed_dir/due"
     clock
     read -r boot </proc/sys/kernel/random/boot_id
     if [ "$armed_boot" = "$boot" ]; then
-        # Not, where a later order has armed it again.
+        # It is not due if a later action has armed it again.
         [ "$cs" -ge "$due" ]
         return
     fi
     [ -n "$present" ] && [ "$present" != "$name" ] || return 0
-    note_due "$kept"
+    record_due "$armed_dir"
     if ! set_timer; then
-        printf '%s 0\n' "$armed_boot" >"$kept/due"
-        fail "no timer could be set: $said"
+        printf '%s 0\n' "$armed_boot" >"$armed_dir/due"
+        fail "cannot set the timer: $output"
     fi
     return 1
 }
 
-# Whether it is in its slot still: the order to stop it never came so far.
-is_there() {
+# Whether the instance is still in its slot, because the stop did not get that far.
+is_running() {
     [ "$present" = "$name" ] || return 1
     case $driver in
         systemd) systemctl --quiet is-active "ship-$SERVICE@$PORT.service" 9>&- ;;
         process)
             slot=$SLOT
-            look_process
+            observe_process
             [ -n "$pids" ]
             ;;
     esac
 }
 
-# The slot as it was, but for the moment of the start.
+# Fills the slot as it was, except for the start time.
 fill_slot() {
-    set -- "$kept/env" "$kept/run"
+    set -- "$armed_dir/env" "$armed_dir/run"
     for part in liveness hooks; do
-        [ ! -f "$kept/$part" ] || set -- "$@" "$kept/$part"
+        [ ! -f "$armed_dir/$part" ] || set -- "$@" "$armed_dir/$part"
     done
-    said=$({
+    output=$({
         mkdir -p "$SLOT" && rm -f "$SLOT/pid" "$SLOT/ended" "$SLOT/liveness.failures" "$SLOT/liveness.kill" \
             "$SLOT/hooks" "$SLOT/hooked" &&
             cp -p "$@" "$SLOT/"
-    } 2>&1) || fail "the slot could not be filled: $said"
+    } 2>&1) || fail "cannot fill the slot: $output"
 }
 
-enrol() {
+register() {
     clock
-    said=$({
-        { grep -v -e '^started=' -e '^boot=' "$kept/instance" && printf 'started=%s\nboot=%s\n' "$up" "$boot"; } \
+    output=$({
+        { grep -v -e '^started=' -e '^boot=' "$armed_dir/instance" && printf 'started=%s\nboot=%s\n' "$up" "$boot"; } \
             >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
-    } 2>&1) || fail "the slot could not be filled: $said"
+    } 2>&1) || fail "cannot fill the slot: $output"
 }
 
 prepare() {
     RELEASE=$release RUN_AS=$user
-    [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release of $name is not on this host any more"
+    [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release of $name is no longer on this host"
     case $driver in
         process) prepare_process ;;
         systemd)
-            UNIT=$(cat "$kept/unit") LIVENESS_UNIT= LIVENESS_TIMER=
-            if [ -f "$kept/liveness" ]; then
-                LIVENESS_UNIT=$(cat "$kept/$asker.service") LIVENESS_TIMER=$(cat "$kept/$asker.timer")
+            UNIT=$(cat "$armed_dir/unit") LIVENESS_UNIT= LIVENESS_TIMER=
+            if [ -f "$armed_dir/liveness" ]; then
+                LIVENESS_UNIT=$(cat "$armed_dir/$liveness_unit.service") LIVENESS_TIMER=$(cat "$armed_dir/$liveness_unit.timer")
             fi
             install_units
             ;;
     esac
 }
 
-# What the hooks had to say.
-say_hooks() {
+# Logs the results and the output of the hooks.
+log_hooks() {
     set -f
     IFS=$NL
-    for line in $hooked; do
+    for line in $hook_report; do
         IFS=$BLANKS
         case $line in
             hook=*)
                 set -- ${line#hook=}
-                say "the $1 hook ended: $2"
+                log "the $1 hook exited: $2"
                 ;;
-            *) say "| ${line#said=}" ;;
+            *) log "| ${line#output=}" ;;
         esac
     done
     IFS=$BLANKS
     set +f
 }
 
-say() {
+log() {
     case $driver in
         process) printf 'ship: %s\n' "$1" >>"$SLOT/log" ;;
         *) printf '%s\n' "$1" ;;
     esac
 }
 
-take_lock "$PATIENCE_CS" || fail "the lock of $ROOT was never free: nothing is brought back on port $PORT yet"
+try_lock "$LOCK_TIMEOUT_CS" || fail "cannot acquire the lock of $ROOT; the instance on port $PORT is not restored yet"
 printf '%s restore, pid %s\n' "$cs" "$$" >"$ROOT/lock"
 read_record "$SLOT"
 present=$name since=$since_boot
-read_record "$kept"
+read_record "$armed_dir"
 is_due || finish 'done'
 since_boot=$since pids=
-if ! is_there; then
+if ! is_running; then
     prepare
-    # Until systemd is told, the successor is stopped with the settings of its own unit.
+    # The successor is stopped with the settings of its own unit, until systemd reloads the units.
     if [ -n "$present" ] && [ "$present" != "$name" ]; then
         read_record "$SLOT"
         NAME=$name
-        pass before_stop
-        halt
-        read_record "$kept"
+        run_hooks before_stop
+        stop_instance
+        read_record "$armed_dir"
     fi
     [ "$driver" != systemd ] || read_installed
     fill_slot
     NAME=$name
-    # It is better off with it than without, whatever they say.
-    pass before_start
-    enrol
-    "launch_$driver"
-    [ "$driver" != process ] || await_number
-    pass after_start
-    say_hooks
-    say "$name is back on port $PORT: nobody has said in time that its successor is well"
+    # The service is better off with the instance than without it, even if a hook fails.
+    run_hooks before_start
+    register
+    "start_$driver"
+    [ "$driver" != process ] || wait_for_pid
+    run_hooks after_start
+    log_hooks
+    log "restored $name on port $PORT: its successor was not confirmed in time"
 elif [ "$driver" = systemd ]; then
-    # The order to stop it may have come so far that it would not outlive a restart of the host.
+    # The stop may have got so far that the instance would not survive a restart of the host.
     prepare
     read_installed
-    launch_systemd
+    start_systemd
 fi
-# Not before it can be seen: nobody is to find neither the one nor the other.
-# The timer that has led here needs no end from without.
-rm -f "$kept/timer"
+# Disarmed only now that the instance can be observed, so that observers always find one of the two. The current timer
+# need not be stopped.
+rm -f "$armed_dir/timer"
 disarm
 finish 'done'

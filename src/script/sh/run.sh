@@ -1,29 +1,31 @@
-# Runs a command of the user's apart from this script: in its time, and with an end.
+# Runs a command of the user isolated from this script, with a time limit and a guaranteed end.
 
-# Whether this host has what it takes to run as user $1; else what is missing, in "said".
+# Whether this host has the tools to run a command as user $1; otherwise the reason is in "output".
 can_run() {
     for tool in mkfifo setsid; do
         command -v "$tool" >/dev/null 2>&1 || {
-            said="$tool is missing on this host: it is needed to run commands apart"
+            output="$tool is not installed on this host, but hooks and tasks need it"
             return 1
         }
     done
     [ -n "$1" ] && [ "$1" != "$(id -un)" ] || return 0
-    said=$(id -g "$1" 2>&1) || return 1
-    command -v setpriv >/dev/null 2>&1 || said="setpriv, of util-linux, is missing: it is needed to run as $1"
+    output=$(id -g "$1" 2>&1) || return 1
+    command -v setpriv >/dev/null 2>&1 || output="setpriv (package util-linux) is not installed, but is needed to run as $1"
     command -v setpriv >/dev/null 2>&1
 }
 
-# Leads a session, in which nothing goes on when the script that has begun it is gone: it alone could write to the leash.
-APART='( read -r gone <&3; kill -KILL 0 ) >/dev/null 2>&1 & exec 3<&-; exec timeout -k 2 "$0" sh -c "$@"'
+# The leader of a session that is killed when its script is gone, because only the script owns_socket the write end of
+# "stop_fifo".
+SESSION_LEADER='( read -r unused <&3; kill -KILL 0 ) >/dev/null 2>&1 & exec 3<&-; exec timeout -k 2 "$0" sh -c "$@"'
 
-# Runs the script $2 as user $3, with $4 for its PATH, for $1 seconds at most: how it ended, in "how" (a status, or
-# "timeout"), for how long it ran, in "took_cs", and what it said last, in "saids", as lines of the report, and "last".
-# What it leaves in its session ends with it; what has left its session is reported, and goes on: it may be meant to.
-run_apart() {
-    limit=$1 run=$2 path=$4 how=126 took_cs=0 saids= last=
+# Runs the script $2 as user $3, with $4 as its PATH, for at most $1 seconds. Sets "result" to the exit status or
+# "timeout", "took_cs" to the duration, "output_lines" to its last output as lines of the report, and "last" to its last line.
+# Processes in its session are killed at its end. Processes that have left the session are reported and continue,
+# because that may be intended.
+run_isolated() {
+    limit=$1 run=$2 path=$4 result=126 took_cs=0 output_lines= last=
     can_run "$3" || {
-        last=$said
+        last=$output
         return
     }
     set -- "$3"
@@ -32,83 +34,83 @@ run_apart() {
     else
         set --
     fi
-    bench=$ROOT/tmp/run.$$
-    said=$({ umask 077 && rm -rf -- "$bench" && mkdir "$bench" && mkfifo "$bench/said" "$bench/leash"; } 2>&1) ||
-        fail "$bench could not be made: $said"
-    { command exec 7<>"$bench/said" 8<>"$bench/leash"; } 2>/dev/null || fail "$bench cannot be opened"
+    work_dir=$ROOT/tmp/run.$$
+    output=$({ umask 077 && rm -rf -- "$work_dir" && mkdir "$work_dir" && mkfifo "$work_dir/output" "$work_dir/stop_fifo"; } 2>&1) ||
+        fail "cannot create $work_dir: $output"
+    { command exec 7<>"$work_dir/output" 8<>"$work_dir/stop_fifo"; } 2>/dev/null || fail "cannot open $work_dir"
     clock
     ran_from=$cs
-    tail -c "$SAID_BYTES" <"$bench/said" >"$bench/tail" 2>/dev/null 7>&- 8>&- 9>&- &
+    tail -c "$OUTPUT_BYTES_MAX" <"$work_dir/output" >"$work_dir/tail" 2>/dev/null 7>&- 8>&- 9>&- &
     reader=$!
-    ticket=$$.$ran_from
-    env -i "PATH=$path" "SHIP_COMMAND=$ticket" setsid sh -c "$APART" "$limit" "$run" run "$@" </dev/null >&7 2>&1 3<"$bench/leash" \
+    command_id=$$.$ran_from
+    env -i "PATH=$path" "SHIP_COMMAND=$command_id" setsid sh -c "$SESSION_LEADER" "$limit" "$run" run "$@" </dev/null >&7 2>&1 3<"$work_dir/stop_fifo" \
         4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
     leader=$!
     exec 7>&-
-    # Some shells have a word of their own on what is ended by a signal.
+    # Some shells print a message about a process that is killed by a signal.
     { wait "$leader"; } 2>/dev/null
-    how=$?
+    result=$?
     clock
     took_cs=$((cs - ran_from))
-    case $how in
-        124 | 137 | 143) [ "$took_cs" -lt $((limit * 100)) ] || how=timeout ;;
+    case $result in
+        124 | 137 | 143) [ "$took_cs" -lt $((limit * 100)) ] || result=timeout ;;
     esac
     exec 8>&-
     end_session "$leader"
-    await_reader
-    read_said
-    report_strays
-    rm -rf -- "$bench"
+    wait_for_reader
+    read_output
+    report_leftovers
+    rm -rf -- "$work_dir"
 }
 
-# Ends what is left of session $1. What the kernel does not let go is not waited for.
+# Kills what is left of session $1. A process that the kernel does not end is not waited for.
 end_session() {
-    naps=0
+    attempts=0
     find_members "$1"
-    while [ -n "$members" ] && [ "$naps" -lt 16 ]; do
+    while [ -n "$members" ] && [ "$attempts" -lt 16 ]; do
         { kill -KILL $members; } 2>/dev/null
-        nap
+        backoff
         find_members "$1"
     done
 }
 
-# What has left the session may hold its output open for ever.
-await_reader() {
+# A process that has left the session may keep the output open forever.
+wait_for_reader() {
     clock
-    enough=$((cs + 100))
-    naps=0
-    while ! is_gone "$reader"; do
+    deadline=$((cs + 100))
+    attempts=0
+    while ! has_exited "$reader"; do
         clock
-        if [ "$cs" -ge "$enough" ]; then
+        if [ "$cs" -ge "$deadline" ]; then
             { kill "$reader"; } 2>/dev/null
-            saids="said=(what it said is lost: something that it has left behind still holds its output open)$NL"
+            output_lines="output=(the output is lost: a process that the command has left running still holds it open)$NL"
         fi
-        nap
+        backoff
     done
     { wait "$reader"; } 2>/dev/null
 }
 
-# Processes that have left the session still have the environment that they were begun with. Programs that clear it, as
-# service managers do, are meant to start what stays.
-report_strays() {
-    strays=
-    find_environments "SHIP_COMMAND=$ticket"
+# Processes that have left the session still have its environment. Programs that clear the environment, such as service
+# managers, are meant to start permanent processes.
+report_leftovers() {
+    detached=
+    find_environments "SHIP_COMMAND=$command_id"
     for environ in $environments; do
-        stray=${environ#/proc/}
-        stray=${stray%/environ}
+        detached_pid=${environ#/proc/}
+        detached_pid=${detached_pid%/environ}
         words=
-        read -r words <"/proc/$stray/comm" || continue
-        strays="$strays${strays:+, }$words (pid $stray)"
+        read -r words <"/proc/$detached_pid/comm" || continue
+        detached="$detached${detached:+, }$words (pid $detached_pid)"
     done 2>/dev/null
-    [ -z "$strays" ] || saids="${saids}left=$strays$NL"
+    [ -z "$detached" ] || output_lines="${output_lines}left=$detached$NL"
 }
 
-read_said() {
-    tail -n "$SAID_LINES" <"$bench/tail" >"$bench/lines" 2>/dev/null
+read_output() {
+    tail -n "$OUTPUT_LINES_MAX" <"$work_dir/tail" >"$work_dir/lines" 2>/dev/null
     while IFS= read -r line || [ -n "$line" ]; do
-        saids="${saids}said=$line$NL"
+        output_lines="${output_lines}output=$line$NL"
         case $line in
             *[![:space:]]*) last=$line ;;
         esac
-    done <"$bench/lines"
+    done <"$work_dir/lines"
 }

@@ -1,79 +1,78 @@
-# The bytes arrive without the lock held: a sender that falls asleep keeps nobody waiting.
-digest "$RELEASE"
-whole=$ROOT/releases/$RELEASE
+# The bytes are received without the lock, so that a stalled sender blocks no other script.
+check_digest "$RELEASE"
+release_dir=$ROOT/releases/$RELEASE
 
-done_if_whole() {
-    [ ! -d "$whole" ] || finish 'done'
+finish_if_staged() {
+    [ ! -d "$release_dir" ] || finish 'done'
 }
 
-# Ended from without, as by the watch that is kept on every script: what has arrived goes, and so does who waits for the
-# rest.
-abandon() {
+# Called when the script is killed, for example at its deadline: removes what has arrived, and ends the receiver.
+abort_receive() {
     trap '' HUP PIPE TERM
     [ -z "$receiver" ] || kill "$receiver" 2>/dev/null
-    rm -rf -- "$litter"
+    rm -rf -- "$scratch"
     exit 10
 }
 
-# A later order cleans up behind this one. Then the fence has the better word for what went wrong.
-broken() {
-    [ -d "$litter" ] || enter
+# A later action may have removed the files. Then the fence reports the actual reason.
+fail_receive() {
+    [ -d "$scratch" ] || enter
     fail "$1"
 }
 
 receive() {
-    said=$(mkdir -p "$litter/release/app" 2>&1) || broken "$said"
-    take 1 "$litter/release/definition" '%s' || broken "the definition did not arrive whole, or could not be written"
+    output=$(mkdir -p "$scratch/release/app" 2>&1) || fail_receive "$output"
+    read_lines 1 "$scratch/release/definition" '%s' || fail_receive "the definition did not arrive completely, or cannot be written"
     if [ -n "$SECRETS_SHA256" ]; then
-        take "$SECRETS_LINES" "$litter/release/secrets" "$SECRETS_END" ||
-            broken "the secrets did not arrive whole, or could not be written"
-        verify "$litter/release/secrets" "$SECRETS_SHA256" "the secrets"
+        read_lines "$SECRETS_LINES" "$scratch/release/secrets" "$SECRETS_END" ||
+            fail_receive "the secrets did not arrive completely, or cannot be written"
+        verify "$scratch/release/secrets" "$SECRETS_SHA256" "the secrets file"
     fi
     if [ -n "$PULL" ]; then
         pull
-        verify "$litter/artifact" "$SHA256" "what the URL leads to, which should have $SIZE bytes,"
+        verify "$scratch/artifact" "$SHA256" "the downloaded artifact, expected to have $SIZE bytes,"
         return
     fi
-    # A signal ends a wait; it would not end a program in the foreground.
-    cat <&3 >"$litter/artifact" 2>"$litter/said" &
+    # A signal interrupts "wait", but not a program in the foreground.
+    cat <&3 >"$scratch/artifact" 2>"$scratch/output" &
     receiver=$!
     if ! wait "$receiver"; then
-        said=$(cat "$litter/said" 2>&1)
-        broken "the artifact could not be received${said:+: $said}"
+        output=$(cat "$scratch/output" 2>&1)
+        fail_receive "cannot receive the artifact${output:+: $output}"
     fi
     receiver=
-    verify "$litter/artifact" "$SHA256" "the artifact, of $SIZE bytes,"
+    verify "$scratch/artifact" "$SHA256" "the artifact of $SIZE bytes"
 }
 
 verify() {
-    sum=$(sha256sum <"$1" 2>&1) || broken "sha256sum: $sum"
-    [ "${sum%% *}" = "$2" ] || broken "$3 arrived damaged: $(wc -c <"$1") bytes with sha256 ${sum%% *} instead of $2"
+    sum=$(sha256sum <"$1" 2>&1) || fail_receive "sha256sum: $sum"
+    [ "${sum%% *}" = "$2" ] || fail_receive "$3 is corrupt: received $(wc -c <"$1") bytes with SHA-256 ${sum%% *}, expected $2"
 }
 
 unpack() {
-    app=$litter/release/app
+    app=$scratch/release/app
     if [ -n "$FILE" ]; then
-        said=$({ mv "$litter/artifact" "$app/$FILE" && chmod 0755 "$app/$FILE"; } 2>&1) || broken "$said"
+        output=$({ mv "$scratch/artifact" "$app/$FILE" && chmod 0755 "$app/$FILE"; } 2>&1) || fail_receive "$output"
         return
     fi
-    said=$(tar "-xz${TIMES}of" "$litter/artifact" -C "$app" --no-same-permissions --strip-components="$STRIP" 2>&1) ||
-        broken "the artifact could not be unpacked: $said"
-    # The service's own user must be able to enter and read what somebody else packed.
-    said=$(chmod -R a+rX "$app" 2>&1) || broken "$said"
+    output=$(tar "-xz${TIMES}of" "$scratch/artifact" -C "$app" --no-same-permissions --strip-components="$STRIP" 2>&1) ||
+        fail_receive "cannot unpack the artifact: $output"
+    # The service's user must be able to read the files, regardless of their original permissions.
+    output=$(chmod -R a+rX "$app" 2>&1) || fail_receive "$output"
 }
 
 enter
-done_if_whole
+finish_if_staged
 clean
-leave
-litter=$ROOT/tmp/in.$$
+release_lock
+scratch=$ROOT/tmp/in.$$
 receiver=
-trap abandon HUP PIPE TERM
-# A program in the background does not get the standard input.
+trap abort_receive HUP PIPE TERM
+# A background process does not get the standard input.
 exec 3<&0
 receive
 unpack
 enter
-done_if_whole
-said=$(mv "$litter/release" "$whole" 2>&1) || fail "$said"
+finish_if_staged
+output=$(mv "$scratch/release" "$release_dir" 2>&1) || fail "$output"
 finish 'done'

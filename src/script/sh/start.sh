@@ -1,109 +1,110 @@
-digest "$RELEASE"
+check_digest "$RELEASE"
 SLOT=$ROOT/slots/$PORT
 child=
 
-# Whether the instance in the slot, which has the right name, was ever started: else the script before died on the way.
-begun() {
+# Whether the instance in the slot, which has the right name, was ever started. If not, an earlier script was
+# interrupted.
+was_started() {
     eval "facts=\${facts_$PORT-}"
     case $facts in
         *"never started"* | *"not started"*) return 1 ;;
     esac
 }
 
-refuse_if_taken() {
-    # Only who listens on this port matters now. What is reported in the end is looked at anew.
+check_port() {
+    # Only the listeners on this port matter now. The final report observes all of them again.
     only_port=$PORT
-    look || fail "$unseen"
+    observe || fail "$unseen"
     only_port= fresh=
     eval "present=\${name_$PORT-} other=\${other_$PORT-}"
     case $present in
         "$NAME")
-            begun || return 0
+            was_started || return 0
             after_start
             finish 'done'
             ;;
-        '') [ -z "$other" ] || fail "port $PORT is taken by $other" ;;
-        *) fail "slot $PORT still holds $present" ;;
+        '') [ -z "$other" ] || fail "port $PORT is already in use by $other" ;;
+        *) fail "slot $PORT still contains $present" ;;
     esac
 }
 
 fill_slot() {
     if [ ! -d "$SLOT" ]; then
-        said=$(mkdir -p "$SLOT" 2>&1) || fail "$said"
+        output=$(mkdir -p "$SLOT" 2>&1) || fail "$output"
     fi
     for leftover in pid ended liveness liveness.failures liveness.kill hooks; do
         [ ! -e "$SLOT/$leftover" ] || rm -f "$SLOT/$leftover"
     done
-    take "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive whole, or could not be written"
-    [ "$LIVENESS_LINES" -eq 0 ] || take "$LIVENESS_LINES" "$SLOT/liveness" '%s\n' ||
-        fail "the question for liveness did not arrive whole, or could not be written"
-    [ "$HOOK_LINES" -eq 0 ] || take "$HOOK_LINES" "$SLOT/hooks" '%s\n' ||
-        fail "the hooks did not arrive whole, or could not be written"
+    read_lines "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive completely, or cannot be written"
+    [ "$LIVENESS_LINES" -eq 0 ] || read_lines "$LIVENESS_LINES" "$SLOT/liveness" '%s\n' ||
+        fail "the liveness probe did not arrive completely, or cannot be written"
+    [ "$HOOK_LINES" -eq 0 ] || read_lines "$HOOK_LINES" "$SLOT/hooks" '%s\n' ||
+        fail "the hooks did not arrive completely, or cannot be written"
     [ "$HOOK_LINES" -eq 0 ] || printf "hook_user='%s'\n" "$RUN_AS" >>"$SLOT/hooks" ||
-        fail "the hooks could not be written"
-    said=$({ printf '%s\n' "$RUN" >"$SLOT/run"; } 2>&1) || fail "the slot could not be written: $said"
+        fail "cannot write the hooks"
+    output=$({ printf '%s\n' "$RUN" >"$SLOT/run"; } 2>&1) || fail "cannot write the slot: $output"
 }
 
-# Before this there is no instance: what fails until then leaves an empty slot.
+# The slot does not contain an instance yet; if a hook fails, it is left empty.
 before_start() {
-    pass before_start && return
+    run_hooks before_start && return
     rm -f "$SLOT/env" "$SLOT/run" "$SLOT/liveness" "$SLOT/hooks" "$SLOT/hooked"
     fail "$failed"
 }
 
-enrol() {
+register() {
     clock
-    said=$({
+    output=$({
         printf '%s\nuser=%s\nstarted=%s\nboot=%s\n' "$RECORD" "$RUN_AS" "$up" "$boot" >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
-    } 2>&1) || fail "the slot could not be written: $said"
+    } 2>&1) || fail "cannot write the slot: $output"
 }
 
-# An instance whose hooks fail goes again. One that has ended by itself needs none.
+# Stops an instance whose hooks fail. An instance that has already ended needs no stop.
 after_start() {
     eval "facts=\${facts_$PORT-}"
     case $facts in
         process=ended*) return ;;
     esac
-    pass after_start && return
+    run_hooks after_start && return
     why=$failed
     read_record "$SLOT"
-    pass before_stop
-    halt
-    fail "$why; it was stopped again"
+    run_hooks before_stop
+    stop_instance
+    fail "$why; the instance was stopped again"
 }
 
-# Waits for what can be seen soon: that the instance listens, or that it has ended. Neither is no failure.
-settle() {
+# Waits for a quick result: that the instance listens, or has ended. A timeout is not a failure.
+wait_for_result() {
     clock
-    enough=$((cs + SETTLE_CS))
-    # Not too often: what is starting wants the processor itself.
-    naps=7
+    deadline=$((cs + SETTLE_CS))
+    # Starts with longer pauses, because the instance needs the processor to start.
+    attempts=7
     while :; do
-        nap
+        backoff
         clock
-        worth_a_look || [ "$cs" -ge "$enough" ] || continue
-        look || fail "$unseen"
+        should_observe || [ "$cs" -ge "$deadline" ] || continue
+        observe || fail "$unseen"
         eval "own=\${own_$PORT-} facts=\${facts_$PORT-}"
         [ -z "$own" ] || return 0
         case $facts in
             *"never started"* | *"not started"*)
-                ! gone || break
-                # A busy host lets it wait until it can be seen.
-                [ -z "$child" ] || [ "$cs" -ge "$((enough + NUMBER_CS))" ] || continue
+                ! child_exited || break
+                # On a busy host, it may take longer until the process appears.
+                [ -z "$child" ] || [ "$cs" -ge "$((deadline + PID_WAIT_CS))" ] || continue
                 ;;
             process=ended*) break ;;
         esac
-        [ "$cs" -lt "$enough" ] || return 0
+        [ "$cs" -lt "$deadline" ] || return 0
     done
-    [ -z "$child" ] || note_status
+    [ -z "$child" ] || record_exit_status
 }
 
-# Whether somebody listens on the port, or the process is gone, or it has not been looked at for a while: what systemd
-# started can only be asked about. A full look costs many times more than this.
-worth_a_look() {
-    [ $((naps % 4)) != 0 ] || [ -n "$child" ] || return 0
-    ! gone || return 0
+# Whether a full observation is worthwhile: the port has a listener, the process is gone, or the last observation is a
+# while ago (for systemd units, there is no child to check). A full observation costs many times more than this check.
+should_observe() {
+    [ $((attempts % 4)) != 0 ] || [ -n "$child" ] || return 0
+    ! child_exited || return 0
     list_rows "$PORT"
     [ -n "$rows" ] || return 1
     [ -n "$LOOPBACK" ] || return 0
@@ -112,42 +113,42 @@ worth_a_look() {
     IFS=$NL
     for row in $rows; do
         IFS=$BLANKS
-        split $row
-        ! in_the_way "$address" || near=0
+        parse_row $row
+        ! blocks_port "$address" || near=0
     done
     IFS=$BLANKS
     set +f
     return $near
 }
 
-# Whether the process that was to become the service is gone; it may not have left its number yet.
-gone() {
-    [ -n "$child" ] && is_gone "$child"
+# Whether the process that was to become the service has ended; it may not have written its process ID yet.
+child_exited() {
+    [ -n "$child" ] && has_exited "$child"
 }
 
-# The status of a process that was this script's child, for those who look later.
-note_status() {
+# Records the exit status of the child for later observers.
+record_exit_status() {
     wait "$child"
-    how=$?
-    if [ "$how" -gt 128 ]; then
-        how="signal $((how - 128))"
+    result=$?
+    if [ "$result" -gt 128 ]; then
+        result="signal $((result - 128))"
     else
-        how="exit status $how"
+        result="exit status $result"
     fi
-    printf '%s\n' "$how" >"$SLOT/ended"
-    eval "facts_$PORT=\"process=ended \$how\$NL\""
+    printf '%s\n' "$result" >"$SLOT/ended"
+    eval "facts_$PORT=\"process=ended \$result\$NL\""
 }
 
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
-refuse_if_taken
-settle_user
+check_port
+resolve_user
 "prepare_$DRIVER"
-[ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$said"
+[ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$output"
 fill_slot
 before_start
-enrol
-"launch_$DRIVER"
-settle
+register
+"start_$DRIVER"
+wait_for_result
 after_start
 finish 'done'

@@ -1,46 +1,46 @@
-# The systemd driver: each slot has a unit of its own, and where liveness is asked for a timer and what it triggers.
+# The systemd driver: each slot has its own unit, and with a liveness probe a timer and the unit that it triggers.
 service_unit=ship-$SERVICE@$PORT.service
-asker=ship-$SERVICE.liveness@$PORT
+liveness_unit=ship-$SERVICE.liveness@$PORT
 
 prepare_systemd() {
-    [ -d /run/systemd/system ] || fail "systemd does not run on this host: driver = \"process\" needs none"
-    [ -w "$UNIT_DIR" ] || fail "$UNIT_DIR is not writable for this user: set sudo = true"
-    ! is_elsewhere "$PORT" || fail "the unit $service_unit belongs to $elsewhere: choose other ports"
-    need_user
-    [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $ASKERS ||
-        fail "to ask for liveness this host needs one of these programs: $ASKERS"
+    [ -d /run/systemd/system ] || fail "systemd is not running on this host; set driver = \"process\""
+    [ -w "$UNIT_DIR" ] || fail "$UNIT_DIR is not writable by this user; set sudo = true"
+    ! runs_elsewhere "$PORT" || fail "the unit $service_unit belongs to $elsewhere; choose other ports"
+    ensure_user
+    [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $PROBE_TOOLS ||
+        fail "the liveness probe needs one of these programs on this host: $PROBE_TOOLS"
     install_units
     read_installed
 }
 
-# Until "read_installed", what runs in the slot keeps the settings that it was started with.
+# Until "read_installed", the instance in the slot keeps the settings with which it was started.
 install_units() {
     begin_units
-    # It applies to the units of all slots.
+    # The template applies to the units of all slots.
     template=ship-$SERVICE@.service
-    ! is_masked "$template" || fail "the unit $template is masked on this host; systemctl unmask $template allows it"
+    ! is_masked "$template" || fail "the unit $template is masked on this host; unmask it with \`systemctl unmask $template\`"
     write_unit "$service_unit" "$UNIT"
     if [ -n "$LIVENESS_UNIT" ]; then
-        write_unit "$asker.service" "$LIVENESS_UNIT"
-        write_unit "$asker.timer" "$LIVENESS_TIMER"
-    elif [ -f "$UNIT_DIR/$asker.timer" ]; then
-        # Of a release before this one; it is not running any more.
-        rm -f "$UNIT_DIR/$asker.timer" "$UNIT_DIR/$asker.service"
+        write_unit "$liveness_unit.service" "$LIVENESS_UNIT"
+        write_unit "$liveness_unit.timer" "$LIVENESS_TIMER"
+    elif [ -f "$UNIT_DIR/$liveness_unit.timer" ]; then
+        # These units are of an earlier release and are not running any more.
+        rm -f "$UNIT_DIR/$liveness_unit.timer" "$UNIT_DIR/$liveness_unit.service"
     fi
     remove_template
 }
 
 read_installed() {
     set -- "$service_unit"
-    [ -z "$LIVENESS_UNIT" ] || set -- "$@" "$asker.service" "$asker.timer"
+    [ -z "$LIVENESS_UNIT" ] || set -- "$@" "$liveness_unit.service" "$liveness_unit.timer"
     read_units "$@"
 }
 
-# Earlier versions of ship had one template for all slots. It goes when no instance runs from it any more.
+# Earlier versions of ship had one template for all slots. It is removed when no instance runs from it any more.
 remove_template() {
     template=$UNIT_DIR/$template
     [ -f "$template" ] || return 0
-    # Another directory may hold a service of the same name.
+    # Another directory may contain a service of the same name.
     case $(cat "$template") in
         *"=$ROOT/slots/%i"*) ;;
         *) return 0 ;;
@@ -55,18 +55,18 @@ remove_template() {
     changed=yes
 }
 
-launch_systemd() {
+start_systemd() {
     set -- "$service_unit"
     if [ -f "$SLOT/liveness" ]; then
-        # Before the instance: one that runs is never without its questions.
-        set -- "$asker.timer" "$@"
-        said=$({ mkdir -p "$UNIT_DIR/timers.target.wants" &&
-            ln -sf "$UNIT_DIR/$asker.timer" "$UNIT_DIR/timers.target.wants/$asker.timer"; } 2>&1) || fail "$said"
+        # Before the instance, so that a running instance always has its liveness probe.
+        set -- "$liveness_unit.timer" "$@"
+        output=$({ mkdir -p "$UNIT_DIR/timers.target.wants" &&
+            ln -sf "$UNIT_DIR/$liveness_unit.timer" "$UNIT_DIR/timers.target.wants/$liveness_unit.timer"; } 2>&1) || fail "$output"
     fi
-    said=$({
+    output=$({
         ln -sfn "../../releases/$RELEASE" "$SLOT/release" &&
             mkdir -p "$UNIT_DIR/multi-user.target.wants" &&
             ln -sf "$UNIT_DIR/$service_unit" "$UNIT_DIR/multi-user.target.wants/$service_unit" &&
             timeout "$SYSTEMD_WAIT_S" systemctl --no-ask-password start "$@" 9>&-
-    } 2>&1) || fail "systemctl start $service_unit: ${said:-no answer within $SYSTEMD_WAIT_S s}"
+    } 2>&1) || fail "systemctl start $service_unit: ${output:-no answer within $SYSTEMD_WAIT_S s}"
 }

@@ -4,6 +4,6 @@ enter
 read_record "$SLOT"
 [ "$name" = "$NAME" ] || finish 'done'
 [ -z "$RESTORE_S" ] || arm
-pass before_stop
-halt
+run_hooks before_stop
+stop_instance
 finish 'done'

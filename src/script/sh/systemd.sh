@@ -1,6 +1,6 @@
-# What systemd says of the slots' units, all in one question.
+# Reads the state of the slots' units with one command.
 
-look_systemd() {
+observe_systemd() {
     show=$(systemctl show -p Id -p MainPID -p NRestarts -p ControlGroup -p ExecMainCode -p ExecMainStatus -p SubState \
         $units 2>&1) || {
         unseen="systemctl show: $show"
@@ -16,7 +16,7 @@ look_systemd() {
         case $port in
             '' | *[!0-9]*) continue ;;
         esac
-        look_unit
+        observe_unit
         eval "facts_$port=\$facts pids_$port=\$pids"
     done
 }
@@ -29,7 +29,7 @@ property() {
     value=${value%%"$NL"*}
 }
 
-look_unit() {
+observe_unit() {
     pids=
     property NRestarts
     restarts=${value:-0}
@@ -47,28 +47,29 @@ look_unit() {
     property ExecMainStatus
     case $code in
         1)
-            how="exit status $value"
+            result="exit status $value"
             [ "$value" != 200 ] || explain_chdir
             ;;
-        2 | 3) how="signal $value" ;;
-        *) how="not started" ;;
+        2 | 3) result="signal $value" ;;
+        *) result="not started" ;;
     esac
     property SubState
     case $value in
-        auto-restart*) how="$how; systemd starts it again" ;;
+        auto-restart*) result="$result; systemd starts it again" ;;
     esac
-    facts="process=ended $how${NL}restarts=$restarts$NL"
+    facts="process=ended $result${NL}restarts=$restarts$NL"
 }
 
-# The working directory could not be entered: which directory is in the way of the user in the slot's record.
+# Explains a working directory that could not be entered: finds the directory that the user in the slot's record cannot
+# enter.
 explain_chdir() {
     eval "text=\$text_$port"
     as_user=${text#*"$NL.user="}
     as_user=${as_user%%"$NL"*}
-    ! find_barred "$ROOT" "$as_user" || how="$how: user $as_user cannot enter $barred"
+    ! find_inaccessible "$ROOT" "$as_user" || result="$result: user $as_user cannot enter $inaccessible"
 }
 
-# Adds the processes of control group $1 and of all groups below it to "pids", wherever control groups are mounted.
+# Adds the processes of control group $1 and all groups below it to "pids", wherever control groups are mounted.
 unit_pids() {
     [ -n "$1" ] || return 0
     for group in "/sys/fs/cgroup$1" "/sys/fs/cgroup/systemd$1" "/sys/fs/cgroup/unified$1"; do
@@ -78,8 +79,8 @@ unit_pids() {
     done
 }
 
-# Adds the processes of the control group in directory $1 and of those below it. A service may make groups of its own, as
-# container launchers do. A group of threads has no list of processes to read.
+# Adds the processes of the control group in directory $1 and those below it. A service may create its own groups, as
+# container launchers do. A threaded group has no readable list of processes.
 group_pids() {
     {
         while read -r pid; do

@@ -1,10 +1,10 @@
-# Begins a change of units. A script that died before systemd read its units has left a note.
+# Begins a change of units. If an earlier script was interrupted before systemd reloaded them, there is a note.
 begin_units() {
     changed=
     [ ! -e "$ROOT/unread" ] || changed=yes
 }
 
-# Whether an administrator has forbidden unit $1: as systemctl mask does, or with an empty file.
+# Whether an administrator has masked unit $1, with systemctl mask or an empty file.
 is_masked() {
     for dir in "$UNIT_DIR" /run/systemd/system; do
         [ ! -c "$dir/$1" ] || return 0
@@ -13,32 +13,32 @@ is_masked() {
     return 1
 }
 
-# Writes a unit, unless it is there as it should be. "changed" says how systemd learns of it: it finds a new file by
-# itself ("added"), but must be told to read another file again ("yes").
+# Writes a unit, if it differs. "changed" is how systemd learns of it: it finds a new file on its own ("added"), but
+# must reload a changed file ("yes").
 write_unit() {
-    file=$UNIT_DIR/$1 how=added
-    ! is_masked "$1" || fail "the unit $1 is masked on this host; systemctl unmask $1 allows it"
+    file=$UNIT_DIR/$1 result=added
+    ! is_masked "$1" || fail "the unit $1 is masked on this host; unmask it with \`systemctl unmask $1\`"
     if [ -f "$file" ]; then
         [ "$(cat "$file")" != "$2" ] || return 0
-        how=yes
+        result=yes
     fi
-    said=$({ : >"$ROOT/unread" && printf '%s\n' "$2" >"$file.new" && mv -f "$file.new" "$file"; } 2>&1) ||
-        fail "the unit $file could not be installed: $said"
-    [ "$changed" = yes ] || changed=$how
+    output=$({ : >"$ROOT/unread" && printf '%s\n' "$2" >"$file.new" && mv -f "$file.new" "$file"; } 2>&1) ||
+        fail "cannot install the unit $file: $output"
+    [ "$changed" = yes ] || changed=$result
 }
 
-# Makes systemd read the units again if it does not know them as they are now. $@ are all that may have changed: a
+# Makes systemd reload the units if it does not have their current version. $@ are all units that may have changed: a
 # daemon-reload takes long, and systemd reads a unit that was not loaded before from its file.
 read_units() {
     [ -n "$changed" ] || return 0
     if [ "$changed" = yes ] || ! knows_units "$@"; then
-        said=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $said"
+        output=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $output"
     fi
     rm -f "$ROOT/unread"
 }
 
-# Whether systemd has loaded each of these units from the file that is there now. One may be loaded from a template, or
-# from a file that was deleted since.
+# Whether systemd has loaded each of these units from its current file. A unit may be loaded from a template, or from a
+# file that was deleted later.
 knows_units() {
     [ $# -gt 0 ] || return 1
     shown=$(systemctl show -p FragmentPath -p NeedDaemonReload "$@" 2>/dev/null) || return 1

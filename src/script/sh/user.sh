@@ -1,20 +1,20 @@
-# Where the playbook names no user, nothing runs as root only because the scripts do. "me" is known by now.
-settle_user() {
+# If the playbook names no user, the service does not run as root just because the scripts do. "me" is set by now.
+resolve_user() {
     [ -n "$RUN_AS" ] || [ "$me" != 0 ] || RUN_AS=$INSTEAD_OF_ROOT
 }
 
-# Whether the service's own user can have its name; if not, why, in "said".
-is_name_short() {
+# Whether the name of the service's user is short enough; if not, the reason is in "output".
+check_name_length() {
     [ ${#RUN_AS} -gt 31 ] || return 0
-    said="the user $RUN_AS cannot be made: the name has ${#RUN_AS} characters, 31 are allowed; set user, or shorten the service's name"
+    output="cannot create user $RUN_AS: its name has ${#RUN_AS} characters, at most 31 are allowed; set user, or shorten the service's name"
     return 1
 }
 
-# Makes the service's own user, unless it is there. The playbook's is for its host to have.
-need_user() {
+# Creates the service's user, unless it exists. A user named in the playbook must exist.
+ensure_user() {
     ! id -u "$RUN_AS" >/dev/null 2>&1 || return 0
-    [ -n "$OWN_USER" ] || fail "there is no user $RUN_AS on this host"
-    is_name_short || fail "$said"
-    said=$(useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
-        "$RUN_AS" 2>&1) || fail "user $RUN_AS could not be made: $said; create it, or set user"
+    [ -n "$OWN_USER" ] || fail "user $RUN_AS does not exist on this host"
+    check_name_length || fail "$output"
+    output=$(useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+        "$RUN_AS" 2>&1) || fail "cannot create user $RUN_AS: $output; create it, or set user"
 }

@@ -10,11 +10,15 @@ use crate::store::error::StoreError;
 use crate::store::records::{KnownInventory, ServiceKey};
 
 impl Inventories for Sqlite {
-    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
+    fn record_inventory(
+        &mut self,
+        service_key: &ServiceKey,
+        inventory: &Path,
+    ) -> Result<(), StoreError> {
         let inventory = inventory.to_string_lossy();
         self.execute(
             "insert or replace into inventories values (?1, ?2, ?3)",
-            params![subject.fleet, subject.service, inventory],
+            params![service_key.fleet, service_key.service, inventory],
         )
         .map(drop)
     }
@@ -24,12 +28,12 @@ impl Inventories for Sqlite {
             "select fleet, service, inventory from inventories order by inventory",
             params![],
             |row| {
-                let subject = ServiceKey {
+                let service_key = ServiceKey {
                     fleet: row.get(0)?,
                     service: row.get(1)?,
                 };
                 Ok(KnownInventory {
-                    subject,
+                    service_key,
                     inventory: PathBuf::from(row.get::<_, String>(2)?),
                 })
             },

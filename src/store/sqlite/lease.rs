@@ -13,7 +13,7 @@ use crate::store::records::ServiceKey;
 impl Leases for Sqlite {
     fn acquire_lease(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         holder: Holder,
         token: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -30,7 +30,7 @@ impl Leases for Sqlite {
             path: path.clone(),
             source,
         };
-        let present = read_lease(&transaction, subject, now).map_err(database)?;
+        let present = read_lease(&transaction, service_key, now).map_err(database)?;
         if let Some(present) = present.filter(|present| !present.is_dead(&holder.host, now)) {
             let is_ours = !present.token.is_empty() && token == Some(&present.token);
             return if is_ours {
@@ -43,8 +43,8 @@ impl Leases for Sqlite {
             .execute(
                 "insert or replace into leases values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
-                    subject.fleet,
-                    subject.service,
+                    service_key.fleet,
+                    service_key.service,
                     holder.owner,
                     holder.host,
                     holder.pid,
@@ -57,12 +57,12 @@ impl Leases for Sqlite {
             )
             .map_err(database)?;
         transaction.commit().map_err(database)?;
-        self.held = Some((subject.clone(), holder));
+        self.held = Some((service_key.clone(), holder));
         Ok(())
     }
 
     fn renew_lease(&mut self, now: Time) -> Result<(), StoreError> {
-        let Some((subject, holder)) = &self.held else {
+        let Some((service_key, holder)) = &self.held else {
             return Ok(());
         };
         let changed = self.execute(
@@ -70,8 +70,8 @@ impl Leases for Sqlite {
              where fleet = ?2 and service = ?3 and host = ?4 and pid = ?5 and pid_started = ?6",
             params![
                 signed(now.0),
-                subject.fleet,
-                subject.service,
+                service_key.fleet,
+                service_key.service,
                 holder.host,
                 holder.pid,
                 signed(holder.pid_started)
@@ -85,15 +85,15 @@ impl Leases for Sqlite {
     }
 
     fn release_lease(&mut self) -> Result<(), StoreError> {
-        let Some((subject, holder)) = self.held.take() else {
+        let Some((service_key, holder)) = self.held.take() else {
             return Ok(());
         };
         self.execute(
             "delete from leases where fleet = ?1 and service = ?2 and host = ?3 and pid = ?4 and \
              pid_started = ?5",
             params![
-                subject.fleet,
-                subject.service,
+                service_key.fleet,
+                service_key.service,
                 holder.host,
                 holder.pid,
                 signed(holder.pid_started)
@@ -102,26 +102,26 @@ impl Leases for Sqlite {
         .map(drop)
     }
 
-    fn break_lease(&mut self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
+    fn break_lease(&mut self, service_key: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
         self.execute(
             "delete from leases where fleet = ?1 and service = ?2",
-            params![subject.fleet, subject.service],
+            params![service_key.fleet, service_key.service],
         )?;
-        self.raise_epoch(subject, seen)
+        self.raise_epoch(service_key, seen)
     }
 
-    fn lease(&self, subject: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError> {
-        read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))
+    fn lease(&self, service_key: &ServiceKey, now: Time) -> Result<Option<Holder>, StoreError> {
+        read_lease(&self.connection, service_key, now).map_err(|source| self.failed(source))
     }
 
     fn holder(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         here: &str,
         now: Time,
     ) -> Result<Option<Holder>, StoreError> {
         let holder =
-            read_lease(&self.connection, subject, now).map_err(|source| self.failed(source))?;
+            read_lease(&self.connection, service_key, now).map_err(|source| self.failed(source))?;
         Ok(holder.filter(|holder| !holder.is_dead(here, now)))
     }
 
@@ -132,14 +132,14 @@ impl Leases for Sqlite {
 
 fn read_lease(
     connection: &Connection,
-    subject: &ServiceKey,
+    service_key: &ServiceKey,
     now: Time,
 ) -> rusqlite::Result<Option<Holder>> {
     connection
         .query_row(
             "select owner, host, pid, pid_started, run, since_ms, heartbeat_ms, token from leases
              where fleet = ?1 and service = ?2",
-            params![subject.fleet, subject.service],
+            params![service_key.fleet, service_key.service],
             |row| {
                 Ok(Holder {
                     owner: row.get(0)?,

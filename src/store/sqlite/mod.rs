@@ -1,12 +1,13 @@
-//! The store on the control machine: one `SQLite` file, readable by another process meanwhile.
+//! The store on the control machine: one `SQLite` file, which other processes can read
+//! concurrently.
 
 mod inventories;
 mod lease;
-mod migrations;
 mod requests;
 mod revisions;
 mod rollouts;
 mod schema;
+mod service_migrations;
 mod settings;
 
 use std::path::{Path, PathBuf};
@@ -22,20 +23,20 @@ use crate::core::ids::{Epoch, Revision};
 use crate::core::rollout::event::Entry;
 use crate::store::contract::{Leases as _, Rollouts as _};
 use crate::store::error::StoreError;
-use crate::store::place::{Access, StateDir};
 use crate::store::records::{RolloutId, ServiceKey};
+use crate::store::state_dir::{Access, StateDir};
 use crate::system::random;
 use crate::trust;
 
-/// How long to wait for another process that writes.
+/// How long to wait for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many of an epoch's bits are chance: its lowest. Two controllers that know nothing of each
-/// other may count to the same number at the same moment, and then the hosts would take orders from
-/// both.
-const CHANCE_BITS: u32 = 16;
-/// Of a row of `rollouts`: whether its first event was durable, or it has ended. One whose ship
-/// died before that is none.
-const HAS_BEGUN: &str = "(outcome is not null or exists (select 1 from events where rollout = id))";
+/// How many low bits of an epoch are random. Two controllers with separate stores may count to the
+/// same number at the same time, and the hosts would then accept commands from both.
+const RANDOM_BITS: u32 = 16;
+/// A condition on rows of `rollouts`: the first event is durable, or the rollout has ended. A
+/// rollout whose controller died before that does not count.
+const HAS_STARTED: &str =
+    "(outcome is not null or exists (select 1 from events where rollout = id))";
 
 /// A store in one `SQLite` file.
 #[derive(Debug)]
@@ -49,14 +50,13 @@ pub struct Sqlite {
 }
 
 impl Drop for Sqlite {
-    /// A verb that is refused after it took the lease gives it back. If that fails, the lease
-    /// expires.
+    /// Releases the lease of a command that failed. If that fails, the lease expires.
     fn drop(&mut self) {
         drop(self.release_lease());
     }
 }
 
-/// Whether the file system or its permissions keep a database from being opened or written.
+/// Whether the file system or its permissions prevent opening or writing the database.
 fn is_read_only(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
     matches!(
@@ -66,21 +66,22 @@ fn is_read_only(error: &rusqlite::Error) -> bool {
 }
 
 impl Sqlite {
-    /// Opens the store of a place, and makes it if there is none.
+    /// Opens the store of a state directory, and creates it if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be made or opened, is not to be trusted, or a newer ship has written it.
-    pub fn open(place: &StateDir) -> Result<Self, StoreError> {
-        Self::open_for(place, Access::OwnerOnly)
+    /// If the store cannot be created or opened, is not trusted, or was written by a newer version
+    /// of ship.
+    pub fn open(state_dir: &StateDir) -> Result<Self, StoreError> {
+        Self::open_for(state_dir, Access::OwnerOnly)
     }
 
-    /// [`Sqlite::open`] for a place through which others pass, too.
+    /// [`Sqlite::open`] for a state directory that other users may traverse.
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
-    pub fn open_for(place: &StateDir, access: Access) -> Result<Self, StoreError> {
-        place.make(access)?;
-        let path = place.database();
+    pub fn open_for(state_dir: &StateDir, access: Access) -> Result<Self, StoreError> {
+        state_dir.make(access)?;
+        let path = state_dir.database();
         if !path.exists() {
             // SQLite gives its further files the mode of this one.
             let made = trust::private_file()
@@ -97,29 +98,31 @@ impl Sqlite {
         Self::open_file(&path)
     }
 
-    /// Opens the store of a place to read it, and changes nothing there; an empty one where there
-    /// is none. A database that cannot be written, or in a directory that cannot be, is read from a
-    /// copy.
+    /// Opens the store of a state directory for reading, without changing anything. If there is no
+    /// store, it is empty. A database that is not writable, or is in a directory that is not
+    /// writable, is copied first.
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
-    pub fn open_to_read(place: &StateDir) -> Result<Self, StoreError> {
-        Ok(match Self::open_existing(place)? {
+    pub fn open_to_read(state_dir: &StateDir) -> Result<Self, StoreError> {
+        Ok(match Self::open_existing(state_dir)? {
             Some(store) => store,
-            None => Self::over(Connection::open_in_memory(), &place.database(), true)?,
+            None => {
+                Self::from_connection(Connection::open_in_memory(), &state_dir.database(), true)?
+            }
         })
     }
 
-    /// Opens the store of a place to read it, if there is one.
+    /// Opens the store of a state directory for reading, if it exists.
     ///
     /// # Errors
     /// As for [`Sqlite::open`].
-    pub fn open_existing(place: &StateDir) -> Result<Option<Self>, StoreError> {
-        place.check()?;
-        let path = place.database();
+    pub fn open_existing(state_dir: &StateDir) -> Result<Option<Self>, StoreError> {
+        state_dir.check()?;
+        let path = state_dir.database();
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {}
-            // What cannot be looked at may be there.
+            // A file whose metadata cannot be read may exist.
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::Directory { path, source });
             }
@@ -134,8 +137,8 @@ impl Sqlite {
     }
 
     fn open_file(path: &Path) -> Result<Self, StoreError> {
-        // No link on the way is followed by SQLite; those above the state directory are the user's
-        // own.
+        // SQLite must not follow links below the state directory. Links above it are the user's
+        // choice.
         let real = path
             .parent()
             .and_then(|dir| Some(dir.canonicalize().ok()?.join(path.file_name()?)));
@@ -143,10 +146,11 @@ impl Sqlite {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(real.as_deref().unwrap_or(path), flags);
-        Self::over(connection, path, false)
+        Self::from_connection(connection, path, false)
     }
 
-    /// Copies the database, since write-ahead mode needs files beside it even to read.
+    /// Copies the database, because in write-ahead mode SQLite creates files next to it even for
+    /// reading.
     fn open_copy(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Directory {
             path: std::env::temp_dir(),
@@ -164,12 +168,13 @@ impl Sqlite {
                 copied.map_err(|source| StoreError::Directory { path: from, source })?;
             }
         }
-        let mut store = Self::over(Connection::open(dir.path().join("ship.db")), path, false)?;
+        let mut store =
+            Self::from_connection(Connection::open(dir.path().join("ship.db")), path, false)?;
         store.copy = Some(dir);
         Ok(store)
     }
 
-    fn over(
+    fn from_connection(
         connection: rusqlite::Result<Connection>,
         path: &Path,
         is_empty: bool,
@@ -191,7 +196,7 @@ impl Sqlite {
         let version = migrate(&mut connection).map_err(failed)?;
         if version > SCHEMA_VERSION {
             let what = format!(
-                "its format is {version}, this ship knows {SCHEMA_VERSION}; use the newer ship"
+                "its format is {version}, but this version of ship supports formats up to {SCHEMA_VERSION}; use the newer version"
             );
             return Err(StoreError::Unreadable {
                 path: path.to_owned(),
@@ -211,10 +216,10 @@ impl Sqlite {
             .map(drop)
     }
 
-    /// The next epoch: newer than every one before, and than `seen`, and another than any other
-    /// store makes.
-    fn raise_epoch(&self, subject: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
-        let chance = random::number() & ((1 << CHANCE_BITS) - 1);
+    /// The next epoch: newer than all earlier ones and than `seen`, and different from those of
+    /// other stores.
+    fn raise_epoch(&self, service_key: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
+        let random_bits = random::number() & ((1 << RANDOM_BITS) - 1);
         let epoch: i64 = self
             .query(
                 "insert into counters (fleet, service, epoch) values (?1, ?2, (?3 >> ?4) + 1 << \
@@ -222,11 +227,11 @@ impl Sqlite {
                  on conflict do update set epoch = (max(epoch, ?3) >> ?4) + 1 << ?4 | ?5 \
                  returning epoch",
                 params![
-                    subject.fleet,
-                    subject.service,
+                    service_key.fleet,
+                    service_key.service,
                     signed(seen.0),
-                    CHANCE_BITS,
-                    signed(chance)
+                    RANDOM_BITS,
+                    signed(random_bits)
                 ],
                 |row| row.get(0),
             )?
@@ -252,7 +257,7 @@ impl Sqlite {
     /// The journal of the newest rollout, of one revision or of any.
     fn newest_of(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         revision: Option<Revision>,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
         let newest: Option<i64> = self
@@ -260,11 +265,11 @@ impl Sqlite {
                 &format!(
                     "select id from rollouts where fleet = ?1 and service = ?2 and (?3 is null or \
                      revision = ?3)
-                       and {HAS_BEGUN} order by id desc limit 1"
+                       and {HAS_STARTED} order by id desc limit 1"
                 ),
                 params![
-                    subject.fleet,
-                    subject.service,
+                    service_key.fleet,
+                    service_key.service,
                     revision.map(|revision| revision.0)
                 ],
                 |row| row.get(0),
@@ -304,7 +309,7 @@ impl Sqlite {
     }
 }
 
-/// `SQLite` only has signed numbers. Milliseconds, ticks and epochs are far below the limit.
+/// `SQLite` has only signed integers. Milliseconds, ticks and epochs are far below the limit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

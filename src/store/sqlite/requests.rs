@@ -8,8 +8,8 @@ use crate::store::error::StoreError;
 use crate::store::records::{Request, RolloutId};
 
 impl Requests for Sqlite {
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
-        let wish = self.encode("a request", &request.wish)?;
+    fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+        let wish = self.encode("a request", &request.command)?;
         let sql = "insert or replace into requests (rollout, wish, who) values (?1, ?2, ?3)";
         self.execute(sql, params![rollout.0, wish, request.by])
             .map(drop)
@@ -26,7 +26,7 @@ impl Requests for Sqlite {
         found
             .map(|(wish, by)| {
                 Ok(Request {
-                    wish: self.decode("a request", &wish)?,
+                    command: self.decode("a request", &wish)?,
                     by,
                 })
             })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Row, params};
 
-use super::{HAS_BEGUN, Sqlite, unsigned};
+use super::{HAS_STARTED, Sqlite, unsigned};
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
@@ -14,7 +14,7 @@ use crate::store::contract::Revisions;
 use crate::store::error::StoreError;
 use crate::store::records::{NewRevision, ServiceKey};
 
-/// A revision and its newest rollout, as the database has them.
+/// A revision and its newest rollout, as stored.
 struct RevisionRow {
     revision: u32,
     release: String,
@@ -74,22 +74,22 @@ impl Revisions for Sqlite {
             .unwrap_or_default())
     }
 
-    fn revisions(&self, subject: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
+    fn revisions(&self, service_key: &ServiceKey) -> Result<Vec<RevisionRecord>, StoreError> {
         let rows = self.query(
             &format!(
                 "select v.revision, v.release, v.definition, v.playbook, v.who, v.reason, v.verb, \
                  v.proven,
                     (select min(began_ms) from rollouts
                      where fleet = v.fleet and service = v.service and revision = v.revision and \
-                     {HAS_BEGUN}),
+                     {HAS_STARTED}),
                     r.ended_ms, r.outcome
              from revisions v join rollouts r on r.id = (
                  select max(id) from rollouts
                  where fleet = v.fleet and service = v.service and revision = v.revision
-                   and {HAS_BEGUN})
+                   and {HAS_STARTED})
              where v.fleet = ?1 and v.service = ?2 order by v.revision"
             ),
-            params![subject.fleet, subject.service],
+            params![service_key.fleet, service_key.service],
             RevisionRow::read,
         )?;
         rows.into_iter().map(|row| row.decode(self)).collect()
@@ -97,7 +97,7 @@ impl Revisions for Sqlite {
 
     fn add_revision(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         new: &NewRevision,
     ) -> Result<Revision, StoreError> {
         let definition = self.encode("a revision's definition", &new.definition)?;
@@ -106,7 +106,7 @@ impl Revisions for Sqlite {
             .query(
                 "insert into counters (fleet, service, revision) values (?1, ?2, 1)
                  on conflict do update set revision = revision + 1 returning revision",
-                params![subject.fleet, subject.service],
+                params![service_key.fleet, service_key.service],
                 |row| row.get(0),
             )?
             .pop()
@@ -116,8 +116,8 @@ impl Revisions for Sqlite {
              reason, verb)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
-                subject.fleet,
-                subject.service,
+                service_key.fleet,
+                service_key.service,
                 number,
                 new.release.as_str(),
                 definition,
@@ -132,19 +132,19 @@ impl Revisions for Sqlite {
 
     fn adopt(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         new: &NewRevision,
         proven: bool,
         replicas: u32,
         at: Time,
     ) -> Result<Revision, StoreError> {
         self.execute("savepoint adopt", [])?;
-        let adopted = self.add_revision(subject, new).and_then(|revision| {
+        let adopted = self.add_revision(service_key, new).and_then(|revision| {
             let version = new.definition.version.clone();
             let start = RolloutStart {
                 verb: new.verb,
-                service: subject.service.clone(),
-                fleet: subject.fleet.clone(),
+                service: service_key.service.clone(),
+                fleet: service_key.fleet.clone(),
                 target: RevisionRef {
                     revision,
                     release: new.release.clone(),
@@ -158,7 +158,7 @@ impl Revisions for Sqlite {
                 scaling: None,
                 set: Vec::new(),
             };
-            self.add_finished(subject, start, at).map(|()| revision)
+            self.add_finished(service_key, start, at).map(|()| revision)
         });
         if adopted.is_err() {
             self.execute("rollback to adopt", [])?;
@@ -169,11 +169,11 @@ impl Revisions for Sqlite {
 
     fn retain_revisions(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         kept: &BTreeSet<Revision>,
     ) -> Result<(), StoreError> {
         let kept: Vec<String> = kept.iter().map(|revision| revision.0.to_string()).collect();
-        // Numbers only, so the text is safe to splice; SQLite binds no lists.
+        // The list contains only numbers, so it is safe in the SQL text; SQLite cannot bind lists.
         let list = kept.join(", ");
         for table in ["rollouts", "revisions"] {
             self.execute(
@@ -181,7 +181,7 @@ impl Revisions for Sqlite {
                     "delete from {table} where fleet = ?1 and service = ?2 and revision not \
                           in ({list})"
                 ),
-                params![subject.fleet, subject.service],
+                params![service_key.fleet, service_key.service],
             )?;
         }
         Ok(())

@@ -1,10 +1,10 @@
-//! The rollouts and their journals in the database.
+//! Rollouts and their journals in the database.
 
 use std::collections::BTreeSet;
 
 use rusqlite::params;
 
-use super::{HAS_BEGUN, Sqlite, signed, unsigned};
+use super::{HAS_STARTED, Sqlite, signed, unsigned};
 use crate::core::ids::{Epoch, Revision};
 use crate::core::policy::history::RolloutRun;
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
@@ -15,29 +15,34 @@ use crate::store::error::StoreError;
 use crate::store::records::{RolloutId, RolloutRecord, ServiceKey};
 
 impl Rollouts for Sqlite {
-    fn epoch(&self, subject: &ServiceKey) -> Result<Epoch, StoreError> {
+    fn epoch(&self, service_key: &ServiceKey) -> Result<Epoch, StoreError> {
         let sql = "select epoch from counters where fleet = ?1 and service = ?2";
         let found = self
-            .query(sql, params![subject.fleet, subject.service], |row| {
-                row.get(0)
-            })?
+            .query(
+                sql,
+                params![service_key.fleet, service_key.service],
+                |row| row.get(0),
+            )?
             .pop();
         Ok(Epoch(unsigned(found.unwrap_or_default())))
     }
 
     fn begin_rollout(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         revision: Revision,
         seen: Epoch,
         now: Time,
     ) -> Result<(RolloutId, Epoch), StoreError> {
-        let epoch = self.raise_epoch(subject, seen)?;
-        Ok((self.insert_rollout(subject, revision, epoch, now)?, epoch))
+        let epoch = self.raise_epoch(service_key, seen)?;
+        Ok((
+            self.insert_rollout(service_key, revision, epoch, now)?,
+            epoch,
+        ))
     }
 
     fn append(&mut self, rollout: RolloutId, entries: &[Entry]) -> Result<(), StoreError> {
-        // One commit, however many: each waits for the disk.
+        // One commit for all entries, because each commit waits for the disk.
         let transaction = self
             .connection
             .unchecked_transaction()
@@ -69,13 +74,13 @@ impl Rollouts for Sqlite {
         Ok(())
     }
 
-    fn rollouts(&self, subject: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError> {
+    fn rollouts(&self, service_key: &ServiceKey) -> Result<Vec<RolloutRecord>, StoreError> {
         let rows: Vec<(i64, u32, i64, Option<String>)> = self.query(
             &format!(
                 "select id, revision, began_ms, outcome from rollouts
-                 where fleet = ?1 and service = ?2 and {HAS_BEGUN} order by id"
+                 where fleet = ?1 and service = ?2 and {HAS_STARTED} order by id"
             ),
-            params![subject.fleet, subject.service],
+            params![service_key.fleet, service_key.service],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
         let record = |(id, revision, began, outcome): (i64, u32, i64, Option<String>)| {
@@ -93,12 +98,12 @@ impl Rollouts for Sqlite {
         rows.into_iter().map(record).collect()
     }
 
-    fn runs(&self, subject: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError> {
+    fn runs(&self, service_key: &ServiceKey) -> Result<Vec<RolloutRun>, StoreError> {
         let rows: Vec<(String, Option<String>)> = self.query(
             "select e.entry, r.outcome from rollouts r join events e on e.rollout = r.id and \
              e.seq = 1
              where r.fleet = ?1 and r.service = ?2 order by r.id",
-            params![subject.fleet, subject.service],
+            params![service_key.fleet, service_key.service],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         let mut runs = Vec::with_capacity(rows.len());
@@ -136,18 +141,18 @@ impl Rollouts for Sqlite {
 
     fn newest_journal(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
     ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        self.newest_of(subject, None)
+        self.newest_of(service_key, None)
     }
 
     fn journal_of(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         revision: Revision,
     ) -> Result<Option<Vec<Entry>>, StoreError> {
         Ok(self
-            .newest_of(subject, Some(revision))?
+            .newest_of(service_key, Some(revision))?
             .map(|(_, journal)| journal))
     }
 
@@ -163,15 +168,15 @@ impl Rollouts for Sqlite {
 }
 
 impl Sqlite {
-    /// Adds a rollout that began and succeeded `at` that time.
+    /// Adds a rollout that started and succeeded at `at`.
     pub(super) fn add_finished(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         start: RolloutStart,
         at: Time,
     ) -> Result<(), StoreError> {
         let (proven, outcome) = (start.is_proven, Outcome::Succeeded);
-        let rollout = self.insert_rollout(subject, start.target.revision, start.epoch, at)?;
+        let rollout = self.insert_rollout(service_key, start.target.revision, start.epoch, at)?;
         let events = [
             Event::RolloutStarted(start),
             Event::RolloutFinished {
@@ -184,7 +189,7 @@ impl Sqlite {
 
     pub(super) fn insert_rollout(
         &self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         revision: Revision,
         epoch: Epoch,
         began: Time,
@@ -193,8 +198,8 @@ impl Sqlite {
             "insert into rollouts (fleet, service, revision, epoch, began_ms)
              values (?1, ?2, ?3, ?4, ?5) returning id",
             params![
-                subject.fleet,
-                subject.service,
+                service_key.fleet,
+                service_key.service,
                 revision.0,
                 signed(epoch.0),
                 signed(began.0)
@@ -204,7 +209,7 @@ impl Sqlite {
         Ok(RolloutId(id.first().copied().unwrap_or_default()))
     }
 
-    /// Adds events to a rollout's journal, as part of the caller's transaction.
+    /// Adds events to a rollout's journal, within the caller's transaction.
     pub(super) fn insert_events(
         &self,
         rollout: RolloutId,
@@ -217,7 +222,7 @@ impl Sqlite {
                  rollout = ?1), 0), ?2)",
                 params![rollout.0, text],
             )?;
-            self.note_migration(rollout, entry)?;
+            self.record_migration(rollout, entry)?;
         }
         Ok(())
     }

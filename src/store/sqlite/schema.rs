@@ -4,8 +4,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::system::random;
 
-/// The schema's version, in `user_version`: a database of a newer ship is refused rather than
-/// misread.
+/// The version of the schema, in `user_version`. A database of a newer version of ship is rejected
+/// rather than misread.
 pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Version 1 of the schema.
@@ -46,7 +46,7 @@ pub(super) const SCHEMA: &str = "
     ) without rowid;
 ";
 
-/// What version 2 added, for databases of either.
+/// The additions of version 2, which are also applied to new databases.
 const SCHEMA_2: &str = "
     alter table leases add column token text not null default '';
     create table requests (
@@ -60,7 +60,7 @@ const SCHEMA_2: &str = "
     ) without rowid;
 ";
 
-/// What version 3 added.
+/// The additions of version 3.
 const SCHEMA_3: &str = "
     create table freezes (
         fleet text not null, service text not null, who text not null, since_ms integer not null, \
@@ -76,15 +76,16 @@ const SCHEMA_3: &str = "
     ) without rowid;
 ";
 
-/// What version 4 added: the id by which hosts know the history.
+/// The addition of version 4: the id with which hosts identify the history.
 const SCHEMA_4: &str = "create table identity (id text not null);";
 
-/// What version 5 changed: the name of the column of `--reason`.
+/// The change of version 5: the column is named after `--reason`.
 const SCHEMA_5: &str = "alter table revisions rename column cause to reason;";
 
-/// Updates a database; returns the version that it had.
+/// Updates a database; returns its previous version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
-    // Only who has something to change waits for another process that writes.
+    // Read first without a transaction, so that an up-to-date database need not wait for another
+    // writer.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version >= SCHEMA_VERSION {
         return Ok(version);

@@ -1,4 +1,4 @@
-//! The settings of people in the database.
+//! The settings of users in the database.
 
 use rusqlite::params;
 
@@ -10,20 +10,24 @@ use crate::store::freeze::Freeze;
 use crate::store::records::{Scale, ServiceKey};
 
 impl ServiceSettings for Sqlite {
-    fn scale(&self, subject: &ServiceKey) -> Result<Option<Scale>, StoreError> {
+    fn scale(&self, service_key: &ServiceKey) -> Result<Option<Scale>, StoreError> {
         let sql = "select replicas, playbook from scales where fleet = ?1 and service = ?2";
-        let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
-            Ok(Scale {
-                replicas: row.get(0)?,
-                playbook: row.get(1)?,
-            })
-        })?;
+        let mut found = self.query(
+            sql,
+            params![service_key.fleet, service_key.service],
+            |row| {
+                Ok(Scale {
+                    replicas: row.get(0)?,
+                    playbook: row.get(1)?,
+                })
+            },
+        )?;
         Ok(found.pop())
     }
 
     fn set_scale(
         &mut self,
-        subject: &ServiceKey,
+        service_key: &ServiceKey,
         scale: Scale,
         who: &str,
     ) -> Result<(), StoreError> {
@@ -31,8 +35,8 @@ impl ServiceSettings for Sqlite {
         self.execute(
             sql,
             params![
-                subject.fleet,
-                subject.service,
+                service_key.fleet,
+                service_key.service,
                 scale.replicas,
                 scale.playbook,
                 who
@@ -41,27 +45,31 @@ impl ServiceSettings for Sqlite {
         .map(drop)
     }
 
-    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
+    fn clear_scale(&mut self, service_key: &ServiceKey) -> Result<(), StoreError> {
         let sql = "delete from scales where fleet = ?1 and service = ?2";
-        self.execute(sql, params![subject.fleet, subject.service])
+        self.execute(sql, params![service_key.fleet, service_key.service])
             .map(drop)
     }
 
-    fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
+    fn freeze(&self, service_key: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
         let sql =
             "select who, since_ms, until_ms, why from freezes where fleet = ?1 and service = ?2";
-        let mut found = self.query(sql, params![subject.fleet, subject.service], |row| {
-            Ok(Freeze {
-                who: row.get(0)?,
-                since: Time(unsigned(row.get(1)?)),
-                until: row.get::<_, Option<i64>>(2)?.map(|ms| Time(unsigned(ms))),
-                why: row.get(3)?,
-            })
-        })?;
+        let mut found = self.query(
+            sql,
+            params![service_key.fleet, service_key.service],
+            |row| {
+                Ok(Freeze {
+                    who: row.get(0)?,
+                    since: Time(unsigned(row.get(1)?)),
+                    until: row.get::<_, Option<i64>>(2)?.map(|ms| Time(unsigned(ms))),
+                    why: row.get(3)?,
+                })
+            },
+        )?;
         Ok(found.pop())
     }
 
-    fn set_freeze(&mut self, subject: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError> {
+    fn set_freeze(&mut self, service_key: &ServiceKey, freeze: &Freeze) -> Result<(), StoreError> {
         let (since, until) = (
             signed(freeze.since.0),
             freeze.until.map(|until| signed(until.0)),
@@ -70,8 +78,8 @@ impl ServiceSettings for Sqlite {
         self.execute(
             sql,
             params![
-                subject.fleet,
-                subject.service,
+                service_key.fleet,
+                service_key.service,
                 freeze.who,
                 since,
                 until,
@@ -81,8 +89,8 @@ impl ServiceSettings for Sqlite {
         .map(drop)
     }
 
-    fn end_freeze(&mut self, subject: &ServiceKey) -> Result<bool, StoreError> {
+    fn end_freeze(&mut self, service_key: &ServiceKey) -> Result<bool, StoreError> {
         let sql = "delete from freezes where fleet = ?1 and service = ?2";
-        Ok(self.execute(sql, params![subject.fleet, subject.service])? > 0)
+        Ok(self.execute(sql, params![service_key.fleet, service_key.service])? > 0)
     }
 }

@@ -1,4 +1,4 @@
-//! What is written is read back, by this process or another.
+//! Tests that records are read back as they were written, by this process or another.
 
 use crate::core::time::Time;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::core::rollout::verb::Verb;
 use crate::store::contract::{Requests as _, Revisions as _};
 use crate::store::records::{ControlRequest, NewRevision, Request};
 
-fn subject() -> ServiceKey {
+fn service_key() -> ServiceKey {
     ServiceKey {
         fleet: "production".into(),
         service: "page".into(),
@@ -63,17 +63,17 @@ fn new(version: &str) -> NewRevision {
 
 fn store() -> (tempfile::TempDir, StateDir, Sqlite) {
     let dir = tempfile::tempdir().unwrap();
-    let place = StateDir {
+    let state_dir = StateDir {
         dir: dir.path().join(".ship"),
     };
-    let store = Sqlite::open(&place).unwrap();
-    (dir, place, store)
+    let store = Sqlite::open(&state_dir).unwrap();
+    (dir, state_dir, store)
 }
 
 /// A rollout with its first event.
-fn begun(store: &mut Sqlite, revision: Revision) -> RolloutId {
+fn start_rollout(store: &mut Sqlite, revision: Revision) -> RolloutId {
     let (rollout, _) = store
-        .begin_rollout(&subject(), revision, Epoch(0), Time(5))
+        .begin_rollout(&service_key(), revision, Epoch(0), Time(5))
         .unwrap();
     store
         .append(
@@ -90,17 +90,17 @@ fn begun(store: &mut Sqlite, revision: Revision) -> RolloutId {
 }
 
 #[test]
-fn a_revision_whose_ship_died_before_the_first_event_is_none() {
+fn revision_does_not_count_before_its_first_event_is_durable() {
     let (_dir, _, mut store) = store();
-    let first = store.add_revision(&subject(), &new("1")).unwrap();
-    let rollout = begun(&mut store, first);
-    let next = store.add_revision(&subject(), &new("2")).unwrap();
+    let first = store.add_revision(&service_key(), &new("1")).unwrap();
+    let rollout = start_rollout(&mut store, first);
+    let next = store.add_revision(&service_key(), &new("2")).unwrap();
     store
-        .begin_rollout(&subject(), next, Epoch(0), Time(7))
+        .begin_rollout(&service_key(), next, Epoch(0), Time(7))
         .unwrap();
     let numbers = |store: &Sqlite| -> Vec<_> {
         store
-            .revisions(&subject())
+            .revisions(&service_key())
             .unwrap()
             .into_iter()
             .map(|record| record.revision)
@@ -108,21 +108,24 @@ fn a_revision_whose_ship_died_before_the_first_event_is_none() {
     };
     assert_eq!(numbers(&store), [first]);
     assert_eq!(
-        store.newest_journal(&subject()).unwrap().unwrap().0,
+        store.newest_journal(&service_key()).unwrap().unwrap().0,
         rollout
     );
-    assert_eq!(store.rollouts(&subject()).unwrap().len(), 1);
-    let again = begun(&mut store, next);
+    assert_eq!(store.rollouts(&service_key()).unwrap().len(), 1);
+    let again = start_rollout(&mut store, next);
     assert_eq!(numbers(&store), [first, next]);
-    assert_eq!(store.newest_journal(&subject()).unwrap().unwrap().0, again);
+    assert_eq!(
+        store.newest_journal(&service_key()).unwrap().unwrap().0,
+        again
+    );
 }
 
 #[test]
-fn a_second_process_reads_what_the_first_has_just_written() {
-    let (_dir, place, mut store) = store();
-    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+fn store_is_readable_by_a_second_process() {
+    let (_dir, state_dir, mut store) = store();
+    let revision = store.add_revision(&service_key(), &new("1")).unwrap();
     let (rollout, _) = store
-        .begin_rollout(&subject(), revision, Epoch(0), Time(5))
+        .begin_rollout(&service_key(), revision, Epoch(0), Time(5))
         .unwrap();
     let entry = Entry {
         at: Time(6),
@@ -132,12 +135,12 @@ fn a_second_process_reads_what_the_first_has_just_written() {
     };
     store.append(rollout, std::slice::from_ref(&entry)).unwrap();
 
-    let reader = Sqlite::open_existing(&place).unwrap().unwrap();
+    let reader = Sqlite::open_existing(&state_dir).unwrap().unwrap();
     assert_eq!(
-        reader.newest_journal(&subject()).unwrap().unwrap(),
+        reader.newest_journal(&service_key()).unwrap().unwrap(),
         (rollout, vec![entry])
     );
-    let record = reader.revisions(&subject()).unwrap().remove(0);
+    let record = reader.revisions(&service_key()).unwrap().remove(0);
     assert_eq!(
         (record.began, record.ended, record.outcome, record.proven),
         (Time(5), None, None, false)
@@ -146,20 +149,20 @@ fn a_second_process_reads_what_the_first_has_just_written() {
 }
 
 #[test]
-fn a_revision_is_proven_once_a_rollout_of_it_has_succeeded() {
+fn revision_stays_proven_after_one_successful_rollout() {
     let (_dir, _, mut store) = store();
-    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+    let revision = store.add_revision(&service_key(), &new("1")).unwrap();
     for outcome in [
         Outcome::Interrupted,
         Outcome::Succeeded,
         Outcome::RolledBack,
     ] {
-        let rollout = begun(&mut store, revision);
+        let rollout = start_rollout(&mut store, revision);
         store
             .end_rollout(rollout, &outcome, outcome == Outcome::Succeeded, Time(9))
             .unwrap();
     }
-    let record = store.revisions(&subject()).unwrap().remove(0);
+    let record = store.revisions(&service_key()).unwrap().remove(0);
     assert!(record.proven);
     assert_eq!(
         record.outcome,
@@ -169,28 +172,28 @@ fn a_revision_is_proven_once_a_rollout_of_it_has_succeeded() {
 }
 
 #[test]
-fn numbers_of_revisions_and_epochs_are_never_given_twice() {
+fn revisions_and_epochs_are_never_reused() {
     let (_dir, _, mut store) = store();
     for expected in 1..=3 {
         assert_eq!(
-            store.add_revision(&subject(), &new("1")).unwrap(),
+            store.add_revision(&service_key(), &new("1")).unwrap(),
             Revision(expected)
         );
     }
-    begun(&mut store, Revision(1));
-    begun(&mut store, Revision(2));
+    start_rollout(&mut store, Revision(1));
+    start_rollout(&mut store, Revision(2));
     store
-        .retain_revisions(&subject(), &BTreeSet::from([Revision(1)]))
+        .retain_revisions(&service_key(), &BTreeSet::from([Revision(1)]))
         .unwrap();
-    assert_eq!(store.revisions(&subject()).unwrap().len(), 1);
+    assert_eq!(store.revisions(&service_key()).unwrap().len(), 1);
     assert_eq!(
-        store.add_revision(&subject(), &new("1")).unwrap(),
+        store.add_revision(&service_key(), &new("1")).unwrap(),
         Revision(4)
     );
 
     let mut epoch = |seen| {
         store
-            .begin_rollout(&subject(), Revision(4), Epoch(seen), Time(1))
+            .begin_rollout(&service_key(), Revision(4), Epoch(seen), Time(1))
             .unwrap()
             .1
             .0
@@ -202,11 +205,11 @@ fn numbers_of_revisions_and_epochs_are_never_given_twice() {
 }
 
 #[test]
-fn two_histories_that_have_counted_alike_do_not_give_the_same_epoch() {
+fn two_histories_create_different_epochs() {
     let epoch = |_| {
         store()
             .2
-            .begin_rollout(&subject(), Revision(1), Epoch(7), Time(1))
+            .begin_rollout(&service_key(), Revision(1), Epoch(7), Time(1))
             .unwrap()
             .1
     };
@@ -215,19 +218,21 @@ fn two_histories_that_have_counted_alike_do_not_give_the_same_epoch() {
 }
 
 #[test]
-fn the_lease_is_for_one_and_says_whose_it_is() {
-    let (_dir, place, mut store) = store();
+fn lease_has_one_holder_and_the_error_names_it() {
+    let (_dir, state_dir, mut store) = store();
     let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
-    store.acquire_lease(&subject(), me.clone(), None).unwrap();
+    store
+        .acquire_lease(&service_key(), me.clone(), None)
+        .unwrap();
 
-    let mut other = Sqlite::open(&place).unwrap();
-    let rival = Holder {
+    let mut other = Sqlite::open(&state_dir).unwrap();
+    let other_holder = Holder {
         owner: "bert".into(),
         now: Time(61_000 - 30_000),
         ..me.clone()
     };
     let refusal = other
-        .acquire_lease(&subject(), rival.clone(), None)
+        .acquire_lease(&service_key(), other_holder.clone(), None)
         .unwrap_err()
         .to_string();
     assert!(
@@ -235,41 +240,45 @@ fn the_lease_is_for_one_and_says_whose_it_is() {
         "{refusal}"
     );
     assert!(
-        refusal.contains("deploy 0.9) since 19") && refusal.contains(", 30s ago;"),
+        refusal.contains("deploy 0.9) since 19") && refusal.contains(", 30s ago; last heartbeat"),
         "{refusal}"
     );
 
     store.release_lease().unwrap();
-    other.acquire_lease(&subject(), rival, None).unwrap();
+    other
+        .acquire_lease(&service_key(), other_holder, None)
+        .unwrap();
 }
 
 #[test]
-fn who_was_called_by_the_holder_goes_on_under_its_lease() {
-    let (_dir, place, mut store) = store();
+fn process_with_the_token_continues_under_the_lease_of_its_caller() {
+    let (_dir, state_dir, mut store) = store();
     let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
     let token = me.token.clone();
-    store.acquire_lease(&subject(), me.clone(), None).unwrap();
-    let mut nested = Sqlite::open(&place).unwrap();
+    store
+        .acquire_lease(&service_key(), me.clone(), None)
+        .unwrap();
+    let mut nested = Sqlite::open(&state_dir).unwrap();
     let called = Holder::this_process("anna", "here", "restart", Time(2000));
     assert!(matches!(
-        nested.acquire_lease(&subject(), called.clone(), None),
+        nested.acquire_lease(&service_key(), called.clone(), None),
         Err(StoreError::Held(_))
     ));
     assert!(matches!(
-        nested.acquire_lease(&subject(), called.clone(), Some("")),
+        nested.acquire_lease(&service_key(), called.clone(), Some("")),
         Err(StoreError::Held(_))
     ));
     assert!(matches!(
-        nested.acquire_lease(&subject(), called.clone(), Some("wrong")),
+        nested.acquire_lease(&service_key(), called.clone(), Some("wrong")),
         Err(StoreError::Held(_))
     ));
     nested
-        .acquire_lease(&subject(), called, Some(&token))
+        .acquire_lease(&service_key(), called, Some(&token))
         .unwrap();
     nested.release_lease().unwrap();
     assert_eq!(
         store
-            .holder(&subject(), "here", Time(3000))
+            .holder(&service_key(), "here", Time(3000))
             .unwrap()
             .unwrap()
             .run,
@@ -280,16 +289,18 @@ fn who_was_called_by_the_holder_goes_on_under_its_lease() {
 }
 
 #[test]
-fn a_broken_lease_is_lost_to_its_holder_and_the_epoch_is_newer() {
-    let (_dir, place, mut store) = store();
-    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+fn breaking_a_lease_revokes_it_and_raises_the_epoch() {
+    let (_dir, state_dir, mut store) = store();
+    let revision = store.add_revision(&service_key(), &new("1")).unwrap();
     let me = Holder::this_process("anna", "here", "deploy 0.9", Time(1000));
-    store.acquire_lease(&subject(), me.clone(), None).unwrap();
-    let (_, epoch) = store
-        .begin_rollout(&subject(), revision, Epoch(4), Time(1))
+    store
+        .acquire_lease(&service_key(), me.clone(), None)
         .unwrap();
-    let mut other = Sqlite::open(&place).unwrap();
-    assert!(other.break_lease(&subject(), epoch).unwrap() > epoch);
+    let (_, epoch) = store
+        .begin_rollout(&service_key(), revision, Epoch(4), Time(1))
+        .unwrap();
+    let mut other = Sqlite::open(&state_dir).unwrap();
+    assert!(other.break_lease(&service_key(), epoch).unwrap() > epoch);
     assert!(matches!(
         store.renew_lease(Time(2000)),
         Err(StoreError::LeaseLost)
@@ -297,17 +308,19 @@ fn a_broken_lease_is_lost_to_its_holder_and_the_epoch_is_newer() {
 }
 
 #[test]
-fn adopted_revision_is_a_finished_one_and_proven_only_if_said_so() {
+fn adopted_revision_is_finished_and_proven_only_on_request() {
     let (_dir, _, mut store) = store();
     let adopted = NewRevision {
         verb: Verb::Adopt,
         ..new("1")
     };
-    let first = store.adopt(&subject(), &adopted, true, 3, Time(7)).unwrap();
-    store
-        .adopt(&subject(), &adopted, false, 3, Time(9))
+    let first = store
+        .adopt(&service_key(), &adopted, true, 3, Time(7))
         .unwrap();
-    let records = store.revisions(&subject()).unwrap();
+    store
+        .adopt(&service_key(), &adopted, false, 3, Time(9))
+        .unwrap();
+    let records = store.revisions(&service_key()).unwrap();
     assert_eq!(records[0].revision, first);
     assert_eq!(
         records
@@ -322,70 +335,77 @@ fn adopted_revision_is_a_finished_one_and_proven_only_if_said_so() {
             (at, Some(at), Some(Outcome::Succeeded))
         );
     }
-    let (_, journal) = store.newest_journal(&subject()).unwrap().unwrap();
+    let (_, journal) = store.newest_journal(&service_key()).unwrap().unwrap();
     assert_eq!(journal.len(), 2);
 }
 
 #[test]
 fn history_keeps_its_random_id() {
-    let (_dir, place, first) = store();
+    let (_dir, state_dir, first) = store();
     let id = first.history_id().unwrap();
     assert_eq!(id.len(), 32, "{id}");
-    assert_eq!(Sqlite::open(&place).unwrap().history_id().unwrap(), id);
+    assert_eq!(Sqlite::open(&state_dir).unwrap().history_id().unwrap(), id);
     assert_ne!(store().2.history_id().unwrap(), id);
 }
 
 #[test]
-fn what_is_asked_of_a_rollout_reaches_it_and_no_other() {
-    let (_dir, place, mut store) = store();
-    let revision = store.add_revision(&subject(), &new("1")).unwrap();
+fn request_reaches_only_its_rollout() {
+    let (_dir, state_dir, mut store) = store();
+    let revision = store.add_revision(&service_key(), &new("1")).unwrap();
     let (first, _) = store
-        .begin_rollout(&subject(), revision, Epoch(0), Time(1))
+        .begin_rollout(&service_key(), revision, Epoch(0), Time(1))
         .unwrap();
     let request = Request {
-        wish: ControlRequest::Pause,
+        command: ControlRequest::Pause,
         by: "anna@laptop".into(),
     };
-    Sqlite::open(&place).unwrap().ask(first, &request).unwrap();
+    Sqlite::open(&state_dir)
+        .unwrap()
+        .send_request(first, &request)
+        .unwrap();
     assert_eq!(store.request(first).unwrap(), Some(request));
     let (second, _) = store
-        .begin_rollout(&subject(), revision, Epoch(0), Time(2))
+        .begin_rollout(&service_key(), revision, Epoch(0), Time(2))
         .unwrap();
     assert_eq!(store.request(second).unwrap(), None);
 }
 
 #[test]
-fn a_database_of_the_first_version_is_brought_up_to_date() {
-    let (_dir, place, store) = store();
+fn database_of_version_1_is_migrated() {
+    let (_dir, state_dir, store) = store();
     drop(store);
-    std::fs::remove_file(place.database()).unwrap();
-    let old = Connection::open(place.database()).unwrap();
+    std::fs::remove_file(state_dir.database()).unwrap();
+    let old = Connection::open(state_dir.database()).unwrap();
     old.execute_batch(schema::SCHEMA).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     old.execute_batch("insert into counters values ('production', 'page', 7, 3)")
         .unwrap();
     drop(old);
-    let mut store = Sqlite::open(&place).unwrap();
+    let mut store = Sqlite::open(&state_dir).unwrap();
     assert_eq!(
-        store.add_revision(&subject(), &new("1")).unwrap(),
+        store.add_revision(&service_key(), &new("1")).unwrap(),
         Revision(4)
     );
     let me = Holder::this_process("anna", "here", "deploy", Time(1000));
-    store.acquire_lease(&subject(), me, None).unwrap();
+    store.acquire_lease(&service_key(), me, None).unwrap();
 }
 
 #[test]
-fn a_dead_owners_lease_is_taken_over_and_the_late_owner_learns_it() {
-    let (_dir, place, mut store) = store();
+fn expired_lease_is_taken_over_and_its_holder_gets_an_error() {
+    let (_dir, state_dir, mut store) = store();
     let me = Holder::this_process("anna", "laptop", "deploy", Time(1000));
-    store.acquire_lease(&subject(), me.clone(), None).unwrap();
-    let mut other = Sqlite::open(&place).unwrap();
-    let rival = Holder {
+    store
+        .acquire_lease(&service_key(), me.clone(), None)
+        .unwrap();
+    let mut other = Sqlite::open(&state_dir).unwrap();
+    let other_holder = Holder {
         host: "server".into(),
         now: Time(32_000),
         ..me
     };
-    other.acquire_lease(&subject(), rival, None).unwrap();
+    other
+        .acquire_lease(&service_key(), other_holder, None)
+        .unwrap();
     assert!(matches!(
         store.renew_lease(Time(33_000)),
         Err(StoreError::LeaseLost)
@@ -393,17 +413,17 @@ fn a_dead_owners_lease_is_taken_over_and_the_late_owner_learns_it() {
 }
 
 #[test]
-fn a_database_of_a_newer_ship_is_refused_not_misread() {
-    let (_dir, place, store) = store();
+fn database_of_a_newer_version_is_rejected() {
+    let (_dir, state_dir, store) = store();
     store
         .connection
         .pragma_update(None, "user_version", 99)
         .unwrap();
     drop(store);
     assert!(
-        Sqlite::open(&place)
+        Sqlite::open(&state_dir)
             .unwrap_err()
             .to_string()
-            .contains("use the newer ship")
+            .contains("use the newer version")
     );
 }

@@ -108,16 +108,13 @@ fn deploy_stops_safely_if_state_disk_is_full() {
         deploy
             .wait()
             .exits(1)
-            .prints(&["state database", "make room on the disk"]);
-        project
-            .ship("status", &[])
-            .exits(0)
-            .prints(&["was interrupted"]);
+            .prints(&["state database", "free space on the disk"]);
+        project.ship("status", &[]).exits(0).prints(&["was interrupted"]);
         project
             .deploy("2")
             .exits(2)
-            .prints(&["make room on that disk"]);
-        fs::remove_file(state.join("ballast")).expect("a file of the test");
+            .prints(&["free space on that disk"]);
+        fs::remove_file(state.join("ballast")).expect("our own file");
         project.deploy("2").exits(0);
         let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);

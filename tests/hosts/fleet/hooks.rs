@@ -127,7 +127,7 @@ fn failed_before_start_hook_rolls_back_without_stops() {
         );
         assert!(
             done.stdout
-                .contains("the before_start hook ended with exit status 3: no database")
+                .contains("the before_start hook exited with status 3: no database")
         );
         assert_eq!(pids(&fleet), before, "the old processes keep running");
         project.assert_settled("1", 3);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::select;
 use ship::core::fleet::health::Verdict;
-use ship::probe::{Client, PortProbe, Route, ask};
+use ship::probe::{Client, PortProbe, Route, probe};
 
 use ship_testing::mutation::{cases, mutated_text};
 
@@ -117,7 +117,7 @@ proptest! {
         let route = Route::Direct { address: "127.0.0.1".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let began = Instant::now();
-        let verdict = runtime.block_on(ask(&Client::new(), &question, &route, server.port, DEADLINE));
+        let verdict = runtime.block_on(probe(&Client::new(), &question, &route, server.port, DEADLINE));
         prop_assert!(began.elapsed() < DEADLINE + SOON, "{:?}", began.elapsed());
         drop(runtime);
         let (Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text)) = &verdict;

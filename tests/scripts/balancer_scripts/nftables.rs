@@ -4,7 +4,9 @@ use std::process::Command;
 
 use ship::core::fleet::traffic::{BalancerState, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, HostId, Slot};
-use ship::script::{Script, ScriptEnd, SlotSwitch, look_at_nftables, read_view, switch_nftables};
+use ship::script::{
+    Script, ScriptEnd, SlotSwitch, observe_nftables, read_balancer_report, switch_nftables,
+};
 
 use crate::host::{Host, Shell, shells};
 use ship_testing::keepalive::{Client, Page, get};
@@ -49,7 +51,7 @@ fn switch(host: &Host, port: u16, turn: SlotSwitch) -> Script {
 fn run(host: &Host, script: &Script) -> (ScriptEnd, BalancerState) {
     let ran = host.run(script);
     assert_eq!(ran.stderr, "");
-    read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+    read_balancer_report(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
 }
 
 fn done(host: &Host, script: &Script) -> BalancerState {
@@ -61,7 +63,7 @@ fn done(host: &Host, script: &Script) -> BalancerState {
 fn look(host: &Host) -> BalancerState {
     done(
         host,
-        &look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC),
+        &observe_nftables(&host.site, &HostId::from("web1"), PUBLIC),
     )
 }
 
@@ -147,7 +149,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
 }
 
 #[test]
-fn who_comes_from_elsewhere_is_sent_to_the_same_slot() {
+fn nftables_forwards_remote_clients_to_the_same_slot() {
     namespace::with_programs(&PROGRAMS, || {
         // Bound to one address: it is reached at that.
         for command in [
@@ -178,7 +180,7 @@ fn who_comes_from_elsewhere_is_sent_to_the_same_slot() {
 }
 
 #[test]
-fn an_older_order_changes_nothing() {
+fn nftables_rejects_an_older_action() {
     namespace::with_programs(&PROGRAMS, || {
         for shell in shells() {
             let mut host = host(shell);
@@ -223,7 +225,7 @@ fn rules_to_which_the_packet_filter_objects_change_nothing() {
             let (end, view) = run(&host, &switch(&host, 8082, OPEN));
             assert_eq!(
                 end,
-                ScriptEnd::Failed("the packet filter objects to the rules: no such map".into())
+                ScriptEnd::Failed("the packet filter rejects the rules: no such map".into())
             );
             assert_eq!(
                 (seen(&view)[0].0, nft("list ruleset")),
@@ -234,15 +236,15 @@ fn rules_to_which_the_packet_filter_objects_change_nothing() {
 }
 
 #[test]
-fn a_port_at_which_somebody_listens_is_not_taken_from_him() {
+fn nftables_rejects_a_port_with_a_listener() {
     namespace::with_programs(&PROGRAMS, || {
         let host = host(Shell::Sh);
-        Page::serve("somebody's", &["127.0.0.1:80"]);
+        Page::serve("other", &["127.0.0.1:80"]);
         let (end, _) = run(&host, &switch(&host, 8081, OPEN));
-        let why = "somebody listens on port 80 of this host already; the service's public port \
-                   has to be free";
+        let why = "another process already listens on port 80 of this host; the service's public port \
+                   must be free";
         assert_eq!(end, ScriptEnd::Failed(why.into()));
-        assert_eq!(get("127.0.0.1:80").expect("an answer"), "somebody's");
+        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "other");
     });
 }
 
@@ -261,7 +263,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
         );
         let (end, _) = run(&other, &switch(&other, 8082, OPEN));
         let why = format!(
-            "port 80 of this host is the public port of the table {table} already; choose another \
+            "the table {table} already forwards port 80 of this host; choose another \
              port"
         );
         assert_eq!(end, ScriptEnd::Failed(why));
@@ -276,7 +278,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
 }
 
 #[test]
-fn what_somebody_has_broken_is_seen_and_made_whole() {
+fn nftables_detects_and_repairs_broken_rules() {
     namespace::with_programs(&PROGRAMS, || {
         Page::serve("old", &["0.0.0.0:8081"]);
         for shell in shells() {
@@ -312,18 +314,20 @@ fn what_somebody_has_broken_is_seen_and_made_whole() {
 }
 
 #[test]
-fn a_host_that_cannot_say_is_not_taken_for_one_without_traffic() {
+fn nftables_reports_missing_tools() {
     namespace::with_programs(&PROGRAMS, || {
         let host = host(Shell::Sh);
         host.fake(
             "nft",
             "echo 'Operation not permitted (you must be root)' >&2; exit 1",
         );
-        let ran = host.run(&look_at_nftables(&host.site, &HostId::from("web1"), PUBLIC));
-        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
+        let ran = host.run(&observe_nftables(&host.site, &HostId::from("web1"), PUBLIC));
+        let error = read_balancer_report(&ran.stdout)
+            .expect_err("unseen")
+            .to_string();
         assert_eq!(
             error,
-            "the host could not say what runs on it: nft list table: Operation not permitted (you \
+            "the host cannot determine what is running: nft list table: Operation not permitted (you \
              must be root)"
         );
     });

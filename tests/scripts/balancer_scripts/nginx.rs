@@ -8,7 +8,8 @@ use std::thread;
 use ship::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use ship::core::ids::{ActionId, Epoch, Slot};
 use ship::script::{
-    Nginx, Script, ScriptEnd, SlotAddress, SlotSwitch, look_at_nginx, read_view, switch_nginx,
+    Nginx, Script, ScriptEnd, SlotAddress, SlotSwitch, observe_nginx, read_balancer_report,
+    switch_nginx,
 };
 
 use crate::host::{Host, Shell, shells, wait_for};
@@ -105,7 +106,7 @@ impl Balancer {
     fn run(&self, script: &Script) -> (ScriptEnd, BalancerState) {
         let ran = self.host.run(script);
         assert_eq!(ran.stderr, "");
-        read_view(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+        read_balancer_report(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
     }
 
     fn turn(&self, slot: usize, turn: SlotSwitch) -> BalancerState {
@@ -115,7 +116,7 @@ impl Balancer {
     }
 
     fn look(&self) -> BalancerState {
-        let (end, view) = self.run(&look_at_nginx(&self.host.site, &self.nginx, &self.slots));
+        let (end, view) = self.run(&observe_nginx(&self.host.site, &self.nginx, &self.slots));
         assert_eq!(end, ScriptEnd::Done);
         view
     }
@@ -219,7 +220,7 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
 }
 
 #[test]
-fn what_nginx_objects_to_is_put_back() {
+fn nginx_restores_a_rejected_configuration() {
     namespace::with_programs(&PROGRAMS, || {
         let _page = Page::serve("one", &["127.0.0.1:8081"]);
         for shell in shells() {
@@ -231,7 +232,7 @@ fn what_nginx_objects_to_is_put_back() {
                 panic!("{end:?}")
             };
             assert!(
-                why.starts_with("nginx objects to its configuration, and ")
+                why.starts_with("nginx rejects its configuration, and ")
                     && why.contains(" is as it was: "),
                 "{why}"
             );
@@ -271,7 +272,7 @@ fn what_nginx_objects_to_is_put_back() {
 }
 
 #[test]
-fn a_reload_that_makes_no_new_workers_is_none() {
+fn nginx_reload_without_new_workers_fails() {
     namespace::with_programs(&PROGRAMS, || {
         let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.1:8081;\n");
         balancer.nginx.reload = vec!["true".into()];
@@ -292,7 +293,7 @@ fn a_reload_that_makes_no_new_workers_is_none() {
 }
 
 #[test]
-fn what_is_under_way_is_counted_and_can_be_cut() {
+fn nginx_counts_and_closes_pending_requests() {
     namespace::with_programs(&PROGRAMS, || {
         let (one, two) = (
             Page::serve("one", &["127.0.0.1:8081"]),
@@ -340,7 +341,7 @@ fn what_is_under_way_is_counted_and_can_be_cut() {
 }
 
 #[test]
-fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
+fn nginx_keeps_foreign_statements_and_a_valid_file() {
     namespace::with_programs(&PROGRAMS, || {
         let _page = Page::serve("two", &["127.0.0.2:8081"]);
         for shell in shells() {
@@ -380,7 +381,7 @@ fn what_ship_does_not_know_stays_and_what_is_closed_everywhere_is_valid() {
 }
 
 #[test]
-fn orders_for_one_slot_come_in_their_order_and_none_of_an_older_epoch() {
+fn nginx_rejects_late_actions_and_older_epochs() {
     namespace::with_programs(&PROGRAMS, || {
         for shell in shells() {
             let mut balancer = Balancer::with(shell, "server 127.0.0.9:9 down;\n");
@@ -422,24 +423,26 @@ fn requests_to_a_name_that_nobody_knows_are_not_taken_for_none() {
             "server no.such.host.invalid:8081 down;\n",
         )
         .expect("file");
-        let ran = balancer.host.run(&look_at_nginx(
+        let ran = balancer.host.run(&observe_nginx(
             &balancer.host.site,
             &balancer.nginx,
             &balancer.slots,
         ));
         // It takes no signal with that.
         fs::write(&balancer.nginx.include, "server 127.0.0.9:9 down;\n").expect("file");
-        let error = read_view(&ran.stdout).expect_err("unseen").to_string();
-        let why = "no.such.host.invalid is no name that this machine knows";
+        let error = read_balancer_report(&ran.stdout)
+            .expect_err("unseen")
+            .to_string();
+        let why = "this machine cannot resolve no.such.host.invalid";
         assert_eq!(
             error,
-            format!("the host could not say what runs on it: {why}")
+            format!("the host cannot determine what is running: {why}")
         );
     });
 }
 
 #[test]
-fn what_was_never_seen_to_be_loaded_counts_as_open() {
+fn nginx_reports_unconfirmed_changes_as_open() {
     namespace::with_programs(&PROGRAMS, || {
         for shell in shells() {
             let balancer = Balancer::with(shell, "server 127.0.0.1:8081;\n");

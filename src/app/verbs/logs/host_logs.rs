@@ -13,7 +13,7 @@ use crate::app::notice::Notice;
 use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
 use crate::engine::FleetExecutor;
-use crate::remote::BEAT;
+use crate::remote::HEARTBEAT;
 use crate::script::{self, CapturedLog, Follow, LogLine, LogQuery};
 
 const LINES_DEFAULT: u32 = 100;
@@ -181,7 +181,7 @@ impl Follower<'_> {
     /// Parses a line; `None` if it is not to be shown.
     fn take(&mut self, line: &str) -> Option<InstanceLine> {
         match script::read_log_line(line)? {
-            LogLine::Begun => {
+            LogLine::Started => {
                 if std::mem::take(&mut self.is_lost) {
                     self.env.notify(&Notice::LogHostFound(self.host.clone()));
                 }

@@ -1,0 +1,88 @@
+//! The output of a host before a script starts: greetings of the login shell, and two markers.
+
+use std::time::{Duration, Instant};
+
+/// Printed when the login shell runs the command line.
+pub(super) const SHELL_MARK: &str = "ship-shell";
+/// Printed when the script starts, after sudo if it is used.
+pub(super) const SCRIPT_MARK: &str = "ship-script";
+/// How much of the output before the script is kept.
+const BEFORE_BYTES_MAX: usize = 64 << 10;
+
+/// Separates the output before the script from the script's own.
+#[derive(Debug)]
+pub(super) struct PreambleReader {
+    began: Instant,
+    before: Vec<u8>,
+    shell_after: Option<Duration>,
+    script_after: Option<Duration>,
+}
+
+impl Default for PreambleReader {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            before: Vec::new(),
+            shell_after: None,
+            script_after: None,
+        }
+    }
+}
+
+impl PreambleReader {
+    /// Adds a piece of output and returns the part that belongs to the script.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if self.has_script() {
+            return bytes.to_vec();
+        }
+        self.before.extend_from_slice(bytes);
+        if self.shell_after.is_none()
+            && let Some(rest) = self.cut_at(SHELL_MARK)
+        {
+            self.shell_after = Some(self.began.elapsed());
+            self.before.extend_from_slice(&rest);
+        }
+        if self.shell_after.is_some()
+            && let Some(own) = self.cut_at(SCRIPT_MARK)
+        {
+            self.script_after = Some(self.began.elapsed());
+            return own;
+        }
+        let surplus = self.before.len().saturating_sub(BEFORE_BYTES_MAX);
+        self.before.drain(..surplus);
+        Vec::new()
+    }
+
+    /// Removes a marker and everything after it, and returns what followed the marker.
+    fn cut_at(&mut self, mark: &str) -> Option<Vec<u8>> {
+        let line = format!("{mark}\n");
+        let at = self
+            .before
+            .windows(line.len())
+            .position(|window| window == line.as_bytes())?;
+        let rest = self.before.split_off(at);
+        Some(rest[line.len()..].to_vec())
+    }
+
+    /// Whether the login shell has run the command line.
+    pub(super) fn has_shell(&self) -> bool {
+        self.shell_after.is_some()
+    }
+
+    /// Whether the script has started.
+    pub(super) fn has_script(&self) -> bool {
+        self.script_after.is_some()
+    }
+
+    /// How long the login shell took to start, and then sudo; `None` until the script has
+    /// started.
+    pub(super) fn delays(&self) -> Option<(Duration, Duration)> {
+        let (shell, script) = (self.shell_after?, self.script_after?);
+        Some((shell, script.saturating_sub(shell)))
+    }
+
+    /// What the host printed before the script started.
+    pub(super) fn before(&self) -> String {
+        String::from_utf8_lossy(&self.before).into_owned()
+    }
+}

@@ -1,0 +1,256 @@
+//! The standard input and output of a running script.
+
+use std::path::Path;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+
+use super::error::RunFailure;
+use super::preamble::PreambleReader;
+use super::sanitize::clean;
+use super::streaming;
+use crate::remote::command::Output;
+
+/// How much of each stream is kept. A script's report is a few KB; more is a mistake that must
+/// not fill the memory.
+const STREAM_BYTES_MAX: usize = 4 << 20;
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// What is written to a script, and where its output goes.
+pub(super) enum ScriptIo<'a> {
+    /// Writes the whole input and captures the output.
+    Buffered(StdinSource<'a>, &'a mut Capture),
+    /// Writes the script, then a heartbeat for as long as the caller waits; sends each line of
+    /// the output to the channel.
+    Streaming(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
+}
+
+impl ScriptIo<'_> {
+    /// Writes and reads concurrently; either alone would block on a full pipe.
+    pub(super) async fn transfer(
+        self,
+        stdin: Option<impl AsyncWrite + Unpin>,
+        stdout: Option<impl AsyncRead + Unpin>,
+        stderr: Option<impl AsyncRead + Unpin>,
+    ) -> Result<(), RunFailure> {
+        match self {
+            ScriptIo::Buffered(
+                source,
+                Capture {
+                    preamble,
+                    stdout: out,
+                    stderr: err,
+                },
+            ) => tokio::try_join!(
+                source.send(stdin),
+                out.fill(stdout, preamble.as_mut()),
+                err.fill(stderr, None)
+            )
+            .map(|_| ()),
+            ScriptIo::Streaming(
+                script,
+                lines,
+                Capture {
+                    preamble,
+                    stderr: err,
+                    ..
+                },
+            ) => {
+                let preamble = preamble.get_or_insert_default();
+                let received = async {
+                    tokio::try_join!(
+                        streaming::forward_lines(stdout, preamble, lines),
+                        err.fill(stderr, None)
+                    )
+                };
+                tokio::select! {
+                    received = received => received.map(|_| ()),
+                    never = streaming::send_heartbeats(stdin, script) => match never {},
+                }
+            }
+        }
+    }
+}
+
+/// The output so far. It lives outside of the future that reads, so that it survives a timeout.
+#[derive(Debug, Default)]
+pub(super) struct Capture {
+    /// The output before the script's own; `None` for a local program.
+    preamble: Option<PreambleReader>,
+    stdout: CapturedStream,
+    stderr: CapturedStream,
+}
+
+#[derive(Debug, Default)]
+struct CapturedStream {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Capture {
+    /// For a script, whose output starts after ship's markers.
+    pub(super) fn for_script() -> Self {
+        Self {
+            preamble: Some(PreambleReader::default()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn take_preamble(&mut self) -> PreambleReader {
+        self.preamble.take().unwrap_or_default()
+    }
+
+    pub(super) fn into_output(self, status: i32) -> Output {
+        Output {
+            truncated: self.stdout.truncated || self.stderr.truncated,
+            stdout: self.stdout.into_text(),
+            stderr: self.stderr.into_text(),
+            status,
+        }
+    }
+
+    /// The last line of standard error, or else of standard output.
+    pub(super) fn last_output(&self) -> Option<String> {
+        self.stderr.last_line().or_else(|| self.stdout.last_line())
+    }
+}
+
+impl CapturedStream {
+    /// Reads to the end, and keeps the beginning of the script's own output.
+    async fn fill(
+        &mut self,
+        from: Option<impl AsyncRead + Unpin>,
+        mut preamble: Option<&mut PreambleReader>,
+    ) -> Result<(), RunFailure> {
+        let Some(mut from) = from else { return Ok(()) };
+        let mut chunk = vec![0; 16 << 10];
+        loop {
+            let read = from
+                .read(&mut chunk)
+                .await
+                .map_err(|e| RunFailure::Lost(format!("cannot read its output: {e}")))?;
+            if read == 0 {
+                return Ok(());
+            }
+            match preamble
+                .as_deref_mut()
+                .filter(|preamble| !preamble.has_script())
+            {
+                Some(preamble) => self.keep(&preamble.take(&chunk[..read])),
+                None => self.keep(&chunk[..read]),
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = STREAM_BYTES_MAX - self.bytes.len();
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.truncated |= bytes.len() > room;
+    }
+
+    fn into_text(self) -> String {
+        String::from_utf8(self.bytes)
+            .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+    }
+
+    fn last_line(&self) -> Option<String> {
+        last_line(&String::from_utf8_lossy(&self.bytes)).map(clean)
+    }
+}
+
+/// The last line that is not blank.
+pub(super) fn last_line(text: &str) -> Option<&str> {
+    text.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+}
+
+/// A script and its [`Input`](crate::script::Input), ready to send. A file that cannot be read
+/// is reported before the script starts.
+#[derive(Debug)]
+pub(super) struct StdinSource<'a> {
+    script: &'a [u8],
+    head: &'a [u8],
+    file: Option<(&'a Path, tokio::fs::File)>,
+}
+
+impl<'a> StdinSource<'a> {
+    pub(super) async fn open(
+        script: &'a [u8],
+        input: &'a crate::script::Input,
+    ) -> Result<Self, RunFailure> {
+        let file = match &input.file {
+            None => None,
+            Some(path) => match tokio::fs::File::open(path).await {
+                Ok(file) => Some((path.as_path(), file)),
+                Err(e) => {
+                    return Err(RunFailure::NotStarted(format!(
+                        "cannot read {}: {e}",
+                        path.display()
+                    )));
+                }
+            },
+        };
+        Ok(Self {
+            script,
+            head: &input.head,
+            file,
+        })
+    }
+
+    /// Writes everything, then closes. A script may end without reading all of it; its exit
+    /// status shows whether that is an error.
+    async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), RunFailure> {
+        let Some(mut to) = to else { return Ok(()) };
+        if to.write_all(self.script).await.is_err() || to.write_all(self.head).await.is_err() {
+            return Ok(());
+        }
+        let Some((path, file)) = self.file else {
+            return Ok(());
+        };
+        let mut file = BufReader::with_capacity(CHUNK_BYTES, file);
+        loop {
+            let chunk = match file.fill_buf().await {
+                Ok(chunk) => chunk,
+                Err(source) => {
+                    return Err(RunFailure::Input {
+                        path: path.to_owned(),
+                        source,
+                    });
+                }
+            };
+            let length = chunk.len();
+            if length == 0 || to.write_all(chunk).await.is_err() {
+                return Ok(());
+            }
+            file.consume(length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn capture_reads_everything_but_keeps_only_the_limit() {
+        let mut stream = CapturedStream::default();
+        let text = vec![b'x'; STREAM_BYTES_MAX + 1];
+        stream.fill(Some(text.as_slice()), None).await.unwrap();
+        assert_eq!(
+            (stream.bytes.len(), stream.truncated),
+            (STREAM_BYTES_MAX, true)
+        );
+    }
+
+    #[test]
+    fn capture_replaces_invalid_utf8() {
+        let stream = CapturedStream {
+            bytes: b"caf\xe9 open\n\n".to_vec(),
+            truncated: false,
+        };
+        assert_eq!(stream.last_line().as_deref(), Some("caf\u{fffd} open"));
+    }
+}

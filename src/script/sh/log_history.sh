@@ -1,0 +1,9 @@
+# Prints the log history.
+for port in $HISTORY_PORTS; do
+    find_log "$port"
+    case $driver in
+        systemd) print_journal_history ;;
+        # An empty slot may have had an instance of either driver.
+        *) if [ -f "$SLOT/log" ]; then print_log_history; else print_journal_history; fi ;;
+    esac
+done

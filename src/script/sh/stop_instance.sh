@@ -1,0 +1,153 @@
+# Stops the instance in a slot, whose record has been read.
+
+# Reads the record of the instance in directory $1.
+read_record() {
+    name= driver= release= user= since_boot= stop_cs=
+    [ -f "$1/instance" ] || return 0
+    while IFS= read -r line; do
+        case $line in
+            name=*) name=${line#*=} ;;
+            driver=*) driver=${line#*=} ;;
+            release=*) release=${line#*=} ;;
+            user=*) user=${line#*=} ;;
+            boot=*) since_boot=${line#*=} ;;
+            stop=*) stop_cs=${line#*=} ;;
+        esac
+    done <"$1/instance"
+    # Earlier versions of ship did not record the stop timeout.
+    case $stop_cs in
+        '' | *[!0-9]*) stop_cs=$STOP_CS ;;
+    esac
+}
+
+# Whether any process of the instance is alive. While its first process is alive, the others need not be searched.
+session_alive() {
+    if inspect "$pid" && [ "$ticks" = "$want" ]; then
+        case $state in
+            [ZXx]) ;;
+            *)
+                members=$pid
+                return 0
+                ;;
+        esac
+    fi
+    find_in_session
+    [ -n "$members" ]
+}
+
+# Whether another process has the process ID of the first one. Then nothing of the session can be left.
+is_reused() {
+    inspect "$pid" && [ "$ticks" != "$want" ]
+}
+
+# The instance's live processes: those of its session, and its children in other sessions.
+find_in_session() {
+    members=
+    is_reused || find_members "$pid"
+    find_detached "$SLOT:$name" "$pid"
+}
+
+# Whether any process in the unit's control group is alive.
+group_alive() {
+    find_in_group
+    [ -n "$members" ]
+}
+
+find_in_group() {
+    members= pids=
+    unit_pids "$cgroup"
+    for member in $pids; do
+        has_exited "$member" || members="$members $member"
+    done
+}
+
+stop_process() {
+    pid= want=
+    [ ! -f "$SLOT/pid" ] || read -r pid want <"$SLOT/pid"
+    case $pid in
+        '' | 0* | 1 | *[!0-9]*) return ;;
+    esac
+    read -r boot </proc/sys/kernel/random/boot_id
+    [ "$boot" = "$since_boot" ] || return 0
+    session_alive || return 0
+    # Each process gets SIGTERM only once, because some treat a second SIGTERM as a request to exit at once.
+    members=
+    find_detached "$SLOT:$name" "$pid"
+    detached=$members members=
+    is_reused || find_members "$pid"
+    [ -z "$members" ] || { kill -TERM "-$pid"; } 2>/dev/null || output=$(kill -TERM $members 2>&1) || ! session_alive ||
+        fail "cannot send SIGTERM to $name: $output"
+    [ -z "$detached" ] || { kill -TERM $detached; } 2>/dev/null
+    wait_for_end session "$stop_cs" || kill_all session
+}
+
+# Waits up to $2 until all processes of the instance's $1 have ended; with $3, kills new ones in the meantime.
+wait_for_end() {
+    clock
+    deadline=$((cs + $2))
+    attempts=0
+    while "$1_alive"; do
+        clock
+        [ "$cs" -lt "$deadline" ] || return 1
+        if [ -n "$3" ]; then
+            "find_in_$1"
+            output=$(kill -KILL $members 2>&1)
+        fi
+        backoff
+    done
+}
+
+# Kills all processes of the instance's $1.
+kill_all() {
+    "find_in_$1"
+    output=$(kill -KILL $members 2>&1)
+    wait_for_end "$1" "$KILL_CS" again && return
+    "find_in_$1"
+    fail "processes$members of $name are still running after SIGKILL${output:+: $output}"
+}
+
+stop_systemd() {
+    unit=ship-$SERVICE@$PORT.service
+    # systemd waits for the stop timeout before SIGKILL and once more after it.
+    stop_wait_s=$(((stop_cs + 99) / 100 * 2 + STOP_MARGIN_S))
+    if [ -f "$SLOT/liveness" ]; then
+        # The liveness probe is stopped first, so that it does not probe an instance that is stopping. Its units stay
+        # for the next instance, disabled, so that systemd need not reload them. They may not exist.
+        liveness_unit=ship-$SERVICE.liveness@$PORT
+        rm -f "$UNIT_DIR/timers.target.wants/$liveness_unit.timer"
+        timeout "$stop_wait_s" systemctl --no-ask-password stop "$liveness_unit.timer" "$liveness_unit.service" >/dev/null 2>&1 9>&-
+    fi
+    rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
+    output=$(timeout "$stop_wait_s" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) ||
+        fail "systemctl stop $unit: ${output:-no answer within $stop_wait_s s}"
+    end_leftovers
+    [ "$active" != failed ] || systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
+}
+
+# Ends the processes that systemd has left in the unit's control group: a drop-in may change KillMode=, and a process
+# may not have ended after SIGKILL in time. With the unit as ship writes it, systemd kills such processes at once, so a
+# short time to end is enough.
+end_leftovers() {
+    show=$(systemctl show -p ControlGroup -p ActiveState "$unit" 2>&1 9>&-) || fail "systemctl show $unit: $show"
+    block=$NL$show$NL
+    property ActiveState
+    active=$value
+    property ControlGroup
+    cgroup=$value
+    [ -n "$cgroup" ] && group_alive || return 0
+    { kill -TERM $members; } 2>/dev/null
+    wait_for_end group "$KILL_CS" || kill_all group
+}
+
+# Stops the instance with all its processes and empties the slot, except for its log. Failing stop hooks change nothing.
+stop_instance() {
+    case $driver in
+        process) stop_process ;;
+        systemd) stop_systemd ;;
+        *) fail "the record of slot $PORT has an unknown driver" ;;
+    esac
+    run_hooks after_stop
+    output=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
+        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
+        fail "cannot empty the slot: $output"
+}

@@ -1,5 +1,0 @@
-# Notes the ports that the same service has in another directory.
-elsewhere_ports=
-for port in $PORTS; do
-    ! is_elsewhere "$port" || elsewhere_ports="${elsewhere_ports}taken=$port the unit ship-$SERVICE@$port.service of $elsewhere$NL"
-done

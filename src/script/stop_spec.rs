@@ -1,0 +1,29 @@
+//! The input of a stop, and its time limits.
+
+use crate::core::ids::{InstanceId, Port};
+use crate::script::host_context::WORK;
+use std::time::Duration;
+
+/// The time limit for a killed process to disappear.
+pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Debug)]
+pub struct StopSpec {
+    pub port: Port,
+    /// The instance to stop. Another instance in the slot is not stopped.
+    pub instance: InstanceId,
+    /// The stop timeout of the instance's release, for the time limit of the script. The host uses
+    /// the timeout that it recorded when it started the instance.
+    pub stop_timeout: Duration,
+    /// The time limit of all hooks together; hooks that are left then do not run.
+    pub hooks: Duration,
+    /// The time after which the host restores the instance, rounded up to whole seconds; `None` to
+    /// disable that.
+    pub restore_after: Option<Duration>,
+}
+
+/// The time that systemd may take to stop an instance: after it has killed the instance, it waits
+/// for the same time again.
+pub(super) fn systemd_wait(stop_timeout: Duration) -> Duration {
+    stop_timeout * 2 + WORK
+}
