@@ -119,7 +119,7 @@ fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
         })
     });
     let metrics = Metrics {
-        notice,
+        notification: notice,
         began: account.map_or(now, |account| account.began),
         ended: account.and_then(|account| account.ended).unwrap_or(now),
         succeeded,
@@ -129,7 +129,7 @@ fn leave_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
                 account.progress.unwrap_or_default().available,
             )
         }),
-        probed: account
+        monitored: account
             .and_then(|account| account.monitor.as_ref())
             .map(|report| (report.requests, report.failed)),
         drained,
@@ -252,7 +252,7 @@ fn of_rollout(blank: Notification, past: &ReportInput, exit: Exit, now: Time) ->
     let (summary, more) = past.last_word().unwrap_or_default();
     let next = more
         .iter()
-        .find_map(|line| line.strip_prefix("next"))
+        .find_map(|line| line.strip_prefix("hint: "))
         .map(|next| next.trim().replace('`', ""));
     let (occasion, outcome) = match &account.outcome {
         Some(outcome) => (

@@ -97,7 +97,7 @@ impl ReportInput {
 
     /// How it ended, in one line, and the lines below it.
     pub fn last_word(&self) -> Option<(String, Vec<String>)> {
-        report::last_word(&self.journal, &self.before, &self.setup, self.budget)
+        report::summary_lines(&self.journal, &self.before, &self.setup, self.budget)
     }
 
     /// The version that ran before, if there was one.
