@@ -182,7 +182,9 @@ pub fn fit_end(text: &str, max: usize, ellipsis: &str) -> String {
     let kept = tail(text, room);
     // A word of which the front is missing is omitted, if it is not too long.
     let is_whole = text[..text.len() - kept.len()].ends_with(' ');
-    let next_word = kept.find(' ').filter(|at| !is_whole && *at <= PARTIAL_WORD_MAX);
+    let next_word = kept
+        .find(' ')
+        .filter(|at| !is_whole && *at <= PARTIAL_WORD_MAX);
     let kept = next_word.map_or(kept, |at| &kept[at..]).trim_start();
     format!("{}{kept}", head(ellipsis, max))
 }

@@ -29,6 +29,8 @@ pub(super) struct Chart {
     zero: u32,
     top: Level,
     ticks: Vec<Tick>,
+    /// The classes of the areas that occur, for the legend.
+    classes: Vec<&'static str>,
     /// The names of the lines at their ends.
     names: Vec<LineName>,
     words: String,
@@ -92,6 +94,10 @@ pub(super) fn chart(
     }
     Some(Chart {
         height: CHART_PX,
+        classes: ["new", "old"]
+            .into_iter()
+            .filter(|class| areas.iter().any(|area: &Area| area.class == *class))
+            .collect(),
         areas,
         running: scale.step_line(steps, span, |step| step.total),
         available: scale.step_line(steps, span, |step| step.available),

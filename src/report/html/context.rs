@@ -56,7 +56,7 @@ struct Heading {
     tone: &'static str,
     sign: &'static str,
     headline: &'static str,
-    /// The failure that decided the outcome; empty if there was none.
+    /// The first failure; empty if there was none.
     reason: String,
     summary: String,
     service: String,
@@ -89,6 +89,15 @@ struct Incident {
     what: String,
     facts: Vec<[String; 2]>,
     log: Vec<String>,
+}
+
+impl Incident {
+    fn headline(&self) -> String {
+        match self.subject.as_str() {
+            "" => self.what.clone(),
+            subject => format!("{subject}: {}", self.what),
+        }
+    }
 }
 
 /// A command that makes sense now.
@@ -124,13 +133,14 @@ pub(super) fn page_context(input: &PageInput<'_>) -> Option<PageContext> {
     let span = span(input, &summary);
     let availability = summary.monitor.iter();
     let availability = availability.flat_map(|report| availability::lines(report, clock));
+    let incidents: Vec<_> = messages
+        .iter()
+        .filter_map(|message| incident(message, clock))
+        .collect();
     Some(PageContext {
-        heading: heading(input, &summary, &rollout, &messages),
+        heading: heading(input, &summary, &rollout, &messages, incidents.first()),
         basics: basics(input, &summary, &rollout, span.end),
-        incidents: messages
-            .iter()
-            .filter_map(|message| incident(message, clock))
-            .collect(),
+        incidents,
         next: next_steps(input, &summary, start),
         changes: ChangeList {
             changes_since: input.changes.since.clone(),
@@ -172,6 +182,7 @@ fn heading(
     summary: &RolloutSummary,
     rollout: &RolloutView,
     messages: &[RolloutMessage],
+    first_incident: Option<&Incident>,
 ) -> Heading {
     let RolloutStart {
         service,
@@ -192,12 +203,13 @@ fn heading(
     );
     let (to, word) = (target.version.clone(), outcome_word(summary));
     let cause = rollout.cause.as_ref().map(ToString::to_string);
+    let incident = first_incident.map(Incident::headline);
     Heading {
         title: format!("{sign} {service} {to} on {fleet}: {word}"),
         tone,
         sign,
         headline,
-        reason: cause.unwrap_or_default(),
+        reason: incident.or(cause).unwrap_or_default(),
         summary: text,
         service: service.clone(),
         fleet: fleet.clone(),

@@ -194,15 +194,12 @@ impl ScreenFrame<'_> {
         let left = gate.soaked_at.since(self.content.now);
         if !left.is_zero() {
             let left = Human(Duration::from_secs(rounded_up(left)));
-            return format!("soaking {left} more (step {} of {})", gate.step, gate.of);
+            return format!("soaking {left} more (step {}/{})", gate.step, gate.of);
         }
         if gate.needs_promotion {
-            return format!(
-                "waiting for ship promote (step {} of {})",
-                gate.step, gate.of
-            );
+            return format!("waiting for ship promote (step {}/{})", gate.step, gate.of);
         }
-        format!("checking step {} of {}", gate.step, gate.of)
+        format!("checking step {}/{}", gate.step, gate.of)
     }
 
     /// `██████▒▒▒│··  1/3 updated · 3 available (≥ 3) · 4 running (≤ 4)`.

@@ -4,7 +4,7 @@ use std::io::{Stderr, Write};
 use std::time::Duration;
 
 use crossterm::Command;
-use crossterm::cursor::{Hide, MoveUp, Show};
+use crossterm::cursor::{Hide, MoveTo, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
 use super::message::{RolloutMessage, Severity};
@@ -55,7 +55,10 @@ pub struct Live<W: Write> {
     content: Option<ScreenContent>,
     /// The lines on the screen, and the time of the last frame.
     drawn: Vec<ScreenLine>,
+    drawn_size: Size,
     drawn_at: Time,
+    /// The messages above the frame, for a screen that is cleared.
+    above: String,
     /// Whether a frame is on the screen and the cursor is hidden.
     open: bool,
 }
@@ -79,6 +82,8 @@ impl<W: Write> Live<W> {
             narrator,
             content: None,
             drawn: Vec::new(),
+            drawn_size: DEFAULT_SIZE,
+            above: String::new(),
             drawn_at: Time::default(),
             open: false,
         }
@@ -87,8 +92,9 @@ impl<W: Write> Live<W> {
     /// Prints a message above the frame, where it scrolls away with the rest of the terminal.
     fn write_above(&mut self, message: &RolloutMessage) {
         let mut text = self.rewind((self.size)());
-        text.push_str(&self.plain_text(message));
-        text.push_str("\r\n");
+        let message = format!("{}\r\n", self.plain_text(message));
+        text.push_str(&message);
+        self.above.push_str(&message);
         self.drawn.clear();
         self.write(&text);
     }
@@ -113,7 +119,7 @@ impl<W: Write> Live<W> {
         };
         let lines = frame.lines();
         self.drawn_at = now;
-        if self.open && lines == self.drawn {
+        if self.open && lines == self.drawn && size == self.drawn_size {
             return;
         }
         let mut text = self.rewind(size);
@@ -133,7 +139,7 @@ impl<W: Write> Live<W> {
         command(&mut text, &Clear(ClearType::FromCursorDown));
         command(&mut text, &EndSynchronizedUpdate);
         self.open = true;
-        self.drawn = lines;
+        (self.drawn, self.drawn_size) = (lines, size);
         self.write(&text);
     }
 
@@ -142,10 +148,14 @@ impl<W: Write> Live<W> {
         let mut text = String::new();
         command(&mut text, &BeginSynchronizedUpdate);
         text.push('\r');
-        // A terminal that has become narrower has wrapped the lines.
-        let wrapped = |line: &ScreenLine| line.width().div_ceil(size.width.max(1)).max(1);
-        let up: usize = self.drawn.iter().map(wrapped).sum();
-        let up = up.min(size.height.saturating_sub(1));
+        // A terminal that was resized has wrapped and moved the lines, each in its own way.
+        if self.open && size != self.drawn_size {
+            command(&mut text, &Clear(ClearType::All));
+            command(&mut text, &MoveTo(0, 0));
+            text.push_str(&self.above);
+            return text;
+        }
+        let up = self.drawn.len().min(size.height.saturating_sub(1));
         if let Ok(up @ 1..) = u16::try_from(up) {
             command(&mut text, &MoveUp(up));
         }

@@ -294,7 +294,7 @@ fn dropped_screen_shows_the_cursor() {
 }
 
 #[test]
-fn narrower_terminal_overwrites_wrapped_lines() {
+fn resized_terminal_is_cleared_and_keeps_the_failure() {
     let terminal = Terminal::default();
     let width = Arc::new(Mutex::new(121));
     let shared = Arc::clone(&width);
@@ -305,15 +305,22 @@ fn narrower_terminal_overwrites_wrapped_lines() {
     let mut live = Live::new(terminal.clone(), testing::setup(4), false, Box::new(size));
     let (entry, status) = Play::begin(4).entries.remove(0);
     live.event(&entry, &status);
-    let lines = live.drawn.len();
-    let wide = live.drawn.iter().filter(|line| line.width() > 60).count();
-    assert!(wide > 0);
+    let at = entry.at + Duration::from_secs(30);
+    live.write_above(&super::super::message::sentence(at, "a failure"));
     terminal.take();
     *width.lock().unwrap() = 60;
-    live.tick(&status, entry.at);
-    let twice = live.drawn.len() + wide;
-    assert_eq!(lines, live.drawn.len());
-    assert!(terminal.take().contains(&format!("\u{1b}[{twice}A")));
+    live.tick(&status, at);
+    let text = terminal.take();
+    assert!(
+        text.starts_with("\u{1b}[?2026h\r\u{1b}[2J\u{1b}[1;1H"),
+        "{text:?}"
+    );
+    let text = anstream::adapter::strip_str(&text).to_string();
+    assert!(text.contains("a failure\r\n"), "{text:?}");
+    assert!(
+        text.contains("testpage  0.8 → 0.9  rolling out"),
+        "{text:?}"
+    );
 }
 
 fn any_text() -> impl Strategy<Value = String> {
