@@ -120,7 +120,7 @@ fn write_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
         })
     });
     let metrics = Metrics {
-        notice,
+        notification: notice,
         began: summary.map_or(now, |summary| summary.began),
         ended: summary.and_then(|summary| summary.ended).unwrap_or(now),
         succeeded,
@@ -130,7 +130,7 @@ fn write_metrics(session: &Session, notice: &Notification, past: Option<&ReportI
                 summary.progress.unwrap_or_default().available,
             )
         }),
-        probed: summary
+        monitored: summary
             .and_then(|summary| summary.monitor.as_ref())
             .map(|report| (report.requests, report.failed)),
         drained,
@@ -253,7 +253,7 @@ fn of_rollout(blank: Notification, past: &ReportInput, exit: Exit, now: Time) ->
     let (headline, more) = past.outcome_lines().unwrap_or_default();
     let next = more
         .iter()
-        .find_map(|line| line.strip_prefix("next"))
+        .find_map(|line| line.strip_prefix("hint: "))
         .map(|next| next.trim().replace('`', ""));
     let (occasion, outcome) = match &summary.outcome {
         Some(outcome) => (

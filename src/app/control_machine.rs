@@ -18,7 +18,7 @@ use super::release::{self, Release};
 use crate::config::{self, Overrides, Project, Transport};
 use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
-use crate::report::record::EventLog;
+use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, state_dir_for};
 use crate::system::accounts;

@@ -24,7 +24,7 @@ use super::environment::Environment;
 use super::notice::Notice;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
-use crate::report::record::{ENTRY, TARGET};
+use crate::report::event_log::{ENTRY, TARGET};
 use crate::store::{RolloutId, StateDir, Store};
 use crate::trust;
 

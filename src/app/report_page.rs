@@ -97,7 +97,7 @@ impl ReportInput {
 
     /// The outcome in one line, and the lines below it.
     pub fn outcome_lines(&self) -> Option<(String, Vec<String>)> {
-        report::last_word(&self.journal, &self.before, &self.setup, self.budget)
+        report::summary_lines(&self.journal, &self.before, &self.setup, self.budget)
     }
 
     /// The version before this rollout, if there was one.

@@ -1,4 +1,5 @@
-//! `ship status`: what runs where. It looks at the hosts, takes no lock and changes nothing.
+//! `ship status`: shows the instances of the service. It observes the hosts, takes no lock and
+//! changes nothing.
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -11,30 +12,55 @@ use super::terminal;
 use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::status::{Observer, ServiceStatus};
 use crate::report;
+use crate::report::LocalClock;
 
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// What `--watch` prints before each status.
+#[derive(Clone, Copy)]
+enum Heading {
+    None,
+    Time,
+    /// On a terminal, each status replaces the one before.
+    ClearAndTime,
+}
+
+impl Heading {
+    fn text(self, seen: &ServiceStatus) -> String {
+        const CLEAR: &str = "\x1b[H\x1b[2J";
+        let clear = match self {
+            Heading::None => return String::new(),
+            Heading::Time => "",
+            Heading::ClearAndTime => CLEAR,
+        };
+        let (service, fleet) = (&seen.status.service, &seen.status.fleet);
+        let title = report::text::clean(&format!("{service} on {fleet}"));
+        let time = LocalClock::local().day_and_time(seen.now);
+        format!("{clear}{title}, {time}\n\n")
+    }
+}
 
 pub(super) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
     let mut observer = Observer::open(&terminal::quiet(args.inventory))?;
     if args.watch {
         return watch(&mut observer, args.output.output).await;
     }
-    show(&mut observer, args.output.output, "")
+    show(&mut observer, args.output.output, Heading::None)
         .await
         .map(|_| Exit::Done)
 }
 
-async fn watch(observer: &mut Observer, form: OutputFormat) -> Result<Exit, CliError> {
+async fn watch(observer: &mut Observer, format: OutputFormat) -> Result<Exit, CliError> {
     let mut interrupts = terminal::listen()?;
-    let clear = if std::io::stdout().is_terminal() && form == OutputFormat::Text {
-        "\x1b[H\x1b[2J"
+    let heading = if std::io::stdout().is_terminal() {
+        Heading::ClearAndTime
     } else {
-        ""
+        Heading::Time
     };
     loop {
         observer.refresh()?;
         tokio::select! {
-            shown = show(observer, form, clear) => if shown?.is_break() {
+            shown = show(observer, format, heading) => if shown?.is_break() {
                 return Ok(Exit::Done);
             },
             _ = interrupts.recv() => return Ok(Exit::Done),
@@ -46,22 +72,22 @@ async fn watch(observer: &mut Observer, form: OutputFormat) -> Result<Exit, CliE
     }
 }
 
-/// Breaks off if nobody reads it any more.
+/// Prints the status once. Breaks if the reader has closed the pipe.
 async fn show(
     observer: &mut Observer,
-    form: OutputFormat,
-    clear: &str,
+    format: OutputFormat,
+    heading: Heading,
 ) -> Result<ControlFlow<()>, CliError> {
     let seen = observer.observe().await?;
-    let shown = match form {
+    let shown = match format {
         OutputFormat::Json => format!("{}\n", json(seen)),
-        OutputFormat::Text => format!("{clear}{}", text(seen)),
+        OutputFormat::Text => format!("{}{}", heading.text(&seen), text(seen)),
     };
     print_while_read(&shown)
 }
 
 fn json(seen: ServiceStatus) -> serde_json::Value {
-    let by = carried_out_by(&seen);
+    let by = controller(&seen);
     let frozen = frozen(&seen);
     let mut object = serde_json::to_value(&seen.status).unwrap_or_default();
     object["rollout"] = serde_json::to_value(&seen.summary).unwrap_or_default();
@@ -72,20 +98,22 @@ fn json(seen: ServiceStatus) -> serde_json::Value {
 }
 
 fn text(seen: ServiceStatus) -> String {
-    let (by, frozen) = (carried_out_by(&seen), frozen(&seen));
+    let (by, frozen) = (controller(&seen), frozen(&seen));
     let mut lines = seen
         .summary
         .map(|summary| summary.lines(by.as_deref(), seen.now))
         .unwrap_or_default();
     lines.extend(
         seen.request
-            .map(|asked| format!("{} asked to {} it", asked.by, asked.command.verb())),
+            .map(|request| format!("{} requested: {}", request.by, request.command.verb())),
     );
     lines.extend(frozen);
     let due = seen.contracts_due.into_iter();
-    lines.extend(due.map(|name| format!("{name} waits for `ship migrate`")));
-    let debt = seen.status.failed_hosts.iter();
-    lines.extend(debt.map(|held| format!("left behind: {}", held.why)));
+    lines.extend(
+        due.map(|name| format!("contract migration {name} is pending; run `ship migrate`")),
+    );
+    let failed_hosts = seen.status.failed_hosts.iter();
+    lines.extend(failed_hosts.map(|failed| format!("failed host: {}", failed.why)));
     let elsewhere = seen.elsewhere.map(|owner| owner.told(seen.now));
     lines.extend(elsewhere.map(|owner| deployed_elsewhere(&owner)));
     let lines = lines.iter().fold(String::new(), |text, line| {
@@ -94,7 +122,7 @@ fn text(seen: ServiceStatus) -> String {
     format!("{}{lines}", report::table::status(&seen.status))
 }
 
-fn carried_out_by(seen: &ServiceStatus) -> Option<String> {
+fn controller(seen: &ServiceStatus) -> Option<String> {
     seen.holder
         .as_ref()
         .map(|holder| format!("{}@{} (pid {})", holder.owner, holder.host, holder.pid))

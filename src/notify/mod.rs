@@ -15,32 +15,40 @@ use crate::core::time::Human;
 
 pub use textfile::write as write_textfile;
 
-/// Tells all that are to be told, at the same time. `dir` is where a command begins. What went
-/// wrong, a line each.
-pub async fn deliver(config: &NotifyConfig, notice: &Notification, dir: &Path) -> Vec<String> {
-    if !config.on.contains(&notice.occasion) {
+/// Sends a notification to all configured receivers at the same time. `dir` is the working directory
+/// of a command. Returns a warning for each receiver that could not be notified.
+pub async fn deliver(
+    config: &NotifyConfig,
+    notification: &Notification,
+    dir: &Path,
+) -> Vec<String> {
+    if !config.on.contains(&notification.occasion) {
         return Vec::new();
     }
     let webhook = async {
         let webhook = config.webhook.as_ref()?;
-        let told = async {
+        let post = async {
             let url = url_of(webhook)?;
-            webhook::post(&url, webhook.format, notice).await
+            webhook::post(&url, webhook.format, notification).await
         };
-        failed("[notify.webhook]", within(config.timeout, told).await)
+        failed("[notify.webhook]", within(config.timeout, post).await)
     };
     let mail = async {
         let mail = config.mail.as_ref()?;
         failed(
             "[notify.mail]",
-            within(config.timeout, mail::send(mail, notice)).await,
+            within(config.timeout, mail::send(mail, notification)).await,
         )
     };
     let command = async {
         let words = config.command.as_ref()?;
         failed(
             "`command` in [notify]",
-            within(config.timeout, process::tell(words, notice, dir)).await,
+            within(
+                config.timeout,
+                process::run_command(words, notification, dir),
+            )
+            .await,
         )
     };
     let (webhook, mail, command) = futures::join!(webhook, mail, command);
@@ -49,30 +57,33 @@ pub async fn deliver(config: &NotifyConfig, notice: &Notification, dir: &Path) -
 
 async fn within(
     timeout: Duration,
-    told: impl Future<Output = Result<(), String>>,
+    delivery: impl Future<Output = Result<(), String>>,
 ) -> Result<(), String> {
-    tokio::time::timeout(timeout, told)
+    tokio::time::timeout(timeout, delivery)
         .await
         .unwrap_or_else(|_| {
             Err(format!(
-                "it took longer than {} (`timeout` in [notify])",
+                "timed out after {} (`timeout` in [notify])",
                 Human(timeout)
             ))
         })
 }
 
-fn failed(whom: &str, told: Result<(), String>) -> Option<String> {
-    told.err()
-        .map(|why| format!("note: {whom} told nobody: {why}"))
+/// The warning about a receiver that could not be notified.
+fn failed(receiver: &str, result: Result<(), String>) -> Option<String> {
+    let why = result.err()?;
+    Some(format!(
+        "warning: cannot notify {receiver}: {why} (the rollout is not affected)"
+    ))
 }
 
-/// Reads a webhook's URL when it is needed.
+/// The URL of a webhook, read from the environment or a file.
 fn url_of(webhook: &WebhookConfig) -> Result<String, String> {
-    let (text, of) = match &webhook.url {
+    let (text, source) = match &webhook.url {
         WebhookUrl::Literal(url) => return Ok(url.clone()),
         WebhookUrl::Env(name) => {
             let text = std::env::var(name)
-                .map_err(|_| format!("{name} (`url_env`) is not in the environment"))?;
+                .map_err(|_| format!("the environment variable {name} (`url_env`) is not set"))?;
             (text, name.clone())
         }
         WebhookUrl::File(path) => {
@@ -81,10 +92,10 @@ fn url_of(webhook: &WebhookConfig) -> Result<String, String> {
             (text, path.display().to_string())
         }
     };
-    webhook_url(text.trim()).map_err(|why| format!("what {of} holds {why}"))
+    webhook_url(text.trim()).map_err(|why| format!("the value of {source} {why}"))
 }
 
-/// The texts of a configuration that must not be shown.
+/// The secrets of the configuration, for the redactor.
 pub fn secrets_of(config: &NotifyConfig) -> Vec<String> {
     config
         .webhook

@@ -1,4 +1,4 @@
-//! A program on this machine that reads some input.
+//! Notifications by a program on this machine that reads its stdin.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -13,47 +13,49 @@ use crate::core::journal::notification::Notification;
 use crate::core::printable::strip_controls;
 use crate::system::process_group;
 
-/// As much is kept of what it complains.
-const COMPLAINT_BYTES_MAX: u64 = 64 << 10;
-const COMPLAINT_CHARS_MAX: usize = 200;
+/// The part of its stderr that is read.
+const STDERR_BYTES_MAX: u64 = 64 << 10;
+const ERROR_CHARS_MAX: usize = 200;
 
-/// Runs a command with the notice as JSON on its stdin, and what matters most of it in its
-/// environment.
-pub(super) async fn tell(
+/// Runs a command with the notification as JSON on its stdin and the main fields in its environment.
+pub(super) async fn run_command(
     words: &[String],
-    notice: &Notification,
+    notification: &Notification,
     dir: &Path,
 ) -> Result<(), String> {
-    let mut json = serde_json::to_string(notice).map_err(|why| why.to_string())?;
+    let mut json = serde_json::to_string(notification).map_err(|why| why.to_string())?;
     json.push('\n');
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let number = |number: Option<String>| number.unwrap_or_default();
     let environment = [
-        ("SHIP_OCCASION", notice.occasion.word().to_owned()),
-        ("SHIP_OUTCOME", notice.outcome.clone()),
-        ("SHIP_SERVICE", notice.service.clone()),
-        ("SHIP_FLEET", notice.fleet.clone()),
-        ("SHIP_VERB", notice.verb.clone()),
-        ("SHIP_VERSION", text(&notice.version)),
-        ("SHIP_PREVIOUS_VERSION", text(&notice.previous_version)),
+        ("SHIP_OCCASION", notification.occasion.word().to_owned()),
+        ("SHIP_OUTCOME", notification.outcome.clone()),
+        ("SHIP_SERVICE", notification.service.clone()),
+        ("SHIP_FLEET", notification.fleet.clone()),
+        ("SHIP_VERB", notification.verb.clone()),
+        ("SHIP_VERSION", text(&notification.version)),
+        (
+            "SHIP_PREVIOUS_VERSION",
+            text(&notification.previous_version),
+        ),
         (
             "SHIP_REVISION",
-            number(notice.revision.map(|revision| revision.to_string())),
+            number(notification.revision.map(|revision| revision.to_string())),
         ),
         (
             "SHIP_ROLLOUT",
-            number(notice.rollout.map(|rollout| rollout.to_string())),
+            number(notification.rollout.map(|rollout| rollout.to_string())),
         ),
-        ("SHIP_WHO", notice.who.clone()),
-        ("SHIP_EXIT_CODE", notice.exit_code.to_string()),
-        ("SHIP_SUMMARY", notice.summary.clone()),
-        ("SHIP_WHY", text(&notice.why)),
-        ("SHIP_REPORT", text(&notice.report)),
+        ("SHIP_WHO", notification.who.clone()),
+        ("SHIP_EXIT_CODE", notification.exit_code.to_string()),
+        ("SHIP_SUMMARY", notification.summary.clone()),
+        ("SHIP_WHY", text(&notification.why)),
+        ("SHIP_REPORT", text(&notification.report)),
     ];
     feed(words, json.as_bytes(), &environment, Some(dir)).await
 }
 
-/// Runs a command that reads `input`. If dropped, kills it and its children.
+/// Runs a command that reads `input`. Dropping the future kills the command and its children.
 pub(super) async fn feed(
     words: &[String],
     input: &[u8],
@@ -61,7 +63,7 @@ pub(super) async fn feed(
     dir: Option<&Path>,
 ) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else {
-        return Err("an empty command".to_owned());
+        return Err("the command is empty".to_owned());
     };
     let mut command = Command::new(program);
     remove_secrets(command.as_std_mut());
@@ -71,18 +73,18 @@ pub(super) async fn feed(
     if let Some(dir) = dir.filter(|dir| !dir.as_os_str().is_empty()) {
         command.current_dir(dir);
     }
-    // A file, as what it leaves in the background may hold a pipe open for ever.
-    let complaint =
-        tempfile::tempfile().map_err(|why| format!("there is no place for what it says: {why}"))?;
-    let stderr = complaint.try_clone().map_err(|why| why.to_string())?;
+    // A file, because a background process of the command could hold a pipe open for ever.
+    let errors = tempfile::tempfile()
+        .map_err(|why| format!("cannot create a temporary file for its stderr: {why}"))?;
+    let stderr = errors.try_clone().map_err(|why| why.to_string())?;
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(stderr);
     let (mut child, group) = process_group::spawn(&mut command)
-        .map_err(|why| format!("{program} cannot be started: {why}"))?;
+        .map_err(|why| format!("cannot start `{program}`: {why}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that does not read is judged by how it ends.
+        // A command may ignore its stdin; only its exit status counts.
         let _ = stdin.write_all(input).await;
     }
     let status = child
@@ -93,24 +95,24 @@ pub(super) async fn feed(
     if status.success() {
         return Ok(());
     }
-    let said = match last_line(complaint).as_str() {
+    let detail = match last_line(errors).as_str() {
         "" => String::new(),
         last => format!(": {last}"),
     };
-    Err(format!("{program} ended with {status}{said}"))
+    Err(format!("`{program}` exited with {status}{detail}"))
 }
 
-/// The last line of a program's complaint that is not blank; empty where there is none.
-fn last_line(mut complaint: File) -> String {
-    let mut said = Vec::new();
-    let _ = complaint
+/// The last line of stderr that is not blank; empty if there is none.
+fn last_line(mut errors: File) -> String {
+    let mut text = Vec::new();
+    let _ = errors
         .rewind()
-        .and_then(|()| complaint.take(COMPLAINT_BYTES_MAX).read_to_end(&mut said));
-    let said = String::from_utf8_lossy(&said);
-    let last = said
+        .and_then(|()| errors.take(STDERR_BYTES_MAX).read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    let last = text
         .lines()
         .map(str::trim)
         .rfind(|line| !line.is_empty())
         .unwrap_or_default();
-    strip_controls(last).take(COMPLAINT_CHARS_MAX).collect()
+    strip_controls(last).take(ERROR_CHARS_MAX).collect()
 }

@@ -1,43 +1,42 @@
-//! A metrics file, which is complete at every moment.
+//! Writes the metrics file atomically.
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Puts a text in the place of a file in one step; everybody may read it. A device, a pipe or a
-/// directory is refused, because the file would replace it.
+/// Replaces a file atomically, with mode 0644. A device, a pipe or a directory is not replaced.
 ///
 /// # Errors
-/// What was tried, and why it did not work.
+/// If `path` is not a regular file or cannot be written.
 pub fn write(path: &Path, text: &str) -> Result<(), String> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(format!("{} is not a regular file", path.display()));
     }
-    let put = || {
+    let replace = || {
         let dir = path
             .parent()
             .filter(|dir| !dir.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        // The collector reads only what ends in `.prom`, so never this.
+        // The collector reads only files with the suffix `.prom`, so it ignores this one.
         let mut file = tempfile::Builder::new()
             .prefix(".ship-")
             .permissions(Permissions::from_mode(0o644))
             .tempfile_in(dir)?;
         file.write_all(text.as_bytes())?;
-        // The umask may have taken something away.
+        // The umask may have removed permissions.
         file.as_file()
             .set_permissions(Permissions::from_mode(0o644))?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
-    put().map_err(|why: std::io::Error| {
+    replace().map_err(|why: std::io::Error| {
         let why = why.to_string();
-        // The temporary file's name is of no use to anybody.
+        // The name of the temporary file does not help the user.
         let why = why
             .split_once(" at path ")
             .map_or(why.as_str(), |(why, _)| why);
-        format!("{} cannot be written: {why}", path.display())
+        format!("cannot write {}: {why}", path.display())
     })
 }
 
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn file_is_replaced_and_anything_else_is_refused() {
+    fn write_replaces_a_file_and_rejects_anything_else() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("page.html");
         write(&file, "old").unwrap();

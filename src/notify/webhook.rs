@@ -1,4 +1,4 @@
-//! A notification by http: with its own fields, or in a chat's form.
+//! Notifications by HTTP: as JSON, or in the format of a chat.
 
 use std::error::Error;
 
@@ -11,16 +11,16 @@ use crate::core::journal::notification::{Notification, NotificationKind};
 pub(super) async fn post(
     url: &str,
     format: WebhookFormat,
-    notice: &Notification,
+    notification: &Notification,
 ) -> Result<(), String> {
-    // An error says that there is a provider already, which is as good.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("ship/", env!("CARGO_PKG_VERSION")))
     };
-    // A machine without any root certificate can still post by http.
+    // Without any root certificate, a client can still post over plain HTTP.
     let client = builder()
         .build()
         .or_else(|_| builder().tls_certs_only([]).build())
@@ -28,17 +28,17 @@ pub(super) async fn post(
     let request = client
         .post(url)
         .header("content-type", "application/json")
-        .body(body(format, notice).to_string());
+        .body(body(format, notification).to_string());
     let response = request.send().await.map_err(|why| innermost(&why))?;
     let status = response.status();
     if status.is_success() {
         Ok(())
     } else {
-        Err(format!("the server answers {status}"))
+        Err(format!("the server returned {status}"))
     }
 }
 
-/// The last cause. reqwest's own text would contain the whole URL.
+/// The innermost cause. The text of reqwest itself would contain the URL.
 fn innermost(error: &reqwest::Error) -> String {
     let mut last: &dyn Error = error;
     while let Some(source) = last.source() {
@@ -46,62 +46,62 @@ fn innermost(error: &reqwest::Error) -> String {
     }
     let is_top = error.source().is_none();
     if is_top {
-        "it could not be asked".to_owned()
+        "cannot send the request".to_owned()
     } else {
         last.to_string()
     }
 }
 
-fn body(format: WebhookFormat, notice: &Notification) -> Value {
+fn body(format: WebhookFormat, notification: &Notification) -> Value {
     match format {
-        WebhookFormat::Json => serde_json::to_value(notice).unwrap_or_default(),
-        WebhookFormat::Slack => slack(notice),
-        WebhookFormat::Teams => teams(notice),
+        WebhookFormat::Json => serde_json::to_value(notification).unwrap_or_default(),
+        WebhookFormat::Slack => slack(notification),
+        WebhookFormat::Teams => teams(notification),
     }
 }
 
-/// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>, which others
-/// understand too.
-fn slack(notice: &Notification) -> Value {
-    // Slack's own three; anything else in angle brackets would be a link or call everybody.
+/// The format of Slack, which other chats accept too:
+/// <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
+fn slack(notification: &Notification) -> Value {
+    // Slack reads text in angle brackets as links and mentions.
     let escaped = |text: &str| {
         text.replace('&', "&amp;")
             .replace('<', "&lt;")
             .replace('>', "&gt;")
     };
-    let facts: Vec<_> = notice
+    let facts: Vec<_> = notification
         .facts()
         .into_iter()
         .map(|(name, fact)| format!("\n• {name}: {}", escaped(&fact)))
         .collect();
     let text = format!(
         "*{}*\n{}{}",
-        escaped(&notice.subject()),
-        escaped(&notice.summary),
+        escaped(&notification.subject()),
+        escaped(&notification.summary),
         facts.concat()
     );
     json!({ "text": text })
 }
 
-/// An adaptive card for the workflows that replaced Teams' connectors.
-fn teams(notice: &Notification) -> Value {
-    let facts: Vec<_> = notice
+/// An adaptive card for a Teams workflow.
+fn teams(notification: &Notification) -> Value {
+    let facts: Vec<_> = notification
         .facts()
         .into_iter()
         .map(|(name, fact)| json!({ "title": name, "value": fact }))
         .collect();
-    let colour = match notice.occasion {
+    let colour = match notification.occasion {
         NotificationKind::Success => "Good",
         NotificationKind::Failure => "Attention",
         NotificationKind::Paused => "Warning",
         NotificationKind::Skipped => "Default",
     };
     let subject = json!({
-        "type": "TextBlock", "text": notice.subject(), "weight": "Bolder", "size": "Medium", "color": colour, "wrap": true,
+        "type": "TextBlock", "text": notification.subject(), "weight": "Bolder", "size": "Medium", "color": colour, "wrap": true,
     });
     json!({
         "type": "message",
-        "summary": notice.subject(),
+        "summary": notification.subject(),
         "attachments": [{
             "contentType": "application/vnd.microsoft.card.adaptive",
             "content": {
@@ -110,7 +110,7 @@ fn teams(notice: &Notification) -> Value {
                 "version": "1.4",
                 "body": [
                     subject,
-                    { "type": "TextBlock", "text": notice.summary, "wrap": true },
+                    { "type": "TextBlock", "text": notification.summary, "wrap": true },
                     { "type": "FactSet", "facts": facts },
                 ],
             },

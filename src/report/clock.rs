@@ -1,21 +1,21 @@
-//! Moments for people, in their own time zone, and for programs, in UTC.
+//! Times for people in their time zone, and for programs in UTC.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::core::time::Time;
 
-/// A time zone to show moments in.
+/// The time zone in which times are shown.
 #[derive(Clone, Debug)]
 pub struct LocalClock(TimeZone);
 
 impl LocalClock {
-    /// The time zone of this machine (`TZ`, or the system's).
+    /// The time zone of this machine: `TZ`, or the system's.
     pub fn local() -> Self {
         Self(TimeZone::system())
     }
 
-    /// A time zone so many hours ahead of UTC.
+    /// A time zone that is `hours` ahead of UTC.
     #[cfg(test)]
     pub(crate) fn ahead(hours: i8) -> Self {
         Self(jiff::tz::offset(hours).to_time_zone())
@@ -31,12 +31,12 @@ impl LocalClock {
         self.format(time, "%H:%M:%S%.3f")
     }
 
-    /// The day and the time: `2017-03-09 10:43:06`.
+    /// The date and time: `2017-03-09 10:43:06`.
     pub fn day_and_time(&self, time: Time) -> String {
         self.format(time, "%Y-%m-%d %H:%M:%S")
     }
 
-    /// The same with milliseconds: `2017-03-09 10:43:06.120`.
+    /// The date and time with milliseconds: `2017-03-09 10:43:06.120`.
     pub fn precisely(&self, time: Time) -> String {
         self.format(time, "%Y-%m-%d %H:%M:%S%.3f")
     }
@@ -56,7 +56,7 @@ pub fn rfc3339(time: Time) -> String {
         .to_string()
 }
 
-/// The moment; the last one there is for moments beyond it.
+/// A time beyond the last representable one becomes the last one.
 fn timestamp(time: Time) -> Timestamp {
     i64::try_from(time.0)
         .ok()
@@ -71,7 +71,7 @@ mod tests {
     const ARTICLE: Time = Time(1_489_027_386_120);
 
     #[test]
-    fn a_moment_reads_in_the_readers_time_zone_and_in_utc_for_programs() {
+    fn times_are_local_for_people_and_utc_for_programs() {
         assert_eq!(LocalClock::ahead(8).time_of_day(ARTICLE), "10:43:06");
         assert_eq!(
             LocalClock::ahead(8).day_and_time(ARTICLE),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_beyond_the_calendar_is_shown_as_its_last_one() {
+    fn time_beyond_the_calendar_is_shown_as_its_last_day() {
         assert!(rfc3339(Time(u64::MAX)).starts_with("9999-12-30"));
         LocalClock::local().time_of_day(Time(u64::MAX));
     }

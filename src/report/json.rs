@@ -1,13 +1,12 @@
-//! One JSON object a line for each event: the journal's own form, with the moment for people
-//! besides.
+//! One JSON object per line and event: the form of the journal, plus a readable time.
 //!
 //! ```json
 //! {"time":"2017-03-09T02:43:06.120Z","at":1489027386120,"event":"action_done","id":4}
 //! ```
-//! `time` is RFC 3339 in UTC, `at` the same moment in milliseconds since 1970, `event` says which
-//! further keys follow: those of [`Event`](crate::core::rollout::event::Event). These keys stay; more events
-//! and keys may come, so a reader skips what it does not know. The last line of a rollout that has
-//! ended is `rollout_finished`.
+//! `time` is RFC 3339 in UTC, `at` the same time in milliseconds since 1970, and `event` decides
+//! which other keys follow: those of [`Event`](crate::core::rollout::event::Event). These keys are stable;
+//! events and keys may be added, so a reader must ignore those that it does not know. The last line
+//! of a rollout that has ended is `rollout_finished`.
 
 use std::io::Write;
 
@@ -44,7 +43,7 @@ impl<W: Write + Send> Reporter for Json<W> {
         };
         if let Ok(mut line) = serde_json::to_vec(&line) {
             line.push(b'\n');
-            // Nobody reads any more: the rollout goes on without.
+            // The reader is gone, which does not stop the rollout.
             let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
         }
     }
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_event_is_a_line_that_is_also_the_journals_entry() {
+    fn each_event_is_a_line_that_reads_as_its_journal_entry() {
         let play = Play::article();
         let mut json = Json::new(Vec::new());
         for (entry, status) in &play.entries {
@@ -67,12 +66,12 @@ mod tests {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let told: Vec<Entry> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-        assert_eq!(read, told);
+        let played: Vec<Entry> = play.entries.into_iter().map(|(entry, _)| entry).collect();
+        assert_eq!(read, played);
     }
 
     #[test]
-    fn the_lines_are_exactly_these() {
+    fn lines_have_the_documented_keys() {
         let mut play = Play::begin(4);
         play.start("node4", "0.9", "testpage-515849216a-059b0");
         let mut json = Json::new(Vec::new());
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pipe_is_no_reason_to_stop() {
+    fn broken_pipe_does_not_stop_the_rollout() {
         struct Broken;
         impl Write for Broken {
             fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {

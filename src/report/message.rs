@@ -1,33 +1,33 @@
-//! A message to the person who follows a rollout.
+//! A message to the user about a rollout.
 
 use crate::core::time::Time;
 use crate::report::text;
 
-/// One message: a line, and the lines below it.
+/// One line, with details on the lines below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RolloutMessage {
-    /// When it happened.
+    /// The time of the event.
     pub(super) at: Time,
-    /// How much it matters.
+    /// How important it is.
     pub(super) severity: Severity,
-    /// The host or slot; empty for the rollout as a whole.
+    /// The host or slot; empty for the whole rollout.
     pub(super) subject: String,
-    /// What happened to it, in a word; may be empty.
+    /// One word for what happened to the subject; may be empty.
     pub(super) label: &'static str,
     /// The rest of the line.
     pub(super) text: String,
-    /// Lines below it.
+    /// The lines below.
     pub(super) details: Vec<String>,
 }
 
-/// How much a message matters. A reporter may leave out what it shows otherwise.
+/// How important a message is. A reporter may omit messages whose content it shows elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
-    /// As it should go; the live table shows it.
+    /// Expected; the table of the live screen shows it.
     Routine,
-    /// A status sentence.
+    /// A sentence of `kubectl rollout status`.
     Sentence,
-    /// A person should see it.
+    /// Unexpected, or worth attention.
     Notable,
     /// The rollout has failed.
     Failure,
@@ -70,7 +70,7 @@ pub(super) fn sentence(at: Time, text: &str) -> RolloutMessage {
     }
 }
 
-/// What an instance said, in quotation marks.
+/// The answer of an instance in quotation marks.
 pub(super) fn quoted(answer: &str) -> String {
     format!("\"{}\"", text::clean(answer))
 }

@@ -1,4 +1,4 @@
-//! What the last run came to, for a monitor: Prometheus' text format, for the textfile collector of
+//! Metrics about the last run in the text format of Prometheus, for the textfile collector of
 //! `node_exporter`.
 
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::core::journal::notification::Notification;
 use crate::core::time::Time;
 
-/// How a run can end, in a word: one of them is 1, the others are 0.
+/// All outcomes of a run: the metric of one is 1, the others are 0.
 const OUTCOMES: [&str; 10] = [
     "succeeded",
     "rolled-back",
@@ -22,23 +22,22 @@ const OUTCOMES: [&str; 10] = [
 
 #[derive(Debug)]
 pub struct Metrics<'a> {
-    pub notice: &'a Notification,
+    pub notification: &'a Notification,
     pub began: Time,
     pub ended: Time,
-    /// When a rollout succeeded last, if one has.
+    /// When the last successful rollout ended.
     pub succeeded: Option<Time>,
-    /// Instances wanted and available at its end, where there was a rollout.
+    /// Desired and available instances at the end, if there was a rollout.
     pub instances: Option<(u32, u32)>,
-    /// Requests that were made all the while, and those of them that failed.
-    pub probed: Option<(u64, u64)>,
-    /// Requests of what was taken out of traffic: those that ended by themselves, and those that
-    /// were cut.
+    /// Requests of the availability monitor, and how many failed.
+    pub monitored: Option<(u64, u64)>,
+    /// Open requests at drains: those that finished, and those that were cut at the deadline.
     pub drained: Option<(u64, u64)>,
 }
 
 impl Metrics<'_> {
     pub fn text(&self) -> String {
-        let mut page = MetricsPage::about(self.notice);
+        let mut page = MetricsPage::about(self.notification);
         self.write_outcome(&mut page);
         self.write_info(&mut page);
         for gauge in self.run_gauges().into_iter().chain(self.service_gauges()) {
@@ -50,13 +49,13 @@ impl Metrics<'_> {
     fn write_outcome(&self, page: &mut MetricsPage) {
         page.head(
             "ship_last_run_outcome",
-            "How the last run ended: 1 for that outcome, 0 for the others.",
+            "Outcome of the last run: 1 for this outcome, 0 for the others.",
         );
         for known in OUTCOMES {
             page.line(
                 "ship_last_run_outcome",
                 &format!("outcome=\"{known}\""),
-                if known == self.notice.outcome {
+                if known == self.notification.outcome {
                     "1"
                 } else {
                     "0"
@@ -71,89 +70,92 @@ impl Metrics<'_> {
             |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
         let info = format!(
             "version=\"{}\",previous_version=\"{}\",revision=\"{}\",rollout=\"{}\",verb=\"{}\"",
-            text(&self.notice.version),
-            text(&self.notice.previous_version),
-            number(self.notice.revision.map(i64::from)),
-            number(self.notice.rollout),
-            escaped(&self.notice.verb),
+            text(&self.notification.version),
+            text(&self.notification.previous_version),
+            number(self.notification.revision.map(i64::from)),
+            number(self.notification.rollout),
+            escaped(&self.notification.verb),
         );
-        page.head("ship_last_run_info", "What the last run was about.");
+        page.head(
+            "ship_last_run_info",
+            "Versions, revision and verb of the last run.",
+        );
         page.line("ship_last_run_info", &info, "1");
     }
 
-    /// How the run ended, and its times.
+    /// The exit code and the times.
     fn run_gauges(&self) -> [Gauge; 5] {
         let duration = self.ended.since(self.began).as_secs_f64();
         [
             Gauge {
                 name: "ship_last_run_exit_code",
-                help: "What its caller was told.",
-                value: Some(self.notice.exit_code.to_string()),
+                help: "Exit code of the last run.",
+                value: Some(self.notification.exit_code.to_string()),
             },
             Gauge {
                 name: "ship_last_run_begin_timestamp_seconds",
-                help: "When it began.",
+                help: "Start of the last run.",
                 value: Some(seconds(self.began)),
             },
             Gauge {
                 name: "ship_last_run_end_timestamp_seconds",
-                help: "When it ended.",
+                help: "End of the last run.",
                 value: Some(seconds(self.ended)),
             },
             Gauge {
                 name: "ship_last_run_duration_seconds",
-                help: "How long it took.",
+                help: "Duration of the last run.",
                 value: Some(format!("{duration:.3}")),
             },
             Gauge {
                 name: "ship_last_success_timestamp_seconds",
-                help: "When a rollout ended well last.",
+                help: "End of the last successful rollout.",
                 value: self.succeeded.map(seconds),
             },
         ]
     }
 
-    /// The instances and their requests.
+    /// The instances and the requests.
     fn service_gauges(&self) -> [Gauge; 6] {
         let (desired, available) = self.instances.unzip();
-        let (requests, failed) = self.probed.unzip();
+        let (requests, failed) = self.monitored.unzip();
         let (ended, cut) = self.drained.unzip();
         [
             Gauge {
                 name: "ship_instances_desired",
-                help: "Instances wanted.",
+                help: "Instances that the service should have.",
                 value: desired.map(|count| count.to_string()),
             },
             Gauge {
                 name: "ship_instances_available",
-                help: "Instances that served at its end.",
+                help: "Instances that were available at the end of the last run.",
                 value: available.map(|count| count.to_string()),
             },
             Gauge {
-                name: "ship_last_run_probe_requests",
-                help: "Requests made all the while.",
+                name: "ship_last_run_monitor_requests",
+                help: "Requests of the availability monitor in the last run.",
                 value: requests.map(|count| count.to_string()),
             },
             Gauge {
-                name: "ship_last_run_probe_failed",
-                help: "Those that failed.",
+                name: "ship_last_run_monitor_failed",
+                help: "Requests of the availability monitor that failed in the last run.",
                 value: failed.map(|count| count.to_string()),
             },
             Gauge {
                 name: "ship_last_run_drained_requests",
-                help: "Requests under way at a drain that ended by themselves.",
+                help: "Requests that finished during drains in the last run.",
                 value: ended.map(|count| count.to_string()),
             },
             Gauge {
                 name: "ship_last_run_cut_requests",
-                help: "Those that were cut at the deadline.",
+                help: "Requests that were cut at a drain deadline in the last run.",
                 value: cut.map(|count| count.to_string()),
             },
         ]
     }
 }
 
-/// One number; left out where there is none.
+/// One metric; omitted without a value.
 struct Gauge {
     name: &'static str,
     help: &'static str,
@@ -163,15 +165,15 @@ struct Gauge {
 struct MetricsPage {
     text: String,
     /// The labels of every line.
-    whose: String,
+    labels: String,
 }
 
 impl MetricsPage {
-    fn about(notice: &Notification) -> Self {
-        let (service, fleet) = (escaped(&notice.service), escaped(&notice.fleet));
+    fn about(notification: &Notification) -> Self {
+        let (service, fleet) = (escaped(&notification.service), escaped(&notification.fleet));
         Self {
             text: String::new(),
-            whose: format!("service=\"{service}\",fleet=\"{fleet}\""),
+            labels: format!("service=\"{service}\",fleet=\"{fleet}\""),
         }
     }
 
@@ -182,7 +184,11 @@ impl MetricsPage {
 
     fn line(&mut self, name: &str, labels: &str, value: &str) {
         let comma = if labels.is_empty() { "" } else { "," };
-        let _ = writeln!(self.text, "{name}{{{}{comma}{labels}}} {value}", self.whose);
+        let _ = writeln!(
+            self.text,
+            "{name}{{{}{comma}{labels}}} {value}",
+            self.labels
+        );
     }
 
     fn gauge(&mut self, gauge: &Gauge) {
@@ -197,7 +203,7 @@ fn seconds(time: Time) -> String {
     format!("{}.{:03}", time.0 / 1000, time.0 % 1000)
 }
 
-/// A label's value, as the format wants it.
+/// The value of a label with the escapes of the format.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -210,8 +216,8 @@ mod tests {
     use crate::core::journal::notification::NotificationKind;
 
     #[test]
-    fn a_run_is_told_in_prometheus_text() {
-        let notice = Notification {
+    fn metrics_have_the_prometheus_text_format() {
+        let notification = Notification {
             occasion: NotificationKind::Failure,
             outcome: "rolled-back".into(),
             summary: String::new(),
@@ -233,12 +239,12 @@ mod tests {
             report: None,
         };
         let metrics = Metrics {
-            notice: &notice,
+            notification: &notification,
             began: Time(1_489_027_344_000),
             ended: Time(1_489_027_375_120),
             succeeded: None,
             instances: Some((3, 2)),
-            probed: Some((12_431, 0)),
+            monitored: Some((12_431, 0)),
             drained: None,
         };
         let text = metrics.text();
@@ -261,11 +267,11 @@ mod tests {
         ship_last_run_duration_seconds{service="page",fleet="a \"b\"\\\n"} 31.120
         ship_instances_desired{service="page",fleet="a \"b\"\\\n"} 3
         ship_instances_available{service="page",fleet="a \"b\"\\\n"} 2
-        ship_last_run_probe_requests{service="page",fleet="a \"b\"\\\n"} 12431
-        ship_last_run_probe_failed{service="page",fleet="a \"b\"\\\n"} 0
+        ship_last_run_monitor_requests{service="page",fleet="a \"b\"\\\n"} 12431
+        ship_last_run_monitor_failed{service="page",fleet="a \"b\"\\\n"} 0
         "#);
         assert!(
-            text.starts_with("# HELP ship_last_run_outcome How the last run ended"),
+            text.starts_with("# HELP ship_last_run_outcome Outcome of the last run"),
             "{text}"
         );
         assert_eq!(text.matches("# TYPE").count(), 10, "{text}");

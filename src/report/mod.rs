@@ -1,5 +1,5 @@
-//! Floor 2: shows events to a person or a program. Reporters never influence decisions, and never
-//! fail: where nobody can read what they write, a rollout goes on.
+//! Floor 2: shows events to people and programs. Reporters never influence decisions and never fail:
+//! if their output cannot be written, the rollout continues.
 
 use std::io::IsTerminal;
 
@@ -7,8 +7,9 @@ pub use self::reporter::{Reporter, ReporterSetup};
 
 mod availability;
 pub mod clock;
+pub mod columns;
+pub mod event_log;
 mod failure;
-pub mod grid;
 pub mod html;
 mod json;
 mod live;
@@ -17,9 +18,8 @@ pub mod metrics;
 mod narrator;
 mod phrases;
 mod plain;
-pub mod record;
+mod replay;
 mod reporter;
-mod retold;
 mod stdout;
 mod summary;
 pub mod table;
@@ -32,7 +32,7 @@ pub use clock::LocalClock;
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
-pub use retold::last_word;
+pub use replay::summary_lines;
 pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
 pub use tee::Tee;
@@ -40,16 +40,16 @@ pub use text::{Glyphs, Versions};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ProgressFormat {
-    /// Live on a terminal, else plain.
+    /// Live on a terminal, plain otherwise.
     #[default]
     Auto,
-    /// One screen on stderr, redrawn in place; plain where stderr is no terminal.
+    /// One screen on stderr, redrawn in place; plain if stderr is not a terminal.
     Live,
-    /// A line for each event worth one, on stderr.
+    /// One line per event on stderr.
     Plain,
 }
 
-/// Prints a JSON object a line for each event, on stdout.
+/// Prints each event on stdout as one line of JSON.
 pub fn json_events() -> Box<dyn Reporter> {
     Box::new(Json::new(Stdout::default()))
 }
@@ -66,13 +66,14 @@ pub fn progress(format: ProgressFormat, setup: ReporterSetup) -> Box<dyn Reporte
 }
 
 impl ProgressFormat {
-    /// What is shown, given whether stderr is a terminal, and the environment.
+    /// The format for this terminal and environment.
     fn resolve(self, terminal: bool, var: impl Fn(&str) -> Option<String>) -> Self {
-        let moves = terminal && var("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
-        let watched = var("CI").is_none_or(|ci| ci.is_empty() || ci == "false");
+        let can_redraw =
+            terminal && var("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        let is_watched = var("CI").is_none_or(|ci| ci.is_empty() || ci == "false");
         match self {
-            ProgressFormat::Auto if moves && watched => ProgressFormat::Live,
-            ProgressFormat::Live if moves => ProgressFormat::Live,
+            ProgressFormat::Auto if can_redraw && is_watched => ProgressFormat::Live,
+            ProgressFormat::Live if can_redraw => ProgressFormat::Live,
             ProgressFormat::Auto | ProgressFormat::Live => ProgressFormat::Plain,
             ProgressFormat::Plain => self,
         }
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn motion_is_only_for_a_terminal_that_can_move_and_that_somebody_watches() {
+    fn live_format_needs_a_capable_terminal_outside_ci() {
         let xterm = ("TERM", "xterm-256color");
         assert_eq!(
             resolve(ProgressFormat::Auto, true, &[xterm]),

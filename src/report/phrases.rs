@@ -22,7 +22,7 @@ pub(super) fn versions_before(rollout: &RolloutView) -> String {
     versions.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// The rollout has reached a step. `wait` is what follows the soak: a clause, or nothing.
+/// The rollout has reached a step. `wait` is a clause that follows the soak time, or empty.
 pub(super) fn step_reached(
     (step, of): (u32, u32),
     instances: u32,
@@ -33,33 +33,31 @@ pub(super) fn step_reached(
     let soak = if soak.is_zero() {
         String::new()
     } else {
-        format!("; it soaks for {}", Human(soak))
+        format!(", soaking for {}", Human(soak))
     };
-    format!("step {step} of {of} is reached, with {new}{soak}{wait}")
+    format!("step {step} of {of} reached: {new}{soak}{wait}")
 }
 
-/// How a rollout stands, in a few words.
-pub(super) fn phase(rollout: &RolloutView) -> &'static str {
+/// The state of a rollout in a few words.
+pub(super) fn state(rollout: &RolloutView) -> &'static str {
     match (rollout.outcome(), rollout.direction()) {
         (Some(Outcome::Succeeded), _) => "rolled out",
         (Some(Outcome::RolledBack), _) => "rolled back",
-        (Some(Outcome::Held { .. }), _) => "held: a person is needed",
-        (Some(Outcome::RollbackFailed { .. }), _) => "rollback failed: a person is needed",
-        (Some(Outcome::Fenced { .. }), _) => "taken over by another ship",
+        (Some(Outcome::Held { .. }), _) => "held, needs a decision",
+        (Some(Outcome::RollbackFailed { .. }), _) => "rollback failed, needs a decision",
+        (Some(Outcome::Fenced { .. }), _) => "taken over by another ship process",
         (Some(Outcome::Interrupted), _) => "interrupted",
-        (Some(Outcome::WindowClosed { .. }), _) => "stopped: its time is over",
+        (Some(Outcome::WindowClosed { .. }), _) => "stopped, outside its window",
         (Some(Outcome::Paused { .. }), _) => "paused",
-        (None, _) if rollout.rollout.requests.interrupted => {
-            "interrupted: ending what is in flight"
-        }
+        (None, _) if rollout.rollout.requests.interrupted => "finishing in-flight actions",
         (None, Direction::Forward) => "rolling out",
         (None, Direction::RollingBack(_)) => "rolling back",
         (None, Direction::Held { .. }) => "holding",
     }
 }
 
-/// Kubernetes' sentence about a rollout that has ended, where it has one. A change of numbers alone
-/// leaves a rollout as it stood.
+/// The last sentence of `kubectl rollout status`, if the rollout ended in a way that Kubernetes
+/// knows. `ship scale` in the middle of a rollout does not end that rollout.
 pub(super) fn last_sentence(rollout: &RolloutView, outcome: &Outcome) -> Option<String> {
     let how = match outcome {
         _ if rollout.stood().is_some() => return None,
@@ -71,7 +69,7 @@ pub(super) fn last_sentence(rollout: &RolloutView, outcome: &Outcome) -> Option<
     Some(format!("deployment \"{service}\" successfully {how}"))
 }
 
-/// How many instances serve: `3 of 3 available`.
+/// The available instances: `3 of 3 available`.
 pub(super) fn serving(rollout: &RolloutView, status: &Status) -> String {
     let (available, replicas) = (status.replicas.available, rollout.replicas());
     if available > replicas {
@@ -81,11 +79,11 @@ pub(super) fn serving(rollout: &RolloutView, status: &Status) -> String {
 }
 
 /// `0.9 (revision 2)`.
-pub(super) fn named(generation: &RevisionRef) -> String {
-    format!("{} (revision {})", generation.version, generation.revision)
+pub(super) fn named(revision: &RevisionRef) -> String {
+    format!("{} (revision {})", revision.version, revision.revision)
 }
 
-/// How many run which version: `2 on 0.8, 1 on 0.9`.
+/// The number of instances of each version: `2 on 0.8, 1 on 0.9`.
 pub(super) fn mix(status: &Status) -> String {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     for row in &status.instances {

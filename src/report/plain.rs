@@ -1,4 +1,4 @@
-//! A line for each event worth one: for logs, pipes and terminals that cannot move.
+//! One line per message: for logs, pipes and terminals without cursor movement.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -13,8 +13,8 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::report::reporter::{Reporter, ReporterSetup};
 
-const WHAT_WIDTH: usize = 9;
-/// Where the lines below a line begin: after the time.
+const LABEL_WIDTH: usize = 9;
+/// The indentation of details: the width of the time.
 const INDENT: &str = "          ";
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Plain<W> {
 }
 
 impl<W: Write> Plain<W> {
-    /// Writes to `out`, which takes colours away where they cannot be shown.
+    /// Writes to `out`, which must remove colours if the terminal does not support them.
     pub fn new(out: W, setup: ReporterSetup) -> Self {
         Self {
             out,
@@ -35,7 +35,7 @@ impl<W: Write> Plain<W> {
 
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let messages = self.narrator.tell(entry, status);
+        let messages = self.narrator.narrate(entry, status);
         let succeeded = matches!(
             entry.event,
             Event::RolloutFinished {
@@ -46,7 +46,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
             .iter()
             .map(|message| lines(message, &self.narrator, succeeded))
             .collect();
-        // Nobody reads any more: the rollout goes on without.
+        // The reader is gone, which does not stop the rollout.
         let _ = self
             .out
             .write_all(lines.as_bytes())
@@ -54,7 +54,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
     }
 }
 
-/// What is told, as lines with their line ends.
+/// A message as lines with line breaks.
 pub(super) fn lines(message: &RolloutMessage, narrator: &Narrator, succeeded: bool) -> String {
     let time = narrator.setup().clock.time_of_day(message.at);
     let style = style(message.severity, succeeded);
@@ -64,7 +64,7 @@ pub(super) fn lines(message: &RolloutMessage, narrator: &Narrator, succeeded: bo
     } else {
         let subject = text::pad(&text::clean(&message.subject), narrator.subject_width());
         format!(
-            "{time}  {subject}  {style}{:<WHAT_WIDTH$}{style:#} {}",
+            "{time}  {subject}  {style}{:<LABEL_WIDTH$}{style:#} {}",
             message.label, message.text
         )
     };
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_articles_rollout_reads_like_this() {
+    fn successful_rollout_prints_one_line_per_event() {
         let mut play = Play::article();
         play.then(
             500,
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// The article's rollout, but the first new instance never becomes ready.
+    /// A rollout whose first new instance never becomes ready.
     fn failed(then: FailureResponse) -> Play {
         let mut play = Play::begin(4);
         let name = "testpage-515849216a-059b0";
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_which_host_what_was_done_what_was_seen_how_long_the_log_and_what_now() {
+    fn failure_shows_host_action_answer_deadline_log_and_next_step() {
         let mut play = failed(FailureResponse::RollBack);
         play.stop("node4", "testpage-515849216a-059b0");
         play.then(
@@ -194,27 +194,25 @@ mod tests {
         10:42:24  Waiting for deployment spec update to be observed...
         10:42:24  node4:8081  started   0.9 as testpage-515849216a-059b0
         10:42:24  Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
-        10:42:54  node4:8081  FAILED    0.9 was not ready in time
-                  doing   starting 0.9, then asking until it is ready
-                  answer  connection refused
-                  waited  30s
-                  log     the last 3 lines of the instance
+        10:42:54  node4:8081  FAILED    0.9 is not ready after 30s: connection refused
+                  doing: starting 0.9, then probing until it is ready (30s)
+                  log: last 3 lines of the instance's log
                     | Traceback (most recent call last):
                     |   File "testpage.py", line 7, in <module>
                     | [31mOSError[0m: no such device
-                  hint    does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in `command` or `env`
-                  now     going back to 0.8 (revision 1); 3 of 3 available
+                  hint: is it listening on the right address? pass `{{ address }}` and `{{ port }}` in `command` or `env`
+                  next: rolling back to 0.8 (revision 1); 3 of 3 available
         10:42:54  node4:8081  stopped   0.9 (replaced) in 100ms
         10:42:54  Waiting for deployment "testpage" rollout to finish: 0 out of 3 new replicas have been updated...
         10:42:55  deployment "testpage" successfully rolled back
         10:42:55  testpage 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after 31s
-                  why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
-                  next    mend it and deploy again; `ship history` lists what happened
+                  reason: node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  hint: fix the problem and deploy again; see `ship history`
         "#);
     }
 
     #[test]
-    fn a_hold_says_why_and_how_to_go_on() {
+    fn held_rollout_shows_the_reason_and_the_next_step() {
         let why = "2 instances of 0.8 are failing too, so the new version may not be to blame";
         let mut play = failed(FailureResponse::Hold { why: why.into() });
         play.then(
@@ -224,18 +222,18 @@ mod tests {
             },
         );
         let output = output(&play, 4);
-        let ending = &output[output.find("  now ").unwrap()..];
+        let ending = &output[output.find("  next: ").unwrap()..];
         insta::assert_snapshot!(ending, @r"
-          now     nothing more is changed: 2 instances of 0.8 are failing too, so the new version may not be to blame; 3 of 3 available
+          next: holding, no further changes: 2 instances of 0.8 are failing too, so the new version may not be to blame; 3 of 3 available
         10:42:54  testpage 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after 30s
-                  why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
-                  held    2 instances of 0.8 are failing too, so the new version may not be to blame
-                  next    `ship status` shows where it stands; `ship resume` tries again, `ship abort` goes back
+                  reason: node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  held: 2 instances of 0.8 are failing too, so the new version may not be to blame
+                  hint: see `ship status`; run `ship resume` to try again, or `ship abort` to roll back
         ");
     }
 
     #[test]
-    fn a_way_back_that_fails_tells_of_both_failures() {
+    fn failed_rollback_shows_both_failures() {
         let mut play = failed(FailureResponse::RollBack);
         let failure = not_ready(Slot::new("node2", 8081), "HTTP 500");
         play.then(
@@ -247,15 +245,15 @@ mod tests {
         let output = output(&play, 4);
         let ending = &output[output.rfind("10:42:55").unwrap()..];
         insta::assert_snapshot!(ending, @r"
-        10:42:55  testpage 0.9 (revision 2) failed, and so did the way back: 3 of 3 available (3 on 0.8, 1 on 0.9) after 31s
-                  why     node4:8081: the new instance was not ready after 30s; the last answer: connection refused
-                  back    node2:8081: the new instance was not ready after 30s; the last answer: HTTP 500
-                  next    `ship status` shows where it stands; once mended, `ship resume` tries again
+        10:42:55  testpage 0.9 (revision 2) failed, and the rollback failed too: 3 of 3 available (3 on 0.8, 1 on 0.9) after 31s
+                  reason: node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  rollback: node2:8081: the new instance was not ready after 30s; the last answer: HTTP 500
+                  hint: see `ship status`; fix the problem, then run `ship resume`
         ");
     }
 
-    /// An order fails, and nobody knows whether the next one was carried out.
-    fn failing_orders(play: &mut Play) {
+    /// An action fails, and the result of the next one is unknown.
+    fn add_failing_actions(play: &mut Play) {
         let start = |host: &str| Action::Start {
             slot: Slot::new(host, 8081),
             release: testing::release("0.9"),
@@ -278,10 +276,10 @@ mod tests {
         );
     }
 
-    /// Orders that fail, an outage, a sick instance and a Ctrl-C.
-    fn troubled() -> Play {
+    /// Failed actions, an outage, an unready instance and a Ctrl-C.
+    fn eventful() -> Play {
         let mut play = Play::begin(4);
-        failing_orders(&mut play);
+        add_failing_actions(&mut play);
         play.then(
             0,
             Event::HostLost {
@@ -331,25 +329,25 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_wrong_on_the_way_is_told_with_the_host() {
-        let play = troubled();
+    fn problems_during_a_rollout_name_the_host() {
+        let play = eventful();
         insta::assert_snapshot!(output(&play, 4), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 3 replicas (now 3 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...
-        10:42:25  node4:8081  failed    could not start 0.9 after 1.5s: sudo: a password is required
-        10:42:35  node4:8081  unknown   whether it did start 0.9: no answer within 10s; looking again
+        10:42:25  node4:8081  failed    cannot start 0.9: sudo: a password is required (after 1.5s)
+        10:42:35  node4:8081  unknown   lost contact while starting 0.9 (no answer within 10s); checking the host
         10:42:35  node4       lost      connection timed out after 5s
-        10:43:40  node4       found     again after 1m5s
+        10:43:40  node4       back      reachable again after 1m5s
         10:43:40  node1:8081  not ready 0.8: "HTTP 503"
         10:43:43  node1:8081  ready     0.8 again
-        10:43:43  SIGINT: nothing new is started, what is in flight ends first; once more leaves at once
+        10:43:43  SIGINT: finishing in-flight actions; press Ctrl-C again to exit now
         10:43:43  testpage 0.9 (revision 2) was interrupted after 1m19s: 0 of 3 updated, 3 of 3 available
-                  next    `ship resume` goes on from here, `ship abort` goes back
+                  hint: run `ship resume` to continue, or `ship abort` to roll back
         "#);
     }
 
     #[test]
-    fn a_rollout_taken_over_by_another_says_so() {
+    fn fenced_rollout_names_the_host_and_the_epoch() {
         let mut play = Play::begin(4);
         let id = play.order(
             Action::Claim {
@@ -383,16 +381,16 @@ mod tests {
         let output = output(&play, 4);
         let ending = &output[output.find("10:42:24  node1").unwrap()..];
         insta::assert_snapshot!(ending, @r"
-        10:42:24  node1       fenced    refused an order: it has seen the newer epoch 9, so another ship has taken over
-        10:42:24  node1       failed    could not claim the host after 20ms: refused
-        10:42:24  testpage 0.9 (revision 2) was taken over by another ship after 20ms: 3 of 3 available (3 on 0.8)
-                  why     node1 has seen epoch 9, newer than this rollout's
-                  next    `ship status` and `ship history` show what the other one does
+        10:42:24  node1       fenced    rejected a command: it has accepted the newer epoch 9 of another ship process
+        10:42:24  node1       failed    cannot claim the host: refused (after 20ms)
+        10:42:24  testpage 0.9 (revision 2) was taken over by another ship process after 20ms: 3 of 3 available (3 on 0.8)
+                  reason: node1 has accepted the newer epoch 9
+                  hint: see `ship status` and `ship history` for what the other process does
         ");
     }
 
     #[test]
-    fn five_hundred_hosts_do_not_flood_the_log() {
+    fn large_fleet_reports_staging_and_progress_in_percent() {
         let mut play = Play::begin(500);
         for n in 1..=500 {
             play.stage(&format!("node{n}"), "0.9");
@@ -419,7 +417,7 @@ mod tests {
         let output = output(&play, 500);
         let (ready, rest): (Vec<_>, Vec<_>) =
             output.lines().partition(|line| line.contains("  ready  "));
-        assert_eq!(ready.len(), 499, "one line an instance");
+        assert_eq!(ready.len(), 499, "one line per instance");
         insta::assert_snapshot!(rest.join("\n"), @r#"
         10:42:24  testpage 0.9 (revision 2) on local: 499 replicas (now 499 on 0.8)
         10:42:24  Waiting for deployment spec update to be observed...
@@ -451,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_cannot_forge_a_line() {
+    fn answer_cannot_forge_a_line() {
         let mut play = Play::begin(4);
         play.then(
             0,

@@ -1,4 +1,4 @@
-//! Who is shown the events of a rollout.
+//! What follows a rollout and shows it.
 
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
@@ -7,47 +7,47 @@ use crate::core::time::Time;
 use crate::report::clock::LocalClock;
 use crate::report::text::{Glyphs, Versions};
 
-/// Follows a rollout and shows it. The first event must be its `RolloutStarted`: plain and live
-/// know from it what the others are about.
+/// Follows a rollout and shows it. The first event must be `RolloutStarted`, which names the
+/// service and the versions.
 pub trait Reporter: Send {
-    /// Something has happened and is recorded; the status is that of the moment after it.
+    /// An event was recorded. `status` is the fleet after the event.
     fn event(&mut self, entry: &Entry, status: &Status);
 
-    /// Time has passed. Called about five times a second while a rollout is on its way.
+    /// Time has passed. Called about five times per second during a rollout.
     fn tick(&mut self, _status: &Status, _now: Time) {}
 
-    /// A probe passed, and this is the first line of what the instance answered.
+    /// A probe passed; `text` is the first line of the answer.
     fn answer(&mut self, _slot: &Slot, _now: Time, _text: &str) {}
 
-    /// Nothing more comes. Leaves the screen in order, also where the rollout did not end; dropping
-    /// does the same.
+    /// Ends the output and restores the terminal, even if the rollout has not ended. Dropping the
+    /// reporter does the same.
     fn finish(&mut self) {}
 }
 
-/// What a reporter needs to know besides the events.
+/// What a reporter knows besides the events.
 #[derive(Clone, Debug)]
 pub struct ReporterSetup {
     pub hosts: Vec<HostId>,
     /// The ports that each host offers.
     pub ports: Vec<Port>,
-    /// The versions of the history's releases; those of a rollout come with its events.
+    /// The versions of the releases in the history. Events add those of a new rollout.
     pub versions: Versions,
     /// The time zone of the reader.
     pub clock: LocalClock,
-    /// The signs that the reader's terminal can show.
+    /// The characters that the terminal can show.
     pub glyphs: Glyphs,
 }
 
 impl ReporterSetup {
-    /// Adds the versions that a rollout is about.
+    /// Adds the versions of a rollout.
     pub(super) fn add_versions(&mut self, start: &RolloutStart) {
-        for generation in std::iter::once(&start.target).chain(&start.fallback) {
+        for revision in std::iter::once(&start.target).chain(&start.fallback) {
             self.versions
-                .insert(generation.release.clone(), generation.version.clone());
+                .insert(revision.release.clone(), revision.version.clone());
         }
     }
 
-    /// For the reader at this process' terminal.
+    /// The setup for the terminal of this process.
     pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
         let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
         Self {

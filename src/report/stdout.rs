@@ -1,4 +1,4 @@
-//! Standard output that remembers whether anything was lost.
+//! Standard output that remembers its first write error.
 
 use std::io::{self, ErrorKind, Stdout as Real, Write};
 use std::sync::OnceLock;
@@ -14,16 +14,15 @@ impl Default for Stdout {
     }
 }
 
-/// Why something that was written to standard output is lost, if it is. A reader that has gone away
-/// is no failure.
+/// The first error of writing to standard output. A reader that closed the pipe is not an error.
 pub fn stdout_failure() -> Option<&'static str> {
     FAILURE.get().map(String::as_str)
 }
 
-/// Remembers a failure to write to standard output.
+/// Remembers an error of writing to standard output.
 pub fn note_stdout_failure(error: &io::Error) {
     if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) {
-        // The first one says most.
+        // Later errors are usually consequences of the first.
         drop(FAILURE.set(error.to_string()));
     }
 }

@@ -1,4 +1,4 @@
-//! The summary of a rollout: how it ended, in one line, and how to go on where it did not succeed.
+//! The summary of a rollout: how it ended, in one line, and what to do next if it did not succeed.
 
 use super::failure::labelled;
 use super::phrases::{self, mix, named, serving};
@@ -8,10 +8,10 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::failure::{FailureKind, Outcome};
 use crate::core::time::{Human, Time};
 
-/// What can be done about a rollout that has stopped.
-const GO_ON: &str = "`ship resume` goes on from here, `ship abort` goes back";
+/// What to do about a rollout that has stopped.
+const RESUME_OR_ABORT: &str = "run `ship resume` to continue, or `ship abort` to roll back";
 
-/// The one line, and the lines below it.
+/// How the rollout ended, and the lines with the details.
 pub(super) fn summary(
     rollout: &RolloutView,
     outcome: &Outcome,
@@ -29,7 +29,7 @@ pub(super) fn summary(
     (text::clean(&line), lines.collect())
 }
 
-/// After a change of the number of instances alone.
+/// The summary of a `ship scale` in the middle of a rollout, which changes the number of instances alone.
 fn scaled(
     rollout: &RolloutView,
     outcome: &Outcome,
@@ -37,13 +37,16 @@ fn scaled(
     took: Human,
 ) -> (String, Vec<String>) {
     let line = format!(
-        "{} is scaled to {}: {} in {took}",
+        "{} scaled to {}: {} in {took}",
         rollout.start.service,
         text::count(rollout.replicas() as usize, "replica"),
         serving_by_version(rollout, status)
     );
-    let stands = format!("the rollout stands as before ({}); {GO_ON}", outcome.word());
-    (line, vec![labelled("next", &stands)])
+    let state = format!("the rollout is still {}", outcome.word());
+    (
+        line,
+        vec![labelled("state", &state), labelled("hint", RESUME_OR_ABORT)],
+    )
 }
 
 /// How the rollout ended.
@@ -59,61 +62,61 @@ fn headline(rollout: &RolloutView, outcome: &Outcome, status: &Status, took: Hum
     match outcome {
         Outcome::Succeeded => format!("{title}: {serving} in {took}"),
         Outcome::RolledBack => {
-            let back = rollout
+            let target = rollout
                 .fallback()
-                .map(|back| format!(" to {}", named(back)));
-            let back = back.unwrap_or_default();
-            let why = if was_aborted(rollout) {
+                .map(|target| format!(" to {}", named(target)));
+            let target = target.unwrap_or_default();
+            let reason = if was_aborted(rollout) {
                 "was aborted"
             } else {
                 "failed"
             };
-            format!("{title} {why} and was rolled back{back}: {serving} after {took}")
+            format!("{title} {reason} and was rolled back{target}: {serving} after {took}")
         }
         Outcome::Held { .. } => format!("{title} failed and is held: {mixed} after {took}"),
         Outcome::RollbackFailed { .. } => {
-            format!("{title} failed, and so did the way back: {mixed} after {took}")
+            format!("{title} failed, and the rollback failed too: {mixed} after {took}")
         }
         Outcome::Fenced { .. } => {
-            format!("{title} was taken over by another ship after {took}: {mixed}")
+            format!("{title} was taken over by another ship process after {took}: {mixed}")
         }
         Outcome::Interrupted => {
             format!("{title} was interrupted after {took}: {updated}, {serving}")
         }
         Outcome::WindowClosed { .. } => {
-            format!("{title} has stopped after {took}, as its time is over: {updated}, {serving}")
+            format!("{title} stopped after {took}, before it was complete: {updated}, {serving}")
         }
         Outcome::Paused { by, .. } => {
-            format!("{title} is paused by {by} after {took}: {updated}, {serving}")
+            format!("{title} was paused by {by} after {took}: {updated}, {serving}")
         }
     }
 }
 
-/// Why it ended like this, what to do next, and the hosts that it gave up.
+/// Why the rollout ended like this, the hosts that failed, and what to do next.
 fn details(rollout: &RolloutView, outcome: &Outcome, status: &Status) -> Vec<String> {
     let cause = rollout.cause.iter();
-    let causes = cause.map(|failure| labelled("why", &failure.to_string()));
-    let debt = status
+    let causes = cause.map(|failure| labelled("reason", &failure.to_string()));
+    let failed_hosts = status
         .failed_hosts
         .iter()
-        .map(|held| labelled("failed_hosts", &format!("left behind: {}", held.why)));
+        .map(|failed| labelled("failed host", &failed.why));
     causes
         .chain(reason(outcome))
-        .chain(next(rollout, outcome).map(|next| labelled("next", next)))
-        .chain(debt)
+        .chain(failed_hosts)
+        .chain(hint(rollout, outcome).map(|hint| labelled("hint", hint)))
         .collect()
 }
 
-/// What the outcome itself says of its reason.
+/// The reason that the outcome itself contains.
 fn reason(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Held { why } => Some(labelled("held", why)),
-        Outcome::RollbackFailed { failure } => Some(labelled("back", &failure.to_string())),
+        Outcome::RollbackFailed { failure } => Some(labelled("rollback", &failure.to_string())),
         Outcome::Fenced { host, seen } => Some(labelled(
-            "why",
-            &format!("{host} has seen epoch {seen}, newer than this rollout's"),
+            "reason",
+            &format!("{host} has accepted the newer epoch {seen}"),
         )),
-        Outcome::WindowClosed { why } => Some(labelled("why", why)),
+        Outcome::WindowClosed { why } => Some(labelled("reason", why)),
         Outcome::Succeeded
         | Outcome::RolledBack
         | Outcome::Interrupted
@@ -121,28 +124,26 @@ fn reason(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// What a person can do next.
-fn next(rollout: &RolloutView, outcome: &Outcome) -> Option<&'static str> {
+/// What the user can do next.
+fn hint(rollout: &RolloutView, outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Succeeded => None,
         Outcome::RolledBack if was_aborted(rollout) => None,
-        Outcome::RolledBack => Some("mend it and deploy again; `ship history` lists what happened"),
-        Outcome::Held { .. } if rollout.fallback().is_some() => Some(
-            "`ship status` shows where it stands; `ship resume` tries again, `ship abort` goes back",
-        ),
-        Outcome::Held { .. } => {
-            Some("`ship status` shows where it stands; mend it, then `ship resume` tries again")
+        Outcome::RolledBack => Some("fix the problem and deploy again; see `ship history`"),
+        Outcome::Held { .. } if rollout.fallback().is_some() => {
+            Some("see `ship status`; run `ship resume` to try again, or `ship abort` to roll back")
         }
+        Outcome::Held { .. } => Some("see `ship status`; fix the problem, then run `ship resume`"),
         Outcome::RollbackFailed { .. } => {
-            Some("`ship status` shows where it stands; once mended, `ship resume` tries again")
+            Some("see `ship status`; fix the problem, then run `ship resume`")
         }
         Outcome::Fenced { .. } => {
-            Some("`ship status` and `ship history` show what the other one does")
+            Some("see `ship status` and `ship history` for what the other process does")
         }
         Outcome::WindowClosed { .. } => {
-            Some("the next deploy goes on from here, as does `ship resume`; `ship abort` goes back")
+            Some("the next deploy or `ship resume` continues; run `ship abort` to roll back")
         }
-        Outcome::Interrupted | Outcome::Paused { .. } => Some(GO_ON),
+        Outcome::Interrupted | Outcome::Paused { .. } => Some(RESUME_OR_ABORT),
     }
 }
 
@@ -151,7 +152,7 @@ fn was_aborted(rollout: &RolloutView) -> bool {
     cause.is_some_and(|failure| failure.kind == FailureKind::Aborted)
 }
 
-/// How many serve, and how many run which version.
+/// The available instances, and how many run each version.
 fn serving_by_version(rollout: &RolloutView, status: &Status) -> String {
     let serving = serving(rollout, status);
     match mix(status) {

@@ -4,13 +4,13 @@ use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 use super::clock::{self, LocalClock};
-use super::{grid, text};
+use super::{columns, text};
 use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::status::{Status, StatusRow};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 
-/// The headings of the instances' table.
+/// The headings of the table of instances.
 pub const INSTANCE_COLUMNS: [&str; 9] = [
     "INSTANCE", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS", "HOST", "VERSION", "REVISION",
 ];
@@ -19,30 +19,30 @@ const HISTORY_COLUMNS: [&str; 8] = [
     "REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "REASON",
 ];
 
-/// Hosts that are held for the same reason are named up to this many.
+/// Of the hosts that wait for the same reason, at most this many are named.
 const HOSTS_NAMED_MAX: usize = 3;
 
-/// One entry of the history. Its JSON keys are a contract: more may come, these stay.
+/// One entry of the history. Its JSON keys are stable; keys may be added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HistoryRow {
     pub revision: Revision,
     pub version: String,
-    /// The digest of its release, whole.
+    /// The full digest of its release.
     pub digest: ReleaseId,
     /// Who deployed it: `anna@laptop`.
     pub who: String,
-    /// When its rollout began; RFC 3339 in UTC in JSON.
+    /// The start of its rollout; in JSON as RFC 3339 in UTC.
     #[serde(serialize_with = "as_rfc3339")]
     pub when: Time,
-    /// How long its rollout took, in seconds; `None` while it is on its way.
+    /// The duration of its rollout in seconds; `None` while it runs.
     pub duration_s: Option<f64>,
-    /// What was given as the reason, if anything was.
+    /// The text of `--reason`.
     pub reason: Option<String>,
-    /// How it ended, in one word; `running` while it has not.
+    /// The outcome in one word; `running` before the end.
     pub outcome: String,
-    /// What was asked for: `deploy`, `rollback`, `restart`, `scale`, `contract`.
+    /// `deploy`, `rollback`, `restart`, `scale` or `contract`.
     pub verb: Verb,
-    /// Instances that the service was to have; `None` where that is not on record.
+    /// The number of instances; `None` if it is not on record.
     pub replicas: Option<u32>,
 }
 
@@ -54,8 +54,8 @@ fn as_rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(&clock::rfc3339(*time))
 }
 
-/// The status as `ship status` prints it: the table of instances, Kubernetes' sentence, and the
-/// holds.
+/// The output of `ship status`: the table of instances, the status sentence, and the hosts that
+/// wait.
 pub fn status(status: &Status) -> String {
     let mut lines = Vec::new();
     if !status.instances.is_empty() {
@@ -64,28 +64,27 @@ pub fn status(status: &Status) -> String {
             .into_iter()
             .chain(status.instances.iter().map(instance_cells))
             .collect();
-        lines.extend(grid::lines(&rows));
+        lines.extend(columns::lines(&rows));
         lines.push(String::new());
     }
     lines.push(text::clean(&status.sentence()));
-    lines.extend(holds(status));
-    grid::joined(&lines)
+    lines.extend(wait_reasons(status));
+    columns::joined(&lines)
 }
 
-/// One line for each reason: `web3   unreachable for 3m: connection timed out`. Hosts of one reason
-/// share a line.
-pub fn holds(status: &Status) -> Vec<String> {
+/// One line per reason: `web3   unreachable for 3m: connection timed out`.
+pub fn wait_reasons(status: &Status) -> Vec<String> {
     let mut reasons: Vec<(&str, Vec<&HostId>)> = Vec::new();
-    for held in &status.holds {
-        match reasons.iter_mut().find(|(why, _)| *why == held.why) {
-            Some((_, hosts)) => hosts.push(&held.host),
-            None => reasons.push((&held.why, vec![&held.host])),
+    for wait in &status.holds {
+        match reasons.iter_mut().find(|(why, _)| *why == wait.why) {
+            Some((_, hosts)) => hosts.push(&wait.host),
+            None => reasons.push((&wait.why, vec![&wait.host])),
         }
     }
     let cells = reasons
         .iter()
         .map(|(why, hosts)| vec![named(hosts), text::clean(why)]);
-    grid::lines(&cells.collect::<Vec<_>>())
+    columns::lines(&cells.collect::<Vec<_>>())
 }
 
 /// `web1, web2, web3 and 477 more`.
@@ -122,7 +121,7 @@ pub fn instance_cells(row: &StatusRow) -> Vec<String> {
     ]
 }
 
-/// The history as `ship history` prints it, in the order given (newest first).
+/// The output of `ship history`. The rows keep their order: newest first.
 pub fn history(rows: &[HistoryRow], clock: &LocalClock) -> String {
     if rows.is_empty() {
         return "no revision has been deployed yet\n".to_owned();
@@ -132,7 +131,7 @@ pub fn history(rows: &[HistoryRow], clock: &LocalClock) -> String {
         .into_iter()
         .chain(rows.iter().map(|row| history_cells(row, clock)))
         .collect();
-    grid::joined(&grid::lines(&cells))
+    columns::joined(&columns::lines(&cells))
 }
 
 fn history_cells(row: &HistoryRow, clock: &LocalClock) -> Vec<String> {
@@ -160,7 +159,7 @@ mod tests {
     use crate::core::journal::status::{HostWait, InstanceStatus};
 
     #[test]
-    fn the_status_is_the_articles_table_and_kubernetes_sentence() {
+    fn status_shows_the_table_and_the_sentence_of_kubectl() {
         let mut status = testing::status("0.9", 2);
         status.instances = vec![
             testing::row(
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fleet_with_a_host_out_of_reach_says_so_below_the_table() {
+    fn status_shows_unreachable_hosts_below_the_table() {
         let mut status = testing::status("0.9", 2);
         status.instances = vec![testing::row(
             "testpage-1",
@@ -236,7 +235,7 @@ mod tests {
         ];
         status.holds.extend((20..25).map(|n| HostWait {
             host: format!("web{n}").into(),
-            why: "waits its turn".into(),
+            why: "waiting for capacity".into(),
         }));
         testing::count(&mut status);
         insta::assert_snapshot!(super::status(&status), @r#"
@@ -246,7 +245,7 @@ mod tests {
         Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
         web3                             unreachable for 3m: connection timed out
         web10                            its disk is full
-        web20, web21, web22 and 2 more   waits its turn
+        web20, web21, web22 and 2 more   waiting for capacity
         "#);
     }
 
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_shows_who_when_how_long_and_why() {
+    fn history_shows_user_time_duration_and_reason() {
         let rows = [
             row(3, "0.10", None, "running", Some("ticket 42:\nfaster pages")),
             row(2, "0.9", Some(34.2), "rolled-back", None),
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_the_historys_json_are_those_promised() {
+    fn history_json_has_the_documented_keys() {
         let json = serde_json::to_string(&row(2, "0.9", Some(4.25), "succeeded", None)).unwrap();
         let digest = testing::release("0.9");
         assert_eq!(

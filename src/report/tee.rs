@@ -1,4 +1,4 @@
-//! Shows one rollout through several reporters.
+//! A reporter that forwards to several others.
 
 use super::reporter::Reporter;
 use crate::core::ids::Slot;
@@ -6,7 +6,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::Entry;
 use crate::core::time::Time;
 
-/// Passes everything to each of its reporters, in their order.
+/// Forwards each call to all its reporters, in order.
 pub struct Tee(pub Vec<Box<dyn Reporter>>);
 
 impl Reporter for Tee {

@@ -1,4 +1,4 @@
-//! What a reporter knows before the rollout that the tests of `core/journal` play.
+//! The setup of a reporter for the rollouts that the tests play.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::core::ids::HostId;
 pub(super) use crate::core::journal::testing::{Play, START, count, release, row, status};
 use crate::report::reporter::ReporterSetup;
 
-/// What a reporter knows of a fleet of so many hosts.
+/// The setup for a fleet of this many hosts.
 pub(super) fn setup(hosts: u32) -> ReporterSetup {
     ReporterSetup {
         hosts: (1..=hosts)

@@ -1,4 +1,4 @@
-//! Text from anywhere, made fit for one line of a terminal.
+//! Untrusted text, made safe for one line of a terminal.
 
 use std::collections::BTreeMap;
 
@@ -6,44 +6,61 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::core::ids::ReleaseId;
 
-/// The signs that a terminal can show.
+/// The longest partial word that [`fit_end`] omits, in bytes.
+const PARTIAL_WORD_MAX: usize = 16;
+
+/// The characters that a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Glyphs {
-    /// From one version to another.
+    /// Between two versions.
     pub arrow: &'static str,
-    /// What was cut off.
+    /// In place of omitted text.
     pub ellipsis: &'static str,
-    /// A part of a bar that is there.
-    pub full: char,
-    /// A part of a bar that is not.
+    /// Between two facts on a line.
+    pub separator: &'static str,
+    pub at_least: &'static str,
+    pub at_most: &'static str,
+    /// The part of a bar for new instances.
+    pub new: char,
+    /// The part of a bar for old instances.
+    pub old: char,
+    /// The part of a bar without available instances.
     pub empty: char,
-    /// The least that a bar must reach.
-    pub mark: char,
-    /// Whether anything but ASCII can be shown.
+    /// The floor of a bar.
+    pub floor: char,
+    /// Whether the terminal shows characters beyond ASCII.
     pub unicode: bool,
 }
 
 impl Glyphs {
-    /// For terminals that show UTF-8.
+    /// For terminals with UTF-8.
     pub const UNICODE: Self = Self {
         arrow: "→",
         ellipsis: "…",
-        full: '█',
-        empty: '░',
-        mark: '│',
+        separator: " · ",
+        at_least: "≥",
+        at_most: "≤",
+        new: '█',
+        old: '▒',
+        empty: '·',
+        floor: '│',
         unicode: true,
     };
-    /// For all others.
+    /// For all other terminals.
     pub const ASCII: Self = Self {
         arrow: "->",
         ellipsis: "...",
-        full: '#',
+        separator: ", ",
+        at_least: ">=",
+        at_most: "<=",
+        new: '#',
+        old: '=',
         empty: '.',
-        mark: '|',
+        floor: '|',
         unicode: false,
     };
 
-    /// The signs for a locale, from its environment variables in POSIX' order of precedence.
+    /// The characters for a locale, by its environment variables in the precedence of POSIX.
     pub fn of_locale(var: impl Fn(&str) -> Option<String>) -> Self {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
@@ -57,12 +74,12 @@ impl Glyphs {
         }
     }
 
-    /// The text as this terminal can show it.
+    /// The text with characters that this terminal can show.
     pub fn show(&self, text: &str) -> String {
         if self.unicode {
             return text.to_owned();
         }
-        // A wide character keeps its columns, so that what is aligned stays aligned.
+        // A wide character keeps its columns, so that columns stay aligned.
         text.chars()
             .map(|c| {
                 if c.is_ascii() {
@@ -75,12 +92,12 @@ impl Glyphs {
     }
 }
 
-/// The versions of releases, for people.
+/// The versions of releases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Versions(BTreeMap<ReleaseId, String>);
 
 impl Versions {
-    /// The versions known so far.
+    /// Versions by release.
     pub fn new(versions: BTreeMap<ReleaseId, String>) -> Self {
         Self(versions)
     }
@@ -89,26 +106,27 @@ impl Versions {
         self.0.insert(release, version);
     }
 
-    /// A release's version, or the first digits of its digest; these alone are enough to find it.
+    /// The version of a release, or its short digest if the version is unknown. `release` may be a
+    /// short digest.
     pub fn of<'a>(&'a self, release: &'a ReleaseId) -> &'a str {
-        let alike = self
+        let matching = self
             .0
             .range(release..)
             .next()
             .filter(|(known, _)| known.as_str().starts_with(release.as_str()));
-        alike
+        matching
             .filter(|_| release.short().len() == 10)
             .map_or_else(|| release.short(), |(_, version)| version)
     }
 }
 
-/// The text on one line, without what would move the cursor, change colours or the direction of
-/// writing: a host's answer or log must not be able to forge a line of ship's.
+/// The text on one line, without characters that move the cursor, change colours or the writing
+/// direction: an answer or a log must not be able to forge a line of ship's output.
 pub fn clean(text: &str) -> String {
     clean_indented(text.trim())
 }
 
-/// The same, with the spaces that it begins with: a log's indentation tells something.
+/// Like [`clean`], but keeps leading spaces, because the indentation of a log has a meaning.
 pub fn clean_indented(text: &str) -> String {
     let visible = text.chars().filter_map(|c| match c {
         '\t' | '\n' | '\r' => Some(' '),
@@ -118,23 +136,23 @@ pub fn clean_indented(text: &str) -> String {
     visible.collect()
 }
 
-/// A line of a log: the same, and without the colours that it was written with.
+/// A line of a log: like [`clean_indented`], and without escape sequences.
 pub fn clean_log(text: &str) -> String {
     clean_indented(&anstream::adapter::strip_str(text.trim_end()).to_string())
 }
 
-/// Characters that take no room but change what stands beside them.
+/// Characters without a width that change their neighbours.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The columns that a text takes, counted on the safe side: character by character.
+/// The columns of a text, as the sum of its characters: never too few.
 pub fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
-/// The text in at most `max` columns; what is cut off is marked.
+/// The text in at most `max` columns, with an ellipsis at the end if it is shortened.
 pub fn fit(text: &str, max: usize, ellipsis: &str) -> String {
     if width(text) <= max {
         return text.to_owned();
@@ -145,7 +163,7 @@ pub fn fit(text: &str, max: usize, ellipsis: &str) -> String {
     kept
 }
 
-/// As much of the text's beginning as has room in `max` columns.
+/// The longest prefix of at most `max` columns.
 pub fn head(text: &str, max: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().find(|(_, c)| {
@@ -155,12 +173,38 @@ pub fn head(text: &str, max: usize) -> &str {
     end.map_or(text, |(at, _)| &text[..at])
 }
 
+/// The text in at most `max` columns, with an ellipsis at the front if it is shortened.
+pub fn fit_end(text: &str, max: usize, ellipsis: &str) -> String {
+    if width(text) <= max {
+        return text.to_owned();
+    }
+    let room = max.saturating_sub(width(ellipsis));
+    let kept = tail(text, room);
+    // A word of which the front is missing is omitted, if it is not too long.
+    let is_whole = text[..text.len() - kept.len()].ends_with(' ');
+    let next_word = kept
+        .find(' ')
+        .filter(|at| !is_whole && *at <= PARTIAL_WORD_MAX);
+    let kept = next_word.map_or(kept, |at| &kept[at..]).trim_start();
+    format!("{}{kept}", head(ellipsis, max))
+}
+
+/// The longest suffix of at most `max` columns.
+fn tail(text: &str, max: usize) -> &str {
+    let mut used = 0;
+    let start = text.char_indices().rev().find(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used > max
+    });
+    start.map_or(text, |(at, c)| &text[at + c.len_utf8()..])
+}
+
 /// The text followed by spaces up to `columns`.
 pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
-/// An age as Kubernetes prints it: `14s`, `4m`, `2h`, `3d`.
+/// An age in the format of kubectl: `14s`, `4m`, `2h`, `3d`.
 pub fn age(seconds: u64) -> String {
     match seconds {
         0..=59 => format!("{seconds}s"),
@@ -180,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_cannot_move_the_cursor_or_add_a_line() {
+    fn clean_removes_line_breaks_and_control_characters() {
         assert_eq!(
             clean("\x1b[2Jall\twell\r\nreally\u{202e}!\n"),
             "[2Jall well  really!"
@@ -188,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_log_loses_its_colours_and_keeps_its_indentation() {
+    fn clean_log_removes_colours_and_keeps_indentation() {
         assert_eq!(
             clean_log("\x1b[1;31m  error\x1b[0m:\tno \x07device\x1b]0;title\x07 \r"),
             "  error: no device"
@@ -196,22 +240,26 @@ mod tests {
     }
 
     #[test]
-    fn a_text_too_long_is_cut_at_a_whole_character() {
+    fn long_text_is_cut_at_a_whole_character() {
         assert_eq!(fit("灰度发布", 8, "…"), "灰度发布");
         assert_eq!(fit("灰度发布", 7, "…"), "灰度发…");
         assert_eq!(fit("灰度发布", 6, "…"), "灰度…");
         assert_eq!(fit("rollout", 2, "..."), "..");
         assert_eq!(fit("rollout", 0, "…"), "");
+        assert_eq!(fit_end("灰度发布", 7, "…"), "…度发布");
+        assert_eq!(fit_end("rollout", 5, "..."), "...ut");
+        assert_eq!(fit_end("rollout", 2, "..."), "..");
+        assert_eq!(fit_end("the last answer: HTTP 503", 17, "… "), "… HTTP 503");
     }
 
     #[test]
-    fn ages_read_as_kubernetes_prints_them() {
+    fn ages_have_the_format_of_kubectl() {
         let ages = [0, 59, 60, 3599, 3600, 86_399, 86_400, 864_000].map(age);
         assert_eq!(ages, ["0s", "59s", "1m", "59m", "1h", "23h", "1d", "10d"]);
     }
 
     #[test]
-    fn the_locale_says_which_signs_can_be_shown() {
+    fn locale_decides_between_unicode_and_ascii() {
         let glyphs = |vars: &[(&str, &str)]| {
             Glyphs::of_locale(|name| {
                 vars.iter()

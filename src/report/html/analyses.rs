@@ -1,4 +1,4 @@
-//! The findings of each analysis, on the time axis.
+//! The measurements of each analysis on the time axis.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::time_axis::{Span, Tick};
 use crate::core::analysis::measurement::Finding;
 use crate::core::rollout::event::{Entry, Event};
 
-/// One analysis and what it found, from moment to moment.
+/// One analysis and its measurements.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct AnalysisChart {
     name: String,
@@ -16,7 +16,7 @@ pub(super) struct AnalysisChart {
     last: String,
 }
 
-/// The charts of all analyses, in the order of their first measurements.
+/// The charts of all analyses, ordered by their first measurement.
 pub(super) fn analyses(journal: &[Entry], span: Span) -> Vec<AnalysisChart> {
     let mut analyses: Vec<(AnalysisChart, [usize; 4])> = Vec::new();
     for entry in journal {
@@ -57,7 +57,7 @@ pub(super) fn analyses(journal: &[Entry], span: Span) -> Vec<AnalysisChart> {
             .push(Tick::at(entry.at, span, label.to_owned(), class));
         known.last = format!("{outcome}: {detail}");
     }
-    let words = ["passed", "failed", "told nothing", "went wrong"];
+    let words = ["passed", "failed", "inconclusive", "failed to run"];
     let summed = |(mut analysis, counts): (AnalysisChart, [usize; 4])| {
         let parts = counts.iter().zip(words).filter(|(count, _)| **count > 0);
         analysis.summary = parts

@@ -1,28 +1,28 @@
-//! The steps of a rollout's capacity, as many as a reader can see.
+//! The steps of a rollout's capacity, reduced to what a reader can see.
 
 use super::time_axis::Span;
 use crate::core::journal::capacity_timeline::CapacityStep;
 
-/// More steps than this are not told apart by eye.
+/// More steps cannot be told apart.
 const STEPS_MAX: u64 = 300;
 
-/// At most so many steps as can be seen. Where there are more, the fewest instances of a moment
-/// stand for it: the least that was promised is compared with these.
+/// At most [`STEPS_MAX`] steps. Of several steps in one interval, the one with the fewest available
+/// instances is kept, because the minimum is compared with it.
 pub(super) fn visible(steps: Vec<CapacityStep>, span: Span) -> Vec<CapacityStep> {
     let begin_ms = span.begin.0;
-    let whole_ms = span.end.0.saturating_sub(begin_ms);
-    if u64::try_from(steps.len()).unwrap_or(u64::MAX) <= STEPS_MAX || whole_ms == 0 {
+    let duration_ms = span.end.0.saturating_sub(begin_ms);
+    if u64::try_from(steps.len()).unwrap_or(u64::MAX) <= STEPS_MAX || duration_ms == 0 {
         return steps;
     }
-    let moment = |step: &CapacityStep| {
+    let interval = |step: &CapacityStep| {
         step.from
             .0
             .saturating_sub(begin_ms)
             .saturating_mul(STEPS_MAX)
-            / whole_ms
+            / duration_ms
     };
     steps
-        .chunk_by(|one, next| moment(one) == moment(next))
+        .chunk_by(|one, next| interval(one) == interval(next))
         .filter_map(|same| {
             let fewest = same.iter().min_by_key(|step| step.available)?;
             Some(CapacityStep {
@@ -33,7 +33,7 @@ pub(super) fn visible(steps: Vec<CapacityStep>, span: Span) -> Vec<CapacityStep>
         .collect()
 }
 
-/// The fewest that served at any moment.
+/// The lowest number of available instances.
 pub(super) fn fewest(steps: &[CapacityStep]) -> Option<u32> {
     steps.iter().map(|step| step.available).min()
 }
@@ -46,7 +46,7 @@ mod tests {
     use crate::core::time::Time;
 
     #[test]
-    fn of_very_many_steps_the_fewest_are_kept() {
+    fn many_steps_are_reduced_to_the_fewest_available() {
         let progress = |n: u64| {
             let available = if n == 5000 {
                 1

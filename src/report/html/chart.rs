@@ -1,4 +1,4 @@
-//! The chart of the serving capacity: steps as shapes, with heights in pixels.
+//! The chart of the capacity: steps as shapes, with heights in pixels.
 
 use serde::Serialize;
 
@@ -11,22 +11,28 @@ use crate::core::time::Time;
 const CHART_PX: u32 = 150;
 /// The room above the highest count.
 const HEAD_PX: u32 = 12;
+/// The distance between the names of two lines.
+const NAME_PX: f64 = 16.0;
 
-/// The serving capacity, as it is drawn.
+/// The capacity over time.
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
     height: u32,
-    /// Old and new instances that serve, one on the other.
+    /// New available instances, and old ones above them.
     areas: Vec<Area>,
-    /// How many run, serving or not.
-    total: Vec<Stroke>,
-    /// The least that was promised.
-    bound: Option<Level>,
-    /// How many were wanted.
-    wanted: Level,
+    /// The instances that run, available or not, as a step line.
+    running: Vec<Segment>,
+    /// The instances that are available, as a step line.
+    available: Vec<Segment>,
+    /// The minimum of available instances.
+    floor: Option<Level>,
     zero: u32,
     top: Level,
     ticks: Vec<Tick>,
+    /// The classes of the areas that occur, for the legend.
+    classes: Vec<&'static str>,
+    /// The names of the lines at their ends.
+    names: Vec<LineName>,
     words: String,
 }
 
@@ -39,11 +45,13 @@ struct Area {
     height: String,
 }
 
+/// A horizontal or vertical part of a step line.
 #[derive(Debug, Serialize)]
-struct Stroke {
+struct Segment {
     x1: String,
     x2: String,
-    y: String,
+    y1: String,
+    y2: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,7 +60,14 @@ struct Level {
     count: u32,
 }
 
-/// Draws the steps; `None` where nothing was counted.
+#[derive(Debug, Serialize)]
+struct LineName {
+    class: &'static str,
+    y: String,
+    text: String,
+}
+
+/// Draws the steps; `None` if the journal has no counts.
 pub(super) fn chart(
     steps: &[CapacityStep],
     span: Span,
@@ -71,48 +86,46 @@ pub(super) fn chart(
         y: px(scale.y(count)),
         count,
     };
-    let bound = budget.map(|budget| budget.min_available());
+    let floor = budget.map(|budget| budget.min_available());
     let ends = steps.iter().skip(1).map(|step| step.from).chain([span.end]);
-    let (mut areas, mut total) = (Vec::new(), Vec::new());
+    let mut areas = Vec::new();
     for (step, to) in steps.iter().zip(ends) {
         areas.extend(scale.areas(step, to, span));
-        total.push(Stroke {
-            x1: span.x(step.from),
-            x2: span.x(to),
-            y: px(scale.y(step.total)),
-        });
     }
     Some(Chart {
         height: CHART_PX,
+        classes: ["new", "old"]
+            .into_iter()
+            .filter(|class| areas.iter().any(|area: &Area| area.class == *class))
+            .collect(),
         areas,
-        total,
-        bound: bound.map(level),
-        wanted: level(desired),
+        running: scale.step_line(steps, span, |step| step.total),
+        available: scale.step_line(steps, span, |step| step.available),
+        floor: floor.map(level),
         zero: CHART_PX,
         top: level(most),
         ticks: span.ticks(),
-        words: words(steps, least, desired, bound),
+        names: scale.names(steps.last()?, floor),
+        words: words(steps, least, desired, floor),
     })
 }
 
 /// The chart in words.
-fn words(steps: &[CapacityStep], least: u32, desired: u32, bound: Option<u32>) -> String {
-    let served = format!("{least} of {desired} wanted instances served at the least");
-    let began = steps.first().map_or(0, |step| step.available);
-    let ended = steps.last().map_or(0, |step| step.available);
-    match bound {
-        // Nobody can keep what was not there, as in a first deploy.
-        Some(bound) if began < bound => {
-            format!(
-                "{began} of {desired} wanted instances served when it began, {ended} when it ended"
-            )
+fn words(steps: &[CapacityStep], least: u32, desired: u32, floor: Option<u32>) -> String {
+    let least = format!("At least {least} of {desired} instances were available");
+    let first = steps.first().map_or(0, |step| step.available);
+    let last = steps.last().map_or(0, |step| step.available);
+    match floor {
+        // The minimum does not apply to a fleet that starts below it, as in a first deploy.
+        Some(floor) if first < floor => {
+            format!("{first} of {desired} instances were available at the start, {last} at the end")
         }
-        Some(bound) => format!("{served}; at least {bound} were promised"),
-        None => format!("{served}; what was promised is not known any more"),
+        Some(floor) => format!("{least}; the minimum was {floor}"),
+        None => format!("{least}; the minimum is not on record"),
     }
 }
 
-/// The heights of counts, of which the chart has to show `most`.
+/// Converts counts to heights; `most` is the highest count.
 #[derive(Clone, Copy)]
 struct ChartScale {
     most: u32,
@@ -124,7 +137,69 @@ impl ChartScale {
         f64::from(CHART_PX) - f64::from(count) * unit
     }
 
-    /// The new instances of a step, and the old ones above them, as far as there are any.
+    /// One count of each step, as horizontal lines that vertical lines connect.
+    fn step_line(
+        self,
+        steps: &[CapacityStep],
+        span: Span,
+        count: impl Fn(&CapacityStep) -> u32,
+    ) -> Vec<Segment> {
+        let mut line = Vec::new();
+        let mut last = None;
+        let ends = steps.iter().skip(1).map(|step| step.from).chain([span.end]);
+        for (step, to) in steps.iter().zip(ends) {
+            let (x, y) = (span.x(step.from), px(self.y(count(step))));
+            if let Some(last) = last.replace(y.clone())
+                && last != y
+            {
+                line.push(Segment {
+                    x1: x.clone(),
+                    x2: x.clone(),
+                    y1: last,
+                    y2: y.clone(),
+                });
+            }
+            line.push(Segment {
+                x1: x,
+                x2: span.x(to),
+                y1: y.clone(),
+                y2: y,
+            });
+        }
+        line
+    }
+
+    /// The names of the lines at their last heights, with room between them.
+    fn names(self, last: &CapacityStep, floor: Option<u32>) -> Vec<LineName> {
+        let mut names = vec![
+            ("running", last.total, format!("{} running", last.total)),
+            (
+                "available",
+                last.available,
+                format!("{} available", last.available),
+            ),
+        ];
+        names.extend(floor.map(|floor| ("floor", floor, format!("{floor} minimum"))));
+        let room =
+            f64::from(CHART_PX) - NAME_PX * f64::from(u32::try_from(names.len()).unwrap_or(0));
+        let mut free = 0.0_f64;
+        let mut below = room.max(0.0);
+        names
+            .into_iter()
+            .map(|(class, count, text)| {
+                below += NAME_PX;
+                let y = self.y(count).max(free).min(below);
+                free = y + NAME_PX;
+                LineName {
+                    class,
+                    y: px(y),
+                    text,
+                }
+            })
+            .collect()
+    }
+
+    /// The new instances of a step, and the old ones above them.
     fn areas(self, step: &CapacityStep, to: Time, span: Span) -> impl Iterator<Item = Area> {
         let area = |class, from: u32, upto: u32| Area {
             class,

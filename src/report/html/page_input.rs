@@ -1,4 +1,4 @@
-//! What a page is made of.
+//! The input of the page of a rollout.
 
 use crate::core::journal::placements::Placements;
 use crate::core::rollout::event::Entry;
@@ -6,36 +6,36 @@ use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
 use crate::report::reporter::ReporterSetup;
 
-/// What a page is made of.
+/// Everything about a rollout that its page shows.
 #[derive(Debug)]
 pub struct PageInput<'a> {
     pub rollout: i64,
     pub journal: &'a [Entry],
-    /// Who ran when it began.
+    /// The instances that ran when the rollout began.
     pub before: &'a Placements,
-    /// Hosts, versions and the reader's time zone.
+    /// The hosts, the versions and the reader's time zone.
     pub setup: ReporterSetup,
-    /// What it was allowed to spend, if that is known.
+    /// The limits of the capacity, if they are on record.
     pub budget: Option<Budget>,
     pub who: &'a str,
     pub reason: &'a str,
-    /// What the caller was told, if it has ended.
+    /// The exit code, if the rollout has ended.
     pub exit_code: Option<u8>,
-    /// What the release differs in from the one before.
+    /// The differences from the previous release.
     pub changes: Changes,
-    /// The inventory, as a command names it.
+    /// The path of the inventory, for commands.
     pub inventory: &'a str,
-    /// The present moment, where it has not ended.
+    /// The end of the time axis for a rollout that has not ended.
     pub now: Time,
 }
 
-/// What a release differs in from the one before.
+/// The differences from the previous release.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// What it is compared with: `revision 1`.
+    /// The previous revision: `revision 1 (0.8)`.
     pub since: String,
-    /// What, from what, to what.
+    /// Name, old value, new value.
     pub parts: Vec<[String; 3]>,
-    /// Lines of the playbook that went (`-`) and came (`+`).
+    /// Removed (`-`) and added (`+`) lines of the playbook.
     pub playbook: Vec<String>,
 }

@@ -5,9 +5,9 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::report::testing::{self, Play};
 
-fn written(play: Play, veil: &Redactor) -> String {
+fn written(play: Play, redactor: &Redactor) -> String {
     let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-    let dossier = PageInput {
+    let input = PageInput {
         rollout: 7,
         journal: &journal,
         before: &Placements::default(),
@@ -28,7 +28,7 @@ fn written(play: Play, veil: &Redactor) -> String {
         inventory: "my fleet.toml",
         now: testing::START,
     };
-    page(&dossier, veil).unwrap()
+    page(&input, redactor).unwrap()
 }
 
 fn article() -> Play {
@@ -43,7 +43,7 @@ fn article() -> Play {
 }
 
 #[test]
-fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
+fn page_starts_with_the_outcome() {
     let page = written(article(), &Redactor::default());
     let first = page
         .split_once("<h1>")
@@ -60,18 +60,18 @@ fn the_first_line_says_how_it_ended_in_a_sign_and_a_word() {
         "<title>✓ testpage 0.9 on local: succeeded</title>",
         "testpage 0.9 (revision 2): 3 of 3 available in 5.2s",
         "<dt>reason</dt><dd>the night&#x27;s build</dd>",
-        // What can be pasted into a shell.
+        // Quoted for a shell.
         "ship rollback &#x27;my fleet.toml&#x27; --to-revision 1",
-        "3 of 3 wanted instances served at the least; at least 2 were promised.",
+        "At least 3 of 3 instances were available; the minimum was 2.",
         "node4: 0.9 on :8081, started 10:42:24, ready 10:42:26",
-        "<li class=\"went\">- a = &quot;&lt;b&gt;&quot;</li>",
+        "<li class=\"removed\">- a = &quot;&lt;b&gt;&quot;</li>",
     ] {
         assert!(page.contains(words), "no {words:?} in\n{page}");
     }
 }
 
 #[test]
-fn nothing_is_run_or_fetched() {
+fn page_has_no_scripts_or_external_resources() {
     let page = written(article(), &Redactor::default());
     for word in [
         "<script",
@@ -95,7 +95,7 @@ fn nothing_is_run_or_fetched() {
 }
 
 #[test]
-fn what_must_not_be_shown_is_covered() {
+fn page_redacts_secrets() {
     let page = written(article(), &Redactor::new(["hunter2".to_owned()]));
     assert!(
         !page.contains("hunter2") && page.contains("<dt>PASSWORD</dt><dd>… → another</dd>"),
@@ -104,11 +104,11 @@ fn what_must_not_be_shown_is_covered() {
 }
 
 #[test]
-fn a_journal_without_a_beginning_makes_no_page() {
+fn journal_without_a_start_has_no_page() {
     let mut play = article();
     play.entries.remove(0);
     let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-    let dossier = PageInput {
+    let input = PageInput {
         rollout: 7,
         journal: &journal,
         before: &Placements::default(),
@@ -122,7 +122,7 @@ fn a_journal_without_a_beginning_makes_no_page() {
         now: testing::START,
     };
     assert!(matches!(
-        page(&dossier, &Redactor::default()),
-        Err(PageError::NotBegun)
+        page(&input, &Redactor::default()),
+        Err(PageError::MissingStart)
     ));
 }

@@ -1,5 +1,4 @@
-//! The time axis of the page: where moments are, in percent of the width, so that a page of any
-//! width can show them.
+//! The time axis of the page: positions in percent, for any width.
 
 use std::time::Duration;
 
@@ -7,10 +6,10 @@ use serde::Serialize;
 
 use crate::core::time::{Human, Time};
 
-/// So near the edge a word would be cut off.
+/// A word that is centred nearer to the edge would not fit.
 const EDGE_PERCENT: f64 = 8.0;
 
-/// A time and its ends.
+/// The time that the axis shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) begin: Time,
@@ -18,35 +17,53 @@ pub(super) struct Span {
 }
 
 impl Span {
-    fn whole(self) -> Duration {
+    fn duration(self) -> Duration {
         self.end.since(self.begin)
     }
 
-    /// Where a moment is, in percent.
+    /// The position of a time in percent.
     fn at(self, moment: Time) -> f64 {
-        let whole = self.whole().as_secs_f64();
-        if whole == 0.0 {
+        let duration = self.duration().as_secs_f64();
+        if duration == 0.0 {
             0.0
         } else {
-            (moment.since(self.begin).as_secs_f64() / whole * 100.0).min(100.0)
+            (moment.since(self.begin).as_secs_f64() / duration * 100.0).min(100.0)
         }
     }
 
-    /// Where it is, for a shape: `12.345%`.
+    /// The position as an attribute: `12.345%`.
     pub(super) fn x(self, moment: Time) -> String {
         percent(self.at(moment))
     }
 
-    /// How wide a part is, for a shape.
+    /// The width of a part as an attribute.
     pub(super) fn width(self, from: Time, to: Time) -> String {
         percent((self.at(to) - self.at(from)).max(0.0))
     }
 
-    /// The moments that divide it into a few parts.
+    /// A position in CSS for what lies between two times.
+    pub(super) fn position(self, from: Time, to: Time) -> String {
+        format!("left:{};width:{}", self.x(from), self.width(from, to))
+    }
+
+    /// A position in CSS for what stands beside a time, on the side with more room.
+    pub(super) fn beside(self, moment: Time) -> String {
+        let share = self.at(moment);
+        if share < 50.0 {
+            format!("left:{};right:0", percent(share))
+        } else {
+            format!(
+                "left:0;right:{};justify-content:flex-end",
+                percent(100.0 - share)
+            )
+        }
+    }
+
+    /// A few round times.
     pub(super) fn ticks(self) -> Vec<Tick> {
         let tick =
             |tick: Duration| Tick::at(self.begin + tick, self, Human(tick).to_string(), "tick");
-        divisions(self.whole()).into_iter().map(tick).collect()
+        divisions(self.duration()).into_iter().map(tick).collect()
     }
 }
 
@@ -54,13 +71,13 @@ fn percent(share: f64) -> String {
     format!("{share:.3}%")
 }
 
-/// A moment with a word.
+/// A time with a word.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Tick {
     pub(super) x: String,
     pub(super) label: String,
     pub(super) class: &'static str,
-    /// Where its word has room: before it, after it, or around it.
+    /// Where the word has room: `before`, `after` or `around` the position.
     side: &'static str,
 }
 
@@ -80,8 +97,35 @@ impl Tick {
     }
 }
 
-/// The ends of the parts, as long as people divide a time into.
-fn divisions(whole: Duration) -> Vec<Duration> {
+/// A time during which the rollout waited.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Band {
+    pub(super) x: String,
+    pub(super) width: String,
+    /// `soak` or `wait`.
+    pub(super) class: &'static str,
+    pub(super) label: String,
+}
+
+impl Band {
+    pub(super) fn between(
+        from: Time,
+        to: Time,
+        span: Span,
+        class: &'static str,
+        label: &str,
+    ) -> Self {
+        Self {
+            x: span.x(from),
+            width: span.width(from, to),
+            class,
+            label: format!("{label} {}", Human(to.since(from))),
+        }
+    }
+}
+
+/// Multiples of a round duration, at most five.
+fn divisions(duration: Duration) -> Vec<Duration> {
     const PARTS_MAX: u128 = 5;
     const STEPS_MS: [u64; 22] = [
         100,
@@ -107,13 +151,13 @@ fn divisions(whole: Duration) -> Vec<Duration> {
         172_800_000,
         604_800_000,
     ];
-    let fits = |step: &&u64| whole.as_millis() / u128::from(**step) <= PARTS_MAX;
+    let fits = |step: &&u64| duration.as_millis() / u128::from(**step) <= PARTS_MAX;
     let Some(step) = STEPS_MS.iter().find(fits) else {
         return Vec::new();
     };
     let step = Duration::from_millis(*step);
     std::iter::successors(Some(step), |tick| Some(*tick + step))
-        .take_while(|tick| *tick < whole)
+        .take_while(|tick| *tick < duration)
         .collect()
 }
 
@@ -122,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_divided_as_people_do() {
+    fn axis_has_at_most_five_round_divisions() {
         let of = |s: u64| {
             divisions(Duration::from_secs(s))
                 .iter()

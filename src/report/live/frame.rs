@@ -1,31 +1,29 @@
-//! The live screen as lines: the article's three loops on one screen. Pure, so that it can be
-//! tested at any size.
+//! The lines of the live screen. Pure, so that they can be tested at any size.
 
 use std::time::Duration;
 
 use super::super::clock::LocalClock;
 use super::super::phrases;
 use super::super::text::{self, Glyphs};
+use super::capacity_bar::CapacityBar;
+use super::content::{Gate, LogLine, ScreenContent};
 use super::line::ScreenLine;
-use super::view::ScreenContent;
-use super::{pods, style};
+use super::{instances, style};
 use crate::core::journal::rollout_view::RolloutView;
-use crate::core::journal::status::Replicas;
-use crate::core::time::{Human, Time};
+use crate::core::rollout::Direction;
+use crate::core::time::{Human, Time, whole_seconds as rounded_up};
 
-/// Sentences and answers shown, from the most to the least: the first pair that leaves the table
-/// enough room is taken.
+/// The numbers of log lines and answers, from most to least. The first pair that leaves enough room
+/// for the table is used.
 const SECTIONS: [(usize, usize); 7] = [(5, 5), (4, 4), (3, 3), (2, 2), (2, 1), (1, 0), (0, 0)];
-/// Rows of instances for which sentences and answers give way.
+/// Rows of instances that take precedence over log lines and answers.
 const ROWS_WANTED_MAX: usize = 8;
-/// The title, the bar, and the blank line and headings of the table.
+/// The header, the bar, and the blank line and headings of the table.
 const FIXED_LINES: usize = 4;
-/// The time of day before a sentence.
+/// The time of day and two spaces.
 const TIME_WIDTH: usize = 10;
-const BAR_CELLS_MAX: usize = 40;
-const BAR_CELLS_PER_INSTANCE_MAX: usize = 6;
 
-/// One picture of the screen: what it shows, how, and in what room.
+/// One frame of the screen.
 pub(super) struct ScreenFrame<'a> {
     pub(super) rollout: &'a RolloutView,
     pub(super) content: &'a ScreenContent,
@@ -37,10 +35,10 @@ pub(super) struct ScreenFrame<'a> {
     pub(super) height: usize,
 }
 
-/// How many sentences and answers are shown, and the lines that they take.
+/// The numbers of log lines and answers, and the screen lines that they take.
 #[derive(Clone, Copy, Default)]
 struct SectionSizes {
-    sentences: usize,
+    log: usize,
     answers: usize,
     lines: usize,
 }
@@ -49,10 +47,9 @@ impl ScreenFrame<'_> {
     /// At most `height` lines, none wider than `width` columns.
     pub(super) fn lines(&self) -> Vec<ScreenLine> {
         let sizes = self.section_sizes();
-        let replicas = &self.content.status.replicas;
-        let mut lines = vec![self.title(), bar(replicas, self.glyphs, self.width)];
+        let mut lines = vec![self.header(), self.capacity()];
         lines.extend(self.instances(sizes.lines));
-        lines.extend(self.sentences(sizes.sentences));
+        lines.extend(self.log(sizes.log));
         lines.extend(self.answers(sizes.answers));
         lines.truncate(self.height);
         lines
@@ -67,39 +64,48 @@ impl ScreenFrame<'_> {
         let lines = |shown: usize| if shown == 0 { 0 } else { shown + 2 };
         SECTIONS
             .into_iter()
-            .map(|(sentences, answers)| {
-                let sentences = sentences.min(self.content.log.len());
+            .map(|(log, answers)| {
+                let log = log.min(self.content.log.len());
                 let answers = answers.min(self.content.answers.len());
                 SectionSizes {
-                    sentences,
+                    log,
                     answers,
-                    lines: lines(sentences) + lines(answers),
+                    lines: lines(log) + lines(answers),
                 }
             })
             .find(|sizes| self.height >= FIXED_LINES + sizes.lines + rows)
             .unwrap_or_default()
     }
 
-    /// The table of instances, above sections of so many lines.
+    /// The table of instances, above sections of `below` lines.
     fn instances(&self, below: usize) -> Vec<ScreenLine> {
         let room = self.height.saturating_sub(FIXED_LINES + below);
         if room == 0 || self.content.status.instances.is_empty() {
             return Vec::new();
         }
-        let table = pods::table(&self.content.status, self.width, room, self.glyphs);
+        let table = instances::table(
+            &self.content.status,
+            &self.rollout.goal().version,
+            self.width,
+            room,
+            self.glyphs,
+        );
         std::iter::once(ScreenLine::default())
             .chain(table)
             .collect()
     }
 
-    /// The last sentences about the rollout.
-    fn sentences(&self, shown: usize) -> Vec<ScreenLine> {
+    /// The last messages about the rollout.
+    fn log(&self, shown: usize) -> Vec<ScreenLine> {
         let log = &self.content.log;
-        let room = self.width.saturating_sub(TIME_WIDTH);
         section("ROLLOUT STATUS", log.len(), shown, |i| {
-            let (at, sentence) = &log[i];
-            let sentence = shortened(sentence, &self.rollout.start.service, room);
-            self.timed(*at, &sentence)
+            let LogLine { at, subject, text } = &log[i];
+            if subject.is_empty() {
+                let room = self.width.saturating_sub(TIME_WIDTH);
+                let text = shorten(text, &self.rollout.start.service, room);
+                return self.timed(*at, "", &text);
+            }
+            self.timed(*at, &format!("{subject}  "), text)
         })
     }
 
@@ -110,36 +116,42 @@ impl ScreenFrame<'_> {
             .iter()
             .map(|(_, slot, _)| text::width(&slot.to_string()));
         let slot_width = widths.max().unwrap_or(0);
-        section("PAGE ANSWERS", answers.len(), shown, |i| {
+        section("ANSWERS TO PROBES", answers.len(), shown, |i| {
             let (at, slot, answer) = &answers[i];
             let slot = text::pad(&text::clean(&slot.to_string()), slot_width);
-            self.timed(*at, &format!("{slot}  {answer}"))
+            self.timed(*at, &format!("{slot}  "), answer)
         })
     }
 
-    /// The time of day, then the text.
-    fn timed(&self, at: Time, text: &str) -> ScreenLine {
+    /// The time of day, the subject, and the end of the text: the last words of a message matter
+    /// most.
+    fn timed(&self, at: Time, subject: &str, text: &str) -> ScreenLine {
+        let room = self.width.saturating_sub(TIME_WIDTH + text::width(subject));
         ScreenLine::default()
             .and(&self.clock.time_of_day(at), style::FAINT)
-            .and(&format!("  {text}"), style::NONE)
+            .and(&format!("  {subject}"), style::NONE)
+            .and(
+                &text::fit_end(text, room, &format!("{} ", self.glyphs.ellipsis)),
+                style::NONE,
+            )
     }
 
     /// `testpage  0.8 → 0.9  rolling out  12s  local, revision 2`.
-    fn title(&self) -> ScreenLine {
+    fn header(&self) -> ScreenLine {
         let rollout = self.rollout;
         let goal = rollout.goal();
-        let versions = match phrases::versions_before(rollout).as_str() {
-            "" => goal.version.clone(),
-            from => format!("{from} {} {}", self.glyphs.arrow, goal.version),
-        };
         let elapsed = match rollout.ended {
             Some(ended) => Human(ended.since(rollout.began)).to_string(),
-            None => running_clock(self.content.now.since(rollout.began)),
+            None => whole_seconds(self.content.now.since(rollout.began)),
         };
-        ScreenLine::default()
-            .and(&text::clean(&rollout.start.service), style::STRONG)
-            .and(&format!("  {}  ", text::clean(&versions)), style::NONE)
-            .and(phrases::phase(rollout), style::STRONG)
+        let gate = self.gate();
+        let state = gate.map_or_else(
+            || phrases::state(rollout).to_owned(),
+            |gate| self.gate_state(gate),
+        );
+        self.versions()
+            .and("  ", style::NONE)
+            .and(&state, style::of_rollout(rollout, gate.is_some()))
             .and(
                 &format!(
                     "  {elapsed}  {}, revision {}",
@@ -148,6 +160,98 @@ impl ScreenFrame<'_> {
                 ),
                 style::NONE,
             )
+    }
+
+    /// `testpage  0.8 → 0.9`.
+    fn versions(&self) -> ScreenLine {
+        let rollout = self.rollout;
+        let goal = &rollout.goal().version;
+        let styles = instances::version_styles(&self.content.status, goal);
+        let mut line = ScreenLine::default()
+            .and(&text::clean(&rollout.start.service), style::STRONG)
+            .and("  ", style::NONE);
+        for (n, version) in rollout.versions_before.iter().enumerate() {
+            let old = styles.get(version.as_str()).copied();
+            line = line.and(if n == 0 { "" } else { ", " }, style::NONE).and(
+                &text::clean(version),
+                old.unwrap_or_else(|| style::of_version(Some(n))),
+            );
+        }
+        if !rollout.versions_before.is_empty() {
+            line = line.and(&format!(" {} ", self.glyphs.arrow), style::NONE);
+        }
+        line.and(&text::clean(goal), style::of_version(None))
+    }
+
+    /// The gate at which the rollout waits.
+    fn gate(&self) -> Option<Gate> {
+        let is_forward = *self.rollout.direction() == Direction::Forward;
+        let is_running = self.rollout.outcome().is_none() && is_forward;
+        self.content.gate.filter(|_| is_running)
+    }
+
+    fn gate_state(&self, gate: Gate) -> String {
+        let left = gate.soaked_at.since(self.content.now);
+        if !left.is_zero() {
+            let left = Human(Duration::from_secs(rounded_up(left)));
+            return format!("soaking {left} more (step {}/{})", gate.step, gate.of);
+        }
+        if gate.needs_promotion {
+            return format!("waiting for ship promote (step {}/{})", gate.step, gate.of);
+        }
+        format!("checking step {}/{}", gate.step, gate.of)
+    }
+
+    /// `██████▒▒▒│··  1/3 updated · 3 available (≥ 3) · 4 running (≤ 4)`.
+    fn capacity(&self) -> ScreenLine {
+        let replicas = &self.content.status.replicas;
+        let glyphs = self.glyphs;
+        let verb = match self.rollout.direction() {
+            Direction::RollingBack(_) => "rolled back",
+            _ => "updated",
+        };
+        let available = format!(
+            "{} available ({} {})",
+            replicas.available, glyphs.at_least, replicas.min_available
+        );
+        let running = format!(
+            "{} running ({} {})",
+            replicas.total, glyphs.at_most, replicas.max_running
+        );
+        let words = ScreenLine::default()
+            .and(
+                &format!(
+                    "{}/{} {verb}{}",
+                    replicas.updated, replicas.desired, glyphs.separator
+                ),
+                style::NONE,
+            )
+            .and(
+                &available,
+                if replicas.available < replicas.min_available {
+                    style::BAD
+                } else {
+                    style::NONE
+                },
+            )
+            .and(&format!("{}{running}", glyphs.separator), style::NONE);
+        // A mark and two spaces.
+        let room = self.width.saturating_sub(words.width() + 3);
+        let bar = CapacityBar::of(self.rollout, &self.content.status, room);
+        let bar = bar.line(glyphs, self.old_style());
+        if bar.width() == 0 {
+            return words;
+        }
+        bar.and("  ", style::NONE).join(words)
+    }
+
+    /// The style of the old version; of several, that of the first.
+    fn old_style(&self) -> anstyle::Style {
+        let goal = &self.rollout.goal().version;
+        let styles = instances::version_styles(&self.content.status, goal);
+        let old = self.rollout.versions_before.first();
+        old.and_then(|version| styles.get(version.as_str()).copied())
+            .unwrap_or_else(|| style::of_version(Some(0)))
     }
 }
 
@@ -170,67 +274,18 @@ fn section(
         .collect()
 }
 
-/// Kubernetes' sentence without the deployment's name, as it was in its first versions, where there
-/// is no room for it.
-fn shortened(sentence: &str, service: &str, room: usize) -> String {
+/// The sentence of kubectl without the name of the deployment, if it is too long.
+fn shorten(sentence: &str, service: &str, room: usize) -> String {
     if text::width(sentence) <= room {
         return sentence.to_owned();
     }
     sentence.replacen(&format!("deployment \"{service}\" "), "", 1)
 }
 
-/// Whole seconds: a clock that runs is read at a glance.
-fn running_clock(elapsed: Duration) -> String {
+/// A running clock without fractions.
+fn whole_seconds(elapsed: Duration) -> String {
     match elapsed.as_secs() {
         0 => "0s".to_owned(),
         seconds => Human(Duration::from_secs(seconds)).to_string(),
     }
-}
-
-/// `serving  ██████│░░  3 available (never below 3), 4 running (never above 4)`.
-fn bar(replicas: &Replicas, glyphs: &Glyphs, width: usize) -> ScreenLine {
-    let Replicas {
-        available,
-        total,
-        min_available,
-        max_running,
-        ..
-    } = *replicas;
-    let words = format!(
-        "  {available} available (never below {min_available}), {total} running (never above \
-         {max_running})"
-    );
-    let label = "serving  ";
-    let whole = total.max(max_running).max(available).max(1) as usize;
-    let room = width.saturating_sub(label.len() + text::width(&words) + 1);
-    let cells = (whole * BAR_CELLS_PER_INSTANCE_MAX)
-        .min(BAR_CELLS_MAX)
-        .min(room);
-    let at = |instances: u32| cells * (instances as usize).min(whole) / whole;
-    let (filled, floor) = (at(available), at(min_available));
-    let cell = |i: usize| {
-        if i < filled {
-            glyphs.full
-        } else {
-            glyphs.empty
-        }
-    };
-    let bar: String = (0..cells)
-        .flat_map(|i| {
-            [
-                (i == floor && floor > 0).then_some(glyphs.mark),
-                Some(cell(i)),
-            ]
-        })
-        .chain([(floor == cells && cells > 0).then_some(glyphs.mark)])
-        .flatten()
-        .collect();
-    let style = if available < min_available {
-        style::BAD
-    } else {
-        style::GOOD
-    };
-    ScreenLine::plain(label)
-        .and(&bar, style)
-        .and(&words, style::NONE)
 }

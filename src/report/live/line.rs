@@ -1,4 +1,4 @@
-//! A line of the screen: pieces of text, each in its style, measured in columns.
+//! A line of the screen: pieces of text with styles, measured in columns.
 
 use std::fmt::Write as _;
 
@@ -10,27 +10,31 @@ use super::super::text::{self, Glyphs};
 pub(super) struct ScreenLine(Vec<(String, Style)>);
 
 impl ScreenLine {
-    /// A line of one piece without style.
-    pub(super) fn plain(text: &str) -> Self {
-        Self::default().and(text, Style::new())
-    }
-
     /// The line with one more piece.
     pub(super) fn and(mut self, text: &str, style: Style) -> Self {
-        self.0.push((text.to_owned(), style));
+        match self.0.last_mut() {
+            Some((last, same)) if *same == style => last.push_str(text),
+            _ => self.0.push((text.to_owned(), style)),
+        }
         self
     }
 
-    /// The columns it takes.
+    /// The line followed by another.
+    pub(super) fn join(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// The width in columns.
     pub(super) fn width(&self) -> usize {
         self.0.iter().map(|(text, _)| text::width(text)).sum()
     }
 
-    /// The line in at most `max` columns and in signs that can be shown.
+    /// The line in at most `max` columns, with characters that the terminal can show.
     pub(super) fn fit(self, max: usize, glyphs: &Glyphs) -> Self {
-        let cut = self.width() > max;
-        let mark = text::fit(glyphs.ellipsis, if cut { max } else { 0 }, "");
-        let mut room = if cut {
+        let is_cut = self.width() > max;
+        let mark = text::fit(glyphs.ellipsis, if is_cut { max } else { 0 }, "");
+        let mut room = if is_cut {
             max.saturating_sub(text::width(&mark))
         } else {
             max
@@ -41,7 +45,7 @@ impl ScreenLine {
             room -= text::width(&text);
             fitted.0.push((text, style));
         }
-        if cut {
+        if is_cut {
             fitted.and(&mark, Style::new())
         } else {
             fitted
@@ -52,7 +56,7 @@ impl ScreenLine {
         self.0.iter().map(|(text, _)| text.as_str()).collect()
     }
 
-    /// The text with its styles as a terminal understands them.
+    /// The text with the escape sequences of its styles.
     pub(super) fn styled(&self) -> String {
         self.0
             .iter()

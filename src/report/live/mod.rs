@@ -1,10 +1,10 @@
-//! One screen, redrawn in place: what the article watches with three loops.
+//! The live screen: one frame that is redrawn in place.
 
 use std::io::{Stderr, Write};
 use std::time::Duration;
 
 use crossterm::Command;
-use crossterm::cursor::{Hide, MoveUp, Show};
+use crossterm::cursor::{Hide, MoveTo, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 
 use super::message::{RolloutMessage, Severity};
@@ -17,22 +17,23 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::reporter::{Reporter, ReporterSetup};
+use content::ScreenContent;
 use frame::ScreenFrame;
 use line::ScreenLine;
-use view::ScreenContent;
 
+mod capacity_bar;
+mod content;
 mod frame;
+mod instances;
 mod line;
-mod pods;
 mod style;
-mod view;
 
 #[cfg(test)]
 mod tests;
 
-/// Events that come faster than this wait for the next frame.
+/// The shortest time between two frames. Faster events wait for the next frame.
 const BETWEEN_FRAMES_MIN: Duration = Duration::from_millis(50);
-/// For terminals that do not tell their size.
+/// For terminals that do not report their size.
 const DEFAULT_SIZE: Size = Size {
     width: 80,
     height: 24,
@@ -52,16 +53,18 @@ pub struct Live<W: Write> {
     size: Box<dyn Fn() -> Size + Send>,
     narrator: Narrator,
     content: Option<ScreenContent>,
-    /// The lines on the screen, and the moment they were drawn.
+    /// The lines on the screen, and the time of the last frame.
     drawn: Vec<ScreenLine>,
+    drawn_size: Size,
     drawn_at: Time,
-    /// Whether the screen is ship's at present: the cursor is hidden, and frames replace each
-    /// other.
+    /// The messages above the frame, for a screen that is cleared.
+    above: String,
+    /// Whether a frame is on the screen and the cursor is hidden.
     open: bool,
 }
 
 impl Live<Stderr> {
-    /// On this process' terminal.
+    /// A live screen on the terminal of this process.
     pub fn stderr(setup: ReporterSetup) -> Self {
         let out = std::io::stderr();
         let colour = anstream::AutoStream::choice(&out) != anstream::ColorChoice::Never;
@@ -79,21 +82,24 @@ impl<W: Write> Live<W> {
             narrator,
             content: None,
             drawn: Vec::new(),
+            drawn_size: DEFAULT_SIZE,
+            above: String::new(),
             drawn_at: Time::default(),
             open: false,
         }
     }
 
-    /// Puts lines that stay above the screen, where they scroll away with the rest of the terminal.
+    /// Prints a message above the frame, where it scrolls away with the rest of the terminal.
     fn write_above(&mut self, message: &RolloutMessage) {
-        let mut text = self.erasure((self.size)());
-        text.push_str(&self.plainly(message));
-        text.push_str("\r\n");
+        let mut text = self.rewind((self.size)());
+        let message = format!("{}\r\n", self.plain_text(message));
+        text.push_str(&message);
+        self.above.push_str(&message);
         self.drawn.clear();
         self.write(&text);
     }
 
-    /// Replaces the lines on the screen.
+    /// Replaces the frame on the screen.
     fn draw(&mut self, now: Time) {
         let Some(content) = &self.content else { return };
         let size = (self.size)();
@@ -101,8 +107,8 @@ impl<W: Write> Live<W> {
             return;
         };
         let ReporterSetup { clock, glyphs, .. } = self.narrator.setup();
-        // A full last column or a full last line would make terminals scroll or wrap, each in its
-        // own way.
+        // The last column and the last line stay empty: terminals differ in when they wrap or
+        // scroll there.
         let frame = ScreenFrame {
             rollout,
             content,
@@ -113,10 +119,10 @@ impl<W: Write> Live<W> {
         };
         let lines = frame.lines();
         self.drawn_at = now;
-        if self.open && lines == self.drawn {
+        if self.open && lines == self.drawn && size == self.drawn_size {
             return;
         }
-        let mut text = self.erasure(size);
+        let mut text = self.rewind(size);
         if !self.open {
             command(&mut text, &Hide);
         }
@@ -133,27 +139,30 @@ impl<W: Write> Live<W> {
         command(&mut text, &Clear(ClearType::FromCursorDown));
         command(&mut text, &EndSynchronizedUpdate);
         self.open = true;
-        self.drawn = lines;
+        (self.drawn, self.drawn_size) = (lines, size);
         self.write(&text);
     }
 
-    /// What brings the cursor back to the first line of the screen: from there on everything is
-    /// written over.
-    fn erasure(&self, size: Size) -> String {
+    /// Moves the cursor to the first line of the frame, which the next lines overwrite.
+    fn rewind(&self, size: Size) -> String {
         let mut text = String::new();
         command(&mut text, &BeginSynchronizedUpdate);
         text.push('\r');
-        // A terminal that has become narrower has broken the lines into several.
-        let broken = |line: &ScreenLine| line.width().div_ceil(size.width.max(1)).max(1);
-        let up: usize = self.drawn.iter().map(broken).sum();
-        let up = up.min(size.height.saturating_sub(1));
+        // A terminal that was resized has wrapped and moved the lines, each in its own way.
+        if self.open && size != self.drawn_size {
+            command(&mut text, &Clear(ClearType::All));
+            command(&mut text, &MoveTo(0, 0));
+            text.push_str(&self.above);
+            return text;
+        }
+        let up = self.drawn.len().min(size.height.saturating_sub(1));
         if let Ok(up @ 1..) = u16::try_from(up) {
             command(&mut text, &MoveUp(up));
         }
         text
     }
 
-    fn plainly(&self, message: &RolloutMessage) -> String {
+    fn plain_text(&self, message: &RolloutMessage) -> String {
         let outcome = self.narrator.rollout().and_then(RolloutView::outcome);
         let succeeded = outcome == Some(&Outcome::Succeeded);
         let lines = plain::lines(message, &self.narrator, succeeded);
@@ -182,7 +191,7 @@ impl<W: Write> Live<W> {
         }
     }
 
-    /// A screen that is gone is no reason to stop a rollout.
+    /// Ignores errors: a lost terminal does not stop the rollout.
     fn write(&mut self, text: &str) {
         let _ = self
             .out
@@ -193,11 +202,11 @@ impl<W: Write> Live<W> {
 
 impl<W: Write + Send> Reporter for Live<W> {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        let messages = self.narrator.tell(entry, status);
+        let messages = self.narrator.narrate(entry, status);
         if matches!(entry.event, Event::RolloutStarted(_)) {
             let mut content = ScreenContent::new(status.clone(), entry.at);
             for message in &messages {
-                content.note(message);
+                content.add_message(message);
             }
             self.content = Some(content);
             self.draw(entry.at);
@@ -208,17 +217,18 @@ impl<W: Write + Send> Reporter for Live<W> {
         };
         (content.status, content.now) = (status.clone(), entry.at);
         if let Event::InstanceReady { slot, answer, .. } = &entry.event {
-            content.answer(entry.at, slot, answer);
+            content.add_answer(entry.at, slot, answer);
         }
+        content.apply(entry);
         for message in &messages {
-            content.note(message);
+            content.add_message(message);
         }
         for message in messages {
             match message.severity {
                 Severity::Failure => self.write_above(&message),
                 Severity::Summary => {
                     self.draw(entry.at);
-                    let summary = self.plainly(&message);
+                    let summary = self.plain_text(&message);
                     self.write(&format!("\r\n{summary}"));
                     self.close();
                     self.content = None;
@@ -240,7 +250,7 @@ impl<W: Write + Send> Reporter for Live<W> {
 
     fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
         if let Some(content) = &mut self.content {
-            content.answer(now, slot, text);
+            content.add_answer(now, slot, text);
         }
     }
 

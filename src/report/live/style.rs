@@ -1,26 +1,30 @@
-//! The colours of the live screen. None of them means anything that a word beside it does not say
-//! too.
+//! The colours of the live screen. Each only repeats what a word beside it says.
 
 use anstyle::{AnsiColor, Style};
 
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::InstanceStatus;
+use crate::core::rollout::Direction;
+use crate::core::rollout::failure::Outcome;
 
 pub(super) const NONE: Style = Style::new();
 pub(super) const STRONG: Style = Style::new().bold();
 pub(super) const FAINT: Style = Style::new().dimmed();
 pub(super) const HEADING: Style = Style::new().bold().dimmed();
-pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const WAITING: Style = AnsiColor::Yellow.on_default().bold();
 const CHANGING: Style = AnsiColor::Yellow.on_default();
-/// For the versions other than the one that the rollout goes to, in turn.
-const OTHERS: [Style; 3] = [
-    AnsiColor::Cyan.on_default(),
+/// The version that the rollout was asked for. No state has this colour.
+const NEW_VERSION: Style = AnsiColor::Cyan.on_default();
+/// The other versions, in turn.
+const OLD_VERSIONS: [Style; 2] = [
     AnsiColor::Magenta.on_default(),
     AnsiColor::Blue.on_default(),
 ];
 
-pub(super) fn of_word(word: InstanceStatus) -> Style {
-    match word {
+pub(super) fn of_instance(status: InstanceStatus) -> Style {
+    match status {
         InstanceStatus::Running => NONE,
         InstanceStatus::Creating
         | InstanceStatus::Starting
@@ -31,7 +35,20 @@ pub(super) fn of_word(word: InstanceStatus) -> Style {
     }
 }
 
-/// A version: the target's, or the `n`th of the others.
+/// The new version, or the `n`th old one.
 pub(super) fn of_version(n: Option<usize>) -> Style {
-    n.map_or(GOOD, |n| OTHERS[n % OTHERS.len()])
+    n.map_or(NEW_VERSION, |n| OLD_VERSIONS[n % OLD_VERSIONS.len()])
+}
+
+/// The state of the rollout in the header.
+pub(super) fn of_rollout(rollout: &RolloutView, is_waiting: bool) -> Style {
+    match (rollout.outcome(), rollout.direction()) {
+        (Some(Outcome::Succeeded), _) => GOOD,
+        (Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Paused { .. }), _) => {
+            WAITING
+        }
+        (Some(_), _) | (None, Direction::RollingBack(_) | Direction::Held { .. }) => BAD,
+        (None, Direction::Forward) if is_waiting || rollout.rollout.requests.interrupted => WAITING,
+        (None, Direction::Forward) => GOOD,
+    }
 }

@@ -1,4 +1,4 @@
-//! The live screen at several sizes, and at any.
+//! The live screen at given and random sizes.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -7,18 +7,18 @@ use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::clock::LocalClock;
-use super::super::grid;
+use super::super::columns;
 use super::super::testing::{self, Play};
 use super::super::text::Glyphs;
 use super::*;
 use crate::core::journal::status::{InstanceStatus, StatusRow};
 
-/// The screen in the article's middle: the first new instance is ready, an old one has gone, a
-/// second new one comes.
+/// The screen in the middle of a rollout: one new instance is ready, and a second one starts in the
+/// place of an old one.
 fn midway() -> (RolloutView, ScreenContent) {
     let mut play = Play::begin(4);
     play.start("node4", "0.9", "testpage-515849216a-059b0");
-    let (rollout, mut content) = seen(&play);
+    let (rollout, mut content) = after(&play);
     for second in 1..=9 {
         let host = format!("node{}", second % 4 + 1);
         let version = if host == "node4" { "0.9" } else { "0.8" };
@@ -26,7 +26,7 @@ fn midway() -> (RolloutView, ScreenContent) {
             "I am: 127.0.0.{}, the version is: {version}",
             11 + second % 4
         );
-        content.answer(
+        content.add_answer(
             Time(testing::START.0 + second * 1000),
             &Slot::new(host.as_str(), 8081),
             &answer,
@@ -45,14 +45,14 @@ fn midway() -> (RolloutView, ScreenContent) {
     (rollout, content)
 }
 
-/// What the screen shows after all that was played.
-fn seen(play: &Play) -> (RolloutView, ScreenContent) {
+/// The screen after these events.
+fn after(play: &Play) -> (RolloutView, ScreenContent) {
     let mut narrator = Narrator::new(testing::setup(4));
     let mut content = ScreenContent::new(play.status.clone(), testing::START);
     for (entry, status) in &play.entries {
         (content.status, content.now) = (status.clone(), entry.at);
-        for message in &narrator.tell(entry, status) {
-            content.note(message);
+        for message in &narrator.narrate(entry, status) {
+            content.add_message(message);
         }
     }
     (narrator.rollout().unwrap().clone(), content)
@@ -78,14 +78,14 @@ fn screen(
         .iter()
         .map(|line| line.text().trim_end().to_owned())
         .collect();
-    grid::joined(&lines)
+    columns::joined(&lines)
 }
 
 #[test]
-fn a_wide_screen_shows_the_articles_three_loops() {
+fn wide_screen_shows_table_log_and_answers() {
     insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 120, 40), @r#"
     testpage  0.8 → 0.9  rolling out  43s  local, revision 2
-    serving  ██████████████████│░░░░░░  3 available (never below 3), 4 running (never above 4)
+    ██████▒▒▒▒▒▒▒▒▒▒▒▒│······  2/3 updated · 3 available (≥ 3) · 4 running (≤ 4)
 
     INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS           HOST    VERSION   REVISION
     testpage-515849216a-1sf6b   0/1     Creating   0          1s    127.0.0.11:8081   node1   0.9       2
@@ -97,7 +97,7 @@ fn a_wide_screen_shows_the_articles_three_loops() {
     10:42:24  Waiting for deployment spec update to be observed...
     10:42:24  Waiting for deployment "testpage" rollout to finish: 1 out of 3 new replicas have been updated...
 
-    PAGE ANSWERS
+    ANSWERS TO PROBES
     10:42:29  node2:8081  I am: 127.0.0.12, the version is: 0.8
     10:42:30  node3:8081  I am: 127.0.0.13, the version is: 0.8
     10:42:31  node4:8081  I am: 127.0.0.14, the version is: 0.9
@@ -107,10 +107,10 @@ fn a_wide_screen_shows_the_articles_three_loops() {
 }
 
 #[test]
-fn eighty_columns_leave_out_what_matters_least() {
+fn narrow_screen_omits_columns_and_the_front_of_sentences() {
     insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 80, 24), @r"
     testpage  0.8 → 0.9  rolling out  43s  local, revision 2
-    serving  ██████████│░░░░  3 available (never below 3), 4 running (never above 4)
+    ██████▒▒▒▒▒▒▒▒▒▒▒▒│······  2/3 updated · 3 available (≥ 3) · 4 running (≤ 4)
 
     INSTANCE                   READY  STATUS    AGE  ADDRESS          HOST   VERSION
     testpage-515849216a-1sf6b  0/1    Creating  1s   127.0.0.11:8081  node1  0.9
@@ -120,9 +120,9 @@ fn eighty_columns_leave_out_what_matters_least() {
 
     ROLLOUT STATUS
     10:42:24  Waiting for deployment spec update to be observed...
-    10:42:24  Waiting for rollout to finish: 1 out of 3 new replicas have been upda…
+    10:42:24  … for rollout to finish: 1 out of 3 new replicas have been updated...
 
-    PAGE ANSWERS
+    ANSWERS TO PROBES
     10:42:29  node2:8081  I am: 127.0.0.12, the version is: 0.8
     10:42:30  node3:8081  I am: 127.0.0.13, the version is: 0.8
     10:42:31  node4:8081  I am: 127.0.0.14, the version is: 0.9
@@ -132,9 +132,9 @@ fn eighty_columns_leave_out_what_matters_least() {
 }
 
 #[test]
-fn a_terminal_without_utf_8_gets_ascii() {
+fn screen_is_ascii_without_utf_8() {
     let (rollout, mut content) = midway();
-    content.answer(content.now, &Slot::new("node1", 8081), "我是 127.0.0.11");
+    content.add_answer(content.now, &Slot::new("node1", 8081), "我是 127.0.0.11");
     let screen = screen(&(rollout, content), &Glyphs::ASCII, 100, 30);
     assert!(screen.is_ascii(), "{screen}");
     assert!(screen.starts_with("testpage  0.8 -> 0.9  rolling out"));
@@ -142,10 +142,10 @@ fn a_terminal_without_utf_8_gets_ascii() {
 }
 
 #[test]
-fn a_low_screen_keeps_the_table() {
+fn low_screen_keeps_the_table() {
     insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 100, 11), @r"
     testpage  0.8 → 0.9  rolling out  43s  local, revision 2
-    serving  ██████████████████│░░░░░░  3 available (never below 3), 4 running (never above 4)
+    ██████▒▒▒▒▒▒▒▒▒▒▒▒│······  2/3 updated · 3 available (≥ 3) · 4 running (≤ 4)
 
     INSTANCE                   READY  STATUS    RESTARTS  AGE  ADDRESS          HOST   VERSION  REVISION
     testpage-515849216a-1sf6b  0/1    Creating  0         1s   127.0.0.11:8081  node1  0.9      2
@@ -158,20 +158,20 @@ fn a_low_screen_keeps_the_table() {
     ");
     insta::assert_snapshot!(screen(&midway(), &Glyphs::UNICODE, 40, 3), @r"
     testpage  0.8 → 0.9  rolling out  43s  …
-    serving    3 available (never below 3),…
+    2/3 updated · 3 available (≥ 3) · 4 run…
     ");
 }
 
 #[test]
-fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
-    let (rollout, mut content) = seen(&Play::begin(501));
-    for (i, word) in [
+fn large_fleet_shows_changing_instances_and_counts_the_others() {
+    let (rollout, mut content) = after(&Play::begin(501));
+    for (i, status) in [
         (480, InstanceStatus::NotReady),
         (481, InstanceStatus::Stopping),
         (490, InstanceStatus::Exited),
     ] {
-        content.status.instances[i].status = word;
-        content.status.instances[i].ready = word == InstanceStatus::Stopping;
+        content.status.instances[i].status = status;
+        content.status.instances[i].ready = status == InstanceStatus::Stopping;
     }
     for i in 0..20 {
         content.status.instances[i].status = InstanceStatus::Starting;
@@ -180,7 +180,7 @@ fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
     testing::count(&mut content.status);
     insta::assert_snapshot!(screen(&(rollout, content), &Glyphs::UNICODE, 120, 16), @r"
     testpage  0.8 → 0.9  rolling out  0s  local, revision 2
-    serving  ██████████████████████████████████████░│░  477 available (never below 500), 499 running (never above 501)
+    ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒·│·  0/500 updated · 477 available (≥ 500) · 499 running (≤ 501)
 
     INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS            HOST      VERSION   REVISION
     testpage-230767614a-00001   0/1     Starting   0          4m    127.0.0.11:8081    node1     0.8       1
@@ -198,7 +198,7 @@ fn a_large_fleet_shows_what_changes_and_counts_the_rest() {
     ");
 }
 
-/// A terminal's memory of what was written to it.
+/// Records what is written to a terminal.
 #[derive(Clone, Default)]
 struct Terminal(Arc<Mutex<Vec<u8>>>);
 
@@ -231,7 +231,7 @@ const HIDE: &str = "\u{1b}[?25l";
 const SHOW: &str = "\u{1b}[?25h";
 
 #[test]
-fn a_frame_is_drawn_over_the_one_before_and_only_if_it_differs() {
+fn frame_overwrites_the_previous_one_if_it_differs() {
     let terminal = Terminal::default();
     let mut live = live(&terminal, false);
     let play = Play::begin(4);
@@ -250,14 +250,11 @@ fn a_frame_is_drawn_over_the_one_before_and_only_if_it_differs() {
         "{second:?}"
     );
     assert!(!second.contains(HIDE), "the cursor is hidden already");
-    assert!(
-        !second.contains("\u{1b}[1m"),
-        "no style where colour is not wanted"
-    );
+    assert!(!second.contains("\u{1b}[1m"), "no styles without colour");
 }
 
 #[test]
-fn the_last_frame_stays_with_the_summary_below_and_the_cursor_is_back() {
+fn last_frame_and_summary_stay_and_the_cursor_is_shown() {
     let terminal = Terminal::default();
     let mut live = live(&terminal, true);
     let mut play = Play::article();
@@ -286,7 +283,7 @@ fn the_last_frame_stays_with_the_summary_below_and_the_cursor_is_back() {
 }
 
 #[test]
-fn a_rollout_that_is_cut_off_gives_the_cursor_back() {
+fn dropped_screen_shows_the_cursor() {
     let terminal = Terminal::default();
     let mut live = live(&terminal, true);
     let (entry, status) = Play::begin(4).entries.remove(0);
@@ -297,26 +294,33 @@ fn a_rollout_that_is_cut_off_gives_the_cursor_back() {
 }
 
 #[test]
-fn lines_broken_by_a_narrower_terminal_are_written_over_too() {
+fn resized_terminal_is_cleared_and_keeps_the_failure() {
     let terminal = Terminal::default();
     let width = Arc::new(Mutex::new(121));
-    let seen = Arc::clone(&width);
+    let shared = Arc::clone(&width);
     let size = move || Size {
-        width: *seen.lock().unwrap(),
+        width: *shared.lock().unwrap(),
         height: 40,
     };
     let mut live = Live::new(terminal.clone(), testing::setup(4), false, Box::new(size));
     let (entry, status) = Play::begin(4).entries.remove(0);
     live.event(&entry, &status);
-    let lines = live.drawn.len();
-    let wide = live.drawn.iter().filter(|line| line.width() > 60).count();
-    assert!(wide > 0);
+    let at = entry.at + Duration::from_secs(30);
+    live.write_above(&super::super::message::sentence(at, "a failure"));
     terminal.take();
     *width.lock().unwrap() = 60;
-    live.tick(&status, entry.at);
-    let twice = live.drawn.len() + wide;
-    assert_eq!(lines, live.drawn.len());
-    assert!(terminal.take().contains(&format!("\u{1b}[{twice}A")));
+    live.tick(&status, at);
+    let text = terminal.take();
+    assert!(
+        text.starts_with("\u{1b}[?2026h\r\u{1b}[2J\u{1b}[1;1H"),
+        "{text:?}"
+    );
+    let text = anstream::adapter::strip_str(&text).to_string();
+    assert!(text.contains("a failure\r\n"), "{text:?}");
+    assert!(
+        text.contains("testpage  0.8 → 0.9  rolling out"),
+        "{text:?}"
+    );
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -327,7 +331,7 @@ fn any_text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn any_word() -> impl Strategy<Value = InstanceStatus> {
+fn any_status() -> impl Strategy<Value = InstanceStatus> {
     prop::sample::select(vec![
         InstanceStatus::Running,
         InstanceStatus::Creating,
@@ -345,7 +349,7 @@ fn any_row() -> impl Strategy<Value = StatusRow> {
         any_text(),
         any_text(),
         any_text(),
-        any_word(),
+        any_status(),
         any::<u64>(),
     )
         .prop_map(|(name, host, address, version, status, age_s)| StatusRow {
@@ -378,10 +382,10 @@ fn any_screen() -> impl Strategy<Value = (RolloutView, ScreenContent)> {
             ] = counts;
             let mut content = ScreenContent::new(status, entry.at);
             for (at, text) in log {
-                content.log(Time(at), &text);
+                content.add_line(Time(at), "", &text);
             }
             for (at, text) in answers {
-                content.answer(Time(at), &Slot::new(text.as_str(), 1), &text);
+                content.add_answer(Time(at), &Slot::new(text.as_str(), 1), &text);
             }
             (rollout, content)
         })
@@ -392,7 +396,7 @@ const KEPT: usize = 9;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn no_frame_is_wider_or_higher_than_the_screen(screen in any_screen(), width in 0_usize..200, height in 0_usize..60) {
+    fn frames_fit_the_screen(screen in any_screen(), width in 0_usize..200, height in 0_usize..60) {
         for glyphs in [Glyphs::UNICODE, Glyphs::ASCII] {
             let (rollout, content) = &screen;
             let frame = ScreenFrame { rollout, content, clock: &LocalClock::ahead(0), glyphs: &glyphs, width, height };

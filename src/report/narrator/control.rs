@@ -1,4 +1,4 @@
-//! Messages about steps, about requests of people, and about ship itself.
+//! Messages about steps, user requests, and ship itself.
 
 use super::super::message::{RolloutMessage, notable, routine};
 use crate::core::rollout::event::{Entry, Event};
@@ -16,7 +16,7 @@ pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
             pause,
         } => {
             let wait = if *pause {
-                "; then it waits for `ship promote`"
+                ", then waiting for `ship promote`"
             } else {
                 ""
             };
@@ -27,38 +27,37 @@ pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
             entry.at,
             String::new(),
             "",
-            &format!("step {step} of {of} is passed"),
+            &format!("step {step} of {of} passed"),
         )),
         Event::Promoted { by, full } => {
-            let far = if *full { " through all steps" } else { "" };
+            let scope = if *full { " through all steps" } else { "" };
             Some(notable(
                 entry.at,
                 String::new(),
                 "",
-                &format!("promoted{far} by {}", text::clean(by)),
+                &format!("promoted{scope} by {}", text::clean(by)),
             ))
         }
         _ => None,
     }
 }
 
-/// The message about a request, a signal or a fence.
+/// The message about a user request, a signal, a suspension, or a newer epoch.
 pub(super) fn request(entry: &Entry) -> Option<RolloutMessage> {
     match &entry.event {
         Event::ControllerResumed { slept } => {
             let text = format!(
-                "ship itself slept for {}; it looks at everything again",
+                "ship was suspended for {}; re-checking all hosts",
                 Human(*slept)
             );
             Some(notable(entry.at, String::new(), "", &text))
         }
         Event::Paused { by } => {
-            let text =
-                format!("paused by {by}: nothing new is started, what is in flight ends first");
+            let text = format!("paused by {by}; finishing in-flight actions");
             Some(notable(entry.at, String::new(), "", &text))
         }
         Event::Frozen { freeze } => {
-            let text = format!("{freeze}: nothing new is begun, what was begun ends first");
+            let text = format!("{freeze}; finishing in-flight actions");
             Some(notable(entry.at, String::new(), "", &text))
         }
         Event::Aborted { by } => Some(notable(
@@ -68,16 +67,12 @@ pub(super) fn request(entry: &Entry) -> Option<RolloutMessage> {
             &format!("aborted by {by}"),
         )),
         Event::Interrupted { by } => {
-            let text = format!(
-                "{by}: nothing new is started, what is in flight ends first; once more leaves \
-                     at once"
-            );
+            let text = format!("{by}: finishing in-flight actions; press Ctrl-C again to exit now");
             Some(notable(entry.at, String::new(), "", &text))
         }
         Event::Fenced { host, seen } => {
             let text = format!(
-                "refused an order: it has seen the newer epoch {seen}, so another ship has \
-                     taken over"
+                "rejected a command: it has accepted the newer epoch {seen} of another ship process"
             );
             Some(notable(entry.at, host.to_string(), "fenced", &text))
         }

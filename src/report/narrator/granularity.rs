@@ -1,11 +1,11 @@
-//! How closely messages follow a fleet of some size.
+//! How many messages a fleet gets, by its size.
 
 /// Messages name each host of a fleet of at most this many.
 const HOSTS_NAMED_MAX: usize = 10;
 /// In a larger fleet, a message follows after this many percent.
 const STEP_PERCENT: usize = 10;
 
-/// How closely messages follow a fleet of so many hosts.
+/// The size of a fleet, which decides how detailed the messages about it are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Granularity {
     pub(super) hosts: usize,
@@ -18,7 +18,7 @@ impl Granularity {
     }
 }
 
-/// The share in percent, rounded down to one that has a message.
+/// The percentage, rounded down to a multiple of [`STEP_PERCENT`].
 pub(super) fn rounded_percent(done: usize, of: usize) -> usize {
     done * 100 / of.max(1) / STEP_PERCENT * STEP_PERCENT
 }

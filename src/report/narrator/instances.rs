@@ -1,4 +1,4 @@
-//! Messages about what is observed of instances, hosts and balancers.
+//! Messages about the observed state of instances, hosts and balancers.
 
 use super::super::message::{RolloutMessage, notable, quoted, routine};
 use crate::core::ids::HostId;
@@ -30,7 +30,7 @@ pub(super) fn instance(
                 let text = format!("{version} again{answer}");
                 return Some(notable(entry.at, slot.to_string(), "ready", &text));
             }
-            // An instance that was there before the rollout is expected to be ready.
+            // An instance from before the rollout is expected to be ready.
             let after = Human(entry.at.since(context.started(instance)?));
             let text = format!("{version} after {after}{answer}");
             Some(routine(entry.at, slot.to_string(), "ready", &text))
@@ -60,23 +60,23 @@ pub(super) fn instance(
     }
 }
 
-/// The message about a host or balancer that was lost, or found again.
+/// The message about a host or balancer that became unreachable or reachable again.
 pub(super) fn reach(entry: &Entry, context: &EventContext) -> Option<RolloutMessage> {
     let lost = |machine: &HostId, why: &str| {
         notable(entry.at, machine.to_string(), "lost", machine.unnamed(why))
     };
-    let found = |machine: &HostId| {
+    let recovered = |machine: &HostId| {
         let after = context
             .lost_since(machine)
             .map(|since| format!(" after {}", Human(entry.at.since(since))));
-        let text = format!("again{}", after.unwrap_or_default());
-        notable(entry.at, machine.to_string(), "found", &text)
+        let text = format!("reachable again{}", after.unwrap_or_default());
+        notable(entry.at, machine.to_string(), "back", &text)
     };
     match &entry.event {
         Event::HostLost { host, why } => Some(lost(host, why)),
         Event::BalancerLost { balancer, why } => Some(lost(balancer, why)),
-        Event::HostRecovered { host } => Some(found(host)),
-        Event::BalancerRecovered { balancer } => Some(found(balancer)),
+        Event::HostRecovered { host } => Some(recovered(host)),
+        Event::BalancerRecovered { balancer } => Some(recovered(balancer)),
         _ => None,
     }
 }

@@ -1,16 +1,15 @@
-//! From events to messages for the person who follows a rollout. Pure: it folds events and writes
-//! nothing.
+//! Turns events into messages for the user. Pure: the narrator folds events and writes nothing.
 
+mod actions;
 mod control;
 mod granularity;
 mod instances;
-mod orders;
 mod tasks;
 
 use std::collections::BTreeMap;
 
+use self::actions::VersionedAction;
 use self::granularity::{Granularity, rounded_percent};
-use self::orders::VersionedOrder;
 use super::message::{RolloutMessage, Severity, notable, routine, sentence};
 use super::{availability, failure, phrases, summary, text};
 use crate::core::analysis::measurement::Finding;
@@ -23,31 +22,30 @@ use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::time::Time;
 use crate::report::reporter::ReporterSetup;
 
-/// What `kubectl rollout status` says first.
+/// The first line of `kubectl rollout status`.
 const FIRST_SENTENCE: &str = "Waiting for deployment spec update to be observed...";
 
-/// Tells of each event what is worth a message.
+/// Turns each event into its messages.
 #[derive(Debug)]
 pub(super) struct Narrator {
     setup: ReporterSetup,
     rollout: Option<RolloutView>,
     context: EventContext,
-    /// The versions that the orders under way are about: when an order has ended, its instance may
-    /// be gone.
-    order_versions: BTreeMap<ActionId, String>,
-    /// The last status sentence, or what stands for it in a large fleet.
-    last_sentence: String,
+    /// The versions of the actions in flight: when an action has ended, its instance may be gone.
+    action_versions: BTreeMap<ActionId, String>,
+    /// The last status sentence, or in a large fleet its percentage.
+    last_progress: String,
 }
 
 impl Narrator {
-    /// A narrator that knows of no event yet.
+    /// A narrator before the first event.
     pub(super) fn new(setup: ReporterSetup) -> Self {
         Self {
             setup,
             rollout: None,
             context: EventContext::default(),
-            order_versions: BTreeMap::new(),
-            last_sentence: String::new(),
+            action_versions: BTreeMap::new(),
+            last_progress: String::new(),
         }
     }
 
@@ -56,12 +54,12 @@ impl Narrator {
         self.rollout.as_ref()
     }
 
-    /// How moments and signs are shown, and to subject.
+    /// The hosts, versions, time zone and glyphs of the output.
     pub(super) fn setup(&self) -> &ReporterSetup {
         &self.setup
     }
 
-    /// The columns that the longest name of a slot takes.
+    /// The width of the longest slot name, in columns.
     pub(super) fn subject_width(&self) -> usize {
         let hosts = self.setup.hosts.iter();
         let host = hosts.map(|host| text::width(host.as_str())).max();
@@ -70,16 +68,15 @@ impl Narrator {
         host.unwrap_or(0) + 1 + port.unwrap_or(0)
     }
 
-    /// Takes in the next event and returns the messages about it. `status` is the fleet after the
-    /// event.
-    pub(super) fn tell(&mut self, entry: &Entry, status: &Status) -> Vec<RolloutMessage> {
+    /// Applies the next event and returns its messages. `status` is the fleet after the event.
+    pub(super) fn narrate(&mut self, entry: &Entry, status: &Status) -> Vec<RolloutMessage> {
         match &entry.event {
             Event::RolloutStarted(start) => {
                 self.apply(entry);
                 self.begin(entry, start, status)
             }
             Event::RolloutFailed { .. } | Event::HostFailed { .. } => {
-                // It is a failure of the version that was to run before the rollout turned.
+                // The failed version is the one that was to run before the rollout changed direction.
                 let rollout = self.rollout.as_ref();
                 let version = rollout.map(|rollout| rollout.version().to_owned());
                 self.apply(entry);
@@ -90,7 +87,7 @@ impl Narrator {
                 self.apply(entry);
                 self.finish(entry.at, outcome, status)
             }
-            // A message about any other event refers to what was before it.
+            // A message about any other event refers to the state before it.
             _ => {
                 let message = self.message(entry, status);
                 self.apply(entry);
@@ -113,7 +110,7 @@ impl Narrator {
             Event::ActionStarted { .. }
             | Event::ActionDone { .. }
             | Event::ActionFailed { .. }
-            | Event::ActionUnknown { .. } => self.order(entry, status),
+            | Event::ActionUnknown { .. } => self.action(entry, status),
             Event::InstanceReady { .. } | Event::InstanceNotReady { .. } => {
                 instances::instance(entry, &self.context, &self.setup.versions)
             }
@@ -139,7 +136,7 @@ impl Narrator {
             | Event::Aborted { .. }
             | Event::Interrupted { .. }
             | Event::Fenced { .. } => control::request(entry),
-            // `tell` handles these; the failure or the summary reports the requests.
+            // `narrate` handles these; the failure or the summary reports the requests.
             Event::AvailabilityReported(_)
             | Event::RolloutStarted(_)
             | Event::RolloutFailed { .. }
@@ -166,48 +163,48 @@ impl Narrator {
         let Some(rollout) = &self.rollout else {
             return Vec::new();
         };
-        let now = phrases::mix(status);
-        let from = if rollout.versions_before.is_empty() || now.is_empty() {
+        let mix = phrases::mix(status);
+        let current = if rollout.versions_before.is_empty() || mix.is_empty() {
             String::new()
         } else {
-            format!(" (now {now})")
+            format!(" (now {mix})")
         };
         let (title, fleet) = (phrases::title(rollout), &start.fleet);
         let replicas = text::count(rollout.replicas() as usize, "replica");
-        let text = format!("{title} on {fleet}: {replicas}{from}");
+        let text = format!("{title} on {fleet}: {replicas}{current}");
         vec![
             routine(entry.at, String::new(), "", &text),
             sentence(entry.at, FIRST_SENTENCE),
         ]
     }
 
-    fn order(&mut self, entry: &Entry, status: &Status) -> Option<RolloutMessage> {
+    fn action(&mut self, entry: &Entry, status: &Status) -> Option<RolloutMessage> {
         match &entry.event {
             Event::ActionStarted { id, action, .. } => {
-                let version = orders::version_of(action, &self.setup.versions, status);
-                let message = orders::begun(entry.at, action, &version, &self.context);
-                self.order_versions.insert(*id, version);
+                let version = actions::version_of(action, &self.setup.versions, status);
+                let message = actions::started(entry.at, action, &version, &self.context);
+                self.action_versions.insert(*id, version);
                 message
             }
             Event::ActionDone { id }
             | Event::ActionFailed { id, .. }
             | Event::ActionUnknown { id, .. } => {
-                let version = self.order_versions.remove(id)?;
-                let order = VersionedOrder {
-                    order: self.context.order(*id)?,
+                let version = self.action_versions.remove(id)?;
+                let action = VersionedAction {
+                    pending: self.context.order(*id)?,
                     version: &version,
                 };
-                order.ended(entry, &self.context, self.granularity())
+                action.ended(entry, &self.context, self.granularity())
             }
             _ => None,
         }
     }
 
-    /// A finding that nothing follows from has a message only where it differs from the one before.
+    /// A success or an inconclusive finding has a message only if it differs from the one before.
     fn measured(&self, entry: &Entry) -> Option<RolloutMessage> {
         let Event::Measured {
             analysis,
-            outcome: found,
+            outcome: finding,
             detail,
             dry_run,
             ..
@@ -216,13 +213,13 @@ impl Narrator {
             return None;
         };
         let dry = if *dry_run { " (dry run)" } else { "" };
-        let text = format!("analysis {analysis}{dry}: {found}: {detail}");
+        let text = format!("analysis {analysis}{dry}: {finding}: {detail}");
         let rollout = self.rollout.as_ref();
-        let before = rollout.and_then(|rollout| rollout.finding(analysis));
-        match found {
+        let previous = rollout.and_then(|rollout| rollout.finding(analysis));
+        match finding {
             Finding::Failure | Finding::Error => Some(notable(entry.at, String::new(), "", &text)),
             Finding::Success | Finding::Inconclusive => {
-                (before != Some(*found)).then(|| routine(entry.at, String::new(), "", &text))
+                (previous != Some(*finding)).then(|| routine(entry.at, String::new(), "", &text))
             }
         }
     }
@@ -233,7 +230,7 @@ impl Narrator {
         progress: &Progress,
         status: &Status,
     ) -> Option<RolloutMessage> {
-        // The outcome says whether that is the end: hooks, a soak or an analysis may still object.
+        // Complete counts are not the end: a hook, a soak or an analysis may still fail the rollout.
         if progress.is_complete() {
             return None;
         }
@@ -244,8 +241,8 @@ impl Narrator {
             let (done, of) = (progress.updated_available, progress.desired);
             rounded_percent(done as usize, of as usize).to_string()
         };
-        (key != self.last_sentence).then(|| {
-            self.last_sentence = key;
+        (key != self.last_progress).then(|| {
+            self.last_progress = key;
             sentence(at, &text)
         })
     }
@@ -259,13 +256,18 @@ impl Narrator {
                 subject: subject(failure),
                 label: "FAILED",
                 text: text::clean(&failure::headline(failure, version)),
-                details: failure::block(failure, version, log, &failure::now(rollout, status)),
+                details: failure::block(
+                    failure,
+                    version,
+                    log,
+                    &failure::next_after_failure(rollout, status),
+                ),
             }),
             Event::HostFailed { failure, log } => {
-                let now = failure::now_without(rollout, status);
-                let text = format!("left behind: {}", failure::headline(failure, version));
+                let next = failure::next_without_host(rollout, status);
+                let text = failure::headline(failure, version);
                 Some(RolloutMessage {
-                    details: failure::block(failure, version, log, &now),
+                    details: failure::block(failure, version, log, &next),
                     ..notable(entry.at, subject(failure), "FAILED", &text)
                 })
             }
@@ -294,7 +296,7 @@ impl Narrator {
     }
 }
 
-/// The slot that failed, or the host where it was no slot.
+/// The slot that failed, or the host if the failure does not concern a slot.
 fn subject(failure: &Failure) -> String {
     let slot = failure.slot.as_ref().map(Slot::to_string);
     let host = failure.host.as_ref().map(HostId::to_string);

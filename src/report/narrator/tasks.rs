@@ -27,11 +27,11 @@ pub(super) fn hook(entry: &Entry) -> Option<RolloutMessage> {
             if *ok {
                 let text = format!("{point} took {took}");
                 match still_running(output) {
-                    Some(left) => Some(notable(
+                    Some(leftover) => Some(notable(
                         entry.at,
                         subject,
                         "hook",
-                        &format!("{text}; {left}"),
+                        &format!("{text}; {leftover}"),
                     )),
                     None => Some(routine(entry.at, subject, "hook", &text)),
                 }
@@ -66,8 +66,8 @@ pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
             ..
         } => Some(match end {
             TaskOutcome::Done if still_running(output).is_some() => {
-                let left = still_running(output).unwrap_or_default();
-                let text = format!("{task}: done in {}; {left}", Human(*took));
+                let leftover = still_running(output).unwrap_or_default();
+                let text = format!("{task}: done in {}; {leftover}", Human(*took));
                 notable(entry.at, String::new(), "", &text)
             }
             TaskOutcome::Done => routine(
@@ -80,7 +80,7 @@ pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
                 entry.at,
                 String::new(),
                 "",
-                &format!("{task}: was done before"),
+                &format!("{task}: already done"),
             ),
             TaskOutcome::Failed { error } => {
                 let text = format!("{task}: failed after {}: {error}", Human(*took));
@@ -90,7 +90,7 @@ pub(super) fn task(entry: &Entry) -> Option<RolloutMessage> {
                 entry.at,
                 String::new(),
                 "",
-                &format!("{task}: whether it was done is not known: {why}"),
+                &format!("{task}: lost contact, so its result is unknown: {why}"),
             ),
         }),
         _ => None,

@@ -1,25 +1,25 @@
-//! The table of instances on the live screen: as much of it as there is room for.
+//! The table of instances on the live screen, reduced to the room that it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::text::{self, Glyphs};
-use super::super::{grid, table};
+use super::super::{columns, table};
 use super::line::ScreenLine;
 use super::style;
 use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 
-/// Columns left out, in this order, where the screen is narrow: what is said elsewhere on it, or
-/// matters least.
+/// Columns that a narrow screen omits, in this order: REVISION, RESTARTS, ADDRESS, AGE, HOST.
 const DISPENSABLE: [usize; 5] = [8, 3, 5, 4, 6];
-/// Spaces between two columns, from airy to tight.
-const GAPS: [usize; 2] = [grid::GAP, 2];
+/// Spaces between two columns, from wide to narrow.
+const GAPS: [usize; 2] = [columns::GAP, 2];
 const STATUS_COLUMN: usize = 2;
 const VERSION_COLUMNS: [usize; 2] = [0, 7];
 
-/// The headings and at most `room` lines: all instances, or those that matter and a count of the
-/// others.
+/// The headings and at most `room` lines: all instances, or the most interesting ones and a count of
+/// the others. `new_version` is the version that the rollout was asked for.
 pub(super) fn table(
     status: &Status,
+    new_version: &str,
     width: usize,
     room: usize,
     glyphs: &Glyphs,
@@ -27,16 +27,16 @@ pub(super) fn table(
     let cells: Vec<Vec<String>> = status.instances.iter().map(table::instance_cells).collect();
     let header = table::INSTANCE_COLUMNS.map(str::to_owned).to_vec();
     let widths =
-        grid::widths(std::iter::once(header.as_slice()).chain(cells.iter().map(Vec::as_slice)));
+        columns::widths(std::iter::once(header.as_slice()).chain(cells.iter().map(Vec::as_slice)));
     let (columns, gap) = columns(&widths, width);
 
-    let versions = version_styles(status);
+    let versions = version_styles(status, new_version);
     let (shown, hidden) = choose(&status.instances, room);
     let mut lines = vec![line(&header, &columns, &widths, gap, |_| style::HEADING)];
     lines.extend(shown.iter().map(|i| {
         let row = &status.instances[*i];
         line(&cells[*i], &columns, &widths, gap, |column| match column {
-            STATUS_COLUMN => style::of_word(row.status),
+            STATUS_COLUMN => style::of_instance(row.status),
             column if VERSION_COLUMNS.contains(&column) => versions
                 .get(row.version.as_str())
                 .copied()
@@ -50,7 +50,7 @@ pub(super) fn table(
     lines
 }
 
-/// The columns that have room, and the gap between them.
+/// The columns that fit, and the gap between them.
 fn columns(widths: &[usize], width: usize) -> (Vec<usize>, usize) {
     let mut columns: Vec<usize> = (0..widths.len()).collect();
     let needed = |columns: &[usize], gap: usize| -> usize {
@@ -90,9 +90,9 @@ fn line(
     padded.and(&cells[*last], style(*last))
 }
 
-/// What ails is looked at first, what is as it should be last.
-fn calm(word: InstanceStatus) -> u8 {
-    match word {
+/// The rank of a status: problems first, changes second, running instances last.
+fn rank(status: InstanceStatus) -> u8 {
+    match status {
         InstanceStatus::NotReady | InstanceStatus::Exited | InstanceStatus::Unknown => 0,
         InstanceStatus::Creating
         | InstanceStatus::Starting
@@ -103,14 +103,14 @@ fn calm(word: InstanceStatus) -> u8 {
     }
 }
 
-/// The instances shown, by their place in the table, and the states of the others. What ails or
-/// changes comes first.
+/// The indexes of the instances that are shown, in the order of the table, and the states of the
+/// others.
 fn choose(rows: &[StatusRow], room: usize) -> (Vec<usize>, Vec<InstanceStatus>) {
     if rows.len() <= room {
         return ((0..rows.len()).collect(), Vec::new());
     }
     let mut by_interest: Vec<usize> = (0..rows.len()).collect();
-    by_interest.sort_by_key(|i| (calm(rows[*i].status), rows[*i].age_s, *i));
+    by_interest.sort_by_key(|i| (rank(rows[*i].status), rows[*i].age_s, *i));
     let shown: BTreeSet<usize> = by_interest.into_iter().take(room - 1).collect();
     let hidden = (0..rows.len())
         .filter(|i| !shown.contains(i))
@@ -122,12 +122,12 @@ fn choose(rows: &[StatusRow], room: usize) -> (Vec<usize>, Vec<InstanceStatus>) 
 /// `… and 480 more: 460 Running, 20 Starting`.
 fn others(hidden: &[InstanceStatus], glyphs: &Glyphs) -> String {
     let mut counts: BTreeMap<InstanceStatus, usize> = BTreeMap::new();
-    for word in hidden {
-        *counts.entry(*word).or_default() += 1;
+    for status in hidden {
+        *counts.entry(*status).or_default() += 1;
     }
     let counts: Vec<_> = counts
         .iter()
-        .map(|(word, count)| format!("{count} {word}"))
+        .map(|(status, count)| format!("{count} {status}"))
         .collect();
     format!(
         "{} and {} more: {}",
@@ -137,19 +137,19 @@ fn others(hidden: &[InstanceStatus], glyphs: &Glyphs) -> String {
     )
 }
 
-fn version_styles(status: &Status) -> BTreeMap<&str, anstyle::Style> {
-    let target = status.version.as_deref();
+/// The style of each version. It stays the same in a rollback.
+pub(super) fn version_styles<'a>(
+    status: &'a Status,
+    new_version: &'a str,
+) -> BTreeMap<&'a str, anstyle::Style> {
     let versions: BTreeSet<&str> = status
         .instances
         .iter()
         .map(|row| row.version.as_str())
+        .filter(|version| *version != new_version)
         .collect();
-    let others = versions
-        .into_iter()
-        .filter(|version| Some(*version) != target)
-        .enumerate();
-    let others = others.map(|(n, version)| (version, style::of_version(Some(n))));
-    others
-        .chain(target.map(|target| (target, style::of_version(None))))
+    let old = versions.into_iter().enumerate();
+    old.map(|(n, version)| (version, style::of_version(Some(n))))
+        .chain([(new_version, style::of_version(None))])
         .collect()
 }

@@ -1,11 +1,11 @@
-//! Columns separated by spaces, without borders, as `kubectl` prints them.
+//! Columns separated by spaces, without borders, as in `kubectl get`.
 
 use super::text;
 
-/// Spaces between two columns where there is room.
+/// Spaces between two columns.
 pub const GAP: usize = 3;
 
-/// The width of each column: that of its widest cell.
+/// The width of each column.
 pub fn widths<'a>(rows: impl IntoIterator<Item = &'a [String]>) -> Vec<usize> {
     let mut widths = Vec::new();
     for row in rows {
@@ -17,7 +17,7 @@ pub fn widths<'a>(rows: impl IntoIterator<Item = &'a [String]>) -> Vec<usize> {
     widths
 }
 
-/// Rows as lines, the first being the headings. No line ends in spaces.
+/// Rows as lines without trailing spaces.
 pub fn lines(rows: &[Vec<String>]) -> Vec<String> {
     let widths = widths(rows.iter().map(Vec::as_slice));
     let line = |row: &Vec<String>| {
@@ -30,7 +30,7 @@ pub fn lines(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Lines as one text, each with its line end.
+/// Lines as one text, each with a line break.
 pub fn joined(lines: &[String]) -> String {
     lines
         .iter()

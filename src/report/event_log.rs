@@ -1,5 +1,5 @@
-//! Records what happens beside whoever shows it: each event becomes one of `tracing`, and with it a
-//! line of the rollout's log, among the lines of all that was tried meanwhile.
+//! Writes each event of a rollout to `tracing`, and thereby to the rollout's log file among the lines
+//! of other modules.
 
 use tracing::Level;
 
@@ -13,31 +13,31 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::report::reporter::{Reporter, ReporterSetup};
 
-/// The target of these events. A subscriber that shows them to the person who sees the reporter too
-/// says all twice.
+/// The `tracing` target of these events. A subscriber for stderr must skip it, because the reporter
+/// prints the same messages.
 pub const TARGET: &str = "ship::rollout";
-/// Their field that holds the journal's entry, as JSON.
+/// The field with the journal's entry as JSON.
 pub const ENTRY: &str = "entry";
 
-const WHAT_WIDTH: usize = 9;
+const LABEL_WIDTH: usize = 9;
 
-/// A reporter whose events are recorded.
+/// A reporter that also logs its events.
 pub struct EventLog {
-    shown: Box<dyn Reporter>,
+    inner: Box<dyn Reporter>,
     narrator: Narrator,
 }
 
 impl EventLog {
-    pub fn new(shown: Box<dyn Reporter>, setup: ReporterSetup) -> Self {
+    pub fn new(inner: Box<dyn Reporter>, setup: ReporterSetup) -> Self {
         Self {
-            shown,
+            inner,
             narrator: Narrator::new(setup),
         }
     }
 
-    fn record(&mut self, entry: &Entry, status: &Status) {
-        let mut messages = self.narrator.tell(entry, status);
-        // The line of an error begins with the error.
+    fn log(&mut self, entry: &Entry, status: &Status) {
+        let mut messages = self.narrator.narrate(entry, status);
+        // The line of an error starts with the error.
         if level(entry, &messages) == Level::ERROR {
             messages.sort_by_key(|message| message.severity == Severity::Sentence);
         }
@@ -45,7 +45,7 @@ impl EventLog {
             return;
         };
         let sentence = if messages.is_empty() {
-            briefly(entry, &json)
+            summary(entry, &json)
         } else {
             self.sentence(&messages)
         };
@@ -66,7 +66,10 @@ impl EventLog {
                 &text::clean(&message.subject),
                 self.narrator.subject_width(),
             );
-            format!("{subject}  {:<WHAT_WIDTH$} {}", message.label, message.text)
+            format!(
+                "{subject}  {:<LABEL_WIDTH$} {}",
+                message.label, message.text
+            )
         };
         let lines = messages
             .iter()
@@ -77,24 +80,24 @@ impl EventLog {
 
 impl Reporter for EventLog {
     fn event(&mut self, entry: &Entry, status: &Status) {
-        self.record(entry, status);
-        self.shown.event(entry, status);
+        self.log(entry, status);
+        self.inner.event(entry, status);
     }
 
     fn tick(&mut self, status: &Status, now: Time) {
-        self.shown.tick(status, now);
+        self.inner.tick(status, now);
     }
 
     fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
-        self.shown.answer(slot, now, text);
+        self.inner.answer(slot, now, text);
     }
 
     fn finish(&mut self) {
-        self.shown.finish();
+        self.inner.finish();
     }
 }
 
-/// How much it matters to whoever reads the log afterwards.
+/// The log level of an event.
 fn level(entry: &Entry, messages: &[RolloutMessage]) -> Level {
     let of = |message: &RolloutMessage| match message.severity {
         Severity::Routine | Severity::Sentence => Level::INFO,
@@ -107,17 +110,17 @@ fn level(entry: &Entry, messages: &[RolloutMessage]) -> Level {
             _ => Level::ERROR,
         },
     };
-    // The most severe one is the least.
+    // `tracing` orders levels from the most severe.
     messages.iter().map(of).min().unwrap_or(Level::DEBUG)
 }
 
-/// What is not worth telling a person who watches, in a few words.
-fn briefly(entry: &Entry, json: &str) -> String {
+/// A short text for an event without a message.
+fn summary(entry: &Entry, json: &str) -> String {
     match &entry.event {
-        Event::ActionStarted { id, action, .. } => format!("order {}: {action}", id.0),
-        Event::ActionDone { id } => format!("order {} is carried out", id.0),
+        Event::ActionStarted { id, action, .. } => format!("action {}: {action}", id.0),
+        Event::ActionDone { id } => format!("action {} is done", id.0),
         Event::ActionFailed { id, error } => {
-            format!("order {} failed: {}", id.0, text::clean(error))
+            format!("action {} failed: {}", id.0, text::clean(error))
         }
         Event::InstanceReady { slot, instance, .. } => format!("{slot}  {instance} is ready"),
         _ => {

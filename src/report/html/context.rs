@@ -1,13 +1,13 @@
-//! What a page says, before it is written: everything that the template fills in.
+//! The context of the page template.
 
 use serde::Serialize;
 
 use super::analyses::{self, AnalysisChart};
 use super::capacity;
 use super::chart::{self, Chart};
-use super::draw::{self, Timeline, VersionClasses};
 use super::page_input::PageInput;
-use super::time_axis::{Span, Tick};
+use super::time_axis::{Band, Span, Tick};
+use super::timeline::{InstanceFailure, Timeline, TimelineBuilder, VersionClasses};
 use crate::core::ids::ReleaseId;
 use crate::core::journal::capacity_timeline::CapacityTimeline;
 use crate::core::journal::instance_timeline::InstanceTimeline;
@@ -21,24 +21,24 @@ use crate::report::availability;
 use crate::report::clock::LocalClock;
 use crate::report::message::{RolloutMessage, Severity};
 use crate::report::phrases;
-use crate::report::retold::ReplayedMessages;
+use crate::report::replay::ReplayedMessages;
 
-/// A page of more events is read by nobody; the journal has them all.
+/// More events would make the page too large. The journal has all of them.
 const EVENTS_MAX: usize = 3000;
 
-/// Everything that a page says. The template sees the fields of its parts as its own.
+/// Everything that the template fills in.
 #[derive(Debug, Serialize)]
 pub(super) struct PageContext {
     #[serde(flatten)]
     heading: Heading,
     basics: Vec<[String; 2]>,
-    troubles: Vec<Incident>,
+    incidents: Vec<Incident>,
     next: Vec<NextStep>,
     #[serde(flatten)]
     changes: ChangeList,
     #[serde(flatten)]
     charts: Charts,
-    probe: Vec<[String; 2]>,
+    monitor: Vec<[String; 2]>,
     drains: Vec<[String; 5]>,
     drains_summary: String,
     steps: Vec<[String; 2]>,
@@ -48,7 +48,7 @@ pub(super) struct PageContext {
     foot: String,
 }
 
-/// What a reader sees first.
+/// The head of the page.
 #[derive(Debug, Serialize)]
 struct Heading {
     title: String,
@@ -56,6 +56,8 @@ struct Heading {
     tone: &'static str,
     sign: &'static str,
     headline: &'static str,
+    /// The first failure; empty if there was none.
+    reason: String,
     summary: String,
     service: String,
     fleet: String,
@@ -63,7 +65,7 @@ struct Heading {
     to: String,
 }
 
-/// What the release differs in from the one before.
+/// The differences from the previous release.
 #[derive(Debug, Serialize)]
 struct ChangeList {
     changes_since: String,
@@ -71,7 +73,7 @@ struct ChangeList {
     playbook: Vec<String>,
 }
 
-/// What is drawn on one time axis.
+/// The drawings on the common time axis.
 #[derive(Debug, Serialize)]
 struct Charts {
     began: String,
@@ -83,13 +85,22 @@ struct Charts {
 #[derive(Debug, Serialize)]
 struct Incident {
     at: String,
-    whom: String,
+    subject: String,
     what: String,
     facts: Vec<[String; 2]>,
     log: Vec<String>,
 }
 
-/// What a person can do now.
+impl Incident {
+    fn headline(&self) -> String {
+        match self.subject.as_str() {
+            "" => self.what.clone(),
+            subject => format!("{subject}: {}", self.what),
+        }
+    }
+}
+
+/// A command that makes sense now.
 #[derive(Debug, Serialize)]
 struct NextStep {
     why: String,
@@ -99,81 +110,79 @@ struct NextStep {
 #[derive(Debug, Serialize)]
 struct EventLine {
     at: String,
-    whom: String,
-    what: &'static str,
+    subject: String,
+    label: &'static str,
     text: String,
-    more: Vec<String>,
+    details: Vec<String>,
     class: &'static str,
 }
 
-/// All that there is to say; `None` where the journal does not begin with a rollout's start.
-pub(super) fn facts(dossier: &PageInput<'_>) -> Option<PageContext> {
+/// The context; `None` if the journal does not begin with the start of a rollout.
+pub(super) fn page_context(input: &PageInput<'_>) -> Option<PageContext> {
     let PageInput {
         journal,
         before,
         setup,
         budget,
         ..
-    } = dossier;
+    } = input;
     let ReplayedMessages { messages, rollout } =
         ReplayedMessages::of(journal, before, setup, *budget)?;
-    let account = RolloutSummary::of(journal)?;
+    let summary = RolloutSummary::of(journal)?;
     let (clock, start) = (&setup.clock, &rollout.start);
-    let span = span(dossier, &account);
-    let availability = account.monitor.iter();
+    let span = span(input, &summary);
+    let availability = summary.monitor.iter();
     let availability = availability.flat_map(|report| availability::lines(report, clock));
+    let incidents: Vec<_> = messages
+        .iter()
+        .filter_map(|message| incident(message, clock))
+        .collect();
     Some(PageContext {
-        heading: heading(dossier, &account, &rollout, &messages),
-        basics: basics(dossier, &account, &rollout, span.end),
-        troubles: messages
-            .iter()
-            .filter_map(|message| trouble(message, clock))
-            .collect(),
-        next: next(dossier, &account, start),
+        heading: heading(input, &summary, &rollout, &messages, incidents.first()),
+        basics: basics(input, &summary, &rollout, span.end),
+        incidents,
+        next: next_steps(input, &summary, start),
         changes: ChangeList {
-            changes_since: dossier.changes.since.clone(),
-            changes: dossier.changes.parts.clone(),
-            playbook: dossier.changes.playbook.clone(),
+            changes_since: input.changes.since.clone(),
+            changes: input.changes.parts.clone(),
+            playbook: input.changes.playbook.clone(),
         },
-        charts: charts(dossier, &account, start, span),
-        probe: availability.map(|line| labelled(&line)).collect(),
-        drains: account.drains.iter().map(drain).collect(),
-        drains_summary: account.drains_line().unwrap_or_default(),
+        charts: charts(input, &summary, start, span),
+        monitor: availability.map(|line| labelled(&line)).collect(),
+        drains: summary.drains.iter().map(drain).collect(),
+        drains_summary: summary.drains_line().unwrap_or_default(),
         steps: steps(journal, clock),
-        failed_hosts: account.failed_hosts.iter().map(failed_host).collect(),
+        failed_hosts: summary.failed_hosts.iter().map(failed_host).collect(),
         events: messages
             .iter()
             .take(EVENTS_MAX)
-            .map(|message| line(message, clock))
+            .map(|message| event_line(message, clock))
             .collect(),
         events_left_out: messages.len().saturating_sub(EVENTS_MAX),
         foot: format!(
-            "rollout {}, fencing number {}; written by ship {}",
-            dossier.rollout,
-            start.epoch,
+            "rollout {} · ship {}",
+            input.rollout,
             env!("CARGO_PKG_VERSION")
         ),
     })
 }
 
-/// From the first event to the end; to the present moment while the rollout is under way.
-fn span(dossier: &PageInput<'_>, account: &RolloutSummary) -> Span {
-    let last = dossier
-        .journal
-        .last()
-        .map_or(account.began, |entry| entry.at);
-    let end = account.ended.unwrap_or(dossier.now.max(last));
+/// From the first event to the end of the rollout, or to the present while it runs.
+fn span(input: &PageInput<'_>, summary: &RolloutSummary) -> Span {
+    let last = input.journal.last().map_or(summary.began, |entry| entry.at);
+    let end = summary.ended.unwrap_or(input.now.max(last));
     Span {
-        begin: account.began,
+        begin: summary.began,
         end,
     }
 }
 
 fn heading(
-    dossier: &PageInput<'_>,
-    account: &RolloutSummary,
+    input: &PageInput<'_>,
+    summary: &RolloutSummary,
     rollout: &RolloutView,
     messages: &[RolloutMessage],
+    first_incident: Option<&Incident>,
 ) -> Heading {
     let RolloutStart {
         service,
@@ -185,20 +194,23 @@ fn heading(
         sign,
         headline,
         tone,
-    } = verdict(account);
+    } = verdict(summary);
     let mut messages = messages.iter();
-    let summary = messages.rfind(|message| message.severity == Severity::Summary);
-    let summary = summary.map_or_else(
-        || account.lines(None, dossier.now).join(" "),
+    let last = messages.rfind(|message| message.severity == Severity::Summary);
+    let text = last.map_or_else(
+        || summary.lines(None, input.now).join(" "),
         |message| message.text.clone(),
     );
-    let (to, word) = (target.version.clone(), word(account));
+    let (to, word) = (target.version.clone(), outcome_word(summary));
+    let cause = rollout.cause.as_ref().map(ToString::to_string);
+    let incident = first_incident.map(Incident::headline);
     Heading {
         title: format!("{sign} {service} {to} on {fleet}: {word}"),
         tone,
         sign,
         headline,
-        summary,
+        reason: incident.or(cause).unwrap_or_default(),
+        summary: text,
         service: service.clone(),
         fleet: fleet.clone(),
         from: phrases::versions_before(rollout),
@@ -207,8 +219,8 @@ fn heading(
 }
 
 fn charts(
-    dossier: &PageInput<'_>,
-    account: &RolloutSummary,
+    input: &PageInput<'_>,
+    summary: &RolloutSummary,
     start: &RolloutStart,
     span: Span,
 ) -> Charts {
@@ -218,22 +230,28 @@ fn charts(
         setup,
         budget,
         ..
-    } = dossier;
+    } = input;
     let mut setup = setup.clone();
     setup.add_versions(start);
     let version = |release: &ReleaseId| setup.versions.of(release).to_owned();
     let kinds = VersionClasses {
         goal: &start.target.release,
-        renews: start.verb == Verb::Restart,
+        is_restart: start.verb == Verb::Restart,
         version: &version,
     };
     let clock = &setup.clock;
+    let builder = TimelineBuilder {
+        span,
+        kinds: &kinds,
+        failures: &instance_failures(journal),
+        clock,
+    };
     let lanes = InstanceTimeline::of(journal, before, span.end).by_host(&setup.hosts);
     let steps = capacity::visible(CapacityTimeline::of(journal).steps, span);
     Charts {
-        began: clock.day_and_time(account.began),
-        timeline: draw::timeline(&lanes, span, &kinds, turns(journal, span), clock),
-        chart: chart::chart(&steps, span, account.replicas, *budget),
+        began: clock.day_and_time(summary.began),
+        timeline: builder.build(&lanes, marks(journal, span), bands(journal, span)),
+        chart: chart::chart(&steps, span, summary.replicas, *budget),
         analyses: analyses::analyses(journal, span),
     }
 }
@@ -243,42 +261,38 @@ fn failed_host(failure: &Failure) -> [String; 2] {
     [host.unwrap_or_default(), failure.to_string()]
 }
 
-fn word(account: &RolloutSummary) -> &'static str {
-    account.outcome.as_ref().map_or("under way", Outcome::word)
+fn outcome_word(summary: &RolloutSummary) -> &'static str {
+    summary.outcome.as_ref().map_or("running", Outcome::word)
 }
 
-fn was_aborted(account: &RolloutSummary) -> bool {
-    account
+fn was_aborted(summary: &RolloutSummary) -> bool {
+    summary
         .failure
         .as_ref()
         .is_some_and(|failure| failure.kind == FailureKind::Aborted)
 }
 
-/// The first line of the page.
+/// The headline and its tone.
 struct PageVerdict {
     sign: &'static str,
     headline: &'static str,
     tone: &'static str,
 }
 
-fn verdict(account: &RolloutSummary) -> PageVerdict {
-    let (sign, headline, tone) = match &account.outcome {
+fn verdict(summary: &RolloutSummary) -> PageVerdict {
+    let (sign, headline, tone) = match &summary.outcome {
         Some(Outcome::Succeeded) => ("✓", "Succeeded", "good"),
-        Some(Outcome::RolledBack) if was_aborted(account) => {
+        Some(Outcome::RolledBack) if was_aborted(summary) => {
             ("✗", "Aborted and rolled back", "bad")
         }
         Some(Outcome::RolledBack) => ("✗", "Failed and rolled back", "bad"),
         Some(Outcome::Held { .. }) => ("✗", "Failed and held: a person is needed", "bad"),
-        Some(Outcome::RollbackFailed { .. }) => {
-            ("✗", "The way back failed: a person is needed", "bad")
-        }
-        Some(Outcome::Fenced { .. }) => ("✗", "Taken over by another ship", "bad"),
+        Some(Outcome::RollbackFailed { .. }) => ("✗", "Rollback failed: a person is needed", "bad"),
+        Some(Outcome::Fenced { .. }) => ("✗", "Taken over by another ship process", "bad"),
         Some(Outcome::Interrupted) => ("‖", "Interrupted", "wait"),
-        Some(Outcome::WindowClosed { .. }) => {
-            ("‖", "Stopped in the middle: its time is over", "wait")
-        }
-        Some(Outcome::Paused { .. }) => ("‖", "Paused: a person is asked", "wait"),
-        None => ("…", "Not ended: under way, or cut off", "wait"),
+        Some(Outcome::WindowClosed { .. }) => ("‖", "Stopped before it was complete", "wait"),
+        Some(Outcome::Paused { .. }) => ("‖", "Paused: waiting for a person", "wait"),
+        None => ("…", "Running, or interrupted", "wait"),
     };
     PageVerdict {
         sign,
@@ -288,56 +302,56 @@ fn verdict(account: &RolloutSummary) -> PageVerdict {
 }
 
 fn basics(
-    dossier: &PageInput<'_>,
-    account: &RolloutSummary,
+    input: &PageInput<'_>,
+    summary: &RolloutSummary,
     rollout: &RolloutView,
     end: Time,
 ) -> Vec<[String; 2]> {
     let start = &rollout.start;
-    let clock = &dossier.setup.clock;
-    let revision = |generation: &RevisionRef| {
+    let clock = &input.setup.clock;
+    let revision = |revision: &RevisionRef| {
         format!(
             "{}, release {}",
-            generation.revision,
-            generation.release.short()
+            revision.revision,
+            revision.release.short()
         )
     };
-    let asked = format!("{} by {}", start.verb.noun(), dossier.who);
-    let duration = match account.ended {
-        Some(_) => Human(end.since(account.began)).to_string(),
-        None => format!("{} so far", Human(end.since(account.began))),
+    let command = format!("{} by {}", start.verb.noun(), input.who);
+    let duration = match summary.ended {
+        Some(_) => Human(end.since(summary.began)).to_string(),
+        None => format!("{} so far", Human(end.since(summary.began))),
     };
-    let hosts = dossier.setup.hosts.len();
+    let hosts = input.setup.hosts.len();
     let facts = [
-        ("asked", Some(asked)),
+        ("command", Some(command)),
         (
             "reason",
-            Some(dossier.reason.to_owned()).filter(|reason| !reason.is_empty()),
+            Some(input.reason.to_owned()).filter(|reason| !reason.is_empty()),
         ),
         ("revision", Some(revision(&start.target))),
         (
-            "before",
+            "previous",
             start
                 .fallback
                 .as_ref()
                 .filter(|_| !rollout.versions_before.is_empty())
                 .map(revision),
         ),
-        ("began", Some(clock.day_and_time(account.began))),
+        ("started", Some(clock.day_and_time(summary.began))),
         (
             "ended",
-            account.ended.map(|ended| clock.day_and_time(ended)),
+            summary.ended.map(|ended| clock.day_and_time(ended)),
         ),
-        ("took", Some(duration)),
+        ("duration", Some(duration)),
         (
             "instances",
-            Some(format!("{} on {hosts} hosts", account.replicas)),
+            Some(format!("{} on {hosts} hosts", summary.replicas)),
         ),
         (
             "set",
             Some(start.set.join(", ")).filter(|set| !set.is_empty()),
         ),
-        ("exit code", dossier.exit_code.map(|code| code.to_string())),
+        ("exit code", input.exit_code.map(|code| code.to_string())),
     ];
     facts
         .into_iter()
@@ -345,7 +359,7 @@ fn basics(
         .collect()
 }
 
-fn trouble(message: &RolloutMessage, clock: &LocalClock) -> Option<Incident> {
+fn incident(message: &RolloutMessage, clock: &LocalClock) -> Option<Incident> {
     if message.label != "FAILED" {
         return None;
     }
@@ -358,46 +372,49 @@ fn trouble(message: &RolloutMessage, clock: &LocalClock) -> Option<Incident> {
         .collect();
     Some(Incident {
         at: clock.time_of_day(message.at),
-        whom: message.subject.clone(),
+        subject: message.subject.clone(),
         what: message.text.clone(),
         facts: message
             .details
             .iter()
             .filter(|line| !is_log(line))
             .map(|line| labelled(line))
-            // It is shown as it is.
+            // The log itself is shown below.
             .filter(|[label, _]| label != "log")
             .collect(),
         log,
     })
 }
 
-/// A label and the rest of its line.
+/// The label and the text of a line.
 fn labelled(line: &str) -> [String; 2] {
-    let (label, text) = line.trim_start().split_once(' ').unwrap_or((line, ""));
+    let (label, text) = line.trim_start().split_once(": ").unwrap_or((line, ""));
     [label.to_owned(), text.trim_start().to_owned()]
 }
 
-/// The commands that make sense now, word for word.
-fn next(dossier: &PageInput<'_>, account: &RolloutSummary, start: &RolloutStart) -> Vec<NextStep> {
-    let inventory =
-        shlex::try_quote(dossier.inventory).unwrap_or_else(|_| dossier.inventory.into());
+/// The commands that make sense now, ready to be copied.
+fn next_steps(
+    input: &PageInput<'_>,
+    summary: &RolloutSummary,
+    start: &RolloutStart,
+) -> Vec<NextStep> {
+    let inventory = shlex::try_quote(input.inventory).unwrap_or_else(|_| input.inventory.into());
     let command = |why: &str, verb: &str, rest: &str| NextStep {
         why: why.to_owned(),
         command: format!("ship {verb} {inventory}{rest}"),
     };
     let back = start.fallback.as_ref();
-    let resume = command("Go on from where it stands", "resume", "");
-    let status = command("See where it stands", "status", "");
-    let abort = back.map(|back| command(&format!("Go back to {}", back.version), "abort", ""));
-    match &account.outcome {
+    let resume = command("Continue the rollout", "resume", "");
+    let status = command("Show the state of the service", "status", "");
+    let abort = back.map(|back| command(&format!("Roll back to {}", back.version), "abort", ""));
+    match &summary.outcome {
         Some(Outcome::Succeeded) if start.verb == Verb::Scale => Vec::new(),
         Some(Outcome::Succeeded) => back
             .filter(|back| back.release != start.target.release)
             .map(|back| {
                 let revision = format!(" --to-revision {}", back.revision);
                 command(
-                    &format!("Go back to {}, the revision before", back.version),
+                    &format!("Roll back to {}, the previous revision", back.version),
                     "rollback",
                     &revision,
                 )
@@ -405,12 +422,11 @@ fn next(dossier: &PageInput<'_>, account: &RolloutSummary, start: &RolloutStart)
             .into_iter()
             .collect(),
         Some(Outcome::RolledBack) => {
-            let set = format!(" --version {}", start.target.version);
             let is_deploy = start.verb == Verb::Deploy;
             let again = command(
-                "Nothing is left to undo. Once it is mended, try again",
+                "The rollback is complete. Fix the problem, then try again",
                 "deploy",
-                &set,
+                &deploy_flags(input, start),
             );
             is_deploy.then_some(again).into_iter().collect()
         }
@@ -421,10 +437,10 @@ fn next(dossier: &PageInput<'_>, account: &RolloutSummary, start: &RolloutStart)
         Some(Outcome::RollbackFailed { .. }) => vec![status, resume],
         Some(Outcome::Fenced { .. }) => vec![
             status,
-            command("See what the other one does", "history", ""),
+            command("Show what the other process deployed", "history", ""),
         ],
-        Some(Outcome::Paused { .. }) if account.step.is_some() => {
-            let promote = command("Let it go on from this step", "promote", "");
+        Some(Outcome::Paused { .. }) if summary.step.is_some() => {
+            let promote = command("Continue from this step", "promote", "");
             [Some(promote), abort].into_iter().flatten().collect()
         }
         Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Paused { .. })
@@ -432,18 +448,89 @@ fn next(dossier: &PageInput<'_>, account: &RolloutSummary, start: &RolloutStart)
     }
 }
 
-/// Moments that matter to all hosts: steps, and where it turned.
-fn turns(journal: &[Entry], span: Span) -> Vec<Tick> {
-    let turn = |entry: &Entry| {
+/// The flags of the deploy, for the same command again.
+fn deploy_flags(input: &PageInput<'_>, start: &RolloutStart) -> String {
+    let flag = |name: &str, value: &str| {
+        let value = shlex::try_quote(value).unwrap_or_else(|_| value.into());
+        format!(" {name} {value}")
+    };
+    let mut flags = flag("--version", &start.target.version);
+    flags.extend(start.set.iter().map(|set| flag("--set", set)));
+    if !input.reason.is_empty() {
+        flags += &flag("--reason", input.reason);
+    }
+    flags
+}
+
+/// The failures of single instances, which the timeline labels.
+fn instance_failures(journal: &[Entry]) -> Vec<InstanceFailure> {
+    let failure = |entry: &Entry| match &entry.event {
+        Event::RolloutFailed { failure, .. } | Event::HostFailed { failure, .. } => {
+            Some(InstanceFailure {
+                slot: failure.slot.clone()?,
+                at: entry.at,
+                what: match failure.kind {
+                    FailureKind::Exited => "exited",
+                    FailureKind::NotReady => "not ready",
+                    FailureKind::Liveness => "not alive",
+                    FailureKind::Start => "not started",
+                    _ => "failed",
+                },
+            })
+        }
+        _ => None,
+    };
+    journal.iter().filter_map(failure).collect()
+}
+
+/// The times at which the rollout soaked or waited for a person.
+fn bands(journal: &[Entry], span: Span) -> Vec<Band> {
+    let mut bands = Vec::new();
+    for (nth, entry) in journal.iter().enumerate() {
+        let Event::StepReached { soak, pause, .. } = entry.event else {
+            continue;
+        };
+        let ends_gate = |entry: &&Entry| {
+            matches!(
+                entry.event,
+                Event::StepPassed { .. }
+                    | Event::Promoted { .. }
+                    | Event::Aborted { .. }
+                    | Event::RolloutFailed { .. }
+                    | Event::RolloutFinished { .. }
+            )
+        };
+        let end = journal[nth + 1..].iter().find(ends_gate);
+        let end = end.map_or(span.end, |entry| entry.at);
+        let soaked = (entry.at + soak).min(end);
+        if soaked > entry.at {
+            bands.push(Band::between(entry.at, soaked, span, "soak", "soaking"));
+        }
+        if pause && end > soaked {
+            bands.push(Band::between(
+                soaked,
+                end,
+                span,
+                "wait",
+                "waiting for promote",
+            ));
+        }
+    }
+    bands
+}
+
+/// The times that matter to all hosts: steps, failures and aborts.
+fn marks(journal: &[Entry], span: Span) -> Vec<Tick> {
+    let mark = |entry: &Entry| {
         let (label, class) = match &entry.event {
-            Event::RolloutFailed { .. } => ("✗".to_owned(), "turn"),
-            Event::Aborted { .. } => ("↩".to_owned(), "turn"),
+            Event::RolloutFailed { .. } => ("✗".to_owned(), "failure"),
+            Event::Aborted { .. } => ("↩".to_owned(), "failure"),
             Event::StepReached { step, .. } => (format!("step {step}"), "step"),
             _ => return None,
         };
         Some(Tick::at(entry.at, span, label, class))
     };
-    journal.iter().filter_map(turn).collect()
+    journal.iter().filter_map(mark).collect()
 }
 
 fn drain(drained: &Drained) -> [String; 5] {
@@ -477,13 +564,13 @@ fn steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
                 pause,
             } => {
                 let wait = if *pause {
-                    "; then a person is asked"
+                    ", then waiting for `ship promote`"
                 } else {
                     ""
                 };
                 phrases::step_reached((*step, *of), *instances, *soak, wait)
             }
-            Event::StepPassed { step, of } => format!("step {step} of {of} is passed"),
+            Event::StepPassed { step, of } => format!("step {step} of {of} passed"),
             Event::Promoted { by, full } => {
                 format!(
                     "promoted{} by {by}",
@@ -497,7 +584,7 @@ fn steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
     journal.iter().filter_map(step).collect()
 }
 
-fn line(message: &RolloutMessage, clock: &LocalClock) -> EventLine {
+fn event_line(message: &RolloutMessage, clock: &LocalClock) -> EventLine {
     let class = match message.severity {
         Severity::Routine => "routine",
         Severity::Sentence => "sentence",
@@ -507,10 +594,10 @@ fn line(message: &RolloutMessage, clock: &LocalClock) -> EventLine {
     };
     EventLine {
         at: clock.time_of_day(message.at),
-        whom: message.subject.clone(),
-        what: message.label,
+        subject: message.subject.clone(),
+        label: message.label,
         text: message.text.clone(),
-        more: message.details.clone(),
+        details: message.details.clone(),
         class,
     }
 }

@@ -1,4 +1,4 @@
-//! Messages about orders: what ship does to hosts and instances.
+//! Messages about actions: the commands that ship sends to hosts.
 
 use super::super::message::{RolloutMessage, notable, routine};
 use super::granularity::{Granularity, rounded_percent};
@@ -11,14 +11,14 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::{Human, Time};
 use crate::report::text::{self, Versions};
 
-/// An order, and the version that it is about; empty where it is about none.
+/// An action in flight and the version that it concerns; empty if it concerns none.
 #[derive(Clone, Copy)]
-pub(super) struct VersionedOrder<'a> {
-    pub(super) order: &'a PendingOrder,
+pub(super) struct VersionedAction<'a> {
+    pub(super) pending: &'a PendingOrder,
     pub(super) version: &'a str,
 }
 
-/// The version that an order is about; empty where it is about none.
+/// The version that an action concerns; empty if it concerns none.
 pub(super) fn version_of(action: &Action, versions: &Versions, status: &Status) -> String {
     match action {
         Action::Stage { release, .. } | Action::Start { release, .. } => {
@@ -34,8 +34,8 @@ pub(super) fn version_of(action: &Action, versions: &Versions, status: &Status) 
     }
 }
 
-/// The message about an order that begins. Only the first host to which a release is sent has one.
-pub(super) fn begun(
+/// The message about an action that starts. Only the first staging of a release has one.
+pub(super) fn started(
     at: Time,
     action: &Action,
     version: &str,
@@ -49,28 +49,28 @@ pub(super) fn begun(
     is_first.then(|| routine(at, String::new(), "", &text))
 }
 
-impl VersionedOrder<'_> {
-    /// The message about the end of this order.
+impl VersionedAction<'_> {
+    /// The message about the end of this action.
     pub(super) fn ended(
         &self,
         entry: &Entry,
         context: &EventContext,
         granularity: Granularity,
     ) -> Option<RolloutMessage> {
-        let (at, host) = (entry.at, self.order.action.host());
+        let (at, host) = (entry.at, self.pending.action.host());
         match &entry.event {
-            Event::ActionDone { .. } => match &self.order.action {
+            Event::ActionDone { .. } => match &self.pending.action {
                 Action::Stage { release, .. } => self.staged(at, release, context, granularity),
                 _ => self.done(at).filter(|_| granularity.is_per_host()),
             },
             Event::ActionFailed { error, .. } => {
                 let (what, took) = (self.verb_phrase(), self.took(at));
-                let text = format!("could not {what} after {took}: {}", host.unnamed(error));
+                let text = format!("cannot {what}: {} (after {took})", host.unnamed(error));
                 Some(notable(at, self.subject(), "failed", &text))
             }
             Event::ActionUnknown { why, .. } => {
-                let (what, why) = (self.verb_phrase(), host.unnamed(why));
-                let text = format!("whether it did {what}: {why}; looking again");
+                let (what, why) = (self.gerund_phrase(), host.unnamed(why));
+                let text = format!("lost contact while {what} ({why}); checking the host");
                 Some(notable(at, self.subject(), "unknown", &text))
             }
             _ => None,
@@ -79,9 +79,8 @@ impl VersionedOrder<'_> {
 
     fn done(&self, at: Time) -> Option<RolloutMessage> {
         let (version, took) = (self.version, self.took(at));
-        let (label, text) = match &self.order.action {
-            // Claims and disarms are of interest only when they fail; a drain has an event of its
-            // own.
+        let (label, text) = match &self.pending.action {
+            // A claim or disarm has a message only if it fails; a drain has its own event.
             Action::Claim { .. }
             | Action::Disarm { .. }
             | Action::Drain { .. }
@@ -93,7 +92,7 @@ impl VersionedOrder<'_> {
                 ("admitted", format!("{version}{share} in {took}"))
             }
             Action::Start { .. } => {
-                let name = self.order.instance.as_ref();
+                let name = self.pending.instance.as_ref();
                 let name = name.map(|name| format!(" as {name}")).unwrap_or_default();
                 ("started", format!("{version}{name}"))
             }
@@ -126,27 +125,42 @@ impl VersionedOrder<'_> {
         let done = before + 1;
         let percent = rounded_percent(done, hosts);
         let text = format!("staged {version} on {done} of {hosts} hosts ({percent}%)");
-        let is_news = percent > rounded_percent(before, hosts);
-        is_news.then(|| routine(at, String::new(), "", &text))
+        let is_new_step = percent > rounded_percent(before, hosts);
+        is_new_step.then(|| routine(at, String::new(), "", &text))
     }
 
-    /// What it does, as in "could not …".
+    /// The action, as in "cannot …".
     fn verb_phrase(&self) -> String {
-        match &self.order.action {
+        match &self.pending.action {
             Action::Claim { .. } => "claim the host".to_owned(),
             Action::Prune { .. } => "prune old releases".to_owned(),
             action => format!("{} {}", action.verb(), self.version),
         }
     }
 
-    /// The slot, or the host where it is about no slot.
+    /// The action, as in "lost contact while …".
+    fn gerund_phrase(&self) -> String {
+        let version = self.version;
+        match &self.pending.action {
+            Action::Claim { .. } => "claiming the host".to_owned(),
+            Action::Prune { .. } => "pruning old releases".to_owned(),
+            Action::Stage { .. } => format!("staging {version}"),
+            Action::Start { .. } => format!("starting {version}"),
+            Action::Stop { .. } => format!("stopping {version}"),
+            Action::Admit { .. } => format!("admitting {version}"),
+            Action::Drain { .. } => format!("draining {version}"),
+            Action::Disarm { .. } => "disarming the dead-man switch".to_owned(),
+        }
+    }
+
+    /// The slot, or the host if the action does not concern a slot.
     fn subject(&self) -> String {
-        let action = &self.order.action;
+        let action = &self.pending.action;
         let slot = action.slot().map(Slot::to_string);
         slot.unwrap_or_else(|| action.host().to_string())
     }
 
     fn took(&self, at: Time) -> Human {
-        Human(at.since(self.order.since))
+        Human(at.since(self.pending.since))
     }
 }

@@ -1,4 +1,4 @@
-//! A rollout told anew from its journal, when its fleet cannot be looked at any more.
+//! The messages of a past rollout, made again from its journal.
 
 use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
@@ -15,17 +15,17 @@ use crate::core::rollout::failure::Failure;
 use crate::core::spec::budget::Budget;
 use crate::report::reporter::ReporterSetup;
 
-/// All that was worth telling, as it was told then.
+/// The messages of a rollout, as they were printed during it.
 pub(super) struct ReplayedMessages {
     /// In order.
     pub(super) messages: Vec<RolloutMessage>,
-    /// Where it went and how it ended.
+    /// The rollout at its end.
     pub(super) rollout: RolloutView,
 }
 
 impl ReplayedMessages {
-    /// Tells a journal; `before` is who ran when it began. `None` where it does not begin with a
-    /// rollout's start.
+    /// Replays a journal. `before` has the instances that existed when the rollout began. Returns
+    /// `None` if the journal does not begin with the start of a rollout.
     pub(super) fn of(
         journal: &[Entry],
         before: &Placements,
@@ -36,9 +36,9 @@ impl ReplayedMessages {
         status.failed_hosts = RolloutSummary::of(journal)?
             .failed_hosts
             .iter()
-            .filter_map(failed_hosts)
+            .filter_map(failed_host)
             .collect();
-        let (mut roster, mut setup) = (before.clone(), setup.clone());
+        let (mut placements, mut setup) = (before.clone(), setup.clone());
         if let Some(Entry {
             event: Event::RolloutStarted(start),
             ..
@@ -47,25 +47,25 @@ impl ReplayedMessages {
             setup.add_versions(start);
         }
         let mut narrator = Narrator::new(setup.clone());
-        // The first counts come with the first plan: until then as many serve as are there.
+        // The first counts come with the first plan. Until then, the counts are those of the start.
         let mut progress = first_progress(journal).unwrap_or_default();
         let mut messages = Vec::new();
         for entry in journal {
-            if let Event::Progress(news) = &entry.event {
-                progress = *news;
+            if let Event::Progress(counts) = &entry.event {
+                progress = *counts;
             }
-            roster.apply(entry);
-            count(&mut status, progress);
-            status.instances = rows(&entry.event, &roster, &setup);
-            messages.extend(narrator.tell(entry, &status));
+            placements.apply(entry);
+            set_counts(&mut status, progress);
+            status.instances = rows(&entry.event, &placements, &setup);
+            messages.extend(narrator.narrate(entry, &status));
         }
         let rollout = narrator.rollout()?.clone();
         Some(Self { messages, rollout })
     }
 }
 
-/// How a rollout ended, in one line, and the lines below it; `None` while it has not.
-pub fn last_word(
+/// How a rollout ended, in one line, and the lines with the details; `None` before its end.
+pub fn summary_lines(
     journal: &[Entry],
     before: &Placements,
     setup: &ReporterSetup,
@@ -109,14 +109,14 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
     })
 }
 
-fn failed_hosts(failure: &Failure) -> Option<HostWait> {
+fn failed_host(failure: &Failure) -> Option<HostWait> {
     Some(HostWait {
         host: failure.host.clone()?,
         why: failure.to_string(),
     })
 }
 
-fn count(status: &mut Status, progress: Progress) {
+fn set_counts(status: &mut Status, progress: Progress) {
     status.replicas = Replicas {
         desired: progress.desired,
         updated: progress.updated,
@@ -128,15 +128,15 @@ fn count(status: &mut Status, progress: Progress) {
     };
 }
 
-/// The instances that matter to what is told of an event: of a large fleet all of them each time
-/// would be too many.
-fn rows(event: &Event, roster: &Placements, setup: &ReporterSetup) -> Vec<StatusRow> {
-    let row = |(name, post): (&InstanceId, &Placement)| StatusRow {
+/// The instances that the message about an event needs. Building all rows for every event of a large
+/// fleet would be too slow.
+fn rows(event: &Event, placements: &Placements, setup: &ReporterSetup) -> Vec<StatusRow> {
+    let row = |(name, placement): (&InstanceId, &Placement)| StatusRow {
         name: name.clone(),
-        host: post.slot.host.clone(),
+        host: placement.slot.host.clone(),
         address: String::new(),
-        port: post.slot.port,
-        version: setup.versions.of(&post.release).to_owned(),
+        port: placement.slot.port,
+        version: setup.versions.of(&placement.release).to_owned(),
         revision: Revision::default(),
         ready: true,
         status: InstanceStatus::Running,
@@ -145,7 +145,7 @@ fn rows(event: &Event, roster: &Placements, setup: &ReporterSetup) -> Vec<Status
     };
     match event {
         Event::RolloutStarted(_) | Event::RolloutFinished { .. } => {
-            roster.present().iter().map(row).collect()
+            placements.present().iter().map(row).collect()
         }
         Event::ActionStarted {
             action:
@@ -153,7 +153,7 @@ fn rows(event: &Event, roster: &Placements, setup: &ReporterSetup) -> Vec<Status
                 | Action::Drain { instance, .. }
                 | Action::Stop { instance, .. },
             ..
-        } => roster
+        } => placements
             .present()
             .get_key_value(instance)
             .map(row)

@@ -1,0 +1,126 @@
+//! The content of the live screen, apart from its layout.
+
+use std::collections::VecDeque;
+
+use super::super::message::{RolloutMessage, Severity};
+use super::super::text;
+use crate::core::ids::Slot;
+use crate::core::journal::status::Status;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::time::Time;
+
+/// Lines kept of each kind. No section of the screen shows more.
+const KEPT_MAX: usize = 8;
+
+/// The content of a frame.
+#[derive(Clone, Debug)]
+pub(super) struct ScreenContent {
+    pub(super) status: Status,
+    pub(super) now: Time,
+    /// The gate of the current step, while the rollout waits there.
+    pub(super) gate: Option<Gate>,
+    /// The last messages about the rollout.
+    pub(super) log: VecDeque<LogLine>,
+    /// The last answers of the instances.
+    pub(super) answers: VecDeque<(Time, Slot, String)>,
+}
+
+/// A message in the log section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogLine {
+    pub(super) at: Time,
+    /// The host or slot and what happened to it; empty for a sentence.
+    pub(super) subject: String,
+    pub(super) text: String,
+}
+
+/// The end of a step, at which a rollout waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gate {
+    pub(super) step: u32,
+    pub(super) of: u32,
+    /// When the soak time ends.
+    pub(super) soaked_at: Time,
+    /// Whether the rollout then waits for `ship promote`.
+    pub(super) needs_promotion: bool,
+}
+
+impl ScreenContent {
+    /// The fleet, without messages.
+    pub(super) fn new(status: Status, now: Time) -> Self {
+        Self {
+            status,
+            now,
+            gate: None,
+            log: VecDeque::new(),
+            answers: VecDeque::new(),
+        }
+    }
+
+    /// Applies an event to the gate.
+    pub(super) fn apply(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::StepReached {
+                step,
+                of,
+                soak,
+                pause,
+                ..
+            } => {
+                self.gate = Some(Gate {
+                    step: *step,
+                    of: *of,
+                    soaked_at: entry.at + *soak,
+                    needs_promotion: *pause,
+                });
+            }
+            Event::Promoted { full: false, .. } => {
+                if let Some(gate) = &mut self.gate {
+                    gate.needs_promotion = false;
+                }
+            }
+            Event::StepPassed { .. }
+            | Event::Promoted { full: true, .. }
+            | Event::RolloutFailed { .. }
+            | Event::RolloutFinished { .. } => self.gate = None,
+            _ => {}
+        }
+    }
+
+    /// Adds a message, unless the table shows its content.
+    pub(super) fn add_message(&mut self, message: &RolloutMessage) {
+        match message.severity {
+            Severity::Sentence => self.add_line(message.at, "", &message.text),
+            Severity::Notable => {
+                let parts = [message.subject.as_str(), message.label];
+                let parts = parts.into_iter().filter(|part| !part.is_empty());
+                let subject = parts.collect::<Vec<_>>().join("  ");
+                self.add_line(message.at, &subject, &message.text);
+            }
+            // The whole failure is printed above the screen, the summary below.
+            Severity::Routine | Severity::Failure | Severity::Summary => {}
+        }
+    }
+
+    pub(super) fn add_line(&mut self, at: Time, subject: &str, text: &str) {
+        self.log.push_back(LogLine {
+            at,
+            subject: text::clean(subject),
+            text: text::clean(text),
+        });
+        if self.log.len() > KEPT_MAX {
+            self.log.pop_front();
+        }
+    }
+
+    pub(super) fn add_answer(&mut self, at: Time, slot: &Slot, answer: &str) {
+        let answer = text::clean(answer);
+        if answer.is_empty() {
+            return;
+        }
+        self.answers.push_back((at, slot.clone(), answer));
+        if self.answers.len() > KEPT_MAX {
+            self.answers.pop_front();
+        }
+    }
+}
