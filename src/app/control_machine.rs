@@ -55,7 +55,7 @@ impl ControlMachine {
         let project = match config::load(&chosen.path, overrides) {
             Ok(project) => project,
             Err(invalid) => {
-                let store = Sqlite::open_existing(&place_for(&chosen.path));
+                let store = Sqlite::open_existing(&state_dir_for(&chosen.path));
                 let good = store.ok().flatten().and_then(|store| {
                     let read = |path: &Path| std::fs::read(path);
                     last_known_good(&store, &chosen.path, overrides, read)
@@ -83,7 +83,7 @@ impl Environment for ControlMachine {
         };
         Ok(Files {
             project,
-            state_dir: place_for(&chosen.path),
+            state_dir: state_dir_for(&chosen.path),
             inventory: chosen.path,
         })
     }
@@ -100,7 +100,7 @@ impl Environment for ControlMachine {
 
     fn open_known(&self) -> Result<Option<DeployedState>, Error> {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
-        let Some(store) = Sqlite::open_existing(&place_for(&chosen.path))? else {
+        let Some(store) = Sqlite::open_existing(&state_dir_for(&chosen.path))? else {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);

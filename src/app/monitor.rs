@@ -35,7 +35,7 @@ pub(crate) async fn start(
         .map(|definition| definition.version.clone())
         .collect();
     let (url, clock) = (config.url.clone(), Arc::clone(&session.clock));
-    let monitor = Monitor::begin(config, known, Arc::new(move || clock.now())).map_err(|why| {
+    let monitor = Monitor::start(config, known, Arc::new(move || clock.now())).map_err(|why| {
         Internal::NoMonitor {
             url: url.clone(),
             why,
@@ -51,7 +51,7 @@ pub(crate) async fn start(
     let is_new = goal.continuation.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
     if is_new && ready > 0 {
         monitor
-            .first_answer(ATTEMPTS)
+            .wait_for_first_success(ATTEMPTS)
             .await
             .map_err(|why| Refused::MonitorFails {
                 ready,

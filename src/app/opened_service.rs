@@ -80,7 +80,8 @@ impl OpenedService {
         let token = std::env::var(config::LEASE).ok();
         self.store
             .acquire_lease(&self.service_key, holder, token.as_deref())?;
-        self.store.remember(&self.service_key, &self.inventory)?;
+        self.store
+            .record_inventory(&self.service_key, &self.inventory)?;
         Ok(())
     }
 
@@ -145,7 +146,7 @@ pub(super) fn active_freeze(
 ) -> Result<Option<Freeze>, Error> {
     Ok(store
         .freeze(service_key)?
-        .filter(|freeze| freeze.holds(now)))
+        .filter(|freeze| freeze.is_active(now)))
 }
 
 pub(super) fn service_state(

@@ -54,7 +54,7 @@ impl Session {
     pub(crate) fn store_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.has_replicas_override() {
-                self.store.forget_scale(&self.service_key)?;
+                self.store.clear_scale(&self.service_key)?;
             }
             return Ok(());
         };

@@ -230,7 +230,7 @@ impl Session {
     pub(crate) fn send_request(
         &mut self,
         rollout: RolloutId,
-        wish: ControlRequest,
+        command: ControlRequest,
     ) -> Result<(), Error> {
         let by = self.operator().to_string();
         Ok(self.store.send_request(rollout, &Request { command, by })?)

@@ -141,7 +141,7 @@ impl ActionEnd<'_> {
             }
             ActionResult::Switched {
                 views,
-                result: receipt,
+                receipt,
                 observation,
             } => {
                 self.host_observed(observation);
@@ -191,12 +191,12 @@ impl ActionEnd<'_> {
     }
 
     fn record_drained(&mut self, receipt: Option<DrainResult>) {
-        if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (result: receipt, self.action)
+        if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, self.action)
         {
             self.recorder.record(Event::Drained {
                 slot: slot.clone(),
                 instance: instance.clone(),
-                result: result: receipt,
+                result: receipt,
             });
         }
     }

@@ -200,7 +200,7 @@ impl FleetExecutor {
                 let drained = balancer::drain(balancers, &change(slot), *keep).await;
                 return drained.map_or_else(ActionResult::from, |end| ActionResult::Switched {
                     views: end.views,
-                    receipt: end.result: receipt,
+                    receipt: end.receipt,
                     observation: None,
                 });
             }

@@ -35,12 +35,12 @@ impl MonitorHandle {
         tokio::select! {
             biased;
             Some(signal) = interrupts.recv() => Some(signal),
-            () = monitor.settle() => None,
+            () = monitor.finish() => None,
         }
     }
 
     /// Sends requests again after [`Self::settle`].
     pub(super) fn resume(&mut self) {
-        self.monitor.iter_mut().for_each(Monitor::go_on);
+        self.monitor.iter_mut().for_each(Monitor::resume);
     }
 }

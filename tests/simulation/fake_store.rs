@@ -399,7 +399,7 @@ impl Leases for MemoryStore {
 }
 
 impl Requests for MemoryStore {
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+    fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
         self.with(|tables| match tables.rollouts.get_mut(&rollout.0) {
             Some(rollout) => {
                 rollout.request = Some(request.clone());
@@ -459,7 +459,11 @@ impl Migrations for MemoryStore {
 }
 
 impl Inventories for MemoryStore {
-    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
+    fn record_inventory(
+        &mut self,
+        subject: &ServiceKey,
+        inventory: &Path,
+    ) -> Result<(), StoreError> {
         let known = KnownInventory {
             service_key: subject.clone(),
             inventory: inventory.to_owned(),
@@ -751,8 +755,8 @@ impl Leases for FakeStore {
 }
 
 impl Requests for FakeStore {
-    fn ask(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
-        self.inner.ask(rollout, request)
+    fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
+        self.inner.send_request(rollout, request)
     }
 
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError> {
@@ -774,8 +778,8 @@ impl ServiceSettings for FakeStore {
         self.write(|inner| inner.set_scale(subject, scale, who), |_, ()| ())
     }
 
-    fn forget_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
-        self.write(|inner| inner.forget_scale(subject), |_, ()| ())
+    fn clear_scale(&mut self, subject: &ServiceKey) -> Result<(), StoreError> {
+        self.write(|inner| inner.clear_scale(subject), |_, ()| ())
     }
 
     fn freeze(&self, subject: &ServiceKey) -> Result<Option<Freeze>, StoreError> {
@@ -802,8 +806,15 @@ impl Migrations for FakeStore {
 }
 
 impl Inventories for FakeStore {
-    fn remember(&mut self, subject: &ServiceKey, inventory: &Path) -> Result<(), StoreError> {
-        self.write(|inner| inner.remember(subject, inventory), |_, ()| ())
+    fn record_inventory(
+        &mut self,
+        subject: &ServiceKey,
+        inventory: &Path,
+    ) -> Result<(), StoreError> {
+        self.write(
+            |inner| inner.record_inventory(subject, inventory),
+            |_, ()| (),
+        )
     }
 
     fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {

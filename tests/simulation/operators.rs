@@ -293,10 +293,10 @@ impl Operators {
             return;
         };
         // The rollout may have ended; then the request has no effect.
-        drop(store.ask(
+        drop(store.send_request(
             rollout,
             &Request {
-                wish: request,
+                command: request,
                 by: "bert@there".into(),
             },
         ));

@@ -224,7 +224,7 @@ pub fn trickle(
             thread::sleep(over / u32::try_from(rest.len()).expect("a short request"));
             stream.write_all(byte)?;
         }
-        read_probe_result(&mut BufReader::new(stream))
+        read_answer(&mut BufReader::new(stream))
     };
     thread::spawn(move || send().map_err(|error| error.to_string())?.0.map(drop))
 }
@@ -336,7 +336,7 @@ impl Client {
 /// The body of a response, or its status if that is 500 or above; and whether the connection ends.
 type Answer = (Result<String, String>, bool);
 
-fn read_probe_result(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
+fn read_answer(connection: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
     let status = read_line(connection)?;
     let (mut length, mut is_last) = (0, false);
     loop {

@@ -110,7 +110,7 @@ fn build_script(
             Ok(script::start(
                 &site,
                 &script::StartSpec {
-                    patience: order.progress_deadline,
+                    start_timeout: order.progress_deadline,
                     ..spec
                 },
             ))

@@ -129,7 +129,7 @@ impl FleetContext {
             return Ok(());
         }
         Err(HostUnavailable {
-            why: format!("{host}: cannot read the logs: {}", output.complaint()),
+            why: format!("{host}: cannot read the logs: {}", output.error_text()),
         })
     }
 

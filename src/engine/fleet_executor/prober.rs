@@ -164,7 +164,7 @@ async fn probe_by_command(
         .query(&slot.host, |site| script::probe_command(site, &command))
         .await;
     let stdout = queried.map_err(|unavailable| unavailable.why)?;
-    let answer = script::read_answer(&stdout).map_err(|error| error.to_string())?;
+    let answer = script::read_probe_result(&stdout).map_err(|error| error.to_string())?;
     Ok(match answer.status {
         0 => Verdict::Pass(answer.line),
         124 | 137 => {

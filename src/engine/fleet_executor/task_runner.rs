@@ -108,7 +108,7 @@ async fn run_on_host(
         Err(error) => return Ok(failed(error)),
     };
     let linked = context.host(host)?;
-    let script = script::errand(&context.site(linked, task.epoch, task.id), &command);
+    let script = script::task(&context.site(linked, task.epoch, task.id), &command);
     let stdout = linked.link.run(&script).await?;
     let read = script::read_task(&stdout, context.now());
     let (end, _) = read.map_err(|error| HostUnavailable {

@@ -109,7 +109,10 @@ fn deploy_stops_safely_if_state_disk_is_full() {
             .wait()
             .exits(1)
             .prints(&["state database", "free space on the disk"]);
-        project.ship("status", &[]).exits(0).prints(&["was interrupted"]);
+        project
+            .ship("status", &[])
+            .exits(0)
+            .prints(&["was interrupted"]);
         project
             .deploy("2")
             .exits(2)

@@ -112,7 +112,9 @@ fn failed_restart_holds() {
     scenario.run_actions(&["start 0.9 at h2:8081"]);
     scenario.exit_instance("h2:8081", "exit status 1");
     let (_, then) = scenario.expect_failure();
-    assert!(matches!(then, FailureResponse::Hold { why } if why.contains("nothing to roll back to")));
+    assert!(
+        matches!(then, FailureResponse::Hold { why } if why.contains("nothing to roll back to"))
+    );
 }
 
 #[test]

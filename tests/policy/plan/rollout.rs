@@ -562,10 +562,7 @@ fn failed_staging_fails_the_rollout_before_any_start() {
     scenario.complete(&staged[0]);
     scenario.fail(&staged[1], "no space left on device");
     let (why, _) = scenario.expect_failure();
-    assert_eq!(
-        why,
-        "h2: cannot stage the release: no space left on device"
-    );
+    assert_eq!(why, "h2: cannot stage the release: no space left on device");
     scenario.run_actions(&["claim h2"]);
     assert_eq!(
         scenario.outcome(),
@@ -591,8 +588,7 @@ fn rollout_holds_if_the_old_version_fails_too() {
     scenario.fail_probes("h4:8081", "database unreachable");
     scenario.advance(600);
     let (_, then) = scenario.expect_failure();
-    let why =
-        "instances of the old version 0.8 fail too (h2:8081), so the new version may not be the cause";
+    let why = "instances of the old version 0.8 fail too (h2:8081), so the new version may not be the cause";
     assert_eq!(then, FailureResponse::Hold { why: why.into() });
     scenario.expect_no_actions();
     assert_eq!(scenario.outcome(), Outcome::Held { why: why.into() });

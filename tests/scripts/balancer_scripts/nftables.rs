@@ -244,7 +244,7 @@ fn nftables_rejects_a_port_with_a_listener() {
         let why = "another process already listens on port 80 of this host; the service's public port \
                    must be free";
         assert_eq!(end, ScriptEnd::Failed(why.into()));
-        assert_eq!(ask("127.0.0.1:80").expect("an answer"), "other");
+        assert_eq!(get("127.0.0.1:80").expect("an answer"), "other");
     });
 }
 

@@ -68,7 +68,7 @@ impl HostLogs<'_> {
         let collected = async {
             let mut lines = Vec::new();
             while let Some(line) = receiver.recv().await {
-                if let Some(LogLine::Said(line)) = script::read_log_line(&line) {
+                if let Some(LogLine::Line(line)) = script::read_log_line(&line) {
                     lines.push(instance_line(self.host, line));
                 }
             }
@@ -94,7 +94,7 @@ impl HostLogs<'_> {
         let mut past = self.choice.past.clone();
         loop {
             let query = self.query(std::mem::take(&mut past));
-            let received = self.stream(&query, &mut follower, &lines).await;
+            let received = self.listen(&query, &mut follower, &lines).await;
             // The host was never reached, so its past lines are still to be shown.
             if follower.is_lost {
                 past = query.past;
@@ -117,7 +117,7 @@ impl HostLogs<'_> {
             slots: self.choice.followed.clone(),
             drivers: self.drivers.clone(),
             resume: follower.resume,
-            silence: BEAT * HEARTBEATS_MISSED_MAX,
+            silence: HEARTBEAT * HEARTBEATS_MISSED_MAX,
         };
         let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
         let received = async {
@@ -188,7 +188,7 @@ impl Follower<'_> {
                 None
             }
             LogLine::Live => None,
-            LogLine::Said(line) => {
+            LogLine::Line(line) => {
                 let is_new = line
                     .cursor
                     .as_ref()
