@@ -1,4 +1,4 @@
-//! Fleets in any state, drawn at random for the property tests.
+//! Random fleets and rollouts for the property tests.
 
 use ship::core::spec::step::OnGate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,9 +21,9 @@ use ship::core::time::Time;
 pub(crate) const NOW: Time = Time(1_000_000_000);
 pub(crate) const EPOCH: Epoch = Epoch(5);
 const MIN_READY: Duration = Duration::from_secs(30);
-pub(crate) const MOST_PORTS: usize = 4;
+pub(crate) const PORTS_MAX: usize = 4;
 
-/// What is in a slot.
+/// The content of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Empty,
@@ -31,41 +31,41 @@ pub(crate) enum Content {
     Instance(&'static str, Condition),
 }
 
-/// How an instance is.
+/// The condition of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Available,
     Soaking,
     Failing,
-    NeverAsked,
-    AskedLongAgo,
+    Unprobed,
+    StaleProbe,
     Ended,
 }
 
-/// Whether a host can be reached, and what is under way there.
+/// The reachability of a host, and what is in progress there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Situation {
+pub(crate) enum HostCondition {
     Idle,
-    /// It has not yet seen this rollout's epoch.
+    /// The host has not seen the epoch of this rollout.
     Unclaimed,
-    /// The release is not there.
+    /// The release is not staged on the host.
     Unstaged,
     NotSeen,
     Lost,
-    LostWithUnknownOrder,
-    /// A start, a stop or a stage is under way.
+    LostWithUnknownAction,
+    /// A start, a stop or a stage action is in flight.
     Busy,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Sketch {
-    pub(crate) hosts: Vec<(Situation, [Content; MOST_PORTS])>,
+pub(crate) struct FleetSketch {
+    pub(crate) hosts: Vec<(HostCondition, [Content; PORTS_MAX])>,
     pub(crate) ports: usize,
     pub(crate) replicas_percent: u32,
     pub(crate) surge: Amount,
     pub(crate) unavailable: Amount,
-    pub(crate) back: bool,
-    pub(crate) started_already: bool,
+    pub(crate) rolling_back: bool,
+    pub(crate) has_started: bool,
 }
 
 pub(crate) fn contents() -> impl Strategy<Value = Content> {
@@ -73,8 +73,8 @@ pub(crate) fn contents() -> impl Strategy<Value = Content> {
         6 => Just(Condition::Available),
         1 => Just(Condition::Soaking),
         1 => Just(Condition::Failing),
-        1 => Just(Condition::NeverAsked),
-        1 => Just(Condition::AskedLongAgo),
+        1 => Just(Condition::Unprobed),
+        1 => Just(Condition::StaleProbe),
         1 => Just(Condition::Ended),
     ];
     let release = prop_oneof![Just("old"), Just("new"), Just("other")];
@@ -85,15 +85,15 @@ pub(crate) fn contents() -> impl Strategy<Value = Content> {
     ]
 }
 
-pub(crate) fn situation() -> impl Strategy<Value = Situation> {
+pub(crate) fn host_condition() -> impl Strategy<Value = HostCondition> {
     prop_oneof![
-        30 => Just(Situation::Idle),
-        1 => Just(Situation::Unclaimed),
-        1 => Just(Situation::Unstaged),
-        1 => Just(Situation::NotSeen),
-        2 => Just(Situation::Lost),
-        2 => Just(Situation::LostWithUnknownOrder),
-        3 => Just(Situation::Busy),
+        30 => Just(HostCondition::Idle),
+        1 => Just(HostCondition::Unclaimed),
+        1 => Just(HostCondition::Unstaged),
+        1 => Just(HostCondition::NotSeen),
+        2 => Just(HostCondition::Lost),
+        2 => Just(HostCondition::LostWithUnknownAction),
+        3 => Just(HostCondition::Busy),
     ]
 }
 
@@ -104,24 +104,24 @@ pub(crate) fn amount() -> impl Strategy<Value = Amount> {
     ]
 }
 
-pub(crate) fn sketch() -> impl Strategy<Value = Sketch> {
-    // Mostly fleets in which every host is in order: a single one that is not stops much of what
-    // could be checked.
-    let orderly = prop_oneof![3 => Just(Situation::Idle), 1 => Just(Situation::Busy)];
+pub(crate) fn sketch() -> impl Strategy<Value = FleetSketch> {
+    // Half of the fleets have no host with a problem: a single one blocks much of what the properties
+    // check.
+    let ordinary = prop_oneof![3 => Just(HostCondition::Idle), 1 => Just(HostCondition::Busy)];
     let mixed = prop::collection::vec(
         (
-            situation(),
+            host_condition(),
             [contents(), contents(), contents(), contents()],
         ),
         1..300,
     );
-    let calm = prop::collection::vec(
-        (orderly, [contents(), contents(), contents(), contents()]),
+    let without_problems = prop::collection::vec(
+        (ordinary, [contents(), contents(), contents(), contents()]),
         1..300,
     );
     (
-        prop_oneof![mixed.boxed(), calm.boxed()],
-        1..=MOST_PORTS,
+        prop_oneof![mixed.boxed(), without_problems.boxed()],
+        1..=PORTS_MAX,
         0..=100_u32,
         amount(),
         amount(),
@@ -129,27 +129,29 @@ pub(crate) fn sketch() -> impl Strategy<Value = Sketch> {
         any::<bool>(),
     )
         .prop_map(
-            |(hosts, ports, replicas_percent, surge, unavailable, back, started_already)| Sketch {
-                hosts,
-                ports,
-                replicas_percent,
-                surge,
-                unavailable,
-                back,
-                started_already,
+            |(hosts, ports, replicas_percent, surge, unavailable, rolling_back, has_started)| {
+                FleetSketch {
+                    hosts,
+                    ports,
+                    replicas_percent,
+                    surge,
+                    unavailable,
+                    rolling_back,
+                    has_started,
+                }
             },
         )
 }
 
-/// The real thing, as drawn.
-pub(crate) struct Drawn {
+/// The inputs of a plan.
+pub(crate) struct PlanInput {
     pub(crate) spec: Spec,
     pub(crate) rollout: Rollout,
     pub(crate) fleet: Fleet,
 }
 
-impl Sketch {
-    pub(crate) fn draw(&self) -> Drawn {
+impl FleetSketch {
+    pub(crate) fn build(&self) -> PlanInput {
         let slots = u32::try_from(self.hosts.len() * self.ports).expect("a small fleet");
         let replicas = slots * self.replicas_percent / 100;
         let amounts = Amounts {
@@ -166,19 +168,19 @@ impl Sketch {
             });
         let ports: Vec<Port> = (8081..).take(self.ports).collect();
         let spec = spec((1..=self.hosts.len()).map(host_id).collect(), ports, budget);
-        let mut drawn = Drawn {
+        let mut input = PlanInput {
             rollout: rollout(&spec),
             spec,
             fleet: Fleet::default(),
         };
-        if self.started_already {
-            drawn
+        if self.has_started {
+            input
                 .rollout
                 .attempt
                 .started
                 .insert("an-earlier-start".into(), Time(0));
         }
-        if self.back {
+        if self.rolling_back {
             let failure = Failure {
                 kind: FailureKind::Stuck,
                 host: None,
@@ -186,35 +188,40 @@ impl Sketch {
                 detail: String::new(),
                 waited: Duration::ZERO,
             };
-            drawn.record(Event::RolloutFailed {
+            input.record(Event::RolloutFailed {
                 failure,
                 log: Vec::new(),
                 then: FailureResponse::RollBack,
             });
         }
-        for (at, (situation, contents)) in self.hosts.iter().enumerate() {
-            drawn.host(&host_id(at + 1), *situation, &contents[..self.ports]);
+        for (at, (host_condition, contents)) in self.hosts.iter().enumerate() {
+            input.add_host(&host_id(at + 1), *host_condition, &contents[..self.ports]);
         }
-        drawn
+        input
     }
 }
 
-impl Drawn {
+impl PlanInput {
     pub(crate) fn record(&mut self, event: Event) {
         self.rollout.apply(&Entry { at: NOW, event });
     }
 
-    pub(crate) fn host(&mut self, id: &HostId, situation: Situation, contents: &[Content]) {
+    pub(crate) fn add_host(
+        &mut self,
+        id: &HostId,
+        host_condition: HostCondition,
+        contents: &[Content],
+    ) {
         let mut host = Host {
-            reach: match situation {
-                Situation::NotSeen => Reach::NotSeen,
-                Situation::Lost | Situation::LostWithUnknownOrder => Reach::Lost {
+            reach: match host_condition {
+                HostCondition::NotSeen => Reach::NotSeen,
+                HostCondition::Lost | HostCondition::LostWithUnknownAction => Reach::Lost {
                     since: NOW,
                     why: "timed out".into(),
                 },
                 _ => Reach::Reachable,
             },
-            epoch: if situation == Situation::Unclaimed {
+            epoch: if host_condition == HostCondition::Unclaimed {
                 Epoch(4)
             } else {
                 EPOCH
@@ -223,7 +230,7 @@ impl Drawn {
             slots: BTreeMap::new(),
             armed: std::collections::BTreeSet::new(),
         };
-        if situation != Situation::Unstaged {
+        if host_condition != HostCondition::Unstaged {
             host.releases.extend(["old", "new"].map(ReleaseId::from));
         }
         for (port, content) in self.spec.ports.iter().zip(contents) {
@@ -236,18 +243,21 @@ impl Drawn {
             };
             host.slots.insert(*port, occupant);
         }
-        let order = self.order(id, &host);
+        let pending = self.pending_action(id, &host);
         self.fleet.hosts.insert(id.clone(), host);
-        if !matches!(situation, Situation::Busy | Situation::LostWithUnknownOrder) {
+        if !matches!(
+            host_condition,
+            HostCondition::Busy | HostCondition::LostWithUnknownAction
+        ) {
             return;
         }
         let action = self.rollout.next_action_id();
         self.record(Event::ActionStarted {
             id: action,
-            action: order,
+            action: pending,
             instance: None,
         });
-        if situation == Situation::LostWithUnknownOrder {
+        if host_condition == HostCondition::LostWithUnknownAction {
             self.record(Event::ActionUnknown {
                 id: action,
                 why: "timed out".into(),
@@ -255,8 +265,8 @@ impl Drawn {
         }
     }
 
-    /// Some order that may be under way on the host: a start in a free slot, else a stop.
-    pub(crate) fn order(&self, id: &HostId, host: &Host) -> Action {
+    /// An action that may be in flight on the host: a start in a free slot, otherwise a stop.
+    pub(crate) fn pending_action(&self, id: &HostId, host: &Host) -> Action {
         let port = self.spec.ports[0];
         let slot = Slot::new(id.clone(), port);
         match host.slots.get(&port) {
@@ -278,7 +288,7 @@ impl Drawn {
         }
     }
 
-    pub(crate) fn under_way(&self) -> impl Iterator<Item = &Action> {
+    pub(crate) fn pending_actions(&self) -> impl Iterator<Item = &Action> {
         self.rollout
             .orders
             .in_flight
@@ -287,16 +297,16 @@ impl Drawn {
             .chain(&self.rollout.orders.unknown)
     }
 
-    pub(crate) fn is_doomed(&self, instance: &Instance) -> bool {
-        self.under_way()
-            .any(|action| matches!(action, Action::Stop { instance: doomed, .. } if *doomed == instance.name))
+    pub(crate) fn is_being_stopped(&self, instance: &Instance) -> bool {
+        self.pending_actions()
+            .any(|action| matches!(action, Action::Stop { instance: stopped, .. } if *stopped == instance.name))
     }
 
     pub(crate) fn is_available(&self, host: &Host, instance: &Instance) -> bool {
         let ready = instance
             .health
             .is_available(NOW, MIN_READY, &Thresholds::default());
-        host.is_reachable() && instance.is_running() && ready && !self.is_doomed(instance)
+        host.is_reachable() && instance.is_running() && ready && !self.is_being_stopped(instance)
     }
 
     pub(crate) fn available(&self) -> usize {
@@ -306,8 +316,8 @@ impl Drawn {
             .count()
     }
 
-    /// Everything that runs or may: what was seen to run, what is out of reach, and starts under
-    /// way.
+    /// Every instance that runs or may run: observed as running, on an unreachable host, or being
+    /// started.
     pub(crate) fn running(&self) -> BTreeMap<Slot, ReleaseId> {
         let seen = self
             .fleet
@@ -316,7 +326,7 @@ impl Drawn {
         let mut running: BTreeMap<Slot, ReleaseId> = seen
             .map(|(slot, _, instance)| (slot, instance.release.clone()))
             .collect();
-        for action in self.under_way() {
+        for action in self.pending_actions() {
             if let Action::Start { slot, release } = action {
                 running
                     .entry(slot.clone())
@@ -333,11 +343,11 @@ impl Condition {
         let (ready_since, last) = match self {
             Condition::Available => (Some(long_ago), Some((NOW, pass()))),
             Condition::Soaking => (Some(NOW), Some((NOW, pass()))),
-            Condition::AskedLongAgo => (Some(long_ago), Some((long_ago, pass()))),
+            Condition::StaleProbe => (Some(long_ago), Some((long_ago, pass()))),
             Condition::Failing | Condition::Ended => {
                 (None, Some((NOW, Verdict::Fail("refused".into()))))
             }
-            Condition::NeverAsked => (None, None),
+            Condition::Unprobed => (None, None),
         };
         let failures = if matches!(last, Some((_, Verdict::Fail(_)))) {
             u32::MAX
@@ -406,7 +416,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
 }
 
 pub(crate) fn rollout(spec: &Spec) -> Rollout {
-    let generation = |revision, release: &str| RevisionRef {
+    let revision_ref = |revision, release: &str| RevisionRef {
         revision: Revision(revision),
         release: release.into(),
         version: release.into(),
@@ -415,8 +425,8 @@ pub(crate) fn rollout(spec: &Spec) -> Rollout {
         verb: Verb::Deploy,
         service: spec.service.clone(),
         fleet: "test".into(),
-        target: generation(2, "new"),
-        fallback: Some(generation(1, "old")),
+        target: revision_ref(2, "new"),
+        fallback: Some(revision_ref(1, "old")),
         replicas: spec.budget.replicas,
         fallback_replicas: None,
         epoch: EPOCH,
@@ -424,5 +434,5 @@ pub(crate) fn rollout(spec: &Spec) -> Rollout {
         scaling: None,
         set: Vec::new(),
     });
-    Rollout::begin(&Entry { at: NOW, event }).expect("it begins with RolloutStarted")
+    Rollout::begin(&Entry { at: NOW, event }).expect("the journal begins with RolloutStarted")
 }

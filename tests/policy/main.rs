@@ -1,5 +1,4 @@
-//! What is decided and read in memory: the planner, the configuration, the journal. Nothing here
-//! starts a process or needs a host.
+//! Tests of the planner, the configuration and the journal. They run in memory: none needs a host.
 
 mod architecture;
 mod config;

@@ -1,15 +1,15 @@
-//! No two files import each other, not even by way of others.
+//! No two files import each other, directly or through other files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::source::{NamedPath, Source};
-use super::{every_file, module_of};
+use super::{module_of, source_files};
 
-/// Which files each file imports.
+/// The files that each file imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// Reads what each file imports; a file is its path below `src` and its text.
+/// Returns the imports of each file; a file is its path below `src` and its text.
 fn imports(files: &[(String, String)]) -> Imports {
     let modules: BTreeMap<Vec<String>, &str> = files
         .iter()
@@ -28,7 +28,7 @@ fn imports(files: &[(String, String)]) -> Imports {
     files.iter().map(of_file).collect()
 }
 
-/// The file in which the item of a path lies, as far as a path tells it.
+/// Returns the file that contains the item of a path, if the path identifies it.
 fn file_of<'a>(
     path: &NamedPath,
     module: &[String],
@@ -41,42 +41,43 @@ fn file_of<'a>(
         .copied()
 }
 
-/// The groups of files of which each imports each other, directly or by way of others.
+/// Returns the groups of files that import each other, directly or through other files.
 fn cycles(imports: &Imports) -> Vec<Vec<&str>> {
-    let reached: BTreeMap<&str, BTreeSet<&str>> = imports
+    let reachable: BTreeMap<&str, BTreeSet<&str>> = imports
         .keys()
-        .map(|file| (file.as_str(), reach(file, imports)))
+        .map(|file| (file.as_str(), reachable_files(file, imports)))
         .collect();
     let mut groups = BTreeSet::new();
-    for (file, others) in reached
+    for (file, others) in reachable
         .iter()
         .filter(|(file, others)| others.contains(*file))
     {
-        let group = others
-            .iter()
-            .copied()
-            .filter(|other| reached.get(other).is_some_and(|back| back.contains(file)));
+        let group = others.iter().copied().filter(|other| {
+            reachable
+                .get(other)
+                .is_some_and(|imported| imported.contains(file))
+        });
         groups.insert(group.collect());
     }
     groups.into_iter().collect()
 }
 
-fn reach<'a>(file: &str, imports: &'a Imports) -> BTreeSet<&'a str> {
-    let mut reached = BTreeSet::new();
+fn reachable_files<'a>(file: &str, imports: &'a Imports) -> BTreeSet<&'a str> {
+    let mut reachable = BTreeSet::new();
     let mut waiting = vec![file];
     while let Some(file) = waiting.pop() {
         for next in imports.get(file).into_iter().flatten() {
-            if reached.insert(next.as_str()) {
+            if reachable.insert(next.as_str()) {
                 waiting.push(next);
             }
         }
     }
-    reached
+    reachable
 }
 
 #[test]
-fn no_files_import_each_other() {
-    let imports = imports(&every_file());
+fn source_files_have_no_import_cycles() {
+    let imports = imports(&source_files());
     let links = imports.values().map(BTreeSet::len).sum::<usize>();
     assert!(links > 200, "only {links} imports were found");
     let found = cycles(&imports);
@@ -87,20 +88,21 @@ fn no_files_import_each_other() {
     assert!(found.is_empty(), "{}", links.join("\n"));
 }
 
-/// The imports that make a group, as a message shows them.
+/// Lists the imports within a group.
 fn links_within(group: &[&str], imports: &Imports) -> String {
     let mut text = String::new();
     for file in group {
         for imported in &imports[*file] {
             if group.contains(&imported.as_str()) {
-                writeln!(text, "{file} imports {imported}").expect("memory");
+                writeln!(text, "{file} imports {imported}")
+                    .expect("writing to a string cannot fail");
             }
         }
     }
     text
 }
 
-// ── it bites ─────────────────────────────────────────────────────────────────────────────────────
+// ── tests of the check ───────────────────────────────────────────────────────────────────────────
 
 fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
     let files: Vec<_> = files
@@ -113,7 +115,7 @@ fn cycles_of(files: &[(&str, &str)]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_cycle_of_imports_is_found() {
+fn check_finds_a_cycle_of_imports() {
     let found = cycles_of(&[
         ("a.rs", "use crate::b::{self, B};\n"),
         ("b.rs", "fn f() {\n    super::c::go();\n}\n"),
@@ -125,7 +127,7 @@ fn a_cycle_of_imports_is_found() {
 }
 
 #[test]
-fn a_module_that_uses_its_parent_is_found_where_the_parent_uses_it() {
+fn check_finds_a_cycle_of_a_module_and_its_parent() {
     let child = ("c/inner.rs", "use super::Outer;\n");
     for parent in ["use inner::Inner;\n", "fn f() { inner::go(); }\n"] {
         let found = cycles_of(&[("c/mod.rs", parent), child]);
@@ -136,7 +138,7 @@ fn a_module_that_uses_its_parent_is_found_where_the_parent_uses_it() {
 }
 
 #[test]
-fn a_cycle_through_a_test_module_does_not_count() {
+fn check_ignores_a_cycle_through_a_test_module() {
     let found = cycles_of(&[
         ("a.rs", "use crate::b::B;\n"),
         (

@@ -1,5 +1,6 @@
-//! A module imports only floors below it, the core stays pure, no file grows too long, no files
-//! import each other, and no two types share a name. The tests read the source and name each place where it is not so.
+//! The rules of the architecture: a module imports only layers below it, the core is pure, no file is
+//! too long, no files import each other, and no two types share a name. The tests read the source and
+//! report each violation.
 
 mod cycles;
 mod source;
@@ -12,8 +13,8 @@ use std::path::Path;
 
 use source::{NamedPath, Source};
 
-/// Modules by floor, lowest first.
-const FLOORS: [&[&str]; 7] = [
+/// The modules of each layer, lowest first.
+const LAYERS: [&[&str]; 7] = [
     &["core", "system"],
     &["config", "script", "trust"],
     &["artifact", "remote", "probe", "store", "report", "notify"],
@@ -23,7 +24,7 @@ const FLOORS: [&[&str]; 7] = [
     &["cli"],
 ];
 
-/// What would make the core wait, speak, read a clock, or depend on chance.
+/// Names that stand for I/O, logging, clocks or randomness, which the core must not use.
 const IMPURE: [&str; 10] = [
     "tokio",
     "tracing",
@@ -37,26 +38,26 @@ const IMPURE: [&str; 10] = [
     "println!",
 ];
 
-const MOST_LINES: usize = 600;
+const LINES_MAX: usize = 600;
 
 #[derive(Debug, PartialEq, Eq)]
-struct Breach {
+struct Violation {
     file: String,
     line: usize,
     what: String,
 }
 
-impl fmt::Display for Breach {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file, self.line, self.what)
     }
 }
 
-fn floor_of(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|modules| modules.contains(&module))
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// The module that a file is, as segments from the crate's root.
+/// The module of a file, as segments from the crate root.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_end_matches(".rs");
     let path = path.strip_suffix("/mod").unwrap_or(path);
@@ -68,8 +69,7 @@ fn module_of(file: &str) -> Vec<String> {
 }
 
 impl NamedPath {
-    /// The path from the crate's root. `None` where it leads to another crate, or nowhere that a
-    /// path alone tells.
+    /// The path from the crate root. `None` if it leads to another crate or cannot be resolved.
     fn absolute(
         &self,
         module: &[String],
@@ -96,10 +96,10 @@ impl NamedPath {
     }
 }
 
-/// What is wrong with one file; `file` is its path below `src`, with slashes.
-fn breaches(file: &str, text: &str) -> Vec<Breach> {
+/// The violations in a file; `file` is its path below `src`, with slashes.
+fn violations(file: &str, text: &str) -> Vec<Violation> {
     let mut found = wrong_imports(file, text);
-    let breach = |line: usize, what: String| Breach {
+    let violation = |line: usize, what: String| Violation {
         file: file.to_owned(),
         line: line + 1,
         what,
@@ -108,7 +108,7 @@ fn breaches(file: &str, text: &str) -> Vec<Breach> {
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for word in IMPURE.iter().filter(|word| code.contains(**word)) {
-                found.push(breach(
+                found.push(violation(
                     number,
                     format!("the core is pure and must not use `{word}`"),
                 ));
@@ -118,22 +118,22 @@ fn breaches(file: &str, text: &str) -> Vec<Breach> {
     found
 }
 
-/// What is wrong with a file that has grown too long.
-fn excess(file: &str, text: &str) -> Option<Breach> {
-    (text.lines().count() > MOST_LINES).then(|| Breach {
+/// The violation of a file that is too long.
+fn check_length(file: &str, text: &str) -> Option<Violation> {
+    (text.lines().count() > LINES_MAX).then(|| Violation {
         file: file.to_owned(),
-        line: MOST_LINES + 1,
-        what: format!("more than {MOST_LINES} lines: this file wants to be two"),
+        line: LINES_MAX + 1,
+        what: format!("more than {LINES_MAX} lines: split this file"),
     })
 }
 
-/// The imports of floors that are not below a file's own.
-fn wrong_imports(file: &str, text: &str) -> Vec<Breach> {
+/// The imports from layers that are not below the layer of the file.
+fn wrong_imports(file: &str, text: &str) -> Vec<Violation> {
     let path = module_of(file);
     let Some(module) = path.first() else {
         return Vec::new();
     };
-    let Some(floor) = floor_of(module) else {
+    let Some(layer) = layer_of(module) else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -143,18 +143,20 @@ fn wrong_imports(file: &str, text: &str) -> Vec<Breach> {
             .and_then(|absolute| absolute.into_iter().next())
             .filter(|imported| imported != module);
         let Some(imported) = imported else { continue };
-        if floor_of(&imported).is_some_and(|other| other >= floor) {
-            found.push(Breach {
+        if layer_of(&imported).is_some_and(|other| other >= layer) {
+            found.push(Violation {
                 file: file.to_owned(),
                 line: named.line,
-                what: format!("`{module}` must not know `{imported}`, which is no lower floor"),
+                what: format!(
+                    "`{module}` must not import `{imported}`, which is not in a lower layer"
+                ),
             });
         }
     }
     found
 }
 
-/// Whether a file is compiled for tests alone.
+/// Whether a file is compiled only for tests.
 fn is_for_tests(file: &str) -> bool {
     ["tests.rs", "testing.rs"]
         .iter()
@@ -162,8 +164,8 @@ fn is_for_tests(file: &str) -> bool {
         || file.contains("/tests/")
 }
 
-/// The types whose name an earlier file, or an earlier line, has given to another type.
-fn shared_names(files: &[(String, String)]) -> Vec<Breach> {
+/// The types whose name another type has in an earlier file or line.
+fn shared_names(files: &[(String, String)]) -> Vec<Violation> {
     let mut first: BTreeMap<String, String> = BTreeMap::new();
     let mut found = Vec::new();
     for (file, text) in files {
@@ -173,7 +175,7 @@ fn shared_names(files: &[(String, String)]) -> Vec<Breach> {
                 Entry::Vacant(entry) => {
                     entry.insert(here);
                 }
-                Entry::Occupied(entry) => found.push(Breach {
+                Entry::Occupied(entry) => found.push(Violation {
                     file: file.clone(),
                     line,
                     what: format!("`{}` is also a type of {}", entry.key(), entry.get()),
@@ -185,7 +187,7 @@ fn shared_names(files: &[(String, String)]) -> Vec<Breach> {
 }
 
 /// Every source file: its path below `src`, with slashes, and its text.
-fn every_file() -> Vec<(String, String)> {
+fn source_files() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     visit_files(&src, &mut |path| {
@@ -211,107 +213,113 @@ fn visit_files(folder: &Path, visit: &mut impl FnMut(&Path)) {
 }
 
 #[test]
-fn every_module_imports_only_floors_below_it_and_the_core_is_pure() {
-    let files = every_file();
-    assert!(files.len() > 20, "only {} files were read", files.len());
+fn modules_import_only_lower_layers_and_core_is_pure() {
+    let files = source_files();
+    assert!(files.len() > 20, "only {} files were found", files.len());
     let found: Vec<String> = files
         .iter()
-        .flat_map(|(file, text)| breaches(file, text))
-        .map(|breach| breach.to_string())
+        .flat_map(|(file, text)| violations(file, text))
+        .map(|violation| violation.to_string())
         .collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn no_file_is_too_long() {
-    let found: Vec<String> = every_file()
+fn source_files_keep_the_line_limit() {
+    let found: Vec<String> = source_files()
         .iter()
-        .filter_map(|(file, text)| excess(file, text))
-        .map(|breach| breach.to_string())
+        .filter_map(|(file, text)| check_length(file, text))
+        .map(|violation| violation.to_string())
         .collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn type_names_are_used_once() {
-    let mut files = every_file();
+fn type_names_are_unique() {
+    let mut files = source_files();
     files.retain(|(file, _)| !is_for_tests(file));
-    let found: Vec<String> = shared_names(&files).iter().map(Breach::to_string).collect();
+    let found: Vec<String> = shared_names(&files)
+        .iter()
+        .map(Violation::to_string)
+        .collect();
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn every_module_has_a_floor() {
+fn every_module_has_a_layer() {
     let lib = include_str!("../../../src/lib.rs");
     let modules = lib
         .lines()
         .filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';'));
-    let homeless: Vec<_> = modules
-        .filter(|module| floor_of(module).is_none())
+    let without_layer: Vec<_> = modules
+        .filter(|module| layer_of(module).is_none())
         .collect();
-    assert_eq!(homeless, Vec::<&str>::new());
+    assert_eq!(without_layer, Vec::<&str>::new());
 }
 
-// ── it bites ─────────────────────────────────────────────────────────────────────────────────────
+// ── tests of the rules ───────────────────────────────────────────────────────────────────────────
 
-fn words(file: &str, text: &str) -> Vec<String> {
-    breaches(file, text).iter().map(Breach::to_string).collect()
+fn violation_texts(file: &str, text: &str) -> Vec<String> {
+    violations(file, text)
+        .iter()
+        .map(Violation::to_string)
+        .collect()
 }
 
 #[test]
-fn an_import_from_a_higher_floor_or_a_neighbour_is_found() {
+fn check_finds_an_import_from_the_same_or_a_higher_layer() {
     assert_eq!(
-        words(
+        violation_texts(
             "script/start.rs",
             "//! Starts.\n\nuse crate::engine::run;\nuse crate::core::rollout::action::Action;\n"
         ),
-        ["script/start.rs:3: `script` must not know `engine`, which is no lower floor"]
+        ["script/start.rs:3: `script` must not import `engine`, which is not in a lower layer"]
     );
     assert_eq!(
-        words(
+        violation_texts(
             "probe/http.rs",
             "fn ask() {\n    crate::remote::run();\n}\n"
         ),
-        ["probe/http.rs:2: `probe` must not know `remote`, which is no lower floor"]
+        ["probe/http.rs:2: `probe` must not import `remote`, which is not in a lower layer"]
     );
     assert_eq!(
-        words(
+        violation_texts(
             "config/mod.rs",
             "use crate::{core::spec, store::Journal};\n"
         ),
-        ["config/mod.rs:1: `config` must not know `store`, which is no lower floor"]
+        ["config/mod.rs:1: `config` must not import `store`, which is not in a lower layer"]
     );
 }
 
 #[test]
-fn an_import_over_several_lines_or_by_super_is_found() {
+fn check_finds_an_import_over_several_lines_or_by_super() {
     assert_eq!(
-        words(
+        violation_texts(
             "config/mod.rs",
             "\nuse crate::{\n    core::spec,\n    store::Journal,\n};\n"
         ),
-        ["config/mod.rs:2: `config` must not know `store`, which is no lower floor"]
+        ["config/mod.rs:2: `config` must not import `store`, which is not in a lower layer"]
     );
     assert_eq!(
-        words(
+        violation_texts(
             "config/value.rs",
             "fn f() {\n    super::super::store::open()\n}\n"
         ),
-        ["config/value.rs:2: `config` must not know `store`, which is no lower floor"]
+        ["config/value.rs:2: `config` must not import `store`, which is not in a lower layer"]
     );
 }
 
 #[test]
-fn an_import_from_a_lower_floor_or_from_within_is_fine() {
+fn check_accepts_imports_from_lower_layers_and_the_own_module() {
     let text = "use crate::core::planner::plan;\nuse crate::script::quote;\nuse \
                 crate::engine::perform; // crate::cli\n";
-    assert_eq!(words("engine/run.rs", text), Vec::<String>::new());
+    assert_eq!(violation_texts("engine/run.rs", text), Vec::<String>::new());
 }
 
 #[test]
-fn an_impure_core_is_found() {
+fn check_finds_impure_code_in_core() {
     assert_eq!(
-        words(
+        violation_texts(
             "core/plan.rs",
             "use std::collections::HashMap;\nlet now = std::time::Instant::now();\n"
         ),
@@ -321,23 +329,23 @@ fn an_impure_core_is_found() {
         ]
     );
     assert_eq!(
-        words("engine/run.rs", "let now = std::time::Instant::now();\n"),
+        violation_texts("engine/run.rs", "let now = std::time::Instant::now();\n"),
         Vec::<String>::new()
     );
 }
 
 #[test]
-fn a_file_that_has_grown_too_long_is_found() {
-    let breach = excess("cli/mod.rs", &"\n".repeat(601)).expect("a breach");
+fn check_finds_a_file_over_the_line_limit() {
+    let violation = check_length("cli/mod.rs", &"\n".repeat(601)).expect("a violation");
     assert_eq!(
-        breach.to_string(),
-        "cli/mod.rs:601: more than 600 lines: this file wants to be two"
+        violation.to_string(),
+        "cli/mod.rs:601: more than 600 lines: split this file"
     );
-    assert_eq!(excess("cli/mod.rs", &"\n".repeat(600)), None);
+    assert_eq!(check_length("cli/mod.rs", &"\n".repeat(600)), None);
 }
 
 #[test]
-fn a_type_name_that_is_used_twice_is_found() {
+fn check_finds_a_type_name_that_is_used_twice() {
     let file = |file: &str, text: &str| (file.to_owned(), text.to_owned());
     let files = [
         file(
@@ -347,7 +355,10 @@ fn a_type_name_that_is_used_twice_is_found() {
         ),
         file("remote/target.rs", "\npub enum Place {\n}\nstruct Other;\n"),
     ];
-    let found: Vec<String> = shared_names(&files).iter().map(Breach::to_string).collect();
+    let found: Vec<String> = shared_names(&files)
+        .iter()
+        .map(Violation::to_string)
+        .collect();
     assert_eq!(
         found,
         ["remote/target.rs:2: `Place` is also a type of probe/http.rs:2"]

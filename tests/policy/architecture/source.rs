@@ -1,11 +1,11 @@
-//! The paths that a source file names in its code.
+//! The paths and types in the code of a source file.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// Comments, strings and characters: what looks like code there is none.
+/// Comments, strings and character literals, which are not code.
 static TEXTS: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r##"(?sx)
@@ -25,7 +25,7 @@ static TYPES: LazyLock<Regex> =
     LazyLock::new(|| regex(r"(?m)^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type) (\w+)"));
 
 fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("a pattern of our own")
+    Regex::new(pattern).expect("the pattern is valid")
 }
 
 /// The code of a file, with as many lines as the file has.
@@ -43,7 +43,7 @@ impl Source {
         Self(TEXTS.replace_all(text, blank).into_owned())
     }
 
-    /// The same without what is compiled for tests alone.
+    /// The code without items that are compiled only for tests.
     pub(crate) fn without_tests(&self) -> Self {
         const TEST: &str = "#[cfg(test)]";
         let mut code = self.0.clone();
@@ -55,7 +55,7 @@ impl Source {
         Self(code)
     }
 
-    /// Each path that has at least two segments, or is imported.
+    /// Every path that is imported or has at least two segments.
     pub(crate) fn paths(&self) -> Vec<NamedPath> {
         let mut paths = Vec::new();
         for found in USES.captures_iter(&self.0) {
@@ -71,7 +71,7 @@ impl Source {
         paths
     }
 
-    /// Each type and trait that is declared outside functions and `impl` blocks, with its line.
+    /// Every type and trait that is declared outside functions and `impl` blocks, with its line.
     pub(crate) fn types(&self) -> Vec<(usize, String)> {
         let declared = TYPES.captures_iter(&self.0);
         declared
@@ -80,7 +80,7 @@ impl Source {
     }
 
     fn line_of(&self, found: &Captures<'_>) -> usize {
-        let start = found.get(0).expect("a match has a place").start();
+        let start = found.get(0).expect("a match has a position").start();
         self.0[..start].matches('\n').count() + 1
     }
 }
@@ -99,14 +99,14 @@ fn blank<'a>(found: &Captures<'_>) -> Cow<'a, str> {
     blank_text(&found[0]).into()
 }
 
-/// As many bytes, of which only the line breaks are left.
+/// Replaces every byte with a space, except line breaks.
 fn blank_text(text: &str) -> String {
     text.bytes()
         .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
         .collect()
 }
 
-/// How many bytes the item at the start of the code takes, with its attributes.
+/// The length in bytes of the item at the start of the code, including its attributes.
 fn item_length(code: &str) -> usize {
     let mut depth = 0_usize;
     let mut ends_with_semicolon = false;
@@ -162,7 +162,7 @@ fn paths(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn source_names_each_path_of_a_nested_import() {
+fn source_lists_each_path_of_a_nested_import() {
     let text = "pub use crate::{\n    core::{ids::HostId, time as clock},\n    store,\n};\n";
     assert_eq!(
         paths(text),
@@ -175,7 +175,7 @@ fn source_names_each_path_of_a_nested_import() {
 }
 
 #[test]
-fn source_names_paths_outside_imports_with_their_line() {
+fn source_lists_paths_outside_imports_with_their_line() {
     let text = "fn ask() {\n    super::wait::pause();\n}\n";
     let path = Source::new(text).paths().remove(0);
     assert_eq!(path.segments, ["super", "wait", "pause"]);

@@ -1,4 +1,4 @@
-//! An archive that is accepted is unpacked within its directory, by whichever tar.
+//! Every tar program unpacks an accepted archive within its directory.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,8 +18,8 @@ use tempfile::TempDir;
 
 use ship_testing::mutation::cases;
 
-/// Far longer than the largest of these archives takes on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+/// Much longer than the largest of these archives takes on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 const NAMES: [&[u8]; 20] = [
     b"a",
@@ -57,8 +57,8 @@ const TARGETS: [&[u8]; 12] = [
     b"./d/../..",
     b"../../../x",
 ];
-/// Where the absolute one among them leads.
-const ELSEWHERE: &str = "/etc/hosts";
+/// The absolute target among these.
+const ABSOLUTE_TARGET: &str = "/etc/hosts";
 const KINDS: &[u8] = b"000000012225567gLKxSVMDA\0";
 
 /// One header and its content.
@@ -67,10 +67,10 @@ struct Block {
     name: &'static [u8],
     target: &'static [u8],
     kind: u8,
-    /// Ustar's magic, GNU's, none, or a wrong one.
+    /// The magic of ustar, of GNU tar, none, or an invalid one.
     magic: &'static [u8],
     content: Vec<u8>,
-    /// What the header says of the content's length, where that is a lie.
+    /// A wrong content length in the header; `None` for the correct one.
     size: Option<u64>,
     prefix: &'static [u8],
 }
@@ -111,7 +111,7 @@ fn block() -> impl Strategy<Value = Block> {
         })
 }
 
-/// What fits the kind: a name, attributes, or bytes.
+/// Content that fits the kind: a name, attributes, or bytes.
 fn content_of(kind: u8, pick: Index) -> BoxedStrategy<Vec<u8>> {
     let name = select([NAMES.as_slice(), TARGETS.as_slice()].concat());
     match kind {
@@ -171,7 +171,7 @@ fn tar_of(blocks: &[Block], ends: usize, trailer: &[u8]) -> Vec<u8> {
             put(345, block.prefix);
         }
         if block.kind == b'S' {
-            // One piece, as long as the content.
+            // One segment with the length of the content.
             let size = block.content.len();
             put(386, format!("{:011o}\0{size:011o}\0", 0).as_bytes());
             put(483, format!("{size:011o}\0").as_bytes());
@@ -187,8 +187,8 @@ fn tar_of(blocks: &[Block], ends: usize, trailer: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whether ship would send it.
-fn accepts(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<PathBuf> {
+/// Returns the prepared archive, if ship accepts it.
+fn prepare_archive(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<PathBuf> {
     let source = dir.join("a.tar.gz");
     let mut gzip = GzEncoder::new(fs::File::create(&source).unwrap(), Compression::fast());
     gzip.write_all(bytes).unwrap();
@@ -201,13 +201,13 @@ fn accepts(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<PathBuf> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let began = Instant::now();
+    let start = Instant::now();
     let prepared = runtime.block_on(prepare(&config, &dir.join("cache")));
-    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert!(start.elapsed() < TIME_LIMIT, "{:?}", start.elapsed());
     prepared.ok().map(|prepared| prepared.path)
 }
 
-/// The tars of this machine, as a host runs them; and one that trusts an archive, as some do.
+/// The tar programs of this machine, called as on a host, and one that does not check names.
 fn tars() -> Vec<Vec<&'static str>> {
     let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
     let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
@@ -222,7 +222,7 @@ fn tars() -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// Unpacks an archive as a host does, in a directory of a directory, and looks at both.
+/// Unpacks an archive as a host does, and checks the target directory and those around it.
 fn unpack(tar: &[&str], archive: &Path, strip_components: u32) {
     let around = TempDir::new().unwrap();
     let app = around.path().join("one/two/app");
@@ -235,8 +235,8 @@ fn unpack(tar: &[&str], archive: &Path, strip_components: u32) {
         .arg("-C")
         .arg(&app);
     command.arg(format!("--strip-components={strip_components}"));
-    let before = state_of(ELSEWHERE);
-    // That a host cannot unpack it is not what is asked here.
+    let before = state_of(ABSOLUTE_TARGET);
+    // This tar may fail to unpack the archive, which is not a concern of this test.
     let _ = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -248,17 +248,17 @@ fn unpack(tar: &[&str], archive: &Path, strip_components: u32) {
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
-        assert_eq!(names, [only], "{tar:?} has written outside");
+        assert_eq!(names, [only], "{tar:?} has written outside the directory");
     }
     assert_eq!(
-        state_of(ELSEWHERE),
+        state_of(ABSOLUTE_TARGET),
         before,
-        "{tar:?} has changed {ELSEWHERE} through a link"
+        "{tar:?} has changed {ABSOLUTE_TARGET} through a link"
     );
-    look(tar, &app, 0);
+    check_entries(tar, &app, 0);
 }
 
-/// What would be another after a write, a change of mode, or a link to the file.
+/// The metadata that changes with a write, a change of mode, or a link to the file.
 fn state_of(file: &str) -> (u64, u32, u64, i64, i64) {
     let metadata = fs::metadata(file).unwrap();
     (
@@ -270,9 +270,9 @@ fn state_of(file: &str) -> (u64, u32, u64, i64, i64) {
     )
 }
 
-/// Asserts that there are only files, directories, and symbolic links. A relative one stays within;
-/// an absolute one names a place of the host, and may.
-fn look(tar: &[&str], dir: &Path, depth: usize) {
+/// Asserts that a directory contains only files, directories, and symbolic links. A relative link
+/// must stay within the directory; an absolute one may name any path of the host.
+fn check_entries(tar: &[&str], dir: &Path, depth: usize) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let kind = path.symlink_metadata().unwrap().file_type();
@@ -297,7 +297,7 @@ fn look(tar: &[&str], dir: &Path, depth: usize) {
                 );
             }
         } else if kind.is_dir() {
-            look(tar, &path, depth + 1);
+            check_entries(tar, &path, depth + 1);
         } else {
             assert!(kind.is_file(), "{tar:?}: {}", path.display());
         }
@@ -308,7 +308,7 @@ proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
-    fn what_is_accepted_is_unpacked_within_its_directory(
+    fn accepted_archive_is_unpacked_within_its_directory(
         blocks in prop::collection::vec(block(), 1..6),
         flips in prop::collection::vec((any::<Index>(), any::<u8>()), 0..2),
         end in (0..3_usize, select(vec![&b""[..], b"x"])),
@@ -319,7 +319,7 @@ proptest! {
             *at.get_mut(&mut bytes) = byte;
         }
         let dir = TempDir::new().unwrap();
-        if let Some(archive) = accepts(dir.path(), &bytes, strip_components) {
+        if let Some(archive) = prepare_archive(dir.path(), &bytes, strip_components) {
             for tar in tars() {
                 unpack(&tar, &archive, strip_components);
             }
@@ -327,7 +327,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_in_the_place_of_an_archive_make_it_panic(
+    fn random_bytes_in_place_of_an_archive_do_not_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
         name in select(vec!["a.tar.gz", "a.tar.zst"]),
         magic in any::<bool>(),
@@ -342,22 +342,22 @@ proptest! {
         let source = Source::Path(dir.path().join(name));
         let config = ArtifactConfig::of(source);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let began = Instant::now();
+        let start = Instant::now();
         let _ = runtime.block_on(prepare(&config, &dir.path().join("cache")));
-        prop_assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        prop_assert!(start.elapsed() < TIME_LIMIT, "{:?}", start.elapsed());
     }
 }
 
-/// The strategy above must reach what it is about.
+/// Checks that the strategy generates both kinds of archives.
 #[test]
-fn many_of_these_archives_are_accepted_and_many_are_not() {
+fn strategy_generates_valid_and_invalid_archives() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = prop::collection::vec(block(), 1..6);
     let dir = TempDir::new().unwrap();
     let mut accepted = 0;
     for _ in 0..300 {
         let blocks = strategy.new_tree(&mut runner).unwrap().current();
-        accepted += usize::from(accepts(dir.path(), &tar_of(&blocks, 2, b""), 0).is_some());
+        accepted += usize::from(prepare_archive(dir.path(), &tar_of(&blocks, 2, b""), 0).is_some());
     }
     assert!((10..290).contains(&accepted), "{accepted} of 300");
 }

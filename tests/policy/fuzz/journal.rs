@@ -1,4 +1,4 @@
-//! A journal that another ship has written, or that went bad: what can be decoded can be told.
+//! Journals of another version of ship, or damaged ones: every decoded entry can be reported.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use ship::core::time::Time;
 
 use ship_testing::mutation::{cases, mutated_text};
 
-fn generation(revision: u32, release: &str) -> RevisionRef {
+fn revision_ref(revision: u32, release: &str) -> RevisionRef {
     RevisionRef {
         revision: Revision(revision),
         release: release.into(),
@@ -42,8 +42,8 @@ fn start() -> RolloutStart {
         verb: Verb::Deploy,
         service: "page".to_owned(),
         fleet: "tests".to_owned(),
-        target: generation(4, "aa"),
-        fallback: Some(generation(3, "bb")),
+        target: revision_ref(4, "aa"),
+        fallback: Some(revision_ref(3, "bb")),
         replicas: 3,
         fallback_replicas: Some(2),
         epoch: Epoch(7),
@@ -56,7 +56,7 @@ fn start() -> RolloutStart {
     }
 }
 
-fn loss() -> AvailabilityReport {
+fn availability_report() -> AvailabilityReport {
     let mut tally = Tally::new(0);
     tally.take(
         Time(1),
@@ -87,7 +87,7 @@ fn loss() -> AvailabilityReport {
     tally.report()
 }
 
-/// One of every kind of event, as the journal keeps them.
+/// One event of every kind, encoded as in the journal.
 fn lines() -> Vec<String> {
     let slot = || Slot::new("web1", 8081);
     let started = |id, action, instance: Option<&str>| Event::ActionStarted {
@@ -97,7 +97,7 @@ fn lines() -> Vec<String> {
     };
     let ready = || ("page-aa-1".into(), "aa".into(), "ready".to_owned());
     let (instance, release, answer) = ready();
-    let (sick, sick_release, sick_answer) = ready();
+    let (unhealthy, unhealthy_release, unhealthy_answer) = ready();
     let events = vec![
         Event::RolloutStarted(start()),
         Event::RolloutStarted(RolloutStart {
@@ -167,9 +167,9 @@ fn lines() -> Vec<String> {
         },
         Event::InstanceNotReady {
             slot: slot(),
-            instance: sick,
-            release: sick_release,
-            answer: sick_answer,
+            instance: unhealthy,
+            release: unhealthy_release,
+            answer: unhealthy_answer,
         },
         Event::HookRan {
             point: HookPoint::BeforeStart,
@@ -226,7 +226,7 @@ fn lines() -> Vec<String> {
             failure: failure(),
             log: Vec::new(),
         },
-        Event::AvailabilityReported(loss()),
+        Event::AvailabilityReported(availability_report()),
         Event::Interrupted {
             by: "SIGINT".to_owned(),
         },
@@ -264,7 +264,7 @@ fn lines() -> Vec<String> {
     (0..).zip(events).map(entry).collect()
 }
 
-/// A journal that begins as one should, and goes on as it likes.
+/// A journal with a (mostly) valid first entry and random further entries.
 fn journal() -> impl Strategy<Value = Vec<String>> {
     let entry = prop_oneof![
         3 => any::<Index>().prop_map(|which| which.get(&lines()).clone()),
@@ -276,7 +276,7 @@ fn journal() -> impl Strategy<Value = Vec<String>> {
 }
 
 #[test]
-fn every_entry_is_read_as_it_was_written() {
+fn journal_entry_round_trips() {
     for line in lines() {
         let entry: Entry = serde_json::from_str(&line).unwrap();
         assert_eq!(serde_json::to_string(&entry).unwrap(), line);
@@ -284,7 +284,7 @@ fn every_entry_is_read_as_it_was_written() {
 }
 
 #[test]
-fn an_order_may_have_the_largest_number() {
+fn action_may_have_the_largest_number() {
     let largest = lines()[2].replace("\"id\":1", &format!("\"id\":{}", u64::MAX));
     let journal =
         [lines()[0].clone(), largest].map(|line| serde_json::from_str::<Entry>(&line).unwrap());
@@ -298,25 +298,25 @@ proptest! {
     #![proptest_config(cases(1000))]
 
     #[test]
-    fn whatever_can_be_decoded_can_be_told(journal in journal(), now in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()]) {
+    fn decoded_journal_can_be_summarized(journal in journal(), now in prop_oneof![Just(0), Just(u64::MAX), any::<u64>()]) {
         let entries: Vec<Entry> = journal.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let begins = entries.first().is_some_and(|entry| matches!(entry.event, Event::RolloutStarted(_)));
         let rollout = Rollout::of(&entries);
         prop_assert_eq!(rollout.is_some(), begins);
-        let account = RolloutSummary::of(&entries);
-        prop_assert_eq!(account.is_some(), begins);
-        if let (Some(rollout), Some(account)) = (rollout, account) {
+        let summary = RolloutSummary::of(&entries);
+        prop_assert_eq!(summary.is_some(), begins);
+        if let (Some(rollout), Some(summary)) = (rollout, summary) {
             for by in [None, Some("anna@laptop")] {
-                prop_assert!(account.lines(by, Time(now)).iter().all(|line| !line.is_empty()));
+                prop_assert!(summary.lines(by, Time(now)).iter().all(|line| !line.is_empty()));
             }
-            prop_assert!(serde_json::to_string(&account).is_ok());
-            let given = entries.iter().filter_map(|entry| match &entry.event {
+            prop_assert!(serde_json::to_string(&summary).is_ok());
+            let ids = entries.iter().filter_map(|entry| match &entry.event {
                 Event::ActionStarted { id, .. } => Some(*id),
                 _ => None,
             });
-            let last = given.max().unwrap_or_default();
-            prop_assert!(rollout.next_action_id() > last || last == ActionId(u64::MAX), "an order's number is given twice");
-            prop_assert_eq!(rollout.outcome, account.outcome);
+            let last = ids.max().unwrap_or_default();
+            prop_assert!(rollout.next_action_id() > last || last == ActionId(u64::MAX), "an action number is used twice");
+            prop_assert_eq!(rollout.outcome, summary.outcome);
         }
         for entry in &entries {
             let again = serde_json::from_str::<Entry>(&serde_json::to_string(entry).unwrap()).unwrap();

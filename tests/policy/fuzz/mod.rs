@@ -1,7 +1,7 @@
-//! What comes from outside (archives, hosts, instances, an old journal) is almost right: nothing
-//! panics, nothing hangs, and what is accepted keeps the rules. `SHIP_LONG=1` tries fifty times as
-//! much.
+//! Fuzz tests of external input: archives, responses of instances, and journals. Malformed input must
+//! not cause a panic or a hang, and accepted input must follow the rules. `SHIP_LONG=1` runs fifty
+//! times as many cases.
 
-mod answers;
 mod archives;
 mod journal;
+mod responses;

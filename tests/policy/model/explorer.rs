@@ -165,7 +165,7 @@ impl Explorer<'_> {
             {
                 match instance.map(|instance| instance.state) {
                     Some(ProcessState::Starting) => {
-                        steps.push(Step::BecomeReady(host, small(port)))
+                        steps.push(Step::BecomeReady(host, small(port)));
                     }
                     Some(ProcessState::Ready) if faults_left.instance_failures > 0 => {
                         steps.extend([
@@ -231,7 +231,7 @@ impl Explorer<'_> {
         match step {
             Step::Plan => self.plan(state, &mut next)?,
             Step::Execute(host) => {
-                self.execute_in_flight(state, &mut next, host, StartEffect::Starts)?
+                self.execute_in_flight(state, &mut next, host, StartEffect::Starts)?;
             }
             Step::BadStart(host, effect) => {
                 next.faults_left.bad_starts -= 1;

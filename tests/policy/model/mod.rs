@@ -657,17 +657,17 @@ fn with_action(mut plan: Plan, action: Action) -> Plan {
 #[test]
 fn model_finds_a_planner_that_stops_one_instance_too_many() {
     let planner: &Planner<'_> = &|spec, rollout, fleet, now| {
-        let mut made = plan(spec, rollout, fleet, now);
-        let stops = made
+        let mut planned = plan(spec, rollout, fleet, now);
+        let stops = planned
             .actions
             .iter()
             .any(|action| matches!(action, Action::Stop { .. }));
         let another = fleet.instances().find(|(slot, _, instance)| {
-            instance.release != *rollout.target_release() && made.holds.contains_key(&slot.host)
+            instance.release != *rollout.target_release() && planned.holds.contains_key(&slot.host)
         });
         if let Some((slot, _, instance)) = another.filter(|_| stops) {
-            made.holds.remove(&slot.host);
-            made.actions.push(Action::Stop {
+            planned.holds.remove(&slot.host);
+            planned.actions.push(Action::Stop {
                 slot,
                 instance: instance.name.clone(),
                 why: StopReason::Replaced,
@@ -675,7 +675,7 @@ fn model_finds_a_planner_that_stops_one_instance_too_many() {
                 ended: None,
             });
         }
-        made
+        planned
     };
     let violation = expect_violation(&surge_onto_a_spare_host(), planner);
     assert_eq!(
@@ -853,15 +853,15 @@ fn model_finds_a_planner_that_forgets_actions_in_flight() {
 #[test]
 fn model_finds_a_planner_that_sends_two_actions_to_a_host() {
     let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
-        let made = plan(spec, rollout, fleet, now);
+        let planned = plan(spec, rollout, fleet, now);
         match rollout.orders.in_flight.values().next() {
             Some(flight) if rollout.orders.in_flight.len() == 1 => with_action(
-                made,
+                planned,
                 Action::Claim {
                     host: flight.action.host().clone(),
                 },
             ),
-            _ => made,
+            _ => planned,
         }
     });
     assert!(
@@ -904,9 +904,9 @@ fn model_finds_a_planner_that_treats_unprobed_instances_as_unhealthy() {
 #[test]
 fn model_finds_a_planner_without_a_wait_reason() {
     let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
-        let mut made = plan(spec, rollout, fleet, now);
-        made.holds.pop_last();
-        made
+        let mut planned = plan(spec, rollout, fleet, now);
+        planned.holds.pop_last();
+        planned
     });
     assert_eq!(
         violation.what,
@@ -934,14 +934,14 @@ fn model_finds_a_planner_that_prunes_needed_releases() {
 #[test]
 fn model_finds_a_planner_that_finishes_too_early() {
     let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
-        let mut made = plan(spec, rollout, fleet, now);
-        if made.progress.updated_available > 0
-            && made.actions.is_empty()
+        let mut planned = plan(spec, rollout, fleet, now);
+        if planned.progress.updated_available > 0
+            && planned.actions.is_empty()
             && rollout.orders.in_flight.is_empty()
         {
-            made.next = Next::Finish(Outcome::Succeeded);
+            planned.next = Next::Finish(Outcome::Succeeded);
         }
-        made
+        planned
     });
     assert_eq!(
         violation.what,
@@ -952,11 +952,11 @@ fn model_finds_a_planner_that_finishes_too_early() {
 #[test]
 fn model_finds_a_planner_that_never_finishes() {
     let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
-        let mut made = plan(spec, rollout, fleet, now);
-        if let Next::Finish(_) = made.next {
-            made.next = Next::Wake(Time(u64::MAX));
+        let mut planned = plan(spec, rollout, fleet, now);
+        if let Next::Finish(_) = planned.next {
+            planned.next = Next::Wake(Time(u64::MAX));
         }
-        made
+        planned
     });
     assert_eq!(
         violation.what,
@@ -968,20 +968,20 @@ fn model_finds_a_planner_that_never_finishes() {
 fn model_finds_a_planner_that_repeats_itself() {
     // This planner claims the first host again and again instead of finishing.
     let violation = expect_violation(&in_place(2), &|spec, rollout, fleet, now| {
-        let made = plan(spec, rollout, fleet, now);
-        if let Next::Finish(_) = made.next {
+        let planned = plan(spec, rollout, fleet, now);
+        if let Next::Finish(_) = planned.next {
             let again = Action::Claim {
                 host: spec.hosts[0].clone(),
             };
             return with_action(
                 Plan {
                     next: Next::AwaitInFlight,
-                    ..made
+                    ..planned
                 },
                 again,
             );
         }
-        made
+        planned
     });
     assert_eq!(violation.what, "from this state the rollout never finishes");
 }
@@ -990,11 +990,11 @@ fn model_finds_a_planner_that_repeats_itself() {
 fn model_finds_a_planner_that_is_not_deterministic() {
     let is_second_call = Cell::new(false);
     let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
-        let mut made = plan(spec, rollout, fleet, now);
+        let mut planned = plan(spec, rollout, fleet, now);
         if is_second_call.replace(!is_second_call.get()) {
-            made.actions.reverse();
+            planned.actions.reverse();
         }
-        made
+        planned
     });
     assert_eq!(
         violation.what,

@@ -1,4 +1,4 @@
-//! What an instance answers to a probe: odd, endless, slow, or none of HTTP.
+//! Responses of an instance to a probe: malformed, endless, slow, or not HTTP.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,25 +14,25 @@ use ship::probe::{Client, PortProbe, Route, probe};
 use ship_testing::mutation::{cases, mutated_text};
 
 const DEADLINE: Duration = Duration::from_millis(150);
-/// What a busy machine may add to that: a flood of small answers is taken in by the piece, and a
-/// piece may take seconds where nothing is optimized. What does not end takes for ever.
-const SOON: Duration = Duration::from_secs(30);
+/// The time that a busy machine may add: a flood of small responses is read in chunks, and one chunk
+/// may take seconds in a debug build. A probe that never ends takes longer than any limit.
+const SLACK: Duration = Duration::from_secs(30);
 
-/// What follows the first words.
+/// What the server does after the first bytes.
 #[derive(Clone, Copy, Debug)]
-enum After {
+enum NextAction {
     HangUp,
     Silence,
-    /// The last bytes again and again, as fast as they are taken.
+    /// Repeats the last bytes as fast as the client reads them.
     Flood,
-    /// The same, a byte at a time.
+    /// Repeats the last bytes, one at a time.
     Drip,
 }
 
-/// A server that gives each connection the next answer.
+/// A server that sends the next response to each connection.
 struct Server {
     port: u16,
-    answers: Option<Sender<(Vec<u8>, After)>>,
+    responses: Option<Sender<(Vec<u8>, NextAction)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -40,10 +40,10 @@ impl Server {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (answers, receiver) = channel();
+        let (responses, receiver) = channel();
         Self {
             port,
-            answers: Some(answers),
+            responses: Some(responses),
             thread: Some(thread::spawn(move || serve(&listener, &receiver))),
         }
     }
@@ -51,28 +51,28 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.answers = None;
-        // So that it looks once more whether there is anything to answer.
+        self.responses = None;
+        // Wakes the thread in `accept`, so that it finds the closed channel.
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn serve(listener: &TcpListener, answers: &Receiver<(Vec<u8>, After)>) {
+fn serve(listener: &TcpListener, responses: &Receiver<(Vec<u8>, NextAction)>) {
     loop {
         let (mut stream, _) = listener.accept().unwrap();
-        let Ok((words, after)) = answers.recv() else {
+        let Ok((response, next)) = responses.recv() else {
             return;
         };
         let _ = stream.read(&mut [0; 1024]);
-        let _ = stream.write_all(&words);
-        let rest = &words[words.len().saturating_sub(40)..];
-        match after {
-            After::HangUp => {}
-            // Until the other side has had enough.
-            After::Silence => drop(stream.read_to_end(&mut Vec::new())),
-            After::Flood => while !rest.is_empty() && stream.write_all(rest).is_ok() {},
-            After::Drip => {
+        let _ = stream.write_all(&response);
+        let rest = &response[response.len().saturating_sub(40)..];
+        match next {
+            NextAction::HangUp => {}
+            // Waits until the client closes the connection.
+            NextAction::Silence => drop(stream.read_to_end(&mut Vec::new())),
+            NextAction::Flood => while !rest.is_empty() && stream.write_all(rest).is_ok() {},
+            NextAction::Drip => {
                 for byte in rest.iter().cycle() {
                     if stream.write_all(&[*byte]).is_err() {
                         break;
@@ -84,7 +84,7 @@ fn serve(listener: &TcpListener, answers: &Receiver<(Vec<u8>, After)>) {
     }
 }
 
-fn answers() -> Vec<String> {
+fn responses() -> Vec<String> {
     [
         "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nServer: x\r\n\r\nready\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nready\r\n0\r\n\r\n",
@@ -105,24 +105,23 @@ proptest! {
     #![proptest_config(cases(120))]
 
     #[test]
-    fn a_probe_ends_in_time_with_a_plain_line(
-        words in mutated_text(answers()),
-        after in select(vec![After::HangUp, After::HangUp, After::Silence, After::Flood, After::Drip]),
+    fn probe_ends_in_time_with_a_printable_line(
+        response in mutated_text(responses()),
+        next in select(vec![NextAction::HangUp, NextAction::HangUp, NextAction::Silence, NextAction::Flood, NextAction::Drip]),
         body in select(vec![None, Some("ready"), Some("")]),
         status in select(vec![None, Some(200), Some(503)]),
     ) {
         let server = Server::start();
-        server.answers.as_ref().unwrap().send((words.into_bytes(), after)).unwrap();
-        let question = PortProbe::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None };
+        server.responses.as_ref().unwrap().send((response.into_bytes(), next)).unwrap();
+        let request = PortProbe::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None };
         let route = Route::Direct { address: "127.0.0.1".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let began = Instant::now();
-        let verdict = runtime.block_on(probe(&Client::new(), &question, &route, server.port, DEADLINE));
-        prop_assert!(began.elapsed() < DEADLINE + SOON, "{:?}", began.elapsed());
+        let start = Instant::now();
+        let verdict = runtime.block_on(probe(&Client::new(), &request, &route, server.port, DEADLINE));
+        prop_assert!(start.elapsed() < DEADLINE + SLACK, "{:?}", start.elapsed());
         drop(runtime);
         let (Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text)) = &verdict;
         prop_assert!(!text.is_empty() && text.chars().count() < 500 && !text.contains(char::is_control), "{text:?}");
-        prop_assert!(!matches!(verdict, Verdict::Error(_)), "whatever it answers, it is the \
-                                                             instance's: {text}");
+        prop_assert!(!matches!(verdict, Verdict::Error(_)), "a response of the instance is not an error of the probe: {text}");
     }
 }
