@@ -184,7 +184,7 @@ fn unreachable_balancer_is_refused_before_any_change() {
         project.redacted(&done.stderr).replace(&socket, "[SOCKET]"),
         str![[r#"
 error: 1 of 1 balancers is unusable; no changes were made
-  lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats socket` line names this socket, and that who logs in may use it (Connection refused (os error 111))
+  lb1: HAProxy does not respond at [SOCKET]; check that it is running, that its `stats socket` line names this socket, and that the login user may access it (Connection refused (os error 111))
 "#]]
     );
     assert_eq!(project.history(), Vec::<String>::new());
@@ -201,9 +201,9 @@ error: 1 of 1 balancers is unusable; no changes were made
     snapbox::assert_data_eq!(
         line.replace(&socket, "[SOCKET]"),
         str![
-            "FAILED  lb1: HAProxy does not answer at [SOCKET]; see that it runs, that its `stats \
-             socket` line names this socket, and that who logs in may use it (Connection refused \
-             (os error 111))"
+            "FAILED  lb1: HAProxy does not respond at [SOCKET]; check that it is running, that \
+             its `stats socket` line names this socket, and that the login user may access it \
+             (Connection refused (os error 111))"
         ]
     );
 }
@@ -272,7 +272,7 @@ fn check_reports_what_a_balancer_lacks() {
     snapbox::assert_data_eq!(
         lines.join("\n").replace(&socket, "[SOCKET]"),
         str![[r#"
-FAILED  lb1: HAProxy at [SOCKET] only lets itself be looked at; its `stats socket` line needs `level admin`
+FAILED  lb1: HAProxy at [SOCKET] is read-only; its `stats socket` line needs `level admin`
 FAILED  lb1: backend web has no server for 3 of 8 slots; add `server node3-8081 ADDRESS:8081 check` and the like to its configuration, or write servers = "dynamic" in [traffic]
 "#]]
     );

@@ -94,7 +94,7 @@ fn deploy_names_and_spares_program_on_slot_port() {
             .stdout;
         let done = done
             .exits(3)
-            .prints(&[&host.name, "is taken by", pid.trim()]);
+            .prints(&[&host.name, "is already in use by", pid.trim()]);
         host.exec("systemctl is-active stranger").exits(0);
         assert_settled(&fleet, &project, "1");
         let why = done
