@@ -101,7 +101,7 @@ fn text(seen: ServiceStatus) -> String {
     let (by, frozen) = (controller(&seen), frozen(&seen));
     let mut lines = seen
         .account
-        .map(|account| account.lines(by.as_deref(), seen.now))
+        .map(|summary| summary.lines(by.as_deref(), seen.now))
         .unwrap_or_default();
     lines.extend(
         seen.request

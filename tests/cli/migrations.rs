@@ -156,7 +156,7 @@ fn both_versions_share_a_table_while_both_run_and_nobody_sees_an_error() {
             .run()
             .stdout;
         assert!(
-            status.contains("contract drop-name waits for `ship migrate`"),
+            status.contains("contract migration drop-name is pending; run `ship migrate`"),
             "{status}"
         );
         let done = project

@@ -124,7 +124,7 @@ fn last_line(stderr: &str) -> &str {
 #[track_caller]
 fn assert_nothing_lost(line: &str) {
     let rest = line
-        .strip_prefix("monitor 0 of ")
+        .strip_prefix("monitor: 0 of ")
         .unwrap_or_else(|| panic!("{line}"));
     let (requests, rest) = rest
         .split_once(" requests failed (p50 ")
@@ -224,7 +224,7 @@ fn a_first_deploy_is_counted_from_its_first_answer() {
         .any(|line| line.contains("  early   ") && line.ends_with(": not counted"));
     assert!(early, "{}", done.stderr);
     assert!(
-        last_line(&done.stderr).starts_with("monitor 0 of "),
+        last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );
@@ -253,17 +253,17 @@ fn lost_requests_turn_the_rollout_back_before_it_goes_on() {
     );
     let stderr = project.redacted(&done.stderr);
     for words in [
-        "          doing   rolling out 0.9, and asking the service all the while\n",
+        "          doing: rolling out 0.9 and monitoring the service (",
         " requests failed, at most 0 may; the first: connection closed before message completed\n",
-        "          now     going back to 0.8 (revision 1); ",
-        "          why     requests were lost: ",
+        "          next: rolling back to 0.8 (revision 1); ",
+        "          reason: requests were lost: ",
         "  connection closed before message completed\n",
     ] {
         assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
     }
     let last = last_line(&stderr);
     assert!(
-        last.starts_with("monitor ") && !last.starts_with("monitor 0 of "),
+        last.starts_with("monitor: ") && !last.starts_with("monitor: 0 of "),
         "{last}"
     );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
@@ -292,9 +292,13 @@ fn a_request_that_is_lost_when_all_is_in_place_still_counts() {
         .stderr
         .rsplit_once("0.8 (replaced)")
         .expect("it said so");
-    assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
     assert!(
-        after.contains("now     going back to 0.8"),
+        after.contains(" requests failed, at most "),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        after.contains("next: rolling back to 0.8"),
         "{}",
         done.stderr
     );
@@ -316,7 +320,7 @@ fn a_budget_allows_for_some() {
     ];
     let done = project.ship(&args).any_stderr().run();
     assert!(
-        !last_line(&done.stderr).starts_with("monitor 0 of "),
+        !last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );
@@ -331,7 +335,7 @@ fn a_rollback_counts_what_it_loses_and_goes_on() {
     let done = project.ship(&["rollback"]).any_stderr().run();
     let last = last_line(&done.stderr);
     assert!(
-        last.starts_with("monitor ") && !last.starts_with("monitor 0 of "),
+        last.starts_with("monitor: ") && !last.starts_with("monitor: 0 of "),
         "{last}"
     );
     assert!(project.running()[0].ends_with(" 0.8"));
@@ -432,14 +436,14 @@ fn an_interrupted_rollout_tells_what_it_has_seen_and_a_resumed_one_asks_again() 
     deploy.signal("INT");
     let done = deploy.wait_within(Duration::from_secs(30)).exits(130);
     assert!(
-        last_line(&done.stderr).starts_with("monitor 0 of "),
+        last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );
     project.open_gate();
     let done = project.ship(&["resume"]).any_stderr().run();
     assert!(
-        last_line(&done.stderr).starts_with("monitor 0 of "),
+        last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );

@@ -32,8 +32,8 @@ deployment "page" paused; `ship resume` goes on, `ship abort` goes back
     assert!(!end.contains("started "), "{said}");
     assert!(
         end.ends_with(
-            "is paused by [WHO] after [TOOK]: 1 of 3 updated, 3 of 3 available\n          next    \
-             `ship resume` goes on from here, `ship abort` goes back"
+            "was paused by [WHO] after [TOOK]: 1 of 3 updated, 3 of 3 available\n          hint: \
+             run `ship resume` to continue, or `ship abort` to roll back"
         ),
         "{said}"
     );
@@ -170,7 +170,7 @@ unlocked: the lock of [WHO] (pid [PID], deploy 0.9) is gone, and hosts refuse it
     project.open_gate();
     let done = deploy.wait().exits(6);
     assert!(
-        done.stderr.contains("taken over by another ship"),
+        done.stderr.contains("taken over by another ship process"),
         "{}",
         done.stderr
     );

@@ -107,7 +107,7 @@ fn what_fails_before_all_leaves_everything_as_it_was() {
     for words in [
         "a hook failed",
         "| the disk of the database is full",
-        "going back to 0.8 (revision 1)",
+        "rolling back to 0.8 (revision 1)",
     ] {
         assert!(
             done.stderr.contains(words),

@@ -235,7 +235,8 @@ fn a_balancer_that_is_killed_is_waited_for() {
     haproxy.run();
     let done = deploy.wait().exits(0);
     assert!(
-        done.stderr.contains("lb1         found     again after"),
+        done.stderr
+            .contains("lb1         back      reachable again after"),
         "{}",
         done.stderr
     );

@@ -99,7 +99,7 @@ fn a_stranger_on_the_next_slot_is_named_and_left_alone() {
             .stderr
             .lines()
             .rev()
-            .find_map(|line| line.trim_start().strip_prefix("why "));
+            .find_map(|line| line.trim_start().strip_prefix("reason: "));
         leave(
             Seen::new(why.expect("a reason").trim()),
             &served,

@@ -34,7 +34,7 @@ fn a_host_lost_before_the_rollout_is_left_behind_and_put_right_by_the_next_deplo
         project
             .deploy("2")
             .exits(0)
-            .says(&["left behind", &lost.name]);
+            .says(&["failed host", &lost.name]);
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
@@ -83,7 +83,7 @@ fn a_host_that_cannot_take_the_release_is_left_behind_and_the_rest_goes_on() {
         project
             .deploy("2")
             .exits(0)
-            .says(&["left behind", &full.name, "space"]);
+            .says(&["failed host", &full.name, "space"]);
         let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(

@@ -157,7 +157,7 @@ fn liveness_lets_a_slow_start_be_and_its_kill_is_not_called_an_end_by_itself() {
         let why =
             "failed its liveness probe: no answer within 1 s (2 of 2) (killed by ship on the host)";
         assert!(
-            said.contains(why) && !said.contains("ended by itself"),
+            said.contains(why) && !said.contains("exited unexpectedly"),
             "{said}"
         );
         project.assert_settled("3", 1);
