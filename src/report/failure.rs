@@ -36,6 +36,8 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
     match text::clean(failure.seen()) {
         seen if seen.is_empty() => summary,
         seen if failure.kind == FailureKind::Aborted => format!("{summary} by {seen}"),
+        // It has the counts: `3 of 90 requests failed, at most 0 may; …`.
+        seen if failure.kind == FailureKind::RequestsFailed => seen,
         seen => format!("{summary}: {seen}"),
     }
 }

@@ -272,9 +272,10 @@ fn failed_notification_is_reported_and_keeps_the_exit_code() {
     assert_data_eq!(
         notes.join("\n") + "\n",
         str![[r#"
-note: [notify.webhook] told nobody: it took longer than 300ms (`timeout` in [notify])
-note: [notify.mail] told nobody: [ROOT]/sendmail ended with exit status: 75: the queue is full
-note: `command` in [notify] told nobody: it took longer than 300ms (`timeout` in [notify])
+note: the file of [metrics] is not renewed: [ROOT]/none/page.prom cannot be written: No such file or directory (os error 2)
+warning: cannot notify [notify.webhook]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)
+warning: cannot notify [notify.mail]: `[ROOT]/sendmail` exited with exit status: 75: the queue is full (the rollout is not affected)
+warning: cannot notify `command` in [notify]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)
 
 "#]]
     );

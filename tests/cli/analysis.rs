@@ -73,15 +73,13 @@ fn failed_measurement_rolls_the_deploy_back() {
         .stderr_lines(&[
             "node4:8081  ready     0.9 after [TOOK]: \"I am: [NET].14, the version is: 0.9\"",
             "analysis errors: failed: 4.8% is not < 1%",
-            "0.9 does not do as well as it should",
-            "doing   measuring how 0.9 does",
-            "seen    errors: 4.8% is not < 1%",
-            "waited  [TOOK]",
-            "now     going back to 0.8 (revision 1); 3 of 3 available",
+            "0.9 failed an analysis: errors: 4.8% is not < 1%",
+            "doing: analyzing 0.9 ([TOOK])",
+            "next: rolling back to 0.8 (revision 1); 3 of 3 available",
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
-            "why     analysis errors: 4.8% is not < 1%",
-            "next    mend it and deploy again; `ship history` lists what happened",
+            "reason: analysis errors: 4.8% is not < 1%",
+            "hint: fix the problem and deploy again; see `ship history`",
         ])
         .status(3)
         .run();
@@ -129,7 +127,7 @@ fn analysis_runs_repeatedly_while_a_step_soaks() {
         "[rollout]\nsteps = [{ instances = 1, soak = \"1h\" }, \"100%\"]\n",
     );
     let mut deploy = project.start_deploy("0.9");
-    deploy.await_words("step 1 of 2 is reached, with 1 new instance; it soaks for 1h");
+    deploy.await_words("step 1 of 2 reached: 1 new instance, soaking for 1h");
     numbers.set_error_rate(0.02);
     let said = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
     assert!(
@@ -161,7 +159,7 @@ fn step_waits_for_a_conclusive_measurement() {
     );
     let project = with_analysis(project, &lines);
     let mut deploy = project.start_deploy("0.9");
-    deploy.await_words("step 1 of 1 is reached");
+    deploy.await_words("step 1 of 1 reached");
     deploy.await_words("analysis errors: error: exit status 2");
     assert_eq!(project.status()["state"], "running");
     write(&number, "4");

@@ -53,20 +53,18 @@ fn version_that_exits_immediately_is_rolled_back() {
 [MOMENT]  node4       staged    0.9 in [TOOK]
 ...
 [MOMENT]  node4:8081  started   0.9 as [INSTANCE]
-[MOMENT]  node4:8081  FAILED    0.9 ended by itself
-          doing   starting 0.9, then watching its process
-          seen    exit status 7
-          waited  [TOOK]
-          log     the last 2 lines of the instance
+[MOMENT]  node4:8081  FAILED    0.9 exited unexpectedly after [TOOK]: exit status 7
+          doing: starting 0.9, then watching its process ([TOOK])
+          log: last 2 lines of the instance's log
             | page 0.9 starts, its behaviour is exits
             | fatal: the frobnicator is missing
-          now     going back to 0.8 (revision 1); 3 of 3 available
+          next: rolling back to 0.8 (revision 1); 3 of 3 available
 ...
 [MOMENT]  node4:8081  stopped   0.9 (dead: exit status [..]) in [TOOK]
 ...
 [MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
-          why     node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
-          next    mend it and deploy again; `ship history` lists what happened
+          reason: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
+          hint: fix the problem and deploy again; see `ship history`
 
 "#]])
     });
@@ -76,23 +74,21 @@ fn version_that_exits_immediately_is_rolled_back() {
 fn version_that_never_listens_is_rolled_back_at_the_deadline() {
     deploy_broken(Behaviour::Deaf, |deploy| {
         deploy.stderr_lines(&[
-            "node4:8081  FAILED    0.9 was not ready in time",
-            "doing   starting 0.9, then asking until it is ready",
-            "answer  connection refused",
-            "waited  [TOOK]",
-            "log     the last 2 lines of the instance",
+            "node4:8081  FAILED    0.9 is not ready after [TOOK]: connection refused",
+            "doing: starting 0.9, then probing until it is ready ([TOOK])",
+            "log: last 2 lines of the instance's log",
             "| page 0.9 starts, its behaviour is deaf",
             "| waiting for a database that never comes",
-            "hint    does it listen where it is asked? `{{ port }}` and `{{ address }}` tell it, in \
+            "hint: is it listening on the right address? pass `{{ address }}` and `{{ port }}` in \
              `command` or `env`",
-            "now     going back to 0.8 (revision 1); 3 of 3 available",
+            "next: rolling back to 0.8 (revision 1); 3 of 3 available",
             "node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]",
             "deployment \"page\" successfully rolled back",
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
-            "why     node4:8081: the new instance is not ready after [TOOK]; last answer: \
+            "reason: node4:8081: the new instance is not ready after [TOOK]; last answer: \
              connection refused",
-            "next    mend it and deploy again; `ship history` lists what happened",
+            "hint: fix the problem and deploy again; see `ship history`",
         ])
     });
 }
@@ -101,11 +97,10 @@ fn version_that_never_listens_is_rolled_back_at_the_deadline() {
 fn version_that_returns_an_error_is_rolled_back() {
     deploy_broken(Behaviour::Wrong, |deploy| {
         deploy.stderr_lines(&[
-            "node4:8081  FAILED    0.9 was not ready in time",
-            "answer  HTTP 500: the frobnicator is on fire",
+            "node4:8081  FAILED    0.9 is not ready after [TOOK]: HTTP 500: the frobnicator is on fire",
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
-            "why     node4:8081: the new instance is not ready after [TOOK]; last answer: HTTP \
+            "reason: node4:8081: the new instance is not ready after [TOOK]; last answer: HTTP \
              500: the frobnicator is on fire",
         ])
     });
@@ -127,7 +122,7 @@ fn wrong_response_body_is_shown_in_the_failure() {
         "rollout.progress_deadline=3s",
     ];
     let done = project.ship(&args).any_stderr().status(3).run();
-    let answer = r#"answer  body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#;
+    let answer = r#"body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#;
     assert!(
         project.redacted(&done.stderr).contains(answer),
         "{}",
@@ -153,18 +148,16 @@ fn on_failure_hold_leaves_the_fleet_as_it_is() {
 [MOMENT]  node4       staged    0.9 in [TOOK]
 ...
 [MOMENT]  node4:8081  started   0.9 as [INSTANCE]
-[MOMENT]  node4:8081  FAILED    0.9 ended by itself
-          doing   starting 0.9, then watching its process
-          seen    exit status 7
-          waited  [TOOK]
-          log     the last 2 lines of the instance
+[MOMENT]  node4:8081  FAILED    0.9 exited unexpectedly after [TOOK]: exit status 7
+          doing: starting 0.9, then watching its process ([TOOK])
+          log: last 2 lines of the instance's log
             | page 0.9 starts, its behaviour is exits
             | fatal: the frobnicator is missing
-          now     nothing more is changed: on_failure = "hold"; 3 of 3 available
+          next: holding, no further changes: on_failure is "hold"; 3 of 3 available
 [MOMENT]  page 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after [TOOK]
-          why     node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
-          held    on_failure = "hold"
-          next    `ship status` shows where it stands; `ship resume` tries again, `ship abort` goes back
+          reason: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
+          held: on_failure is "hold"
+          hint: see `ship status`; run `ship resume` to try again, or `ship abort` to roll back
 
 "#]])
         .status(4)
@@ -196,12 +189,13 @@ fn failed_first_deploy_has_no_rollback_target() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr_lines(&[
-            "node1:8081  FAILED    0.8 ended by itself",
-            "now     nothing more is changed: no other revision has been proven healthy; 0 of 1 available",
+            "node1:8081  FAILED    0.8 exited unexpectedly after [TOOK]: exit status 7",
+            "next: holding, no further changes: there is no other revision proven healthy to go back \
+             to; 0 of 1 available",
             "page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]",
-            "why     node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
-            "held    no other revision has been proven healthy",
-            "next    `ship status` shows where it stands; mend it, then `ship resume` tries again",
+            "reason: node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
+            "held: there is no other revision proven healthy to go back to",
+            "hint: see `ship status`; fix the problem, then run `ship resume`",
         ])
         .status(4)
         .run();
@@ -236,13 +230,13 @@ fn failed_rollback_exits_with_5() {
     project
         .ship(&args)
         .stderr_lines(&[
-            "node1:8081  FAILED    0.9 ended by itself",
-            "now     going back to 0.8 (revision 1); 1 of 2 available",
+            "node1:8081  FAILED    0.9 exited unexpectedly after [TOOK]: exit status 7",
+            "next: rolling back to 0.8 (revision 1); 1 of 2 available",
             "node1:8081  stopped   0.8 (dead: exit status 7) in [TOOK]",
-            "page 0.9 (revision 2) failed, and so did the way back: 1 of 2 available (",
-            "why     node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
-            "back    node1:8081: cannot start the new instance: ",
-            "next    `ship status` shows where it stands; once mended, `ship resume` tries again",
+            "page 0.9 (revision 2) failed, and the rollback failed too: 1 of 2 available (",
+            "reason: node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
+            "rollback: node1:8081: cannot start the new instance: ",
+            "hint: see `ship status`; fix the problem, then run `ship resume`",
         ])
         .status(5)
         .run();

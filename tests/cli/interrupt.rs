@@ -5,14 +5,13 @@ use ship_testing::behaviour::Behaviour;
 
 const INTERRUPTED: &str =
     "page 0.9 (revision 2) was interrupted after [TOOK]: 1 of 3 updated, 3 of 3 available";
-const NEXT: &str = "next    `ship resume` goes on from here, `ship abort` goes back";
+const NEXT: &str = "hint: run `ship resume` to continue, or `ship abort` to roll back";
 
 /// The lines that come after the answer to a SIGINT, which is always the same.
 #[track_caller]
 fn after_sigint(project: &LocalProject, stderr: &str) -> Vec<String> {
     let said = project.redacted(stderr);
-    let answer = "  SIGINT: nothing new is started, what is in flight ends first; once more leaves \
-                  at once\n";
+    let answer = "  SIGINT: finishing in-flight actions; press Ctrl-C again to exit now\n";
     let (_, after) = said
         .split_once(answer)
         .unwrap_or_else(|| panic!("no answer to SIGINT in:\n{said}"));
@@ -103,7 +102,7 @@ fn sigterm_acts_like_ctrl_c() {
         let done = deploy.wait().exits(130);
         assert!(
             done.stderr
-                .contains(&format!("SIG{signal}: nothing new is started")),
+                .contains(&format!("SIG{signal}: finishing in-flight actions")),
             "{}",
             done.stderr
         );

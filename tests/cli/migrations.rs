@@ -156,7 +156,7 @@ fn expand_and_contract_migrations_cause_no_errors() {
             .run()
             .stdout;
         assert!(
-            status.contains("contract drop-name waits for `ship migrate`"),
+            status.contains("contract migration drop-name is pending; run `ship migrate`"),
             "{status}"
         );
         let done = project

@@ -124,7 +124,7 @@ fn last_line(stderr: &str) -> &str {
 #[track_caller]
 fn assert_nothing_lost(line: &str) {
     let rest = line
-        .strip_prefix("monitor 0 of ")
+        .strip_prefix("monitor: 0 of ")
         .unwrap_or_else(|| panic!("{line}"));
     let (requests, rest) = rest
         .split_once(" requests failed (p50 ")
@@ -224,7 +224,7 @@ fn monitor_of_a_first_deploy_counts_from_the_first_response() {
         .any(|line| line.contains("  early   ") && line.ends_with(": not counted"));
     assert!(early, "{}", done.stderr);
     assert!(
-        last_line(&done.stderr).starts_with("monitor 0 of "),
+        last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );
@@ -253,17 +253,17 @@ fn failed_requests_roll_the_deploy_back() {
     );
     let stderr = project.redacted(&done.stderr);
     for words in [
-        "          doing   rolling out 0.9, and asking the service all the while\n",
-        " requests failed (limit 0); first failure: connection closed before message completed\n",
-        "          now     going back to 0.8 (revision 1); ",
-        "          why     too many requests failed: ",
+        "          doing: rolling out 0.9 and monitoring the service (",
+        " requests failed, at most 0 may; the first: connection closed before message completed\n",
+        "          next: rolling back to 0.8 (revision 1); ",
+        "          reason: requests were lost: ",
         "  connection closed before message completed\n",
     ] {
         assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
     }
     let last = last_line(&stderr);
     assert!(
-        last.starts_with("monitor ") && !last.starts_with("monitor 0 of "),
+        last.starts_with("monitor: ") && !last.starts_with("monitor: 0 of "),
         "{last}"
     );
     assert_eq!(project.history(), ["2 0.9 rolled-back", "1 0.8 succeeded"]);
@@ -291,10 +291,14 @@ fn failed_request_at_the_end_still_counts() {
     let (_, after) = done
         .stderr
         .rsplit_once("0.8 (replaced)")
-        .expect("the message");
-    assert!(after.contains("  requests were lost\n"), "{}", done.stderr);
+        .expect("it said so");
     assert!(
-        after.contains("now     going back to 0.8"),
+        after.contains(" requests failed, at most "),
+        "{}",
+        done.stderr
+    );
+    assert!(
+        after.contains("next: rolling back to 0.8"),
         "{}",
         done.stderr
     );
@@ -316,7 +320,7 @@ fn max_failed_requests_tolerates_failures() {
     ];
     let done = project.ship(&args).any_stderr().run();
     assert!(
-        !last_line(&done.stderr).starts_with("monitor 0 of "),
+        !last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );
@@ -331,7 +335,7 @@ fn rollback_counts_failed_requests_and_continues() {
     let done = project.ship(&["rollback"]).any_stderr().run();
     let last = last_line(&done.stderr);
     assert!(
-        last.starts_with("monitor ") && !last.starts_with("monitor 0 of "),
+        last.starts_with("monitor: ") && !last.starts_with("monitor: 0 of "),
         "{last}"
     );
     assert!(project.running()[0].ends_with(" 0.8"));
@@ -432,14 +436,14 @@ fn interrupted_rollout_reports_requests_and_resume_monitors_again() {
     deploy.signal("INT");
     let done = deploy.wait_within(Duration::from_secs(30)).exits(130);
     assert!(
-        last_line(&done.stderr).starts_with("monitor 0 of "),
+        last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );
     project.open_gate();
     let done = project.ship(&["resume"]).any_stderr().run();
     assert!(
-        last_line(&done.stderr).starts_with("monitor 0 of "),
+        last_line(&done.stderr).starts_with("monitor: 0 of "),
         "{}",
         done.stderr
     );

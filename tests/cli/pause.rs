@@ -35,8 +35,8 @@ hint: `ship resume` continues, `ship abort` rolls back
     assert!(!end.contains("started "), "{said}");
     assert!(
         end.ends_with(
-            "is paused by [WHO] after [TOOK]: 1 of 3 updated, 3 of 3 available\n          next    \
-             `ship resume` goes on from here, `ship abort` goes back"
+            "was paused by [WHO] after [TOOK]: 1 of 3 updated, 3 of 3 available\n          hint: \
+             run `ship resume` to continue, or `ship abort` to roll back"
         ),
         "{said}"
     );
@@ -175,7 +175,7 @@ hint: see the state of the rollout with `ship status`
     project.open_gate();
     let done = deploy.wait().exits(6);
     assert!(
-        done.stderr.contains("taken over by another ship"),
+        done.stderr.contains("taken over by another ship process"),
         "{}",
         done.stderr
     );

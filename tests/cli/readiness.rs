@@ -132,7 +132,7 @@ fn instance_that_dies_after_its_first_pass_replaces_no_other() {
         .status(3)
         .run();
     assert!(
-        done.stderr.contains("0.9 ended by itself"),
+        done.stderr.contains("0.9 exited unexpectedly"),
         "{}",
         done.stderr
     );

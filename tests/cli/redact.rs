@@ -26,7 +26,8 @@ const RULES: [(&str, &str); 15] = [
         r"\b(in|after|for|began|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b",
         "$1 [TOOK]",
     ),
-    (r"(?m)^(duration|          waited) ( *)\S+$", "$1 $2[TOOK]"),
+    (r"(?m)\((\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\)$", "([TOOK])"),
+    (r"(?m)^(duration) ( *)\S+$", "$1 $2[TOOK]"),
     (
         r"(of|heartbeat|(?:by|directory:) \[WHO]|\[WHEN],) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?) ago",
         "$1 [TOOK] ago",

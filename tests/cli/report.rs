@@ -251,7 +251,7 @@ fn report_exists_for_every_rollout() {
         .run();
     let read = |name: &str| fs::read_to_string(project.path(name)).expect("a page");
     assert_eq!(headline(&read(".ship/runs/1.html")), "Succeeded");
-    let began = "0 of 1 wanted instances served when it began, 1 when it ended";
+    let began = "0 of 1 instances were available at the start, 1 at the end";
     assert!(
         read(".ship/runs/1.html").contains(began),
         "a first deploy has nothing to keep"
@@ -307,7 +307,7 @@ fn report_shows_the_capacity_of_its_time() {
     ];
     project.ship(&args).any_stderr().run();
     let written = fs::read_to_string(project.path(".ship/runs/2.html")).expect("a page");
-    assert!(written.contains("; at least 1 were promised"), "{written}");
+    assert!(written.contains("; the minimum was 1"), "{written}");
     let project = project.with("max_surge = 1", "max_surge = 2");
     let again = project
         .ship(&["report", "--output-file", "-"])

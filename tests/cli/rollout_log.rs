@@ -99,9 +99,8 @@ fn rollout_log_is_readable_text() {
         .run();
     for words in [
         "  INFO   page 0.9 (revision 2) on local: 1 replica (now 1 on 0.8)\n",
-        "  DEBUG  order 2: start ",
-        "  ERROR  node1:8082  FAILED    0.9 ended by itself\n                     doing   \
-         starting 0.9",
+        "  DEBUG  action 2: start ",
+        "  ERROR  node1:8082  FAILED    0.9 exited unexpectedly after ",
         "                       | fatal: the frobnicator is missing\n",
         "  ERROR  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1)",
     ] {

@@ -29,7 +29,7 @@ fn versions(project: &LocalProject) -> Vec<String> {
 fn deploy_waits_at_its_step_for_promote() {
     let project = one_first();
     let mut deploy = project.start_deploy("0.9");
-    deploy.await_words("then it waits for `ship promote`");
+    deploy.await_words("then waiting for `ship promote`");
     assert_eq!(
         versions(&project)
             .iter()
@@ -47,7 +47,7 @@ service `page` promoted
     let said = deploy.wait().exits(0).stderr;
     assert!(said.contains("promoted by "), "{said}");
     assert!(
-        said.contains("step 2 of 2 is reached, with 3 new instances"),
+        said.contains("step 2 of 2 reached: 3 new instances"),
         "{said}"
     );
     assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
@@ -77,9 +77,9 @@ fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
 [MOMENT]  node4:8081  started   0.9 as [INSTANCE]
 [MOMENT]  node4:8081  ready     0.9 after [TOOK]: "I am: [NET].14, the version is: 0.9"
 [MOMENT]  node1:8081  stopped   0.8 (replaced) in [TOOK]
-[MOMENT]  step 1 of 2 is reached, with 1 new instance; it soaks for [TOOK]; then it waits for `ship promote`
-[MOMENT]  page 0.9 (revision 2) is paused by the gate of step 1 of 2, which waits for `ship promote` after [TOOK]: 1 of 3 updated, 3 of 3 available
-          next    `ship resume` goes on from here, `ship abort` goes back
+[MOMENT]  step 1 of 2 reached: 1 new instance, soaking for [TOOK], then waiting for `ship promote`
+[MOMENT]  page 0.9 (revision 2) was paused by the gate of step 1 of 2, which waits for `ship promote` after [TOOK]: 1 of 3 updated, 3 of 3 available
+          hint: run `ship resume` to continue, or `ship abort` to roll back
 
 "#]])
         .status(8)

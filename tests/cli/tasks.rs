@@ -106,7 +106,7 @@ fn failed_before_all_hook_makes_no_changes() {
     for words in [
         "a hook failed",
         "| the disk of the database is full",
-        "going back to 0.8 (revision 1)",
+        "rolling back to 0.8 (revision 1)",
     ] {
         assert!(
             done.stderr.contains(words),

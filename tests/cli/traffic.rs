@@ -234,7 +234,8 @@ fn deploy_waits_for_a_killed_balancer() {
     haproxy.run();
     let done = deploy.wait().exits(0);
     assert!(
-        done.stderr.contains("lb1         found     again after"),
+        done.stderr
+            .contains("lb1         back      reachable again after"),
         "{}",
         done.stderr
     );

@@ -448,7 +448,7 @@ fn occurring_classes(boards: &[LaneChart]) -> Vec<&'static str> {
     let occurring: std::collections::BTreeSet<&str> = shapes
         .flat_map(|shape| shape.class.split_ascii_whitespace())
         .collect();
-    ["starting", "sick", "drained", "end", "lost", "fail"]
+    ["starting", "unready", "drained", "end", "lost", "fail"]
         .into_iter()
         .filter(|class| occurring.contains(class))
         .collect()
@@ -491,7 +491,7 @@ fn phase_shape(phase: InstancePhase, full: u32) -> (&'static str, u32) {
     let (class, height) = match phase {
         InstancePhase::Starting => ("starting", full / 2),
         InstancePhase::Ready => ("ready", full),
-        InstancePhase::NotReady => ("sick", full),
+        InstancePhase::NotReady => ("unready", full),
         InstancePhase::Drained => ("drained", full / 2),
         InstancePhase::Stopping => ("stopping", full / 4),
     };

@@ -272,14 +272,14 @@ fn failure_summary(output: &str) -> String {
             .rev()
             .find_map(|line| line.trim_start().strip_prefix(label))
     };
-    let why = line("why ").map(|why| {
+    let why = line("reason: ").map(|why| {
         why.trim()
             .splitn(3, ": ")
             .take(2)
             .collect::<Vec<_>>()
             .join(": ")
     });
-    let held = line("held ").map(|held| {
+    let held = line("held: ").map(|held| {
         held.trim()
             .split(", ")
             .next()

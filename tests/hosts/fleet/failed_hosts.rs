@@ -35,8 +35,8 @@ fn unreachable_host_fails_and_next_deploy_updates_it() {
         project
             .deploy("2")
             .exits(0)
-            .prints(&["left behind", &lost.name]);
-        let answers = monitor.stop();
+            .prints(&["failed host", &lost.name]);
+        let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -84,8 +84,8 @@ fn host_with_full_disk_fails_and_others_are_updated() {
         project
             .deploy("2")
             .exits(0)
-            .prints(&["left behind", &full.name, "space"]);
-        let answers = monitor.stop();
+            .prints(&["failed host", &full.name, "space"]);
+        let answers = asker.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
