@@ -102,8 +102,8 @@ fn deploy_names_and_spares_program_on_slot_port() {
             .lines()
             .rev()
             .find_map(|line| line.trim_start().strip_prefix("reason: "));
-        leave(
-            Seen::new(why.expect("a reason").trim()),
+        save_row(
+            ReportRow::new(why.expect("a reason").trim()),
             &served,
             3,
             began,

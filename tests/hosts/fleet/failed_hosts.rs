@@ -36,7 +36,7 @@ fn unreachable_host_fails_and_next_deploy_updates_it() {
             .deploy("2")
             .exits(0)
             .prints(&["failed host", &lost.name]);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,
@@ -85,7 +85,7 @@ fn host_with_full_disk_fails_and_others_are_updated() {
             .deploy("2")
             .exits(0)
             .prints(&["failed host", &full.name, "space"]);
-        let answers = asker.stop();
+        let answers = monitor.stop();
         assert_eq!(answers.failures(), Vec::<String>::new());
         assert!(
             answers.fewest(3) >= 3,

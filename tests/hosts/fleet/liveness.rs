@@ -162,8 +162,8 @@ fn liveness_spares_slow_start_and_reports_its_kill() {
         let why =
             "failed its liveness probe: no answer within 1 s (2 of 2) (killed by ship on the host)";
         assert!(
-            said.contains(why) && !said.contains("exited unexpectedly"),
-            "{said}"
+            output.contains(why) && !output.contains("exited unexpectedly"),
+            "{output}"
         );
         project.assert_settled("3", 1);
     });
