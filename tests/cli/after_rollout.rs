@@ -272,6 +272,7 @@ fn failed_notification_is_reported_and_keeps_the_exit_code() {
     assert_data_eq!(
         notes.join("\n") + "\n",
         str![[r#"
+warning: cannot update the file of [metrics]: [ROOT]/none/page.prom cannot be written: No such file or directory (os error 2)
 note: [notify.webhook] told nobody: it took longer than 300ms (`timeout` in [notify])
 note: [notify.mail] told nobody: [ROOT]/sendmail ended with exit status: 75: the queue is full
 note: `command` in [notify] told nobody: it took longer than 300ms (`timeout` in [notify])
