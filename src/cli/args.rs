@@ -110,7 +110,7 @@ pub struct OverrideArgs {
     /// Version or channel to deploy [default: the playbook's]
     #[arg(long, value_name = "VERSION")]
     pub version: Option<String>,
-    /// Override a playbook key, for example rollout.max_surge=2; repeatable
+    /// Override a playbook key, for example `rollout.max_surge=2`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -118,7 +118,7 @@ pub struct OverrideArgs {
 /// The availability monitor of a rollout.
 #[derive(Clone, Debug, Args)]
 pub struct MonitorArg {
-    /// Send requests to URL during the rollout; fail if any fails. off disables [monitor]
+    /// Send requests to URL during the rollout; fail if any fails. `off` disables `[monitor]`
     #[arg(long, value_name = "URL|off")]
     pub monitor: Option<String>,
 }
@@ -318,7 +318,7 @@ pub struct RollbackArgs {
     pub dry_run: bool,
     #[command(flatten)]
     pub lock: LockArg,
-    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
+    /// Override a key of `[rollout]`, for example `rollout.max_surge=2`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -343,7 +343,7 @@ pub struct PauseArgs {
 pub struct ResumeArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Override a key of [rollout], in addition to the overrides of the rollout; repeatable
+    /// Override a key of `[rollout]`, in addition to the overrides of the rollout; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Run without prompts; at a pausing step, exit 8 unless `[unattended] on_gate = "promote"`
@@ -363,7 +363,7 @@ pub struct PromoteArgs {
     /// Skip all remaining steps, without soaking or waiting again
     #[arg(long)]
     pub full: bool,
-    /// Override a key of [rollout], in addition to the overrides of the rollout; repeatable
+    /// Override a key of `[rollout]`, in addition to the overrides of the rollout; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -380,7 +380,7 @@ pub struct PromoteArgs {
 pub struct AbortArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Override a key of [rollout], in addition to the overrides of the rollout; repeatable
+    /// Override a key of `[rollout]`, in addition to the overrides of the rollout; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -392,7 +392,7 @@ pub struct AbortArgs {
 pub struct RestartArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
+    /// Override a key of `[rollout]`, for example `rollout.max_surge=2`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -414,7 +414,7 @@ pub struct ScaleArgs {
     /// Number of instances; applies until `replicas` in the playbook changes
     #[arg(long, value_name = "N")]
     pub replicas: u32,
-    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
+    /// Override a key of `[rollout]`, for example `rollout.max_surge=2`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
@@ -429,7 +429,7 @@ pub struct ScaleArgs {
 pub struct MigrateArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Override a key of [rollout], for example rollout.max_surge=2; repeatable
+    /// Override a key of `[rollout]`, for example `rollout.max_surge=2`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]

@@ -204,8 +204,8 @@ fn invalid_channel_content_is_refused_in_one_line() {
         ));
         let refusal = refusal(&project);
         if why.is_empty() {
-            let expected = "error: channel nightly leads to nightly, which is a channel; it must \
-                            say a version";
+            let expected =
+                "error: channel `nightly` refers to the channel `nightly`; expected a version";
             assert_eq!(refusal, expected);
         } else {
             let url = server.url("latest.txt");

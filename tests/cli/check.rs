@@ -91,13 +91,13 @@ fn check_validates_the_files_first() {
     project
         .ship(&["check", "inventory.toml"])
         .stderr(str![[r#"
-error: `ports` names port 8081 twice
+error: `ports` has port 8081 twice
  --> playbook.toml:6:16
   |
 6 | ports = [8081, 8081]
   |                ^^^^
   |
-  = help: each instance on a host needs a port of its own
+  = help: each instance on a host needs its own port
 
 "#]])
         .status(2)

@@ -33,7 +33,7 @@ error: cannot read playbook.toml: No such file or directory (os error 2)
 1 | playbook = "playbook.toml"
   |            ^^^^^^^^^^^^^^^
   |
-  = help: the path is taken from the inventory's directory
+  = help: the path is relative to the inventory
 
 "#]])
         .status(2)
@@ -46,13 +46,13 @@ fn invalid_toml_is_refused() {
     project
         .ship(&["deploy", "inventory.toml"])
         .stderr(str![[r#"
-error: this is not TOML: unclosed table
+error: invalid TOML: unclosed table
  --> playbook.toml:3:9
   |
 3 | [service
   |         ^
   |
-  = help: expected `]`; the format is described at https://toml.io
+  = help: expected `]`; see https://toml.io for the format
 
 "#]])
         .status(2)
@@ -76,12 +76,12 @@ error: two hosts are named `node1`
   --> inventory.toml:12:8
    |
  7 | name = "node1"
-   |        ------- the first of them
+   |        ------- first used here
 ...
 12 | name = "node1"
    |        ^^^^^^^
    |
-   = help: give each host a name of its own
+   = help: give each host a unique name
 
 error: `driver` must be "systemd" or "process", not `proces`
  --> playbook.toml:7:10
@@ -99,13 +99,13 @@ error: unknown variable `versoin`
    |
    = help: did you mean `{{ version }}`?
 
-error: `max_surge` is no amount: 101% is more than 100%
+error: `max_surge` is not a count or percentage: 101% is more than 100%
   --> playbook.toml:26:13
    |
 26 | max_surge = "101%"
    |             ^^^^^^
    |
-   = help: a count, as in 2, or a percentage from "0%" to "100%"
+   = help: write a count such as 2, or a percentage from "0%" to "100%"
 
 "#]])
             .status(2)
@@ -123,7 +123,7 @@ error: `version` must not be empty
 1 | --version 
   |           ^
   |
-  = help: a version has letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit; at most 64 of them
+  = help: a version may have up to 64 characters: letters, digits, `.`, `_`, `+`, `~` and `-`, beginning with a letter or a digit
 
 "#]]).status(2).run();
 }
@@ -133,13 +133,13 @@ fn override_without_a_value_is_refused() {
     LocalProject::new()
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas"])
         .stderr(str![[r#"
-error: there is no `=` in this setting
+error: this override has no `=`
  --> command line:1:7
   |
 1 | --set rollout.replicas
   |       ^^^^^^^^^^^^^^^^
   |
-  = help: write a key of the playbook, `=` and its value, for example: --set rollout.max_surge=2
+  = help: write KEY=VALUE, for example: --set rollout.max_surge=2
 
 "#]])
         .status(2)
@@ -158,7 +158,7 @@ error: no instance can be available within progress_deadline (30s): it takes at 
 25 | min_ready = "30s"
    |             ^^^^^
    |
-   = help: shorten min_ready, or lengthen progress_deadline (10m unless it is set)
+   = help: shorten min_ready, or lengthen progress_deadline (default 10m)
 
 "#]])
         .status(2)

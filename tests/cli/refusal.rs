@@ -141,13 +141,13 @@ fn missing_secret_is_refused() {
     deploy_is_refused(
         &project,
         str![[r#"
-error: secret `TOKEN` is not in the environment
+error: secret `TOKEN` is not set in the environment
   --> playbook.toml:10:12
    |
 10 | secrets = ["TOKEN"]
    |            ^^^^^^^
    |
-   = help: set it for ship alone: TOKEN=… ship deploy …
+   = help: set it only for ship: TOKEN=… ship deploy …
 
 "#]],
     );

@@ -283,8 +283,10 @@ fn report_exists_for_every_rollout() {
     assert_eq!(headline(&printed), "Failed and rolled back");
     project
         .ship(&["report", "--rollout", "7"])
-        .stderr("error: the history of page has no rollout `7`; it has:\n  2: 0.9 (revision 2), begun [WHEN], \
-             rolled-back\n  1: 0.8 (revision 1), begun [WHEN], succeeded\n")
+        .stderr(
+            "error: service `page` has no rollout `7`; known rollouts:\n  2: 0.9 (revision 2), started \
+             [WHEN], rolled-back\n  1: 0.8 (revision 1), started [WHEN], succeeded\n",
+        )
         .status(2)
         .run();
     project
@@ -349,7 +351,7 @@ fn unwritable_report_is_a_warning() {
     let notes: Vec<_> = done
         .stderr
         .lines()
-        .filter(|line| line.starts_with("warning: "))
+        .filter(|line| line.starts_with("warning: cannot write the report"))
         .collect();
     let note = project.redacted(&notes.join("\n"));
     assert_eq!(

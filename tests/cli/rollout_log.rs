@@ -146,8 +146,8 @@ fn log_of_an_unknown_rollout_is_refused_with_the_known_ones() {
     project.deploy("0.8");
     for which in ["7", "newest"] {
         let stderr = format!(
-            "error: the history of page has no rollout `{which}`; it has:\n  1: 0.8 (revision 1), begun \
-             [WHEN], succeeded\n"
+            "error: service `page` has no rollout `{which}`; known rollouts:\n  1: 0.8 (revision 1), \
+             started [WHEN], succeeded\n"
         );
         project
             .ship(&["logs", "--rollout", which])
@@ -159,7 +159,8 @@ fn log_of_an_unknown_rollout_is_refused_with_the_known_ones() {
     project
         .ship(&["logs", "--rollout", "1"])
         .stderr(str![[r#"
-error: there is no log of that rollout at [ROOT]/.ship/runs/1.jsonl: it was removed, could not be written, or is of a ship that wrote none; `ship history` tells how it ended
+error: cannot find the log of this rollout at [ROOT]/.ship/runs/1.jsonl: it was removed, it could not be written, or the rollout ran with a version of ship that wrote no logs
+hint: see its outcome with `ship history`
 
 "#]])
         .status(2)

@@ -57,13 +57,13 @@ impl HostLogs<'_> {
             return Ok(Vec::new());
         }
         let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
-        let received = async {
-            let received = self
+        let finished = async {
+            let finished = self
                 .executor
                 .stream(self.host, |site| script::logs(site, &query), &sender)
                 .await;
             drop(sender);
-            received
+            finished
         };
         let collected = async {
             let mut lines = Vec::new();
@@ -74,8 +74,8 @@ impl HostLogs<'_> {
             }
             lines
         };
-        let (received, lines) = tokio::join!(received, collected);
-        received.map(|()| lines).map_err(|unusable| unusable.why)
+        let (finished, lines) = tokio::join!(finished, collected);
+        finished.map(|()| lines).map_err(|unusable| unusable.why)
     }
 
     /// Follows the host and reconnects after every loss. `lost` is the reason if the host is
@@ -94,12 +94,12 @@ impl HostLogs<'_> {
         let mut past = self.choice.past.clone();
         loop {
             let query = self.query(std::mem::take(&mut past));
-            let received = self.listen(&query, &mut follower, &lines).await;
+            let finished = self.listen(&query, &mut follower, &lines).await;
             // The host was never reached, so its past lines are still to be shown.
             if follower.is_lost {
                 past = query.past;
             }
-            if let Err(why) = received {
+            if let Err(why) = finished {
                 follower.lose(&why);
             }
             sleep(RETRY_DELAY).await;
@@ -120,8 +120,8 @@ impl HostLogs<'_> {
             silence: HEARTBEAT * HEARTBEATS_MISSED_MAX,
         };
         let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
-        let received = async {
-            let received = self
+        let finished = async {
+            let finished = self
                 .executor
                 .stream(
                     self.host,
@@ -130,7 +130,7 @@ impl HostLogs<'_> {
                 )
                 .await;
             drop(sender);
-            received
+            finished
         };
         let forwarded = async {
             while let Some(line) = receiver.recv().await {
@@ -142,8 +142,8 @@ impl HostLogs<'_> {
                 }
             }
         };
-        let (received, ()) = tokio::join!(received, forwarded);
-        received.map_err(|unusable| unusable.why)
+        let (finished, ()) = tokio::join!(finished, forwarded);
+        finished.map_err(|unusable| unusable.why)
     }
 
     fn query(&self, past: BTreeSet<Port>) -> LogQuery {
