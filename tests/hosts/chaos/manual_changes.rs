@@ -92,7 +92,9 @@ fn a_stranger_on_the_next_slot_is_named_and_left_alone() {
         let pid = host
             .exec("systemctl show --property=MainPID --value stranger")
             .stdout;
-        let done = done.exits(3).says(&[&host.name, "is already in use by", pid.trim()]);
+        let done = done
+            .exits(3)
+            .says(&[&host.name, "is already in use by", pid.trim()]);
         host.exec("systemctl is-active stranger").exits(0);
         settled(&fleet, &project, "1");
         let why = done
