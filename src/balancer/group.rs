@@ -176,7 +176,7 @@ impl BalancerGroup {
                 Ok(view) => drop(views.insert(balancer.clone(), view)),
                 // A newer epoch outweighs all other errors.
                 Err(SwitchError::Fenced(seen)) => {
-                    first_error = Some(BalancerError::Fenced { seen })
+                    first_error = Some(BalancerError::Fenced { seen });
                 }
                 Err(SwitchError::Failed(error)) => {
                     first_error.get_or_insert(BalancerError::Failed {

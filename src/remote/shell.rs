@@ -45,15 +45,15 @@ pub(super) struct ShellCommand {
 /// What happens to a script whose controller is gone, as measured:
 ///
 /// - *ship is killed, or the connection is closed:* the server's side of the connection ends at
-/// once, the script does not. Because it has not printed anything yet, no write fails, and an
-/// action (such as a stop that waits) is completed within its own time. A transfer reaches the end
-/// of its input early: the script verifies what has arrived, finds it incomplete and removes it.
+///   once, the script does not. Because it has not printed anything yet, no write fails, and an
+///   action (such as a stop that waits) is completed within its own time. A transfer reaches the
+///   end of its input early: the script verifies what has arrived, finds it incomplete and removes it.
 /// - *the network fails:* the same, except that the server does not notice. On this side, the
-/// connection is abandoned after three unanswered keepalive requests. On the host, an action is
-/// completed, a transfer waits until its deadline, and the server's process stays until its own
-/// keepalive fails (`ClientAliveInterval`, or the kernel after two hours).
+///   connection is abandoned after three unanswered keepalive requests. On the host, an action is
+///   completed, a transfer waits until its deadline, and the server's process stays until its own
+///   keepalive fails (`ClientAliveInterval`, or the kernel after two hours).
 /// - *after that*, nothing can take effect: no process is left, and if a newer controller has
-/// claimed the host in the meantime, the check under the lock rejects the script's next step.
+///   claimed the host in the meantime, the check under the lock rejects the script's next step.
 pub(super) fn prepare(
     script: &str,
     has_input: bool,

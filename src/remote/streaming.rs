@@ -87,10 +87,10 @@ mod tests {
         .await
         .unwrap();
         drop(sender);
-        let mut received = Vec::new();
+        let mut lines = Vec::new();
         while let Some(line) = receiver.recv().await {
-            received.push(line);
+            lines.push(line);
         }
-        assert_eq!(received, ["one", "", &long[1..], "caf\u{e9}"]);
+        assert_eq!(lines, ["one", "", &long[1..], "caf\u{e9}"]);
     }
 }

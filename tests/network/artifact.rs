@@ -935,15 +935,11 @@ async fn cache_removes_partial_artifacts_of_dead_processes() {
     let alive = bench.write("state/cache/partial-alive", "half");
     let alive = File::open(alive).unwrap();
     alive.lock().unwrap();
-    bench.write("state/cache/a-file-of-somebody", "else");
+    bench.write("state/cache/a-foreign-file", "else");
     let prepared = bench.prepare(&from_path(&source)).await.unwrap();
     let left = BTreeSet::from_iter(bench.cached());
-    let expected = [
-        &prepared.artifact.sha256,
-        "a-file-of-somebody",
-        "partial-alive",
-    ]
-    .map(str::to_owned);
+    let expected =
+        [&prepared.artifact.sha256, "a-foreign-file", "partial-alive"].map(str::to_owned);
     assert_eq!(left, expected.into());
     drop(alive);
     bench.prepare(&from_path(&source)).await.unwrap();

@@ -1,5 +1,4 @@
-//! Where artifacts come from: a download breaks, a list says what is right, a signature says whose
-//! it is.
+//! Artifact sources: interrupted downloads, checksum lists, and signatures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -515,7 +514,7 @@ async fn listed_artifact_in_the_cache_is_not_downloaded() {
     let refusal = bench.prepare(&without).await.unwrap_err().to_string();
     assert!(
         refusal.contains("404"),
-        "no list is no fault, but no artifact is: {refusal}"
+        "a missing list is not an error, but a missing artifact is: {refusal}"
     );
 }
 

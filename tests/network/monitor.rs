@@ -104,12 +104,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
-        // It looks up when somebody comes.
+        // It accepts connections all the time.
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// Until somebody hangs up.
+/// Until the client closes the connection.
 fn serve(
     stream: &TcpStream,
     mood: &Mutex<Mood>,
@@ -167,13 +167,13 @@ fn begin(probing: MonitorSettings) -> Monitor {
 }
 
 async fn until(
-    asker: &Monitor,
+    monitor: &Monitor,
     what: &str,
     is_so: impl Fn(&AvailabilityReport) -> bool,
 ) -> AvailabilityReport {
     let end = Instant::now() + PATIENCE;
     loop {
-        let report = asker.report();
+        let report = monitor.report();
         if is_so(&report) {
             return report;
         }
@@ -185,19 +185,19 @@ async fn until(
 #[tokio::test]
 async fn monitor_counts_requests_and_versions() {
     let server = Server::start();
-    let mut asker = begin(server.probing());
-    until(&asker, "answers of the old version", |report| {
+    let mut monitor = begin(server.probing());
+    until(&monitor, "answers of the old version", |report| {
         report.requests >= 20
     })
     .await;
     *server.version.lock().unwrap() = "0.9";
-    let seen = asker.report().requests;
-    until(&asker, "answers of the new version", |report| {
+    let seen = monitor.report().requests;
+    until(&monitor, "answers of the new version", |report| {
         report.requests >= seen + 20
     })
     .await;
-    asker.finish().await;
-    let report = asker.report();
+    monitor.finish().await;
+    let report = monitor.report();
     assert!(
         report
             .to_string()
@@ -225,12 +225,12 @@ async fn monitor_counts_requests_and_versions() {
 #[tokio::test]
 async fn monitor_uses_persistent_and_new_connections() {
     let server = Server::start();
-    let mut asker = begin(server.probing());
-    until(&asker, "enough answers", |report| report.requests >= 40).await;
-    asker.finish().await;
+    let mut monitor = begin(server.probing());
+    until(&monitor, "enough answers", |report| report.requests >= 40).await;
+    monitor.finish().await;
     let [connections, closing] =
         [&server.connections, &server.closing].map(|count| count.load(Ordering::Relaxed));
-    let requests = asker.report().requests;
+    let requests = monitor.report().requests;
     assert!(
         closing.abs_diff(requests / 2) <= 1,
         "{closing} of {requests}"
@@ -256,28 +256,28 @@ async fn monitor_counts_every_incomplete_or_wrong_response_as_failed() {
         (Mood::Stalls, &["no answer within 500ms"]),
     ] {
         let server = Server::start();
-        let mut asker = begin(server.impatient());
-        asker.wait_for_first_success(3).await.unwrap();
-        assert_eq!(asker.breach(), None);
+        let mut monitor = begin(server.impatient());
+        monitor.wait_for_first_success(3).await.unwrap();
+        assert_eq!(monitor.breach(), None);
         server.becomes(mood);
-        let report = until(&asker, "a failure", |report| report.failed > 0).await;
+        let report = until(&monitor, "a failure", |report| report.failed > 0).await;
         let why = &report.failures[0].why;
         assert!(
             reasons.iter().any(|reason| why.starts_with(reason)),
             "{mood:?}: {why}"
         );
-        assert!(asker.breach().is_some(), "{mood:?}");
-        asker.finish().await;
-        let before = asker.report();
+        assert!(monitor.breach().is_some(), "{mood:?}");
+        monitor.finish().await;
+        let before = monitor.report();
         assert_eq!(
             before.requests,
             server.requests.load(Ordering::Relaxed),
             "{mood:?}"
         );
-        // It can go on after that.
+        // It can resume after that.
         server.becomes(Mood::Well);
-        asker.resume();
-        until(&asker, "more answers", |report| {
+        monitor.resume();
+        until(&monitor, "more answers", |report| {
             report.requests > before.requests
         })
         .await;
@@ -287,12 +287,12 @@ async fn monitor_counts_every_incomplete_or_wrong_response_as_failed() {
 #[tokio::test]
 async fn monitor_keeps_its_interval_while_the_service_stalls() {
     let server = Server::start();
-    let asker = begin(server.impatient());
-    asker.wait_for_first_success(3).await.unwrap();
+    let monitor = begin(server.impatient());
+    monitor.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     // Each takes 500 ms to fail: one after the other, two clients would have made 4 in a second.
     let (begun, before) = (Instant::now(), server.requests.load(Ordering::Relaxed));
-    until(&asker, "many failures", |report| report.failed >= 40).await;
+    until(&monitor, "many failures", |report| report.failed >= 40).await;
     let made = server.requests.load(Ordering::Relaxed) - before;
     let one_by_one = 4 * (1 + begun.elapsed().as_secs());
     assert!(made > one_by_one, "{made} in {:?}", begun.elapsed());
@@ -301,24 +301,24 @@ async fn monitor_keeps_its_interval_while_the_service_stalls() {
 #[tokio::test]
 async fn monitor_finish_waits_for_pending_requests_up_to_their_timeout() {
     let server = Server::start();
-    let mut asker = begin(server.impatient());
-    asker.wait_for_first_success(3).await.unwrap();
+    let mut monitor = begin(server.impatient());
+    monitor.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let stalled = server.requests.load(Ordering::Relaxed);
-    until(&asker, "a request under way", |_| {
+    until(&monitor, "a request under way", |_| {
         server.requests.load(Ordering::Relaxed) > stalled
     })
     .await;
     let begun = Instant::now();
-    asker.finish().await;
+    monitor.finish().await;
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
-    let report = asker.report();
+    let report = monitor.report();
     assert!(
         report.failed > 0,
         "those under way have failed by then: {report:?}"
     );
     assert_eq!(
-        asker.report().requests,
+        monitor.report().requests,
         server.requests.load(Ordering::Relaxed)
     );
     let made = server.requests.load(Ordering::Relaxed);
@@ -331,7 +331,7 @@ async fn monitor_finish_waits_for_pending_requests_up_to_their_timeout() {
 }
 
 #[tokio::test]
-async fn whoever_slept_knows_nothing_of_what_was_under_way() {
+async fn monitor_ignores_requests_that_were_pending_during_a_suspend() {
     let server = Server::start();
     let slept_ms = Arc::new(AtomicU64::new(0));
     let clock = Arc::clone(&slept_ms);
@@ -340,18 +340,18 @@ async fn whoever_slept_knows_nothing_of_what_was_under_way() {
         timeout: Duration::from_secs(2),
         ..server.probing()
     };
-    let mut asker = Monitor::start(probing, BTreeSet::new(), Arc::new(now)).unwrap();
-    asker.wait_for_first_success(3).await.unwrap();
+    let mut monitor = Monitor::start(probing, BTreeSet::new(), Arc::new(now)).unwrap();
+    monitor.wait_for_first_success(3).await.unwrap();
     server.becomes(Mood::Stalls);
     let before = server.requests.load(Ordering::Relaxed);
-    until(&asker, "a request under way", |_| {
+    until(&monitor, "a request under way", |_| {
         server.requests.load(Ordering::Relaxed) > before
     })
     .await;
     server.becomes(Mood::Well);
     slept_ms.store(60_000, Ordering::Relaxed);
-    asker.finish().await;
-    let report = asker.report();
+    monitor.finish().await;
+    let report = monitor.report();
     assert_eq!(report.failed, 0, "{report:?}");
     assert!(
         report.requests < server.requests.load(Ordering::Relaxed),
@@ -365,47 +365,47 @@ async fn monitor_counts_only_after_the_first_success_and_gives_up_without_one() 
     let address = nobody.local_addr().unwrap();
     drop(nobody);
     let server = Server::start();
-    let asker = begin(MonitorSettings {
+    let monitor = begin(MonitorSettings {
         url: format!("http://{address}/"),
         ..server.probing()
     });
     assert_eq!(
-        asker.wait_for_first_success(3).await,
+        monitor.wait_for_first_success(3).await,
         Err("connection refused".to_owned())
     );
-    assert_eq!((asker.report().requests, asker.breach()), (0, None));
+    assert_eq!((monitor.report().requests, monitor.breach()), (0, None));
 
     server.becomes(Mood::Sick);
-    let asker = begin(server.probing());
+    let monitor = begin(server.probing());
     assert_eq!(
-        asker.wait_for_first_success(3).await,
+        monitor.wait_for_first_success(3).await,
         Err("HTTP 500".to_owned())
     );
     server.becomes(Mood::Well);
-    let report = until(&asker, "an answer", |report| report.requests > 0).await;
+    let report = until(&monitor, "an answer", |report| report.requests > 0).await;
     assert_eq!((report.failed, report.early >= 3), (0, true));
 }
 
 #[tokio::test]
 async fn monitor_uses_the_configured_status_and_version_header() {
     let server = Server::start();
-    let asker = begin(MonitorSettings {
+    let monitor = begin(MonitorSettings {
         status: Some(204),
         ..server.probing()
     });
     assert_eq!(
-        asker.wait_for_first_success(3).await,
+        monitor.wait_for_first_success(3).await,
         Err("HTTP 200".to_owned())
     );
-    let asker = begin(MonitorSettings {
+    let monitor = begin(MonitorSettings {
         version_header: Some("Content-Length".to_owned()),
         ..server.probing()
     });
-    asker.wait_for_first_success(3).await.unwrap();
-    assert_eq!(asker.report().answers[0].version.as_deref(), Some("20"));
+    monitor.wait_for_first_success(3).await.unwrap();
+    assert_eq!(monitor.report().answers[0].version.as_deref(), Some("20"));
 }
 
-/// What becomes of a request, as a test says it: `None` for one that failed, else the version and
+/// The result of a request in a test: `None` for one that failed, else the version and
 /// how long it took.
 type Fate = Option<(Option<u8>, u64)>;
 
@@ -444,13 +444,13 @@ proptest! {
         prop_assert_eq!(report.answers.iter().map(|heard| heard.count).sum::<u64>(), times.len() as u64);
         prop_assert!(report.answers.iter().all(|heard| heard.first <= heard.last));
         times.sort_unstable();
-        for (percent, told) in [(50, report.p50_ms), (99, report.p99_ms)] {
+        for (percent, reported) in [(50, report.p50_ms), (99, report.p99_ms)] {
             let rank = (times.len() * percent).div_ceil(100);
             let exact = times.get(rank.saturating_sub(1)).copied();
-            prop_assert_eq!(told.is_some(), exact.is_some());
-            if let (Some(told), Some(exact)) = (told, exact) {
-                let difference_us = (told * 1000).abs_diff(exact.max(1000));
-                prop_assert!(difference_us <= 500 + exact / 32, "p{}: {} ms for {} µs", percent, told, exact);
+            prop_assert_eq!(reported.is_some(), exact.is_some());
+            if let (Some(reported), Some(exact)) = (reported, exact) {
+                let difference_us = (reported * 1000).abs_diff(exact.max(1000));
+                prop_assert!(difference_us <= 500 + exact / 32, "p{}: {} ms for {} µs", percent, reported, exact);
             }
         }
     }

@@ -108,7 +108,7 @@ async fn http_probe_sends_the_host_header() {
 }
 
 #[tokio::test]
-async fn tcp_passes_where_somebody_listens_and_fails_where_nobody_does() {
+async fn tcp_probe_passes_only_if_the_port_has_a_listener() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     assert_eq!(get(port, &PortProbe::Tcp).await, pass("connected"));
@@ -324,7 +324,7 @@ async fn of_document(answer: ResponseTemplate, pointer: &str) -> Measurement {
     .await
 }
 
-fn told(measurement: &Measurement) -> (Finding, &str) {
+fn detail_of(measurement: &Measurement) -> (Finding, &str) {
     (measurement.finding, &measurement.detail)
 }
 
@@ -333,28 +333,28 @@ async fn json_measurement_compares_the_value_with_the_bound() {
     let document = serde_json::json!({ "errors": [{ "rate": 0.048, "text": "0.2" }], "none": null, "up": true });
     let of = |pointer| of_document(ResponseTemplate::new(200).set_body_json(&document), pointer);
     assert_eq!(
-        told(&of("/errors/0/rate").await),
+        detail_of(&of("/errors/0/rate").await),
         (Finding::Success, "4.8% is < 5%")
     );
     assert_eq!(
-        told(&of("/errors/0/text").await),
+        detail_of(&of("/errors/0/text").await),
         (Finding::Failure, "20% is not < 5%")
     );
     assert_eq!(
-        told(&of("/up").await),
+        detail_of(&of("/up").await),
         (Finding::Failure, "100% is not < 5%")
     );
     assert_eq!(
-        told(&of("/none").await),
+        detail_of(&of("/none").await),
         (Finding::Inconclusive, "null at /none")
     );
     assert_eq!(
-        told(&of("/error").await),
+        detail_of(&of("/error").await),
         (Finding::Error, "the response has no value at /error")
     );
-    assert_eq!(told(&of("/errors").await).0, Finding::Error);
+    assert_eq!(detail_of(&of("/errors").await).0, Finding::Error);
     assert_eq!(
-        told(&of_document(ResponseTemplate::new(200).set_body_string("0.01\n"), "").await).0,
+        detail_of(&of_document(ResponseTemplate::new(200).set_body_string("0.01\n"), "").await).0,
         Finding::Success
     );
 }
@@ -363,17 +363,17 @@ async fn json_measurement_compares_the_value_with_the_bound() {
 async fn unmeasurable_value_is_an_error() {
     let of = |answer| of_document(answer, "");
     assert_eq!(
-        told(&of(ResponseTemplate::new(503)).await),
+        detail_of(&of(ResponseTemplate::new(503)).await),
         (Finding::Error, "HTTP 503")
     );
     let text = ResponseTemplate::new(200).set_body_string("<html>");
     assert_eq!(
-        told(&of(text).await),
+        detail_of(&of(text).await),
         (Finding::Error, "the response is not valid JSON")
     );
     let long = ResponseTemplate::new(200).set_body_string(" ".repeat(2 << 20));
     assert_eq!(
-        told(&of(long).await),
+        detail_of(&of(long).await),
         (
             Finding::Error,
             "HTTP 200, and the response is larger than 1 MiB"
@@ -398,7 +398,7 @@ async fn unmeasurable_value_is_an_error() {
         Duration::from_millis(200),
     )
     .await;
-    assert_eq!(told(&late), (Finding::Error, "no answer within 200ms"));
+    assert_eq!(detail_of(&late), (Finding::Error, "no answer within 200ms"));
 }
 
 /// What Prometheus' answer to a query is worth.
@@ -431,22 +431,22 @@ async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
         |value: &str| serde_json::json!({ "metric": {}, "value": [1_700_000_000.5, value] });
     let scalar = serde_json::json!([1_700_000_000.5, "0.01"]);
     assert_eq!(
-        told(&answer("scalar", scalar).await),
+        detail_of(&answer("scalar", scalar).await),
         (Finding::Success, "1% is < 5%")
     );
     let one = serde_json::json!([element("0.07")]);
     assert_eq!(
-        told(&answer("vector", one).await),
+        detail_of(&answer("vector", one).await),
         (Finding::Failure, "7% is not < 5%")
     );
     let none = serde_json::json!([]);
     assert_eq!(
-        told(&answer("vector", none).await),
+        detail_of(&answer("vector", none).await),
         (Finding::Inconclusive, "the query returned no elements")
     );
     let nan = serde_json::json!([element("NaN")]);
     assert_eq!(
-        told(&answer("vector", nan).await),
+        detail_of(&answer("vector", nan).await),
         (Finding::Inconclusive, "NaN is not a number")
     );
     let two = serde_json::json!([element("0"), element("1")]);
@@ -454,9 +454,9 @@ async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
         Finding::Error,
         "the query returned 2 elements; aggregate them to one, for example with sum()",
     );
-    assert_eq!(told(&answer("vector", two).await), (finding, detail));
+    assert_eq!(detail_of(&answer("vector", two).await), (finding, detail));
     assert_eq!(
-        told(&answer("matrix", serde_json::json!([])).await).0,
+        detail_of(&answer("matrix", serde_json::json!([])).await).0,
         Finding::Error
     );
 }
@@ -465,7 +465,7 @@ async fn prometheus_answers_with_a_scalar_or_with_a_vector_of_one() {
 async fn prometheus_says_itself_what_is_wrong_with_a_query() {
     let wrong = serde_json::json!({ "status": "error", "errorType": "bad_data", "error": "parse error: unclosed" });
     assert_eq!(
-        told(&of_prometheus(400, wrong).await),
+        detail_of(&of_prometheus(400, wrong).await),
         (Finding::Error, "HTTP 400: parse error: unclosed")
     );
 }

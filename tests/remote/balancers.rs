@@ -1,4 +1,4 @@
-//! Real balancers, told by ship's own hosts: on this machine, and over a real sshd.
+//! Real balancers, controlled on this machine and over a real sshd.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -267,7 +267,7 @@ async fn perform(hosts: &FleetExecutor, epoch: Epoch, action: Action) -> ActionR
         .await
 }
 
-/// What the balancer says after what it was told, and the receipt.
+/// The state of the balancer after a change, and the drain result.
 #[track_caller]
 fn switched(performed: ActionResult) -> (BalancerState, Option<DrainResult>) {
     match performed {
@@ -825,8 +825,8 @@ async fn server_that_is_added_gets_the_options_of_the_playbook() {
     assert_eq!((columns[6], columns[18]), ("3", "50"), "{server}");
 }
 
-/// A balancer that is two files a port: whether it is open, and how many requests remain. What it
-/// is told, it notes.
+/// A balancer of two files per port: whether it is open, and the number of pending requests. It
+/// records its calls.
 struct Files {
     dir: TempDir,
     ports: Vec<u16>,
@@ -850,12 +850,12 @@ impl Files {
         let shell = |line: String| vec!["sh".to_owned(), "-c".to_owned(), line];
         let driver = TrafficDriver::Command(CommandConfig {
             admit: shell(format!(
-                "echo admit {{{{ port }}}} >>{dir}/told; exec cat {dir}/known-{{{{ port }}}}"
+                "echo admit {{{{ port }}}} >>{dir}/calls; exec cat {dir}/known-{{{{ port }}}}"
             )),
-            drain: shell(format!("echo drain {{{{ port }}}} >>{dir}/told")),
+            drain: shell(format!("echo drain {{{{ port }}}} >>{dir}/calls")),
             remaining: vec!["cat".to_owned(), format!("{dir}/left-{{{{ port }}}}")],
             cut: Some(shell(format!(
-                "echo cut {{{{ port }}}} >>{dir}/told; echo 0 >{dir}/left-{{{{ port }}}}"
+                "echo cut {{{{ port }}}} >>{dir}/calls; echo 0 >{dir}/left-{{{{ port }}}}"
             ))),
         });
         hosts(
@@ -871,9 +871,9 @@ impl Files {
         std::fs::write(self.dir.path().join(name), text).unwrap();
     }
 
-    fn told(&self) -> Vec<String> {
-        let told = std::fs::read_to_string(self.dir.path().join("told")).unwrap_or_default();
-        told.lines().map(str::to_owned).collect()
+    fn calls(&self) -> Vec<String> {
+        let calls = std::fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
     }
 
     fn admit(port: u16) -> Action {
@@ -907,7 +907,7 @@ async fn any_balancer_is_told_by_the_users_own_commands() {
     assert_eq!(
         view(&hosts).await.expect("a view").servers,
         BTreeMap::new(),
-        "nobody has told it anything"
+        "no change was made"
     );
     for port in [8081, 8082] {
         let (seen, _) = switched(perform(&hosts, EPOCH, Files::admit(port)).await);
@@ -926,7 +926,7 @@ async fn any_balancer_is_told_by_the_users_own_commands() {
         ),
         (SlotAdmission::Closed, Some(0))
     );
-    assert_eq!(files.told(), ["admit 8081", "admit 8082", "drain 8081"]);
+    assert_eq!(files.calls(), ["admit 8081", "admit 8082", "drain 8081"]);
 
     files.write("left-8082", "3\n");
     let (_, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8082, 0)).await);
@@ -935,7 +935,7 @@ async fn any_balancer_is_told_by_the_users_own_commands() {
         Some((0, 3)),
         "at the deadline the rest is cut"
     );
-    assert_eq!(files.told()[3..], ["drain 8082", "cut 8082"]);
+    assert_eq!(files.calls()[3..], ["drain 8082", "cut 8082"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -949,7 +949,7 @@ async fn failed_balancer_command_is_reported_and_the_slot_stays_closed() {
         "{why}"
     );
     assert_eq!(
-        files.told(),
+        files.calls(),
         ["admit 8081", "drain 8081"],
         "it is taken back"
     );

@@ -28,7 +28,7 @@ struct Ground {
 const BY_JUMP: &str = "Host h*\n  ProxyJump bastion\n";
 
 impl Ground {
-    /// `None`, and a word about it, where there is no sshd.
+    /// `None` with a message if sshd is not installed.
     fn new(of_bastion: &str, way: &str) -> Option<Self> {
         let (bastion, inner) = (Sshd::start(of_bastion)?, Sshd::start("MaxStartups 100")?);
         let dir = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ impl Ground {
         join_all(hosts.iter().map(|host| self.connector.connect(host))).await
     }
 
-    /// Connects to some hosts, runs a script on each, and says goodbye.
+    /// Connects to some hosts, runs a script on each, and closes the connections.
     async fn visit(&self, hosts: usize) {
         for connection in self.connect(hosts).await {
             let connection = connection.unwrap();
@@ -124,7 +124,7 @@ async fn say_hello(connection: &Connection) -> String {
     connection.run(&command).await.unwrap().stdout
 }
 
-/// Starts both servers, or ends the test where there is no sshd.
+/// Starts both servers, or skips the test if sshd is not installed.
 macro_rules! ground {
     ($of_bastion:expr, $way:expr) => {
         match Ground::new($of_bastion, $way) {
@@ -147,13 +147,13 @@ async fn thirty_hosts_are_reached_by_one_login_at_a_bastion_that_takes_two() {
     assert_eq!(
         ground.bastion.log().matches("drop connection").count(),
         0,
-        "the bastion turned somebody away"
+        "the bastion rejected a login"
     );
     ground.visit(1).await;
     assert_eq!(
         ground.bastion.logins(),
         1,
-        "it is kept for whoever comes later"
+        "it is kept for later connections"
     );
     ground.assert_gone().await;
 }
@@ -266,7 +266,7 @@ async fn unknown_key_error_names_jump_host_and_host() {
     );
     assert!(
         text.ends_with(&format!(
-            "say yes: `ssh -F {} bastion`",
+            "accept the key once: `ssh -F {} bastion`",
             ground.config().display()
         )),
         "{text}"

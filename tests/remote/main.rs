@@ -9,8 +9,7 @@ use ship::config::{SshConfig, Transport};
 use ship::remote::Target;
 use ship_testing::sshd::Sshd;
 
-/// The way to an sshd, for whoever runs the test. Nothing of that person's own ssh configuration
-/// matters.
+/// The target of an sshd for the current user, independent of the user's ssh configuration.
 fn target_of(sshd: &Sshd) -> Target {
     Target {
         name: "web1".into(),

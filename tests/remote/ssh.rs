@@ -467,7 +467,7 @@ async fn proxy_command_that_waits_is_shown_with_its_words() {
         "ssh_config",
         "ProxyCommand sh -c \"echo 'open https://login.example in a browser' >&2; sleep 20\"\n",
     );
-    // ssh counts whole seconds, and gives up by itself after the second one: ship is first.
+    // ssh counts whole seconds, and gives up on its own after the second one: ship is first.
     let error = refused(&target_with(&sshd, |ssh| {
         ssh.connect_timeout = Duration::from_millis(1100);
     }))
@@ -534,7 +534,7 @@ async fn unknown_host_name_is_not_retried() {
     );
 }
 
-/// A listener that says something, or nothing, and then leaves whoever connects waiting.
+/// A listener that sends something, or nothing, and then leaves its clients waiting.
 async fn stalled(banner: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -769,7 +769,7 @@ async fn sudo_is_used_where_it_is_wanted() {
     let sshd = sshd!();
     if !is_root() || Process::new("sudo").args(["-n", "true"]).status().is_err() {
         eprintln!(
-            "SKIPPED: a sudo that needs no password is there for root only, and where sudo is \
+            "SKIPPED: passwordless sudo is only available to root, and if sudo is \
              installed"
         );
         return;
@@ -961,7 +961,7 @@ async fn connection_survives_a_pause_but_not_its_owner() {
         said("still here\n")
     );
     assert_eq!(ssh_of(base.dir.path()), masters);
-    // As when ship is killed: nobody says goodbye.
+    // As when ship is killed: the connection is not closed.
     drop(connection);
     base.assert_gone().await;
 }
@@ -1060,8 +1060,7 @@ async fn ctrl_c_in_the_terminal_does_not_reach_ssh() {
     connection.close().await;
 }
 
-/// Hands every command line to a program as sshd hands it to a login shell, instead of to that of
-/// whoever runs the test.
+/// Runs every command line with this program instead of the login shell of the current user.
 fn use_login_shell(sshd: &Sshd, shell: &str) {
     let key = fs::read_to_string(sshd.file("id.pub")).unwrap();
     let (_, key) = key.split_once("ssh-ed25519 ").unwrap();

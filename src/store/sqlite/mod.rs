@@ -149,7 +149,7 @@ impl Sqlite {
         Self::from_connection(connection, path, false)
     }
 
-    /// Copies the database, because in write-ahead mode SQLite creates files next to it even for
+    /// Copies the database, because in write-ahead mode `SQLite` creates files next to it even for
     /// reading.
     fn open_copy(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Directory {
