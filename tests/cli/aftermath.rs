@@ -266,13 +266,13 @@ fn who_cannot_be_told_is_named_and_changes_nothing() {
     let notes: Vec<_> = done
         .stderr
         .lines()
-        .filter(|line| line.starts_with("note: "))
+        .filter(|line| line.starts_with("note: ") || line.starts_with("warning: "))
         .map(|line| project.redacted(line))
         .collect();
     assert_data_eq!(
         notes.join("\n") + "\n",
         str![[r#"
-note: the file of [metrics] is not renewed: [ROOT]/none/page.prom cannot be written: No such file or directory (os error 2)
+note: the file of [metrics] is not renewed: cannot write [ROOT]/none/page.prom: No such file or directory (os error 2)
 warning: cannot notify [notify.webhook]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)
 warning: cannot notify [notify.mail]: `[ROOT]/sendmail` exited with exit status: 75: the queue is full (the rollout is not affected)
 warning: cannot notify `command` in [notify]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// How a moment, a duration and the like are recognised. In this order.
-const RULES: [(&str, &str); 15] = [
+const RULES: [(&str, &str); 16] = [
     // A moment is as wide as its placeholder, so that the lines below it stay where they are.
     (r"(?m)^\d\d:\d\d:\d\d  ", "[MOMENT]  "),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[WHEN]"),
