@@ -18,20 +18,20 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 /// What `--watch` prints before each status.
 #[derive(Clone, Copy)]
-enum Heading {
+enum WatchHeading {
     None,
     Time,
     /// On a terminal, each status replaces the one before.
     ClearAndTime,
 }
 
-impl Heading {
+impl WatchHeading {
     fn text(self, seen: &ServiceStatus) -> String {
         const CLEAR: &str = "\x1b[H\x1b[2J";
         let clear = match self {
-            Heading::None => return String::new(),
-            Heading::Time => "",
-            Heading::ClearAndTime => CLEAR,
+            WatchHeading::None => return String::new(),
+            WatchHeading::Time => "",
+            WatchHeading::ClearAndTime => CLEAR,
         };
         let (service, fleet) = (&seen.status.service, &seen.status.fleet);
         let title = report::text::clean(&format!("{service} on {fleet}"));
@@ -45,7 +45,7 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
     if args.watch {
         return watch(&mut observer, args.output.output).await;
     }
-    show(&mut observer, args.output.output, Heading::None)
+    show(&mut observer, args.output.output, WatchHeading::None)
         .await
         .map(|_| Exit::Done)
 }
@@ -53,9 +53,9 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
 async fn watch(observer: &mut Observer, format: OutputFormat) -> Result<Exit, CliError> {
     let mut interrupts = terminal::listen()?;
     let heading = if std::io::stdout().is_terminal() {
-        Heading::ClearAndTime
+        WatchHeading::ClearAndTime
     } else {
-        Heading::Time
+        WatchHeading::Time
     };
     loop {
         observer.refresh()?;
@@ -76,7 +76,7 @@ async fn watch(observer: &mut Observer, format: OutputFormat) -> Result<Exit, Cl
 async fn show(
     observer: &mut Observer,
     format: OutputFormat,
-    heading: Heading,
+    heading: WatchHeading,
 ) -> Result<ControlFlow<()>, CliError> {
     let seen = observer.observe().await?;
     let shown = match format {

@@ -272,7 +272,7 @@ fn failed_notification_is_reported_and_keeps_the_exit_code() {
     assert_data_eq!(
         notes.join("\n") + "\n",
         str![[r#"
-warning: cannot update the file of [metrics]: [ROOT]/none/page.prom cannot be written: No such file or directory (os error 2)
+warning: cannot update the file of [metrics]: cannot write [ROOT]/none/page.prom: No such file or directory (os error 2)
 warning: cannot notify [notify.webhook]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)
 warning: cannot notify [notify.mail]: `[ROOT]/sendmail` exited with exit status: 75: the queue is full (the rollout is not affected)
 warning: cannot notify `command` in [notify]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)

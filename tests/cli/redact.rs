@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// The patterns of times, durations and the like, applied in this order.
-const RULES: [(&str, &str); 15] = [
+const RULES: [(&str, &str); 16] = [
     // A time is as wide as its placeholder, so that the lines below it stay aligned.
     (r"(?m)^\d\d:\d\d:\d\d  ", "[MOMENT]  "),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "[WHEN]"),

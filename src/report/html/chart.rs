@@ -113,12 +113,14 @@ pub(super) fn chart(
 /// The chart in words.
 fn words(steps: &[CapacityStep], least: u32, desired: u32, floor: Option<u32>) -> String {
     let least = format!("At least {least} of {desired} instances were available");
-    let first = steps.first().map_or(0, |step| step.available);
-    let last = steps.last().map_or(0, |step| step.available);
+    let at_start = steps.first().map_or(0, |step| step.available);
+    let at_end = steps.last().map_or(0, |step| step.available);
     match floor {
         // The minimum does not apply to a fleet that starts below it, as in a first deploy.
-        Some(floor) if first < floor => {
-            format!("{first} of {desired} instances were available at the start, {last} at the end")
+        Some(floor) if at_start < floor => {
+            format!(
+                "{at_start} of {desired} instances were available at the start, {at_end} at the end"
+            )
         }
         Some(floor) => format!("{least}; the minimum was {floor}"),
         None => format!("{least}; the minimum is not on record"),

@@ -6,6 +6,7 @@ mod analyses;
 mod capacity;
 mod chart;
 mod context;
+mod next_steps;
 mod page_input;
 mod time_axis;
 mod timeline;

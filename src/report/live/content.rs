@@ -20,14 +20,14 @@ pub(super) struct ScreenContent {
     /// The gate of the current step, while the rollout waits there.
     pub(super) gate: Option<Gate>,
     /// The last messages about the rollout.
-    pub(super) log: VecDeque<LogLine>,
+    pub(super) log: VecDeque<ScreenMessage>,
     /// The last answers of the instances.
     pub(super) answers: VecDeque<(Time, Slot, String)>,
 }
 
 /// A message in the log section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LogLine {
+pub(super) struct ScreenMessage {
     pub(super) at: Time,
     /// The host or slot and what happened to it; empty for a sentence.
     pub(super) subject: String,
@@ -103,7 +103,7 @@ impl ScreenContent {
     }
 
     pub(super) fn add_line(&mut self, at: Time, subject: &str, text: &str) {
-        self.log.push_back(LogLine {
+        self.log.push_back(ScreenMessage {
             at,
             subject: text::clean(subject),
             text: text::clean(text),

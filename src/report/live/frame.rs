@@ -6,7 +6,7 @@ use super::super::clock::LocalClock;
 use super::super::phrases;
 use super::super::text::{self, Glyphs};
 use super::capacity_bar::CapacityBar;
-use super::content::{Gate, LogLine, ScreenContent};
+use super::content::{Gate, ScreenContent, ScreenMessage};
 use super::line::ScreenLine;
 use super::{instances, style};
 use crate::core::journal::rollout_view::RolloutView;
@@ -99,7 +99,7 @@ impl ScreenFrame<'_> {
     fn log(&self, shown: usize) -> Vec<ScreenLine> {
         let log = &self.content.log;
         section("ROLLOUT STATUS", log.len(), shown, |i| {
-            let LogLine { at, subject, text } = &log[i];
+            let ScreenMessage { at, subject, text } = &log[i];
             if subject.is_empty() {
                 let room = self.width.saturating_sub(TIME_WIDTH);
                 let text = shorten(text, &self.rollout.start.service, room);
