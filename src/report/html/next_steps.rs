@@ -66,9 +66,8 @@ pub(super) fn next_steps(
             let promote = command("Continue from this step", "promote", "");
             [Some(promote), abort].into_iter().flatten().collect()
         }
-        Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Paused { .. }) | None => {
-            [Some(resume), abort].into_iter().flatten().collect()
-        }
+        Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Paused { .. })
+        | None => [Some(resume), abort].into_iter().flatten().collect(),
     }
 }
 
