@@ -175,7 +175,7 @@ error: `value` is not a path to a value: `errors`
    |
    = help: for example "$.errors[0].rate", or the JSON pointer "/errors/0/rate"
 
-error: `success` is not a valid condition: it does not begin with <, <=, >, >=, == or !=
+error: `success` is not a valid condition: expected <, <=, >, >=, == or != at the beginning
   --> web.toml:17:11
    |
 17 | success = "0.99"

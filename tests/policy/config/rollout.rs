@@ -85,7 +85,7 @@ error: 2 replicas + 1 surge need at least 3 slots, but the fleet offers 2 (2 hos
 13 | max_surge = 1
    |             ^
    |
-   = help: add a host or a second port, or set max_surge = 0 and max_unavailable = 1 to replace in place
+   = help: add a host or a second port, or replace in place with max_surge = 0 and max_unavailable = 1
 "#]].raw());
 }
 
