@@ -350,7 +350,7 @@ async fn missing_artifact_is_an_error() {
         bench.refusal(&from_path(bench.path("app.tar.gz"))).await,
         "cannot read the artifact app.tar.gz: No such file or directory (os error 2)\nhint: build it \
          first, or correct \
-         `source`: it is found from the playbook's directory"
+         `source`: it is relative to the playbook's directory"
     );
 }
 
@@ -444,67 +444,67 @@ async fn entry_outside_the_directory_is_an_error() {
     let cases: [(&[Entry], &str); 16] = [
         (
             &[file("/etc/passwd")],
-            "`/etc/passwd`, which has an absolute path;",
+            "`/etc/passwd`, which has an absolute path",
         ),
         (
             &[file("run"), file("../run")],
-            "`../run`, which is outside the archive's directory;",
+            "`../run`, which is outside the archive's directory",
         ),
         (
             &[file("a/../../run")],
-            "`a/../../run`, which is outside the archive's directory;",
+            "`a/../../run`, which is outside the archive's directory",
         ),
         (
             &[link("etc", "/etc"), file("etc/passwd")],
-            "`etc/passwd`, which is behind the symbolic link `etc`;",
+            "`etc/passwd`, which is behind the symbolic link `etc`",
         ),
         (
             &[link("etc", "/etc"), Entry("etc", EntryType::Directory, "")],
-            "`etc`, which replaces a symbolic link;",
+            "`etc`, which replaces a symbolic link",
         ),
         (
             &[link("a", "/etc/passwd"), file("./a")],
-            "`./a`, which replaces a symbolic link;",
+            "`./a`, which replaces a symbolic link",
         ),
         (
             &[file("a"), link("a", "/etc/passwd")],
-            "`a`, a symbolic link that replaces another entry;",
+            "`a`, a symbolic link that replaces another entry",
         ),
         (
             &[link("a", "/etc/passwd"), link("a", "b")],
-            "`a`, a symbolic link that replaces another entry;",
+            "`a`, a symbolic link that replaces another entry",
         ),
         (
             &[hard("b", "a"), link("a", "/etc/passwd")],
-            "`a`, a symbolic link that replaces another entry;",
+            "`a`, a symbolic link that replaces another entry",
         ),
         (
             &[link("a", "/etc/passwd"), hard("b", "a")],
-            "`b`, which is a hard link to the symbolic link `a`;",
+            "`b`, which is a hard link to the symbolic link `a`",
         ),
         (
             &[link("a/b", "../../c")],
-            "`a/b`, a symbolic link that leads outside: `../../c`;",
+            "`a/b`, a symbolic link that leads outside: `../../c`",
         ),
         (
             &[link("a", "."), link("b", "a/../c")],
-            "`b`, a symbolic link that leads outside: `a/../c`;",
+            "`b`, a symbolic link that leads outside: `a/../c`",
         ),
         (
             &[link("a", "."), link("a/b", "../c")],
-            "`a/b`, which is behind the symbolic link `a`;",
+            "`a/b`, which is behind the symbolic link `a`",
         ),
         (
             &[hard("a", "/etc/passwd")],
-            "`a`, a hard link that leads outside: `/etc/passwd`;",
+            "`a`, a hard link that leads outside: `/etc/passwd`",
         ),
         (
             &[hard("a", "../b")],
-            "`a`, a hard link that leads outside: `../b`;",
+            "`a`, a hard link that leads outside: `../b`",
         ),
         (
             &[Entry("tty", EntryType::Char, "")],
-            "`tty`, which is neither a file, a directory nor a link;",
+            "`tty`, which is neither a file, a directory nor a link",
         ),
     ];
     for (entries, expected) in cases {
@@ -515,7 +515,7 @@ async fn entry_outside_the_directory_is_an_error() {
             ))
             .await;
         assert!(
-            refusal.starts_with(&format!("the artifact app.tar.gz holds {expected}")),
+            refusal.starts_with(&format!("the artifact app.tar.gz contains {expected}")),
             "{refusal}"
         );
     }
@@ -546,54 +546,54 @@ async fn ambiguous_archive_is_an_error() {
     let cases: [(Vec<Vec<u8>>, String); 12] = [
         (
             vec![pax("10 path=a\n10 path=b\n"), run()],
-            format!("{not_sent}an entry is named twice;"),
+            format!("{not_sent}an entry is named twice"),
         ),
         (
             vec![long("a\0"), pax("10 path=b\n"), run()],
-            format!("{not_sent}an entry is named twice;"),
+            format!("{not_sent}an entry is named twice"),
         ),
         (
             vec![global("10 path=a\n"), run()],
-            format!("{not_sent}it sets `path` for all its entries;"),
+            format!("{not_sent}it sets `path` for all its entries"),
         ),
         (
             vec![pax("21 GNU.sparse.name=a\n"), run()],
-            format!("{not_sent}it has sparse files in a form"),
+            format!("{not_sent}it has sparse files in a format"),
         ),
         (
             vec![run(), end(), member(EntryType::Regular, "more", "", b"")],
-            format!("{not_sent}there is data after its end;"),
+            format!("{not_sent}there is data after its end"),
         ),
         (
             vec![long("run\0/../../etc/x\0"), run()],
-            "holds `run\\0/../../etc/x`, whose name".to_owned(),
+            "contains `run\\0/../../etc/x`, which has a NUL".to_owned(),
         ),
         (
             vec![long(&"d/".repeat(2049)), run()],
-            "longer than 4096 bytes;".to_owned(),
+            "longer than 4096 bytes".to_owned(),
         ),
         (
             vec![member(EntryType::Link, "run", "run", &[0; 600])],
-            "holds `run`, which has content but is not a file;".to_owned(),
+            "contains `run`, which has content but is not a file".to_owned(),
         ),
         (
             vec![
                 member(EntryType::Symlink, "a/b/l", "../../x", b""),
                 member(EntryType::Link, "l", "a/b/l", b""),
             ],
-            "holds `l`, which is a hard link to the symbolic link `a/b/l`;".to_owned(),
+            "contains `l`, which is a hard link to the symbolic link `a/b/l`".to_owned(),
         ),
         (
             vec![pax("12 path=run"), run()],
-            "the attributes of an entry are malformed;".to_owned(),
+            "the attributes of an entry are malformed".to_owned(),
         ),
         (
             vec![long("run\0")],
-            "it ends between the name and the header of an entry;".to_owned(),
+            "it ends between the name and the header of an entry".to_owned(),
         ),
         (
             vec![member(EntryType::new(b'V'), "volume", "", b"")],
-            "which is neither a file, a directory nor a link;".to_owned(),
+            "which is neither a file, a directory nor a link".to_owned(),
         ),
     ];
     for (members, expected) in cases {
@@ -624,11 +624,11 @@ async fn oversized_entries_are_rejected_early() {
     for (kind, expected) in [
         (
             EntryType::GNULongName,
-            "the attributes of an entry are longer than 1048576 bytes;",
+            "the attributes of an entry are longer than 1048576 bytes",
         ),
         (
             EntryType::XHeader,
-            "the attributes of an entry are longer than 1048576 bytes;",
+            "the attributes of an entry are longer than 1048576 bytes",
         ),
         (
             EntryType::Regular,
@@ -761,7 +761,7 @@ async fn named_pipe_is_rejected_without_waiting() {
     );
     let refusal = bench.refusal(&from_path(bench.path("app/pipe"))).await;
     assert!(
-        refusal.starts_with("the artifact app/pipe is neither a file nor a directory;"),
+        refusal.starts_with("the artifact app/pipe is neither a file nor a directory"),
         "{refusal}"
     );
 }

@@ -568,14 +568,16 @@ async fn haproxy_errors_contain_the_next_step() {
     let path = AdminSocket::Path(scene.haproxy.socket().display().to_string());
     let why = view(&scene.hosts_at(path, "nope")).await.unwrap_err();
     assert!(
-        why.starts_with("lb1: has no backend `nope`; name the one"),
+        why.starts_with("lb1: has no backend `nope`; set backend = "),
         "{why}"
     );
     let why = view(&scene.hosts_at(AdminSocket::Path("/nonexistent/s".into()), "web"))
         .await
         .unwrap_err();
     assert!(
-        why.starts_with("lb1: HAProxy does not answer at /nonexistent/s; see that it runs"),
+        why.starts_with(
+            "lb1: HAProxy does not respond at /nonexistent/s; check that it is running"
+        ),
         "{why}"
     );
     scene.backends[1] = Backend::start("stranger");
@@ -612,7 +614,10 @@ async fn over_ssh_a_balancer_that_is_gone_is_said_and_found_again() {
     view(&hosts).await.expect("a view");
     scene.haproxy.kill();
     let why = view(&hosts).await.unwrap_err();
-    assert!(why.starts_with("lb1: HAProxy does not answer at "), "{why}");
+    assert!(
+        why.starts_with("lb1: HAProxy does not respond at "),
+        "{why}"
+    );
     scene.haproxy.run();
     view(&hosts).await.expect("a view again");
 }

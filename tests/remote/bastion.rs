@@ -307,7 +307,7 @@ async fn rejected_login_at_a_jump_host_is_tried_once_for_all_hosts() {
 async fn unreachable_jump_host_error_names_the_host() {
     let ground = ground!("", "Host h*\n  ProxyJump nobody@127.0.0.1:1\n");
     let text = ground.refusal().await.to_string();
-    let expected = "web1: the jump host nobody@[127.0.0.1]:1 cannot be reached (ssh: connect to \
+    let expected = "web1: cannot reach the jump host nobody@[127.0.0.1]:1 (ssh: connect to \
                     host 127.0.0.1 port 1: \
                     Connection refused; 2 attempts";
     assert!(text.starts_with(expected), "{text}");

@@ -435,7 +435,7 @@ async fn proxy_command_that_fails_is_tried_twice_and_shown_with_its_words() {
     assert_eq!((attempt.tries, error.is_final()), (2, false));
     let text = error.to_string();
     assert!(text.contains(
-        "ended before the login (ExpiredTokenException: The security token has expired; 2 tries"
+        "exited before the login (ExpiredTokenException: The security token has expired; 2 attempts"
     ));
     assert!(
         text.contains("check that command and its credentials") && !text.contains("MaxStartups"),
@@ -455,7 +455,7 @@ async fn proxy_command_that_prints_nothing_is_not_taken_for_a_busy_server() {
     assert!(
         error
             .to_string()
-            .contains("its ProxyCommand ended and printed nothing"),
+            .contains("its ProxyCommand exited without output"),
         "{error}"
     );
 }
@@ -941,7 +941,7 @@ async fn killed_shell_is_distinguished_from_a_lost_connection() {
         .run(&script("kill -9 $PPID; sleep 1"))
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("ended by a signal"), "{error}");
+    assert!(error.to_string().contains("killed by a signal"), "{error}");
     assert_eq!(
         connection.run(&script("echo alive")).await.unwrap(),
         said("alive\n")
