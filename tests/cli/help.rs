@@ -139,7 +139,7 @@ Arguments:
 
 Options:
       --version <VERSION>           Version or channel to deploy [default: the playbook's]
-      --set <KEY=VALUE>             Override a playbook key, for example rollout.max_surge=2;
+      --set <KEY=VALUE>             Override a playbook key, for example `rollout.max_surge=2`;
                                     repeatable
       --dry-run                     Print the plan and exit
       --reason <TEXT>               Record why in the history
@@ -149,8 +149,8 @@ Options:
       --lock-timeout <TIME>         Wait this long for another deploy to finish, for example 10m
       --force                       Deploy although the fleet is frozen, no window is open, the
                                     release is quarantined, or the fleet is unhealthy
-      --monitor <URL|off>           Send requests to URL during the rollout; fail if any fails. off
-                                    disables [monitor]
+      --monitor <URL|off>           Send requests to URL during the rollout; fail if any fails.
+                                    `off` disables `[monitor]`
   -o, --output <text|json>          Output format; json prints one event per line to stdout
                                     [default: text]
       --progress <auto|live|plain>  Show progress on stderr [default: auto, or none with --output

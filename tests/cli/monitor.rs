@@ -349,7 +349,7 @@ fn failing_monitor_url_is_refused_while_instances_are_ready() {
     project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])
         .stderr(str![[r#"
-error: 1 instance is ready, but 3 of 3 requests to the monitor URL http://127.0.0.1:39835/ failed; no changes were made
+error: 1 instance is ready, but 3 of 3 requests to the monitor URL http://127.0.0.1:[..]/ failed; no changes were made
   last error: connection refused
 hint: fix the load balancer or `url` in [monitor], or roll out without the monitor: `--monitor off`
 

@@ -146,7 +146,7 @@ fn files_of_a_found_inventory_are_refused_unless_it_is_named() {
         for verb in ["history", "plan", "deploy"] {
             let done = project.ship(&[verb]).any_stderr().status(2).run();
             let refused = format!(
-                "{file} belongs to uid 4711, not to root, and ship has found it by itself\nhint: "
+                "{file} belongs to uid 4711, not to root, and ship found it automatically\nhint: "
             );
             assert!(done.stderr.contains(&refused), "{verb}: {}", done.stderr);
         }

@@ -93,7 +93,7 @@ fn frozen_fleet_refuses_deploys_until_thawed() {
         &[
             "service `page` frozen by ",
             " until ",
-            " (the sale); `ship thaw` ends it",
+            " (the sale)\nhint: `ship thaw` ends the freeze",
         ],
     );
     project.release("1.0", Behaviour::Good);
@@ -133,7 +133,7 @@ fn freeze_rejects_invalid_times() {
     let project = at_night();
     for (until, why) in [
         ("someday", "expected a duration from now"),
-        ("2020-01-01", "has passed already"),
+        ("2020-01-01", "--until is in the past"),
     ] {
         let done = project
             .ship(&["freeze", "inventory.toml", "--until", until])
