@@ -206,7 +206,7 @@ mod tests {
         10:42:54  Waiting for deployment "testpage" rollout to finish: 0 out of 3 new replicas have been updated...
         10:42:55  deployment "testpage" successfully rolled back
         10:42:55  testpage 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after 31s
-                  reason: node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  reason: node4:8081: the new instance is not ready after 30s; last answer: connection refused
                   hint: fix the problem and deploy again; see `ship history`
         "#);
     }
@@ -226,7 +226,7 @@ mod tests {
         insta::assert_snapshot!(ending, @r"
           next: holding, no further changes: 2 instances of 0.8 are failing too, so the new version may not be to blame; 3 of 3 available
         10:42:54  testpage 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after 30s
-                  reason: node4:8081: the new instance was not ready after 30s; the last answer: connection refused
+                  reason: node4:8081: the new instance is not ready after 30s; last answer: connection refused
                   held: 2 instances of 0.8 are failing too, so the new version may not be to blame
                   hint: see `ship status`; run `ship resume` to try again, or `ship abort` to roll back
         ");
@@ -246,8 +246,8 @@ mod tests {
         let ending = &output[output.rfind("10:42:55").unwrap()..];
         insta::assert_snapshot!(ending, @r"
         10:42:55  testpage 0.9 (revision 2) failed, and the rollback failed too: 3 of 3 available (3 on 0.8, 1 on 0.9) after 31s
-                  reason: node4:8081: the new instance was not ready after 30s; the last answer: connection refused
-                  rollback: node2:8081: the new instance was not ready after 30s; the last answer: HTTP 500
+                  reason: node4:8081: the new instance is not ready after 30s; last answer: connection refused
+                  rollback: node2:8081: the new instance is not ready after 30s; last answer: HTTP 500
                   hint: see `ship status`; fix the problem, then run `ship resume`
         ");
     }

@@ -162,7 +162,7 @@ fn inconclusive_analysis_holds_a_step_until_promoted() {
     scenario.expect_no_actions();
     assert_eq!(
         scenario.wait_reason("h2"),
-        "waits: step 1 of 1 is not judged yet: errors: the detail"
+        "waiting for an analysis at step 1 of 1: errors: the detail"
     );
     scenario.record(Event::Promoted {
         by: "anna@here".into(),

@@ -333,8 +333,8 @@ fn rollback_retries_with_backoff_until_the_deadline() {
     };
     assert_eq!(tried_at_s, [0, 1, 3, 7, 15, 25, 35, 45, 55, 65, 75, 85]);
     let why = rollback_failure(&outcome);
-    let expected = "h1:8081: the new instance could not be started: 12 attempts failed; the last \
-                 one: exit status 98";
+    let expected = "h1:8081: cannot start the new instance: 12 attempts failed; last attempt: exit \
+                    status 98";
     assert_eq!(why, expected);
 }
 

@@ -51,7 +51,7 @@ fn unreachable_host_fails_the_rollout_without_max_failed_hosts() {
     scenario.lose_host("h3");
     scenario.advance(601);
     let (why, _) = scenario.expect_failure();
-    assert!(why.starts_with("h3: out of reach"), "{why}");
+    assert!(why.starts_with("h3: unreachable"), "{why}");
 }
 
 #[test]

@@ -276,7 +276,7 @@ fn new_instance_counts_after_min_ready_which_a_failed_probe_restarts() {
     scenario.fail_probes("h2:8081", "502 Bad Gateway");
     assert_eq!(
         scenario.wait_reason("h2"),
-        "waiting for port 8081 to become ready; it last answered: 502 Bad Gateway"
+        "waiting for port 8081 to become ready; last answer: 502 Bad Gateway"
     );
     scenario.pass_probe("h2:8081");
     scenario.advance(29);
@@ -315,8 +315,8 @@ fn impossible_budget_is_rejected_with_its_arithmetic() {
         refusal(3, "1", "0", 3, 1),
         "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port), \
          and max_unavailable \
-         resolves to 0; add a host or a second port, or set max_surge = 0 and max_unavailable = 1 \
-         to replace in place"
+         resolves to 0\nhint: add a host or a second port, or replace in place with max_surge = 0 \
+         and max_unavailable = 1"
     );
     assert_eq!(
         refusal(5, "25%", "25%", 2, 2),

@@ -123,7 +123,7 @@ fn freeze_lets_a_started_replacement_finish_and_names_its_author() {
     scenario.pass_probe("h4:8081");
     assert_eq!(
         scenario.wait_reason("h2"),
-        "waits: frozen by anna@laptop until noon"
+        "waiting: frozen by anna@laptop until noon"
     );
     scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
     assert_eq!(closed_reason(&scenario), "frozen by anna@laptop until noon");
