@@ -109,9 +109,7 @@ fn text(seen: ServiceStatus) -> String {
     );
     lines.extend(frozen);
     let due = seen.contracts_due.into_iter();
-    lines.extend(
-        due.map(|name| format!("contract migration {name} is pending; run `ship migrate`")),
-    );
+    lines.extend(due.map(|name| format!("migration {name} is pending; run `ship migrate`")));
     let failed_hosts = seen.status.failed_hosts.iter();
     lines.extend(failed_hosts.map(|failed| format!("failed host: {}", failed.why)));
     let elsewhere = seen.elsewhere.map(|owner| owner.told(seen.now));

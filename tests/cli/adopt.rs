@@ -156,7 +156,7 @@ fn failed_release_is_not_a_rollback_target_in_a_fresh_checkout() {
         .run();
     assert!(
         done.stderr
-            .contains("error: no other revision has been proven healthy"),
+            .contains("error: cannot roll back: no other revision has been proven healthy"),
         "{}",
         done.stderr
     );

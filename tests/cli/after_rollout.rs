@@ -273,9 +273,9 @@ fn failed_notification_is_reported_and_keeps_the_exit_code() {
         notes.join("\n") + "\n",
         str![[r#"
 warning: cannot update the file of [metrics]: cannot write [ROOT]/none/page.prom: No such file or directory (os error 2)
-warning: cannot notify [notify.webhook]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)
+warning: cannot notify [notify.webhook]: timed out after [TOOK] (`timeout` in [notify]) (the rollout is not affected)
 warning: cannot notify [notify.mail]: `[ROOT]/sendmail` exited with exit status: 75: the queue is full (the rollout is not affected)
-warning: cannot notify `command` in [notify]: timed out after 300ms (`timeout` in [notify]) (the rollout is not affected)
+warning: cannot notify `command` in [notify]: timed out after [TOOK] (`timeout` in [notify]) (the rollout is not affected)
 
 "#]]
     );
@@ -384,7 +384,7 @@ fn notifications_contain_no_secrets() {
     );
     let told = fs::read_to_string(project.path("told")).expect("a notification");
     assert!(
-        told.contains("the last answer: HTTP 500: … is wrong"),
+        told.contains("last answer: HTTP 500: … is wrong"),
         "{told}"
     );
 }

@@ -114,7 +114,7 @@ fn consecutive_measurement_errors_roll_the_deploy_back() {
     let project = judged_by("http://127.0.0.1:1/", "consecutive_error_limit = 2");
     let args = ["deploy", "inventory.toml", "--version", "0.9"];
     let said = project.ship(&args).any_stderr().status(3).run().stderr;
-    assert!(said.contains("(3 errors in a row, 2 may be)"), "{said}");
+    assert!(said.contains("(3 consecutive errors, limit 2)"), "{said}");
     assert_eq!(project.history()[0], "2 0.9 rolled-back");
 }
 

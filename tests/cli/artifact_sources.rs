@@ -151,7 +151,7 @@ fn interrupted_download_is_resumed_by_later_runs() {
         .any_stderr()
         .status(2)
         .run();
-    let expected = format!("(6 attempts); {part} bytes have come so far");
+    let expected = format!("(6 attempts); {part} bytes received so far");
     assert!(done.stderr.contains(&expected), "{}", done.stderr);
     assert_eq!(project.running(), ["node1:8081 0.8"]);
     assert_eq!(server.paths().len(), 6);
@@ -265,9 +265,8 @@ fn redirect_from_https_to_http_is_not_followed() {
     assert_eq!(
         done.stderr,
         format!(
-            "error: cannot resolve channel `nightly`: {url}: it is redirected from https to http, \
-             which is not followed; \
-             give the URL to which it leads in the end\n"
+            "error: cannot resolve channel `nightly`: {url}: it redirects from https to http, \
+             which ship does not follow; use the URL to which it redirects\n"
         )
     );
     assert_eq!(plain.paths().len(), 0, "nobody was asked there");

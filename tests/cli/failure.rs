@@ -122,7 +122,7 @@ fn wrong_response_body_is_shown_in_the_failure() {
         "rollout.progress_deadline=3s",
     ];
     let done = project.ship(&args).any_stderr().status(3).run();
-    let answer = r#"body does not contain "the version is: 0.8": it says "I am: [NET].11, the version is: 0.9""#;
+    let answer = r#"expected a body that contains "the version is: 0.8", found "I am: [NET].11, the version is: 0.9""#;
     assert!(
         project.redacted(&done.stderr).contains(answer),
         "{}",
@@ -153,10 +153,10 @@ fn on_failure_hold_leaves_the_fleet_as_it_is() {
           log: last 2 lines of the instance's log
             | page 0.9 starts, its behaviour is exits
             | fatal: the frobnicator is missing
-          next: holding, no further changes: on_failure is "hold"; 3 of 3 available
+          next: holding, no further changes: on_failure = "hold"; 3 of 3 available
 [MOMENT]  page 0.9 (revision 2) failed and is held: 3 of 3 available (3 on 0.8, 1 on 0.9) after [TOOK]
           reason: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
-          held: on_failure is "hold"
+          held: on_failure = "hold"
           hint: see `ship status`; run `ship resume` to try again, or `ship abort` to roll back
 
 "#]])
@@ -190,8 +190,7 @@ fn failed_first_deploy_has_no_rollback_target() {
         .ship(&["deploy", "inventory.toml"])
         .stderr_lines(&[
             "node1:8081  FAILED    0.8 exited unexpectedly after [TOOK]: exit status 7",
-            "next: holding, no further changes: there is no other revision proven healthy to go back \
-             to; 0 of 1 available",
+            "next: holding, no further changes: no other revision has been proven healthy; 0 of 1 available",
             "page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]",
             "reason: node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
             "held: there is no other revision proven healthy to go back to",

@@ -97,12 +97,12 @@ fn failed_before_start_hook_is_reported_with_its_last_output() {
         "node1:8081  hook      before_start failed after [TOOK]: it ended with exit status 3",
         "| looking",
         "| no database",
-        "node1:8081  failed    cannot start 0.8: the before_start hook ended with exit status 3: no \
+        "node1:8081  failed    cannot start 0.8: the before_start hook exited with status 3: no \
          database (after [TOOK])",
-        "node1:8081  FAILED    cannot start 0.8: the before_start hook ended with exit status 3: no database",
+        "node1:8081  FAILED    cannot start 0.8: the before_start hook exited with status 3: no database",
         "page 0.8 (revision 1) failed and is held: 0 of 1 available after [TOOK]",
-        "reason: node1:8081: cannot start the new instance: the before_start hook ended \
-         with exit status 3: no database",
+        "reason: node1:8081: cannot start the new instance: the before_start hook exited \
+         with status 3: no database",
     ]).status(4).run();
     assert_eq!(project.running(), Vec::<String>::new());
 }

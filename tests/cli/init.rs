@@ -40,7 +40,7 @@ next steps:
         .run()
         .stderr;
     assert!(
-        said.contains("my-shop-1.0.tar.gz is no whole gzip tar archive"),
+        said.contains("my-shop-1.0.tar.gz is not a valid gzip tar archive"),
         "{said}"
     );
 }

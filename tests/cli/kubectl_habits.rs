@@ -235,7 +235,7 @@ fn broken_database_error_has_a_hint() {
     );
     assert!(
         done.stderr
-            .contains("the next deploy adopts what runs on the hosts"),
+            .contains("the next deploy then adopts what runs on the hosts"),
         "{}",
         done.stderr
     );

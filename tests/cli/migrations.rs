@@ -156,7 +156,7 @@ fn expand_and_contract_migrations_cause_no_errors() {
             .run()
             .stdout;
         assert!(
-            status.contains("contract migration drop-name is pending; run `ship migrate`"),
+            status.contains("migration contract drop-name is pending; run `ship migrate`"),
             "{status}"
         );
         let done = project
@@ -192,7 +192,7 @@ fn rollback_past_a_contract_is_refused() {
         "{}",
         done.stderr
     );
-    let why = "from before the contract \"drop-name\", which was made with 0.9 (revision 2)";
+    let why = "from before the contract \"drop-name\", which ran with 0.9 (revision 2)";
     for args in [&["rollback"][..], &["rollback", "--to-revision", "1"]] {
         let args: Vec<_> = [args[0], "inventory.toml"]
             .into_iter()
@@ -277,7 +277,7 @@ fn failed_expand_migration_quarantines_the_release() {
     let done = project.ship(&args).any_stderr().status(3).run();
     assert!(
         done.stderr
-            .contains("migration expand add-full-name: it ended with exit status 1"),
+            .contains("migration expand add-full-name: it exited with status 1"),
         "{}",
         done.stderr
     );
@@ -304,7 +304,7 @@ fn failed_contract_can_be_run_later() {
         .status(4)
         .run();
     for words in [
-        "a contract failed",
+        "a contract migration",
         "the table is locked",
         "may have removed what older versions need",
     ] {

@@ -254,9 +254,9 @@ fn failed_requests_roll_the_deploy_back() {
     let stderr = project.redacted(&done.stderr);
     for words in [
         "          doing: rolling out 0.9 and monitoring the service (",
-        " requests failed, at most 0 may; the first: connection closed before message completed\n",
+        " requests failed (limit 0); first failure: connection closed before message completed\n",
         "          next: rolling back to 0.8 (revision 1); ",
-        "          reason: requests were lost: ",
+        "          reason: too many requests failed: ",
         "          failed: ",
     ] {
         assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
@@ -293,7 +293,7 @@ fn failed_request_at_the_end_still_counts() {
         .rsplit_once("0.8 (replaced)")
         .expect("it said so");
     assert!(
-        after.contains(" requests failed, at most "),
+        after.contains(" requests failed (limit 0)"),
         "{}",
         done.stderr
     );

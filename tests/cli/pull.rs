@@ -187,7 +187,7 @@ fn ssh_host_pulls_and_a_failed_pull_keeps_the_old_version() {
         .status(3)
         .run();
     assert!(
-        done.stderr.contains("the artifact could not be pulled"),
+        done.stderr.contains("cannot pull the artifact"),
         "{}",
         done.stderr
     );

@@ -23,7 +23,7 @@ const RULES: [(&str, &str); 16] = [
     (r"\(\d+ bytes\)", "([SIZE] bytes)"),
     // Measured durations; those of the configuration stay.
     (
-        r"\b(in|after|for|began|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b",
+        r"\b(in|after|for|began|started|paused|ended) (\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\b",
         "$1 [TOOK]",
     ),
     (r"(?m)\((\d+(\.\d)?(ms|s)|\d+m(\d+s)?)\)$", "([TOOK])"),

@@ -146,12 +146,12 @@ fn failed_rollback_exits_with_5() {
         .ship(&["rollback"])
         .stderr_lines(&[
             "node1:8081  FAILED    0.8 exited unexpectedly after [TOOK]: exit status 7",
-            "next: holding, no further changes: a rollback that fails is not itself rolled back; 1 of \
+            "next: holding, no further changes: a failed rollback is not rolled back; 1 of \
              1 available",
             "page 0.8 (revision 3) failed and is held: 1 of 1 available (1 on 0.8, 1 on 0.9) after \
              [TOOK]",
             "reason: node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
-            "held: a rollback that fails is not itself rolled back",
+            "held: a failed rollback is not rolled back",
             "hint: see `ship status`; run `ship resume` to try again, or `ship abort` to \
              roll back",
         ])

@@ -177,7 +177,7 @@ fn logs_follow_shows_a_rollout_to_its_end() {
     let mut logs = project.ship(&["logs", "--rollout", "last", "-f"]).spawn();
     until("a probe that fails", PATIENCE, || {
         logs.stdout_so_far()
-            .contains("asked whether it is ready")
+            .contains("readiness probe did not pass")
             .then_some(())
     });
     project.open_gate();

@@ -115,7 +115,7 @@ fn failed_before_all_hook_makes_no_changes() {
         );
     }
     assert_eq!(project.pages(), before);
-    let why = "hook before_all: it ended with exit status 1: the disk of the database is full";
+    let why = "hook before_all: exited with status 1: the disk of the database is full";
     assert_eq!(said(&project), [format!("on_failure rolled-back: {why}")]);
 }
 

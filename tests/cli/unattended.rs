@@ -55,7 +55,7 @@ fn unattended_deploy_skips_a_quarantined_release() {
         &said,
         &[
             "skipped: 0.9 is quarantined since it failed as revision 2 (",
-            "`ship deploy --force`",
+            "deploy a new build, or use --force",
         ],
     );
     assert_eq!(

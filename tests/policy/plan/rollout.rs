@@ -321,7 +321,7 @@ fn impossible_budget_is_rejected_with_its_arithmetic() {
     assert_eq!(
         refusal(5, "25%", "25%", 2, 2),
         "5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)\nhint: add hosts or \
-         ports, ports, or lower `replicas`"
+         ports, or lower `replicas`"
     );
     assert_eq!(
         refusal(3, "0", "0", 4, 1),
@@ -460,7 +460,7 @@ fn version_that_never_becomes_ready_is_rolled_back_at_the_deadline() {
 fn failure_names_the_address_on_which_the_instance_listens() {
     for (address, answer) in [
         (None, ""),
-        (Some("127.0.0.1"), ", while it listens on 127.0.0.1"),
+        (Some("127.0.0.1"), "; the instance listens on 127.0.0.1"),
     ] {
         let mut scenario = fleet_of(2)
             .budget(1, 1, 0)

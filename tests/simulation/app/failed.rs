@@ -51,7 +51,7 @@ fn failed_repair_is_held_and_not_rolled_back() {
         let status = project.status().await;
         project.end_instance("h1", status.instances[0].port);
         let failed = project.deploy(version("0.9")).await.exits(Exit::Held);
-        failed.says(&["0.9 ended by itself"]);
+        failed.says(&["0.9 exited unexpectedly"]);
         assert_eq!(
             project.history(),
             ["3 0.9 held", "2 0.9 succeeded", "1 0.8 succeeded"]
@@ -69,7 +69,7 @@ fn failure_of_the_old_version_too_is_held_and_not_blamed_on_the_new_one() {
         project.end_instance("h2", 8081);
         let failed = deploy.ends().await.exits(Exit::Held);
         failed.says(&[
-            "held    instances of the old version 0.8 fail too (page-",
+            "held: instances of the old version 0.8 fail too (page-",
             "), so the new version may not be the cause",
         ]);
     });

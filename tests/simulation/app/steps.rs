@@ -21,7 +21,7 @@ fn deploy_waits_at_its_step_for_promote() {
     on_four_hosts(async |project| {
         one_first(&project).await;
         let deploy = project.deploy_under_way(version("0.9")).await;
-        deploy.says("then it waits for `ship promote`").await;
+        deploy.says("then waiting for `ship promote`").await;
         let versions = project.versions().await;
         let new = versions.iter().filter(|version| *version == "0.9");
         assert_eq!(new.count(), 1);
@@ -34,7 +34,7 @@ fn deploy_waits_at_its_step_for_promote() {
         let done = deploy.ends().await.succeeds();
         done.says(&[
             "promoted by anna@here",
-            "step 2 of 2 is reached, with 3 new instances",
+            "step 2 of 2 reached: 3 new instances",
         ]);
         assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
     });
@@ -46,7 +46,7 @@ fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
         one_first(&project).await;
         let deployed = project.deploy(unattended(version("0.9"))).await;
         deployed.exits(Exit::Paused).says(&[
-            "is paused by the gate of step 1 of 2, which waits for `ship promote`",
+            "was paused by the gate of step 1 of 2, which waits for `ship promote`",
             ": 1 of 3 updated, 3 of 3 available",
         ]);
         let status = project.status().await;

@@ -20,7 +20,7 @@ fn paused_deploy_is_finished_by_resume() {
         assert_eq!(paused.outcome, PauseOutcome::Paused);
         let done = deploy.ends().await.exits(Exit::Paused);
         done.says(&[
-            "paused by anna@here: nothing new is started, what is in flight ends first",
+            "paused by anna@here; finishing in-flight actions",
             ": 1 of 3 updated, 3 of 3 available",
         ]);
         assert_eq!(project.status().await.state, State::Paused);

@@ -42,7 +42,7 @@ fn unattended_deploy_starts_one_instance_first() {
     on_four_hosts(async |project| {
         at_night(&project).await;
         let done = tonight(&project, version("0.9")).await.succeeds();
-        done.says(&["step 1 of 2 is reached, with 1 new instance; it soaks for 200ms"]);
+        done.says(&["step 1 of 2 reached: 1 new instance, soaking for 200ms"]);
         assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
     });
 }
@@ -68,7 +68,7 @@ fn failed_release_is_skipped_until_a_new_build_or_force() {
         let orders = project.orders();
         let skipped = tonight(&project, version("0.9")).await.exits(Exit::Done);
         skipped.assert_skipped("0.9 is quarantined since it failed as revision 2 (");
-        skipped.assert_skipped("`ship deploy --force`");
+        skipped.assert_skipped("deploy a new build, or use --force");
         assert_eq!(
             project.history(),
             ["2 0.9 rolled-back", "1 0.8 succeeded"],
@@ -201,7 +201,7 @@ fn freeze_stops_a_deploy_and_the_next_one_resumes_it() {
         let deploy = project.deploy_under_way(version("0.9")).await;
         let frozen = project.call(async |env| freeze(env, None, String::new()));
         assert!(frozen.await.value().stops_rollout);
-        deploy.says("nothing new is begun").await;
+        deploy.says("finishing in-flight actions").await;
         project.open_gate();
         let done = deploy.ends().await.exits(Exit::Locked);
         done.says(&[
