@@ -78,7 +78,7 @@ impl Poller {
         let at = if self.urgent.contains(id) {
             now
         } else {
-            observed + poll_interval::look_again_after(host, misses)
+            observed + poll_interval::observe_again_after(host, misses)
         };
         if at <= now {
             due.hosts.push(id.clone());
@@ -107,7 +107,7 @@ impl Poller {
             }
             let readiness = &definition.readiness;
             let at = match self.probed.get(&instance.name) {
-                Some(probed) => *probed + poll_interval::ask_again_after(instance, readiness),
+                Some(probed) => *probed + poll_interval::probe_again_after(instance, readiness),
                 None => poll_interval::first_ask_at(instance, readiness),
             };
             if at <= now {

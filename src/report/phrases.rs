@@ -60,7 +60,7 @@ pub(super) fn state(rollout: &RolloutView) -> &'static str {
 /// knows. `ship scale` in the middle of a rollout does not end that rollout.
 pub(super) fn last_sentence(rollout: &RolloutView, outcome: &Outcome) -> Option<String> {
     let how = match outcome {
-        _ if rollout.stood().is_some() => return None,
+        _ if rollout.outcome_before_scaling().is_some() => return None,
         Outcome::Succeeded => "rolled out",
         Outcome::RolledBack => "rolled back",
         _ => return None,

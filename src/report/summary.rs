@@ -19,7 +19,7 @@ pub(super) fn summary(
     now: Time,
 ) -> (String, Vec<String>) {
     let took = Human(now.since(rollout.began));
-    let (line, lines) = if rollout.stood() == Some(outcome) {
+    let (line, lines) = if rollout.outcome_before_scaling() == Some(outcome) {
         scaled(rollout, outcome, status, took)
     } else {
         let line = headline(rollout, outcome, status, took);

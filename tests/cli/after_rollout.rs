@@ -383,10 +383,7 @@ fn notifications_contain_no_secrets() {
         "{page}"
     );
     let told = fs::read_to_string(project.path("told")).expect("a notification");
-    assert!(
-        told.contains("last answer: HTTP 500: … is wrong"),
-        "{told}"
-    );
+    assert!(told.contains("last answer: HTTP 500: … is wrong"), "{told}");
 }
 
 #[test]

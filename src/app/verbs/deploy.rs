@@ -92,7 +92,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
             });
         }
         Resolution::Refuse { why } => return Err(Refused::NotPermitted(why).into()),
-        Resolution::GoOnBack => Continuation::Resume,
+        Resolution::ResumeRollback => Continuation::Resume,
         Resolution::Abort => Continuation::RollBack {
             by: "[unattended] on_interrupted = \"abort\"".to_owned(),
         },

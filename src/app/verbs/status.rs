@@ -236,5 +236,5 @@ fn target(
     let under_way = summary.filter(|summary| is_running && summary.outcome.is_none());
     under_way
         .map(|summary| summary.target.clone())
-        .or_else(|| session.history.current().map(RevisionRecord::generation))
+        .or_else(|| session.history.current().map(RevisionRecord::revision_ref))
 }

@@ -23,7 +23,7 @@ const LOOK_FOR_LOST: Duration = Duration::from_secs(15);
 /// One that starts is asked often at first, so that nobody waits a whole interval for a service
 /// that is up in a blink; each refusal doubles the wait up to the interval. From its first pass on
 /// it is asked once an interval.
-pub fn ask_again_after(instance: &Instance, readiness: &Readiness) -> Duration {
+pub fn probe_again_after(instance: &Instance, readiness: &Readiness) -> Duration {
     let health = &instance.health;
     if health.ready_since.is_some() || health.passes > 0 {
         return readiness.interval;
@@ -41,7 +41,7 @@ pub fn first_ask_at(instance: &Instance, readiness: &Readiness) -> Time {
 
 /// How long to wait before a host is looked at again, counted from the last look; `misses` counts
 /// looks in a row that found nobody.
-pub fn look_again_after(host: &Host, misses: u32) -> Duration {
+pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
     match host.reach {
         Reach::Lost { .. } | Reach::NotSeen => LOOK_CLOSELY
             .saturating_mul(1 << misses.saturating_sub(1).min(8))
@@ -103,7 +103,7 @@ mod tests {
                 Time(n),
                 &readiness.thresholds(),
             );
-            waits.push(ask_again_after(&instance, &readiness).as_millis());
+            waits.push(probe_again_after(&instance, &readiness).as_millis());
         }
         assert_eq!(waits, [25, 50, 100, 200, 400, 800, 1000, 1000]);
         instance.health.record(
@@ -112,7 +112,7 @@ mod tests {
             Time(9),
             &readiness.thresholds(),
         );
-        assert_eq!(ask_again_after(&instance, &readiness), readiness.interval);
+        assert_eq!(probe_again_after(&instance, &readiness), readiness.interval);
     }
 
     #[test]
@@ -125,10 +125,10 @@ mod tests {
             ..Host::default()
         };
         let waits: Vec<_> = [1, 2, 3, 4, 5, 99]
-            .map(|misses| look_again_after(&host, misses).as_secs())
+            .map(|misses| observe_again_after(&host, misses).as_secs())
             .into();
         assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
         host.reach = Reach::Reachable;
-        assert_eq!(look_again_after(&host, 0), LOOK);
+        assert_eq!(observe_again_after(&host, 0), LOOK);
     }
 }

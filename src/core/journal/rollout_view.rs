@@ -93,7 +93,7 @@ impl RolloutView {
     pub fn replicas(&self) -> u32 {
         self.start
             .fallback_replicas
-            .filter(|_| self.rollout.goes_back())
+            .filter(|_| self.rollout.is_rolling_back())
             .unwrap_or(self.start.replicas)
     }
 
@@ -108,7 +108,7 @@ impl RolloutView {
     }
 
     /// How the rollout that it goes on with stood, if it only changes how many instances run.
-    pub fn stood(&self) -> Option<&Outcome> {
+    pub fn outcome_before_scaling(&self) -> Option<&Outcome> {
         self.start.scaling.as_ref().map(|scaling| &*scaling.then)
     }
 

@@ -142,9 +142,9 @@ impl Status {
             ServiceState::New | ServiceState::Idle => ended("rolled out"),
             ServiceState::RolledBack => ended("rolled back"),
             ServiceState::Paused => stopped("is paused"),
-            ServiceState::CutOff => stopped("was interrupted"),
+            ServiceState::Interrupted => stopped("was interrupted"),
             ServiceState::Held => stopped("failed and is held"),
-            ServiceState::Stuck => stopped("failed, and its rollback failed too"),
+            ServiceState::RollbackFailed => stopped("failed, and its rollback failed too"),
         }
     }
 }

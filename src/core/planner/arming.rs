@@ -39,7 +39,7 @@ pub(super) fn restore_after(
     let in_place = why == StopReason::Replaced && serves && left < s.budget.replicas;
     let target = s.spec.waits_of(s.rollout.target_release());
     let takes = s.spec.waits_of(&counted.instance.release).stop + target.start;
-    in_place.then(|| takes + s.patience() + RESTORE_MARGIN)
+    in_place.then(|| takes + s.progress_deadline() + RESTORE_MARGIN)
 }
 
 /// By when ship has decided about a slot whose host would restart the old instance at `fires`.

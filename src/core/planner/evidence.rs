@@ -16,7 +16,7 @@ pub(super) fn look_at_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
 }
 
 /// Plans observations of hosts where only probes show that an instance stayed ready.
-pub(super) fn look_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
+pub(super) fn observe_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
     if s.spec.min_ready.is_zero() {
         return;
     }

@@ -62,7 +62,7 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     situation.closing = closing.as_deref();
     let mut plan = PlanBuilder::new(&census, &budget);
     let next = decide(&situation, &mut plan);
-    evidence::look_after_soak(&situation, &mut plan);
+    evidence::observe_after_soak(&situation, &mut plan);
     let idle = census.hosts.iter().filter(|host| !plan.has_order(host.id));
     let holds = idle.map(|host| {
         let reason = explain::wait_reason(&situation, host, &next);

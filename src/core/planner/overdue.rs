@@ -38,7 +38,7 @@ fn overdue_since(s: &Situation<'_>) -> Option<Time> {
     } else {
         s.rollout.attempt.last_progress
     };
-    let deadline = wait::deadline(s).max(since + s.patience());
+    let deadline = wait::deadline(s).max(since + s.progress_deadline());
     (s.now >= deadline).then_some(since)
 }
 

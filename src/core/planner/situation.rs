@@ -38,7 +38,7 @@ impl<'a> Situation<'a> {
 
     /// The longest time without progress. A goal whose instances need longer to become available is
     /// refused at the start; a rollback target gets the time that it needs.
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn progress_deadline(&self) -> Duration {
         let Spec {
             progress_deadline,
             min_ready,

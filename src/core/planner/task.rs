@@ -142,7 +142,7 @@ fn await_host(s: &Situation<'_>, task: &Task) -> TaskStep {
     let Some((since, host, why)) = lost.and_then(|lost| lost.into_iter().max()) else {
         return TaskStep::AwaitHost(None);
     };
-    let deadline = since + s.patience();
+    let deadline = since + s.progress_deadline();
     if s.now < deadline {
         return TaskStep::AwaitHost(Some(deadline));
     }

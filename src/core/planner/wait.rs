@@ -24,7 +24,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// The progress deadline. It waits for an action in flight as long as the timeouts of its release
 /// allow.
 pub(super) fn deadline(s: &Situation<'_>) -> Time {
-    let usual = s.rollout.attempt.last_progress + s.patience();
+    let usual = s.rollout.attempt.last_progress + s.progress_deadline();
     let in_flight = s.rollout.orders.in_flight.values();
     let orders = in_flight.filter_map(|order| Some(order.since + allowed(s, &order.action)?));
     task::ends_at(s)
@@ -81,7 +81,7 @@ pub(super) fn wake_at(s: &Situation<'_>) -> Time {
     let hosts = s.census.hosts.iter();
     let paused = hosts.filter_map(|host| host.retry(s.spec, s.rollout, s.now));
     let retried = paused.map(|(_, attempts)| attempts.next_at());
-    let given_up = traffic::balancer_lost_since(s).map(|since| since + s.patience());
+    let given_up = traffic::balancer_lost_since(s).map(|since| since + s.progress_deadline());
     let all = soaked
         .chain(decided)
         .chain(retried)

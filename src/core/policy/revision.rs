@@ -34,7 +34,7 @@ pub struct RevisionRecord {
 
 impl RevisionRecord {
     /// The revision as a rollout refers to it.
-    pub fn generation(&self) -> RevisionRef {
+    pub fn revision_ref(&self) -> RevisionRef {
         RevisionRef {
             revision: self.revision,
             release: self.release.clone(),

@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(on_b().build().state(), ServiceState::Idle);
         assert_eq!(
             on_b().deploy("c", None).build().state(),
-            ServiceState::CutOff
+            ServiceState::Interrupted
         );
     }
 

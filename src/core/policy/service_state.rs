@@ -16,11 +16,11 @@ pub enum ServiceState {
     /// A user paused a rollout.
     Paused,
     /// A rollout was interrupted, its window closed, or its controller died or was replaced.
-    CutOff,
+    Interrupted,
     /// The last rollout failed, and the fleet was rolled back.
     RolledBack,
     /// The last rollout failed, and so did the rollback.
-    Stuck,
+    RollbackFailed,
     /// The last rollout failed, and the fleet was left as it was.
     Held,
 }
@@ -65,12 +65,12 @@ impl ServiceState {
         match outcome {
             None
             | Some(Outcome::Interrupted | Outcome::WindowClosed { .. } | Outcome::Fenced { .. }) => {
-                Self::CutOff
+                Self::Interrupted
             }
             Some(Outcome::Paused { .. }) => Self::Paused,
             Some(Outcome::Succeeded) => Self::Idle,
             Some(Outcome::RolledBack) => Self::RolledBack,
-            Some(Outcome::RollbackFailed { .. }) => Self::Stuck,
+            Some(Outcome::RollbackFailed { .. }) => Self::RollbackFailed,
             Some(Outcome::Held { .. }) => Self::Held,
         }
     }
@@ -80,15 +80,18 @@ impl ServiceState {
         match self {
             Self::New | Self::Idle => State::Idle,
             Self::Running => State::Running,
-            Self::Paused | Self::CutOff => State::Paused,
-            Self::RolledBack | Self::Stuck => State::Failed,
+            Self::Paused | Self::Interrupted => State::Paused,
+            Self::RolledBack | Self::RollbackFailed => State::Failed,
             Self::Held => State::Held,
         }
     }
 
     /// Whether the fleet may be between two revisions.
     pub fn is_between(self) -> bool {
-        matches!(self, Self::Paused | Self::CutOff | Self::Stuck | Self::Held)
+        matches!(
+            self,
+            Self::Paused | Self::Interrupted | Self::RollbackFailed | Self::Held
+        )
     }
 
     /// Why a command is refused in this state; `None` if it is allowed. The lease, not this check,
@@ -145,10 +148,10 @@ impl ServiceState {
         match self {
             Self::Running => None,
             Self::Paused => Some(Refusal::never(format!("{name} is already paused"))),
-            Self::CutOff => Some(Refusal::never(format!(
+            Self::Interrupted => Some(Refusal::never(format!(
                 "{name} is already stopped\nhint: `ship resume` continues, `ship abort` rolls back"
             ))),
-            Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held => {
+            Self::New | Self::Idle | Self::RolledBack | Self::RollbackFailed | Self::Held => {
                 Some(Refusal::never(format!(
                     "{name} is not being rolled out, so there is nothing to pause"
                 )))
@@ -173,7 +176,7 @@ impl ServiceState {
             ),
             (
                 ServiceCommand::Promote,
-                Self::New | Self::Idle | Self::RolledBack | Self::Stuck | Self::Held,
+                Self::New | Self::Idle | Self::RolledBack | Self::RollbackFailed | Self::Held,
             ) => format!("{name} is not being rolled out, so there is nothing to promote"),
             _ => return None,
         };
@@ -182,7 +185,7 @@ impl ServiceState {
 
     /// Between two revisions, restarts and contract migrations are refused.
     fn between_revisions(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
-        if !matches!(self, Self::CutOff | Self::Stuck | Self::Held) {
+        if !matches!(self, Self::Interrupted | Self::RollbackFailed | Self::Held) {
             return None;
         }
         let then = if command == ServiceCommand::Contract {

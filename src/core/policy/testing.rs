@@ -109,14 +109,14 @@ impl HistoryBuilder {
     ) -> Self {
         let fallback = self.history.fallback(&release.into());
         let fallback = fallback.filter(|_| verb == Verb::Deploy);
-        let fallback = fallback.map(RevisionRecord::generation);
+        let fallback = fallback.map(RevisionRecord::revision_ref);
         let number = u32::try_from(self.history.revisions.len()).unwrap() + 1;
         let record = record(number, verb, release, outcome.clone());
         let start = RolloutStart {
             verb,
             service: "page".into(),
             fleet: "local".into(),
-            target: record.generation(),
+            target: record.revision_ref(),
             fallback,
             replicas,
             fallback_replicas: None,

@@ -47,7 +47,7 @@ pub enum Resolution {
     /// The deploy begins or resumes.
     Go,
     /// The interrupted rollback continues, and nothing else happens.
-    GoOnBack,
+    ResumeRollback,
     /// The unfinished rollout is aborted, and nothing else happens.
     Abort,
     /// Nothing happens, and that is a success.
@@ -61,9 +61,9 @@ pub enum Resolution {
 pub struct PreviousRollout {
     pub standing: ServiceState,
     /// Whether the newest rollout was rolling back.
-    pub is_going_back: bool,
+    pub is_rolling_back: bool,
     /// Whether there is a revision to roll back to.
-    pub has_a_way_back: bool,
+    pub has_fallback: bool,
 }
 
 impl PreviousRollout {
@@ -72,9 +72,9 @@ impl PreviousRollout {
         let newest = history.newest.as_ref();
         Self {
             standing: history.state(),
-            is_going_back: newest
+            is_rolling_back: newest
                 .is_some_and(|newest| matches!(newest.direction, Direction::RollingBack(_))),
-            has_a_way_back: newest.is_some_and(|newest| newest.fallback.is_some()),
+            has_fallback: newest.is_some_and(|newest| newest.fallback.is_some()),
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn resolve(
     policy: OnInterrupted,
 ) -> Resolution {
     match left.standing {
-        ServiceState::Held | ServiceState::Stuck => {
+        ServiceState::Held | ServiceState::RollbackFailed => {
             let how = if left.standing == ServiceState::Held {
                 "is held"
             } else {
@@ -99,8 +99,8 @@ pub fn resolve(
             );
             Resolution::Refuse { why }
         }
-        ServiceState::CutOff if left.is_going_back => Resolution::GoOnBack,
-        ServiceState::CutOff if policy == OnInterrupted::Abort && left.has_a_way_back => {
+        ServiceState::Interrupted if left.is_rolling_back => Resolution::ResumeRollback,
+        ServiceState::Interrupted if policy == OnInterrupted::Abort && left.has_fallback => {
             Resolution::Abort
         }
         _ => match quarantined(attempts, release) {
@@ -293,27 +293,30 @@ mod tests {
     fn unattended_deploy_resumes_or_aborts_interrupted_rollouts_and_refuses_held_ones() {
         let left = |standing| PreviousRollout {
             standing,
-            is_going_back: false,
-            has_a_way_back: true,
+            is_rolling_back: false,
+            has_fallback: true,
         };
         let resolved = |left, policy| resolve(left, &[], &"b".into(), policy);
-        assert_eq!(resolved(left(ServiceState::CutOff), Resume), Resolution::Go);
         assert_eq!(
-            resolved(left(ServiceState::CutOff), Abort),
+            resolved(left(ServiceState::Interrupted), Resume),
+            Resolution::Go
+        );
+        assert_eq!(
+            resolved(left(ServiceState::Interrupted), Abort),
             Resolution::Abort
         );
         let nowhere = PreviousRollout {
-            has_a_way_back: false,
-            ..left(ServiceState::CutOff)
+            has_fallback: false,
+            ..left(ServiceState::Interrupted)
         };
         assert_eq!(resolved(nowhere, Abort), Resolution::Go);
         for policy in [Resume, Abort] {
             let back = PreviousRollout {
-                is_going_back: true,
-                ..left(ServiceState::CutOff)
+                is_rolling_back: true,
+                ..left(ServiceState::Interrupted)
             };
-            assert_eq!(resolved(back, policy), Resolution::GoOnBack);
-            for standing in [ServiceState::Held, ServiceState::Stuck] {
+            assert_eq!(resolved(back, policy), Resolution::ResumeRollback);
+            for standing in [ServiceState::Held, ServiceState::RollbackFailed] {
                 assert!(matches!(
                     resolved(left(standing), policy),
                     Resolution::Refuse { .. }

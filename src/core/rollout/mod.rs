@@ -183,7 +183,7 @@ impl Rollout {
     }
 
     /// Whether the rollout rolls back, to the number of instances of the rollback target.
-    pub fn goes_back(&self) -> bool {
+    pub fn is_rolling_back(&self) -> bool {
         matches!(self.direction, Direction::RollingBack(_)) && self.fallback.is_some()
     }
 

@@ -168,7 +168,7 @@ impl Spec {
     pub fn budget_for(&self, rollout: &Rollout) -> Budget {
         // A change of numbers is the last word on them.
         self.budget_back
-            .filter(|_| rollout.goes_back() && rollout.scaling.is_none())
+            .filter(|_| rollout.is_rolling_back() && rollout.scaling.is_none())
             .unwrap_or(self.budget)
     }
 

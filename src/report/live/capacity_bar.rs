@@ -35,7 +35,7 @@ impl CapacityBar {
         let at = |instances: u32| cells * (instances as usize).min(whole) / whole;
         // In a rollback, the counts of updated instances are those of the old version.
         let updated = replicas.updated_available.min(replicas.available);
-        let new = if rollout.rollout.goes_back() {
+        let new = if rollout.rollout.is_rolling_back() {
             replicas.available - updated
         } else {
             updated

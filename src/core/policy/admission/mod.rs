@@ -159,12 +159,12 @@ fn rollback_target(
         (Some(stopped), _) => stopped.fallback.clone(),
         (None, Verb::Deploy) => history
             .fallback(request.release)
-            .map(RevisionRecord::generation),
+            .map(RevisionRecord::revision_ref),
         (None, Verb::Rollback) => history
             .current()
             .filter(|current| current.release != *request.release)
             .filter(|current| history.is_proven(&current.release))
-            .map(RevisionRecord::generation),
+            .map(RevisionRecord::revision_ref),
         (None, Verb::Adopt | Verb::Restart | Verb::Scale | Verb::Migrate) => None,
     };
     target.filter(|target| {

@@ -106,7 +106,7 @@ impl Opener<'_, '_> {
         let is_same = |newest: &&Rollout| {
             newest.goal.revision == self.revision
                 && newest.verb == self.request.verb
-                && ServiceState::of_outcome(newest.outcome.as_ref()) == ServiceState::CutOff
+                && ServiceState::of_outcome(newest.outcome.as_ref()) == ServiceState::Interrupted
         };
         let again = || self.input.history.newest.as_ref().filter(is_same);
         let Some(rollout) = self.stopped().or_else(again) else {

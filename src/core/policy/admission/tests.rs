@@ -296,7 +296,7 @@ fn nothing_goes_back_to_what_a_contract_has_left_behind() {
         .history
         .revisions
         .first()
-        .map(RevisionRecord::generation);
+        .map(RevisionRecord::revision_ref);
     assert_eq!(case.admitted().rollback_target, None);
 }
 
