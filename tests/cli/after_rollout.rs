@@ -70,50 +70,50 @@ async fn webhook_receives_a_failure_as_json() {
         .any_stderr()
         .status(3)
         .run();
-    let told = posted(&server).await;
+    let reported = posted(&server).await;
     assert_eq!(
         [
-            &told["occasion"],
-            &told["outcome"],
-            &told["service"],
-            &told["fleet"],
-            &told["verb"],
-            &told["version"]
+            &reported["occasion"],
+            &reported["outcome"],
+            &reported["service"],
+            &reported["fleet"],
+            &reported["verb"],
+            &reported["version"]
         ],
         ["failure", "rolled-back", "page", "local", "deploy", "0.9"]
     );
     assert_eq!(
         [
-            &told["previous_version"],
-            &told["who"].as_str().map(|who| &who[..7]).into()
+            &reported["previous_version"],
+            &reported["who"].as_str().map(|who| &who[..7]).into()
         ],
         ["0.8", "tester@"]
     );
     assert_eq!(
-        [&told["revision"], &told["rollout"], &told["exit_code"]],
+        [&reported["revision"], &reported["rollout"], &reported["exit_code"]],
         [2, 2, 3]
     );
-    let page = told["report"].as_str().expect("a path");
+    let page = reported["report"].as_str().expect("a path");
     assert!(
         fs::read_to_string(page).is_ok_and(|page| page.contains("Failed and rolled back")),
         "{page}"
     );
-    let summary = project.redacted(told["summary"].as_str().unwrap_or_default());
+    let summary = project.redacted(reported["summary"].as_str().unwrap_or_default());
     assert_eq!(
         summary,
         "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 1 of 1 available \
          after [TOOK]"
     );
-    let why = project.redacted(told["why"].as_str().unwrap_or_default());
+    let why = project.redacted(reported["why"].as_str().unwrap_or_default());
     assert_eq!(
         why,
         "node1:8082: the new instance exited unexpectedly after [TOOK]: exit status 7"
     );
     assert!(
-        told["duration_s"]
+        reported["duration_s"]
             .as_f64()
             .is_some_and(|seconds| seconds > 0.0),
-        "{told}"
+        "{reported}"
     );
 }
 
@@ -126,11 +126,11 @@ async fn webhook_message_has_the_format_of_the_chat() {
         ));
         write(&project.path("hook.url"), &format!("{}\n", hook(&server)));
         project.deploy("0.9");
-        let told = posted(&server).await;
+        let reported = posted(&server).await;
         let text = if shape == "slack" {
-            told["text"].as_str().unwrap_or_default().to_owned()
+            reported["text"].as_str().unwrap_or_default().to_owned()
         } else {
-            let card = &told["attachments"][0];
+            let card = &reported["attachments"][0];
             assert_eq!(
                 card["contentType"],
                 "application/vnd.microsoft.card.adaptive"
@@ -142,7 +142,7 @@ async fn webhook_message_has_the_format_of_the_chat() {
             "page 0.9 (revision 2): 1 of 1 available in",
             "0.8 → 0.9",
         ] {
-            assert!(text.contains(words), "no {words:?} in {told}");
+            assert!(text.contains(words), "no {words:?} in {reported}");
         }
     }
 }
@@ -290,18 +290,18 @@ warning: cannot notify `command` in [notify]: timed out after [TOOK] (`timeout` 
 #[test]
 fn notifications_are_sent_only_for_configured_results() {
     let project = told_by("[notify]\non = [\"failure\"]\ncommand = \"./tell\"\n");
-    program(&project.path("tell"), "#!/bin/sh\necho told >>told\n");
+    program(&project.path("tell"), "#!/bin/sh\necho reported >>reported\n");
     project.deploy("0.9");
-    assert!(!project.path("told").exists());
+    assert!(!project.path("reported").exists());
     // Nothing to do in an attended deploy: no notification.
     let project = told_by("[notify]\ncommand = \"./tell\"\n");
-    program(&project.path("tell"), "#!/bin/sh\necho told >>told\n");
+    program(&project.path("tell"), "#!/bin/sh\necho reported >>reported\n");
     project.deploy("0.8");
-    assert!(!project.path("told").exists());
+    assert!(!project.path("reported").exists());
     project.ship(&["restart"]).any_stderr().run();
     assert_eq!(
-        fs::read_to_string(project.path("told")).expect("a notification"),
-        "told\n"
+        fs::read_to_string(project.path("reported")).expect("a notification"),
+        "reported\n"
     );
 }
 
@@ -309,7 +309,7 @@ fn notifications_are_sent_only_for_configured_results() {
 fn requested_rollback_is_not_reported_as_a_failure() {
     let project = told_by(
         "[notify]\ncommand = \"/bin/sh -c 'echo $SHIP_OCCASION $SHIP_OUTCOME $SHIP_EXIT_CODE \
-         >>told'\"\n",
+         >>reported'\"\n",
     );
     project.release("0.9", Behaviour::Deaf);
     let args = [
@@ -324,7 +324,7 @@ fn requested_rollback_is_not_reported_as_a_failure() {
     project.ship(&args).any_stderr().status(4).run();
     project.ship(&["abort"]).any_stderr().run();
     assert_eq!(
-        fs::read_to_string(project.path("told")).expect("a notification"),
+        fs::read_to_string(project.path("reported")).expect("a notification"),
         "failure held 4\nsuccess rolled-back 0\n"
     );
 }
@@ -332,7 +332,7 @@ fn requested_rollback_is_not_reported_as_a_failure() {
 #[test]
 fn notifications_contain_no_secrets() {
     let project = told_by(
-        "[notify]\ncommand = \"/bin/sh -c 'env >told; cat >>told'\"\n[metrics]\ntextfile \
+        "[notify]\ncommand = \"/bin/sh -c 'env >reported; cat >>reported'\"\n[metrics]\ntextfile \
                  = \"page.prom\"\n",
     )
     .with(
@@ -372,7 +372,7 @@ fn notifications_contain_no_secrets() {
         .ship(&["report", "--output-file", "page.html"])
         .any_stdout()
         .run();
-    for name in ["told", "page.prom", "page.html", ".ship/runs/2.html"] {
+    for name in ["reported", "page.prom", "page.html", ".ship/runs/2.html"] {
         let text = fs::read_to_string(project.path(name))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!text.contains(PASSWORD), "{name}: {text}");
@@ -382,8 +382,8 @@ fn notifications_contain_no_secrets() {
         page.contains("HTTP 500: … is wrong") && page.contains("… is known, page 0.9 starts"),
         "{page}"
     );
-    let told = fs::read_to_string(project.path("told")).expect("a notification");
-    assert!(told.contains("last answer: HTTP 500: … is wrong"), "{told}");
+    let reported = fs::read_to_string(project.path("reported")).expect("a notification");
+    assert!(reported.contains("last answer: HTTP 500: … is wrong"), "{reported}");
 }
 
 #[test]

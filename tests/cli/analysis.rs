@@ -98,10 +98,10 @@ fn failed_measurement_rolls_the_deploy_back() {
 fn dry_run_analysis_only_reports() {
     let numbers = Numbers::that_say(0.048);
     let project = judged_by(&numbers.url(), "dry_run = true");
-    let said = project.deploy("0.9").stderr;
+    let output = project.deploy("0.9").stderr;
     assert!(
-        said.contains("analysis errors (dry run): failed: 4.8% is not < 1%"),
-        "{said}"
+        output.contains("analysis errors (dry run): failed: 4.8% is not < 1%"),
+        "{output}"
     );
     assert_eq!(project.history()[0], "2 0.9 succeeded");
     let again = project.deploy("0.9").stderr;
@@ -113,8 +113,8 @@ fn consecutive_measurement_errors_roll_the_deploy_back() {
     // Nobody ever listens there.
     let project = judged_by("http://127.0.0.1:1/", "consecutive_error_limit = 2");
     let args = ["deploy", "inventory.toml", "--version", "0.9"];
-    let said = project.ship(&args).any_stderr().status(3).run().stderr;
-    assert!(said.contains("(3 consecutive errors, limit 2)"), "{said}");
+    let output = project.ship(&args).any_stderr().status(3).run().stderr;
+    assert!(output.contains("(3 consecutive errors, limit 2)"), "{output}");
     assert_eq!(project.history()[0], "2 0.9 rolled-back");
 }
 
@@ -129,14 +129,14 @@ fn analysis_runs_repeatedly_while_a_step_soaks() {
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("step 1 of 2 reached: 1 new instance, soaking for 1h");
     numbers.set_error_rate(0.02);
-    let said = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
+    let output = deploy.wait_within(Duration::from_secs(30)).exits(3).stderr;
     assert!(
-        said.contains("analysis errors: passed: 0.1% is < 1%"),
-        "{said}"
+        output.contains("analysis errors: passed: 0.1% is < 1%"),
+        "{output}"
     );
     assert!(
-        said.contains("analysis errors: failed: 2% is not < 1%"),
-        "{said}"
+        output.contains("analysis errors: failed: 2% is not < 1%"),
+        "{output}"
     );
     assert_eq!(
         project
@@ -163,8 +163,8 @@ fn step_waits_for_a_conclusive_measurement() {
     deploy.await_words("analysis errors: error: exit status 2");
     assert_eq!(project.status()["state"], "running");
     write(&number, "4");
-    let said = deploy.wait().exits(0).stderr;
-    assert!(said.contains("analysis errors: passed: 4 is < 5"), "{said}");
+    let output = deploy.wait().exits(0).stderr;
+    assert!(output.contains("analysis errors: passed: 4 is < 5"), "{output}");
 }
 
 #[test]

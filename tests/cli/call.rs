@@ -104,9 +104,9 @@ impl<'a> Call<'a> {
     pub(crate) fn run(self) -> Done {
         let done = Running::spawn(self.command).wait().exits(self.status);
         let assert = Assert::new().action_env("SNAPSHOTS").normalize_paths(false);
-        for (said, expected) in [(&done.stdout, self.stdout), (&done.stderr, self.stderr)] {
+        for (printed, expected) in [(&done.stdout, self.stdout), (&done.stderr, self.stderr)] {
             if let Some(expected) = expected {
-                assert.eq(self.redact.apply(said), expected);
+                assert.eq(self.redact.apply(printed), expected);
             }
         }
         assert_lines(&self.redact.apply(&done.stdout), &self.stdout_lines);

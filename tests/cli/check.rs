@@ -55,8 +55,8 @@ fn check_reports_all_problems_at_once() {
         .any_stdout()
         .status(2)
         .run();
-    let said = project.redacted(&done.stdout);
-    let of_node2: Vec<_> = said
+    let output = project.redacted(&done.stdout);
+    let of_node2: Vec<_> = output
         .lines()
         .filter(|line| line.contains("node2: port"))
         .collect();
@@ -67,7 +67,7 @@ fn check_reports_all_problems_at_once() {
              start; stop it, or remove the port from `ports`"
         ]
     );
-    let of_files: Vec<_> = said.lines().filter(|line| !line.contains("node")).collect();
+    let of_files: Vec<_> = output.lines().filter(|line| !line.contains("node")).collect();
     snapbox::assert_data_eq!(
         of_files.join("\n"),
         str![[r#"

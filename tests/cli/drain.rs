@@ -7,9 +7,9 @@ use ship_testing::probe_client::Monitor;
 fn deploy_moves_instances_off_a_drained_host() {
     let project = LocalProject::new();
     project.deploy("0.8");
-    let asker =
+    let monitor =
         Monitor::start(["node2", "node3"].map(|node| format!("{}:8081", project.address(node))));
-    asker.await_answers(20);
+    monitor.await_answers(20);
     project.drain("node1");
     let planned = project
         .ship(&["plan", "inventory.toml", "--version", "0.8"])
@@ -40,7 +40,7 @@ fn deploy_moves_instances_off_a_drained_host() {
         project.running(),
         ["node2:8081 0.8", "node3:8081 0.8", "node4:8081 0.8"]
     );
-    assert_eq!(asker.stop().failures(), Vec::<String>::new());
+    assert_eq!(monitor.stop().failures(), Vec::<String>::new());
     // It is an entry of its own, and nothing more is to be done.
     assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
     assert!(project.deploy("0.8").stderr.contains("nothing to do"));

@@ -12,10 +12,10 @@ fn deploy_broken(behaviour: Behaviour, expect: impl FnOnce(Call<'_>) -> Call<'_>
     let project = &LocalProject::new();
     project.release("0.9", behaviour);
     project.deploy("0.8");
-    let asker = Monitor::start(
+    let monitor = Monitor::start(
         ["node1", "node2", "node3"].map(|node| format!("{}:8081", project.address(node))),
     );
-    asker.await_answers(20);
+    monitor.await_answers(20);
     let args = [
         "deploy",
         "inventory.toml",
@@ -25,7 +25,7 @@ fn deploy_broken(behaviour: Behaviour, expect: impl FnOnce(Call<'_>) -> Call<'_>
         "rollout.progress_deadline=3s",
     ];
     expect(project.ship(&args)).status(3).run();
-    let answers = asker.stop();
+    let answers = monitor.stop();
     assert_eq!(answers.failures(), Vec::<String>::new());
     assert!(
         answers.fewest(3) >= 3,

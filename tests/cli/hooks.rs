@@ -16,11 +16,11 @@ fn with(hooks: &[(&str, &str)]) -> LocalProject {
 }
 
 /// What the JSON says of hooks: where, which, whether all went well, and what they said.
-fn told(lines: &[Value]) -> Vec<String> {
+fn reported(lines: &[Value]) -> Vec<String> {
     let hooks = lines.iter().filter(|line| line["event"] == "hook_ran");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let row = |it: &Value| {
-        let said: Vec<_> = it["output"]
+        let printed: Vec<_> = it["output"]
             .as_array()
             .expect("an array")
             .iter()
@@ -31,7 +31,7 @@ fn told(lines: &[Value]) -> Vec<String> {
             "{slot} {} {}: {}",
             text(&it["point"]),
             it["ok"],
-            said.join(" / ")
+            printed.join(" / ")
         )
     };
     hooks.map(row).collect()
@@ -51,11 +51,11 @@ fn instance_runs_the_hooks_of_its_own_release() {
         .ship(&["deploy", "inventory.toml", "--output", "json"])
         .any_stdout()
         .run();
-    let said = "page local 0.8 1 node1 8081 8081 / behaviour / page.py";
+    let printed = "page local 0.8 1 node1 8081 8081 / behaviour / page.py";
     assert_eq!(
-        told(&json_lines(&done.stdout)),
+        reported(&json_lines(&done.stdout)),
         [
-            format!("node1:8081 before_start true: {said}"),
+            format!("node1:8081 before_start true: {printed}"),
             "node1:8081 after_start true: up".into()
         ]
     );
@@ -71,7 +71,7 @@ fn instance_runs_the_hooks_of_its_own_release() {
         ])
         .any_stdout()
         .run();
-    let lines = told(&json_lines(&done.stdout));
+    let lines = reported(&json_lines(&done.stdout));
     assert_eq!(lines.len(), 4, "{lines:#?}");
     assert_eq!(
         lines[..3],
@@ -80,7 +80,7 @@ fn instance_runs_the_hooks_of_its_own_release() {
              page.py"
                 .into(),
             "node1:8082 after_start true: up".into(),
-            format!("node1:8081 before_stop true: {said}"),
+            format!("node1:8081 before_stop true: {printed}"),
         ]
     );
     assert!(

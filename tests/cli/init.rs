@@ -32,7 +32,7 @@ next steps:
         dir.join("build/my-shop-1.0.tar.gz"),
     )
     .expect("our own files");
-    let said = project
+    let output = project
         .ship(&["plan", "inventory.toml"])
         .within(&dir)
         .any_stderr()
@@ -40,8 +40,8 @@ next steps:
         .run()
         .stderr;
     assert!(
-        said.contains("my-shop-1.0.tar.gz is not a valid gzip tar archive"),
-        "{said}"
+        output.contains("my-shop-1.0.tar.gz is not a valid gzip tar archive"),
+        "{output}"
     );
 }
 
@@ -49,15 +49,15 @@ next steps:
 fn init_keeps_existing_files() {
     let project = LocalProject::new();
     let before = fs::read_to_string(project.path("playbook.toml")).expect("our own file");
-    let said = project
+    let output = project
         .ship(&["init", "other.toml"])
         .any_stderr()
         .status(2)
         .run()
         .stderr;
     assert!(
-        said.contains("playbook.toml already exists and was not changed"),
-        "{said}"
+        output.contains("playbook.toml already exists and was not changed"),
+        "{output}"
     );
     assert!(!project.path("other.toml").exists());
     assert_eq!(

@@ -10,11 +10,11 @@ const NEXT: &str = "hint: run `ship resume` to continue, or `ship abort` to roll
 /// The lines that come after the answer to a SIGINT, which is always the same.
 #[track_caller]
 fn after_sigint(project: &LocalProject, stderr: &str) -> Vec<String> {
-    let said = project.redacted(stderr);
+    let output = project.redacted(stderr);
     let answer = "  SIGINT: finishing in-flight actions; press Ctrl-C again to exit now\n";
-    let (_, after) = said
+    let (_, after) = output
         .split_once(answer)
-        .unwrap_or_else(|| panic!("no answer to SIGINT in:\n{said}"));
+        .unwrap_or_else(|| panic!("no answer to SIGINT in:\n{output}"));
     let lines = after.lines();
     lines
         .map(|line| line.trim_start_matches("[MOMENT]").trim_start().to_owned())

@@ -34,14 +34,14 @@ fn invalid_playbook_permits_status_and_rollback_but_no_deploy() {
         &["scale", "--replicas", "1"],
     ] {
         let args = [&args[..1], &["inventory.toml"], &args[1..]].concat();
-        let said = project
+        let output = project
             .ship(&args)
             .any_stdout()
             .any_stderr()
             .status(2)
             .run()
             .stderr;
-        assert!(said.contains("--> playbook.toml:"), "{args:?}: {said}");
+        assert!(output.contains("--> playbook.toml:"), "{args:?}: {output}");
     }
     let done = project
         .ship(&["rollback", "inventory.toml"])

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use snapbox::str;
 
 use crate::call::json_lines;
-use crate::project::{LIGHT_PAGE, LocalProject, PATIENCE};
+use crate::project::{LIGHT_PAGE, LocalProject, DEADLINE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Running, ship_command};
 use ship_testing::namespace::{until, write};
@@ -14,7 +14,7 @@ use ship_testing::namespace::{until, write};
 /// Waits until it has printed this text to stdout.
 #[track_caller]
 fn await_stdout(running: &mut Running, words: &str) {
-    until(words, PATIENCE, || {
+    until(words, DEADLINE, || {
         running.stdout_so_far().contains(words).then_some(())
     });
 }
@@ -22,7 +22,7 @@ fn await_stdout(running: &mut Running, words: &str) {
 /// Waits until nothing runs in the project's directory but these.
 #[track_caller]
 fn await_only(project: &LocalProject, processes: &[u32]) {
-    until("nothing of it is left", PATIENCE, || {
+    until("nothing of it is left", DEADLINE, || {
         project
             .processes()
             .iter()
@@ -258,7 +258,7 @@ fn logs_follow_waits_for_the_first_instance() {
     let mut logs = project
         .ship(&["logs", "inventory.toml", "-f", "-n", "1"])
         .spawn();
-    until("a process follows the log", PATIENCE, || {
+    until("a process follows the log", DEADLINE, || {
         (project.processes().len() > 3).then_some(())
     });
     project.deploy("0.8");

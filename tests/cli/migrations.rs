@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::project::{LocalProject, PATIENCE};
+use crate::project::{LocalProject, DEADLINE};
 use ship_testing::namespace::{until, write};
 use ship_testing::probe_client::get;
 
@@ -107,7 +107,7 @@ fn with_requests(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<Stri
             [8081, 8082].map(|port| format!("{}:{port}", project.address(&format!("node{node}"))))
         })
         .collect();
-    let asker = thread::spawn({
+    let monitor = thread::spawn({
         let over = Arc::clone(&over);
         move || {
             let (mut well, mut ill) = (0, Vec::new());
@@ -129,7 +129,7 @@ fn with_requests(project: &LocalProject, act: impl FnOnce()) -> (usize, Vec<Stri
     });
     act();
     over.store(true, Ordering::Relaxed);
-    asker.join().expect("it asks")
+    monitor.join().expect("it asks")
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn migration_is_not_repeated_after_ship_was_killed() {
     write(&project.path("page-0.9/expand.py"), &slow);
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("expand add-full-name");
-    until("its beginning", PATIENCE, || began.exists().then_some(()));
+    until("its beginning", DEADLINE, || began.exists().then_some(()));
     deploy.signal("KILL");
     deploy.wait();
     write(&go_on, "");

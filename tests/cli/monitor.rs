@@ -174,18 +174,18 @@ fn deploy_without_failed_requests_reports_the_count() {
     let done = project.ship(&args).any_stderr().run();
     assert_nothing_lost(last_line(&done.stderr));
     for version in ["0.8", "0.9"] {
-        let said = done
+        let printed = done
             .stderr
             .lines()
             .any(|line| line.contains("  served: ") && line.contains(&format!("by {version}, ")));
-        assert!(said, "{}", done.stderr);
+        assert!(printed, "{}", done.stderr);
     }
     // Later too it can be read.
     let status = project.ship(&["status"]).any_stdout().run();
-    let told = last_line(&status.stdout);
+    let reported = last_line(&status.stdout);
     assert!(
-        told.starts_with("deploy of 0.9 (revision 2): 0 of "),
-        "{told}"
+        reported.starts_with("deploy of 0.9 (revision 2): 0 of "),
+        "{reported}"
     );
     let history = project
         .ship(&["history", "--revision", "2"])

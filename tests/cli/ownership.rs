@@ -41,10 +41,10 @@ error: 1 of 1 hosts is unusable; no changes were made
             .any_stderr()
             .status(2)
             .run();
-        let said = done.stdout + &done.stderr;
+        let printed = done.stdout + &done.stderr;
         assert!(
-            said.contains("runs service `page` for fleet `local`"),
-            "{verb}: {said}"
+            printed.contains("runs service `page` for fleet `local`"),
+            "{verb}: {printed}"
         );
     }
     project

@@ -30,26 +30,26 @@ hint: `ship resume` continues, `ship abort` rolls back
 "#]])
         .run();
     let done = deploy.wait().exits(8);
-    let said = project.redacted(&done.stderr);
-    let (_, end) = said.split_once("  paused by ").expect("it says so");
-    assert!(!end.contains("started "), "{said}");
+    let printed = project.redacted(&done.stderr);
+    let (_, end) = printed.split_once("  paused by ").expect("it says so");
+    assert!(!end.contains("started "), "{printed}");
     assert!(
         end.ends_with(
             "was paused by [WHO] after [TOOK]: 1 of 3 updated, 3 of 3 available\n          hint: \
              run `ship resume` to continue, or `ship abort` to roll back"
         ),
-        "{said}"
+        "{printed}"
     );
     let status = project.status();
     assert_eq!(status["state"], "paused");
     assert_eq!(status["rollout"]["outcome"]["outcome"], "paused");
     assert!(status["rollout"]["outcome"]["since"].is_u64(), "{status:#}");
-    let said = project
+    let printed = project
         .ship(&["status", "inventory.toml"])
         .any_stdout()
         .run()
         .stdout;
-    let line = said
+    let line = printed
         .lines()
         .find(|line| line.contains("was paused"))
         .expect("it says so");

@@ -23,7 +23,7 @@ use ship_testing::project_dir::ProjectDir;
 pub(crate) const NODES: [&str; 4] = ["node1", "node2", "node3", "node4"];
 
 /// What is waited for has come by then.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The service, which starts fast.
 pub(crate) const LIGHT_PAGE: &str = include_str!("../support/light_page.py");
@@ -260,7 +260,7 @@ impl LocalProject {
     /// Waits until the status of an instance of a host is this.
     #[track_caller]
     pub(crate) fn await_status(&self, node: &str, word: &str) {
-        until(word, PATIENCE, || {
+        until(word, DEADLINE, || {
             let status = self.status();
             let rows = status["instances"].as_array().expect("an array");
             rows.iter()
@@ -290,7 +290,7 @@ impl LocalProject {
     pub(crate) fn end_instance(&self, node: &str, port: u16) {
         let pid = self.pid(node, port);
         end(pid);
-        until("the end of an instance", PATIENCE, || {
+        until("the end of an instance", DEADLINE, || {
             (!self.processes().contains(&pid)).then_some(())
         });
     }

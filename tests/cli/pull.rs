@@ -70,7 +70,7 @@ fn is_host(request: &Request) -> bool {
 }
 
 /// Number of artifact requests so far: from the control machine, and from hosts.
-fn askers(server: &Web) -> (usize, usize) {
+fn monitors(server: &Web) -> (usize, usize) {
     let asked: Vec<_> = server
         .requests()
         .into_iter()
@@ -84,9 +84,9 @@ fn askers(server: &Web) -> (usize, usize) {
 fn hosts_download_the_artifact_and_rollback_needs_no_server() {
     let (project, server, mode) = project();
     project.deploy("0.8");
-    assert_eq!(askers(&server), (1, 2));
+    assert_eq!(monitors(&server), (1, 2));
     project.deploy("0.9");
-    assert_eq!(askers(&server), (1, 2));
+    assert_eq!(monitors(&server), (1, 2));
     mode.store(ToHosts::Gone as u8, Ordering::SeqCst);
     for host in ["node1", "node2"] {
         let releases = project.path(&format!(".ship/hosts/{host}/page/releases"));
@@ -102,7 +102,7 @@ fn hosts_download_the_artifact_and_rollback_needs_no_server() {
         .ship(&["rollback", "inventory.toml"])
         .any_stderr()
         .run();
-    assert_eq!(askers(&server), (0, 0));
+    assert_eq!(monitors(&server), (0, 0));
     let versions: Vec<_> = project
         .running()
         .iter()
@@ -179,7 +179,7 @@ fn ssh_host_pulls_and_a_failed_pull_keeps_the_old_version() {
     write(&project.path("inventory.toml"), &inventory);
     let project = project.with("replicas = 2", "replicas = 1");
     project.deploy("0.8");
-    assert_eq!(askers(&server), (1, 1));
+    assert_eq!(monitors(&server), (1, 1));
     mode.store(ToHosts::Gone as u8, Ordering::SeqCst);
     let done = project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])

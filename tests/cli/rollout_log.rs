@@ -7,7 +7,7 @@ use serde_json::Value;
 use snapbox::str;
 
 use crate::call::json_lines;
-use crate::project::{LocalProject, PATIENCE};
+use crate::project::{LocalProject, DEADLINE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
@@ -175,7 +175,7 @@ fn logs_follow_shows_a_rollout_to_its_end() {
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("node1:8082  started");
     let mut logs = project.ship(&["logs", "--rollout", "last", "-f"]).spawn();
-    until("a probe that fails", PATIENCE, || {
+    until("a probe that fails", DEADLINE, || {
         logs.stdout_so_far()
             .contains("readiness probe did not pass")
             .then_some(())
@@ -201,7 +201,7 @@ fn rollout_log_of_a_killed_ship_has_only_complete_lines() {
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("node1:8082  started");
     let mut follower = project.ship(&["logs", "--rollout", "2", "-f"]).spawn();
-    until("the start", PATIENCE, || {
+    until("the start", DEADLINE, || {
         follower
             .stdout_so_far()
             .contains("node1:8082  started")

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{LocalProject, PATIENCE};
+use crate::project::{LocalProject, DEADLINE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
@@ -133,7 +133,7 @@ fn status_watch_refreshes_until_ctrl_c() {
     let mut watch = project
         .ship(&["status", "--watch", "--output", "json"])
         .spawn();
-    until("a second look", PATIENCE, || {
+    until("a second look", DEADLINE, || {
         (watch.stdout_so_far().lines().count() >= 2).then_some(())
     });
     watch.signal("INT");
@@ -154,12 +154,12 @@ fn status_watch_shows_a_release_deployed_after_it_started() {
     let mut watch = project
         .ship(&["status", "--watch", "--output", "json"])
         .spawn();
-    until("a first look", PATIENCE, || {
+    until("a first look", DEADLINE, || {
         watch.stdout_so_far().contains('\n').then_some(())
     });
     project.release("0.9", Behaviour::Good);
     project.deploy("0.9");
-    until("the new release", PATIENCE, || {
+    until("the new release", DEADLINE, || {
         let shown = watch.stdout_so_far();
         let (whole, _) = shown.rsplit_once('\n')?;
         let status = json(whole.lines().last()?);

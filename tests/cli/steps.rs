@@ -44,11 +44,11 @@ service `page` promoted
 
 "#]])
         .run();
-    let said = deploy.wait().exits(0).stderr;
-    assert!(said.contains("promoted by "), "{said}");
+    let output = deploy.wait().exits(0).stderr;
+    assert!(output.contains("promoted by "), "{output}");
     assert!(
-        said.contains("step 2 of 2 reached: 3 new instances"),
-        "{said}"
+        output.contains("step 2 of 2 reached: 3 new instances"),
+        "{output}"
     );
     assert_eq!(versions(&project), ["0.9", "0.9", "0.9"]);
 }

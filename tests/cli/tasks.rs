@@ -3,17 +3,17 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use crate::project::{LocalProject, PATIENCE};
+use crate::project::{LocalProject, DEADLINE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
 /// A project whose playbook has these hooks. Their commands receive the path of the file `said`.
 fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
     let project = LocalProject::new();
-    let said = project.path("said").display().to_string();
+    let printed = project.path("printed").display().to_string();
     let mut tables = String::new();
     for (head, command) in hooks {
-        let command = command.replace("SAID", &said);
+        let command = command.replace("PRINTED", &printed);
         write!(
             tables,
             "[[hooks]]\n{head}\ncommand = '''sh -c \"{command}\"'''\n\n"
@@ -24,8 +24,8 @@ fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
 }
 
 /// The output of the hooks so far.
-fn said(project: &LocalProject) -> Vec<String> {
-    fs::read_to_string(project.path("said"))
+fn printed(project: &LocalProject) -> Vec<String> {
+    fs::read_to_string(project.path("printed"))
         .unwrap_or_default()
         .lines()
         .map(str::to_owned)
@@ -37,20 +37,20 @@ fn tasks_run_once_in_order_with_their_environment() {
     let project = with_hooks(&[
         (
             "on = \"on_success\"",
-            "echo on_success $SHIP_OUTCOME >> SAID",
+            "echo on_success $SHIP_OUTCOME >> PRINTED",
         ),
-        ("on = \"on_failure\"", "echo on_failure >> SAID"),
+        ("on = \"on_failure\"", "echo on_failure >> PRINTED"),
         (
             "on = \"after_all\"\nat = \"host\"",
-            "echo after_all $SHIP_HOST $VERSION ${PORT-no port} >> SAID",
+            "echo after_all $SHIP_HOST $VERSION ${PORT-no port} >> PRINTED",
         ),
         (
             "on = \"before_all\"",
             "echo before_all $SHIP_VERB $SHIP_SERVICE $SHIP_FLEET $SHIP_VERSION $SHIP_REVISION \
              from \
-             $SHIP_PREVIOUS_VERSION. >> SAID",
+             $SHIP_PREVIOUS_VERSION. >> PRINTED",
         ),
-        ("on = \"before_start\"", "echo start >> SAID"),
+        ("on = \"before_start\"", "echo start >> PRINTED"),
     ]);
     project.deploy("0.8");
     let first = [
@@ -60,10 +60,10 @@ fn tasks_run_once_in_order_with_their_environment() {
         "start",
     ];
     let last = ["after_all node1 0.8 no port", "on_success succeeded"];
-    assert_eq!(said(&project), [&first[..], &last].concat());
+    assert_eq!(printed(&project), [&first[..], &last].concat());
     // A deploy of the running version is not a rollout.
     project.deploy("0.8");
-    assert_eq!(said(&project).len(), 6);
+    assert_eq!(printed(&project).len(), 6);
     let done = project.deploy("0.9");
     assert!(
         done.stderr.contains("before_all: done in "),
@@ -71,7 +71,7 @@ fn tasks_run_once_in_order_with_their_environment() {
         done.stderr
     );
     assert_eq!(
-        said(&project)[6],
+        printed(&project)[6],
         "before_all deploy page local 0.9 2 from 0.8."
     );
     project
@@ -79,7 +79,7 @@ fn tasks_run_once_in_order_with_their_environment() {
         .any_stderr()
         .run();
     assert_eq!(
-        said(&project)[12],
+        printed(&project)[12],
         "before_all rollback page local 0.8 3 from 0.9."
     );
 }
@@ -93,7 +93,7 @@ fn failed_before_all_hook_makes_no_changes() {
         ),
         (
             "on = \"on_failure\"",
-            "echo on_failure $SHIP_OUTCOME: $SHIP_FAILURE >> SAID",
+            "echo on_failure $SHIP_OUTCOME: $SHIP_FAILURE >> PRINTED",
         ),
     ]);
     project.deploy("0.8");
@@ -116,7 +116,7 @@ fn failed_before_all_hook_makes_no_changes() {
     }
     assert_eq!(project.pages(), before);
     let why = "hook before_all: exited with status 1: the disk of the database is full";
-    assert_eq!(said(&project), [format!("on_failure rolled-back: {why}")]);
+    assert_eq!(printed(&project), [format!("on_failure rolled-back: {why}")]);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn hanging_task_is_killed_with_its_children_at_the_timeout() {
         "{}",
         done.stderr
     );
-    until("the end of what it began", PATIENCE, || {
+    until("the end of what it began", DEADLINE, || {
         project.processes().is_empty().then_some(())
     });
 }
@@ -173,31 +173,31 @@ fn hanging_task_is_killed_with_its_children_at_the_timeout() {
 #[test]
 fn completed_tasks_are_not_repeated_after_a_crash() {
     let project = with_hooks(&[
-        ("on = \"before_all\"", "echo one >> SAID"),
+        ("on = \"before_all\"", "echo one >> PRINTED"),
         (
             "on = \"before_all\"",
-            "echo two >> SAID; test ! -e SAID.wait || sleep 600",
+            "echo two >> PRINTED; test ! -e PRINTED.wait || sleep 600",
         ),
     ]);
     project.release("0.9", Behaviour::Gated);
     project.deploy("0.8");
-    fs::write(project.path("said"), "").expect("our own file");
-    fs::write(project.path("said.wait"), "").expect("our own file");
+    fs::write(project.path("printed"), "").expect("our own file");
+    fs::write(project.path("printed.wait"), "").expect("our own file");
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("before_all 2");
-    until("the second", PATIENCE, || {
-        (said(&project).len() == 2).then_some(())
+    until("the second", DEADLINE, || {
+        (printed(&project).len() == 2).then_some(())
     });
     deploy.signal("KILL");
     deploy.wait();
     // The hook ends with its ship process; the instances continue.
-    until("the end of the hook", PATIENCE, || {
+    until("the end of the hook", DEADLINE, || {
         (project.processes().len() == 3).then_some(())
     });
-    fs::remove_file(project.path("said.wait")).expect("our own file");
+    fs::remove_file(project.path("printed.wait")).expect("our own file");
     let mut deploy = project.start_deploy("0.9");
     deploy.await_words("started   0.9");
-    assert_eq!(said(&project), ["one", "two", "two"]);
+    assert_eq!(printed(&project), ["one", "two", "two"]);
     deploy.signal("KILL");
     deploy.wait();
     project.open_gate();
@@ -205,7 +205,7 @@ fn completed_tasks_are_not_repeated_after_a_crash() {
         .ship(&["resume", "inventory.toml"])
         .any_stderr()
         .run();
-    assert_eq!(said(&project), ["one", "two", "two"]);
+    assert_eq!(printed(&project), ["one", "two", "two"]);
 }
 
 #[test]
@@ -214,19 +214,19 @@ fn hook_may_call_ship() {
     let project = with_hooks(&[
         (
             "on = \"before_all\"",
-            &format!("{ship} history $SHIP_INVENTORY --output json >> SAID"),
+            &format!("{ship} history $SHIP_INVENTORY --output json >> PRINTED"),
         ),
         (
             "on = \"on_failure\"",
-            &format!("{ship} freeze $SHIP_INVENTORY --reason 'it failed' >> SAID"),
+            &format!("{ship} freeze $SHIP_INVENTORY --reason 'it failed' >> PRINTED"),
         ),
         ("on = \"after_all\"", "test $SHIP_VERSION = 0.8"),
     ]);
     project.deploy("0.8");
     assert!(
-        said(&project).concat().contains("\"outcome\": \"running\""),
+        printed(&project).concat().contains("\"outcome\": \"running\""),
         "{:?}",
-        said(&project)
+        printed(&project)
     );
     project
         .ship(&["deploy", "inventory.toml", "--version", "0.9"])

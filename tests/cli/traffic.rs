@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use snapbox::str;
 
-use crate::project::{LocalProject, NODES, PATIENCE};
+use crate::project::{LocalProject, NODES, DEADLINE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::haproxy::Haproxy;
 use ship_testing::namespace::{until, write};
@@ -54,8 +54,8 @@ fn deploy_admits_and_drains_without_failed_requests() {
         return;
     };
     project.deploy("0.8");
-    let asker = Monitor::start([haproxy.front().to_string()]);
-    asker.await_answers(20);
+    let monitor = Monitor::start([haproxy.front().to_string()]);
+    monitor.await_answers(20);
     let deploy = &[
         "deploy",
         "inventory.toml",
@@ -65,8 +65,8 @@ fn deploy_admits_and_drains_without_failed_requests() {
         "json",
     ];
     let done = project.ship(deploy).any_stdout().any_stderr().run();
-    asker.await_answers(20);
-    let answers = asker.stop();
+    monitor.await_answers(20);
+    let answers = monitor.stop();
     assert_eq!(answers.failures(), Vec::<String>::new());
     let receipts = receipts(&done.stdout);
     assert_eq!(receipts.len(), 3, "{}", done.stdout);
@@ -102,8 +102,8 @@ fn drained_host_causes_no_failed_requests() {
     };
     project.deploy("0.8");
     project.drain("node1");
-    let asker = Monitor::start([haproxy.front().to_string()]);
-    asker.await_answers(20);
+    let monitor = Monitor::start([haproxy.front().to_string()]);
+    monitor.await_answers(20);
     let deploy = &[
         "deploy",
         "inventory.toml",
@@ -113,8 +113,8 @@ fn drained_host_causes_no_failed_requests() {
         "json",
     ];
     let done = project.ship(deploy).any_stdout().any_stderr().run();
-    asker.await_answers(20);
-    assert_eq!(asker.stop().failures(), Vec::<String>::new());
+    monitor.await_answers(20);
+    assert_eq!(monitor.stop().failures(), Vec::<String>::new());
     assert_eq!(receipts(&done.stdout).len(), 1, "{}", done.stdout);
     assert_eq!(
         project.running(),
@@ -133,7 +133,7 @@ fn comparison_finds_a_version_that_fails_requests() {
                   \"500ms\"\n\n[rollout]\n\
                   steps = [{ instances = 1, soak = \"1h\" }]\n";
     let project = project.with("[rollout]\n", judged);
-    let askers: Vec<_> = (0..4)
+    let monitors: Vec<_> = (0..4)
         .map(|_| Monitor::start([haproxy.front().to_string()]))
         .collect();
     let done = project
@@ -141,7 +141,7 @@ fn comparison_finds_a_version_that_fails_requests() {
         .any_stderr()
         .status(3)
         .run();
-    let answers: Vec<_> = askers.into_iter().map(Monitor::stop).collect();
+    let answers: Vec<_> = monitors.into_iter().map(Monitor::stop).collect();
     // Clients saw nothing but what the canary leaks, one of twenty of its own share.
     let broken: Vec<_> = answers.iter().flat_map(Answers::interrupted).collect();
     assert!(
@@ -222,7 +222,7 @@ fn deploy_waits_for_a_killed_balancer() {
     project.open_gate();
     // While the state of the balancer is unknown, no instance is admitted or stopped.
     deploy.await_words("node4:8081  ready");
-    until("three of the old version", PATIENCE, || {
+    until("three of the old version", DEADLINE, || {
         (project
             .running()
             .iter()
@@ -285,8 +285,8 @@ fn scale_drains_and_admits_instances() {
         return;
     };
     project.deploy("0.8");
-    let asker = Monitor::start([haproxy.front().to_string()]);
-    asker.await_answers(20);
+    let monitor = Monitor::start([haproxy.front().to_string()]);
+    monitor.await_answers(20);
     let scale = |replicas| {
         [
             "scale",
@@ -301,7 +301,7 @@ fn scale_drains_and_admits_instances() {
     assert_eq!(receipts(&done.stdout).len(), 2, "{}", done.stdout);
     assert_eq!(project.running().len(), 1);
     project.ship(&scale("3")).any_stdout().any_stderr().run();
-    asker.await_answers(20);
-    assert_eq!(asker.stop().failures(), Vec::<String>::new());
+    monitor.await_answers(20);
+    assert_eq!(monitor.stop().failures(), Vec::<String>::new());
     assert_eq!(project.status()["replicas"]["available"], 3);
 }

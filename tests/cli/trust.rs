@@ -282,10 +282,10 @@ fn programs_inherit_no_secret_that_they_do_not_need() {
         |file: &str| fs::read_to_string(project.path(file)).expect("the program has run");
     let (hook, notify) = (environment("hook.env"), environment("notify.env"));
     assert!(hook.contains(TOKEN), "a hook is the service's own: {hook}");
-    for told in [&hook, &notify] {
+    for reported in [&hook, &notify] {
         assert!(
-            told.contains("SHIP_SERVICE=page") && !told.contains("s3cret-webhook"),
-            "{told}"
+            reported.contains("SHIP_SERVICE=page") && !reported.contains("s3cret-webhook"),
+            "{reported}"
         );
     }
     assert!(

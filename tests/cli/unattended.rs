@@ -39,9 +39,9 @@ fn tonight(project: &LocalProject, version: &str, more: &[&str], status: i32) ->
 }
 
 #[track_caller]
-fn says(said: &str, words: &[&str]) {
+fn says(printed: &str, words: &[&str]) {
     for word in words {
-        assert!(said.contains(word), "no {word:?} in:\n{said}");
+        assert!(printed.contains(word), "no {word:?} in:\n{printed}");
     }
 }
 
@@ -50,9 +50,9 @@ fn unattended_deploy_skips_a_quarantined_release() {
     let project = at_night();
     project.release("0.9", Behaviour::Exits);
     tonight(&project, "0.9", &[], 3);
-    let said = tonight(&project, "0.9", &[], 0);
+    let printed = tonight(&project, "0.9", &[], 0);
     says(
-        &said,
+        &printed,
         &[
             "skipped: 0.9 is quarantined since it failed as revision 2 (",
             "deploy a new build, or use --force",
@@ -63,13 +63,13 @@ fn unattended_deploy_skips_a_quarantined_release() {
         ["2 0.9 rolled-back", "1 0.8 succeeded"],
         "nothing was tried"
     );
-    let told = project
+    let reported = project
         .ship(&[&nightly("0.9")[..], &["--output", "json"]].concat())
         .any_stdout()
         .run()
         .stdout;
     says(
-        &told,
+        &reported,
         &["\"event\":\"skipped\"", "\"why\":\"0.9 is quarantined"],
     );
 }
@@ -99,9 +99,9 @@ fn frozen_fleet_refuses_deploys_until_thawed() {
     project.release("1.0", Behaviour::Good);
     for more in [&[][..], &["--unattended"]] {
         let args = [&["deploy", "inventory.toml", "--version", "1.0"], more].concat();
-        let said = project.ship(&args).any_stderr().status(6).run().stderr;
+        let printed = project.ship(&args).any_stderr().status(6).run().stderr;
         says(
-            &said,
+            &printed,
             &[
                 "is frozen by ",
                 "(the sale)",
@@ -165,9 +165,9 @@ fn unattended_deploy_outside_its_windows_is_refused() {
         "soak = \"200ms\"\n",
         &format!("soak = \"200ms\"\n{}", window(5)),
     );
-    let said = tonight(&project, "0.9", &[], 6);
+    let printed = tonight(&project, "0.9", &[], 6);
     says(
-        &said,
+        &printed,
         &[
             "no deploy window is open; ",
             " UTC opens in 4h5",
@@ -183,8 +183,8 @@ fn concurrent_unattended_deploys_deploy_once() {
     project.release("0.9", Behaviour::Gated);
     let mut first = project.ship(&nightly("0.9")).spawn();
     first.await_words("started   0.9");
-    let said = tonight(&project, "0.9", &["--lock-timeout", "100ms"], 6);
-    says(&said, &["locked by ", "waiting for up to 100ms"]);
+    let printed = tonight(&project, "0.9", &["--lock-timeout", "100ms"], 6);
+    says(&printed, &["locked by ", "waiting for up to 100ms"]);
     let mut second = project
         .ship(&[&nightly("0.9")[..], &["--lock-timeout", "1m"]].concat())
         .spawn();

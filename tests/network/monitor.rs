@@ -14,7 +14,7 @@ use ship::core::time::Time;
 use ship::probe::Monitor;
 
 /// What is waited for has come by then.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How the server treats a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl Server {
         MonitorSettings {
             url: format!("http://{}/", self.address),
             interval: Duration::from_millis(10),
-            timeout: PATIENCE / 4,
+            timeout: DEADLINE / 4,
             max_failed_requests: 0,
             status: None,
             connections: 2,
@@ -171,7 +171,7 @@ async fn until(
     what: &str,
     is_so: impl Fn(&AvailabilityReport) -> bool,
 ) -> AvailabilityReport {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DEADLINE;
     loop {
         let report = monitor.report();
         if is_so(&report) {
@@ -207,12 +207,12 @@ async fn monitor_counts_requests_and_versions() {
     let versions: Vec<_> = report
         .answers
         .iter()
-        .map(|heard| heard.version.as_deref().unwrap())
+        .map(|received| received.version.as_deref().unwrap())
         .collect();
     assert_eq!(versions, ["0.8", "0.9"]);
     assert!(report.answers[0].first <= report.answers[1].first);
     assert_eq!(
-        report.answers.iter().map(|heard| heard.count).sum::<u64>(),
+        report.answers.iter().map(|received| received.count).sum::<u64>(),
         report.requests
     );
     assert_eq!(
@@ -311,7 +311,7 @@ async fn monitor_finish_waits_for_pending_requests_up_to_their_timeout() {
     .await;
     let begun = Instant::now();
     monitor.finish().await;
-    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
     let report = monitor.report();
     assert!(
         report.failed > 0,
@@ -441,8 +441,8 @@ proptest! {
         prop_assert_eq!(report.is_breached(), failed > u64::from(max_failed_requests));
         prop_assert_eq!(report.failures.len() as u64, failed.min(5));
         prop_assert!(report.failures.is_sorted_by_key(|lost| lost.at));
-        prop_assert_eq!(report.answers.iter().map(|heard| heard.count).sum::<u64>(), times.len() as u64);
-        prop_assert!(report.answers.iter().all(|heard| heard.first <= heard.last));
+        prop_assert_eq!(report.answers.iter().map(|received| received.count).sum::<u64>(), times.len() as u64);
+        prop_assert!(report.answers.iter().all(|received| received.first <= received.last));
         times.sort_unstable();
         for (percent, reported) in [(50, report.p50_ms), (99, report.p99_ms)] {
             let rank = (times.len() * percent).div_ceil(100);

@@ -821,8 +821,8 @@ async fn server_that_is_added_gets_the_options_of_the_playbook() {
         ..scene
     };
     switched(perform(&scene.hosts(), EPOCH, scene.admit(0, None)).await);
-    let said = scene.haproxy.command("show stat web 4 -1");
-    let server = said
+    let output = scene.haproxy.command("show stat web 4 -1");
+    let server = output
         .lines()
         .find(|line| line.contains(&scene.server(0)))
         .expect("it was added");

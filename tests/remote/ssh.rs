@@ -104,7 +104,7 @@ async fn refused(target: &Target) -> ConnectError {
     error
 }
 
-fn said(stdout: &str) -> Output {
+fn printed(stdout: &str) -> Output {
     Output {
         stdout: stdout.to_owned(),
         stderr: String::new(),
@@ -141,7 +141,7 @@ async fn script_runs_and_closing_leaves_nothing() {
         output,
         Output {
             stderr: "$HOME\n".to_owned(),
-            ..said("it's C\n")
+            ..printed("it's C\n")
         }
     );
     connection.close().await;
@@ -154,14 +154,14 @@ async fn script_returns_exit_status_and_output() {
     let (_base, connection) = open(&target_of(&sshd)).await;
     for status in [0, 1, 2, 124, 126, 127, 255] {
         let output = connection
-            .run(&script(&format!("echo said; exit {status}")))
+            .run(&script(&format!("echo printed; exit {status}")))
             .await
             .unwrap();
         assert_eq!(
             output,
             Output {
                 status,
-                ..said("said\n")
+                ..printed("printed\n")
             }
         );
     }
@@ -189,7 +189,7 @@ async fn large_input_arrives_unchanged() {
         })
         .await
         .unwrap();
-    assert_eq!(output, said("head\n"));
+    assert_eq!(output, printed("head\n"));
     assert!(fs::read(copy).unwrap() == bytes, "other bytes arrived");
     connection.close().await;
 }
@@ -206,7 +206,7 @@ async fn script_may_ignore_its_input() {
         })
         .await
         .unwrap();
-    assert_eq!(output, said("enough\n"));
+    assert_eq!(output, printed("enough\n"));
     connection.close().await;
 }
 
@@ -260,7 +260,7 @@ async fn at_its_deadline_a_script_is_ended_on_the_host_too() {
     assert!(eventually(SOON, || !is_alive(&pid)), "it runs on");
     assert_eq!(
         connection.run(&script("echo next")).await.unwrap(),
-        said("next\n")
+        printed("next\n")
     );
     connection.close().await;
     base.assert_gone().await;
@@ -330,7 +330,7 @@ async fn one_session_at_a_time_is_sufficient() {
     assert!(
         outputs
             .into_iter()
-            .all(|output| output.unwrap() == said("here\n"))
+            .all(|output| output.unwrap() == printed("here\n"))
     );
     connection.close().await;
 }
@@ -366,7 +366,7 @@ async fn accept_new_in_the_ssh_config_applies() {
     let (_base, connection) = open(&target_of(&sshd)).await;
     assert_eq!(
         connection.run(&script("echo in")).await.unwrap(),
-        said("in\n")
+        printed("in\n")
     );
     connection.close().await;
 }
@@ -610,7 +610,7 @@ async fn interrupted_key_exchange_is_retried() {
 #[tokio::test]
 async fn repeatedly_interrupted_login_fails_in_time() {
     let sshd = sshd!();
-    for (fate, said) in [
+    for (fate, printed) in [
         (
             Fault::Reset,
             "closed the connection before the login (ssh: Connection reset by 127.0.0.1 port ",
@@ -628,7 +628,7 @@ async fn repeatedly_interrupted_login_fails_in_time() {
         let (_relay, ended) = open_through(&[fate; 30], &sshd).await;
         let error = ended.unwrap_err();
         assert!(
-            !error.is_final() && error.to_string().contains(said),
+            !error.is_final() && error.to_string().contains(printed),
             "{error}"
         );
         assert!(
@@ -710,7 +710,7 @@ async fn aliases_of_the_ssh_config_are_honoured() {
         .run(&script("set -- $SSH_CONNECTION; echo $1 $4"))
         .await
         .unwrap();
-    assert_eq!(output, said(&format!("127.0.0.1 {port}\n")));
+    assert_eq!(output, printed(&format!("127.0.0.1 {port}\n")));
     assert_eq!(network_address(&target).await, "127.0.0.1");
     connection.close().await;
     base.assert_gone().await;
@@ -757,7 +757,7 @@ async fn keys_of_the_agent_are_used() {
     let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.identity_file = None)).await;
     assert_eq!(
         connection.run(&script("echo in")).await.unwrap(),
-        said("in\n")
+        printed("in\n")
     );
     connection.close().await;
     agent.kill().unwrap();
@@ -787,7 +787,7 @@ async fn sudo_is_used_where_it_is_wanted() {
         output,
         Output {
             status: 5,
-            ..said("by stdin\nroot C\n")
+            ..printed("by stdin\nroot C\n")
         }
     );
     connection.close().await;
@@ -944,7 +944,7 @@ async fn killed_shell_is_distinguished_from_a_lost_connection() {
     assert!(error.to_string().contains("killed by a signal"), "{error}");
     assert_eq!(
         connection.run(&script("echo alive")).await.unwrap(),
-        said("alive\n")
+        printed("alive\n")
     );
     connection.close().await;
 }
@@ -958,7 +958,7 @@ async fn connection_survives_a_pause_but_not_its_owner() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(
         connection.run(&script("echo still here")).await.unwrap(),
-        said("still here\n")
+        printed("still here\n")
     );
     assert_eq!(ssh_of(base.dir.path()), masters);
     // As when ship is killed: the connection is not closed.
@@ -1010,13 +1010,13 @@ async fn streaming_script_is_read_live_and_notices_its_reader_leaving() {
         sshd.file("alone").display()
     );
     let (sender, mut lines) = tokio::sync::mpsc::channel(4);
-    let heard = async {
+    let received = async {
         assert_eq!(lines.recv().await.as_deref(), Some("one"));
         assert_eq!(lines.recv().await.as_deref(), Some("alive"));
     };
     tokio::select! {
         ended = connection.listen(&text, Duration::from_secs(20), &sender) => panic!("{ended:?}"),
-        () = heard => {}
+        () = received => {}
     }
     assert!(
         eventually(SOON, || sshd.file("alone").exists()),
@@ -1032,7 +1032,7 @@ async fn streaming_script_is_read_live_and_notices_its_reader_leaving() {
         Output {
             stderr: "err\n".to_owned(),
             status: 3,
-            ..said("")
+            ..printed("")
         }
     );
     connection.close().await;
@@ -1109,7 +1109,7 @@ async fn script_reaches_the_host_unharmed_through_every_login_shell() {
             output,
             Output {
                 status: 7,
-                ..said(expected)
+                ..printed(expected)
             },
             "{shell}"
         );
@@ -1125,7 +1125,7 @@ async fn script_reaches_the_host_unharmed_through_every_login_shell() {
             output,
             Output {
                 status: 7,
-                ..said(&format!("{expected}payload\n"))
+                ..printed(&format!("{expected}payload\n"))
             },
             "{shell}"
         );
@@ -1143,7 +1143,7 @@ async fn greetings_of_a_login_shell_are_no_part_of_the_output() {
     let (_base, connection) = open(&target_of(&sshd)).await;
     assert_eq!(
         connection.run(&script("echo own")).await.unwrap(),
-        said("own\n")
+        printed("own\n")
     );
     let (sender, mut lines) = tokio::sync::mpsc::channel(4);
     connection.listen("echo live", SOON, &sender).await.unwrap();
@@ -1221,7 +1221,7 @@ async fn script_is_in_no_command_line_and_longer_than_a_command_line_may_be() {
     // The program that looks has the word in its own command line.
     assert_eq!(
         connection.run(&script(&text)).await.unwrap(),
-        said("200000\n1\n")
+        printed("200000\n1\n")
     );
     let input = Input::from(b"input".to_vec());
     assert_eq!(
@@ -1232,7 +1232,7 @@ async fn script_is_in_no_command_line_and_longer_than_a_command_line_may_be() {
             })
             .await
             .unwrap(),
-        said("200000\n1\n")
+        printed("200000\n1\n")
     );
     connection.close().await;
 }

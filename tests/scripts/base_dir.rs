@@ -77,9 +77,9 @@ fn base_dir_is_refused_where_every_user_can_write_to_a_parent() {
         let mut host = Host::with(shell);
         let open = base_dir_below(&mut host, "open", 0o777);
         let why = refusal(&host);
-        let said = format!("is not safe: {} is writable by every user", open.display());
+        let printed = format!("is not safe: {} is writable by every user", open.display());
         assert!(
-            why.contains(&said) && why.ends_with("or set another base_dir"),
+            why.contains(&printed) && why.ends_with("or set another base_dir"),
             "{shell:?}: {why}"
         );
         assert_eq!(
@@ -286,7 +286,7 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
             instances: true,
             ..Needs::NONE
         };
-        let said = |user: &str| {
+        let printed = |user: &str| {
             format!(
                 "user {user} cannot enter {0}; allow it with `chmod o+x {0}`, or set another \
                  base_dir",
@@ -295,14 +295,14 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
         };
         assert_eq!(
             checked(&host, &needs).0,
-            [said("ship-testpage")],
+            [printed("ship-testpage")],
             "{shell:?}: a user that is still to be made"
         );
         let nobody = Needs {
             user: Some("nobody"),
             ..needs
         };
-        assert_eq!(checked(&host, &nobody).0, [said("nobody")], "{shell:?}");
+        assert_eq!(checked(&host, &nobody).0, [printed("nobody")], "{shell:?}");
         assert_eq!(
             checked(
                 &host,
@@ -386,12 +386,12 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
             "a / ext4 rw 0 0\nb {} ext4 rw,noexec 0 0\n",
             host.dir.path().display()
         );
-        let said = format!(
+        let printed = format!(
             "{} is mounted noexec, but ./server must be executable there; mount it with exec, or set \
              another base_dir",
             host.dir.path().display()
         );
-        assert_eq!(run(&program, &mounts, "\n").0, [said]);
+        assert_eq!(run(&program, &mounts, "\n").0, [printed]);
         assert_eq!(
             run(&needs, &mounts, "\n").0,
             Vec::<String>::new(),
@@ -400,10 +400,10 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
 
         let unit = "ship-testpage@8081.service";
         symlink("/dev/null", units.join(unit)).expect("link");
-        let said = format!(
+        let printed = format!(
             "the unit {unit} is masked on this host; unmask it with `systemctl unmask {unit}`"
         );
-        assert_eq!(run(&needs, "", "\n").0, [said], "{shell:?}");
+        assert_eq!(run(&needs, "", "\n").0, [printed], "{shell:?}");
     }
 }
 

@@ -30,7 +30,7 @@ impl Balancer {
             vec![
                 "sh".into(),
                 "-c".into(),
-                format!("echo \"it's\"  {word} {port} >>{dir}/told; cat {dir}/{word}-{port}"),
+                format!("echo \"it's\"  {word} {port} >>{dir}/reported; cat {dir}/{word}-{port}"),
             ]
         };
         let all = [8081, 8082].map(|port| BalancerCommands {
@@ -58,8 +58,8 @@ impl Balancer {
         fs::remove_file(self.host.dir.path().join(name)).expect("our own file");
     }
 
-    fn told(&self) -> String {
-        fs::read_to_string(self.host.dir.path().join("told"))
+    fn reported(&self) -> String {
+        fs::read_to_string(self.host.dir.path().join("reported"))
             .unwrap_or_default()
             .replace("it's ", "")
     }
@@ -123,7 +123,7 @@ fn command_balancer_reports_the_last_change_and_the_remaining_requests() {
             (ScriptEnd::Done, Server::default())
         );
         assert_eq!(
-            balancer.told(),
+            balancer.reported(),
             "admit 8081\ndrain 8081\ncut 8081\n",
             "{shell:?}"
         );
@@ -158,7 +158,7 @@ fn command_balancer_drains_after_a_failed_admit_and_repeats_an_interrupted_one()
             "{shell:?} {end:?}"
         );
         assert_eq!(balancer.server(&view, 0).gate, SlotAdmission::Closed);
-        assert_eq!(balancer.told(), "admit 8081\ndrain 8081\n");
+        assert_eq!(balancer.reported(), "admit 8081\ndrain 8081\n");
 
         balancer.remove("drain-8081");
         let (end, view) = balancer.turn(0, OPEN);
@@ -209,7 +209,7 @@ fn command_balancer_rejects_older_epochs_and_late_actions() {
             balancer.turn(0, SlotSwitch::Close).0,
             ScriptEnd::Fenced { seen: epoch }
         );
-        assert_eq!(balancer.told(), "admit 8081\nadmit 8082\n");
+        assert_eq!(balancer.reported(), "admit 8081\nadmit 8082\n");
         assert_eq!(
             balancer.server(&balancer.look(), 0).gate,
             SlotAdmission::Open

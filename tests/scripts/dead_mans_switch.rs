@@ -597,9 +597,9 @@ fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts()
         guarded.start_by_systemd("new", &guarded.new, Duration::from_secs(99));
         assert_ne!(guarded.unit(), old_unit);
         let since = calls(host).len();
-        let said = guarded.fire().stdout;
+        let printed = guarded.fire().stdout;
         assert_eq!(
-            said,
+            printed,
             format!("restored old on port {port}: its successor was not confirmed in time\n")
         );
         // The successor is stopped with the settings of its own unit.

@@ -298,11 +298,11 @@ fn process_that_holds_the_lock_without_a_note_is_named() {
     let reply = host.ask(&impatient(claim(&host.site)));
     drop(holder.stdin.take());
     holder.wait().expect("flock");
-    let ScriptEnd::LockBusy { holder: said } = reply.end else {
+    let ScriptEnd::LockBusy { holder: printed } = reply.end else {
         panic!("{reply:?}")
     };
     assert_eq!(
-        said,
+        printed,
         format!("pid {} (flock), which is not a ship script", holder.id())
     );
 }

@@ -32,7 +32,7 @@ fn hooks(scripts: &[(HookPoint, &str)]) -> SlotHooks {
 /// The service, which runs for a minute, with hooks.
 fn launch(host: &Host, release: &Release, name: &str, hooks: SlotHooks) -> StartSpec {
     let serve =
-        "trap 'echo ended >>../../../told; exit' TERM; echo begun >>../../../told; sleep 60 & wait";
+        "trap 'echo ended >>../../../reported; exit' TERM; echo begun >>../../../reported; sleep 60 & wait";
     let mut launch = host.launch_sh(name, release, serve);
     launch.hooks = hooks;
     launch.env.insert("COLOUR".into(), "deep blue".into());
@@ -56,9 +56,9 @@ fn halt(host: &Host, name: &str, hooks: &SlotHooks) -> Script {
 }
 
 /// What the service and its hooks have written down, line by line.
-fn told(host: &Host) -> Vec<String> {
-    let told = fs::read_to_string(host.root().join("told")).unwrap_or_default();
-    told.lines().map(str::to_owned).collect()
+fn reported(host: &Host) -> Vec<String> {
+    let reported = fs::read_to_string(host.root().join("reported")).unwrap_or_default();
+    reported.lines().map(str::to_owned).collect()
 }
 
 fn ran(observation: &Observation) -> Vec<(HookPoint, CommandEnd)> {
@@ -70,7 +70,7 @@ fn ran(observation: &Observation) -> Vec<(HookPoint, CommandEnd)> {
 }
 
 /// A script that writes down its point, and more.
-const TELL: &str = "echo $SHIP_HOOK >>../../../told";
+const TELL: &str = "echo $SHIP_HOOK >>../../../reported";
 
 fn four() -> SlotHooks {
     let points = [
@@ -115,7 +115,7 @@ fn hooks_run_in_order_under_every_shell() {
             "ended",
             "after_stop",
         ];
-        assert_eq!(told(&host), order, "{shell:?}");
+        assert_eq!(reported(&host), order, "{shell:?}");
         assert!(stopped.slots.is_empty());
         let left: Vec<_> = fs::read_dir(host.slot())
             .expect("slot")
@@ -147,14 +147,14 @@ fn hook_has_the_environment_of_its_instance_and_its_output_is_reported() {
                 hooks(&[(HookPoint::BeforeStart, script)]),
             ),
         ));
-        let said = [
+        let printed = [
             "hello",
             "deep blue, t, 0.8 \"it's\"",
             "red[31m ",
             "",
             "last",
         ];
-        assert_eq!(started.hooks[0].run.output, said, "{shell:?}");
+        assert_eq!(started.hooks[0].run.output, printed, "{shell:?}");
     }
 }
 
@@ -174,9 +174,9 @@ fn hook_report_has_the_end_of_long_output() {
                 hooks(&[(HookPoint::BeforeStart, script)]),
             ),
         ));
-        let said = &started.hooks[0].run.output;
+        let printed = &started.hooks[0].run.output;
         assert_eq!(
-            (said.len(), said[0].as_str(), said[49].as_str()),
+            (printed.len(), printed[0].as_str(), printed[49].as_str()),
             (50, "line 29951", "line 30000"),
             "{shell:?}"
         );
@@ -215,7 +215,7 @@ fn failed_before_start_hook_leaves_an_empty_slot() {
         );
         assert_eq!(observation.hooks[0].run.output, ["one", "no database", ""]);
         assert!(
-            observation.slots.is_empty() && told(&host).is_empty(),
+            observation.slots.is_empty() && reported(&host).is_empty(),
             "{shell:?}"
         );
         assert_eq!(
@@ -225,7 +225,7 @@ fn failed_before_start_hook_leaves_an_empty_slot() {
         );
         host.order(&start(&host.site, &launch(&host, &release, "b", four())));
         assert_eq!(
-            told(&host),
+            reported(&host),
             ["before_start", "begun", "after_start"],
             "the next one is not in its way"
         );
@@ -261,7 +261,7 @@ fn failed_after_start_hook_stops_the_instance() {
         assert_eq!(ran(&observation), all, "{shell:?}");
         assert!(observation.slots.is_empty(), "{shell:?}");
         assert_eq!(
-            told(&host),
+            reported(&host),
             ["begun", "before_stop", "ended", "after_stop"],
             "{shell:?}"
         );
@@ -297,7 +297,7 @@ fn hanging_stop_hook_is_killed_and_the_stop_continues() {
             ]
         );
         assert_eq!(stopped.hooks[0].run.output, ["waiting"], "{shell:?}");
-        assert_eq!(told(&host), ["begun", "ended", "after_stop"], "{shell:?}");
+        assert_eq!(reported(&host), ["begun", "ended", "after_stop"], "{shell:?}");
         let pid = fs::read_to_string(host.root().join("hanging")).expect("pid");
         assert!(!lives(pid.trim()), "{shell:?}");
     }
@@ -327,7 +327,7 @@ fn failed_stop_hook_is_reported_and_the_stop_continues() {
     ];
     assert_eq!(ran(&stopped), all);
     assert!(stopped.slots.is_empty());
-    assert_eq!(told(&host), ["begun", "before_stop", "ended"]);
+    assert_eq!(reported(&host), ["begun", "before_stop", "ended"]);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn stop_skips_hooks_without_time_left() {
         STOPS.map(|point| (point, CommandEnd::NotRun))
     );
     assert_eq!(
-        told(&host),
+        reported(&host),
         ["before_start", "begun", "after_start", "ended"]
     );
 }
@@ -355,7 +355,7 @@ fn hook_children_are_killed_and_detached_ones_are_reported() {
         host.stage(&release);
         let leaves = "sleep 50 & echo $! >../../../left; setsid sh -c 'echo $$ >../../../gone; \
                       exec sleep 50' & \
-                      while [ ! -s ../../../gone ]; do sleep 0.01; done; echo said";
+                      while [ ! -s ../../../gone ]; do sleep 0.01; done; echo printed";
         let hooks = hooks(&[(HookPoint::BeforeStart, leaves)]);
         let before = Instant::now();
         let started = host.order(&start(&host.site, &launch(&host, &release, "a", hooks)));
@@ -428,7 +428,7 @@ fn hooks_do_not_run_again_after_an_interrupted_script() {
     fs::create_dir_all(host.slot()).expect("slot");
     fs::write(host.slot().join("hooked"), "a before_start\n").expect("file");
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
-    assert_eq!(told(&host), ["begun", "after_start"]);
+    assert_eq!(reported(&host), ["begun", "after_start"]);
     // It died after the start.
     fs::write(host.slot().join("hooked"), "a before_start\n").expect("file");
     let again = host.order(&start(&host.site, &launch(&host, &release, "a", four())));
@@ -450,7 +450,7 @@ fn hooks_of_another_instance_do_not_run() {
     let stopped = host.order(&halt(&host, "b", &four()));
     assert_eq!(ran(&stopped), []);
     assert_eq!(
-        told(&host),
+        reported(&host),
         ["before_start", "begun", "after_start", "ended"]
     );
 }
@@ -466,7 +466,7 @@ fn exited_instance_gets_no_after_start_hook() {
     };
     let instance = host.start(&launch);
     assert!(matches!(instance.process, Process::Ended { .. }));
-    assert_eq!(told(&host), ["before_start"]);
+    assert_eq!(reported(&host), ["before_start"]);
 }
 
 #[test]
@@ -509,7 +509,7 @@ fn hooks_fail_before_the_start_if_tools_are_missing() {
         refused.failure(),
         "setsid-of-tomorrow is not installed on this host, but hooks and tasks need it"
     );
-    assert!(matches!(refused.reply().end, ScriptEnd::Failed(_)) && told(&host).is_empty());
+    assert!(matches!(refused.reply().end, ScriptEnd::Failed(_)) && reported(&host).is_empty());
 }
 
 /// The old instance goes before its successor is there, and nobody says that all is well: each runs
@@ -521,7 +521,7 @@ fn restore_runs_hooks() {
         let (old, new) = (Release::new("old"), Release::new("new"));
         host.stage(&old);
         host.stage(&new);
-        let script = |name: &str| format!("echo {name} $SHIP_HOOK >>../../../told");
+        let script = |name: &str| format!("echo {name} $SHIP_HOOK >>../../../reported");
         let all = |name: &str| {
             let script = script(name);
             hooks(
@@ -592,7 +592,7 @@ fn restore_runs_hooks() {
             "old before_start",
             "old after_start",
         ];
-        assert_eq!(told(&host), life, "{shell:?}");
+        assert_eq!(reported(&host), life, "{shell:?}");
         host.wait_for_log("ship: the before_stop hook exited: 3\nship: | no\n");
     }
 }

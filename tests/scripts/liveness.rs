@@ -280,8 +280,8 @@ fn liveness_sends_the_host_header() {
             );
         }
     }
-    let said = Watched::new(Shell::Sh, SERVER, http("/named/200")).ask();
-    assert_eq!(said, "a: it returned status 400 (1 of 3)\n");
+    let output = Watched::new(Shell::Sh, SERVER, http("/named/200")).ask();
+    assert_eq!(output, "a: it returned status 400 (1 of 3)\n");
 }
 
 #[test]
@@ -314,10 +314,10 @@ fn liveness_kills_a_stuck_instance_at_the_threshold() {
             "{shell:?}"
         );
         assert!(watched.lives() && watched.signals().is_empty());
-        let said = watched.ask_without(&["curl", "bash"]);
+        let output = watched.ask_without(&["curl", "bash"]);
         let end = "a: failed its liveness probe and is stopped; systemd restarts it\n";
         assert_eq!(
-            said,
+            output,
             format!("a: no answer within 1 s (3 of 3)\n{end}"),
             "{shell:?}"
         );

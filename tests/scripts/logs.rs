@@ -53,9 +53,9 @@ fn logs_print_the_last_lines_of_each_slot_with_its_port() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "one\n  two \\n %s\n\nno end");
         write(&host, SECOND, "log", "other\n");
-        let told = |lines_max| parsed(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
-        assert_eq!(told(2), ["8081 ", "8081 no end", "8082 other"], "{shell:?}");
-        assert_eq!(told(9)[..2], ["8081 one", "8081   two \\n %s"], "{shell:?}");
+        let reported = |lines_max| parsed(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
+        assert_eq!(reported(2), ["8081 ", "8081 no end", "8082 other"], "{shell:?}");
+        assert_eq!(reported(9)[..2], ["8081 one", "8081   two \\n %s"], "{shell:?}");
     }
 }
 
@@ -65,15 +65,15 @@ fn logs_include_the_previous_instance_only_if_it_logged_since() {
         let host = Host::with(shell);
         write(&host, FIRST, "log.1", "before\n");
         write(&host, FIRST, "log", "now\n");
-        let told = |since| parsed(&host.run(&logs(&host.site, &query(9, since))).stdout);
-        assert_eq!(told(None), ["8081 now"], "{shell:?}");
+        let reported = |since| parsed(&host.run(&logs(&host.site, &query(9, since))).stdout);
+        assert_eq!(reported(None), ["8081 now"], "{shell:?}");
         assert_eq!(
-            told(Some(Time(1000))),
+            reported(Some(Time(1000))),
             ["8081 before", "8081 now"],
             "{shell:?}"
         );
         assert_eq!(
-            told(Some(Time(4_102_444_800_000))),
+            reported(Some(Time(4_102_444_800_000))),
             Vec::<String>::new(),
             "{shell:?}"
         );
@@ -85,8 +85,8 @@ fn log_lines_fit_an_atomic_pipe_write() {
     for shell in shells() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", &format!("{}\n", "x".repeat(10_000)));
-        let told = parsed(&host.run(&logs(&host.site, &query(9, None))).stdout);
-        assert_eq!(told, [format!("8081 {}", "x".repeat(4000))], "{shell:?}");
+        let reported = parsed(&host.run(&logs(&host.site, &query(9, None))).stdout);
+        assert_eq!(reported, [format!("8081 {}", "x".repeat(4000))], "{shell:?}");
     }
 }
 

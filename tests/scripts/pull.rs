@@ -110,20 +110,20 @@ fn host_downloads_the_artifact() {
 fn pull_never_passes_the_url_as_an_argument() {
     for tool in ["curl", "wget"] {
         let mut host = Host::new();
-        let said = host.dir.path().join("said");
+        let output = host.dir.path().join("output");
         let path = format!("/usr/bin/{tool}");
         host.fake(
             tool,
-            &format!("echo \"$*\" >>'{}'\nexec {path} \"$@\"", said.display()),
+            &format!("echo \"$*\" >>'{}'\nexec {path} \"$@\"", output.display()),
         );
         host.without(&["curl", "wget"]);
         let release = Release::new("hello");
         let (_server, url) = serving(&release);
         host.order(&pull(&host, &release, &url));
-        let said = fs::read_to_string(said).expect("arguments");
+        let output = fs::read_to_string(output).expect("arguments");
         assert!(
-            said.contains("artifact") && !said.contains(SECRET) && !said.contains("://"),
-            "{said}"
+            output.contains("artifact") && !output.contains(SECRET) && !output.contains("://"),
+            "{output}"
         );
     }
 }

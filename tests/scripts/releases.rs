@@ -127,12 +127,12 @@ fn prune_keeps_a_release_in_which_something_is_mounted() {
             .text
             .replace("/proc/self/mounts", &format!("'{}'", mounts.display()));
         let ran = host.run(&script);
-        let said = format!(
+        let output = format!(
             "release {} was not removed, because something is mounted at {}",
             mounted.id,
             place.display()
         );
-        assert_eq!(ran.failure(), said, "{shell:?}");
+        assert_eq!(ran.failure(), output, "{shell:?}");
         assert_eq!(
             ran.reply().observation.releases,
             [mounted.id.clone()].into()

@@ -110,7 +110,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         lines_max: 10,
         since: None,
     };
-    let said = host.run(&logs(&host.site, &query)).stdout;
+    let printed = host.run(&logs(&host.site, &query)).stdout;
     host.site.epoch = Epoch(host.site.epoch.0 - 1);
     run(&host, claim(&host.site));
     host.site.epoch = Epoch(host.site.epoch.0 + 1);
@@ -132,7 +132,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     Transcripts {
         replies,
         answer,
-        tail: said,
+        tail: printed,
     }
 });
 
@@ -322,8 +322,8 @@ proptest! {
                 }
             }
             Err(error) => {
-                let said = error.to_string();
-                prop_assert!(said.len() < 10_000 || said.contains("cannot determine what is running"), "{} bytes", said.len());
+                let printed = error.to_string();
+                prop_assert!(printed.len() < 10_000 || printed.contains("cannot determine what is running"), "{} bytes", printed.len());
             }
         }
         if let Ok((_, observation)) = read_check(&text, NOW) {

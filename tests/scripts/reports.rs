@@ -105,9 +105,9 @@ fn report_parser_distinguishes_every_end_from_a_lost_connection() {
 
 #[test]
 fn unobservable_host_is_an_error() {
-    let said = complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
+    let printed = complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
     assert_eq!(
-        said,
+        printed,
         "the host cannot determine what is running: systemctl show: Failed to connect to bus"
     );
 }

@@ -544,12 +544,12 @@ fn instance_whose_user_cannot_enter_its_directory_is_reported_with_that_director
         );
         fs::set_permissions(host.dir.path(), fs::Permissions::from_mode(0o700)).expect("mode");
         let barred = host.dir.path().display();
-        let said = format!(
+        let printed = format!(
             "ended (exit status 200: user nobody cannot enter {barred}; systemd starts it again)"
         );
         assert_eq!(
             host.instance(host.observe()).process.to_string(),
-            said,
+            printed,
             "{shell:?}"
         );
     }

@@ -78,7 +78,7 @@ fn running_controller_stops_after_unlock() {
         let served = traffic.end(REPLICAS).assert_within(REPLICAS, REPLICAS + 1);
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let row = ReportRow::new(format!("It said: {}", reason(&done.stderr)));
+        let row = ReportRow::new(format!("It printed: {}", reason(&done.stderr)));
         let row = row
             .served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[0, 6, 0]);
@@ -141,7 +141,7 @@ fn assert_obsolete(
     leftovers::assert_none(fleet);
     (
         served,
-        format!("It resumed and said: {}", reason(&done.stderr)),
+        format!("It resumed and printed: {}", reason(&done.stderr)),
     )
 }
 

@@ -175,7 +175,7 @@ fn steps_are_amounts_or_tables() {
         .playbook("[rollout]", haproxy);
     let files = files.inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]");
     let steps = files.load().expect("it is right").playbook.rollout.steps;
-    let told: Vec<_> = steps
+    let reported: Vec<_> = steps
         .iter()
         .map(|step| {
             (
@@ -187,7 +187,7 @@ fn steps_are_amounts_or_tables() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             (Amount::Count(1), 60, false, None),
             (Amount::Percent(25), 300, true, Some(5)),

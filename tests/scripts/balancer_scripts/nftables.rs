@@ -171,9 +171,9 @@ fn nftables_forwards_remote_clients_to_the_same_slot() {
         for (port, page) in [(8081, "old"), (8082, "new")] {
             done(&host, &switch(&host, port, OPEN));
             for place in ["http://192.0.2.1/", "http://[fd00::1]/"] {
-                let said =
+                let printed =
                     namespace::run("ip", &["netns", "exec", "far", "curl", "-sgm", "5", place]);
-                assert_eq!(said, page, "{place}");
+                assert_eq!(printed, page, "{place}");
             }
         }
     });

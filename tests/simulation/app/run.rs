@@ -17,7 +17,7 @@ use crate::world::World;
 /// Interval between two reads of the screen.
 const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
 /// What is waited for has come by then, on simulated time.
-const PATIENCE: Duration = Duration::from_mins(5);
+const DEADLINE: Duration = Duration::from_mins(5);
 /// Nobody believes that the holder of a lease lives who has been silent for so long.
 const LEASE_EXPIRED: Duration = Duration::from_secs(31);
 
@@ -131,18 +131,18 @@ pub(crate) struct RunningVerb {
 impl RunningVerb {
     /// Waits until its user has read this.
     pub(crate) async fn says(&self, words: &str) {
-        let said = async {
+        let printed = async {
             while !self.screen.text().contains(words) {
                 sleep(SCREEN_INTERVAL).await;
             }
         };
-        let said = timeout(PATIENCE, said).await;
-        assert!(said.is_ok(), "no {words:?} in:\n{}", self.screen.text());
+        let printed = timeout(DEADLINE, printed).await;
+        assert!(printed.is_ok(), "no {words:?} in:\n{}", self.screen.text());
     }
 
     /// Waits for its end.
     pub(crate) async fn ends(self) -> VerbRun<Conclusion> {
-        let ended = timeout(PATIENCE, self.end).await;
+        let ended = timeout(DEADLINE, self.end).await;
         let Ok(ended) = ended else {
             panic!("it does not end:\n{}", self.screen.text());
         };

@@ -147,8 +147,8 @@ async fn difference(
 ) -> Option<String> {
     let deploy = enter(project, state).await;
     if verb == "`status` says" {
-        let said = format!("{:?}", project.status().await.state).to_lowercase();
-        return (said != cell).then(|| format!("{state}: status says {said}, not {cell}"));
+        let output = format!("{:?}", project.status().await.state).to_lowercase();
+        return (output != cell).then(|| format!("{state}: status says {output}, not {cell}"));
     }
     let verb = verb.trim_matches('`');
     let expected: u8 = cell
