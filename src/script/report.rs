@@ -310,7 +310,7 @@ fn listener(rows: Vec<Socket>) -> Listener {
         (Some(SocketOwner::Own) | None, Some(address)) => Listener::Own {
             address: address.to_string(),
         },
-        (Some(SocketOwner::Own) | None, None) => Listener::Nobody,
+        (Some(SocketOwner::Own) | None, None) => Listener::Closed,
     }
 }
 

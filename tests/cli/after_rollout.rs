@@ -19,7 +19,7 @@ use ship_testing::namespace::write;
 const PASSWORD: &str = "s3cret-of-the-page";
 
 /// A project of one host that has deployed 0.8, and then tells in this way.
-fn told_by(notify: &str) -> LocalProject {
+fn notifying_by(notify: &str) -> LocalProject {
     let project = LocalProject::small();
     project.deploy("0.8");
     project.with("[rollout]\n", &format!("{notify}\n[rollout]\n"))
@@ -55,7 +55,7 @@ fn hook(server: &MockServer) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_receives_a_failure_as_json() {
     let server = server().await;
-    let project = told_by("[notify.webhook]\nurl_env = \"HOOK\"\n");
+    let project = notifying_by("[notify.webhook]\nurl_env = \"HOOK\"\n");
     project.release("0.9", Behaviour::Exits);
     let args = [
         "deploy",
@@ -90,7 +90,11 @@ async fn webhook_receives_a_failure_as_json() {
         ["0.8", "tester@"]
     );
     assert_eq!(
-        [&reported["revision"], &reported["rollout"], &reported["exit_code"]],
+        [
+            &reported["revision"],
+            &reported["rollout"],
+            &reported["exit_code"]
+        ],
         [2, 2, 3]
     );
     let page = reported["report"].as_str().expect("a path");
@@ -121,7 +125,7 @@ async fn webhook_receives_a_failure_as_json() {
 async fn webhook_message_has_the_format_of_the_chat() {
     for shape in ["slack", "teams"] {
         let server = server().await;
-        let project = told_by(&format!(
+        let project = notifying_by(&format!(
             "[notify.webhook]\nurl_file = \"hook.url\"\nformat = \"{shape}\"\n"
         ));
         write(&project.path("hook.url"), &format!("{}\n", hook(&server)));
@@ -149,7 +153,7 @@ async fn webhook_message_has_the_format_of_the_chat() {
 
 #[test]
 fn mail_has_valid_headers_and_short_lines() {
-    let project = told_by(
+    let project = notifying_by(
         "[notify.mail]\nto = [\"ops@example.org\", \"root\"]\nfrom = \
          \"ship@example.org\"\nsendmail = \"sendmail\"\n",
     );
@@ -176,7 +180,7 @@ fn mail_has_valid_headers_and_short_lines() {
     ] {
         assert!(head.contains(words), "no {words:?} in\n{head}");
     }
-    // An encoded word: what is no ASCII has no place in a header.
+    // An encoded word: a header contains only ASCII.
     assert!(head.is_ascii() && head.contains("Subject: =?"), "{head}");
     let python = "import email, email.policy, sys\nmail = email.message_from_file(sys.stdin, \
                   policy=email.policy.default)\n\
@@ -210,7 +214,7 @@ Report:    [ROOT]/.ship/runs/2.html
 
 #[test]
 fn notify_command_receives_json_and_environment_variables() {
-    let project = told_by("[notify]\ncommand = \"./tell 'two words'\"\n");
+    let project = notifying_by("[notify]\ncommand = \"./tell 'two words'\"\n");
     let text = format!(
         "#!/bin/sh\necho \"$1\" >{0}/args\nenv | grep ^SHIP_ | sort >{0}/env\ncat >{0}/stdin\n",
         project.root().display()
@@ -249,7 +253,7 @@ fn failed_notification_is_reported_and_keeps_the_exit_code() {
         "http://{}/t0ken-of-the-hook",
         silent.local_addr().expect("bound")
     );
-    let project = told_by(&format!(
+    let project = notifying_by(&format!(
         "[notify]\ntimeout = \"300ms\"\ncommand = \"/bin/sh -c 'sleep 600 & sleep \
          600'\"\n[notify.webhook]\nurl = \"{hook}\"\n\
          [notify.mail]\nto = [\"ops@example.org\"]\nsendmail = \"sendmail\"\n[metrics]\ntextfile \
@@ -289,13 +293,19 @@ warning: cannot notify `command` in [notify]: timed out after [TOOK] (`timeout` 
 
 #[test]
 fn notifications_are_sent_only_for_configured_results() {
-    let project = told_by("[notify]\non = [\"failure\"]\ncommand = \"./tell\"\n");
-    program(&project.path("tell"), "#!/bin/sh\necho reported >>reported\n");
+    let project = notifying_by("[notify]\non = [\"failure\"]\ncommand = \"./tell\"\n");
+    program(
+        &project.path("tell"),
+        "#!/bin/sh\necho reported >>reported\n",
+    );
     project.deploy("0.9");
     assert!(!project.path("reported").exists());
     // Nothing to do in an attended deploy: no notification.
-    let project = told_by("[notify]\ncommand = \"./tell\"\n");
-    program(&project.path("tell"), "#!/bin/sh\necho reported >>reported\n");
+    let project = notifying_by("[notify]\ncommand = \"./tell\"\n");
+    program(
+        &project.path("tell"),
+        "#!/bin/sh\necho reported >>reported\n",
+    );
     project.deploy("0.8");
     assert!(!project.path("reported").exists());
     project.ship(&["restart"]).any_stderr().run();
@@ -307,7 +317,7 @@ fn notifications_are_sent_only_for_configured_results() {
 
 #[test]
 fn requested_rollback_is_not_reported_as_a_failure() {
-    let project = told_by(
+    let project = notifying_by(
         "[notify]\ncommand = \"/bin/sh -c 'echo $SHIP_OCCASION $SHIP_OUTCOME $SHIP_EXIT_CODE \
          >>reported'\"\n",
     );
@@ -331,7 +341,7 @@ fn requested_rollback_is_not_reported_as_a_failure() {
 
 #[test]
 fn notifications_contain_no_secrets() {
-    let project = told_by(
+    let project = notifying_by(
         "[notify]\ncommand = \"/bin/sh -c 'env >reported; cat >>reported'\"\n[metrics]\ntextfile \
                  = \"page.prom\"\n",
     )
@@ -383,12 +393,15 @@ fn notifications_contain_no_secrets() {
         "{page}"
     );
     let reported = fs::read_to_string(project.path("reported")).expect("a notification");
-    assert!(reported.contains("last answer: HTTP 500: … is wrong"), "{reported}");
+    assert!(
+        reported.contains("last answer: HTTP 500: … is wrong"),
+        "{reported}"
+    );
 }
 
 #[test]
 fn metrics_file_describes_the_last_run_and_is_written_atomically() {
-    let project = told_by("[metrics]\ntextfile = \"page.prom\"\n");
+    let project = notifying_by("[metrics]\ntextfile = \"page.prom\"\n");
     project.deploy("0.9");
     let read = || fs::read_to_string(project.path("page.prom")).expect("the file is there");
     let succeeded = read();
@@ -405,7 +418,7 @@ fn metrics_file_describes_the_last_run_and_is_written_atomically() {
         );
     }
     let mode = fs::metadata(project.path("page.prom"))
-        .expect("it is there")
+        .expect("the metric exists")
         .permissions()
         .mode()
         & 0o777;

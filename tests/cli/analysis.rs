@@ -110,11 +110,14 @@ fn dry_run_analysis_only_reports() {
 
 #[test]
 fn consecutive_measurement_errors_roll_the_deploy_back() {
-    // Nobody ever listens there.
+    // Nothing listens there.
     let project = judged_by("http://127.0.0.1:1/", "consecutive_error_limit = 2");
     let args = ["deploy", "inventory.toml", "--version", "0.9"];
     let output = project.ship(&args).any_stderr().status(3).run().stderr;
-    assert!(output.contains("(3 consecutive errors, limit 2)"), "{output}");
+    assert!(
+        output.contains("(3 consecutive errors, limit 2)"),
+        "{output}"
+    );
     assert_eq!(project.history()[0], "2 0.9 rolled-back");
 }
 
@@ -164,7 +167,10 @@ fn step_waits_for_a_conclusive_measurement() {
     assert_eq!(project.status()["state"], "running");
     write(&number, "4");
     let output = deploy.wait().exits(0).stderr;
-    assert!(output.contains("analysis errors: passed: 4 is < 5"), "{output}");
+    assert!(
+        output.contains("analysis errors: passed: 4 is < 5"),
+        "{output}"
+    );
 }
 
 #[test]

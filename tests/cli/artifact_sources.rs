@@ -117,10 +117,10 @@ fn interrupted_download_is_resumed_by_later_runs() {
     let project = packed("sha256sums = false");
     project.deploy("0.8");
     let bytes = fs::read(project.path("page-0.9.tar.gz")).expect("our own file");
-    let (length, is_mended) = (bytes.len(), Arc::new(AtomicBool::new(false)));
+    let (length, is_repaired) = (bytes.len(), Arc::new(AtomicBool::new(false)));
     let part = length * 9 / 10;
     let server = {
-        let is_mended = Arc::clone(&is_mended);
+        let is_repaired = Arc::clone(&is_repaired);
         Web::start(move |request, _| {
             let reply = Reply::of(bytes.clone());
             let reply = match request.range_start() {
@@ -134,7 +134,7 @@ fn interrupted_download_is_resumed_by_later_runs() {
                 reply.header("ETag", "\"one\"")
             };
             let room = part - request.range_start().unwrap_or(0);
-            if is_mended.load(Ordering::SeqCst) {
+            if is_repaired.load(Ordering::SeqCst) {
                 reply
             } else {
                 reply.breaking_after(room)
@@ -156,7 +156,7 @@ fn interrupted_download_is_resumed_by_later_runs() {
     assert_eq!(project.running(), ["node1:8081 0.8"]);
     assert_eq!(server.paths().len(), 6);
 
-    is_mended.store(true, Ordering::SeqCst);
+    is_repaired.store(true, Ordering::SeqCst);
     project.deploy("0.9");
     let asked = server.requests();
     assert_eq!(
@@ -269,7 +269,7 @@ fn redirect_from_https_to_http_is_not_followed() {
              which ship does not follow; use the URL to which it redirects\n"
         )
     );
-    assert_eq!(plain.paths().len(), 0, "nobody was asked there");
+    assert_eq!(plain.paths().len(), 0, "no request was sent there");
 }
 
 #[test]

@@ -67,7 +67,10 @@ fn check_reports_all_problems_at_once() {
              start; stop it, or remove the port from `ports`"
         ]
     );
-    let of_files: Vec<_> = output.lines().filter(|line| !line.contains("node")).collect();
+    let of_files: Vec<_> = output
+        .lines()
+        .filter(|line| !line.contains("node"))
+        .collect();
     snapbox::assert_data_eq!(
         of_files.join("\n"),
         str![[r#"

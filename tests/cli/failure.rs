@@ -193,7 +193,7 @@ fn failed_first_deploy_has_no_rollback_target() {
             "next: holding, no further changes: no other revision has been proven healthy; 0 of 1 available",
             "page 0.8 (revision 1) failed and is held: 0 of 1 available (1 on 0.8) after [TOOK]",
             "reason: node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
-            "held: there is no other revision proven healthy to go back to",
+            "held: no other revision has been proven healthy",
             "hint: see `ship status`; fix the problem, then run `ship resume`",
         ])
         .status(4)

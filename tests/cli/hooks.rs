@@ -15,7 +15,7 @@ fn with(hooks: &[(&str, &str)]) -> LocalProject {
     LocalProject::small().with("[rollout]", &format!("{tables}[rollout]"))
 }
 
-/// What the JSON says of hooks: where, which, whether all went well, and what they said.
+/// What the JSON says of hooks: where, which, whether they succeeded, and their output.
 fn reported(lines: &[Value]) -> Vec<String> {
     let hooks = lines.iter().filter(|line| line["event"] == "hook_ran");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

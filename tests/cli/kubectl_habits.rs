@@ -209,7 +209,7 @@ fn lost_output_is_an_error() {
     assert_eq!(
         project.history(),
         ["1 0.8 succeeded"],
-        "the rollout went on"
+        "the rollout continued"
     );
 }
 
@@ -219,7 +219,7 @@ fn broken_database_error_has_a_hint() {
     project.deploy("0.8");
     fs::write(
         project.path(".ship/ship.db"),
-        "this is no database, and longer than a hundred bytes".repeat(10),
+        "this is not a database, and longer than a hundred bytes".repeat(10),
     )
     .expect("our own file");
     let done = project

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use snapbox::str;
 
 use crate::call::json_lines;
-use crate::project::{LIGHT_PAGE, LocalProject, DEADLINE};
+use crate::project::{DEADLINE, LIGHT_PAGE, LocalProject};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Running, ship_command};
 use ship_testing::namespace::{until, write};

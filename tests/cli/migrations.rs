@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::project::{LocalProject, DEADLINE};
+use crate::project::{DEADLINE, LocalProject};
 use ship_testing::namespace::{until, write};
 use ship_testing::probe_client::get;
 
@@ -348,10 +348,10 @@ fn failed_contract_can_be_run_later() {
 #[test]
 fn migration_is_not_repeated_after_ship_was_killed() {
     let project = project("manual = true");
-    let (began, go_on) = (project.path("began"), project.path("go-on"));
+    let (began, proceed) = (project.path("began"), project.path("proceed"));
     let slow = format!(
         "import os, time\nopen({began:?}, 'a').write('began\\n')\nwhile not \
-         os.path.exists({go_on:?}): time.sleep(0.01)\n{EXPAND}"
+         os.path.exists({proceed:?}): time.sleep(0.01)\n{EXPAND}"
     );
     write(&project.path("page-0.9/expand.py"), &slow);
     let mut deploy = project.start_deploy("0.9");
@@ -359,7 +359,7 @@ fn migration_is_not_repeated_after_ship_was_killed() {
     until("its beginning", DEADLINE, || began.exists().then_some(()));
     deploy.signal("KILL");
     deploy.wait();
-    write(&go_on, "");
+    write(&proceed, "");
     project.deploy("0.9");
     let times = fs::read_to_string(&began)
         .expect("it began")

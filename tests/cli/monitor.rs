@@ -291,7 +291,7 @@ fn failed_request_at_the_end_still_counts() {
     let (_, after) = done
         .stderr
         .rsplit_once("0.8 (replaced)")
-        .expect("it said so");
+        .expect("the line is printed");
     assert!(
         after.contains(" requests failed (limit 0)"),
         "{}",

@@ -31,7 +31,9 @@ hint: `ship resume` continues, `ship abort` rolls back
         .run();
     let done = deploy.wait().exits(8);
     let printed = project.redacted(&done.stderr);
-    let (_, end) = printed.split_once("  paused by ").expect("it says so");
+    let (_, end) = printed
+        .split_once("  paused by ")
+        .expect("the line is printed");
     assert!(!end.contains("started "), "{printed}");
     assert!(
         end.ends_with(
@@ -52,7 +54,7 @@ hint: `ship resume` continues, `ship abort` rolls back
     let line = printed
         .lines()
         .find(|line| line.contains("was paused"))
-        .expect("it says so");
+        .expect("the line is printed");
     snapbox::assert_data_eq!(
         project.redacted(line),
         str![

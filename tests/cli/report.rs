@@ -12,7 +12,7 @@ use ship_testing::behaviour::Behaviour;
 use ship_testing::browser::{Appearance, Browser, CHROMIUM};
 use ship_testing::namespace::{self, write};
 
-/// Where pictures are left, for a person to look at.
+/// The directory of the screenshots, for visual checks.
 fn gallery() -> PathBuf {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
     fs::create_dir_all(&dir).expect("a directory for pictures");
@@ -63,8 +63,8 @@ const LOOKS: [(&str, Appearance); 5] = [
     ),
 ];
 
-/// The page of a rollout, looked at in these ways, and pictures of it.
-fn look_at(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Appearance)]) {
+/// Opens the page of a rollout in each appearance and takes screenshots.
+fn check_page(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Appearance)]) {
     for (how, look) in looks {
         measure(browser, page, &format!("{name} on a {how}"), *look);
         // A picture of thousands of lines would take its time.
@@ -119,11 +119,11 @@ fn report_is_readable_on_a_phone_in_dark_mode_and_without_colours() {
     let mut browser = Browser::start();
     for (rollout, name) in [("1", "first"), ("2", "succeeded"), ("3", "rolled-back")] {
         let page = project.path(&format!(".ship/runs/{rollout}.html"));
-        look_at(&mut browser, &page, name, &LOOKS);
+        check_page(&mut browser, &page, name, &LOOKS);
     }
 }
 
-/// A rollout of so many hosts, with everything in it.
+/// A rollout of `hosts` hosts, with events of every kind.
 fn eventful(hosts: u32, batch: u32) -> Night {
     let mut night = Night::of(hosts);
     let name = |n: u32| format!("web{n:03}");
@@ -145,7 +145,7 @@ fn eventful(hosts: u32, batch: u32) -> Night {
     night
 }
 
-/// A project of so many hosts that has deployed once.
+/// A project of `hosts` hosts that has deployed once.
 fn large(hosts: u32) -> LocalProject {
     let names: Vec<_> = (1..=hosts).map(|n| format!("web{n:03}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -173,7 +173,7 @@ fn report_of_a_large_fleet_is_readable() {
             .ship(&["report", "--output-file", "page.html"])
             .stdout("page.html\n")
             .run();
-        look_at(&mut browser, &page, &format!("{hosts}-hosts"), looks);
+        check_page(&mut browser, &page, &format!("{hosts}-hosts"), looks);
         measure(
             &mut browser,
             &page,
@@ -212,14 +212,17 @@ fn report_escapes_log_output() {
         !html.contains("<script") && !html.contains("<img") && !html.contains("<svg/"),
         "{html}"
     );
-    assert!(html.contains("{{ 7 * 7 }}"), "a log is no template: {html}");
+    assert!(
+        html.contains("{{ 7 * 7 }}"),
+        "a log is not a template: {html}"
+    );
     let harmless = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
     assert!(html.chars().all(harmless), "{html:?}");
 
     let page = project.path("page.html");
     fs::write(&page, html).expect("our own file");
     let mut browser = Browser::start();
-    look_at(&mut browser, &page, "hostile", &LOOKS[..1]);
+    check_page(&mut browser, &page, "hostile", &LOOKS[..1]);
     assert_eq!(browser.evaluate("document.images.length"), 0);
     let title = browser.evaluate("document.title");
     assert_eq!(title, "✗ page 0.9 on local: held");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use snapbox::str;
 
 use crate::call::json_lines;
-use crate::project::{LocalProject, DEADLINE};
+use crate::project::{DEADLINE, LocalProject};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 

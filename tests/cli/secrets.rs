@@ -155,7 +155,7 @@ fn changed_secret_is_a_new_revision_and_rolls_back() {
         .any_stderr()
         .run();
     assert_eq!(token(), "new");
-    // Nobody needs to know the old one any more.
+    // The old value is no longer needed.
     project.ship(&["rollback"]).any_stderr().run();
     assert_eq!(token(), "old");
     assert_eq!(project.history().len(), 3);

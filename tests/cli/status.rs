@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use snapbox::str;
 
 use crate::call::{json, json_lines};
-use crate::project::{LocalProject, DEADLINE};
+use crate::project::{DEADLINE, LocalProject};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 

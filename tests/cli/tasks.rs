@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use crate::project::{LocalProject, DEADLINE};
+use crate::project::{DEADLINE, LocalProject};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
@@ -116,7 +116,10 @@ fn failed_before_all_hook_makes_no_changes() {
     }
     assert_eq!(project.pages(), before);
     let why = "hook before_all: exited with status 1: the disk of the database is full";
-    assert_eq!(printed(&project), [format!("on_failure rolled-back: {why}")]);
+    assert_eq!(
+        printed(&project),
+        [format!("on_failure rolled-back: {why}")]
+    );
 }
 
 #[test]
@@ -224,7 +227,9 @@ fn hook_may_call_ship() {
     ]);
     project.deploy("0.8");
     assert!(
-        printed(&project).concat().contains("\"outcome\": \"running\""),
+        printed(&project)
+            .concat()
+            .contains("\"outcome\": \"running\""),
         "{:?}",
         printed(&project)
     );

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 use snapbox::str;
 
-use crate::project::{LocalProject, NODES, DEADLINE};
+use crate::project::{DEADLINE, LocalProject, NODES};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::haproxy::Haproxy;
 use ship_testing::namespace::{until, write};
@@ -197,7 +197,7 @@ error: 1 of 1 balancers is unusable; no changes were made
         .stdout
         .lines()
         .find(|line| line.contains("lb1"))
-        .expect("it says so");
+        .expect("the line is printed");
     snapbox::assert_data_eq!(
         line.replace(&socket, "[SOCKET]"),
         str![

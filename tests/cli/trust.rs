@@ -371,8 +371,8 @@ fn verbs_that_only_read_work_where_the_state_directory_is_read_only() {
 fn unreadable_state_directory_is_not_treated_as_empty() {
     let project = LocalProject::small();
     project.deploy("0.8");
-    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {
+    let as_other_user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    if by_shell(&project, &format!("{as_other_user} $SHIP --version")).code != Some(0) {
         eprintln!("SKIPPED: only root can become another user, who must be able to run ship");
         return;
     }
@@ -381,7 +381,11 @@ fn unreadable_state_directory_is_not_treated_as_empty() {
     let refused = "ship.db: Permission denied (os error 13)\nhint: run ship as the \
                    user who owns it\n";
     for verb in ["history", "status", "deploy"] {
-        let done = by_shell(&project, &format!("{nobody} $SHIP {verb} inventory.toml")).exits(1);
+        let done = by_shell(
+            &project,
+            &format!("{as_other_user} $SHIP {verb} inventory.toml"),
+        )
+        .exits(1);
         assert!(done.stderr.ends_with(refused), "{verb}: {}", done.stderr);
     }
 }
@@ -389,8 +393,8 @@ fn unreadable_state_directory_is_not_treated_as_empty() {
 #[test]
 fn process_limit_is_reported_without_hanging() {
     let project = LocalProject::small();
-    let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-    if by_shell(&project, &format!("{nobody} $SHIP --version")).code != Some(0) {
+    let as_other_user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    if by_shell(&project, &format!("{as_other_user} $SHIP --version")).code != Some(0) {
         eprintln!("SKIPPED: only root can become another user, who must be able to run ship");
         return;
     }
@@ -398,7 +402,7 @@ fn process_limit_is_reported_without_hanging() {
         .expect("our own directory");
     let done = by_shell(
         &project,
-        &format!("{nobody} prlimit --nproc=1:1 $SHIP history inventory.toml"),
+        &format!("{as_other_user} prlimit --nproc=1:1 $SHIP history inventory.toml"),
     )
     .exits(1);
     assert!(

@@ -27,7 +27,7 @@ fn nightly(version: &str) -> [&str; 5] {
     ]
 }
 
-/// Deploys at night; what it said.
+/// Deploys at night and returns the output.
 #[track_caller]
 fn tonight(project: &LocalProject, version: &str, more: &[&str], status: i32) -> String {
     project
@@ -196,7 +196,7 @@ fn concurrent_unattended_deploys_deploy_once() {
 }
 
 /// Tonight's ship is killed in the middle.
-fn cut_off() -> LocalProject {
+fn interrupted() -> LocalProject {
     let project = at_night();
     project.release("0.9", Behaviour::Gated);
     let mut deploy = project.ship(&nightly("0.9")).spawn();
@@ -209,7 +209,7 @@ fn cut_off() -> LocalProject {
 
 #[test]
 fn interrupted_deploy_is_resumed_by_the_next_run() {
-    let project = cut_off();
+    let project = interrupted();
     tonight(&project, "0.9", &[], 0);
     assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }

@@ -20,7 +20,7 @@ pub(crate) struct KnownKeys {
 const UNKNOWN: &str = "qqqqqqqqqqqqqqqq";
 
 static LISTED: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = format!(r"unknown key `{UNKNOWN}` in ([^\n]+)\n[\s\S]*?known[a-z ]*: ([^\n]+)");
+    let pattern = format!(r"unknown key `{UNKNOWN}` in ([^\n]+)\n[\s\S]*?valid keys: ([^\n]+)");
     Regex::new(&pattern).expect("a valid pattern")
 });
 

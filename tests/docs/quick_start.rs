@@ -43,7 +43,6 @@ fn commands_of_the_readme_quick_start_run() {
 }
 
 #[test]
-#[ignore = "messages are being rewritten; refresh the pages and remove this line when they are merged"]
 fn quick_start_shows_what_ship_prints() {
     let mut problems = run_commands(&Page::read(QUICK_START), None);
     problems.extend(run_commands(&Page::read(README), Some("Quick start")));

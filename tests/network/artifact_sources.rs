@@ -381,7 +381,7 @@ async fn concurrent_downloads_do_not_interfere() {
     }
     assert_eq!(bench.downloads(), ["known"]);
 
-    // Another ship has half of it, and is at it still.
+    // Another ship process is still downloading it.
     let other = Bench::new();
     let half = other.write(
         &format!(
@@ -454,7 +454,7 @@ async fn checksum_list_next_to_the_source_is_used() {
     bench
         .prepare(&config)
         .await
-        .expect("what is no such list says nothing");
+        .expect("other lists contain no checksum");
 }
 
 #[tokio::test]
@@ -644,7 +644,7 @@ async fn signature_is_fetched_next_to_the_artifact() {
     assert_eq!(
         server.paths(),
         ["server.minisig"],
-        "what nobody vouches for is not even downloaded"
+        "an unsigned artifact is not downloaded"
     );
     is_signed.store(1, Ordering::SeqCst);
     bench.prepare(&config).await.unwrap();

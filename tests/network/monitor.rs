@@ -212,7 +212,11 @@ async fn monitor_counts_requests_and_versions() {
     assert_eq!(versions, ["0.8", "0.9"]);
     assert!(report.answers[0].first <= report.answers[1].first);
     assert_eq!(
-        report.answers.iter().map(|received| received.count).sum::<u64>(),
+        report
+            .answers
+            .iter()
+            .map(|received| received.count)
+            .sum::<u64>(),
         report.requests
     );
     assert_eq!(
@@ -361,9 +365,9 @@ async fn monitor_ignores_requests_that_were_pending_during_a_suspend() {
 
 #[tokio::test]
 async fn monitor_counts_only_after_the_first_success_and_gives_up_without_one() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
     let server = Server::start();
     let monitor = begin(MonitorSettings {
         url: format!("http://{address}/"),

@@ -36,7 +36,7 @@ fn fail(text: &str) -> Verdict {
     Verdict::Fail(text.to_owned())
 }
 
-/// A port on which nobody listens.
+/// A port on which no process listens.
 async fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .await
@@ -290,7 +290,7 @@ async fn closed_ssh_socket_is_an_error_of_the_prober() {
 }
 
 #[tokio::test]
-async fn through_a_socket_a_hang_up_means_that_nobody_listens() {
+async fn closed_socket_means_that_no_process_listens() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).unwrap();

@@ -433,7 +433,7 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
         (Some(SlotAdmission::Closed), Some(SlotAdmission::Open))
     );
     assert_eq!(answers(&scene, 4), BTreeMap::from([("b".to_owned(), 4)]));
-    // Without that release nobody would know of the server.
+    // Only that release names the server.
     let hosts = scene.hosts_of(socket, "web", "new-{{ port }}", None);
     assert_eq!(
         view(&hosts).await.expect("it answers").servers,
@@ -606,7 +606,7 @@ async fn haproxy_errors_contain_the_next_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn over_ssh_a_balancer_that_is_gone_is_said_and_found_again() {
+async fn lost_balancer_is_reported_and_recovers_over_ssh() {
     let Some(mut scene) = Scene::over_ssh() else {
         return;
     };
@@ -657,7 +657,7 @@ async fn haproxy_adds_dynamic_servers_on_first_use() {
 }
 
 /// A balancer that binds its clients to servers by these lines, with one of them bound to the first
-/// server: that client asks all the while, until the server was drained and has ended, and some
+/// server: that client sends requests until the server was drained and has ended, and some
 /// time longer.
 async fn drain_bound_clients(lines: &str, head: &'static str) {
     let backends = [Backend::start("a"), Backend::start("b")];
@@ -906,7 +906,7 @@ fn slot(port: u16) -> Slot {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_balancer_is_told_by_the_users_own_commands() {
+async fn command_driver_controls_any_balancer() {
     let files = Files::new();
     let hosts = files.hosts(Duration::from_millis(300));
     assert_eq!(

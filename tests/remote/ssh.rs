@@ -923,7 +923,7 @@ async fn isolated_host_completes_actions_and_ends_transfers_at_their_deadline() 
     );
     assert!(
         sshd.file("acted").exists(),
-        "an act needs nobody to be completed"
+        "an action completes without a connection"
     );
     assert!(
         !sshd.file("received").exists(),
@@ -954,7 +954,7 @@ async fn connection_survives_a_pause_but_not_its_owner() {
     let sshd = sshd!();
     let (base, connection) = open(&target_of(&sshd)).await;
     let masters = ssh_of(base.dir.path());
-    // Longer than ssh keeps a connection that nobody uses: it is the pause that is tested.
+    // Longer than ssh keeps an unused connection: the pause is what the test is about.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(
         connection.run(&script("echo still here")).await.unwrap(),

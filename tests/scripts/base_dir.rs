@@ -16,7 +16,7 @@ use crate::host::{Host, Release, Shell, mode, now, shells};
 use crate::systemd::moved;
 
 /// An account that every system has and that owns nothing.
-const NOBODY: u32 = 65534;
+const OTHER_USER: u32 = 65534;
 
 fn is_root() -> bool {
     let is_root = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
@@ -101,7 +101,7 @@ fn base_dir_is_refused_where_another_user_owns_a_part_of_the_path() {
     let mut host = Host::new();
     let dir = base_dir_below(&mut host, "theirs/deeper", 0o755);
     let theirs = dir.parent().expect("parent");
-    give(theirs, NOBODY, NOBODY);
+    give(theirs, OTHER_USER, OTHER_USER);
     let why = refusal(&host);
     assert!(
         why.contains(&format!("{} belongs to user nobody", theirs.display())),
@@ -112,7 +112,7 @@ fn base_dir_is_refused_where_another_user_owns_a_part_of_the_path() {
     let script = observe(&host.site);
     let output = host
         .command(&script)
-        .env("SUDO_UID", NOBODY.to_string())
+        .env("SUDO_UID", OTHER_USER.to_string())
         .stdin(Stdio::null())
         .output();
     let looked = String::from_utf8(output.expect("a shell").stdout).expect("text");
@@ -122,7 +122,7 @@ fn base_dir_is_refused_where_another_user_owns_a_part_of_the_path() {
     host.order(&claim(&host.site));
     for part in ["", "slots", "releases", "tmp", "lock"] {
         let path = host.root().join(part);
-        give(&path, NOBODY, 0);
+        give(&path, OTHER_USER, 0);
         assert!(refusal(&host).contains("belongs to user nobody"), "{part}");
         give(&path, 0, 0);
     }
@@ -135,10 +135,13 @@ fn base_dir_is_refused_where_a_group_with_others_in_it_can_write() {
     }
     let mut host = Host::new();
     let dir = base_dir_below(&mut host, "shared", 0o775);
-    give(&dir, 0, NOBODY);
+    give(&dir, 0, OTHER_USER);
     let why = refusal(&host);
     assert!(
-        why.contains(&format!("{} is writable by group {NOBODY}", dir.display())),
+        why.contains(&format!(
+            "{} is writable by group {OTHER_USER}",
+            dir.display()
+        )),
         "{why}"
     );
     give(&dir, 0, 0);
@@ -298,11 +301,15 @@ fn check_names_the_directory_that_the_services_user_cannot_enter() {
             [printed("ship-testpage")],
             "{shell:?}: a user that is still to be made"
         );
-        let nobody = Needs {
+        let other_user = Needs {
             user: Some("nobody"),
             ..needs
         };
-        assert_eq!(checked(&host, &nobody).0, [printed("nobody")], "{shell:?}");
+        assert_eq!(
+            checked(&host, &other_user).0,
+            [printed("nobody")],
+            "{shell:?}"
+        );
         assert_eq!(
             checked(
                 &host,

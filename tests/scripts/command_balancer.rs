@@ -1,4 +1,4 @@
-//! A balancer that is told by the user's own commands.
+//! A balancer that the user's own commands control.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ const OPEN: SlotSwitch = SlotSwitch::Open {
     weight_percent: None,
 };
 
-/// A balancer of two slots: what it is told it notes, and what remains to each slot is in a file.
+/// A balancer of two slots. It records each command, and the open requests of each slot are in a file.
 struct Balancer {
     host: Host,
     all: [BalancerCommands; 2],
@@ -171,7 +171,7 @@ fn command_balancer_drains_after_a_failed_admit_and_repeats_an_interrupted_one()
         assert_eq!(
             balancer.server(&view, 0),
             half,
-            "nobody knows: it may get requests, and is not to be counted on"
+            "the state is unknown: it may receive requests, but does not count as serving"
         );
         let (end, view) = balancer.turn(0, SlotSwitch::Close);
         assert!(matches!(end, ScriptEnd::Failed(_)));
@@ -229,7 +229,7 @@ fn command_balancer_reports_a_count_that_is_not_a_number() {
             SlotSwitch::Close,
         ));
         let why = read_balancer_report(&ran.stdout)
-            .expect_err("nobody knows what remains")
+            .expect_err("the remaining requests are unknown")
             .to_string();
         assert!(
             why.contains("for web1:8081 did not print a number")

@@ -294,7 +294,7 @@ fn restore_waits_for_the_lock() {
     let guarded = Guarded::new(Shell::Sh);
     guarded.host.order(&guarded.halt(Duration::from_secs(1)));
     let lock = fs::File::open(guarded.host.root().join("lock")).expect("the lock");
-    lock.lock().expect("nobody else is there");
+    lock.lock().expect("no other thread panics");
     // This test has it open as well.
     wait_for("the timer", || {
         openers(&guarded.host.root().join("lock")).len() > 1
@@ -305,7 +305,7 @@ fn restore_waits_for_the_lock() {
 }
 
 #[test]
-fn whoever_looks_meanwhile_finds_that_it_is_to_come_or_that_it_is_there() {
+fn observer_sees_the_instance_as_armed_or_running() {
     for shell in shells() {
         let guarded = Guarded::new(shell);
         guarded.host.order(&guarded.halt(LONG));
@@ -530,7 +530,7 @@ fn restore_starts_the_instance_as_its_user() {
     });
 }
 
-/// A host where systemd seems to run: what it is told is written down.
+/// A host on which systemd seems to run: its commands are recorded.
 fn with_systemd(shell: Shell) -> Guarded {
     let guarded = Guarded {
         host: Host::with(shell),
@@ -566,7 +566,7 @@ fn with_systemd(shell: Shell) -> Guarded {
 }
 
 #[test]
-fn systemd_is_told_before_the_instance_ends_and_once_more_when_the_host_starts() {
+fn systemd_timer_is_set_before_the_stop_and_after_a_boot() {
     for shell in shells() {
         let guarded = with_systemd(shell);
         let (host, port) = (&guarded.host, guarded.host.port);
@@ -670,7 +670,7 @@ fn restore_runs_at_host_start_unless_the_successor_is_running() {
     assert_eq!(host.run(&guarded.restore()).stdout, "");
     assert!(
         calls(host)[since].starts_with("run ") && calls(host).len() == since + 1,
-        "the time begins anew"
+        "the time starts again"
     );
     assert_eq!(guarded.present().as_deref(), Some("new"));
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");

@@ -169,7 +169,7 @@ fn fence_rejects_an_action_after_a_later_one() {
             "the same order again is carried out"
         );
 
-        // The numbers of another rollout begin anew.
+        // Another rollout numbers its actions from the start.
         host.site.epoch = Epoch(8);
         host.site.order = ActionId(1);
         assert_eq!(host.order(&claim(&host.site)).epoch, Epoch(8));
@@ -357,7 +357,7 @@ fn script_completes_after_its_reader_has_disconnected() {
     assert!(host.instance(host.observe()).is_running());
 }
 
-/// The script, with hardly any patience for the lock.
+/// The script, with a short deadline for the lock.
 fn impatient(script: Script) -> Script {
     let text = script
         .text

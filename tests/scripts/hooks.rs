@@ -31,8 +31,7 @@ fn hooks(scripts: &[(HookPoint, &str)]) -> SlotHooks {
 
 /// The service, which runs for a minute, with hooks.
 fn launch(host: &Host, release: &Release, name: &str, hooks: SlotHooks) -> StartSpec {
-    let serve =
-        "trap 'echo ended >>../../../reported; exit' TERM; echo begun >>../../../reported; sleep 60 & wait";
+    let serve = "trap 'echo ended >>../../../reported; exit' TERM; echo begun >>../../../reported; sleep 60 & wait";
     let mut launch = host.launch_sh(name, release, serve);
     launch.hooks = hooks;
     launch.env.insert("COLOUR".into(), "deep blue".into());
@@ -297,7 +296,11 @@ fn hanging_stop_hook_is_killed_and_the_stop_continues() {
             ]
         );
         assert_eq!(stopped.hooks[0].run.output, ["waiting"], "{shell:?}");
-        assert_eq!(reported(&host), ["begun", "ended", "after_stop"], "{shell:?}");
+        assert_eq!(
+            reported(&host),
+            ["begun", "ended", "after_stop"],
+            "{shell:?}"
+        );
         let pid = fs::read_to_string(host.root().join("hanging")).expect("pid");
         assert!(!lives(pid.trim()), "{shell:?}");
     }
@@ -488,7 +491,7 @@ fn hook_runs_as_the_user_of_the_service() {
     assert_eq!(started.hooks[0].run.output, ["nobody"]);
 }
 
-/// Whoever runs the service must be able to enter its directory.
+/// The user of the service must be able to enter its directory.
 fn open_to_all(host: &Host) {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(host.dir.path(), open).expect("mode");
@@ -512,7 +515,7 @@ fn hooks_fail_before_the_start_if_tools_are_missing() {
     assert!(matches!(refused.reply().end, ScriptEnd::Failed(_)) && reported(&host).is_empty());
 }
 
-/// The old instance goes before its successor is there, and nobody says that all is well: each runs
+/// The old instance goes before its successor is there, and no controller confirms it: each runs
 /// its own hooks.
 #[test]
 fn restore_runs_hooks() {

@@ -170,7 +170,7 @@ impl Host {
         self.command_after(&[], script)
     }
 
-    /// The shell under the watch that is kept on every script: after so many seconds it is ended.
+    /// The shell with a deadline, after which it is killed.
     pub(crate) fn watched(&self, script: &Script, seconds: u32) -> Command {
         let seconds = seconds.to_string();
         let watch: &[&str] = if self.shell == Shell::Busybox {
@@ -414,7 +414,7 @@ impl Release {
             .open(&index)
             .and_then(|file| file.set_modified(changed))
             .expect("time");
-        // As somebody with a strict umask packs it.
+        // As a user with a strict umask packs it.
         fs::set_permissions(&index, fs::Permissions::from_mode(0o600)).expect("mode");
         let path = dir.path().join("artifact.tar.gz");
         let packed = Command::new("tar")

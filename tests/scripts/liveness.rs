@@ -12,14 +12,14 @@ use crate::host::{Host, Ran, Release, Shell, now, shells, wait_for};
 use crate::systemd::{calls, moved};
 
 /// A service on the host's port that the test itself runs, where systemd is none: the fake one
-/// knows it as the unit's first process, and kills it when told to.
+/// knows it as the unit's first process, and kills it on request.
 struct Watched {
     host: Host,
     release: Release,
     service: Child,
 }
 
-/// Answers as it is told to.
+/// Responds as configured.
 const SERVER: &str = "
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -388,7 +388,7 @@ fn liveness_counts_consecutive_failures_of_one_process() {
     assert_eq!(
         [watched.ask(), watched.ask()],
         [failed(1), failed(2)],
-        "an answer in between begins anew"
+        "a success in between resets the count"
     );
     watched.start_again(SERVER);
     watched.passes();
@@ -511,7 +511,7 @@ fn liveness_kills_an_instance_that_ignores_sigterm() {
 fn while_ship_is_at_work_nothing_counts() {
     let watched = Watched::new(Shell::Sh, SERVER, http("/500"));
     let lock = fs::File::open(watched.host.root().join("lock")).expect("the lock");
-    lock.lock().expect("nobody else is there");
+    lock.lock().expect("no other thread panics");
     assert_eq!(watched.ask(), "");
     lock.unlock().expect("ours");
     assert_eq!(watched.failures().as_deref(), Some("0"));
@@ -522,7 +522,7 @@ fn while_ship_is_at_work_nothing_counts() {
 fn liveness_does_not_probe_an_exited_instance() {
     let mut watched = Watched::new(Shell::Sh, SERVER, http("/500"));
     watched.service.kill().expect("kill");
-    // Not even one that nobody has waited for yet.
+    // Not even one that has not been reaped yet.
     wait_for("the end", || {
         !fs::read_to_string(format!("/proc/{}/stat", watched.service.id()))
             .expect("a zombie")
@@ -566,7 +566,7 @@ fn start_installs_the_liveness_probe_and_stop_ends_it_first() {
         assert_eq!(calls(host)[count..], stops, "{shell:?}");
         assert!(
             fs::symlink_metadata(&enabled).is_err(),
-            "nobody asks after a restart of the host"
+            "no probe runs after a restart of the host"
         );
         assert_eq!(
             fs::read_dir(host.slot()).expect("slot").count(),

@@ -1,4 +1,4 @@
-//! The logs of slots: what was written, and what is written while somebody listens.
+//! The logs of slots: past lines, and lines that are followed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,9 +53,18 @@ fn logs_print_the_last_lines_of_each_slot_with_its_port() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", "one\n  two \\n %s\n\nno end");
         write(&host, SECOND, "log", "other\n");
-        let reported = |lines_max| parsed(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
-        assert_eq!(reported(2), ["8081 ", "8081 no end", "8082 other"], "{shell:?}");
-        assert_eq!(reported(9)[..2], ["8081 one", "8081   two \\n %s"], "{shell:?}");
+        let reported =
+            |lines_max| parsed(&host.run(&logs(&host.site, &query(lines_max, None))).stdout);
+        assert_eq!(
+            reported(2),
+            ["8081 ", "8081 no end", "8082 other"],
+            "{shell:?}"
+        );
+        assert_eq!(
+            reported(9)[..2],
+            ["8081 one", "8081   two \\n %s"],
+            "{shell:?}"
+        );
     }
 }
 
@@ -86,7 +95,11 @@ fn log_lines_fit_an_atomic_pipe_write() {
         let host = Host::with(shell);
         write(&host, FIRST, "log", &format!("{}\n", "x".repeat(10_000)));
         let reported = parsed(&host.run(&logs(&host.site, &query(9, None))).stdout);
-        assert_eq!(reported, [format!("8081 {}", "x".repeat(4000))], "{shell:?}");
+        assert_eq!(
+            reported,
+            [format!("8081 {}", "x".repeat(4000))],
+            "{shell:?}"
+        );
     }
 }
 
@@ -136,7 +149,7 @@ impl Follower {
             .expect("it listens");
     }
 
-    /// The next line that was said by an instance.
+    /// The next line that an instance wrote.
     fn next(&mut self) -> String {
         loop {
             let mut line = String::new();
@@ -207,7 +220,7 @@ fn follow_ends_without_heartbeats() {
         write(&host, FIRST, "log", "one\n");
         let mut follower = Follower::start(&host, 1, Duration::from_secs(1));
         assert_eq!(follower.next(), "8081 one", "{shell:?}");
-        // Its input stays open, as that of a host that was cut off does.
+        // Its input stays open, as on a host that lost its connection.
         follower.await_end();
     }
 }

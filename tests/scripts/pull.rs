@@ -172,7 +172,7 @@ fn pull_reports_the_error_of_the_tool_without_the_url() {
 }
 
 #[test]
-fn a_host_without_the_tools_says_so() {
+fn host_without_the_tools_reports_them() {
     let mut host = Host::new();
     host.without(&["curl", "wget"]);
     let release = Release::new("hello");

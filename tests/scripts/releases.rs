@@ -312,7 +312,7 @@ fn killed_transfer_leaves_nothing() {
             let mut sender = child.stdin.take().expect("stdin");
             sender.write_all(arrived).expect("write");
             wait_for("the first half", || !openers(&tmp).is_empty());
-            // The sender neither goes on nor goes away.
+            // The sender neither continues nor closes the connection.
             wait_for("the watch", || child.try_wait().expect("status").is_some());
             assert_eq!(names(&tmp), Vec::<String>::new(), "{shell:?}");
             assert_eq!(openers(&tmp), Vec::<String>::new(), "{shell:?}");
@@ -336,7 +336,7 @@ fn newer_epoch_removes_leftovers() {
         assert_eq!(
             names(&tmp),
             ["in.4711", "out.4712"],
-            "somebody of this rollout may be at it"
+            "another action of this rollout may use it"
         );
         host.site.epoch = Epoch(8);
         host.order(&claim(&host.site));

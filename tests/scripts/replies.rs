@@ -182,7 +182,7 @@ fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What the user's commands said goes into the journal and onto a terminal.
+/// The output of the user's commands goes into the journal and onto a terminal.
 fn is_a_run(run: &CommandRun) -> Result<(), TestCaseError> {
     prop_assert!(run.output.len() <= 50, "{run:?}");
     let is_plain = |line: &String| {
@@ -353,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_no_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ \
+    fn noise_is_not_a_reply(noise in "\\PC{0,200}|[ -~\n]{0,200}|(ship=1\n)?([a-z]{1,8}=[ \
                                    -~]{0,20}\n){0,20}(end=done\n)?") {
         let _ = (read_reply(&noise, NOW), read_check(&noise, NOW), read_probe_result(&noise), read_log_tail(&noise, 9));
     }

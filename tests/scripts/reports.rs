@@ -1,4 +1,4 @@
-//! Reading what the scripts report, and what they never said.
+//! Parsing the reports of scripts, and input that no script prints.
 
 use proptest::prelude::*;
 use ship::core::fleet::{Listener, Occupant};
@@ -105,7 +105,8 @@ fn report_parser_distinguishes_every_end_from_a_lost_connection() {
 
 #[test]
 fn unobservable_host_is_an_error() {
-    let printed = complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
+    let printed =
+        complaint("\nship=1\nunseen=systemctl show: Failed to connect to bus\nend=done\n");
     assert_eq!(
         printed,
         "the host cannot determine what is running: systemctl show: Failed to connect to bus"
@@ -173,7 +174,7 @@ fn shared_port_does_not_count_as_the_instances() {
     let own = |address: &str| Listener::Own {
         address: address.into(),
     };
-    assert_eq!(listener(""), Listener::Nobody);
+    assert_eq!(listener(""), Listener::Closed);
     assert_eq!(
         listener("listen=8081 0B00007F other pid 1 (old)\n"),
         other()
@@ -272,7 +273,7 @@ proptest! {
 }
 
 #[test]
-fn host_is_told_from_others_by_machine_and_directory_whatever_the_path() {
+fn host_is_identified_by_machine_and_directory() {
     for shell in shells() {
         let mut host = Host::with(shell);
         let identity = |host: &Host| host.observe().identity.expect("an identity");

@@ -194,7 +194,7 @@ fn report_distinguishes_other_listeners_on_the_port() {
     let release = Release::new("hello");
     host.stage(&release);
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
-    assert_eq!(host.instance(host.observe()).listener, Listener::Nobody);
+    assert_eq!(host.instance(host.observe()).listener, Listener::Closed);
     let _stranger = TcpListener::bind((host.site.host_address.as_str(), host.port)).expect("bind");
     match host.instance(host.observe()).listener {
         Listener::Other { who } => assert!(
@@ -280,7 +280,7 @@ fn slow_service_is_not_a_failed_start() {
     let instance = host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     assert_eq!(
         (instance.process, instance.listener),
-        (Process::Running, Listener::Nobody)
+        (Process::Running, Listener::Closed)
     );
 }
 
@@ -386,7 +386,7 @@ fn look_tells_a_child_in_a_session_of_its_own_from_strangers() {
         host.stage(&release);
         host.start(&host.launch_sh("a", &release, &with_a_stray(&host, "exec sleep 60")));
         wait_for("the child", || {
-            host.instance(host.observe()).listener != Listener::Nobody
+            host.instance(host.observe()).listener != Listener::Closed
         });
         match host.instance(host.observe()).listener {
             Listener::Stray { who } => assert!(who.contains("(python3)"), "{shell:?}: {who}"),
@@ -415,7 +415,7 @@ fn stop_ends_children_in_sessions_of_their_own() {
             assert_eq!(
                 log.matches("bye").count(),
                 1,
-                "{shell:?}: {then}: it was told to end once: {log}"
+                "{shell:?}: {then}: it received one signal: {log}"
             );
         }
     }
@@ -787,7 +787,7 @@ fn exited_service_is_reported_as_ended() {
             Process::Ended {
                 how: "exited".into()
             },
-            Listener::Nobody
+            Listener::Closed
         )
     );
 }

@@ -110,7 +110,7 @@ fn unit_of_the_service_in_another_directory_is_reported_and_left_alone() {
         let seen = host.order(&moved(&host, observe(&host.site)));
         assert!(
             seen.slots.is_empty(),
-            "{shell:?}: what is left of a directory that is gone is in nobody's way"
+            "{shell:?}: the remains of a removed directory do not interfere"
         );
     }
 }

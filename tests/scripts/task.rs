@@ -102,7 +102,7 @@ fn marked_task_runs_once() {
         assert_eq!(
             fs::read_to_string(host.root().join("made")).expect("made"),
             "made\nmade\n",
-            "what is not, is not"
+            "a task that has not run is not reported"
         );
     }
 }
@@ -213,7 +213,7 @@ fn task_is_fenced_by_a_newer_epoch() {
     assert!(!host.root().join("made").exists());
 }
 
-/// The connection is gone: nobody reads what it says, and it is made to its end, and remembered.
+/// The connection is lost: the task completes and is recorded, although no one reads its output.
 #[test]
 fn task_completes_without_its_controller() {
     let host = Host::new();

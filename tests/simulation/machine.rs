@@ -140,7 +140,7 @@ impl Machine {
             _ if self.strangers.contains(&port) => Listener::Other {
                 who: "pid 4711 (nginx)".into(),
             },
-            _ => Listener::Nobody,
+            _ => Listener::Closed,
         };
         Instance {
             name: record.name.clone(),

@@ -107,7 +107,8 @@ pub enum Process {
 #[serde(rename_all = "snake_case", tag = "listener")]
 pub enum Listener {
     #[default]
-    Nobody,
+    #[serde(alias = "nobody")]
+    Closed,
     /// A process of the instance, bound to this address (`0.0.0.0` and `::` for all).
     Own {
         /// The bound address.
@@ -394,10 +395,10 @@ impl Instance {
         match &self.listener {
             Listener::Own { .. } => Judgement::Counts(Verdict::Pass(answer)),
             // A command may check something that listens nowhere.
-            Listener::Nobody if matches!(check, Check::Command(_)) => {
+            Listener::Closed if matches!(check, Check::Command(_)) => {
                 Judgement::Counts(Verdict::Pass(answer))
             }
-            Listener::Nobody => Judgement::LookAgain,
+            Listener::Closed => Judgement::LookAgain,
             Listener::Other { who } => {
                 let text = format!("{who} answers on the port, not the instance; answer: {answer}");
                 Judgement::Counts(Verdict::Fail(text))

@@ -85,7 +85,7 @@ mod tests {
             started: Time(1000),
             process: Process::Running,
             restarts: 0,
-            listener: Listener::Nobody,
+            listener: Listener::Closed,
             health: Health::default(),
             sighting: Sighting::default(),
         }

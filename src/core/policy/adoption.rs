@@ -133,7 +133,7 @@ mod tests {
                 started: Time(started),
                 process: Process::Running,
                 restarts: 0,
-                listener: Listener::Nobody,
+                listener: Listener::Closed,
                 health,
                 sighting: Sighting::default(),
             };

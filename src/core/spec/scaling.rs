@@ -63,7 +63,7 @@ mod tests {
             started: Time(0),
             process: Process::Running,
             restarts: 0,
-            listener: Listener::Nobody,
+            listener: Listener::Closed,
             health: Health::default(),
             sighting: Sighting::default(),
         };

@@ -130,7 +130,7 @@ async fn probe_by_observation(
     };
     Ok(match listener {
         Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
-        Listener::Nobody => Verdict::Fail("nothing listens on the port".into()),
+        Listener::Closed => Verdict::Fail("nothing listens on the port".into()),
         Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
         Listener::Stray { who } => Verdict::Fail(format!(
             "the port is taken by {who}, a child of the instance, in a session of its own: \

@@ -98,7 +98,7 @@ fn rollout_continues_if_host_reconnects_before_deadline() {
         assert!(output.contains("found "), "{output}");
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
-        let row = ReportRow::new("The deploy waited, said so, and continued");
+        let row = ReportRow::new("The deploy waited, reported it, and continued");
         let row = row.served(&served, REPLICAS - 1, REPLICAS + 1).exits(&[0]);
         row.took(began.elapsed()).save("cut-and-found");
     });

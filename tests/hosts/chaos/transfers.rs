@@ -42,7 +42,7 @@ fn transfer_is_repeated_after_sshd_was_killed() {
             output.lines().any(is_unknown),
             "the transfer was not interrupted:\n{output}"
         );
-        let row = ReportRow::new("The transfer broke off, ship said so, and repeated it");
+        let row = ReportRow::new("The transfer broke off, ship reported it and repeated it");
         row.served(&served, REPLICAS, REPLICAS + 1)
             .exits(&[0])
             .took(began.elapsed())

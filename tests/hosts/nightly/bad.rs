@@ -190,7 +190,7 @@ fn old_version_serves_after_each_failed_night() {
         nights.record_night(
             "night-killed",
             &[0, 3],
-            "It continued where it was, or rolled back where the playbook says so",
+            "It continued where it was, or rolled back, as the playbook requests",
             || {
                 let kill = || {
                     let mut deploy = nights.start(&[]);
@@ -208,7 +208,7 @@ fn old_version_serves_after_each_failed_night() {
                     .start(&["--set", "unattended.on_interrupted=abort"])
                     .wait()
                     .exits(3)
-                    .prints(&["was left unfinished, and goes back"]);
+                    .prints(&["is unfinished; rolling it back"]);
                 assert_eq!(project.status()["version"], "4");
             },
         );

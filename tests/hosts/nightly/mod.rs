@@ -281,7 +281,11 @@ fn systemd_mails_failed_nights_but_not_locked_ones() {
         fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755))
             .expect("a file of the test");
 
-        install_units(host, &printed, "echo another ship is at work; exit 6");
+        install_units(
+            host,
+            &printed,
+            "echo another ship process is running; exit 6",
+        );
         host.exec("systemctl start ship-deploy-page-on-tests.service")
             .exits(0);
         install_units(host, &printed, "echo failed and was rolled back; exit 3");

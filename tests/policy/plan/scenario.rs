@@ -442,7 +442,7 @@ impl Scenario {
             .fleet
             .instance_mut(&slot_of(slot))
             .expect("the slot has an instance");
-        instance.listener = address.map_or(Listener::Nobody, |address| Listener::Own {
+        instance.listener = address.map_or(Listener::Closed, |address| Listener::Own {
             address: address.to_owned(),
         });
     }

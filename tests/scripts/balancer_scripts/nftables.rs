@@ -83,7 +83,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
         for shell in shells() {
             let host = host(shell);
             assert_eq!(seen(&look(&host)), [(SlotAdmission::Closed, 0); 2]);
-            assert!(get("127.0.0.1:80").is_err(), "nobody has the port yet");
+            assert!(get("127.0.0.1:80").is_err(), "the port is not in use yet");
 
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, OPEN))),
@@ -114,7 +114,7 @@ fn connections_stay_where_they_are_and_new_ones_go_to_the_next() {
             for place in places {
                 assert_eq!(get(place).expect("an answer"), "new", "{shell:?}");
             }
-            // What is left ends with the instance, and is waited for no longer; somebody who opens
+            // Remaining connections end with the instance, and ship no longer waits; a client that opens
             // it again sees it.
             assert_eq!(
                 seen(&done(&host, &switch(&host, 8081, SlotSwitch::Close)))[0],

@@ -32,7 +32,7 @@ struct Balancer {
 }
 
 impl Balancer {
-    /// With the servers that somebody has written into the file.
+    /// With servers that another user has written into the file.
     fn with(shell: Shell, servers: &str) -> Self {
         let host = Host::with(shell);
         let dir = host.dir.path();
@@ -154,7 +154,7 @@ impl Drop for Balancer {
 }
 
 #[test]
-fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
+fn requests_reach_only_open_servers() {
     namespace::with_programs(&PROGRAMS, || {
         let _pages = [
             Page::serve("one", &["127.0.0.1:8081"]),
@@ -191,7 +191,7 @@ fn requests_go_to_what_is_open_and_the_loss_among_kept_connections_is_told() {
             assert!(!after.answers.contains_key("one"), "{shell:?}: {after:?}");
             let asked = crowd.end();
             let answered: usize = asked.answers.values().sum();
-            // A reload ends the connections that nobody asks on just then: who asks at that very
+            // A reload closes idle connections: a client that sends a request at that very
             // moment gets no answer.
             println!(
                 "{shell:?}: {answered} answered, {} lost by 20 clients in 2 reloads",
@@ -414,7 +414,7 @@ fn nginx_rejects_late_actions_and_older_epochs() {
 }
 
 #[test]
-fn requests_to_a_name_that_nobody_knows_are_not_taken_for_none() {
+fn requests_to_an_unknown_name_are_not_counted_as_zero() {
     namespace::with_programs(&PROGRAMS, || {
         let mut balancer = Balancer::with(Shell::Sh, "server 127.0.0.9:9 down;\n");
         balancer.slots[0].address = "no.such.host.invalid".into();

@@ -18,7 +18,7 @@ use crate::world::World;
 const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
 /// What is waited for has come by then, on simulated time.
 const DEADLINE: Duration = Duration::from_mins(5);
-/// Nobody believes that the holder of a lease lives who has been silent for so long.
+/// A lease whose holder has been silent for this long has expired.
 const LEASE_EXPIRED: Duration = Duration::from_secs(31);
 
 /// A verb that has ended.

@@ -28,7 +28,7 @@ fn deploy_waits_at_its_step_for_promote() {
         let request = PromoteRequest::default();
         let promoted = project.call(async |env| promote(env, request).await).await;
         let Promotion::Requested(accepted) = promoted.value() else {
-            panic!("the rollout went on in another process");
+            panic!("the rollout continued in another process");
         };
         assert_eq!(accepted.to_string(), "service `page` promoted");
         let done = deploy.ends().await.succeeds();

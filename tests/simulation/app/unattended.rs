@@ -205,9 +205,9 @@ fn freeze_stops_a_deploy_and_the_next_one_resumes_it() {
         project.open_gate();
         let done = deploy.ends().await.exits(Exit::Locked);
         done.says(&[
-            "has stopped after ",
+            "stopped after ",
             "1 of 3 updated, 3 of 3 available",
-            "the next deploy goes on from here",
+            "the next deploy or `ship resume` continues",
         ]);
         assert_eq!(project.status().await.state, State::Paused);
         assert_eq!(count(&project, "0.9").await, 1);
@@ -263,7 +263,7 @@ fn unattended_deploy_starts_only_if_the_window_is_long_enough() {
 #[test]
 fn killed_deploy_is_finished_by_the_next() {
     on_four_hosts(async |project| {
-        cut_off(&project).await;
+        interrupted(&project).await;
         tonight(&project, version("0.9")).await.succeeds();
         assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
     });
@@ -272,7 +272,7 @@ fn killed_deploy_is_finished_by_the_next() {
 #[test]
 fn killed_deploy_is_rolled_back_by_the_next_with_on_interrupted_abort() {
     on_four_hosts(async |project| {
-        cut_off(&project).await;
+        interrupted(&project).await;
         let request = with_settings("0.9", &["unattended.on_interrupted=abort"]);
         let done = tonight(&project, request).await.exits(Exit::RolledBack);
         done.says(&["the deploy of 0.9 is unfinished; rolling it back"]);
@@ -281,7 +281,7 @@ fn killed_deploy_is_rolled_back_by_the_next_with_on_interrupted_abort() {
 }
 
 /// Tonight's deploy is killed in the middle.
-async fn cut_off(project: &SimulatedProject) {
+async fn interrupted(project: &SimulatedProject) {
     at_night(project).await;
     project.build("0.9", Quality::Gated);
     let deploy = project.deploy_under_way(unattended(version("0.9"))).await;

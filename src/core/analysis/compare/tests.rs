@@ -209,7 +209,7 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
             started: Time(0),
             process: Process::Running,
             restarts: 0,
-            listener: Listener::Nobody,
+            listener: Listener::Closed,
             health: Health::default(),
             sighting: Sighting::default(),
         };
