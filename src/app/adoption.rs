@@ -56,7 +56,7 @@ impl Session {
         let (preflight, adopted) = self.observe(&mut connection).await?;
         ownership::permit(self, &preflight.owners, &preflight.identities)?;
         if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
-            let owner = owner.told(self.now());
+            let owner = owner.describe(self.now());
             self.env.notify(&Notice::DeployedElsewhere(owner));
         }
         if adopt != Adopt::Ignore {

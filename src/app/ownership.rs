@@ -60,7 +60,7 @@ pub fn problems(
 
 fn foreign_host(session: &Session, host: &HostId, owner: &Owner) -> Problem {
     let (service, fleet) = (&session.service_key.service, &session.service_key.fleet);
-    let (other, who) = (clean(&owner.fleet), clean(&owner.told(session.now())));
+    let (other, who) = (clean(&owner.fleet), clean(&owner.describe(session.now())));
     let record = format!("{}/owner", session.root(host));
     Problem {
         why: format!("runs service `{service}` for fleet `{other}`, last deployed by {who}"),

@@ -112,7 +112,7 @@ fn text(seen: ServiceStatus) -> String {
     lines.extend(due.map(|name| format!("migration {name} is pending; run `ship migrate`")));
     let failed_hosts = seen.status.failed_hosts.iter();
     lines.extend(failed_hosts.map(|failed| format!("failed host: {}", failed.why)));
-    let elsewhere = seen.elsewhere.map(|owner| owner.told(seen.now));
+    let elsewhere = seen.elsewhere.map(|owner| owner.describe(seen.now));
     lines.extend(elsewhere.map(|owner| deployed_elsewhere(&owner)));
     let lines = lines.iter().fold(String::new(), |text, line| {
         text + &report::text::clean_indented(line) + "\n"

@@ -407,7 +407,7 @@ mod tests {
         for (at, version) in [(5, "0.9"), (1, "0.8"), (7, "0.8"), (6, "0.9")] {
             tally.take(Time(at), served(version));
         }
-        let heard = |version: &str, first, last| VersionAnswers {
+        let received = |version: &str, first, last| VersionAnswers {
             version: Some(version.to_owned()),
             count: 2,
             first: Time(first),
@@ -415,14 +415,17 @@ mod tests {
         };
         assert_eq!(
             tally.report().answers,
-            [heard("0.8", 1, 7), heard("0.9", 5, 6)]
+            [received("0.8", 1, 7), received("0.9", 5, 6)]
         );
         for at in 0..100 {
             tally.take(Time(at), served(&format!("build {at}")));
         }
         let answers = tally.report().answers;
         assert_eq!(answers.len(), VERSIONS_MAX + 1);
-        assert_eq!(answers.iter().map(|heard| heard.count).sum::<u64>(), 104);
+        assert_eq!(
+            answers.iter().map(|received| received.count).sum::<u64>(),
+            104
+        );
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl FleetObserver {
             .instance_mut(&answer.slot)
             .filter(|instance| instance.name == answer.instance)
         {
-            instance.health.begin_anew();
+            instance.health.reset_counts();
         }
         self.poller.probed(&answer.instance, begun);
         self.poller.probe_now(&answer.instance);

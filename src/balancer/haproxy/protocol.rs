@@ -1,10 +1,11 @@
 //! The commands of `HAProxy`'s runtime API: each is one line. The response is text, and is empty
 //! after a successful change.
 //!
-//! A closed server is in state `maint`: nobody reaches it. In state `drain`, clients that are bound
-//! to the server by a cookie or a stick table still reach it, so `drain` is only an intermediate
-//! state: on the way out of traffic, while pending and queued requests finish; and on the way in,
-//! while ship waits for the server's own check, which does not run in `maint`.
+//! A closed server is in state `maint`: no client reaches it. In state `drain`, clients that are
+//! bound to the server by a cookie or a stick table still reach it. ship therefore uses `drain`
+//! only as an intermediate state: before it closes a server, while pending and queued requests
+//! finish; and before it opens one, while it waits for the server's own check, which does not run
+//! in `maint`.
 
 use crate::core::printable::strip_controls;
 

@@ -37,7 +37,7 @@ fn record(findings: &str) -> Record {
     });
     found
         .fold(None, |record, (at, finding)| {
-            Some(Record::take(record, at, finding, "it says so"))
+            Some(Record::take(record, at, finding, "measured"))
         })
         .expect("one at least")
 }
@@ -71,11 +71,11 @@ fn a_bound_is_one_comparison_and_a_number() {
 }
 
 #[test]
-fn a_number_is_told_beside_its_bound() {
-    let told = |number, text| Measurement::of(number, &bound(text)).detail;
-    assert_eq!(told(0.048_123, "< 1%"), "4.812% is not < 1%");
-    assert_eq!(told(0.999_5, ">= 0.99"), "0.9995 is >= 0.99");
-    assert_eq!(told(1_234_567.0, "<2000000"), "1234567 is < 2000000");
+fn measurement_detail_contains_number_and_bound() {
+    let message = |number, text| Measurement::of(number, &bound(text)).detail;
+    assert_eq!(message(0.048_123, "< 1%"), "4.812% is not < 1%");
+    assert_eq!(message(0.999_5, ">= 0.99"), "0.9995 is >= 0.99");
+    assert_eq!(message(1_234_567.0, "<2000000"), "1234567 is < 2000000");
     assert_eq!(
         Measurement::of(f64::NAN, &bound("< 1")).finding,
         Finding::Inconclusive
@@ -136,15 +136,15 @@ fn one_failure_more_than_may_be_is_a_breach() {
             "{findings}"
         );
     }
-    let told = analysis(1, 4, Pass).breach(&record("FF"));
+    let message = analysis(1, 4, Pass).breach(&record("FF"));
     assert_eq!(
-        told.as_deref(),
-        Some("rate: it says so (2 failed, limit 1)")
+        message.as_deref(),
+        Some("rate: measured (2 failed, limit 1)")
     );
 }
 
 #[test]
-fn a_step_is_held_until_something_was_told_since_it_was_reached() {
+fn analysis_holds_step_until_measured_since_step_was_reached() {
     use OnInconclusive::{Fail, Hold, Pass};
     let holds = |findings, reached_s: u64, on_inconclusive| {
         analysis(9, 9, on_inconclusive)

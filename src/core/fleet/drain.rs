@@ -42,8 +42,8 @@ pub enum DrainStep {
     Done(DrainResult),
 }
 
-/// So many looks in a row must find nothing under way: between two requests of a connection there
-/// is a moment without.
+/// How many observations in a row must find no request under way. A single observation may fall
+/// between two requests of one connection.
 const QUIET_LOOKS: u32 = 2;
 /// The time limit for requests that were cut to be gone.
 const AFTER_CUT: Duration = Duration::from_secs(5);
@@ -65,9 +65,10 @@ impl Drain {
         }
     }
 
-    /// A balancer's process took the place of another, so long ago, `waited` after the drain's
-    /// beginning: what the one before still has under way nobody counts. Until it is as old as a
-    /// drain may take, nothing counted is not nothing.
+    /// Records that a balancer's process replaced another one `took_over` ago. `waited` is the time
+    /// since the drain began. The new process does not count the requests that the old process
+    /// still serves. Until the new process is as old as the drain timeout, a count of zero
+    /// therefore does not prove that no request is under way.
     pub fn distrust(&mut self, took_over: Duration, waited: Duration) {
         self.uncounted_until = self
             .uncounted_until
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_somebody_opens_meanwhile_is_closed_again() {
+    fn drain_closes_slot_again_after_another_process_opened_it() {
         let mut drain = begun(0);
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 0, 0),
@@ -284,7 +285,7 @@ mod tests {
                 step(&mut drain, SlotAdmission::Closed, 0, 1),
                 DrainStep::Wait(_)
             ),
-            "it counts anew"
+            "the drain counts quiet observations from zero again"
         );
     }
 
@@ -316,7 +317,7 @@ mod tests {
                 step(&mut drain, SlotAdmission::Closed, 0, 1),
                 DrainStep::Wait(_)
             ),
-            "it counts anew"
+            "the drain counts quiet observations from zero again"
         );
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 0, 1),
@@ -340,7 +341,7 @@ mod tests {
             step(&mut drain, SlotAdmission::Closed, 1, 1),
             DrainStep::Wait(_)
         ));
-        // Somebody lets them in again.
+        // Another process admits bound clients again.
         assert_eq!(bound(&mut drain, 1, Some(9), 2000), DrainStep::Close);
     }
 

@@ -15,7 +15,7 @@ pub const UNRESOLVED: &str = "cannot resolve ";
 /// Part of a probe's error where the address only has a meaning on its own network link.
 pub const LINK_LOCAL: &str = "is a link-local address";
 
-/// The prefix of a probe's error where nobody listens.
+/// The prefix of a probe's error if no process listens on the port.
 pub const REFUSED: &str = "connection refused";
 
 /// How many verdicts in a row change the state, and how long a verdict is valid.
@@ -74,9 +74,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// Takes in one probe's verdict at `now`. `ready_from` is the moment from which readiness is
-    /// counted should this make the instance ready: `now`, or the start of an instance that ran
-    /// long before anybody asked.
+    /// Records one probe's verdict at `now`. If the verdict makes the instance ready, its readiness
+    /// counts from `ready_from`: `now`, or the start of an instance that ran long before ship
+    /// probed it.
     pub fn record(
         &mut self,
         verdict: Verdict,
@@ -84,11 +84,11 @@ impl Health {
         ready_from: Time,
         thresholds: &Thresholds,
     ) -> Option<Change> {
-        let is_heard = |at: Time| now.since(at) <= thresholds.stale_after;
+        let is_valid = |at: Time| now.since(at) <= thresholds.stale_after;
         if !matches!(&verdict, Verdict::Error(_))
-            && !self.last.as_ref().is_some_and(|(at, _)| is_heard(*at))
+            && !self.last.as_ref().is_some_and(|(at, _)| is_valid(*at))
         {
-            self.begin_anew();
+            self.reset_counts();
         }
         let change = match &verdict {
             Verdict::Pass(_) => {
@@ -124,9 +124,9 @@ impl Health {
         change
     }
 
-    /// Something may have been answered that nobody heard: the next verdict is the first in its
-    /// row.
-    pub fn begin_anew(&mut self) {
+    /// Resets the counts of passes and failures in a row, because ship may have missed a verdict.
+    /// The next verdict is then the first in a row.
+    pub fn reset_counts(&mut self) {
         (self.passes, self.failures) = (0, 0);
     }
 
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probers_own_error_is_no_failure_but_an_old_verdict_goes_stale() {
+    fn health_ignores_prober_error_until_last_verdict_expires() {
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass()]);
         for s in 3..9 {

@@ -131,13 +131,13 @@ pub enum Listener {
 pub enum Judgement {
     /// The verdict counts for the instance.
     Counts(Verdict),
-    /// Something answers, but nobody was listening when the host was last looked at: look again
-    /// first.
+    /// A process answers, but the last observation of the host found no listener on the port.
+    /// Observe the host again first.
     LookAgain,
 }
 
-/// What one look at a host found: `Host` without what only the control machine knows (reach,
-/// health).
+/// The result of one observation of a host: `Host` without the fields that only the control machine
+/// knows (reach, health).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// The newest epoch that the host has seen for this service.
@@ -169,9 +169,9 @@ impl Fleet {
         hosts.chain(balancers).max().unwrap_or_default()
     }
 
-    /// Takes in a look at a host that began at `begun`. An instance seen before keeps what its
-    /// probes said. Returns the instances that were ready and no longer are, because they have
-    /// ended, were started again, or are gone.
+    /// Records an observation of a host that began at `begun`. A known instance keeps the verdicts
+    /// of its probes. Returns the instances that are no longer ready because they ended, restarted
+    /// or disappeared.
     pub fn observe(
         &mut self,
         host: &HostId,
@@ -196,7 +196,8 @@ impl Fleet {
                 && new.name == old.name
             {
                 new.started = old.started;
-                // A restarted process has to prove itself anew, whatever its predecessor answered.
+                // A restarted process must become ready again: the old process's verdicts do not
+                // count.
                 if new.restarts == old.restarts
                     && new.is_running()
                     && new.sighting.is_of_same_process(&old.sighting)

@@ -25,8 +25,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// `anna@laptop:/srv/x, 3h ago`.
-    pub fn told(&self, now: Time) -> String {
+    /// Describes the deployer and the age of the record: `anna@laptop:/srv/x, 3h ago`.
+    pub fn describe(&self, now: Time) -> String {
         format!(
             "{self}, {} ago",
             Human(Duration::from_secs(now.since(self.at).as_secs().max(1)))
@@ -110,7 +110,7 @@ mod tests {
         assert!(last_from_elsewhere(&owners, "b", Epoch(9)).is_none());
         assert!(
             last_from_elsewhere(&owners, "b", Epoch(8)).is_some(),
-            "a copy of the history went on"
+            "another controller continued a copy of the history"
         );
         assert!(last_from_elsewhere(&BTreeMap::new(), "a", Epoch(0)).is_none());
     }

@@ -20,9 +20,9 @@ const LOOK_FOR_LOST: Duration = Duration::from_secs(15);
 
 /// How long to wait before an instance is asked again, counted from its last answer.
 ///
-/// One that starts is asked often at first, so that nobody waits a whole interval for a service
-/// that is up in a blink; each refusal doubles the wait up to the interval. From its first pass on
-/// it is asked once an interval.
+/// ship probes a starting instance often at first, so that a rollout does not wait a whole interval
+/// for a service that starts quickly. Each failed probe doubles the wait, up to the interval.
+/// After the first pass, ship probes the instance once per interval.
 pub fn probe_again_after(instance: &Instance, readiness: &Readiness) -> Duration {
     let health = &instance.health;
     if health.ready_since.is_some() || health.passes > 0 {
@@ -39,8 +39,8 @@ pub fn first_ask_at(instance: &Instance, readiness: &Readiness) -> Time {
     instance.started + readiness.initial_delay
 }
 
-/// How long to wait before a host is looked at again, counted from the last look; `misses` counts
-/// looks in a row that found nobody.
+/// How long to wait before ship observes a host again, counted from the last observation. `misses`
+/// is the number of failed observations in a row.
 pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
     match host.reach {
         Reach::Lost { .. } | Reach::NotSeen => LOOK_CLOSELY

@@ -1,4 +1,4 @@
-//! The orders of a rollout whose end was not told yet: what several projections are made of.
+//! The orders of a rollout that have no recorded end yet. Several projections use them.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// Orders whose end was not told yet.
+/// The orders that have no recorded end yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingOrders(BTreeMap<ActionId, PendingOrder>);
 
-/// An order whose end was not told yet.
+/// An order that has no recorded end yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOrder {
     pub action: Action,
@@ -24,7 +24,7 @@ impl PendingOrders {
     /// Takes in the next event of a journal; gives the order whose end it tells.
     pub fn apply(&mut self, entry: &Entry) -> Option<PendingOrder> {
         match &entry.event {
-            // Orders are numbered anew.
+            // A new rollout numbers its orders from the start.
             Event::RolloutStarted(_) => self.0.clear(),
             Event::ActionStarted {
                 id,

@@ -1,5 +1,5 @@
-//! Who runs where, as far as journals tell: for whoever looks back at a rollout and cannot look at
-//! its hosts any more.
+//! Which instance runs on which host, according to the journals. A report on a past rollout uses
+//! this, because it cannot observe the hosts of that time.
 
 use std::collections::BTreeMap;
 
@@ -112,11 +112,11 @@ mod tests {
     }
 
     fn after(events: impl IntoIterator<Item = Event>) -> Vec<String> {
-        let mut roster = Placements::default();
+        let mut placements = Placements::default();
         for event in events {
-            roster.apply(&Entry { at: Time(0), event });
+            placements.apply(&Entry { at: Time(0), event });
         }
-        roster
+        placements
             .present()
             .iter()
             .map(|(name, post)| format!("{name}@{}", post.slot.host))

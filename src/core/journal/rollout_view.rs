@@ -78,7 +78,7 @@ impl RolloutView {
         &self.start.target
     }
 
-    /// Where it goes back to.
+    /// The revision that a failed rollout rolls back to.
     pub fn fallback(&self) -> Option<&RevisionRef> {
         self.start.fallback.as_ref()
     }
@@ -107,7 +107,7 @@ impl RolloutView {
         self.rollout.outcome.as_ref()
     }
 
-    /// How the rollout that it goes on with stood, if it only changes how many instances run.
+    /// The outcome of the rollout that this one continues, if this one only scales the service.
     pub fn outcome_before_scaling(&self) -> Option<&Outcome> {
         self.start.scaling.as_ref().map(|scaling| &*scaling.then)
     }

@@ -202,7 +202,9 @@ impl StatusInput<'_> {
             !self.is_lost(host)
                 && !matches!(
                     hold,
-                    WaitReason::UpToDate | WaitReason::Busy { .. } | WaitReason::Standstill { .. }
+                    WaitReason::UpToDate
+                        | WaitReason::Busy { .. }
+                        | WaitReason::RolloutStopped { .. }
                 )
         });
         let planned = planned.map(|(host, hold)| {

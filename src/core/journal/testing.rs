@@ -107,8 +107,8 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    /// The fleet on 0.8, so many hosts, one instance on each but the last; the rollout to 0.9 has
-    /// begun.
+    /// Begins a rollout to 0.9 on a fleet of `hosts` hosts. Each host but the last runs one
+    /// instance of 0.8.
     pub(crate) fn begin(hosts: u32) -> Self {
         let mut status = status("0.9", 2);
         status.replicas.desired = hosts - 1;
@@ -151,7 +151,7 @@ impl Play {
         play
     }
 
-    /// Something happens after so many milliseconds.
+    /// Adds an event `after_ms` milliseconds after the previous one.
     pub(crate) fn then(&mut self, after_ms: u64, event: Event) {
         self.now = self.now + Duration::from_millis(after_ms);
         count(&mut self.status);

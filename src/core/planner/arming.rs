@@ -72,7 +72,7 @@ fn is_due(s: &Situation<'_>, host: &HostCount<'_>, port: Port, scope: DisarmScop
             // The target may have other ports. Then any wanted instance of the host counts as the
             // replacement.
             let target_ports = s.spec.ports_of(s.rollout.target_release());
-            host.serves_anew(port) || !target_ports.contains(&port) && host.serves_anywhere()
+            host.serves_target(port) || !target_ports.contains(&port) && host.serves_anywhere()
         }
         DisarmScope::Conflicting => {
             let slot = Slot {

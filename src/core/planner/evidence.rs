@@ -7,12 +7,12 @@ use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
 
 /// Plans observations of the hosts of unconfirmed available instances.
-pub(super) fn look_at_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
+pub(super) fn observe_unconfirmed(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let census = s.census;
     let unconfirmed = census
         .instances()
         .filter(|(_, counted)| counted.is_available && !census.is_confirmed(counted));
-    plan.look_at(unconfirmed.map(|(host, _)| host.id.clone()));
+    plan.observe(unconfirmed.map(|(host, _)| host.id.clone()));
 }
 
 /// Plans observations of hosts where only probes show that an instance stayed ready.
@@ -27,7 +27,7 @@ pub(super) fn observe_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
             && counted.is_ready
             && from.is_some_and(|from| counted.instance.sighting.at < from)
     });
-    plan.look_at(soaked.map(|(host, _)| host.id.clone()));
+    plan.observe(soaked.map(|(host, _)| host.id.clone()));
 }
 
 /// Whether every instance that this rollout started was seen running after the newest became
@@ -47,6 +47,6 @@ pub(super) fn saw_all_started(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool
     });
     let unseen: BTreeSet<_> = unseen.map(|(host, _)| host.id.clone()).collect();
     let saw_all = unseen.is_empty();
-    plan.look_at(unseen);
+    plan.observe(unseen);
     saw_all
 }

@@ -50,7 +50,7 @@ fn ending(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitRe
         return None;
     }
     match completion::forced_outcome(s) {
-        Some(outcome) => Some(WaitReason::Standstill {
+        Some(outcome) => Some(WaitReason::RolloutStopped {
             outcome: outcome.word(),
         }),
         None if completion::is_complete(s) && s.rollout.scaling.is_none() => Some(idle(host)),

@@ -251,8 +251,8 @@ impl<'a> HostCount<'a> {
         }
     }
 
-    /// Whether a wanted instance serves in a slot.
-    pub fn serves_anew(&self, port: Port) -> bool {
+    /// Whether an available instance of the target release runs on the port.
+    pub fn serves_target(&self, port: Port) -> bool {
         self.instances
             .iter()
             .any(|counted| counted.port == port && counted.is_target && counted.is_available)

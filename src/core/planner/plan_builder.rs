@@ -42,7 +42,7 @@ impl PlanBuilder {
     }
 
     /// Adds hosts to observe.
-    pub(super) fn look_at(&mut self, hosts: impl IntoIterator<Item = HostId>) {
+    pub(super) fn observe(&mut self, hosts: impl IntoIterator<Item = HostId>) {
         self.looks.extend(hosts);
     }
 

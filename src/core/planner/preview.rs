@@ -73,7 +73,7 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         rehearsal.record(Event::Progress(decided.progress));
         preview.count(available, running);
         if decided.actions.is_empty() {
-            match rehearsal.go_on(decided.next, &mut preview) {
+            match rehearsal.advance(decided.next, &mut preview) {
                 ControlFlow::Continue(()) => continue,
                 ControlFlow::Break(()) => break,
             }
@@ -120,9 +120,9 @@ impl Rehearsal<'_> {
         (census.available, census.running)
     }
 
-    /// Carries out the next step of a plan without actions. Ends the simulation if the rollout ends or
-    /// waits for an external event.
-    fn go_on(&mut self, next: Next, preview: &mut Preview) -> ControlFlow<()> {
+    /// Carries out the next step of a plan without actions. Ends the simulation if the rollout ends
+    /// or waits for an external event.
+    fn advance(&mut self, next: Next, preview: &mut Preview) -> ControlFlow<()> {
         match next {
             Next::Finish(outcome) => {
                 preview.outcome = Some(outcome);
@@ -142,11 +142,11 @@ impl Rehearsal<'_> {
                 let (step, of) = (self.rollout.step.passed + 1, self.spec.step_count());
                 self.record(Event::StepPassed { step, of });
             }
-            Next::Run(errand) => {
+            Next::Run(task) => {
                 preview
                     .tasks
-                    .push((preview.batches.len(), errand.task.clone()));
-                self.run(errand);
+                    .push((preview.batches.len(), task.task.clone()));
+                self.run(task);
             }
             Next::Wake(at) if at > self.now && self.wakes_in_time(at) => self.now = at,
             Next::Wake(_) | Next::AwaitInFlight | Next::Fail(..) | Next::FailHost(_) => {
@@ -167,15 +167,15 @@ impl Rehearsal<'_> {
         }
     }
 
-    fn run(&mut self, errand: TaskRun) {
+    fn run(&mut self, task: TaskRun) {
         self.record(Event::TaskStarted {
             id: self.rollout.next_action_id(),
-            task: errand.task.clone(),
-            host: errand.host,
+            task: task.task.clone(),
+            host: task.host,
             migration: None,
         });
         self.record(Event::TaskEnded {
-            task: errand.task,
+            task: task.task,
             end: TaskOutcome::Done,
             migration: None,
             took: Duration::ZERO,

@@ -134,7 +134,7 @@ fn stop(
     let confirmed_cost = u32::from(s.census.is_confirmed(counted));
     let relies_on_others = counted.is_available || counted.is_unprobed;
     if relies_on_others && plan.confirmed.saturating_sub(confirmed_cost) < min_available {
-        evidence::look_at_unconfirmed(s, plan);
+        evidence::observe_unconfirmed(s, plan);
         return false;
     }
     let ordered = order_stop(s, plan, host, counted, why);

@@ -106,7 +106,8 @@ pub enum WaitReason {
         why: String,
     },
     /// The whole rollout has stopped.
-    Standstill {
+    #[serde(rename = "standstill")]
+    RolloutStopped {
         outcome: &'static str,
     },
 }
@@ -150,7 +151,7 @@ impl fmt::Display for WaitReason {
             WaitReason::BalancerLost { balancer, why } => {
                 write!(f, "waiting for balancer {balancer}: {why}")
             }
-            WaitReason::Standstill { outcome } => write!(f, "the rollout has ended: {outcome}"),
+            WaitReason::RolloutStopped { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }
     }
 }

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn release_that_another_history_went_back_to_becomes_the_newest_revision_again() {
+    fn adoption_records_revision_again_after_rollback_by_another_history() {
         let fleet = fleet(&[("a", 4, true)]);
         assert_eq!(adopted(&fleet, &[("a", Some(1))], &["a", "b"]), "a!");
         assert_eq!(

@@ -32,8 +32,8 @@ pub fn is_proven(past: &[PastRevision], release: &ReleaseId) -> bool {
         .any(|entry| entry.proven && entry.release == *release)
 }
 
-/// Where a failed deploy of `release` goes back to: the revision that was proven last. `None` if
-/// that is the same release: every other one is older, and was replaced on purpose.
+/// The revision that a failed deploy of `release` rolls back to: the last proven one. `None` if
+/// that has the same release, because a user replaced every older release on purpose.
 pub fn fallback<'a>(past: &'a [PastRevision], release: &ReleaseId) -> Option<&'a PastRevision> {
     let newest = newest_proven(past, |_| true)?;
     (newest.release != *release).then(|| deploy_of(past, newest))
@@ -116,8 +116,8 @@ pub fn retained(past: &[PastRevision], current: Revision, limit: usize) -> BTree
     kept
 }
 
-/// The releases that stay on the hosts: those of retained revisions that were proven, since a
-/// failed release is no rollback target.
+/// The releases that stay on the hosts: the proven releases of retained revisions. ship never rolls
+/// back to a failed release.
 pub fn kept_releases(past: &[PastRevision], retained: &BTreeSet<Revision>) -> BTreeSet<ReleaseId> {
     past.iter()
         .filter(|entry| retained.contains(&entry.revision) && is_proven(past, &entry.release))
@@ -195,9 +195,9 @@ pub fn is_scaled_since(runs: &[RolloutRun], release: &ReleaseId) -> bool {
     newer.any(RolloutRun::changes_number)
 }
 
-/// How many instances a failed rollout that wants `replicas` goes back to: as many as before it.
-/// The number goes back with the release; where there was none before, it is that with which the
-/// release served last.
+/// How many instances run after the rollback of a failed rollout that wants `replicas`: as many as
+/// before the rollout. A rollback restores the number together with the release. If the number
+/// before is zero, ship uses the number with which the release served last.
 pub fn replicas_back(runs: &[RolloutRun], release: &ReleaseId, replicas: u32) -> u32 {
     let is_over =
         |run: &&RolloutRun| matches!(run.outcome, Some(Outcome::Succeeded | Outcome::RolledBack));
@@ -205,7 +205,7 @@ pub fn replicas_back(runs: &[RolloutRun], release: &ReleaseId, replicas: u32) ->
         return replicas;
     };
     let mut since = runs.iter().rev().take_while(|run| !is_over(run));
-    // A number that a person has set meanwhile is no part of what failed.
+    // The rollback keeps a number that a user has set since, because it did not fail.
     if since.any(RolloutRun::changes_number) {
         return replicas;
     }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_skips_what_failed_and_what_is_the_same() {
+    fn fallback_skips_failed_revisions_and_same_release() {
         let past = past(&[
             (1, "a", true),
             (2, "b", true),
@@ -265,17 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn failed_deploy_never_goes_back_past_its_own_proven_release() {
-        // X, then A, then B was cut off; A is deployed again.
-        let cut_off = past(&[(1, "x", true), (2, "a", true), (3, "b", false)]);
-        assert!(fallback(&cut_off, &"a".into()).is_none());
+    fn failed_deploy_never_rolls_back_past_its_own_proven_release() {
+        // A user deploys X, then A, then B, which is interrupted, and then A again.
+        let interrupted = past(&[(1, "x", true), (2, "a", true), (3, "b", false)]);
+        assert!(fallback(&interrupted, &"a".into()).is_none());
         assert_eq!(
-            fallback(&cut_off, &"c".into()).unwrap().revision,
+            fallback(&interrupted, &"c".into()).unwrap().revision,
             Revision(2)
         );
         // X again: A was proven later, and runs.
         assert_eq!(
-            fallback(&cut_off, &"x".into()).unwrap().revision,
+            fallback(&interrupted, &"x".into()).unwrap().revision,
             Revision(2)
         );
         assert!(is_proven(
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_and_scalings_do_not_push_out_what_can_be_gone_back_to() {
+    fn retention_keeps_rollback_targets_despite_restarts_and_scalings() {
         let mut all = past(&[(1, "a", true), (2, "b", true), (3, "c", true)]);
         all.extend((4..=9).map(|n| {
             entry(
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(
             replicas_wanted_last(&failed),
             Some(4),
-            "the number went back with the release"
+            "the rollback restores the number with the release"
         );
         assert!(!is_scaled_since(&failed, &"a".into()));
         assert_eq!(replicas_back(&failed, &"a".into(), 7), 4);
@@ -383,8 +383,8 @@ mod tests {
             "it served with three"
         );
         assert_eq!(replicas_back(&none, &"a".into(), 0), 0, "none is wanted");
-        let cut_off = [deployed(4), run(Verb::Deploy, "b", 2, None)];
-        assert_eq!(replicas_back(&cut_off, &"a".into(), 2), 4);
+        let interrupted = [deployed(4), run(Verb::Deploy, "b", 2, None)];
+        assert_eq!(replicas_back(&interrupted, &"a".into(), 2), 4);
         let scaled = [
             deployed(3),
             run(Verb::Deploy, "b", 3, good.clone()),

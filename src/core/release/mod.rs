@@ -46,8 +46,8 @@ pub struct Definition {
     pub stop_timeout: Duration,
     /// When it counts as ready.
     pub readiness: Readiness,
-    /// When it counts as stuck; `None` where nobody asks. Left out of the JSON then, so that a
-    /// release from before there was such a thing keeps its name.
+    /// When an instance counts as stuck; `None` if ship does not probe liveness. The JSON then
+    /// omits this field, so that a release from before liveness probes existed keeps its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
     /// The user's commands at certain points; left out of the JSON where there are none, as above.

@@ -23,7 +23,7 @@ pub struct AttemptState {
     pub started: BTreeMap<InstanceId, Time>,
     /// The started instances that have been ready.
     pub served: BTreeSet<InstanceId>,
-    /// Failed hosts and their failures. When the rollout turns back, only unreachable hosts stay
+    /// Failed hosts and their failures. When the rollout rolls back, only unreachable hosts stay
     /// failed: a host that could not run the new release may run the old one.
     pub failed_hosts: BTreeMap<HostId, Failure>,
     /// The last progress, from which the progress deadline runs.

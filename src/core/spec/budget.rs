@@ -87,8 +87,8 @@ impl Budget {
     pub fn resolve(replicas: u32, max_surge: Amount, max_unavailable: Amount) -> Self {
         let surge = max_surge.rounded_up(replicas);
         let unavailable = max_unavailable.rounded_down(replicas).min(replicas);
-        // Two percentages may both come to nothing; a rollout that can neither add nor remove would
-        // stand still.
+        // Both percentages may resolve to zero. A rollout that can neither add nor remove an
+        // instance would never finish.
         let unavailable = if surge == 0 && unavailable == 0 {
             1.min(replicas)
         } else {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_amount() {
+    fn amount_rejects_invalid_text() {
         assert_eq!(
             "101%".parse::<Amount>().unwrap_err(),
             "101% is more than 100%"

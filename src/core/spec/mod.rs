@@ -80,9 +80,9 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// Resolves the amounts for a way back over so many slots. Nothing is refused: what does not
-    /// fit is cut, and where nothing may be unavailable and there is no room for one more, one may
-    /// be unavailable after all.
+    /// Resolves the amounts for a rollback on `hosts` hosts with `ports` ports each. It never
+    /// fails: it reduces replicas that do not fit into the slots. If no instance may be unavailable
+    /// and no slot is free for a surge, it allows one unavailable instance.
     pub fn resolve_back(self, hosts: usize, ports: usize) -> Budget {
         let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
         let replicas = self.replicas.min(slots);
@@ -94,11 +94,10 @@ impl Amounts {
         })
     }
 
-    /// Resolves the amounts for a fleet of so many slots, or says why no rollout can work with
-    /// them.
+    /// Resolves the amounts for a fleet of `hosts` hosts with `ports` ports each.
     ///
     /// # Errors
-    /// The first reason why not.
+    /// Returns the first reason why no rollout can work with these amounts.
     pub fn resolve(self, hosts: usize, ports: usize) -> Result<Budget, Impossible> {
         let Self {
             replicas,
@@ -126,16 +125,16 @@ impl Amounts {
                 ports,
             });
         }
-        // What has no place cannot surge; where some may be unavailable the rollout goes on in
-        // place.
+        // A surge cannot exceed the free slots. If instances may be unavailable, the rollout
+        // replaces them in place.
         budget.surge = budget.surge.min(spare);
         Ok(budget)
     }
 }
 
 impl Spec {
-    /// Why a rollout of a release cannot work on the fleet as it is, if it cannot: looked at before
-    /// anything is touched.
+    /// The reasons why a rollout of a release cannot work on the current fleet. ship checks them
+    /// before it changes anything.
     pub fn obstacles(&self, goal: &ReleaseId, fleet: &Fleet) -> Vec<Impossible> {
         let waits = self.waits_of(goal);
         let mut found: Vec<_> =

@@ -3,7 +3,7 @@
 use super::time_axis::Span;
 use crate::core::journal::capacity_timeline::CapacityStep;
 
-/// More steps cannot be told apart.
+/// The most steps that a reader can distinguish in the chart.
 const STEPS_MAX: u64 = 300;
 
 /// At most [`STEPS_MAX`] steps. Of several steps in one interval, the one with the fewest available

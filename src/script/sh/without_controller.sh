@@ -1,4 +1,4 @@
-# Nobody waits for the reply of a script that the host runs on its own. Errors go to the host's journal.
+# No controller waits for the reply of a script that the host runs on its own. Errors go to the host's journal.
 finish() {
     [ "$1" != 'done' ] || exit 0
     printf '%s\n' "$2"

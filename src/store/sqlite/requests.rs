@@ -9,9 +9,9 @@ use crate::store::records::{Request, RolloutId};
 
 impl Requests for Sqlite {
     fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
-        let wish = self.encode("a request", &request.command)?;
+        let encoded_request = self.encode("a request", &request.command)?;
         let sql = "insert or replace into requests (rollout, wish, who) values (?1, ?2, ?3)";
-        self.execute(sql, params![rollout.0, wish, request.by])
+        self.execute(sql, params![rollout.0, encoded_request, request.by])
             .map(drop)
     }
 
@@ -24,9 +24,9 @@ impl Requests for Sqlite {
             )?
             .pop();
         found
-            .map(|(wish, by)| {
+            .map(|(encoded_request, by)| {
                 Ok(Request {
-                    command: self.decode("a request", &wish)?,
+                    command: self.decode("a request", &encoded_request)?,
                     by,
                 })
             })

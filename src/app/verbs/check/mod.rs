@@ -82,6 +82,6 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
         playbook: session.project.playbook.path.clone(),
         release,
         machines,
-        elsewhere: elsewhere.map(|owner| owner.told(session.now())),
+        elsewhere: elsewhere.map(|owner| owner.describe(session.now())),
     })
 }

@@ -96,7 +96,7 @@ fn more_errors_count_where_they_are_more_than_tolerated_and_more_than_chance() {
             "{new:?} {old:?}"
         );
     }
-    let told = compare(
+    let message = compare(
         &Sides {
             new: tally(212, 10),
             old: tally(640, 0),
@@ -104,7 +104,10 @@ fn more_errors_count_where_they_are_more_than_tolerated_and_more_than_chance() {
         &tolerance(),
     )
     .detail;
-    assert_eq!(told, "4.7 % of 212 requests failed, against 0.0 % of 640");
+    assert_eq!(
+        message,
+        "4.7 % of 212 requests failed, against 0.0 % of 640"
+    );
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn slower_answers_count_where_they_are_slower_than_tolerated_and_than_chance() {
             "{new:?} {old:?}"
         );
     }
-    let told = compare(
+    let message = compare(
         &Sides {
             new: timed(212, 120),
             old: timed(640, 40),
@@ -135,13 +138,13 @@ fn slower_answers_count_where_they_are_slower_than_tolerated_and_than_chance() {
     )
     .detail;
     assert_eq!(
-        told,
+        message,
         "120 ms on average over 212 requests, against 40 ms over 640"
     );
 }
 
-/// A canary beside three old instances for so many looks, of 25 new requests each: the look that
-/// found a failure.
+/// Compares a canary with three old instances in `looks` measurements, with 25 requests for each
+/// instance. Returns the first measurement that finds a failure.
 fn found_at(dice: &mut Dice, new_rate: f64, old_rate: f64, looks: u64) -> Option<u64> {
     let mut sides = Sides::default();
     let mut ledger = Ledger::default();
@@ -160,10 +163,11 @@ fn found_at(dice: &mut Dice, new_rate: f64, old_rate: f64, looks: u64) -> Option
 }
 
 #[test]
-fn equal_versions_are_told_apart_in_one_run_of_a_hundred_at_most() {
+fn comparison_fails_equal_versions_in_at_most_one_percent_of_runs() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for rate in [0.001, 0.01, 0.05, 0.2] {
-        // 2,500 runs each: five minutes of a soak, looked at every ten seconds.
+        // Each of the 2,500 runs simulates a soak of five minutes with a measurement every ten
+        // seconds.
         let mistakes = (0..2500)
             .filter(|_| found_at(&mut dice, rate, rate, 30).is_some())
             .count();
@@ -192,8 +196,8 @@ fn five_percent_of_errors_are_found_within_some_two_hundred_requests() {
 
 // ── counting ─────────────────────────────────────────────────────────────────────────────────────
 
-/// An instance of a release on each port, behind a balancer that has counted so many requests and
-/// errors of each.
+/// Returns a fleet with one instance for each `(port, release, requests, errors)`, behind a
+/// balancer that has counted these requests and errors.
 fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
     let mut fleet = Fleet::default();
     let mut host = Host {
@@ -259,7 +263,7 @@ fn each_side_counts_what_came_since_its_instances_were_first_seen() {
         look(&[(1, "old", 1090, 51), (2, "new", 30, 3)]),
         (30, 3, 90, 1)
     );
-    // The balancer was started anew.
+    // The balancer restarted.
     assert_eq!(look(&[(1, "old", 5, 0), (2, "new", 2, 0)]), (30, 3, 90, 1));
     assert_eq!(
         look(&[(1, "old", 15, 0), (2, "new", 4, 1)]),

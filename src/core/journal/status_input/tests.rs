@@ -374,7 +374,7 @@ fn the_keys_of_the_json_are_those_promised() {
 }
 
 #[test]
-fn a_service_never_deployed_says_so() {
+fn status_reports_service_that_was_never_deployed() {
     let mut never = status(
         &Fleet::default(),
         &PendingActions::default(),

@@ -56,10 +56,10 @@ impl Admission {
     }
 }
 
-/// Decides whether a rollout may begin, or go on, and how. Nothing is touched by then.
+/// Decides whether and how a rollout may begin or continue. It changes nothing.
 ///
 /// # Errors
-/// The first reason why it may not.
+/// Returns the first reason why the rollout may not begin or continue.
 pub fn admit(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -132,9 +132,10 @@ fn begun(start: &RolloutStart, earlier: &[Event], now: Time) -> Rollout {
     rollout
 }
 
-/// The entry of the history that the rollout is for, where it makes no new one: one that was
-/// stopped goes on, as does a deploy of what is not there yet. All else is an entry of its own, so
-/// that each says who did what, and how it ended.
+/// The revision that the rollout reuses instead of recording a new one. A stopped rollout continues
+/// with its revision. A deploy of the current release reuses the current revision if that has not
+/// succeeded yet. Every other rollout records a revision of its own, with its user, verb and
+/// outcome.
 fn reused_revision(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> Option<Revision> {
     if let Some(stopped) = request.stopped(history) {
         return Some(stopped.goal.revision);
@@ -148,9 +149,10 @@ fn reused_revision(request: &AdmissionRequest<'_>, history: &ServiceHistory) -> 
     current.map(|current| current.revision)
 }
 
-/// Where a rollout goes back to: a deploy to the revision that was proven healthy last, unless that
-/// is what is deployed, a rollback to where it came from, and none to what a contract has left
-/// behind.
+/// The revision that a failed rollout rolls back to. A deploy rolls back to the last proven
+/// revision, unless that has the same release. A rollback rolls back to the revision that it
+/// replaces, if that is proven. No rollout rolls back to a release that is older than a contract
+/// migration that has run.
 fn rollback_target(
     request: &AdmissionRequest<'_>,
     history: &ServiceHistory,
@@ -215,13 +217,13 @@ fn is_settled(
     let is_recorded = history.current().is_some_and(|current| {
         current.release == *request.release && current.outcome == Some(Outcome::Succeeded)
     });
-    let left_nobody_behind = history
+    let has_no_failed_hosts = history
         .newest_summary
         .as_ref()
         .is_none_or(|newest| newest.failed_hosts.is_empty());
     makes_nothing_new
         && is_recorded
-        && left_nobody_behind
+        && has_no_failed_hosts
         && is_in_place(spec, rollout, input.fleet, input.now)
 }
 

@@ -100,8 +100,8 @@ impl Opener<'_, '_> {
         }
     }
 
-    /// The tasks that were done already by the rollout that this one goes on with, whether it says
-    /// so or does the same again.
+    /// The tasks that an earlier rollout has completed: the rollout that this one continues, or an
+    /// interrupted rollout with the same verb and revision.
     fn tasks_done(&self) -> Vec<Event> {
         let is_same = |newest: &&Rollout| {
             newest.goal.revision == self.revision
@@ -123,15 +123,15 @@ impl Opener<'_, '_> {
         .collect()
     }
 
-    /// The steps that the stopped rollout had passed, and whether it may go on from the present
-    /// one.
+    /// The steps that the stopped rollout has passed, and the promotion from its current step, if a
+    /// user promoted it.
     fn steps(&self) -> Vec<Event> {
         let Some(stopped) = self.stopped() else {
             return Vec::new();
         };
         let of = self.spec.step_count();
         let again = |full| Event::Promoted {
-            by: "the rollout that it goes on with".to_owned(),
+            by: "the rollout that this one continues".to_owned(),
             full,
         };
         let passed = match stopped.step.passed {

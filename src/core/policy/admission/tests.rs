@@ -60,8 +60,8 @@ impl Case {
         }
     }
 
-    /// A stopped rollout that continues.
-    fn going_on(history: HistoryBuilder, running: &[&str], continuation: Continuation) -> Self {
+    /// A rollout that continues a stopped one.
+    fn continued(history: HistoryBuilder, running: &[&str], continuation: Continuation) -> Self {
         let case = Self::new(history, running, Verb::Deploy, "b");
         let verb = case.history.newest.as_ref().expect("a rollout").verb;
         Self {
@@ -124,7 +124,7 @@ fn on_a() -> HistoryBuilder {
     HistoryBuilder::default().deploy("a", Some(Outcome::Succeeded))
 }
 
-/// Then a deploy of `b` ended so, or was cut off.
+/// Adds a deploy of `b` with this outcome; `None` if the deploy was interrupted.
 fn then_b(outcome: Option<Outcome>) -> HistoryBuilder {
     on_a().deploy("b", outcome)
 }
@@ -144,7 +144,7 @@ fn start(opening: &[Event]) -> &RolloutStart {
 }
 
 #[test]
-fn first_deploy_makes_a_revision_and_has_nothing_to_go_back_to() {
+fn first_deploy_records_revision_without_rollback_target() {
     let case = Case::new(HistoryBuilder::default(), &["", "", ""], Verb::Deploy, "a");
     let admission = case.admitted();
     assert_eq!((admission.reuse, &admission.rollback_target), (None, &None));
@@ -163,7 +163,7 @@ fn first_deploy_makes_a_revision_and_has_nothing_to_go_back_to() {
 }
 
 #[test]
-fn deploy_of_a_new_release_goes_back_to_the_proven_one() {
+fn deploy_of_new_release_rolls_back_to_proven_release() {
     let case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
     let admission = case.admitted();
     let target = admission.rollback_target.expect("a is proven");
@@ -190,11 +190,11 @@ fn deploy_of_what_runs_is_settled_and_of_what_lacks_an_instance_is_not() {
         !settled(&["a", "a", "a"], Verb::Restart),
         "a restart wants new instances"
     );
-    let cut_off = then_b(None);
-    let unrecorded = Case::new(cut_off, &["b", "b", "b"], Verb::Deploy, "b");
+    let interrupted = then_b(None);
+    let unrecorded = Case::new(interrupted, &["b", "b", "b"], Verb::Deploy, "b");
     assert!(
         !unrecorded.admitted().is_settled,
-        "the history does not say so"
+        "the history does not record a successful deploy"
     );
 }
 
@@ -258,12 +258,12 @@ fn deploy_of_an_unfinished_release_reuses_its_revision_and_repeats_no_task() {
     assert_eq!(
         admission.opening(Revision(2), Epoch(9)).len(),
         1,
-        "what failed is done anew"
+        "ship runs a failed task again"
     );
 }
 
 #[test]
-fn rollback_goes_back_to_where_it_came_from_if_that_was_proven() {
+fn rollback_rolls_back_to_replaced_revision_if_proven() {
     let proven = Case::new(
         then_b(Some(Outcome::Succeeded)),
         &["b", "b", "b"],
@@ -279,7 +279,7 @@ fn rollback_goes_back_to_where_it_came_from_if_that_was_proven() {
 }
 
 #[test]
-fn nothing_goes_back_to_what_a_contract_has_left_behind() {
+fn rollout_never_rolls_back_past_contract_migration() {
     let history = then_b(Some(Outcome::Succeeded)).contracted("drop-email");
     let rollback = Case::new(history, &["b", "b", "b"], Verb::Deploy, "c").admitted();
     assert_eq!(
@@ -289,7 +289,7 @@ fn nothing_goes_back_to_what_a_contract_has_left_behind() {
     let history = then_b(Some(Outcome::Succeeded))
         .contracted("drop-email")
         .rollout(Verb::Deploy, "c", 3, None);
-    let mut case = Case::going_on(history, &["b", "b", "c"], Continuation::Resume);
+    let mut case = Case::continued(history, &["b", "b", "c"], Continuation::Resume);
     case.release = "c";
     let newest = case.history.newest.as_mut().expect("a rollout");
     newest.fallback = case
@@ -301,7 +301,7 @@ fn nothing_goes_back_to_what_a_contract_has_left_behind() {
 }
 
 #[test]
-fn restart_scale_and_contract_have_nothing_to_go_back_to() {
+fn restart_scale_and_migrate_have_no_rollback_target() {
     for verb in [Verb::Restart, Verb::Scale, Verb::Migrate] {
         let case = Case::new(then_b(Some(Outcome::Succeeded)), &["b", "b", ""], verb, "b");
         let admission = case.admitted();
@@ -339,8 +339,8 @@ fn contract_does_only_the_migrations_that_are_due() {
 }
 
 #[test]
-fn resumed_rollout_goes_on_in_its_direction() {
-    let case = Case::going_on(
+fn resumed_rollout_keeps_its_direction() {
+    let case = Case::continued(
         then_b(Some(paused())),
         &["a", "b", "b"],
         Continuation::Resume,
@@ -352,7 +352,7 @@ fn resumed_rollout_goes_on_in_its_direction() {
         Some(Revision(1))
     );
     assert_eq!(admission.rollout.direction, Direction::Forward);
-    let case = Case::going_on(
+    let case = Case::continued(
         then_b(None).failed(),
         &["a", "b", "b"],
         Continuation::Resume,
@@ -369,17 +369,17 @@ fn resumed_rollout_goes_on_in_its_direction() {
 }
 
 #[test]
-fn aborted_rollout_goes_back_also_where_its_controller_died_before_it_could_turn() {
+fn aborted_rollout_rolls_back_even_if_controller_died_before_rollback() {
     let by = || "anna@laptop".to_owned();
     let aborted = [Event::Aborted { by: by() }];
-    let now = Case::going_on(
+    let now = Case::continued(
         then_b(Some(paused())),
         &["a", "b", "b"],
         Continuation::RollBack { by: by() },
     );
     assert_eq!(now.admitted().opening(Revision(2), Epoch(1))[1..], aborted);
     let before = then_b(None).then(Event::Aborted { by: by() });
-    let before = Case::going_on(before, &["a", "b", "b"], Continuation::Resume);
+    let before = Case::continued(before, &["a", "b", "b"], Continuation::Resume);
     assert_eq!(
         before.admitted().opening(Revision(2), Epoch(1))[1..],
         aborted
@@ -391,7 +391,7 @@ fn passed_steps_are_kept_and_a_promotion_is_recorded() {
     let passed = |step| Event::StepPassed { step, of: 0 };
     let at_step = || then_b(Some(paused())).then(passed(1));
     let opening = |continuation| {
-        let case = Case::going_on(at_step(), &["a", "b", "b"], continuation);
+        let case = Case::continued(at_step(), &["a", "b", "b"], continuation);
         case.admitted().opening(Revision(2), Epoch(1))[1..].to_vec()
     };
     assert_eq!(opening(Continuation::Resume), [passed(1)]);
@@ -411,7 +411,7 @@ fn scaling_between_two_revisions_keeps_the_part_of_each() {
     let history = then_b(Some(paused()));
     let stopped = history.build();
     let continuation = Continuation::scale(stopped.newest.as_ref().expect("a rollout"));
-    let mut case = Case::going_on(then_b(Some(paused())), &["a", "a", "b"], continuation);
+    let mut case = Case::continued(then_b(Some(paused())), &["a", "a", "b"], continuation);
     case.change = |input| {
         input.amounts.replicas = 6;
         input.spec.budget.replicas = 6;
@@ -477,7 +477,7 @@ fn unusable_balancers_a_clash_of_servers_and_a_taken_port_are_refused() {
 }
 
 #[test]
-fn fleet_that_serves_is_emptied_only_by_who_says_so() {
+fn admission_empties_fleet_only_if_replicas_are_set() {
     let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "a");
     case.change = |input| {
         input.spec.hosts.clear();
@@ -516,7 +516,7 @@ fn frozen_fleet_refuses_a_new_deploy_and_nothing_else() {
         ..frozen(Verb::Deploy, "b")
     };
     assert!(forced.decide(admit).is_ok());
-    let mut resumed = Case::going_on(then_b(None), &["a", "a", "b"], Continuation::Resume);
+    let mut resumed = Case::continued(then_b(None), &["a", "a", "b"], Continuation::Resume);
     resumed.freeze = Some("ben@laptop");
     assert!(resumed.decide(admit).is_ok());
 }

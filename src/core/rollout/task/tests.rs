@@ -60,7 +60,7 @@ fn definition(
 }
 
 #[test]
-fn chores_come_in_the_order_of_a_rollout_and_what_was_made_is_none() {
+fn tasks_follow_rollout_order_without_completed_migrations() {
     use HookPoint::{AfterAll, BeforeAll, BeforeStart, OnFailure};
     use MigrationKind::{Contract, Expand};
     let definition = definition(

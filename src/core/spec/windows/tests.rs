@@ -42,7 +42,7 @@ fn what_ends_within_the_window_may_begin_and_what_does_not_may_not() {
     );
     assert!(
         refusal(night, "2026-11-26T04:00:00Z", 0).is_some(),
-        "its end is no part of it"
+        "a window does not include its end"
     );
     assert_eq!(
         DeployWindows::default().refusal(at("2026-11-26T12:00:00Z"), Duration::MAX),
@@ -73,7 +73,7 @@ fn a_window_may_span_midnight_and_belong_to_some_days() {
 }
 
 #[test]
-fn where_clocks_are_put_forward_the_hour_that_is_missing_is_no_time_to_deploy_in() {
+fn window_omits_missing_hour_when_clocks_go_forward() {
     // On 2026-03-29 at 01:00Z it is 03:00 at once.
     assert_eq!(
         hours(&["02:00-05:00"], "2026-03-29T00:00:00Z").openings[1].from,
@@ -87,9 +87,9 @@ fn where_clocks_are_put_forward_the_hour_that_is_missing_is_no_time_to_deploy_in
         refusal(&["02:00-05:00"], "2026-03-29T01:00:00Z", 2 * 3600 + 1).is_some(),
         "it is an hour shorter"
     );
-    let said = refusal(&["02:00-03:00"], "2026-03-29T00:59:00Z", 0)
+    let message = refusal(&["02:00-03:00"], "2026-03-29T00:59:00Z", 0)
         .expect("this night has no such window");
-    assert!(said.ends_with("opens in 23h1m"), "{said}");
+    assert!(message.ends_with("opens in 23h1m"), "{message}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn where_clocks_are_put_back_the_window_is_as_much_longer() {
 }
 
 #[test]
-fn what_is_no_window_is_told_why() {
+fn window_parser_explains_invalid_text() {
     let wrong = |text: &str| text.parse::<Window>().expect_err("no window");
     assert_eq!(wrong("02:00"), "expected `-` between two times of day");
     assert_eq!(wrong("2-5"), "`2` is not a time of day");
