@@ -7,7 +7,7 @@ use crate::project::{DEADLINE, LocalProject};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::until;
 
-/// A project whose playbook has these hooks. Their commands receive the path of the file `said`.
+/// A project whose playbook has these hooks. Their commands receive the path of the file `printed`.
 fn with_hooks(hooks: &[(&str, &str)]) -> LocalProject {
     let project = LocalProject::new();
     let printed = project.path("printed").display().to_string();

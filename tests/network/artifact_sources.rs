@@ -109,8 +109,7 @@ fn sha256(bytes: &[u8]) -> String {
         .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// Serves bytes by their tag, in parts too, and breaks after so many of them, where `breaks` says
-/// so.
+/// Serves bytes with an entity tag and in ranges. `breaks` limits the bytes of a response.
 fn ranged(
     body: &[u8],
     tag: &str,

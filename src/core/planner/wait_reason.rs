@@ -106,7 +106,6 @@ pub enum WaitReason {
         why: String,
     },
     /// The whole rollout has stopped.
-    #[serde(rename = "standstill")]
     RolloutStopped {
         outcome: &'static str,
     },

@@ -80,7 +80,10 @@ const SCHEMA_3: &str = "
 const SCHEMA_4: &str = "create table identity (id text not null);";
 
 /// The change of version 5: the column is named after `--reason`.
-const SCHEMA_5: &str = "alter table revisions rename column cause to reason;";
+const SCHEMA_5: &str = "
+    alter table revisions rename column cause to reason;
+    alter table requests rename column wish to command;
+";
 
 /// Updates a database; returns its previous version.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
