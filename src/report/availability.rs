@@ -136,7 +136,6 @@ mod tests {
     fn summary_without_answers_is_not_a_success() {
         let mut tally = Tally::new(0);
         tally.take(START, failed("connection refused"));
-        insta::assert_snapshot!(shown(&tally), @"monitor: no request was answered, so none counts \
-                                                (1 made); the last: connection refused");
+        insta::assert_snapshot!(shown(&tally), @"monitor: no request got the expected answer, so none counts (1 sent); last error: connection refused");
     }
 }

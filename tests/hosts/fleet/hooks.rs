@@ -239,7 +239,7 @@ fn migration_runs_once_on_one_host_as_service_user() {
         project
             .deploy("3")
             .exits(0)
-            .prints(&["expand add-email: was done before"]);
+            .prints(&["expand add-email: already done"]);
         assert_eq!(
             first.exec("cat /tmp/made").exits(0).stdout,
             "ship-page\n1\n"

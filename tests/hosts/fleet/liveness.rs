@@ -109,7 +109,7 @@ fn liveness_restarts_exited_and_stuck_instances_only() {
         hangs.exec(journal).prints(&[
             "no answer within 1 s (1 of 2)",
             "no answer within 1 s (2 of 2)",
-            "is ended",
+            "is stopped; systemd restarts it",
         ]);
 
         // Restarts are counted for each instance.

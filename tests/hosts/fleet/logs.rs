@@ -80,7 +80,7 @@ fn logs_are_merged_by_time() {
         let done = project
             .ship("logs", &[])
             .exits(7)
-            .prints(&["error: 1 of 4 hosts cannot be asked for their logs", "h2: "]);
+            .prints(&["error: cannot read the logs of 1 of 4 hosts", "h2: "]);
         assert!(
             done.stdout.contains("h1:8081  page 1 starts")
                 && done.stdout.contains("h3:8081  page 1 starts")
@@ -138,7 +138,7 @@ fn logs_reconnect_and_follower_on_host_times_out() {
             is_followed(host).then_some(())
         });
         host.disconnect();
-        logs.await_words_within("it is tried again", FOLLOWER_TIMEOUT);
+        logs.await_words_within("; retrying", FOLLOWER_TIMEOUT);
         namespace::until("the follower has exited", FOLLOWER_TIMEOUT, || {
             (!is_followed(host)).then_some(())
         });
@@ -152,7 +152,7 @@ fn logs_reconnect_and_follower_on_host_times_out() {
             (starts.stdout.trim() == "2").then_some(())
         });
         host.reconnect();
-        logs.await_words_within("h1: found again", FOLLOWER_TIMEOUT);
+        logs.await_words_within("h1: reachable again", FOLLOWER_TIMEOUT);
         let seen = |logs: &mut Running| {
             logs.stdout_so_far()
                 .matches("h1:8081  page 1 starts")
