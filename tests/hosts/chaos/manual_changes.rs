@@ -24,10 +24,10 @@ fn rollout_waits_for_rebooting_host() {
         assert_settled(&fleet, &project, "2");
         let found = output
             .lines()
-            .find_map(|line| line.split_once(" found "))
+            .find_map(|line| line.split_once(" back "))
             .expect("a line about the host");
         let row = ReportRow::new(format!(
-            "It was back {}, and the deploy succeeded",
+            "It was {}, and the deploy succeeded",
             found.1.trim()
         ));
         save_row(row, &served, 0, began, "host-reboots");

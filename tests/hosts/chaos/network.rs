@@ -95,7 +95,7 @@ fn rollout_continues_if_host_reconnects_before_deadline() {
         disconnected.lost.reconnect();
         let (done, served) = disconnected.end();
         let output = done.exits(0).stderr;
-        assert!(output.contains("found "), "{output}");
+        assert!(output.contains("reachable again after "), "{output}");
         project.assert_settled("2", REPLICAS);
         leftovers::assert_none(&fleet);
         let row = ReportRow::new("The deploy waited, reported it, and continued");

@@ -148,7 +148,7 @@ fn assert_obsolete(
 /// The reason that a controller printed for stopping.
 fn reason(output: &str) -> &str {
     fn why(line: &str) -> Option<&str> {
-        let labels = ["error: ", "fenced ", " why "];
+        let labels = ["error: ", "fenced ", "reason: "];
         labels
             .iter()
             .find_map(|label| Some(line.split_once(label)?.1.trim()))

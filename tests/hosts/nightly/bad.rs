@@ -258,7 +258,7 @@ fn old_version_serves_after_each_failed_night() {
                     .start(&notify)
                     .wait()
                     .exits(0)
-                    .prints(&["page 7 (", "note: "]);
+                    .prints(&["page 7 (", "warning: cannot notify "]);
                 assert!(
                     began.elapsed() < Duration::from_mins(1),
                     "{:?}",
