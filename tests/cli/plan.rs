@@ -192,7 +192,7 @@ error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hos
 26 | max_surge = 1
    |             ^
    |
-   = help: add a host or a second port, or set max_surge = 0 and max_unavailable = 1 to replace in place
+   = help: add a host or a second port, or replace in place with max_surge = 0 and max_unavailable = 1
 
 "#]]).status(2).run();
     }

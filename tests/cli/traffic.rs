@@ -274,7 +274,7 @@ fn check_reports_what_a_balancer_lacks() {
         lines.join("\n").replace(&socket, "[SOCKET]"),
         str![[r#"
 FAILED  lb1: HAProxy at [SOCKET] is read-only; its `stats socket` line needs `level admin`
-FAILED  lb1: backend web has no server for 3 of 8 slots; add `server node3-8081 ADDRESS:8081 check` and the like to its configuration, or write servers = "dynamic" in [traffic]
+FAILED  lb1: backend web has no server for 3 of 8 slots; add lines like `server node3-8081 ADDRESS:8081 check` to its configuration, or set servers = "dynamic" in [traffic]
 "#]]
     );
 }

@@ -528,8 +528,8 @@ fn instance_whose_user_cannot_enter_its_directory_is_reported_with_that_director
         fs::create_dir_all(host.slot()).expect("slot");
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
         let record = format!(
-            "name=a\nrelease={}\nrevision=3\ndriver=systemd\nuser=nobody\nstarted=1.00",
-            release.id
+            "name=a\nrelease={}\nrevision=3\ndriver=systemd\nuser={}\nstarted=1.00",
+            release.id, "nobody"
         );
         fs::write(
             host.slot().join("instance"),

@@ -123,11 +123,11 @@ fn old_version_serves_after_each_failed_night() {
             &[2, 2, 2],
             "One line named the channel and its content",
             || {
-                nights.deploy(2, &["channel nightly has no version", "404"]);
+                nights.deploy(2, &["cannot resolve channel `nightly`", "404"]);
                 nights.publish("");
-                nights.deploy(2, &["channel nightly has no version"]);
+                nights.deploy(2, &["cannot resolve channel `nightly`"]);
                 nights.publish("<!DOCTYPE html>\n<html><body>502 Bad Gateway</body></html>\n");
-                nights.deploy(2, &["channel nightly has no version"]);
+                nights.deploy(2, &["cannot resolve channel `nightly`"]);
                 project.assert_settled("1", REPLICAS);
             },
         );
@@ -164,7 +164,7 @@ fn old_version_serves_after_each_failed_night() {
             || {
                 let sums = format!("{}  page-3.tar.gz\n", "0".repeat(64));
                 write(&project.path("SHA256SUMS"), &sums);
-                nights.deploy(2, &["its SHA-256 is "]);
+                nights.deploy(2, &["wrong SHA-256"]);
                 project.assert_settled("2", REPLICAS);
                 fs::remove_file(project.path("SHA256SUMS")).expect("a file of the test");
             },
