@@ -300,7 +300,10 @@ impl<'s> Controller<'s> {
             return Vec::new();
         };
         let requested = self.clock.now();
-        let tail = self.dispatcher.executor().tail_log(slot, LOG_LINES);
+        let tail = self
+            .dispatcher
+            .executor()
+            .tail_log(slot, failure.kind, LOG_LINES);
         let log = tokio::time::timeout(LOG_DEADLINE, tail)
             .await
             .unwrap_or_default();

@@ -13,6 +13,7 @@ use crate::core::fleet::{Instance, Observation};
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot};
 use crate::core::release::hook::HookRun;
 use crate::core::rollout::action::Action;
+use crate::core::rollout::failure::FailureKind;
 use crate::core::rollout::task::{Task, TaskOutcome};
 use crate::remote::HostUnavailable;
 
@@ -44,8 +45,13 @@ pub trait Executor: Send + Sync + 'static {
     /// Runs a hook or a migration that runs once per rollout.
     fn run_task(&self, task: TaskOrder) -> BoxFuture<'_, TaskResult>;
 
-    /// Reads the last lines of an instance's log; empty if they cannot be read.
-    fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>>;
+    /// Reads the last lines of the log of an instance that failed; empty if they cannot be read.
+    fn tail_log<'a>(
+        &'a self,
+        slot: &'a Slot,
+        failure: FailureKind,
+        lines: u32,
+    ) -> BoxFuture<'a, Vec<String>>;
 }
 
 /// An action with everything that its host needs to execute it.

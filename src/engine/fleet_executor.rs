@@ -33,8 +33,9 @@ use crate::core::ids::{HostId, Port, Slot};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Readiness, Via};
 use crate::core::rollout::action::Action;
+use crate::core::rollout::failure::FailureKind;
 use crate::remote::{self, HostSite, HostUnavailable, ServiceContext};
-use crate::script::{self, HostContext, Script};
+use crate::script::{self, HostContext, LogRange, Script};
 
 /// The hosts of an inventory and the balancers of the service.
 ///
@@ -138,11 +139,11 @@ impl FleetExecutor {
         self.context.host(host).ok()?.link.delays().await
     }
 
-    async fn read_log_tail(&self, slot: &Slot, lines: u32) -> Vec<String> {
+    async fn read_log_tail(&self, slot: &Slot, range: LogRange, lines: u32) -> Vec<String> {
         let query = script::LogQuery {
             past: [slot.port].into(),
             lines_max: lines,
-            since: None,
+            range,
         };
         let printed = self
             .query(&slot.host, |site| script::logs(site, &query))
@@ -289,7 +290,17 @@ impl Executor for FleetExecutor {
         self.tasks.run(&self.context, task).boxed()
     }
 
-    fn tail_log<'a>(&'a self, slot: &'a Slot, lines: u32) -> BoxFuture<'a, Vec<String>> {
-        self.read_log_tail(slot, lines).boxed()
+    fn tail_log<'a>(
+        &'a self,
+        slot: &'a Slot,
+        failure: FailureKind,
+        lines: u32,
+    ) -> BoxFuture<'a, Vec<String>> {
+        // An instance that has exited may run again and log its next start.
+        let range = match failure {
+            FailureKind::Exited | FailureKind::Liveness => LogRange::InstanceBeforeRestart,
+            _ => LogRange::Instance,
+        };
+        self.read_log_tail(slot, range, lines).boxed()
     }
 }

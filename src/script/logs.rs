@@ -21,9 +21,20 @@ pub struct LogQuery {
     pub past: BTreeSet<Port>,
     /// The limit of past lines of each slot.
     pub lines_max: u32,
-    /// Excludes older lines. A log file has no times: if it was modified since, its last lines are
-    /// all included. Without a time, lines of the previous instance are excluded.
-    pub since: Option<Time>,
+    pub range: LogRange,
+}
+
+/// Which past lines are requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogRange {
+    /// Those of the instance in the slot.
+    Instance,
+    /// Those of the instance in the slot, except for lines since systemd restarted it last. They
+    /// end with the reason why it exited.
+    InstanceBeforeRestart,
+    /// Those since a time, also of the previous instance. A log file has no times: if it was
+    /// modified since, its last lines are all included.
+    Since(Time),
 }
 
 /// How to follow the log.
@@ -85,10 +96,16 @@ pub fn log_driver(driver: Driver) -> &'static str {
 }
 
 fn text(site: &HostContext, query: &LogQuery) -> Text {
+    let (since, before_restart) = match query.range {
+        LogRange::Since(time) => (Some(time), ""),
+        LogRange::Instance => (None, ""),
+        LogRange::InstanceBeforeRestart => (None, "yes"),
+    };
     Text::located(site)
         .set("HISTORY_PORTS", list(&query.past))
         .set("LINES_MAX", query.lines_max)
-        .set("SINCE_S", query.since.map(seconds).unwrap_or_default())
+        .set("SINCE_S", since.map(seconds).unwrap_or_default())
+        .set("BEFORE_RESTART", before_restart)
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/find_log.sh"))
         .add(include_str!("sh/logs.sh"))

@@ -70,7 +70,8 @@ pub use self::command_balancer::{
 };
 pub use self::host_context::{DEFAULT_BASE_DIR, HostContext, Input, Script};
 pub use self::logs::{
-    CapturedLog, Follow, LogLine, LogQuery, follow, log_driver, logs, read_log_line, read_log_tail,
+    CapturedLog, Follow, LogLine, LogQuery, LogRange, follow, log_driver, logs, read_log_line,
+    read_log_tail,
 };
 pub use self::nftables::{observe_nftables, switch_nftables};
 pub use self::nginx::{Nginx, SlotAddress, observe_nginx, switch_nginx};

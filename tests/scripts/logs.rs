@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use ship::core::ids::Port;
 use ship::core::time::Time;
-use ship::script::{Follow, LogLine, LogQuery, follow, logs, read_log_line};
+use ship::script::{Follow, LogLine, LogQuery, LogRange, follow, logs, read_log_line};
 
 use crate::host::{Host, shells};
 
@@ -32,7 +32,7 @@ fn query(lines_max: u32, since: Option<Time>) -> LogQuery {
     LogQuery {
         past: [FIRST, SECOND].into(),
         lines_max,
-        since,
+        range: since.map_or(LogRange::Instance, LogRange::Since),
     }
 }
 

@@ -13,8 +13,8 @@ use ship::core::release::Driver;
 use ship::core::release::hook::{CommandRun, Hook, HookPoint, HookSite};
 use ship::core::time::Time;
 use ship::script::{
-    CommandProbe, DoneMark, LogQuery, Needs, ScriptEnd, StopSpec, TaskCommand, TaskCommandEnd,
-    check, claim, logs, observe, probe_command, prune, read_check, read_log_tail,
+    CommandProbe, DoneMark, LogQuery, LogRange, Needs, ScriptEnd, StopSpec, TaskCommand,
+    TaskCommandEnd, check, claim, logs, observe, probe_command, prune, read_check, read_log_tail,
     read_probe_result, read_reply, read_task, start, stop, task,
 };
 
@@ -108,7 +108,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     let query = LogQuery {
         past: [host.port].into(),
         lines_max: 10,
-        since: None,
+        range: LogRange::Instance,
     };
     let printed = host.run(&logs(&host.site, &query)).stdout;
     host.site.epoch = Epoch(host.site.epoch.0 - 1);

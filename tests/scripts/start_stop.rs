@@ -12,7 +12,8 @@ use ship::core::ids::{InstanceId, Port, ReleaseId, Revision};
 use ship::core::release::Driver;
 use ship::core::time::Time;
 use ship::script::{
-    CommandProbe, LogQuery, StartSpec, logs, probe_command, read_log_tail, read_probe_result, start,
+    CommandProbe, LogQuery, LogRange, StartSpec, logs, probe_command, read_log_tail,
+    read_probe_result, start,
 };
 
 use crate::host::{Host, Release, mode, now, session_members, shells, wait_for};
@@ -679,7 +680,7 @@ fn last_lines(host: &Host, port: Port, lines_max: u32) -> Vec<String> {
     let query = LogQuery {
         past: [port].into(),
         lines_max,
-        since: None,
+        range: LogRange::Instance,
     };
     read_log_tail(&host.run(&logs(&host.site, &query)).stdout, lines_max)
 }

@@ -10,8 +10,8 @@ use ship::core::fleet::{Instance, Listener, Occupant, Process};
 use ship::core::ids::InstanceId;
 use ship::core::release::Driver;
 use ship::script::{
-    LogQuery, Needs, Script, StartSpec, StopSpec, Unreadable, check, disarm, logs, observe,
-    read_log_tail, read_reply, start, stop,
+    LogQuery, LogRange, Needs, Script, StartSpec, StopSpec, Unreadable, check, disarm, logs,
+    observe, read_log_tail, read_reply, start, stop,
 };
 
 use crate::host::{Host, Release, Shell, now, shells};
@@ -47,7 +47,7 @@ fn every_shell_parses_the_scripts() {
                 &LogQuery {
                     past: [host.port].into(),
                     lines_max: 5,
-                    since: None,
+                    range: LogRange::Instance,
                 },
             ),
             check(
@@ -691,22 +691,24 @@ fn stop_ends_what_systemd_has_left_in_the_control_group() {
     }
 }
 
-#[test]
-fn logs_query_the_journal_for_the_current_instance() {
-    let host = Host::new();
+/// Records that the slot has an instance of the systemd driver.
+fn record_instance(host: &Host) {
     let slot = host.slot();
     fs::create_dir_all(&slot).expect("slot");
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
-    fs::write(
-        slot.join("instance"),
-        format!("driver=systemd\nstarted=1.00\nboot={boot}"),
-    )
-    .expect("record");
+    let record = format!("driver=systemd\nstarted=1.00\nboot={boot}");
+    fs::write(slot.join("instance"), record).expect("record");
+}
+
+#[test]
+fn logs_query_the_journal_for_the_current_instance() {
+    let host = Host::new();
+    record_instance(&host);
     host.fake("journalctl", "printf '8081 %s\\n' \"$@\"");
     let query = LogQuery {
         past: [host.port].into(),
         lines_max: 9,
-        since: None,
+        range: LogRange::Instance,
     };
     let script = logs(&host.site, &query);
     let printed = host.run(&moved(&host, script)).stdout;
@@ -726,4 +728,35 @@ fn logs_query_the_journal_for_the_current_instance() {
             .any(|word| word.starts_with("--since=-") && word.ends_with("0ms")),
         "{asked:?}"
     );
+}
+
+#[test]
+fn logs_before_restart_end_with_the_run_that_exited() {
+    let host = Host::new();
+    record_instance(&host);
+    // The journal in reverse: the current run, systemd's message, and the run that exited.
+    host.fake(
+        "journalctl",
+        r#"for line in 2:ready 2:starting :restarted 1:fatal 1:ready 1:starting; do
+    printf '{"MESSAGE":"%s","_SYSTEMD_INVOCATION_ID":"%s"}\n' "${line#*:}" "${line%%:*}"
+done"#,
+    );
+    let printed = |main_pid: u32, restarts: u32, range: LogRange| {
+        let show = format!("printf 'MainPID={main_pid}\nNRestarts={restarts}\nInvocationID=2\n'");
+        host.fake("systemctl", &show);
+        let query = LogQuery {
+            past: [host.port].into(),
+            lines_max: 3,
+            range,
+        };
+        let script = logs(&host.site, &query);
+        read_log_tail(&host.run(&moved(&host, script)).stdout, 3)
+    };
+    let exited = ["ready", "fatal", "restarted"];
+    let newest = ["restarted", "starting", "ready"];
+    assert_eq!(printed(7, 1, LogRange::InstanceBeforeRestart), exited);
+    assert_eq!(printed(7, 1, LogRange::Instance), newest);
+    // Nothing is left out if it was never restarted, or has ended again.
+    assert_eq!(printed(7, 0, LogRange::InstanceBeforeRestart), newest);
+    assert_eq!(printed(0, 1, LogRange::InstanceBeforeRestart), newest);
 }

@@ -12,6 +12,7 @@ use ship::core::fleet::traffic::BalancerState;
 use ship::core::fleet::{Instance, Observation};
 use ship::core::ids::{HostId, Slot};
 use ship::core::rollout::action::Action;
+use ship::core::rollout::failure::FailureKind;
 use ship::core::rollout::task;
 use ship::engine::{ActionOrder, ActionResult, Clock, Executor, TaskOrder, TaskResult};
 use ship::remote::HostUnavailable;
@@ -416,7 +417,12 @@ impl Executor for SimulatedFleet {
         .boxed()
     }
 
-    fn tail_log<'a>(&'a self, slot: &'a Slot, _lines: u32) -> BoxFuture<'a, Vec<String>> {
+    fn tail_log<'a>(
+        &'a self,
+        slot: &'a Slot,
+        _failure: FailureKind,
+        _lines: u32,
+    ) -> BoxFuture<'a, Vec<String>> {
         async move {
             self.process.until_running().await;
             let lines = self

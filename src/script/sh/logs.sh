@@ -14,8 +14,11 @@ units() {
     done
 }
 
+run_field=
+
 journal() {
-    journalctl --no-pager --quiet --all --output=json --output-fields=MESSAGE,UNIT,_SYSTEMD_UNIT "$@" $units
+    journalctl --no-pager --quiet --all --output=json --output-fields="MESSAGE,UNIT,_SYSTEMD_UNIT$run_field" \
+        "$@" $units
 }
 
 # Whether file $1 was modified since SINCE_S.
@@ -35,6 +38,17 @@ print_log_history() {
     fi
 }
 
+# Whether systemd has restarted the instance, which runs again. Sets "invocation" to the ID of the current run.
+is_restarted() {
+    show=$NL$(systemctl show -p MainPID -p NRestarts -p InvocationID "ship-$SERVICE@$port.service" 2>/dev/null)$NL
+    invocation=${show#*"${NL}InvocationID="}
+    invocation=${invocation%%"$NL"*}
+    case $show in
+        *"${NL}MainPID=0$NL"* | *"${NL}NRestarts=0$NL"*) return 1 ;;
+    esac
+    [ -n "$invocation" ] && [ "$invocation" != "$show" ]
+}
+
 print_journal_history() {
     [ -d /run/systemd/system ] || return 0
     units "$port"
@@ -42,6 +56,10 @@ print_journal_history() {
     # the end. tac writes the content of a pipe to a file first: /run cannot fill up the disk.
     if [ -n "$SINCE_S" ]; then
         journal --reverse "--lines=$LINES_MAX" "--since=@$SINCE_S" | TMPDIR=/run tac
+    elif [ -n "$BEFORE_RESTART" ] && is_restarted; then
+        run_field=,_SYSTEMD_INVOCATION_ID
+        journal --reverse ${began:+"$began"} | grep -v "\"_SYSTEMD_INVOCATION_ID\":\"$invocation\"" |
+            head -n "$LINES_MAX" | TMPDIR=/run tac
     else
         journal --reverse "--lines=$LINES_MAX" ${began:+"$began"} | TMPDIR=/run tac
     fi

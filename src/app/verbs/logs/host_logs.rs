@@ -14,7 +14,7 @@ use crate::core::ids::{HostId, Port};
 use crate::core::time::Time;
 use crate::engine::FleetExecutor;
 use crate::remote::HEARTBEAT;
-use crate::script::{self, CapturedLog, Follow, LogLine, LogQuery};
+use crate::script::{self, CapturedLog, Follow, LogLine, LogQuery, LogRange};
 
 const LINES_DEFAULT: u32 = 100;
 /// The default with `--since`, which limits the memory use.
@@ -155,7 +155,10 @@ impl HostLogs<'_> {
         LogQuery {
             past,
             lines_max: self.request.lines.unwrap_or(default),
-            since: self.request.since,
+            range: self
+                .request
+                .since
+                .map_or(LogRange::Instance, LogRange::Since),
         }
     }
 }
