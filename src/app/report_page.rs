@@ -136,17 +136,17 @@ impl ReportInput {
     /// The revision before this rollout: its rollback target, or else the preceding revision.
     fn base(&self) -> Option<&RevisionRecord> {
         let target = self.start.target.revision;
-        let fallback = self
+        let rollback_target = self
             .start
-            .fallback
+            .rollback_target
             .as_ref()
-            .map(|fallback| fallback.revision);
+            .map(|rollback_target| rollback_target.revision);
         let of = |revision| {
             self.records
                 .iter()
                 .find(|record| record.revision == revision)
         };
-        fallback.and_then(of).or_else(|| {
+        rollback_target.and_then(of).or_else(|| {
             self.records
                 .iter()
                 .rev()

@@ -50,7 +50,7 @@ pub(crate) fn spec(
         ports: playbook.service.ports.clone(),
         release_ports,
         budget,
-        budget_back: None,
+        rollback_budget: None,
         min_ready: rollout.min_ready,
         progress_deadline: rollout.progress_deadline,
         max_failed_hosts: rollout.max_failed_hosts,
@@ -136,7 +136,7 @@ pub fn deploy_windows(
     DeployWindows {
         openings: windows::openings(windows, &zone, now),
         are_limited: true,
-        turn: playbook.rollout.min_ready + readiness.initial_delay + repeats,
-        usual: history.fastest_deploy(),
+        replacement_time_min: playbook.rollout.min_ready + readiness.initial_delay + repeats,
+        fastest_deploy: history.fastest_deploy(),
     }
 }

@@ -91,7 +91,7 @@ impl<W: Write> Packing<'_, W> {
         const OWNER_MAY_EXECUTE: u32 = 0o100;
         let executable = metadata.permissions().mode() & OWNER_MAY_EXECUTE != 0;
         let size = metadata.len();
-        let mut reader = Counted {
+        let mut reader = CountingReader {
             inner: File::open(path)
                 .map_err(|why| self.unreadable(path, &why))?
                 .take(size),
@@ -153,12 +153,12 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     header
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     inner: R,
     read: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(buffer)?;
         self.read += length as u64;

@@ -218,12 +218,12 @@ impl HaproxySession<'_> {
     ) -> Result<BalancerState, SwitchError> {
         let seen = self.read_backend().await?;
         let server = self.names.of(change.slot, &seen)?;
-        let gate = admission_of(&self.view(&seen)?, change.slot);
+        let admission = admission_of(&self.view(&seen)?, change.slot);
         let is_drained = |view: &BalancerState| match mode {
             DrainMode::BoundClients => !view.is_open(change.slot),
             DrainMode::NoClients => view.is_closed(change.slot),
         };
-        let seen = match (mode, gate) {
+        let seen = match (mode, admission) {
             (_, None | Some(SlotAdmission::Closed))
             | (DrainMode::BoundClients, Some(SlotAdmission::Bound)) => seen,
             (DrainMode::BoundClients, Some(SlotAdmission::Open)) => {
@@ -440,5 +440,5 @@ impl HaproxySession<'_> {
 
 /// The admission state of a slot's server, if it has one.
 fn admission_of(view: &BalancerState, slot: &Slot) -> Option<SlotAdmission> {
-    view.servers.get(slot).map(|server| server.gate)
+    view.servers.get(slot).map(|server| server.admission)
 }

@@ -142,7 +142,7 @@ impl MemoryDriver {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(slot.clone(), is_open);
         let server = |is_open: bool| Server {
-            gate: if is_open {
+            admission: if is_open {
                 SlotAdmission::Open
             } else {
                 SlotAdmission::Closed

@@ -171,10 +171,10 @@ fn worst_case(preview: &DeployPlan) -> String {
 }
 
 fn on_failure(rollout: &Rollout) -> String {
-    match &rollout.fallback {
+    match &rollout.rollback_target {
         Some(target) => {
             let number = rollout
-                .fallback_replicas
+                .rollback_replicas
                 .map(|number| format!(" and {}", count(number as usize, "replica")));
             let number = number.unwrap_or_default();
             format!(

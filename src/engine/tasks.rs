@@ -85,9 +85,9 @@ fn environment(
     fleet_name: &str,
 ) -> BTreeMap<String, String> {
     let previous = rollout
-        .fallback
+        .rollback_target
         .as_ref()
-        .map(|fallback| fallback.version.clone())
+        .map(|rollback_target| rollback_target.version.clone())
         .unwrap_or_default();
     let known = definition
         .map(|definition| hooks::environment(definition, fleet_name, rollout.goal.revision));

@@ -151,16 +151,16 @@ fn doing(kind: FailureKind, version: &str) -> String {
 /// What ship does after the rollout has failed. The rollout includes the failure.
 pub(super) fn next_after_failure(rollout: &RolloutView, status: &Status) -> String {
     let serving = serving(rollout, status);
-    match (rollout.direction(), rollout.fallback()) {
+    match (rollout.direction(), rollout.rollback_target()) {
         (Direction::Held { why, .. }, _) => {
             format!(
                 "holding, no further changes: {}; {serving}",
                 text::clean(why)
             )
         }
-        (_, Some(fallback)) => {
-            let fallback = text::clean(&named(fallback));
-            format!("rolling back to {fallback}; {serving}")
+        (_, Some(rollback_target)) => {
+            let rollback_target = text::clean(&named(rollback_target));
+            format!("rolling back to {rollback_target}; {serving}")
         }
         (_, None) => format!("rolling back; {serving}"),
     }

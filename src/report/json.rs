@@ -79,7 +79,7 @@ mod tests {
             json.event(entry, status);
         }
         insta::assert_snapshot!(String::from_utf8(json.out).unwrap(), @r#"
-        {"time":"2017-03-09T02:42:24.000Z","at":1489027344000,"event":"rollout_started","verb":"deploy","service":"testpage","fleet":"local","target":{"revision":2,"release":"515849216a000000000000000000000000000000000000000000000000000000","version":"0.9"},"fallback":{"revision":1,"release":"230767614a000000000000000000000000000000000000000000000000000000","version":"0.8"},"replicas":3,"epoch":7}
+        {"time":"2017-03-09T02:42:24.000Z","at":1489027344000,"event":"rollout_started","verb":"deploy","service":"testpage","fleet":"local","target":{"revision":2,"release":"515849216a000000000000000000000000000000000000000000000000000000","version":"0.9"},"rollback_target":{"revision":1,"release":"230767614a000000000000000000000000000000000000000000000000000000","version":"0.8"},"replicas":3,"epoch":7}
         {"time":"2017-03-09T02:42:24.000Z","at":1489027344000,"event":"action_started","id":1,"action":{"do":"start","slot":{"host":"node4","port":8081},"release":"515849216a000000000000000000000000000000000000000000000000000000"},"instance":"testpage-515849216a-059b0"}
         {"time":"2017-03-09T02:42:24.300Z","at":1489027344300,"event":"action_done","id":1}
         {"time":"2017-03-09T02:42:24.300Z","at":1489027344300,"event":"progress","desired":3,"updated":1,"updated_ready":0,"updated_available":0,"available":3,"total":4}

@@ -41,7 +41,7 @@ pub struct ReporterSetup {
 impl ReporterSetup {
     /// Adds the versions of a rollout.
     pub(super) fn add_versions(&mut self, start: &RolloutStart) {
-        for revision in std::iter::once(&start.target).chain(&start.fallback) {
+        for revision in std::iter::once(&start.target).chain(&start.rollback_target) {
             self.versions
                 .insert(revision.release.clone(), revision.version.clone());
         }

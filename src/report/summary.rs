@@ -63,7 +63,7 @@ fn headline(rollout: &RolloutView, outcome: &Outcome, status: &Status, took: Hum
         Outcome::Succeeded => format!("{title}: {serving} in {took}"),
         Outcome::RolledBack => {
             let target = rollout
-                .fallback()
+                .rollback_target()
                 .map(|target| format!(" to {}", named(target)));
             let target = target.unwrap_or_default();
             let reason = if was_aborted(rollout) {
@@ -130,7 +130,7 @@ fn hint(rollout: &RolloutView, outcome: &Outcome) -> Option<&'static str> {
         Outcome::Succeeded => None,
         Outcome::RolledBack if was_aborted(rollout) => None,
         Outcome::RolledBack => Some("fix the problem and deploy again; see `ship history`"),
-        Outcome::Held { .. } if rollout.fallback().is_some() => {
+        Outcome::Held { .. } if rollout.rollback_target().is_some() => {
             Some("see `ship status`; run `ship resume` to try again, or `ship abort` to roll back")
         }
         Outcome::Held { .. } => Some("see `ship status`; fix the problem, then run `ship resume`"),

@@ -75,10 +75,10 @@ pub fn read_balancer_report(stdout: &str) -> Result<(ScriptEnd, BalancerState), 
 /// `HOST PORT open|closed IN_FLIGHT WEIGHT`, where `-` means that there are no weights.
 fn read_server(line: &str, value: &str) -> Result<(Slot, Server), Unreadable> {
     let words: Vec<_> = value.split(' ').collect();
-    let [host, port, gate, in_flight, weight] = words[..] else {
+    let [host, port, admission, in_flight, weight] = words[..] else {
         return Err(wrong(line, "does not have five words"));
     };
-    let gate = match gate {
+    let admission = match admission {
         "open" => SlotAdmission::Open,
         "closed" => SlotAdmission::Closed,
         _ => return Err(wrong(line, "is neither `open` nor `closed`")),
@@ -88,7 +88,7 @@ fn read_server(line: &str, value: &str) -> Result<(Slot, Server), Unreadable> {
         weight => Some(number(line, weight)?),
     };
     let server = Server {
-        gate,
+        admission,
         in_flight: number(line, in_flight)?,
         weight_percent,
         ..Server::default()
@@ -115,7 +115,7 @@ mod tests {
             (Some(Epoch(7)), "a b")
         );
         let open = Server {
-            gate: SlotAdmission::Open,
+            admission: SlotAdmission::Open,
             in_flight: 3,
             weight_percent: Some(10),
             ..Server::default()

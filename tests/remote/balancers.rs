@@ -317,11 +317,11 @@ async fn replace(scene: Scene) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert_eq!(
-        (of(&seen, 0).gate, of(&seen, 0).is_up),
+        (of(&seen, 0).admission, of(&seen, 0).is_up),
         (SlotAdmission::Open, Some(true))
     );
     assert_eq!(
-        (of(&seen, 1).gate, of(&seen, 1).is_up),
+        (of(&seen, 1).admission, of(&seen, 1).is_up),
         (SlotAdmission::Bound, Some(true))
     );
     assert!(
@@ -333,7 +333,7 @@ async fn replace(scene: Scene) {
 
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     assert_eq!(
-        (of(&seen, 1).gate, of(&seen, 1).weight_percent),
+        (of(&seen, 1).admission, of(&seen, 1).weight_percent),
         (SlotAdmission::Open, Some(100))
     );
     assert_eq!(
@@ -360,7 +360,7 @@ async fn replace(scene: Scene) {
     assert_eq!((receipt.ended, receipt.cut), (1, 0));
     assert!(receipt.waited >= Duration::from_millis(500), "{receipt}");
     assert_eq!(
-        (of(&seen, 0).gate, of(&seen, 0).in_flight),
+        (of(&seen, 0).admission, of(&seen, 0).in_flight),
         (SlotAdmission::Closed, 0)
     );
     assert_eq!(slow.join().unwrap(), Ok("a".to_owned()));
@@ -400,9 +400,11 @@ async fn at_the_deadline_what_is_under_way_is_cut_and_counted() {
     assert_eq!((receipt.ended, receipt.cut), (0, 1), "{receipt}");
     assert!(slow.join().unwrap().is_err(), "it was cut");
     let Server {
-        gate, in_flight, ..
+        admission,
+        in_flight,
+        ..
     } = seen.servers[&scene.slot(0)];
-    assert_eq!((gate, in_flight), (SlotAdmission::Closed, 0));
+    assert_eq!((admission, in_flight), (SlotAdmission::Closed, 0));
     switched(perform(&hosts, EPOCH, scene.admit(0, None)).await);
 }
 
@@ -416,20 +418,20 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
         "new-{{ port }}",
         Some("{{ host }}-{{ port }}"),
     );
-    let gate = |view: &BalancerState, number| {
+    let admission = |view: &BalancerState, number| {
         view.servers
             .get(&scene.slot(number))
-            .map(|server| server.gate)
+            .map(|server| server.admission)
     };
     let before = view(&hosts).await.expect("it answers");
     assert_eq!(
-        (gate(&before, 0), gate(&before, 1)),
+        (admission(&before, 0), admission(&before, 1)),
         (Some(SlotAdmission::Open), Some(SlotAdmission::Bound))
     );
     switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
     let (after, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert_eq!(
-        (gate(&after, 0), gate(&after, 1)),
+        (admission(&after, 0), admission(&after, 1)),
         (Some(SlotAdmission::Closed), Some(SlotAdmission::Open))
     );
     assert_eq!(answers(&scene, 4), BTreeMap::from([("b".to_owned(), 4)]));
@@ -447,7 +449,7 @@ async fn haproxy_drains_only_if_enough_other_servers_are_up() {
     let hosts = scene.hosts();
     let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert_eq!(
-        (seen.servers[&scene.slot(0)].gate, receipt),
+        (seen.servers[&scene.slot(0)].admission, receipt),
         (SlotAdmission::Open, None)
     );
 }
@@ -485,12 +487,15 @@ async fn haproxy_reload_is_detected_before_a_stop() {
     let (again, receipt) = switched(perform(&hosts, EPOCH, stop).await);
     assert_ne!(again.generation, seen.generation);
     assert_eq!(
-        (again.servers[&scene.slot(0)].gate, receipt),
+        (again.servers[&scene.slot(0)].admission, receipt),
         (SlotAdmission::Open, None),
         "the drain is forgotten"
     );
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    assert_eq!(seen.servers[&scene.slot(0)].gate, SlotAdmission::Closed);
+    assert_eq!(
+        seen.servers[&scene.slot(0)].admission,
+        SlotAdmission::Closed
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -534,7 +539,7 @@ async fn haproxy_opens_a_server_only_after_its_check_has_passed() {
             host: "web1".into(),
             port
         }]
-            .gate,
+            .admission,
         SlotAdmission::Open,
         "it gets nothing"
     );
@@ -555,7 +560,7 @@ async fn haproxy_rejects_an_older_epoch() {
     );
     let seen = view(&scene.hosts()).await.expect("a view");
     assert_eq!(
-        (seen.servers[&scene.slot(0)].gate, seen.epoch),
+        (seen.servers[&scene.slot(0)].admission, seen.epoch),
         (SlotAdmission::Open, Some(Epoch(9)))
     );
 }
@@ -637,13 +642,13 @@ async fn haproxy_adds_dynamic_servers_on_first_use() {
     for number in [0, 1] {
         let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(number, None)).await);
         let Server {
-            gate,
+            admission,
             is_up,
             weight_percent,
             ..
         } = seen.servers[&scene.slot(number)];
         assert_eq!(
-            (gate, is_up, weight_percent),
+            (admission, is_up, weight_percent),
             (SlotAdmission::Open, Some(true), Some(100))
         );
     }
@@ -704,7 +709,7 @@ async fn drain_bound_clients(lines: &str, head: &'static str) {
     let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     let receipt = receipt.expect("it was drained");
     assert_eq!(
-        (seen.servers[&scene.slot(0)].gate, receipt.cut),
+        (seen.servers[&scene.slot(0)].admission, receipt.cut),
         (SlotAdmission::Closed, 0)
     );
     assert!(receipt.waited < scene.drain_timeout, "{receipt}");
@@ -759,14 +764,20 @@ async fn server_disabled_in_the_configuration_is_admitted_and_drained() {
     let hosts = scene.hosts();
     for number in [0, 1] {
         let (seen, _) = switched(perform(&hosts, EPOCH, scene.admit(number, None)).await);
-        assert_eq!(seen.servers[&scene.slot(number)].gate, SlotAdmission::Open);
+        assert_eq!(
+            seen.servers[&scene.slot(number)].admission,
+            SlotAdmission::Open
+        );
     }
     assert_eq!(
         answers(&scene, 10),
         BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 5)])
     );
     let (seen, _) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    assert_eq!(seen.servers[&scene.slot(0)].gate, SlotAdmission::Closed);
+    assert_eq!(
+        seen.servers[&scene.slot(0)].admission,
+        SlotAdmission::Closed
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -917,16 +928,16 @@ async fn command_driver_controls_any_balancer() {
     for port in [8081, 8082] {
         let (seen, _) = switched(perform(&hosts, EPOCH, Files::admit(port)).await);
         let Server {
-            gate,
+            admission,
             weight_percent,
             ..
         } = seen.servers[&slot(port)];
-        assert_eq!((gate, weight_percent), (SlotAdmission::Open, None));
+        assert_eq!((admission, weight_percent), (SlotAdmission::Open, None));
     }
     let (seen, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8081, 1)).await);
     assert_eq!(
         (
-            seen.servers[&slot(8081)].gate,
+            seen.servers[&slot(8081)].admission,
             receipt.map(|receipt| receipt.cut)
         ),
         (SlotAdmission::Closed, Some(0))
@@ -967,7 +978,7 @@ async fn failed_balancer_command_is_reported_and_the_slot_stays_closed() {
     );
     files.write("left-8081", "0\n");
     assert_eq!(
-        view(&hosts).await.expect("a view").servers[&slot(8081)].gate,
+        view(&hosts).await.expect("a view").servers[&slot(8081)].admission,
         SlotAdmission::Closed
     );
 

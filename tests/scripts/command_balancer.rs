@@ -101,7 +101,7 @@ fn command_balancer_reports_the_last_change_and_the_remaining_requests() {
             (
                 ScriptEnd::Done,
                 Server {
-                    gate: SlotAdmission::Open,
+                    admission: SlotAdmission::Open,
                     ..Server::default()
                 }
             )
@@ -157,14 +157,14 @@ fn command_balancer_drains_after_a_failed_admit_and_repeats_an_interrupted_one()
             matches!(&end, ScriptEnd::Failed(why) if why.contains("No such file")),
             "{shell:?} {end:?}"
         );
-        assert_eq!(balancer.server(&view, 0).gate, SlotAdmission::Closed);
+        assert_eq!(balancer.server(&view, 0).admission, SlotAdmission::Closed);
         assert_eq!(balancer.reported(), "admit 8081\ndrain 8081\n");
 
         balancer.remove("drain-8081");
         let (end, view) = balancer.turn(0, OPEN);
         assert!(matches!(end, ScriptEnd::Failed(_)));
         let half = Server {
-            gate: SlotAdmission::Open,
+            admission: SlotAdmission::Open,
             weight_percent: Some(0),
             ..Server::default()
         };
@@ -211,7 +211,7 @@ fn command_balancer_rejects_older_epochs_and_late_actions() {
         );
         assert_eq!(balancer.reported(), "admit 8081\nadmit 8082\n");
         assert_eq!(
-            balancer.server(&balancer.look(), 0).gate,
+            balancer.server(&balancer.look(), 0).admission,
             SlotAdmission::Open
         );
     }

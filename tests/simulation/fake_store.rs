@@ -500,7 +500,7 @@ pub(crate) struct FakeStore {
     /// Events that the defect [`Defect::LateJournal`] has not written yet.
     pub(crate) delayed: Vec<Entry>,
     /// The number of instances after a rollback, if it differs.
-    pub(crate) fallback_replicas: Option<u32>,
+    pub(crate) rollback_replicas: Option<u32>,
 }
 
 impl FakeStore {
@@ -534,7 +534,7 @@ impl FakeStore {
         let scenario = &self.world.scenario;
         match event {
             Event::RolloutStarted(start) => {
-                self.fallback_replicas = start.fallback_replicas;
+                self.rollback_replicas = start.rollback_replicas;
                 let missing = u32::from(self.world.defect == Defect::FewerReplicas);
                 scenario.budget(start.replicas + missing)
             }
@@ -542,7 +542,7 @@ impl FakeStore {
                 then: FailureResponse::RollBack,
                 ..
             }
-            | Event::Aborted { .. } => Some(scenario.rollback_budget(self.fallback_replicas?)),
+            | Event::Aborted { .. } => Some(scenario.rollback_budget(self.rollback_replicas?)),
             _ => None,
         }
     }

@@ -634,7 +634,7 @@ impl Checker {
         let Some(start) = &journal.start else { return };
         let wanted = match outcome {
             Outcome::Succeeded => Some(&start.target),
-            Outcome::RolledBack => start.fallback.as_ref(),
+            Outcome::RolledBack => start.rollback_target.as_ref(),
             _ => return,
         };
         let Some(RevisionRef {

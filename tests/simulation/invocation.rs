@@ -235,7 +235,7 @@ impl Environment for SimulatedEnvironment {
             world: Arc::clone(&self.world),
             process: Arc::clone(&self.process),
             delayed: Vec::new(),
-            fallback_replicas: None,
+            rollback_replicas: None,
         }))
     }
 

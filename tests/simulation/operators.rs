@@ -419,12 +419,12 @@ impl Operators {
         let release = releases.next_back().unwrap_or(0);
         let quality = self.world.scenario.releases[release];
         let goal = Call::Deploy { release, replicas };
-        let fallback = self.rollback_target(release);
+        let rollback_target = self.rollback_target(release);
         let exit = self.call_without_faults(goal).await;
         let must_roll_back = |_: &ReleaseId| {
             quality.is_bad() && self.world.scenario.on_failure == OnFailure::RollBack
         };
-        match (exit, &fallback) {
+        match (exit, &rollback_target) {
             (Exit::Done | Exit::NothingToDo, _) if quality.is_good() => {
                 self.check_running(&release_id(release), replicas);
             }
@@ -484,7 +484,7 @@ impl Operators {
         let rollout_runs = rollout_runs.expect("no faults any more");
         let newest = rollout_runs
             .last()
-            .and_then(|run| run.start.fallback_replicas);
+            .and_then(|run| run.start.rollback_replicas);
         newest.unwrap_or(default)
     }
 

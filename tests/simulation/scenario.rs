@@ -292,7 +292,7 @@ impl Scenario {
     /// The capacity limits of a rollback.
     pub(crate) fn rollback_budget(&self, replicas: u32) -> Budget {
         let amounts = self.amounts(replicas);
-        amounts.resolve_back(self.hosts.len(), self.ports.len())
+        amounts.resolve_rollback(self.hosts.len(), self.ports.len())
     }
 
     fn amounts(&self, replicas: u32) -> Amounts {

@@ -55,7 +55,7 @@ pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<
 
 fn accepted(session: &Session) -> Result<Accepted, Error> {
     let (rollout, _) = stopped_rollout(&session.history)?;
-    let to = rollout.fallback.as_ref().unwrap_or(&rollout.goal);
+    let to = rollout.rollback_target.as_ref().unwrap_or(&rollout.goal);
     Ok(Accepted::Abort {
         service: session.service_key.service.clone(),
         version: to.version.clone(),

@@ -41,7 +41,7 @@ pub(super) struct ServerState {
     pub(super) weight: u32,
     pub(super) initial_weight: u32,
     pub(super) in_flight: u32,
-    pub(super) given: Option<u64>,
+    pub(super) requests_total: Option<u64>,
     pub(super) counters: Option<Counters>,
 }
 
@@ -120,7 +120,7 @@ impl Backend {
 }
 
 impl ServerState {
-    fn gate(&self) -> SlotAdmission {
+    fn admission(&self) -> SlotAdmission {
         match self.admin_state {
             state if state & MAINT != 0 => SlotAdmission::Closed,
             // A weight of zero has the same effect as `drain`.
@@ -130,7 +130,7 @@ impl ServerState {
     }
 
     fn is_open(&self) -> bool {
-        self.gate() == SlotAdmission::Open
+        self.admission() == SlotAdmission::Open
     }
 
     fn is_checked(&self) -> bool {
@@ -153,10 +153,10 @@ impl ServerState {
             .saturating_mul(100)
             .checked_div(self.initial_weight);
         Server {
-            gate: self.gate(),
+            admission: self.admission(),
             is_up,
             in_flight: self.in_flight,
-            given: self.given,
+            requests_total: self.requests_total,
             weight_percent: percent,
             counters: self.counters,
         }
@@ -236,12 +236,12 @@ mod tests {
             errors: 13,
             mean_ms: Some(7),
         });
-        let (weight_percent, given) = (Some(100), None);
+        let (weight_percent, requests_total) = (Some(100), None);
         let open = Server {
-            gate: SlotAdmission::Open,
+            admission: SlotAdmission::Open,
             is_up: Some(true),
             in_flight: 5,
-            given,
+            requests_total,
             weight_percent,
             counters,
         };
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(
             of(2),
             Some(Server {
-                gate: SlotAdmission::Bound,
+                admission: SlotAdmission::Bound,
                 ..open
             })
         );
@@ -277,7 +277,7 @@ mod tests {
         );
         assert_eq!(server([2, 0, 1, 1, 0, 0]).is_up, None, "it has no check");
         assert_eq!(
-            server([2, 0, 0, 1, 3, 6]).gate,
+            server([2, 0, 0, 1, 3, 6]).admission,
             SlotAdmission::Bound,
             "no weight, no new clients"
         );
@@ -287,25 +287,25 @@ mod tests {
     #[test]
     fn server_state_ignores_the_bits_of_the_configuration() {
         assert_eq!(
-            server([2, 0x04, 1, 1, 3, 6]).gate,
+            server([2, 0x04, 1, 1, 3, 6]).admission,
             SlotAdmission::Open,
             "`disabled` in its line, and enabled since"
         );
         assert_eq!(
-            server([2, 0x40, 1, 1, 3, 6]).gate,
+            server([2, 0x40, 1, 1, 3, 6]).admission,
             SlotAdmission::Open,
             "its name was set at runtime"
         );
         for maint in [0x01, 0x02, 0x05, 0x20] {
             assert_eq!(
-                server([0, maint, 1, 1, 3, 6]).gate,
+                server([0, maint, 1, 1, 3, 6]).admission,
                 SlotAdmission::Closed,
                 "{maint:#x}"
             );
         }
         for drain in [0x08, 0x10, 0x0c] {
             assert_eq!(
-                server([2, drain, 1, 1, 3, 6]).gate,
+                server([2, drain, 1, 1, 3, 6]).admission,
                 SlotAdmission::Bound,
                 "{drain:#x}"
             );
@@ -316,7 +316,10 @@ mod tests {
     fn server_reports_its_total_only_without_a_queue() {
         let counts = "# pxname,svname,qcur,scur,stot,\nweb,a,0,1,41,\nweb,b,1,1,41,\n";
         let counted = read_counts(counts).expect("a table");
-        assert_eq!((counted["a"].given, counted["b"].given), (Some(41), None));
+        assert_eq!(
+            (counted["a"].requests_total, counted["b"].requests_total),
+            (Some(41), None)
+        );
     }
 
     #[test]

@@ -64,13 +64,14 @@ pub(super) fn read(
         name,
         ServerCounts {
             in_flight,
-            given,
+            requests_total,
             counters,
         },
     ) in counted
     {
         if let Some(server) = known.get_mut(&name) {
-            (server.in_flight, server.given, server.counters) = (in_flight, given, counters);
+            (server.in_flight, server.requests_total, server.counters) =
+                (in_flight, requests_total, counters);
         }
     }
     Ok(Backend {
@@ -147,12 +148,12 @@ pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> 
         let in_flight = count(running_at)?.saturating_add(queued);
         // Requests in the queue are assigned to the server whatever its state, so the total may
         // still grow.
-        let given = number("stot").filter(|_| queued == 0);
+        let requests_total = number("stot").filter(|_| queued == 0);
         counts.insert(
             fields.get(name_at)?.clone(),
             ServerCounts {
                 in_flight,
-                given,
+                requests_total,
                 counters: counters(number),
             },
         );
@@ -162,7 +163,7 @@ pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> 
 
 pub(super) struct ServerCounts {
     in_flight: u32,
-    pub(super) given: Option<u64>,
+    pub(super) requests_total: Option<u64>,
     counters: Option<Counters>,
 }
 

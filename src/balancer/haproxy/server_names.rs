@@ -42,8 +42,8 @@ impl ServerNames<'_> {
             let server = seen.servers.get(name).map(ServerState::server);
             server.map(|server| {
                 (
-                    server.gate == SlotAdmission::Open,
-                    server.gate == SlotAdmission::Bound,
+                    server.admission == SlotAdmission::Open,
+                    server.admission == SlotAdmission::Bound,
                     server.in_flight,
                 )
             })

@@ -138,7 +138,7 @@ pub fn is_measured(rollout: &Rollout, fleet: &Fleet, traffic: Option<&Traffic>) 
                 && instance.is_running()
                 && instance.health.ready_since.is_some()
                 && matches!(
-                    fleet.stream(traffic, &slot),
+                    fleet.traffic_state(traffic, &slot),
                     TrafficState::Direct | TrafficState::Open
                 )
         })

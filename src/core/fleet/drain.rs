@@ -16,7 +16,7 @@ pub struct Drain {
     timeout: Duration,
     /// What the slot was given when it was closed to new clients: more after that is from clients
     /// bound to it.
-    given: Option<u64>,
+    requests_total: Option<u64>,
     is_barred: bool,
     /// The most requests that were under way, at the beginning or later.
     begun_with: u32,
@@ -52,10 +52,10 @@ impl Drain {
     /// Begins a drain; `views` are those of the slot's balancers before it was closed.
     pub fn begin(views: &BTreeMap<HostId, BalancerState>, slot: &Slot, timeout: Duration) -> Self {
         let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
-        let (given, is_barred, cut, uncounted_until) = (None, false, None, Duration::ZERO);
+        let (requests_total, is_barred, cut, uncounted_until) = (None, false, None, Duration::ZERO);
         Self {
             timeout,
-            given,
+            requests_total,
             is_barred,
             begun_with,
             quiet: 0,
@@ -88,7 +88,7 @@ impl Drain {
         // A balancer that does not stay closed is not waited for without end.
         let has_time = waited < self.timeout + AFTER_CUT;
         if views.values().any(|view| view.is_open(slot)) {
-            (self.quiet, self.given) = (0, None);
+            (self.quiet, self.requests_total) = (0, None);
             if has_time && self.is_barred {
                 return DrainStep::Close;
             } else if has_time {
@@ -120,15 +120,15 @@ impl Drain {
         slot: &Slot,
         waited: Duration,
     ) -> bool {
-        let given = views
+        let requests_total = views
             .values()
-            .map(|view| view.given(slot))
+            .map(|view| view.requests_total(slot))
             .sum::<Option<u64>>();
         let bound_clients_come = self
-            .given
-            .zip(given)
+            .requests_total
+            .zip(requests_total)
             .is_some_and(|(before, now)| now > before);
-        self.given = self.given.or(given);
+        self.requests_total = self.requests_total.or(requests_total);
         self.is_barred
             || self.quiet >= QUIET_LOOKS
             || bound_clients_come
@@ -171,9 +171,9 @@ mod tests {
         }
     }
 
-    fn view(gate: SlotAdmission, in_flight: u32) -> BalancerState {
+    fn view(admission: SlotAdmission, in_flight: u32) -> BalancerState {
         let server = Server {
-            gate,
+            admission,
             in_flight,
             ..Server::default()
         };
@@ -183,17 +183,22 @@ mod tests {
         }
     }
 
-    fn views(gate: SlotAdmission, in_flight: u32) -> BTreeMap<HostId, BalancerState> {
-        [("lb1".into(), view(gate, in_flight))].into()
+    fn views(admission: SlotAdmission, in_flight: u32) -> BTreeMap<HostId, BalancerState> {
+        [("lb1".into(), view(admission, in_flight))].into()
     }
 
     fn begun(in_flight: u32) -> Drain {
         Drain::begin(&views(SlotAdmission::Open, in_flight), &slot(), TIMEOUT)
     }
 
-    fn step(drain: &mut Drain, gate: SlotAdmission, in_flight: u32, waited_s: u64) -> DrainStep {
+    fn step(
+        drain: &mut Drain,
+        admission: SlotAdmission,
+        in_flight: u32,
+        waited_s: u64,
+    ) -> DrainStep {
         drain.step(
-            &views(gate, in_flight),
+            &views(admission, in_flight),
             &slot(),
             Duration::from_secs(waited_s),
         )
@@ -290,9 +295,14 @@ mod tests {
     }
 
     /// An observation of a slot that only gets bound clients.
-    fn bound(drain: &mut Drain, in_flight: u32, given: Option<u64>, waited_ms: u64) -> DrainStep {
+    fn bound(
+        drain: &mut Drain,
+        in_flight: u32,
+        requests_total: Option<u64>,
+        waited_ms: u64,
+    ) -> DrainStep {
         let mut view = view(SlotAdmission::Bound, in_flight);
-        view.servers.get_mut(&slot()).expect("known").given = given;
+        view.servers.get_mut(&slot()).expect("known").requests_total = requests_total;
         drain.step(
             &[("lb1".into(), view)].into(),
             &slot(),

@@ -297,7 +297,7 @@ impl Fleet {
     }
 
     /// What all balancers together do with a slot, as last observed.
-    pub fn stream(&self, traffic: Option<&Traffic>, slot: &Slot) -> TrafficState {
+    pub fn traffic_state(&self, traffic: Option<&Traffic>, slot: &Slot) -> TrafficState {
         let Some(traffic) = traffic else {
             return TrafficState::Direct;
         };
@@ -314,20 +314,20 @@ impl Fleet {
             Some(seen.view.servers.get(slot).copied().unwrap_or_default())
         };
         if of.iter().all(|balancer| {
-            server(balancer).is_some_and(|server| server.gate == SlotAdmission::Open)
+            server(balancer).is_some_and(|server| server.admission == SlotAdmission::Open)
         }) {
-            let objects = |balancer| server(balancer).is_some_and(|server| !server.serves());
-            if of.iter().any(objects) {
-                TrafficState::Objected
+            let fails = |balancer| server(balancer).is_some_and(|server| !server.serves());
+            if of.iter().any(fails) {
+                TrafficState::CheckFailing
             } else {
                 TrafficState::Open
             }
         } else if of.iter().all(|balancer| {
-            server(balancer).is_some_and(|server| server.gate == SlotAdmission::Closed)
+            server(balancer).is_some_and(|server| server.admission == SlotAdmission::Closed)
         }) {
             TrafficState::Closed
         } else {
-            TrafficState::Partly
+            TrafficState::Mixed
         }
     }
 

@@ -51,17 +51,16 @@ pub struct BalancerState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Server {
     /// Whether it gives the slot new requests.
-    pub gate: SlotAdmission,
+    pub admission: SlotAdmission,
     /// The state of its own check of the slot, if it has one.
     pub is_up: Option<bool>,
     /// Requests, or connections where it counts only these, that are under way or wait for the
     /// slot.
     pub in_flight: u32,
-    /// How many the slot was given since the balancer started; `None` where that is not known, or
-    /// where some wait in a queue and may be given to it at any time.
-    pub given: Option<u64>,
-    /// The slot's share of what others of the full weight get, in percent; `None` where there are
-    /// no weights.
+    /// The requests that the balancer has sent to the slot since its start; `None` if the number
+    /// is unknown, or if requests are queued for the slot, which may still be sent to it.
+    pub requests_total: Option<u64>,
+    /// The slot's weight, in percent of its full weight; `None` if the balancer has no weights.
     pub weight_percent: Option<u32>,
     /// Its counters since its start, if it counts.
     pub counters: Option<Counters>,
@@ -108,9 +107,9 @@ pub enum TrafficState {
     /// Every balancer gives it new requests.
     Open,
     /// Every balancer would, but the check of one fails.
-    Objected,
+    CheckFailing,
     /// Some balancer may give it new requests, but not all do.
-    Partly,
+    Mixed,
     /// No balancer gives it new requests.
     Closed,
 }
@@ -118,7 +117,7 @@ pub enum TrafficState {
 impl Server {
     /// Whether it gets requests: it is admitted, and the balancer's own check does not fail.
     pub fn serves(&self) -> bool {
-        self.gate == SlotAdmission::Open && self.is_up != Some(false)
+        self.admission == SlotAdmission::Open && self.is_up != Some(false)
     }
 }
 
@@ -129,15 +128,15 @@ impl Balancer {
     }
 
     /// Changes a slot. A host's only public port is taken over from the slot that had it.
-    pub fn switch(&mut self, slot: &Slot, gate: SlotAdmission, balancers: &Balancers) {
-        if gate == SlotAdmission::Open && *balancers == Balancers::OnHosts {
+    pub fn switch(&mut self, slot: &Slot, admission: SlotAdmission, balancers: &Balancers) {
+        if admission == SlotAdmission::Open && *balancers == Balancers::OnHosts {
             self.view
                 .servers
                 .values_mut()
-                .for_each(|server| server.gate = SlotAdmission::Closed);
+                .for_each(|server| server.admission = SlotAdmission::Closed);
         }
         let server = self.view.servers.entry(slot.clone()).or_default();
-        (server.gate, server.is_up) = (gate, Some(true));
+        (server.admission, server.is_up) = (admission, Some(true));
     }
 }
 
@@ -192,19 +191,19 @@ impl BalancerState {
     pub fn is_open(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
-            .is_some_and(|server| server.gate == SlotAdmission::Open)
+            .is_some_and(|server| server.admission == SlotAdmission::Open)
     }
 
     /// Whether a slot gets no new request at all.
     pub fn is_closed(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
-            .is_none_or(|server| server.gate == SlotAdmission::Closed)
+            .is_none_or(|server| server.admission == SlotAdmission::Closed)
     }
 
     /// The requests that a slot got since the balancer's start, if that is known.
-    pub(super) fn given(&self, slot: &Slot) -> Option<u64> {
-        self.servers.get(slot)?.given
+    pub(super) fn requests_total(&self, slot: &Slot) -> Option<u64> {
+        self.servers.get(slot)?.requests_total
     }
 
     /// The requests that a slot has under way or waiting.
@@ -217,9 +216,9 @@ impl BalancerState {
 mod tests {
     use super::*;
 
-    fn server(gate: SlotAdmission, is_up: Option<bool>) -> Server {
+    fn server(admission: SlotAdmission, is_up: Option<bool>) -> Server {
         Server {
-            gate,
+            admission,
             is_up,
             ..Server::default()
         }

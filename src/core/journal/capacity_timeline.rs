@@ -61,7 +61,7 @@ impl CapacityTimeline {
         let Progress {
             available, total, ..
         } = *progress;
-        // While it rolls back, the instances of the fallback count as updated.
+        // While it rolls back, the instances of the rollback_target count as updated.
         let updated = progress.updated_available.min(available);
         let new = if self.is_rolling_back {
             available - updated

@@ -19,7 +19,7 @@ pub struct RolloutView {
     /// When it ended.
     pub ended: Option<Time>,
     /// The versions of the instances that were there when it began, without the goal's. Where no
-    /// instance is known, the version of the fallback.
+    /// instance is known, the version of the rollback_target.
     pub versions_before: BTreeSet<String>,
     /// The first failure. A failure after it is a consequence, and `rollout` has the last one.
     pub cause: Option<Failure>,
@@ -37,8 +37,8 @@ impl RolloutView {
             return None;
         };
         if versions.is_empty() {
-            let fallback = start.fallback.iter();
-            versions.extend(fallback.map(|fallback| fallback.version.clone()));
+            let rollback_target = start.rollback_target.iter();
+            versions.extend(rollback_target.map(|rollback_target| rollback_target.version.clone()));
         }
         versions.remove(&start.target.version);
         Some(Self {
@@ -79,11 +79,11 @@ impl RolloutView {
     }
 
     /// The revision that a failed rollout rolls back to.
-    pub fn fallback(&self) -> Option<&RevisionRef> {
-        self.start.fallback.as_ref()
+    pub fn rollback_target(&self) -> Option<&RevisionRef> {
+        self.start.rollback_target.as_ref()
     }
 
-    /// The version that instances are to run now: the goal's, or the fallback's while it rolls
+    /// The version that instances are to run now: the goal's, or the rollback_target's while it rolls
     /// back.
     pub fn version(&self) -> &str {
         &self.rollout.target().version
@@ -92,7 +92,7 @@ impl RolloutView {
     /// Instances that the service is to have where the rollout goes now.
     pub fn replicas(&self) -> u32 {
         self.start
-            .fallback_replicas
+            .rollback_replicas
             .filter(|_| self.rollout.is_rolling_back())
             .unwrap_or(self.start.replicas)
     }
@@ -153,7 +153,7 @@ mod tests {
         play.then(10, failed("second", FailureResponse::RollBack));
         let mut journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
         if let Event::RolloutStarted(start) = &mut journal[0].event {
-            start.fallback_replicas = Some(5);
+            start.rollback_replicas = Some(5);
         }
         let forward = RolloutView::of(&journal[..2]).unwrap();
         assert_eq!((forward.version(), forward.replicas()), ("0.9", 3));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_before_leave_out_the_goal_and_default_to_the_fallback() {
+    fn versions_before_leave_out_the_goal_and_default_to_the_rollback_target() {
         let entry = Play::begin(4).entries.remove(0).0;
         let before = |versions: &[&str]| {
             let versions = versions.iter().map(|version| (*version).to_owned());

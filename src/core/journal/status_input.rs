@@ -143,7 +143,7 @@ impl StatusInput<'_> {
             InstanceStatus::Draining
         } else if ready {
             let gets = matches!(
-                self.fleet.stream(self.traffic, slot),
+                self.fleet.traffic_state(self.traffic, slot),
                 TrafficState::Direct | TrafficState::Open
             );
             if gets {

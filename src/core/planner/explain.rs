@@ -70,7 +70,7 @@ fn new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
             answer: counted.instance.health.last_answer().map(str::to_owned),
         });
     }
-    if let Some(counted) = mine(|counted| counted.stream == TrafficState::Objected) {
+    if let Some(counted) = mine(|counted| counted.traffic == TrafficState::CheckFailing) {
         return Some(WaitReason::WaitsForBalancer { port: counted.port });
     }
     let counted = mine(|counted| !counted.is_available)?;

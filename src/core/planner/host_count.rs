@@ -68,7 +68,7 @@ pub struct HostCount<'a> {
 pub struct JudgedInstance<'a> {
     pub port: Port,
     /// What the balancers do with the slot.
-    pub stream: TrafficState,
+    pub traffic: TrafficState,
     pub instance: &'a Instance,
     /// Whether the instance runs a wanted release in a slot where it may stay.
     pub is_target: bool,
@@ -192,14 +192,14 @@ impl<'a> HostCount<'a> {
             host: self.id.clone(),
             port,
         };
-        let stream = match &spec.traffic {
-            Some(traffic) => frame.fleet.stream(Some(traffic), &slot()),
+        let traffic = match &spec.traffic {
+            Some(traffic) => frame.fleet.traffic_state(Some(traffic), &slot()),
             None => TrafficState::Direct,
         };
         let is_available = is_ready
             && !self.is_untrusted()
             && !is_stopping
-            && matches!(stream, TrafficState::Direct | TrafficState::Open)
+            && matches!(traffic, TrafficState::Direct | TrafficState::Open)
             && instance.is_available(now, spec.min_ready, &thresholds);
         let is_fresh = |at: Time| now.since(at) <= thresholds.stale_after;
         let fails = reachable
@@ -212,14 +212,14 @@ impl<'a> HostCount<'a> {
             && spec.ports_of(&instance.release).contains(&port);
         JudgedInstance {
             port,
-            stream,
+            traffic,
             instance,
             is_target,
             is_running,
             is_ready,
             is_available,
-            is_unprobed: is_running && !is_available && !fails && stream != TrafficState::Closed,
-            is_drained: stream == TrafficState::Closed
+            is_unprobed: is_running && !is_available && !fails && traffic != TrafficState::Closed,
+            is_drained: traffic == TrafficState::Closed
                 && rollout.traffic.drained.contains(&instance.name),
             is_stopping,
         }

@@ -77,11 +77,11 @@ fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
     let answer = answer.unwrap_or("none: the instance was not probed");
     let is_being_admitted =
         matches!(host.busy, Some(Action::Admit { instance: it, .. }) if *it == instance.name);
-    match (counted.stream, &instance.listener) {
+    match (counted.traffic, &instance.listener) {
         _ if is_being_admitted => {
             "the instance is ready, but the load balancer's check has not passed yet".to_owned()
         }
-        (TrafficState::Objected, _) => {
+        (TrafficState::CheckFailing, _) => {
             "the instance is ready, but the load balancer's check fails".to_owned()
         }
         // The probe connects to another address.

@@ -258,14 +258,14 @@ impl Rehearsal<'_> {
     }
 
     /// Changes a slot on every balancer.
-    fn switch(&mut self, slot: &Slot, gate: SlotAdmission, weight_percent: Option<u32>) {
+    fn switch(&mut self, slot: &Slot, admission: SlotAdmission, weight_percent: Option<u32>) {
         let Some(traffic) = &self.spec.traffic else {
             return;
         };
         for balancer in traffic.balancers_of(slot) {
             let seen = self.fleet.balancers.entry(balancer.clone()).or_default();
             seen.reach = Reach::Reachable;
-            seen.switch(slot, gate, &traffic.balancers);
+            seen.switch(slot, admission, &traffic.balancers);
             if let Some(server) = seen.view.servers.get_mut(slot)
                 && let Some(weight) = &mut server.weight_percent
             {
@@ -332,7 +332,7 @@ fn serves(spec: &Spec, fleet: &Fleet, slot: &Slot, now: Time) -> bool {
     };
     let thresholds = spec.thresholds_of(&instance.release);
     let gets = matches!(
-        fleet.stream(spec.traffic.as_ref(), slot),
+        fleet.traffic_state(spec.traffic.as_ref(), slot),
         TrafficState::Direct | TrafficState::Open
     );
     gets && instance.is_available(now, spec.min_ready, &thresholds)

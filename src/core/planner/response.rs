@@ -65,9 +65,9 @@ fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
             "a contract migration was started and may have removed what older versions need".into(),
         );
     }
-    let fallback = s.rollout.fallback.as_ref();
+    let rollback_target = s.rollout.rollback_target.as_ref();
     if failure.kind == FailureKind::Aborted {
-        return fallback.is_none().then(|| NO_FALLBACK.into());
+        return rollback_target.is_none().then(|| NO_FALLBACK.into());
     }
     if s.rollout.scaling.is_some() {
         return Some("a change of the number of instances is not rolled back".into());
@@ -81,8 +81,8 @@ fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
     if let Some(why) = blocked_by_verb(s) {
         return Some(why.into());
     }
-    match fallback {
-        Some(fallback) => unhealthy_fallback(s, fallback),
+    match rollback_target {
+        Some(rollback_target) => unhealthy_rollback_target(s, rollback_target),
         None => Some(NO_FALLBACK.into()),
     }
 }
@@ -103,11 +103,11 @@ fn blocked_by_verb(s: &Situation<'_>) -> Option<&'static str> {
 
 /// Why the rollback target does not help: its instances fail, too. An instance that turned unhealthy
 /// before it was stopped still counts.
-fn unhealthy_fallback(s: &Situation<'_>, fallback: &RevisionRef) -> Option<String> {
-    let unhealthy = &s.rollout.evidence.fallback_turned_unhealthy;
+fn unhealthy_rollback_target(s: &Situation<'_>, rollback_target: &RevisionRef) -> Option<String> {
+    let unhealthy = &s.rollout.evidence.rollback_target_turned_unhealthy;
     let mut instances = s.census.instances();
     let lost = instances.find(|(host, counted)| {
-        !host.is_reachable() && counted.instance.release == fallback.release
+        !host.is_reachable() && counted.instance.release == rollback_target.release
     });
     let found = lost.or_else(|| {
         let mut instances = s.census.instances();
@@ -120,6 +120,6 @@ fn unhealthy_fallback(s: &Situation<'_>, fallback: &RevisionRef) -> Option<Strin
     Some(format!(
         "instances of the old version {} fail too ({example}), so the new version may not be the \
          cause",
-        fallback.version
+        rollback_target.version
     ))
 }

@@ -33,7 +33,7 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
         .partition(|(_, counted)| !counted.is_available && !counted.is_unprobed);
     // A drained instance is healthy and only gets no requests.
     let why = |counted: &JudgedInstance<'_>| {
-        if counted.stream == TrafficState::Closed && counted.is_ready {
+        if counted.traffic == TrafficState::Closed && counted.is_ready {
             StopReason::Replaced
         } else {
             StopReason::OldAndUnhealthy
@@ -154,7 +154,7 @@ fn order_stop(
     why: StopReason,
 ) -> bool {
     let (slot, instance) = (counted.slot_on(host), counted.instance.name.clone());
-    if counted.stream != TrafficState::Direct && !counted.is_drained {
+    if counted.traffic != TrafficState::Direct && !counted.is_drained {
         let keep = if counted.is_available {
             s.budget.min_available()
         } else {

@@ -13,9 +13,9 @@ pub(super) fn step<'a>(s: &Situation<'a>) -> Option<&'a Step> {
         && !s.is_rolling_back()
         && s.census.desired > 0
         && rollout
-            .fallback
+            .rollback_target
             .as_ref()
-            .is_some_and(|fallback| fallback.release != rollout.goal.release);
+            .is_some_and(|rollback_target| rollback_target.release != rollout.goal.release);
     s.spec
         .steps
         .get(rollout.step.passed as usize)

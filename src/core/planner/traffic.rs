@@ -26,7 +26,7 @@ pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
             *left -= 1;
             continue;
         }
-        let is_closed = matches!(counted.stream, TrafficState::Closed | TrafficState::Partly);
+        let is_closed = matches!(counted.traffic, TrafficState::Closed | TrafficState::Mixed);
         let is_due = is_closed || has_other_weight(s, host, counted, weight_percent);
         let may_serve = counted.is_target && counted.is_ready && !counted.is_stopping && is_due;
         if may_serve
@@ -79,8 +79,8 @@ fn has_other_weight(
 /// Whether a balancer sends the instance requests, or would if its own check passed.
 fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
     matches!(
-        counted.stream,
-        TrafficState::Open | TrafficState::Objected | TrafficState::Partly
+        counted.traffic,
+        TrafficState::Open | TrafficState::CheckFailing | TrafficState::Mixed
     )
 }
 
@@ -142,7 +142,7 @@ fn public_port_is_served_by_other(s: &Situation<'_>, host: &HostCount<'_>) -> bo
         && host
             .instances
             .iter()
-            .any(|other| other.is_target && other.is_ready && other.stream == TrafficState::Open)
+            .any(|other| other.is_target && other.is_ready && other.traffic == TrafficState::Open)
 }
 
 fn has_failed_to_admit(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {

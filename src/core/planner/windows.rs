@@ -42,7 +42,9 @@ fn min_duration(s: &Situation<'_>) -> Duration {
         return Duration::ZERO;
     }
     let (timings, hours) = (&s.rollout.timings, &s.spec.hours);
-    let replacement = hours.turn.max(timings.longest_start + s.spec.min_ready);
+    let replacement = hours
+        .replacement_time_min
+        .max(timings.longest_start + s.spec.min_ready);
     let replacement = replacement + timings.longest_drain;
     if timings.first_change_at.is_some() {
         return replacement + steps::step(s).map_or(Duration::ZERO, |step| step.soak);
@@ -50,7 +52,7 @@ fn min_duration(s: &Situation<'_>) -> Duration {
     let at_once = (s.budget.surge + s.budget.unavailable).max(1);
     let missing = s.census.desired.saturating_sub(s.census.new);
     let soaks: Duration = steps::steps_left(s).iter().map(|step| step.soak).sum();
-    (replacement * missing.div_ceil(at_once) + soaks).max(hours.usual)
+    (replacement * missing.div_ceil(at_once) + soaks).max(hours.fastest_deploy)
 }
 
 /// Whether the current batch has ended.

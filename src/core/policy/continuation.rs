@@ -108,16 +108,16 @@ pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> 
     if matches!(rollout.direction, Direction::RollingBack(_)) {
         return Ok(());
     }
-    let fallback = rollout
-        .fallback
+    let rollback_target = rollout
+        .rollback_target
         .as_ref()
         .ok_or(ContinuationRefusal::NoFallback(rollout.verb))?;
     let past_contract = history
-        .revision(fallback.revision)
+        .revision(rollback_target.revision)
         .and_then(|record| history.past_contract(record));
     match past_contract {
         Some(why) => Err(ContinuationRefusal::PastContract {
-            revision: fallback.revision,
+            revision: rollback_target.revision,
             why,
         }),
         None => Ok(()),

@@ -34,7 +34,10 @@ pub fn is_proven(past: &[PastRevision], release: &ReleaseId) -> bool {
 
 /// The revision that a failed deploy of `release` rolls back to: the last proven one. `None` if
 /// that has the same release, because a user replaced every older release on purpose.
-pub fn fallback<'a>(past: &'a [PastRevision], release: &ReleaseId) -> Option<&'a PastRevision> {
+pub fn automatic_rollback_target<'a>(
+    past: &'a [PastRevision],
+    release: &ReleaseId,
+) -> Option<&'a PastRevision> {
     let newest = newest_proven(past, |_| true)?;
     (newest.release != *release).then(|| deploy_of(past, newest))
 }
@@ -140,14 +143,14 @@ impl RolloutRun {
     fn left(&self) -> (&ReleaseId, u32) {
         let RolloutStart {
             target,
-            fallback,
+            rollback_target,
             replicas,
-            fallback_replicas,
+            rollback_replicas,
             ..
         } = &self.start;
-        match (&self.outcome, fallback) {
+        match (&self.outcome, rollback_target) {
             (Some(Outcome::RolledBack), Some(back)) => {
-                (&back.release, fallback_replicas.unwrap_or(*replicas))
+                (&back.release, rollback_replicas.unwrap_or(*replicas))
             }
             _ => (&target.release, *replicas),
         }
@@ -170,9 +173,9 @@ pub fn rolled_back_to(runs: &[RolloutRun]) -> Option<&ReleaseId> {
         .filter(|run| run.outcome == Some(Outcome::RolledBack))?;
     newest
         .start
-        .fallback
+        .rollback_target
         .as_ref()
-        .map(|fallback| &fallback.release)
+        .map(|rollback_target| &rollback_target.release)
 }
 
 /// How many instances a release had when it served last; `None` if it never did. `runs` are the
@@ -198,7 +201,7 @@ pub fn is_scaled_since(runs: &[RolloutRun], release: &ReleaseId) -> bool {
 /// How many instances run after the rollback of a failed rollout that wants `replicas`: as many as
 /// before the rollout. A rollback restores the number together with the release. If the number
 /// before is zero, ship uses the number with which the release served last.
-pub fn replicas_back(runs: &[RolloutRun], release: &ReleaseId, replicas: u32) -> u32 {
+pub fn replicas_after_rollback(runs: &[RolloutRun], release: &ReleaseId, replicas: u32) -> u32 {
     let is_over =
         |run: &&RolloutRun| matches!(run.outcome, Some(Outcome::Succeeded | Outcome::RolledBack));
     let Some(before) = runs.iter().rev().find(is_over) else {
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn fallback_skips_failed_revisions_and_same_release() {
+    fn rollback_target_skips_failed_revisions_and_same_release() {
         let past = past(&[
             (1, "a", true),
             (2, "b", true),
@@ -261,21 +264,30 @@ mod tests {
             Revision(4)
         );
         assert!(rollback_target(&past[..1], &"a".into()).is_none());
-        assert_eq!(fallback(&past, &"c".into()).unwrap().revision, Revision(4));
+        assert_eq!(
+            automatic_rollback_target(&past, &"c".into())
+                .unwrap()
+                .revision,
+            Revision(4)
+        );
     }
 
     #[test]
     fn failed_deploy_never_rolls_back_past_its_own_proven_release() {
         // A user deploys X, then A, then B, which is interrupted, and then A again.
         let interrupted = past(&[(1, "x", true), (2, "a", true), (3, "b", false)]);
-        assert!(fallback(&interrupted, &"a".into()).is_none());
+        assert!(automatic_rollback_target(&interrupted, &"a".into()).is_none());
         assert_eq!(
-            fallback(&interrupted, &"c".into()).unwrap().revision,
+            automatic_rollback_target(&interrupted, &"c".into())
+                .unwrap()
+                .revision,
             Revision(2)
         );
         // X again: A was proven later, and runs.
         assert_eq!(
-            fallback(&interrupted, &"x".into()).unwrap().revision,
+            automatic_rollback_target(&interrupted, &"x".into())
+                .unwrap()
+                .revision,
             Revision(2)
         );
         assert!(is_proven(
@@ -296,7 +308,12 @@ mod tests {
             rollback_target(&past, &"b".into()).unwrap().revision,
             Revision(1)
         );
-        assert_eq!(fallback(&past, &"c".into()).unwrap().revision, Revision(4));
+        assert_eq!(
+            automatic_rollback_target(&past, &"c".into())
+                .unwrap()
+                .revision,
+            Revision(4)
+        );
     }
 
     #[test]
@@ -306,7 +323,12 @@ mod tests {
             entry(2, "a", Verb::Scale, true),
             entry(3, "b", Verb::Deploy, false),
         ];
-        assert_eq!(fallback(&past, &"b".into()).unwrap().revision, Revision(1));
+        assert_eq!(
+            automatic_rollback_target(&past, &"b".into())
+                .unwrap()
+                .revision,
+            Revision(1)
+        );
     }
 
     #[test]
@@ -338,8 +360,8 @@ mod tests {
             service: "page".into(),
             fleet: "local".into(),
             target: generation(release),
-            fallback: Some(generation("a")),
-            fallback_replicas: Some(4),
+            rollback_target: Some(generation("a")),
+            rollback_replicas: Some(4),
             replicas,
             epoch: crate::core::ids::Epoch(1),
             is_proven: false,
@@ -371,20 +393,24 @@ mod tests {
             "the rollback restores the number with the release"
         );
         assert!(!is_scaled_since(&failed, &"a".into()));
-        assert_eq!(replicas_back(&failed, &"a".into(), 7), 4);
+        assert_eq!(replicas_after_rollback(&failed, &"a".into(), 7), 4);
         let none = [
             deployed(3),
             run(Verb::Scale, "a", 0, good.clone()),
             run(Verb::Deploy, "b", 0, good.clone()),
         ];
         assert_eq!(
-            replicas_back(&none, &"a".into(), 2),
+            replicas_after_rollback(&none, &"a".into(), 2),
             3,
             "it served with three"
         );
-        assert_eq!(replicas_back(&none, &"a".into(), 0), 0, "none is wanted");
+        assert_eq!(
+            replicas_after_rollback(&none, &"a".into(), 0),
+            0,
+            "none is wanted"
+        );
         let interrupted = [deployed(4), run(Verb::Deploy, "b", 2, None)];
-        assert_eq!(replicas_back(&interrupted, &"a".into(), 2), 4);
+        assert_eq!(replicas_after_rollback(&interrupted, &"a".into(), 2), 4);
         let scaled = [
             deployed(3),
             run(Verb::Deploy, "b", 3, good.clone()),

@@ -88,9 +88,10 @@ impl ServiceHistory {
     }
 
     /// The rollback target of a failed deploy of a release.
-    pub fn fallback(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
+    pub fn automatic_rollback_target(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
         let past = self.past_that_may_run();
-        history::fallback(&past, release).and_then(|back| self.revision(back.revision))
+        history::automatic_rollback_target(&past, release)
+            .and_then(|back| self.revision(back.revision))
     }
 
     /// The target of `ship rollback` without an argument.

@@ -107,9 +107,9 @@ impl HistoryBuilder {
         replicas: u32,
         outcome: Option<Outcome>,
     ) -> Self {
-        let fallback = self.history.fallback(&release.into());
-        let fallback = fallback.filter(|_| verb == Verb::Deploy);
-        let fallback = fallback.map(RevisionRecord::revision_ref);
+        let rollback_target = self.history.automatic_rollback_target(&release.into());
+        let rollback_target = rollback_target.filter(|_| verb == Verb::Deploy);
+        let rollback_target = rollback_target.map(RevisionRecord::revision_ref);
         let number = u32::try_from(self.history.revisions.len()).unwrap() + 1;
         let record = record(number, verb, release, outcome.clone());
         let start = RolloutStart {
@@ -117,9 +117,9 @@ impl HistoryBuilder {
             service: "page".into(),
             fleet: "local".into(),
             target: record.revision_ref(),
-            fallback,
+            rollback_target,
             replicas,
-            fallback_replicas: None,
+            rollback_replicas: None,
             epoch: Epoch(u64::from(number)),
             is_proven: false,
             scaling: None,
@@ -242,7 +242,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
             surge: 0,
             unavailable: 1,
         },
-        budget_back: None,
+        rollback_budget: None,
         min_ready: Duration::ZERO,
         progress_deadline: Duration::from_mins(10),
         max_failed_hosts: 0,

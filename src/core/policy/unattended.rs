@@ -63,7 +63,7 @@ pub struct PreviousRollout {
     /// Whether the newest rollout was rolling back.
     pub is_rolling_back: bool,
     /// Whether there is a revision to roll back to.
-    pub has_fallback: bool,
+    pub has_rollback_target: bool,
 }
 
 impl PreviousRollout {
@@ -74,7 +74,7 @@ impl PreviousRollout {
             standing: history.state(),
             is_rolling_back: newest
                 .is_some_and(|newest| matches!(newest.direction, Direction::RollingBack(_))),
-            has_fallback: newest.is_some_and(|newest| newest.fallback.is_some()),
+            has_rollback_target: newest.is_some_and(|newest| newest.rollback_target.is_some()),
         }
     }
 }
@@ -100,7 +100,7 @@ pub fn resolve(
             Resolution::Refuse { why }
         }
         ServiceState::Interrupted if left.is_rolling_back => Resolution::ResumeRollback,
-        ServiceState::Interrupted if policy == OnInterrupted::Abort && left.has_fallback => {
+        ServiceState::Interrupted if policy == OnInterrupted::Abort && left.has_rollback_target => {
             Resolution::Abort
         }
         _ => match quarantined(attempts, release) {
@@ -294,7 +294,7 @@ mod tests {
         let left = |standing| PreviousRollout {
             standing,
             is_rolling_back: false,
-            has_fallback: true,
+            has_rollback_target: true,
         };
         let resolved = |left, policy| resolve(left, &[], &"b".into(), policy);
         assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
             Resolution::Abort
         );
         let nowhere = PreviousRollout {
-            has_fallback: false,
+            has_rollback_target: false,
             ..left(ServiceState::Interrupted)
         };
         assert_eq!(resolved(nowhere, Abort), Resolution::Go);

@@ -45,13 +45,15 @@ pub struct RolloutStart {
     pub service: String,
     pub fleet: String,
     pub target: RevisionRef,
-    /// The rollback target: a revision proven healthy.
-    pub fallback: Option<RevisionRef>,
+    /// A revision proven healthy.
+    #[serde(alias = "fallback")]
+    pub rollback_target: Option<RevisionRef>,
     /// The number of instances wanted.
     pub replicas: u32,
     /// The wanted number of instances after a rollback; `None` for `replicas`.
+    #[serde(alias = "fallback_replicas")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_replicas: Option<u32>,
+    pub rollback_replicas: Option<u32>,
     /// The epoch of this rollout.
     pub epoch: Epoch,
     /// Whether the target was proven healthy before.
@@ -354,7 +356,7 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
 pub enum FailureResponse {
-    /// The fleet rolls back to the fallback.
+    /// The fleet rolls back to the rollback target.
     RollBack,
     /// The fleet is left as it is.
     Hold { why: String },

@@ -12,7 +12,7 @@ use crate::core::rollout::event::{Entry, Event};
 pub struct Evidence {
     /// Instances of the rollback target that were ready in this rollout and no longer are. If they
     /// fail too, the new release may not be the cause.
-    pub fallback_turned_unhealthy: BTreeSet<InstanceId>,
+    pub rollback_target_turned_unhealthy: BTreeSet<InstanceId>,
     /// The measurements of the new version, by the name of the analysis.
     pub analyses: BTreeMap<String, Record>,
     /// The last report of the availability monitor.
@@ -20,15 +20,16 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Applies the next event. `is_of_fallback` is whether the event concerns an instance of the
+    /// Applies the next event. `is_of_rollback_target` is whether the event concerns an instance of the
     /// rollback target that ship has not stopped.
-    pub(super) fn apply(&mut self, entry: &Entry, is_of_fallback: bool) {
+    pub(super) fn apply(&mut self, entry: &Entry, is_of_rollback_target: bool) {
         match &entry.event {
             Event::InstanceReady { instance, .. } => {
-                self.fallback_turned_unhealthy.remove(instance);
+                self.rollback_target_turned_unhealthy.remove(instance);
             }
-            Event::InstanceNotReady { instance, .. } if is_of_fallback => {
-                self.fallback_turned_unhealthy.insert(instance.clone());
+            Event::InstanceNotReady { instance, .. } if is_of_rollback_target => {
+                self.rollback_target_turned_unhealthy
+                    .insert(instance.clone());
             }
             Event::Measured {
                 analysis,

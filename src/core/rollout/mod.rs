@@ -42,9 +42,9 @@ pub struct Rollout {
     /// Whether the goal was proven healthy before.
     pub is_proven: bool,
     /// The rollback target.
-    pub fallback: Option<RevisionRef>,
+    pub rollback_target: Option<RevisionRef>,
     /// The number of instances after a rollback; `None` for that of the goal.
-    pub fallback_replicas: Option<u32>,
+    pub rollback_replicas: Option<u32>,
     /// Only the number of instances changes, in proportion for each release.
     pub scaling: Option<Scaling>,
     pub epoch: Epoch,
@@ -104,8 +104,8 @@ impl Rollout {
             verb: start.verb,
             goal: start.target.clone(),
             is_proven: start.is_proven,
-            fallback: start.fallback.clone(),
-            fallback_replicas: start.fallback_replicas,
+            rollback_target: start.rollback_target.clone(),
+            rollback_replicas: start.rollback_replicas,
             scaling: start.scaling.clone(),
             epoch: start.epoch,
             direction: Direction::Forward,
@@ -130,14 +130,14 @@ impl Rollout {
 
     /// Applies the next event to each part of the state.
     pub fn apply(&mut self, entry: &Entry) {
-        let harms_fallback = self.harms_fallback(&entry.event);
+        let harms_rollback_target = self.harms_rollback_target(&entry.event);
         let ended = self.orders.apply(entry);
         let mut is_progress = self.timings.apply(entry, &self.attempt);
         is_progress |= self.attempt.apply(entry, ended, self.scaling.is_some());
         is_progress |= self.traffic.apply(entry);
         is_progress |= self.step.apply(entry);
         is_progress |= self.tasks.apply(entry);
-        self.evidence.apply(entry, harms_fallback);
+        self.evidence.apply(entry, harms_rollback_target);
         self.requests.apply(entry);
         if is_progress {
             self.attempt.last_progress = entry.at;
@@ -153,7 +153,7 @@ impl Rollout {
 
     /// Whether an instance of the rollback target is no longer ready, although ship has not stopped
     /// it.
-    fn harms_fallback(&self, event: &Event) -> bool {
+    fn harms_rollback_target(&self, event: &Event) -> bool {
         let Event::InstanceNotReady {
             instance, release, ..
         } = event
@@ -161,9 +161,9 @@ impl Rollout {
             return false;
         };
         let is_old = self
-            .fallback
+            .rollback_target
             .as_ref()
-            .is_some_and(|fallback| fallback.release == *release);
+            .is_some_and(|rollback_target| rollback_target.release == *release);
         is_old && *release != self.goal.release && !self.orders.may_have_stopped(instance)
     }
 
@@ -176,15 +176,15 @@ impl Rollout {
 
     /// The current target: the goal, or the rollback target when rolling back.
     pub fn target(&self) -> &RevisionRef {
-        match (&self.direction, &self.fallback) {
-            (Direction::RollingBack(_), Some(fallback)) => fallback,
+        match (&self.direction, &self.rollback_target) {
+            (Direction::RollingBack(_), Some(rollback_target)) => rollback_target,
             _ => &self.goal,
         }
     }
 
     /// Whether the rollout rolls back, to the number of instances of the rollback target.
     pub fn is_rolling_back(&self) -> bool {
-        matches!(self.direction, Direction::RollingBack(_)) && self.fallback.is_some()
+        matches!(self.direction, Direction::RollingBack(_)) && self.rollback_target.is_some()
     }
 
     /// The release of the current target.
@@ -202,7 +202,7 @@ impl Rollout {
         let both = [
             Some(self.target()),
             Some(&self.goal),
-            self.fallback.as_ref(),
+            self.rollback_target.as_ref(),
         ];
         let known = both
             .into_iter()

@@ -36,7 +36,7 @@ pub struct Spec {
     /// The number of instances, and how many more or fewer there may be during a rollout.
     pub budget: Budget,
     /// The budget of a rollback; `None` where it is the same.
-    pub budget_back: Option<Budget>,
+    pub rollback_budget: Option<Budget>,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
     /// The longest time without progress before the rollout fails.
@@ -83,7 +83,7 @@ impl Amounts {
     /// Resolves the amounts for a rollback on `hosts` hosts with `ports` ports each. It never
     /// fails: it reduces replicas that do not fit into the slots. If no instance may be unavailable
     /// and no slot is free for a surge, it allows one unavailable instance.
-    pub fn resolve_back(self, hosts: usize, ports: usize) -> Budget {
+    pub fn resolve_rollback(self, hosts: usize, ports: usize) -> Budget {
         let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
         let replicas = self.replicas.min(slots);
         let fits = Self { replicas, ..self };
@@ -166,7 +166,7 @@ impl Spec {
     /// The budget of a rollout in its present direction.
     pub fn budget_for(&self, rollout: &Rollout) -> Budget {
         // A change of numbers is the last word on them.
-        self.budget_back
+        self.rollback_budget
             .filter(|_| rollout.is_rolling_back() && rollout.scaling.is_none())
             .unwrap_or(self.budget)
     }

@@ -43,9 +43,9 @@ pub struct DeployWindows {
     /// Whether there are any windows.
     pub are_limited: bool,
     /// The shortest time to replace an instance, by the waits of the playbook.
-    pub turn: Duration,
+    pub replacement_time_min: Duration,
     /// The shortest time of a whole deploy in the history; zero if there is none.
-    pub usual: Duration,
+    pub fastest_deploy: Duration,
 }
 
 impl FromStr for Window {

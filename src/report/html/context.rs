@@ -326,7 +326,7 @@ fn basics(
         (
             "previous",
             start
-                .fallback
+                .rollback_target
                 .as_ref()
                 .filter(|_| !rollout.versions_before.is_empty())
                 .map(revision),

@@ -26,7 +26,7 @@ pub(super) fn next_steps(
         why: why.to_owned(),
         command: format!("ship {verb} {inventory}{rest}"),
     };
-    let back = start.fallback.as_ref();
+    let back = start.rollback_target.as_ref();
     let resume = command("Continue the rollout", "resume", "");
     let status = command("Show the state of the service", "status", "");
     let abort = back.map(|back| command(&format!("Roll back to {}", back.version), "abort", ""));

@@ -43,9 +43,9 @@ fn start() -> RolloutStart {
         service: "page".to_owned(),
         fleet: "tests".to_owned(),
         target: revision_ref(4, "aa"),
-        fallback: Some(revision_ref(3, "bb")),
+        rollback_target: Some(revision_ref(3, "bb")),
         replicas: 3,
-        fallback_replicas: Some(2),
+        rollback_replicas: Some(2),
         epoch: Epoch(7),
         is_proven: false,
         scaling: Some(Scaling {
@@ -101,7 +101,7 @@ fn lines() -> Vec<String> {
     let events = vec![
         Event::RolloutStarted(start()),
         Event::RolloutStarted(RolloutStart {
-            fallback: None,
+            rollback_target: None,
             scaling: None,
             set: Vec::new(),
             ..start()

@@ -109,7 +109,7 @@ impl Config {
             } else {
                 std::collections::BTreeMap::new()
             },
-            budget_back: None,
+            rollback_budget: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
             max_failed_hosts: small(self.max_failed_hosts),
@@ -150,13 +150,13 @@ impl Config {
             });
             machines[*host].releases |= release.bit();
         }
-        let (goal, fallback) = self.goals[0];
+        let (goal, rollback_target) = self.goals[0];
         State {
             machines,
             in_flight: [None; HOSTS],
             unknown: [None; HOSTS],
             late: [[None; 2]; HOSTS],
-            controller: Some(controllers.start(1, goal, fallback, &machines)),
+            controller: Some(controllers.start(1, goal, rollback_target, &machines)),
             epoch: 1,
             faults_left: self.faults,
         }

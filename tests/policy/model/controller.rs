@@ -120,7 +120,7 @@ impl<'a> Controllers<'a> {
         &mut self,
         epoch: u8,
         goal: Release,
-        fallback: Option<Release>,
+        rollback_target: Option<Release>,
         machines: &[Machine; HOSTS],
     ) -> Controller {
         let started = Event::RolloutStarted(RolloutStart {
@@ -128,9 +128,9 @@ impl<'a> Controllers<'a> {
             service: "testpage".into(),
             fleet: "model".into(),
             target: revision_ref(goal),
-            fallback: fallback.map(revision_ref),
+            rollback_target: rollback_target.map(revision_ref),
             replicas: self.spec.budget.replicas,
-            fallback_replicas: None,
+            rollback_replicas: None,
             epoch: Epoch(epoch.into()),
             is_proven: false,
             scaling: None,

@@ -331,11 +331,11 @@ impl Explorer<'_> {
             }
             Step::Restart(goal) => {
                 next.epoch += 1;
-                let (goal, fallback) = self.config.goals[usize::from(goal)];
+                let (goal, rollback_target) = self.config.goals[usize::from(goal)];
                 next.controller =
                     Some(
                         self.controllers
-                            .start(next.epoch, goal, fallback, &next.machines),
+                            .start(next.epoch, goal, rollback_target, &next.machines),
                     );
             }
             Step::ExpireObservations => controller

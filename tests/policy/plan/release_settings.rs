@@ -89,12 +89,12 @@ fn foreign_process_on_an_old_port_does_not_block_the_new_release() {
 #[test]
 fn rollback_restores_the_number_of_instances_of_the_old_release() {
     let mut setup = fleet_of(4).ports(&[8081, 8082]).budget(2, 1, 0);
-    setup.spec.budget_back = Some(Budget {
+    setup.spec.rollback_budget = Some(Budget {
         replicas: 4,
         surge: 1,
         unavailable: 0,
     });
-    let number = |start: &mut RolloutStart| start.fallback_replicas = Some(4);
+    let number = |start: &mut RolloutStart| start.rollback_replicas = Some(4);
     let setup = setup.running("0.8", &["h1:8081", "h2:8081", "h3:8081", "h4:8081"]);
     let mut scenario = setup.start_rollout("0.9", Some("0.8"), number);
     scenario.run_actions(&[
@@ -124,7 +124,7 @@ fn planner_never_gives_up_the_last_host() {
     let mut scenario = fleet_of(2)
         .budget(2, 1, 0)
         .max_failed_hosts(2)
-        .deploy_without_fallback("0.9");
+        .deploy_without_rollback_target("0.9");
     let orders = scenario.start_actions(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     scenario.fail(&orders[0], "no space left on device");
     scenario.expect_failed_host();
@@ -136,7 +136,7 @@ fn planner_never_gives_up_the_last_host() {
     let mut scenario = fleet_of(1)
         .budget(1, 1, 0)
         .max_failed_hosts(1)
-        .deploy_without_fallback("0.9");
+        .deploy_without_rollback_target("0.9");
     scenario.lose_host("h1");
     let failure = ship::core::rollout::failure::Failure {
         kind: ship::core::rollout::failure::FailureKind::Stage,

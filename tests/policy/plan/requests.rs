@@ -72,7 +72,9 @@ fn abort_rolls_back_a_complete_rollout() {
 
 #[test]
 fn abort_without_rollback_target_holds() {
-    let mut scenario = fleet_of(2).budget(1, 1, 0).deploy_without_fallback("0.9");
+    let mut scenario = fleet_of(2)
+        .budget(1, 1, 0)
+        .deploy_without_rollback_target("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     abort(&mut scenario);
     let (_, then) = scenario.expect_failure();

@@ -55,7 +55,9 @@ fn rollout_replaces_instances_one_by_one_from_the_spare_host() {
 
 #[test]
 fn first_deploy_starts_one_instance_per_host() {
-    let mut scenario = fleet_of(4).budget(3, 1, 0).deploy_without_fallback("0.8");
+    let mut scenario = fleet_of(4)
+        .budget(3, 1, 0)
+        .deploy_without_rollback_target("0.8");
     scenario.run_actions(&[
         "stage 0.8 on h1",
         "stage 0.8 on h2",
@@ -597,7 +599,9 @@ fn rollout_holds_if_the_old_version_fails_too() {
 
 #[test]
 fn rollout_without_rollback_target_holds() {
-    let mut scenario = fleet_of(1).budget(1, 0, 1).deploy_without_fallback("0.8");
+    let mut scenario = fleet_of(1)
+        .budget(1, 0, 1)
+        .deploy_without_rollback_target("0.8");
     scenario.run_actions(&["stage 0.8 on h1"]);
     scenario.run_actions(&["start 0.8 at h1:8081"]);
     scenario.exit_instance("h1:8081", "signal 11");

@@ -65,7 +65,7 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
                 unavailable: 0,
             },
             release_ports: BTreeMap::new(),
-            budget_back: None,
+            rollback_budget: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
             max_failed_hosts: 0,
@@ -220,19 +220,19 @@ impl FleetSetup {
         self.roll_out(version, Some("0.8"))
     }
 
-    pub(crate) fn deploy_without_fallback(self, version: &str) -> Scenario {
+    pub(crate) fn deploy_without_rollback_target(self, version: &str) -> Scenario {
         self.roll_out(version, None)
     }
 
-    fn roll_out(self, version: &str, fallback: Option<&str>) -> Scenario {
-        self.start_rollout(version, fallback, |_| {})
+    fn roll_out(self, version: &str, rollback_target: Option<&str>) -> Scenario {
+        self.start_rollout(version, rollback_target, |_| {})
     }
 
     /// Starts a rollout to `version`; `customize` changes its start event.
     pub(crate) fn start_rollout(
         self,
         version: &str,
-        fallback: Option<&str>,
+        rollback_target: Option<&str>,
         customize: impl FnOnce(&mut RolloutStart),
     ) -> Scenario {
         let mut start = RolloutStart {
@@ -240,9 +240,9 @@ impl FleetSetup {
             service: self.spec.service.clone(),
             fleet: "test".into(),
             target: revision_ref(2, version),
-            fallback: fallback.map(|version| revision_ref(1, version)),
+            rollback_target: rollback_target.map(|version| revision_ref(1, version)),
             replicas: self.spec.budget.replicas,
-            fallback_replicas: None,
+            rollback_replicas: None,
             epoch: EPOCH,
             is_proven: false,
             scaling: None,
@@ -368,7 +368,7 @@ impl Scenario {
     }
 
     /// Sets the admission of a slot at each of its balancers.
-    pub(crate) fn switch(&mut self, slot: &Slot, gate: SlotAdmission) {
+    pub(crate) fn switch(&mut self, slot: &Slot, admission: SlotAdmission) {
         let traffic = self
             .spec
             .traffic
@@ -379,7 +379,7 @@ impl Scenario {
                 .balancers
                 .get_mut(balancer)
                 .expect("known")
-                .switch(slot, gate, &traffic.balancers);
+                .switch(slot, admission, &traffic.balancers);
         }
     }
 
@@ -675,9 +675,9 @@ pub(crate) fn rollback_failure(outcome: &Outcome) -> String {
     }
 }
 
-fn server(gate: SlotAdmission) -> Server {
+fn server(admission: SlotAdmission) -> Server {
     Server {
-        gate,
+        admission,
         is_up: Some(true),
         ..Server::default()
     }

@@ -198,7 +198,7 @@ fn rollback_and_first_deploy_ignore_steps() {
 
     let mut setup = fleet_of(3).budget(2, 1, 0);
     setup.spec.steps = vec![step("1", 300, true)];
-    let mut scenario = setup.deploy_without_fallback("0.9");
+    let mut scenario = setup.deploy_without_rollback_target("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     scenario.run_actions(&["start 0.9 at h1:8081", "start 0.9 at h2:8081"]);
 }

@@ -253,7 +253,7 @@ fn task_fails_when_its_host_stays_unreachable() {
         .expect("known")
         .releases
         .insert("0.9".into());
-    let mut scenario = setup.deploy_without_fallback("0.9");
+    let mut scenario = setup.deploy_without_rollback_target("0.9");
     start_task(&mut scenario, "after_all", Some("h1"));
     end_task(
         &mut scenario,
@@ -354,7 +354,7 @@ fn deploy_without_instances_runs_expand_but_not_contract() {
             HookSite::Host,
         ),
     ];
-    let mut scenario = setup.deploy_without_fallback("0.9");
+    let mut scenario = setup.deploy_without_rollback_target("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "claim h2"]);
     run_task(&mut scenario, "expand a", Some("h1"));
     scenario.advance(60);

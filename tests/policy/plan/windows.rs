@@ -21,8 +21,8 @@ fn closing_after(seconds: u64, turn_s: u64) -> DeployWindows {
     DeployWindows {
         openings: vec![opening],
         are_limited: true,
-        turn,
-        usual: Duration::ZERO,
+        replacement_time_min: turn,
+        fastest_deploy: Duration::ZERO,
     }
 }
 
@@ -66,9 +66,9 @@ fn rollout_does_not_start_if_it_cannot_finish_in_the_window() {
 #[test]
 fn rollout_estimate_uses_the_fastest_deploy_if_longer_than_the_waits() {
     let mut hours = closing_after(300, 1);
-    hours.usual = Duration::from_secs(301);
+    hours.fastest_deploy = Duration::from_secs(301);
     closed_reason(&deploy_within(hours.clone()));
-    hours.usual = Duration::from_mins(5);
+    hours.fastest_deploy = Duration::from_mins(5);
     stage_all(&mut deploy_within(hours));
 }
 

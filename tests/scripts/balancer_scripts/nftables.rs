@@ -67,11 +67,11 @@ fn look(host: &Host) -> BalancerState {
     )
 }
 
-/// Each slot's gate, and how many connections it has.
+/// Each slot's admission, and how many connections it has.
 fn seen(view: &BalancerState) -> [(SlotAdmission, u32); 2] {
     PORTS.map(|port| {
         let server = view.servers[&Slot::new("web1", port)];
-        (server.gate, server.in_flight)
+        (server.admission, server.in_flight)
     })
 }
 

@@ -165,7 +165,7 @@ fn requests_reach_only_open_servers() {
             let view = balancer.look();
             assert_eq!(
                 (
-                    balancer.server(&view, 0).gate,
+                    balancer.server(&view, 0).admission,
                     view.servers.len(),
                     view.epoch
                 ),
@@ -176,11 +176,11 @@ fn requests_reach_only_open_servers() {
             let crowd = ClientPool::start(20, FRONT);
             let view = balancer.turn(1, OPEN);
             assert_eq!(
-                (balancer.server(&view, 1).gate, view.epoch),
+                (balancer.server(&view, 1).admission, view.epoch),
                 (SlotAdmission::Open, Some(Epoch(7)))
             );
             let view = balancer.turn(0, SlotSwitch::Close);
-            assert_eq!(balancer.server(&view, 0).gate, SlotAdmission::Closed);
+            assert_eq!(balancer.server(&view, 0).admission, SlotAdmission::Closed);
             wait_for("the last request to the closed slot", || {
                 let view = balancer.look();
                 balancer.server(&view, 0).in_flight == 0
@@ -241,7 +241,7 @@ fn nginx_restores_a_rejected_configuration() {
                 "{why}"
             );
             assert_eq!(
-                (view.servers.len(), balancer.server(&view, 0).gate),
+                (view.servers.len(), balancer.server(&view, 0).admission),
                 (1, SlotAdmission::Open)
             );
             assert_eq!(
@@ -364,7 +364,7 @@ fn nginx_keeps_foreign_statements_and_a_valid_file() {
             assert!(
                 view.servers
                     .values()
-                    .all(|server| server.gate == SlotAdmission::Closed)
+                    .all(|server| server.admission == SlotAdmission::Closed)
             );
             assert_eq!(get(FRONT).expect("an answer"), "502");
             assert_eq!(
@@ -406,7 +406,7 @@ fn nginx_rejects_late_actions_and_older_epochs() {
             (balancer.host.site.epoch, balancer.host.site.order) = (Epoch(8), ActionId(1));
             let view = balancer.turn(0, SlotSwitch::Close);
             assert_eq!(
-                (view.epoch, balancer.server(&view, 0).gate),
+                (view.epoch, balancer.server(&view, 0).admission),
                 (Some(Epoch(8)), SlotAdmission::Closed)
             );
         }
@@ -456,13 +456,13 @@ fn nginx_reports_unconfirmed_changes_as_open() {
             fs::write(&balancer.nginx.include, "server 127.0.0.1:8081 down;\n").expect("file");
             let view = balancer.look();
             assert_eq!(
-                balancer.server(&view, 0).gate,
+                balancer.server(&view, 0).admission,
                 SlotAdmission::Open,
                 "{shell:?}"
             );
             let view = balancer.turn(0, SlotSwitch::Close);
             assert_eq!(
-                balancer.server(&view, 0).gate,
+                balancer.server(&view, 0).admission,
                 SlotAdmission::Closed,
                 "{shell:?}"
             );

@@ -68,7 +68,7 @@ pub fn check_open(
         return Ok(());
     }
     let frozen = freeze.map(|freeze| format!("service `{service}` is frozen by {freeze}"));
-    match frozen.or_else(|| hours.refusal(now, hours.turn)) {
+    match frozen.or_else(|| hours.refusal(now, hours.replacement_time_min)) {
         Some(why) => Err(AdmissionRefusal::Closed { why }),
         None => Ok(()),
     }

@@ -158,9 +158,9 @@ fn rollback_target(
     history: &ServiceHistory,
 ) -> Option<RevisionRef> {
     let target = match (request.stopped(history), request.verb) {
-        (Some(stopped), _) => stopped.fallback.clone(),
+        (Some(stopped), _) => stopped.rollback_target.clone(),
         (None, Verb::Deploy) => history
-            .fallback(request.release)
+            .automatic_rollback_target(request.release)
             .map(RevisionRecord::revision_ref),
         (None, Verb::Rollback) => history
             .current()
@@ -192,15 +192,15 @@ fn complete_spec(
     let replicas = match (&request.continuation, request.stopped(input.history)) {
         // The number that is asked for now holds in either direction.
         (Some(Continuation::Scale(_)), _) => wanted,
-        (_, Some(stopped)) => stopped.fallback_replicas.unwrap_or(wanted),
-        (_, None) => history::replicas_back(&input.history.runs, &back.release, wanted),
+        (_, Some(stopped)) => stopped.rollback_replicas.unwrap_or(wanted),
+        (_, None) => history::replicas_after_rollback(&input.history.runs, &back.release, wanted),
     };
     let amounts = Amounts {
         replicas,
         ..input.amounts
     };
     let (hosts, ports) = (spec.hosts.len(), spec.ports_of(&back.release).len());
-    spec.budget_back = Some(amounts.resolve_back(hosts, ports));
+    spec.rollback_budget = Some(amounts.resolve_rollback(hosts, ports));
     spec
 }
 

@@ -35,28 +35,28 @@ impl Opener<'_, '_> {
         self.request.stopped(self.input.history)
     }
 
-    pub(super) fn start(&self, fallback: Option<RevisionRef>, epoch: Epoch) -> RolloutStart {
+    pub(super) fn start(&self, rollback_target: Option<RevisionRef>, epoch: Epoch) -> RolloutStart {
         let (request, input) = (self.request, self.input);
         let target = RevisionRef {
             revision: self.revision,
             release: request.release.clone(),
             version: request.definition.version.clone(),
         };
-        let (budget, budget_back) = (self.spec.budget, self.spec.budget_back);
+        let (budget, rollback_budget) = (self.spec.budget, self.spec.rollback_budget);
         RolloutStart {
             verb: request.verb,
             service: input.service.to_owned(),
             fleet: input.fleet_name.to_owned(),
             // What was proven before something else that may run was proven is not beyond doubt.
             is_proven: self.stopped().map_or_else(
-                || fallback.is_none() && input.history.is_proven(request.release),
+                || rollback_target.is_none() && input.history.is_proven(request.release),
                 |stopped| stopped.is_proven,
             ),
-            scaling: self.scaling(&target, fallback.as_ref()),
+            scaling: self.scaling(&target, rollback_target.as_ref()),
             target,
-            fallback,
+            rollback_target,
             replicas: budget.replicas,
-            fallback_replicas: budget_back
+            rollback_replicas: rollback_budget
                 .map(|back| back.replicas)
                 .filter(|back| *back != budget.replicas),
             epoch,
@@ -64,12 +64,16 @@ impl Opener<'_, '_> {
         }
     }
 
-    fn scaling(&self, target: &RevisionRef, fallback: Option<&RevisionRef>) -> Option<Scaling> {
+    fn scaling(
+        &self,
+        target: &RevisionRef,
+        rollback_target: Option<&RevisionRef>,
+    ) -> Option<Scaling> {
         let Some(Continuation::Scale(outcome)) = &self.request.continuation else {
             return None;
         };
         // Of two equal parts that which was proven is the safer one.
-        let known: Vec<_> = [fallback, Some(target)]
+        let known: Vec<_> = [rollback_target, Some(target)]
             .into_iter()
             .flatten()
             .map(|generation| &generation.release)

@@ -173,7 +173,7 @@ fn deploy_of_new_release_rolls_back_to_proven_release() {
     );
     assert_eq!(admission.reuse, None);
     assert_eq!(
-        admission.spec.budget_back.map(|back| back.replicas),
+        admission.spec.rollback_budget.map(|back| back.replicas),
         Some(3)
     );
 }
@@ -292,7 +292,7 @@ fn rollout_never_rolls_back_past_contract_migration() {
     let mut case = Case::continued(history, &["b", "b", "c"], Continuation::Resume);
     case.release = "c";
     let newest = case.history.newest.as_mut().expect("a rollout");
-    newest.fallback = case
+    newest.rollback_target = case
         .history
         .revisions
         .first()
@@ -422,7 +422,7 @@ fn scaling_between_two_revisions_keeps_the_part_of_each() {
     assert_eq!(scaling.shares, [("a".into(), 4), ("b".into(), 2)].into());
     assert_eq!(*scaling.then, paused());
     assert_eq!(
-        start.fallback_replicas,
+        start.rollback_replicas,
         Some(3),
         "three hosts have no room for six"
     );
@@ -546,8 +546,8 @@ fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_obse
                 window: "02:00-03:00".into(),
             }],
             are_limited: true,
-            turn: Duration::from_mins(2),
-            usual: Duration::ZERO,
+            replacement_time_min: Duration::from_mins(2),
+            fastest_deploy: Duration::ZERO,
         };
     };
     assert!(
