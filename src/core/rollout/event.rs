@@ -530,6 +530,16 @@ mod tests {
                 r#""result":"#,
             ),
             (
+                concat!(
+                    r#"{"event":"rollout_started","verb":"deploy","service":"page","fleet":"f","#,
+                    r#""target":{"revision":2,"release":"b","version":"2"},"#,
+                    r#""fallback":{"revision":1,"release":"a","version":"1"},"#,
+                    r#""replicas":3,"fallback_replicas":2,"epoch":7}"#,
+                )
+                .to_owned(),
+                r#""rollback_target":{"revision":1,"release":"a","version":"1"},"replicas":3,"rollback_replicas":2"#,
+            ),
+            (
                 r#"{"event":"rollout_finished","outcome":{"outcome":"closed","why":"frozen"}}"#
                     .to_owned(),
                 "window_closed",
