@@ -169,7 +169,7 @@ fn on_failure_hold_leaves_the_fleet_as_it_is() {
             "deployment \"page\" failed and is held: 0 of 3 replicas updated, 3 of 3 available",
             "deploy of 0.9 (revision 2) ended [TOOK] ago: held",
             "held: on_failure = \"hold\"",
-            "why: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
+            "reason: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
         ])
         .run();
     assert_eq!(project.status()["state"], "held");

@@ -99,7 +99,7 @@ fn status_after_a_failure_shows_the_outcome() {
         .stdout_lines(&[
             "deployment \"page\" successfully rolled back",
             "deploy of 0.9 (revision 2) ended [TOOK] ago: rolled-back",
-            "why: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
+            "reason: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
         ])
         .run();
     let status = project.status();

@@ -123,7 +123,7 @@ impl RolloutSummary {
         lines.extend(
             self.failure
                 .iter()
-                .map(|failure| format!("  why: {failure}")),
+                .map(|failure| format!("  reason: {failure}")),
         );
         let whose = if lines.is_empty() {
             format!("{what}: ")

@@ -75,18 +75,12 @@ fn serves(s: &Situation<'_>) -> bool {
                 .all(|(_, counted)| serves_or_is_old(counted))
 }
 
-/// Whether a host has no instances that should not run there. An instance on a failed host may stay
-/// if the other hosts have no room for all replicas.
+/// Whether a host has no instances that should not run there, except for those that may stay.
 fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
-    let has_room = s.census.desired >= s.budget.replicas;
-    if host.is_untrusted() || !host.is_active() && !has_room {
-        return true;
-    }
     let must_go = |counted: &JudgedInstance<'_>| {
-        !(counted.is_target && counted.is_running)
-            && (host.is_active() || !s.has_failed_to_stop(counted))
+        !(counted.is_target && counted.is_running) && !s.may_stay(host, counted)
     };
-    !host.instances.iter().any(must_go) && host.possibly_started.is_empty()
+    s.may_skip(host) || !host.instances.iter().any(must_go) && host.possibly_started.is_empty()
 }
 
 /// Prunes the releases that the history no longer keeps. A rollback prunes nothing, so that a user can

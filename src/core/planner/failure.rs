@@ -88,14 +88,11 @@ pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Op
     if !s.is_rolling_back() || waits || census.new >= census.desired {
         return None;
     }
-    failed_action(s, |kind| kind != FailureKind::Start)
+    failed_action(s, |action| !matches!(action, Action::Start { .. }))
 }
 
 /// An action that has failed, on a host that does not count as failed for it.
-pub(super) fn failed_action(
-    s: &Situation<'_>,
-    matters: fn(FailureKind) -> bool,
-) -> Option<Failure> {
+pub(super) fn failed_action(s: &Situation<'_>, matters: fn(&Action) -> bool) -> Option<Failure> {
     let is_failed_host = |host: &HostId| {
         let mut hosts = s.census.hosts.iter();
         hosts.any(|count| !count.is_active() && count.id == host)
@@ -111,7 +108,7 @@ pub(super) fn failed_action(
             // Releases that were not pruned do no harm, and a disarm is tried again.
             Action::Prune { .. } | Action::Disarm { .. } => return None,
         };
-        matters(kind).then(|| Failure {
+        matters(&failed.action).then(|| Failure {
             kind,
             host: Some(failed.action.host().clone()),
             slot: failed.action.slot().cloned(),

@@ -41,7 +41,8 @@ use crate::core::fleet::Fleet;
 use crate::core::planner::census::{Census, SIGHTING_LASTS};
 pub use crate::core::planner::decision::{Next, Plan};
 use crate::core::rollout::Rollout;
-use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
+use crate::core::rollout::action::Action;
+use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
@@ -147,10 +148,11 @@ fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
 
 /// The first failure that the fleet shows.
 fn failure(s: &Situation<'_>) -> Option<Failure> {
-    // In a rollback another slot may do; only an instance that cannot be stopped has no alternative.
+    // In a rollback, an instance can start elsewhere. A host that must be claimed, or an instance that
+    // must be stopped, has no alternative.
     let cause = if s.is_rolling_back() {
-        failure::failed_action(s, |kind| {
-            matches!(kind, FailureKind::Stop | FailureKind::Traffic)
+        failure::failed_action(s, |action| {
+            !matches!(action, Action::Stage { .. } | Action::Start { .. })
         })
     } else {
         failure::cause(s)

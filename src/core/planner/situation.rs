@@ -89,6 +89,19 @@ impl<'a> Situation<'a> {
         })
     }
 
+    /// Whether the rollout may end without changes on a host: the host has failed and is not trusted,
+    /// or has failed while the other hosts have no room for all replicas.
+    pub(super) fn may_skip(&self, host: &HostCount<'_>) -> bool {
+        let has_room = self.census.desired >= self.budget.replicas;
+        host.is_untrusted() || !host.is_active() && !has_room
+    }
+
+    /// Whether an instance that should not run may stay until the rollout ends, because its host has
+    /// failed.
+    pub(super) fn may_stay(&self, host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> bool {
+        self.may_skip(host) || !host.is_active() && self.has_failed_to_stop(counted)
+    }
+
     /// Whether such an action has failed for good.
     pub(super) fn has_failed(&self, is_meant: impl Fn(&Action) -> bool) -> bool {
         let mut failed = self.rollout.attempt.failed.iter();

@@ -39,13 +39,13 @@ pub(super) fn new_limit(s: &Situation<'_>) -> u32 {
 }
 
 /// How many old instances may stop, so that the step's new instances and the old ones add up to the
-/// wanted number.
+/// wanted number. Old instances that may stay on failed hosts do not count.
 pub(super) fn old_to_spare(s: &Situation<'_>) -> u32 {
     let stays = s.census.desired.saturating_sub(new_limit(s));
-    let old = s
-        .census
-        .instances()
-        .filter(|(_, counted)| !counted.is_target && counted.is_running && !counted.is_stopping);
+    let old = s.census.instances().filter(|(host, counted)| {
+        let runs = counted.is_running && !counted.is_stopping;
+        !counted.is_target && runs && !s.may_stay(host, counted)
+    });
     u32::try_from(old.count())
         .unwrap_or(u32::MAX)
         .saturating_sub(stays)

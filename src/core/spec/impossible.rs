@@ -137,7 +137,7 @@ fn terms(waits: &Waits, min_ready: Duration) -> String {
     if let repeats @ 1.. = success_threshold.saturating_sub(1) {
         let interval = Human(*interval);
         terms.push(format!(
-            "{repeats} × interval {interval} for {success_threshold} success_threshold"
+            "{repeats} × interval {interval} for success_threshold = {success_threshold}"
         ));
     }
     if !min_ready.is_zero() {

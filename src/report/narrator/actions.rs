@@ -66,7 +66,10 @@ impl VersionedAction<'_> {
             Event::ActionFailed { error, .. } => {
                 let (what, took) = (self.verb_phrase(), self.took(at));
                 let text = format!("cannot {what}: {} (after {took})", host.unnamed(error));
-                Some(notable(at, self.subject(), "failed", &text))
+                // Releases that were not removed do not affect the rollout.
+                let is_harmless = matches!(self.pending.action, Action::Prune { .. });
+                let label = if is_harmless { "warning" } else { "failed" };
+                Some(notable(at, self.subject(), label, &text))
             }
             Event::ActionUnknown { why, .. } => {
                 let (what, why) = (self.gerund_phrase(), host.unnamed(why));

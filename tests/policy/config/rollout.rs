@@ -129,7 +129,7 @@ error: no instance can be available within progress_deadline (5s): it takes at l
         "[readiness]\ninterval = \"3s\"\nsuccess_threshold = 5",
     );
     let report = repeated.set("rollout.min_ready=1s").report();
-    let words = "it takes at least 13s (4 × interval 3s for 5 success_threshold + min_ready 1s)";
+    let words = "it takes at least 13s (4 × interval 3s for success_threshold = 5 + min_ready 1s)";
     assert!(
         report.contains(words)
             && report.contains("lower `success_threshold` or shorten `interval`"),

@@ -206,7 +206,7 @@ fn planner_rejects_a_release_that_cannot_be_available_in_time() {
             1
         ),
         format!(
-            "{head} 5s (initial_delay 2s + 2 × interval 1s for 3 success_threshold + min_ready 1s)"
+            "{head} 5s (initial_delay 2s + 2 × interval 1s for success_threshold = 3 + min_ready 1s)"
         )
     );
     assert_eq!(

@@ -1,10 +1,10 @@
 //! Failed hosts (`max_failed_hosts`), and hosts that recover.
 
 use ship::core::ids::Epoch;
-use ship::core::rollout::event::FailureResponse;
+use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 
-use super::scenario::{FleetSetup, fleet_of};
+use super::scenario::{FleetSetup, fleet_of, rollback_failure};
 
 /// Three hosts with two slots each, and one old instance on each.
 fn three_hosts() -> FleetSetup {
@@ -168,4 +168,27 @@ fn planner_rebalances_instances_onto_a_recovered_host() {
     scenario.pass_probe("h3:8081");
     scenario.run_actions(&["stop h1-0.9 at h1:8082 (surplus)"]);
     assert_eq!(scenario.outcome(), Outcome::Succeeded);
+}
+
+#[test]
+fn rollback_fails_host_that_cannot_be_claimed_at_once() {
+    let rolling_back = |max_failed_hosts| {
+        let mut scenario = three_hosts()
+            .max_failed_hosts(max_failed_hosts)
+            .deploy("0.9");
+        let orders = scenario.start_actions(&STAGED);
+        scenario.complete(&orders[0]);
+        scenario.complete(&orders[1]);
+        scenario.record(Event::Aborted { by: "anna".into() });
+        scenario.fail(&orders[2], "its disk is full");
+        scenario.expect_failure();
+        let orders = scenario.start_actions(&["claim h3"]);
+        scenario.fail(&orders[0], "its disk is full");
+        scenario
+    };
+    let why = "h3: cannot claim the host: its disk is full";
+    let mut scenario = rolling_back(1);
+    assert_eq!(scenario.expect_failed_host(), why);
+    let mut scenario = rolling_back(0);
+    assert_eq!(rollback_failure(&scenario.outcome()), why);
 }

@@ -202,3 +202,57 @@ fn rollback_and_first_deploy_ignore_steps() {
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     scenario.run_actions(&["start 0.9 at h1:8081", "start 0.9 at h2:8081"]);
 }
+
+/// A deploy with three replicas, two slots on each host, and a first step of one instance. The host h3
+/// fails.
+fn with_failed_host(is_claimed: bool) -> Scenario {
+    let mut setup = fleet_of(3)
+        .ports(&[8081, 8082])
+        .max_failed_hosts(1)
+        .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
+    setup.spec.steps = vec![step("1", 0, false), step("100%", 0, false)];
+    let mut scenario = setup.deploy("0.9");
+    let orders = scenario.start_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    if is_claimed {
+        scenario.claim_host("h3");
+    }
+    scenario.fail(&orders[2], "no space left on device");
+    scenario.expect_failed_host();
+    scenario.complete(&orders[0]);
+    scenario.complete(&orders[1]);
+    scenario
+}
+
+#[test]
+fn step_is_reached_with_an_old_instance_on_an_untrusted_host() {
+    let mut scenario = with_failed_host(false);
+    // The instance on h3 may end at any time. Until the step is passed, an old one replaces it.
+    scenario.run_actions(&["start 0.9 at h1:8082"]);
+    scenario.pass_probe("h1:8082");
+    scenario.expect_no_actions();
+    reach_step(&mut scenario);
+    pass_step(&mut scenario);
+    scenario.run_actions(&["start 0.9 at h2:8082"]);
+}
+
+#[test]
+fn step_is_reached_although_a_failed_host_cannot_stop_its_instance() {
+    let mut scenario = with_failed_host(true);
+    scenario.run_actions(&["start 0.9 at h1:8082"]);
+    scenario.pass_probe("h1:8082");
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    scenario.expect_no_actions();
+    reach_step(&mut scenario);
+    pass_step(&mut scenario);
+    scenario.run_actions(&["start 0.9 at h2:8082"]);
+    scenario.pass_probe("h2:8082");
+    scenario.run_actions(&["stop h2-0.8 at h2:8081 (replaced)"]);
+    scenario.run_actions(&["start 0.9 at h1:8081"]);
+    scenario.pass_probe("h1:8081");
+    let orders = scenario.start_actions(&["stop h3-0.8 at h3:8081 (replaced)"]);
+    scenario.fail(&orders[0], "its disk is full");
+    scenario.expect_no_actions();
+    reach_step(&mut scenario);
+    pass_step(&mut scenario);
+    assert_eq!(scenario.outcome(), Outcome::Succeeded);
+}
