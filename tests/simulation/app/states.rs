@@ -109,7 +109,7 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
 async fn unlock(env: &Arc<dyn Environment>) -> Result<(), Error> {
     let lock = Lock::read(env)?;
     if lock.holder.is_some() {
-        let unreachable = lock.break_it().await?;
+        let unreachable = lock.break_lease().await?;
         assert_eq!(unreachable, [], "every host is reachable");
     }
     Ok(())
