@@ -24,8 +24,8 @@ use crate::core::time::Time;
 use crate::engine::{Preflight, preflight};
 use crate::store::{NewRevision, RevisionRecord};
 
-/// Hosts that are queried for definitions, one after another. One is mostly enough: a host that
-/// keeps a release usually keeps all of them.
+/// The most hosts that ship queries for definitions, one after another. The first one is usually
+/// enough, because a host that keeps a release usually keeps all of them.
 const HOSTS_QUERIED_MAX: usize = 8;
 
 /// What to do with releases that the history does not know.
@@ -44,7 +44,7 @@ impl Session {
     /// paused rollout of this history has priority: then nothing is adopted.
     pub(crate) async fn adopt_from_hosts(&mut self) -> Result<(), Error> {
         if self.history.state() != ServiceState::Paused {
-            self.found = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
+            self.observed_fleet = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
         }
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Session {
         let mut connection = self.connect(self.definitions(), None);
         let (preflight, adopted) = self.observe(&mut connection).await?;
         ownership::permit(self, &preflight.owners, &preflight.identities)?;
-        if let Some(owner) = self.last_elsewhere(&preflight.owners)? {
+        if let Some(owner) = self.latest_deploy_elsewhere(&preflight.owners)? {
             let owner = owner.describe(self.now());
             self.env.notify(&Notice::DeployedElsewhere(owner));
         }
@@ -83,11 +83,11 @@ impl Session {
             .map(|current| current.release.clone());
         let unknown = |release: &ReleaseId| !definitions.contains_key(release);
         let running = running(&preflight);
-        let is_overtaken = self.last_elsewhere(&preflight.owners)?.is_some();
-        if !is_overtaken && !running.iter().any(unknown) {
+        let was_deployed_elsewhere = self.latest_deploy_elsewhere(&preflight.owners)?.is_some();
+        if !was_deployed_elsewhere && !running.iter().any(unknown) {
             return Ok((preflight, Vec::new()));
         }
-        let kept = self.kept(&**connection, &preflight).await;
+        let kept = self.read_kept_releases(&**connection, &preflight).await;
         self.host_definitions = kept
             .iter()
             .map(|(id, (_, definition))| (id.clone(), definition.clone()))
@@ -100,7 +100,7 @@ impl Session {
             self.update_connection(connection, definitions.clone(), None);
             preflight = self.preflight(connection, &definitions).await;
         }
-        if !is_overtaken {
+        if !was_deployed_elsewhere {
             return Ok((preflight, Vec::new()));
         }
         let thresholds = self
@@ -165,7 +165,7 @@ impl Session {
     }
 
     /// Who deployed last, if it was not from this history.
-    pub(crate) fn last_elsewhere(
+    pub(crate) fn latest_deploy_elsewhere(
         &self,
         owners: &BTreeMap<HostId, Owner>,
     ) -> Result<Option<Owner>, Error> {
@@ -175,9 +175,9 @@ impl Session {
         Ok(last_from_elsewhere(&owners, &self.history_id, epoch).cloned())
     }
 
-    /// What the hosts keep of the releases that the history does not know, or that are not the
-    /// current one.
-    async fn kept(
+    /// Reads the releases that the hosts keep, with their definitions. Skips hosts whose releases
+    /// are known from the hosts before them.
+    async fn read_kept_releases(
         &self,
         connection: &dyn FleetConnection,
         found: &Preflight,
@@ -193,7 +193,7 @@ impl Session {
                     id,
                     host.releases
                         .iter()
-                        .chain(host.instances().map(|(_, is)| &is.release))
+                        .chain(host.instances().map(|(_, instance)| &instance.release))
                         .collect(),
                 )
             })
@@ -267,9 +267,12 @@ impl Session {
             self.env.notify(&Notice::Adopted { version, revision });
             self.read_history()?;
         } else {
-            self.history
-                .revisions
-                .push(shown(new, self.next_revision(), adoption.proven, at));
+            self.history.revisions.push(adopted_record(
+                new,
+                self.next_revision(),
+                adoption.proven,
+                at,
+            ));
         }
         Ok(())
     }
@@ -284,7 +287,7 @@ impl Session {
     }
 }
 
-fn shown(new: NewRevision, revision: Revision, proven: bool, at: Time) -> RevisionRecord {
+fn adopted_record(new: NewRevision, revision: Revision, proven: bool, at: Time) -> RevisionRecord {
     let NewRevision {
         release,
         definition,

@@ -43,10 +43,10 @@ pub async fn publish(session: &Session, end: RunSummary) {
     if !session.env.publishes() {
         return;
     }
-    let past = match &end {
+    let input = match &end {
         RunSummary::Ended { id, budget, .. } => {
             match ReportInput::read(session, *id, Some(*budget)) {
-                Ok(past) => Some(past),
+                Ok(input) => Some(input),
                 Err(why) => {
                     return warn(
                         session,
@@ -57,12 +57,12 @@ pub async fn publish(session: &Session, end: RunSummary) {
         }
         RunSummary::Skipped { .. } | RunSummary::Refused { .. } => None,
     };
-    let report = past
+    let report = input
         .as_ref()
-        .and_then(|past| write_report(session, past, &end));
+        .and_then(|input| write_report(session, input, &end));
     let notice =
-        notice(session, &end, past.as_ref(), report).redacted(&report_page::redactor(session));
-    write_metrics(session, &notice, past.as_ref());
+        notice(session, &end, input.as_ref(), report).redacted(&report_page::redactor(session));
+    write_metrics(session, &notice, input.as_ref());
     if let Some(config) = &session.project.playbook.notify {
         let dir = session
             .project
@@ -83,10 +83,10 @@ fn warn(session: &Session, text: String) {
 }
 
 /// The path of the report; `None` if it could not be written.
-fn write_report(session: &Session, past: &ReportInput, end: &RunSummary) -> Option<String> {
-    let written = past
+fn write_report(session: &Session, input: &ReportInput, end: &RunSummary) -> Option<String> {
+    let written = input
         .page(session, Some(end.exit()))
-        .and_then(|html| report_page::write_to_state_dir(session, past.id, &html));
+        .and_then(|html| report_page::write_to_state_dir(session, input.id, &html));
     match written {
         Ok(path) => Some(path.display().to_string()),
         Err(why) => {
@@ -96,11 +96,11 @@ fn write_report(session: &Session, past: &ReportInput, end: &RunSummary) -> Opti
     }
 }
 
-fn write_metrics(session: &Session, notice: &Notification, past: Option<&ReportInput>) {
+fn write_metrics(session: &Session, notice: &Notification, input: Option<&ReportInput>) {
     let Some(config) = &session.project.playbook.metrics else {
         return;
     };
-    let summary = past.map(|past| &past.summary);
+    let summary = input.map(|input| &input.summary);
     let records = session
         .store
         .revisions(&session.service_key)
@@ -156,7 +156,7 @@ impl RunSummary {
 fn notice(
     session: &Session,
     end: &RunSummary,
-    past: Option<&ReportInput>,
+    input: Option<&ReportInput>,
     report: Option<String>,
 ) -> Notification {
     let now = session.now();
@@ -164,8 +164,8 @@ fn notice(
         report,
         ..blank(session, end.exit(), now)
     };
-    match (end, past) {
-        (RunSummary::Ended { exit, .. }, Some(past)) => of_rollout(blank, past, *exit, now),
+    match (end, input) {
+        (RunSummary::Ended { exit, .. }, Some(input)) => of_rollout(blank, input, *exit, now),
         // Cannot happen: the report of an ended rollout was read before.
         (RunSummary::Ended { .. }, None) => blank,
         (RunSummary::Skipped { version, why, .. }, _) => of_skipped(blank, version, why),
@@ -246,11 +246,11 @@ fn of_refused(
     }
 }
 
-fn of_rollout(blank: Notification, past: &ReportInput, exit: Exit, now: Time) -> Notification {
-    let summary = &past.summary;
+fn of_rollout(blank: Notification, input: &ReportInput, exit: Exit, now: Time) -> Notification {
+    let summary = &input.summary;
     let ended = summary.ended.unwrap_or(now);
     let took = ended.since(summary.began);
-    let (headline, more) = past.outcome_lines().unwrap_or_default();
+    let (headline, more) = input.outcome_lines().unwrap_or_default();
     let next = more
         .iter()
         .find_map(|line| line.strip_prefix("hint: "))
@@ -266,11 +266,11 @@ fn of_rollout(blank: Notification, past: &ReportInput, exit: Exit, now: Time) ->
         occasion,
         outcome: outcome.to_owned(),
         summary: headline,
-        verb: past.start.verb.noun().to_owned(),
-        version: Some(past.start.target.version.clone()),
-        previous_version: past.previous_version(),
-        revision: Some(past.start.target.revision.0),
-        rollout: Some(past.id.0),
+        verb: input.start.verb.noun().to_owned(),
+        version: Some(input.start.target.version.clone()),
+        previous_version: input.previous_version(),
+        revision: Some(input.start.target.revision.0),
+        rollout: Some(input.id.0),
         began: clock::rfc3339(summary.began),
         ended: clock::rfc3339(ended),
         duration_s: took.as_secs_f64(),

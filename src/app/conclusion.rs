@@ -61,7 +61,7 @@ impl Conclusion {
 
     /// Sets the exit code to the one of this verb.
     #[must_use]
-    pub fn of_verb(self, verb: Verb) -> Self {
+    pub fn with_exit_of(self, verb: Verb) -> Self {
         self.with_exit(|outcome| Exit::of(verb, outcome))
     }
 

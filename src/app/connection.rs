@@ -35,10 +35,10 @@ impl Session {
     }
 
     /// An executor for the hosts, over SSH or on this machine.
-    pub fn fleet_hosts(&self) -> FleetExecutor {
+    pub fn fleet_executor(&self) -> FleetExecutor {
         let definitions = self.definitions();
         let ports = self.ports(&definitions);
-        control_machine::hosts(self.layout(&ports), self.releases(definitions, None))
+        control_machine::executor(self.layout(&ports), self.releases(definitions, None))
     }
 
     /// The machines of the fleet, with these ports for instances.

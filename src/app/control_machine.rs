@@ -45,8 +45,8 @@ pub struct ControlMachine {
 }
 
 impl ControlMachine {
-    /// Reads the files. If the playbook is invalid, or has no version without the command line,
-    /// uses the copy of the newest revision.
+    /// Reads the files. If the playbook is invalid or has no version, uses the last known good
+    /// files.
     fn read_leniently(
         &self,
         chosen: &discovery::ChosenInventory,
@@ -98,7 +98,7 @@ impl Environment for ControlMachine {
         Ok(Box::new(store))
     }
 
-    fn open_known(&self) -> Result<Option<DeployedState>, Error> {
+    fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
         let Some(store) = Sqlite::open_existing(&state_dir_for(&chosen.path))? else {
             return Ok(None);
@@ -136,7 +136,7 @@ impl Environment for ControlMachine {
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
-        Arc::new(hosts(layout, releases))
+        Arc::new(executor(layout, releases))
     }
 
     fn prepare_release<'a>(
@@ -168,13 +168,14 @@ impl Environment for ControlMachine {
     }
 
     fn remove_unused(&self, state_dir: &StateDir, store: &dyn Store) {
-        release::forget_unused(state_dir, store);
-        logging::forget_gone(state_dir, store);
+        release::remove_unused_artifacts(state_dir, store);
+        logging::remove_unused_logs(state_dir, store);
     }
 }
 
-/// The hosts, over SSH or on this machine. Connects to none of them yet.
-pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> FleetExecutor {
+/// An executor for the hosts, over SSH or on this machine. ship connects to a host when it first
+/// needs the host.
+pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor {
     let FleetLayout {
         sites,
         owner,
@@ -191,8 +192,8 @@ pub(crate) fn hosts(layout: FleetLayout, releases: Releases) -> FleetExecutor {
     )
 }
 
-/// Who needs access to the state directory: with a local host, whose releases are stored there,
-/// also services that run as other users.
+/// Who needs access to the state directory. It contains the releases of local hosts, so their
+/// services need access, too, if they run as other users.
 fn state_dir_access(project: &Project) -> Access {
     let service = &project.playbook.service;
     let has_user = |host: &config::HostConfig| {

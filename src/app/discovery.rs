@@ -13,7 +13,7 @@ const INVENTORY: &str = "inventory.toml";
 #[derive(Clone, Debug)]
 pub struct ChosenInventory {
     pub path: PathBuf,
-    /// The directory in which ship found it; `None` if the user named it.
+    /// The directory in which ship found the inventory; `None` if the user named it.
     found_in: Option<PathBuf>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, 
     };
     let unclear = |reason: &'static str, candidates: Vec<PathBuf>| {
         let here = here.clone();
-        let which = Refused::WhichInventory {
+        let which = Refused::NoInventoryChosen {
             reason,
             candidates,
             here,
@@ -114,7 +114,7 @@ pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, 
     }
 }
 
-/// Whether the name of a file is one for an inventory or playbook.
+/// Whether a file is named like an inventory or a playbook.
 pub fn is_toml(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "toml")

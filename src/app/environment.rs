@@ -36,12 +36,12 @@ pub trait Environment: Send + Sync {
     /// If it cannot be opened or created, or is not trusted.
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error>;
 
-    /// Opens, to read it, the state of an inventory that was deployed from here, although its files
-    /// may be invalid now. `None` if nothing was deployed.
+    /// Opens for reading the state of an inventory that was deployed from here, even if its files
+    /// are invalid now. Returns `None` if nothing was deployed.
     ///
     /// # Errors
     /// If there is no such inventory, or the state cannot be opened.
-    fn open_known(&self) -> Result<Option<DeployedState>, Error>;
+    fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error>;
 
     fn clock(&self) -> Arc<dyn Clock>;
 

@@ -211,7 +211,7 @@ pub enum Refused {
     FileExists(PathBuf),
     #[error("cannot write {}: {why}", .path.display())]
     CannotWrite { path: PathBuf, why: std::io::Error },
-    /// A path that cannot stand on a line of text.
+    /// A path that cannot be written on one line of text.
     #[error(
         "the path {} contains a line break or is not valid UTF-8, so it cannot be used in a crontab \
          or systemd unit\nhint: rename it",
@@ -219,13 +219,13 @@ pub enum Refused {
     )]
     UnwritablePath(PathBuf),
     /// Several inventories are possible, or none was found.
-    #[error("{}", which_text(.reason, .candidates, .here))]
-    WhichInventory {
+    #[error("{}", no_inventory_text(.reason, .candidates, .here))]
+    NoInventoryChosen {
         reason: &'static str,
         candidates: Vec<PathBuf>,
         here: PathBuf,
     },
-    /// A file that ship found, not the user, belongs to another user.
+    /// The user did not name the inventory, and one of its files is not trusted.
     #[error(
         "{untrusted}, and ship found it automatically\nhint: to use it anyway, name the \
          inventory, as in `ship status {}`; or make it yours with `{}`",
@@ -313,7 +313,7 @@ fn unusable_hosts(unusable: usize, all: usize) -> String {
     format!("{unusable} of {all} hosts {are} unusable; no changes were made")
 }
 
-fn which_text(reason: &str, candidates: &[PathBuf], here: &Path) -> String {
+fn no_inventory_text(reason: &str, candidates: &[PathBuf], here: &Path) -> String {
     let mut text = format!("cannot choose an inventory: {reason}\nhint: name one");
     if candidates.is_empty() {
         text.push_str(", as in `ship deploy inventory.toml`");

@@ -12,7 +12,7 @@ use crate::core::policy::revision::RevisionRecord;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// What a rollout is to reach, and how.
+/// The release that a rollout deploys, and how it starts.
 pub struct Goal {
     pub release: Release,
     pub verb: Verb,
@@ -21,13 +21,13 @@ pub struct Goal {
     pub playbook: String,
     /// How the newest rollout continues, if it does.
     pub continuation: Option<Continuation>,
-    /// Announced once nothing can refuse the request any more.
+    /// Announced once the request can no longer be refused.
     pub accepted: Option<Accepted>,
 }
 
 impl Goal {
     /// A new rollout of an earlier revision.
-    pub fn of_revision(
+    pub fn for_revision(
         session: &Session,
         record: &RevisionRecord,
         verb: Verb,
@@ -35,7 +35,7 @@ impl Goal {
         accepted: Option<Accepted>,
     ) -> Self {
         Self {
-            release: Release::of_history(&session.project, &record.release, &record.definition),
+            release: Release::from_history(&session.project, &record.release, &record.definition),
             verb,
             reason,
             playbook: record.playbook.clone(),
@@ -48,7 +48,7 @@ impl Goal {
     ///
     /// # Errors
     /// If there is none, or its revision is no longer in the history.
-    pub fn of_stopped(
+    pub fn for_stopped_rollout(
         session: &Session,
         continuation: Continuation,
         accepted: Option<Accepted>,
@@ -57,7 +57,7 @@ impl Goal {
         let (verb, reason) = (rollout.verb, record.reason.clone());
         Ok(Self {
             continuation: Some(continuation),
-            ..Self::of_revision(session, record, verb, reason, accepted)
+            ..Self::for_revision(session, record, verb, reason, accepted)
         })
     }
 

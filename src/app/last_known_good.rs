@@ -8,7 +8,7 @@ use crate::config::{self, Overrides, Project};
 use crate::core::ids::Revision;
 use crate::store::{ServiceKey, Store};
 
-/// The files that ship uses instead of the present ones.
+/// The files to use if the present ones are not valid as they are.
 pub struct LastKnownGood {
     pub project: Project,
     /// The revision whose playbook is used; `None` for the present playbook.
@@ -42,25 +42,25 @@ pub fn last_known_good(
         version: Some(version.clone()),
         set,
     };
-    let as_given = with(overrides.set.clone());
-    let as_begun = with([settings, overrides.set.clone()].concat());
-    // The present playbook is preferred to an old copy, if it lacks only a version.
-    for overrides in [&as_given, &as_begun] {
+    let given_overrides = with(overrides.set.clone());
+    let with_last_settings = with([settings, overrides.set.clone()].concat());
+    // Prefer the present playbook to a stored copy: it may lack only a version or an override.
+    for overrides in [&given_overrides, &with_last_settings] {
         if let Ok(project) = config::load_with(inventory, overrides, &read) {
             let as_of = None;
             return Some(LastKnownGood { project, as_of });
         }
     }
-    let as_it_was = |path: &Path| {
+    let read_stored = |path: &Path| {
         if path == inventory {
             read(path)
         } else {
             Ok(record.playbook.clone().into_bytes())
         }
     };
-    let old = [&as_given, &as_begun]
+    let old = [&given_overrides, &with_last_settings]
         .into_iter()
-        .find_map(|overrides| config::load_with(inventory, overrides, as_it_was).ok());
+        .find_map(|overrides| config::load_with(inventory, overrides, read_stored).ok());
     Some(LastKnownGood {
         project: old?,
         as_of: Some(record.revision),

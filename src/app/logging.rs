@@ -29,15 +29,15 @@ use crate::store::{RolloutId, StateDir, Store};
 use crate::trust;
 
 /// Lines kept in memory until the rollout starts, because they belong to its log.
-const WAITING_LINES_MAX: usize = 1000;
+const BUFFERED_LINES_MAX: usize = 1000;
 /// From this size on, a log takes only events and lines of level INFO or above.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// The sink of the log. A process has at most one rollout and one subscriber.
-static SINK: Mutex<LogSink> = Mutex::new(LogSink::Waiting(VecDeque::new()));
+static SINK: Mutex<LogSink> = Mutex::new(LogSink::Buffering(VecDeque::new()));
 
 /// Installs the subscriber.
-pub fn begin(verbose: u8) {
+pub fn init(verbose: u8) {
     // The reporter shows events already; do not print them twice.
     let default = match verbose {
         0 => "off".to_owned(),
@@ -69,9 +69,9 @@ impl RolloutLog {
             });
         }
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        let earlier = match std::mem::replace(&mut *sink, LogSink::Nowhere) {
-            LogSink::Waiting(lines) => lines,
-            LogSink::Open(_) | LogSink::Nowhere => VecDeque::new(),
+        let buffered = match std::mem::replace(&mut *sink, LogSink::Closed) {
+            LogSink::Buffering(lines) => lines,
+            LogSink::Open(_) | LogSink::Closed => VecDeque::new(),
         };
         if let Ok(file) = opened {
             let mut log = LogFile {
@@ -79,7 +79,7 @@ impl RolloutLog {
                 bytes: 0,
                 is_torn: false,
             };
-            for line in earlier {
+            for line in buffered {
                 log.write(&line);
             }
             *sink = LogSink::Open(log);
@@ -97,12 +97,12 @@ impl RolloutLog {
 
 impl Drop for RolloutLog {
     fn drop(&mut self) {
-        *SINK.lock().unwrap_or_else(PoisonError::into_inner) = LogSink::Nowhere;
+        *SINK.lock().unwrap_or_else(PoisonError::into_inner) = LogSink::Closed;
     }
 }
 
 /// Removes the logs and reports of rollouts that are no longer in the history.
-pub fn forget_gone(state_dir: &StateDir, store: &dyn Store) {
+pub fn remove_unused_logs(state_dir: &StateDir, store: &dyn Store) {
     let Ok(known) = store.rollout_ids() else {
         return;
     };
@@ -129,30 +129,30 @@ fn open(path: &Path) -> io::Result<File> {
     }
     // The output of services may be confidential.
     let file = trust::private_file().create(true).append(true).open(path)?;
-    // A number is reused only if the history no longer has it. Other files, such as devices, cannot
-    // be truncated.
+    // A rollout number is reused only if the history no longer has that rollout. Truncation fails
+    // for other kinds of files, such as devices.
     drop(file.set_len(0));
     Ok(file)
 }
 
 enum LogSink {
     /// No rollout has started yet.
-    Waiting(VecDeque<String>),
+    Buffering(VecDeque<String>),
     Open(LogFile),
-    Nowhere,
+    Closed,
 }
 
 impl LogSink {
-    fn take(&mut self, line: String, matters: bool) {
+    fn write(&mut self, line: String, is_important: bool) {
         match self {
-            LogSink::Waiting(lines) => {
-                if lines.len() == WAITING_LINES_MAX {
+            LogSink::Buffering(lines) => {
+                if lines.len() == BUFFERED_LINES_MAX {
                     lines.pop_front();
                 }
                 lines.push_back(line);
             }
-            LogSink::Open(log) if matters || log.bytes < LOG_BYTES_MAX => log.write(&line),
-            LogSink::Open(_) | LogSink::Nowhere => {}
+            LogSink::Open(log) if is_important || log.bytes < LOG_BYTES_MAX => log.write(&line),
+            LogSink::Open(_) | LogSink::Closed => {}
         }
     }
 }
@@ -160,7 +160,7 @@ impl LogSink {
 struct LogFile {
     file: File,
     bytes: u64,
-    /// The last line was written incompletely.
+    /// Whether the last line is incomplete.
     is_torn: bool,
 }
 
@@ -178,12 +178,12 @@ struct LineLayer;
 
 impl<S: Subscriber> Layer<S> for LineLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let matters =
+        let is_important =
             *event.metadata().level() <= Level::INFO || event.metadata().target() == TARGET;
         let line = line(event);
         SINK.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take(line, matters);
+            .write(line, is_important);
     }
 }
 

@@ -9,11 +9,11 @@ use super::survey::Survey;
 use crate::core::rollout::verb::Verb;
 use crate::probe::Monitor;
 
-/// Failed requests after which the URL counts as wrong, if instances are ready.
+/// Requests that may fail although instances are ready, before ship rejects the URL.
 const ATTEMPTS: u64 = 3;
 
-/// Starts the monitor, if one is configured. If instances are ready, the URL must respond, or it is
-/// not the URL of the service.
+/// Starts the monitor, if one is configured. Refuses a new rollout if instances are ready but the
+/// URL does not respond, because then it is not the URL of the service.
 pub(crate) async fn start(
     session: &Session,
     survey: &Survey,
@@ -42,12 +42,12 @@ pub(crate) async fn start(
         }
     })?;
     let ready = survey
-        .found
+        .preflight
         .fleet
         .instances()
         .filter(|(.., instance)| instance.health.ready_since.is_some())
         .count();
-    // Resuming or rolling back may be what repairs the service, so it does not require a response.
+    // Other rollouts do not require a response, because they may be what repairs the service.
     let is_new = goal.continuation.is_none() && matches!(goal.verb, Verb::Deploy | Verb::Restart);
     if is_new && ready > 0 {
         monitor

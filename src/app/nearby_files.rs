@@ -40,7 +40,7 @@ pub(crate) fn is_playbook(path: &Path) -> bool {
     })
 }
 
-/// The inventories in the current directory and near a playbook that refer to it.
+/// The inventories that refer to a playbook, in the current directory and near the playbook.
 pub(crate) fn inventories_of(playbook: &Path) -> Vec<PathBuf> {
     let dir = playbook
         .parent()

@@ -50,7 +50,7 @@ pub enum Notice {
     /// A host whose logs are followed is unreachable, and why.
     LogHostLost(String),
     /// The host is reachable again.
-    LogHostFound(HostId),
+    LogHostRecovered(HostId),
     /// The rollout whose log is followed has not ended, but its controller is gone.
     RolloutAbandoned,
     /// A report, the metrics or a notification could not be written or sent.
@@ -58,7 +58,7 @@ pub enum Notice {
     Accepted(Accepted),
 }
 
-/// A request that was accepted. It is announced once nothing can refuse it any more.
+/// A request that was accepted. It is announced once it can no longer be refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
     Resume {
@@ -83,7 +83,7 @@ pub enum Accepted {
     /// `ship rollback` with a number of instances that differs from the target's or the current
     /// one.
     Rollback {
-        number: String,
+        note: String,
     },
 }
 
@@ -132,7 +132,7 @@ impl fmt::Display for Notice {
             ),
             Self::NothingLogged => f.write_str("no log output"),
             Self::LogHostLost(why) => write!(f, "{why}; retrying"),
-            Self::LogHostFound(host) => write!(f, "{host}: reachable again"),
+            Self::LogHostRecovered(host) => write!(f, "{host}: reachable again"),
             Self::RolloutAbandoned => f.write_str(
                 "the rollout has not ended, but its controller is gone\nhint: see its state with \
                  `ship status`",
@@ -161,7 +161,7 @@ impl fmt::Display for Accepted {
                 f,
                 "service `{service}` aborted; rolling back to {version} (revision {revision})"
             ),
-            Self::Rollback { number } => f.write_str(number),
+            Self::Rollback { note } => f.write_str(note),
         }
     }
 }

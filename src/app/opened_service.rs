@@ -88,7 +88,7 @@ impl OpenedService {
     /// Takes the lease, and waits up to `wait` for another process to release it.
     ///
     /// # Errors
-    /// If another process still holds it then, or the state cannot be written.
+    /// If another process still holds it after `wait`, or the state cannot be written.
     pub(crate) async fn take_lease_within(
         &mut self,
         run: &str,
@@ -115,14 +115,14 @@ impl OpenedService {
     }
 
     /// Whether a live controller carries out a rollout.
-    pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
+    pub(crate) fn has_live_controller(&self) -> Result<bool, Error> {
         Ok(holder(&*self.env, &*self.store, &self.service_key)?.is_some())
     }
 
     /// The rollout that a live controller carries out now.
     pub(crate) fn running_rollout(&self) -> Result<Option<RolloutRecord>, Error> {
         // Read the lease first: a controller releases it after it has recorded the end.
-        if !self.is_carried_out()? {
+        if !self.has_live_controller()? {
             return Ok(None);
         }
         let newest = self.store.rollouts(&self.service_key)?.pop();
@@ -155,10 +155,10 @@ pub(super) fn service_state(
     service_key: &ServiceKey,
 ) -> Result<ServiceState, Error> {
     // Read the lease first: a controller releases it after it has recorded the end.
-    let is_carried_out = holder(env, store, service_key)?.is_some();
+    let has_live_controller = holder(env, store, service_key)?.is_some();
     let newest = store.newest_journal(service_key)?;
     let newest = newest.and_then(|(_, journal)| RolloutSummary::of(&journal));
-    Ok(ServiceState::of(newest.as_ref(), is_carried_out))
+    Ok(ServiceState::of(newest.as_ref(), has_live_controller))
 }
 
 /// The live controller that carries out a rollout now.

@@ -8,14 +8,14 @@ use super::session::Session;
 use crate::core::ids::{HostId, Slot};
 use crate::core::rollout::event::Event;
 
-/// Reports instances on hosts that the newest rollout used and the inventory no longer lists,
-/// because ship does not observe these hosts any more. The next rollout does not use them, so the
-/// warning is repeated until there is one, but not every night after it.
+/// Warns about instances on hosts that the newest rollout used but the inventory no longer lists:
+/// ship no longer observes these hosts. The warning is repeated until the next rollout, which does
+/// not use them.
 pub(crate) fn report_orphans(session: &Session) -> Result<(), Error> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
     let is_orphaned = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
     if !session
-        .newest()?
+        .newest_journal()?
         .is_some_and(|(_, journal)| journal.iter().any(|entry| is_orphaned(&entry.event)))
     {
         return Ok(());

@@ -94,7 +94,7 @@ fn duplicate_host(session: &Session, duplicate: &DuplicateHost) -> Problem {
     }
 }
 
-/// The problems as reasons why ship does nothing on a host.
+/// The problems as wait reasons.
 pub fn wait_reasons(session: &Session, found: &Preflight) -> BTreeMap<HostId, WaitReason> {
     let problems = problems(session, &found.owners, &found.identities);
     problems

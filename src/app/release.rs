@@ -75,8 +75,9 @@ impl Release {
             .saturating_add(self.unpacked_bytes)
     }
 
-    /// A release of the history. Its secrets are known only if they have not changed since.
-    pub fn of_history(project: &Project, id: &ReleaseId, definition: &Definition) -> Self {
+    /// A release of the history. Its secrets are known only if they have not changed since its
+    /// deploy.
+    pub fn from_history(project: &Project, id: &ReleaseId, definition: &Definition) -> Self {
         let present = SecretsFile::read(&project.playbook.service).ok().flatten();
         let secrets =
             present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
@@ -117,7 +118,7 @@ impl SecretsFile {
 }
 
 /// Removes artifacts that no revision of any service needs any more.
-pub fn forget_unused(state_dir: &StateDir, store: &dyn Store) {
+pub fn remove_unused_artifacts(state_dir: &StateDir, store: &dyn Store) {
     let Ok(definitions) = store.definitions() else {
         return;
     };

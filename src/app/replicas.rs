@@ -44,13 +44,13 @@ impl Session {
 
     /// The number of instances at the end of the newest rollout, if there are still enough slots.
     pub fn last_replicas(&self) -> Option<u32> {
-        let slots =
-            self.project.inventory.carriers().count() * self.project.playbook.service.ports.len();
+        let slots = self.project.inventory.schedulable_hosts().count()
+            * self.project.playbook.service.ports.len();
         self.history.replicas_wanted_last(slots)
     }
 
     /// Stores the number of `ship scale`. If the command line sets another number instead, removes
-    /// the stored one, which must not come back with the next deploy.
+    /// the stored one, so that it does not apply to the next deploy.
     pub(crate) fn store_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.has_replicas_override() {
@@ -70,7 +70,7 @@ impl Session {
         self.project
             .playbook
             .rollout
-            .amounts(self.project.inventory.carriers().count())
+            .amounts(self.project.inventory.schedulable_hosts().count())
     }
 
     /// The number of instances and the budget of the files, the command line and `ship scale`.

@@ -102,7 +102,8 @@ impl ReportInput {
 
     /// The version before this rollout, if there was one.
     pub fn previous_version(&self) -> Option<String> {
-        self.base().map(|record| record.definition.version.clone())
+        self.previous_record()
+            .map(|record| record.definition.version.clone())
     }
 
     pub(crate) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {
@@ -121,7 +122,7 @@ impl ReportInput {
             reason: record.map_or("", |record| &record.reason),
             exit_code: exit.map(Exit::code),
             changes: record
-                .zip(self.base())
+                .zip(self.previous_record())
                 .map(|(now, then)| changes(then, now))
                 .unwrap_or_default(),
             inventory: &inventory,
@@ -133,20 +134,21 @@ impl ReportInput {
         })
     }
 
-    /// The revision before this rollout: its rollback target, or else the preceding revision.
-    fn base(&self) -> Option<&RevisionRecord> {
+    /// The revision before this rollout: its rollback target, or else the one before it in the
+    /// history.
+    fn previous_record(&self) -> Option<&RevisionRecord> {
         let target = self.start.target.revision;
         let rollback_target = self
             .start
             .rollback_target
             .as_ref()
             .map(|rollback_target| rollback_target.revision);
-        let of = |revision| {
+        let record_of = |revision| {
             self.records
                 .iter()
                 .find(|record| record.revision == revision)
         };
-        rollback_target.and_then(of).or_else(|| {
+        rollback_target.and_then(record_of).or_else(|| {
             self.records
                 .iter()
                 .rev()
@@ -177,7 +179,7 @@ fn budget_at_start(
     };
     let project = config::load_with(&session.inventory, &overrides, read).ok()?;
     let (hosts, ports) = (
-        project.inventory.carriers().count(),
+        project.inventory.schedulable_hosts().count(),
         project.playbook.service.ports.len(),
     );
     let mut amounts = project.playbook.rollout.amounts(hosts);
@@ -197,19 +199,21 @@ fn changes(then: &RevisionRecord, now: &RevisionRecord) -> Changes {
 fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     const NOTHING: &str = "nothing";
     let digest = |digest: &str| digest.get(..10).unwrap_or(digest).to_owned();
-    let slots = |of: &Definition| {
-        of.ports
+    let ports = |definition: &Definition| {
+        definition
+            .ports
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let secrets = |of: &Definition| {
-        of.secrets_sha256
+    let secrets = |definition: &Definition| {
+        definition
+            .secrets_sha256
             .as_ref()
             .map_or(NOTHING.to_owned(), |_| "different".to_owned())
     };
-    let mut parts = vec![
+    let mut changed = vec![
         [
             "version".to_owned(),
             then.version.clone(),
@@ -225,33 +229,34 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
             then.command.join(" "),
             now.command.join(" "),
         ],
-        ["ports".to_owned(), slots(then), slots(now)],
+        ["ports".to_owned(), ports(then), ports(now)],
     ];
     let mut names: Vec<_> = then.env.keys().chain(now.env.keys()).collect();
     names.sort();
     names.dedup();
-    let value = |of: &Definition, name: &str| {
-        of.env
+    let value = |definition: &Definition, name: &str| {
+        definition
+            .env
             .get(name)
             .cloned()
             .unwrap_or_else(|| NOTHING.to_owned())
     };
-    parts.extend(
+    changed.extend(
         names
             .into_iter()
             .map(|name| [name.clone(), value(then, name), value(now, name)]),
     );
-    parts.retain(|[_, then, now]| then != now);
+    changed.retain(|[_, then, now]| then != now);
     if then.secrets_sha256 != now.secrets_sha256 {
-        parts.push(["secrets".to_owned(), secrets(then), secrets(now)]);
+        changed.push(["secrets".to_owned(), secrets(then), secrets(now)]);
     }
-    parts
+    changed
 }
 
 /// Redacts the secrets that are known on this machine, and those in the configuration itself.
 pub fn redactor(session: &Session) -> Redactor {
     let playbook = &session.project.playbook;
-    // A secret that is not known here cannot be redacted; that does not affect the others.
+    // A secret that is not set on this machine cannot be redacted, but the others can.
     let variable = |name: &str| Some(std::env::var_os(name).unwrap_or_default());
     let secrets = config::read_secrets(&playbook.service, variable).unwrap_or_default();
     let query = match &playbook.artifact.source {

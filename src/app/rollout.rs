@@ -70,11 +70,11 @@ async fn begin(
         let new = new_revision(session, &goal);
         session.store.add_revision(&session.service_key, &new)?
     };
-    let seen = survey.found.newest_epoch();
+    let newest_epoch = survey.preflight.newest_epoch();
     let now = session.now();
     let started = session
         .store
-        .begin_rollout(&session.service_key, revision, seen, now);
+        .begin_rollout(&session.service_key, revision, newest_epoch, now);
     let (id, epoch) = started?;
     *log = Some(env.open_log(&session.state_dir, id));
     let opening = admission.opening(revision, epoch);
@@ -82,7 +82,7 @@ async fn begin(
     let engine = engine(session, survey, id, monitor, interrupts);
     let outcome = Box::pin(engine.run(id, opening)).await?;
     if outcome == Outcome::Succeeded {
-        trim(session, revision)?;
+        prune_history(session, revision)?;
     }
     let exit = goal.exit(&outcome);
     Ok(Conclusion::Ended {
@@ -100,7 +100,7 @@ fn engine(
     monitor: Option<Monitor>,
     interrupts: Interrupts,
 ) -> Engine<'_> {
-    let setup = ReporterSetup::here(
+    let setup = ReporterSetup::for_terminal(
         session.hosts(),
         session.ports(&survey.definitions),
         session.versions(),
@@ -115,7 +115,7 @@ fn engine(
         spec: survey.admission.spec,
         addresses,
         definitions: survey.definitions,
-        fleet: survey.found.fleet,
+        fleet: survey.preflight.fleet,
         monitor,
         redactor,
         store: &mut *session.store,
@@ -146,8 +146,9 @@ fn new_revision(session: &Session, goal: &Goal) -> NewRevision {
     }
 }
 
-/// Removes revisions beyond the history limit here, as the rollout has done on the hosts.
-fn trim(session: &mut Session, current: Revision) -> Result<(), Error> {
+/// Removes revisions beyond the history limit from the store. The rollout has already pruned the
+/// hosts.
+fn prune_history(session: &mut Session, current: Revision) -> Result<(), Error> {
     session.read_history()?;
     let limit =
         usize::try_from(session.project.playbook.rollout.history_limit).unwrap_or(usize::MAX);

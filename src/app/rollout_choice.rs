@@ -28,8 +28,8 @@ pub(super) fn find(
         return Ok(number);
     }
     // The newest rollout is under way if it has no outcome and a controller holds the lease.
-    let is_carried_out = holder(env, store, service)?.is_some();
-    let running = (newest.outcome.is_none() && is_carried_out).then_some(newest.id);
+    let has_live_controller = holder(env, store, service)?.is_some();
+    let running = (newest.outcome.is_none() && has_live_controller).then_some(newest.id);
     Err(Refused::UnknownRollout {
         which: which.to_owned(),
         service: service.service.clone(),

@@ -43,7 +43,7 @@ pub struct Session {
     /// Definitions of releases that only the hosts keep, not the history.
     pub(super) host_definitions: BTreeMap<ReleaseId, Definition>,
     /// An earlier observation of the hosts, which the rest of the verb uses.
-    pub(super) found: Option<ObservedFleet>,
+    pub(super) observed_fleet: Option<ObservedFleet>,
     /// The number of instances that `ship scale` requests.
     pub(super) scale: Option<u32>,
     /// The number of instances that replaces the one in the files: the number of the rollback
@@ -69,7 +69,7 @@ impl Session {
         reading: Reading,
         access: StoreAccess,
     ) -> Result<Self, Error> {
-        Self::of(OpenedService::open(env, overrides, reading, access)?)
+        Self::load(OpenedService::open(env, overrides, reading, access)?)
     }
 
     /// Reads the files, opens the state and takes the lease.
@@ -84,12 +84,12 @@ impl Session {
     ) -> Result<Self, Error> {
         let mut service = OpenedService::open(env, overrides, reading, StoreAccess::Write)?;
         service.take_lease(run)?;
-        Self::of(service)
+        Self::load(service)
     }
 
-    /// Reads the history of a service. A verb that needs the lease takes it before, because until
-    /// then another process may change the history.
-    pub(crate) fn of(service: OpenedService) -> Result<Self, Error> {
+    /// Reads the history of a service. A verb that needs the lease must take it before, because
+    /// until then another process may change the history.
+    pub(crate) fn load(service: OpenedService) -> Result<Self, Error> {
         let OpenedService {
             env,
             project,
@@ -113,7 +113,7 @@ impl Session {
             history: ServiceHistory::default(),
             set,
             host_definitions: BTreeMap::new(),
-            found: None,
+            observed_fleet: None,
             scale: None,
             replicas: None,
             mode: RunMode::default(),
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// The newest rollout and its journal.
-    pub(crate) fn newest(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
+    pub(crate) fn newest_journal(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
         Ok(self.store.newest_journal(&self.service_key)?)
     }
 
@@ -203,7 +203,7 @@ impl Session {
     }
 
     /// Whether a live controller carries out a rollout.
-    pub(crate) fn is_carried_out(&self) -> Result<bool, Error> {
+    pub(crate) fn has_live_controller(&self) -> Result<bool, Error> {
         Ok(self.holder()?.is_some())
     }
 
@@ -249,7 +249,7 @@ impl Session {
     /// # Errors
     /// If the files or the state cannot be read.
     pub fn last_start(env: &Arc<dyn Environment>) -> Result<LastStart, Error> {
-        if let Some(DeployedState { service_key, store }) = env.open_known()? {
+        if let Some(DeployedState { service_key, store }) = env.open_deployed_state()? {
             return LastStart::read(&**env, &*store, &service_key);
         }
         let any = Overrides {
@@ -318,7 +318,7 @@ impl LastStart {
             .map_or_else(|| "0".to_owned(), |start| start.target.version.clone())
     }
 
-    /// The overrides of its command line if `include`, else none.
+    /// The overrides of the rollout's command line if `include`, else none.
     pub fn overrides_if(&self, include: bool) -> impl Iterator<Item = String> {
         self.start
             .iter()

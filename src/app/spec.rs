@@ -29,7 +29,7 @@ pub(crate) fn spec(
     let hosts: Vec<_> = session
         .project
         .inventory
-        .carriers()
+        .schedulable_hosts()
         .map(|host| host.name.clone())
         .collect();
     let release_ports: BTreeMap<_, _> = definitions
@@ -78,9 +78,10 @@ pub(crate) fn spec(
 
 fn by_release<T>(
     definitions: &BTreeMap<ReleaseId, Definition>,
-    of: impl Fn(&Definition) -> T,
+    value: impl Fn(&Definition) -> T,
 ) -> BTreeMap<ReleaseId, T> {
-    let pair = |(release, definition): (&ReleaseId, &Definition)| (release.clone(), of(definition));
+    let pair =
+        |(release, definition): (&ReleaseId, &Definition)| (release.clone(), value(definition));
     definitions.iter().map(pair).collect()
 }
 

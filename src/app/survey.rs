@@ -22,7 +22,7 @@ pub struct Survey {
     pub connection: Arc<dyn FleetConnection>,
     /// Every release that may run on a host.
     pub definitions: BTreeMap<ReleaseId, Definition>,
-    pub found: Preflight,
+    pub preflight: Preflight,
     pub admission: Admission,
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn survey(
     adopt: Adopt,
 ) -> Result<Survey, Error> {
     let release = &goal.release;
-    let found = match session.found.take() {
+    let found = match session.observed_fleet.take() {
         Some(found) => found,
         None => Box::pin(session.adopt(adopt)).await?,
     };
@@ -48,8 +48,8 @@ pub(crate) async fn survey(
         .filter(|release| !definitions.contains_key(release))
         .collect();
     if !unknown_releases.is_empty() {
-        // They need some readiness check: if they never counted as available, they could never be
-        // replaced.
+        // An unknown release needs some readiness check: an instance that never counts as available
+        // could never be replaced.
         let names = unknown_releases
             .iter()
             .map(|id| id.short().to_owned())
@@ -65,16 +65,16 @@ pub(crate) async fn survey(
     }));
     let mut connection = found.connection;
     session.update_connection(&mut connection, definitions.clone(), Some(release));
-    let found = if has_unknown {
+    let preflight = if has_unknown {
         session.preflight(&connection, &definitions).await
     } else {
         found.preflight
     };
-    let admission = decide(session, goal, &definitions, &*connection, &found, adopt)?;
+    let admission = decide(session, goal, &definitions, &*connection, &preflight, adopt)?;
     Ok(Survey {
         connection,
         definitions,
-        found,
+        preflight,
         admission,
     })
 }
@@ -84,7 +84,7 @@ fn decide(
     goal: &Goal,
     definitions: &BTreeMap<ReleaseId, Definition>,
     connection: &dyn FleetConnection,
-    found: &Preflight,
+    preflight: &Preflight,
     adopt: Adopt,
 ) -> Result<Admission, Error> {
     let spec = spec::spec(session, definitions, Some(&goal.release.id))?;
@@ -99,13 +99,13 @@ fn decide(
         service: &session.service_key.service,
         fleet_name: &session.service_key.fleet,
         history: &session.history,
-        server_clash: connection.server_clash(ports, &found.fleet),
+        server_clash: connection.server_clash(ports, &preflight.fleet),
         spec,
         amounts: session.amounts()?,
         are_replicas_set: session.has_explicit_replicas(),
-        fleet: &found.fleet,
-        unusable_hosts: reasons(&found.unusable),
-        unusable_balancers: reasons(&found.unusable_balancers),
+        fleet: &preflight.fleet,
+        unusable_hosts: reasons(&preflight.unusable),
+        unusable_balancers: reasons(&preflight.unusable_balancers),
         freeze: session.active_freeze()?.map(|freeze| freeze.to_string()),
         now: session.now(),
     };

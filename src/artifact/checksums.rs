@@ -28,7 +28,7 @@ pub(super) async fn find(
     retries: ExponentialBuilder,
 ) -> Result<Option<ListedChecksum>, ArtifactError> {
     let (list, is_required) = match &config.sums {
-        Sums::Nowhere => return Ok(None),
+        Sums::Disabled => return Ok(None),
         Sums::Beside if config.sha256.is_some() || is_directory(&config.source) => return Ok(None),
         Sums::Beside => (config.source.sibling(DEFAULT_NAME), false),
         Sums::At(list) => (list.clone(), true),

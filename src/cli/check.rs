@@ -75,7 +75,11 @@ fn text(checked: &FleetCheck) -> String {
 fn add_machine(text: &mut String, machine: &MachineCheck) {
     let host = &machine.host;
     if machine.problems.is_empty() {
-        let _ = writeln!(text, "ok      {host}: {}, {}", machine.reached, machine.has);
+        let _ = writeln!(
+            text,
+            "ok      {host}: {}, {}",
+            machine.access, machine.workload
+        );
     }
     for problem in &machine.problems {
         let _ = writeln!(text, "FAILED  {host}: {}", host.unnamed(problem));

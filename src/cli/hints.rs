@@ -21,13 +21,13 @@ struct CommandWords {
     positional: Vec<String>,
     /// The options, each with its value.
     options: Vec<String>,
-    /// Whether the verb does not have one of the options, so that its value cannot be recognized.
+    /// Whether an option is unknown to the verb. Then its value cannot be recognized.
     has_unknown_option: bool,
 }
 
 impl CommandWords {
     /// Parses `args`, which do not include the name of the program.
-    fn of(args: &[String]) -> Self {
+    fn parse(args: &[String]) -> Self {
         let mut words = Self::default();
         let Some((verb, rest)) = args.split_first() else {
             return words;
@@ -86,7 +86,7 @@ fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
                 .chars()
                 .all(|c| c.is_alphanumeric() || "/._-+:@,=%~".contains(c))
     };
-    let shown = words.map(|word| {
+    let quoted = words.map(|word| {
         if is_plain(word) {
             word.to_owned()
         } else {
@@ -95,14 +95,14 @@ fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
     });
     ["ship".to_owned()]
         .into_iter()
-        .chain(shown)
+        .chain(quoted)
         .collect::<Vec<_>>()
         .join(" ")
 }
 
-/// Checks a command line that clap accepts: it may have something else in place of an inventory.
+/// Checks a command line that clap accepts: something else may stand in place of the inventory.
 pub(super) fn check(args: &[String]) -> Result<(), CliError> {
-    let words = CommandWords::of(args);
+    let words = CommandWords::parse(args);
     let takes_inventory = !matches!(words.verb.as_str(), "init" | "completions" | "man" | "help");
     let [word] = &words.positional[..] else {
         return Ok(());
@@ -118,7 +118,7 @@ pub(super) fn check(args: &[String]) -> Result<(), CliError> {
     if path.is_dir() {
         let inside: Vec<_> = toml_files(path)
             .into_iter()
-            .map(|file| words.with(Some(&shown(&file)), &[]))
+            .map(|file| words.with(Some(&display_path(&file)), &[]))
             .collect();
         return Err(CliError::refused(format!(
             "error: `{word}` is a directory; expected an inventory\n{}",
@@ -149,7 +149,7 @@ pub(super) fn check(args: &[String]) -> Result<(), CliError> {
 
 /// The hint for a command line that clap rejects.
 pub(super) fn for_usage(args: &[String], kind: ErrorKind) -> Option<String> {
-    let words = CommandWords::of(args);
+    let words = CommandWords::parse(args);
     match kind {
         ErrorKind::InvalidSubcommand => other_tool_hint(&words),
         _ if words.has_unknown_option => None,
@@ -252,7 +252,7 @@ fn other_tool_hint(words: &CommandWords) -> Option<String> {
 
 /// Suggests an existing file with a similar name.
 fn typo_hint(words: &CommandWords, path: &Path) -> Option<String> {
-    let similar = shown(&most_similar(path)?);
+    let similar = display_path(&most_similar(path)?);
     let command = words.with(Some(&similar), &[]);
     Some(format!("hint: did you mean `{similar}`? Run `{command}`"))
 }
@@ -263,9 +263,9 @@ fn check_playbook(words: &CommandWords, path: &Path) -> Result<(), CliError> {
     }
     let commands: Vec<_> = inventories_of(path)
         .iter()
-        .map(|file| words.with(Some(&shown(file)), &[]))
+        .map(|file| words.with(Some(&display_path(file)), &[]))
         .collect();
-    let word = shown(path);
+    let word = display_path(path);
     let otherwise =
         format!("write an inventory with `playbook = \"{word}\"`; `ship init` writes an example");
     Err(CliError::refused(format!(
@@ -283,7 +283,7 @@ fn hint_of(what: &str, commands: &[String], otherwise: &str) -> String {
 }
 
 /// The path as a user would type it, without `./` and `dir/../`.
-fn shown(path: &Path) -> String {
+fn display_path(path: &Path) -> String {
     config::project::simplify_path(path.strip_prefix(".").unwrap_or(path))
         .display()
         .to_string()

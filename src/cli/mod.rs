@@ -62,7 +62,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     if let Err(fail) = hints::check(&words) {
         return print_error(&fail);
     }
-    logging::begin(cli.verbose);
+    logging::init(cli.verbose);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(fail) => return print_error(&fail),

@@ -1,4 +1,4 @@
-//! Parses `--since` and `--until`: a distance from now, a time of day, or a date.
+//! Parses `--since` and `--until`: a duration from now, a time of day, or a date.
 
 use jiff::civil::{DateTime, Time as TimeOfDay};
 use jiff::tz::TimeZone;
@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp, Zoned};
 use super::exit::CliError;
 use crate::core::time::Time;
 
-/// Whether a distance or a time of day is counted into the past or into the future.
+/// Whether a duration or a time of day refers to the past or to the future.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TimeDirection {
     Past,
@@ -62,13 +62,13 @@ fn parse(text: &str, now: Time, zone: &TimeZone, direction: TimeDirection) -> Op
     let now = Timestamp::from_millisecond(now_ms)
         .unwrap_or(Timestamp::MAX)
         .to_zoned(zone.clone());
-    let parsed = parse_distance(text, &now, direction)
+    let parsed = parse_duration(text, &now, direction)
         .or_else(|| parse_timestamp(text, zone))
         .or_else(|| parse_time_of_day(text, &now, direction))?;
     u64::try_from(parsed.as_millisecond()).ok().map(Time)
 }
 
-fn parse_distance(text: &str, now: &Zoned, direction: TimeDirection) -> Option<Timestamp> {
+fn parse_duration(text: &str, now: &Zoned, direction: TimeDirection) -> Option<Timestamp> {
     let span = text.parse::<Span>().ok()?.abs();
     let time = if direction == TimeDirection::Past {
         now.checked_sub(span)
@@ -91,14 +91,14 @@ fn parse_timestamp(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     })
 }
 
-/// The nearest such time of day in the given direction.
+/// The nearest point in the given direction that has this time of day.
 fn parse_time_of_day(text: &str, now: &Zoned, direction: TimeDirection) -> Option<Timestamp> {
     let time: TimeOfDay = text.parse().ok()?;
-    let of = |day: Zoned| day.with().time(time).build().ok();
-    let today = of(now.clone())?;
+    let at_time = |day: Zoned| day.with().time(time).build().ok();
+    let today = at_time(now.clone())?;
     let nearest = match direction {
-        TimeDirection::Past if today > *now => of(now.yesterday().ok()?)?,
-        TimeDirection::Future if today <= *now => of(now.tomorrow().ok()?)?,
+        TimeDirection::Past if today > *now => at_time(now.yesterday().ok()?)?,
+        TimeDirection::Future if today <= *now => at_time(now.tomorrow().ok()?)?,
         TimeDirection::Past | TimeDirection::Future => today,
     };
     Some(nearest.timestamp())
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn since_takes_a_distance_a_time_of_day_or_a_timestamp() {
+    fn since_takes_a_duration_a_time_of_day_or_a_timestamp() {
         assert_eq!(
             [ago_s("90s"), ago_s("10m"), ago_s("2h 30m"), ago_s("1d")],
             [90, 600, 9000, 86_400]
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn until_takes_a_distance_a_time_of_day_or_a_timestamp() {
+    fn until_takes_a_duration_a_time_of_day_or_a_timestamp() {
         assert_eq!([ahead_s("90s"), ahead_s("3d")], [90, 3 * 86_400]);
         assert_eq!([ahead_s("03:44"), ahead_s("03:43")], [53, 86_400 - 7]);
         assert_eq!(ahead_s("2017-03-10"), 20 * 3600 + 16 * 60 + 53);

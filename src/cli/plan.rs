@@ -243,7 +243,7 @@ fn shown(action: &Action) -> Option<&Action> {
 
 fn describe(action: &Action, versions: &Versions, fleet: &Fleet, version: &str) -> String {
     // An existing instance runs a known version; an instance that the plan starts runs the new one.
-    let of = |slot: &Slot, name: &InstanceId| {
+    let version_of = |slot: &Slot, name: &InstanceId| {
         let instance = fleet
             .instance(slot)
             .filter(|instance| instance.name == *name);
@@ -265,19 +265,21 @@ fn describe(action: &Action, versions: &Versions, fleet: &Fleet, version: &str) 
             let share = weight_percent
                 .map(|weight| format!(" with {weight} % of the weight"))
                 .unwrap_or_default();
-            format!("admit  {} at {slot}{share}", of(slot, instance))
+            format!("admit  {} at {slot}{share}", version_of(slot, instance))
         }
-        Action::Drain { slot, instance, .. } => format!("drain  {} at {slot}", of(slot, instance)),
+        Action::Drain { slot, instance, .. } => {
+            format!("drain  {} at {slot}", version_of(slot, instance))
+        }
         Action::Stop {
             slot,
             instance,
             why,
             ..
         } => {
-            let old = of(slot, instance);
+            let version = version_of(slot, instance);
             match why {
-                StopReason::Replaced => format!("stop   {old} at {slot}"),
-                other => format!("stop   {old} at {slot} ({other})"),
+                StopReason::Replaced => format!("stop   {version} at {slot}"),
+                other => format!("stop   {version} at {slot} ({other})"),
             }
         }
         Action::Prune { host, releases } => {

@@ -6,20 +6,20 @@ use super::args::ReportArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
-use crate::app::verbs::report::{MadePage, PageDestination, report};
+use crate::app::verbs::report::{ReportDestination, ReportOutput, report};
 
 pub(super) fn run(args: ReportArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
     match report(&env, &args.rollout, destination(args.output_file))? {
-        MadePage::Written(path) => print(&format!("{}\n", path.display())),
-        MadePage::Html(html) => print(&html),
+        ReportOutput::Written(path) => print(&format!("{}\n", path.display())),
+        ReportOutput::Html(html) => print(&html),
     }
 }
 
-fn destination(to: Option<PathBuf>) -> PageDestination {
+fn destination(to: Option<PathBuf>) -> ReportDestination {
     match to {
-        None => PageDestination::StateDirectory,
-        Some(path) if path == Path::new("-") => PageDestination::Caller,
-        Some(path) => PageDestination::File(path),
+        None => ReportDestination::StateDirectory,
+        Some(path) if path == Path::new("-") => ReportDestination::Caller,
+        Some(path) => ReportDestination::File(path),
     }
 }

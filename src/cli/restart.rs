@@ -1,4 +1,4 @@
-//! `ship restart`
+//! `ship restart`: replaces every instance with a new one of the same release.
 
 use super::args::RestartArgs;
 use super::conclusion::conclude;

@@ -22,7 +22,7 @@ pub(super) async fn run(args: UnlockArgs) -> Result<Exit, CliError> {
     let mut broken = None;
     if let Some(holder) = lock.holder.clone() {
         confirm(&holder, args.yes)?;
-        broken = Some((holder, lock.break_it().await?));
+        broken = Some((holder, lock.break_lease().await?));
     }
     print(&match (args.output.output, broken) {
         (OutputFormat::Json, broken) => format!("{}\n", object(&key, broken)),

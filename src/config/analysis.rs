@@ -82,7 +82,7 @@ fn read_one(fields: &Fields<'_>, version: &str) -> Option<Analysis> {
         ]),
     );
     let dry_run = fields.optional_or("dry_run", false, boolean);
-    // The further keys depend on the kind.
+    // The remaining keys depend on the kind.
     let method = method(fields, kind?, version);
     fields.finish();
     Some(Analysis {

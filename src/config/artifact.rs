@@ -30,7 +30,7 @@ pub struct ArtifactConfig {
     pub fetch: Fetch,
     /// The expected SHA-256 in lower-case hex.
     pub sha256: Option<String>,
-    /// The list of checksums.
+    /// Where to find a list of checksums.
     pub sums: Sums,
     /// The required signature, if any.
     pub signature: Option<SignatureConfig>,
@@ -66,7 +66,7 @@ pub enum Fetch {
 pub enum Sums {
     /// `SHA256SUMS` beside the source, if it exists and lists the source.
     Beside,
-    Nowhere,
+    Disabled,
     /// This list, which must contain the source.
     At(Source),
 }
@@ -100,12 +100,12 @@ pub enum MinisignKey {
 }
 
 impl ArtifactConfig {
-    /// The files on this machine that it refers to.
+    /// The files on this machine that the table refers to.
     pub(super) fn local_files(&self) -> Vec<PathBuf> {
         let mut sources = vec![&self.source];
         sources.extend(match &self.sums {
             Sums::At(source) => Some(source),
-            Sums::Beside | Sums::Nowhere => None,
+            Sums::Beside | Sums::Disabled => None,
         });
         sources.extend(self.signature.as_ref().map(|signature| &signature.at));
         sources.extend(self.channels.values().filter_map(|channel| match channel {
@@ -135,7 +135,7 @@ impl ArtifactConfig {
     }
 
     /// The defaults for everything except the source.
-    pub fn of(source: Source) -> Self {
+    pub fn new(source: Source) -> Self {
         Self {
             source,
             fetch: Fetch::Push,
@@ -156,7 +156,7 @@ pub(super) fn read(
     version: Option<&str>,
     sink: &Sink,
 ) -> Option<ArtifactConfig> {
-    let rendered = |node: &Node| over_version(node, version);
+    let rendered = |node: &Node| render_with_version(node, version);
     let example = "source = \"testpage-{{ version }}.tar.gz\"";
     let source = fields.required("source", example, |node| {
         source(dir, node, &rendered(node)?)
@@ -171,7 +171,7 @@ pub(super) fn read(
     let companion = |node: &Node| companion(dir, &near, node, &rendered(node)?);
     let sums = fields.optional_or("sha256sums", Sums::Beside, |node| match node.value {
         Value::Boolean(true) => Ok(Sums::Beside),
-        Value::Boolean(false) => Ok(Sums::Nowhere),
+        Value::Boolean(false) => Ok(Sums::Disabled),
         _ => companion(node).map(Sums::At),
     });
     let signer = read_signer(fields, dir);
@@ -345,7 +345,7 @@ fn check_pull_source(fields: &Fields<'_>, source: &Source) -> Option<()> {
 }
 
 /// Renders a template with the version. A missing version is reported elsewhere.
-fn over_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
+fn render_with_version(node: &Node, version: Option<&str>) -> Result<String, Faults> {
     let text = line(node)?;
     render_version(&text, version.unwrap_or("0")).map_err(|fault| {
         let place = place_within(&node.place, &fault);

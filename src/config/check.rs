@@ -15,8 +15,8 @@ pub(super) enum CheckKind {
     Command(Vec<String>),
 }
 
-/// Reads the checks of a table. Reports more than one; the caller decides what none means.
-/// `subject` is the name of the probe: `readiness`.
+/// Reads the checks of a table, and reports an error if there are several. The caller handles a
+/// table without a check. `subject` is the name of the probe: `readiness`.
 pub(super) fn read(
     fields: &Fields<'_>,
     subject: &str,

@@ -1,4 +1,4 @@
-//! Splits a command line into words. It never reaches a shell as a whole.
+//! Splits a command line into words. ship never passes the whole line to a shell.
 
 use super::template::regions;
 use super::toml_tree::Node;

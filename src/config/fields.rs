@@ -15,14 +15,14 @@ use super::value::{Faults, Located, ValueError, nearest, quoted};
 pub(super) struct Sink {
     found: RefCell<Vec<Diagnostic>>,
     /// Unknown keys, which are reported at the end of the file with the table that has such a key.
-    unknown: RefCell<Vec<Unknown>>,
+    unknown: RefCell<Vec<UnknownKey>>,
     /// The tables that were read, each with its known keys.
     tables: RefCell<Vec<(&'static str, Vec<&'static str>)>>,
 }
 
 /// A key that is not valid in its table.
 #[derive(Debug)]
-struct Unknown {
+struct UnknownKey {
     key: String,
     table: &'static str,
     place: SourceSpan,
@@ -55,7 +55,7 @@ impl Sink {
     }
 }
 
-impl Unknown {
+impl UnknownKey {
     fn diagnostic(self, tables: &[(&'static str, Vec<&'static str>)]) -> Diagnostic {
         let Self {
             key,
@@ -187,7 +187,7 @@ impl<'a> Fields<'a> {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("valid keys: {}", known.join(", ")),
             };
-            self.sink.unknown.borrow_mut().push(Unknown {
+            self.sink.unknown.borrow_mut().push(UnknownKey {
                 key: key.clone(),
                 table: self.name,
                 place: entry.key.clone(),

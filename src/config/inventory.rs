@@ -54,7 +54,7 @@ pub struct HostConfig {
 
 impl Inventory {
     /// The hosts that may run instances, in the order of the file: all without `drain`.
-    pub fn carriers(&self) -> impl Iterator<Item = &HostConfig> {
+    pub fn schedulable_hosts(&self) -> impl Iterator<Item = &HostConfig> {
         self.hosts.iter().filter(|host| !host.drain)
     }
 }

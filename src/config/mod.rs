@@ -129,8 +129,8 @@ fn read_inventory(
     let unreadable = |why: String| Diagnostic::file(path.display().to_string(), why).help(help);
     let (playbook, inventory) = match parsed(path, read, sink, unreadable) {
         Parsed::Whole(root) => inventory::read(&root, path, sink),
-        // Enough to read the playbook as well. Further errors here may only follow from the broken
-        // syntax, so they are not reported.
+        // The incomplete tree may still name the playbook. Other errors in it are not reported,
+        // because the broken syntax may be their cause.
         Parsed::Broken(root) => (inventory::read(&root, path, &Sink::default()).0, None),
         Parsed::Nothing => (None, None),
     };

@@ -54,7 +54,7 @@ pub struct Playbook {
 
 impl Playbook {
     /// The commands that run on this machine.
-    pub(super) fn commands_here(&self) -> impl Iterator<Item = &[String]> {
+    pub(super) fn local_commands(&self) -> impl Iterator<Item = &[String]> {
         let hooks = self
             .hooks
             .iter()
@@ -162,7 +162,7 @@ impl PlaybookDraft {
                 config,
                 &self.rollout_places,
                 ports,
-                inventory.carriers().count(),
+                inventory.schedulable_hosts().count(),
                 sink,
             );
         }
@@ -170,19 +170,19 @@ impl PlaybookDraft {
         if let Some(playbook) = &self.playbook {
             let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);
             traffic::check_balancers(traffic, places, inventory, sink);
-            let weighs = playbook
+            let has_weights = playbook
                 .rollout
                 .steps
                 .iter()
                 .any(|step| step.weight_percent.is_some());
             let driver = traffic.map(|traffic| &traffic.driver);
-            if weighs && !driver.is_some_and(TrafficDriver::has_weights) {
+            if has_weights && !driver.is_some_and(TrafficDriver::has_weights) {
                 self.rollout_places.report_weights(sink);
             }
             if driver.is_some_and(TrafficDriver::is_on_hosts) {
                 self.rollout_places.check_replicas_per_host(
                     &playbook.rollout,
-                    inventory.carriers().count(),
+                    inventory.schedulable_hosts().count(),
                     sink,
                 );
             }

@@ -14,7 +14,7 @@ pub struct Project {
 
 impl Project {
     /// The files on this machine that ship reads or runs for this inventory. Arguments of commands
-    /// are included only if they are files below `base`, also those without a directory.
+    /// are included only if they name files below `base`, with or without a directory in the name.
     pub fn local_files(&self, base: Option<&Path>) -> Vec<PathBuf> {
         let Self {
             inventory,
@@ -52,7 +52,7 @@ impl Project {
             );
         }
         let dir = playbook.path.parent().unwrap_or(Path::new(""));
-        for command in playbook.commands_here() {
+        for command in playbook.local_commands() {
             let is_file =
                 |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
             let words = command

@@ -204,7 +204,7 @@ pub(super) fn read(
 /// Reads a step: a number of instances, or a table.
 fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults> {
     if !matches!(node.value, Value::Table(_)) {
-        let instances = some_amount(node)?;
+        let instances = positive_amount(node)?;
         return Ok(Some(Step {
             instances,
             soak,
@@ -215,7 +215,7 @@ fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults
     let Some(fields) = Fields::new(node, "a step", sink) else {
         return Ok(None);
     };
-    let instances = fields.required("instances", "instances = \"25%\"", some_amount);
+    let instances = fields.required("instances", "instances = \"25%\"", positive_amount);
     let soak = fields.optional_or("soak", soak, duration);
     let pause = fields.optional_or("pause", false, boolean);
     let weight_percent = fields.optional("weight", percent);
@@ -231,7 +231,7 @@ fn step(node: &Node, soak: Duration, sink: &Sink) -> Result<Option<Step>, Faults
     Ok(read())
 }
 
-fn some_amount(node: &Node) -> Result<Amount, Faults> {
+fn positive_amount(node: &Node) -> Result<Amount, Faults> {
     match amount(node)? {
         amount if amount.is_zero() => Err(ValueError::new("must be more than 0")
             .help(STEPS_EXAMPLE)

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::config::notify::WebhookUrl;
 use crate::config::project::Project;
 
-/// The variable with which a ship process that a hook starts shares the lease of its caller.
+/// The variable that passes the lease token to hooks, so that a ship process that a hook starts
+/// runs under the lease of this process.
 pub const LEASE: &str = "SHIP_LEASE";
 
 static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());

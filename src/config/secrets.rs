@@ -137,7 +137,7 @@ fn read_file(
             };
             let message = format!("the value{of} spans {} lines; expected one", more + 1);
             found.push(Diagnostic::line(&shown, index + 1, 1, message).help(MULTI_LINE));
-            // The further lines belong to the secret, so they are not errors themselves.
+            // Skip the further lines: they belong to the secret and are not errors of their own.
             rest.by_ref().take(more).for_each(drop);
             continue;
         }

@@ -68,20 +68,20 @@ fn timestamp(time: Time) -> Timestamp {
 mod tests {
     use super::*;
 
-    const ARTICLE: Time = Time(1_489_027_386_120);
+    const EXAMPLE: Time = Time(1_489_027_386_120);
 
     #[test]
     fn times_are_local_for_people_and_utc_for_programs() {
-        assert_eq!(LocalClock::ahead(8).time_of_day(ARTICLE), "10:43:06");
+        assert_eq!(LocalClock::ahead(8).time_of_day(EXAMPLE), "10:43:06");
         assert_eq!(
-            LocalClock::ahead(8).day_and_time(ARTICLE),
+            LocalClock::ahead(8).day_and_time(EXAMPLE),
             "2017-03-09 10:43:06"
         );
         assert_eq!(
-            LocalClock::ahead(8).precisely(ARTICLE),
+            LocalClock::ahead(8).precisely(EXAMPLE),
             "2017-03-09 10:43:06.120"
         );
-        assert_eq!(rfc3339(ARTICLE), "2017-03-09T02:43:06.120Z");
+        assert_eq!(rfc3339(EXAMPLE), "2017-03-09T02:43:06.120Z");
     }
 
     #[test]

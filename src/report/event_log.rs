@@ -37,7 +37,7 @@ impl EventLog {
 
     fn log(&mut self, entry: &Entry, status: &Status) {
         let mut messages = self.narrator.narrate(entry, status);
-        // The line of an error starts with the error.
+        // Put the error first, before the sentences about progress.
         if level(entry, &messages) == Level::ERROR {
             messages.sort_by_key(|message| message.severity == Severity::Sentence);
         }

@@ -12,8 +12,8 @@ use crate::core::rollout::Direction;
 use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::time::Human;
 
-/// The failure in one sentence, for the line that names the host. `version` is the one that was to
-/// run there.
+/// The failure in one sentence, for the line that names the host. `version` is the version that
+/// should have run there.
 pub(super) fn headline(failure: &Failure, version: &str) -> String {
     let waited = Human(failure.waited);
     let summary = match failure.kind {
@@ -24,7 +24,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::Exited => format!("{version} exited unexpectedly after {waited}"),
         FailureKind::Liveness => format!("{version} failed its liveness probe"),
         FailureKind::NotReady => format!("{version} is not ready after {waited}"),
-        FailureKind::HostLost => format!("the host is unreachable for {waited}"),
+        FailureKind::HostLost => format!("the host has been unreachable for {waited}"),
         FailureKind::Analysis => format!("{version} failed an analysis"),
         FailureKind::Stuck => format!("no progress for {waited}"),
         FailureKind::RequestsFailed => "requests failed".to_owned(),
@@ -36,7 +36,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
     match text::clean(failure.seen()) {
         seen if seen.is_empty() => summary,
         seen if failure.kind == FailureKind::Aborted => format!("{summary} by {seen}"),
-        // It has the counts: `3 of 90 requests failed, at most 0 may; …`.
+        // The detail already has the counts: `3 of 90 requests failed, at most 0 may; …`.
         seen if failure.kind == FailureKind::RequestsFailed => seen,
         seen => format!("{summary}: {seen}"),
     }

@@ -43,7 +43,7 @@ impl<W: Write + Send> Reporter for Json<W> {
         };
         if let Ok(mut line) = serde_json::to_vec(&line) {
             line.push(b'\n');
-            // The reader is gone, which does not stop the rollout.
+            // If the reader has closed the pipe, the rollout continues.
             let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
         }
     }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn each_event_is_a_line_that_reads_as_its_journal_entry() {
-        let play = Play::article();
+        let play = Play::example();
         let mut json = Json::new(Vec::new());
         for (entry, status) in &play.entries {
             json.event(entry, status);

@@ -1,5 +1,5 @@
-//! Floor 2: shows events to people and programs. Reporters never influence decisions and never fail:
-//! if their output cannot be written, the rollout continues.
+//! Layer 2: shows events to people and programs. Reporters never influence decisions and never
+//! fail: if their output cannot be written, the rollout continues.
 
 use std::io::IsTerminal;
 

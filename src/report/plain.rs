@@ -46,7 +46,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
             .iter()
             .map(|message| lines(message, &self.narrator, succeeded))
             .collect();
-        // The reader is gone, which does not stop the rollout.
+        // If the reader has closed the pipe, the rollout continues.
         let _ = self
             .out
             .write_all(lines.as_bytes())
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn successful_rollout_prints_one_line_per_event() {
-        let mut play = Play::article();
+        let mut play = Play::example();
         play.then(
             500,
             Event::RolloutFinished {

@@ -1,4 +1,4 @@
-//! The messages of a past rollout, made again from its journal.
+//! Rebuilds the messages of a past rollout from its journal.
 
 use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
@@ -128,8 +128,8 @@ fn set_counts(status: &mut Status, progress: Progress) {
     };
 }
 
-/// The instances that the message about an event needs. Building all rows for every event of a large
-/// fleet would be too slow.
+/// The rows of the instances that the message about an event needs. Building all rows for every
+/// event would be too slow in a large fleet.
 fn rows(event: &Event, placements: &Placements, setup: &ReporterSetup) -> Vec<StatusRow> {
     let row = |(name, placement): (&InstanceId, &Placement)| StatusRow {
         name: name.clone(),

@@ -1,4 +1,4 @@
-//! What follows a rollout and shows it.
+//! The interface of the reporters, which show a rollout.
 
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
@@ -7,8 +7,8 @@ use crate::core::time::Time;
 use crate::report::clock::LocalClock;
 use crate::report::text::{Glyphs, Versions};
 
-/// Follows a rollout and shows it. The first event must be `RolloutStarted`, which names the
-/// service and the versions.
+/// Shows a rollout while it runs. The first event must be `RolloutStarted`, which names the service
+/// and the versions.
 pub trait Reporter: Send {
     /// An event was recorded. `status` is the fleet after the event.
     fn event(&mut self, entry: &Entry, status: &Status);
@@ -24,7 +24,7 @@ pub trait Reporter: Send {
     fn finish(&mut self) {}
 }
 
-/// What a reporter knows besides the events.
+/// What a reporter needs besides the events.
 #[derive(Clone, Debug)]
 pub struct ReporterSetup {
     pub hosts: Vec<HostId>,
@@ -48,7 +48,7 @@ impl ReporterSetup {
     }
 
     /// The setup for the terminal of this process.
-    pub fn here(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
+    pub fn for_terminal(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
         let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
         Self {
             hosts,

@@ -29,7 +29,8 @@ pub(super) fn summary(
     (text::clean(&line), lines.collect())
 }
 
-/// The summary of a `ship scale` in the middle of a rollout, which changes the number of instances alone.
+/// The summary of a `ship scale` in the middle of a rollout, which changes only the number of
+/// instances.
 fn scaled(
     rollout: &RolloutView,
     outcome: &Outcome,

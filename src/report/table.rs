@@ -19,7 +19,7 @@ const HISTORY_COLUMNS: [&str; 8] = [
     "REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "REASON",
 ];
 
-/// Of the hosts that wait for the same reason, at most this many are named.
+/// The most hosts that are named for one wait reason.
 const HOSTS_NAMED_MAX: usize = 3;
 
 /// One entry of the history. Its JSON keys are stable; keys may be added.

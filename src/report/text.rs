@@ -180,7 +180,7 @@ pub fn fit_end(text: &str, max: usize, ellipsis: &str) -> String {
     }
     let room = max.saturating_sub(width(ellipsis));
     let kept = tail(text, room);
-    // A word of which the front is missing is omitted, if it is not too long.
+    // Omit a partial word at the front, unless it is too long.
     let is_whole = text[..text.len() - kept.len()].ends_with(' ');
     let next_word = kept
         .find(' ')

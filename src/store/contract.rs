@@ -69,7 +69,7 @@ pub trait Revisions {
         at: Time,
     ) -> Result<Revision, StoreError>;
 
-    /// Deletes all other revisions.
+    /// Deletes all revisions except `kept`, with their rollouts.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -94,7 +94,8 @@ pub trait Rollouts {
     fn epoch(&self, service_key: &ServiceKey) -> Result<Epoch, StoreError>;
 
     /// Starts a rollout of a revision. The epoch is newer than all earlier ones and than `seen`,
-    /// and differs from the epochs of other stores that have counted as far.
+    /// and has random bits, so that it differs from the epochs of other stores that have counted as
+    /// far.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -178,8 +179,8 @@ pub trait Rollouts {
 /// The lease: one controller for a fleet and service at a time.
 pub trait Leases {
     /// Acquires the lease, unless a live controller holds it. The lease must be renewed well within
-    /// 30 seconds. A process with the `token` of the current holder was started by it, and may
-    /// continue under its lease.
+    /// 30 seconds. A process that has the `token` of the current holder was started by the holder,
+    /// and runs under its lease.
     ///
     /// # Errors
     /// [`StoreError::Held`] contains the holder.
@@ -226,8 +227,8 @@ pub trait Leases {
         now: Time,
     ) -> Result<Option<Holder>, StoreError>;
 
-    /// The token with which a process that this one starts may continue under its lease; `None` if
-    /// this process holds no lease.
+    /// The token that lets child processes run under the lease of this process; `None` if this
+    /// process holds no lease.
     fn lease_token(&self) -> Option<&str>;
 }
 

@@ -23,7 +23,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// A stored value cannot be decoded.
-    #[error("the state database {} contains data that this version of ship cannot read ({what})\n{}", path.display(), adopt(.path))]
+    #[error("the state database {} contains data that this version of ship cannot read ({what})\n{}", path.display(), recovery_hint(.path))]
     Unreadable { path: PathBuf, what: String },
     /// Another controller holds the lease.
     #[error("{0}")]
@@ -67,14 +67,14 @@ pub(super) fn database_text(path: &Path, source: &rusqlite::Error) -> String {
         Some(DiskFull) => format!("{failed}\nhint: free space on the disk"),
         Some(CannotOpen | PermissionDenied | ReadOnly) => format!(
             "{failed}\nhint: run ship as the user who owns {shown}, on a writable file system, or {}",
-            adopt(path).trim_start_matches("hint: ")
+            recovery_hint(path).trim_start_matches("hint: ")
         ),
-        _ => format!("{failed}\n{}", adopt(path)),
+        _ => format!("{failed}\n{}", recovery_hint(path)),
     }
 }
 
 /// The hint for a database that cannot be used.
-pub(super) fn adopt(path: &Path) -> String {
+pub(super) fn recovery_hint(path: &Path) -> String {
     let path = crate::script::quote(&path.to_string_lossy());
     format!(
         "hint: move the database away with `mv {path} {path}.bad`; the next deploy then adopts what \

@@ -28,8 +28,7 @@ pub struct Holder {
     pub heartbeat: Time,
     /// The current time, for the ages in messages.
     pub now: Time,
-    /// Allows a process that the holder starts to continue under its lease. An empty token allows
-    /// none.
+    /// Lets the processes that the holder starts run under its lease. An empty token lets none.
     pub token: String,
 }
 
@@ -54,8 +53,8 @@ impl Holder {
     /// Whether the holder's process is known to have ended, or has not renewed the lease for too
     /// long.
     pub(super) fn is_dead(&self, here: &str, now: Time) -> bool {
-        let gone = self.host == here && started_ticks(self.pid) != Some(self.pid_started);
-        gone || now.since(self.heartbeat) > EXPIRES_AFTER
+        let has_exited = self.host == here && started_ticks(self.pid) != Some(self.pid_started);
+        has_exited || now.since(self.heartbeat) > EXPIRES_AFTER
     }
 }
 
@@ -91,8 +90,8 @@ pub(super) fn local(time: Time) -> String {
 /// such process.
 fn started_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name may contain spaces and parentheses, so fields are counted after the last
-    // one.
+    // The command's name may contain spaces and parentheses, so the fields are counted after the
+    // last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     if fields.next() == Some("Z") {

@@ -1,4 +1,4 @@
-//! Floor 2: stores revisions, journals and leases in `SQLite`.
+//! Layer 2: stores revisions, journals and leases in `SQLite`.
 //!
 //! The engine uses only the [`Store`] trait, so a team with several control machines can provide a
 //! shared store.

@@ -118,7 +118,8 @@ impl StateDir {
             self.artifacts().join("downloads"),
             self.dir.join(HOSTS),
         ];
-        // A link among these is listed, and rejected, before anything below it is.
+        // A link among these directories is listed, and therefore rejected; nothing below it is
+        // listed.
         list(self.dir.clone()).chain(
             below
                 .into_iter()
@@ -167,9 +168,9 @@ fn is_repository(dir: &Path) -> bool {
     std::fs::symlink_metadata(dir.join(".git")).is_ok_and(|metadata| trust::is_own(&metadata))
 }
 
-/// The `.ship` of an inventory: the nearest above it. If there is none yet, it is in the root of
-/// the repository, or next to the directory named `inventory`, or next to the file. It does not
-/// depend on the working directory, because cron starts ship anywhere.
+/// The `.ship` of an inventory: the nearest one above it. If there is none yet, the new one is in
+/// the root of the repository, or next to the directory named `inventory`, or next to the file. The
+/// result does not depend on the working directory, because cron starts ship anywhere.
 pub fn state_dir_for(inventory: &Path) -> StateDir {
     let absolute = std::path::absolute(inventory).unwrap_or_else(|_| inventory.to_owned());
     let folder = absolute.parent().unwrap_or(Path::new("/"));

@@ -89,7 +89,7 @@ fn from_url(url: String) -> ArtifactConfig {
 }
 
 fn from(source: Source) -> ArtifactConfig {
-    ArtifactConfig::of(source)
+    ArtifactConfig::new(source)
 }
 
 fn gzipped(bytes: &[u8]) -> Vec<u8> {
@@ -886,7 +886,7 @@ async fn incomplete_download_is_an_error() {
             .unwrap();
     });
     let config = ArtifactConfig {
-        sums: Sums::Nowhere,
+        sums: Sums::Disabled,
         ..from_url(format!("http://{address}/server"))
     };
     let refusal = bench.refusal(&config).await;

@@ -84,13 +84,13 @@ fn names(directory: &Path) -> Vec<String> {
 
 fn from_url(url: String) -> ArtifactConfig {
     ArtifactConfig {
-        sums: Sums::Nowhere,
-        ..ArtifactConfig::of(Source::Url(url))
+        sums: Sums::Disabled,
+        ..ArtifactConfig::new(Source::Url(url))
     }
 }
 
 fn from_path(path: PathBuf) -> ArtifactConfig {
-    ArtifactConfig::of(Source::Path(path))
+    ArtifactConfig::new(Source::Path(path))
 }
 
 /// Bytes without any order in them.
@@ -446,7 +446,7 @@ async fn checksum_list_next_to_the_source_is_used() {
         )
     );
     let mut config = from_path(source.clone());
-    config.sums = Sums::Nowhere;
+    config.sums = Sums::Disabled;
     bench.prepare(&config).await.unwrap();
     config = from_path(source);
     bench.write("SHA256SUMS", "0000  something else\n");
@@ -497,7 +497,7 @@ async fn listed_artifact_in_the_cache_is_not_downloaded() {
             }
         })
     };
-    let config = ArtifactConfig::of(Source::Url(server.url("builds/server?token=t")));
+    let config = ArtifactConfig::new(Source::Url(server.url("builds/server?token=t")));
     bench.prepare(&config).await.unwrap();
     assert_eq!(
         server.paths(),
@@ -508,7 +508,7 @@ async fn listed_artifact_in_the_cache_is_not_downloaded() {
     *published.lock().unwrap() = b"two".to_vec();
     let prepared = bench.prepare(&config).await.unwrap();
     assert_eq!(fs::read(prepared.path).unwrap(), b"two");
-    let without = ArtifactConfig::of(Source::Url(server.url("builds/server?token=t&x=1")));
+    let without = ArtifactConfig::new(Source::Url(server.url("builds/server?token=t&x=1")));
     drop(server.paths());
     let refusal = bench.prepare(&without).await.unwrap_err().to_string();
     assert!(

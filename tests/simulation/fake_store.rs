@@ -31,7 +31,7 @@ const LEASE_EXPIRES: Duration = Duration::from_secs(30);
 
 // ── in memory ────────────────────────────────────────────────────────────────────────────────────
 
-/// What the real store keeps in its tables, for one service: a simulation has no other.
+/// The tables of the real store, for the only service of a simulation.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     revisions: BTreeMap<Revision, (NewRevision, bool)>,

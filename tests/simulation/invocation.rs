@@ -239,7 +239,7 @@ impl Environment for SimulatedEnvironment {
         }))
     }
 
-    fn open_known(&self) -> Result<Option<DeployedState>, Error> {
+    fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
         let store = self.disk.open();
         let known = find_service(&*store, Path::new(INVENTORY));
         Ok(known.map(|service_key| DeployedState { service_key, store }))

@@ -54,7 +54,8 @@ pub(crate) struct State {
 pub(crate) type Tally = BTreeMap<&'static str, u64>;
 
 impl World {
-    /// The world before the first call. Time starts now, by the clock of the current runtime.
+    /// The world before the first call. Simulated time starts now, by the clock of the current
+    /// runtime.
     pub(crate) fn new(
         scenario: Scenario,
         rng: SeededRng,

@@ -18,7 +18,7 @@ use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::rollout::failure::Outcome;
 use crate::store::ControlRequest;
 
-/// Longer than any rollback takes: a rollback ends by its own deadlines.
+/// Longer than any rollback takes, because a rollback has deadlines of its own.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Debug, Default)]
@@ -48,7 +48,7 @@ pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<
     check_abort(&session.history)?;
     let by = session.operator().to_string();
     let accepted = accepted(&session)?;
-    let goal = Goal::of_stopped(&session, Continuation::RollBack { by }, Some(accepted))?;
+    let goal = Goal::for_stopped_rollout(&session, Continuation::RollBack { by }, Some(accepted))?;
     let ended = rollout::carry_out(&mut session, goal).await?;
     Ok(ended.with_exit(Exit::of_abort))
 }

@@ -78,7 +78,7 @@ fn command(inventory: &Path, version: Option<String>) -> Result<Vec<String>, Err
     Ok(command)
 }
 
-/// The user of this process, also under sudo, because the SSH keys are that user's.
+/// The user that this process runs as, even under sudo, because ship uses that user's SSH keys.
 fn own_user() -> String {
     let caller = accounts::caller();
     accounts::name_of(caller).unwrap_or_else(|| caller.to_string())

@@ -62,7 +62,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
     service
         .take_lease_within(&format!("deploy {version}"), request.lock_timeout)
         .await?;
-    let mut session = Session::of(service)?;
+    let mut session = Session::load(service)?;
     session.mode = request.mode;
     session.adopt_from_hosts().await?;
     session.permit(ServiceCommand::Deploy)?;
@@ -81,7 +81,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
             );
             return Ok(rollout::carry_out(&mut session, goal)
                 .await?
-                .of_verb(Verb::Deploy));
+                .with_exit_of(Verb::Deploy));
         }
         Resolution::Skip { why } => {
             return Ok(Conclusion::Skipped {
@@ -97,19 +97,19 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
             by: "[unattended] on_interrupted = \"abort\"".to_owned(),
         },
     };
-    finish_unfinished(&mut session, continuation).await
+    roll_back_unfinished(&mut session, continuation).await
 }
 
 /// Rolls back an unfinished rollout.
-async fn finish_unfinished(
+async fn roll_back_unfinished(
     session: &mut Session,
     continuation: Continuation,
 ) -> Result<Conclusion, Error> {
     let (rollout, _) = stopped_rollout(&session.history)?;
     let (verb, version) = (rollout.verb, rollout.goal.version.clone());
     session.env.notify(&Notice::Unfinished { verb, version });
-    let goal = Goal::of_stopped(session, continuation, None)?;
-    Ok(rollout::carry_out(session, goal).await?.of_verb(verb))
+    let goal = Goal::for_stopped_rollout(session, continuation, None)?;
+    Ok(rollout::carry_out(session, goal).await?.with_exit_of(verb))
 }
 
 /// Refuses to deploy an older release to which a rollback would be refused, because a contract

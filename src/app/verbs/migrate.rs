@@ -44,8 +44,8 @@ pub async fn migrate(
         let names: Vec<_> = due.into_iter().map(|task| task.name).collect();
         names.join(", ")
     });
-    let goal = Goal::of_revision(&session, &current, Verb::Migrate, reason, None);
+    let goal = Goal::for_revision(&session, &current, Verb::Migrate, reason, None);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
-        .of_verb(Verb::Migrate))
+        .with_exit_of(Verb::Migrate))
 }

@@ -75,9 +75,9 @@ pub(super) async fn wait_for_end(
 ) -> Result<Option<Outcome>, Error> {
     let waited = async {
         loop {
-            let is_carried_out = session.is_carried_out()?;
+            let has_live_controller = session.has_live_controller()?;
             let outcome = session.store.outcome(rollout)?;
-            if outcome.is_some() || !is_carried_out {
+            if outcome.is_some() || !has_live_controller {
                 return Ok(outcome);
             }
             tokio::time::sleep(POLL_INTERVAL).await;

@@ -55,7 +55,7 @@ pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<Deplo
     orphans::report_orphans(&session)?;
     let survey = survey::survey(&mut session, &goal, Adopt::Show).await?;
     let admission = survey.admission;
-    let fleet = survey.found.fleet;
+    let fleet = survey.preflight.fleet;
     let now = session.now();
     Ok(DeployPlan {
         simulated: preview(&admission.spec, &admission.rollout, &fleet, now),

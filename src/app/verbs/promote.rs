@@ -69,8 +69,8 @@ pub async fn promote(
         by: session.operator().to_string(),
         full: fully,
     };
-    let goal = Goal::of_stopped(&session, continuation, Some(accepted))?;
+    let goal = Goal::for_stopped_rollout(&session, continuation, Some(accepted))?;
     let verb = goal.verb;
     let ended = rollout::carry_out(&mut session, goal).await?;
-    Ok(Promotion::Concluded(ended.of_verb(verb)))
+    Ok(Promotion::Concluded(ended.with_exit_of(verb)))
 }

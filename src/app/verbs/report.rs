@@ -11,7 +11,7 @@ use crate::app::session::Session;
 use crate::config::Overrides;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PageDestination {
+pub enum ReportDestination {
     StateDirectory,
     /// A file; its directory is created.
     File(PathBuf),
@@ -20,7 +20,7 @@ pub enum PageDestination {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MadePage {
+pub enum ReportOutput {
     Written(PathBuf),
     Html(String),
 }
@@ -32,22 +32,22 @@ pub enum MadePage {
 pub fn report(
     env: &Arc<dyn Environment>,
     rollout: &str,
-    destination: PageDestination,
-) -> Result<MadePage, Error> {
+    destination: ReportDestination,
+) -> Result<ReportOutput, Error> {
     // Not strict: the version does not matter here, and the playbook may have none.
     let overrides = Overrides::default();
     let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
     let id = rollout_choice::find(&**env, &*session.store, &session.service_key, rollout)?;
-    let past = ReportInput::read(&session, id, None)?;
-    let html = past.page(&session, past.exit())?;
+    let input = ReportInput::read(&session, id, None)?;
+    let html = input.page(&session, input.exit())?;
     match destination {
-        PageDestination::StateDirectory => Ok(MadePage::Written(report_page::write_to_state_dir(
-            &session, id, &html,
-        )?)),
-        PageDestination::File(path) => {
+        ReportDestination::StateDirectory => Ok(ReportOutput::Written(
+            report_page::write_to_state_dir(&session, id, &html)?,
+        )),
+        ReportDestination::File(path) => {
             report_page::write(&path, &html)?;
-            Ok(MadePage::Written(path))
+            Ok(ReportOutput::Written(path))
         }
-        PageDestination::Caller => Ok(MadePage::Html(html)),
+        ReportDestination::Caller => Ok(ReportOutput::Html(html)),
     }
 }

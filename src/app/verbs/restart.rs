@@ -42,8 +42,8 @@ pub async fn restart(
         .unwrap_or_else(|| format!("restart of revision {}", current.revision));
     let service = session.service_key.service.clone();
     let accepted = Some(Accepted::Restart { service });
-    let goal = Goal::of_revision(&session, &current, Verb::Restart, reason, accepted);
+    let goal = Goal::for_revision(&session, &current, Verb::Restart, reason, accepted);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
-        .of_verb(Verb::Restart))
+        .with_exit_of(Verb::Restart))
 }

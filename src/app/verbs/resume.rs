@@ -32,9 +32,11 @@ pub async fn resume(
     session.mode.unattended = request.unattended;
     let service = session.service_key.service.clone();
     let accepted = Some(Accepted::Resume { service });
-    let goal = Goal::of_stopped(&session, Continuation::Resume, accepted)?;
+    let goal = Goal::for_stopped_rollout(&session, Continuation::Resume, accepted)?;
     let verb = goal.verb;
-    Ok(rollout::carry_out(&mut session, goal).await?.of_verb(verb))
+    Ok(rollout::carry_out(&mut session, goal)
+        .await?
+        .with_exit_of(verb))
 }
 
 /// Opens the session with the version and the overrides of the newest rollout, and takes the lease.

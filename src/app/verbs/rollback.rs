@@ -47,13 +47,13 @@ pub async fn rollback(
     service
         .take_lease_within("rollback", request.lock_timeout)
         .await?;
-    let mut session = Session::of(service)?;
+    let mut session = Session::load(service)?;
     session.adopt_from_hosts().await?;
     session.permit(ServiceCommand::Rollback)?;
     match goal(&mut session, &request)? {
         RollbackChoice::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
             .await?
-            .of_verb(Verb::Rollback)),
+            .with_exit_of(Verb::Rollback)),
         RollbackChoice::AlreadyCurrent(revision) => Ok(Conclusion::AlreadyCurrent(revision)),
     }
 }
@@ -66,8 +66,8 @@ pub async fn preview(
     env: &Arc<dyn Environment>,
     request: RollbackRequest,
 ) -> Result<Result<DeployPlan, Conclusion>, Error> {
-    let mut session = Session::of(open(env, &request, StoreAccess::Read)?)?;
-    session.found = Some(Box::pin(session.adopt(Adopt::Show)).await?);
+    let mut session = Session::load(open(env, &request, StoreAccess::Read)?)?;
+    session.observed_fleet = Some(Box::pin(session.adopt(Adopt::Show)).await?);
     match goal(&mut session, &request)? {
         RollbackChoice::Rollback(goal) => {
             goal.announce(&**env);
@@ -112,7 +112,7 @@ fn goal(session: &mut Session, request: &RollbackRequest) -> Result<RollbackChoi
     });
     let accepted = choose_replicas(session, &target)?;
     let verb = Verb::Rollback;
-    let goal = Goal::of_revision(session, &target, verb, reason, accepted);
+    let goal = Goal::for_revision(session, &target, verb, reason, accepted);
     Ok(RollbackChoice::Rollback(Box::new(goal)))
 }
 
@@ -133,7 +133,7 @@ fn choose_replicas(
         return Ok(None);
     };
     session.set_replicas(wanted.replicas);
-    Ok(wanted.note.map(|number| Accepted::Rollback { number }))
+    Ok(wanted.note.map(|note| Accepted::Rollback { note }))
 }
 
 /// Refuses a rollback without a revision if ship or a user has just rolled back.

@@ -48,10 +48,10 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         return scale_stopped(&mut session, accepted).await;
     }
     let current = session.current_record()?;
-    let goal = Goal::of_revision(&session, current, Verb::Scale, reason, accepted);
+    let goal = Goal::for_revision(&session, current, Verb::Scale, reason, accepted);
     Ok(rollout::carry_out(&mut session, goal)
         .await?
-        .of_verb(Verb::Scale))
+        .with_exit_of(Verb::Scale))
 }
 
 /// Changes the number of instances of a fleet between two revisions, after a stopped rollout.
@@ -61,7 +61,7 @@ async fn scale_stopped(
 ) -> Result<Conclusion, Error> {
     let (rollout, _) = stopped_rollout(&session.history)?;
     let continuation = Continuation::scale(rollout);
-    let goal = Goal::of_stopped(session, continuation.clone(), accepted)?;
+    let goal = Goal::for_stopped_rollout(session, continuation.clone(), accepted)?;
     let ended = rollout::carry_out(session, goal).await?;
     // The rollout stays stopped as before, with the requested number of instances.
     Ok(ended.with_exit(|outcome| {

@@ -102,8 +102,8 @@ impl Observer {
             holder: newest.holder,
             request: newest.request,
             freeze: session.active_freeze()?,
-            contracts_due: waiting_contracts(session),
-            elsewhere: session.last_elsewhere(&found.owners)?,
+            contracts_due: pending_contracts(session),
+            elsewhere: session.latest_deploy_elsewhere(&found.owners)?,
             now,
         })
     }
@@ -165,7 +165,7 @@ impl NewestRollout {
     fn read(session: &Session) -> Result<Self, Error> {
         // Read the lease first: a controller releases it after it has recorded the end.
         let holder = session.holder()?;
-        let (id, journal) = session.newest()?.unzip();
+        let (id, journal) = session.newest_journal()?.unzip();
         let journal = journal.unwrap_or_default();
         let summary = RolloutSummary::of(&journal);
         let mut pending = PendingActions::default();
@@ -215,7 +215,7 @@ fn drain_reasons(session: &Session, fleet: &Fleet) -> BTreeMap<HostId, WaitReaso
 }
 
 /// The pending contract migrations of the current revision.
-fn waiting_contracts(session: &Session) -> Vec<String> {
+fn pending_contracts(session: &Session) -> Vec<String> {
     let history = &session.history;
     let proven = history
         .current()

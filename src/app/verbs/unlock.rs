@@ -44,7 +44,7 @@ impl Lock {
     ///
     /// # Errors
     /// If the state cannot be written.
-    pub async fn break_it(mut self) -> Result<Vec<(HostId, String)>, Error> {
+    pub async fn break_lease(mut self) -> Result<Vec<(HostId, String)>, Error> {
         let session = &mut self.session;
         let connection = session.connect(session.definitions(), None);
         let found = preflight(

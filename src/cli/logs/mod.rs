@@ -15,7 +15,7 @@ use super::exit::{CliError, Exit};
 use super::{parse_time, terminal};
 use crate::app::verbs::logs::instances::InstanceLogs;
 use crate::app::verbs::logs::request::LogRequest;
-use crate::app::verbs::logs::rollout::KeptLog;
+use crate::app::verbs::logs::rollout::RolloutLogFile;
 
 pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
     let (inventory, instances) = split_arguments(args.what)?;
@@ -38,7 +38,7 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
                  covers all instances; leave the instance out",
             ));
         }
-        let log = KeptLog::open(&env, &which, request)?;
+        let log = RolloutLogFile::open(&env, &which, request)?;
         log.show(&RolloutPrinter::new(args.output.output)).await?;
     } else {
         let logs = InstanceLogs::open(&env, &instances, request).await?;

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_articles_rollout_always_has_three_that_serve() {
-        let journal: Vec<_> = Play::article()
+        let journal: Vec<_> = Play::example()
             .entries
             .into_iter()
             .map(|(entry, _)| entry)

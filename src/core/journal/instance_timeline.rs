@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn timeline_lists_the_instances_of_each_host_in_order() {
-        let play = Play::article();
+        let play = Play::example();
         insta::assert_snapshot!(shown(&play, &["node1", "node2", "node3", "node4"]), @r"
         node1 8081: 230767614a Ready@0 Stopping@2 gone@2.1; 515849216a Starting@2.1 Ready@3.3 there@4.7
         node2 8081: 230767614a Ready@0 Stopping@3.3 gone@3.4; 515849216a Starting@3.4 Ready@4.6 there@4.7

@@ -1,4 +1,4 @@
-//! The article's rollout, for tests: three instances of 0.8 on node1 to node3, 0.9 to come, node4
+//! The example rollout, for tests: three instances of 0.8 on node1 to node3, 0.9 to come, node4
 //! spare.
 
 use std::time::Duration;
@@ -253,8 +253,8 @@ impl Play {
         self.progress();
     }
 
-    /// The article's rollout up to its last step: the fleet runs 0.9.
-    pub(crate) fn article() -> Self {
+    /// The example rollout up to its last step: the fleet runs 0.9.
+    pub(crate) fn example() -> Self {
         let mut play = Self::begin(4);
         for host in ["node1", "node2", "node3", "node4"] {
             play.stage(host, "0.9");

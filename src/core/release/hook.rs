@@ -144,7 +144,7 @@ impl HookPoint {
     }
 
     /// Whether it is a point in the life of an instance.
-    pub fn is_slot_failure(self) -> bool {
+    pub fn is_per_instance(self) -> bool {
         self.only_site() == Some(HookSite::Host)
     }
 }

@@ -6,8 +6,8 @@ use crate::core::journal::capacity_timeline::CapacityStep;
 /// The most steps that a reader can distinguish in the chart.
 const STEPS_MAX: u64 = 300;
 
-/// At most [`STEPS_MAX`] steps. Of several steps in one interval, the one with the fewest available
-/// instances is kept, because the minimum is compared with it.
+/// At most [`STEPS_MAX`] steps. If several steps fall into one interval, keeps the one with the
+/// fewest available instances, because the reader compares it with the minimum.
 pub(super) fn visible(steps: Vec<CapacityStep>, span: Span) -> Vec<CapacityStep> {
     let begin_ms = span.begin.0;
     let duration_ms = span.end.0.saturating_sub(begin_ms);

@@ -31,8 +31,8 @@ fn written(play: Play, redactor: &Redactor) -> String {
     page(&input, redactor).unwrap()
 }
 
-fn article() -> Play {
-    let mut play = Play::article();
+fn example() -> Play {
+    let mut play = Play::example();
     play.then(
         500,
         Event::RolloutFinished {
@@ -44,7 +44,7 @@ fn article() -> Play {
 
 #[test]
 fn page_starts_with_the_outcome() {
-    let page = written(article(), &Redactor::default());
+    let page = written(example(), &Redactor::default());
     let first = page
         .split_once("<h1>")
         .unwrap()
@@ -72,7 +72,7 @@ fn page_starts_with_the_outcome() {
 
 #[test]
 fn page_has_no_scripts_or_external_resources() {
-    let page = written(article(), &Redactor::default());
+    let page = written(example(), &Redactor::default());
     for word in [
         "<script",
         "<link",
@@ -96,7 +96,7 @@ fn page_has_no_scripts_or_external_resources() {
 
 #[test]
 fn page_redacts_secrets() {
-    let page = written(article(), &Redactor::new(["hunter2".to_owned()]));
+    let page = written(example(), &Redactor::new(["hunter2".to_owned()]));
     assert!(
         !page.contains("hunter2") && page.contains("<dt>PASSWORD</dt><dd>… → another</dd>"),
         "{page}"
@@ -105,7 +105,7 @@ fn page_redacts_secrets() {
 
 #[test]
 fn journal_without_a_start_has_no_page() {
-    let mut play = article();
+    let mut play = example();
     play.entries.remove(0);
     let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
     let input = PageInput {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::core::time::{Human, Time};
 
-/// A word that is centred nearer to the edge would not fit.
+/// A label that is centred closer than this to the edge would not fit.
 const EDGE_PERCENT: f64 = 8.0;
 
 /// The time that the axis shows.
@@ -41,12 +41,12 @@ impl Span {
         percent((self.at(to) - self.at(from)).max(0.0))
     }
 
-    /// A position in CSS for what lies between two times.
+    /// The CSS position of an element that spans two times.
     pub(super) fn position(self, from: Time, to: Time) -> String {
         format!("left:{};width:{}", self.x(from), self.width(from, to))
     }
 
-    /// A position in CSS for what stands beside a time, on the side with more room.
+    /// The CSS position of an element beside a time, on the side with more room.
     pub(super) fn beside(self, moment: Time) -> String {
         let share = self.at(moment);
         if share < 50.0 {
@@ -71,13 +71,13 @@ fn percent(share: f64) -> String {
     format!("{share:.3}%")
 }
 
-/// A time with a word.
+/// A time with a label.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Tick {
     pub(super) x: String,
     pub(super) label: String,
     pub(super) class: &'static str,
-    /// Where the word has room: `before`, `after` or `around` the position.
+    /// Where the label has room: `before`, `after` or `around` the position.
     side: &'static str,
 }
 

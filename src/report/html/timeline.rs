@@ -20,7 +20,7 @@ const INCIDENT_HOSTS_MAX: usize = 40;
 const ROW_PX: u32 = 20;
 const THIN_ROW_PX: u32 = 5;
 
-/// Tells the instances of a rollout's target from the others.
+/// Distinguishes the instances of a rollout's target from the others.
 pub(super) struct VersionClasses<'a> {
     pub(super) goal: &'a ReleaseId,
     /// Whether instances that ran the target before the rollout count as old.
@@ -30,7 +30,7 @@ pub(super) struct VersionClasses<'a> {
 
 impl VersionClasses<'_> {
     fn is_new(&self, bar: &InstanceSpan) -> bool {
-        // The release of an instance that no journal has named is known by its short digest only.
+        // If no journal names the release of an instance, only its short digest is known.
         let is_goal = bar.release == *self.goal || bar.release.as_str() == self.goal.short();
         is_goal && (bar.is_new || !self.is_restart)
     }
@@ -327,7 +327,7 @@ impl TimelineBuilder<'_> {
         }
     }
 
-    /// The failure of this instance: the last one in the slot that began before it.
+    /// The failure in this slot while this instance existed, if it is a new one.
     fn failure_of(
         &self,
         host: &HostId,
@@ -463,8 +463,8 @@ fn phase_ends(bar: &InstanceSpan) -> impl Iterator<Item = Time> {
     starts.chain([bar.until])
 }
 
-/// The instances of a host in as many rows as ran at the same time at its beginning or end: each new
-/// instance continues the row that became free first.
+/// Arranges the instances of a host in rows: as many as there were instances at the beginning or at
+/// the end, whichever is more. Each new instance continues the row that became free first.
 fn successions(lane: &HostTimeline) -> Vec<Vec<(Port, &InstanceSpan)>> {
     let mut bars: Vec<_> = lane
         .instances

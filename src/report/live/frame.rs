@@ -13,8 +13,8 @@ use crate::core::journal::rollout_view::RolloutView;
 use crate::core::rollout::Direction;
 use crate::core::time::{Human, Time, whole_seconds as rounded_up};
 
-/// The numbers of log lines and answers, from most to least. The first pair that leaves enough room
-/// for the table is used.
+/// The numbers of log lines and answers, from most to fewest. The screen uses the first pair that
+/// leaves enough room for the table.
 const SECTIONS: [(usize, usize); 7] = [(5, 5), (4, 4), (3, 3), (2, 2), (2, 1), (1, 0), (0, 0)];
 /// Rows of instances that take precedence over log lines and answers.
 const ROWS_WANTED_MAX: usize = 8;
@@ -245,7 +245,7 @@ impl ScreenFrame<'_> {
         bar.and("  ", style::NONE).join(words)
     }
 
-    /// The style of the old version; of several, that of the first.
+    /// The style of the old version, or of the first one if there are several.
     fn old_style(&self) -> anstyle::Style {
         let goal = &self.rollout.goal().version;
         let styles = instances::version_styles(&self.content.status, goal);

@@ -15,8 +15,8 @@ const GAPS: [usize; 2] = [columns::GAP, 2];
 const STATUS_COLUMN: usize = 2;
 const VERSION_COLUMNS: [usize; 2] = [0, 7];
 
-/// The headings and at most `room` lines: all instances, or the most interesting ones and a count of
-/// the others. `new_version` is the version that the rollout was asked for.
+/// The headings and at most `room` lines: all instances, or the most interesting ones and a count
+/// of the others. `new_version` is the target version of the rollout.
 pub(super) fn table(
     status: &Status,
     new_version: &str,

@@ -1,4 +1,5 @@
-//! The colours of the live screen. Each only repeats what a word beside it says.
+//! The colours of the live screen. Each colour only repeats the meaning of the word beside it, so
+//! that the screen is readable without colours.
 
 use anstyle::{AnsiColor, Style};
 
@@ -15,7 +16,7 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const WAITING: Style = AnsiColor::Yellow.on_default().bold();
 const CHANGING: Style = AnsiColor::Yellow.on_default();
-/// The version that the rollout was asked for. No state has this colour.
+/// The target version of the rollout. No state has this colour.
 const NEW_VERSION: Style = AnsiColor::Cyan.on_default();
 /// The other versions, in turn.
 const OLD_VERSIONS: [Style; 2] = [

@@ -257,7 +257,7 @@ fn frame_overwrites_the_previous_one_if_it_differs() {
 fn last_frame_and_summary_stay_and_the_cursor_is_shown() {
     let terminal = Terminal::default();
     let mut live = live(&terminal, true);
-    let mut play = Play::article();
+    let mut play = Play::example();
     play.then(
         500,
         Event::RolloutFinished {

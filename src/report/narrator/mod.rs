@@ -31,7 +31,8 @@ pub(super) struct Narrator {
     setup: ReporterSetup,
     rollout: Option<RolloutView>,
     context: EventContext,
-    /// The versions of the actions in flight: when an action has ended, its instance may be gone.
+    /// The versions of the actions in flight. They are stored here because an instance may no
+    /// longer exist when its action ends.
     action_versions: BTreeMap<ActionId, String>,
     /// The last status sentence, or in a large fleet its percentage.
     last_progress: String,
@@ -76,7 +77,8 @@ impl Narrator {
                 self.begin(entry, start, status)
             }
             Event::RolloutFailed { .. } | Event::HostFailed { .. } => {
-                // The failed version is the one that was to run before the rollout changed direction.
+                // The version that failed is the target from before the rollout changed its
+                // direction.
                 let rollout = self.rollout.as_ref();
                 let version = rollout.map(|rollout| rollout.version().to_owned());
                 self.apply(entry);
@@ -121,7 +123,7 @@ impl Narrator {
             Event::HostLost { .. }
             | Event::HostRecovered { .. }
             | Event::BalancerLost { .. }
-            | Event::BalancerRecovered { .. } => instances::reach(entry, &self.context),
+            | Event::BalancerRecovered { .. } => instances::reachability(entry, &self.context),
             Event::HookRan { slot, .. } => tasks::hook(entry).filter(|message| {
                 message.severity != Severity::Routine || slot.is_none() || is_per_host
             }),

@@ -45,7 +45,7 @@ pub struct Sqlite {
     path: PathBuf,
     /// The lease that this process holds, if any.
     held: Option<(ServiceKey, Holder)>,
-    /// The copy that is read instead of the file, if there is one.
+    /// The directory with the copy that is read instead of the file, if there is one.
     copy: Option<tempfile::TempDir>,
 }
 
@@ -83,7 +83,7 @@ impl Sqlite {
         state_dir.make(access)?;
         let path = state_dir.database();
         if !path.exists() {
-            // SQLite gives its further files the mode of this one.
+            // SQLite creates its other files with the mode of this one.
             let made = trust::private_file()
                 .write(true)
                 .create(true)
@@ -99,8 +99,8 @@ impl Sqlite {
     }
 
     /// Opens the store of a state directory for reading, without changing anything. If there is no
-    /// store, it is empty. A database that is not writable, or is in a directory that is not
-    /// writable, is copied first.
+    /// store, returns an empty one. A database that is not writable, or is in a directory that is
+    /// not writable, is copied first.
     ///
     /// # Errors
     /// As for [`Sqlite::open`].

@@ -112,11 +112,11 @@ fn revision_does_not_count_before_its_first_event_is_durable() {
         rollout
     );
     assert_eq!(store.rollouts(&service_key()).unwrap().len(), 1);
-    let again = start_rollout(&mut store, next);
+    let second = start_rollout(&mut store, next);
     assert_eq!(numbers(&store), [first, next]);
     assert_eq!(
         store.newest_journal(&service_key()).unwrap().unwrap().0,
-        again
+        second
     );
 }
 

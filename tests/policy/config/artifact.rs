@@ -55,7 +55,7 @@ fn sha256sums_is_a_name_a_path_or_a_url() {
         with("sha256sums = \"https://a.org/sums\"").sums,
         at("https://a.org/sums")
     );
-    assert_eq!(with("sha256sums = false").sums, Sums::Nowhere);
+    assert_eq!(with("sha256sums = false").sums, Sums::Disabled);
     assert_eq!(with("sha256sums = true").sums, Sums::Beside);
     assert_eq!(
         from(url, "sha256sums = \"sums\"").sums,

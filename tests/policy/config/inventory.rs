@@ -105,13 +105,13 @@ error: `hosts` must be a table, not a string
 fn drained_hosts_and_balancers_run_no_instances() {
     let drained = || files().inventory("name = \"web1\"", "name = \"web1\"\ndrain = true");
     let project = drained().load().expect("it is right");
-    let carriers: Vec<_> = project
+    let schedulable: Vec<_> = project
         .inventory
-        .carriers()
+        .schedulable_hosts()
         .map(|host| host.name.to_string())
         .collect();
     assert_eq!(
-        (carriers, project.inventory.hosts.len()),
+        (schedulable, project.inventory.hosts.len()),
         (vec!["web2".to_owned()], 2)
     );
     let report = drained()

@@ -196,7 +196,7 @@ fn prepare_archive(dir: &Path, bytes: &[u8], strip_components: u32) -> Option<Pa
     let source = Source::Path(source);
     let config = ArtifactConfig {
         strip_components,
-        ..ArtifactConfig::of(source)
+        ..ArtifactConfig::new(source)
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -340,7 +340,7 @@ proptest! {
         };
         fs::write(dir.path().join(name), [magic, &bytes].concat()).unwrap();
         let source = Source::Path(dir.path().join(name));
-        let config = ArtifactConfig::of(source);
+        let config = ArtifactConfig::new(source);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let start = Instant::now();
         let _ = runtime.block_on(prepare(&config, &dir.path().join("cache")));

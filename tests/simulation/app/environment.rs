@@ -28,7 +28,7 @@ use crate::scenario::release_id;
 pub(crate) struct UserFiles {
     pub(crate) inventory: String,
     pub(crate) playbook: String,
-    /// The newest build of each version: the number of its release in the scene.
+    /// The newest build of each version: the number of its release in the scenario.
     pub(crate) builds: BTreeMap<String, usize>,
 }
 
@@ -102,8 +102,8 @@ impl Environment for VerbEnvironment {
         self.simulated.open_store(files, access)
     }
 
-    fn open_known(&self) -> Result<Option<DeployedState>, Error> {
-        self.simulated.open_known()
+    fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
+        self.simulated.open_deployed_state()
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

@@ -6,7 +6,7 @@ use ship::core::rollout::failure::Outcome;
 
 use super::project::{SimulatedProject, in_place, on_four_hosts, version};
 
-async fn planned(project: &SimulatedProject, wanted: &str) -> DeployPlan {
+async fn plan_version(project: &SimulatedProject, wanted: &str) -> DeployPlan {
     let overrides = version(wanted).overrides;
     let preview = project.call(async |env| plan(env, overrides).await).await;
     preview.value()
@@ -26,9 +26,9 @@ fn steps(preview: &DeployPlan) -> Vec<String> {
 #[test]
 fn plan_of_an_upgrade_has_order_and_worst_case() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        let orders = project.orders();
-        let preview = planned(&project, "0.9").await;
+        project.deploy_version("0.8").await;
+        let actions_before = project.action_count();
+        let preview = plan_version(&project, "0.9").await;
         assert_eq!(
             steps(&preview),
             [
@@ -43,7 +43,7 @@ fn plan_of_an_upgrade_has_order_and_worst_case() {
         let simulated = preview.simulated;
         assert_eq!((simulated.worst_available, simulated.most_running), (3, 4));
         assert_eq!(simulated.outcome, Some(Outcome::Succeeded));
-        assert_eq!(project.orders(), orders);
+        assert_eq!(project.action_count(), actions_before);
         assert_eq!(project.history(), ["1 0.8 succeeded"]);
     });
 }
@@ -51,8 +51,8 @@ fn plan_of_an_upgrade_has_order_and_worst_case() {
 #[test]
 fn plan_in_place_stops_the_old_instance_first() {
     in_place(async |project| {
-        project.deployed("0.8").await;
-        let preview = planned(&project, "0.9").await;
+        project.deploy_version("0.8").await;
+        let preview = plan_version(&project, "0.9").await;
         assert_eq!(
             steps(&preview),
             [
@@ -71,8 +71,8 @@ fn plan_in_place_stops_the_old_instance_first() {
 #[test]
 fn plan_of_the_running_version_only_claims_the_hosts() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        let simulated = planned(&project, "0.8").await.simulated;
+        project.deploy_version("0.8").await;
+        let simulated = plan_version(&project, "0.8").await.simulated;
         let mut actions = simulated.batches.iter().flat_map(|batch| &batch.actions);
         assert!(
             actions.all(|action| matches!(action, Action::Claim { .. })),

@@ -32,12 +32,13 @@ use crate::process::Process;
 use crate::scenario::{FaultRates, Quality, Scenario, service_key};
 use crate::world::World;
 
-/// The machine that most verbs are called from.
+/// The machine on which most verbs are called.
 const HERE: &str = "here";
-/// Where a rollout ends whose new version does not become ready.
+/// The deadline after which a rollout fails if its new version does not become ready.
 const PROGRESS_DEADLINE: Duration = Duration::from_mins(10);
 
-/// What releases of the scene are like, again and again: a version takes the next that suits it.
+/// The qualities of the releases of a scenario, repeated [`BUILDS`] times. A build takes the next
+/// release of its quality.
 const QUALITIES: [Quality; 5] = [
     Quality::Good,
     Quality::Mute,
@@ -45,10 +46,10 @@ const QUALITIES: [Quality; 5] = [
     Quality::Fragile,
     Quality::Needy,
 ];
-/// Builds of each quality that a test may make.
+/// The most builds of each quality in one test.
 const BUILDS: usize = 8;
 
-/// A user's directory, and the fleet that it is for.
+/// A user's directory and its simulated fleet.
 pub(crate) struct SimulatedProject {
     pub(crate) world: Arc<World>,
     disk: Disk,
@@ -56,33 +57,37 @@ pub(crate) struct SimulatedProject {
     next_build: Mutex<usize>,
 }
 
-/// Runs a test on the hosts of a scene. Whatever it does, the checker must find no violation.
-pub(crate) fn on(scene: Scenario, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
+/// Runs a test on the hosts of a scenario, and asserts that the checker finds no violation.
+pub(crate) fn run_on(scenario: Scenario, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
     on_paused_time(async {
-        let world = World::new(scene, SeededRng::new(1), Defect::None, false);
+        let world = World::new(scenario, SeededRng::new(1), Defect::None, false);
         test(SimulatedProject::new(Arc::clone(&world), replicas)).await;
         let violation = world.lock().checker.violation().map(str::to_owned);
         assert_eq!(violation, None, "an invariant is violated");
     });
 }
 
-/// Four hosts with two slots each, three replicas, one more while a rollout lasts.
+/// Runs a test on four hosts with two slots each, with three replicas and `max_surge = 1`.
 pub(crate) fn on_four_hosts(test: impl AsyncFnOnce(SimulatedProject)) {
-    on(scene(4, 2, [1, 0]), 3, test);
+    run_on(scenario(4, 2, [1, 0]), 3, test);
 }
 
-/// One host with one replica: enough where it does not matter how many there are.
+/// Runs a test on one host with one replica, for tests in which the number does not matter.
 pub(crate) fn on_one_host(test: impl AsyncFnOnce(SimulatedProject)) {
-    on(scene(1, 2, [1, 0]), 1, test);
+    run_on(scenario(1, 2, [1, 0]), 1, test);
 }
 
-/// Two instances that are replaced in place.
+/// Runs a test with two instances that are replaced in place.
 pub(crate) fn in_place(test: impl AsyncFnOnce(SimulatedProject)) {
-    on(scene(2, 1, [0, 1]), 2, test);
+    run_on(scenario(2, 1, [0, 1]), 2, test);
 }
 
-/// Hosts on which nothing runs, in a simulation without faults.
-pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32; 2]) -> Scenario {
+/// A scenario without faults, in which no instances run at first.
+pub(crate) fn scenario(
+    hosts: u32,
+    ports: usize,
+    [max_surge, max_unavailable]: [u32; 2],
+) -> Scenario {
     Scenario {
         hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
         ports: (8081..).take(ports).collect(),
@@ -114,12 +119,12 @@ pub(crate) fn scene(hosts: u32, ports: usize, [max_surge, max_unavailable]: [u32
     }
 }
 
-/// A request for a version.
+/// A request to deploy a version.
 pub(crate) fn version(version: &str) -> DeployRequest {
     with_settings(version, &[])
 }
 
-/// A request for a version, with keys of the playbook on the command line.
+/// A request to deploy a version, with overrides of the playbook.
 pub(crate) fn with_settings(version: &str, set: &[&str]) -> DeployRequest {
     let overrides = Overrides {
         version: Some(version.to_owned()),
@@ -131,7 +136,7 @@ pub(crate) fn with_settings(version: &str, set: &[&str]) -> DeployRequest {
     }
 }
 
-/// The same request, from cron.
+/// The same request with `--unattended`.
 pub(crate) fn unattended(request: DeployRequest) -> DeployRequest {
     let mode = RunMode {
         unattended: true,
@@ -163,7 +168,7 @@ impl SimulatedProject {
             files: Arc::new(Mutex::new(files)),
             next_build: Mutex::default(),
         };
-        project.change("version = \"0.0\"", "version = \"0.8\"");
+        project.change_playbook("version = \"0.0\"", "version = \"0.8\"");
         for version in ["0.8", "0.9", "1.0"] {
             project.build(version, Quality::Good);
         }
@@ -182,8 +187,8 @@ impl SimulatedProject {
         files.builds.insert(version.to_owned(), build);
     }
 
-    /// Changes a part of the playbook, which must be there.
-    pub(crate) fn change(&self, old: &str, new: &str) {
+    /// Replaces a part of the playbook. Panics if the playbook does not contain it.
+    pub(crate) fn change_playbook(&self, old: &str, new: &str) {
         let mut files = self.files.lock().expect("no other thread panics");
         assert!(
             files.playbook.contains(old),
@@ -194,12 +199,12 @@ impl SimulatedProject {
     }
 
     /// Adds a table to the playbook.
-    pub(crate) fn add(&self, table: &str) {
+    pub(crate) fn add_table(&self, table: &str) {
         let mut files = self.files.lock().expect("no other thread panics");
         files.playbook.push_str(table);
     }
 
-    /// Drains a host of the inventory, which must be there.
+    /// Sets `drain = true` on a host. Panics if the inventory does not contain it.
     pub(crate) fn drain(&self, host: &str) {
         let mut files = self.files.lock().expect("no other thread panics");
         let name = format!("name = \"{host}\"\n");
@@ -209,17 +214,17 @@ impl SimulatedProject {
             .replace(&name, &format!("{name}drain = true\n"));
     }
 
-    /// Opens the gate for which some releases wait.
+    /// Opens the gate on which some releases depend.
     pub(crate) fn open_gate(&self) {
         self.world.lock().is_gate_open = true;
     }
 
-    /// Closes it again.
+    /// Closes the gate.
     pub(crate) fn close_gate(&self) {
         self.world.lock().is_gate_open = false;
     }
 
-    /// Ends an instance behind ship's back.
+    /// Kills an instance without ship's knowledge.
     pub(crate) fn end_instance(&self, host: &str, port: u16) {
         let mut state = self.world.lock();
         let host = HostId::from(host);
@@ -231,8 +236,8 @@ impl SimulatedProject {
         crate::instance::end_process(&self.world, &mut state, &host, port, process, "killed");
     }
 
-    /// Orders that the hosts were given so far.
-    pub(crate) fn orders(&self) -> usize {
+    /// The number of actions that hosts have carried out so far.
+    pub(crate) fn action_count(&self) -> usize {
         self.world.lock().checker.action_count()
     }
 
@@ -242,11 +247,11 @@ impl SimulatedProject {
         let number = {
             let mut state = self.world.lock();
             let number = u32::try_from(state.next_number()).expect("few processes");
-            let scene = &self.world.scenario;
-            let readiness = scene.readiness.clone();
+            let scenario = &self.world.scenario;
+            let readiness = scenario.readiness.clone();
             state
                 .checker
-                .on_controller_started(number, scene.min_ready, readiness);
+                .on_controller_started(number, scenario.min_ready, readiness);
             number
         };
         let (process, interrupts) = Process::new(number, machine.to_owned());
@@ -278,8 +283,8 @@ impl SimulatedProject {
         VerbRun::new(result, screen.text())
     }
 
-    /// Starts a verb on a machine of its own: a process that ends on one and the same would be
-    /// known there to be gone.
+    /// Starts a verb on its own machine. On the same machine, the next process would see at once
+    /// that this process has exited.
     pub(crate) fn start<F>(&self, verb: F) -> RunningVerb
     where
         F: AsyncFnOnce(&Arc<dyn Environment>) -> Result<Conclusion, Error> + 'static,
@@ -306,30 +311,30 @@ impl SimulatedProject {
         self.call(async |env| deploy(env, request).await).await
     }
 
-    /// Deploys a version, which must work.
+    /// Deploys a version, and asserts that the rollout succeeds.
     #[track_caller]
-    pub(crate) fn deployed(&self, wanted: &str) -> impl Future<Output = VerbRun<Conclusion>> {
+    pub(crate) fn deploy_version(&self, wanted: &str) -> impl Future<Output = VerbRun<Conclusion>> {
         let request = version(wanted);
         async { self.deploy(request).await.succeeds() }
     }
 
     /// Starts to deploy a version, and waits until it has started an instance.
-    pub(crate) async fn deploy_under_way(&self, request: DeployRequest) -> RunningVerb {
+    pub(crate) async fn start_deploy(&self, request: DeployRequest) -> RunningVerb {
         let version = request.overrides.version.clone().expect("a version");
         let running = self.start(async |env| deploy(env, request).await);
-        running.says(&format!("started   {version}")).await;
+        running.await_words(&format!("started   {version}")).await;
         running
     }
 
-    // ── what there is ────────────────────────────────────────────────────────────────────────────
+    // ── observations ─────────────────────────────────────────────────────────────────────────────
 
-    /// What `ship status` shows.
+    /// The output of `ship status`.
     pub(crate) async fn status(&self) -> Status {
         let observed = self.call(async |env| Observer::open(env)?.observe().await);
         observed.await.value().status
     }
 
-    /// Which version answers where: `h1:8081 0.8`.
+    /// The slot and version of each instance: `h1:8081 0.8`.
     pub(crate) async fn running(&self) -> Vec<String> {
         let status = self.status().await;
         let rows = status.instances.iter();
@@ -350,7 +355,7 @@ impl SimulatedProject {
         store.revisions(&service_key()).expect("a store in memory")
     }
 
-    /// Revision, version and outcome of each, newest first.
+    /// The number, version and outcome of every revision, newest first.
     pub(crate) fn history(&self) -> Vec<String> {
         let row = |record: RevisionRecord| {
             let outcome = record.outcome.map_or("running", |outcome| outcome.word());
@@ -362,14 +367,14 @@ impl SimulatedProject {
         self.revisions().into_iter().rev().map(row).collect()
     }
 
-    /// The playbook's keys that the command line has set for the newest rollout.
+    /// The overrides of the newest rollout.
     pub(crate) fn newest_settings(&self) -> Vec<String> {
         let runs = self.disk.open().runs(&service_key());
         let newest = runs.expect("a store in memory").pop();
         newest.map_or_else(Vec::new, |run| run.start.set)
     }
 
-    /// Lets time pass.
+    /// Waits in simulated time.
     pub(crate) async fn wait(&self, time: Duration) {
         sleep(time).await;
     }

@@ -29,7 +29,7 @@ async fn roll_back_by(project: &SimulatedProject, request: RollbackRequest) -> V
     project.call(async |env| rollback(env, request).await).await
 }
 
-async fn restarted(project: &SimulatedProject) {
+async fn restart_all(project: &SimulatedProject) {
     let request = RestartRequest::default();
     let done = project.call(async |env| restart(env, request).await).await;
     done.succeeds();
@@ -49,11 +49,11 @@ fn end_of(project: &SimulatedProject, revision: u32) -> String {
 fn rollback_after_an_automatic_rollback_is_refused() {
     on_one_host(async |project| {
         project.build("1.0", Quality::Mute);
-        project.deployed("0.8").await;
-        project.deployed("0.9").await;
+        project.deploy_version("0.8").await;
+        project.deploy_version("0.9").await;
         let failed = project.deploy(version("1.0")).await;
         failed.exits(Exit::RolledBack);
-        let orders = project.orders();
+        let actions_before = project.action_count();
         let refusal = format!(
             "revision 3 (1.0) failed and was rolled back at {}, so revision 2 (0.9) runs; no \
              changes were made\nhint: `ship rollback --to-revision 1` rolls back further, to 0.8",
@@ -61,12 +61,12 @@ fn rollback_after_an_automatic_rollback_is_refused() {
         );
         let refused = roll_back(&project).await;
         refused.assert_refused(Exit::Refused, &refusal);
-        assert_eq!(project.orders(), orders);
+        assert_eq!(project.action_count(), actions_before);
         assert_eq!(project.versions().await, ["0.9"]);
-        // A restart is not a deploy, so the refusal stays.
-        restarted(&project).await;
+        // A restart is not a deploy, so a rollback is still refused.
+        restart_all(&project).await;
         let refused = roll_back(&project).await.exits(Exit::Refused);
-        refused.says(&["revision 3 (1.0) failed and was rolled back"]);
+        refused.assert_printed(&["revision 3 (1.0) failed and was rolled back"]);
         roll_back_to(&project, 1).await.succeeds();
         assert_eq!(project.versions().await, ["0.8"]);
     });
@@ -76,12 +76,12 @@ fn rollback_after_an_automatic_rollback_is_refused() {
 fn rollback_after_an_abort_is_refused_with_the_user() {
     on_one_host(async |project| {
         project.build("0.9", Quality::Gated);
-        project.deployed("0.8").await;
-        let deploy = project.deploy_under_way(version("0.9")).await;
+        project.deploy_version("0.8").await;
+        let deploy = project.start_deploy(version("0.9")).await;
         let request = AbortRequest::default();
         let aborted = project.call(async |env| abort(env, request).await).await;
         aborted.exits(Exit::Done);
-        deploy.ends().await.exits(Exit::RolledBack);
+        deploy.wait().await.exits(Exit::RolledBack);
         let refusal = format!(
             "revision 2 (0.9) was aborted by anna@here and was rolled back at {}, so revision 1 \
              (0.8) runs; no changes were made\nhint: no other revision has been proven healthy; \
@@ -97,7 +97,7 @@ fn rollback_after_an_abort_is_refused_with_the_user() {
 fn second_rollback_is_refused_with_the_targets() {
     on_one_host(async |project| {
         for version in ["0.8", "0.9", "1.0"] {
-            project.deployed(version).await;
+            project.deploy_version(version).await;
         }
         roll_back(&project).await.succeeds();
         assert_eq!(project.versions().await, ["0.9"]);
@@ -110,8 +110,8 @@ fn second_rollback_is_refused_with_the_targets() {
         let refused = roll_back(&project).await;
         refused.assert_refused(Exit::Refused, &refusal);
         assert_eq!(project.versions().await, ["0.9"]);
-        // The next deploy can be undone as ever.
-        project.deployed("1.0").await;
+        // The next deploy can be rolled back as usual.
+        project.deploy_version("1.0").await;
         roll_back(&project).await.succeeds();
         assert_eq!(project.versions().await, ["0.9"]);
     });
@@ -120,18 +120,18 @@ fn second_rollback_is_refused_with_the_targets() {
 #[test]
 fn rollback_restores_a_changed_number_of_replicas() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        project.change("replicas = 3", "replicas = 1");
-        project.deployed("0.9").await;
+        project.deploy_version("0.8").await;
+        project.change_playbook("replicas = 3", "replicas = 1");
+        project.deploy_version("0.9").await;
         assert_eq!(project.versions().await, ["0.9"]);
         let rolled_back = roll_back(&project).await.succeeds();
-        rolled_back.says(&[
+        rolled_back.assert_printed(&[
             "restoring 3 replicas of 0.8 (revision 1); to keep the current number, use --set \
              rollout.replicas=1",
         ]);
         assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
-        // So does a restart: the playbook's number is for the next deploy.
-        restarted(&project).await;
+        // A restart keeps the number, too: the one in the playbook applies from the next deploy on.
+        restart_all(&project).await;
         assert_eq!(project.versions().await, ["0.8", "0.8", "0.8"]);
         assert_eq!(project.status().await.replicas.desired, 3);
     });
@@ -140,9 +140,9 @@ fn rollback_restores_a_changed_number_of_replicas() {
 #[test]
 fn rollback_keeps_a_scaled_number_of_replicas() {
     on_four_hosts(async |project| {
-        project.change("replicas = 3", "replicas = 1");
-        project.deployed("0.8").await;
-        project.deployed("0.9").await;
+        project.change_playbook("replicas = 3", "replicas = 1");
+        project.deploy_version("0.8").await;
+        project.deploy_version("0.9").await;
         let (replicas, set) = (2, Vec::new());
         let request = ScaleRequest { replicas, set };
         let scaled = project.call(async |env| scale(env, request).await).await;
@@ -155,10 +155,10 @@ fn rollback_keeps_a_scaled_number_of_replicas() {
 #[test]
 fn rollback_keeps_the_number_of_replicas_after_a_failed_deploy() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        project.deployed("0.9").await;
+        project.deploy_version("0.8").await;
+        project.deploy_version("0.9").await;
         project.build("1.0", Quality::Mute);
-        project.change("replicas = 3", "replicas = 1");
+        project.change_playbook("replicas = 3", "replicas = 1");
         let failed = project.deploy(version("1.0")).await;
         failed.exits(Exit::RolledBack);
         assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
@@ -170,20 +170,20 @@ fn rollback_keeps_the_number_of_replicas_after_a_failed_deploy() {
 #[test]
 fn rollback_to_the_present_revision_does_nothing() {
     on_one_host(async |project| {
-        project.deployed("0.8").await;
-        project.deployed("0.9").await;
-        let orders = project.orders();
+        project.deploy_version("0.8").await;
+        project.deploy_version("0.9").await;
+        let actions_before = project.action_count();
         let done = roll_back_to(&project, 2).await.value();
         assert_eq!(done, Conclusion::AlreadyCurrent(Revision(2)));
         assert_eq!(project.history(), ["2 0.9 succeeded", "1 0.8 succeeded"]);
-        assert_eq!(project.orders(), orders);
+        assert_eq!(project.action_count(), actions_before);
     });
 }
 
 #[test]
 fn rollback_to_an_unknown_revision_is_refused() {
     on_one_host(async |project| {
-        project.deployed("0.8").await;
+        project.deploy_version("0.8").await;
         let refused = roll_back_to(&project, 7).await;
         refused.assert_refused(
             Exit::Refused,
@@ -197,7 +197,7 @@ fn rollback_to_an_unknown_revision_is_refused() {
 #[test]
 fn rollback_without_another_proven_revision_is_refused() {
     on_one_host(async |project| {
-        project.deployed("0.8").await;
+        project.deploy_version("0.8").await;
         let refused = roll_back(&project).await;
         refused.assert_refused(
             Exit::Refused,
@@ -216,6 +216,6 @@ fn rollback_before_the_first_deploy_is_refused() {
             "nothing has been deployed yet, so there is nothing to roll back\nhint: run `ship deploy` \
              first",
         );
-        assert_eq!(project.orders(), 0);
+        assert_eq!(project.action_count(), 0);
     });
 }

@@ -1,4 +1,4 @@
-//! A verb that was run: its result and its output.
+//! A call of a verb: its result and its output.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::world::World;
 
 /// Interval between two reads of the screen.
 const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
-/// What is waited for has come by then, on simulated time.
+/// The longest wait, in simulated time.
 const DEADLINE: Duration = Duration::from_mins(5);
-/// A lease whose holder has been silent for this long has expired.
+/// The time without a heartbeat after which a lease has expired.
 const LEASE_EXPIRED: Duration = Duration::from_secs(31);
 
 /// A verb that has ended.
 #[derive(Debug)]
 pub(crate) struct VerbRun<T> {
     result: Result<T, Error>,
-    /// All that its user has read: progress, notices, the error.
+    /// Everything that was printed: progress, notices, the error.
     pub(crate) screen: String,
 }
 
@@ -44,7 +44,7 @@ impl<T> VerbRun<T> {
         result.unwrap_or_else(|_| panic!("{screen}"))
     }
 
-    /// Asserts that it was refused with this exit, and in these words.
+    /// Asserts that the verb was refused with this exit code and this message.
     #[track_caller]
     pub(crate) fn assert_refused(&self, exit: Exit, words: &str) {
         let error = self.result.as_ref().err();
@@ -52,9 +52,9 @@ impl<T> VerbRun<T> {
         assert_eq!((error.exit(), error.to_string().as_str()), (exit, words));
     }
 
-    /// Asserts that its user has read this.
+    /// Asserts that all of these texts were printed.
     #[track_caller]
-    pub(crate) fn says(&self, words: &[&str]) {
+    pub(crate) fn assert_printed(&self, words: &[&str]) {
         for word in words {
             assert!(
                 self.screen.contains(word),
@@ -66,14 +66,14 @@ impl<T> VerbRun<T> {
 }
 
 impl VerbRun<Exit> {
-    /// The exit, of an error too.
+    /// The exit code, also of an error.
     pub(crate) fn into_exit(self) -> Exit {
         self.result.unwrap_or_else(|error| error.exit())
     }
 }
 
 impl VerbRun<Conclusion> {
-    /// The exit of the process.
+    /// The exit code of the process.
     pub(crate) fn exit(&self) -> Exit {
         match &self.result {
             Ok(conclusion) => conclusion.exit(),
@@ -81,14 +81,14 @@ impl VerbRun<Conclusion> {
         }
     }
 
-    /// Asserts the exit.
+    /// Asserts the exit code.
     #[track_caller]
     pub(crate) fn exits(self, exit: Exit) -> Self {
         assert_eq!(self.exit(), exit, "{:?}\n{}", self.result, self.screen);
         self
     }
 
-    /// Asserts that a rollout was made and has succeeded.
+    /// Asserts that there was a rollout and that it succeeded.
     #[track_caller]
     pub(crate) fn succeeds(self) -> Self {
         let is_success = matches!(
@@ -110,7 +110,7 @@ impl VerbRun<Conclusion> {
         assert!(is_nothing, "{:?}\n{}", self.result, self.screen);
     }
 
-    /// Asserts that it was skipped, and why.
+    /// Asserts that the deploy was skipped, and the reason.
     #[track_caller]
     pub(crate) fn assert_skipped(&self, words: &str) {
         let Ok(Conclusion::Skipped { why, .. }) = &self.result else {
@@ -120,7 +120,7 @@ impl VerbRun<Conclusion> {
     }
 }
 
-/// A verb that runs, in a process of its own on another machine.
+/// A verb that is running in its own process on another machine.
 pub(crate) struct RunningVerb {
     pub(super) world: Arc<World>,
     pub(super) process: Arc<Process>,
@@ -129,8 +129,8 @@ pub(crate) struct RunningVerb {
 }
 
 impl RunningVerb {
-    /// Waits until its user has read this.
-    pub(crate) async fn says(&self, words: &str) {
+    /// Waits until this text was printed.
+    pub(crate) async fn await_words(&self, words: &str) {
         let printed = async {
             while !self.screen.text().contains(words) {
                 sleep(SCREEN_INTERVAL).await;
@@ -140,16 +140,16 @@ impl RunningVerb {
         assert!(printed.is_ok(), "no {words:?} in:\n{}", self.screen.text());
     }
 
-    /// Waits for its end.
-    pub(crate) async fn ends(self) -> VerbRun<Conclusion> {
+    /// Waits until the verb has ended.
+    pub(crate) async fn wait(self) -> VerbRun<Conclusion> {
         let ended = timeout(DEADLINE, self.end).await;
         let Ok(ended) = ended else {
-            panic!("it does not end:\n{}", self.screen.text());
+            panic!("the verb does not end:\n{}", self.screen.text());
         };
-        VerbRun::new(ended.expect("it does not panic"), self.screen.text())
+        VerbRun::new(ended.expect("the verb does not panic"), self.screen.text())
     }
 
-    /// SIGKILL.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(&self) {
         self.process.kill();
         self.world

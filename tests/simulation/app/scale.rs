@@ -19,8 +19,8 @@ async fn set_scale(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclus
     project.call(async |env| scale(env, request).await).await
 }
 
-/// Deploys 0.8 in another number.
-async fn deployed_in(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclusion> {
+/// Deploys 0.8 with this number of replicas.
+async fn deploy_replicas(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclusion> {
     let setting = format!("rollout.replicas={replicas}");
     let request = with_settings("0.8", &[&setting]);
     project.deploy(request).await.succeeds()
@@ -34,8 +34,8 @@ async fn count(project: &SimulatedProject, version: &str) -> usize {
 #[test]
 fn deploy_with_another_number_of_replicas_is_a_new_entry() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        deployed_in(&project, 6).await;
+        project.deploy_version("0.8").await;
+        deploy_replicas(&project, 6).await;
         assert_eq!(
             project.running().await,
             [
@@ -47,9 +47,9 @@ fn deploy_with_another_number_of_replicas_is_a_new_entry() {
                 "h4:8081 0.8"
             ]
         );
-        deployed_in(&project, 2).await;
+        deploy_replicas(&project, 2).await;
         assert_eq!(project.running().await.len(), 2);
-        deployed_in(&project, 0).await;
+        deploy_replicas(&project, 0).await;
         assert_eq!(project.running().await, Vec::<String>::new());
         assert_eq!(
             project.history(),
@@ -66,9 +66,9 @@ fn deploy_with_another_number_of_replicas_is_a_new_entry() {
 #[test]
 fn scale_down_stops_surplus_instances() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        let done = deployed_in(&project, 0).await;
-        done.says(&[
+        project.deploy_version("0.8").await;
+        let done = deploy_replicas(&project, 0).await;
+        done.assert_printed(&[
             "page 0.8 (revision 2) on simulated: 0 replicas",
             "rollout to finish: surplus replicas are pending termination...",
             "h1:8081  stopped   0.8 (surplus) in ",
@@ -82,10 +82,10 @@ fn scale_down_stops_surplus_instances() {
 #[test]
 fn scale_up_starts_missing_instances() {
     on_four_hosts(async |project| {
-        project.change("replicas = 3", "replicas = 1");
-        project.deployed("0.8").await;
-        let done = deployed_in(&project, 2).await;
-        done.says(&[
+        project.change_playbook("replicas = 3", "replicas = 1");
+        project.deploy_version("0.8").await;
+        let done = deploy_replicas(&project, 2).await;
+        done.assert_printed(&[
             "page 0.8 (revision 2) on simulated: 2 replicas",
             "rollout to finish: 1 of 2 updated replicas are available...",
             "h2:8081  started   0.8 as ",
@@ -99,15 +99,15 @@ fn scale_up_starts_missing_instances() {
 #[test]
 fn scale_applies_until_the_playbook_changes() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
+        project.deploy_version("0.8").await;
         set_scale(&project, 5).await.succeeds();
         assert_eq!(project.running().await.len(), 5);
         assert_eq!(project.history(), ["2 0.8 succeeded", "1 0.8 succeeded"]);
-        // Tonight's deploy does not undo what was done in the day.
-        project.deployed("0.9").await;
+        // The next deploy keeps the scaled number.
+        project.deploy_version("0.9").await;
         assert_eq!(count(&project, "0.9").await, 5);
-        project.change("replicas = 3", "replicas = 2");
-        project.deployed("0.9").await;
+        project.change_playbook("replicas = 3", "replicas = 2");
+        project.deploy_version("0.9").await;
         assert_eq!(project.running().await.len(), 2);
         set_scale(&project, 2).await.does_nothing();
     });
@@ -116,15 +116,15 @@ fn scale_applies_until_the_playbook_changes() {
 #[test]
 fn scale_without_free_slots_is_refused() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
-        let orders = project.orders();
+        project.deploy_version("0.8").await;
+        let actions_before = project.action_count();
         let refused = set_scale(&project, 9).await.exits(Exit::Refused);
         assert!(
             refused.screen.starts_with("error: 9 replicas need 9 slots"),
             "nothing is announced that is refused: {}",
             refused.screen
         );
-        assert_eq!(project.orders(), orders);
+        assert_eq!(project.action_count(), actions_before);
         project.deploy(version("0.8")).await.does_nothing();
     });
 }
@@ -133,10 +133,10 @@ fn scale_without_free_slots_is_refused() {
 fn scale_of_a_paused_deploy_is_kept_by_resume() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
-        project.deployed("0.8").await;
-        let deploy = project.deploy_under_way(version("0.9")).await;
+        project.deploy_version("0.8").await;
+        let deploy = project.start_deploy(version("0.9")).await;
         project.call(async |env| pause(env).await).await.value();
-        deploy.ends().await.exits(Exit::Paused);
+        deploy.wait().await.exits(Exit::Paused);
         project.open_gate();
 
         set_scale(&project, 6).await.exits(Exit::Done);
@@ -162,13 +162,13 @@ fn scale_of_a_paused_deploy_is_kept_by_resume() {
 #[test]
 fn version_deployed_to_no_instances_is_not_proven_and_not_rolled_back_to() {
     on_four_hosts(async |project| {
-        project.change("replicas = 3", "replicas = 2");
+        project.change_playbook("replicas = 3", "replicas = 2");
         for version in ["0.9", "1.0"] {
             project.build(version, Quality::Mute);
         }
-        project.deployed("0.8").await;
+        project.deploy_version("0.8").await;
         set_scale(&project, 0).await.succeeds();
-        project.deployed("0.9").await;
+        project.deploy_version("0.9").await;
         let revisions = project.revisions();
         let record = revisions.last().expect("three revisions");
         assert_eq!(record.revision, Revision(3));
@@ -196,9 +196,9 @@ fn version_deployed_to_no_instances_is_not_proven_and_not_rolled_back_to() {
 #[test]
 fn scale_to_nothing_does_not_come_back_after_a_deploy_with_a_number() {
     on_four_hosts(async |project| {
-        project.deployed("0.8").await;
+        project.deploy_version("0.8").await;
         set_scale(&project, 0).await.succeeds();
-        project.deployed("0.9").await;
+        project.deploy_version("0.9").await;
         assert_eq!(
             project.versions().await,
             Vec::<String>::new(),
@@ -206,7 +206,7 @@ fn scale_to_nothing_does_not_come_back_after_a_deploy_with_a_number() {
         );
         let request = with_settings("0.9", &["rollout.replicas=2"]);
         project.deploy(request).await.succeeds();
-        project.deployed("0.9").await;
+        project.deploy_version("0.9").await;
         assert_eq!(
             project.versions().await,
             ["0.9", "0.9", "0.9"],

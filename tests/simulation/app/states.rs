@@ -24,7 +24,7 @@ use crate::scenario::Quality;
 
 const TABLE: &str = include_str!("../../../docs/reference/states.md");
 
-/// Brings a project into a state; the deploy that runs in it.
+/// Brings a project into a state. Returns the running deploy, if the state has one.
 async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
     match state {
         "new" => return None,
@@ -36,25 +36,25 @@ async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
         "rolled back" | "held" => project.build("0.9", Quality::Needy),
         _ => project.build("0.9", Quality::Gated),
     }
-    project.deployed("0.8").await;
+    project.deploy_version("0.8").await;
     match state {
-        "idle" => drop(project.deployed("0.9").await),
+        "idle" => drop(project.deploy_version("0.9").await),
         "rolled back" => fail(project, "rollback", Exit::RolledBack).await,
         "held" => fail(project, "hold", Exit::Held).await,
         "rollback failed" => {
-            // From now on 0.8 ends as soon as it is started.
+            // From now on, 0.8 exits as soon as it starts.
             project.open_gate();
             fail(project, "rollback", Exit::RollbackFailed).await;
-            // What was wrong with it is repaired.
+            // From now on, 0.8 is good again.
             project.close_gate();
         }
         _ => {
-            let running = project.deploy_under_way(version("0.9")).await;
+            let running = project.start_deploy(version("0.9")).await;
             match state {
                 "running" => return Some(running),
                 "paused" => {
                     project.call(async |env| pause(env).await).await.value();
-                    running.ends().await.exits(Exit::Paused);
+                    running.wait().await.exits(Exit::Paused);
                 }
                 "interrupted" => running.kill_and_expire().await,
                 other => panic!("no such state: {other}"),
@@ -64,7 +64,7 @@ async fn enter(project: &SimulatedProject, state: &str) -> Option<RunningVerb> {
     None
 }
 
-/// Deploys 0.9, which is to fail.
+/// Deploys 0.9, and asserts that it fails with this exit code.
 async fn fail(project: &SimulatedProject, on_failure: &str, exit: Exit) {
     let setting = format!("rollout.on_failure={on_failure}");
     let request = with_settings("0.9", &[&setting]);
@@ -109,13 +109,13 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
 async fn unlock(env: &Arc<dyn Environment>) -> Result<(), Error> {
     let lock = Lock::read(env)?;
     if lock.holder.is_some() {
-        let unreachable = lock.break_it().await?;
+        let unreachable = lock.break_lease().await?;
         assert_eq!(unreachable, [], "every host is reachable");
     }
     Ok(())
 }
 
-/// The rows of the table: a verb, and its cells.
+/// The rows of the table: the verb, then its cells.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     let lines = TABLE
         .lines()
@@ -123,7 +123,7 @@ fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
 }
 
-/// Tries every verb in one state, each in a project of its own; what differs from the table.
+/// Runs every verb in one state, each in its own project. Returns the differences from the table.
 fn differences(state: &'static str) -> Vec<String> {
     let states = rows().next().expect("a head");
     let column = states
@@ -156,7 +156,7 @@ async fn difference(
         .next()
         .and_then(|code| code.parse().ok())
         .expect("an exit code");
-    // The gate of 0.9 is open when it is resumed.
+    // Open the gate, so that 0.9 becomes ready after `ship resume`.
     if verb == "resume" && state != "rollback failed" {
         project.open_gate();
     }

@@ -7,21 +7,21 @@ use ship::core::journal::state::State;
 
 use super::project::{SimulatedProject, on_four_hosts, unattended, version};
 
-/// The playbook with a first step of one instance that pauses.
-async fn one_first(project: &SimulatedProject) {
-    project.change(
+/// Adds a first step of one instance that pauses, then deploys 0.8.
+async fn set_up_pausing_step(project: &SimulatedProject) {
+    project.change_playbook(
         "[rollout]\n",
         "[rollout]\nsteps = [{ instances = 1, soak = \"100ms\", pause = true }, \"100%\"]\n",
     );
-    project.deployed("0.8").await;
+    project.deploy_version("0.8").await;
 }
 
 #[test]
 fn deploy_waits_at_its_step_for_promote() {
     on_four_hosts(async |project| {
-        one_first(&project).await;
-        let deploy = project.deploy_under_way(version("0.9")).await;
-        deploy.says("then waiting for `ship promote`").await;
+        set_up_pausing_step(&project).await;
+        let deploy = project.start_deploy(version("0.9")).await;
+        deploy.await_words("then waiting for `ship promote`").await;
         let versions = project.versions().await;
         let new = versions.iter().filter(|version| *version == "0.9");
         assert_eq!(new.count(), 1);
@@ -31,8 +31,8 @@ fn deploy_waits_at_its_step_for_promote() {
             panic!("the rollout continued in another process");
         };
         assert_eq!(accepted.to_string(), "service `page` promoted");
-        let done = deploy.ends().await.succeeds();
-        done.says(&[
+        let done = deploy.wait().await.succeeds();
+        done.assert_printed(&[
             "promoted by anna@here",
             "step 2 of 2 reached: 3 new instances",
         ]);
@@ -43,9 +43,9 @@ fn deploy_waits_at_its_step_for_promote() {
 #[test]
 fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
     on_four_hosts(async |project| {
-        one_first(&project).await;
+        set_up_pausing_step(&project).await;
         let deployed = project.deploy(unattended(version("0.9"))).await;
-        deployed.exits(Exit::Paused).says(&[
+        deployed.exits(Exit::Paused).assert_printed(&[
             "was paused by the gate of step 1 of 2, which waits for `ship promote`",
             ": 1 of 3 updated, 3 of 3 available",
         ]);
@@ -65,8 +65,8 @@ fn unattended_deploy_ends_at_its_step_and_promote_resumes() {
 #[test]
 fn unattended_deploy_passes_its_step_with_on_gate_promote() {
     on_four_hosts(async |project| {
-        one_first(&project).await;
-        project.add("[unattended]\non_gate = \"promote\"\n");
+        set_up_pausing_step(&project).await;
+        project.add_table("[unattended]\non_gate = \"promote\"\n");
         project.deploy(unattended(version("0.9"))).await.succeeds();
         assert_eq!(project.versions().await, ["0.9", "0.9", "0.9"]);
     });
@@ -75,7 +75,7 @@ fn unattended_deploy_passes_its_step_with_on_gate_promote() {
 #[test]
 fn deploy_that_waits_at_its_step_can_be_aborted() {
     on_four_hosts(async |project| {
-        one_first(&project).await;
+        set_up_pausing_step(&project).await;
         let deployed = project.deploy(unattended(version("0.9"))).await;
         deployed.exits(Exit::Paused);
         let request = AbortRequest::default();
@@ -88,7 +88,7 @@ fn deploy_that_waits_at_its_step_can_be_aborted() {
 #[test]
 fn promote_without_a_waiting_step_is_refused() {
     on_four_hosts(async |project| {
-        one_first(&project).await;
+        set_up_pausing_step(&project).await;
         let request = PromoteRequest::default();
         let refused = project.call(async |env| promote(env, request).await).await;
         refused.assert_refused(

@@ -14,12 +14,12 @@ use crate::scenario::Quality;
 fn paused_deploy_is_finished_by_resume() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
-        project.deployed("0.8").await;
-        let deploy = project.deploy_under_way(version("0.9")).await;
+        project.deploy_version("0.8").await;
+        let deploy = project.start_deploy(version("0.9")).await;
         let paused = project.call(async |env| pause(env).await).await.value();
         assert_eq!(paused.outcome, PauseOutcome::Paused);
-        let done = deploy.ends().await.exits(Exit::Paused);
-        done.says(&[
+        let done = deploy.wait().await.exits(Exit::Paused);
+        done.assert_printed(&[
             "paused by anna@here; finishing in-flight actions",
             ": 1 of 3 updated, 3 of 3 available",
         ]);
@@ -36,7 +36,7 @@ fn paused_deploy_is_finished_by_resume() {
         project.open_gate();
         let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
         let resumed = resumed.await.succeeds();
-        resumed.says(&["service `page` resumed\n"]);
+        resumed.assert_printed(&["service `page` resumed\n"]);
         assert_eq!(
             project.running().await,
             ["h1:8081 0.9", "h2:8081 0.9", "h4:8081 0.9"]
@@ -52,14 +52,10 @@ fn paused_deploy_is_finished_by_resume() {
 fn killed_deploy_is_aborted_with_its_settings() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
-        project.deployed("0.8").await;
+        project.deploy_version("0.8").await;
         let setting = "rollout.progress_deadline=77s";
         let request = with_settings("0.9", &[setting]);
-        project
-            .deploy_under_way(request)
-            .await
-            .kill_and_expire()
-            .await;
+        project.start_deploy(request).await.kill_and_expire().await;
         let aborted = project.call(async |env| abort(env, AbortRequest::default()).await);
         aborted.await.exits(Exit::Done);
         assert_eq!(
@@ -79,8 +75,8 @@ fn killed_deploy_is_aborted_with_its_settings() {
 fn killed_deploy_is_rolled_back() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
-        project.deployed("0.8").await;
-        let deploy = project.deploy_under_way(version("0.9")).await;
+        project.deploy_version("0.8").await;
+        let deploy = project.start_deploy(version("0.9")).await;
         deploy.kill_and_expire().await;
         let request = RollbackRequest::default();
         let done = project.call(async |env| rollback(env, request).await).await;
@@ -96,7 +92,7 @@ fn killed_deploy_is_rolled_back() {
 fn abort_of_a_first_deploy_has_no_rollback_target() {
     on_one_host(async |project| {
         project.build("0.8", Quality::Gated);
-        let deploy = project.deploy_under_way(version("0.8")).await;
+        let deploy = project.start_deploy(version("0.8")).await;
         let refused = project.call(async |env| abort(env, AbortRequest::default()).await);
         let refused = refused.await;
         refused.assert_refused(
@@ -105,7 +101,7 @@ fn abort_of_a_first_deploy_has_no_rollback_target() {
              rollout with `ship pause`, or the service with `ship scale --replicas 0`",
         );
         project.open_gate();
-        deploy.ends().await.succeeds();
+        deploy.wait().await.succeeds();
     });
 }
 
@@ -113,17 +109,17 @@ fn abort_of_a_first_deploy_has_no_rollback_target() {
 fn killed_rollback_is_resumed_in_its_direction() {
     on_four_hosts(async |project| {
         project.build("0.9", Quality::Gated);
-        project.deployed("0.8").await;
-        let deploy = project.deploy_under_way(version("0.9")).await;
+        project.deploy_version("0.8").await;
+        let deploy = project.start_deploy(version("0.9")).await;
         let aborting = project.start(async |env| abort(env, AbortRequest::default()).await);
-        deploy.says("aborted by ").await;
+        deploy.await_words("aborted by ").await;
         deploy.kill();
         aborting.kill_and_expire().await;
         assert_eq!(project.status().await.state, State::Paused);
         project.open_gate();
         let resumed = project.call(async |env| resume(env, ResumeRequest::default()).await);
         let resumed = resumed.await.exits(Exit::RolledBack);
-        resumed.says(&["rolled back to 0.8"]);
+        resumed.assert_printed(&["rolled back to 0.8"]);
         assert_eq!(
             project.running().await,
             ["h1:8081 0.8", "h2:8081 0.8", "h3:8081 0.8"]

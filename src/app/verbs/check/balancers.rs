@@ -65,13 +65,13 @@ async fn check_balancer(
         Ok(read) => read,
         Err(unusable) => return MachineCheck::unreachable(balancer.clone(), unusable.why),
     };
-    let mut found = MachineCheck::judge(balancer.clone(), REQUIRED, &facts, &observation);
+    let mut found = MachineCheck::from_facts(balancer.clone(), REQUIRED, &facts, &observation);
     match executor.check_balancer(balancer).await {
         Ok((state, problems)) => {
             found.problems.extend(problems);
             let too_few = too_few_servers(&state, running, wanted);
             found.problems.extend(too_few);
-            found.has = servers(&state) + &added_servers(session);
+            found.workload = servers(&state) + &added_servers(session);
         }
         Err(unusable) => {
             found.problems.push(unusable.why);

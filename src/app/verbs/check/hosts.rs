@@ -75,7 +75,7 @@ async fn check_host(
         Ok(read) => read,
         Err(why) => return MachineCheck::unreachable(host, why),
     };
-    let mut found = MachineCheck::judge(host, required, &facts, &observation);
+    let mut found = MachineCheck::from_facts(host, required, &facts, &observation);
     let readiness = &session.project.playbook.readiness;
     if let Some(why) = executor.direct_probe_problem(&found.host, readiness).await {
         found.problems.push(format!(

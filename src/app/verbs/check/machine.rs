@@ -13,10 +13,10 @@ use crate::script::Facts;
 pub struct MachineCheck {
     pub host: HostId,
     pub is_reachable: bool,
-    /// The user and the free disk space.
-    pub reached: String,
+    /// The user of the login and the free disk space.
+    pub access: String,
     /// The number of instances or servers.
-    pub has: String,
+    pub workload: String,
     /// Problems that make a deploy fail.
     pub problems: Vec<String>,
     /// Slow logins or scripts.
@@ -41,12 +41,12 @@ pub(super) struct Requirements<'a> {
 
 impl MachineCheck {
     pub(super) fn unreachable(host: HostId, why: String) -> Self {
-        let (reached, has) = (String::new(), String::new());
+        let (access, workload) = (String::new(), String::new());
         Self {
             host,
             is_reachable: false,
-            reached,
-            has,
+            access,
+            workload,
             problems: vec![why],
             slow: Vec::new(),
             warnings: Vec::new(),
@@ -57,7 +57,7 @@ impl MachineCheck {
     }
 
     /// Compares the facts about a machine with the requirements.
-    pub(super) fn judge(
+    pub(super) fn from_facts(
         host: HostId,
         required: Requirements<'_>,
         facts: &Facts,
@@ -68,15 +68,15 @@ impl MachineCheck {
             problems.extend(systemd_problems(facts));
         }
         problems.extend(taken_ports(&host, required.ports, observation));
-        problems.extend(lack_of_space(required.size_bytes, observation));
+        problems.extend(disk_space_problem(required.size_bytes, observation));
         let free = observation
             .free_kib
             .map_or(String::new(), |free| format!(", {} MiB free", free / 1024));
         let instances = observation.slots.values().filter(|slot| is_instance(slot));
         Self {
             is_reachable: true,
-            reached: format!("reached as {}{free}", facts.user),
-            has: count(instances.count(), "instance"),
+            access: format!("reached as {}{free}", facts.user),
+            workload: count(instances.count(), "instance"),
             problems,
             slow: Vec::new(),
             warnings: facts.warnings.clone(),
@@ -128,7 +128,7 @@ fn taken_ports(host: &HostId, ports: &[Port], observation: &Observation) -> Vec<
     observation.slots.iter().filter_map(taken).collect()
 }
 
-fn lack_of_space(size_bytes: u64, observation: &Observation) -> Option<String> {
+fn disk_space_problem(size_bytes: u64, observation: &Observation) -> Option<String> {
     let needed_kib = size_bytes.div_ceil(1024);
     let free = observation.free_kib.filter(|free| *free < needed_kib)?;
     Some(format!(
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn check_reports_too_little_disk_space() {
-        let seen = |free_kib| Observation {
+        let observation = |free_kib| Observation {
             free_kib: Some(free_kib),
             ..Observation::default()
         };
@@ -175,8 +175,9 @@ mod tests {
             ports: &[],
             size_bytes: 5 << 20,
         };
-        let problems =
-            |free| MachineCheck::judge("web1".into(), required, &facts, &seen(free)).problems;
+        let problems = |free| {
+            MachineCheck::from_facts("web1".into(), required, &facts, &observation(free)).problems
+        };
         assert_eq!(problems(6 << 10), Vec::<String>::new());
         let expected = "4096 KiB free, but the release needs about 5120 KiB; free some disk space";
         assert_eq!(problems(4 << 10), [expected]);

@@ -63,20 +63,20 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
         }
         Some(error) => Err(error),
     };
-    let hosts = Arc::new(session.fleet_hosts());
+    let executor = Arc::new(session.fleet_executor());
     let definition = release
         .as_ref()
         .ok()
         .map(|release| release.definition.clone());
     let size_bytes = release.as_ref().map_or(0, Release::size_on_host);
-    let mut machines = check_hosts(&session, &hosts, definition.as_ref(), size_bytes).await;
-    let balancers = check_balancers(&session, &hosts, &machines).await;
+    let mut machines = check_hosts(&session, &executor, definition.as_ref(), size_bytes).await;
+    let balancers = check_balancers(&session, &executor, &machines).await;
     machines.extend(balancers?);
     let owners = machines
         .iter()
         .filter_map(|machine| Some((machine.host.clone(), machine.owner.clone()?)))
         .collect();
-    let elsewhere = session.last_elsewhere(&owners)?;
+    let elsewhere = session.latest_deploy_elsewhere(&owners)?;
     Ok(FleetCheck {
         inventory: session.project.inventory.path.clone(),
         playbook: session.project.playbook.path.clone(),

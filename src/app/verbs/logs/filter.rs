@@ -5,52 +5,53 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::ids::{HostId, InstanceId, Port};
 
 /// A host and the instances in its slots; `None` if the host is unreachable.
-pub(super) struct Seen {
+pub(super) struct HostSlots {
     pub(super) host: HostId,
     pub(super) slots: Option<BTreeMap<Port, InstanceId>>,
 }
 
-/// The slots of a host to show.
+/// The slots of a host whose logs are shown.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Choice {
-    /// The slots whose past lines are shown.
+pub(super) struct SlotSelection {
+    /// Slots whose past lines are shown.
     pub(super) past: BTreeSet<Port>,
     pub(super) followed: BTreeSet<Port>,
 }
 
 /// Selects the slots that match the words; without words, all slots. Hosts without a match are left
-/// out. With `empty_too`, the past of slots that are empty now is shown, too.
+/// out. With `include_empty`, also selects the past of slots that are empty now.
 ///
 /// # Errors
 /// The words that match nothing.
-pub(super) fn choose(
+pub(super) fn select_slots(
     words: &[String],
     ports: &[Port],
-    fleet: &[Seen],
-    empty_too: bool,
-) -> Result<BTreeMap<HostId, Choice>, Vec<String>> {
-    let mut choices = BTreeMap::<HostId, Choice>::new();
+    fleet: &[HostSlots],
+    include_empty: bool,
+) -> Result<BTreeMap<HostId, SlotSelection>, Vec<String>> {
+    let mut selections = BTreeMap::<HostId, SlotSelection>::new();
     if words.is_empty() {
-        choices.extend(
-            fleet
-                .iter()
-                .map(|seen| (seen.host.clone(), all_of(seen, ports, empty_too))),
-        );
+        selections.extend(fleet.iter().map(|observed| {
+            (
+                observed.host.clone(),
+                all_slots(observed, ports, include_empty),
+            )
+        }));
     }
     let mut unknown = Vec::new();
     for word in words {
-        let matches = find_matches(word, ports, fleet, empty_too);
+        let matches = find_matches(word, ports, fleet, include_empty);
         if matches.is_empty() {
             unknown.push(word.clone());
         }
-        for (host, choice) in matches {
-            let known = choices.entry(host).or_default();
-            known.past.extend(choice.past);
-            known.followed.extend(choice.followed);
+        for (host, selection) in matches {
+            let known = selections.entry(host).or_default();
+            known.past.extend(selection.past);
+            known.followed.extend(selection.followed);
         }
     }
     if unknown.is_empty() {
-        Ok(choices)
+        Ok(selections)
     } else {
         Err(unknown)
     }
@@ -59,62 +60,66 @@ pub(super) fn choose(
 fn find_matches(
     word: &str,
     ports: &[Port],
-    fleet: &[Seen],
-    empty_too: bool,
-) -> Vec<(HostId, Choice)> {
-    if let Some(seen) = fleet.iter().find(|seen| seen.host.as_str() == word) {
-        return vec![(seen.host.clone(), all_of(seen, ports, empty_too))];
+    fleet: &[HostSlots],
+    include_empty: bool,
+) -> Vec<(HostId, SlotSelection)> {
+    if let Some(observed) = fleet.iter().find(|observed| observed.host.as_str() == word) {
+        return vec![(
+            observed.host.clone(),
+            all_slots(observed, ports, include_empty),
+        )];
     }
     let slot = word
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host, port.parse::<Port>().ok()?)));
     if let Some((host, port)) = slot {
-        let has_slot = |seen: &Seen| {
+        let has_slot = |observed: &HostSlots| {
             ports.contains(&port)
-                || seen
+                || observed
                     .slots
                     .as_ref()
                     .is_some_and(|slots| slots.contains_key(&port))
         };
-        let seen = fleet
+        let observed = fleet
             .iter()
-            .find(|seen| seen.host.as_str() == host)
-            .filter(|seen| has_slot(seen));
-        return seen
-            .map(|seen| (seen.host.clone(), one(port)))
+            .find(|observed| observed.host.as_str() == host)
+            .filter(|observed| has_slot(observed));
+        return observed
+            .map(|observed| (observed.host.clone(), single_slot(port)))
             .into_iter()
             .collect();
     }
-    let slots = fleet.iter().flat_map(|seen| {
-        seen.slots
+    let slots = fleet.iter().flat_map(|observed| {
+        observed
+            .slots
             .iter()
             .flatten()
-            .map(|(port, name)| (&seen.host, *port, name))
+            .map(|(port, name)| (&observed.host, *port, name))
     });
     let named = slots.filter(|(_, _, name)| name.as_str().starts_with(word));
     named
-        .map(|(host, port, _)| (host.clone(), one(port)))
+        .map(|(host, port, _)| (host.clone(), single_slot(port)))
         .collect()
 }
 
 /// All slots of a host. The past is shown only for occupied slots, or for all slots if the host is
 /// unreachable.
-fn all_of(seen: &Seen, ports: &[Port], empty_too: bool) -> Choice {
-    let occupied = seen.slots.iter().flatten().map(|(port, _)| *port);
+fn all_slots(observed: &HostSlots, ports: &[Port], include_empty: bool) -> SlotSelection {
+    let occupied = observed.slots.iter().flatten().map(|(port, _)| *port);
     let all: BTreeSet<_> = ports.iter().copied().chain(occupied.clone()).collect();
-    let past = if seen.slots.is_none() || empty_too {
+    let past = if observed.slots.is_none() || include_empty {
         all.clone()
     } else {
         occupied.collect()
     };
-    Choice {
+    SlotSelection {
         past,
         followed: all,
     }
 }
 
-fn one(port: Port) -> Choice {
-    Choice {
+fn single_slot(port: Port) -> SlotSelection {
+    SlotSelection {
         past: [port].into(),
         followed: [port].into(),
     }
@@ -126,7 +131,7 @@ mod tests {
 
     const PORTS: [Port; 2] = [8081, 8082];
 
-    fn fleet() -> [Seen; 3] {
+    fn fleet() -> [HostSlots; 3] {
         let slots = |slots: &[(Port, &str)]| {
             Some(
                 slots
@@ -136,15 +141,15 @@ mod tests {
             )
         };
         [
-            Seen {
+            HostSlots {
                 host: "web1".into(),
                 slots: slots(&[(8081, "page-5158-aaaaa"), (9000, "page-2307-bbbbb")]),
             },
-            Seen {
+            HostSlots {
                 host: "web2".into(),
                 slots: slots(&[]),
             },
-            Seen {
+            HostSlots {
                 host: "web3".into(),
                 slots: None,
             },
@@ -161,15 +166,15 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join("+")
         };
-        let choices =
-            choose(&words, &PORTS, &fleet(), false).unwrap_or_else(|unknown| panic!("{unknown:?}"));
-        choices
+        let selections = select_slots(&words, &PORTS, &fleet(), false)
+            .unwrap_or_else(|unknown| panic!("{unknown:?}"));
+        selections
             .iter()
-            .map(|(host, choice)| {
+            .map(|(host, selection)| {
                 format!(
                     "{host} {} of {}",
-                    list(&choice.past),
-                    list(&choice.followed)
+                    list(&selection.past),
+                    list(&selection.followed)
                 )
             })
             .collect()
@@ -201,16 +206,16 @@ mod tests {
 
     #[test]
     fn filter_includes_the_past_of_empty_slots_on_request() {
-        let choices = choose(&[], &PORTS, &fleet(), true).unwrap();
-        assert_eq!(choices[&"web2".into()].past, PORTS.into());
-        assert_eq!(choices[&"web1".into()].past, [8081, 8082, 9000].into());
+        let selections = select_slots(&[], &PORTS, &fleet(), true).unwrap();
+        assert_eq!(selections[&"web2".into()].past, PORTS.into());
+        assert_eq!(selections[&"web1".into()].past, [8081, 8082, 9000].into());
     }
 
     #[test]
     fn filter_returns_the_words_that_match_nothing() {
         let words = ["web1", "web4", "web1:80", "page-9"].map(str::to_owned);
         assert_eq!(
-            choose(&words, &PORTS, &fleet(), false),
+            select_slots(&words, &PORTS, &fleet(), false),
             Err(vec!["web4".into(), "web1:80".into(), "page-9".into()])
         );
     }

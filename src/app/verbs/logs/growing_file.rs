@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::trust;
 
-/// A text file, read up to a certain line.
+/// A text file and the position up to which it was read.
 pub(super) struct GrowingFile {
     file: File,
     /// The start of a line that is not complete yet.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::filter::Choice;
+use super::filter::SlotSelection;
 use super::request::LogRequest;
 use crate::app::environment::Environment;
 use crate::app::notice::Notice;
@@ -43,7 +43,7 @@ pub(super) struct HostLogs<'a> {
     pub(super) env: &'a dyn Environment,
     pub(super) executor: &'a FleetExecutor,
     pub(super) host: &'a HostId,
-    pub(super) choice: &'a Choice,
+    pub(super) selection: &'a SlotSelection,
     /// The drivers that may supervise the instances.
     pub(super) drivers: &'a BTreeSet<&'static str>,
     pub(super) request: &'a LogRequest,
@@ -52,7 +52,7 @@ pub(super) struct HostLogs<'a> {
 impl HostLogs<'_> {
     /// Reads the past lines; an error says why the host is unreachable.
     pub(super) async fn read(&self) -> Result<Vec<InstanceLine>, String> {
-        let query = self.query(self.choice.past.clone());
+        let query = self.query(self.selection.past.clone());
         if query.past.is_empty() {
             return Ok(Vec::new());
         }
@@ -89,9 +89,9 @@ impl HostLogs<'_> {
             cursors: HashSet::new(),
         };
         if let Some(why) = lost {
-            follower.lose(why);
+            follower.mark_lost(why);
         }
-        let mut past = self.choice.past.clone();
+        let mut past = self.selection.past.clone();
         loop {
             let query = self.query(std::mem::take(&mut past));
             let finished = self.listen(&query, &mut follower, &lines).await;
@@ -100,7 +100,7 @@ impl HostLogs<'_> {
                 past = query.past;
             }
             if let Err(why) = finished {
-                follower.lose(&why);
+                follower.mark_lost(&why);
             }
             sleep(RETRY_DELAY).await;
         }
@@ -114,7 +114,7 @@ impl HostLogs<'_> {
         lines: &mpsc::Sender<InstanceLine>,
     ) -> Result<(), String> {
         let follow = Follow {
-            slots: self.choice.followed.clone(),
+            slots: self.selection.followed.clone(),
             drivers: self.drivers.clone(),
             resume: follower.resume,
             silence: HEARTBEAT * HEARTBEATS_MISSED_MAX,
@@ -175,7 +175,7 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    fn lose(&mut self, why: &str) {
+    fn mark_lost(&mut self, why: &str) {
         if !std::mem::replace(&mut self.is_lost, true) {
             self.env.notify(&Notice::LogHostLost(why.to_owned()));
         }
@@ -186,7 +186,8 @@ impl Follower<'_> {
         match script::read_log_line(line)? {
             LogLine::Started => {
                 if std::mem::take(&mut self.is_lost) {
-                    self.env.notify(&Notice::LogHostFound(self.host.clone()));
+                    self.env
+                        .notify(&Notice::LogHostRecovered(self.host.clone()));
                 }
                 None
             }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use super::filter::{self, Choice, Seen};
+use super::filter::{self, HostSlots, SlotSelection};
 use super::host_logs::{BATCH_LINES_MAX, HostLogs, InstanceLine};
 use super::request::LogRequest;
 use super::sink::LineSink;
@@ -34,7 +34,7 @@ pub struct InstanceLogs {
     hosts: Vec<HostId>,
     ports: Vec<Port>,
     /// The selected slots by host.
-    choices: BTreeMap<HostId, Choice>,
+    selections: BTreeMap<HostId, SlotSelection>,
     /// Why hosts were unreachable at first.
     lost: BTreeMap<HostId, String>,
     drivers: BTreeSet<&'static str>,
@@ -53,7 +53,7 @@ impl InstanceLogs {
     ) -> Result<Self, Error> {
         let overrides = Overrides::default();
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let executor = session.fleet_hosts();
+        let executor = session.fleet_executor();
         let hosts = session.hosts();
         let ports = session.ports(&session.definitions());
         let observations = join_all(hosts.iter().map(|host| executor.observe_host(host))).await;
@@ -65,22 +65,22 @@ impl InstanceLogs {
                 .map(instances)
                 .map_err(|unusable| lost.insert(host.clone(), unusable.why))
                 .ok();
-            fleet.push(Seen {
+            fleet.push(HostSlots {
                 host: host.clone(),
                 slots,
             });
         }
-        // With --since, show empty slots, too: an instance that failed and was stopped has left its
-        // log.
-        let choices = filter::choose(words, &ports, &fleet, request.since.is_some())
+        // With --since, include slots that are empty now: the log of an instance that failed and
+        // was stopped still exists.
+        let selections = filter::select_slots(words, &ports, &fleet, request.since.is_some())
             .map_err(|unknown| no_match(unknown, fleet))?;
-        lost.retain(|host, _| choices.contains_key(host));
+        lost.retain(|host, _| selections.contains_key(host));
         Ok(Self {
             env: Arc::clone(env),
             executor,
             hosts,
             ports,
-            choices,
+            selections,
             lost,
             drivers: drivers(&session),
             request,
@@ -116,7 +116,7 @@ impl InstanceLogs {
             .hosts
             .iter()
             .filter(|host| !lost.contains_key(*host))
-            .filter_map(|host| Some(self.of(host, self.choices.get(host)?)))
+            .filter_map(|host| Some(self.host_logs(host, self.selections.get(host)?)))
             .collect();
         let read = join_all(reached.iter().map(HostLogs::read)).await;
         let mut lines = Vec::new();
@@ -137,7 +137,7 @@ impl InstanceLogs {
         if lost.is_empty() {
             return Ok(());
         }
-        let all = self.choices.len();
+        let all = self.selections.len();
         Err(Error::LogsUnreachable { lost, all })
     }
 
@@ -145,24 +145,24 @@ impl InstanceLogs {
     async fn follow(&self, sink: &dyn LineSink<InstanceLine>) -> Result<(), Error> {
         let mut interrupts = self.env.listen()?;
         let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
-        let followed = self.choices.iter().map(|(host, choice)| {
+        let followed = self.selections.iter().map(|(host, selection)| {
             let why = self.lost.get(host).map(String::as_str);
-            let (logs, sender) = (self.of(host, choice), sender.clone());
+            let (logs, sender) = (self.host_logs(host, selection), sender.clone());
             async move { logs.follow(why, sender).await }
         });
         tokio::select! {
             _ = join_all(followed) => Ok(()),
-            shown = show_as_they_come(sink, &mut receiver) => shown,
+            shown = show_new_lines(sink, &mut receiver) => shown,
             _ = interrupts.recv() => Ok(()),
         }
     }
 
-    fn of<'a>(&'a self, host: &'a HostId, choice: &'a Choice) -> HostLogs<'a> {
+    fn host_logs<'a>(&'a self, host: &'a HostId, selection: &'a SlotSelection) -> HostLogs<'a> {
         HostLogs {
             env: &*self.env,
             executor: &self.executor,
             host,
-            choice,
+            selection,
             drivers: &self.drivers,
             request: &self.request,
         }
@@ -197,9 +197,9 @@ fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
     observation.slots.into_iter().filter_map(named).collect()
 }
 
-fn no_match(words: Vec<String>, fleet: Vec<Seen>) -> Error {
+fn no_match(words: Vec<String>, fleet: Vec<HostSlots>) -> Error {
     let known = fleet.into_iter().flat_map(|seen| {
-        let Seen { host, slots } = seen;
+        let HostSlots { host, slots } = seen;
         let slots = slots.unwrap_or_default().into_iter();
         slots.map(move |(port, name)| {
             (
@@ -227,7 +227,7 @@ fn drivers(session: &Session) -> BTreeSet<&'static str> {
         .collect()
 }
 
-async fn show_as_they_come(
+async fn show_new_lines(
     sink: &dyn LineSink<InstanceLine>,
     lines: &mut mpsc::Receiver<InstanceLine>,
 ) -> Result<(), Error> {

@@ -46,7 +46,7 @@ impl LoggedLine {
 }
 
 /// The log of a rollout, which may still be running.
-pub struct KeptLog {
+pub struct RolloutLogFile {
     service: OpenedService,
     rollout: RolloutId,
     path: PathBuf,
@@ -54,7 +54,7 @@ pub struct KeptLog {
     request: LogRequest,
 }
 
-impl KeptLog {
+impl RolloutLogFile {
     /// Opens the log of a rollout: a number, or `last`.
     ///
     /// # Errors
@@ -107,14 +107,14 @@ impl KeptLog {
         let mut interrupts = self.service.env.listen()?;
         loop {
             // Check this before reading: the controller writes its last lines before it exits.
-            let is_carried_out = self.service.is_carried_out()?
+            let has_live_controller = self.service.has_live_controller()?
                 && self.service.newest_rollout()? == Some(self.rollout);
             let lines = self.read_lines()?;
             let further: Vec<_> = parse(&lines).collect();
             if sink.write(&further)?.is_break() || has_ended(&lines) {
                 return Ok(());
             }
-            if !is_carried_out {
+            if !has_live_controller {
                 self.service.env.notify(&Notice::RolloutAbandoned);
                 return Ok(());
             }
