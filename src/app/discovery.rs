@@ -103,7 +103,10 @@ pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, 
         return found(only);
     }
     if !known.is_empty() {
-        return unclear("several fleets were deployed from here", known);
+        return unclear(
+            "several inventories were deployed from here or a parent directory",
+            known,
+        );
     }
     match &files_nearby(&here)[..] {
         [only] if *only == here.join(INVENTORY) => found(only),

@@ -94,7 +94,7 @@ impl fmt::Display for Notice {
                 write!(f, "channel {channel} resolved to {version}")
             }
             Self::WaitingForLease { holder, wait } => {
-                write!(f, "{holder}; waiting for up to {}", Human(*wait))
+                write!(f, "{holder}\nwaiting for up to {}", Human(*wait))
             }
             Self::PlaybookOfRevision(revision) => write!(
                 f,

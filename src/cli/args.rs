@@ -140,10 +140,32 @@ pub struct LockArg {
 
 #[derive(Clone, Debug, Args)]
 pub struct ReasonArg {
-    /// Record why in the history
-    #[arg(long, alias = "cause", value_name = "TEXT")]
+    /// Record why; `ship history` and `ship status` show it
+    #[arg(
+        long,
+        alias = "cause",
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        value_parser = parse_reason
+    )]
     pub reason: Option<String>,
 }
+
+/// Parses a reason: one line, because tables and messages repeat it.
+fn parse_reason(text: &str) -> Result<String, String> {
+    let chars = text.chars().count();
+    if chars > REASON_CHARS_MAX {
+        return Err(format!(
+            "expected at most {REASON_CHARS_MAX} characters, found {chars}"
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("expected one line without control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+const REASON_CHARS_MAX: usize = 500;
 
 /// Output of a verb that prints data.
 #[derive(Clone, Copy, Debug, Args)]
@@ -186,8 +208,9 @@ pub struct DisplayArgs {
 #[derive(Debug, Args)]
 #[command(after_help = examples!["ship init", "ship init staging/inventory.toml"])]
 pub struct InitArgs {
-    #[command(flatten)]
-    pub inventory: InventoryArg,
+    /// Inventory file to write [default: inventory.toml]
+    #[arg(value_name = "INVENTORY")]
+    pub inventory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use super::output::print;
 use crate::app::verbs::init::init;
 
 pub(super) fn run(args: InitArgs) -> Result<Exit, CliError> {
-    let files = init(args.inventory.inventory)?;
+    let files = init(args.inventory)?;
     let (inventory, playbook) = (files.inventory.display(), files.playbook.display());
     print(&format!(
         "wrote {inventory}: list your hosts there\nwrote {playbook}: describe your service \

@@ -247,7 +247,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         ("s", 1000),
         ("ms", 1),
     ];
-    let wrong = || format!("is not a valid duration: {}", quoted(text));
+    let wrong = || {
+        format!(
+            "is not a valid duration: {}; expected a number and a unit, such as `10m`",
+            quoted(text)
+        )
+    };
     let mut rest = text;
     let mut units = UNITS.iter();
     let mut sum_ms: u64 = 0;

@@ -207,7 +207,7 @@ mod tests {
         10:42:55  deployment "testpage" successfully rolled back
         10:42:55  testpage 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after 31s
                   reason: node4:8081: the new instance is not ready after 30s; last answer: connection refused
-                  hint: fix the problem and deploy again; see `ship history`
+                  hint: fix the problem and deploy again; see `ship report`
         "#);
     }
 

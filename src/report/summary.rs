@@ -130,7 +130,7 @@ fn hint(rollout: &RolloutView, outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Succeeded => None,
         Outcome::RolledBack if was_aborted(rollout) => None,
-        Outcome::RolledBack => Some("fix the problem and deploy again; see `ship history`"),
+        Outcome::RolledBack => Some("fix the problem and deploy again; see `ship report`"),
         Outcome::Held { .. } if rollout.rollback_target().is_some() => {
             Some("see `ship status`; run `ship resume` to try again, or `ship abort` to roll back")
         }

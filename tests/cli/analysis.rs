@@ -79,7 +79,7 @@ fn failed_measurement_rolls_the_deploy_back() {
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
             "reason: analysis errors: 4.8% is not < 1%",
-            "hint: fix the problem and deploy again; see `ship history`",
+            "hint: fix the problem and deploy again; see `ship report`",
         ])
         .status(3)
         .run();

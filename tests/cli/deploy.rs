@@ -256,7 +256,7 @@ fn deploy_restarts_dead_instances_and_adds_a_history_entry() {
         .any_stderr()
         .run();
     assert!(
-        done.stderr.contains("node2:8081  stopped   0.8 (dead: "),
+        done.stderr.contains("node2:8081  stopped   0.8 (exited: "),
         "{}",
         done.stderr
     );

@@ -85,7 +85,7 @@ fn two_deployed_fleets_need_a_named_inventory() {
         project
             .ship(&[verb])
             .stderr(str![[r#"
-error: cannot choose an inventory: several fleets were deployed from here
+error: cannot choose an inventory: several inventories were deployed from here or a parent directory
 hint: name one:
   inventory.toml
   staging.toml

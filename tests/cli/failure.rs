@@ -60,11 +60,11 @@ fn version_that_exits_immediately_is_rolled_back() {
             | fatal: the frobnicator is missing
           next: rolling back to 0.8 (revision 1); 3 of 3 available
 ...
-[MOMENT]  node4:8081  stopped   0.9 (dead: exit status [..]) in [TOOK]
+[MOMENT]  node4:8081  stopped   0.9 (exited: exit status [..]) in [TOOK]
 ...
 [MOMENT]  page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available after [TOOK]
           reason: node4:8081: the new instance exited unexpectedly after [TOOK]: exit status 7
-          hint: fix the problem and deploy again; see `ship history`
+          hint: fix the problem and deploy again; see `ship report`
 
 "#]])
     });
@@ -82,13 +82,13 @@ fn version_that_never_listens_is_rolled_back_at_the_deadline() {
             "hint: is it listening on the right address? pass `{{ address }}` and `{{ port }}` in \
              `command` or `env`",
             "next: rolling back to 0.8 (revision 1); 3 of 3 available",
-            "node4:8081  stopped   0.9 (old and unhealthy) in [TOOK]",
+            "node4:8081  stopped   0.9 (unhealthy) in [TOOK]",
             "deployment \"page\" successfully rolled back",
             "page 0.9 (revision 2) failed and was rolled back to 0.8 (revision 1): 3 of 3 available \
              after [TOOK]",
             "reason: node4:8081: the new instance is not ready after [TOOK]; last answer: \
              connection refused",
-            "hint: fix the problem and deploy again; see `ship history`",
+            "hint: fix the problem and deploy again; see `ship report`",
         ])
     });
 }
@@ -231,7 +231,7 @@ fn failed_rollback_exits_with_5() {
         .stderr_lines(&[
             "node1:8081  FAILED    0.9 exited unexpectedly after [TOOK]: exit status 7",
             "next: rolling back to 0.8 (revision 1); 1 of 2 available",
-            "node1:8081  stopped   0.8 (dead: exit status 7) in [TOOK]",
+            "node1:8081  stopped   0.8 (exited: exit status 7) in [TOOK]",
             "page 0.9 (revision 2) failed, and the rollback failed too: 1 of 2 available (",
             "reason: node1:8081: the new instance exited unexpectedly after [TOOK]: exit status 7",
             "rollback: node1:8081: cannot start the new instance: ",

@@ -142,7 +142,7 @@ Options:
       --set <KEY=VALUE>             Override a playbook key, for example `rollout.max_surge=2`;
                                     repeatable
       --dry-run                     Print the plan and exit
-      --reason <TEXT>               Record why in the history
+      --reason <TEXT>               Record why; `ship history` and `ship status` show it
       --unattended                  Run without prompts: skip quarantined releases, refuse unhealthy
                                     fleets, roll out one instance first, respect deploy windows; at
                                     a pausing step, exit 8 unless `[unattended] on_gate = "promote"`
@@ -352,4 +352,28 @@ fn deploy_continues_without_a_reader() {
     let project = LocalProject::new();
     unread(&project, &["deploy", "inventory.toml", "--output", "json"]);
     assert_eq!(project.history(), ["1 0.8 succeeded"]);
+}
+
+#[test]
+fn reason_must_be_one_short_line() {
+    let project = LocalProject::new();
+    let refused = |reason: &str, why: &str| {
+        let args = ["freeze", "inventory.toml", "--reason", reason];
+        let printed = project.ship(&args).any_stderr().status(2).run().stderr;
+        assert!(printed.contains(why), "{printed}");
+    };
+    refused(
+        "a\u{1b}[31mred",
+        "expected one line without control characters",
+    );
+    refused("two\nlines", "expected one line without control characters");
+    refused(
+        &"x".repeat(501),
+        "expected at most 500 characters, found 501",
+    );
+    project
+        .ship(&["freeze", "inventory.toml", "--reason", "-1 hour"])
+        .any_stderr()
+        .any_stdout()
+        .run();
 }

@@ -14,7 +14,7 @@ pub(crate) const INVENTORY: &str = "inventory/production.toml";
 const PLAYBOOK_INTRODUCTION: &str = "\
 # Playbook
 
-A playbook describes a service and how to roll it out. Its path stands in the [inventory](inventory.md). This page lists every
+A playbook describes a service and how to roll it out. The [inventory](inventory.md) names it. This page lists every
 key; it is generated from `playbooks/testpage.toml`. A key whose line is commented out is optional. Unknown keys are errors.
 
 Durations are written as `500ms`, `10s`, `5m`, `1h` or `2d`, amounts of instances as a number or a percentage such as `\"25%\"`.

@@ -1,4 +1,4 @@
-//! Every table and key of the configuration stands in the glossary: as an entry, or listed under one.
+//! Every table and key of the configuration is in the glossary: as an entry, or listed under one.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -159,9 +159,9 @@ fn generated_fleets_lead_to_every_kind_of_action() {
         "stage",
         "claim",
         "stop (replaced)",
-        "stop (old and unhealthy)",
+        "stop (unhealthy)",
         "stop (surplus)",
-        "stop (dead)",
+        "stop (exited)",
     ] {
         assert!(
             plans_with.get(kind).is_some_and(|plans| *plans >= 5),

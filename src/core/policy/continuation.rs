@@ -76,8 +76,8 @@ impl fmt::Display for ContinuationRefusal {
             ),
             Self::NotAtStep { service } => write!(
                 f,
-                "service `{service}` is not waiting at a step\nhint: skip the remaining steps with \
-                 `ship promote --full`, or continue a stopped rollout with `ship resume`"
+                "service `{service}` is not waiting at a step\nhint: see `ship status`; continue a stopped \
+                 rollout with `ship resume`"
             ),
         }
     }

@@ -151,10 +151,10 @@ impl fmt::Display for Action {
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            StopReason::OldAndUnhealthy => "old and unhealthy",
+            StopReason::OldAndUnhealthy => "unhealthy",
             StopReason::Replaced => "replaced",
             StopReason::Surplus => "surplus",
-            StopReason::Dead => "dead",
+            StopReason::Dead => "exited",
         })
     }
 }

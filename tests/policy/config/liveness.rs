@@ -184,7 +184,7 @@ error: `interval` must be longer than 0
    |
    = help: for example "1s"
 
-error: `timeout` is not a valid duration: `soon`
+error: `timeout` is not a valid duration: `soon`; expected a number and a unit, such as `10m`
   --> web.toml:15:11
    |
 15 | timeout = "soon"

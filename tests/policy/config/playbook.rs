@@ -249,7 +249,7 @@ error: `min_ready` must be a duration in quotes, not a whole number
    |
    = help: write a number and a unit (ms, s, m, h or d), for example "500ms", "30s" or "1h30m"
 
-error: `progress_deadline` is not a valid duration: `10 minutes`
+error: `progress_deadline` is not a valid duration: `10 minutes`; expected a number and a unit, such as `10m`
   --> web.toml:14:21
    |
 14 | progress_deadline = "10 minutes"

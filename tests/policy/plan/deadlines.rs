@@ -293,7 +293,7 @@ fn rolling_back() -> Scenario {
     scenario.exit_instance("h1:8081", "exit status 1");
     scenario.expect_failure();
     scenario.run_actions(&["disarm h1:8081"]);
-    scenario.run_actions(&["stop h1-0.9 at h1:8081 (dead)"]);
+    scenario.run_actions(&["stop h1-0.9 at h1:8081 (exited)"]);
     scenario
 }
 
@@ -343,7 +343,7 @@ fn rollback_succeeds_after_a_retry() {
     let mut scenario = rolling_back();
     scenario.run_actions(&["start 0.8 at h1:8081"]);
     scenario.exit_instance("h1:8081", "exit status 98");
-    scenario.run_actions(&["stop h1-0.8 at h1:8081 (dead)"]);
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (exited)"]);
     scenario.expect_no_actions();
     scenario.advance(1);
     scenario.run_actions(&["start 0.8 at h1:8081"]);

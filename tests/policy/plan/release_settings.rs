@@ -25,7 +25,7 @@ fn rollback_restores_the_ports_of_the_old_release() {
     scenario.exit_instance("h1:8541", "exit status 1");
     assert_eq!(scenario.expect_failure().1, FailureResponse::RollBack);
     scenario.run_actions(&["disarm h1:8531"]);
-    scenario.run_actions(&["stop h1-0.9 at h1:8541 (dead)"]);
+    scenario.run_actions(&["stop h1-0.9 at h1:8541 (exited)"]);
     scenario.run_actions(&["start 0.8 at h1:8531"]);
     scenario.pass_probe("h1:8531");
     assert_eq!(scenario.outcome(), Outcome::RolledBack);
@@ -111,7 +111,7 @@ fn rollback_restores_the_number_of_instances_of_the_old_release() {
     scenario.exit_instance("h1:8081", "exit status 1");
     assert_eq!(scenario.expect_failure().1, FailureResponse::RollBack);
     assert_eq!(scenario.plan().progress.desired, 4);
-    scenario.run_actions(&["stop h1-0.9 at h1:8081 (dead)", "start 0.8 at h2:8081"]);
+    scenario.run_actions(&["stop h1-0.9 at h1:8081 (exited)", "start 0.8 at h2:8081"]);
     scenario.pass_probe("h2:8081");
     scenario.run_actions(&["start 0.8 at h1:8081"]);
     scenario.pass_probe("h1:8081");

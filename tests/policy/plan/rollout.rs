@@ -154,7 +154,7 @@ fn unhealthy_old_instances_stop_first() {
         .deploy("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     scenario.fail_probes("h3:8081", "connection refused");
-    scenario.run_actions(&["stop h3-0.8 at h3:8081 (old and unhealthy)"]);
+    scenario.run_actions(&["stop h3-0.8 at h3:8081 (unhealthy)"]);
     scenario.run_actions(&["start 0.9 at h3:8081"]);
     scenario.expect_no_actions();
 }
@@ -187,7 +187,7 @@ fn unprobed_instance_does_not_count_as_unhealthy() {
         .last = None;
     scenario.expect_no_actions();
     scenario.fail_probes("h2:8081", "connection refused");
-    scenario.run_actions(&["stop h2-0.8 at h2:8081 (old and unhealthy)"]);
+    scenario.run_actions(&["stop h2-0.8 at h2:8081 (unhealthy)"]);
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn version_that_never_becomes_ready_is_rolled_back_at_the_deadline() {
          Unavailable"
     );
     assert_eq!(then, FailureResponse::RollBack);
-    scenario.run_actions(&["stop h4-0.9 at h4:8081 (old and unhealthy)"]);
+    scenario.run_actions(&["stop h4-0.9 at h4:8081 (unhealthy)"]);
     assert_eq!(scenario.outcome(), Outcome::RolledBack);
 }
 
@@ -505,7 +505,7 @@ fn rollback_keeps_the_budget() {
     );
     assert_eq!(then, FailureResponse::RollBack);
     // The new instance on h4 serves until an old one has replaced it.
-    scenario.run_actions(&["stop h1-0.9 at h1:8081 (dead)"]);
+    scenario.run_actions(&["stop h1-0.9 at h1:8081 (exited)"]);
     scenario.run_actions(&["start 0.8 at h1:8081"]);
     scenario.expect_no_actions();
     scenario.pass_probe("h1:8081");

@@ -160,7 +160,7 @@ fn failure_during_a_soak_rolls_back_without_steps() {
     reach_step(&mut scenario);
     scenario.exit_instance("h4:8081", "exit status 1");
     scenario.expect_failure();
-    scenario.run_actions(&["start 0.8 at h1:8081", "stop h4-0.9 at h4:8081 (dead)"]);
+    scenario.run_actions(&["start 0.8 at h1:8081", "stop h4-0.9 at h4:8081 (exited)"]);
     scenario.pass_probe("h1:8081");
     assert_eq!(scenario.outcome(), Outcome::RolledBack);
 }

@@ -124,7 +124,7 @@ fn rollback_admits_a_drained_old_instance_again() {
     scenario.exit_instance("h3:8081", "exit status 1");
     scenario.expect_failure();
     scenario.run_actions(&["admit h1-0.8 at h1:8081", "drain h3-0.9 at h3:8081"]);
-    scenario.run_actions(&["stop h3-0.9 at h3:8081 (dead)"]);
+    scenario.run_actions(&["stop h3-0.9 at h3:8081 (exited)"]);
     assert_eq!(scenario.outcome(), Outcome::RolledBack);
 }
 
