@@ -43,14 +43,14 @@ pub(super) fn read(
 
 fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Option<Hook> {
     let on = fields.required("on", "on = \"before_start\"", choice(POINTS));
-    let is_slot_failure = on.is_some_and(HookPoint::is_slot_failure);
+    let is_of_instance = on.is_some_and(HookPoint::is_of_instance);
     let words = fields.required(
         "command",
         "command = \"./warm-cache --port {{ port }}\"",
         |node| {
             // The variables of a template depend on `on`, so without it the template is not
             // checked.
-            if is_slot_failure || on.is_none() {
+            if is_of_instance || on.is_none() {
                 command(node)
             } else {
                 command_of_version(node, version)
@@ -60,7 +60,7 @@ fn read_one(fields: &Fields<'_>, version: &str, templates: &mut Templates) -> Op
     let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
     let at = fields.optional("at", choice(SITES));
     fields.finish();
-    if is_slot_failure {
+    if is_of_instance {
         templates.extend(
             fields.place_of("command"),
             words.as_deref().unwrap_or_default(),

@@ -22,7 +22,7 @@ pub(super) fn of_slot(
     let slot_hooks = definition
         .hooks
         .iter()
-        .filter(|hook| hook.on.is_slot_failure());
+        .filter(|hook| hook.on.is_of_instance());
     let rendered = slot_hooks.map(|hook| {
         let command = hook
             .command
