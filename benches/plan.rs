@@ -89,7 +89,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         waits: BTreeMap::new(),
         steps: Vec::new(),
         on_gate: OnGate::default(),
-        hours: ship::core::spec::windows::DeployWindows::default(),
+        deploy_windows: ship::core::spec::windows::DeployWindows::default(),
         tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

@@ -62,8 +62,8 @@ impl Error {
                 AdmissionRefusal::UnusableHosts { .. }
                 | AdmissionRefusal::UnusableBalancers { .. } => Exit::Unreachable,
                 AdmissionRefusal::Closed { .. } => Exit::Locked,
-                AdmissionRefusal::NoHostLeft
-                | AdmissionRefusal::OneServer(_)
+                AdmissionRefusal::AllHostsDrained
+                | AdmissionRefusal::DuplicateServer(_)
                 | AdmissionRefusal::Impossible(_)
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
@@ -104,7 +104,7 @@ impl From<ContinuationRefusal> for Error {
 
 impl From<service_state::Refusal> for Error {
     fn from(refusal: service_state::Refusal) -> Self {
-        if refusal.is_for_now {
+        if refusal.is_temporary {
             Self::NotNow(refusal.why)
         } else {
             Refused::NotPermitted(refusal.why).into()

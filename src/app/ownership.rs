@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::{Error, Refused};
 use super::session::Session;
-use crate::core::fleet::identity::{DuplicateHost, Identity, twins};
+use crate::core::fleet::identity::{DuplicateHost, Identity, duplicate_hosts};
 use crate::core::fleet::owner::{self, Owner};
 use crate::core::ids::HostId;
 use crate::core::planner::wait_reason::WaitReason;
@@ -43,7 +43,7 @@ pub fn problems(
     owners: &BTreeMap<HostId, Owner>,
     identities: &BTreeMap<HostId, Identity>,
 ) -> BTreeMap<HostId, Problem> {
-    let duplicates = twins(
+    let duplicates = duplicate_hosts(
         &session.addresses(),
         identities,
         session.project.playbook.service.driver,
@@ -75,10 +75,10 @@ fn duplicate_host(session: &Session, duplicate: &DuplicateHost) -> Problem {
     let DuplicateHost {
         host,
         first,
-        shares_place,
+        shares_directory,
     } = duplicate;
     let root = session.root(host);
-    let (shared, hint) = if *shares_place {
+    let (shared, hint) = if *shares_directory {
         (
             format!("both store the service in {root}"),
             "list each machine once",

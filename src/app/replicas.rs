@@ -46,7 +46,7 @@ impl Session {
     pub fn last_replicas(&self) -> Option<u32> {
         let slots = self.project.inventory.schedulable_hosts().count()
             * self.project.playbook.service.ports.len();
-        self.history.replicas_wanted_last(slots)
+        self.history.last_wanted_replicas(slots)
     }
 
     /// Stores the number of `ship scale`. If the command line sets another number instead, removes

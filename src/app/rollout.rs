@@ -77,10 +77,10 @@ async fn begin(
         .begin_rollout(&session.service_key, revision, newest_epoch, now);
     let (id, epoch) = started?;
     *log = Some(env.open_log(&session.state_dir, id));
-    let opening = admission.opening(revision, epoch);
+    let events = admission.first_events(revision, epoch);
     let budget = admission.spec.budget;
     let engine = engine(session, survey, id, monitor, interrupts);
-    let outcome = Box::pin(engine.run(id, opening)).await?;
+    let outcome = Box::pin(engine.run(id, events)).await?;
     if outcome == Outcome::Succeeded {
         prune_history(session, revision)?;
     }

@@ -156,7 +156,7 @@ impl Session {
         Ok(ServiceHistory {
             revisions: self.store.revisions(service_key)?,
             runs: self.store.runs(service_key)?,
-            migrations_made: self.store.migrations_made(service_key)?,
+            applied_migrations: self.store.applied_migrations(service_key)?,
             contracted: self.store.contracted(service_key)?,
             ..ServiceHistory::default()
         })

@@ -58,7 +58,7 @@ pub(crate) fn spec(
         thresholds: by_release(definitions, |definition| definition.readiness.thresholds()),
         waits: by_release(definitions, Definition::waits),
         steps: steps(session, budget.replicas),
-        hours: deploy_windows(
+        deploy_windows: deploy_windows(
             &session.project,
             session.mode,
             &session.history,
@@ -135,8 +135,8 @@ pub fn deploy_windows(
     let readiness = &playbook.readiness;
     let repeats = readiness.interval * readiness.success_threshold.saturating_sub(1);
     DeployWindows {
-        openings: windows::openings(windows, &zone, now),
-        are_limited: true,
+        upcoming: windows::upcoming_windows(windows, &zone, now),
+        is_limited: true,
         replacement_time_min: playbook.rollout.min_ready + readiness.initial_delay + repeats,
         fastest_deploy: history.fastest_deploy(),
     }

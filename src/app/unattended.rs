@@ -45,7 +45,7 @@ pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resoluti
         .map(|record| attempt(session, record))
         .collect::<Result<_, _>>()?;
     let resolution = unattended::resolve(
-        PreviousRollout::by(&session.history),
+        PreviousRollout::of(&session.history),
         &attempts,
         release,
         session.project.playbook.unattended.on_interrupted,

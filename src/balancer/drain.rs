@@ -30,7 +30,7 @@ pub async fn drain(
 ) -> Result<DrainEnd, BalancerError> {
     let (slot, traffic) = (change.slot, balancers.traffic());
     let seen = balancers.observe_slot(slot).await?;
-    if !seen.values().all(|view| view.spares(slot, keep)) {
+    if !seen.values().all(|view| view.others_serve(slot, keep)) {
         // Fewer servers are up than the plan assumed: plan again with the balancers' state.
         return Ok(DrainEnd {
             views: seen,
@@ -55,7 +55,7 @@ pub async fn drain(
                     receipt: Some(receipt),
                 });
             }
-            DrainStep::Ease => Some(SlotSwitch::Ease),
+            DrainStep::LimitToBound => Some(SlotSwitch::Ease),
             DrainStep::Close => Some(SlotSwitch::Close),
             DrainStep::Cut => Some(SlotSwitch::Cut),
             DrainStep::Wait(pause) => {

@@ -82,7 +82,7 @@ fn add_machine(text: &mut String, machine: &MachineCheck) {
         );
     }
     for problem in &machine.problems {
-        let _ = writeln!(text, "FAILED  {host}: {}", host.unnamed(problem));
+        let _ = writeln!(text, "FAILED  {host}: {}", host.without_name(problem));
     }
     for slow in &machine.slow {
         let _ = writeln!(text, "slow    {host}: {slow}");

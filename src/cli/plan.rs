@@ -49,7 +49,7 @@ fn object(preview: &DeployPlan) -> serde_json::Value {
         "batches": simulated.batches.iter().map(|batch| serde_json::json!({
             "actions": batch.actions, "available": batch.available, "running": batch.running,
         })).collect::<Vec<_>>(),
-        "worst_available": simulated.worst_available,
+        "worst_available": simulated.fewest_available,
         "min_available": spec.budget.min_available(),
         "most_running": simulated.most_running,
         "max_running": spec.budget.max_running(),
@@ -162,7 +162,7 @@ fn worst_case(preview: &DeployPlan) -> String {
     let (simulated, budget) = (&preview.simulated, &preview.spec.budget);
     format!(
         "\nworst case: {} of {} available (minimum {}), {} running (maximum {})\n",
-        simulated.worst_available,
+        simulated.fewest_available,
         budget.replicas,
         budget.min_available(),
         simulated.most_running,

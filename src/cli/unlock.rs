@@ -59,7 +59,7 @@ fn text(holder: &Holder, unreachable: &[(HostId, String)]) -> String {
         let _ = writeln!(
             text,
             "warning: {host} could not be notified: {} (the next rollout notifies it first)",
-            host.unnamed(why)
+            host.without_name(why)
         );
     }
     text.push_str("hint: see the state of the rollout with `ship status`\n");

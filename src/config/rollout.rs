@@ -267,7 +267,7 @@ pub(super) fn check_amounts(
     } = places;
     let order = match why {
         Impossible::TooFewSlots { .. } => [replicas, max_surge, max_unavailable],
-        Impossible::NothingMayMove => [max_surge, max_unavailable, replicas],
+        Impossible::NoRoomForRollout => [max_surge, max_unavailable, replicas],
         _ => [max_surge, replicas, max_unavailable],
     };
     let place = order.into_iter().flatten().next().unwrap_or(ports.0);

@@ -1,7 +1,7 @@
 //! The availability monitor: counts the answers to the requests that ship sends during a rollout.
 //!
 //! The module `probe` sends the requests. They count from the first one with the expected answer,
-//! because there may be no service before.
+//! because the service may not exist before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Time;
 
-/// Failed requests whose reason is kept: the first ones show the cause.
+/// The number of failed requests whose reason is kept. The first ones show the cause.
 const FAILURES_KEPT_MAX: usize = 5;
-/// Versions that are counted separately. A service may send anything in its version header.
+/// The number of versions that are counted separately. A service may send any text as its version.
 const VERSIONS_MAX: usize = 16;
 
 /// The settings of the availability monitor.
@@ -29,8 +29,8 @@ pub struct MonitorSettings {
     pub max_failed_requests: u32,
     /// The only status that passes; without one, any from 200 to 399 does.
     pub status: Option<u16>,
-    /// Clients that send requests in turn: the first keeps its connection, the second opens a new one
-    /// for each request, and so on.
+    /// Clients that send requests in turn: the first keeps its connection, the second opens a new
+    /// one for each request, and so on.
     pub connections: u32,
     /// The header of an answer that names the version.
     pub version_header: Option<String>,
@@ -46,9 +46,9 @@ pub enum Answer {
         version: Option<String>,
     },
     /// The answer was wrong, or none came.
-    Lost { why: String },
+    Failed { why: String },
     /// The request could not be sent, for a reason on this machine.
-    Unmade { why: String },
+    NotSent { why: String },
 }
 
 /// Counts of all answers, in bounded memory.
@@ -80,13 +80,13 @@ pub struct AvailabilityReport {
     pub p50_ms: Option<u64>,
     /// The 99th percentile of the latency of the served requests, approximately.
     pub p99_ms: Option<u64>,
-    /// When the first request with an answer was made; `None` before that.
+    /// When the first request with the expected answer was sent; `None` before that.
     pub counted_from: Option<Time>,
-    /// Requests that failed before that and do not count.
+    /// Requests that failed before `counted_from` and do not count.
     pub early: u64,
-    /// Requests that could not be made, for a reason on this machine.
+    /// Requests that could not be sent, for a reason on this machine.
     pub unmade: u64,
-    /// The last reason of a request that does not count.
+    /// Why the last request that does not count failed.
     pub trouble: Option<String>,
     /// The first failures.
     pub failures: Vec<FailedRequest>,
@@ -96,7 +96,7 @@ pub struct AvailabilityReport {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FailedRequest {
-    /// When the request was made.
+    /// When the request was sent.
     pub at: Time,
     /// What was received instead of the expected answer.
     pub why: String,
@@ -108,14 +108,14 @@ pub struct VersionAnswers {
     /// `None` for answers that do not name a version.
     pub version: Option<String>,
     pub count: u64,
-    /// When the first of these requests was made.
+    /// When the first of these requests was sent.
     pub first: Time,
-    /// When the last of these requests was made.
+    /// When the last of these requests was sent.
     pub last: Time,
 }
 
 impl Tally {
-    /// A tally of no requests, of which `max_failed_requests` may fail.
+    /// An empty tally. `max_failed_requests` may fail.
     pub fn new(max_failed_requests: u32) -> Self {
         Self {
             max_failed_requests,
@@ -124,7 +124,7 @@ impl Tally {
     }
 
     /// Counts a request that was sent at `at`, and its answer.
-    pub fn take(&mut self, at: Time, answer: Answer) {
+    pub fn add(&mut self, at: Time, answer: Answer) {
         match answer {
             Answer::Served { took, version } => {
                 self.counted_from.get_or_insert(at);
@@ -132,18 +132,18 @@ impl Tally {
                 self.times.add(took);
                 self.count_version(at, version);
             }
-            Answer::Lost { why } if self.counted_from.is_some_and(|from| at >= from) => {
+            Answer::Failed { why } if self.counted_from.is_some_and(|from| at >= from) => {
                 self.requests += 1;
                 self.failed += 1;
                 let index = self.failures.partition_point(|failed| failed.at <= at);
                 self.failures.insert(index, FailedRequest { at, why });
                 self.failures.truncate(FAILURES_KEPT_MAX);
             }
-            Answer::Lost { why } => {
+            Answer::Failed { why } => {
                 self.early += 1;
                 self.trouble = Some(why);
             }
-            Answer::Unmade { why } => {
+            Answer::NotSent { why } => {
                 self.unmade += 1;
                 self.trouble = Some(why);
             }
@@ -151,9 +151,9 @@ impl Tally {
     }
 
     fn count_version(&mut self, at: Time, version: Option<String>) {
-        let is_one_too_many =
+        let exceeds_limit =
             !self.answers.contains_key(&version) && self.answers.len() >= VERSIONS_MAX;
-        let version = version.filter(|_| !is_one_too_many);
+        let version = version.filter(|_| !exceeds_limit);
         let empty = VersionAnswers {
             version: version.clone(),
             count: 0,
@@ -251,10 +251,10 @@ pub fn grouped(number: u64) -> String {
 
 /// The first known version in a text, as a whole word, with or without a leading `v`.
 pub fn version_in<'a>(text: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    let is_of_word = |c: char| c.is_ascii_alphanumeric() || is_joint(c);
-    let is_joint_at_end = |c: char| is_joint(c);
-    text.split(|c: char| !is_of_word(c))
-        .map(|word| word.trim_matches(is_joint_at_end))
+    let is_word_char = |c: char| c.is_ascii_alphanumeric() || is_version_separator(c);
+    let is_separator = |c: char| is_version_separator(c);
+    text.split(|c: char| !is_word_char(c))
+        .map(|word| word.trim_matches(is_separator))
         .find_map(|word| {
             let bare = word.strip_prefix(['v', 'V']).unwrap_or(word);
             known
@@ -264,20 +264,20 @@ pub fn version_in<'a>(text: &str, known: &'a BTreeSet<String>) -> Option<&'a str
         })
 }
 
-/// What joins the parts of a version, as in `1.0-rc1`.
-fn is_joint(c: char) -> bool {
+/// Whether a character may separate the parts of a version, as in `1.0-rc1`.
+fn is_version_separator(c: char) -> bool {
     matches!(c, '.' | '_' | '+' | '~' | '-')
 }
 
-/// Durations in buckets with a precision of about 3 percent.
+/// A histogram of durations with a precision of about 3 percent.
 #[derive(Clone, Debug, Default)]
 struct Histogram {
-    /// The counts by bucket. The number of buckets is at most that of bits times [`STEPS`].
+    /// The counts by bucket. There are at most 64 times [`STEPS`] buckets.
     buckets: BTreeMap<u64, u64>,
     count: u64,
 }
 
-/// Buckets between a number of microseconds and its double.
+/// The number of buckets between a duration and twice that duration.
 const STEPS: u64 = 32;
 
 impl Histogram {
@@ -300,7 +300,8 @@ impl Histogram {
     }
 }
 
-/// Small numbers have a bucket each; above them every doubling is cut into [`STEPS`].
+/// The bucket of a duration. Each short duration has its own bucket; above them, each doubling has
+/// [`STEPS`] buckets.
 fn bucket(us: u64) -> u64 {
     let halvings = u64::from((us | 1).ilog2()).saturating_sub(u64::from(STEPS.ilog2()));
     halvings * STEPS + (us >> halvings)
@@ -325,7 +326,7 @@ mod tests {
     }
 
     fn lost(why: &str) -> Answer {
-        Answer::Lost {
+        Answer::Failed {
             why: why.to_owned(),
         }
     }
@@ -333,15 +334,15 @@ mod tests {
     #[test]
     fn requests_count_from_the_first_that_is_answered() {
         let mut tally = Tally::new(0);
-        tally.take(Time(1), lost("connection refused"));
-        tally.take(Time(2), lost("HTTP 503"));
+        tally.add(Time(1), lost("connection refused"));
+        tally.add(Time(2), lost("HTTP 503"));
         assert_eq!(
             tally.report().to_string(),
             "no request got the expected answer, so none counts (2 sent); last error: HTTP 503"
         );
-        tally.take(Time(3), served("0.8"));
+        tally.add(Time(3), served("0.8"));
         // Sent before the first answer, and counted after it.
-        tally.take(Time(2), lost("no answer within 2s"));
+        tally.add(Time(2), lost("no answer within 2s"));
         let report = tally.report();
         assert_eq!(
             report.to_string(),
@@ -351,7 +352,7 @@ mod tests {
             (report.counted_from, report.early, report.is_breached()),
             (Some(Time(3)), 3, false)
         );
-        tally.take(Time(4), lost("connection reset"));
+        tally.add(Time(4), lost("connection reset"));
         assert!(tally.is_breached() && tally.report().is_breached());
         assert_eq!(
             tally.report().failures,
@@ -365,14 +366,14 @@ mod tests {
     #[test]
     fn limit_is_breached_by_the_first_failure_beyond_it() {
         let mut tally = Tally::new(2);
-        tally.take(Time(0), served("0.8"));
+        tally.add(Time(0), served("0.8"));
         for at in 1..=2 {
-            tally.take(Time(at), lost("HTTP 500"));
+            tally.add(Time(at), lost("HTTP 500"));
             assert!(!tally.is_breached());
         }
-        tally.take(
+        tally.add(
             Time(3),
-            Answer::Unmade {
+            Answer::NotSent {
                 why: "too many open files".to_owned(),
             },
         );
@@ -380,16 +381,16 @@ mod tests {
             !tally.is_breached(),
             "a problem of this machine is not a failure of the service"
         );
-        tally.take(Time(4), lost("HTTP 500"));
+        tally.add(Time(4), lost("HTTP 500"));
         assert!(tally.is_breached());
     }
 
     #[test]
     fn first_failures_are_kept_in_the_order_of_their_requests() {
         let mut tally = Tally::new(0);
-        tally.take(Time(0), served("0.8"));
+        tally.add(Time(0), served("0.8"));
         for at in (1..=9).rev() {
-            tally.take(Time(at), lost(&at.to_string()));
+            tally.add(Time(at), lost(&at.to_string()));
         }
         let kept: Vec<_> = tally
             .report()
@@ -405,7 +406,7 @@ mod tests {
     fn versions_are_counted_separately_up_to_a_limit() {
         let mut tally = Tally::new(0);
         for (at, version) in [(5, "0.9"), (1, "0.8"), (7, "0.8"), (6, "0.9")] {
-            tally.take(Time(at), served(version));
+            tally.add(Time(at), served(version));
         }
         let received = |version: &str, first, last| VersionAnswers {
             version: Some(version.to_owned()),
@@ -418,7 +419,7 @@ mod tests {
             [received("0.8", 1, 7), received("0.9", 5, 6)]
         );
         for at in 0..100 {
-            tally.take(Time(at), served(&format!("build {at}")));
+            tally.add(Time(at), served(&format!("build {at}")));
         }
         let answers = tally.report().answers;
         assert_eq!(answers.len(), VERSIONS_MAX + 1);

@@ -1,4 +1,4 @@
-//! The names of things: hosts, slots, releases, revisions, instances, epochs.
+//! Identifiers: of hosts, slots, releases, revisions, instances, epochs and actions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,26 +47,27 @@ name! {
 }
 
 name! {
-    /// The digest that names a release: 64 lower-case hex digits, the SHA-256 of all that the
-    /// release is.
+    /// The digest that identifies a release: the SHA-256 of its definition, as 64 lower-case hex
+    /// digits.
     ReleaseId
 }
 
 name! {
-    /// The name of one instance: `testpage-515849216a-059b0`. A restart by ship makes a new one.
+    /// The name of an instance: `testpage-515849216a-059b0`. After `ship restart`, the new instance
+    /// has a new name.
     InstanceId
 }
 
 impl ReleaseId {
-    /// The first ten digits, which are enough for a person.
+    /// The first ten digits, for display.
     pub fn short(&self) -> &str {
         self.as_str().get(..10).unwrap_or(self.as_str())
     }
 }
 
 impl InstanceId {
-    /// Names an instance after its service, its release and what makes it the only one: the order
-    /// that starts it.
+    /// Names an instance after its service, its release and the action that starts it, which makes
+    /// the name unique.
     pub fn new(service: &str, release: &ReleaseId, epoch: Epoch, action: ActionId) -> Self {
         Self::from(format!(
             "{service}-{}-{}",
@@ -86,15 +87,16 @@ impl InstanceId {
     }
 }
 
-/// Five digits that look unlike for neighbours, so that a person can tell two rows apart. Two
-/// orders of a rollout never have the same; two of different rollouts once in 33 million.
+/// Five digits that differ clearly between successive actions, so that people can distinguish
+/// instances. Two actions of one rollout never have the same digits; two actions of different
+/// rollouts have them with a probability of 1 in 33 million.
 fn base32(epoch: Epoch, action: ActionId) -> String {
     const DIGITS: &[u8; 32] = b"bcdfghjklmnpqrstvwxz0123456789ae";
     const BITS: u32 = 25;
-    // The end of splitmix64: every bit of the epoch matters.
+    // The final steps of splitmix64: each bit of the epoch influences the result.
     let epoch = (epoch.0 ^ (epoch.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let epoch = (epoch ^ (epoch >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    // Odd, hence a bijection on 25 bits.
+    // The factor is odd, so that the multiplication is a bijection on 25 bits.
     let action = action.0.wrapping_mul(0x9E37_79B1);
     let mixed = (epoch >> 31).wrapping_add(action) & ((1 << BITS) - 1);
     (0..5)
@@ -125,7 +127,7 @@ impl fmt::Display for Slot {
     }
 }
 
-/// The number of an entry of the history, from 1.
+/// The number of a revision in the history, counted from 1.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -138,7 +140,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The fencing number: a host refuses orders that carry an older one than it has seen.
+/// The fencing token of a controller: a host rejects actions with an older epoch than it has seen.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -151,7 +153,7 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// The number of an order within its rollout, from 1.
+/// The number of an action within its rollout, counted from 1.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -159,12 +161,12 @@ impl fmt::Display for Epoch {
 pub struct ActionId(pub u64);
 
 impl HostId {
-    /// Removes this host's name from the beginning of a text, where the name is shown already.
-    pub fn unnamed<'a>(&self, text: &'a str) -> &'a str {
+    /// Removes this host's name from the beginning of a text, because the name is shown elsewhere.
+    pub fn without_name<'a>(&self, text: &'a str) -> &'a str {
         let rest = text
             .strip_prefix(self.as_str())
             .and_then(|rest| rest.strip_prefix(": "));
-        rest.map_or(text, |rest| self.unnamed(rest))
+        rest.map_or(text, |rest| self.without_name(rest))
     }
 }
 
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_order_of_a_rollout_gets_a_name_of_its_own() {
+    fn each_start_of_a_rollout_gets_its_own_instance_name() {
         let release = ReleaseId::from("515849216abbbbbbbbbb");
         let names: BTreeSet<_> = (0..4000)
             .map(|n| InstanceId::new("testpage", &release, Epoch(7), ActionId(n)).to_string())
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn instance_name_tells_its_release() {
+    fn instance_name_identifies_its_release() {
         let (release, other) = (
             ReleaseId::from("515849216abbbbbbbbbb"),
             ReleaseId::from("615849216abbbbbbbbbb"),

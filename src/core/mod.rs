@@ -1,7 +1,7 @@
-//! Floor 0: the whole policy of a rollout, pure.
+//! The policy of a rollout: pure code, without I/O.
 //!
 //! Nothing here awaits, logs, reads a clock or iterates a hash map: the same inputs give the same
-//! plan. That is what lets `tests/policy/model` explore it exhaustively.
+//! plan. Therefore `tests/policy/model` can explore the policy exhaustively.
 
 pub mod analysis;
 pub mod availability;

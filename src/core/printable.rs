@@ -1,11 +1,12 @@
-//! Text from outside, without what would move a terminal's cursor or change its colours.
+//! Removes control characters from external text, which could move a terminal's cursor or change
+//! its colours.
 
-/// Leaves out control characters, line breaks too.
+/// Removes control characters, including line breaks.
 pub fn strip_controls(text: &str) -> impl Iterator<Item = char> {
     text.chars().filter(|c| !c.is_control())
 }
 
-/// Leaves out control characters, but keeps the tabs by which a line of output may be laid out.
+/// Removes control characters except for tabs, which may align the columns of output.
 pub fn strip_controls_but_tabs(text: &str) -> impl Iterator<Item = char> {
     text.chars().filter(|c| !c.is_control() || *c == '\t')
 }

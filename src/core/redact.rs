@@ -1,5 +1,5 @@
-//! Redacts secrets in all output: a service may print its password to its log, and ship shows the last
-//! lines of that.
+//! Redacts secrets in all output: a service may print its password to its log, of which ship shows
+//! the last lines.
 
 /// What replaces a secret.
 const REPLACEMENT: &str = "…";
@@ -17,7 +17,7 @@ impl Redactor {
             .into_iter()
             .filter(|secret| secret.chars().count() >= SECRET_CHARS_MIN)
             .collect();
-        // Longest first: a secret may contain another one, and must not be redacted in part.
+        // The longest first: a secret may contain another one, and must be redacted as a whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(secrets)
     }

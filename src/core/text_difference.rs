@@ -1,14 +1,12 @@
-//! What one text has that another has not, line by line.
+//! The difference between two texts, line by line.
 
-/// Where two texts differ in more lines than this comes to, all of these are listed as gone and
-/// come.
+/// The largest table of lines to compare. For larger texts, all lines count as changed.
 const CELLS_MAX: usize = 1 << 22;
 
-/// Lines of the old text that are gone (`-`) and lines of the new one that have come (`+`), in
-/// order.
+/// The removed lines (`-`) of the old text and the added lines (`+`) of the new one, in order.
 pub fn difference(then: &str, now: &str) -> Vec<String> {
     let (then, now): (Vec<_>, Vec<_>) = (then.lines().collect(), now.lines().collect());
-    // What is the same at both ends is most of a long playbook.
+    // Skip equal lines at both ends, which are most of a long playbook.
     let same = then
         .iter()
         .zip(&now)
@@ -23,12 +21,12 @@ pub fn difference(then: &str, now: &str) -> Vec<String> {
         .count();
     let (then, now) = (&then[..then.len() - same], &now[..now.len() - same]);
     if then.len().saturating_mul(now.len()) > CELLS_MAX {
-        let gone = then.iter().map(|line| format!("- {line}"));
-        return gone
+        let removed = then.iter().map(|line| format!("- {line}"));
+        return removed
             .chain(now.iter().map(|line| format!("+ {line}")))
             .collect();
     }
-    // The longest common subsequence, from behind.
+    // The length of the longest common subsequence of the remaining lines, from the end.
     let mut common = vec![vec![0_u32; now.len() + 1]; then.len() + 1];
     for (i, old) in then.iter().enumerate().rev() {
         for (j, new) in now.iter().enumerate().rev() {
@@ -59,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_names_what_went_and_what_came() {
+    fn difference_lists_removed_and_added_lines() {
         assert_eq!(difference("a\nb\nc\n", "a\nc\nd\n"), ["- b", "+ d"]);
         assert_eq!(difference("a", "b"), ["- a", "+ b"]);
         assert!(difference("a\nb", "a\nb").is_empty());

@@ -1,4 +1,4 @@
-//! Time as the policy sees it: a number handed in, never a clock read.
+//! Time for the policy: callers pass it in, because the policy reads no clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment: milliseconds since the Unix epoch.
+/// A point in time: milliseconds since the Unix epoch.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Time(pub u64);
 
 impl Time {
-    /// The time from `earlier` to this moment; zero if `earlier` is later (clocks step back).
+    /// The duration since `earlier`; zero if `earlier` is later, because a clock was set back.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -42,13 +42,14 @@ impl Sub<Duration> for Time {
     }
 }
 
-/// Rounds up to whole seconds, at least 1: programs count in these, and 0 means "for ever" to some.
+/// Rounds up to whole seconds, at least 1. Some programs accept only whole seconds, and for some of
+/// them 0 means no limit.
 pub fn whole_seconds(duration: Duration) -> u64 {
     let rest = u64::from(duration.subsec_nanos() > 0);
     duration.as_secs().saturating_add(rest).max(1)
 }
 
-/// A duration for people: `350ms`, `4.2s`, `3m10s`, `2h5m`, `4d3h` (never more than two units).
+/// A duration for display: `350ms`, `4.2s`, `3m10s`, `2h5m`, `4d3h` (never more than two units).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Human(pub Duration);
 
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_a_person_says_them() {
+    fn durations_have_at_most_two_units() {
         let human = |ms| Human(Duration::from_millis(ms)).to_string();
         assert_eq!(human(0), "0ms");
         assert_eq!(human(350), "350ms");
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_steps_back_gives_zero_not_a_panic() {
+    fn time_since_a_later_time_is_zero() {
         assert_eq!(Time(5).since(Time(9)), Duration::ZERO);
         assert_eq!(Time(u64::MAX) + Duration::from_secs(1), Time(u64::MAX));
     }

@@ -98,7 +98,8 @@ impl AnalysisRunner {
                 at = now + *interval;
                 self.due.insert(name.clone(), at);
                 if let MeasurementMethod::Compare(tolerance) = &analysis.method {
-                    self.ledger.look(scope.fleet, &scope.rollout.goal.release);
+                    self.ledger
+                        .record_counters(scope.fleet, &scope.rollout.goal.release);
                     let measurement = compare(&self.ledger.window(now), tolerance);
                     due.compared.push((name.clone(), measurement));
                 } else {
@@ -132,7 +133,8 @@ impl AnalysisRunner {
         };
         if !scope.fleet.balancers.values().any(counts) && scope.is_measured() {
             let is_new = sample.release == scope.rollout.goal.release;
-            self.ledger.asked(is_new, sample.is_error, sample.took);
+            self.ledger
+                .record_request(is_new, sample.is_error, sample.took);
         }
     }
 

@@ -194,8 +194,8 @@ impl<'s> Controller<'s> {
     fn plan(&mut self) -> Next {
         let fleet = self.observer.fleet();
         let decided = plan(&self.spec, self.recorder.rollout(), fleet, self.clock.now());
-        self.status.wait_reasons = decided.holds;
-        for host in &decided.looks {
+        self.status.wait_reasons = decided.wait_reasons;
+        for host in &decided.hosts_to_observe {
             self.observer.observe_host_now(host);
         }
         if decided.progress != self.progress {

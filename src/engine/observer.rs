@@ -201,7 +201,7 @@ impl FleetObserver {
     pub(super) fn host_lost(&mut self, host: &HostId, why: String, recorder: &mut Recorder) {
         let now = recorder.now();
         let was_reachable = self.is_reachable(host);
-        self.fleet.lose(host, now, &why);
+        self.fleet.mark_unreachable(host, now, &why);
         self.poller.host_observed(host, None, now);
         if was_reachable {
             recorder.record(Event::HostLost {
@@ -228,7 +228,7 @@ impl FleetObserver {
         let balancer_id = balancer.clone();
         match observed {
             Ok(view) => {
-                self.fleet.view(balancer, view);
+                self.fleet.observe_balancer(balancer, view);
                 if was_lost {
                     recorder.record(Event::BalancerRecovered {
                         balancer: balancer_id,
@@ -236,7 +236,7 @@ impl FleetObserver {
                 }
             }
             Err(HostUnavailable { why }) => {
-                self.fleet.lose_balancer(balancer, now, &why);
+                self.fleet.mark_balancer_unreachable(balancer, now, &why);
                 if !was_lost {
                     recorder.record(Event::BalancerLost {
                         balancer: balancer_id,
@@ -256,7 +256,7 @@ impl FleetObserver {
         view: &BalancerState,
         recorder: &mut Recorder,
     ) {
-        let view = self.fleet.viewed_in(balancer, slot, view);
+        let view = self.fleet.view_with_slot(balancer, slot, view);
         self.balancer_observed(balancer, Ok(view), recorder);
     }
 
@@ -295,7 +295,7 @@ impl FleetObserver {
         };
         let verdict = match instance.judge(verdict, &definition.readiness.check) {
             Judgement::Counts(verdict) => verdict,
-            Judgement::LookAgain => {
+            Judgement::ObserveAgain => {
                 self.poller.observe_before_probing(&slot.host, &name);
                 return ProbeOutcome::default();
             }

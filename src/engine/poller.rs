@@ -108,7 +108,7 @@ impl Poller {
             let readiness = &definition.readiness;
             let at = match self.probed.get(&instance.name) {
                 Some(probed) => *probed + poll_interval::probe_again_after(instance, readiness),
-                None => poll_interval::first_ask_at(instance, readiness),
+                None => poll_interval::first_probe_at(instance, readiness),
             };
             if at <= now {
                 let slot = Slot {
@@ -130,7 +130,7 @@ impl Poller {
         due: &mut DuePolls,
     ) {
         let balancers = traffic
-            .map(|traffic| fleet.balancers_to_ask(traffic))
+            .map(|traffic| fleet.balancers_to_observe(traffic))
             .unwrap_or_default();
         for balancer in balancers
             .into_iter()
@@ -139,7 +139,7 @@ impl Poller {
             let at = self
                 .observed_balancers
                 .get(&balancer)
-                .map_or(now, |observed| *observed + poll_interval::VIEW_AGAIN_AFTER);
+                .map_or(now, |observed| *observed + poll_interval::BALANCER_INTERVAL);
             if at <= now {
                 due.balancers.push(balancer);
             } else {

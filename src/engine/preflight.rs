@@ -81,25 +81,27 @@ pub async fn preflight<E: Executor + ?Sized>(
                 found.fleet.observe(&host, observation, begun);
             }
             Err(unusable) => {
-                found.fleet.lose(&host, clock.now(), &unusable.why);
+                found
+                    .fleet
+                    .mark_unreachable(&host, clock.now(), &unusable.why);
                 found.unusable.insert(host, unusable);
             }
         }
     }
     drop(observations);
     let balancers = traffic
-        .map(|traffic| found.fleet.balancers_to_ask(traffic))
+        .map(|traffic| found.fleet.balancers_to_observe(traffic))
         .unwrap_or_default();
     let observations = balancers.iter().map(|balancer| async move {
         (balancer.clone(), executor.observe_balancer(balancer).await)
     });
     for (balancer, observed) in join_all(observations).await {
         match observed {
-            Ok(view) => found.fleet.view(&balancer, view),
+            Ok(view) => found.fleet.observe_balancer(&balancer, view),
             Err(unusable) => {
                 found
                     .fleet
-                    .lose_balancer(&balancer, clock.now(), &unusable.why);
+                    .mark_balancer_unreachable(&balancer, clock.now(), &unusable.why);
                 found.unusable_balancers.insert(balancer, unusable);
             }
         }
@@ -148,7 +150,7 @@ async fn probe_all<E: Executor + ?Sized>(
         };
         let verdict = match judged {
             Judgement::Counts(verdict) => verdict,
-            Judgement::LookAgain => Verdict::Fail("nothing listens on the port".into()),
+            Judgement::ObserveAgain => Verdict::Fail("nothing listens on the port".into()),
         };
         let since = instance.started;
         instance.health.record(

@@ -212,10 +212,10 @@ impl Shared {
         if (self.now)().since(sent) > deadline + SUSPEND_THRESHOLD {
             return;
         }
-        let answer = answer.unwrap_or_else(|_| Answer::Lost {
+        let answer = answer.unwrap_or_else(|_| Answer::Failed {
             why: format!("no answer within {}", Human(deadline)),
         });
-        self.tally().take(sent, answer);
+        self.tally().add(sent, answer);
         self.changed.notify_waiters();
     }
 
@@ -228,8 +228,8 @@ impl Shared {
                     address: self.settings.url.clone(),
                 };
                 return match failure_verdict(&error, &route) {
-                    Verdict::Error(why) => Answer::Unmade { why },
-                    Verdict::Fail(why) | Verdict::Pass(why) => Answer::Lost { why },
+                    Verdict::Error(why) => Answer::NotSent { why },
+                    Verdict::Fail(why) | Verdict::Pass(why) => Answer::Failed { why },
                 };
             }
         };
@@ -244,7 +244,7 @@ impl Shared {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    return Answer::Lost {
+                    return Answer::Failed {
                         why: format!("HTTP {status}, then {}", innermost(&error)),
                     };
                 }
@@ -255,7 +255,7 @@ impl Shared {
             .status
             .map_or((200..400).contains(&status), |expected| status == expected);
         if !is_expected {
-            return Answer::Lost {
+            return Answer::Failed {
                 why: format!("HTTP {status}"),
             };
         }

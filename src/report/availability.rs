@@ -79,7 +79,7 @@ mod tests {
     }
 
     fn failed(why: &str) -> Answer {
-        Answer::Lost {
+        Answer::Failed {
             why: why.to_owned(),
         }
     }
@@ -92,7 +92,7 @@ mod tests {
                 if n % 50 == 0 { 4 } else { 1 },
                 if n < 3000 { "0.8" } else { "0.9" },
             );
-            tally.take(START + Duration::from_millis(n), served(ms, Some(version)));
+            tally.add(START + Duration::from_millis(n), served(ms, Some(version)));
         }
         insta::assert_snapshot!(shown(&tally), @r"
         served: 3,000 requests by 0.8, from 10:42:24 to 10:42:26
@@ -104,17 +104,17 @@ mod tests {
     #[test]
     fn summary_lists_failed_requests_with_time_and_reason() {
         let mut tally = Tally::new(3);
-        tally.take(START, failed("connection refused"));
-        tally.take(START + Duration::from_secs(1), served(1, None));
+        tally.add(START, failed("connection refused"));
+        tally.add(START + Duration::from_secs(1), served(1, None));
         for n in 2..9 {
-            tally.take(
+            tally.add(
                 START + Duration::from_secs(n),
                 failed("connection reset\n\u{1b}[1Aall is well"),
             );
         }
-        tally.take(
+        tally.add(
             START,
-            Answer::Unmade {
+            Answer::NotSent {
                 why: "too many open files".to_owned(),
             },
         );
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn summary_without_answers_is_not_a_success() {
         let mut tally = Tally::new(0);
-        tally.take(START, failed("connection refused"));
+        tally.add(START, failed("connection refused"));
         insta::assert_snapshot!(shown(&tally), @"monitor: no request got the expected answer, so none counts (1 sent); last error: connection refused");
     }
 }

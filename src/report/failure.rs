@@ -33,7 +33,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
         FailureKind::Contract => "a contract migration failed".to_owned(),
         FailureKind::Aborted => "aborted".to_owned(),
     };
-    match text::clean(failure.seen()) {
+    match text::clean(failure.detail_without_host()) {
         seen if seen.is_empty() => summary,
         seen if failure.kind == FailureKind::Aborted => format!("{summary} by {seen}"),
         // The detail already has the counts: `3 of 90 requests failed, at most 0 may; …`.

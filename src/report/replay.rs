@@ -94,7 +94,7 @@ fn first_status(journal: &[Entry], budget: Option<Budget>) -> Option<Status> {
         service: start.service.clone(),
         fleet: start.fleet.clone(),
         state: State::Running,
-        standing: ServiceState::Running,
+        service_state: ServiceState::Running,
         revision: Some(start.target.revision),
         version: Some(start.target.version.clone()),
         replicas: Replicas {

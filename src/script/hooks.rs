@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::host_context::{HostContext, SERVICE_PATH, Text, one_line};
-pub(super) use crate::core::release::hook::END;
 use crate::core::release::hook::HookPoint;
+pub(super) use crate::core::release::hook::KILL_TIME;
 use crate::core::time::whole_seconds;
 use crate::script::quote::{quote, quote_all};
 use crate::script::start_spec::{SlotHooks, StartSpec, enter_release};

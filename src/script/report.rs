@@ -211,12 +211,12 @@ impl ReportDraft {
                 SocketOwner::Other(who) | SocketOwner::Stray(who) => Some(who),
             });
             if let Some(who) = who {
-                slots.insert(port, Occupant::Stranger(who));
+                slots.insert(port, Occupant::OtherProcess(who));
             }
         }
         for (port, who) in self.taken {
             if !matches!(slots.get(&port), Some(Occupant::Instance(_))) {
-                slots.insert(port, Occupant::Stranger(who));
+                slots.insert(port, Occupant::OtherProcess(who));
             }
         }
         let (hooks, task) = self.runs.finish();
@@ -230,7 +230,7 @@ impl ReportDraft {
             identity: self
                 .machine
                 .zip(self.place)
-                .map(|(machine, place)| Identity { machine, place }),
+                .map(|(machine, directory)| Identity { machine, directory }),
             hooks,
         };
         Ok(Report {

@@ -47,7 +47,7 @@ impl Runs {
         let (point, rest) = value
             .split_once(' ')
             .ok_or_else(|| wrong(line, "is incomplete"))?;
-        let on = HookPoint::of_word(point)
+        let on = HookPoint::from_word(point)
             .ok_or_else(|| wrong(line, "does not contain a known point"))?;
         self.hooks.push(HookRun {
             on,

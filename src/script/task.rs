@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::env_file::env_file;
-use super::hooks::{END, exports};
+use super::hooks::{KILL_TIME, exports};
 use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, WORK, driver_word, line_count,
     one_line,
@@ -112,7 +112,7 @@ pub fn task(site: &HostContext, task: &TaskCommand) -> Script {
             head: env.into_bytes(),
             file: None,
         },
-        LOCK_WAIT + task.timeout + END + WORK,
+        LOCK_WAIT + task.timeout + KILL_TIME + WORK,
     )
 }
 

@@ -297,7 +297,7 @@ pub trait Migrations {
     ///
     /// # Errors
     /// If the store cannot be read.
-    fn migrations_made(&self, service_key: &ServiceKey) -> Result<BTreeSet<String>, StoreError>;
+    fn applied_migrations(&self, service_key: &ServiceKey) -> Result<BTreeSet<String>, StoreError>;
 
     /// The contract migrations that were started or completed.
     ///

@@ -261,7 +261,7 @@ impl Night {
         let mut tally = Tally::new(0);
         for n in 0..12_431_u64 {
             let version = Some(if n < 3001 { "0.8" } else { "0.9" }.to_owned());
-            tally.take(
+            tally.add(
                 BEGIN + Duration::from_millis(n),
                 Answer::Served {
                     took: Duration::from_millis(1 + n % 4),
@@ -271,9 +271,9 @@ impl Night {
         }
         for n in 0..lost {
             let why = "connection reset by peer, before an answer".to_owned();
-            tally.take(
+            tally.add(
                 BEGIN + Duration::from_secs(u64::from(n)),
-                Answer::Lost { why },
+                Answer::Failed { why },
             );
         }
         self.then(0, Event::AvailabilityReported(tally.report()));

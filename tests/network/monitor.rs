@@ -423,12 +423,12 @@ proptest! {
     ) {
         let mut tally = Tally::new(max_failed_requests);
         for (at, fate) in &fates {
-            tally.take(Time(*at), match fate {
+            tally.add(Time(*at), match fate {
                 Some((version, us)) => Answer::Served {
                     took: Duration::from_micros(*us),
                     version: version.map(|version| (version % 4).to_string()),
                 },
-                None => Answer::Lost { why: "lost".to_owned() },
+                None => Answer::Failed { why: "lost".to_owned() },
             });
         }
         let report = tally.report();

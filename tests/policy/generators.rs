@@ -236,7 +236,7 @@ impl PlanInput {
         for (port, content) in self.spec.ports.iter().zip(contents) {
             let occupant = match content {
                 Content::Empty => continue,
-                Content::Stranger => Occupant::Stranger("pid 1".into()),
+                Content::Stranger => Occupant::OtherProcess("pid 1".into()),
                 Content::Instance(release, condition) => {
                     Occupant::Instance(condition.instance(&format!("{id}-{port}"), release))
                 }
@@ -281,7 +281,7 @@ impl PlanInput {
                 restore_after: None,
                 ended: None,
             },
-            Some(Occupant::Stranger(_)) => Action::Stage {
+            Some(Occupant::OtherProcess(_)) => Action::Stage {
                 host: id.clone(),
                 release: self.rollout.target_release().clone(),
             },
@@ -407,7 +407,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec
         waits: BTreeMap::new(),
         steps: Vec::new(),
         on_gate: OnGate::default(),
-        hours: ship::core::spec::windows::DeployWindows::default(),
+        deploy_windows: ship::core::spec::windows::DeployWindows::default(),
         tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

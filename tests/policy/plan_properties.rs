@@ -41,7 +41,7 @@ proptest! {
         for action in &planned.actions {
             let host = action.host();
             prop_assert!(hosts_with_actions.insert(host.clone()), "{host} gets two actions at a time");
-            prop_assert!(!planned.holds.contains_key(host), "{host} has both an action and a wait reason");
+            prop_assert!(!planned.wait_reasons.contains_key(host), "{host} has both an action and a wait reason");
             prop_assert!(input.fleet.hosts[host].is_reachable(), "{host} is unreachable and gets an action");
             prop_assert!(
                 !input.rollout.orders.in_flight.values().any(|flight| flight.action.host() == host),
@@ -49,7 +49,7 @@ proptest! {
             );
         }
         for host in &input.spec.hosts {
-            prop_assert!(hosts_with_actions.contains(host) || planned.holds.contains_key(host), "{host} has no wait reason");
+            prop_assert!(hosts_with_actions.contains(host) || planned.wait_reasons.contains_key(host), "{host} has no wait reason");
         }
     }
 
@@ -265,9 +265,9 @@ impl HealthyFleet {
         let old = u32::try_from(self.old).expect("a small fleet");
         let min_available = input.spec.budget.min_available().min(old);
         prop_assert!(
-            preview.worst_available >= min_available,
+            preview.fewest_available >= min_available,
             "{} available, expected at least {min_available}",
-            preview.worst_available
+            preview.fewest_available
         );
         let max_running = input.spec.budget.max_running().max(old);
         prop_assert!(

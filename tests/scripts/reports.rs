@@ -60,7 +60,7 @@ fn report_is_parsed_completely() {
     }
     assert_eq!(
         slots.get(&8082),
-        Some(&Occupant::Stranger("pid 4711 (nginx)".into()))
+        Some(&Occupant::OtherProcess("pid 4711 (nginx)".into()))
     );
 }
 
@@ -294,8 +294,8 @@ fn host_is_identified_by_machine_and_directory() {
         host.site.base_dir = format!("{base_dir}/other");
         assert_eq!(identity(&host).machine, after.machine);
         assert_ne!(
-            identity(&host).place,
-            after.place,
+            identity(&host).directory,
+            after.directory,
             "{shell:?}: another directory"
         );
     }

@@ -159,7 +159,7 @@ fn start_fails_if_another_process_has_the_port() {
         );
         assert!(!host.slot().join("instance").exists());
         match host.observe().slots.get(&host.port) {
-            Some(Occupant::Stranger(seen)) => assert!(seen.starts_with(&who), "{seen}"),
+            Some(Occupant::OtherProcess(seen)) => assert!(seen.starts_with(&who), "{seen}"),
             other => panic!("{other:?}"),
         }
     }

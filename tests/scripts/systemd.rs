@@ -95,7 +95,7 @@ fn unit_of_the_service_in_another_directory_is_reported_and_left_alone() {
         let who = format!("the unit {name} of {}", other.display());
         assert_eq!(
             seen.slots.get(&host.port),
-            Some(&Occupant::Stranger(who)),
+            Some(&Occupant::OtherProcess(who)),
             "{shell:?}"
         );
         let refused = host.run(&moved(&host, start(&host.site, &launch(&host, &release))));

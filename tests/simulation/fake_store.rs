@@ -449,7 +449,7 @@ impl ServiceSettings for MemoryStore {
 }
 
 impl Migrations for MemoryStore {
-    fn migrations_made(&self, _: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
+    fn applied_migrations(&self, _: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         Ok(BTreeSet::new())
     }
 
@@ -796,8 +796,8 @@ impl ServiceSettings for FakeStore {
 }
 
 impl Migrations for FakeStore {
-    fn migrations_made(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
-        self.inner.migrations_made(subject)
+    fn applied_migrations(&self, subject: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
+        self.inner.applied_migrations(subject)
     }
 
     fn contracted(&self, subject: &ServiceKey) -> Result<Vec<Contracted>, StoreError> {

@@ -118,7 +118,7 @@ impl Machine {
         for port in &self.strangers {
             slots
                 .entry(*port)
-                .or_insert_with(|| Occupant::Stranger("pid 4711 (nginx)".into()));
+                .or_insert_with(|| Occupant::OtherProcess("pid 4711 (nginx)".into()));
         }
         Observation {
             hooks: Vec::new(),

@@ -59,7 +59,7 @@ pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<Deplo
     let now = session.now();
     Ok(DeployPlan {
         simulated: preview(&admission.spec, &admission.rollout, &fleet, now),
-        wait_reasons: admission.plan.holds,
+        wait_reasons: admission.plan.wait_reasons,
         spec: admission.spec,
         release: goal.release.id,
         rollout: admission.rollout,

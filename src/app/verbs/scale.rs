@@ -30,7 +30,7 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
     let last = Session::last_start(env)?;
     // The requested number replaces any number in the overrides.
     let set = last
-        .overrides_if(last.state.is_between())
+        .overrides_if(last.state.is_between_revisions())
         .chain(request.set)
         .filter(|setting| !Session::is_replicas(setting));
     let overrides = Overrides {
@@ -44,7 +44,7 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
     session.set_scale(request.replicas);
     let service = session.service_key.service.clone();
     let accepted = Some(Accepted::Scale { service });
-    if state.is_between() && session.history.newest.is_some() {
+    if state.is_between_revisions() && session.history.newest.is_some() {
         return scale_stopped(&mut session, accepted).await;
     }
     let current = session.current_record()?;

@@ -1,17 +1,17 @@
-//! The comparison of new with old instances over the same minutes: do the new ones fail more often, or
-//! respond more slowly, than chance explains?
+//! The comparison of new with old instances over the same time: whether the new ones fail more
+//! often or respond more slowly than chance explains.
 //!
-//! The requests of the last minute count; if either side had fewer than 200, of as many minutes as it
-//! takes.
+//! The requests of the last minute count. If either side had fewer than 200 requests, a longer time
+//! counts.
 //!
 //! *Errors.* The new instances fail more often if their error rate exceeds that of the old ones by
-//! more than the tolerance, and if equal versions would show a difference that large in fewer than 1
-//! of 2,000 comparisons (Fisher's exact test, one-sided). With few requests, the difference must be
-//! large; with many, a small one is enough.
+//! more than the tolerance, and if equal versions would show a difference that large in fewer than
+//! 1 of 2,000 comparisons (Fisher's exact test, one-sided). With few requests, the difference must
+//! be large; with many, a small one is enough.
 //!
 //! *Latency.* Only means are known. The mean of the new instances is too high if it exceeds the
-//! tolerated mean by more than 5 ms and by more than 3.3 standard errors, assuming that the standard
-//! deviation equals the mean, as in an exponential distribution.
+//! tolerated mean by more than 5 ms and by more than 3.3 standard errors, assuming that the
+//! standard deviation equals the mean, as in an exponential distribution.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::core::fleet::traffic::Counters;
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::time::Time;
 
-/// How much worse new instances may be than old ones.
+/// How much worse than old instances new ones may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {
     /// The largest increase of the error rate, in percentage points.
@@ -48,19 +48,19 @@ pub struct RequestCounts {
 /// The requests to new and to old instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sides {
-    /// Of the target release.
+    /// Requests to instances of the target release.
     pub new: RequestCounts,
-    /// Of every other release.
+    /// Requests to all other instances.
     pub old: RequestCounts,
 }
 
-/// The counts so far, by moment.
+/// The counts of requests over time.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// The last counters of each balancer for each instance.
-    seen: BTreeMap<(HostId, Slot), (InstanceId, Counters)>,
+    last_counters: BTreeMap<(HostId, Slot), (InstanceId, Counters)>,
     total: Sides,
-    /// The totals of earlier moments, oldest first.
+    /// The totals at earlier measurements, the oldest first.
     earlier: VecDeque<(Time, Sides)>,
 }
 
@@ -72,9 +72,9 @@ const ENOUGH: u64 = 200;
 const CHANCE: f64 = 0.0005;
 /// The same limit for a normal distribution, in standard errors.
 const STANDARD_ERRORS: f64 = 3.29;
-/// A smaller difference does not matter, and is below the precision of the measurement.
-const LEAST_MS: f64 = 5.0;
-/// The largest number of requests over which a balancer averages.
+/// A smaller difference of the means is ignored: it is within the precision of the measurement.
+const DIFFERENCE_MS_MIN: f64 = 5.0;
+/// The largest number of requests of which a balancer reports the mean latency.
 const MEAN_OF: u64 = 1024;
 
 impl RequestCounts {
@@ -119,9 +119,9 @@ impl RequestCounts {
 }
 
 impl Ledger {
-    /// Records the current counters of the balancers. The requests of an instance count from the
-    /// first time it is seen.
-    pub fn look(&mut self, fleet: &Fleet, new: &ReleaseId) {
+    /// Records the current counters of the balancers. The requests of an instance count from its
+    /// first observation on.
+    pub fn record_counters(&mut self, fleet: &Fleet, new: &ReleaseId) {
         for (id, balancer) in fleet
             .balancers
             .iter()
@@ -133,7 +133,9 @@ impl Ledger {
                     continue;
                 };
                 let present = (instance.name.clone(), counters);
-                let Some((name, before)) = self.seen.insert((id.clone(), slot.clone()), present)
+                let Some((name, before)) = self
+                    .last_counters
+                    .insert((id.clone(), slot.clone()), present)
                 else {
                     continue;
                 };
@@ -151,7 +153,7 @@ impl Ledger {
     }
 
     /// Counts a request that ship sent, for balancers that do not count requests.
-    pub fn asked(&mut self, is_new: bool, is_error: bool, took: Duration) {
+    pub fn record_request(&mut self, is_new: bool, is_error: bool, took: Duration) {
         let side = if is_new {
             &mut self.total.new
         } else {
@@ -160,6 +162,7 @@ impl Ledger {
         side.count(is_error, took);
     }
 
+    /// The requests to compare now, and records the totals of this measurement.
     pub fn window(&mut self, now: Time) -> Sides {
         let since = |earlier: &Sides| Sides {
             new: self.total.new.since(earlier.new),
@@ -172,7 +175,7 @@ impl Ledger {
         if self.earlier.is_empty() {
             self.earlier.push_back((now, Sides::default()));
         }
-        // Totals before the newest that leaves enough requests are not needed any more.
+        // Drop totals that are older than needed for enough requests.
         if let Some(first) = self.earlier.iter().rposition(is_enough) {
             self.earlier.drain(..first);
         }
@@ -210,8 +213,8 @@ pub fn compare(sides: &Sides, tolerance: &Tolerance) -> Measurement {
             value,
         };
     }
-    let may_tell = new.timed >= least && old.timed >= least;
-    if may_tell && is_slower(new, old, 1.0 + tolerance.latency_percent.get() / 100.0) {
+    let has_enough_latencies = new.timed >= least && old.timed >= least;
+    if has_enough_latencies && is_slower(new, old, 1.0 + tolerance.latency_percent.get() / 100.0) {
         let detail = format!(
             "{:.0} ms on average over {}, against {:.0} ms over {}",
             new.mean_ms(),
@@ -241,30 +244,31 @@ fn is_slower(new: &RequestCounts, old: &RequestCounts, tolerated: f64) -> bool {
     let error = |mean: f64, timed: u64| mean * mean / float(timed.min(MEAN_OF));
     let standard_error = (error(new_ms, new.timed) + error(most_ms, old.timed)).sqrt();
     let excess = new_ms - most_ms;
-    excess > LEAST_MS && excess > STANDARD_ERRORS * standard_error
+    excess > DIFFERENCE_MS_MIN && excess > STANDARD_ERRORS * standard_error
 }
 
-/// The probability that, of this many errors in all, the new instances have at least as many as
-/// observed, if both versions are equal.
+/// The probability that the new instances have at least as many of all errors as observed, if both
+/// versions are equal.
 fn chance(new: &RequestCounts, old: &RequestCounts) -> f64 {
     let (all, errors) = (new.requests + old.requests, new.errors + old.errors);
     let most = errors.min(new.requests);
     let ways = |n: u64, k: u64| ln_factorial(n) - ln_factorial(k) - ln_factorial(n - k);
-    // The hypergeometric distribution, from the least likely to the most unlikely of these.
+    // The hypergeometric distribution, from the observed number of errors to the largest possible
+    // one.
     let mut term = (ways(errors, new.errors) + ways(all - errors, new.requests - new.errors)
         - ways(all, new.requests))
     .exp();
     let mut sum = 0.0;
-    for mine in new.errors..=most {
+    for new_errors in new.errors..=most {
         sum += term;
         if term <= sum * f64::EPSILON {
             break;
         }
         let (left, right) = (
-            float(errors - mine) * float(new.requests - mine),
-            float(mine + 1),
+            float(errors - new_errors) * float(new.requests - new_errors),
+            float(new_errors + 1),
         );
-        term *= left / (right * float((old.requests + mine + 1).saturating_sub(errors)));
+        term *= left / (right * float((old.requests + new_errors + 1).saturating_sub(errors)));
     }
     sum.min(1.0)
 }

@@ -1,4 +1,4 @@
-//! Measurements, and the results of an analysis so far.
+//! The measurements of an analysis, their bounds, and a record of the results.
 
 use crate::core::printable::strip_controls;
 use crate::core::time::Time;
@@ -39,7 +39,7 @@ enum Comparison {
     More,
     AtLeast,
     Equal,
-    Other,
+    NotEqual,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub struct Measurement {
 /// The results of one analysis in a rollout so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// When the first one was made.
+    /// When the first measurement was made.
     pub since: Time,
-    /// When the last one was made.
+    /// When the last measurement was made.
     pub last: Time,
     pub finding: Finding,
     pub detail: String,
@@ -69,7 +69,7 @@ impl Number {
 
     /// `None` for an infinite number or NaN.
     pub fn new(number: f64) -> Option<Self> {
-        // Zero has one form.
+        // Replaces -0.0 by 0.0, because equality and hashes compare the bits.
         number
             .is_finite()
             .then_some(Self(if number == 0.0 { 0.0 } else { number }))
@@ -143,7 +143,7 @@ impl Bound {
             Comparison::More => number > bound,
             Comparison::AtLeast => number >= bound,
             Comparison::Equal => number.to_bits() == bound.to_bits() || number - bound == 0.0,
-            Comparison::Other => number - bound != 0.0,
+            Comparison::NotEqual => number - bound != 0.0,
         }
     }
 }
@@ -156,7 +156,7 @@ impl FromStr for Bound {
             (">=", Comparison::AtLeast),
             ("<=", Comparison::AtMost),
             ("==", Comparison::Equal),
-            ("!=", Comparison::Other),
+            ("!=", Comparison::NotEqual),
             (">", Comparison::More),
             ("<", Comparison::Less),
         ];
@@ -193,7 +193,7 @@ impl fmt::Display for Bound {
             Comparison::More => "> ",
             Comparison::AtLeast => ">= ",
             Comparison::Equal => "== ",
-            Comparison::Other => "!= ",
+            Comparison::NotEqual => "!= ",
         })?;
         if self.is_percent {
             write!(f, "{}%", Number(self.number.0 * 100.0))
@@ -225,8 +225,8 @@ impl Measurement {
         }
     }
 
-    /// The result of a command. Status 0 is a success, unless a bound on the printed number decides.
-    /// Status 1 is a failure, any other status an error.
+    /// The measurement by a command. Exit status 0 is a success, unless a bound on the printed
+    /// number decides. Status 1 is a failure, any other status an error.
     pub fn of_command(status: i32, stdout: &str, stderr: &str, success: Option<&Bound>) -> Self {
         const OUTPUT_CHARS_MAX: usize = 200;
         let last_line = |text: &str| {
@@ -287,8 +287,8 @@ impl Measurement {
 }
 
 impl Record {
-    /// Adds a measurement to `record`, the results before it.
-    pub fn take(record: Option<Self>, at: Time, finding: Finding, detail: &str) -> Self {
+    /// Adds a measurement to the results before it.
+    pub fn add_to(record: Option<Self>, at: Time, finding: Finding, detail: &str) -> Self {
         let empty = Self {
             since: at,
             last: at,

@@ -1,4 +1,4 @@
-//! Analyses: measurements of a new version during its rollout, and when they fail it.
+//! Analyses: measurements of a new version during its rollout, and when they make the rollout fail.
 
 pub mod compare;
 
@@ -21,13 +21,13 @@ pub struct Analysis {
     pub interval: Duration,
     /// How long one measurement may take.
     pub timeout: Duration,
-    /// Failed measurements that a rollout tolerates in all.
+    /// The number of failed measurements that a rollout tolerates.
     pub failure_limit: u32,
-    /// Consecutive measurements with an error that a rollout tolerates.
+    /// The number of consecutive errors that a rollout tolerates.
     pub consecutive_error_limit: u32,
     /// What follows an inconclusive measurement.
     pub on_inconclusive: OnInconclusive,
-    /// Whether results are only shown and change nothing.
+    /// Whether results are only reported.
     pub dry_run: bool,
 }
 
@@ -42,7 +42,7 @@ pub enum MeasurementMethod {
     },
     /// A query to Prometheus, for a scalar or a vector of one element.
     Prometheus {
-        /// Its base: `http://prometheus:9090`.
+        /// The base URL: `http://prometheus:9090`.
         address: String,
         query: String,
         success: Bound,
@@ -51,7 +51,8 @@ pub enum MeasurementMethod {
     Command {
         /// The program and its arguments.
         words: Vec<String>,
-        /// The condition on the number that it prints; without it, the exit status counts.
+        /// The bound on the number that the command prints; without a bound, the exit status
+        /// counts.
         success: Option<Bound>,
     },
     /// A comparison of the new instances with the old ones.
@@ -66,12 +67,12 @@ pub enum OnInconclusive {
     Pass,
     /// No step passes until a measurement is conclusive.
     Hold,
-    /// It counts as failed.
+    /// The measurement counts as failed.
     Fail,
 }
 
 impl Analysis {
-    /// Why the analysis makes the rollout fail, if it does.
+    /// Why the analysis fails the rollout, if it does.
     pub fn breach(&self, record: &Record) -> Option<String> {
         if self.dry_run {
             return None;
@@ -102,9 +103,9 @@ impl Analysis {
         (failures > self.failure_limit).then(|| describe(failures, self.failure_limit, "failed"))
     }
 
-    /// Why a step reached at `reached` must not be passed yet: it needs a conclusive measurement made
-    /// since then.
-    pub fn holds(&self, record: Option<&Record>, reached: Time) -> Option<String> {
+    /// Why the rollout must wait at a step that was reached at `reached`: it needs a conclusive
+    /// measurement since then.
+    pub fn wait_reason(&self, record: Option<&Record>, reached: Time) -> Option<String> {
         if self.dry_run {
             return None;
         }
@@ -112,7 +113,7 @@ impl Analysis {
             return Some(format!("{} has not been measured yet", self.name));
         };
         let is_conclusive = match record.finding {
-            // Too many failures are a breach, which fails the rollout elsewhere.
+            // If there are too many failures, `breach` fails the rollout.
             Finding::Success | Finding::Failure => true,
             Finding::Inconclusive => self.on_inconclusive != OnInconclusive::Hold,
             Finding::Error => false,

@@ -24,7 +24,7 @@ fn analysis(failures: u32, errors: u32, on_inconclusive: OnInconclusive) -> Anal
     }
 }
 
-/// S(uccess), F(ailure), I(nconclusive), E(rror): one a second.
+/// A record of one measurement per second: S(uccess), F(ailure), I(nconclusive), E(rror).
 fn record(findings: &str) -> Record {
     let found = findings.chars().zip(1..).map(|(letter, s)| {
         let finding = match letter {
@@ -37,13 +37,13 @@ fn record(findings: &str) -> Record {
     });
     found
         .fold(None, |record, (at, finding)| {
-            Some(Record::take(record, at, finding, "measured"))
+            Some(Record::add_to(record, at, finding, "measured"))
         })
         .expect("one at least")
 }
 
 #[test]
-fn a_bound_is_one_comparison_and_a_number() {
+fn bound_is_a_comparison_with_a_number() {
     for (text, number, admits) in [
         (">= 0.99", 0.99, true),
         (">=0.99", 0.989, false),
@@ -87,7 +87,7 @@ fn measurement_detail_contains_number_and_bound() {
 }
 
 #[test]
-fn a_command_passes_by_its_exit_status_or_by_the_number_that_it_prints() {
+fn command_passes_by_its_exit_status_or_its_number() {
     let of = |status, stdout, bound: Option<Bound>| {
         Measurement::of_command(status, stdout, "oh\nno\n", bound.as_ref())
     };
@@ -105,7 +105,7 @@ fn a_command_passes_by_its_exit_status_or_by_the_number_that_it_prints() {
 }
 
 #[test]
-fn one_failure_more_than_may_be_is_a_breach() {
+fn analysis_is_breached_by_the_first_failure_beyond_its_limit() {
     use OnInconclusive::{Fail, Hold, Pass};
     for (findings, failures, errors, on_inconclusive, is_breach) in [
         ("F", 0, 4, Pass, true),
@@ -148,7 +148,7 @@ fn analysis_holds_step_until_measured_since_step_was_reached() {
     use OnInconclusive::{Fail, Hold, Pass};
     let holds = |findings, reached_s: u64, on_inconclusive| {
         analysis(9, 9, on_inconclusive)
-            .holds(Some(&record(findings)), Time(reached_s * 1000))
+            .wait_reason(Some(&record(findings)), Time(reached_s * 1000))
             .is_some()
     };
     assert!(holds("SS", 3, Pass), "not measured since");
@@ -160,7 +160,7 @@ fn analysis_holds_step_until_measured_since_step_was_reached() {
     assert!(!holds("SI", 0, Fail));
     let analysis = analysis(0, 0, Hold);
     assert_eq!(
-        analysis.holds(None, Time(0)).as_deref(),
+        analysis.wait_reason(None, Time(0)).as_deref(),
         Some("rate has not been measured yet")
     );
     assert_eq!(
@@ -168,7 +168,7 @@ fn analysis_holds_step_until_measured_since_step_was_reached() {
             dry_run: true,
             ..analysis
         }
-        .holds(None, Time(0)),
+        .wait_reason(None, Time(0)),
         None
     );
 }

@@ -1,4 +1,4 @@
-//! Taking a slot out of traffic without cutting requests.
+//! The drain of a slot: it gets no new requests, and its open requests finish.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,25 +6,28 @@ use std::time::Duration;
 use crate::core::fleet::traffic::{BalancerState, DrainResult};
 use crate::core::ids::{HostId, Slot};
 
-/// A slot on its way out of traffic, with requests still under way.
+/// The drain of a slot.
 ///
-/// First no balancer sends new clients there; what is under way and what waits in queues ends. Then
-/// those that a balancer has bound to the slot are turned away too, or it would never be without
-/// requests.
+/// First, the balancers send no new clients to the slot, and open and queued requests finish. Then
+/// the balancers also reject the clients that they have bound to the slot, because otherwise the
+/// slot might never be without requests.
 #[derive(Clone, Debug)]
 pub struct Drain {
     timeout: Duration,
-    /// What the slot was given when it was closed to new clients: more after that is from clients
-    /// bound to it.
+    /// The requests sent to the slot until it was closed to new clients. Later requests are from
+    /// clients that are bound to it.
     requests_total: Option<u64>,
-    is_barred: bool,
-    /// The most requests that were under way, at the beginning or later.
-    begun_with: u32,
-    /// How many observations in a row found no request under way.
+    /// Whether bound clients are rejected, too.
+    is_closed_to_bound: bool,
+    /// The most open requests that were observed.
+    in_flight_max: u32,
+    /// The number of observations in a row that found no open request.
     quiet: u32,
-    looks: u32,
+    observations: u32,
+    /// The number of requests that were cut.
     cut: Option<u32>,
-    /// Until this time after the beginning, some requests under way may not be counted yet.
+    /// Until this time after the beginning, a balancer may have open requests that it does not
+    /// count.
     uncounted_until: Duration,
 }
 
@@ -32,34 +35,35 @@ pub struct Drain {
 pub enum DrainStep {
     /// Observe again after this time.
     Wait(Duration),
-    /// The slot was opened by someone else: stop new clients to it again.
-    Ease,
-    /// Refuse requests of the clients that are bound to it, too.
+    /// Another process has opened the slot: stop new clients to it again.
+    LimitToBound,
+    /// Reject requests of clients that are bound to the slot, too.
     Close,
-    /// The deadline has passed: end the requests under way.
+    /// The deadline has passed: cut the open requests.
     Cut,
-    /// The instance gets no requests any more.
+    /// The instance gets no more requests.
     Done(DrainResult),
 }
 
-/// How many observations in a row must find no request under way. A single observation may fall
-/// between two requests of one connection.
-const QUIET_LOOKS: u32 = 2;
-/// The time limit for requests that were cut to be gone.
-const AFTER_CUT: Duration = Duration::from_secs(5);
+/// The number of observations in a row that must find no open request. A single observation may
+/// fall between two requests of one connection.
+const QUIET_OBSERVATIONS: u32 = 2;
+/// The time in which requests that were cut must disappear.
+const CUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Drain {
-    /// Begins a drain; `views` are those of the slot's balancers before it was closed.
+    /// Begins a drain. `views` are the states of the slot's balancers before it was closed.
     pub fn begin(views: &BTreeMap<HostId, BalancerState>, slot: &Slot, timeout: Duration) -> Self {
-        let begun_with = views.values().map(|view| view.in_flight(slot)).sum();
-        let (requests_total, is_barred, cut, uncounted_until) = (None, false, None, Duration::ZERO);
+        let in_flight_max = views.values().map(|view| view.in_flight(slot)).sum();
+        let (requests_total, is_closed_to_bound, cut, uncounted_until) =
+            (None, false, None, Duration::ZERO);
         Self {
             timeout,
             requests_total,
-            is_barred,
-            begun_with,
+            is_closed_to_bound,
+            in_flight_max,
             quiet: 0,
-            looks: 0,
+            observations: 0,
             cut,
             uncounted_until,
         }
@@ -68,14 +72,14 @@ impl Drain {
     /// Records that a balancer's process replaced another one `took_over` ago. `waited` is the time
     /// since the drain began. The new process does not count the requests that the old process
     /// still serves. Until the new process is as old as the drain timeout, a count of zero
-    /// therefore does not prove that no request is under way.
+    /// therefore does not prove that no request is open.
     pub fn distrust(&mut self, took_over: Duration, waited: Duration) {
         self.uncounted_until = self
             .uncounted_until
             .max((waited + self.timeout).saturating_sub(took_over));
     }
 
-    /// Takes in the balancers' views at this time after the slot was closed.
+    /// Decides the next step from the balancers' states, `waited` after the slot was closed.
     pub fn step(
         &mut self,
         views: &BTreeMap<HostId, BalancerState>,
@@ -83,26 +87,26 @@ impl Drain {
         waited: Duration,
     ) -> DrainStep {
         let in_flight: u32 = views.values().map(|view| view.in_flight(slot)).sum();
-        self.begun_with = self.begun_with.max(in_flight);
-        self.looks += 1;
-        // A balancer that does not stay closed is not waited for without end.
-        let has_time = waited < self.timeout + AFTER_CUT;
+        self.in_flight_max = self.in_flight_max.max(in_flight);
+        self.observations += 1;
+        // ship does not wait forever for a balancer that does not keep the slot closed.
+        let has_time = waited < self.timeout + CUT_TIMEOUT;
         if views.values().any(|view| view.is_open(slot)) {
             (self.quiet, self.requests_total) = (0, None);
-            if has_time && self.is_barred {
+            if has_time && self.is_closed_to_bound {
                 return DrainStep::Close;
             } else if has_time {
-                return DrainStep::Ease;
+                return DrainStep::LimitToBound;
             }
         }
         self.quiet = if in_flight == 0 { self.quiet + 1 } else { 0 };
         let is_closed = views.values().all(|view| view.is_closed(slot));
         if has_time && !is_closed && self.must_close(views, slot, waited) {
-            (self.is_barred, self.quiet) = (true, 0);
+            (self.is_closed_to_bound, self.quiet) = (true, 0);
             return DrainStep::Close;
         }
         let is_all_counted = waited >= self.uncounted_until.min(self.timeout);
-        if self.quiet >= QUIET_LOOKS && is_all_counted || !has_time {
+        if self.quiet >= QUIET_OBSERVATIONS && is_all_counted || !has_time {
             return DrainStep::Done(self.result(waited));
         }
         if waited >= self.timeout && self.cut.is_none() && in_flight > 0 {
@@ -112,8 +116,8 @@ impl Drain {
         DrainStep::Wait(self.pause(waited))
     }
 
-    /// Whether the clients that are bound to the slot are turned away too: the others are gone, the
-    /// bound ones come again and again, or half of the time is over.
+    /// Whether to reject bound clients, too: the other clients are gone, the bound ones send more
+    /// requests, or half of the time is over.
     fn must_close(
         &mut self,
         views: &BTreeMap<HostId, BalancerState>,
@@ -124,14 +128,14 @@ impl Drain {
             .values()
             .map(|view| view.requests_total(slot))
             .sum::<Option<u64>>();
-        let bound_clients_come = self
+        let bound_clients_return = self
             .requests_total
             .zip(requests_total)
             .is_some_and(|(before, now)| now > before);
         self.requests_total = self.requests_total.or(requests_total);
-        self.is_barred
-            || self.quiet >= QUIET_LOOKS
-            || bound_clients_come
+        self.is_closed_to_bound
+            || self.quiet >= QUIET_OBSERVATIONS
+            || bound_clients_return
             || waited >= self.timeout / 2
     }
 
@@ -139,14 +143,15 @@ impl Drain {
         let cut = self.cut.unwrap_or(0);
         DrainResult {
             waited,
-            ended: self.begun_with.saturating_sub(cut),
+            ended: self.in_flight_max.saturating_sub(cut),
             cut,
         }
     }
 
-    /// A pause that grows with the drain, so that a quick one is noticed quickly.
+    /// The pause before the next observation. It grows, so that the end of a short drain is noticed
+    /// early.
     fn pause(&self, waited: Duration) -> Duration {
-        let pause = match self.looks {
+        let pause = match self.observations {
             0..=5 => Duration::from_millis(50),
             6..=20 => Duration::from_millis(200),
             _ => Duration::from_millis(500),
@@ -205,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_over_when_nothing_was_under_way_twice_in_a_row() {
+    fn drain_is_done_after_two_observations_without_open_requests() {
         let mut drain = begun(3);
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 2, 0),
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_deadline_the_rest_is_cut_once_and_counted() {
+    fn drain_cuts_and_counts_open_requests_once_at_the_deadline() {
         let mut drain = begun(3);
         assert!(matches!(
             step(&mut drain, SlotAdmission::Closed, 2, 9),
@@ -261,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_cut_does_not_hold_it_up_for_ever() {
+    fn drain_ends_although_cut_requests_stay_open() {
         let mut drain = begun(1);
         assert_eq!(
             step(&mut drain, SlotAdmission::Closed, 1, 10),
@@ -284,7 +289,10 @@ mod tests {
             step(&mut drain, SlotAdmission::Closed, 0, 0),
             DrainStep::Wait(_)
         ));
-        assert_eq!(step(&mut drain, SlotAdmission::Open, 0, 1), DrainStep::Ease);
+        assert_eq!(
+            step(&mut drain, SlotAdmission::Open, 0, 1),
+            DrainStep::LimitToBound
+        );
         assert!(
             matches!(
                 step(&mut drain, SlotAdmission::Closed, 0, 1),
@@ -311,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn drain_turns_bound_clients_away_once_the_others_are_gone() {
+    fn drain_rejects_bound_clients_once_the_others_are_gone() {
         let mut drain = begun(1);
         assert!(matches!(
             bound(&mut drain, 1, Some(7), 0),
@@ -340,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn drain_turns_bound_clients_away_as_soon_as_one_comes() {
+    fn drain_rejects_bound_clients_once_one_sends_a_request() {
         let mut drain = begun(1);
         assert!(matches!(
             bound(&mut drain, 1, Some(7), 0),
@@ -356,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn drain_leaves_bound_clients_no_more_than_half_of_its_time() {
+    fn drain_rejects_bound_clients_after_half_of_its_time() {
         let mut drain = begun(1);
         assert!(matches!(
             bound(&mut drain, 1, None, 4999),
@@ -379,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_balancers_process_before_still_has_is_waited_for_and_not_for_ever() {
+    fn drain_waits_for_requests_of_the_previous_balancer_process_until_its_timeout() {
         let mut drain = begun(0);
         drain.distrust(Duration::from_secs(4), Duration::from_secs(1));
         for waited_s in [1, 2, 6] {

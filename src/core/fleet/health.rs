@@ -1,7 +1,8 @@
 //! Readiness: from single probes to "ready" and "available".
 //!
-//! Kubernetes' rules: thresholds are consecutive, an instance starts as not ready, and an error *of
-//! the prober* is not a failure of the instance. A flap restarts the soak.
+//! The rules are those of Kubernetes: thresholds count consecutive results, an instance starts as
+//! not ready, and an error *of the prober* is not a failure of the instance. An instance that was
+//! not ready in between soaks again.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::Time;
 
-/// The prefix of a probe's error where this machine cannot resolve the address.
+/// The prefix of a probe's error if this machine cannot resolve the address.
 pub const UNRESOLVED: &str = "cannot resolve ";
 
-/// Part of a probe's error where the address only has a meaning on its own network link.
+/// A part of a probe's error if the address is only valid on its own network link.
 pub const LINK_LOCAL: &str = "is a link-local address";
 
 /// The prefix of a probe's error if no process listens on the port.
@@ -25,7 +26,7 @@ pub struct Thresholds {
     pub success_threshold: u32,
     /// Consecutive failures that make a ready instance not ready.
     pub failure_threshold: u32,
-    /// An older verdict does not count, because the present state is not known.
+    /// The age from which a verdict no longer counts, because the current state is unknown.
     pub stale_after: Duration,
 }
 
@@ -43,9 +44,9 @@ impl Default for Thresholds {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict", content = "answer")]
 pub enum Verdict {
-    /// It passed; the answer's first line, if it has one.
+    /// The probe passed. The first line of the answer, if it has one.
     Pass(String),
-    /// It failed, with this answer.
+    /// The probe failed, with this answer.
     Fail(String),
     /// The prober itself failed, which says nothing about the instance.
     Error(String),
@@ -55,21 +56,21 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Ready,
-    /// It was ready and is not any more.
+    /// The instance was ready and no longer is.
     NotReady,
 }
 
-/// The results of one instance's probes so far.
+/// The results of the probes of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// Consecutive passes.
     pub passes: u32,
     /// Consecutive failures.
     pub failures: u32,
-    /// Since when it has been ready without interruption.
+    /// Since when the instance has been ready without interruption.
     pub ready_since: Option<Time>,
-    /// The last verdict about the instance, and when it came; as long as there is none, why it
-    /// could not be asked.
+    /// The last verdict about the instance, and its time. Until there is a pass or a failure, the
+    /// last error of the prober.
     pub last: Option<(Time, Verdict)>,
 }
 
@@ -104,7 +105,7 @@ impl Health {
             Verdict::Fail(_) => {
                 self.failures = self.failures.saturating_add(1);
                 self.passes = 0;
-                // After a long silence nothing speaks for it any more, and one failure is enough.
+                // If the earlier verdicts are outdated, one failure is enough.
                 let enough = self.failures >= thresholds.failure_threshold
                     || !self.is_ready(now, thresholds);
                 (self.ready_since.is_some() && enough).then(|| {
@@ -112,7 +113,7 @@ impl Health {
                     Change::NotReady
                 })
             }
-            // The instance may be fine; the verdict before it goes stale by itself.
+            // The instance may be healthy. The previous verdict counts until it is outdated.
             Verdict::Error(_) => {
                 if matches!(self.last, None | Some((_, Verdict::Error(_)))) {
                     self.last = Some((now, verdict));
@@ -124,13 +125,13 @@ impl Health {
         change
     }
 
-    /// Resets the counts of passes and failures in a row, because ship may have missed a verdict.
-    /// The next verdict is then the first in a row.
+    /// Resets the counts of consecutive passes and failures, because ship may have missed a
+    /// verdict.
     pub fn reset_counts(&mut self) {
         (self.passes, self.failures) = (0, 0);
     }
 
-    /// Whether it is ready, by a verdict that is still valid.
+    /// Whether the instance is ready, and the last verdict is still valid.
     pub fn is_ready(&self, now: Time, thresholds: &Thresholds) -> bool {
         self.ready_since.is_some()
             && self
@@ -139,7 +140,7 @@ impl Health {
                 .is_some_and(|(at, _)| now.since(*at) <= thresholds.stale_after)
     }
 
-    /// Whether it has been ready for `min_ready` without interruption.
+    /// Whether the instance has been ready for `min_ready` without interruption.
     pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
         self.is_ready(now, thresholds)
             && self
@@ -147,7 +148,7 @@ impl Health {
                 .is_some_and(|since| now.since(since) >= min_ready)
     }
 
-    /// The last probe's answer, or why there was none, for a person.
+    /// The answer to the last probe, or why there was none.
     pub fn last_answer(&self) -> Option<&str> {
         self.last.as_ref().map(|(_, verdict)| match verdict {
             Verdict::Pass(text) | Verdict::Fail(text) | Verdict::Error(text) => text.as_str(),
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_passes_in_a_row_make_it_ready() {
+    fn instance_becomes_ready_after_consecutive_passes() {
         let mut health = Health::default();
         assert_eq!(
             feed(&mut health, &[pass(), fail(), pass(), pass()]),
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_in_a_row_make_it_unready() {
+    fn instance_becomes_not_ready_after_consecutive_failures() {
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass()]);
         assert_eq!(
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flap_restarts_the_soak() {
+    fn instance_soaks_again_after_it_was_not_ready() {
         let min_ready = Duration::from_secs(3);
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass(), pass(), pass()]);
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_after_a_long_silence_does_not_make_it_ready_again() {
+    fn failure_after_outdated_verdicts_makes_instance_not_ready() {
         let mut health = Health::default();
         feed(&mut health, &[pass(), pass()]);
         assert!(
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_with_a_long_silence_between_them_are_not_in_a_row() {
+    fn failures_with_outdated_verdicts_between_them_are_not_consecutive() {
         let mut health = Health::default();
         feed(&mut health, &[fail(), fail()]);
         health.record(fail(), Time(13_000), Time(13_000), &THRESHOLDS);

@@ -1,4 +1,4 @@
-//! Which machine a host is: several names may lead to one.
+//! The identity of a host's machine, because several hosts of an inventory may be one machine.
 
 use std::collections::BTreeMap;
 
@@ -8,78 +8,78 @@ use crate::core::release::Driver;
 /// What identifies a machine and the service's directory on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The start of the kernel, the machine id and the root directory together: the first alone is
-    /// the same for all containers of a kernel, and the second for all copies of an image.
+    /// The boot id of the kernel, the machine id and the root directory. All containers of a kernel
+    /// have the same boot id, and all copies of an image have the same machine id.
     pub machine: String,
-    /// The service's directory, by whichever path it was reached.
-    pub place: String,
+    /// The service's directory, the same for every path that leads to it.
+    pub directory: String,
 }
 
 /// A host of the inventory that is the same machine as another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DuplicateHost {
-    /// The later one.
+    /// The later host in the inventory.
     pub host: HostId,
-    /// The one that comes first.
+    /// The first host in the inventory.
     pub first: HostId,
-    /// Whether both keep the service in the same directory.
-    pub shares_place: bool,
+    /// Whether both hosts keep the service in the same directory.
+    pub shares_directory: bool,
 }
 
-/// Hosts that would get in each other's way because they are one machine. `hosts` are names and
+/// The hosts that conflict with another host because both are one machine. `hosts` are names and
 /// addresses in the order of the inventory.
 ///
-/// Several hosts may be one machine, each with a directory and a loopback address of its own,
-/// unless systemd runs the instances: it knows a unit by the service and the port alone. A host
-/// without an identity is taken for a machine of its own.
-pub fn twins(
+/// Several hosts may be one machine if each has its own directory and its own loopback address.
+/// With systemd they may not, because a unit's name contains only the service and the port. A host
+/// without an identity counts as a separate machine.
+pub fn duplicate_hosts(
     hosts: &[(HostId, String)],
     identities: &BTreeMap<HostId, Identity>,
     driver: Driver,
 ) -> Vec<DuplicateHost> {
-    let mut places = BTreeMap::new();
+    let mut directories = BTreeMap::new();
     let mut machines: BTreeMap<&str, Vec<(&HostId, &str)>> = BTreeMap::new();
     let mut found = Vec::new();
     for (host, address) in hosts {
         let Some(identity) = identities.get(host) else {
             continue;
         };
-        let seen = machines.entry(&identity.machine).or_default();
-        let first = *places.entry(&identity.place).or_insert(host);
+        let on_machine = machines.entry(&identity.machine).or_default();
+        let first = *directories.entry(&identity.directory).or_insert(host);
         if first != host {
             found.push(DuplicateHost {
                 host: host.clone(),
                 first: first.clone(),
-                shares_place: true,
+                shares_directory: true,
             });
             continue;
         }
-        if let Some((other, _)) = seen
+        if let Some((other, _)) = on_machine
             .iter()
-            .find(|(_, other)| driver == Driver::Systemd || !are_apart(address, other))
+            .find(|(_, other)| driver == Driver::Systemd || !can_share_a_port(address, other))
         {
             found.push(DuplicateHost {
                 host: host.clone(),
                 first: (*other).clone(),
-                shares_place: false,
+                shares_directory: false,
             });
             continue;
         }
-        seen.push((host, address));
+        on_machine.push((host, address));
     }
     found
 }
 
 /// Whether instances at two addresses of one machine can listen on the same port.
-fn are_apart(one: &str, other: &str) -> bool {
-    let plain = |address| {
+fn can_share_a_port(one: &str, other: &str) -> bool {
+    let numeric = |address| {
         if matches!(address, "localhost" | "::1") {
             "127.0.0.1"
         } else {
             address
         }
     };
-    let (one, other) = (plain(one), plain(other));
+    let (one, other) = (numeric(one), numeric(other));
     one != other && (one.starts_with("127.") || other.starts_with("127."))
 }
 
@@ -87,14 +87,14 @@ fn are_apart(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// `web2=web1` for each twin, with `!` where they share a directory.
+    /// `web2=web1` for each duplicate, with `!` if both share a directory.
     fn found(hosts: &[(&str, &str, &str, &str)], driver: Driver) -> Vec<String> {
-        let identities = hosts.iter().map(|&(host, _, machine, place)| {
+        let identities = hosts.iter().map(|&(host, _, machine, directory)| {
             (
                 host.into(),
                 Identity {
                     machine: machine.to_owned(),
-                    place: place.to_owned(),
+                    directory: directory.to_owned(),
                 },
             )
         });
@@ -102,7 +102,7 @@ mod tests {
             .iter()
             .map(|&(host, address, ..)| (host.into(), address.to_owned()))
             .collect();
-        let twins = twins(&addresses, &identities.collect(), driver);
+        let twins = duplicate_hosts(&addresses, &identities.collect(), driver);
         twins
             .iter()
             .map(|twin| {
@@ -110,14 +110,14 @@ mod tests {
                     "{}={}{}",
                     twin.host,
                     twin.first,
-                    if twin.shares_place { "!" } else { "" }
+                    if twin.shares_directory { "!" } else { "" }
                 )
             })
             .collect()
     }
 
     #[test]
-    fn one_directory_under_two_names_is_one_host() {
+    fn hosts_with_the_same_directory_are_duplicates() {
         let hosts = [
             ("a", "web1", "m", "p"),
             ("b", "10.0.0.11", "m", "p"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_machine_with_two_directories_needs_loopback_addresses_apart() {
+    fn hosts_on_one_machine_need_different_loopback_addresses() {
         let two = |one, other| [("a", one, "m", "p"), ("b", other, "m", "q")];
         assert_eq!(found(&two("10.0.0.11", "web1"), Driver::Process), ["b=a"]);
         assert_eq!(
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_apart_are_no_twins() {
+    fn hosts_on_different_machines_are_not_duplicates() {
         let hosts = [("a", "10.0.0.11", "m", "p"), ("b", "10.0.0.12", "n", "q")];
         assert!(found(&hosts, Driver::Systemd).is_empty());
     }

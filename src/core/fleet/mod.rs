@@ -1,5 +1,5 @@
-//! The fleet as last observed: hosts, slots, instances. What can be observed is never remembered
-//! elsewhere.
+//! The fleet as last observed: hosts, slots and instances. State that can be observed is stored
+//! nowhere else.
 
 pub mod drain;
 pub mod health;
@@ -31,7 +31,7 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     pub hosts: BTreeMap<HostId, Host>,
-    /// The balancers by name; where each host is its own balancer, by the host's name.
+    /// The balancers, by name. If each host is its own balancer, the name is that of the host.
     pub balancers: BTreeMap<HostId, Balancer>,
 }
 
@@ -39,41 +39,41 @@ pub struct Fleet {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     pub reach: Reach,
-    /// The newest epoch that it has seen for this service.
+    /// The newest epoch that the host has seen for this service.
     pub epoch: Epoch,
-    /// The releases that are completely staged on it.
+    /// The releases that are completely staged on the host.
     pub releases: BTreeSet<ReleaseId>,
-    /// The occupants of its slots. A slot that is not listed is empty.
+    /// The occupied slots. Every other slot is empty.
     pub slots: BTreeMap<Port, Occupant>,
-    /// Slots whose former instance the host itself restarts, unless it is disarmed in time.
+    /// Armed slots: the host restarts the old instance unless ship disarms the slot in time.
     pub armed: BTreeSet<Port>,
 }
 
-/// What is in a slot.
+/// The process or instance in a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occupant {
     /// An instance that ship started.
     Instance(Instance),
     /// Another process listens on the port, and ship does not touch it.
-    Stranger(String),
+    OtherProcess(String),
 }
 
 /// A release running in a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Its name; two observations with the same name are of the same instance.
+    /// The name. Two observations with the same name are of the same instance.
     pub name: InstanceId,
     pub release: ReleaseId,
-    /// The revision for which it was started.
+    /// The revision for which the instance was started.
     pub revision: Revision,
-    /// When it was started, by the control machine's clock.
+    /// When the instance was started, by the control machine's clock.
     pub started: Time,
     pub process: Process,
-    /// How often its supervisor has started it again.
+    /// How often the supervisor has restarted the instance.
     pub restarts: u32,
     pub listener: Listener,
     pub health: Health,
-    /// The last observation that found its process running.
+    /// The last observation that found the process running.
     pub sighting: Sighting,
 }
 
@@ -82,10 +82,10 @@ pub struct Instance {
 pub struct Sighting {
     /// When the observation began.
     pub at: Time,
-    /// The id and start of the process; empty where the host did not report them.
+    /// The id and the start time of the process; empty if the host did not report them.
     pub process: String,
-    /// Why the host ended a process of this instance after its liveness probe failed; empty where
-    /// it ended none.
+    /// Why the host killed the process of this instance, if its liveness probe failed; otherwise
+    /// empty.
     pub failed_liveness: String,
 }
 
@@ -94,15 +94,15 @@ pub struct Sighting {
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum Process {
     Running,
-    /// Its process has exited; how, for a person.
+    /// The process has exited.
     Ended {
         /// `exit status 1`, `signal 9`.
         how: String,
     },
 }
 
-/// Who listens on an instance's port. A probe that passes counts only where the instance itself
-/// does.
+/// The process that listens on an instance's port. A passed probe counts only if the instance
+/// itself listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "listener")]
 pub enum Listener {
@@ -115,13 +115,13 @@ pub enum Listener {
         address: String,
     },
     Other {
-        /// What is known about the process: `pid 4711 (nginx)`.
+        /// The process: `pid 4711 (nginx)`.
         who: String,
     },
-    /// A child of the instance that has left its session, so that only the process driver's mark
-    /// links the two.
+    /// A child of the instance that has left its session. Only the mark of the process driver shows
+    /// that it belongs to the instance.
     Stray {
-        /// What is known about the process: `pid 4711 (python3)`.
+        /// The process: `pid 4711 (python3)`.
         who: String,
     },
 }
@@ -131,9 +131,9 @@ pub enum Listener {
 pub enum Judgement {
     /// The verdict counts for the instance.
     Counts(Verdict),
-    /// A process answers, but the last observation of the host found no listener on the port.
-    /// Observe the host again first.
-    LookAgain,
+    /// A process answers, but the last observation of the host found no listener on the port. The
+    /// host must be observed again first.
+    ObserveAgain,
 }
 
 /// The result of one observation of a host: `Host` without the fields that only the control machine
@@ -142,19 +142,19 @@ pub enum Judgement {
 pub struct Observation {
     /// The newest epoch that the host has seen for this service.
     pub epoch: Epoch,
-    /// The releases that are completely staged on it.
+    /// The releases that are completely staged on the host.
     pub releases: BTreeSet<ReleaseId>,
-    /// The occupants of its slots, without the instances' health.
+    /// The occupied slots, without the health of their instances.
     pub slots: BTreeMap<Port, Occupant>,
-    /// Slots whose former instance the host itself restarts, unless it is disarmed in time.
+    /// Armed slots: the host restarts the old instance unless ship disarms the slot in time.
     pub armed: BTreeSet<Port>,
     /// Free space below the base directory, in KiB.
     pub free_kib: Option<u64>,
-    /// The last deployer; `None` where the host has no record.
+    /// The record of the last deploy; `None` if the host has none.
     pub owner: Option<Owner>,
-    /// The machine; `None` where it was not asked, or the host cannot tell.
+    /// The machine; `None` if it was not requested or the host cannot report it.
     pub identity: Option<Identity>,
-    /// The hooks that ran there under the order that was just carried out, in their order.
+    /// The hooks that ran with the last action, in their order.
     pub hooks: Vec<HookRun>,
 }
 
@@ -187,7 +187,7 @@ impl Fleet {
                 seen.sighting.at = begun;
             }
         }
-        let mut sickened = Vec::new();
+        let mut no_longer_ready = Vec::new();
         for (port, occupant) in std::mem::take(&mut entry.slots) {
             let Occupant::Instance(old) = occupant else {
                 continue;
@@ -207,7 +207,7 @@ impl Fleet {
                 }
             }
             if old.health.ready_since.is_some() {
-                sickened.push((
+                no_longer_ready.push((
                     Slot {
                         host: host.clone(),
                         port,
@@ -223,12 +223,12 @@ impl Fleet {
             slots,
             armed: observation.armed,
         };
-        sickened
+        no_longer_ready
     }
 
-    /// Notes that a host cannot be reached. Its instances stay on record as unavailable.
-    pub fn lose(&mut self, host: &HostId, now: Time, why: &str) {
-        let why = host.unnamed(why).to_owned();
+    /// Marks a host as unreachable. Its instances are kept and count as unavailable.
+    pub fn mark_unreachable(&mut self, host: &HostId, now: Time, why: &str) {
+        let why = host.without_name(why).to_owned();
         let entry = self.hosts.entry(host.clone()).or_default();
         let since = if let Reach::Lost { since, .. } = entry.reach {
             since
@@ -238,8 +238,8 @@ impl Fleet {
         entry.reach = Reach::Lost { since, why };
     }
 
-    /// Takes in an observation of a balancer.
-    pub fn view(&mut self, balancer: &HostId, view: BalancerState) {
+    /// Records an observation of a balancer.
+    pub fn observe_balancer(&mut self, balancer: &HostId, view: BalancerState) {
         self.balancers.insert(
             balancer.clone(),
             Balancer {
@@ -249,9 +249,9 @@ impl Fleet {
         );
     }
 
-    /// A balancer's view as it is known, with only one slot taken from a newer look: of the others
-    /// that look may be old.
-    pub fn viewed_in(
+    /// The known view of a balancer with one slot from `newer`. For the other slots, the known view
+    /// may be newer.
+    pub fn view_with_slot(
         &self,
         balancer: &HostId,
         slot: &Slot,
@@ -272,9 +272,9 @@ impl Fleet {
         view
     }
 
-    /// Notes that a balancer cannot be reached. Its last view stays on record.
-    pub fn lose_balancer(&mut self, balancer: &HostId, now: Time, why: &str) {
-        let why = balancer.unnamed(why).to_owned();
+    /// Marks a balancer as unreachable. Its last view is kept.
+    pub fn mark_balancer_unreachable(&mut self, balancer: &HostId, now: Time, why: &str) {
+        let why = balancer.without_name(why).to_owned();
         let entry = self.balancers.entry(balancer.clone()).or_default();
         let since = if let Reach::Lost { since, .. } = entry.reach {
             since
@@ -284,45 +284,45 @@ impl Fleet {
         entry.reach = Reach::Lost { since, why };
     }
 
-    /// The balancers that can be asked: those before the fleet, or the hosts in reach where each
-    /// has its own.
-    pub fn balancers_to_ask(&self, traffic: &Traffic) -> Vec<HostId> {
+    /// The balancers that can be observed: all shared balancers, or the reachable hosts if each
+    /// host is its own balancer.
+    pub fn balancers_to_observe(&self, traffic: &Traffic) -> Vec<HostId> {
         match &traffic.balancers {
             Balancers::Shared(all) => all.clone(),
             Balancers::OnHosts => {
-                let in_reach = self.hosts.iter().filter(|(_, host)| host.is_reachable());
-                in_reach.map(|(id, _)| id.clone()).collect()
+                let reachable = self.hosts.iter().filter(|(_, host)| host.is_reachable());
+                reachable.map(|(id, _)| id.clone()).collect()
             }
         }
     }
 
-    /// What all balancers together do with a slot, as last observed.
+    /// Whether a slot gets requests, considering all its balancers as last observed.
     pub fn traffic_state(&self, traffic: Option<&Traffic>, slot: &Slot) -> TrafficState {
         let Some(traffic) = traffic else {
             return TrafficState::Direct;
         };
-        let of = traffic.balancers_of(slot);
+        let balancers = traffic.balancers_of(slot);
         // No balancer sends requests.
-        if of.is_empty() {
+        if balancers.is_empty() {
             return TrafficState::Closed;
         }
         let server = |balancer: &HostId| {
-            let seen = self
+            let observed = self
                 .balancers
                 .get(balancer)
-                .filter(|seen| seen.reach != Reach::NotSeen)?;
-            Some(seen.view.servers.get(slot).copied().unwrap_or_default())
+                .filter(|observed| observed.reach != Reach::NotSeen)?;
+            Some(observed.view.servers.get(slot).copied().unwrap_or_default())
         };
-        if of.iter().all(|balancer| {
+        if balancers.iter().all(|balancer| {
             server(balancer).is_some_and(|server| server.admission == SlotAdmission::Open)
         }) {
             let fails = |balancer| server(balancer).is_some_and(|server| !server.serves());
-            if of.iter().any(fails) {
+            if balancers.iter().any(fails) {
                 TrafficState::CheckFailing
             } else {
                 TrafficState::Open
             }
-        } else if of.iter().all(|balancer| {
+        } else if balancers.iter().all(|balancer| {
             server(balancer).is_some_and(|server| server.admission == SlotAdmission::Closed)
         }) {
             TrafficState::Closed
@@ -347,7 +347,7 @@ impl Fleet {
         })
     }
 
-    /// What is in a slot, if anything is.
+    /// The occupant of a slot; `None` if the slot is empty or unknown.
     pub fn occupant(&self, slot: &Slot) -> Option<&Occupant> {
         self.hosts.get(&slot.host)?.slots.get(&slot.port)
     }
@@ -356,15 +356,15 @@ impl Fleet {
     pub fn instance(&self, slot: &Slot) -> Option<&Instance> {
         match self.occupant(slot)? {
             Occupant::Instance(instance) => Some(instance),
-            Occupant::Stranger(_) => None,
+            Occupant::OtherProcess(_) => None,
         }
     }
 
-    /// The instance in a slot, to take in a probe's verdict.
+    /// The instance in a slot, to record a probe's verdict.
     pub fn instance_mut(&mut self, slot: &Slot) -> Option<&mut Instance> {
         match self.hosts.get_mut(&slot.host)?.slots.get_mut(&slot.port)? {
             Occupant::Instance(instance) => Some(instance),
-            Occupant::Stranger(_) => None,
+            Occupant::OtherProcess(_) => None,
         }
     }
 }
@@ -375,31 +375,31 @@ impl Host {
             .iter()
             .filter_map(|(port, occupant)| match occupant {
                 Occupant::Instance(instance) => Some((*port, instance)),
-                Occupant::Stranger(_) => None,
+                Occupant::OtherProcess(_) => None,
             })
     }
 
-    /// Whether it answered last time.
+    /// Whether the host answered the last command.
     pub fn is_reachable(&self) -> bool {
         self.reach == Reach::Reachable
     }
 }
 
 impl Instance {
-    /// What a probe's verdict is worth, given who listens on the port. A pass counts only if the
-    /// instance itself could have given it: an old process that answers on the port proves nothing
-    /// about a new one.
+    /// Whether a probe's verdict counts, given the process that listens on the port. A pass counts
+    /// only if the instance itself can have answered: an old process on the port proves nothing
+    /// about the new one.
     pub fn judge(&self, verdict: Verdict, check: &Check) -> Judgement {
         let Verdict::Pass(answer) = verdict else {
             return Judgement::Counts(verdict);
         };
         match &self.listener {
             Listener::Own { .. } => Judgement::Counts(Verdict::Pass(answer)),
-            // A command may check something that listens nowhere.
+            // A command may check a service that does not listen on the port.
             Listener::Closed if matches!(check, Check::Command(_)) => {
                 Judgement::Counts(Verdict::Pass(answer))
             }
-            Listener::Closed => Judgement::LookAgain,
+            Listener::Closed => Judgement::ObserveAgain,
             Listener::Other { who } => {
                 let text = format!("{who} answers on the port, not the instance; answer: {answer}");
                 Judgement::Counts(Verdict::Fail(text))
@@ -414,9 +414,9 @@ impl Instance {
         }
     }
 
-    /// Whether it has been ready for `min_ready` without a break, and its host confirmed after that
-    /// time that the same process still runs. Probes alone do not show that a process ended, or was
-    /// replaced, between two of them.
+    /// Whether the instance has been ready for `min_ready` without interruption, and its host has
+    /// confirmed after that time that the same process still runs. Probes alone do not show whether
+    /// the process was replaced between two of them.
     pub fn is_available(&self, now: Time, min_ready: Duration, thresholds: &Thresholds) -> bool {
         self.health.is_available(now, min_ready, thresholds)
             && (min_ready.is_zero()
@@ -425,7 +425,7 @@ impl Instance {
                     .is_some_and(|from| self.sighting.at >= from))
     }
 
-    /// When it will have been ready for `min_ready`; `None` while it is not ready.
+    /// When the instance will have been ready for `min_ready`; `None` while it is not ready.
     pub fn available_from(&self, min_ready: Duration) -> Option<Time> {
         self.health.ready_since.map(|since| since + min_ready)
     }

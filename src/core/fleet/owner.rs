@@ -1,4 +1,4 @@
-//! The owner of a service on a host: the fleet, and the history that deployed there last.
+//! The owner of a service on a host: the fleet and the history that last deployed it there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct Owner {
     pub who: String,
     /// The directory on the control machine that holds the history.
     pub dir: String,
-    /// The fencing number of the last rollout.
+    /// The epoch of the last rollout.
     pub epoch: Epoch,
     /// When the last rollout began, by the clock of the control machine.
     pub at: Time,
@@ -40,9 +40,9 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The hosts that carry the service for another fleet than `fleet`.
+/// The hosts on which the service belongs to another fleet than `fleet`.
 ///
-/// A host without a record, or with one that names no fleet, carries nothing that ship knows of.
+/// A host without a record, or with a record that names no fleet, belongs to none.
 pub fn foreign<'a>(
     owners: &'a BTreeMap<HostId, Owner>,
     fleet: &str,
@@ -53,14 +53,14 @@ pub fn foreign<'a>(
         .collect()
 }
 
-/// The record of the last rollout among the hosts. Their epochs tell, as the clocks of control
+/// The record of the last rollout among the hosts. Epochs decide, because the clocks of control
 /// machines differ.
 pub fn newest(owners: &BTreeMap<HostId, Owner>) -> Option<&Owner> {
     owners.values().max_by_key(|owner| (owner.epoch, owner.at))
 }
 
-/// The record of the last rollout, if the history named `history`, whose newest epoch is `epoch`,
-/// does not know that rollout: another history made it, or a copy of this one.
+/// The record of the last rollout, if the history with the id `history` and the newest epoch
+/// `epoch` does not contain that rollout, because another history or a copy of this one does.
 pub fn last_from_elsewhere<'a>(
     owners: &'a BTreeMap<HostId, Owner>,
     history: &str,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_record_decides_which_history_deployed_last() {
+    fn newest_record_decides_which_history_deployed_last() {
         let owners = owners(&[("web1", "f", "a", 7), ("web2", "f", "b", 9)]);
         assert_eq!(
             last_from_elsewhere(&owners, "a", Epoch(9)).unwrap().history,

@@ -1,4 +1,4 @@
-//! When an instance is probed again, and when a host is observed again.
+//! The intervals at which ship probes instances and observes hosts.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use crate::core::fleet::{Host, Instance};
 use crate::core::release::Readiness;
 use crate::core::time::Time;
 
-/// How often a balancer is observed while no slot changes.
-pub const VIEW_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// The interval of observations of a balancer while no slot changes.
+pub const BALANCER_INTERVAL: Duration = Duration::from_secs(2);
 /// The first pause after a failed probe of an instance that starts.
-const FIRST_WAIT: Duration = Duration::from_millis(25);
+const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(25);
 /// The interval of observations of a host where an instance starts or has stopped answering.
-const LOOK_CLOSELY: Duration = Duration::from_secs(1);
+const UNCERTAIN_HOST_INTERVAL: Duration = Duration::from_secs(1);
 /// The interval of observations of a healthy host.
-const LOOK: Duration = Duration::from_secs(10);
-/// The longest pause before a lost host is tried again.
-const LOOK_FOR_LOST: Duration = Duration::from_secs(15);
+const HEALTHY_HOST_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest interval of observations of an unreachable host.
+const LOST_HOST_INTERVAL_MAX: Duration = Duration::from_secs(15);
 
-/// How long to wait before an instance is asked again, counted from its last answer.
+/// The time from the last answer of an instance to its next probe.
 ///
 /// ship probes a starting instance often at first, so that a rollout does not wait a whole interval
 /// for a service that starts quickly. Each failed probe doubles the wait, up to the interval.
@@ -29,29 +29,33 @@ pub fn probe_again_after(instance: &Instance, readiness: &Readiness) -> Duration
         return readiness.interval;
     }
     let doublings = health.failures.saturating_sub(1).min(16);
-    FIRST_WAIT
+    FIRST_PROBE_PAUSE
         .saturating_mul(1 << doublings)
         .min(readiness.interval)
 }
 
-/// When an instance is probed first: after its initial delay.
-pub fn first_ask_at(instance: &Instance, readiness: &Readiness) -> Time {
+/// The time of the first probe of an instance: after the initial delay.
+pub fn first_probe_at(instance: &Instance, readiness: &Readiness) -> Time {
     instance.started + readiness.initial_delay
 }
 
-/// How long to wait before ship observes a host again, counted from the last observation. `misses`
-/// is the number of failed observations in a row.
+/// The time from the last observation of a host to the next one. `misses` is the number of failed
+/// observations in a row.
 pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
     match host.reach {
-        Reach::Lost { .. } | Reach::NotSeen => LOOK_CLOSELY
+        Reach::Lost { .. } | Reach::NotSeen => UNCERTAIN_HOST_INTERVAL
             .saturating_mul(1 << misses.saturating_sub(1).min(8))
-            .min(LOOK_FOR_LOST),
+            .min(LOST_HOST_INTERVAL_MAX),
         Reach::Reachable => {
-            let doubtful = |instance: &Instance| {
+            let is_uncertain = |instance: &Instance| {
                 instance.health.ready_since.is_none() || instance.health.failures > 0
             };
-            let watched = host.instances().any(|(_, instance)| doubtful(instance));
-            if watched { LOOK_CLOSELY } else { LOOK }
+            let has_uncertain = host.instances().any(|(_, instance)| is_uncertain(instance));
+            if has_uncertain {
+                UNCERTAIN_HOST_INTERVAL
+            } else {
+                HEALTHY_HOST_INTERVAL
+            }
         }
     }
 }
@@ -92,9 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn a_starting_instance_is_asked_often_at_first_and_never_more_seldom_than_its_interval() {
+    fn starting_instance_is_probed_often_at_first_and_at_least_once_per_interval() {
         let (readiness, mut instance) = (readiness(), instance());
-        assert_eq!(first_ask_at(&instance, &readiness), Time(6000));
+        assert_eq!(first_probe_at(&instance, &readiness), Time(6000));
         let mut waits = Vec::new();
         for n in 0..8 {
             instance.health.record(
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_host_is_tried_again_ever_more_seldom_but_always() {
+    fn unreachable_host_is_observed_at_growing_intervals_up_to_a_limit() {
         let mut host = Host {
             reach: Reach::Lost {
                 since: Time(0),
@@ -129,6 +133,6 @@ mod tests {
             .into();
         assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
         host.reach = Reach::Reachable;
-        assert_eq!(observe_again_after(&host, 0), LOOK);
+        assert_eq!(observe_again_after(&host, 0), HEALTHY_HOST_INTERVAL);
     }
 }

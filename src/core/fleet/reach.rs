@@ -7,12 +7,13 @@ use crate::core::time::Time;
 pub enum Reach {
     #[default]
     NotSeen,
-    /// It answered last time.
+    /// The last command was answered.
     Reachable,
-    /// It did not answer: its instances count as unavailable, and as still running.
+    /// The last command was not answered. The instances of a host count as running, but not as
+    /// available.
     Lost {
         since: Time,
-        /// What was tried and what came back.
+        /// The command and its error.
         why: String,
     },
 }

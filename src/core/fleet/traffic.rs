@@ -1,4 +1,5 @@
-//! What balancers do with the slots: which of them get requests, and how many they still have.
+//! The traffic of slots: which slots get requests from the balancers, and how many requests are
+//! open.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +11,7 @@ use crate::core::fleet::reach::Reach;
 use crate::core::ids::{Epoch, HostId, Slot};
 use crate::core::time::Human;
 
-/// The balancers by the spec. Without them, requests reach instances directly.
+/// The balancers of a service. Without balancers, requests reach instances directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
     pub balancers: Balancers,
@@ -18,13 +19,13 @@ pub struct Traffic {
     pub drain_timeout: Duration,
 }
 
-/// Who sends requests to the instances.
+/// Where the balancers run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balancers {
-    /// Machines before the fleet, each of which knows every slot.
+    /// On machines in front of the fleet. Each of them knows every slot.
     Shared(Vec<HostId>),
-    /// Each host its own: one slot of it has the host's public port, and the next takes it over in
-    /// one step.
+    /// On every host, for its own slots: one slot has the host's public port, and its successor
+    /// takes the port over in one step.
     OnHosts,
 }
 
@@ -38,42 +39,42 @@ pub struct Balancer {
 /// One observation of a balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BalancerState {
-    /// The newest epoch that it has seen for this service; `None` where it keeps none.
+    /// The newest epoch that the balancer has seen for this service; `None` if it stores none.
     pub epoch: Option<Epoch>,
-    /// What makes it the same process with the same settings: when it changes, what was set may be
-    /// forgotten.
+    /// Identifies the process and its configuration. After a change, the balancer may have lost
+    /// what ship has set.
     pub generation: String,
-    /// The slots that it knows. Any other slot gets no requests.
+    /// The slots that the balancer knows. Every other slot gets no requests.
     pub servers: BTreeMap<Slot, Server>,
 }
 
 /// A slot in the view of a balancer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Server {
-    /// Whether it gives the slot new requests.
+    /// Whether the balancer sends new requests to the slot.
     pub admission: SlotAdmission,
-    /// The state of its own check of the slot, if it has one.
+    /// The state of the balancer's own check of the slot, if it has one.
     pub is_up: Option<bool>,
-    /// Requests, or connections where it counts only these, that are under way or wait for the
-    /// slot.
+    /// Open and queued requests of the slot, or its connections if the balancer counts only these.
     pub in_flight: u32,
     /// The requests that the balancer has sent to the slot since its start; `None` if the number
     /// is unknown, or if requests are queued for the slot, which may still be sent to it.
     pub requests_total: Option<u64>,
     /// The slot's weight, in percent of its full weight; `None` if the balancer has no weights.
     pub weight_percent: Option<u32>,
-    /// Its counters since its start, if it counts.
+    /// The balancer's counters for the slot since its start, if it has any.
     pub counters: Option<Counters>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotAdmission {
-    /// It may get any request.
+    /// The slot may get any request.
     Open,
-    /// Only requests of clients that the balancer has bound to it by a cookie or a table.
+    /// The slot gets only requests of clients that the balancer has bound to it by a cookie or a
+    /// table.
     Bound,
-    /// It gets no new request.
+    /// The slot gets no new requests.
     #[default]
     Closed,
 }
@@ -83,51 +84,52 @@ pub enum SlotAdmission {
 pub struct Counters {
     /// Requests that were answered or failed.
     pub requests: u64,
-    /// Requests with an error of the server (5xx) or without an answer.
+    /// Requests with a server error (5xx) or without an answer.
     pub errors: u64,
     /// The mean latency of the last requests, in ms, if it is known.
     pub mean_ms: Option<u32>,
 }
 
-/// How the drain of an instance went.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DrainResult {
     pub waited: Duration,
-    /// Requests under way at the beginning that ended by themselves.
+    /// Open requests that finished.
     pub ended: u32,
-    /// Requests that were cut at the deadline.
+    /// Open requests that were cut at the deadline.
     pub cut: u32,
 }
 
-/// What all balancers together do with a slot.
+/// Whether a slot gets requests, considering all its balancers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrafficState {
     /// There are no balancers.
     Direct,
-    /// Every balancer gives it new requests.
+    /// Every balancer sends new requests to the slot.
     Open,
-    /// Every balancer would, but the check of one fails.
+    /// Every balancer admits the slot, but the own check of at least one fails.
     CheckFailing,
-    /// Some balancer may give it new requests, but not all do.
+    /// Some balancers may send new requests to the slot, but not all do.
     Mixed,
-    /// No balancer gives it new requests.
+    /// No balancer sends new requests to the slot.
     Closed,
 }
 
 impl Server {
-    /// Whether it gets requests: it is admitted, and the balancer's own check does not fail.
+    /// Whether the slot gets requests: it is admitted, and the balancer's own check does not fail.
     pub fn serves(&self) -> bool {
         self.admission == SlotAdmission::Open && self.is_up != Some(false)
     }
 }
 
 impl Balancer {
-    /// Whether it answered last time.
+    /// Whether the balancer answered the last command.
     pub fn is_reachable(&self) -> bool {
         self.reach == Reach::Reachable
     }
 
-    /// Changes a slot. A host's only public port is taken over from the slot that had it.
+    /// Changes the admission of a slot. A slot that is opened on a host takes the public port over
+    /// from the slot that had it.
     pub fn switch(&mut self, slot: &Slot, admission: SlotAdmission, balancers: &Balancers) {
         if admission == SlotAdmission::Open && *balancers == Balancers::OnHosts {
             self.view
@@ -141,7 +143,7 @@ impl Balancer {
 }
 
 impl Traffic {
-    /// The machines before the fleet.
+    /// The shared balancers.
     pub fn machines(&self) -> &[HostId] {
         match &self.balancers {
             Balancers::Shared(all) => all,
@@ -177,8 +179,8 @@ impl fmt::Display for DrainResult {
 }
 
 impl BalancerState {
-    /// Whether at least `keep` other slots still get requests.
-    pub fn spares(&self, slot: &Slot, keep: u32) -> bool {
+    /// Whether at least `keep` other slots get requests.
+    pub fn others_serve(&self, slot: &Slot, keep: u32) -> bool {
         let others = self
             .servers
             .iter()
@@ -187,26 +189,26 @@ impl BalancerState {
         others >= usize::try_from(keep).unwrap_or(usize::MAX)
     }
 
-    /// Whether a slot may get any new request.
+    /// Whether a slot may get requests of any client.
     pub fn is_open(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
             .is_some_and(|server| server.admission == SlotAdmission::Open)
     }
 
-    /// Whether a slot gets no new request at all.
+    /// Whether a slot gets no new requests.
     pub fn is_closed(&self, slot: &Slot) -> bool {
         self.servers
             .get(slot)
             .is_none_or(|server| server.admission == SlotAdmission::Closed)
     }
 
-    /// The requests that a slot got since the balancer's start, if that is known.
+    /// The number of requests that a slot got since the balancer's start, if it is known.
     pub(super) fn requests_total(&self, slot: &Slot) -> Option<u64> {
         self.servers.get(slot)?.requests_total
     }
 
-    /// The requests that a slot has under way or waiting.
+    /// The open and queued requests of a slot.
     pub(super) fn in_flight(&self, slot: &Slot) -> u32 {
         self.servers.get(slot).map_or(0, |server| server.in_flight)
     }
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn others_must_serve_in_the_balancers_own_eyes() {
+    fn others_serve_counts_only_servers_that_pass_the_balancers_check() {
         let servers = [
             (8081, server(SlotAdmission::Open, None)),
             (8082, server(SlotAdmission::Open, Some(true))),
@@ -237,7 +239,7 @@ mod tests {
             servers: BTreeMap::from(servers),
             ..BalancerState::default()
         };
-        assert!(view.spares(&Slot::new("web1", 8081), 1));
-        assert!(!view.spares(&Slot::new("web1", 8081), 2));
+        assert!(view.others_serve(&Slot::new("web1", 8081), 1));
+        assert!(!view.others_serve(&Slot::new("web1", 8081), 2));
     }
 }

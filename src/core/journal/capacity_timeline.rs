@@ -1,25 +1,25 @@
-//! How many instances served, from moment to moment.
+//! The number of available instances over time.
 
 use crate::core::rollout::event::{Entry, Event, FailureResponse, Progress};
 use crate::core::time::Time;
 
-/// The counts from one moment to that of the next step.
+/// The counts from one time until the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapacityStep {
-    /// When the counts became these.
+    /// The time of the first event with these counts.
     pub from: Time,
-    /// Instances that served.
+    /// Available instances.
     pub available: u32,
-    /// Those of them that run the goal's release.
+    /// Available instances of the goal's release.
     pub new: u32,
-    /// All instances, serving or not.
+    /// All instances.
     pub total: u32,
 }
 
-/// The counts of a rollout, from its beginning.
+/// The counts of a rollout over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CapacityTimeline {
-    /// Each step differs from the one before.
+    /// The changes of the counts, in order.
     pub steps: Vec<CapacityStep>,
     is_rolling_back: bool,
 }
@@ -40,7 +40,7 @@ impl CapacityTimeline {
     fn apply(&mut self, entry: &Entry, begin: Time) {
         match &entry.event {
             Event::Progress(progress) => {
-                // The first counts have been so from the beginning.
+                // The first counts apply from the beginning.
                 let from = if self.steps.is_empty() {
                     begin
                 } else {
@@ -61,7 +61,7 @@ impl CapacityTimeline {
         let Progress {
             available, total, ..
         } = *progress;
-        // While it rolls back, the instances of the rollback_target count as updated.
+        // During a rollback, the instances of the rollback target count as updated.
         let updated = progress.updated_available.min(available);
         let new = if self.is_rolling_back {
             available - updated
@@ -92,7 +92,7 @@ mod tests {
     use crate::core::journal::testing::{Play, START};
 
     #[test]
-    fn the_articles_rollout_always_has_three_that_serve() {
+    fn timeline_of_example_always_has_three_available_instances() {
         let journal: Vec<_> = Play::example()
             .entries
             .into_iter()

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn context_knows_since_when_a_machine_is_lost_until_it_is_found() {
+    fn context_has_start_of_outage_until_machine_is_reachable() {
         let mut play = Play::begin(4);
         let (host, why) = (HostId::from("node2"), String::new());
         let lost = Event::HostLost {

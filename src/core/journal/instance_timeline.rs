@@ -22,7 +22,7 @@ pub struct HostTimeline {
     pub outages: Vec<(Time, Time)>,
 }
 
-/// The life of an instance.
+/// An instance over time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceSpan {
     pub instance: InstanceId,
@@ -31,9 +31,9 @@ pub struct InstanceSpan {
     pub is_new: bool,
     /// The states and their starts; each lasts until the next.
     pub phases: Vec<(Time, InstancePhase)>,
-    /// When the instance was gone; the end of the timeline if it was not.
+    /// The end of the instance; the end of the timeline if the instance still existed.
     pub until: Time,
-    /// Whether the instance was gone before the end of the timeline.
+    /// Whether the instance ended before the end of the timeline.
     pub is_gone: bool,
 }
 
@@ -84,7 +84,7 @@ impl InstanceTimeline {
             incidents: BTreeMap::new(),
         };
         for (instance, placement) in before.present() {
-            timeline.meet(instance, &placement.slot, &placement.release);
+            timeline.add_existing(instance, &placement.slot, &placement.release);
         }
         for entry in journal {
             timeline.apply(entry);
@@ -115,7 +115,7 @@ impl InstanceTimeline {
                 release,
                 ..
             } => {
-                self.meet(instance, slot, release);
+                self.add_existing(instance, slot, release);
                 self.enter(instance, InstancePhase::Ready, at);
             }
             Event::InstanceNotReady {
@@ -124,7 +124,7 @@ impl InstanceTimeline {
                 release,
                 ..
             } => {
-                self.meet(instance, slot, release);
+                self.add_existing(instance, slot, release);
                 self.enter(instance, InstancePhase::NotReady, at);
             }
             Event::HostLost { host, .. } | Event::HostRecovered { host } => {
@@ -149,18 +149,19 @@ impl InstanceTimeline {
                 self.begin_span(instance, slot, release, phase, true);
             }
             (Action::Stop { slot, instance, .. }, _) => {
-                self.meet_unknown(instance, slot);
+                self.add_unknown(instance, slot);
                 self.enter(instance, InstancePhase::Stopping, at);
             }
             (Action::Drain { slot, instance, .. }, _) => {
-                self.meet_unknown(instance, slot);
+                self.add_unknown(instance, slot);
                 self.enter(instance, InstancePhase::Drained, at);
             }
             _ => {}
         }
     }
 
-    /// Records a failed action: the instance to start is gone, the one to stop is as before.
+    /// Records a failed action: the instance to start is gone, and the one to stop has its previous
+    /// state.
     fn fail(&mut self, order: &PendingOrder, error: &str, at: Time) {
         if let Some((started, slot, _)) = order.start() {
             self.end_span(started, at);
@@ -176,16 +177,16 @@ impl InstanceTimeline {
     }
 
     /// Records an instance that existed from the start, unless it is known already.
-    fn meet(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
+    fn add_existing(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
         let phase = (self.begin, InstancePhase::Ready);
         self.begin_span(instance, slot, release, phase, false);
     }
 
-    /// Records an instance that no journal has named: its name begins with the names of the service
-    /// and of the release.
-    fn meet_unknown(&mut self, instance: &InstanceId, slot: &Slot) {
+    /// Records an instance that no earlier event has named. Its name contains the digits of its
+    /// release.
+    fn add_unknown(&mut self, instance: &InstanceId, slot: &Slot) {
         let release = instance.as_str().rsplit('-').nth(1).unwrap_or_default();
-        self.meet(instance, slot, &ReleaseId::from(release));
+        self.add_existing(instance, slot, &ReleaseId::from(release));
     }
 
     fn begin_span(
@@ -199,7 +200,7 @@ impl InstanceTimeline {
         if self.spans.contains_key(instance) {
             return;
         }
-        // A slot holds one instance: a new one means that the one before is gone.
+        // A slot has one instance: if there is a new one, the previous one is gone.
         for (other, span) in self.spans.values_mut() {
             if other == slot && !span.is_gone {
                 (span.until, span.is_gone) = (phase.0, true);
@@ -235,7 +236,7 @@ impl InstanceTimeline {
         incidents.push(HostIncident { at, error });
     }
 
-    /// The timelines of these hosts, in this order, then of others that the journal names.
+    /// The timelines of these hosts, in this order, then of other hosts in the journal.
     pub fn by_host(self, hosts: &[HostId]) -> Vec<HostTimeline> {
         let (mut outages, mut incidents) = (self.outages, self.incidents);
         for (host, since) in self.lost.iter() {

@@ -1,18 +1,18 @@
-//! Projections of a rollout's events: each folds the journal into what one kind of reader needs.
-//! They are pure, and they return values: sentences belong to the reports.
+//! Projections of a rollout's events: each computes from the journal what one kind of reader needs.
+//! They are pure and return values. The wording belongs to the reports.
 //!
-//! | projection | what it answers |
+//! | projection | content |
 //! |---|---|
-//! | `rollout_view` | where does the rollout come from, where does it go, how does it stand? |
-//! | `rollout_summary` | the same of a whole journal, in a few lines |
-//! | `pending_orders`, `pending_actions` | which orders are under way, and since when? |
-//! | `status_input`, `status` | how does each instance stand now? |
-//! | `placements` | which instance is in which slot? |
-//! | `outages` | which hosts and balancers cannot be reached? |
-//! | `event_context` | what do earlier events say about the subject of this one? |
-//! | `instance_timeline` | which instance was where, from when to when, in what state? |
-//! | `capacity_timeline` | how many instances served, from moment to moment? |
-//! | `notification` | what did a run come to? |
+//! | `rollout_view` | the start, the target and the current state of the rollout |
+//! | `rollout_summary` | the same for a whole journal, in a few lines |
+//! | `pending_orders`, `pending_actions` | the actions in flight, and since when |
+//! | `status_input`, `status` | the current state of each instance |
+//! | `placements` | the instance in each slot |
+//! | `outages` | the unreachable hosts and balancers |
+//! | `event_context` | earlier events about the subject of an event |
+//! | `instance_timeline` | the slot and the states of each instance over time |
+//! | `capacity_timeline` | the number of available instances over time |
+//! | `notification` | the result of a run |
 
 pub mod capacity_timeline;
 pub mod event_context;

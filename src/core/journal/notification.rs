@@ -7,17 +7,17 @@ use serde::Serialize;
 use crate::core::redact::Redactor;
 use crate::core::rollout::failure::Outcome;
 
-/// The kind of a notification, by which a receiver may choose.
+/// The kind of a notification, which `[notify] on` selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
-    /// The command did what it was asked for.
+    /// The command succeeded.
     Success,
     /// The command failed.
     Failure,
-    /// The rollout has stopped before its end and can be resumed.
+    /// The rollout was stopped before its end and can be resumed.
     Paused,
-    /// There was nothing to do, or it was not allowed now.
+    /// There was nothing to do, or a deploy was not allowed now.
     Skipped,
 }
 
@@ -50,7 +50,7 @@ impl NotificationKind {
         }
     }
 
-    /// A symbol that is quick to read.
+    /// A symbol for the kind: `✓`.
     pub fn sign(self) -> &'static str {
         match self {
             Self::Success => "✓",
@@ -185,8 +185,8 @@ impl Notification {
     }
 }
 
-/// Replaces control characters by spaces: a line break would end a mail header, and an escape sequence
-/// moves a terminal's cursor.
+/// Replaces control characters by spaces: a line break would end a mail header, and an escape
+/// sequence moves a terminal's cursor.
 fn on_one_line(text: &str) -> String {
     text.chars()
         .map(|c| {

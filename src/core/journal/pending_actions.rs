@@ -1,4 +1,4 @@
-//! The actions in flight, which the observed fleet does not show.
+//! The actions in flight, which an observation of the fleet does not show.
 
 use std::collections::BTreeSet;
 

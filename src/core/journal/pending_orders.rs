@@ -1,4 +1,4 @@
-//! The orders of a rollout that have no recorded end yet. Several projections use them.
+//! The actions without a recorded result. Several projections use them.
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,24 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// The orders that have no recorded end yet.
+/// The actions without a recorded result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingOrders(BTreeMap<ActionId, PendingOrder>);
 
-/// An order that has no recorded end yet.
+/// An action without a recorded result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOrder {
     pub action: Action,
-    /// The name of the instance that a start makes.
+    /// The name of the new instance of a start.
     pub instance: Option<InstanceId>,
     pub since: Time,
 }
 
 impl PendingOrders {
-    /// Takes in the next event of a journal; gives the order whose end it tells.
+    /// Applies the next event of a journal; returns the action whose result the event records.
     pub fn apply(&mut self, entry: &Entry) -> Option<PendingOrder> {
         match &entry.event {
-            // A new rollout numbers its orders from the start.
+            // A new rollout numbers its actions from 1.
             Event::RolloutStarted(_) => self.0.clear(),
             Event::ActionStarted {
                 id,
@@ -46,19 +46,19 @@ impl PendingOrders {
         None
     }
 
-    /// The order of this number.
+    /// The action with this number.
     pub fn get(&self, id: ActionId) -> Option<&PendingOrder> {
         self.0.get(&id)
     }
 
-    /// All of them, in the order in which they were given.
+    /// All actions, in the order of their start.
     pub fn iter(&self) -> impl Iterator<Item = &PendingOrder> {
         self.0.values()
     }
 }
 
 impl PendingOrder {
-    /// The instance that it starts, where, and of which release.
+    /// The instance that the action starts, its slot and its release.
     pub fn start(&self) -> Option<(&InstanceId, &Slot, &ReleaseId)> {
         match (&self.action, &self.instance) {
             (Action::Start { slot, release }, Some(instance)) => Some((instance, slot, release)),
@@ -66,7 +66,7 @@ impl PendingOrder {
         }
     }
 
-    /// The release that it stages on a host.
+    /// The release that the action stages.
     pub fn stages(&self) -> Option<&ReleaseId> {
         match &self.action {
             Action::Stage { release, .. } => Some(release),
@@ -74,7 +74,7 @@ impl PendingOrder {
         }
     }
 
-    /// The instance that it stops.
+    /// The instance that the action stops.
     pub fn stops(&self) -> Option<&InstanceId> {
         match &self.action {
             Action::Stop { instance, .. } => Some(instance),
@@ -82,7 +82,7 @@ impl PendingOrder {
         }
     }
 
-    /// The instance that it drains.
+    /// The instance that the action drains.
     pub fn drains(&self) -> Option<&InstanceId> {
         match &self.action {
             Action::Drain { instance, .. } => Some(instance),

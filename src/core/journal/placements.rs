@@ -1,5 +1,5 @@
-//! Which instance runs on which host, according to the journals. A report on a past rollout uses
-//! this, because it cannot observe the hosts of that time.
+//! The slots of the instances according to the journals. A report on a past rollout uses them,
+//! because it cannot observe the hosts of that time.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Placements {
     orders: PendingOrders,
 }
 
-/// What an instance runs, and where.
+/// The slot and the release of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     pub slot: Slot,
@@ -28,7 +28,7 @@ impl Placements {
         &self.present
     }
 
-    /// Takes in the next event of a journal, and of the next journal after its end.
+    /// Applies the next event of a journal. The journal of the next rollout follows its last event.
     pub fn apply(&mut self, entry: &Entry) {
         let ended = self.orders.apply(entry);
         match &entry.event {
@@ -63,9 +63,9 @@ impl Placements {
         }
     }
 
-    /// A slot has room for one: whatever was there before is gone.
+    /// Records an instance in a slot. An earlier instance in the same slot is gone.
     fn place(&mut self, instance: &InstanceId, slot: &Slot, release: &ReleaseId) {
-        self.present.retain(|_, post| post.slot != *slot);
+        self.present.retain(|_, placement| placement.slot != *slot);
         self.present.insert(
             instance.clone(),
             Placement {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_started_and_not_stopped_is_there() {
+    fn placements_have_instances_that_were_started_and_not_stopped() {
         let done = |id| Event::ActionDone { id: ActionId(id) };
         let failed = Event::ActionFailed {
             id: ActionId(3),

@@ -1,4 +1,4 @@
-//! The summary of a rollout, read from its journal: its target, its progress and its end.
+//! The summary of a rollout, computed from its journal.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct RolloutSummary {
     /// The wanted number of instances at the target.
     pub replicas: u32,
     pub began: Time,
-    /// When it ended; `None` while it runs, or if its controller died.
+    /// When the rollout ended; `None` while it runs, or if its controller died.
     pub ended: Option<Time>,
     pub outcome: Option<Outcome>,
     /// The failure, if there was one.
@@ -104,8 +104,8 @@ impl RolloutSummary {
         })
     }
 
-    /// The lines for a user at `now`; none for a rollout that succeeded. `by` is who carries the
-    /// rollout out now, if it has a controller.
+    /// The lines for a user; none for a rollout that succeeded. `by` is the user whose controller
+    /// carries out the rollout, if it has a controller.
     pub fn lines(&self, by: Option<&str>, now: Time) -> Vec<String> {
         let RevisionRef {
             version, revision, ..
@@ -125,32 +125,41 @@ impl RolloutSummary {
                 .iter()
                 .map(|failure| format!("  reason: {failure}")),
         );
-        let whose = if lines.is_empty() {
+        let prefix = if lines.is_empty() {
             format!("{what}: ")
         } else {
             "  ".to_owned()
         };
-        lines.extend(self.monitor.iter().map(|report| format!("{whose}{report}")));
+        lines.extend(
+            self.monitor
+                .iter()
+                .map(|report| format!("{prefix}{report}")),
+        );
         lines
     }
 
-    /// The state or the end of the rollout; `None` if it succeeded.
+    /// The state or the outcome of the rollout; `None` if it succeeded.
     fn headline(&self, what: &str, by: Option<&str>, now: Time) -> Option<String> {
         let ago = |at: Time| Human(now.since(at));
-        let far = self.progress_text();
+        let progress = self.progress_text();
         let (began, ended) = (ago(self.began), ago(self.ended.unwrap_or(self.began)));
         Some(match (&self.outcome, by) {
-            (None, Some(by)) => format!("{what} by {by} has been running for {began}{far}"),
-            (None, None) => format!("{what} started {began} ago and was interrupted{far}; {NEXT}"),
+            (None, Some(by)) => format!("{what} by {by} has been running for {began}{progress}"),
+            (None, None) => {
+                format!("{what} started {began} ago and was interrupted{progress}; {NEXT}")
+            }
             (Some(Outcome::Succeeded), _) => return None,
             (Some(Outcome::Paused { by, since }), _) => {
-                format!("{what} was paused {} ago by {by}{far}; {NEXT}", ago(*since))
+                format!(
+                    "{what} was paused {} ago by {by}{progress}; {NEXT}",
+                    ago(*since)
+                )
             }
             (Some(Outcome::Interrupted), _) => {
-                format!("{what} was interrupted {ended} ago{far}; {NEXT}")
+                format!("{what} was interrupted {ended} ago{progress}; {NEXT}")
             }
             (Some(Outcome::WindowClosed { why }), _) => {
-                format!("{what} stopped {ended} ago{far}: {why}; {NEXT}")
+                format!("{what} stopped {ended} ago{progress}: {why}; {NEXT}")
             }
             (Some(outcome), _) => format!("{what} ended {ended} ago: {}", outcome.word()),
         })

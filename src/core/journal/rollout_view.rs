@@ -1,4 +1,4 @@
-//! One rollout as a reader follows it: where it comes from, where it goes and how it stands.
+//! A rollout from the point of view of a reader: its start, its target and its current state.
 
 use std::collections::BTreeSet;
 
@@ -9,29 +9,28 @@ use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::time::Time;
 
-/// A rollout, its frame and its progress.
+/// A rollout, its start and its progress.
 #[derive(Clone, Debug)]
 pub struct RolloutView {
-    /// How it began.
+    /// The first event.
     pub start: RolloutStart,
-    /// When it began.
     pub began: Time,
-    /// When it ended.
+    /// When the rollout ended; `None` while it runs.
     pub ended: Option<Time>,
-    /// The versions of the instances that were there when it began, without the goal's. Where no
-    /// instance is known, the version of the rollback_target.
+    /// The versions of the instances at the start, except for the goal's version. If no instance is
+    /// known, the version of the rollback target.
     pub versions_before: BTreeSet<String>,
-    /// The first failure. A failure after it is a consequence, and `rollout` has the last one.
+    /// The first failure. Later failures are consequences; `rollout` has the last one.
     pub cause: Option<Failure>,
     /// The last counts.
     pub progress: Option<Progress>,
-    /// The fold of the events.
+    /// The state of the rollout.
     pub rollout: Rollout,
 }
 
 impl RolloutView {
-    /// Begins at a rollout's first event; `None` for any other. `versions` are those of the
-    /// instances that are there at that moment.
+    /// The view after the first event; `None` if that event is not `RolloutStarted`. `versions` are
+    /// the versions of the instances at that time.
     pub fn begin(entry: &Entry, mut versions: BTreeSet<String>) -> Option<Self> {
         let Event::RolloutStarted(start) = &entry.event else {
             return None;
@@ -52,15 +51,15 @@ impl RolloutView {
         })
     }
 
-    /// Reads a whole journal whose fleet is not known; `None` if it does not begin with a
-    /// rollout's start.
+    /// Reads a whole journal without knowledge of the fleet; `None` if the journal does not begin
+    /// with `RolloutStarted`.
     pub fn of(journal: &[Entry]) -> Option<Self> {
         let mut view = Self::begin(journal.first()?, BTreeSet::new())?;
         journal[1..].iter().for_each(|entry| view.apply(entry));
         Some(view)
     }
 
-    /// Takes in the next event.
+    /// Applies the next event.
     pub fn apply(&mut self, entry: &Entry) {
         self.rollout.apply(entry);
         match &entry.event {
@@ -73,7 +72,7 @@ impl RolloutView {
         }
     }
 
-    /// Where it was asked to go.
+    /// The goal, also while the rollout rolls back.
     pub fn goal(&self) -> &RevisionRef {
         &self.start.target
     }
@@ -83,13 +82,12 @@ impl RolloutView {
         self.start.rollback_target.as_ref()
     }
 
-    /// The version that instances are to run now: the goal's, or the rollback_target's while it rolls
-    /// back.
+    /// The version of the current target: the goal, or the rollback target while rolling back.
     pub fn version(&self) -> &str {
         &self.rollout.target().version
     }
 
-    /// Instances that the service is to have where the rollout goes now.
+    /// The wanted number of instances at the current target.
     pub fn replicas(&self) -> u32 {
         self.start
             .rollback_replicas
@@ -97,12 +95,10 @@ impl RolloutView {
             .unwrap_or(self.start.replicas)
     }
 
-    /// Which way it goes.
     pub fn direction(&self) -> &Direction {
         &self.rollout.direction
     }
 
-    /// How it ended.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.rollout.outcome.as_ref()
     }
@@ -112,13 +108,13 @@ impl RolloutView {
         self.start.scaling.as_ref().map(|scaling| &*scaling.then)
     }
 
-    /// What an analysis found last; `None` before its first measurement.
+    /// The last finding of an analysis; `None` before its first measurement.
     pub fn finding(&self, analysis: &str) -> Option<Finding> {
         let record = self.rollout.evidence.analyses.get(analysis);
         record.map(|record| record.finding)
     }
 
-    /// What the availability monitor reported last.
+    /// The last report of the availability monitor.
     pub fn availability(&self) -> Option<&AvailabilityReport> {
         self.rollout.evidence.availability.as_ref()
     }

@@ -11,7 +11,7 @@ pub enum State {
     Running,
     /// A rollout is paused or interrupted.
     Paused,
-    /// The last rollout failed and was rolled back, or could not be.
+    /// The last rollout failed, and was rolled back or could not be rolled back.
     Failed,
     /// The last rollout failed, and the fleet was left as it was.
     Held,

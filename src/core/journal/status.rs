@@ -9,8 +9,8 @@ use crate::core::journal::state::State;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::event::Progress;
 
-/// The status of a service at one moment. Its JSON keys are a contract: new ones may be added, these
-/// stay.
+/// The status of a service at one moment. Its JSON keys are a contract: new ones may be added,
+/// these stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
     pub service: String,
@@ -18,7 +18,7 @@ pub struct Status {
     pub state: State,
     /// The state after the last rollout, or during the current one.
     #[serde(skip)]
-    pub standing: ServiceState,
+    pub service_state: ServiceState,
     /// The current or target revision; `None` before the first deploy.
     pub revision: Option<Revision>,
     pub version: Option<String>,
@@ -35,19 +35,19 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replicas {
     pub desired: u32,
-    /// Of the revision's release.
+    /// Instances of the revision's release.
     pub updated: u32,
-    /// Of any release, and available.
+    /// Available instances of any release.
     pub available: u32,
-    /// Of any release.
+    /// Instances of any release.
     pub total: u32,
-    /// Of the revision's release, and ready.
+    /// Ready instances of the revision's release.
     pub updated_ready: u32,
-    /// Of the revision's release, and available.
+    /// Available instances of the revision's release.
     pub updated_available: u32,
-    /// A rollout never leaves fewer instances available.
+    /// The fewest instances that a rollout leaves available.
     pub min_available: u32,
-    /// A rollout never runs more instances.
+    /// The most instances that a rollout runs.
     pub max_running: u32,
 }
 
@@ -60,7 +60,7 @@ pub struct StatusRow {
     pub port: Port,
     /// The version; the short digest of the release if the version is unknown.
     pub version: String,
-    /// The revision for which it was started.
+    /// The revision for which the instance was started.
     pub revision: Revision,
     pub ready: bool,
     pub status: InstanceStatus,
@@ -100,8 +100,8 @@ pub struct HostWait {
 }
 
 impl Status {
-    /// The status in one sentence: that of `kubectl rollout status` while a rollout runs, else the end
-    /// of the last rollout.
+    /// The status in one sentence: the sentence of `kubectl rollout status` while a rollout runs,
+    /// otherwise the outcome of the last rollout.
     pub fn sentence(&self) -> String {
         if self.version.is_none() {
             return format!(
@@ -117,9 +117,9 @@ impl Status {
             available,
             ..
         } = self.replicas;
-        let stopped = |why: &str| {
+        let with_counts = |state: &str| {
             format!(
-                "{name} {why}: {updated} of {desired} replicas updated, {available} of {desired} \
+                "{name} {state}: {updated} of {desired} replicas updated, {available} of {desired} \
                  available"
             )
         };
@@ -133,18 +133,19 @@ impl Status {
             }
             _ => format!("{name} was {how}; {available} of {desired} replicas are available now"),
         };
-        match self.standing {
+        match self.service_state {
             ServiceState::Running => self.replicas.progress().sentence(&self.service),
-            // The instances were deployed from another state directory; this one has no rollout yet.
+            // The instances were deployed from another state directory; this one has no rollout
+            // yet.
             ServiceState::New if !self.replicas.progress().is_complete() => {
-                stopped("was deployed from another state directory")
+                with_counts("was deployed from another state directory")
             }
             ServiceState::New | ServiceState::Idle => ended("rolled out"),
             ServiceState::RolledBack => ended("rolled back"),
-            ServiceState::Paused => stopped("is paused"),
-            ServiceState::Interrupted => stopped("was interrupted"),
-            ServiceState::Held => stopped("failed and is held"),
-            ServiceState::RollbackFailed => stopped("failed, and its rollback failed too"),
+            ServiceState::Paused => with_counts("is paused"),
+            ServiceState::Interrupted => with_counts("was interrupted"),
+            ServiceState::Held => with_counts("failed and is held"),
+            ServiceState::RollbackFailed => with_counts("failed, and its rollback failed too"),
         }
     }
 }

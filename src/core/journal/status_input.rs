@@ -38,9 +38,9 @@ pub struct StatusInput<'a> {
     pub thresholds: &'a BTreeMap<ReleaseId, Thresholds>,
     pub traffic: Option<&'a Traffic>,
     /// The state after the last rollout, or during the current one.
-    pub standing: ServiceState,
+    pub service_state: ServiceState,
     /// The actions in flight.
-    pub marks: &'a PendingActions,
+    pub pending: &'a PendingActions,
     /// The failed hosts of the last rollout.
     pub failed_hosts: &'a [Failure],
     /// The wait reasons of the plan; empty without a plan. An unreachable host needs no entry.
@@ -50,7 +50,7 @@ pub struct StatusInput<'a> {
 
 impl StatusInput<'_> {
     pub fn status(&self) -> Status {
-        let places = Places::of(self.hosts);
+        let inventory = InventoryOrder::of(self.hosts);
         let mut replicas = Replicas {
             desired: self.budget.replicas,
             min_available: self.budget.min_available(),
@@ -59,69 +59,75 @@ impl StatusInput<'_> {
         };
         let mut instances = Vec::new();
         for (slot, host, instance) in self.fleet.instances() {
-            let row = self.row(&slot, host, instance, &places);
+            let row = self.row(&slot, host, instance, &inventory);
             let available = row.status == InstanceStatus::Running && self.is_available(instance);
             replicas.count(&row, self.is_updated(&instance.release), available);
             instances.push(row);
         }
         // A start in flight is shown and counted at once, as `ContainerCreating` in Kubernetes.
-        for order in self.marks.starts() {
+        for order in self.pending.starts() {
             let Some((instance, slot, release)) = order.start() else {
                 continue;
             };
-            if self.is_unseen(slot, instance) {
-                let row = self.row_to_be(instance, slot, release, order.since, &places);
+            if self.is_not_observed(slot, instance) {
+                let row = self.row_of_start(instance, slot, release, order.since, &inventory);
                 replicas.count(&row, self.is_updated(release), false);
                 instances.push(row);
             }
         }
-        instances.sort_by_cached_key(|row| (places.rank(&row.host), row.port));
+        instances.sort_by_cached_key(|row| (inventory.rank(&row.host), row.port));
 
-        let mut holds = self.held();
-        holds.sort_by_cached_key(|held| places.rank(&held.host));
+        let mut holds = self.waiting_hosts();
+        holds.sort_by_cached_key(|held| inventory.rank(&held.host));
         Status {
             service: self.service.to_owned(),
             fleet: self.fleet_name.to_owned(),
-            state: self.standing.state(),
-            standing: self.standing,
+            state: self.service_state.state(),
+            service_state: self.service_state,
             revision: self.target.map(|target| target.revision),
             version: self.target.map(|target| target.version.clone()),
             replicas,
             instances,
             holds,
-            failed_hosts: self.failed_hosts(&places),
+            failed_hosts: self.failed_hosts(&inventory),
         }
     }
 
-    fn row(&self, slot: &Slot, host: &Host, instance: &Instance, places: &Places<'_>) -> StatusRow {
+    fn row(
+        &self,
+        slot: &Slot,
+        host: &Host,
+        instance: &Instance,
+        inventory: &InventoryOrder<'_>,
+    ) -> StatusRow {
         let ready = self.is_ready(host, instance);
         StatusRow {
             name: instance.name.clone(),
             host: slot.host.clone(),
-            address: places.address(&slot.host),
+            address: inventory.address(&slot.host),
             port: slot.port,
             version: self.version(&instance.release),
             revision: instance.revision,
             ready,
-            status: self.word(slot, host, instance, ready),
+            status: self.instance_status(slot, host, instance, ready),
             restarts: instance.restarts,
             age_s: self.now.since(instance.started).as_secs(),
         }
     }
 
-    fn row_to_be(
+    fn row_of_start(
         &self,
         instance: &InstanceId,
         slot: &Slot,
         release: &ReleaseId,
         since: Time,
-        places: &Places<'_>,
+        inventory: &InventoryOrder<'_>,
     ) -> StatusRow {
         let target = self.target.map(|target| target.revision);
         StatusRow {
             name: instance.clone(),
             host: slot.host.clone(),
-            address: places.address(&slot.host),
+            address: inventory.address(&slot.host),
             port: slot.port,
             version: self.version(release),
             revision: target.unwrap_or_default(),
@@ -132,26 +138,32 @@ impl StatusInput<'_> {
         }
     }
 
-    fn word(&self, slot: &Slot, host: &Host, instance: &Instance, ready: bool) -> InstanceStatus {
+    fn instance_status(
+        &self,
+        slot: &Slot,
+        host: &Host,
+        instance: &Instance,
+        ready: bool,
+    ) -> InstanceStatus {
         if !host.is_reachable() {
             InstanceStatus::Unknown
-        } else if self.marks.is_stopping(&instance.name) {
+        } else if self.pending.is_stopping(&instance.name) {
             InstanceStatus::Stopping
         } else if !instance.is_running() {
             InstanceStatus::Exited
-        } else if self.marks.is_draining(&instance.name) {
+        } else if self.pending.is_draining(&instance.name) {
             InstanceStatus::Draining
         } else if ready {
-            let gets = matches!(
+            let gets_requests = matches!(
                 self.fleet.traffic_state(self.traffic, slot),
                 TrafficState::Direct | TrafficState::Open
             );
-            if gets {
+            if gets_requests {
                 InstanceStatus::Running
             } else {
                 InstanceStatus::NoTraffic
             }
-        } else if self.marks.is_starting(&instance.name) {
+        } else if self.pending.is_starting(&instance.name) {
             InstanceStatus::Starting
         } else {
             InstanceStatus::NotReady
@@ -162,7 +174,7 @@ impl StatusInput<'_> {
         self.target.is_some_and(|target| target.release == *release)
     }
 
-    fn is_unseen(&self, slot: &Slot, instance: &InstanceId) -> bool {
+    fn is_not_observed(&self, slot: &Slot, instance: &InstanceId) -> bool {
         let seen = self.fleet.instance(slot);
         seen.is_none_or(|seen| seen.name != *instance)
     }
@@ -197,7 +209,7 @@ impl StatusInput<'_> {
     }
 
     /// The hosts that wait for something: neither up to date nor busy.
-    fn held(&self) -> Vec<HostWait> {
+    fn waiting_hosts(&self) -> Vec<HostWait> {
         let planned = self.holds.iter().filter(|(host, hold)| {
             !self.is_lost(host)
                 && !matches!(
@@ -257,15 +269,15 @@ impl StatusInput<'_> {
         planned.chain(lost).chain(balancers).collect()
     }
 
-    fn failed_hosts(&self, places: &Places<'_>) -> Vec<HostWait> {
-        let owed = |failure: &Failure| {
+    fn failed_hosts(&self, inventory: &InventoryOrder<'_>) -> Vec<HostWait> {
+        let failed_host = |failure: &Failure| {
             Some(HostWait {
                 host: failure.host.clone()?,
                 why: failure.to_string(),
             })
         };
-        let mut failed_hosts: Vec<_> = self.failed_hosts.iter().filter_map(owed).collect();
-        failed_hosts.sort_by_cached_key(|held| places.rank(&held.host));
+        let mut failed_hosts: Vec<_> = self.failed_hosts.iter().filter_map(failed_host).collect();
+        failed_hosts.sort_by_cached_key(|held| inventory.rank(&held.host));
         failed_hosts
     }
 
@@ -278,9 +290,9 @@ impl StatusInput<'_> {
 }
 
 /// The position and the address of each host in the inventory.
-struct Places<'a>(BTreeMap<&'a HostId, (usize, &'a str)>);
+struct InventoryOrder<'a>(BTreeMap<&'a HostId, (usize, &'a str)>);
 
-impl<'a> Places<'a> {
+impl<'a> InventoryOrder<'a> {
     fn of(hosts: &'a [(HostId, String)]) -> Self {
         Self(
             hosts
@@ -291,7 +303,7 @@ impl<'a> Places<'a> {
         )
     }
 
-    /// Hosts that are no longer in the inventory come last, by name.
+    /// The sort key of a host. Hosts that are no longer in the inventory come last, by name.
     fn rank(&self, host: &HostId) -> (usize, HostId) {
         (
             self.0.get(host).map_or(usize::MAX, |(i, _)| *i),

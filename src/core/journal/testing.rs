@@ -26,7 +26,7 @@ pub(crate) fn release(version: &str) -> ReleaseId {
 }
 
 /// A revision of a version.
-pub(crate) fn generation(version: &str, revision: u32) -> RevisionRef {
+pub(crate) fn revision_ref(version: &str, revision: u32) -> RevisionRef {
     RevisionRef {
         revision: Revision(revision),
         release: release(version),
@@ -40,7 +40,7 @@ pub(crate) fn status(version: &str, revision: u32) -> Status {
         service: "testpage".into(),
         fleet: "local".into(),
         state: State::Running,
-        standing: ServiceState::Running,
+        service_state: ServiceState::Running,
         revision: Some(Revision(revision)),
         version: Some(version.into()),
         replicas: Replicas {
@@ -78,7 +78,7 @@ pub(crate) fn row(
     }
 }
 
-/// Counts a status' instances as the core would.
+/// Counts the instances of a status as the planner does.
 pub(crate) fn count(status: &mut Status) {
     let count = |keep: &dyn Fn(&&StatusRow) -> bool| {
         u32::try_from(status.instances.iter().filter(keep).count()).unwrap()
@@ -96,11 +96,11 @@ pub(crate) fn count(status: &mut Status) {
     };
 }
 
-/// A rollout being played: each event comes with the status at that moment.
+/// The events of a rollout, each with the status at its time.
 pub(crate) struct Play {
-    /// What has happened.
+    /// The events so far.
     pub(crate) entries: Vec<(Entry, Status)>,
-    /// How the fleet stands.
+    /// The current status.
     pub(crate) status: Status,
     now: Time,
     actions: u64,
@@ -138,8 +138,8 @@ impl Play {
                 verb: Verb::Deploy,
                 service: "testpage".into(),
                 fleet: "local".into(),
-                target: generation("0.9", 2),
-                rollback_target: Some(generation("0.8", 1)),
+                target: revision_ref("0.9", 2),
+                rollback_target: Some(revision_ref("0.8", 1)),
                 replicas: hosts - 1,
                 rollback_replicas: None,
                 epoch: Epoch(7),
@@ -164,13 +164,13 @@ impl Play {
         ));
     }
 
-    /// The counts are recorded.
+    /// Records the counts.
     pub(crate) fn progress(&mut self) {
         count(&mut self.status);
         self.then(0, Event::Progress(self.status.replicas.progress()));
     }
 
-    /// An order is given.
+    /// Starts an action.
     pub(crate) fn order(&mut self, action: Action, instance: Option<&str>) -> ActionId {
         self.actions += 1;
         let id = ActionId(self.actions);
@@ -185,7 +185,7 @@ impl Play {
         id
     }
 
-    /// A release is brought to a host.
+    /// Stages a release on a host.
     pub(crate) fn stage(&mut self, host: &str, version: &str) {
         let id = self.order(
             Action::Stage {
@@ -197,7 +197,7 @@ impl Play {
         self.then(200, Event::ActionDone { id });
     }
 
-    /// An instance is started and becomes ready.
+    /// Starts an instance that becomes ready.
     pub(crate) fn start(&mut self, host: &str, version: &str, name: &str) {
         let id = self.order(
             Action::Start {
@@ -227,7 +227,7 @@ impl Play {
         self.progress();
     }
 
-    /// The instance on a host is stopped.
+    /// Stops the instance on a host.
     pub(crate) fn stop(&mut self, host: &str, name: &str) {
         let (slot, instance) = (Slot::new(host, 8081), InstanceId::from(name));
         let id = self.order(

@@ -1,5 +1,5 @@
-//! The dead-man switch: which stops arm their host to restart the old instance if the controller does
-//! not return, and when the host is disarmed.
+//! The dead-man switch: which stops arm their slot, so that the host restarts the old instance if
+//! the controller does not return, and when a slot is disarmed.
 
 use std::time::Duration;
 
@@ -10,23 +10,24 @@ use crate::core::planner::situation::Situation;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::time::Time;
 
-/// How much longer than the progress deadline an armed host waits before it restarts the old instance,
-/// so that the decision at the deadline comes first.
+/// The time from the progress deadline to the restart of the old instance by the host, so that ship
+/// decides first.
 const RESTORE_MARGIN: Duration = Duration::from_secs(10);
 
 /// Which armed slots to disarm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum DisarmScope {
-    /// Slots in which a wanted instance serves.
+    /// Slots where a wanted instance serves.
     Served,
-    /// Slots where a restart would conflict with this rollout: they were armed by an earlier rollout
-    /// or before the direction changed, or the switch is about to fire.
+    /// Slots where a restart would conflict with this rollout: they were armed by an earlier
+    /// rollout or before the direction changed, or the switch is about to fire.
     Conflicting,
     Everywhere,
 }
 
-/// After which time the host restarts an instance that must stop before another can serve in its
-/// place, unless the controller disarms it. `None` if enough others serve.
+/// The time after which the host restarts a stopped instance, unless the controller disarms the
+/// slot. Only for an instance that must stop before its successor can serve; `None` if enough
+/// others serve.
 pub(super) fn restore_after(
     s: &Situation<'_>,
     plan: &PlanBuilder,
@@ -42,7 +43,7 @@ pub(super) fn restore_after(
     in_place.then(|| takes + s.progress_deadline() + RESTORE_MARGIN)
 }
 
-/// By when ship has decided about a slot whose host would restart the old instance at `fires`.
+/// The time by which ship must decide about a slot whose dead-man switch fires at this time.
 pub(super) fn must_decide_by(fires: Time) -> Time {
     fires - RESTORE_MARGIN
 }
@@ -57,10 +58,10 @@ pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmSco
                 host: host.id.clone(),
                 port,
             });
-        let was_tried = |slot: &Slot| {
+        let has_failed = |slot: &Slot| {
             s.has_failed(|action| matches!(action, Action::Disarm { slot: tried } if tried == slot))
         };
-        if let Some(slot) = slots.find(|slot| !was_tried(slot)) {
+        if let Some(slot) = slots.find(|slot| !has_failed(slot)) {
             plan.order(Action::Disarm { slot });
         }
     }

@@ -1,4 +1,5 @@
-//! The counts of the fleet, as one rollout sees them. The planner decides by these numbers alone.
+//! The counts of the fleet from the point of view of one rollout. The planner decides by these
+//! numbers alone.
 //!
 //! What is unknown counts against the rollout: a start in flight counts as running but not as
 //! available, a stop in flight as no longer available, and an instance on an unreachable host as
@@ -17,7 +18,7 @@ use crate::core::time::Time;
 
 #[derive(Debug)]
 pub struct Census<'a> {
-    /// Every host, in the inventory's order; then hosts that only the fleet knows.
+    /// The hosts in the inventory's order, then observed hosts that offer no slots.
     pub hosts: Vec<HostCount<'a>>,
     /// The desired instances: the replicas, or fewer if the active hosts have fewer slots.
     pub desired: u32,
@@ -25,11 +26,11 @@ pub struct Census<'a> {
     pub wanted: BTreeMap<&'a ReleaseId, u32>,
     /// Instances of a wanted release: running or starting.
     pub new: u32,
-    /// By release.
+    /// The new instances by release.
     pub new_by_release: BTreeMap<&'a ReleaseId, u32>,
     pub new_ready: u32,
     pub new_available: u32,
-    /// Running instances of any release, on hosts that are trusted.
+    /// Running instances of any release, except on untrusted hosts.
     pub running: u32,
     /// The running instances that are available and not stopping.
     pub available: u32,
@@ -96,7 +97,7 @@ impl<'a> Census<'a> {
 
     /// The number of slots on active hosts.
     fn usable_slots(&self, spec: &Spec) -> u32 {
-        let usable = self.hosts.iter().filter(|host| host.may_carry()).count();
+        let usable = self.hosts.iter().filter(|host| host.is_usable()).count();
         let ports: BTreeSet<Port> = self
             .wanted
             .keys()
@@ -114,7 +115,7 @@ impl<'a> Census<'a> {
         let possibly_started = host
             .possibly_started
             .values()
-            .filter(|release| host.may_carry() && self.wanted.contains_key(**release));
+            .filter(|release| host.is_usable() && self.wanted.contains_key(**release));
         let running = host
             .instances
             .iter()
@@ -137,11 +138,14 @@ impl<'a> Census<'a> {
     /// The counts under their names in Kubernetes.
     pub fn progress(&self, spec: &Spec, rollout: &Rollout) -> Progress {
         let target = rollout.target_release();
-        let updated = |counted: &&JudgedInstance<'_>| {
+        let is_updated = |counted: &&JudgedInstance<'_>| {
             counted.is_target && counted.instance.release == *target
         };
         let count = |wanted: fn(&JudgedInstance<'_>) -> bool| {
-            let updated = self.instances().map(|(_, counted)| counted).filter(updated);
+            let updated = self
+                .instances()
+                .map(|(_, counted)| counted)
+                .filter(is_updated);
             u32::try_from(updated.filter(|counted| wanted(counted)).count()).unwrap_or(u32::MAX)
         };
         // Usually only one release is wanted, which is counted already.
@@ -180,17 +184,17 @@ impl<'a> Census<'a> {
         missing
     }
 
-    /// Surplus instances of wanted releases, by release. Instances that are still starting do not make
-    /// others surplus.
+    /// Surplus instances of wanted releases, by release. Instances that are still starting do not
+    /// make others surplus.
     pub fn surplus(&self) -> BTreeMap<&'a ReleaseId, u32> {
-        let mut ordered: BTreeMap<&ReleaseId, u32> = BTreeMap::new();
+        let mut starting: BTreeMap<&ReleaseId, u32> = BTreeMap::new();
         for release in self
             .hosts
             .iter()
-            .filter(|host| host.may_carry())
+            .filter(|host| host.is_usable())
             .flat_map(|host| host.possibly_started.values())
         {
-            *ordered.entry(release).or_default() += 1;
+            *starting.entry(release).or_default() += 1;
         }
         let allowed = |release| {
             let wanted = self
@@ -199,7 +203,7 @@ impl<'a> Census<'a> {
                 .copied()
                 .unwrap_or(0)
                 .min(self.desired);
-            wanted + ordered.get(release).copied().unwrap_or(0)
+            wanted + starting.get(release).copied().unwrap_or(0)
         };
         let too_many = self
             .new_by_release
@@ -208,19 +212,20 @@ impl<'a> Census<'a> {
         too_many.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Whether a stop of another instance may rely on this available one. If the instance listens on
-    /// its port, its answers come from its process. If it does not, an answer proves nothing about
-    /// the process, and the host must have been observed.
+    /// Whether a stop of another instance may rely on this available one. If the instance itself
+    /// listens on its port, it gave the answers to the probes. Otherwise, an answer proves nothing
+    /// about the process, and a recent observation of the host must have found it running.
     pub fn is_confirmed(&self, counted: &JudgedInstance<'_>) -> bool {
         counted.is_available
-            && (matches!(counted.instance.listener, Listener::Own { .. }) || self.was_seen(counted))
+            && (matches!(counted.instance.listener, Listener::Own { .. })
+                || self.was_observed(counted))
     }
 
     /// Whether a recent observation, begun after the newest available instance became available,
     /// found the process of this instance running.
-    pub fn was_seen(&self, counted: &JudgedInstance<'_>) -> bool {
-        let seen = counted.instance.sighting.at;
-        seen >= self.available_from && self.now.since(seen) <= SIGHTING_LASTS
+    pub fn was_observed(&self, counted: &JudgedInstance<'_>) -> bool {
+        let observed_at = counted.instance.sighting.at;
+        observed_at >= self.available_from && self.now.since(observed_at) <= SIGHTING_VALID_FOR
     }
 
     /// All instances, by host in the inventory's order and by port.
@@ -231,7 +236,7 @@ impl<'a> Census<'a> {
     }
 }
 
-/// Counts every host, in the inventory's order; then hosts that only the fleet knows.
+/// Counts the hosts in the inventory's order, then observed hosts that offer no slots.
 fn count_hosts<'a>(frame: &Frame<'a, '_>) -> Vec<HostCount<'a>> {
     let Frame { spec, fleet, .. } = *frame;
     let (orders, none) = (HostOrders::by_host(frame.rollout), HostOrders::default());
@@ -254,4 +259,4 @@ fn count_hosts<'a>(frame: &Frame<'a, '_>) -> Vec<HostCount<'a>> {
 }
 
 /// How long an observation of a host proves that its processes run.
-pub const SIGHTING_LASTS: Duration = Duration::from_secs(10);
+pub const SIGHTING_VALID_FOR: Duration = Duration::from_secs(10);

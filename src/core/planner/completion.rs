@@ -1,4 +1,4 @@
-//! The end of a rollout: when it is complete, and which releases are pruned then.
+//! The end of a rollout: when the rollout is complete, and which releases are then pruned.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ pub(super) fn outcome(s: &Situation<'_>) -> Outcome {
 
 pub(super) fn is_complete(s: &Situation<'_>) -> bool {
     let census = s.census;
-    // If every host has failed, no instance is wanted any more, and none is in place.
+    // If every host has failed, no instance is wanted, but the rollout is not complete.
     (census.desired > 0 || s.budget.replicas == 0)
         && census.new == census.desired
         && serves(s)
@@ -64,7 +64,7 @@ pub(super) fn is_complete(s: &Situation<'_>) -> bool {
         && s.no_slot_changes()
 }
 
-/// Whether all wanted instances serve. A scaling does not wait for earlier instances.
+/// Whether all wanted instances serve. A scaling does not wait for instances that it did not start.
 fn serves(s: &Situation<'_>) -> bool {
     let serves_or_is_old =
         |counted: &JudgedInstance<'_>| counted.is_available || !s.was_started(counted);
@@ -83,24 +83,24 @@ fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     s.may_skip(host) || !host.instances.iter().any(must_go) && host.possibly_started.is_empty()
 }
 
-/// Prunes the releases that the history no longer keeps. A rollback prunes nothing, so that a user can
-/// investigate first.
+/// Prunes the releases that the history no longer keeps. A rollback prunes nothing, so that a user
+/// can investigate first.
 pub(super) fn prune(s: &Situation<'_>, plan: &mut PlanBuilder) {
     if s.is_rolling_back() {
         return;
     }
     for host in &s.census.hosts {
-        let may_forget = |seen: &&Host| {
+        let may_prune = |seen: &&Host| {
             let was_ordered = s.rollout.orders.pruned.contains(host.id);
             host.is_idle() && !was_ordered && seen.armed.is_empty()
         };
-        let Some(seen) = host.host.filter(may_forget) else {
+        let Some(seen) = host.host.filter(may_prune) else {
             continue;
         };
         let releases: BTreeSet<_> = seen
             .releases
             .iter()
-            .filter(|release| !stays(s, host, release))
+            .filter(|release| !is_needed(s, host, release))
             .cloned()
             .collect();
         if !releases.is_empty() {
@@ -112,7 +112,8 @@ pub(super) fn prune(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-fn stays(s: &Situation<'_>, host: &HostCount<'_>, release: &ReleaseId) -> bool {
+/// Whether a release must stay on a host.
+fn is_needed(s: &Situation<'_>, host: &HostCount<'_>, release: &ReleaseId) -> bool {
     let mut instances = host.instances.iter();
     s.spec.keep.contains(release)
         || release == s.rollout.target_release()

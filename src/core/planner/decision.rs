@@ -15,10 +15,10 @@ use crate::core::time::Time;
 pub struct Plan {
     /// The actions to start, at most one per host.
     pub actions: Vec<Action>,
-    /// Hosts to observe at once: the next decision needs to know that their processes still run.
-    pub looks: BTreeSet<HostId>,
+    /// Hosts to observe immediately: the next decision must know that their processes still run.
+    pub hosts_to_observe: BTreeSet<HostId>,
     /// Why each host without an action waits.
-    pub holds: BTreeMap<HostId, WaitReason>,
+    pub wait_reasons: BTreeMap<HostId, WaitReason>,
     pub progress: Progress,
     /// What follows the actions.
     pub next: Next,
@@ -31,12 +31,12 @@ pub enum Next {
     Wake(Time),
     /// Plan again when an action in flight has ended.
     AwaitInFlight,
-    /// A host counts as failed, and the others continue.
+    /// A host counts as failed, and the rollout continues on the others.
     FailHost(Failure),
     /// The current step has all its instances, this many.
     StepReached(Step, u32),
     StepPassed,
-    /// The rollout has failed, and this follows.
+    /// The rollout has failed, with this response.
     Fail(Failure, FailureResponse),
     /// A task must run.
     Run(TaskRun),

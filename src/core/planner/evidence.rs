@@ -30,23 +30,23 @@ pub(super) fn observe_after_soak(s: &Situation<'_>, plan: &mut PlanBuilder) {
     plan.observe(soaked.map(|(host, _)| host.id.clone()));
 }
 
-/// Whether every instance that this rollout started was seen running after the newest became
-/// available, and all others are confirmed. If not, their hosts are observed before the rollout counts
-/// as complete.
-pub(super) fn saw_all_started(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
+/// Whether every instance that this rollout started was observed running after the newest one
+/// became available, and all others are confirmed. If not, plans observations of their hosts, which
+/// must precede the end of the rollout.
+pub(super) fn are_all_confirmed(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     let census = s.census;
     let is_due = |counted: &JudgedInstance<'_>| {
         if s.was_started(counted) {
-            !census.was_seen(counted)
+            !census.was_observed(counted)
         } else {
             !census.is_confirmed(counted)
         }
     };
-    let unseen = census.instances().filter(|(host, counted)| {
+    let unconfirmed = census.instances().filter(|(host, counted)| {
         host.is_reachable() && counted.is_target && counted.is_available && is_due(counted)
     });
-    let unseen: BTreeSet<_> = unseen.map(|(host, _)| host.id.clone()).collect();
-    let saw_all = unseen.is_empty();
-    plan.observe(unseen);
-    saw_all
+    let unconfirmed: BTreeSet<_> = unconfirmed.map(|(host, _)| host.id.clone()).collect();
+    let are_all_confirmed = unconfirmed.is_empty();
+    plan.observe(unconfirmed);
+    are_all_confirmed
 }

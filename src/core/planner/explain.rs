@@ -8,7 +8,7 @@ use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{completion, gate, traffic, wait};
 
-/// Why a host has no action in a plan with this next step.
+/// Why a host has no action in a plan. `next` is the next step of the rollout.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
     failed_or_busy(s, host)
         .or_else(|| ending(s, host, next))
@@ -41,6 +41,7 @@ fn failed_or_busy(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason>
     })
 }
 
+/// The rollout is about to end.
 fn ending(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitReason> {
     let ends = matches!(
         next,
@@ -54,26 +55,27 @@ fn ending(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> Option<WaitRe
             outcome: outcome.word(),
         }),
         None if completion::is_complete(s) && s.rollout.scaling.is_none() => Some(idle(host)),
-        // The rollout fails and waits for actions on other hosts; this host has a reason of its own.
+        // The rollout fails and waits for actions on other hosts. Another function explains this
+        // host.
         None => None,
     }
 }
 
 fn new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
-    let mine = |wanted: fn(&JudgedInstance<'_>) -> bool| {
+    let new = |wanted: fn(&JudgedInstance<'_>) -> bool| {
         let mut instances = host.instances.iter();
         instances.find(|counted| counted.is_target && wanted(counted))
     };
-    if let Some(counted) = mine(|counted| !counted.is_ready) {
+    if let Some(counted) = new(|counted| !counted.is_ready) {
         return Some(WaitReason::WaitsForReady {
             port: counted.port,
             answer: counted.instance.health.last_answer().map(str::to_owned),
         });
     }
-    if let Some(counted) = mine(|counted| counted.traffic == TrafficState::CheckFailing) {
+    if let Some(counted) = new(|counted| counted.traffic == TrafficState::CheckFailing) {
         return Some(WaitReason::WaitsForBalancer { port: counted.port });
     }
-    let counted = mine(|counted| !counted.is_available)?;
+    let counted = new(|counted| !counted.is_available)?;
     let ready_since = counted.instance.health.ready_since.unwrap_or(s.now);
     Some(WaitReason::Soaks {
         port: counted.port,

@@ -1,4 +1,4 @@
-//! The failures of a rollout, except for missed deadlines.
+//! The failures of a rollout, except for a missed progress deadline.
 
 use crate::core::availability::grouped;
 use crate::core::fleet::Process;
@@ -12,8 +12,8 @@ use crate::core::rollout::failure::{Failure, FailureKind};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// The failure of a rollout in the forward direction. A cause of failed requests takes precedence
-/// over the requests.
+/// The failure of a rollout in the forward direction. A failure that may have caused failed
+/// requests takes precedence over them.
 pub(super) fn cause(s: &Situation<'_>) -> Option<Failure> {
     failed_action(s, |_| true)
         .or_else(|| task::failed(s))
@@ -40,7 +40,8 @@ fn fleet_failure(kind: FailureKind, detail: String) -> Failure {
     }
 }
 
-/// More failed requests than allowed. A rollback only counts them, because it is the remedy.
+/// More requests failed than allowed. In a rollback they only count, because the rollback is the
+/// remedy.
 pub(super) fn failed_requests(s: &Situation<'_>) -> Option<Failure> {
     let report = s.rollout.evidence.availability.as_ref();
     let report = report.filter(|report| report.is_breached())?;
@@ -79,7 +80,8 @@ fn breached_analysis(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// In a rollback: actions have failed, and there is nothing left to try or to wait for.
+/// The failure of a rollback in which actions have failed and nothing is left to try or to wait
+/// for.
 pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Failure> {
     let census = s.census;
     let waits = census.new > census.new_available
@@ -91,8 +93,11 @@ pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Op
     failed_action(s, |action| !matches!(action, Action::Start { .. }))
 }
 
-/// An action that has failed, on a host that does not count as failed for it.
-pub(super) fn failed_action(s: &Situation<'_>, matters: fn(&Action) -> bool) -> Option<Failure> {
+/// An action that has failed for good, on a host that does not count as failed.
+pub(super) fn failed_action(
+    s: &Situation<'_>,
+    is_relevant: fn(&Action) -> bool,
+) -> Option<Failure> {
     let is_failed_host = |host: &HostId| {
         let mut hosts = s.census.hosts.iter();
         hosts.any(|count| !count.is_active() && count.id == host)
@@ -108,7 +113,7 @@ pub(super) fn failed_action(s: &Situation<'_>, matters: fn(&Action) -> bool) -> 
             // Releases that were not pruned do no harm, and a disarm is tried again.
             Action::Prune { .. } | Action::Disarm { .. } => return None,
         };
-        matters(&failed.action).then(|| Failure {
+        is_relevant(&failed.action).then(|| Failure {
             kind,
             host: Some(failed.action.host().clone()),
             slot: failed.action.slot().cloned(),
@@ -118,8 +123,8 @@ pub(super) fn failed_action(s: &Situation<'_>, matters: fn(&Action) -> bool) -> 
     })
 }
 
-/// An instance that this rollout started and that exited. One restart is enough, whatever the
-/// instance answers since: a healthy instance does not exit within minutes of its start.
+/// An instance that this rollout started and that exited. A single restart counts even if the
+/// instance is ready again: a healthy instance does not exit within minutes of its start.
 pub(super) fn exited_instance(s: &Situation<'_>) -> Option<Failure> {
     s.census.instances().find_map(|(host, counted)| {
         let instance = counted.instance;
@@ -146,7 +151,7 @@ fn exit_description(counted: &JudgedInstance<'_>) -> String {
     }
 }
 
-/// A failure of an instance, waited for since `since`.
+/// A failure of an instance. `since` is when ship began to wait for the instance.
 pub(super) fn failure_at(
     s: &Situation<'_>,
     kind: FailureKind,

@@ -9,12 +9,12 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::spec::step::OnGate;
 use crate::core::time::Time;
 
-/// What the gate of the current step requires after the actions of this plan; `None` if the step is not
-/// reached.
+/// What follows at the gate of the current step, given the actions of this plan; `None` if the step
+/// is not reached.
 pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
     let step = steps::step(s)?;
     let Some(reached) = s.rollout.step.reached else {
-        return has_reached(s, plan).then(|| Next::StepReached(*step, steps::new_limit(s)));
+        return is_reached(s, plan).then(|| Next::StepReached(*step, steps::new_limit(s)));
     };
     let soaked = reached + step.soak;
     if s.rollout.step.promoted {
@@ -41,13 +41,14 @@ pub(super) fn gate(s: &Situation<'_>, plan: &PlanBuilder) -> Option<Next> {
     })
 }
 
-/// In an unattended rollout, the step waits for an analysis no longer than `progress_deadline`.
+/// Waits for an analysis at a step. An unattended rollout waits at most for the
+/// `progress_deadline`, then pauses.
 fn await_analysis(s: &Situation<'_>, soaked: Time, why: &str) -> Next {
-    let gives_up = soaked + s.spec.progress_deadline;
+    let gives_up_at = soaked + s.spec.progress_deadline;
     if s.spec.on_gate == OnGate::Wait {
         Next::Wake(wait::wake_at(s))
-    } else if s.now < gives_up {
-        Next::Wake(wait::wake_at(s).min(gives_up))
+    } else if s.now < gives_up_at {
+        Next::Wake(wait::wake_at(s).min(gives_up_at))
     } else {
         pause(
             s,
@@ -62,11 +63,11 @@ fn pause(s: &Situation<'_>, by: String) -> Next {
 }
 
 /// Whether the step has all its instances, and no action is in flight.
-fn has_reached(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
+fn is_reached(s: &Situation<'_>, plan: &PlanBuilder) -> bool {
     // More instances may exist already, from an earlier rollout to the same release.
     s.census.new >= steps::new_limit(s)
         && s.census.new_available == s.census.new
-        && steps::old_to_spare(s) == 0
+        && steps::stoppable_old(s) == 0
         && plan.is_empty()
         && s.rollout.orders.in_flight.is_empty()
 }
@@ -77,15 +78,16 @@ fn awaited_analysis(s: &Situation<'_>, reached: Time) -> Option<String> {
     s.spec
         .analyses
         .iter()
-        .find_map(|analysis| analysis.holds(record(&analysis.name), reached))
+        .find_map(|analysis| analysis.wait_reason(record(&analysis.name), reached))
 }
 
+/// The current step, for messages: `step 1 of 2`.
 fn step_name(s: &Situation<'_>) -> String {
     let (number, of) = (s.rollout.step.passed + 1, s.spec.step_count());
     format!("step {number} of {of}")
 }
 
-/// The current step, for messages: `step 1 of 2`.
+/// Why the rollout waits at the gate of the current step, if it does.
 pub(super) fn wait_reason(s: &Situation<'_>) -> Option<WaitReason> {
     let soak = steps::step(s)?.soak;
     let reached = s.rollout.step.reached?;

@@ -1,4 +1,4 @@
-//! The counts of one host, as one rollout sees them, and its judged instances.
+//! The counts of one host from the point of view of one rollout, and the state of its instances.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub enum Participation {
     /// The host has failed, and offers no slots.
     Failed,
     /// The host has failed, and is unreachable or would accept late actions of an earlier
-    /// controller: nothing on it counts.
+    /// controller. Its instances do not count.
     Untrusted,
 }
 
@@ -30,7 +30,7 @@ impl Participation {
         let is_claimed = host.is_some_and(|host| host.epoch >= rollout.epoch);
         match rollout.attempt.failed_hosts.get(id) {
             None => Self::Active,
-            // A host that was only unreachable takes part again when it is back.
+            // A host that was only unreachable takes part again once it is reachable.
             Some(failure) if reachable && failure.kind == FailureKind::HostLost => Self::Active,
             Some(_) if reachable && is_claimed => Self::Failed,
             Some(_) => Self::Untrusted,
@@ -43,15 +43,16 @@ pub struct HostCount<'a> {
     pub id: &'a HostId,
     /// The last observation; `None` if there was none.
     pub host: Option<&'a Host>,
-    /// The action in flight: one at a time, because others would wait for the host's lock.
+    /// The action in flight. A host gets one action at a time, because others would wait for its
+    /// lock.
     pub busy: Option<&'a Action>,
     pub instances: Vec<JudgedInstance<'a>>,
     /// Instances of a wanted release, running or starting.
     pub new: u32,
-    /// Instances of any release that run, or may.
+    /// Instances of any release that run or may run.
     pub running: u32,
     pub participation: Participation,
-    /// Whether an action with an unknown result may still run there.
+    /// Whether an action with an unknown result may still run on the host.
     pub has_unknown_order: bool,
     /// Slots in which an action with an unknown result may have started an instance of this
     /// release.
@@ -63,7 +64,7 @@ pub struct HostCount<'a> {
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each answers a question of its own"
+    reason = "each is an independent property"
 )]
 pub struct JudgedInstance<'a> {
     pub port: Port,
@@ -78,8 +79,8 @@ pub struct JudgedInstance<'a> {
     pub is_ready: bool,
     /// Whether the instance counts as available: ready for `min_ready`, and not stopping.
     pub is_available: bool,
-    /// Whether the instance may serve but does not count as available: it runs, it may get requests,
-    /// and too few recent probes failed. It counts neither as available nor as unhealthy.
+    /// Whether the instance may serve but is not known to be available: it runs, it may get
+    /// requests, and recent probes have not failed often enough to call it unhealthy.
     pub is_unprobed: bool,
     /// Whether the instance gets no requests and has no open ones.
     pub is_drained: bool,
@@ -87,6 +88,7 @@ pub struct JudgedInstance<'a> {
     pub is_stopping: bool,
 }
 
+/// The input of a count.
 pub(super) struct Frame<'a, 'w> {
     pub(super) spec: &'a Spec,
     pub(super) rollout: &'a Rollout,
@@ -95,9 +97,10 @@ pub(super) struct Frame<'a, 'w> {
     pub(super) now: Time,
 }
 
-/// The actions of one host with an unknown result.
+/// The actions of one host that are in flight or have an unknown result.
 #[derive(Default)]
 pub(super) struct HostOrders<'a> {
+    /// In flight or with an unknown result.
     all: Vec<&'a Action>,
     in_flight: Option<&'a Action>,
     is_any_unknown: bool,
@@ -205,10 +208,10 @@ impl<'a> HostCount<'a> {
         let fails = reachable
             && instance.health.failures >= thresholds.failure_threshold
             && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
-        // An instance on a drained host, or on a port that its release no longer has, may not stay.
-        let is_target = self.may_carry()
+        // An instance on a drained host, or on a port that its release does not have, must go.
+        let is_target = self.is_usable()
             && frame.wanted.contains_key(&instance.release)
-            && rollout.is_fresh(instance.revision)
+            && rollout.may_keep_instances_of(instance.revision)
             && spec.ports_of(&instance.release).contains(&port);
         JudgedInstance {
             port,
@@ -245,7 +248,7 @@ impl<'a> HostCount<'a> {
                 && !self.has_running_at(slot.port)
                 && self.possibly_started.insert(slot.port, release).is_none()
             {
-                self.new += u32::from(self.may_carry() && frame.wanted.contains_key(release));
+                self.new += u32::from(self.is_usable() && frame.wanted.contains_key(release));
                 self.running += 1;
             }
         }
@@ -258,7 +261,7 @@ impl<'a> HostCount<'a> {
             .any(|counted| counted.port == port && counted.is_target && counted.is_available)
     }
 
-    /// Whether a wanted instance serves in any of its slots.
+    /// Whether a wanted instance serves in any slot of the host.
     pub fn serves_anywhere(&self) -> bool {
         self.instances
             .iter()
@@ -270,17 +273,18 @@ impl<'a> HostCount<'a> {
         self.participation == Participation::Active
     }
 
-    /// Whether the host may have instances at the end of the rollout.
-    pub fn may_carry(&self) -> bool {
+    /// Whether the host may have instances at the end of the rollout: it offers slots and has not
+    /// failed.
+    pub fn is_usable(&self) -> bool {
         self.offers_slots && self.is_active()
     }
 
-    /// Whether the host's instances do not count any more.
+    /// Whether the host's instances do not count.
     pub fn is_untrusted(&self) -> bool {
         self.participation == Participation::Untrusted
     }
 
-    /// Whether the host answered last time.
+    /// Whether the host answered the last command.
     pub fn is_reachable(&self) -> bool {
         self.host.is_some_and(Host::is_reachable)
     }
@@ -290,7 +294,7 @@ impl<'a> HostCount<'a> {
         self.host.map(|host| host.epoch).unwrap_or_default()
     }
 
-    /// Whether the host can get a new action.
+    /// Whether the host can get a new action now.
     pub fn is_idle(&self) -> bool {
         self.is_reachable() && self.busy.is_none() && !self.has_unknown_order
     }
@@ -313,7 +317,7 @@ impl<'a> HostCount<'a> {
         self.usable_slots(spec, rollout, release).find(is_due)
     }
 
-    /// The slot in which an instance of the target starts next, after a pause, and the attempts so
+    /// The slot in which ship next retries to start an instance of the target, and the attempts so
     /// far.
     pub fn retry<'r>(
         &self,
@@ -336,18 +340,18 @@ impl<'a> HostCount<'a> {
         rollout: &Rollout,
         release: &ReleaseId,
     ) -> impl Iterator<Item = Slot> {
-        let refused = |slot: &Slot| {
+        let has_failed = |slot: &Slot| {
             let mut in_slot = rollout
                 .attempt
                 .failed
                 .iter()
                 .filter(|failed| failed.action.slot() == Some(slot));
-            in_slot.any(|failed| !rollout.tries_again(&failed.action))
+            in_slot.any(|failed| !rollout.is_retried(&failed.action))
         };
         let is_empty = |port: &Port| {
-            let taken = |host: &Host| host.slots.contains_key(port);
-            self.may_carry()
-                && self.host.is_some_and(|host| !taken(host))
+            let is_taken = |host: &Host| host.slots.contains_key(port);
+            self.is_usable()
+                && self.host.is_some_and(|host| !is_taken(host))
                 && !self.possibly_started.contains_key(port)
         };
         let empty = spec
@@ -359,6 +363,6 @@ impl<'a> HostCount<'a> {
                 host: self.id.clone(),
                 port: *port,
             })
-            .filter(move |slot| !refused(slot))
+            .filter(move |slot| !has_failed(slot))
     }
 }

@@ -1,12 +1,11 @@
 //! The policy of a rollout: from the desired and the observed state to the next actions.
 //!
 //! It follows Kubernetes' Deployment controller (`pkg/controller/deployment/rolling.go`), with two
-//! differences. What is unknown counts against the rollout, because the controller may die and its last
-//! action arrive late. And a failure has a consequence: the rollout rolls back, or is held for a
-//! person.
+//! differences. Unknown states count against the rollout, because the controller may die and its
+//! last action may arrive late. And a failed rollout rolls back, or is held for a person.
 //!
-//! Read [`plan`] first. Each of its steps has a file of its own, which reads a `Situation` and adds to a
-//! `PlanBuilder`.
+//! Read [`plan`] first. Each of its steps has a file of its own, which reads a `Situation` and adds
+//! to a `PlanBuilder`.
 
 mod arming;
 pub mod census;
@@ -38,7 +37,7 @@ use self::response::on_failure;
 use self::situation::Situation;
 use self::task::TaskStep;
 use crate::core::fleet::Fleet;
-use crate::core::planner::census::{Census, SIGHTING_LASTS};
+use crate::core::planner::census::{Census, SIGHTING_VALID_FOR};
 pub use crate::core::planner::decision::{Next, Plan};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
@@ -46,7 +45,7 @@ use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::spec::Spec;
 use crate::core::time::Time;
 
-/// Decides what to do now.
+/// Plans the next actions of a rollout.
 pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let census = Census::take(spec, rollout, fleet, now);
     let budget = spec.budget_for(rollout);
@@ -65,25 +64,25 @@ pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let next = decide(&situation, &mut plan);
     evidence::observe_after_soak(&situation, &mut plan);
     let idle = census.hosts.iter().filter(|host| !plan.has_order(host.id));
-    let holds = idle.map(|host| {
+    let wait_reasons = idle.map(|host| {
         let reason = explain::wait_reason(&situation, host, &next);
         (host.id.clone(), reason)
     });
-    let holds = holds.collect();
-    let (actions, looks) = plan.finish(&census);
+    let wait_reasons = wait_reasons.collect();
+    let (actions, hosts_to_observe) = plan.finish(&census);
     Plan {
         actions,
-        looks,
-        holds,
+        hosts_to_observe,
+        wait_reasons,
         progress: census.progress(spec, rollout),
         next,
     }
 }
 
-/// Checks, in this order, whether the rollout must end in its current state, whether it is complete,
-/// whether it has failed, whether its window closes, and only then what to replace.
+/// Checks in this order: whether the rollout must end now, is aborted, is complete, has failed, or
+/// must stop because its window closes. Only then it plans what to replace.
 fn decide(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
-    if s.rollout.tasks.is_any_under_way() {
+    if s.rollout.tasks.is_any_running() {
         // A task holds the lock of its host, or relies on the fleet not changing.
         return Next::AwaitInFlight;
     }
@@ -122,7 +121,7 @@ fn finish_when_idle(s: &Situation<'_>, plan: &PlanBuilder, outcome: Outcome) -> 
     }
 }
 
-/// Whether the last request failed or an instance exited just when the goal was reached.
+/// Whether a request failed or an instance exited at the moment when the goal was reached.
 fn has_late_failure(s: &Situation<'_>) -> bool {
     failure::failed_requests(s).is_some()
         || !s.is_rolling_back() && failure::exited_instance(s).is_some()
@@ -130,8 +129,8 @@ fn has_late_failure(s: &Situation<'_>) -> bool {
 
 /// Runs the last tasks, prunes the hosts, and ends the rollout.
 fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
-    if !evidence::saw_all_started(s, plan) {
-        return Next::Wake(s.now + SIGHTING_LASTS);
+    if !evidence::are_all_confirmed(s, plan) {
+        return Next::Wake(s.now + SIGHTING_VALID_FOR);
     }
     disarm(s, plan, DisarmScope::Everywhere);
     task::stage_for_task(s, plan);
@@ -141,12 +140,12 @@ fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
         return next_of_task(s, step);
     }
     completion::prune(s, plan);
-    // A late action of an earlier controller may still arrive, although all is in place now.
+    // A late action of an earlier controller may still arrive, although all instances are in place.
     prepare::claim(s, plan);
     finish_when_idle(s, plan, completion::outcome(s))
 }
 
-/// The first failure that the fleet shows.
+/// The failure of the rollout, if it has failed.
 fn failure(s: &Situation<'_>) -> Option<Failure> {
     // In a rollback, an instance can start elsewhere. A host that must be claimed, or an instance that
     // must be stopped, has no alternative.
@@ -160,8 +159,8 @@ fn failure(s: &Situation<'_>) -> Option<Failure> {
     cause.or_else(|| overdue::overdue(s))
 }
 
-/// Replaces old instances by new ones, as far as the budget allows now. Returns what follows, if that is
-/// not to wait.
+/// Replaces old instances by new ones, as far as the budget allows now. Returns the next step of
+/// the rollout; `None` to wait.
 fn replace(s: &Situation<'_>, plan: &mut PlanBuilder) -> Option<Next> {
     if let Some(step) = task::before(s) {
         return Some(next_of_task(s, step));

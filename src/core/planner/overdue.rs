@@ -1,4 +1,4 @@
-//! The cause of a missed progress deadline.
+//! The missed progress deadline, and its cause.
 
 use crate::core::fleet::health::REFUSED;
 use crate::core::fleet::reach::Reach;
@@ -31,8 +31,8 @@ fn overdue_since(s: &Situation<'_>) -> Option<Time> {
         // An instance was lost after all were in place: the deadline starts now.
         return None;
     }
-    // A rollout makes no progress at a gate. But it never passes the gate while a balancer is
-    // unreachable.
+    // At a gate, the deadline does not apply, except while a balancer is unreachable: the rollout
+    // would never pass the gate.
     let since = if steps::is_at_gate(s) {
         traffic::balancer_lost_since(s)?
     } else {
@@ -70,7 +70,7 @@ fn unavailable_instance(s: &Situation<'_>) -> Option<Failure> {
     Some(failure::failure_at(s, kind, host, counted, answer, since))
 }
 
-/// The last answer of an instance that is not available, or the check that fails.
+/// The last answer of an instance that is not available, or the balancer's check that fails.
 fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
     let instance = counted.instance;
     let answer = instance.health.last_answer();
@@ -84,7 +84,7 @@ fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
         (TrafficState::CheckFailing, _) => {
             "the instance is ready, but the load balancer's check fails".to_owned()
         }
-        // The probe connects to another address.
+        // The instance listens on another address than the probe connects to.
         (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
             format!("{answer}; the instance listens on {address}")
         }
@@ -130,7 +130,7 @@ fn lost_host(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// In a rollback: an instance whose start has failed repeatedly.
+/// An instance whose start has failed repeatedly in a rollback.
 fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
     let is_down = |slot: &Slot| {
         let instance = s.fleet.instance(slot);
@@ -149,7 +149,7 @@ fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// The failure without a single cause: the budget allows no further action.
+/// The failure if no single cause is known, with the counts and the budget.
 fn stuck(s: &Situation<'_>) -> Failure {
     let (census, budget) = (s.census, &s.budget);
     let detail = format!(

@@ -1,4 +1,4 @@
-//! The actions of an unfinished plan, and the budget that they leave.
+//! The actions of an unfinished plan, and the remaining budget.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +11,12 @@ use crate::core::spec::budget::Budget;
 pub(super) struct PlanBuilder {
     /// The actions so far, by host.
     actions: BTreeMap<HostId, Action>,
-    /// Available instances that may still be stopped. Each drain or stop takes one.
+    /// Available instances that may still be stopped. Each drain or stop of one reduces the number.
     pub(super) spare: u32,
     /// Confirmed available instances that the plan does not stop.
     pub(super) confirmed: u32,
     /// The hosts to observe.
-    looks: BTreeSet<HostId>,
+    hosts_to_observe: BTreeSet<HostId>,
 }
 
 impl PlanBuilder {
@@ -26,7 +26,7 @@ impl PlanBuilder {
             actions: BTreeMap::new(),
             spare: census.available.saturating_sub(budget.min_available()),
             confirmed: census.confirmed,
-            looks: BTreeSet::new(),
+            hosts_to_observe: BTreeSet::new(),
         }
     }
 
@@ -43,7 +43,7 @@ impl PlanBuilder {
 
     /// Adds hosts to observe.
     pub(super) fn observe(&mut self, hosts: impl IntoIterator<Item = HostId>) {
-        self.looks.extend(hosts);
+        self.hosts_to_observe.extend(hosts);
     }
 
     /// Whether a host has an action.
@@ -65,6 +65,6 @@ impl PlanBuilder {
     pub(super) fn finish(mut self, census: &Census<'_>) -> (Vec<Action>, BTreeSet<HostId>) {
         let hosts = census.hosts.iter();
         let actions = hosts.filter_map(|host| self.actions.remove(host.id));
-        (actions.collect(), self.looks)
+        (actions.collect(), self.hosts_to_observe)
     }
 }

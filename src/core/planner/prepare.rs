@@ -8,10 +8,9 @@ use crate::core::rollout::action::Action;
 
 /// Plans the actions that must precede every start and stop; returns whether they are done.
 ///
-/// Every host must reject late actions of an earlier controller, and before the first start the
-/// release must be staged everywhere, so that a failure to stage does not affect the service. On a
-/// host that does not reject late actions yet, one of them could start or stop an instance at any
-/// time, and no count could be trusted.
+/// Every host must reject late actions of an earlier controller: such an action could start or stop
+/// an instance at any time, and no count could be trusted. Before the first start, the release must
+/// be staged on all hosts, so that a failure to stage does not affect the service.
 pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     let (target, epoch) = (s.rollout.target_release(), s.rollout.epoch);
     let unclaimed =
@@ -20,7 +19,7 @@ pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
     for host in s.census.hosts.iter().filter(|host| host.is_reachable()) {
         let Some(seen) = host.host else { continue };
         let lacks_release =
-            host.may_carry() && !s.stages_on_demand() && !seen.releases.contains(target);
+            host.is_usable() && !s.stages_on_demand() && !seen.releases.contains(target);
         let lacks_claim = seen.epoch < epoch;
         let may_take_one = host.busy.is_none() && !s.has_failed_on(host.id);
         let has_started = !s.rollout.attempt.started.is_empty();
@@ -32,7 +31,8 @@ pub(super) fn prepare(s: &Situation<'_>, plan: &mut PlanBuilder) -> bool {
                 release: target.clone(),
             });
         } else if (lacks_claim || host.has_unknown_order) && may_take_one {
-            // A claim waits for the action that still runs there, and returns the state after it.
+            // A claim waits for an action that still runs on the host, and returns the state after
+            // it.
             plan.order(Action::Claim {
                 host: host.id.clone(),
             });

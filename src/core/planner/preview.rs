@@ -1,6 +1,7 @@
 //! A simulation of a rollout by the planner on a fleet in which every action succeeds.
 //!
-//! `ship plan` prints it. The simulation has no policy of its own: every action comes from [`plan`].
+//! `ship plan` prints it. The simulation has no policy of its own: every action comes from
+//! [`plan`].
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -26,12 +27,12 @@ use crate::core::time::Time;
 pub struct Preview {
     /// The actions, in batches that start together.
     pub batches: Vec<Batch>,
-    /// The steps, each with the number of batches before it.
+    /// The gates of the steps, each with the number of batches before it.
     pub gates: Vec<(usize, Event)>,
     /// The tasks that run, each with the number of batches before it.
     pub tasks: Vec<(usize, String)>,
     /// The fewest instances available at any moment.
-    pub worst_available: u32,
+    pub fewest_available: u32,
     /// The most instances running at any moment.
     pub most_running: u32,
     /// The outcome; `None` if the rollout would wait for an event that no action causes.
@@ -42,8 +43,8 @@ pub struct Preview {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     pub actions: Vec<Action>,
-    /// Available instances during the batch: stopping instances are gone, starting ones do not serve
-    /// yet.
+    /// Available instances during the batch: stopping instances are gone, starting ones do not
+    /// serve yet.
     pub available: u32,
     /// Running instances during the batch.
     pub running: u32,
@@ -51,7 +52,7 @@ pub struct Batch {
 
 /// Simulates a rollout from the current state of the fleet.
 pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Preview {
-    let mut rehearsal = Rehearsal {
+    let mut simulation = Simulation {
         spec,
         rollout: rollout.clone(),
         fleet: fleet.clone(),
@@ -61,24 +62,24 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         batches: Vec::new(),
         gates: Vec::new(),
         tasks: Vec::new(),
-        worst_available: u32::MAX,
+        fewest_available: u32::MAX,
         most_running: 0,
         outcome: None,
     };
     for _ in 0..most_rounds(spec) {
-        refresh(&mut rehearsal.fleet, rehearsal.now);
-        let (available, running) = rehearsal.counts();
-        let decided = plan(spec, &rehearsal.rollout, &rehearsal.fleet, rehearsal.now);
+        refresh(&mut simulation.fleet, simulation.now);
+        let (available, running) = simulation.counts();
+        let decided = plan(spec, &simulation.rollout, &simulation.fleet, simulation.now);
         // Each new maximum extends the deadline: a long soak on many hosts may take longer in all.
-        rehearsal.record(Event::Progress(decided.progress));
+        simulation.record(Event::Progress(decided.progress));
         preview.count(available, running);
         if decided.actions.is_empty() {
-            match rehearsal.advance(decided.next, &mut preview) {
+            match simulation.advance(decided.next, &mut preview) {
                 ControlFlow::Continue(()) => continue,
                 ControlFlow::Break(()) => break,
             }
         }
-        let batch = rehearsal.perform(decided.actions, available, running);
+        let batch = simulation.perform(decided.actions, available, running);
         preview.count(batch.available, batch.running);
         preview.batches.push(batch);
     }
@@ -95,20 +96,20 @@ fn most_rounds(spec: &Spec) -> usize {
 
 impl Preview {
     fn count(&mut self, available: u32, running: u32) {
-        self.worst_available = self.worst_available.min(available);
+        self.fewest_available = self.fewest_available.min(available);
         self.most_running = self.most_running.max(running);
     }
 }
 
-/// A rollout in simulation, and the simulated fleet.
-struct Rehearsal<'a> {
+/// A simulated rollout and its simulated fleet.
+struct Simulation<'a> {
     spec: &'a Spec,
     rollout: Rollout,
     fleet: Fleet,
     now: Time,
 }
 
-impl Rehearsal<'_> {
+impl Simulation<'_> {
     fn record(&mut self, event: Event) {
         let at = self.now;
         self.rollout.apply(&Entry { at, event });

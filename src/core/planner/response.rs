@@ -1,5 +1,5 @@
-//! What follows a failure: the host counts as failed, the rollout rolls back, or it is held for a
-//! person.
+//! The response to a failure: the host counts as failed, the rollout rolls back, or it is held for
+//! a person.
 
 use crate::core::ids::HostId;
 use crate::core::planner::decision::Next;
@@ -10,9 +10,9 @@ use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::OnFailure;
 
-const NO_FALLBACK: &str = "no other revision has been proven healthy";
+const NO_ROLLBACK_TARGET: &str = "no other revision has been proven healthy";
 
-/// What follows a failure.
+/// The next step after a failure.
 pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
     if may_fail_host(s, &failure) {
         return Next::FailHost(failure);
@@ -31,7 +31,7 @@ pub(super) fn on_failure(s: &Situation<'_>, failure: Failure) -> Next {
     Next::Fail(failure, then)
 }
 
-/// Ends the rollout after the tasks for this outcome.
+/// Runs the tasks for this outcome, then ends the rollout.
 pub(super) fn end(s: &Situation<'_>, outcome: Outcome) -> Next {
     match task::at_the_end(s, &outcome) {
         Some(run) => Next::Run(run),
@@ -46,8 +46,8 @@ fn may_fail_host(s: &Situation<'_>, failure: &Failure) -> bool {
         return false;
     }
     // The last host may not fail: no instance would serve, but all would seem to be in place.
-    let is_it = |host: &HostId| failure.host.as_ref() == Some(host);
-    let has_others = s.carriers().any(|host| !is_it(host.id));
+    let is_failed_host = |host: &HostId| failure.host.as_ref() == Some(host);
+    let has_others = s.usable_hosts().any(|host| !is_failed_host(host.id));
     if !has_others && s.budget.replicas > 0 {
         return false;
     }
@@ -58,7 +58,7 @@ fn may_fail_host(s: &Situation<'_>, failure: &Failure) -> bool {
     host.is_some_and(|host| may_fail(failed_hosts.len()) && !failed_hosts.contains_key(host))
 }
 
-/// Why a failed rollout stays as it is instead of rolling back.
+/// Why a failed rollout is held instead of rolling back.
 fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
     if task::has_contracted(s) {
         return Some(
@@ -67,7 +67,7 @@ fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
     }
     let rollback_target = s.rollout.rollback_target.as_ref();
     if failure.kind == FailureKind::Aborted {
-        return rollback_target.is_none().then(|| NO_FALLBACK.into());
+        return rollback_target.is_none().then(|| NO_ROLLBACK_TARGET.into());
     }
     if s.rollout.scaling.is_some() {
         return Some("a change of the number of instances is not rolled back".into());
@@ -83,7 +83,7 @@ fn rollback_blocked_by(s: &Situation<'_>, failure: &Failure) -> Option<String> {
     }
     match rollback_target {
         Some(rollback_target) => unhealthy_rollback_target(s, rollback_target),
-        None => Some(NO_FALLBACK.into()),
+        None => Some(NO_ROLLBACK_TARGET.into()),
     }
 }
 
@@ -101,8 +101,8 @@ fn blocked_by_verb(s: &Situation<'_>) -> Option<&'static str> {
     }
 }
 
-/// Why the rollback target does not help: its instances fail, too. An instance that turned unhealthy
-/// before it was stopped still counts.
+/// Why a rollback would not help: instances of the rollback target fail, too. An instance that
+/// turned unhealthy before ship stopped it still counts.
 fn unhealthy_rollback_target(s: &Situation<'_>, rollback_target: &RevisionRef) -> Option<String> {
     let unhealthy = &s.rollout.evidence.rollback_target_turned_unhealthy;
     let mut instances = s.census.instances();

@@ -22,16 +22,16 @@ pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
 
 /// Stops old instances: unhealthy ones first, then healthy ones while enough are available.
 pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
-    let mut allowance = max_down(s).min(steps::old_to_spare(s));
+    let mut allowance = max_down(s).min(steps::stoppable_old(s));
     if s.closing.is_some() {
-        allowance = allowance.min(windows::surplus_to_close(s));
+        allowance = allowance.min(windows::stops_to_finish_batch(s));
     }
-    let (sick, healthy): (Vec<_>, Vec<_>) = s
+    let (unhealthy, healthy): (Vec<_>, Vec<_>) = s
         .census
         .instances()
         .filter(|(_, counted)| !counted.is_target && counted.is_running && !counted.is_stopping)
         .partition(|(_, counted)| !counted.is_available && !counted.is_unprobed);
-    // A drained instance is healthy and only gets no requests.
+    // A drained instance may be healthy although it is not available: it gets no requests.
     let why = |counted: &JudgedInstance<'_>| {
         if counted.traffic == TrafficState::Closed && counted.is_ready {
             StopReason::Replaced
@@ -39,17 +39,18 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
             StopReason::OldAndUnhealthy
         }
     };
-    let sick = sick
+    let unhealthy = unhealthy
         .into_iter()
         .map(|(host, counted)| (host, counted, why(counted)));
-    // First on hosts where a new instance runs beside the old one: that keeps the spread even.
-    let (doubled, single): (Vec<_>, Vec<_>) =
+    // Hosts where a new instance runs beside the old one come first, so that the instances stay
+    // spread evenly.
+    let (beside_new, others): (Vec<_>, Vec<_>) =
         healthy.into_iter().partition(|(host, _)| host.new > 0);
-    let healthy = doubled
+    let healthy = beside_new
         .into_iter()
-        .chain(single)
+        .chain(others)
         .map(|(host, counted)| (host, counted, StopReason::Replaced));
-    for (host, counted, why) in sick.chain(healthy) {
+    for (host, counted, why) in unhealthy.chain(healthy) {
         if allowance == 0 {
             return;
         }
@@ -57,8 +58,8 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// `total − min_available − unavailable new`: new instances that do not serve yet keep old ones
-/// running.
+/// The old instances that may stop: `total − min_available − unavailable new`. For each new
+/// instance that does not serve yet, an old one keeps running.
 fn max_down(s: &Situation<'_>) -> u32 {
     let total = s.census.running.saturating_sub(s.census.stopping);
     let new_unavailable = s.census.new.saturating_sub(s.census.new_available);
@@ -67,8 +68,8 @@ fn max_down(s: &Situation<'_>) -> u32 {
         .saturating_sub(new_unavailable)
 }
 
-/// Stops surplus instances of a wanted release after scaling down or in a rollback, those without
-/// requests first.
+/// Stops surplus instances of wanted releases after scaling down or in a rollback. Instances that
+/// are not available stop first.
 pub(super) fn stop_surplus(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for (release, surplus) in s.census.surplus() {
         stop_surplus_of(s, plan, release, surplus);
@@ -81,8 +82,8 @@ fn stop_surplus_of(
     release: &ReleaseId,
     mut surplus: u32,
 ) {
-    // Instances that this rollout has started are stopped last.
-    let is_young = |counted: &JudgedInstance<'_>| {
+    // New instances that are not available yet stop only if there are too few others.
+    let is_new_and_unavailable = |counted: &JudgedInstance<'_>| {
         !counted.is_available
             && !counted.is_stopping
             && !traffic::was_admitted_then_drained(s, counted)
@@ -98,10 +99,10 @@ fn stop_surplus_of(
         .collect();
     let old = candidates
         .iter()
-        .filter(|(_, (_, counted))| !is_young(counted))
+        .filter(|(_, (_, counted))| !is_new_and_unavailable(counted))
         .count();
     if old >= surplus as usize {
-        candidates.retain(|(_, (_, counted))| !is_young(counted));
+        candidates.retain(|(_, (_, counted))| !is_new_and_unavailable(counted));
     }
     candidates.sort_by_key(|(order, (host, counted))| {
         (counted.is_available, Reverse(host.new), Reverse(*order))
@@ -115,8 +116,8 @@ fn stop_surplus_of(
     }
 }
 
-/// Plans a stop if the host is idle and, if the instance serves, enough others do. Returns whether it
-/// did.
+/// Plans the stop of an instance if its host is idle and enough other instances serve. Returns
+/// whether a stop or drain was planned.
 fn stop(
     s: &Situation<'_>,
     plan: &mut PlanBuilder,
@@ -126,9 +127,10 @@ fn stop(
 ) -> bool {
     let cost = u32::from(counted.is_available);
     let min_available = s.budget.min_available();
-    // An instance that was not probed yet may serve: then the instances known to serve must suffice.
-    let covered = !counted.is_unprobed || s.census.available >= min_available;
-    if !host.is_idle() || !covered || cost > plan.spare || s.has_failed_to_stop(counted) {
+    // An instance that was not probed yet may serve, so the available instances must be enough
+    // without it.
+    let is_covered = !counted.is_unprobed || s.census.available >= min_available;
+    if !host.is_idle() || !is_covered || cost > plan.spare || s.has_failed_to_stop(counted) {
         return false;
     }
     let confirmed_cost = u32::from(s.census.is_confirmed(counted));
@@ -145,7 +147,7 @@ fn stop(
     ordered
 }
 
-/// Plans a drain first for an instance that may get requests.
+/// Plans the stop of an instance, or first its drain if it may get requests.
 fn order_stop(
     s: &Situation<'_>,
     plan: &mut PlanBuilder,

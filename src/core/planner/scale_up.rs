@@ -15,23 +15,23 @@ pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
     if releases.is_empty() {
         return;
     }
-    let mut places = places(s, plan);
+    let mut hosts = hosts_for_start(s, plan);
     for release in releases {
-        // Each release has its own ports: the first host that has one of them free.
-        let found = places
+        // Each release has its own ports, so the first host may have no free slot for it.
+        let found = hosts
             .iter()
             .enumerate()
-            .find_map(|(at, host)| Some((at, *host, s.free_slot(host, release)?)));
-        let Some((at, host, slot)) = found else {
+            .find_map(|(index, host)| Some((index, *host, s.free_slot(host, release)?)));
+        let Some((index, host, slot)) = found else {
             continue;
         };
-        places.remove(at);
+        hosts.remove(index);
         // In a rollback, a host may never have had the release.
-        let is_there = host
+        let is_staged = host
             .host
             .is_some_and(|host| host.releases.contains(release));
         let release = release.clone();
-        plan.order(if is_there {
+        plan.order(if is_staged {
             Action::Start { slot, release }
         } else {
             Action::Stage {
@@ -48,59 +48,59 @@ fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
     let wanted = steps::new_limit(s).saturating_sub(s.census.new);
     let mut room = room.min(wanted);
     if s.closing.is_some() {
-        room = room.min(windows::room_to_close(s));
+        room = room.min(windows::starts_to_finish_batch(s));
     }
     s.census
         .missing()
         .into_iter()
         .flat_map(|(release, count)| std::iter::repeat_n(release, count as usize))
         .take(room as usize)
-        .skip(staging_for_a_start(s))
+        .skip(hosts_staging_for_start(s))
         .collect()
 }
 
 /// The hosts that can get an instance now, those with the fewest first.
-fn places<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'a>> {
+fn hosts_for_start<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'a>> {
     let missing = s.census.missing();
     let offers = |host: &HostCount<'_>| {
         let mut releases = missing.keys();
         releases.any(|release| s.free_slot(host, release).is_some())
     };
     let hosts = s.census.hosts.iter().enumerate();
-    let mut places: Vec<_> = hosts
+    let mut candidates: Vec<_> = hosts
         .filter(|(_, host)| host.is_idle() && !plan.has_order(host.id) && !s.has_failed_on(host.id))
         .filter(|(_, host)| offers(host))
         .collect();
-    // The share of a host that is busy for a moment must not move to another.
+    // A host that is busy only for now keeps its share: other hosts do not take it over.
     let fair = fair_share(s);
     let is_below = |host: &HostCount<'_>| host.new < fair;
-    if !s.rollout.orders.in_flight.is_empty() || places.iter().any(|(_, host)| is_below(host)) {
-        places.retain(|(_, host)| is_below(host));
+    if !s.rollout.orders.in_flight.is_empty() || candidates.iter().any(|(_, host)| is_below(host)) {
+        candidates.retain(|(_, host)| is_below(host));
     }
-    places.sort_by_key(|(order, host)| (host.new, host.running, *order));
-    places.into_iter().map(|(_, host)| host).collect()
+    candidates.sort_by_key(|(order, host)| (host.new, host.running, *order));
+    candidates.into_iter().map(|(_, host)| host).collect()
 }
 
-/// The number of hosts that get a release because a start is to follow.
-fn staging_for_a_start(s: &Situation<'_>) -> usize {
+/// The number of hosts that stage a release for a start.
+fn hosts_staging_for_start(s: &Situation<'_>) -> usize {
     let stages = |host: &&HostCount<'_>| {
         s.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }))
     };
     s.census.hosts.iter().filter(stages).count()
 }
 
-/// The target instances of each host if they are spread evenly.
+/// The number of instances per host if they are spread evenly, rounded up.
 fn fair_share(s: &Situation<'_>) -> u32 {
-    let hosts = s.carriers().filter(|host| host.is_reachable()).count();
+    let hosts = s.usable_hosts().filter(|host| host.is_reachable()).count();
     let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
     s.census.desired.div_ceil(hosts)
 }
 
-/// Starts one more instance on a host with fewer than the others, so that a host that has returned
-/// carries its share again. The surplus then stops on the host with the most.
+/// Starts one more instance on a host that has fewer than the others, so that a host that was
+/// unreachable gets its share again. Then the surplus instance stops on the host with the most.
 pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let census = s.census;
-    // Only if all serve: an instance that is not ready yet would be the first surplus to stop.
+    // All instances must serve: one that is not ready yet would be the first surplus to stop.
     let is_settled = census.new == census.desired
         && census.new_available == census.new
         && plan.is_empty()
@@ -114,19 +114,19 @@ pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// The slot where one more instance would make the spread over the hosts more even.
+/// The slot in which one more instance would spread the instances more evenly.
 pub(super) fn underloaded_slot(s: &Situation<'_>) -> Option<Slot> {
     if s.budget.surge == 0 || s.stages_on_demand() {
         return None;
     }
-    let carriers = || s.carriers().filter(|host| host.is_idle());
-    let most = carriers().map(|host| host.new).max()?;
+    let usable_hosts = || s.usable_hosts().filter(|host| host.is_idle());
+    let most = usable_hosts().map(|host| host.new).max()?;
     // The spread is even if no two hosts differ by more than one.
     let may_take_one = |host: &HostCount<'_>| {
         host.new + 1 < most && host.running == host.new && !s.has_failed_on(host.id)
     };
     let target = s.rollout.target_release();
-    carriers()
+    usable_hosts()
         .filter(|host| may_take_one(host))
         .filter_map(|host| Some((host.new, s.free_slot(host, target)?)))
         .min_by_key(|(new, _)| *new)

@@ -1,4 +1,4 @@
-//! The input of a decision, which does not change during planning.
+//! The input of the planner. It does not change while a plan is made.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::spec::Spec;
 use crate::core::spec::budget::Budget;
 use crate::core::time::Time;
 
-/// The input of one planning round.
+/// The input of one plan.
 #[derive(Clone, Copy)]
 pub(super) struct Situation<'a> {
     pub(super) spec: &'a Spec,
@@ -22,7 +22,7 @@ pub(super) struct Situation<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) census: &'a Census<'a>,
     pub(super) now: Time,
-    /// Why nothing new may start now: a window closes, or the fleet is frozen.
+    /// Why no new batch may start: a window closes, or the fleet is frozen.
     pub(super) closing: Option<&'a str>,
 }
 
@@ -31,13 +31,13 @@ impl<'a> Situation<'a> {
         matches!(self.rollout.direction, Direction::RollingBack(_))
     }
 
-    /// Whether a host gets the release only before a start there.
+    /// Whether a host gets the release only when an instance is to start there.
     pub(super) fn stages_on_demand(&self) -> bool {
         self.is_rolling_back() || self.rollout.scaling.is_some()
     }
 
-    /// The longest time without progress. A goal whose instances need longer to become available is
-    /// refused at the start; a rollback target gets the time that it needs.
+    /// The longest time without progress. A rollout is refused if instances of its goal need longer
+    /// to become available. A rollback target gets the time that it needs.
     pub(super) fn progress_deadline(&self) -> Duration {
         let Spec {
             progress_deadline,
@@ -53,9 +53,9 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// The hosts that may have available instances at the end of the rollout.
-    pub(super) fn carriers(&self) -> impl Iterator<Item = &'a HostCount<'a>> {
-        self.census.hosts.iter().filter(|host| host.may_carry())
+    /// The hosts that may have instances at the end of the rollout.
+    pub(super) fn usable_hosts(&self) -> impl Iterator<Item = &'a HostCount<'a>> {
+        self.census.hosts.iter().filter(|host| host.is_usable())
     }
 
     /// The slot of a host in which an instance of a release can be started now.
@@ -69,8 +69,8 @@ impl<'a> Situation<'a> {
         started.contains_key(&counted.instance.name)
     }
 
-    /// Whether the target release is staged on a host.
-    pub(super) fn has_goal(&self, host: &HostCount<'_>) -> bool {
+    /// Whether the release of the goal is staged on a host.
+    pub(super) fn has_goal_release(&self, host: &HostCount<'_>) -> bool {
         host.host
             .is_some_and(|seen| seen.releases.contains(&self.rollout.goal.release))
     }
@@ -80,8 +80,8 @@ impl<'a> Situation<'a> {
         self.has_failed(|action| action.host() == host && action.slot().is_none())
     }
 
-    /// Whether the drain or stop of an instance has failed. It is not retried, and the host counts as
-    /// failed.
+    /// Whether the drain or stop of an instance has failed. It is not retried, and the host counts
+    /// as failed.
     pub(super) fn has_failed_to_stop(&self, counted: &JudgedInstance<'_>) -> bool {
         let name = &counted.instance.name;
         self.has_failed(|action| {
@@ -102,10 +102,10 @@ impl<'a> Situation<'a> {
         self.may_skip(host) || !host.is_active() && self.has_failed_to_stop(counted)
     }
 
-    /// Whether such an action has failed for good.
-    pub(super) fn has_failed(&self, is_meant: impl Fn(&Action) -> bool) -> bool {
+    /// Whether an action that matches has failed for good.
+    pub(super) fn has_failed(&self, matches: impl Fn(&Action) -> bool) -> bool {
         let mut failed = self.rollout.attempt.failed.iter();
-        failed.any(|failed| is_meant(&failed.action))
+        failed.any(|failed| matches(&failed.action))
     }
 
     /// Whether no action that changes a slot is in flight.

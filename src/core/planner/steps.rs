@@ -4,11 +4,11 @@ use crate::core::planner::situation::Situation;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::Step;
 
-/// The current step. Only a rollout forward from a proven release to a new one has steps, and only if
-/// instances are wanted: without them no analysis would ever be measured.
+/// The current step. Only a deploy from a proven release to a new one has steps, and only in the
+/// forward direction and if instances are wanted. Without instances, no analysis would be measured.
 pub(super) fn step<'a>(s: &Situation<'a>) -> Option<&'a Step> {
     let rollout = s.rollout;
-    let goes_by_steps = rollout.verb == Verb::Deploy
+    let has_steps = rollout.verb == Verb::Deploy
         && rollout.scaling.is_none()
         && !s.is_rolling_back()
         && s.census.desired > 0
@@ -19,11 +19,11 @@ pub(super) fn step<'a>(s: &Situation<'a>) -> Option<&'a Step> {
     s.spec
         .steps
         .get(rollout.step.passed as usize)
-        .filter(|_| goes_by_steps)
+        .filter(|_| has_steps)
 }
 
 /// The remaining steps, including the current one.
-pub(super) fn steps_left<'a>(s: &Situation<'a>) -> &'a [Step] {
+pub(super) fn remaining_steps<'a>(s: &Situation<'a>) -> &'a [Step] {
     let left = s.spec.steps.get(s.rollout.step.passed as usize..);
     if step(s).is_some() {
         left.unwrap_or_default()
@@ -38,9 +38,10 @@ pub(super) fn new_limit(s: &Situation<'_>) -> u32 {
     step(s).map_or(desired, |step| step.count(desired))
 }
 
-/// How many old instances may stop, so that the step's new instances and the old ones add up to the
-/// wanted number. Old instances that may stay on failed hosts do not count.
-pub(super) fn old_to_spare(s: &Situation<'_>) -> u32 {
+/// The number of old instances that may stop in this step. The remaining old instances and the
+/// step's new ones add up to the wanted number. Old instances that may stay on failed hosts do not
+/// count.
+pub(super) fn stoppable_old(s: &Situation<'_>) -> u32 {
     let stays = s.census.desired.saturating_sub(new_limit(s));
     let old = s.census.instances().filter(|(host, counted)| {
         let runs = counted.is_running && !counted.is_stopping;

@@ -1,4 +1,4 @@
-//! Tasks: when each is due, and on which host.
+//! Tasks: when each one is due, and on which host.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::core::rollout::task::{Due, Task, TaskOutcome, TaskRun};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// The attempts to run a task whose result is unknown.
+/// The most attempts to run a task whose result stays unknown.
 const ATTEMPTS_MAX: u32 = 3;
-/// The time to end a task after its timeout, and to report it.
-const MARGIN: Duration = Duration::from_secs(30);
+/// The time after its timeout in which a task is ended and its result reported.
+const END_MARGIN: Duration = Duration::from_secs(30);
 
 /// The next step of the rollout's tasks.
 pub(super) enum TaskStep {
@@ -26,12 +26,12 @@ pub(super) enum TaskStep {
     Run(TaskRun),
     /// A contract migration waits until its soak time is over.
     Soak(Time),
-    /// A task waits for a host; if all its hosts are lost, until this time.
+    /// A task waits for a host. If all its hosts are unreachable, it waits until this time.
     AwaitHost(Option<Time>),
     Fail(Failure),
 }
 
-/// The tasks before the first instance.
+/// The next task before the first instance starts.
 pub(super) fn before(s: &Situation<'_>) -> Option<TaskStep> {
     if s.is_rolling_back() {
         None
@@ -69,7 +69,7 @@ pub(super) fn after(s: &Situation<'_>) -> Option<TaskStep> {
     next_of(s, |due| soaked_at(due).is_some_and(|at| at <= s.now))
 }
 
-/// The next task on the control machine at this outcome.
+/// The next task after a rollout with this outcome. It runs on the control machine.
 pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<TaskRun> {
     let due = Due::at_the_end(outcome)?;
     let task = tasks(s).find(|task| task.due == due && !is_over(s, task))?;
@@ -83,12 +83,12 @@ pub(super) fn at_the_end(s: &Situation<'_>, outcome: &Outcome) -> Option<TaskRun
 /// Stages the release on one host for a task, if no host has it: a service may have no instances.
 pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let is_due =
-        |task: &Task| task.site == HookSite::Host && task.due.matters() && !is_over(s, task);
+        |task: &Task| task.site == HookSite::Host && task.due.fails_rollout() && !is_over(s, task);
     if s.is_rolling_back() || !tasks(s).any(is_due) {
         return;
     }
-    let usable = || s.carriers().filter(|host| host.is_reachable());
-    if usable().any(|host| s.has_goal(host)) {
+    let usable = || s.usable_hosts().filter(|host| host.is_reachable());
+    if usable().any(|host| s.has_goal_release(host)) {
         return;
     }
     if let Some(host) = usable().find(|host| host.is_idle() && !s.has_failed_on(host.id)) {
@@ -99,7 +99,7 @@ pub(super) fn stage_for_task(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// A rollout that only changes the replicas has no tasks.
+/// The tasks of the rollout. A rollout that only changes the number of instances has none.
 fn tasks<'a>(s: &Situation<'a>) -> impl Iterator<Item = &'a Task> + use<'a> {
     let are_due = s.rollout.verb != Verb::Scale && s.rollout.scaling.is_none();
     s.spec.tasks.iter().filter(move |_| are_due)
@@ -125,8 +125,8 @@ fn next_of(s: &Situation<'_>, is_due: impl Fn(Due) -> bool) -> Option<TaskStep> 
 fn hosts_for<'a>(s: &Situation<'a>, task: &Task) -> impl Iterator<Item = &'a HostCount<'a>> {
     let state = s.rollout.tasks.get(&task.name);
     let started_on: Option<&HostId> = state.and_then(|state| state.host.as_ref());
-    s.carriers()
-        .filter(|host| s.has_goal(host))
+    s.usable_hosts()
+        .filter(|host| s.has_goal_release(host))
         .filter(move |host| started_on.is_none_or(|started_on| started_on == host.id))
 }
 
@@ -172,9 +172,9 @@ fn error_of<'a>(s: &Situation<'a>, task: &Task) -> Option<&'a str> {
     }
 }
 
-/// A task that has failed and that the rollout needs.
+/// The failure of a task on which the rollout depends.
 pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
-    let mut needed = tasks(s).filter(|task| task.due.matters());
+    let mut needed = tasks(s).filter(|task| task.due.fails_rollout());
     needed.find_map(|task| {
         let error = error_of(s, task)?;
         let state = s.rollout.tasks.get(&task.name)?;
@@ -193,21 +193,21 @@ pub(super) fn failed(s: &Situation<'_>) -> Option<Failure> {
     })
 }
 
-/// Whether a contract migration was started in this rollout, so that it cannot roll back.
+/// Whether a contract migration was started in this rollout, which then cannot roll back.
 pub(super) fn has_contracted(s: &Situation<'_>) -> bool {
     let is_contract = |task: &&Task| matches!(task.migration, Some((MigrationKind::Contract, _)));
     let mut contracts = s.spec.tasks.iter().filter(is_contract);
     contracts.any(|task| s.rollout.tasks.get(&task.name).is_some())
 }
 
-/// When the running task must have ended.
+/// The time by which the running task must have ended.
 pub(super) fn ends_at(s: &Situation<'_>) -> Option<Time> {
     let tasks = s.rollout.tasks.iter();
     let under_way = tasks.filter(|(_, state)| state.end.is_none());
     let ends = under_way.map(|(name, state)| {
         let task = s.spec.tasks.iter().find(|task| task.name == *name);
         let timeout = task.map(|task| task.timeout).unwrap_or_default();
-        state.since + timeout + MARGIN
+        state.since + timeout + END_MARGIN
     });
     ends.max()
 }

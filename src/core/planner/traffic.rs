@@ -43,14 +43,14 @@ pub(super) fn admit(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Whether it was drained after it was admitted, rather than never admitted.
+/// Whether the instance was admitted and then drained, rather than never admitted.
 pub(super) fn was_admitted_then_drained(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {
     let weights = &s.rollout.traffic.weights;
     let was_admitted = !s.was_started(counted) || weights.contains_key(&counted.instance.name);
     counted.is_drained && was_admitted
 }
 
-/// Whether a balancer with weights gives the instance a share other than the wanted one.
+/// Whether a balancer with weights gives the instance another weight than the wanted one.
 fn has_other_weight(
     s: &Situation<'_>,
     host: &HostCount<'_>,
@@ -68,7 +68,8 @@ fn has_other_weight(
         let server = seen.and_then(|seen| seen.view.servers.get(&slot));
         let has = server.and_then(|server| server.weight_percent);
         has.is_some_and(|has| match admitted_with {
-            // A balancer with coarse weights only approximates the share: at worst it is off by half.
+            // A balancer with coarse weights only approximates the wanted weight, within half of
+            // it.
             Some(admitted) if *admitted == wanted => has.abs_diff(wanted) > wanted / 2,
             _ => has != wanted,
         })
@@ -84,8 +85,8 @@ fn is_exposed(counted: &JudgedInstance<'_>) -> bool {
     )
 }
 
-/// Drains new instances that have not been ready yet but get requests, because a balancer was reloaded
-/// and lost its state.
+/// Drains new instances that have not been ready yet but get requests, because a balancer was
+/// reloaded and lost its state.
 pub(super) fn drain_unready(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for (host, counted) in s.census.instances() {
         let name = &counted.instance.name;
@@ -106,8 +107,8 @@ pub(super) fn drain_unready(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Drains the slots of failed hosts that cannot be reached, so that they get no requests if the
-/// host returns. Only if enough other instances serve, because these may still serve, too.
+/// Drains the slots of failed hosts that are unreachable, so that they get no requests once the
+/// host is reachable again. Their instances may still serve, so enough others must be available.
 pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let is_shared = matches!(
         &s.spec.traffic,
@@ -121,8 +122,8 @@ pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
         return;
     }
     for (host, counted) in s.census.instances() {
-        let is_away = !host.is_active() && !host.is_reachable() && host.busy.is_none();
-        if is_away && is_exposed(counted) && !counted.is_stopping && !s.has_failed_to_stop(counted)
+        let is_lost = !host.is_active() && !host.is_reachable() && host.busy.is_none();
+        if is_lost && is_exposed(counted) && !counted.is_stopping && !s.has_failed_to_stop(counted)
         {
             plan.order(Action::Drain {
                 slot: counted.slot_on(host),
@@ -133,8 +134,8 @@ pub(super) fn drain_failed_hosts(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
 }
 
-/// Whether another wanted instance serves the host's public port. A host that is its own balancer has
-/// only one.
+/// Whether another wanted instance already serves the host's public port. A host that is its own
+/// balancer has only one public port.
 fn public_port_is_served_by_other(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     let traffic = s.spec.traffic.as_ref();
     let has_one_port = traffic.is_some_and(|traffic| traffic.balancers == Balancers::OnHosts);
@@ -160,7 +161,8 @@ pub(super) fn balancer_lost_since(s: &Situation<'_>) -> Option<Time> {
     since.min()
 }
 
-/// The wait for an unreachable balancer of the whole fleet, whose state is unknown.
+/// The wait for a balancer of the whole fleet whose state is unknown, because it is unreachable or
+/// was not observed yet.
 pub(super) fn lost_balancer(s: &Situation<'_>) -> Option<WaitReason> {
     let mut machines = s.spec.traffic.as_ref()?.machines().iter();
     machines.find_map(|balancer| {

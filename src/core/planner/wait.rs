@@ -11,18 +11,18 @@ use crate::core::rollout::action::Action;
 use crate::core::rollout::attempt::StartAttempts;
 use crate::core::time::Time;
 
-/// The time that an action may take beyond the timeouts of its release: for the SSH round trip and the
-/// host's script.
+/// The time that an action may take in addition to the timeouts of its release, for the SSH round
+/// trip and the script on the host.
 const ORDER_MARGIN: Duration = Duration::from_secs(30);
 
 /// The time to close connections after the drain timeout, and to report that.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 /// The longest time between two plans, even if nothing happens.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
+const PLAN_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
-/// The progress deadline. It waits for an action in flight as long as the timeouts of its release
-/// allow.
+/// The progress deadline. It is later if the timeouts of an action in flight, of a task or of a
+/// lock allow more time.
 pub(super) fn deadline(s: &Situation<'_>) -> Time {
     let usual = s.rollout.attempt.last_progress + s.progress_deadline();
     let in_flight = s.rollout.orders.in_flight.values();
@@ -43,8 +43,11 @@ fn allowed(s: &Situation<'_>, action: &Action) -> Option<Duration> {
             .as_ref()
             .map(|traffic| traffic.drain_timeout + DRAIN_MARGIN),
         Action::Stop { slot, instance, .. } => {
-            let seen = s.fleet.instance(slot).filter(|seen| seen.name == *instance);
-            let stop = seen.map(|seen| s.spec.waits_of(&seen.release).stop);
+            let known = s
+                .fleet
+                .instance(slot)
+                .filter(|known| known.name == *instance);
+            let stop = known.map(|known| s.spec.waits_of(&known.release).stop);
             Some(stop.unwrap_or_else(|| s.spec.longest_stop()) + ORDER_MARGIN)
         }
         Action::Start { release, .. } => {
@@ -59,14 +62,14 @@ fn allowed(s: &Situation<'_>, action: &Action) -> Option<Duration> {
     }
 }
 
-/// Until when an earlier action may still hold the lock of a reachable host, and block every other
-/// action there.
+/// The time until which an earlier action may still hold the lock of a reachable host and block
+/// every other action there.
 fn lock_held_until(s: &Situation<'_>) -> Option<Time> {
     let answers = s.census.hosts.iter().filter(|host| host.is_reachable());
     let since = answers
         .filter_map(|host| s.rollout.orders.unsettled_since.get(host.id))
         .max()?;
-    Some(*since + s.spec.longest_order() + ORDER_MARGIN)
+    Some(*since + s.spec.longest_action() + ORDER_MARGIN)
 }
 
 /// The next time at which the plan may change without an event.
@@ -79,17 +82,18 @@ pub(super) fn wake_at(s: &Situation<'_>) -> Time {
     let armed = s.rollout.attempt.armed.values();
     let decided = armed.map(|fires| arming::must_decide_by(*fires));
     let hosts = s.census.hosts.iter();
-    let paused = hosts.filter_map(|host| host.retry(s.spec, s.rollout, s.now));
-    let retried = paused.map(|(_, attempts)| attempts.next_at());
-    let given_up = traffic::balancer_lost_since(s).map(|since| since + s.progress_deadline());
+    let retries = hosts.filter_map(|host| host.retry(s.spec, s.rollout, s.now));
+    let retry_times = retries.map(|(_, attempts)| attempts.next_at());
+    let balancer_deadline =
+        traffic::balancer_lost_since(s).map(|since| since + s.progress_deadline());
     let all = soaked
         .chain(decided)
-        .chain(retried)
-        .chain(given_up)
+        .chain(retry_times)
+        .chain(balancer_deadline)
         .chain(windows::changes_at(s));
-    // Times in the past change nothing any more.
+    // Times in the past no longer change the plan.
     let to_come = all.chain([deadline(s)]).filter(|at| *at > s.now);
-    to_come.min().unwrap_or(s.now + LOOK_AGAIN_AFTER)
+    to_come.min().unwrap_or(s.now + PLAN_INTERVAL_MAX)
 }
 
 /// Why a host waits before another attempt to start an instance.

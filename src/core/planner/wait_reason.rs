@@ -1,4 +1,4 @@
-//! Why a host has no action now.
+//! The reasons why a host has no action.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ pub enum WaitReason {
         /// How the last attempt ended.
         why: String,
     },
-    /// The new instance is ready, but not for `min_ready` yet.
+    /// The new instance is ready, but has not been for `min_ready`.
     Soaks {
         port: Port,
         until: Time,
@@ -70,7 +70,7 @@ pub enum WaitReason {
     WaitsForBalancer {
         port: Port,
     },
-    /// The new instances of a step serve and soak.
+    /// The new instances of a step are available and soak.
     StepSoaks {
         /// Counted from 1.
         step: u32,
@@ -94,7 +94,7 @@ pub enum WaitReason {
         /// The number of steps.
         of: u32,
     },
-    /// ship only finishes the current batch.
+    /// ship finishes the current batch and starts no new one.
     Closing {
         /// The window that closes, or who froze the fleet and why.
         why: String,

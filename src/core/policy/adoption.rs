@@ -1,4 +1,4 @@
-//! What a history takes over from the hosts when it does not know what runs there.
+//! Adoption: the releases that a history takes over from the hosts, because it does not know them.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::core::fleet::{Fleet, Instance};
 use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
 
-/// What is known of a release that is staged on the hosts.
+/// The facts about a release that is staged on the hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StagedRelease {
-    /// When it was deployed, if a history marked it on the hosts as proven healthy.
+    /// When the release was deployed, if a history has marked it on the hosts as proven healthy.
     pub proven: Option<Time>,
 }
 
@@ -18,20 +18,21 @@ pub struct StagedRelease {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
     pub release: ReleaseId,
-    /// Whether it is known to have served.
+    /// Whether the release has served.
     pub proven: bool,
-    /// When it was deployed, as far as that is known.
+    /// When the release was deployed, if that is known.
     pub at: Option<Time>,
-    /// Whether instances run it.
+    /// Whether instances of the release run.
     pub runs: bool,
 }
 
-/// The releases to adopt, the one that the fleet is on last.
+/// The releases to adopt, the current one last.
 ///
-/// `known` are the releases of the history and whether it has proven them, `current` the one that
-/// it takes the fleet to be on, and `kept` what the hosts hold with its whole definition. A release
-/// that lies there and is not marked as proven may have failed: it is left out. What runs is proven
-/// if it is marked, or if every instance of the fleet runs it and is ready now.
+/// `known` are the releases of the history and whether they are proven there, `current` is the
+/// current release by the history, and `kept` are the releases that the hosts keep with their
+/// definition. A release that does not run is adopted only if it is marked as proven, because it
+/// may have failed. A running release counts as proven if it is marked, or if every instance of the
+/// fleet runs it and is ready.
 pub fn adoptions(
     fleet: &Fleet,
     kept: &BTreeMap<ReleaseId, StagedRelease>,
@@ -42,10 +43,10 @@ pub fn adoptions(
 ) -> Vec<Adoption> {
     let running = running(fleet);
     let mark = |release: &ReleaseId| kept.get(release).and_then(|kept| kept.proven);
-    let lying = kept.iter().filter(|(release, kept)| {
+    let not_running = kept.iter().filter(|(release, kept)| {
         kept.proven.is_some() && !known.contains_key(*release) && !running.contains_key(release)
     });
-    let mut lying: Vec<_> = lying
+    let mut not_running: Vec<_> = not_running
         .map(|(release, kept)| Adoption {
             release: release.clone(),
             proven: true,
@@ -53,7 +54,7 @@ pub fn adoptions(
             runs: false,
         })
         .collect();
-    lying.sort_by_key(|adoption| adoption.at);
+    not_running.sort_by_key(|adoption| adoption.at);
 
     let is_ready = |instance: &Instance| {
         let thresholds = thresholds
@@ -90,11 +91,11 @@ pub fn adoptions(
         at: mark(release),
         runs: true,
     });
-    lying.into_iter().chain(running).collect()
+    not_running.into_iter().chain(running).collect()
 }
 
-/// The releases that instances run, each with when the newest of them was started: the one that was
-/// started last is where the fleet was going.
+/// The running releases, each with the start time of its newest instance. The release that was
+/// started last was the target of the last rollout.
 fn running(fleet: &Fleet) -> BTreeMap<&ReleaseId, Time> {
     let mut running = BTreeMap::new();
     for (_, _, instance) in fleet
@@ -118,7 +119,7 @@ mod tests {
 
     const NOW: Time = Time(100_000);
 
-    /// A host for each instance: what it runs, since when, and whether it is ready.
+    /// A fleet with one host for each `(release, start time, is ready)`.
     fn fleet(instances: &[(&str, u64, bool)]) -> Fleet {
         let mut fleet = Fleet::default();
         for (number, &(release, started, ready)) in instances.iter().enumerate() {
@@ -158,7 +159,8 @@ mod tests {
         }
     }
 
-    /// `a! b` for a proven a and then b, which is not. The history has never proven c.
+    /// The adopted releases: `a! b` if `a` is proven and `b` is not. In the history, `c` is not
+    /// proven.
     fn adopted(fleet: &Fleet, kept: &[(&str, Option<u64>)], known: &[&str]) -> String {
         let kept: BTreeMap<_, _> = kept
             .iter()
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn release_is_not_proven_by_instances_that_are_not_ready_or_not_alone() {
+    fn adoption_proves_release_only_if_all_instances_run_it_and_are_ready() {
         assert_eq!(
             adopted(
                 &fleet(&[("a", 1, true), ("a", 1, false)]),
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn release_that_another_history_brought_to_its_end_is_proven() {
+    fn adoption_proves_release_that_another_history_rolled_out() {
         let fleet = fleet(&[("c", 4, true)]);
         assert_eq!(adopted(&fleet, &[("c", None)], &["a", "c"]), "c!");
         assert_eq!(
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn release_of_which_the_hosts_keep_no_definition_is_not_adopted() {
+    fn adoption_skips_release_without_definition_on_hosts() {
         assert_eq!(adopted(&fleet(&[("a", 1, true)]), &[], &[]), "");
     }
 }

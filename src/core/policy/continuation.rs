@@ -12,15 +12,15 @@ use crate::core::rollout::{Direction, Rollout};
 /// How a stopped rollout continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Continuation {
-    /// In its current direction.
+    /// The rollout continues in its current direction.
     Resume,
-    /// From the step at which it waits.
+    /// The rollout continues from the step at which it waits.
     Promote {
         by: String,
-        /// Whether it skips all remaining steps.
+        /// Whether to skip all remaining steps.
         full: bool,
     },
-    /// To its rollback target.
+    /// The rollout rolls back to its rollback target.
     RollBack { by: String },
     /// Only the number of instances changes. Afterwards, the rollout is stopped as before.
     Scale(Outcome),
@@ -38,9 +38,9 @@ impl Continuation {
 pub enum ContinuationRefusal {
     NothingDeployed,
     /// The history no longer has the revision of the rollout.
-    RevisionForgotten(Revision),
+    RevisionRemoved(Revision),
     /// The rollout has no rollback target.
-    NoFallback(Verb),
+    NoRollbackTarget(Verb),
     /// A contract migration has removed something that the rollback target needs.
     PastContract {
         /// The rollback target.
@@ -60,11 +60,11 @@ impl fmt::Display for ContinuationRefusal {
             Self::NothingDeployed => {
                 f.write_str("nothing has been deployed yet\nhint: run `ship deploy` first")
             }
-            Self::RevisionForgotten(revision) => write!(
+            Self::RevisionRemoved(revision) => write!(
                 f,
                 "revision {revision} is no longer in the history\nhint: deploy again"
             ),
-            Self::NoFallback(verb) => write!(
+            Self::NoRollbackTarget(verb) => write!(
                 f,
                 "cannot roll back this {}: no other revision has been proven healthy\nhint: stop the \
                  rollout with `ship pause`, or the service with `ship scale --replicas 0`",
@@ -94,15 +94,15 @@ pub fn stopped_rollout(
     let revision = rollout.goal.revision;
     let record = history
         .revision(revision)
-        .ok_or(ContinuationRefusal::RevisionForgotten(revision))?;
+        .ok_or(ContinuationRefusal::RevisionRemoved(revision))?;
     Ok((rollout, record))
 }
 
-/// Checks that the newest rollout can be aborted: it is rolling back already, or has a rollback target
-/// that may run.
+/// Checks that the newest rollout can be aborted: it is rolling back already, or has a rollback
+/// target that no contract migration rules out.
 ///
 /// # Errors
-/// If it has no such target.
+/// If the rollout has no such target.
 pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> {
     let rollout = newest(history)?;
     if matches!(rollout.direction, Direction::RollingBack(_)) {
@@ -111,7 +111,7 @@ pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> 
     let rollback_target = rollout
         .rollback_target
         .as_ref()
-        .ok_or(ContinuationRefusal::NoFallback(rollout.verb))?;
+        .ok_or(ContinuationRefusal::NoRollbackTarget(rollout.verb))?;
     let past_contract = history
         .revision(rollback_target.revision)
         .and_then(|record| history.past_contract(record));
@@ -127,7 +127,7 @@ pub fn check_abort(history: &ServiceHistory) -> Result<(), ContinuationRefusal> 
 /// Checks that the newest rollout can be promoted: it waits at a step, or `full` skips all of them.
 ///
 /// # Errors
-/// If it does not wait at a step.
+/// If the rollout does not wait at a step.
 pub fn check_promotion(
     history: &ServiceHistory,
     service: &str,
@@ -173,7 +173,7 @@ mod tests {
         forgotten.revisions.pop();
         assert_eq!(
             stopped_rollout(&forgotten).expect_err("the revision is gone"),
-            ContinuationRefusal::RevisionForgotten(Revision(2))
+            ContinuationRefusal::RevisionRemoved(Revision(2))
         );
         assert_eq!(
             stopped_rollout(&ServiceHistory::default()).expect_err("there is no rollout"),
@@ -188,7 +188,7 @@ mod tests {
         let first = HistoryBuilder::default().deploy("a", None);
         assert_eq!(
             abort(first),
-            Err(ContinuationRefusal::NoFallback(Verb::Deploy))
+            Err(ContinuationRefusal::NoRollbackTarget(Verb::Deploy))
         );
         let past = on_a().deploy("b", None).contracted("drop-email");
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! The history: which revisions are rollback targets, and which may be forgotten.
+//! The history: which revisions are rollback targets, and which are removed from it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::core::rollout::event::RolloutStart;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 
-/// What the policy needs of one revision.
+/// The facts about a revision on which the policy decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastRevision {
     pub revision: Revision,
@@ -18,22 +18,22 @@ pub struct PastRevision {
 }
 
 impl PastRevision {
-    /// Whether it brought a release in. Restarts, scalings and contracts keep the release, so they
-    /// are no targets.
+    /// Whether the revision changed the release. Restarts, scalings and contract migrations keep
+    /// the release, so they are not rollback targets.
     fn is_deploy(&self) -> bool {
         matches!(self.verb, Verb::Deploy | Verb::Rollback)
     }
 }
 
-/// Whether any revision of a release was proven. The release is what was proven, whatever its
-/// revision's number.
+/// Whether any revision of a release was proven. A proof applies to the release, and thereby to all
+/// its revisions.
 pub fn is_proven(past: &[PastRevision], release: &ReleaseId) -> bool {
     past.iter()
         .any(|entry| entry.proven && entry.release == *release)
 }
 
 /// The revision that a failed deploy of `release` rolls back to: the last proven one. `None` if
-/// that has the same release, because a user replaced every older release on purpose.
+/// that revision has the same release, because a user has replaced every older release on purpose.
 pub fn automatic_rollback_target<'a>(
     past: &'a [PastRevision],
     release: &ReleaseId,
@@ -42,8 +42,8 @@ pub fn automatic_rollback_target<'a>(
     (newest.release != *release).then(|| deploy_of(past, newest))
 }
 
-/// What a bare `ship rollback` means where `present` runs: the newest proven revision of another
-/// release. "The previous one" would not do, as it may be the broken one.
+/// The target of `ship rollback` without arguments while `present` runs: the newest proven revision
+/// of another release. The previous revision may be the broken one.
 pub fn rollback_target<'a>(
     past: &'a [PastRevision],
     present: &ReleaseId,
@@ -53,52 +53,53 @@ pub fn rollback_target<'a>(
 
 fn newest_proven(
     past: &[PastRevision],
-    is_meant: impl Fn(&PastRevision) -> bool,
+    is_candidate: impl Fn(&PastRevision) -> bool,
 ) -> Option<&PastRevision> {
     past.iter()
-        .filter(|entry| entry.proven && is_meant(entry))
+        .filter(|entry| entry.proven && is_candidate(entry))
         .max_by_key(|entry| entry.revision)
 }
 
-/// The revision that introduced the release of `proven`; itself if that is no longer known.
+/// The revision that deployed the release of `proven`; `proven` itself if that revision is no
+/// longer known.
 fn deploy_of<'a>(past: &'a [PastRevision], proven: &'a PastRevision) -> &'a PastRevision {
-    let brought_in = |entry: &&PastRevision| {
+    let deployed_it = |entry: &&PastRevision| {
         entry.is_deploy() && entry.release == proven.release && entry.revision <= proven.revision
     };
     past.iter()
-        .filter(brought_in)
+        .filter(deployed_it)
         .max_by_key(|entry| entry.revision)
         .unwrap_or(proven)
 }
 
-/// The revisions that stay when the history holds at most `limit` old ones besides `current`.
+/// The revisions to keep in a history of at most `limit` old revisions besides `current`.
 ///
-/// The oldest go first, but never the one that runs, the newest proven one, or the rollback target:
-/// a series of failed deploys must not push out the last good one. Restarts, scalings and
-/// contracts, and deploys that repeat the release before them, are counted separately, because they
-/// would push out rollback targets.
+/// The oldest revisions are removed first, but never the current one, the newest proven one or the
+/// rollback target: a series of failed deploys must not push out the last good revision. Revisions
+/// with the same release as the one before them (restarts, scalings, contract migrations and
+/// repeated deploys) have a limit of their own, because they would push out rollback targets.
 pub fn retained(past: &[PastRevision], current: Revision, limit: usize) -> BTreeSet<Revision> {
     let newest_proven = newest_proven(past, |_| true).map(|entry| entry.revision);
     let present = past.iter().find(|entry| entry.revision == current);
-    let back = present
+    let target = present
         .and_then(|present| rollback_target(past, &present.release))
         .map(|entry| entry.revision);
-    let must_stay: BTreeSet<_> = [Some(current), newest_proven, back]
+    let must_stay: BTreeSet<_> = [Some(current), newest_proven, target]
         .into_iter()
         .flatten()
         .collect();
     let mut in_order: Vec<_> = past.iter().collect();
     in_order.sort_unstable_by_key(|entry| entry.revision);
-    let repeats = |at: usize| {
-        let before = at.checked_sub(1).and_then(|before| in_order.get(before));
-        before.is_some_and(|before| before.release == in_order[at].release)
+    let repeats = |index: usize| {
+        let before = index.checked_sub(1).and_then(|before| in_order.get(before));
+        before.is_some_and(|before| before.release == in_order[index].release)
     };
-    let (mut brought_in, mut repeated): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (at, entry) in in_order.iter().enumerate().rev() {
-        if repeats(at) {
-            repeated.push(entry.revision);
+    let (mut changes, mut repeats_of_release): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for (index, entry) in in_order.iter().enumerate().rev() {
+        if repeats(index) {
+            repeats_of_release.push(entry.revision);
         } else {
-            brought_in.push(entry.revision);
+            changes.push(entry.revision);
         }
     }
     let mut kept = must_stay;
@@ -114,12 +115,12 @@ pub fn retained(past: &[PastRevision], current: Revision, limit: usize) -> BTree
             count += usize::from(kept.insert(revision));
         }
     };
-    keep(&mut kept, brought_in);
-    keep(&mut kept, repeated);
+    keep(&mut kept, changes);
+    keep(&mut kept, repeats_of_release);
     kept
 }
 
-/// The releases that stay on the hosts: the proven releases of retained revisions. ship never rolls
+/// The releases to keep on the hosts: the proven releases of retained revisions. ship never rolls
 /// back to a failed release.
 pub fn kept_releases(past: &[PastRevision], retained: &BTreeSet<Revision>) -> BTreeSet<ReleaseId> {
     past.iter()
@@ -128,19 +129,18 @@ pub fn kept_releases(past: &[PastRevision], retained: &BTreeSet<Revision>) -> BT
         .collect()
 }
 
-/// How a rollout was begun, and how it ended: for the number of instances that belongs to a
-/// release.
+/// The start and the outcome of a rollout, from which the policy derives the number of instances of
+/// a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutRun {
-    /// Its first event.
     pub start: RolloutStart,
-    /// How it ended; `None` while it runs, or if its controller died.
+    /// The outcome; `None` while the rollout runs, or if its controller died.
     pub outcome: Option<Outcome>,
 }
 
 impl RolloutRun {
-    /// The release and the number of instances that it left the fleet with.
-    fn left(&self) -> (&ReleaseId, u32) {
+    /// The release and the number of instances on the fleet after the rollout.
+    fn end_state(&self) -> (&ReleaseId, u32) {
         let RolloutStart {
             target,
             rollback_target,
@@ -156,13 +156,14 @@ impl RolloutRun {
         }
     }
 
-    /// Whether it changed the number of instances.
-    fn changes_number(&self) -> bool {
+    /// Whether a user changed the number of instances with this rollout.
+    fn changes_replicas(&self) -> bool {
         self.start.verb == Verb::Scale || self.start.scaling.is_some()
     }
 
     fn has_served(&self) -> bool {
-        matches!(self.outcome, Some(Outcome::Succeeded | Outcome::RolledBack)) && self.left().1 > 0
+        matches!(self.outcome, Some(Outcome::Succeeded | Outcome::RolledBack))
+            && self.end_state().1 > 0
     }
 }
 
@@ -178,29 +179,30 @@ pub fn rolled_back_to(runs: &[RolloutRun]) -> Option<&ReleaseId> {
         .map(|rollback_target| &rollback_target.release)
 }
 
-/// How many instances a release had when it served last; `None` if it never did. `runs` are the
-/// oldest first.
+/// The number of instances with which a release served last; `None` if it never served. `runs` are
+/// ordered from the oldest.
 pub fn replicas_of(runs: &[RolloutRun], release: &ReleaseId) -> Option<u32> {
     runs.iter()
         .rev()
         .filter(|run| run.has_served())
-        .map(RolloutRun::left)
-        .find(|(left, _)| *left == release)
+        .map(RolloutRun::end_state)
+        .find(|(at_end, _)| *at_end == release)
         .map(|(_, n)| n)
 }
 
-/// Whether `ship scale` has set the number of instances since a release served last.
-pub fn is_scaled_since(runs: &[RolloutRun], release: &ReleaseId) -> bool {
+/// Whether `ship scale` has changed the number of instances since a release served last.
+pub fn was_scaled_since(runs: &[RolloutRun], release: &ReleaseId) -> bool {
     let mut newer = runs
         .iter()
         .rev()
-        .take_while(|run| !(run.has_served() && run.left().0 == release));
-    newer.any(RolloutRun::changes_number)
+        .take_while(|run| !(run.has_served() && run.end_state().0 == release));
+    newer.any(RolloutRun::changes_replicas)
 }
 
-/// How many instances run after the rollback of a failed rollout that wants `replicas`: as many as
-/// before the rollout. A rollback restores the number together with the release. If the number
-/// before is zero, ship uses the number with which the release served last.
+/// The number of instances after the rollback of a rollout that wants `replicas`.
+///
+/// A rollback restores the number before the rollout together with the release. If that number is
+/// zero, ship uses the number with which the release served last.
 pub fn replicas_after_rollback(runs: &[RolloutRun], release: &ReleaseId, replicas: u32) -> u32 {
     let is_over =
         |run: &&RolloutRun| matches!(run.outcome, Some(Outcome::Succeeded | Outcome::RolledBack));
@@ -208,19 +210,19 @@ pub fn replicas_after_rollback(runs: &[RolloutRun], release: &ReleaseId, replica
         return replicas;
     };
     let mut since = runs.iter().rev().take_while(|run| !is_over(run));
-    // The rollback keeps a number that a user has set since, because it did not fail.
-    if since.any(RolloutRun::changes_number) {
+    // If a user has changed the number since, the rollback keeps it: the new number did not fail.
+    if since.any(RolloutRun::changes_replicas) {
         return replicas;
     }
-    match before.left().1 {
+    match before.end_state().1 {
         0 if replicas > 0 => replicas_of(runs, release).unwrap_or(replicas),
         before => before,
     }
 }
 
-/// The number of instances that the newest rollout wanted where it left the fleet.
-pub fn replicas_wanted_last(runs: &[RolloutRun]) -> Option<u32> {
-    runs.last().map(|run| run.left().1)
+/// The number of instances that the newest rollout wanted at its end.
+pub fn last_wanted_replicas(runs: &[RolloutRun]) -> Option<u32> {
+    runs.last().map(|run| run.end_state().1)
 }
 
 #[cfg(test)]
@@ -283,7 +285,7 @@ mod tests {
                 .revision,
             Revision(2)
         );
-        // X again: A was proven later, and runs.
+        // X again: A was proven after X, and runs.
         assert_eq!(
             automatic_rollback_target(&interrupted, &"x".into())
                 .unwrap()
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_and_scalings_are_no_rollback_targets() {
+    fn rollback_target_is_never_a_restart_or_scaling() {
         let past = [
             entry(1, "a", Verb::Deploy, true),
             entry(2, "a", Verb::Restart, true),
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn release_deployed_to_no_instances_is_proven_by_the_scaling_that_ran_it() {
+    fn release_without_instances_is_proven_by_a_later_scaling() {
         let past = [
             entry(1, "a", Verb::Deploy, false),
             entry(2, "a", Verb::Scale, true),
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn number_of_a_release_is_that_with_which_it_served_last() {
+    fn replicas_of_release_are_those_with_which_it_served_last() {
         let (good, back) = (Some(Outcome::Succeeded), Some(Outcome::RolledBack));
         let deployed = |replicas| run(Verb::Deploy, "a", replicas, good.clone());
         let to_nothing = run(Verb::Scale, "a", 0, good.clone());
@@ -388,11 +390,11 @@ mod tests {
         assert_eq!(rolled_back_to(&failed), Some(&"a".into()));
         assert_eq!(rolled_back_to(&failed[..1]), None);
         assert_eq!(
-            replicas_wanted_last(&failed),
+            last_wanted_replicas(&failed),
             Some(4),
             "the rollback restores the number with the release"
         );
-        assert!(!is_scaled_since(&failed, &"a".into()));
+        assert!(!was_scaled_since(&failed, &"a".into()));
         assert_eq!(replicas_after_rollback(&failed, &"a".into(), 7), 4);
         let none = [
             deployed(3),
@@ -416,8 +418,8 @@ mod tests {
             run(Verb::Deploy, "b", 3, good.clone()),
             run(Verb::Scale, "b", 9, good),
         ];
-        assert!(is_scaled_since(&scaled, &"a".into()));
-        assert!(!is_scaled_since(&scaled, &"b".into()));
+        assert!(was_scaled_since(&scaled, &"a".into()));
+        assert!(!was_scaled_since(&scaled, &"b".into()));
     }
 
     #[test]
@@ -438,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_old_revisions_as_kubernetes_does() {
+    fn history_limit_counts_old_revisions_as_kubernetes_does() {
         let past: Vec<_> = (1..=6)
             .map(|n| entry(n, &format!("r{n}"), Verb::Deploy, true))
             .collect();

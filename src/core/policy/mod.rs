@@ -1,4 +1,4 @@
-//! What a verb may do, decided from the history, the hosts and the request.
+//! What a command may do, decided from the history, the hosts and the request.
 
 pub mod admission;
 pub mod adoption;

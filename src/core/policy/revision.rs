@@ -8,14 +8,13 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
-/// One entry of the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RevisionRecord {
     pub revision: Revision,
     pub release: ReleaseId,
-    /// The release itself, so that an old revision runs and is probed as it was then.
+    /// The release itself, so that an old revision is run and probed with the settings of its time.
     pub definition: Definition,
-    /// The playbook as it was then, for `ship history --revision N`.
+    /// The playbook of that time, for `ship history --revision N`.
     pub playbook: String,
     /// Who asked for it: `anna@laptop`.
     pub who: String,
@@ -26,7 +25,7 @@ pub struct RevisionRecord {
     pub began: Time,
     /// When its newest rollout ended; `None` while it runs. A stopped revision has several.
     pub ended: Option<Time>,
-    /// How that ended; `None` while it runs, or if the controller died.
+    /// The outcome of that rollout; `None` while it runs, or if the controller died.
     pub outcome: Option<Outcome>,
     /// Whether a rollout of it has ever succeeded with at least one instance that served.
     pub proven: bool,
@@ -52,7 +51,7 @@ impl RevisionRecord {
         }
     }
 
-    /// Whether it is a rollback that neither ended nor failed.
+    /// Whether the revision is a rollback that was interrupted or still runs.
     pub fn is_unfinished_rollback(&self) -> bool {
         let is_open = matches!(
             self.outcome,

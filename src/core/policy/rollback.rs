@@ -12,7 +12,7 @@ use crate::core::rollout::verb::Verb;
 /// Why a rollback has no target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RollbackRefusal {
-    /// The history has no revision of this number.
+    /// The history has no revision with this number.
     UnknownRevision(Revision),
     /// A contract migration has removed something that this revision needs.
     PastContract {
@@ -49,8 +49,8 @@ impl fmt::Display for RollbackRefusal {
     }
 }
 
-/// The revision to roll back to: the requested one; else the proven target of an unfinished rollback;
-/// else the newest proven revision of another release.
+/// The revision to roll back to: the requested one, otherwise the proven target of an unfinished
+/// rollback, otherwise the newest proven revision of another release.
 ///
 /// # Errors
 /// If there is no such revision.
@@ -66,18 +66,18 @@ pub fn choose_target(
         return Ok(found);
     }
     let present = history.current().ok_or(RollbackRefusal::NothingDeployed)?;
-    // An unfinished rollback continues to its target, unless that was never proven: such a target
-    // needs `--to-revision`.
+    // An unfinished rollback continues to its target if that is proven. Any other target needs
+    // `--to-revision`.
     if present.is_unfinished_rollback() && history.is_proven(&present.release) {
         return Ok(present);
     }
-    if let Some(back) = history.rollback_target(&present.release) {
-        return Ok(back);
+    if let Some(target) = history.rollback_target(&present.release) {
+        return Ok(target);
     }
     // If only a contract migration rules out every target, name it as the reason.
     let past = history.past();
     if let Some(newest) = history::rollback_target(&past, &present.release)
-        .and_then(|back| history.revision(back.revision))
+        .and_then(|target| history.revision(target.revision))
     {
         check_contracts(history, newest)?;
     }
@@ -87,7 +87,7 @@ pub fn choose_target(
 /// Checks that no contract migration has removed something that a revision needs.
 ///
 /// # Errors
-/// If one has.
+/// If a contract migration has.
 pub fn check_contracts(
     history: &ServiceHistory,
     record: &RevisionRecord,
@@ -101,7 +101,7 @@ pub fn check_contracts(
     }
 }
 
-/// Whether the fleet runs this revision, by the history.
+/// Whether the release of this revision is the current one by the history.
 pub fn is_present(history: &ServiceHistory, target: &RevisionRecord) -> bool {
     history.current().is_some_and(|present| {
         present.release == target.release && present.outcome == Some(Outcome::Succeeded)
@@ -112,22 +112,23 @@ pub fn is_present(history: &ServiceHistory, target: &RevisionRecord) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicasOfRollback {
     pub replicas: u32,
-    /// A note for the user, if the number differs from the one that the target ran with.
+    /// A note for the user, if the current number differs from that with which the target ran.
     pub note: Option<String>,
 }
 
-/// The number of instances that a rollback wants without one on the command line; `None` if the
-/// files decide.
+/// The number of instances that a rollback wants if the command line sets none; `None` if the
+/// configuration files decide.
 ///
-/// If the rollback undoes the last deploy, the number is rolled back, too. With another target it
-/// stays at `now`, as does a number that `ship scale` has set since.
+/// If the rollback undoes the last deploy, it restores the number, too. With another target, the
+/// number stays at `now`. If `ship scale` has changed the number since the target ran, the files
+/// decide.
 pub fn replicas_of_rollback(
     history: &ServiceHistory,
     target: &RevisionRecord,
     now: u32,
 ) -> Option<ReplicasOfRollback> {
     let then = history::replicas_of(&history.runs, &target.release)?;
-    if history::is_scaled_since(&history.runs, &target.release) {
+    if history::was_scaled_since(&history.runs, &target.release) {
         return None;
     }
     if then == now {
@@ -170,19 +171,22 @@ fn count(replicas: u32) -> String {
 
 /// A `ship rollback` without a target, right after another rollback by ship or by a user.
 ///
-/// The user may not know of the first rollback. The second would roll back one revision further than
-/// intended, or return to the revision that was rolled back.
+/// The user may not know about the first rollback. The second one would roll back one revision
+/// further than intended, or return to the revision that was rolled back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RepeatedRollback<'a> {
     /// The newest deploy or rollback.
     pub newest: &'a RevisionRecord,
     present: &'a RevisionRecord,
-    left: Option<&'a RevisionRecord>,
+    /// The revision that a user rolled back.
+    rolled_back: Option<&'a RevisionRecord>,
+    /// The target of another rollback.
     next: Option<&'a RevisionRecord>,
     is_next_older: bool,
 }
 
-/// The rollback just made, if there was one, so that another one without a target is refused.
+/// The last rollback, if it is the newest change. Another rollback without a target is then
+/// refused.
 pub fn repeated_rollback(history: &ServiceHistory) -> Option<RepeatedRollback<'_>> {
     let mut newest_first = history
         .revisions
@@ -190,18 +194,18 @@ pub fn repeated_rollback(history: &ServiceHistory) -> Option<RepeatedRollback<'_
         .rev()
         .filter(|record| matches!(record.verb, Verb::Deploy | Verb::Rollback));
     let (newest, present) = (newest_first.next()?, history.current()?);
-    let left = match (newest.verb, &newest.outcome) {
+    let rolled_back = match (newest.verb, &newest.outcome) {
         (Verb::Deploy, Some(Outcome::RolledBack)) => None,
         (Verb::Rollback, Some(Outcome::Succeeded)) => {
             newest_first.find(|record| record.outcome != Some(Outcome::RolledBack))
         }
         _ => return None,
     };
-    let left_release = left.map(|left| &left.release);
+    let rolled_back_release = rolled_back.map(|record| &record.release);
     let mut past = history.past();
-    past.retain(|past| Some(&past.release) != left_release);
+    past.retain(|past| Some(&past.release) != rolled_back_release);
     let next = history::rollback_target(&past, &present.release)
-        .and_then(|back| history.revision(back.revision));
+        .and_then(|target| history.revision(target.revision));
     let first = history
         .revisions
         .iter()
@@ -212,14 +216,15 @@ pub fn repeated_rollback(history: &ServiceHistory) -> Option<RepeatedRollback<'_
     Some(RepeatedRollback {
         newest,
         present,
-        left,
+        rolled_back,
         next,
         is_next_older,
     })
 }
 
 impl RepeatedRollback<'_> {
-    /// The message: `failure` is that of the newest revision, `at` when it ended.
+    /// The message for the user. `failure` is the failure of the newest revision, `at` the time
+    /// when its rollout ended.
     pub fn message(&self, failure: Option<&Failure>, at: &str) -> String {
         let newest = self.newest;
         let what = if newest.verb == Verb::Deploy {
@@ -229,7 +234,9 @@ impl RepeatedRollback<'_> {
             };
             format!("{} {how} and was rolled back at {at}", name(newest))
         } else {
-            let from = self.left.map(|left| format!(" from {}", name(left)));
+            let from = self
+                .rolled_back
+                .map(|record| format!(" from {}", name(record)));
             let from = from.unwrap_or_default();
             format!("{} rolled back{from} at {at}", newest.who)
         };
@@ -253,8 +260,8 @@ impl RepeatedRollback<'_> {
             "rolls back to"
         };
         let next = self.next.map(|next| command(next, verb));
-        let left = self.left.map(|left| command(left, "returns to"));
-        let hints: Vec<_> = next.into_iter().chain(left).collect();
+        let rolled_back = self.rolled_back.map(|record| command(record, "returns to"));
+        let hints: Vec<_> = next.into_iter().chain(rolled_back).collect();
         if hints.is_empty() {
             let none = "no other revision has been proven healthy; list the revisions with \
                         `ship history`";
@@ -355,13 +362,13 @@ mod tests {
 
     #[test]
     fn rollback_restores_the_number_of_instances_of_the_undone_deploy() {
-        let of = |history: HistoryBuilder, to: u32, now| {
+        let replicas = |history: HistoryBuilder, to: u32, now| {
             let history = history.build();
             let target = history.revision(Revision(to)).expect("known");
             replicas_of_rollback(&history, target, now)
         };
         let more = || on_b().rollout(Verb::Deploy, "c", 5, Some(Outcome::Succeeded));
-        let undone = of(more(), 2, 5).expect("b has served");
+        let undone = replicas(more(), 2, 5).expect("b has served");
         assert_eq!(undone.replicas, 3);
         assert_eq!(
             undone.note.as_deref(),
@@ -370,17 +377,17 @@ mod tests {
                  rollout.replicas=5"
             )
         );
-        let other = of(more(), 1, 5).expect("a has served");
+        let other = replicas(more(), 1, 5).expect("a has served");
         assert_eq!(other.replicas, 5);
         assert!(
             other
                 .note
                 .is_some_and(|note| note.ends_with("--set rollout.replicas=3"))
         );
-        let same = of(on_b(), 1, 3).expect("a has served");
+        let same = replicas(on_b(), 1, 3).expect("a has served");
         assert_eq!((same.replicas, same.note), (3, None));
         let scaled = on_b().rollout(Verb::Scale, "b", 5, Some(Outcome::Succeeded));
-        assert_eq!(of(scaled, 1, 5), None, "a user has set it since");
+        assert_eq!(replicas(scaled, 1, 5), None, "a user has set it since");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! All records of a service, read once for every verb.
+//! All records of a service. A command reads them once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::core::rollout::verb::Verb;
 /// The history of one service on one fleet.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceHistory {
-    /// The revisions, oldest first.
+    /// The revisions, the oldest first.
     pub revisions: Vec<RevisionRecord>,
-    /// How each rollout began and ended, oldest first.
+    /// The start and the outcome of each rollout, the oldest first.
     pub runs: Vec<RolloutRun>,
-    /// The ids of the migrations that were made.
-    pub migrations_made: BTreeSet<String>,
-    /// The contract migrations that were made or started.
+    /// The ids of the migrations that have run.
+    pub applied_migrations: BTreeSet<String>,
+    /// The contract migrations that have run or were started.
     pub contracted: Vec<Contracted>,
     pub newest: Option<Rollout>,
     /// The summary of the newest rollout.
@@ -47,19 +47,19 @@ impl ServiceHistory {
         ServiceState::of(self.newest_summary.as_ref(), false)
     }
 
-    /// The revision that the fleet is on, or was left on its way to.
+    /// The current revision, or the target of an unfinished rollout.
     ///
-    /// It is the newest that was not rolled back. After a rollback it is the newest of the release
-    /// that the fleet was rolled back to.
+    /// It is the newest revision that was not rolled back. After a rollback, it is the newest such
+    /// revision of the release that the fleet was rolled back to.
     pub fn current(&self) -> Option<&RevisionRecord> {
-        let mut left = self
+        let mut candidates = self
             .revisions
             .iter()
             .rev()
             .filter(|record| record.outcome != Some(Outcome::RolledBack));
         match history::rolled_back_to(&self.runs) {
-            Some(release) => left.find(|record| record.release == *release),
-            None => left.next(),
+            Some(release) => candidates.find(|record| record.release == *release),
+            None => candidates.next(),
         }
     }
 
@@ -77,7 +77,7 @@ impl ServiceHistory {
             .find(|record| record.release == *release)
     }
 
-    /// Every revision, as needed to choose a rollback target.
+    /// The facts about every revision from which a rollback target is chosen.
     pub fn past(&self) -> Vec<PastRevision> {
         self.revisions.iter().map(RevisionRecord::past).collect()
     }
@@ -89,24 +89,24 @@ impl ServiceHistory {
 
     /// The rollback target of a failed deploy of a release.
     pub fn automatic_rollback_target(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
-        let past = self.past_that_may_run();
+        let past = self.runnable_past();
         history::automatic_rollback_target(&past, release)
-            .and_then(|back| self.revision(back.revision))
+            .and_then(|target| self.revision(target.revision))
     }
 
     /// The target of `ship rollback` without an argument.
     pub fn rollback_target(&self, release: &ReleaseId) -> Option<&RevisionRecord> {
-        let past = self.past_that_may_run();
-        history::rollback_target(&past, release).and_then(|back| self.revision(back.revision))
+        let past = self.runnable_past();
+        history::rollback_target(&past, release).and_then(|target| self.revision(target.revision))
     }
 
-    /// Why a revision must not run any more, if a contract migration has removed what it needs.
+    /// Why a revision must no longer run, if a contract migration has removed what it needs.
     pub fn past_contract(&self, record: &RevisionRecord) -> Option<String> {
         task::past_contract(&record.definition, Some(record.revision), &self.contracted)
     }
 
-    /// The revisions that no contract has made unusable.
-    fn past_that_may_run(&self) -> Vec<PastRevision> {
+    /// The revisions that no contract migration has made unusable.
+    fn runnable_past(&self) -> Vec<PastRevision> {
         self.revisions
             .iter()
             .filter(|record| self.past_contract(record).is_none())
@@ -114,27 +114,27 @@ impl ServiceHistory {
             .collect()
     }
 
-    /// The tasks of a rollout of a release, which depend on its verb.
+    /// The tasks of a rollout with this command and release.
     pub fn tasks_of(&self, verb: Verb, definition: &Definition) -> Vec<Task> {
         match verb {
             Verb::Migrate => self.contracts_due(definition),
             Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => {
-                task::tasks(definition, &self.migrations_made)
+                task::tasks(definition, &self.applied_migrations)
             }
         }
     }
 
-    /// The contract migrations of a release that were not made yet.
+    /// The contract migrations of a release that have not run yet.
     pub fn contracts_due(&self, definition: &Definition) -> Vec<Task> {
-        task::contracts(definition, &self.migrations_made)
+        task::contracts(definition, &self.applied_migrations)
     }
 
     /// The shortest time in which a deploy has replaced one release by another; zero if none has.
     ///
-    /// A deploy of the release that runs already only repairs, or changes the number of instances:
-    /// it says nothing about how long a replacement takes.
+    /// A deploy of the current release does not count, because it only repairs the fleet or changes
+    /// the number of instances.
     pub fn fastest_deploy(&self) -> Duration {
-        let good = |record: &RevisionRecord| {
+        let succeeded = |record: &RevisionRecord| {
             record.verb == Verb::Deploy
                 && record.outcome == Some(Outcome::Succeeded)
                 && record.proven
@@ -145,7 +145,7 @@ impl ServiceHistory {
             .iter()
             .zip(before)
             .filter(|(record, before)| {
-                good(record) && before.is_none_or(|before| before.release != record.release)
+                succeeded(record) && before.is_none_or(|before| before.release != record.release)
             });
         replaced
             .filter_map(|(record, _)| Some(record.ended?.since(record.began)))
@@ -153,9 +153,10 @@ impl ServiceHistory {
             .unwrap_or_default()
     }
 
-    /// The instances that the newest rollout wanted where it left the fleet, if they still fit.
-    pub fn replicas_wanted_last(&self, slots: usize) -> Option<u32> {
-        history::replicas_wanted_last(&self.runs)
+    /// The number of instances that the newest rollout wanted at its end, if they still fit into
+    /// the slots.
+    pub fn last_wanted_replicas(&self, slots: usize) -> Option<u32> {
+        history::last_wanted_replicas(&self.runs)
             .filter(|last| usize::try_from(*last).is_ok_and(|last| last <= slots))
     }
 }
@@ -207,8 +208,8 @@ mod tests {
     }
 
     #[test]
-    fn number_of_the_newest_rollout_is_kept_where_it_fits() {
-        assert_eq!(on_b().build().replicas_wanted_last(3), Some(3));
-        assert_eq!(on_b().build().replicas_wanted_last(2), None);
+    fn replicas_of_newest_rollout_are_kept_if_they_fit() {
+        assert_eq!(on_b().build().last_wanted_replicas(3), Some(3));
+        assert_eq!(on_b().build().last_wanted_replicas(2), None);
     }
 }

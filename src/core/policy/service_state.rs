@@ -42,14 +42,15 @@ pub enum ServiceCommand {
 /// Why a command is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whether the command may succeed later, after `ship resume` or when another process has ended.
-    pub is_for_now: bool,
+    /// Whether the command may succeed later, after `ship resume` or when another process has
+    /// ended.
+    pub is_temporary: bool,
     /// The reason and a hint.
     pub why: String,
 }
 
 impl ServiceState {
-    /// The state by the summary of the newest rollout and by whether that has a controller.
+    /// The state after the newest rollout. `has_controller` is whether a controller carries it out.
     pub fn of(newest: Option<&RolloutSummary>, has_controller: bool) -> Self {
         let Some(summary) = newest else {
             return Self::New;
@@ -60,7 +61,7 @@ impl ServiceState {
         }
     }
 
-    /// The state after a rollout with this outcome, or without one and without a controller.
+    /// The state after a rollout with this outcome; `None` for one whose controller died.
     pub fn of_outcome(outcome: Option<&Outcome>) -> Self {
         match outcome {
             None
@@ -87,7 +88,7 @@ impl ServiceState {
     }
 
     /// Whether the fleet may be between two revisions.
-    pub fn is_between(self) -> bool {
+    pub fn is_between_revisions(self) -> bool {
         matches!(
             self,
             Self::Paused | Self::Interrupted | Self::RollbackFailed | Self::Held
@@ -99,31 +100,33 @@ impl ServiceState {
     pub fn refusal(self, command: ServiceCommand, service: &str) -> Option<Refusal> {
         let name = format!("service `{service}`");
         match command {
-            ServiceCommand::Deploy | ServiceCommand::Rollback => self.paused_first(command, &name),
-            ServiceCommand::Pause => self.nothing_to_pause(&name),
+            ServiceCommand::Deploy | ServiceCommand::Rollback => {
+                self.refuse_while_paused(command, &name)
+            }
+            ServiceCommand::Pause => self.refuse_pause(&name),
             ServiceCommand::Resume | ServiceCommand::Abort | ServiceCommand::Promote => {
-                self.no_rollout(command, &name)
+                self.refuse_without_rollout(command, &name)
             }
             ServiceCommand::Restart | ServiceCommand::Scale | ServiceCommand::Contract
                 if self == Self::New =>
             {
-                Some(Refusal::never(format!(
+                Some(Refusal::permanent(format!(
                     "service `{service}` has not been deployed yet\nhint: run `ship deploy` first"
                 )))
             }
             ServiceCommand::Restart | ServiceCommand::Contract => self
-                .paused_first(command, &name)
-                .or_else(|| self.between_revisions(command, &name)),
+                .refuse_while_paused(command, &name)
+                .or_else(|| self.refuse_between_revisions(command, &name)),
             ServiceCommand::Scale => None,
         }
     }
 
-    /// A paused rollout must be resumed or aborted first.
-    fn paused_first(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
+    /// Refuses a command until the paused rollout is resumed or aborted.
+    fn refuse_while_paused(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
         if self != Self::Paused {
             return None;
         }
-        Some(Refusal::for_now(match command {
+        Some(Refusal::temporary(match command {
             ServiceCommand::Deploy => format!(
                 "{name} is paused\nhint: resume it first with `ship resume`, or roll back with `ship \
                  abort`"
@@ -144,23 +147,23 @@ impl ServiceState {
         }))
     }
 
-    fn nothing_to_pause(self, name: &str) -> Option<Refusal> {
+    fn refuse_pause(self, name: &str) -> Option<Refusal> {
         match self {
             Self::Running => None,
-            Self::Paused => Some(Refusal::never(format!("{name} is already paused"))),
-            Self::Interrupted => Some(Refusal::never(format!(
+            Self::Paused => Some(Refusal::permanent(format!("{name} is already paused"))),
+            Self::Interrupted => Some(Refusal::permanent(format!(
                 "{name} is already stopped\nhint: `ship resume` continues, `ship abort` rolls back"
             ))),
             Self::New | Self::Idle | Self::RolledBack | Self::RollbackFailed | Self::Held => {
-                Some(Refusal::never(format!(
+                Some(Refusal::permanent(format!(
                     "{name} is not being rolled out, so there is nothing to pause"
                 )))
             }
         }
     }
 
-    /// There is no rollout to resume, abort or promote.
-    fn no_rollout(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
+    /// Refuses a command for which there is no rollout to resume, abort or promote.
+    fn refuse_without_rollout(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
         let why = match (command, self) {
             (ServiceCommand::Resume, Self::RolledBack) => format!(
                 "{name} is not paused: its last rollout was rolled back\nhint: fix the problem and \
@@ -180,11 +183,11 @@ impl ServiceState {
             ) => format!("{name} is not being rolled out, so there is nothing to promote"),
             _ => return None,
         };
-        Some(Refusal::never(why))
+        Some(Refusal::permanent(why))
     }
 
-    /// Between two revisions, restarts and contract migrations are refused.
-    fn between_revisions(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
+    /// Refuses restarts and contract migrations between two revisions.
+    fn refuse_between_revisions(self, command: ServiceCommand, name: &str) -> Option<Refusal> {
         if !matches!(self, Self::Interrupted | Self::RollbackFailed | Self::Held) {
             return None;
         }
@@ -193,7 +196,7 @@ impl ServiceState {
         } else {
             "then restart it"
         };
-        Some(Refusal::never(format!(
+        Some(Refusal::permanent(format!(
             "{name} is between two revisions\nhint: continue with `ship resume` or roll back with \
              `ship abort`, {then}"
         )))
@@ -201,14 +204,13 @@ impl ServiceState {
 }
 
 impl Refusal {
-    fn never(why: String) -> Self {
-        let is_for_now = false;
-        Self { is_for_now, why }
+    fn permanent(why: String) -> Self {
+        let is_temporary = false;
+        Self { is_temporary, why }
     }
 
-    /// A refusal that may not hold later.
-    fn for_now(why: String) -> Self {
-        let is_for_now = true;
-        Self { is_for_now, why }
+    fn temporary(why: String) -> Self {
+        let is_temporary = true;
+        Self { is_temporary, why }
     }
 }

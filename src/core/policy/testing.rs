@@ -87,7 +87,7 @@ fn record(number: u32, verb: Verb, release: &str, outcome: Option<Outcome>) -> R
     }
 }
 
-/// A history, rollout by rollout. Each wants three instances.
+/// Builds a history, rollout by rollout.
 #[derive(Default)]
 pub(super) struct HistoryBuilder {
     history: ServiceHistory,
@@ -99,7 +99,7 @@ impl HistoryBuilder {
         self.rollout(Verb::Deploy, release, 3, outcome)
     }
 
-    /// A rollout that makes an entry of its own.
+    /// Adds a rollout with a revision of its own.
     pub(super) fn rollout(
         mut self,
         verb: Verb,
@@ -141,7 +141,7 @@ impl HistoryBuilder {
         }
     }
 
-    /// The newest rollout failed and rolls back.
+    /// Makes the newest rollout fail and roll back.
     pub(super) fn failed(self) -> Self {
         let failure = failure(FailureKind::NotReady);
         let (log, then) = (Vec::new(), FailureResponse::RollBack);
@@ -154,7 +154,7 @@ impl HistoryBuilder {
         self
     }
 
-    /// The newest release has made a contract of this name.
+    /// Records that the newest revision has run the contract migration with this id.
     pub(super) fn contracted(mut self, id: &str) -> Self {
         let newest = self.history.revisions.last().expect("a revision");
         self.history.contracted.push(Contracted {
@@ -180,8 +180,8 @@ pub(super) fn failure(kind: FailureKind) -> Failure {
     }
 }
 
-/// A host for each instance, by what it runs; all are ready for an hour. A host in brackets is
-/// empty.
+/// A fleet with one host for each release in `running`. Its instance has been ready for an hour. A
+/// host with an empty name as its release has no instance.
 pub(super) fn fleet(running: &[&str], epoch: u64) -> Fleet {
     let mut fleet = Fleet::default();
     for (number, release) in (1..).zip(running) {
@@ -230,7 +230,7 @@ pub(super) const AMOUNTS: Amounts = Amounts {
     max_unavailable: Amount::Count(1),
 };
 
-/// Three instances on the hosts of a fleet, one a host.
+/// A spec with three instances on the hosts of a fleet, one per host.
 pub(super) fn spec(fleet: &Fleet) -> Spec {
     Spec {
         service: "page".into(),
@@ -251,7 +251,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         waits: BTreeMap::new(),
         steps: Vec::new(),
         on_gate: OnGate::default(),
-        hours: DeployWindows::default(),
+        deploy_windows: DeployWindows::default(),
         tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,

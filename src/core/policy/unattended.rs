@@ -26,7 +26,7 @@ pub struct RunMode {
     pub force: bool,
 }
 
-/// What an unattended deploy needs to know of one revision.
+/// The facts about a revision on which an unattended deploy decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevisionAttempt {
     pub revision: Revision,
@@ -50,16 +50,16 @@ pub enum Resolution {
     ResumeRollback,
     /// The unfinished rollout is aborted, and nothing else happens.
     Abort,
-    /// Nothing happens, and that is a success.
+    /// The deploy does nothing and succeeds.
     Skip { why: String },
-    /// Nothing happens, and a person must act.
+    /// The deploy does nothing and fails, because a person must act.
     Refuse { why: String },
 }
 
 /// The state in which the previous rollout left the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviousRollout {
-    pub standing: ServiceState,
+    pub state: ServiceState,
     /// Whether the newest rollout was rolling back.
     pub is_rolling_back: bool,
     /// Whether there is a revision to roll back to.
@@ -68,10 +68,10 @@ pub struct PreviousRollout {
 
 impl PreviousRollout {
     /// The state in which the newest rollout of a history left the fleet.
-    pub fn by(history: &ServiceHistory) -> Self {
+    pub fn of(history: &ServiceHistory) -> Self {
         let newest = history.newest.as_ref();
         Self {
-            standing: history.state(),
+            state: history.state(),
             is_rolling_back: newest
                 .is_some_and(|newest| matches!(newest.direction, Direction::RollingBack(_))),
             has_rollback_target: newest.is_some_and(|newest| newest.rollback_target.is_some()),
@@ -81,14 +81,14 @@ impl PreviousRollout {
 
 /// Decides from the history what an unattended deploy of `release` does.
 pub fn resolve(
-    left: PreviousRollout,
+    previous: PreviousRollout,
     attempts: &[RevisionAttempt],
     release: &ReleaseId,
     policy: OnInterrupted,
 ) -> Resolution {
-    match left.standing {
+    match previous.state {
         ServiceState::Held | ServiceState::RollbackFailed => {
-            let how = if left.standing == ServiceState::Held {
+            let how = if previous.state == ServiceState::Held {
                 "is held"
             } else {
                 "failed, and the rollback failed too"
@@ -99,8 +99,10 @@ pub fn resolve(
             );
             Resolution::Refuse { why }
         }
-        ServiceState::Interrupted if left.is_rolling_back => Resolution::ResumeRollback,
-        ServiceState::Interrupted if policy == OnInterrupted::Abort && left.has_rollback_target => {
+        ServiceState::Interrupted if previous.is_rolling_back => Resolution::ResumeRollback,
+        ServiceState::Interrupted
+            if policy == OnInterrupted::Abort && previous.has_rollback_target =>
+        {
             Resolution::Abort
         }
         _ => match quarantined(attempts, release) {
@@ -116,7 +118,7 @@ pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<
         .iter()
         .filter(|attempt| attempt.release == *release)
         .max_by_key(|attempt| attempt.revision)?;
-    let again = "deploy a new build, or use --force";
+    let hint = "deploy a new build, or use --force";
     let RevisionAttempt {
         version, revision, ..
     } = last;
@@ -126,14 +128,14 @@ pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<
     if let Some(failure) = last
         .failure
         .as_ref()
-        .filter(|failure| !was_proven && is_of_release(failure))
+        .filter(|failure| !was_proven && may_be_caused_by_release(failure))
         && !matches!(last.outcome, None | Some(Outcome::Succeeded))
     {
         return Some(format!(
-            "{version} is quarantined since it failed as revision {revision} ({failure}); {again}"
+            "{version} is quarantined since it failed as revision {revision} ({failure}); {hint}"
         ));
     }
-    let left = attempts.iter().find(|attempt| {
+    let rollback = attempts.iter().find(|attempt| {
         attempt.revision > last.revision
             && attempt.verb == Verb::Rollback
             && attempt.outcome == Some(Outcome::Succeeded)
@@ -141,13 +143,13 @@ pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<
     })?;
     Some(format!(
         "{version} is quarantined since revision {revision} was rolled back to {} (revision {}); \
-         {again}",
-        left.version, left.revision
+         {hint}",
+        rollback.version, rollback.revision
     ))
 }
 
 /// Whether the release may have caused a failure, rather than a host or the network.
-fn is_of_release(failure: &Failure) -> bool {
+fn may_be_caused_by_release(failure: &Failure) -> bool {
     match failure.kind {
         FailureKind::Start
         | FailureKind::Exited
@@ -166,8 +168,8 @@ fn is_of_release(failure: &Failure) -> bool {
     }
 }
 
-/// Why an unattended deploy does not start on a fleet that lacks instances: the new version could
-/// hide or worsen their problem.
+/// Why an unattended deploy does not start on a fleet that lacks instances: a new version could
+/// hide or worsen the problem.
 pub fn unhealthy(available: u32, wanted: u32) -> Option<String> {
     (available < wanted).then(|| {
         format!(
@@ -291,8 +293,8 @@ mod tests {
 
     #[test]
     fn unattended_deploy_resumes_or_aborts_interrupted_rollouts_and_refuses_held_ones() {
-        let left = |standing| PreviousRollout {
-            standing,
+        let left = |state| PreviousRollout {
+            state,
             is_rolling_back: false,
             has_rollback_target: true,
         };
@@ -316,18 +318,18 @@ mod tests {
                 ..left(ServiceState::Interrupted)
             };
             assert_eq!(resolved(back, policy), Resolution::ResumeRollback);
-            for standing in [ServiceState::Held, ServiceState::RollbackFailed] {
+            for state in [ServiceState::Held, ServiceState::RollbackFailed] {
                 assert!(matches!(
-                    resolved(left(standing), policy),
+                    resolved(left(state), policy),
                     Resolution::Refuse { .. }
                 ));
             }
-            for standing in [
+            for state in [
                 ServiceState::New,
                 ServiceState::Idle,
                 ServiceState::RolledBack,
             ] {
-                assert_eq!(resolved(left(standing), policy), Resolution::Go);
+                assert_eq!(resolved(left(state), policy), Resolution::Go);
             }
         }
     }

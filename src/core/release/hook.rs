@@ -1,4 +1,4 @@
-//! Commands of the user that run at certain points of a rollout.
+//! Hooks: commands of the user that run at certain points of a rollout.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::time::whole_seconds;
 
-/// The time to end a command after its timeout, with the processes that it started.
-pub const END: Duration = Duration::from_secs(6);
+/// The time after its timeout in which a command and the processes that it started are killed.
+pub const KILL_TIME: Duration = Duration::from_secs(6);
 
-/// A command and when it runs.
+/// A hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     pub on: HookPoint,
     pub at: HookSite,
-    /// The program and its arguments. At the four points of a slot each word is a template over it,
-    /// as the service's own command; at the others the words are as they are to be run.
+    /// The program and its arguments. In a hook of an instance, each word is a template with the
+    /// values of its slot, as in the service's own command. In other hooks, the words are used as
+    /// they are.
     pub command: Vec<String>,
     pub timeout: Duration,
 }
@@ -24,38 +25,38 @@ pub struct Hook {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HookPoint {
-    /// Once a rollout, before anything is started or stopped.
+    /// Once per rollout, before any instance is started or stopped.
     BeforeAll,
-    /// Once a rollout, when all is in place.
+    /// Once per rollout, when all instances are in place.
     AfterAll,
-    /// Before an instance's process is started. What fails here fails the start, and nothing was
-    /// started.
+    /// Before the process of an instance is started. A failure fails the start, and the process is
+    /// not started.
     BeforeStart,
-    /// After the process started. A failure fails the start, and the instance is stopped again.
+    /// After the process has started. A failure fails the start, and the instance is stopped again.
     AfterStart,
     /// Before the process is stopped. A failure is reported, and the stop continues.
     BeforeStop,
     /// After the process has ended. A failure is reported.
     AfterStop,
-    /// Once a rollout, when it has succeeded.
+    /// Once per rollout, when it has succeeded.
     OnSuccess,
-    /// Once a rollout, when it has failed.
+    /// Once per rollout, when it has failed.
     OnFailure,
 }
 
-/// The longest time that the hooks of these points take on a host, which counts in whole seconds.
+/// The longest time that the hooks of these points take on a host. Hosts count in whole seconds.
 pub fn hook_time<'a>(hooks: impl IntoIterator<Item = &'a Hook>, points: &[HookPoint]) -> Duration {
     hooks
         .into_iter()
         .filter(|hook| points.contains(&hook.on))
-        .map(|hook| Duration::from_secs(whole_seconds(hook.timeout)) + END)
+        .map(|hook| Duration::from_secs(whole_seconds(hook.timeout)) + KILL_TIME)
         .sum()
 }
 
-/// The prefix of the last output line of a command that has left processes running.
+/// The prefix of the last output line of a command whose child processes still run.
 pub const STILL_RUNNING: &str = "still running after the command: ";
 
-/// The processes that a command has left running, by its output.
+/// The processes that still run after a command, according to its output.
 pub fn still_running(output: &[String]) -> Option<&str> {
     output
         .last()
@@ -68,23 +69,23 @@ pub fn still_running(output: &[String]) -> Option<&str> {
 pub struct CommandRun {
     pub end: CommandEnd,
     pub took: Duration,
-    /// The last lines that it printed, on either stream.
+    /// The last lines that the command printed to stdout or stderr.
     pub output: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandEnd {
-    /// With this exit status.
+    /// The command exited with this status.
     Exit(i32),
-    /// By this signal.
+    /// A signal ended the command.
     Signal(i32),
-    /// It exceeded its timeout and was ended.
+    /// The command exceeded its timeout and was killed.
     TimedOut,
-    /// It did not run, because no time was left.
+    /// The command did not run, because no time was left.
     NotRun,
 }
 
-/// A hook of a slot that ran under an order.
+/// A hook of an instance that ran with an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookRun {
     pub on: HookPoint,
@@ -113,7 +114,7 @@ impl HookPoint {
         Self::OnFailure,
     ];
 
-    /// Its name, as it is written in a playbook.
+    /// The name in a playbook: `before_all`.
     pub fn word(self) -> &'static str {
         match self {
             Self::BeforeAll => "before_all",
@@ -127,12 +128,12 @@ impl HookPoint {
         }
     }
 
-    /// The point by the name of [`word`](Self::word).
-    pub fn of_word(word: &str) -> Option<Self> {
+    /// The point with this name; the inverse of [`word`](Self::word).
+    pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|point| point.word() == word)
     }
 
-    /// The only site that is possible; `None` where the playbook may choose.
+    /// The only possible site; `None` if the playbook may choose.
     pub fn only_site(self) -> Option<HookSite> {
         match self {
             Self::BeforeAll | Self::AfterAll => None,
@@ -143,7 +144,7 @@ impl HookPoint {
         }
     }
 
-    /// Whether it is a point in the life of an instance.
+    /// Whether hooks of this point belong to an instance, rather than to the rollout.
     pub fn is_per_instance(self) -> bool {
         self.only_site() == Some(HookSite::Host)
     }
@@ -178,14 +179,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_point_has_one_name_in_playbooks_journals_and_scripts() {
+    fn hook_point_has_the_same_name_in_playbooks_journals_and_scripts() {
         for point in HookPoint::ALL {
             assert_eq!(
                 serde_json::to_string(&point).expect("JSON"),
                 format!("\"{point}\"")
             );
-            assert_eq!(HookPoint::of_word(point.word()), Some(point));
+            assert_eq!(HookPoint::from_word(point.word()), Some(point));
         }
-        assert_eq!(HookPoint::of_word("before"), None);
+        assert_eq!(HookPoint::from_word("before"), None);
     }
 }

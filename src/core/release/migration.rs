@@ -1,25 +1,25 @@
-//! Changes to what all instances share, a database say, in the two halves that let old and new run
-//! side by side.
+//! Migrations: changes to what all instances share, such as a database. Each has two halves, so
+//! that old and new instances can run at the same time.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A change that is made once, on one host.
+/// A change that runs once, on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migration {
-    /// The id by which a host knows that it was made.
+    /// The id under which a host records that the migration has run.
     pub id: String,
     pub kind: MigrationKind,
     /// The program and its arguments, run in the release's directory.
     pub command: Vec<String>,
     pub timeout: Duration,
-    /// For a contract: how long the rollout must have succeeded before it is made. `None` for an
-    /// expand, and for what waits for a person.
+    /// For a contract migration: how long all instances must have been in place before it runs.
+    /// `None` for an expand migration, and for one that only `ship migrate` runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Duration>,
-    /// For a contract: only `ship migrate` makes it.
+    /// For a contract migration: whether only `ship migrate` runs it.
     // The digest of a release depends on this name.
     #[serde(
         rename = "by_hand",
@@ -33,10 +33,11 @@ pub struct Migration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MigrationKind {
-    /// Adds what the new version needs, before its first instance. The running version must bear
-    /// it.
+    /// Adds what the new version needs, before its first instance starts. The old version must keep
+    /// working with the change.
     Expand,
-    /// Removes what only older versions need, after the rollout. It prevents a rollback.
+    /// Removes what only older versions need, after the rollout. Rollbacks to these are then
+    /// impossible.
     Contract,
 }
 

@@ -1,5 +1,5 @@
-//! What a release is: an artifact and all that is needed to run it, so that configuration rolls
-//! back with code.
+//! Releases: an artifact and everything that is needed to run it, so that configuration rolls back
+//! with the code.
 
 pub mod hook;
 pub mod migration;
@@ -17,53 +17,53 @@ use crate::core::release::hook::{Hook, HookPoint, hook_time};
 use crate::core::release::migration::Migration;
 use crate::core::release::waits::Waits;
 
-/// The whole of a release but the artifact's bytes and the secrets' values, of which it holds
-/// digests.
+/// The definition of a release. It contains only the digests of the artifact's bytes and of the
+/// secrets.
 ///
-/// Its canonical JSON is what a [`ReleaseId`](crate::core::ids::ReleaseId) is the SHA-256 of; the
-/// history keeps it, so that an older revision runs and is probed as it was then.
+/// A [`ReleaseId`](crate::core::ids::ReleaseId) is the SHA-256 of its canonical JSON. The history
+/// keeps the definition, so that an old revision is run and probed with the settings of its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     pub service: String,
-    /// Its version, for people and templates.
+    /// The version, for people and templates.
     pub version: String,
-    /// The program and its arguments, each a template over the slot (`{{ port }}`).
+    /// The program and its arguments, each a template with the values of the slot (`{{ port }}`).
     pub command: Vec<String>,
-    /// The slots that each host offers to it. Empty in a release from before they belonged to one,
-    /// and left out of the JSON then: such a release runs where the playbook says.
+    /// The ports of the slots on each host. Empty in a release from an earlier version of ship,
+    /// which runs on the ports of the playbook. The JSON then omits the field, so that the id stays
+    /// the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
-    /// The name of a slot's server at the balancers, a template over the slot; `None` where they
-    /// know no names. Left out of the JSON then, as above.
+    /// The name of a slot's server at the balancers, a template with the values of the slot; `None`
+    /// if the balancers have no names for servers. The JSON then omits the field, as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// The environment, each value a template over the slot.
+    /// The environment. Each value is a template with the values of the slot.
     pub env: BTreeMap<String, String>,
     pub driver: Driver,
-    /// The user that it runs as; `None` for the driver's default.
+    /// The user of the instances; `None` for the driver's default.
     pub user: Option<String>,
     /// The time from TERM to KILL.
     pub stop_timeout: Duration,
-    /// When it counts as ready.
+    /// When an instance counts as ready.
     pub readiness: Readiness,
-    /// When an instance counts as stuck; `None` if ship does not probe liveness. The JSON then
-    /// omits this field, so that a release from before liveness probes existed keeps its id.
+    /// When an instance counts as stuck; `None` without a liveness probe. The JSON then omits the
+    /// field, as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
-    /// The user's commands at certain points; left out of the JSON where there are none, as above.
+    /// The hooks. If there are none, the JSON omits the field, as above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
-    /// The changes to what all instances share, in their order; left out where there are none, as
-    /// above.
+    /// The migrations, in their order. If there are none, the JSON omits the field, as above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub migrations: Vec<Migration>,
-    /// What is sent to the hosts.
+    /// The files that ship sends to the hosts.
     pub artifact: Artifact,
     /// SHA-256 of the secrets file on the hosts; `None` without secrets.
     pub secrets_sha256: Option<String>,
 }
 
-/// What supervises an instance on its host.
+/// The mechanism that starts and supervises instances on a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Driver {
@@ -73,19 +73,18 @@ pub enum Driver {
     Process,
 }
 
-/// The user that ship makes for a service whose playbook names none.
+/// The user that ship creates for a service whose playbook names none.
 pub fn own_user(service: &str) -> String {
     format!("ship-{service}")
 }
 
-/// What is sent to the hosts, by its digest.
+/// The files that ship sends to the hosts, with their digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// The form in which it is sent.
     pub form: ArtifactForm,
-    /// SHA-256 of the bytes sent, in lower-case hex.
+    /// The SHA-256 of the bytes sent, in lower-case hex.
     pub sha256: String,
-    /// Bytes sent.
+    /// The number of bytes sent.
     pub size_bytes: u64,
     /// Leading path components to drop when unpacking.
     pub strip_components: u32,
@@ -97,7 +96,7 @@ pub struct Artifact {
 pub enum ArtifactForm {
     /// A gzipped tar archive, unpacked on the host.
     TarGz,
-    /// The same, made of a directory, whose files get their times when they are unpacked.
+    /// A gzipped tar archive of a directory. Its files get their times when they are unpacked.
     Directory,
     /// One executable file of this name.
     File(String),
@@ -112,14 +111,14 @@ pub struct Readiness {
     pub interval: Duration,
     /// The time limit of one probe.
     pub timeout: Duration,
-    /// Consecutive passes that make it ready.
+    /// Consecutive passes that make an instance ready.
     // The digests of releases depend on the serialized names.
     #[serde(rename = "successes")]
     pub success_threshold: u32,
-    /// Consecutive failures that make it not ready.
+    /// Consecutive failures that make an instance not ready.
     #[serde(rename = "failures")]
     pub failure_threshold: u32,
-    /// The time from its start to the first probe.
+    /// The time from the start of an instance to its first probe.
     pub initial_delay: Duration,
 }
 
@@ -134,38 +133,38 @@ pub enum Check {
         path: String,
         /// The status that passes; `None` for any of 200 to 399.
         status: Option<u16>,
-        /// A text that the body must contain: a template over the slot.
+        /// A text that the body must contain, a template with the values of the slot.
         body: Option<String>,
         /// The `Host` header; `None` for the address of the request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host_header: Option<String>,
     },
-    /// A command on the host ends with 0; each word a template over the slot.
+    /// A command on the host exits with 0. Each word is a template with the values of the slot.
     Command(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
-    /// From the control machine to the host's address.
+    /// Directly from the control machine to the host's address.
     Direct,
-    /// Through the SSH connection, from the host itself.
+    /// From the host itself, through the SSH connection.
     Ssh,
 }
 
-/// When an instance that runs counts as stuck. Its own host asks it, and ends it then; its
-/// supervisor starts it again.
+/// When a running instance counts as stuck. Its own host probes it and kills a stuck instance, and
+/// the supervisor starts it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Liveness {
     pub check: LivenessCheck,
-    /// The time between questions.
+    /// The time between probes.
     pub interval: Duration,
-    /// The time limit of one answer; hosts count in whole seconds.
+    /// The time limit of one probe. Hosts count in whole seconds.
     pub timeout: Duration,
-    /// Consecutive failures that end it.
+    /// Consecutive failures after which the host kills an instance.
     #[serde(rename = "failures")]
     pub failure_threshold: u32,
-    /// The time from any start of its process to the first question.
+    /// The time from each start of the process to the first probe.
     pub initial_delay: Duration,
     /// The `Host` header of a GET; `None` for the address of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,16 +175,16 @@ pub struct Liveness {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LivenessCheck {
-    /// Its port accepts a connection.
+    /// The port accepts a connection.
     Tcp,
-    /// A GET of this path and query is answered with 200 to 399.
+    /// A GET of this path and query returns a status from 200 to 399.
     Http(String),
-    /// A command ends with 0; each word a template over the slot.
+    /// A command exits with 0. Each word is a template with the values of the slot.
     Command(Vec<String>),
 }
 
 impl Definition {
-    /// The time that its keys allow an instance.
+    /// The times that this definition allows its instances.
     pub fn waits(&self) -> Waits {
         let hooks = |points: [HookPoint; 2]| hook_time(&self.hooks, &points);
         Waits {
@@ -197,7 +196,7 @@ impl Definition {
 }
 
 impl Readiness {
-    /// The time that it adds for an instance.
+    /// The times that readiness probes need.
     pub fn waits(&self) -> Waits {
         let Self {
             initial_delay,
@@ -213,8 +212,8 @@ impl Readiness {
         }
     }
 
-    /// The thresholds for [`Health`](crate::core::fleet::health::Health). A verdict is good until the next could
-    /// have failed.
+    /// The thresholds for [`Health`](crate::core::fleet::health::Health). A verdict is valid until
+    /// the next probe must have ended.
     pub fn thresholds(&self) -> Thresholds {
         const SLACK: Duration = Duration::from_secs(5);
         Thresholds {

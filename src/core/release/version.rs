@@ -1,9 +1,8 @@
-//! Which of two versions is newer, by their names.
+//! The order of versions by their names.
 
 use std::cmp::Ordering;
 
-/// Compares as `sort -V` does: numbers as numbers, and what stands behind a `~` before what does
-/// not.
+/// Compares versions as `sort -V` does: numbers by their value, and `1.0~rc1` before `1.0`.
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a, b);
     loop {
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_in_the_order_of_those_who_made_them() {
+    fn versions_are_ordered_as_by_sort_v() {
         let sorted = [
             "0.9",
             "0.10",

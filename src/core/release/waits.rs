@@ -1,13 +1,13 @@
-//! The times that a release's own keys allow its starts and stops.
+//! The times that the settings of a release allow its instances.
 
 use std::time::Duration;
 
-/// The times that a release's keys allow its instances.
+/// The times that the settings of a release allow its instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Waits {
     /// The time from the start of a process to the first probe (`initial_delay`).
     pub initial_delay: Duration,
-    /// Consecutive passes that make it ready (`success_threshold`).
+    /// Consecutive passes that make an instance ready (`success_threshold`).
     pub success_threshold: u32,
     /// The time between probes (`interval`).
     pub interval: Duration,

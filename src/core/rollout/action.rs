@@ -1,4 +1,4 @@
-//! The actions of a plan. Every action is idempotent: a second one changes nothing.
+//! The actions of a plan. Every action is idempotent: repeating it changes nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
-    /// Make a host reject every action of an older rollout, such as one still in transit.
+    /// Make a host reject every action of an older rollout, such as one that is still in transit.
     Claim { host: HostId },
     /// Bring a release to a host and verify it, without touching running instances.
     Stage { host: HostId, release: ReleaseId },
@@ -22,16 +22,16 @@ pub enum Action {
     Admit {
         slot: Slot,
         instance: InstanceId,
-        /// Its share in percent of an instance with the full weight; `None` for the full weight.
+        /// The weight of the instance, in percent of the full weight; `None` for the full weight.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weight_percent: Option<u32>,
     },
-    /// Let the balancers send no new requests to a slot, and wait until the open ones have finished.
-    /// At the drain timeout they are cut.
+    /// Stop new requests to a slot, and wait until its open requests have finished. At the drain
+    /// timeout, the open requests are cut.
     Drain {
         slot: Slot,
         instance: InstanceId,
-        /// The other slots that must serve, by each balancer's state; with fewer, the drain fails.
+        /// The number of other slots that must serve at each balancer; with fewer, the drain fails.
         keep: u32,
     },
     /// Stop the instance in a slot: TERM, wait, KILL.
@@ -40,8 +40,8 @@ pub enum Action {
         /// Only this instance is stopped, never another one in the slot.
         instance: InstanceId,
         why: StopReason,
-        /// The dead-man switch: the host restarts the instance unless it is disarmed within this time.
-        /// For an instance that must stop before another can serve in its place.
+        /// The dead-man switch: the host restarts the instance unless ship disarms the slot within
+        /// this time. Only for an instance that must stop before its successor can serve.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         restore_after: Option<Duration>,
         /// How the process had exited before the stop, if it had.
@@ -50,7 +50,7 @@ pub enum Action {
     },
     /// Disarm a slot, so that the host does not restart the old instance.
     Disarm { slot: Slot },
-    /// Remove releases that are not needed any more.
+    /// Remove releases that are no longer needed.
     Prune {
         host: HostId,
         /// The releases to remove, none of which runs or is kept by the history.

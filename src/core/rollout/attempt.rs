@@ -1,4 +1,4 @@
-//! The attempt to reach the target in one direction. A change of direction starts the next one.
+//! The attempt to reach the target in one direction. A change of direction starts a new attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct AttemptState {
 pub struct FailedAction {
     pub action: Action,
     pub error: String,
-    /// The duration of the action.
+    /// The time from the start of the action to its failure.
     pub after: Duration,
 }
 
@@ -55,8 +55,8 @@ pub struct StartAttempts {
 }
 
 impl StartAttempts {
-    /// When the next attempt may begin. The cause of a failure may need time to pass, such as a port
-    /// that the kernel still holds.
+    /// When the next attempt may begin. The cause of a failure may need time to pass, such as a
+    /// port that the kernel still holds.
     pub fn next_at(&self) -> Time {
         let doublings = self.count.saturating_sub(1).min(16);
         self.last
@@ -66,20 +66,20 @@ impl StartAttempts {
     }
 }
 
-/// The best counts so far. Only a new maximum is progress, or a flapping instance would extend the
-/// deadline forever.
+/// The best counts so far. Only a better count is progress. Otherwise, a flapping instance would
+/// extend the deadline forever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct HighWater {
     updated: u32,
     updated_ready: u32,
     updated_available: u32,
-    /// Fewest instances of other releases.
+    /// The fewest instances of other releases.
     others: Option<u32>,
 }
 
 impl HighWater {
-    /// Records new counts; returns whether any is a new maximum.
-    fn rise(&mut self, progress: &Progress) -> bool {
+    /// Records new counts; returns whether any of them is better than before.
+    fn update(&mut self, progress: &Progress) -> bool {
         let others = progress.total.saturating_sub(progress.updated);
         let best = Self {
             updated: self.updated.max(progress.updated),
@@ -99,8 +99,8 @@ impl AttemptState {
         }
     }
 
-    /// Applies the next event; returns whether it is progress. `ended` is the action that it ends,
-    /// `only_scales` whether the rollout changes only the number of instances.
+    /// Applies the next event; returns whether it is progress. `ended` is the action that the event
+    /// ends, and `only_scales` is whether the rollout only changes the number of instances.
     pub(super) fn apply(
         &mut self,
         entry: &Entry,
@@ -126,12 +126,12 @@ impl AttemptState {
             Event::InstanceReady { instance, .. } => {
                 self.started.contains_key(instance) && self.served.insert(instance.clone())
             }
-            Event::Progress(progress) => self.high_water.rise(progress),
+            Event::Progress(progress) => self.high_water.update(progress),
             Event::RolloutFailed { .. } => {
                 self.reset(entry.at);
                 true
             }
-            // The other hosts continue with a deadline of their own.
+            // The rollout continues on the other hosts with a new deadline.
             Event::HostFailed { failure, .. } => {
                 let host = failure.host.clone();
                 self.failed_hosts
@@ -178,18 +178,19 @@ impl AttemptState {
             // yet.
             Action::Stage { .. } => true,
             // Only the first start in a slot counts: repeated attempts must not extend the deadline
-            // forever. A scaling has no new version that could fail to start.
+            // forever. In a scaling, every start counts, because no new version could fail to
+            // start.
             Action::Start { slot, .. } => {
                 only_scales || self.starts.get(slot).is_none_or(|starts| starts.count <= 1)
             }
-            // An instance stops only once. A stop that makes room for the next attempt to start counts
-            // as little as the attempt.
+            // An instance stops only once. The stop of a dead instance does not count, like the
+            // next attempt to start, for which it makes room.
             Action::Stop { why, .. } => *why != StopReason::Dead,
             _ => false,
         }
     }
 
-    /// Resets the attempt: a rollback has attempts and a deadline of its own.
+    /// Begins a new attempt: a rollback starts with a new deadline and without failed starts.
     fn reset(&mut self, at: Time) {
         let mut failed_hosts = std::mem::take(&mut self.failed_hosts);
         failed_hosts.retain(|_, failure| failure.kind == FailureKind::HostLost);

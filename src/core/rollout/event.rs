@@ -1,6 +1,6 @@
 //! The events of the journal, which the reporters and the JSON output share.
 //!
-//! The aliases are names of earlier versions, whose journals are still read.
+//! The aliases are names from earlier versions, whose journals ship still reads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub struct RolloutStart {
     /// Whether the target was proven healthy before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_proven: bool,
-    /// Only the number of instances changes, in a fleet between two revisions.
+    /// The change, if the rollout only scales a fleet between two revisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
     /// The keys of the playbook that the command line set, for `ship resume`.
@@ -67,13 +67,13 @@ pub struct RolloutStart {
     pub set: Vec<String>,
 }
 
-/// A change of the number of instances in a fleet between two revisions. Each revision keeps its share
-/// (proportional scaling in Kubernetes), and the rollout has the same outcome afterwards as before.
+/// A change of the number of instances in a fleet between two revisions. Each release keeps its
+/// share (proportional scaling in Kubernetes). The rollout keeps the outcome that it had before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scaling {
     /// Instances of each release.
     pub shares: BTreeMap<ReleaseId, u32>,
-    /// The outcome after that number is reached.
+    /// The outcome of the rollout after the change.
     pub then: Box<Outcome>,
 }
 
@@ -98,7 +98,7 @@ pub enum Event {
         id: ActionId,
         error: String,
     },
-    /// An action may have been carried out or not; the host must be observed again.
+    /// It is unknown whether an action was carried out; the host must be observed again.
     ActionUnknown {
         id: ActionId,
         why: String,
@@ -148,7 +148,7 @@ pub enum Event {
         /// How the command ended: `exit status 1`.
         detail: String,
         took: Duration,
-        /// The last lines that it printed.
+        /// The last lines that the command printed.
         output: Vec<String>,
     },
     /// The counts of instances have changed.
@@ -187,7 +187,7 @@ pub enum Event {
     ControllerResumed {
         slept: Duration,
     },
-    /// The current step has all its new instances, and they serve.
+    /// The current step has all its new instances, and they are available.
     StepReached {
         /// Counted from 1.
         step: u32,
@@ -220,7 +220,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         dry_run: bool,
     },
-    /// A task is about to start. It is recorded before its effect.
+    /// A task is about to start. The event is recorded before its effect.
     #[serde(alias = "chore_started")]
     TaskStarted {
         /// The number of the task. Tasks and actions share one sequence.
@@ -235,7 +235,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
     },
-    /// A task has ended, in this rollout or in the one that it continues.
+    /// A task has ended, in this rollout or in the one that this one continues.
     #[serde(alias = "chore_ended")]
     TaskEnded {
         /// The task's name.
@@ -247,14 +247,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         migration: Option<(MigrationKind, String)>,
         took: Duration,
-        /// The last lines that it printed.
+        /// The last lines that the command printed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         output: Vec<String>,
     },
     /// A user promoted the rollout.
     Promoted {
         by: String,
-        /// Whether it skips all remaining steps.
+        /// Whether the promotion skips all remaining steps.
         full: bool,
     },
     /// The report of the availability monitor, recorded when too many requests have failed, and at
@@ -268,7 +268,7 @@ pub enum Event {
     },
     /// A user froze the fleet: the current batch is finished, and no new one starts.
     Frozen {
-        /// Who froze it, until when and why.
+        /// Who froze the fleet, until when and why.
         freeze: String,
     },
     /// A user paused the rollout from another process: no new action starts.
@@ -292,8 +292,8 @@ impl Event {
         }
     }
 
-    /// The texts that other programs printed: hosts, instances, balancers and hooks. Names, numbers
-    /// and the arguments of the user do not count.
+    /// The texts that other programs may have printed: on hosts, and by instances, balancers and
+    /// hooks. Names, numbers and the user's arguments are not among them.
     fn free_texts(&mut self) -> Vec<&mut String> {
         match self {
             Event::ActionFailed { error: text, .. }
@@ -366,15 +366,15 @@ pub enum FailureResponse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub desired: u32,
-    /// Of the target release.
+    /// Instances of the target release.
     pub updated: u32,
-    /// Of the target release, and ready.
+    /// Ready instances of the target release.
     pub updated_ready: u32,
-    /// Of the target release, and available.
+    /// Available instances of the target release.
     pub updated_available: u32,
-    /// Of any release, and available.
+    /// Available instances of any release.
     pub available: u32,
-    /// Of any release.
+    /// Instances of any release.
     pub total: u32,
 }
 
@@ -390,8 +390,8 @@ impl Progress {
         .all(|count| *count == self.desired)
     }
 
-    /// The sentence of `kubectl rollout status` about a running rollout with these counts. Only the
-    /// outcome tells whether it has succeeded.
+    /// The sentence of `kubectl rollout status` about a running rollout with these counts. The
+    /// counts do not show whether the rollout has succeeded; its outcome does.
     pub fn sentence(&self, service: &str) -> String {
         let head = format!("Waiting for deployment \"{service}\" rollout to finish: ");
         if self.updated < self.desired {

@@ -1,4 +1,5 @@
-//! The measurements for and against the new release.
+//! The evidence for and against the new release: analyses, failed requests, and failures of the old
+//! instances.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +8,10 @@ use crate::core::availability::AvailabilityReport;
 use crate::core::ids::InstanceId;
 use crate::core::rollout::event::{Entry, Event};
 
-/// The measurements for and against the new release.
+/// The evidence for and against the new release.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evidence {
-    /// Instances of the rollback target that were ready in this rollout and no longer are. If they
+    /// Instances of the rollback target that became unhealthy during the rollout. If old instances
     /// fail too, the new release may not be the cause.
     pub rollback_target_turned_unhealthy: BTreeSet<InstanceId>,
     /// The measurements of the new version, by the name of the analysis.
@@ -20,8 +21,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Applies the next event. `is_of_rollback_target` is whether the event concerns an instance of the
-    /// rollback target that ship has not stopped.
+    /// Applies the next event. `is_of_rollback_target` is whether the event concerns an instance of
+    /// the rollback target that ship has not stopped.
     pub(super) fn apply(&mut self, entry: &Entry, is_of_rollback_target: bool) {
         match &entry.event {
             Event::InstanceReady { instance, .. } => {
@@ -38,7 +39,7 @@ impl Evidence {
                 ..
             } => {
                 let before = self.analyses.remove(analysis);
-                let record = Record::take(before, entry.at, *outcome, detail);
+                let record = Record::add_to(before, entry.at, *outcome, detail);
                 self.analyses.insert(analysis.clone(), record);
             }
             Event::AvailabilityReported(report) => self.availability = Some(report.clone()),

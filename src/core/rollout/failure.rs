@@ -1,4 +1,4 @@
-//! What can go wrong in a rollout, and how rollouts end.
+//! The failures and the outcomes of rollouts.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct Failure {
     pub host: Option<HostId>,
     /// The slot, if the failure concerns one.
     pub slot: Option<Slot>,
-    /// What was observed: the last probe's answer, a script's last line.
+    /// The observation: the answer to the last probe, or the last line of a script.
     pub detail: String,
     /// How long ship waited before it gave up.
     pub waited: Duration,
@@ -53,14 +53,14 @@ pub enum FailureKind {
     Hook,
     /// A migration that the new version needs failed.
     Migration,
-    /// A contract migration failed, which removes what older versions need.
+    /// A contract migration failed. It removes what older versions need.
     Contract,
     /// A user requested the rollback.
     Aborted,
 }
 
 impl FailureKind {
-    /// Whether a task has failed, rather than an instance or its host.
+    /// Whether a task failed, rather than an instance or a host.
     pub fn is_task_failure(self) -> bool {
         matches!(
             self,
@@ -71,13 +71,13 @@ impl FailureKind {
 
 impl Failure {
     /// The detail without the leading name of the host.
-    pub fn seen(&self) -> &str {
+    pub fn detail_without_host(&self) -> &str {
         let host = self
             .slot
             .as_ref()
             .map(|slot| &slot.host)
             .or(self.host.as_ref());
-        host.map_or(self.detail.as_str(), |host| host.unnamed(&self.detail))
+        host.map_or(self.detail.as_str(), |host| host.without_name(&self.detail))
     }
 }
 
@@ -89,7 +89,7 @@ impl fmt::Display for Failure {
             (None, None) => {}
         }
         let waited = Human(self.waited);
-        let detail = self.seen();
+        let detail = self.detail_without_host();
         match self.kind {
             FailureKind::Stage => write!(f, "cannot stage the release: {detail}"),
             FailureKind::Start => write!(f, "cannot start the new instance: {detail}"),
@@ -134,14 +134,14 @@ pub enum Outcome {
     Succeeded,
     /// The rollout failed, and the fleet was rolled back.
     RolledBack,
-    /// The rollout failed, and ship left the fleet as it is: a person is needed.
+    /// The rollout failed, and ship left the fleet as it is, for a person to decide.
     Held {
         /// Why ship did not roll back.
         why: String,
     },
     /// The rollout failed, and so did the rollback.
     RollbackFailed {
-        /// What went wrong in the rollback.
+        /// The failure of the rollback.
         failure: Failure,
     },
     /// A host rejected a command, because another controller has taken over.
@@ -151,7 +151,7 @@ pub enum Outcome {
         seen: Epoch,
     },
     /// The rollout was interrupted. The actions in flight have ended, and the same command resumes
-    /// it.
+    /// the rollout.
     Interrupted,
     /// The deploy window closed, or the fleet was frozen. The current batch has ended, and a later
     /// deploy resumes the rollout.
@@ -160,8 +160,8 @@ pub enum Outcome {
         /// The window that closes, or who froze the fleet and why.
         why: String,
     },
-    /// A user paused the rollout. The actions in flight have ended, and `ship resume` continues
-    /// it.
+    /// A user paused the rollout. The actions in flight have ended, and `ship resume` continues the
+    /// rollout.
     Paused { by: String, since: Time },
 }
 
@@ -202,8 +202,8 @@ impl Outcome {
         }
     }
 
-    /// The word for a rollout that may not have ended. A rollout without a controller counts as
-    /// interrupted, even if the controller died before it could record that.
+    /// The word for a rollout that may not have ended. A rollout without an outcome and without a
+    /// controller was interrupted: the controller died before it could record that.
     pub fn word_of(outcome: Option<&Self>, has_controller: bool) -> &'static str {
         match outcome {
             Some(outcome) => outcome.word(),

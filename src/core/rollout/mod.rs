@@ -1,4 +1,5 @@
-//! A rollout: the fold of its events. It holds only what cannot be observed on the hosts.
+//! The state of a rollout, computed from its events. It contains only what cannot be observed on
+//! the hosts.
 
 pub mod action;
 pub mod attempt;
@@ -43,9 +44,9 @@ pub struct Rollout {
     pub is_proven: bool,
     /// The rollback target.
     pub rollback_target: Option<RevisionRef>,
-    /// The number of instances after a rollback; `None` for that of the goal.
+    /// The number of instances after a rollback; `None` for the number of the goal.
     pub rollback_replicas: Option<u32>,
-    /// Only the number of instances changes, in proportion for each release.
+    /// The change, if the rollout only scales a fleet between two revisions.
     pub scaling: Option<Scaling>,
     pub epoch: Epoch,
     pub direction: Direction,
@@ -66,9 +67,9 @@ pub struct Rollout {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     Forward,
-    /// Back to the rollback target, because of this failure.
+    /// To the rollback target, because of this failure.
     RollingBack(Failure),
-    /// The rollout is held: the fleet does not change any more.
+    /// The rollout is held: the fleet no longer changes.
     Held {
         failure: Failure,
         /// Why the rollout does not roll back.
@@ -90,7 +91,7 @@ impl Direction {
 }
 
 impl Rollout {
-    /// Begins a rollout at its first event; `None` if that is not `RolloutStarted`.
+    /// The rollout after its first event; `None` if that event is not `RolloutStarted`.
     pub fn begin(entry: &Entry) -> Option<Self> {
         match &entry.event {
             Event::RolloutStarted(start) => Some(Self::started(start, entry.at)),
@@ -121,7 +122,8 @@ impl Rollout {
         }
     }
 
-    /// Folds a whole journal; `None` if it does not begin with a rollout's start.
+    /// The rollout after a whole journal; `None` if the journal does not begin with
+    /// `RolloutStarted`.
     pub fn of(journal: &[Entry]) -> Option<Self> {
         let mut rollout = Self::begin(journal.first()?)?;
         journal[1..].iter().for_each(|entry| rollout.apply(entry));
@@ -167,9 +169,9 @@ impl Rollout {
         is_old && *release != self.goal.release && !self.orders.may_have_stopped(instance)
     }
 
-    /// Whether a failed action is retried: only a start in a rollback, until the deadline, because a
-    /// rollback has no other remedy.
-    pub fn tries_again(&self, failed: &Action) -> bool {
+    /// Whether a failed action is retried. Only a start in a rollback is, until the deadline,
+    /// because a rollback has no other remedy.
+    pub fn is_retried(&self, failed: &Action) -> bool {
         matches!(failed, Action::Start { .. })
             && matches!(self.direction, Direction::RollingBack(_))
     }
@@ -182,7 +184,7 @@ impl Rollout {
         }
     }
 
-    /// Whether the rollout rolls back, to the number of instances of the rollback target.
+    /// Whether the rollout is rolling back to its rollback target.
     pub fn is_rolling_back(&self) -> bool {
         matches!(self.direction, Direction::RollingBack(_)) && self.rollback_target.is_some()
     }
@@ -211,7 +213,7 @@ impl Rollout {
         known.map_or_else(|| self.target_revision(), |known| known.revision)
     }
 
-    /// The wanted instances of each release, of `replicas` in all.
+    /// The wanted number of instances of each release. `replicas` is their sum.
     pub fn wanted(&self, replicas: u32) -> BTreeMap<&ReleaseId, u32> {
         match &self.scaling {
             Some(scaling) => scaling
@@ -223,8 +225,9 @@ impl Rollout {
         }
     }
 
-    /// Whether an instance of a wanted release may stay: a restart wants new ones.
-    pub fn is_fresh(&self, revision: Revision) -> bool {
+    /// Whether an instance of a wanted release and of this revision may stay. A restart replaces
+    /// the instances of earlier revisions.
+    pub fn may_keep_instances_of(&self, revision: Revision) -> bool {
         self.verb != Verb::Restart || revision == self.target_revision()
     }
 

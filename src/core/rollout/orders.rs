@@ -1,4 +1,4 @@
-//! The actions that a rollout has started, as far as their result matters.
+//! The actions that a rollout has started and whose results are still needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +12,12 @@ use crate::core::time::Time;
 pub struct Orders {
     /// Actions whose result is not recorded.
     pub in_flight: BTreeMap<ActionId, InFlight>,
-    /// Actions with an unknown result, on hosts where no later action has been carried out. Observing
-    /// the host does not settle them, because an observation does not wait for a script that still
-    /// runs there, as the next action does.
+    /// Actions with an unknown result, on hosts where no later action has been carried out. An
+    /// observation of the host does not settle them, because it does not wait for a script that
+    /// still runs there. The next action does.
     pub unknown: Vec<Action>,
-    /// Hosts with unknown results, and since when: such an action may still hold the host's lock.
+    /// Hosts with unknown results, and since when. An action with an unknown result may still hold
+    /// the host's lock.
     pub unsettled_since: BTreeMap<HostId, Time>,
     /// Hosts that were pruned. A rollout prunes each host only once.
     pub pruned: BTreeSet<HostId>,
@@ -30,7 +31,8 @@ pub struct Orders {
 pub struct InFlight {
     pub action: Action,
     pub since: Time,
-    /// Whether the direction has changed since, so that a failure does not count.
+    /// Whether the direction has changed since the start. A failure of the action then does not
+    /// count.
     pub is_outdated: bool,
 }
 
@@ -53,7 +55,7 @@ impl Orders {
         ActionId(self.next_id)
     }
 
-    /// Applies the next event; returns the action that it ends.
+    /// Applies the next event; returns the action that the event ends.
     pub(super) fn apply(&mut self, entry: &Entry) -> Option<InFlight> {
         match &entry.event {
             Event::ActionStarted { id, action, .. } => self.start(*id, action, entry.at),
@@ -70,7 +72,8 @@ impl Orders {
                 self.record_unknown(&ended.action, entry.at);
                 return Some(ended);
             }
-            // A task takes a number, too, because hosts count tasks and actions in one sequence.
+            // A task takes a number, too, because tasks and actions share one sequence on the
+            // hosts.
             Event::TaskStarted { id, .. } => self.count(*id),
             Event::Fenced { host, seen } => self.fenced = Some((host.clone(), *seen)),
             Event::RolloutFailed { .. } => self
@@ -100,7 +103,7 @@ impl Orders {
     }
 
     fn record_unknown(&mut self, action: &Action, at: Time) {
-        // The state of balancers is observed, and no script runs there that could act late.
+        // A balancer runs no script that could act late, so an observation settles its state.
         if matches!(action, Action::Admit { .. } | Action::Drain { .. }) {
             return;
         }

@@ -8,7 +8,7 @@ use crate::core::time::Time;
 pub struct UserRequests {
     /// Whether a user interrupted the rollout.
     pub interrupted: bool,
-    /// Who paused it, and when.
+    /// Who paused the rollout, and when.
     pub paused: Option<(String, Time)>,
     /// Who froze the fleet during the rollout, until when and why.
     pub frozen: Option<String>,
@@ -21,7 +21,7 @@ impl UserRequests {
         match &entry.event {
             Event::Interrupted { .. } => self.interrupted = true,
             Event::Frozen { freeze } => self.frozen = Some(freeze.clone()),
-            // The first request counts, because of its time.
+            // Only the first request counts, so that its time is kept.
             Event::Paused { by } => {
                 self.paused.get_or_insert_with(|| (by.clone(), entry.at));
             }

@@ -1,5 +1,4 @@
-//! Tasks, which run once in a rollout or once for all: hooks that belong to no slot, and
-//! migrations.
+//! Tasks: hooks that run once per rollout, and migrations, which run only once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,23 +11,23 @@ use crate::core::release::hook::{HookPoint, HookSite};
 use crate::core::release::migration::MigrationKind;
 use crate::core::rollout::failure::Outcome;
 
-/// Work that is done once in a rollout.
+/// A hook or migration that runs once per rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Its name in the journal: `before_all`, `before_all 2`, `expand 2026-11-add-email`.
+    /// The name in the journal: `before_all`, `before_all 2`, `expand 2026-11-add-email`.
     pub name: String,
     pub due: Due,
     pub site: HookSite,
     /// The program and its arguments.
     pub command: Vec<String>,
     pub timeout: Duration,
-    /// The migration that it makes, if it makes one: never made twice.
+    /// The kind and the id of the migration, if the task is one. A migration never runs twice.
     pub migration: Option<(MigrationKind, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Before anything is started or stopped, with the release on every host.
+    /// Before any instance is started or stopped, once the release is on every host.
     Before,
     /// When all instances are in place.
     After,
@@ -44,13 +43,13 @@ pub enum Due {
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum TaskOutcome {
     Done,
-    /// It had been done before, by the record of its host.
+    /// The task had been done before, according to the record on its host or the journal.
     DoneBefore,
-    /// It was tried and failed.
+    /// The task ran and failed.
     Failed {
         error: String,
     },
-    /// The host did not answer, so it may have been done or not.
+    /// The host did not answer, so it is unknown whether the task was done.
     Unknown {
         why: String,
     },
@@ -61,14 +60,14 @@ pub enum TaskOutcome {
 pub struct TaskRun {
     /// The task's name.
     pub task: String,
-    /// On which host; `None` on the control machine.
+    /// The host; `None` for the control machine.
     pub host: Option<HostId>,
-    /// The outcome of the rollout, where it is known.
+    /// The outcome of the rollout, if the task runs after it.
     pub outcome: Option<&'static str>,
 }
 
 impl Due {
-    /// The tasks that are due at this outcome.
+    /// When tasks are due that run after a rollout with this outcome.
     pub fn at_the_end(outcome: &Outcome) -> Option<Self> {
         match outcome {
             Outcome::Succeeded => Some(Self::OnSuccess),
@@ -82,15 +81,15 @@ impl Due {
         }
     }
 
-    /// Whether its failure fails the rollout.
-    pub fn matters(self) -> bool {
+    /// Whether a failure of such a task fails the rollout.
+    pub fn fails_rollout(self) -> bool {
         !matches!(self, Self::OnSuccess | Self::OnFailure)
     }
 }
 
-/// The tasks of a rollout to a release, in the order in which they are due. Migrations that were
-/// `made` are none.
-pub fn tasks(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
+/// The tasks of a rollout to a release, in the order in which they are due. `applied` are the ids
+/// of migrations that have already run.
+pub fn tasks(definition: &Definition, applied: &BTreeSet<String>) -> Vec<Task> {
     let hooks = |point: HookPoint, due: Due| {
         let of_point = definition.hooks.iter().filter(move |hook| hook.on == point);
         of_point.enumerate().map(move |(nth, hook)| Task {
@@ -109,25 +108,25 @@ pub fn tasks(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
     let manual: BTreeSet<_> = definition
         .migrations
         .iter()
-        .filter(|it| it.manual)
-        .map(|it| it.id.clone())
+        .filter(|migration| migration.manual)
+        .map(|migration| migration.id.clone())
         .collect();
-    let made: BTreeSet<_> = made.union(&manual).cloned().collect();
+    let excluded: BTreeSet<_> = applied.union(&manual).cloned().collect();
     hooks(HookPoint::BeforeAll, Due::Before)
-        .chain(migrations(definition, MigrationKind::Expand, &made))
+        .chain(migrations(definition, MigrationKind::Expand, &excluded))
         .chain(hooks(HookPoint::AfterAll, Due::After))
-        .chain(migrations(definition, MigrationKind::Contract, &made))
+        .chain(migrations(definition, MigrationKind::Contract, &excluded))
         .chain(hooks(HookPoint::OnSuccess, Due::OnSuccess))
         .chain(hooks(HookPoint::OnFailure, Due::OnFailure))
         .collect()
 }
 
 /// The contract migrations of a release that are still due, for `ship migrate`.
-pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> {
-    migrations(definition, MigrationKind::Contract, made)
-        .map(|it| Task {
+pub fn contracts(definition: &Definition, applied: &BTreeSet<String>) -> Vec<Task> {
+    migrations(definition, MigrationKind::Contract, applied)
+        .map(|task| Task {
             due: Due::After,
-            ..it
+            ..task
         })
         .collect()
 }
@@ -135,51 +134,55 @@ pub fn contracts(definition: &Definition, made: &BTreeSet<String>) -> Vec<Task> 
 fn migrations<'a>(
     definition: &'a Definition,
     kind: MigrationKind,
-    made: &'a BTreeSet<String>,
+    applied: &'a BTreeSet<String>,
 ) -> impl Iterator<Item = Task> + use<'a> {
     let of_kind = definition
         .migrations
         .iter()
-        .filter(move |it| it.kind == kind && !made.contains(&it.id));
-    of_kind.map(move |it| Task {
-        name: format!("{kind} {}", it.id),
+        .filter(move |migration| migration.kind == kind && !applied.contains(&migration.id));
+    of_kind.map(move |migration| Task {
+        name: format!("{kind} {}", migration.id),
         due: if kind == MigrationKind::Expand {
             Due::Before
         } else {
-            Due::Soaked(it.soak.unwrap_or_default())
+            Due::Soaked(migration.soak.unwrap_or_default())
         },
         site: HookSite::Host,
-        command: it.command.clone(),
-        timeout: it.timeout,
-        migration: Some((kind, it.id.clone())),
+        command: migration.command.clone(),
+        timeout: migration.timeout,
+        migration: Some((kind, migration.id.clone())),
     })
 }
 
-/// A contract migration that was made or started, so that older versions may lack something.
+/// A contract migration that has run or was started, so that older versions may lack what they
+/// need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contracted {
     pub id: String,
-    /// The revision of the rollout that made it.
+    /// The revision of the rollout in which the migration ran.
     pub revision: crate::core::ids::Revision,
     pub version: String,
 }
 
-/// Why a release must not run any more: a contract has taken away what it needs, unless it knows
-/// that contract itself or is as new.
+/// Why a release must no longer run, if a contract migration has removed what it needs. A release
+/// that has this migration itself, or a revision that is not older, may run.
 pub fn past_contract(
     definition: &Definition,
     revision: Option<crate::core::ids::Revision>,
-    made: &[Contracted],
+    contracts: &[Contracted],
 ) -> Option<String> {
-    let is_past = |made: &&Contracted| {
-        let knows = definition.migrations.iter().any(|it| it.id == made.id);
-        !knows && revision.is_some_and(|revision| revision < made.revision)
+    let rules_out = |contract: &&Contracted| {
+        let knows = definition
+            .migrations
+            .iter()
+            .any(|migration| migration.id == contract.id);
+        !knows && revision.is_some_and(|revision| revision < contract.revision)
     };
-    made.iter().find(is_past).map(|made| {
+    contracts.iter().find(rules_out).map(|contract| {
         format!(
             "{} is from before the contract \"{}\", which ran with {} (revision {}) and has removed \
              what older versions need",
-            definition.version, made.id, made.version, made.revision
+            definition.version, contract.id, contract.version, contract.revision
         )
     })
 }

@@ -33,17 +33,17 @@ impl TaskStates {
         self.0.iter()
     }
 
-    pub fn is_any_under_way(&self) -> bool {
-        self.0.values().any(|begun| begun.end.is_none())
+    pub fn is_any_running(&self) -> bool {
+        self.0.values().any(|state| state.end.is_none())
     }
 
     /// The names of the tasks that are done.
     pub fn done(&self) -> impl Iterator<Item = &String> {
-        let is_done = |begun: &TaskState| {
-            matches!(begun.end, Some(TaskOutcome::Done | TaskOutcome::DoneBefore))
+        let is_done = |state: &TaskState| {
+            matches!(state.end, Some(TaskOutcome::Done | TaskOutcome::DoneBefore))
         };
         self.iter()
-            .filter(move |(_, begun)| is_done(begun))
+            .filter(move |(_, state)| is_done(state))
             .map(|(name, _)| name)
     }
 
@@ -51,24 +51,24 @@ impl TaskStates {
     pub(super) fn apply(&mut self, entry: &Entry) -> bool {
         match &entry.event {
             Event::TaskStarted { task, host, .. } => {
-                let attempts = self.get(task).map_or(0, |begun| begun.attempts) + 1;
-                let begun = TaskState {
+                let attempts = self.get(task).map_or(0, |state| state.attempts) + 1;
+                let state = TaskState {
                     host: host.clone(),
                     since: entry.at,
                     attempts,
                     end: None,
                 };
-                self.0.insert(task.clone(), begun);
+                self.0.insert(task.clone(), state);
                 false
             }
             Event::TaskEnded { task, end, .. } => {
-                let unseen = || TaskState {
+                let done_before = || TaskState {
                     host: None,
                     since: entry.at,
                     attempts: 1,
                     end: None,
                 };
-                self.0.entry(task.clone()).or_insert_with(unseen).end = Some(end.clone());
+                self.0.entry(task.clone()).or_insert_with(done_before).end = Some(end.clone());
                 true
             }
             _ => false,

@@ -1,4 +1,4 @@
-//! Durations in a rollout, to estimate what still fits into a deploy window.
+//! Durations in a rollout, to estimate which work still fits into a deploy window.
 
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ pub struct Timings {
     /// The longest time from a start until the instance was ready.
     pub longest_start: Duration,
     pub longest_drain: Duration,
-    /// Since when the rollout is complete, if it is.
+    /// Since when all instances are in place, if they are.
     pub complete_since: Option<Time>,
 }
 
 impl Timings {
-    /// Applies the next event, before the attempt does; returns whether it is progress.
+    /// Applies the next event; returns whether it is progress. `attempt` is the state before the
+    /// event.
     pub(super) fn apply(&mut self, entry: &Entry, attempt: &AttemptState) -> bool {
         match &entry.event {
             Event::ActionStarted { action, .. } if changes_slot(action) => {
@@ -38,7 +39,7 @@ impl Timings {
                 let since = self.complete_since.unwrap_or(entry.at);
                 let was_complete = self.complete_since.is_some();
                 self.complete_since = progress.is_complete().then_some(since);
-                // The replacement of a lost instance gets a whole progress deadline.
+                // The replacement of a lost instance gets a new progress deadline.
                 return was_complete && !progress.is_complete();
             }
             _ => {}

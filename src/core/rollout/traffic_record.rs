@@ -36,7 +36,8 @@ impl TrafficRecord {
                 self.drained.extend(instance.clone());
                 false
             }
-            // Only the first drain of an instance is progress: someone may reopen it repeatedly.
+            // Only the first drain of an instance is progress, because another process may admit
+            // the instance again and again.
             Event::Drained { instance, .. } => self.drained.insert(instance.clone()),
             _ => false,
         }

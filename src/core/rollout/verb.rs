@@ -12,7 +12,7 @@ pub enum Verb {
     Restart,
     /// `ship scale`: changes the number of instances of the current release.
     Scale,
-    /// Not a command: the history adopted a release that it found on the hosts.
+    /// Not a command: the history has adopted a release that runs on the hosts.
     Adopt,
     /// `ship migrate`: runs the contract migrations that are due.
     #[serde(alias = "contract")]

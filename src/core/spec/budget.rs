@@ -1,4 +1,4 @@
-//! The arithmetic of availability: Kubernetes' `maxSurge` and `maxUnavailable`.
+//! The budget of a rollout: `maxSurge` and `maxUnavailable` as in Kubernetes.
 //!
 //! The rules are those of `pkg/controller/deployment/util` in Kubernetes: a surge in percent rounds
 //! **up**, an unavailability in percent rounds **down**, and if both *resolve* to 0 the
@@ -19,12 +19,12 @@ pub enum Amount {
 }
 
 impl Amount {
-    /// Whether it is a literal zero, `0` or `0%`.
+    /// Whether the amount is a literal zero, `0` or `0%`.
     pub fn is_zero(self) -> bool {
         matches!(self, Amount::Count(0) | Amount::Percent(0))
     }
 
-    /// The amount of these replicas; a percentage is rounded up.
+    /// The number for this many replicas; a percentage is rounded up.
     pub fn rounded_up(self, replicas: u32) -> u32 {
         match self {
             Amount::Count(count) => count,
@@ -71,7 +71,7 @@ impl FromStr for Amount {
     }
 }
 
-/// What a rollout may spend, in instances.
+/// The numbers of instances within which a rollout must stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// The number of instances wanted.
@@ -101,12 +101,12 @@ impl Budget {
         }
     }
 
-    /// The floor: never fewer available instances than this.
+    /// The fewest instances that must be available.
     pub fn min_available(&self) -> u32 {
         self.replicas - self.unavailable
     }
 
-    /// The ceiling: never more running instances than this.
+    /// The most instances that may run.
     pub fn max_running(&self) -> u32 {
         self.replicas.saturating_add(self.surge)
     }
@@ -118,7 +118,7 @@ mod tests {
 
     /// The cases of Kubernetes' own `TestResolveFenceposts`, and more.
     #[test]
-    fn resolves_as_kubernetes_does() {
+    fn budget_resolves_as_kubernetes_does() {
         let cases = [
             ("0%", "0%", 10, 0, 1),
             ("39%", "39%", 10, 4, 3),

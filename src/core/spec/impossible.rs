@@ -11,7 +11,7 @@ use crate::core::time::Human;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Impossible {
     /// `max_surge` and `max_unavailable` are both literally zero.
-    NothingMayMove,
+    NoRoomForRollout,
     /// More replicas than slots.
     TooFewSlots {
         replicas: u32,
@@ -19,10 +19,10 @@ pub enum Impossible {
         /// Slots of each host.
         ports: usize,
     },
-    /// No instance may be unavailable, but there is no slot for an additional one.
+    /// No instance may be unavailable, and there is no slot for an additional one.
     NoSlotForSurge {
         replicas: u32,
-        /// The surge that is allowed.
+        /// The allowed surge.
         surge: u32,
         hosts: usize,
         /// Slots of each host.
@@ -61,7 +61,7 @@ impl Impossible {
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Impossible::NothingMayMove => f.write_str(
+            Impossible::NoRoomForRollout => f.write_str(
                 "max_surge = 0 and max_unavailable = 0 leave no room for a rollout: it could neither \
                  start a new instance nor stop an old one\nhint: set max_surge = 1, or allow one \
                  instance to be down with max_unavailable = 1",

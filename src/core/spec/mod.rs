@@ -1,4 +1,4 @@
-//! The desired state, validated: whatever passes here can be reached.
+//! The desired state of a fleet. It is validated, so that it can be reached.
 
 pub mod budget;
 pub mod impossible;
@@ -22,20 +22,20 @@ use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::{OnGate, Step};
 use crate::core::spec::windows::DeployWindows;
 
-/// The goal for the fleet, and the limits on the way.
+/// The desired state of the fleet, and the limits of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     pub service: String,
-    /// The hosts that offer slots, in the inventory's order: of two equal places the earlier is
-    /// taken. What runs on another that the fleet knows, as it is drained, has to go.
+    /// The hosts that offer slots, in the inventory's order. If two hosts suit equally well, the
+    /// first gets the instance. Instances on other hosts, which are drained, must stop.
     pub hosts: Vec<HostId>,
     /// The ports of each host for a release that does not name its own.
     pub ports: Vec<Port>,
     /// The ports of each host for releases that name their own.
     pub release_ports: BTreeMap<ReleaseId, Vec<Port>>,
-    /// The number of instances, and how many more or fewer there may be during a rollout.
+    /// The number of instances, and its limits during a rollout.
     pub budget: Budget,
-    /// The budget of a rollback; `None` where it is the same.
+    /// The budget of a rollback; `None` if it is the same.
     pub rollback_budget: Option<Budget>,
     /// How long an instance must have been ready to count as available.
     pub min_ready: Duration,
@@ -44,22 +44,22 @@ pub struct Spec {
     /// Failed hosts that a rollout tolerates.
     pub max_failed_hosts: u32,
     pub on_failure: OnFailure,
-    /// Readiness of each known release's instances; a release not listed is judged by the default.
+    /// The readiness thresholds of each known release. The default applies to others.
     pub thresholds: BTreeMap<ReleaseId, Thresholds>,
-    /// The times that each known release's keys allow its instances.
+    /// The times that the settings of each known release allow its instances.
     pub waits: BTreeMap<ReleaseId, Waits>,
-    /// The steps in which the new version is rolled out; none for all at once.
+    /// The steps of the rollout; empty for a rollout without steps.
     pub steps: Vec<Step>,
-    /// What happens at a step that needs a person.
+    /// What happens at a gate that needs a person.
     pub on_gate: OnGate,
-    pub hours: DeployWindows,
+    pub deploy_windows: DeployWindows,
     /// The tasks: hooks that run once, and migrations.
     pub tasks: Vec<Task>,
-    /// What is measured while new instances serve.
+    /// The analyses while new instances serve.
     pub analyses: Vec<Analysis>,
-    /// The balancers; `None` where there are none.
+    /// The balancers; `None` if there are none.
     pub traffic: Option<Traffic>,
-    /// Releases that stay on the hosts after the rollout, besides those that run.
+    /// Releases that stay on the hosts after the rollout, in addition to running ones.
     pub keep: BTreeSet<ReleaseId>,
 }
 
@@ -67,7 +67,7 @@ pub struct Spec {
 pub enum OnFailure {
     /// Roll back to the newest revision proven healthy.
     RollBack,
-    /// Hold, for a person to look.
+    /// Leave the fleet as it is, for a person to decide.
     Hold,
 }
 
@@ -80,9 +80,11 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// Resolves the amounts for a rollback on `hosts` hosts with `ports` ports each. It never
-    /// fails: it reduces replicas that do not fit into the slots. If no instance may be unavailable
-    /// and no slot is free for a surge, it allows one unavailable instance.
+    /// Resolves the amounts for a rollback on `hosts` hosts with `ports` ports each.
+    ///
+    /// A rollback is always possible: the number of replicas is reduced if they do not fit into the
+    /// slots. If no instance may be unavailable and no slot is free for a surge, one instance may
+    /// be unavailable.
     pub fn resolve_rollback(self, hosts: usize, ports: usize) -> Budget {
         let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
         let replicas = self.replicas.min(slots);
@@ -105,7 +107,7 @@ impl Amounts {
             max_unavailable,
         } = self;
         if max_surge.is_zero() && max_unavailable.is_zero() {
-            return Err(Impossible::NothingMayMove);
+            return Err(Impossible::NoRoomForRollout);
         }
         let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
         if replicas > slots {
@@ -147,7 +149,7 @@ impl Spec {
                     host: host.clone(),
                     port: *port,
                 };
-                if let Some(Occupant::Stranger(who)) = fleet.occupant(&slot) {
+                if let Some(Occupant::OtherProcess(who)) = fleet.occupant(&slot) {
                     found.push(Impossible::PortTaken {
                         who: who.clone(),
                         slot,
@@ -163,9 +165,9 @@ impl Spec {
         self.release_ports.get(release).unwrap_or(&self.ports)
     }
 
-    /// The budget of a rollout in its present direction.
+    /// The budget of a rollout in its current direction.
     pub fn budget_for(&self, rollout: &Rollout) -> Budget {
-        // A change of numbers is the last word on them.
+        // A scaling sets the number for both directions.
         self.rollback_budget
             .filter(|_| rollout.is_rolling_back() && rollout.scaling.is_none())
             .unwrap_or(self.budget)
@@ -175,7 +177,7 @@ impl Spec {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
-    /// The times that a release's keys allow its instances.
+    /// The times that the settings of a release allow its instances.
     pub fn waits_of(&self, release: &ReleaseId) -> Waits {
         self.waits.get(release).copied().unwrap_or_default()
     }
@@ -189,8 +191,8 @@ impl Spec {
             .unwrap_or_default()
     }
 
-    /// The longest time that an order for an instance of any known release takes on its host.
-    pub fn longest_order(&self) -> Duration {
+    /// The longest start or stop of an instance of any known release.
+    pub fn longest_action(&self) -> Duration {
         self.waits
             .values()
             .map(|waits| waits.stop.max(waits.start))
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_with_the_arithmetic() {
+    fn impossible_amounts_are_refused_with_the_arithmetic() {
         let refusal =
             |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
         assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("leave no room"));
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_surge_without_a_place_is_cut_where_some_may_be_unavailable() {
+    fn surge_is_limited_to_free_slots_if_instances_may_be_unavailable() {
         let budget = amounts(3, "2", "1").resolve(3, 1).unwrap();
         assert_eq!((budget.surge, budget.unavailable), (0, 1));
         let budget = amounts(3, "2", "0").resolve(4, 1).unwrap();
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_scaled_to_nothing_is_possible() {
+    fn amounts_allow_zero_replicas() {
         assert!(amounts(0, "1", "0").resolve(3, 1).is_ok());
     }
 }

@@ -1,21 +1,23 @@
-//! Scaling a fleet between two revisions: each release keeps its part (Kubernetes' proportional
-//! scaling, `pkg/controller/deployment/sync.go`).
+//! Scaling a fleet between two revisions: each release keeps its share, as in the proportional
+//! scaling of Kubernetes (`pkg/controller/deployment/sync.go`).
 
 use std::collections::BTreeMap;
 
 use crate::core::fleet::Fleet;
 use crate::core::ids::ReleaseId;
 
-/// The instances of each release when `replicas` are wanted: in proportion to those that run now,
-/// what is left over for the largest, of equal ones for the one that is `known` first. All are of
-/// `target` where none runs.
+/// The share of each release in `replicas` instances, in proportion to its running instances.
+///
+/// What remains after rounding down goes to the releases with the most instances, one each. If two
+/// have equally many, the first in `known` comes first. If no instance runs, all instances are of
+/// `target`.
 pub fn shares(
     fleet: &Fleet,
     known: &[&ReleaseId],
     target: &ReleaseId,
     replicas: u32,
 ) -> BTreeMap<ReleaseId, u32> {
-    let runs = |release: &ReleaseId| {
+    let running = |release: &ReleaseId| {
         let instances = fleet.instances().filter(|(_, host, _)| host.is_reachable());
         instances
             .filter(|(.., instance)| instance.release == *release && instance.is_running())
@@ -23,22 +25,22 @@ pub fn shares(
     };
     let mut shares: Vec<(&ReleaseId, u64, u32)> = known
         .iter()
-        .map(|release| (*release, runs(release) as u64, 0))
+        .map(|release| (*release, running(release) as u64, 0))
         .collect();
     let total: u64 = shares.iter().map(|(_, count, _)| count).sum();
     if total == 0 {
         return BTreeMap::from([(target.clone(), replicas)]);
     }
     shares.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
-    let mut left_over = replicas;
+    let mut remaining = replicas;
     for (_, count, share) in &mut shares {
         *share = u32::try_from(u64::from(replicas) * *count / total).unwrap_or(replicas);
-        left_over -= *share;
+        remaining -= *share;
     }
     for (_, _, share) in shares.iter_mut().filter(|(_, count, _)| *count > 0) {
-        let more = left_over.min(1);
+        let more = remaining.min(1);
         *share += more;
-        left_over -= more;
+        remaining -= more;
     }
     shares
         .into_iter()
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_release_keeps_its_part_and_the_largest_gets_what_is_left() {
+    fn scaling_keeps_shares_and_rounds_up_the_largest() {
         assert_eq!(scaled(&["old", "old", "new"], 6), (4, 2));
         assert_eq!(scaled(&["old", "old", "new"], 4), (3, 1));
         assert_eq!(scaled(&["old", "old", "new"], 2), (2, 0));

@@ -1,4 +1,4 @@
-//! The steps of a rollout: some instances first, then a time to watch them, then more.
+//! The steps of a rollout. Each has a number of new instances and a gate.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::spec::budget::Amount;
 
-/// A gate in a rollout.
+/// A step of a rollout, with its gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The most instances of the new release in this step.
     pub instances: Amount,
-    /// How long these must have served before the rollout continues.
+    /// How long these instances must have served before the rollout continues.
     pub soak: Duration,
     /// Whether a person must then promote the rollout.
     pub pause: bool,
-    /// The part of all requests that the new instances get, in percent; `None` for as much as the
-    /// others.
+    /// The share of all requests that the new instances get, in percent; `None` for the share that
+    /// corresponds to their number.
     pub weight_percent: Option<u32>,
 }
 
@@ -24,7 +24,7 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnGate {
-    /// Ship waits for `ship promote`.
+    /// ship waits for `ship promote`.
     #[default]
     Wait,
     /// ship exits, and `ship promote` continues.
@@ -33,33 +33,34 @@ pub enum OnGate {
     Promote,
 }
 
-/// The weight of an instance for which none is set.
+/// The weight of an instance without a set weight.
 pub const FULL_WEIGHT_PERCENT: u32 = 100;
 
 impl Step {
-    /// Its instances of these replicas: at least one, at most all.
+    /// The number of new instances in this step, of `replicas`: at least one, at most all.
     pub fn count(&self, replicas: u32) -> u32 {
         self.instances
             .rounded_up(replicas)
             .clamp(1.min(replicas), replicas)
     }
 
-    /// The weight of each new instance, in percent of an old one's, that gives the new ones
-    /// together their part of all requests; `None` for the full weight.
+    /// The weight of each new instance, in percent of the weight of an old one. It gives all new
+    /// instances together their share of the requests. `None` for the full weight.
     pub fn weight_of_each(&self, replicas: u32) -> Option<u32> {
-        let part = self.weight_percent?.min(100);
+        let share = self.weight_percent?.min(100);
         let new = self.count(replicas);
         let old = replicas - new;
-        if old == 0 || part == 100 {
+        if old == 0 || share == 100 {
             return None;
         }
-        let weight = (part * old * 100 + (100 - part) * new / 2) / ((100 - part) * new);
-        // A weight of 0 is none at all, which no step means.
+        let weight = (share * old * 100 + (100 - share) * new / 2) / ((100 - share) * new);
+        // With a weight of 0, the instance would get no requests.
         (weight < FULL_WEIGHT_PERCENT).then_some(weight.max(1))
     }
 }
 
-/// The steps of an unattended rollout: one instance first, which is watched for this time.
+/// The steps of an unattended rollout: a first step with one instance and this soak time, unless
+/// the first step has only one instance anyway.
 pub fn one_first(steps: &[Step], soak: Duration, replicas: u32) -> Vec<Step> {
     let step = |instances, soak| Step {
         instances,
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unattended_one_instance_comes_first() {
+    fn unattended_rollout_starts_with_one_instance() {
         let soak = Duration::from_mins(5);
         let counts = |steps: &[Step], replicas| -> Vec<_> {
             one_first(steps, soak, replicas)
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_at_least_one_instance_and_at_most_all() {
+    fn step_has_at_least_one_instance_and_at_most_all() {
         assert_eq!(step("1", None).count(3), 1);
         assert_eq!(step("25%", None).count(3), 1);
         assert_eq!(step("25%", None).count(10), 3);
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_give_the_new_ones_their_part() {
+    fn weight_gives_new_instances_their_share_of_requests() {
         // 1 × 21 of 1 × 21 + 4 × 100 is 5 %.
         assert_eq!(step("1", Some(5)).weight_of_each(5), Some(21));
         assert_eq!(

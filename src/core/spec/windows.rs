@@ -18,10 +18,10 @@ const DAYS_AHEAD: i32 = 8;
 /// A time of day on some days of the week.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Monday first.
+    /// From Monday to Sunday.
     days: [bool; 7],
     from: civil::Time,
-    /// On the next day if not after `from`.
+    /// On the next day if it is not after `from`.
     until: civil::Time,
     /// The text in the playbook.
     text: String,
@@ -35,14 +35,14 @@ pub struct OpenWindow {
     pub window: String,
 }
 
-/// When a rollout may start, and how long it takes at least.
+/// When a rollout may start, and how long it takes at the least.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeployWindows {
-    /// The coming windows, in order; empty if deploys are always allowed.
-    pub openings: Vec<OpenWindow>,
-    /// Whether there are any windows.
-    pub are_limited: bool,
-    /// The shortest time to replace an instance, by the waits of the playbook.
+    /// The open and the next windows, ordered by their start; empty without any windows.
+    pub upcoming: Vec<OpenWindow>,
+    /// Whether deploys are limited to windows.
+    pub is_limited: bool,
+    /// The shortest time to replace an instance, by the settings of the playbook.
     pub replacement_time_min: Duration,
     /// The shortest time of a whole deploy in the history; zero if there is none.
     pub fastest_deploy: Duration,
@@ -134,9 +134,10 @@ impl fmt::Display for Window {
 }
 
 impl Window {
-    /// The window that starts on this day, if there is one. A time that does not exist because
-    /// clocks are put forward is moved by the same amount; of two equal times when clocks are put
-    /// back, the first one counts.
+    /// The window that starts on this day, if there is one.
+    ///
+    /// If clocks are set forward and skip a time, the time moves by the same amount. If clocks are
+    /// set back and repeat a time, the first one counts.
     fn on(&self, day: civil::Date, zone: &TimeZone) -> Option<OpenWindow> {
         if !self.days[usize::from(day.weekday().to_monday_zero_offset().unsigned_abs())] {
             return None;
@@ -168,33 +169,33 @@ impl Window {
     }
 }
 
-/// The coming windows, ordered by their start.
-pub fn openings(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<OpenWindow> {
+/// The open windows and those of the next days, ordered by their start.
+pub fn upcoming_windows(windows: &[Window], zone: &TimeZone, now: Time) -> Vec<OpenWindow> {
     let now = Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX))
         .unwrap_or(Timestamp::MAX);
     let today = now.to_zoned(zone.clone()).date();
     let day = |ahead: i32| today.checked_add(ahead.days()).ok();
     let days: Vec<_> = (-1..=DAYS_AHEAD).filter_map(day).collect();
-    let mut openings: Vec<_> = windows
+    let mut upcoming: Vec<_> = windows
         .iter()
         .flat_map(|window| days.iter().filter_map(|day| window.on(*day, zone)))
         .collect();
-    openings.sort_by_key(|opening| (opening.from, opening.until));
-    openings
+    upcoming.sort_by_key(|window| (window.from, window.until));
+    upcoming
 }
 
 impl DeployWindows {
     /// Why an action of this duration may not start now; `None` if it may.
     pub fn refusal(&self, now: Time, takes: Duration) -> Option<String> {
-        if !self.are_limited {
+        if !self.is_limited {
             return None;
         }
         let open = self
-            .openings
+            .upcoming
             .iter()
-            .filter(|opening| opening.from <= now && now < opening.until);
-        let Some(longest) = open.max_by_key(|opening| self.closes(opening)) else {
-            let next = self.openings.iter().find(|opening| opening.from > now);
+            .filter(|window| window.from <= now && now < window.until);
+        let Some(longest) = open.max_by_key(|window| self.closes(window)) else {
+            let next = self.upcoming.iter().find(|window| window.from > now);
             return Some(match next {
                 Some(next) => {
                     format!(
@@ -217,8 +218,8 @@ impl DeployWindows {
         })
     }
 
-    /// The end of a window, with those that follow without a gap.
-    fn closes(&self, opening: &OpenWindow) -> Time {
+    /// The end of a window, including windows that follow without a gap.
+    fn closes(&self, window: &OpenWindow) -> Time {
         let follows = |until: Time, next: &OpenWindow| {
             if next.from <= until {
                 until.max(next.until)
@@ -226,15 +227,15 @@ impl DeployWindows {
                 until
             }
         };
-        self.openings.iter().fold(opening.until, follows)
+        self.upcoming.iter().fold(window.until, follows)
     }
 
     /// The next time at which [`Self::refusal`] may change for an action of this duration.
     pub fn changes_at(&self, now: Time, takes: Duration) -> Option<Time> {
         let ends = self
-            .openings
+            .upcoming
             .iter()
-            .flat_map(|opening| [opening.from, opening.until, opening.until - takes]);
+            .flat_map(|window| [window.from, window.until, window.until - takes]);
         ends.filter(|at| *at > now).min()
     }
 }

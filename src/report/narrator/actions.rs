@@ -65,14 +65,14 @@ impl VersionedAction<'_> {
             },
             Event::ActionFailed { error, .. } => {
                 let (what, took) = (self.verb_phrase(), self.took(at));
-                let text = format!("cannot {what}: {} (after {took})", host.unnamed(error));
+                let text = format!("cannot {what}: {} (after {took})", host.without_name(error));
                 // Releases that were not removed do not affect the rollout.
                 let is_harmless = matches!(self.pending.action, Action::Prune { .. });
                 let label = if is_harmless { "warning" } else { "failed" };
                 Some(notable(at, self.subject(), label, &text))
             }
             Event::ActionUnknown { why, .. } => {
-                let (what, why) = (self.gerund_phrase(), host.unnamed(why));
+                let (what, why) = (self.gerund_phrase(), host.without_name(why));
                 let text = format!("lost contact while {what} ({why}); checking the host");
                 Some(notable(at, self.subject(), "unknown", &text))
             }

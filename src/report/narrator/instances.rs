@@ -63,7 +63,12 @@ pub(super) fn instance(
 /// The message about a host or balancer that became unreachable or reachable again.
 pub(super) fn reachability(entry: &Entry, context: &EventContext) -> Option<RolloutMessage> {
     let lost = |machine: &HostId, why: &str| {
-        notable(entry.at, machine.to_string(), "lost", machine.unnamed(why))
+        notable(
+            entry.at,
+            machine.to_string(),
+            "lost",
+            machine.without_name(why),
+        )
     };
     let recovered = |machine: &HostId| {
         let after = context

@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::records::{RolloutId, ServiceKey};
 
 impl Migrations for Sqlite {
-    fn migrations_made(&self, service_key: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
+    fn applied_migrations(&self, service_key: &ServiceKey) -> Result<BTreeSet<String>, StoreError> {
         let sql = "select id from migrations where fleet = ?1 and service = ?2 and state = 'done'";
         let ids = self.query(
             sql,

@@ -9,7 +9,7 @@ use super::files;
 
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
-/// The table, with these lines after its source.
+/// The `[artifact]` table with a local source, then these lines.
 fn with(lines: &str) -> ArtifactConfig {
     files()
         .playbook("[readiness]", &format!("{lines}\n[readiness]"))
@@ -18,7 +18,7 @@ fn with(lines: &str) -> ArtifactConfig {
         .artifact
 }
 
-/// The same from a URL.
+/// The `[artifact]` table with a URL as its source, then these lines.
 fn from(url: &str, lines: &str) -> ArtifactConfig {
     let files = files().playbook("web-{{ version }}.tar.gz", url);
     files

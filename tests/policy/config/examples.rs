@@ -91,7 +91,7 @@ fn examples_for_real_machines_match_the_local_example() {
         assert_eq!(playbook.version, local.version);
         assert_eq!(playbook.service.env, local.service.env);
         assert_eq!(playbook.service.ports, local.service.ports);
-        // The local one soaks for a moment, so that a person can watch.
+        // The local example soaks for a moment, so that a user can watch the rollout.
         assert_eq!(
             RolloutConfig {
                 min_ready: local.rollout.min_ready,

@@ -8,10 +8,10 @@ use ship::config::{Overrides, Project, SlotVars, load_with, render};
 
 use ship_testing::mutation::{cases, mutated, mutated_text};
 
-/// Far longer than the longest text takes on a busy machine.
+/// Much longer than the longest text takes on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Reads two texts as an inventory and a playbook and renders what is wrong.
+/// Reads two texts as an inventory and a playbook, and renders their errors.
 fn read_and_report(inventory: &[u8], playbook: &[u8], overrides: &Overrides) {
     let began = Instant::now();
     let read = |path: &Path| {
@@ -32,7 +32,8 @@ fn read_and_report(inventory: &[u8], playbook: &[u8], overrides: &Overrides) {
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
-/// What others rely on, when they make paths, arguments and units of it.
+/// The properties on which other modules rely, because values become paths, arguments and unit
+/// names.
 fn keeps_the_rules(project: &Project) {
     let is_name = |name: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
@@ -80,7 +81,7 @@ const PLAYBOOKS: [&str; 2] = [
     include_str!("../../../playbooks/in-place.toml"),
 ];
 
-/// Templates that ask for too much, or for nonsense.
+/// Templates that are invalid or produce too much.
 const TEMPLATES: [&str; 17] = [
     "{{ [[]] * port * port * port }}",
     "{{ version }}-{{ port }}",
@@ -173,7 +174,7 @@ proptest! {
         };
         let began = Instant::now();
         if let Ok(text) = render(&template, &vars) {
-            // What the template itself holds, and what its fuel buys.
+            // The length of the template, and what it can produce with its fuel.
             prop_assert!(text.len() <= template.len() + 16_000_000, "{} bytes", text.len());
         }
         prop_assert!(began.elapsed() < SOON, "{:?}", began.elapsed());

@@ -7,7 +7,7 @@ use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
 
-/// The files with a `[liveness]` table that holds these lines, from line 12 of the playbook on.
+/// The files with a `[liveness]` table that contains these lines, from line 12 of the playbook on.
 fn with(lines: &str) -> Files {
     files().playbook("[rollout]", &format!("[liveness]\n{lines}\n[rollout]"))
 }

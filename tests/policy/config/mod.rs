@@ -58,14 +58,14 @@ http = "/healthz"
 max_surge = 1
 "#;
 
-/// Files in memory, and what the command line says.
+/// The configuration files, in memory, and the options of the command line.
 struct Files {
     inventory: String,
     playbook: String,
     overrides: Overrides,
 }
 
-/// The two files as they are right.
+/// Two valid files.
 fn files() -> Files {
     Files {
         inventory: INVENTORY.to_owned(),

@@ -52,8 +52,8 @@ error: `secrets` cannot contain ` `: `A B`
     );
 }
 
-/// Secrets of the playbook with `keys` in its service, from `env_file` and an environment that
-/// holds TOKEN alone.
+/// The secrets of a playbook with `keys` in its service, from `env_file` and an environment that has
+/// only TOKEN.
 fn secrets(keys: &str, env_file: &str) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("secrets.env"), env_file).unwrap();

@@ -12,7 +12,7 @@ use super::{Files, files};
 
 const HAPROXY: &str = "driver = \"haproxy\"\nsocket = \"/run/haproxy/admin.sock\"";
 
-/// The files with a balancer, and a `[traffic]` table that holds these lines, from line 12 of the
+/// The files with a balancer, and a `[traffic]` table that contains these lines, from line 12 of the
 /// playbook on.
 fn with(lines: &str) -> Files {
     without_balancer(lines).inventory("[[hosts]]", "[[balancers]]\nname = \"lb1\"\n[[hosts]]")

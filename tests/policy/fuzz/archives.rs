@@ -57,7 +57,7 @@ const TARGETS: [&[u8]; 12] = [
     b"./d/../..",
     b"../../../x",
 ];
-/// The absolute target among these.
+/// The absolute one of these targets.
 const ABSOLUTE_TARGET: &str = "/etc/hosts";
 const KINDS: &[u8] = b"000000012225567gLKxSVMDA\0";
 

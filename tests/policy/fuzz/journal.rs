@@ -58,29 +58,29 @@ fn start() -> RolloutStart {
 
 fn availability_report() -> AvailabilityReport {
     let mut tally = Tally::new(0);
-    tally.take(
+    tally.add(
         Time(1),
-        Answer::Unmade {
+        Answer::NotSent {
             why: "no network".to_owned(),
         },
     );
-    tally.take(
+    tally.add(
         Time(2),
         Answer::Served {
             took: Duration::from_millis(3),
             version: Some("0.8".to_owned()),
         },
     );
-    tally.take(
+    tally.add(
         Time(3),
         Answer::Served {
             took: Duration::from_millis(3),
             version: None,
         },
     );
-    tally.take(
+    tally.add(
         Time(4),
-        Answer::Lost {
+        Answer::Failed {
             why: "HTTP 500".to_owned(),
         },
     );

@@ -121,7 +121,7 @@ impl Config {
             waits: std::collections::BTreeMap::new(),
             steps: Vec::new(),
             on_gate: OnGate::default(),
-            hours: ship::core::spec::windows::DeployWindows::default(),
+            deploy_windows: ship::core::spec::windows::DeployWindows::default(),
             tasks: Vec::new(),
             analyses: Vec::new(),
             traffic: None,

@@ -345,7 +345,7 @@ impl<'a> Controllers<'a> {
             self.ids[host].clone(),
             self.decode(host, &controller.view[host]),
         );
-        fleet.lose(&self.ids[host], NOW, "timed out");
+        fleet.mark_unreachable(&self.ids[host], NOW, "timed out");
         controller.view[host] = encode(&fleet.hosts[&self.ids[host]]);
         let why = String::from("timed out");
         let unknown = in_flight.then(|| Event::ActionUnknown {
@@ -463,7 +463,7 @@ impl<'a> Controllers<'a> {
     /// Whether the last plan requests an observation of a host.
     pub(crate) fn wants_observation(&self, controller: &Controller, host: usize) -> bool {
         self.planned(controller)
-            .is_some_and(|plan| plan.looks.contains(&self.ids[host]))
+            .is_some_and(|plan| plan.hosts_to_observe.contains(&self.ids[host]))
     }
 
     /// Lets the progress deadline pass.

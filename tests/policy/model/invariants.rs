@@ -68,7 +68,7 @@ fn every_host_has_an_action_or_a_wait_reason(config: &Config, plan: &Plan) -> Re
     let invalid = config
         .host_ids()
         .into_iter()
-        .find(|id| hosts.contains(id) == plan.holds.contains_key(id));
+        .find(|id| hosts.contains(id) == plan.wait_reasons.contains_key(id));
     match invalid {
         Some(id) => Err(format!("{id} must have either an action or a wait reason")),
         None => Ok(()),

@@ -63,7 +63,7 @@ const CRASH: Faults = Faults {
     ..NO_FAULTS
 };
 
-/// The faults of both.
+/// The faults of both, except that early deadlines are not added up.
 const fn both(one: Faults, other: Faults) -> Faults {
     Faults {
         bad_starts: one.bad_starts + other.bad_starts,
@@ -648,7 +648,7 @@ fn expect_violation(config: &Config, planner: &Planner<'_>) -> Violation {
 
 /// Adds an action to the plan, unless its host has one.
 fn with_action(mut plan: Plan, action: Action) -> Plan {
-    if plan.holds.remove(action.host()).is_some() {
+    if plan.wait_reasons.remove(action.host()).is_some() {
         plan.actions.push(action);
     }
     plan
@@ -663,10 +663,11 @@ fn model_finds_a_planner_that_stops_one_instance_too_many() {
             .iter()
             .any(|action| matches!(action, Action::Stop { .. }));
         let another = fleet.instances().find(|(slot, _, instance)| {
-            instance.release != *rollout.target_release() && planned.holds.contains_key(&slot.host)
+            instance.release != *rollout.target_release()
+                && planned.wait_reasons.contains_key(&slot.host)
         });
         if let Some((slot, _, instance)) = another.filter(|_| stops) {
-            planned.holds.remove(&slot.host);
+            planned.wait_reasons.remove(&slot.host);
             planned.actions.push(Action::Stop {
                 slot,
                 instance: instance.name.clone(),
@@ -905,7 +906,7 @@ fn model_finds_a_planner_that_treats_unprobed_instances_as_unhealthy() {
 fn model_finds_a_planner_without_a_wait_reason() {
     let violation = expect_violation(&side_by_side(), &|spec, rollout, fleet, now| {
         let mut planned = plan(spec, rollout, fleet, now);
-        planned.holds.pop_last();
+        planned.wait_reasons.pop_last();
         planned
     });
     assert_eq!(

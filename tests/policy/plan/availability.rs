@@ -11,7 +11,7 @@ use super::scenario::{FleetSetup, Scenario, fleet_of};
 /// Reports one successful request and then `failures` failed ones; the limit is 1.
 fn report_failed_requests(scenario: &mut Scenario, failures: u64) {
     let mut tally = Tally::new(1);
-    tally.take(
+    tally.add(
         Time(0),
         Answer::Served {
             took: std::time::Duration::ZERO,
@@ -19,9 +19,9 @@ fn report_failed_requests(scenario: &mut Scenario, failures: u64) {
         },
     );
     (1..=failures).for_each(|at| {
-        tally.take(
+        tally.add(
             Time(at * 1000),
-            Answer::Lost {
+            Answer::Failed {
                 why: "connection reset".into(),
             },
         );

@@ -397,7 +397,7 @@ fn rollout_at_a_gate_fails_when_a_balancer_stays_unreachable() {
         pause: false,
     });
     scenario.advance(1800);
-    scenario.lose_balancer("lb1");
+    scenario.mark_balancer_unreachable("lb1");
     let Next::Wake(at) = scenario.plan().next else {
         panic!("{:?}", scenario.plan().next)
     };

@@ -74,7 +74,7 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
             waits: BTreeMap::new(),
             steps: Vec::new(),
             on_gate: OnGate::default(),
-            hours: ship::core::spec::windows::DeployWindows::default(),
+            deploy_windows: ship::core::spec::windows::DeployWindows::default(),
             tasks: Vec::new(),
             analyses: Vec::new(),
             traffic: None,
@@ -211,7 +211,7 @@ impl FleetSetup {
             .entry(slot.host)
             .or_default()
             .slots
-            .insert(slot.port, Occupant::Stranger(who.into()));
+            .insert(slot.port, Occupant::OtherProcess(who.into()));
         self
     }
 
@@ -384,9 +384,9 @@ impl Scenario {
     }
 
     /// Makes a balancer unreachable.
-    pub(crate) fn lose_balancer(&mut self, balancer: &str) {
+    pub(crate) fn mark_balancer_unreachable(&mut self, balancer: &str) {
         let now = self.now;
-        self.fleet.lose_balancer(
+        self.fleet.mark_balancer_unreachable(
             &balancer.into(),
             now,
             &format!("{balancer}: no route to host"),
@@ -495,7 +495,8 @@ impl Scenario {
     /// Makes a host unreachable.
     pub(crate) fn lose_host(&mut self, host: &str) {
         let host = HostId::from(host);
-        self.fleet.lose(&host, self.now, "timed out after 10s");
+        self.fleet
+            .mark_unreachable(&host, self.now, "timed out after 10s");
         self.record(Event::HostLost {
             host,
             why: "timed out after 10s".into(),
@@ -568,7 +569,11 @@ impl Scenario {
 
     /// The hosts that the planner wants to have observed first.
     pub(crate) fn hosts_to_observe(&self) -> Vec<String> {
-        self.plan().looks.iter().map(ToString::to_string).collect()
+        self.plan()
+            .hosts_to_observe
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Lets time pass. Probes keep their verdicts, and no host is observed.
@@ -599,7 +604,7 @@ impl Scenario {
     #[track_caller]
     pub(crate) fn wait_reason(&self, host: &str) -> String {
         self.plan()
-            .holds
+            .wait_reasons
             .get(&HostId::from(host))
             .expect("the host has a wait reason")
             .to_string()

@@ -58,7 +58,7 @@ fn pass_step(scenario: &mut Scenario) {
         scenario.plan().next,
         Next::StepPassed,
         "{:?}",
-        scenario.plan().holds
+        scenario.plan().wait_reasons
     );
     let step = scenario.rollout.step.passed + 1;
     scenario.record(Event::StepPassed { step, of: 3 });

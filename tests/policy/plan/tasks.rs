@@ -177,7 +177,7 @@ fn task_with_unknown_outcome_is_retried_on_the_same_host_a_limited_number_of_tim
             why: "the connection was lost".into(),
         },
     );
-    // Only h1 can tell whether the migration was made.
+    // Only h1 has recorded whether the migration has run.
     assert!(
         matches!(scenario.plan().next, Next::Wake(_)),
         "{:?}",

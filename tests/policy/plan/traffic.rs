@@ -18,7 +18,7 @@ fn behind_one_balancer() -> Scenario {
         .deploy("0.9")
 }
 
-/// The same, until the first new instance is ready.
+/// A deploy through balancers, until the first new instance is ready.
 fn with_first_ready() -> Scenario {
     let mut scenario = behind_one_balancer();
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
@@ -99,7 +99,7 @@ fn planner_waits_for_an_unreachable_balancer() {
         .behind_balancers(&["lb1", "lb2"])
         .deploy("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
-    scenario.lose_balancer("lb2");
+    scenario.mark_balancer_unreachable("lb2");
     scenario.expect_no_actions();
     assert_eq!(
         scenario.wait_reason("h1"),

@@ -8,30 +8,30 @@ use ship::core::rollout::failure::Outcome;
 use ship::core::spec::windows::{DeployWindows, OpenWindow};
 use ship::core::time::Time;
 
-/// A window that closes `seconds` after the start of the scenario; a replacement takes `turn_s` or
-/// longer.
-fn closing_after(seconds: u64, turn_s: u64) -> DeployWindows {
+/// A window that closes `seconds` after the start of the scenario. A replacement takes at least
+/// `replacement_s`.
+fn closing_after(seconds: u64, replacement_s: u64) -> DeployWindows {
     let begin = Time(1_000_000_000);
-    let opening = OpenWindow {
+    let window = OpenWindow {
         from: begin - Duration::from_mins(1),
         until: begin + Duration::from_secs(seconds),
         window: "02:00-05:00".into(),
     };
-    let turn = Duration::from_secs(turn_s);
+    let replacement = Duration::from_secs(replacement_s);
     DeployWindows {
-        openings: vec![opening],
-        are_limited: true,
-        replacement_time_min: turn,
+        upcoming: vec![window],
+        is_limited: true,
+        replacement_time_min: replacement,
         fastest_deploy: Duration::ZERO,
     }
 }
 
 /// A deploy with three replicas and a spare host.
-fn deploy_within(hours: DeployWindows) -> Scenario {
+fn deploy_within(windows: DeployWindows) -> Scenario {
     let mut setup = fleet_of(4)
         .budget(3, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
-    setup.spec.hours = hours;
+    setup.spec.deploy_windows = windows;
     setup.deploy("0.9")
 }
 
@@ -65,11 +65,11 @@ fn rollout_does_not_start_if_it_cannot_finish_in_the_window() {
 
 #[test]
 fn rollout_estimate_uses_the_fastest_deploy_if_longer_than_the_waits() {
-    let mut hours = closing_after(300, 1);
-    hours.fastest_deploy = Duration::from_secs(301);
-    closed_reason(&deploy_within(hours.clone()));
-    hours.fastest_deploy = Duration::from_mins(5);
-    stage_all(&mut deploy_within(hours));
+    let mut windows = closing_after(300, 1);
+    windows.fastest_deploy = Duration::from_secs(301);
+    closed_reason(&deploy_within(windows.clone()));
+    windows.fastest_deploy = Duration::from_mins(5);
+    stage_all(&mut deploy_within(windows));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn window_lets_a_started_in_place_replacement_finish() {
     let mut setup = fleet_of(3)
         .budget(3, 0, 1)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
-    setup.spec.hours = closing_after(300, 100);
+    setup.spec.deploy_windows = closing_after(300, 100);
     let mut scenario = setup.deploy("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
     scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);

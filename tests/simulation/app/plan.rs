@@ -41,7 +41,7 @@ fn plan_of_an_upgrade_has_order_and_worst_case() {
             ]
         );
         let simulated = preview.simulated;
-        assert_eq!((simulated.worst_available, simulated.most_running), (3, 4));
+        assert_eq!((simulated.fewest_available, simulated.most_running), (3, 4));
         assert_eq!(simulated.outcome, Some(Outcome::Succeeded));
         assert_eq!(project.action_count(), actions_before);
         assert_eq!(project.history(), ["1 0.8 succeeded"]);
@@ -63,7 +63,7 @@ fn plan_in_place_stops_the_old_instance_first() {
             ]
         );
         let simulated = preview.simulated;
-        assert_eq!((simulated.worst_available, simulated.most_running), (1, 2));
+        assert_eq!((simulated.fewest_available, simulated.most_running), (1, 2));
         assert_eq!(simulated.outcome, Some(Outcome::Succeeded));
     });
 }

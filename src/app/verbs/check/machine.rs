@@ -116,14 +116,14 @@ fn systemd_problems(facts: &Facts) -> Vec<String> {
 
 fn taken_ports(host: &HostId, ports: &[Port], observation: &Observation) -> Vec<String> {
     let taken = |(port, occupant): (&Port, &Occupant)| match occupant {
-        Occupant::Stranger(who) if ports.contains(port) => {
+        Occupant::OtherProcess(who) if ports.contains(port) => {
             let taken = Impossible::PortTaken {
                 slot: slot(host, *port),
                 who: who.clone(),
             };
             Some(taken.to_string())
         }
-        Occupant::Stranger(_) | Occupant::Instance(_) => None,
+        Occupant::OtherProcess(_) | Occupant::Instance(_) => None,
     };
     observation.slots.iter().filter_map(taken).collect()
 }

@@ -192,7 +192,7 @@ fn permit(
 fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
     let named = |(port, occupant)| match occupant {
         Occupant::Instance(instance) => Some((port, instance.name)),
-        Occupant::Stranger(_) => None,
+        Occupant::OtherProcess(_) => None,
     };
     observation.slots.into_iter().filter_map(named).collect()
 }

@@ -37,7 +37,7 @@ fn judged(new: RequestCounts, old: RequestCounts) -> Finding {
     compare(&Sides { new, old }, &tolerance()).finding
 }
 
-/// xorshift: the same dice for everybody.
+/// A xorshift generator, which gives the same numbers in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -54,8 +54,8 @@ impl Dice {
 }
 
 #[test]
-fn the_probability_is_fishers() {
-    // Worked out with exact fractions.
+fn chance_is_fishers_exact_test() {
+    // Computed with exact fractions.
     for (new, errors_new, old, errors_old, expected) in [
         (10, 10, 10, 0, 5.412_544e-6),
         (200, 5, 600, 0, 9.465_7e-4),
@@ -74,7 +74,7 @@ fn the_probability_is_fishers() {
 }
 
 #[test]
-fn more_errors_count_where_they_are_more_than_tolerated_and_more_than_chance() {
+fn comparison_fails_for_errors_beyond_tolerance_and_chance() {
     for (new, old, expected) in [
         ((19, 19), (1000, 0), Finding::Inconclusive),
         ((1000, 500), (19, 0), Finding::Inconclusive),
@@ -84,10 +84,10 @@ fn more_errors_count_where_they_are_more_than_tolerated_and_more_than_chance() {
         ((20, 10), (60, 0), Finding::Failure),
         ((200, 10), (600, 0), Finding::Failure),
         ((200, 20), (600, 60), Finding::Success),
-        // Clear, but within what is tolerated.
+        // Significant, but within the tolerance.
         ((100_000, 900), (100_000, 0), Finding::Success),
         ((100_000, 1100), (100_000, 0), Finding::Failure),
-        // The old one is worse.
+        // The old version is worse.
         ((200, 0), (600, 300), Finding::Success),
     ] {
         assert_eq!(
@@ -111,14 +111,14 @@ fn more_errors_count_where_they_are_more_than_tolerated_and_more_than_chance() {
 }
 
 #[test]
-fn slower_answers_count_where_they_are_slower_than_tolerated_and_than_chance() {
+fn comparison_fails_for_latency_beyond_tolerance_and_chance() {
     for (new, old, expected) in [
         ((200, 40), (600, 40), Finding::Success),
         ((200, 55), (600, 40), Finding::Success),
         ((200, 120), (600, 40), Finding::Failure),
-        // Twice, of nothing.
+        // Twice as slow, but by less than the precision of the measurement.
         ((1000, 4), (1000, 1), Finding::Success),
-        // Few, but by far.
+        // Few requests, but a large difference.
         ((20, 100), (60, 40), Finding::Success),
         ((20, 400), (60, 40), Finding::Failure),
         ((19, 400), (60, 40), Finding::Inconclusive),
@@ -176,7 +176,7 @@ fn comparison_fails_equal_versions_in_at_most_one_percent_of_runs() {
 }
 
 #[test]
-fn five_percent_of_errors_are_found_within_some_two_hundred_requests() {
+fn comparison_finds_five_percent_of_errors_within_two_hundred_requests() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     let found: Vec<_> = (0..1000)
         .filter_map(|_| found_at(&mut dice, 0.05, 0.0, 12))
@@ -247,11 +247,11 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
 }
 
 #[test]
-fn each_side_counts_what_came_since_its_instances_were_first_seen() {
+fn ledger_counts_requests_since_first_observation_of_instance() {
     let new = ReleaseId::from("new");
     let mut ledger = Ledger::default();
     let mut look = |servers: &[(u16, &str, u64, u64)]| {
-        ledger.look(&fleet(servers), &new);
+        ledger.record_counters(&fleet(servers), &new);
         let Sides { new, old } = ledger.total;
         (new.requests, new.errors, old.requests, old.errors)
     };
@@ -269,7 +269,7 @@ fn each_side_counts_what_came_since_its_instances_were_first_seen() {
         look(&[(1, "old", 15, 0), (2, "new", 4, 1)]),
         (32, 4, 100, 1)
     );
-    // A new instance in the slot of an old one: what was counted of the old one is not its own.
+    // A new instance in the slot of an old one: the requests of the old one do not count for it.
     assert_eq!(
         look(&[(1, "new", 40, 9), (2, "new", 4, 1)]),
         (32, 4, 100, 1)
@@ -281,7 +281,7 @@ fn each_side_counts_what_came_since_its_instances_were_first_seen() {
 }
 
 #[test]
-fn the_newest_minute_counts_or_as_much_as_makes_enough() {
+fn window_is_the_last_minute_or_long_enough_for_enough_requests() {
     let mut ledger = Ledger::default();
     let mut total = Sides::default();
     let mut minute = |at: u64, requests: u64| {

@@ -1,4 +1,4 @@
-//! What a status says of a fleet.
+//! Tests of the status of a fleet.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ fn fleet(instances: Vec<(&str, Port, Instance)>) -> Fleet {
     let mut fleet = Fleet::default();
     for (host, port, instance) in instances {
         let host = HostId::from(host);
-        fleet.lose(&host, NOW, "to be seen");
+        fleet.mark_unreachable(&host, NOW, "to be seen");
         let entry = fleet.hosts.get_mut(&host).unwrap();
         entry.reach = Reach::Reachable;
         entry.slots.insert(port, Occupant::Instance(instance));
@@ -88,7 +88,7 @@ fn stop(instance: &str) -> Action {
 }
 
 /// The status of a fleet whose inventory lists web2 before web1, on its way from 0.8 to 0.9.
-fn status(fleet: &Fleet, marks: &PendingActions, min_ready: Duration) -> Status {
+fn status(fleet: &Fleet, pending: &PendingActions, min_ready: Duration) -> Status {
     let hosts: Vec<_> = [
         ("web2", "10.0.0.2"),
         ("web1", "10.0.0.1"),
@@ -115,8 +115,8 @@ fn status(fleet: &Fleet, marks: &PendingActions, min_ready: Duration) -> Status 
         },
         min_ready,
         thresholds: &BTreeMap::new(),
-        standing: ServiceState::Running,
-        marks,
+        service_state: ServiceState::Running,
+        pending,
         failed_hosts: &[],
         holds: &BTreeMap::from([
             (
@@ -142,7 +142,7 @@ fn words(status: &Status) -> Vec<String> {
 }
 
 #[test]
-fn instances_come_in_the_inventorys_order_each_with_its_word() {
+fn status_lists_instances_in_inventory_order_with_their_state() {
     let fleet = fleet(vec![
         ("web1", 8082, instance("starting", "0.9", Time(590_000))),
         (
@@ -164,20 +164,20 @@ fn instances_come_in_the_inventorys_order_each_with_its_word() {
             exited
         }),
     ]);
-    let mut marks = PendingActions::default();
+    let mut pending = PendingActions::default();
     let start = |port| Action::Start {
         slot: Slot::new("web1", port),
         release: release("0.9"),
     };
-    marks.apply(&started(1, start(8082), Some("starting")));
-    marks.apply(&Entry {
+    pending.apply(&started(1, start(8082), Some("starting")));
+    pending.apply(&Entry {
         at: NOW,
         event: Event::ActionDone { id: ActionId(1) },
     });
-    marks.apply(&started(2, start(8083), Some("creating")));
+    pending.apply(&started(2, start(8083), Some("creating")));
     let stop = stop("stopping");
-    marks.apply(&started(3, stop, None));
-    let status = status(&fleet, &marks, Duration::ZERO);
+    pending.apply(&started(3, stop, None));
+    let status = status(&fleet, &pending, Duration::ZERO);
     assert_eq!(
         words(&status),
         [
@@ -243,7 +243,7 @@ fn spec() -> Spec {
         thresholds: BTreeMap::new(),
         steps: Vec::new(),
         on_gate: OnGate::default(),
-        hours: crate::core::spec::windows::DeployWindows::default(),
+        deploy_windows: crate::core::spec::windows::DeployWindows::default(),
         tasks: Vec::new(),
         analyses: Vec::new(),
         traffic: None,
@@ -252,7 +252,7 @@ fn spec() -> Spec {
 }
 
 #[test]
-fn the_counts_are_those_that_the_plan_decides_on() {
+fn status_has_the_same_counts_as_the_planner() {
     let mut fleet = fleet(vec![
         (
             "web1",
@@ -275,26 +275,26 @@ fn the_counts_are_those_that_the_plan_decides_on() {
             ready(instance("lost", "0.8", Time(0)), Time(0)),
         ),
     ]);
-    fleet.lose(&"web3".into(), NOW, "timed out");
+    fleet.mark_unreachable(&"web3".into(), NOW, "timed out");
     let stop = stop("going");
     let start = Action::Start {
         slot: Slot::new("web1", 8082),
         release: release("0.9"),
     };
-    let (mut rollout, mut marks) = (Rollout::begin(&begun()).unwrap(), PendingActions::default());
+    let (mut rollout, mut pending) = (Rollout::begin(&begun()).unwrap(), PendingActions::default());
     for entry in [started(1, start, Some("coming")), started(2, stop, None)] {
         rollout.apply(&entry);
-        marks.apply(&entry);
+        pending.apply(&entry);
     }
     let spec = spec();
     let census = Census::take(&spec, &rollout, &fleet, NOW);
-    let status = status(&fleet, &marks, spec.min_ready);
+    let status = status(&fleet, &pending, spec.min_ready);
     assert_eq!(status.replicas.progress(), census.progress(&spec, &rollout));
     assert_eq!((status.replicas.total, status.replicas.available), (5, 2));
 }
 
 #[test]
-fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
+fn status_counts_only_soaked_instances_as_available() {
     let fleet = fleet(vec![
         (
             "web1",
@@ -323,13 +323,13 @@ fn the_floor_counts_what_has_soaked_and_the_ceiling_what_may_run() {
 }
 
 #[test]
-fn a_lost_host_says_since_when_and_why() {
+fn status_shows_since_when_and_why_a_host_is_unreachable() {
     let mut fleet = fleet(vec![(
         "web3",
         8081,
         ready(instance("gone", "0.8", Time(0)), Time(0)),
     )]);
-    fleet.lose(
+    fleet.mark_unreachable(
         &"web3".into(),
         Time(420_000),
         "connection timed out after 5s",
@@ -352,7 +352,7 @@ fn a_lost_host_says_since_when_and_why() {
 }
 
 #[test]
-fn the_keys_of_the_json_are_those_promised() {
+fn status_has_the_documented_json_keys() {
     let fleet = fleet(vec![(
         "web1",
         8081,

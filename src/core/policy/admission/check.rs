@@ -9,11 +9,11 @@ use crate::core::spec::windows::DeployWindows;
 use crate::core::time::Time;
 
 /// Refuses a rollout that cannot work on the hosts in their current state.
-pub(super) fn feasible(
+pub(super) fn check_feasible(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
 ) -> Result<(), AdmissionRefusal> {
-    enough_hosts(input)?;
+    check_hosts(input)?;
     if !input.unusable_balancers.is_empty() {
         return Err(AdmissionRefusal::UnusableBalancers {
             unusable: input.unusable_balancers.clone(),
@@ -24,10 +24,10 @@ pub(super) fn feasible(
     // number may empty a fleet that serves.
     let would_empty = input.spec.hosts.is_empty() && input.fleet.instances().next().is_some();
     if would_empty && !input.are_replicas_set {
-        return Err(AdmissionRefusal::NoHostLeft);
+        return Err(AdmissionRefusal::AllHostsDrained);
     }
     if let Some(clash) = &input.server_clash {
-        return Err(AdmissionRefusal::OneServer(clash.clone()));
+        return Err(AdmissionRefusal::DuplicateServer(clash.clone()));
     }
     let obstacles = input.spec.obstacles(request.release, input.fleet);
     if obstacles.is_empty() {
@@ -37,12 +37,12 @@ pub(super) fn feasible(
     }
 }
 
-fn enough_hosts(input: &AdmissionInput<'_>) -> Result<(), AdmissionRefusal> {
+fn check_hosts(input: &AdmissionInput<'_>) -> Result<(), AdmissionRefusal> {
     let (spec, unusable) = (&input.spec, &input.unusable_hosts);
-    let none_is_left =
+    let all_are_unusable =
         !spec.hosts.is_empty() && spec.hosts.iter().all(|host| unusable.contains_key(host));
     let count = u32::try_from(unusable.len()).unwrap_or(u32::MAX);
-    if none_is_left || count > spec.max_failed_hosts {
+    if all_are_unusable || count > spec.max_failed_hosts {
         return Err(AdmissionRefusal::UnusableHosts {
             unusable: unusable.clone(),
             of: input.fleet.hosts.len(),
@@ -51,8 +51,9 @@ fn enough_hosts(input: &AdmissionInput<'_>) -> Result<(), AdmissionRefusal> {
     Ok(())
 }
 
-/// Refuses a new deploy while the fleet is frozen, or if no window is open for long enough to replace
-/// one instance. The check needs no host, so that it can run before the artifact is fetched.
+/// Refuses a new deploy while the fleet is frozen, or if no window is open for long enough to
+/// replace one instance. The check uses no observation of the hosts, so it can run before the
+/// artifact is fetched.
 ///
 /// # Errors
 /// If the fleet is frozen or no window is open. The error names who froze the fleet, or when the
@@ -61,35 +62,35 @@ pub fn check_open(
     service: &str,
     mode: RunMode,
     freeze: Option<&str>,
-    hours: &DeployWindows,
+    windows: &DeployWindows,
     now: Time,
 ) -> Result<(), AdmissionRefusal> {
     if mode.force {
         return Ok(());
     }
     let frozen = freeze.map(|freeze| format!("service `{service}` is frozen by {freeze}"));
-    match frozen.or_else(|| hours.refusal(now, hours.replacement_time_min)) {
+    match frozen.or_else(|| windows.refusal(now, windows.replacement_time_min)) {
         Some(why) => Err(AdmissionRefusal::Closed { why }),
         None => Ok(()),
     }
 }
 
 /// Refuses an unattended deploy of a new release on a fleet that lacks instances.
-pub(super) fn healthy(
+pub(super) fn check_healthy(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
     plan: &Plan,
 ) -> Result<(), AdmissionRefusal> {
     let history = input.history;
     let state = history.state();
-    let repairs = history
+    let is_repair = history
         .current()
         .is_some_and(|current| current.release == *request.release);
     if !request.mode.unattended
         || request.mode.force
         || state == ServiceState::New
-        || state.is_between()
-        || repairs
+        || state.is_between_revisions()
+        || is_repair
     {
         return Ok(());
     }

@@ -1,12 +1,12 @@
-//! What a deploy, rollback, resume, restart or scale may do: computed once, from the history, the
-//! fleet and the request, before anything is touched.
+//! Admission: whether a rollout may start or continue, and how. It is decided from the history, the
+//! fleet and the request, before ship changes anything.
 
 pub mod check;
-mod opening;
+mod first_events;
 pub mod refusal;
 pub mod request;
 
-use self::opening::Opener;
+use self::first_events::FirstEvents;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{Epoch, Revision};
 use crate::core::planner::{Next, Plan, plan};
@@ -24,34 +24,35 @@ use crate::core::rollout::verb::Verb;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::time::Time;
 
-/// What an admitted request does.
+/// An admitted rollout.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    /// The spec, with the tasks and the budget of a rollback.
+    /// The spec, including the tasks and the budget of a rollback.
     pub spec: Spec,
-    /// The existing revision of the rollout; `None` if it makes a new one.
+    /// The existing revision that the rollout reuses; `None` if it records a new one.
     pub reuse: Option<Revision>,
-    /// The rollback target, if the rollout fails or is aborted.
+    /// The revision to which the rollout returns if it fails or is aborted.
     pub rollback_target: Option<RevisionRef>,
-    /// The rollout as it would begin now. It is not recorded.
+    /// The rollout after its first events, which are not recorded yet.
     pub rollout: Rollout,
     /// The planner's first plan.
     pub plan: Plan,
-    /// Whether the goal is reached already, by fleet and history, so that there is nothing to do.
+    /// Whether fleet and history show that the goal is reached, so that there is nothing to do.
     pub is_settled: bool,
     start: RolloutStart,
-    /// The events after its start: the state of the rollout that it continues.
-    earlier: Vec<Event>,
+    /// The events after the start: the state of the rollout that this one continues, and the hosts
+    /// that cannot be used.
+    after_start: Vec<Event>,
 }
 
 impl Admission {
     /// The first events of the rollout, with the revision and the epoch from the store.
-    pub fn opening(&self, revision: Revision, epoch: Epoch) -> Vec<Event> {
+    pub fn first_events(&self, revision: Revision, epoch: Epoch) -> Vec<Event> {
         let mut start = self.start.clone();
         (start.target.revision, start.epoch) = (revision, epoch);
         [Event::RolloutStarted(start)]
             .into_iter()
-            .chain(self.earlier.iter().cloned())
+            .chain(self.after_start.iter().cloned())
             .collect()
     }
 }
@@ -73,18 +74,18 @@ pub fn admit(
         input.service,
         request.mode,
         input.freeze.as_deref(),
-        &admission.spec.hours,
+        &admission.spec.deploy_windows,
         input.now,
     )?;
     if let Next::Finish(Outcome::WindowClosed { why }) = &admission.plan.next {
         return Err(AdmissionRefusal::Closed { why: why.clone() });
     }
-    check::healthy(request, input, &admission.plan)?;
+    check::check_healthy(request, input, &admission.plan)?;
     Ok(admission)
 }
 
-/// What a request would come to, for `ship plan`: it may be shown while the fleet is frozen, outside
-/// of its windows, and on a fleet that is not healthy.
+/// The rollout that a request would start, for `ship plan`. It ignores freezes, deploy windows and
+/// the health of the fleet.
 ///
 /// # Errors
 /// The first reason why the rollout could not work.
@@ -92,20 +93,20 @@ pub fn assess(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
 ) -> Result<Admission, AdmissionRefusal> {
-    check::feasible(request, input)?;
+    check::check_feasible(request, input)?;
     let rollback_target = rollback_target(request, input.history);
     let reuse = reused_revision(request, input.history);
     let spec = complete_spec(request, input, rollback_target.as_ref());
-    let opener = Opener {
+    let first_events = FirstEvents {
         request,
         input,
         spec: &spec,
         revision: reuse.unwrap_or_default(),
     };
     let epoch = Epoch(input.fleet.newest_epoch().0 + 1);
-    let start = opener.start(rollback_target.clone(), epoch);
-    let earlier = opener.earlier();
-    let rollout = begun(&start, &earlier, input.now);
+    let start = first_events.start(rollback_target.clone(), epoch);
+    let after_start = first_events.after_start();
+    let rollout = rollout_after(&start, &after_start, input.now);
     let plan = plan(&spec, &rollout, input.fleet, input.now);
     let is_settled = is_settled(request, input, &spec, &rollout);
     Ok(Admission {
@@ -116,14 +117,14 @@ pub fn assess(
         plan,
         is_settled,
         start,
-        earlier,
+        after_start,
     })
 }
 
 /// The rollout after its first events.
-fn begun(start: &RolloutStart, earlier: &[Event], now: Time) -> Rollout {
+fn rollout_after(start: &RolloutStart, after_start: &[Event], now: Time) -> Rollout {
     let mut rollout = Rollout::started(start, now);
-    for event in earlier {
+    for event in after_start {
         rollout.apply(&Entry {
             at: now,
             event: event.clone(),
@@ -177,7 +178,7 @@ fn rollback_target(
     })
 }
 
-/// Adds to the spec what the history says: the tasks, and the budget of a rollback.
+/// Adds the tasks and the budget of a rollback to the spec, both from the history.
 fn complete_spec(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -185,26 +186,26 @@ fn complete_spec(
 ) -> Spec {
     let mut spec = input.spec.clone();
     spec.tasks = input.history.tasks_of(request.verb, request.definition);
-    let Some(back) = rollback_target else {
+    let Some(target) = rollback_target else {
         return spec;
     };
     let wanted = input.amounts.replicas;
     let replicas = match (&request.continuation, request.stopped(input.history)) {
-        // The number that is asked for now holds in either direction.
+        // A new number applies in both directions.
         (Some(Continuation::Scale(_)), _) => wanted,
         (_, Some(stopped)) => stopped.rollback_replicas.unwrap_or(wanted),
-        (_, None) => history::replicas_after_rollback(&input.history.runs, &back.release, wanted),
+        (_, None) => history::replicas_after_rollback(&input.history.runs, &target.release, wanted),
     };
     let amounts = Amounts {
         replicas,
         ..input.amounts
     };
-    let (hosts, ports) = (spec.hosts.len(), spec.ports_of(&back.release).len());
+    let (hosts, ports) = (spec.hosts.len(), spec.ports_of(&target.release).len());
     spec.rollback_budget = Some(amounts.resolve_rollback(hosts, ports));
     spec
 }
 
-/// Whether fleet and history show that the goal is reached.
+/// Whether fleet and history show that the goal is reached, so that there is nothing to do.
 fn is_settled(
     request: &AdmissionRequest<'_>,
     input: &AdmissionInput<'_>,
@@ -212,7 +213,7 @@ fn is_settled(
     rollout: &Rollout,
 ) -> bool {
     let history = input.history;
-    let makes_nothing_new =
+    let changes_nothing =
         request.continuation.is_none() && !matches!(request.verb, Verb::Restart | Verb::Migrate);
     let is_recorded = history.current().is_some_and(|current| {
         current.release == *request.release && current.outcome == Some(Outcome::Succeeded)
@@ -221,15 +222,15 @@ fn is_settled(
         .newest_summary
         .as_ref()
         .is_none_or(|newest| newest.failed_hosts.is_empty());
-    makes_nothing_new
+    changes_nothing
         && is_recorded
         && has_no_failed_hosts
         && is_in_place(spec, rollout, input.fleet, input.now)
 }
 
-/// Whether the planner would finish at once, or after pruning.
+/// Whether the planner would finish at once, or after claiming and pruning the hosts.
 fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool {
-    // Where nothing is to be brought in, there is no step to stop at.
+    // If all instances are in place already, no step must hold up the rollout.
     let mut rollout = rollout.clone();
     rollout.apply(&Entry {
         at: now,
@@ -238,16 +239,18 @@ fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool
             full: true,
         },
     });
-    // A rollout does its tasks, but they are no reason for one.
+    // Tasks run in a rollout, but are not a reason to start one.
     let spec = Spec {
         tasks: Vec::new(),
         ..spec.clone()
     };
     let Plan { actions, next, .. } = plan(&spec, &rollout, fleet, now);
-    // Before all is in place a plan has orders of these kinds too, and others to come.
-    let tidies = |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
+    // Before all instances are in place, a plan may also consist of such actions. Its next step is
+    // then not `AwaitInFlight`.
+    let is_cleanup =
+        |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
     next == Next::Finish(Outcome::Succeeded)
-        || next == Next::AwaitInFlight && actions.iter().all(tidies)
+        || next == Next::AwaitInFlight && actions.iter().all(is_cleanup)
 }
 
 #[cfg(test)]

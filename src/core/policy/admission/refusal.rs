@@ -34,12 +34,12 @@ pub enum AdmissionRefusal {
         /// How many balancers there are.
         of: usize,
     },
-    /// Every host is drained, but the number of instances was not set to 0.
-    NoHostLeft,
-    /// The balancers could not distinguish two slots.
-    OneServer(ServerClash),
+    /// Every host is drained, but the user did not set the number of instances to 0.
+    AllHostsDrained,
+    /// Two slots would be the same server of the balancers.
+    DuplicateServer(ServerClash),
     Impossible(Vec<Impossible>),
-    /// The fleet is frozen, or it is outside of its windows or too late in one.
+    /// The fleet is frozen, no deploy window is open, or the open one closes too early.
     Closed {
         /// The window, or who froze the fleet.
         why: String,
@@ -58,11 +58,11 @@ impl fmt::Display for AdmissionRefusal {
             Self::UnusableBalancers { unusable, of } => {
                 write_unusable(f, "balancers", unusable, *of)
             }
-            Self::NoHostLeft => f.write_str(
+            Self::AllHostsDrained => f.write_str(
                 "every host of the inventory is drained, so no instance could run; no changes were \
                  made\nhint: add a host, or stop the service with `ship scale --replicas 0`",
             ),
-            Self::OneServer(ServerClash {
+            Self::DuplicateServer(ServerClash {
                 present,
                 next,
                 name,
@@ -109,5 +109,5 @@ fn write_unusable(
 
 /// The line for a host, without its name twice.
 pub fn host_line(host: &HostId, why: &str) -> String {
-    format!("{host}: {}", host.unnamed(why).replace('\n', "\n    "))
+    format!("{host}: {}", host.without_name(why).replace('\n', "\n    "))
 }

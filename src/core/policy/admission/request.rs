@@ -1,4 +1,4 @@
-//! The request, and what is known when the policy decides.
+//! The request for a rollout, and the facts on which the policy decides.
 
 use std::collections::BTreeMap;
 
@@ -16,32 +16,32 @@ use crate::core::time::Time;
 
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest<'a> {
-    /// The verb, or that of the rollout that continues.
+    /// The command, or that of the rollout that continues.
     pub verb: Verb,
-    /// The release that is to run.
+    /// The release to run.
     pub release: &'a ReleaseId,
     pub definition: &'a Definition,
     /// How the newest rollout continues; `None` for a new rollout.
     pub continuation: Option<Continuation>,
-    /// Whether the run is unattended, and what is overridden.
+    /// Whether the run is unattended, and whether it overrides checks.
     pub mode: RunMode,
     /// The keys of the playbook that the command line sets, for the journal.
     pub set: &'a [String],
 }
 
-/// What is known when the policy decides.
+/// The facts on which the policy decides.
 #[derive(Clone, Debug)]
 pub struct AdmissionInput<'a> {
     pub service: &'a str,
     pub fleet_name: &'a str,
     pub history: &'a ServiceHistory,
-    /// The spec by the files, without tasks and the budget of a rollback.
+    /// The spec from the configuration files, without tasks and the budget of a rollback.
     pub spec: Spec,
-    /// The amounts that the budget was computed from.
+    /// The amounts from which the budget was computed.
     pub amounts: Amounts,
     /// Whether the playbook, the command line or `ship scale` sets the number of instances.
     pub are_replicas_set: bool,
-    /// The fleet, as just observed.
+    /// The fleet as observed for this request.
     pub fleet: &'a Fleet,
     /// The hosts that cannot be used, and why.
     pub unusable_hosts: BTreeMap<HostId, String>,

@@ -27,7 +27,7 @@ const FORCED: RunMode = RunMode {
     force: true,
 };
 
-/// A request in its situation.
+/// A request, the history and the fleet.
 struct Case {
     history: ServiceHistory,
     fleet: Fleet,
@@ -43,7 +43,7 @@ struct Case {
 }
 
 impl Case {
-    /// `verb` of `release` where a host runs each of `running`.
+    /// A request for `verb` and `release` on a fleet with one host for each release in `running`.
     fn new(history: HistoryBuilder, running: &[&str], verb: Verb, release: &'static str) -> Self {
         Self {
             history: history.build(),
@@ -119,7 +119,7 @@ impl Case {
     }
 }
 
-/// `a` was deployed and proven.
+/// A history in which `a` was deployed and proven.
 fn on_a() -> HistoryBuilder {
     HistoryBuilder::default().deploy("a", Some(Outcome::Succeeded))
 }
@@ -136,8 +136,8 @@ fn paused() -> Outcome {
     }
 }
 
-fn start(opening: &[Event]) -> &RolloutStart {
-    match &opening[0] {
+fn start(events: &[Event]) -> &RolloutStart {
+    match &events[0] {
         Event::RolloutStarted(start) => start,
         event => panic!("not a start: {event:?}"),
     }
@@ -150,8 +150,8 @@ fn first_deploy_records_revision_without_rollback_target() {
     assert_eq!((admission.reuse, &admission.rollback_target), (None, &None));
     assert!(!admission.is_settled);
     assert!(!admission.plan.actions.is_empty());
-    let opening = admission.opening(Revision(1), Epoch(5));
-    let start = start(&opening);
+    let events = admission.first_events(Revision(1), Epoch(5));
+    let start = start(&events);
     assert_eq!(
         (start.target.revision, start.epoch),
         (Revision(1), Epoch(5))
@@ -159,7 +159,7 @@ fn first_deploy_records_revision_without_rollback_target() {
     assert_eq!((start.target.version.as_str(), start.replicas), ("A", 3));
     assert!(!start.is_proven);
     assert_eq!(start.set, ["rollout.max_surge=0"]);
-    assert_eq!(opening.len(), 1);
+    assert_eq!(events.len(), 1);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn deploy_of_new_release_rolls_back_to_proven_release() {
 }
 
 #[test]
-fn deploy_of_what_runs_is_settled_and_of_what_lacks_an_instance_is_not() {
+fn deploy_of_current_release_is_settled_unless_instances_are_missing() {
     let settled =
         |running: &[&str], verb| Case::new(on_a(), running, verb, "a").admitted().is_settled;
     assert!(settled(&["a", "a", "a"], Verb::Deploy));
@@ -221,7 +221,7 @@ fn steps_and_tasks_are_no_reason_for_a_rollout() {
 }
 
 #[test]
-fn hosts_that_were_given_up_keep_a_fleet_from_being_settled() {
+fn deploy_is_not_settled_with_failed_hosts() {
     let mut lost = failure(FailureKind::HostLost);
     lost.host = Some("h3".into());
     let history = on_a().then(Event::HostFailed {
@@ -233,7 +233,7 @@ fn hosts_that_were_given_up_keep_a_fleet_from_being_settled() {
 }
 
 #[test]
-fn deploy_of_an_unfinished_release_reuses_its_revision_and_repeats_no_task() {
+fn deploy_of_unfinished_release_reuses_revision_and_completed_tasks() {
     let ended = |task: &str, end| Event::TaskEnded {
         task: task.into(),
         end,
@@ -249,14 +249,14 @@ fn deploy_of_an_unfinished_release_reuses_its_revision_and_repeats_no_task() {
         ));
     let admission = Case::new(history, &["a", "a", "b"], Verb::Deploy, "b").admitted();
     assert_eq!(admission.reuse, Some(Revision(2)));
-    let opening = admission.opening(Revision(2), Epoch(9));
-    assert_eq!(opening[1..], [ended("before_all", TaskOutcome::DoneBefore)]);
+    let events = admission.first_events(Revision(2), Epoch(9));
+    assert_eq!(events[1..], [ended("before_all", TaskOutcome::DoneBefore)]);
     let held = then_b(Some(Outcome::Held { why: "held".into() }));
     let held = held.then(ended("before_all", TaskOutcome::Done));
     let admission = Case::new(held, &["a", "a", "b"], Verb::Deploy, "b").admitted();
     assert_eq!(admission.reuse, Some(Revision(2)));
     assert_eq!(
-        admission.opening(Revision(2), Epoch(9)).len(),
+        admission.first_events(Revision(2), Epoch(9)).len(),
         1,
         "ship runs a failed task again"
     );
@@ -275,7 +275,7 @@ fn rollback_rolls_back_to_replaced_revision_if_proven() {
     let failed = then_b(Some(Outcome::Held { why: "held".into() }));
     let unproven = Case::new(failed, &["b", "b", "b"], Verb::Rollback, "a").admitted();
     assert_eq!(unproven.rollback_target, None);
-    assert!(start(&unproven.opening(Revision(3), Epoch(1))).is_proven);
+    assert!(start(&unproven.first_events(Revision(3), Epoch(1))).is_proven);
 }
 
 #[test]
@@ -307,12 +307,12 @@ fn restart_scale_and_migrate_have_no_rollback_target() {
         let admission = case.admitted();
         assert_eq!(admission.rollback_target, None, "{verb:?}");
         assert_eq!(admission.reuse, None, "{verb:?}");
-        assert!(start(&admission.opening(Revision(3), Epoch(1))).is_proven);
+        assert!(start(&admission.first_events(Revision(3), Epoch(1))).is_proven);
     }
 }
 
 #[test]
-fn contract_does_only_the_migrations_that_are_due() {
+fn migrate_runs_only_due_contract_migrations() {
     let case = |made: &[&str]| {
         let mut case = Case::new(
             then_b(Some(Outcome::Succeeded)),
@@ -321,7 +321,7 @@ fn contract_does_only_the_migrations_that_are_due() {
             "b",
         );
         case.contracts = &["drop-email", "drop-name"];
-        case.history.migrations_made = made.iter().map(|id| (*id).to_owned()).collect();
+        case.history.applied_migrations = made.iter().map(|id| (*id).to_owned()).collect();
         case
     };
     let names = |case: Case| -> Vec<_> {
@@ -363,7 +363,7 @@ fn resumed_rollout_keeps_its_direction() {
         Direction::RollingBack(_)
     ));
     assert!(matches!(
-        admission.opening(Revision(2), Epoch(1))[1..],
+        admission.first_events(Revision(2), Epoch(1))[1..],
         [Event::RolloutFailed { .. }]
     ));
 }
@@ -377,11 +377,14 @@ fn aborted_rollout_rolls_back_even_if_controller_died_before_rollback() {
         &["a", "b", "b"],
         Continuation::RollBack { by: by() },
     );
-    assert_eq!(now.admitted().opening(Revision(2), Epoch(1))[1..], aborted);
+    assert_eq!(
+        now.admitted().first_events(Revision(2), Epoch(1))[1..],
+        aborted
+    );
     let before = then_b(None).then(Event::Aborted { by: by() });
     let before = Case::continued(before, &["a", "b", "b"], Continuation::Resume);
     assert_eq!(
-        before.admitted().opening(Revision(2), Epoch(1))[1..],
+        before.admitted().first_events(Revision(2), Epoch(1))[1..],
         aborted
     );
 }
@@ -390,24 +393,24 @@ fn aborted_rollout_rolls_back_even_if_controller_died_before_rollback() {
 fn passed_steps_are_kept_and_a_promotion_is_recorded() {
     let passed = |step| Event::StepPassed { step, of: 0 };
     let at_step = || then_b(Some(paused())).then(passed(1));
-    let opening = |continuation| {
+    let events = |continuation| {
         let case = Case::continued(at_step(), &["a", "b", "b"], continuation);
-        case.admitted().opening(Revision(2), Epoch(1))[1..].to_vec()
+        case.admitted().first_events(Revision(2), Epoch(1))[1..].to_vec()
     };
-    assert_eq!(opening(Continuation::Resume), [passed(1)]);
+    assert_eq!(events(Continuation::Resume), [passed(1)]);
     let (by, full) = ("anna@laptop".to_owned(), false);
     let promoted = Event::Promoted {
         by: by.clone(),
         full,
     };
     assert_eq!(
-        opening(Continuation::Promote { by, full }),
+        events(Continuation::Promote { by, full }),
         [passed(1), promoted]
     );
 }
 
 #[test]
-fn scaling_between_two_revisions_keeps_the_part_of_each() {
+fn scaling_between_two_revisions_keeps_their_shares() {
     let history = then_b(Some(paused()));
     let stopped = history.build();
     let continuation = Continuation::scale(stopped.newest.as_ref().expect("a rollout"));
@@ -416,8 +419,8 @@ fn scaling_between_two_revisions_keeps_the_part_of_each() {
         input.amounts.replicas = 6;
         input.spec.budget.replicas = 6;
     };
-    let opening = case.admitted().opening(Revision(2), Epoch(1));
-    let start = start(&opening);
+    let events = case.admitted().first_events(Revision(2), Epoch(1));
+    let start = start(&events);
     let scaling = start.scaling.as_ref().expect("only the number changes");
     assert_eq!(scaling.shares, [("a".into(), 4), ("b".into(), 2)].into());
     assert_eq!(*scaling.then, paused());
@@ -429,7 +432,7 @@ fn scaling_between_two_revisions_keeps_the_part_of_each() {
 }
 
 #[test]
-fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
+fn unusable_hosts_count_as_failed_up_to_max_failed_hosts() {
     let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
     case.unusable = &["h2"];
     assert_eq!(
@@ -437,9 +440,9 @@ fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
         "1 of 3 hosts is unusable; no changes were made\n  h2: no route"
     );
     case.change = |input| input.spec.max_failed_hosts = 1;
-    let opening = case.admitted().opening(Revision(2), Epoch(1));
+    let events = case.admitted().first_events(Revision(2), Epoch(1));
     assert!(matches!(
-        &opening[1..],
+        &events[1..],
         [Event::HostFailed { failure, .. }] if failure.host == Some("h2".into())
     ));
     case.unusable = &["h1", "h2", "h3"];
@@ -448,7 +451,7 @@ fn unusable_hosts_are_given_up_as_far_as_some_may_be() {
 }
 
 #[test]
-fn unusable_balancers_a_clash_of_servers_and_a_taken_port_are_refused() {
+fn rollout_is_refused_for_unusable_balancers_duplicate_servers_and_taken_ports() {
     let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
     case.change = |input| {
         input.unusable_balancers = [("lb1".into(), "timed out".into())].into();
@@ -469,7 +472,8 @@ fn unusable_balancers_a_clash_of_servers_and_a_taken_port_are_refused() {
     ));
     case.change = |_| {};
     let host = case.fleet.hosts.get_mut(&"h2".into()).expect("a host");
-    host.slots.insert(8081, Occupant::Stranger("nginx".into()));
+    host.slots
+        .insert(8081, Occupant::OtherProcess("nginx".into()));
     assert!(
         case.refusal()
             .starts_with("this rollout cannot work; no changes were made\n  h2: port")
@@ -493,7 +497,7 @@ fn admission_empties_fleet_only_if_replicas_are_set() {
 }
 
 #[test]
-fn frozen_fleet_refuses_a_new_deploy_and_nothing_else() {
+fn freeze_refuses_only_new_deploys() {
     let frozen = |verb, release| {
         let mut case = Case::new(on_a(), &["a", "a", "a"], verb, release);
         case.freeze = Some("ben@laptop until `ship thaw`");
@@ -522,9 +526,9 @@ fn frozen_fleet_refuses_a_new_deploy_and_nothing_else() {
 }
 
 #[test]
-fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_observed() {
+fn deploy_outside_windows_is_refused_before_and_after_observation() {
     let closed = DeployWindows {
-        are_limited: true,
+        is_limited: true,
         ..DeployWindows::default()
     };
     let early = check::check_open("page", UNATTENDED, None, &closed, NOW);
@@ -535,17 +539,17 @@ fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_obse
     );
     let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
     case.mode = UNATTENDED;
-    case.change = |input| input.spec.hours.are_limited = true;
+    case.change = |input| input.spec.deploy_windows.is_limited = true;
     assert!(case.refusal().starts_with("no deploy window is open"));
     // One instance could be replaced in time, but not all.
     case.change = |input| {
-        input.spec.hours = DeployWindows {
-            openings: vec![crate::core::spec::windows::OpenWindow {
+        input.spec.deploy_windows = DeployWindows {
+            upcoming: vec![crate::core::spec::windows::OpenWindow {
                 from: NOW,
                 until: NOW + Duration::from_mins(5),
                 window: "02:00-03:00".into(),
             }],
-            are_limited: true,
+            is_limited: true,
             replacement_time_min: Duration::from_mins(2),
             fastest_deploy: Duration::ZERO,
         };
@@ -557,7 +561,7 @@ fn deploy_outside_of_its_windows_is_refused_before_and_after_the_hosts_were_obse
 }
 
 #[test]
-fn unattended_deploy_leaves_an_unhealthy_fleet_alone() {
+fn unattended_deploy_is_refused_on_unhealthy_fleet() {
     let on_a_with_two = |mode, release| {
         let mut case = Case::new(on_a(), &["a", "a", ""], Verb::Deploy, release);
         case.mode = mode;
@@ -586,7 +590,7 @@ fn unattended_deploy_leaves_an_unhealthy_fleet_alone() {
 }
 
 #[test]
-fn epoch_of_the_rollout_as_it_would_begin_is_newer_than_all_that_was_seen() {
+fn admitted_rollout_has_newer_epoch_than_every_host() {
     let mut case = Case::new(on_a(), &["a", "a", "a"], Verb::Deploy, "b");
     case.fleet = fleet(&["a", "a", "a"], 41);
     assert_eq!(case.admitted().rollout.epoch, Epoch(42));

@@ -95,7 +95,7 @@ fn tasks_follow_rollout_order_without_completed_migrations() {
 }
 
 #[test]
-fn what_is_older_than_a_contract_and_does_not_know_it_must_not_run_any_more() {
+fn contract_migration_rules_out_older_releases_that_do_not_have_it() {
     let made = [Contracted {
         id: "drop-name".into(),
         revision: Revision(5),

@@ -9,26 +9,26 @@ fn at(text: &str) -> Time {
     Time(u64::try_from(moment.as_millisecond()).expect("after 1970"))
 }
 
-fn hours(windows: &[&str], now: &str) -> DeployWindows {
+fn deploy_windows(windows: &[&str], now: &str) -> DeployWindows {
     let windows: Vec<Window> = windows
         .iter()
         .map(|text| text.parse().expect("a window"))
         .collect();
     DeployWindows {
-        openings: openings(&windows, &zurich(), at(now)),
-        are_limited: true,
+        upcoming: upcoming_windows(&windows, &zurich(), at(now)),
+        is_limited: true,
         ..DeployWindows::default()
     }
 }
 
 fn refusal(windows: &[&str], now: &str, takes_s: u64) -> Option<String> {
-    hours(windows, now).refusal(at(now), Duration::from_secs(takes_s))
+    deploy_windows(windows, now).refusal(at(now), Duration::from_secs(takes_s))
 }
 
 #[test]
-fn what_ends_within_the_window_may_begin_and_what_does_not_may_not() {
+fn action_may_start_only_if_it_ends_within_the_window() {
     let night = &["02:00-05:00"];
-    // In winter Zürich is an hour ahead.
+    // In winter, Zürich is an hour ahead of UTC.
     assert_eq!(refusal(night, "2026-11-26T01:00:00Z", 3 * 3600), None);
     assert_eq!(
         refusal(night, "2026-11-26T03:56:00Z", 300).as_deref(),
@@ -51,7 +51,7 @@ fn what_ends_within_the_window_may_begin_and_what_does_not_may_not() {
 }
 
 #[test]
-fn a_window_may_span_midnight_and_belong_to_some_days() {
+fn window_may_span_midnight_and_be_limited_to_days() {
     // 2026-11-27 is a Friday.
     let weekend = &["Fri,Sat 22:00-06:00"];
     assert_eq!(refusal(weekend, "2026-11-27T22:00:00Z", 0), None);
@@ -74,9 +74,9 @@ fn a_window_may_span_midnight_and_belong_to_some_days() {
 
 #[test]
 fn window_omits_missing_hour_when_clocks_go_forward() {
-    // On 2026-03-29 at 01:00Z it is 03:00 at once.
+    // On 2026-03-29 at 01:00Z, clocks go from 02:00 to 03:00.
     assert_eq!(
-        hours(&["02:00-05:00"], "2026-03-29T00:00:00Z").openings[1].from,
+        deploy_windows(&["02:00-05:00"], "2026-03-29T00:00:00Z").upcoming[1].from,
         at("2026-03-29T01:00:00Z")
     );
     assert_eq!(
@@ -93,11 +93,11 @@ fn window_omits_missing_hour_when_clocks_go_forward() {
 }
 
 #[test]
-fn where_clocks_are_put_back_the_window_is_as_much_longer() {
-    // On 2026-10-25 at 01:00Z it is 02:00 once more.
-    let night = hours(&["02:00-05:00"], "2026-10-25T00:30:00Z");
+fn window_is_longer_when_clocks_are_set_back() {
+    // On 2026-10-25 at 01:00Z, clocks go from 03:00 back to 02:00.
+    let night = deploy_windows(&["02:00-05:00"], "2026-10-25T00:30:00Z");
     let tonight = night
-        .openings
+        .upcoming
         .iter()
         .find(|opening| opening.from == at("2026-10-25T00:00:00Z"))
         .expect("tonight");

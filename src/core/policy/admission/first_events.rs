@@ -13,7 +13,7 @@ use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::{Spec, scaling};
 
 /// Creates the first events of a rollout.
-pub(super) struct Opener<'a, 'r> {
+pub(super) struct FirstEvents<'a, 'r> {
     pub(super) request: &'r AdmissionRequest<'a>,
     pub(super) input: &'r AdmissionInput<'a>,
     /// The spec, completed from the history.
@@ -21,13 +21,14 @@ pub(super) struct Opener<'a, 'r> {
     pub(super) revision: Revision,
 }
 
-impl Opener<'_, '_> {
-    /// The events that follow the start.
-    pub(super) fn earlier(&self) -> Vec<Event> {
-        let turn = self.turn().into_iter();
-        turn.chain(self.tasks_done())
+impl FirstEvents<'_, '_> {
+    /// The events after the start.
+    pub(super) fn after_start(&self) -> Vec<Event> {
+        let rollback = self.rollback().into_iter();
+        rollback
+            .chain(self.tasks_done())
             .chain(self.steps())
-            .chain(self.lost_hosts())
+            .chain(self.unusable_hosts())
             .collect()
     }
 
@@ -47,7 +48,8 @@ impl Opener<'_, '_> {
             verb: request.verb,
             service: input.service.to_owned(),
             fleet: input.fleet_name.to_owned(),
-            // What was proven before something else that may run was proven is not beyond doubt.
+            // A rollback target means that another release was proven more recently. The proof of
+            // this release may then be outdated.
             is_proven: self.stopped().map_or_else(
                 || rollback_target.is_none() && input.history.is_proven(request.release),
                 |stopped| stopped.is_proven,
@@ -57,8 +59,8 @@ impl Opener<'_, '_> {
             rollback_target,
             replicas: budget.replicas,
             rollback_replicas: rollback_budget
-                .map(|back| back.replicas)
-                .filter(|back| *back != budget.replicas),
+                .map(|budget| budget.replicas)
+                .filter(|replicas| *replicas != budget.replicas),
             epoch,
             set: request.set.to_vec(),
         }
@@ -72,11 +74,12 @@ impl Opener<'_, '_> {
         let Some(Continuation::Scale(outcome)) = &self.request.continuation else {
             return None;
         };
-        // Of two equal parts that which was proven is the safer one.
+        // If both releases run equally many instances, the rollback target gets the odd one,
+        // because it is proven.
         let known: Vec<_> = [rollback_target, Some(target)]
             .into_iter()
             .flatten()
-            .map(|generation| &generation.release)
+            .map(|revision| &revision.release)
             .collect();
         let replicas = self.spec.budget.replicas;
         Some(Scaling {
@@ -85,8 +88,8 @@ impl Opener<'_, '_> {
         })
     }
 
-    /// The event that turns the rollout back, if it was rolling back or is aborted now.
-    fn turn(&self) -> Option<Event> {
+    /// The event by which the rollout rolls back, if it was rolling back or is aborted now.
+    fn rollback(&self) -> Option<Event> {
         let stopped = self.stopped()?;
         match (&self.request.continuation, &stopped.direction) {
             (_, Direction::RollingBack(failure)) => Some(Event::RolloutFailed {
@@ -95,7 +98,7 @@ impl Opener<'_, '_> {
                 then: FailureResponse::RollBack,
             }),
             (Some(Continuation::RollBack { by }), _) => Some(Event::Aborted { by: by.clone() }),
-            // It was aborted, and its controller died before it could turn.
+            // The rollout was aborted, and its controller died before it could roll back.
             (_, Direction::Forward) => {
                 let by = stopped.requests.aborted.clone()?;
                 Some(Event::Aborted { by })
@@ -112,8 +115,8 @@ impl Opener<'_, '_> {
                 && newest.verb == self.request.verb
                 && ServiceState::of_outcome(newest.outcome.as_ref()) == ServiceState::Interrupted
         };
-        let again = || self.input.history.newest.as_ref().filter(is_same);
-        let Some(rollout) = self.stopped().or_else(again) else {
+        let interrupted = || self.input.history.newest.as_ref().filter(is_same);
+        let Some(rollout) = self.stopped().or_else(interrupted) else {
             return Vec::new();
         };
         let done = rollout.tasks.done();
@@ -134,14 +137,14 @@ impl Opener<'_, '_> {
             return Vec::new();
         };
         let of = self.spec.step_count();
-        let again = |full| Event::Promoted {
+        let promoted_before = |full| Event::Promoted {
             by: "the rollout that this one continues".to_owned(),
             full,
         };
         let passed = match stopped.step.passed {
             0 => None,
-            // Through all, by a person.
-            u32::MAX => Some(again(true)),
+            // A user skipped all steps.
+            u32::MAX => Some(promoted_before(true)),
             step => Some(Event::StepPassed { step, of }),
         };
         let promoted = match &self.request.continuation {
@@ -149,12 +152,12 @@ impl Opener<'_, '_> {
                 by: by.clone(),
                 full: *full,
             }),
-            _ => stopped.step.promoted.then(|| again(false)),
+            _ => stopped.step.promoted.then(|| promoted_before(false)),
         };
         passed.into_iter().chain(promoted).collect()
     }
 
-    fn lost_hosts(&self) -> impl Iterator<Item = Event> {
+    fn unusable_hosts(&self) -> impl Iterator<Item = Event> {
         let unusable = self.input.unusable_hosts.iter();
         unusable.map(|(host, why)| Event::HostFailed {
             failure: Failure {
