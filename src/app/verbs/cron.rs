@@ -80,8 +80,8 @@ fn command(inventory: &Path, version: Option<String>) -> Result<Vec<String>, Err
 
 /// The user of this process, also under sudo, because the SSH keys are that user's.
 fn own_user() -> String {
-    let caller = accounts::caller();
-    accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
+    let caller = accounts::effective_uid();
+    accounts::user_name(caller).unwrap_or_else(|| caller.to_string())
 }
 
 /// The path as one line of text.
