@@ -19,7 +19,7 @@ use std::{fmt, io};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use crate::system::accounts::{caller, is_private_group, name_of};
+use crate::system::accounts::{effective_uid, is_private_group, user_name};
 
 /// The mode of a private directory.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -86,7 +86,7 @@ impl fmt::Display for Distrust {
 
 /// For messages: `anna (uid 1000)`.
 fn user(uid: u32) -> String {
-    name_of(uid).map_or_else(
+    user_name(uid).map_or_else(
         || format!("uid {uid}"),
         |name| format!("{name} (uid {uid})"),
     )
@@ -94,7 +94,7 @@ fn user(uid: u32) -> String {
 
 /// Whether the file belongs to the caller or to root.
 pub fn is_own(metadata: &Metadata) -> bool {
-    [ROOT, caller()].contains(&metadata.uid())
+    [ROOT, effective_uid()].contains(&metadata.uid())
 }
 
 /// Checks a path in ship's own directory, which must not be a link. A path that does not exist is
@@ -194,7 +194,7 @@ fn check_owner(path: &Path, metadata: io::Result<Metadata>) -> Result<(), Untrus
         Ok(metadata) if !is_own(&metadata) => {
             let why = Distrust::Owner {
                 owner: metadata.uid(),
-                caller: caller(),
+                caller: effective_uid(),
             };
             Err(Untrusted {
                 path: path.to_owned(),
@@ -382,7 +382,7 @@ mod tests {
             refused.why,
             Distrust::Owner {
                 owner: OTHER_USER,
-                caller: caller()
+                caller: effective_uid()
             }
         );
         assert_eq!(

@@ -121,8 +121,8 @@ impl Environment for ControlMachine {
             .find_map(|name| std::env::var(name).ok());
         let user = named.filter(|name| !name.is_empty()).unwrap_or_else(|| {
             // The environment has none, as under `env -i`.
-            let uid = accounts::caller();
-            accounts::name_of(uid).unwrap_or_else(|| format!("uid{uid}"))
+            let uid = accounts::effective_uid();
+            accounts::user_name(uid).unwrap_or_else(|| format!("uid{uid}"))
         });
         Operator {
             user,

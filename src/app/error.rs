@@ -347,7 +347,7 @@ fn remedy(untrusted: &Untrusted) -> String {
         Distrust::Owner { caller, .. } => {
             format!(
                 "chown -R {} {path}",
-                accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
+                accounts::user_name(caller).unwrap_or_else(|| caller.to_string())
             )
         }
         Distrust::Writable { .. } => format!("chmod go-w {path}"),

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::EntryType;
 
 use super::tar_reader::{StrictTarReader, TarEntry};
-use crate::artifact::archive_fault::{Fault, shown};
+use crate::artifact::archive_fault::{Fault, printable};
 
 /// Properties of an archive that can only be judged as a whole.
 #[derive(Default)]
@@ -27,8 +27,8 @@ struct Contents {
     links: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Reads the whole archive. The first `strip` components of each path are dropped when it is
-/// unpacked. Returns the size of the unpacked files in bytes.
+/// Checks the whole archive and returns the size of the unpacked files in bytes. When the archive
+/// is unpacked, the first `strip` components of each path are dropped.
 pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
@@ -38,7 +38,7 @@ pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
         contents
             .add(path_of(&path), kind, link, strip)
             .map_err(|why| Fault::Unsafe {
-                entry: shown(&path),
+                entry: printable(&path),
                 why,
             })?;
     }
@@ -86,7 +86,7 @@ impl Contents {
                 {
                     return Err(format!(
                         "a symbolic link that leads outside: `{}`",
-                        shown_path(target)
+                        printable_path(target)
                     ));
                 }
                 if self.paths.contains(&stripped) {
@@ -101,7 +101,10 @@ impl Contents {
                 let target_inside =
                     target_inside.and_then(|target| strip_components(target, strip));
                 let target = target_inside.ok_or_else(|| {
-                    format!("a hard link that leads outside: `{}`", shown_path(target))
+                    format!(
+                        "a hard link that leads outside: `{}`",
+                        printable_path(target)
+                    )
                 })?;
                 self.paths.insert(target.clone());
                 self.links.push((stripped.clone(), target));
@@ -115,8 +118,8 @@ impl Contents {
         Ok(())
     }
 
-    /// A path behind a symbolic link would be unpacked wherever the link leads, and a hard link to
-    /// a relative symbolic link would lead to a different place.
+    /// Rejects paths behind a symbolic link, which would be unpacked wherever the link leads, and
+    /// hard links to a symbolic link, which would lead to a different target if it is relative.
     fn check_symlinks(&self) -> Result<(), Fault> {
         if let Some((link, target)) = self
             .links
@@ -125,14 +128,14 @@ impl Contents {
         {
             let why = format!(
                 "which is a hard link to the symbolic link `{}`",
-                shown_path(target)
+                printable_path(target)
             );
             return Err(Fault::Unsafe {
-                entry: shown_path(link),
+                entry: printable_path(link),
                 why,
             });
         }
-        // In sorted order, everything below a path follows the path.
+        // In sorted order, all paths below a path follow it directly.
         let mut symlink: Option<&Path> = None;
         for path in &self.paths {
             if let Some(symlink) =
@@ -140,10 +143,10 @@ impl Contents {
             {
                 let why = format!(
                     "which is behind the symbolic link `{}`",
-                    shown_path(symlink)
+                    printable_path(symlink)
                 );
                 return Err(Fault::Unsafe {
-                    entry: shown_path(path),
+                    entry: printable_path(path),
                     why,
                 });
             }
@@ -155,8 +158,8 @@ impl Contents {
     }
 }
 
-fn shown_path(path: &Path) -> String {
-    shown(path.as_os_str().as_bytes())
+fn printable_path(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
 }
 
 /// Whether a path is relative and contains no `..`.

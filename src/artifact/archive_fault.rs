@@ -15,6 +15,6 @@ pub(super) enum Fault {
 }
 
 /// Makes a name printable for messages.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(super) fn printable(name: &[u8]) -> String {
     String::from_utf8_lossy(name).escape_debug().to_string()
 }

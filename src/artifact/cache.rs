@@ -80,7 +80,8 @@ impl Cache {
             let file = made.map_err(|why| self.error(&why))?;
             // On file systems without locks, no file is removed.
             let is_ours = !matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
-            // Another ship process may have removed it before it was locked, or be about to.
+            // Another ship process may have removed the file before it was locked, or may be
+            // removing it.
             if is_ours && file.path().exists() {
                 return Ok(file);
             }
@@ -130,7 +131,7 @@ impl Cache {
         (file.sha256() == sha256).then_some(path)
     }
 
-    /// The bytes must reach the disk before the name does.
+    /// Syncs the bytes to disk before the file gets its name.
     fn persist(&self, writer: ArtifactWriter, path: &Path) -> io::Result<()> {
         let file = writer
             .file

@@ -5,7 +5,7 @@ use std::path::Path;
 use backon::ExponentialBuilder;
 use serde_json::Value;
 
-use super::http::{SmallDocument, fetch_small, shown};
+use super::http::{SmallDocument, fetch_small, source_name};
 use crate::artifact::fetch_error::FetchError;
 use crate::config::{Channel, Source, check_version};
 use crate::core::release::version;
@@ -35,16 +35,16 @@ pub async fn resolve(
 ) -> Result<String, ChannelError> {
     let (location, found) = match channel {
         Channel::Text(source) => (
-            shown(source),
+            source_name(source),
             document(source, retries)
                 .await
-                .and_then(|bytes| of_text(&bytes)),
+                .and_then(|bytes| parse_text(&bytes)),
         ),
         Channel::Json { source, pointer } => (
-            shown(source),
+            source_name(source),
             document(source, retries)
                 .await
-                .and_then(|bytes| of_json(&bytes, pointer)),
+                .and_then(|bytes| parse_json(&bytes, pointer)),
         ),
         Channel::Newest {
             directory,
@@ -80,8 +80,8 @@ async fn document(source: &Source, retries: ExponentialBuilder) -> Result<Vec<u8
 const PLAIN_TEXT_HINT: &str =
     "it must contain the version, optionally followed by a few words on the same line";
 
-/// The first word of a text that starts with a version.
-fn of_text(bytes: &[u8]) -> Result<String, DocumentFault> {
+/// Returns the first word of a text, if it is a version.
+fn parse_text(bytes: &[u8]) -> Result<String, DocumentFault> {
     let text =
         std::str::from_utf8(bytes).map_err(|_| ("it is not text".to_owned(), PLAIN_TEXT_HINT))?;
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -100,11 +100,11 @@ fn of_text(bytes: &[u8]) -> Result<String, DocumentFault> {
     })?;
     let is_version = first.chars().any(|c| c.is_ascii_digit()) || words.next().is_none();
     if text.lines().count() > 1 || !is_version {
-        let begin: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+        let beginning: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         return Err((
             format!(
                 "it is not a version; it starts with \"{}\"",
-                begin.escape_debug()
+                beginning.escape_debug()
             ),
             PLAIN_TEXT_HINT,
         ));
@@ -112,7 +112,7 @@ fn of_text(bytes: &[u8]) -> Result<String, DocumentFault> {
     Ok(first.to_owned())
 }
 
-fn of_json(bytes: &[u8], pointer: &str) -> Result<String, DocumentFault> {
+fn parse_json(bytes: &[u8], pointer: &str) -> Result<String, DocumentFault> {
     let help = "check that `value` points to the version";
     let document: Value = serde_json::from_slice(bytes)
         .map_err(|why| (format!("it is not valid JSON: {why}"), help))?;
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn channel_text_is_a_version_and_optionally_a_few_words() {
-        let version = |text: &str| of_text(text.as_bytes()).ok();
+        let version = |text: &str| parse_text(text.as_bytes()).ok();
         assert_eq!(version("0.9\n"), Some("0.9".into()));
         assert_eq!(version("\u{feff}0.9 built at noon\r\n"), Some("0.9".into()));
         assert_eq!(version("main"), Some("main".into()));

@@ -5,7 +5,7 @@ use std::path::Path;
 use backon::ExponentialBuilder;
 
 use super::error::ArtifactError;
-use super::http::{SmallDocument, fetch_small, shown};
+use super::http::{SmallDocument, fetch_small, source_name};
 use crate::config::{ArtifactConfig, Source, Sums};
 
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -20,8 +20,8 @@ pub(super) struct ListedChecksum {
     pub(super) list: String,
 }
 
-/// Finds the SHA-256 of the source, whose file has this name; `None` if no list is required or
-/// found.
+/// Finds the SHA-256 of the source, whose file is called `name`; `None` if there is no list and
+/// none is required.
 pub(super) async fn find(
     config: &ArtifactConfig,
     name: &str,
@@ -39,7 +39,7 @@ pub(super) async fn find(
             "pack it, or remove `sha256sums`",
         ));
     }
-    let location = shown(&list);
+    let location = source_name(&list);
     let bytes = match fetch_small(&list, LIST_BYTES_MAX, retries).await {
         Ok(SmallDocument::Bytes(bytes)) => bytes,
         Ok(SmallDocument::Absent(_)) if !is_required => return Ok(None),
@@ -55,7 +55,7 @@ pub(super) async fn find(
             return Err(unreadable_list(&location, &error.why, help));
         }
     };
-    match read(&bytes, name) {
+    match find_digest(&bytes, name) {
         Ok(sha256) => Ok(Some(ListedChecksum {
             sha256,
             list: location,
@@ -94,10 +94,11 @@ enum ChecksumFault {
     Ambiguous,
 }
 
-/// Finds a name in a list. Other lines, such as a signature around the list, are ignored.
-fn read(bytes: &[u8], name: &str) -> Result<String, ChecksumFault> {
+/// Finds the digest of a name in a list. Other lines, such as a signature around the list, are
+/// ignored.
+fn find_digest(bytes: &[u8], name: &str) -> Result<String, ChecksumFault> {
     let text = String::from_utf8_lossy(bytes);
-    let lines: Vec<_> = text.lines().filter_map(line).collect();
+    let lines: Vec<_> = text.lines().filter_map(parse_line).collect();
     if lines.is_empty() {
         return Err(ChecksumFault::NotAList);
     }
@@ -113,8 +114,8 @@ fn read(bytes: &[u8], name: &str) -> Result<String, ChecksumFault> {
     }
 }
 
-/// `DIGEST  NAME`, or `DIGEST *NAME`; the name may start with `./`.
-fn line(line: &str) -> Option<(String, &str)> {
+/// Parses `DIGEST  NAME` or `DIGEST *NAME`; the name may start with `./`.
+fn parse_line(line: &str) -> Option<(String, &str)> {
     const DIGITS: usize = 64;
     let (sha256, rest) = line.split_at_checked(DIGITS)?;
     let name = rest
@@ -140,20 +141,26 @@ mod tests {
             "-----BEGIN PGP SIGNED MESSAGE-----\n\n{a}  app.tar.gz\r\n{b} *./tool\n{b}  \
              dir/app.tar.gz\n"
         );
-        assert_eq!(read(list.as_bytes(), "app.tar.gz"), Ok("ab".repeat(32)));
-        assert_eq!(read(list.as_bytes(), "tool"), Ok(b.clone()));
-        assert_eq!(read(list.as_bytes(), "ool"), Err(ChecksumFault::NotListed));
         assert_eq!(
-            read(b"<html>no such page</html>", "tool"),
+            find_digest(list.as_bytes(), "app.tar.gz"),
+            Ok("ab".repeat(32))
+        );
+        assert_eq!(find_digest(list.as_bytes(), "tool"), Ok(b.clone()));
+        assert_eq!(
+            find_digest(list.as_bytes(), "ool"),
+            Err(ChecksumFault::NotListed)
+        );
+        assert_eq!(
+            find_digest(b"<html>no such page</html>", "tool"),
             Err(ChecksumFault::NotAList)
         );
         assert_eq!(
-            read("ä".repeat(64).as_bytes(), "tool"),
+            find_digest("ä".repeat(64).as_bytes(), "tool"),
             Err(ChecksumFault::NotAList)
         );
         let twice = format!("{a}  tool\n{b}  tool\n");
         assert_eq!(
-            read(twice.as_bytes(), "tool"),
+            find_digest(twice.as_bytes(), "tool"),
             Err(ChecksumFault::Ambiguous)
         );
     }

@@ -19,10 +19,10 @@ use crate::artifact::fetch_error::FetchError;
 use crate::config::hex;
 
 const SIZE_BYTES_MAX: u64 = 16 << 30;
-/// The limit of attempts, even if each of them makes progress.
+/// The limit of attempts. It applies even if each of them makes progress.
 const TRIES_MAX: u32 = 50;
-/// A download with fewer bytes in this time is restarted.
-const SLOWEST: (u64, Duration) = (64 << 10, Duration::from_mins(1));
+/// A download that receives fewer bytes than this in this time is interrupted and retried.
+const RATE_MIN: (u64, Duration) = (64 << 10, Duration::from_mins(1));
 
 /// A downloaded file, which is removed when it is dropped.
 pub(super) struct Download {
@@ -94,7 +94,7 @@ impl Download {
 }
 
 /// The last component of the URL's path.
-pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
+pub(super) fn file_name_of(url: &str) -> Result<String, ArtifactError> {
     let shown = without_secrets(url);
     let parsed = Url::parse(url);
     let parsed = parsed.map_err(|why| {
@@ -115,8 +115,8 @@ pub(super) fn name_of(url: &str) -> Result<String, ArtifactError> {
     Ok(name.to_owned())
 }
 
-/// Downloads a URL, unless the cache has it: identified by its SHA-256, or by the server's response
-/// that it is unchanged.
+/// Downloads a URL, unless the cache contains the file: it has the expected SHA-256, or the server
+/// responds that it is unchanged.
 pub(super) async fn fetch(
     request: DownloadRequest<'_>,
     cache: &Cache,
@@ -145,7 +145,8 @@ pub(super) async fn fetch(
                 record: record(validators),
             });
         }
-        // Without a condition: a 304 would only mean that the file still has the wrong SHA-256.
+        // The request has no condition, because a 304 would only mean that the file still has the
+        // wrong SHA-256.
         let (partial, validators) =
             download(request.url, &shown, None, &directory, &key, cache, retries).await?;
         let partial = partial.ok_or_else(|| {
@@ -301,7 +302,7 @@ impl From<std::io::Error> for DownloadFault {
 
 impl DownloadAttempt<'_> {
     async fn run(&mut self) -> Result<Fetched, DownloadFault> {
-        // Without compression, because ranges of a compressed response would not match.
+        // Compression is off, because the ranges of a compressed response would not match.
         let mut request = self
             .client
             .get(parse_url(self.url)?)
@@ -323,7 +324,7 @@ impl DownloadAttempt<'_> {
         match status {
             StatusCode::NOT_MODIFIED if is_conditional => return Ok(Fetched::Unchanged),
             StatusCode::PARTIAL_CONTENT if self.partial.tag().is_some() => {
-                if start_of(response.headers()) != Some(self.partial.length()) {
+                if range_start(response.headers()) != Some(self.partial.length()) {
                     self.partial.restart(None)?;
                     return Err(FetchError::retryable(
                         "the server returned another range than requested",
@@ -369,8 +370,8 @@ impl DownloadAttempt<'_> {
             room = left;
             writer.write(&chunk).await?;
             bytes += length;
-            if since.elapsed() > SLOWEST.1 {
-                if bytes < SLOWEST.0 {
+            if since.elapsed() > RATE_MIN.1 {
+                if bytes < RATE_MIN.0 {
                     break Err(FetchError::retryable(format!(
                         "received only {bytes} bytes in a minute"
                     ))
@@ -385,7 +386,7 @@ impl DownloadAttempt<'_> {
 }
 
 /// The start of a range: 100 for `bytes 100-199/200`.
-fn start_of(headers: &HeaderMap) -> Option<u64> {
+fn range_start(headers: &HeaderMap) -> Option<u64> {
     let range = headers
         .get(CONTENT_RANGE)?
         .to_str()

@@ -45,7 +45,7 @@ impl FetchError {
         }
     }
 
-    /// Marks the error as one that another request may avoid.
+    /// Marks the error as retryable, because the next request will be a different one.
     pub(super) fn into_retryable(self) -> Self {
         Self {
             is_retryable: true,

@@ -37,7 +37,7 @@ pub(super) fn parse_url(text: &str) -> Result<Url, FetchError> {
     let url = Url::parse(text)
         .map_err(|why| FetchError::permanent(format!("it is not a valid URL: {why}"), help))?;
     if url.scheme() == "s3" {
-        return super::s3::signed(&url);
+        return super::s3::presigned_url(&url);
     }
     Ok(url)
 }
@@ -95,7 +95,7 @@ pub(super) fn without_secrets(text: &str) -> String {
 }
 
 /// Formats a source for messages, without secrets.
-pub(super) fn shown(source: &Source) -> String {
+pub(super) fn source_name(source: &Source) -> String {
     match source {
         Source::Path(path) => path.display().to_string(),
         Source::Url(text) => without_secrets(text),

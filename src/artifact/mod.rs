@@ -14,8 +14,8 @@
 //! The cache stores artifacts under their SHA-256. An artifact gets that name only when it is
 //! complete, checked and on disk.
 //!
-//! Names that come from a server or a list are compared and never used as paths: a download is
-//! stored under the digest of its URL until it is stored under its own.
+//! Names from a server or a checksum list are only compared, and never used as paths: a download is
+//! stored under the digest of its URL, and after that under its own digest.
 
 mod archive;
 mod archive_fault;
@@ -88,8 +88,8 @@ pub async fn prepare_with(
     let cache = Cache::open(cache_dir)?;
     partial::remove_old(&cache);
     let name = match &config.source {
-        Source::Path(path) => file_name(path, &http::shown(&config.source))?,
-        Source::Url(url) => download::name_of(url)?,
+        Source::Path(path) => file_name(path, &http::source_name(&config.source))?,
+        Source::Url(url) => download::file_name_of(url)?,
     };
     let checksum = checksums::find(config, &name, retries).await?;
     let signature = match &config.signature {
@@ -137,7 +137,7 @@ struct PreparationRequest<'a> {
     cache: &'a Cache,
 }
 
-/// The kind of a source: by its name, unless it is a directory.
+/// The kind of a source. Files are distinguished by their names.
 #[derive(Clone, Copy)]
 enum SourceKind {
     Directory,
@@ -154,7 +154,7 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
         download,
         ..
     } = request;
-    let shown = http::shown(&config.source);
+    let shown = http::source_name(&config.source);
     let path = match (&config.source, download) {
         (_, Some(download)) => download.path(),
         (Source::Path(path), None) => path.as_path(),
@@ -169,9 +169,12 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
                 (writer, sha256)
             }
             // The artifact made from this source is in the cache.
-            (_, Some(source_sha256)) => (copied(path, &shown, cache)?.0, source_sha256.to_owned()),
-            (SourceKind::TarZst, None) => transcoded(path, &shown, cache)?,
-            (SourceKind::TarGz | SourceKind::File, None) => copied(path, &shown, cache)?,
+            (_, Some(source_sha256)) => (
+                copy_to_cache(path, &shown, cache)?.0,
+                source_sha256.to_owned(),
+            ),
+            (SourceKind::TarZst, None) => transcode(path, &shown, cache)?,
+            (SourceKind::TarGz | SourceKind::File, None) => copy_to_cache(path, &shown, cache)?,
         };
     request.verify(path, &shown, &source_sha256)?;
     let (form, strip_components, unpacked_bytes) = if matches!(kind, SourceKind::File) {
@@ -205,8 +208,8 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
 }
 
 impl PreparationRequest<'_> {
-    /// The digest is that of the bytes that were copied, so changes to the file in the meantime
-    /// have no effect.
+    /// Checks the SHA-256 and the signature. `actual` is the SHA-256 of the bytes that were copied,
+    /// so later changes to the file have no effect.
     fn verify(&self, path: &Path, shown: &str, actual: &str) -> Result<(), ArtifactError> {
         if let Some(expected) = self
             .config
@@ -257,7 +260,7 @@ fn kind_of(path: &Path, name: &str, shown: &str) -> Result<SourceKind, ArtifactE
     match () {
         () if ends(&[".tar.gz", ".tgz"]) => Ok(SourceKind::TarGz),
         () if ends(&[".tar.zst", ".tzst"]) => Ok(SourceKind::TarZst),
-        // Sent as a single file, it would never be unpacked.
+        // As a single file, such an archive would never be unpacked.
         () if ends(&[
             ".tar",
             ".tar.xz",
@@ -280,7 +283,7 @@ fn open(path: &Path, shown: &str) -> Result<File, ArtifactError> {
 }
 
 /// Copies a file to the cache, and returns its SHA-256.
-fn copied(
+fn copy_to_cache(
     path: &Path,
     shown: &str,
     cache: &Cache,
@@ -295,7 +298,7 @@ fn copied(
 }
 
 /// Converts a zstd archive to a gzip archive, and returns the SHA-256 of the former.
-fn transcoded(
+fn transcode(
     path: &Path,
     shown: &str,
     cache: &Cache,
@@ -312,7 +315,7 @@ fn transcoded(
     Ok((writer, source.sha256()))
 }
 
-/// Returns the size of the unpacked files in bytes.
+/// Checks an archive and returns the size of the unpacked files in bytes.
 fn check_archive(
     writer: &mut ArtifactWriter,
     shown: &str,
@@ -335,7 +338,7 @@ enum CopyError {
     Write(io::Error),
 }
 
-/// Like `std::io::copy`, but the error contains which side failed.
+/// Like `std::io::copy`, but the error distinguishes the two sides.
 fn copy(reader: &mut impl Read, writer: &mut impl Write) -> Result<(), CopyError> {
     const CHUNK_BYTES: usize = 64 * 1024;
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! downloads/KEY.part   the bytes; KEY is the SHA-256 of the URL
-//! downloads/KEY.tag    the server's strong validator of the file that they belong to
+//! downloads/KEY.tag    the server's strong validator of the file to which the bytes belong
 //! downloads/KEY.known  the result of the previous download, see `http_cache`
 //! ```
 
@@ -65,7 +65,7 @@ impl Partial {
     /// Opens the partial download with this key.
     pub(super) fn open(directory: &Path, key: &str, cache: &Cache) -> Result<Self, ArtifactError> {
         let path = directory.join(format!("{key}.part"));
-        match locked(&path).map_err(|why| cache.error(&why))? {
+        match open_locked(&path).map_err(|why| cache.error(&why))? {
             Some(file) => {
                 let tag = fs::read_to_string(path.with_extension("tag"))
                     .ok()
@@ -108,7 +108,7 @@ impl Partial {
         }
     }
 
-    /// Starts again with an empty file and this validator.
+    /// Restarts the download with an empty file and this validator.
     pub(super) fn restart(&mut self, tag: Option<String>) -> io::Result<()> {
         self.file().set_len(0)?;
         self.length = 0;
@@ -131,17 +131,17 @@ impl Partial {
     }
 
     /// Opens the file for writing at its end.
-    pub(super) async fn writer(&self) -> io::Result<Writer> {
+    pub(super) async fn writer(&self) -> io::Result<PartialWriter> {
         let mut file = tokio::fs::File::from_std(self.file().try_clone()?);
         file.seek(io::SeekFrom::Start(self.length)).await?;
-        Ok(Writer {
+        Ok(PartialWriter {
             file: BufWriter::new(file),
             bytes: 0,
         })
     }
 
     /// Flushes `writer` and counts its bytes.
-    pub(super) async fn finish_write(&mut self, mut writer: Writer) -> io::Result<()> {
+    pub(super) async fn finish_write(&mut self, mut writer: PartialWriter) -> io::Result<()> {
         writer.file.flush().await?;
         self.length += writer.bytes;
         Ok(())
@@ -172,12 +172,12 @@ impl Drop for Partial {
     }
 }
 
-pub(super) struct Writer {
+pub(super) struct PartialWriter {
     file: BufWriter<tokio::fs::File>,
     bytes: u64,
 }
 
-impl Writer {
+impl PartialWriter {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await?;
         self.bytes += bytes.len() as u64;
@@ -185,8 +185,8 @@ impl Writer {
     }
 }
 
-/// The file at `path`, locked; `None` if another process has locked it.
-fn locked(path: &Path) -> io::Result<Option<File>> {
+/// Opens and locks the file at `path`; `None` if another process has locked it.
+fn open_locked(path: &Path) -> io::Result<Option<File>> {
     loop {
         let open = private_file()
             .read(true)

@@ -11,12 +11,12 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 
 use crate::artifact::fetch_error::FetchError;
 
-/// A download can be resumed for this long; each attempt is signed again.
+/// How long a presigned URL is valid. Each attempt to download gets a new one.
 const SIGNED_FOR: Duration = Duration::from_hours(1);
 const REGION: &str = "us-east-1";
 
-/// The URL to request for `s3://bucket/key`.
-pub(super) fn signed(url: &Url) -> Result<Url, FetchError> {
+/// The presigned URL of `s3://bucket/key`.
+pub(super) fn presigned_url(url: &Url) -> Result<Url, FetchError> {
     let wrong = |why: String| FetchError::permanent(why, "use the form s3://BUCKET/KEY");
     let name = url
         .host_str()

@@ -1,5 +1,5 @@
-//! Checks that an artifact was signed by the signer in the playbook. Otherwise, nothing of it
-//! reaches a host.
+//! Checks that an artifact was signed by the signer in the playbook, before any part of it reaches
+//! a host.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use minisign_verify::{Error, PublicKey, Signature};
 use sha2::{Digest, Sha256};
 
 use super::error::ArtifactError;
-use super::http::{SmallDocument, fetch_small, shown};
+use super::http::{SmallDocument, fetch_small, source_name};
 use crate::config::{MinisignKey, SignatureConfig, Signer, Source, hex, remove_secrets};
 
 const SIGNATURE_BYTES_MAX: u64 = 64 << 10;
@@ -22,7 +22,7 @@ const SSH_KEYGEN: &str = "ssh-keygen";
 pub(super) struct RequiredSignature {
     signer: Signer,
     signature: Vec<u8>,
-    /// Its path or URL, for messages.
+    /// The path or URL of the signature, for messages.
     location: String,
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn fetch(
             help,
         ));
     }
-    let (artifact, location) = (shown(source), shown(&config.at));
+    let (artifact, location) = (source_name(source), source_name(&config.at));
     match fetch_small(&config.at, SIGNATURE_BYTES_MAX, retries).await {
         Ok(SmallDocument::Bytes(signature)) => Ok(RequiredSignature {
             signer: config.signer.clone(),
@@ -72,12 +72,12 @@ impl RequiredSignature {
     /// Reads the file once and returns the SHA-256 of the bytes for which the signature is valid.
     pub(super) fn verify(&self, path: &Path, artifact: &str) -> Result<String, ArtifactError> {
         let verified = match &self.signer {
-            Signer::Minisign(key) => self.by_minisign(&public_key(key)?, path),
+            Signer::Minisign(key) => self.verify_with_minisign(&public_key(key)?, path),
             Signer::Ssh {
                 allowed_signers,
                 name,
                 namespace,
-            } => self.by_ssh_keygen(
+            } => self.verify_with_ssh_keygen(
                 path,
                 &SshVerification {
                     allowed_signers,
@@ -97,7 +97,7 @@ impl RequiredSignature {
         })
     }
 
-    fn by_minisign(&self, key: &PublicKey, path: &Path) -> Result<String, String> {
+    fn verify_with_minisign(&self, key: &PublicKey, path: &Path) -> Result<String, String> {
         let text = std::str::from_utf8(&self.signature)
             .map_err(|_| "the signature is not a minisign signature")?;
         let signature =
@@ -105,7 +105,7 @@ impl RequiredSignature {
         let mut verifier = key
             .verify_stream(&signature)
             .map_err(|why| describe(&why))?;
-        let sha256 = digested(path, |bytes| {
+        let sha256 = digest_file(path, |bytes| {
             verifier.update(bytes);
             Ok(())
         });
@@ -115,10 +115,14 @@ impl RequiredSignature {
     }
 
     /// `ssh-keygen` reads the signature from a file and the signed bytes from its standard input.
-    fn by_ssh_keygen(&self, path: &Path, ssh: &SshVerification<'_>) -> Result<String, String> {
+    fn verify_with_ssh_keygen(
+        &self,
+        path: &Path,
+        ssh: &SshVerification<'_>,
+    ) -> Result<String, String> {
         let input_error =
             |why: io::Error| format!("cannot pass the signature to {SSH_KEYGEN}: {why}");
-        // ssh-keygen prints only that it could not verify.
+        // For a missing file, ssh-keygen prints only that it could not verify the signature.
         File::open(ssh.allowed_signers).map_err(|why| {
             format!(
                 "cannot read `allowed_signers` {}: {why}",
@@ -147,7 +151,7 @@ impl RequiredSignature {
             _ => format!("cannot start {SSH_KEYGEN}: {why}"),
         })?;
         let mut input = child.stdin.take();
-        let sha256 = digested(path, |bytes| {
+        let sha256 = digest_file(path, |bytes| {
             match input.as_mut().map(|input| input.write_all(bytes)) {
                 // ssh-keygen has already decided; its output has the reason.
                 Some(Err(why)) if why.kind() == io::ErrorKind::BrokenPipe => {
@@ -216,7 +220,10 @@ fn describe(why: &Error) -> &'static str {
 }
 
 /// Returns the SHA-256 of a file, and passes each chunk to `consume`.
-fn digested(path: &Path, mut consume: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<String> {
+fn digest_file(
+    path: &Path,
+    mut consume: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut sha256 = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];

@@ -9,17 +9,17 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
-use crate::artifact::archive_fault::{Fault, shown};
+use crate::artifact::archive_fault::{Fault, printable};
 
 const BLOCK_BYTES: usize = 512;
 /// The smallest allocation of most file systems for a file.
 const DISK_BLOCK_BYTES: u64 = 4096;
 /// The longest path on Linux.
 const PATH_BYTES_MAX: usize = 4096;
-/// The limit of a header that gives the next entry a longer name or other attributes.
+/// The size limit of a header that gives the next entry a longer name or other attributes.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 const ENTRIES_MAX: u32 = 1_000_000;
-/// The limit of the unpacked archive.
+/// The size limit of the unpacked archive.
 const BYTES_MAX: u64 = 64 << 30;
 /// The offset of a byte that is set in the headers of incremental backups, which busybox reads as a
 /// part of the name.
@@ -107,7 +107,7 @@ impl<R: Read> StrictTarReader<R> {
             return Err(broken("it ends within a header"));
         }
         self.count(BLOCK_BYTES as u64)?;
-        // In the checksum, its own eight bytes count as blanks.
+        // The checksum is computed as if its own eight bytes were blanks.
         let sum: u32 = block
             .iter()
             .enumerate()
@@ -138,7 +138,7 @@ impl<R: Read> StrictTarReader<R> {
             .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
         let refuse = |why: &str| {
             Err(Fault::Unsafe {
-                entry: shown(&path),
+                entry: printable(&path),
                 why: why.to_owned(),
             })
         };
@@ -238,8 +238,8 @@ impl<R: Read> StrictTarReader<R> {
         Ok(())
     }
 
-    /// Reads to the end, because the checksum of gzip comes last. After one empty block, some tar
-    /// programs continue, others stop.
+    /// Reads to the end, because the checksum of gzip comes last. Rejects data after the first
+    /// empty block, because some tar programs continue there and others stop.
     fn check_end(&mut self) -> Result<(), Fault> {
         let mut chunk = vec![0; 64 << 10];
         loop {

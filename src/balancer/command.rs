@@ -37,7 +37,7 @@ impl CommandDriver {
         let filled = |words: &[String]| {
             words
                 .iter()
-                .map(|word| slots.fill(word, slot))
+                .map(|word| slots.render(word, slot))
                 .collect::<Result<Vec<_>, _>>()
         };
         let settings = &self.settings;
@@ -72,7 +72,12 @@ impl ScriptDriver for CommandDriver {
             Ok((all, self.commands_of(context.slots, change.slot)?))
         };
         let script = commands().map(|(all, of_slot)| {
-            script::switch_command_balancer(&context.site_of(change), &all, &of_slot, slot_switch)
+            script::switch_command_balancer(
+                &context.script_context(change),
+                &all,
+                &of_slot,
+                slot_switch,
+            )
         });
         ready(script).boxed()
     }

@@ -15,7 +15,7 @@ pub struct DrainEnd {
     pub views: SlotViews,
     /// How the slot was drained; `None` if the drain was not started, because too few other servers
     /// are up.
-    pub receipt: Option<DrainResult>,
+    pub drain_result: Option<DrainResult>,
 }
 
 /// Drains a slot, if each balancer has `keep` other servers that are up: the balancers send it no
@@ -34,28 +34,28 @@ pub async fn drain(
         // Fewer servers are up than the plan assumed: plan again with the balancers' state.
         return Ok(DrainEnd {
             views: seen,
-            receipt: None,
+            drain_result: None,
         });
     }
-    let mut views = balancers.switch(change, SlotSwitch::Ease).await?;
+    let mut views = balancers.switch(change, SlotSwitch::LimitToBound).await?;
     let started = Instant::now();
     let mut drain = Drain::begin(&seen, slot, traffic.drain_timeout);
     loop {
         for took_over in traffic
             .balancers_of(slot)
             .iter()
-            .filter_map(|balancer| balancers.took_over(balancer))
+            .filter_map(|balancer| balancers.time_since_takeover(balancer))
         {
             drain.distrust(took_over, started.elapsed());
         }
         let slot_switch = match drain.step(&views, slot, started.elapsed()) {
-            DrainStep::Done(receipt) => {
+            DrainStep::Done(drain_result) => {
                 return Ok(DrainEnd {
                     views,
-                    receipt: Some(receipt),
+                    drain_result: Some(drain_result),
                 });
             }
-            DrainStep::LimitToBound => Some(SlotSwitch::Ease),
+            DrainStep::LimitToBound => Some(SlotSwitch::LimitToBound),
             DrainStep::Close => Some(SlotSwitch::Close),
             DrainStep::Cut => Some(SlotSwitch::Cut),
             DrainStep::Wait(pause) => {

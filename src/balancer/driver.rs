@@ -52,7 +52,7 @@ pub trait BalancerDriver: Send + Sync {
     /// Problems in the balancer's configuration that would make changes fail.
     fn problems<'a>(
         &'a self,
-        _at: DriverContext<'a>,
+        _context: DriverContext<'a>,
         _view: &'a BalancerState,
     ) -> BoxFuture<'a, Result<Vec<String>, HostUnavailable>> {
         async { Ok(Vec::new()) }.boxed()
@@ -115,7 +115,7 @@ impl DriverContext<'_> {
     }
 
     /// The context of a script that makes a change.
-    pub(super) fn site_of(&self, change: &SlotChange<'_>) -> HostContext {
+    pub(super) fn script_context(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
             .script_context(self.slots.service(), change.epoch, change.order)
@@ -123,7 +123,7 @@ impl DriverContext<'_> {
 
     /// The context of a script that makes the machine reject older epochs, independent of an
     /// action.
-    pub(super) fn claim_site(&self, change: &SlotChange<'_>) -> HostContext {
+    pub(super) fn claim_context(&self, change: &SlotChange<'_>) -> HostContext {
         self.machine
             .site()
             .script_context(self.slots.service(), change.epoch, ActionId::default())

@@ -39,7 +39,7 @@ pub enum BalancerError {
 }
 
 /// Converts the result of a script on a balancer's machine.
-pub(super) fn judge_end(balancer: &HostId, end: ScriptEnd) -> Result<(), SwitchError> {
+pub(super) fn switch_result(balancer: &HostId, end: ScriptEnd) -> Result<(), SwitchError> {
     let unknown = |why: String| Err(SwitchError::Unknown(format!("{balancer}: {why}")));
     match end {
         ScriptEnd::Done => Ok(()),

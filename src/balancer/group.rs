@@ -206,39 +206,44 @@ impl BalancerGroup {
             SlotSwitch::Open { weight_percent } => {
                 driver.admit(context, change, weight_percent).await
             }
-            SlotSwitch::Ease => driver.drain(context, change, DrainMode::BoundClients).await,
+            SlotSwitch::LimitToBound => {
+                driver.drain(context, change, DrainMode::BoundClients).await
+            }
             SlotSwitch::Close => driver.drain(context, change, DrainMode::NoClients).await,
             SlotSwitch::Cut => driver.cut(context, change).await,
         }
     }
 
-    /// How long ago another process of the balancer took over, as far as ship has observed that.
-    /// The new process counts only its own requests.
-    pub(super) fn took_over(&self, balancer: &HostId) -> Option<Duration> {
-        self.machines.get(balancer)?.generation().took_over()
+    /// How long ago a new process of the balancer replaced another one; `None` if ship has not
+    /// observed that. The new process counts only its own requests.
+    pub(super) fn time_since_takeover(&self, balancer: &HostId) -> Option<Duration> {
+        self.machines
+            .get(balancer)?
+            .generation()
+            .time_since_takeover()
     }
 
     /// Two slots that would be the same server at the balancers, if there are such slots: one where
     /// an instance runs, and one of `ports` for its successor.
     pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
-        let own = self.driver.server_template()?;
-        let offered = self
+        let playbook_template = self.driver.server_template()?;
+        let playbook_slots = self
             .slots
             .hosts()
             .filter(|host| fleet.hosts.contains_key(*host));
-        let offered = offered.flat_map(|host| {
+        let playbook_slots = playbook_slots.flat_map(|host| {
             ports.iter().map(|port| Slot {
                 host: host.clone(),
                 port: *port,
             })
         });
-        let next_slots: BTreeMap<_, _> = offered
-            .filter_map(|slot| Some((self.slots.fill(own, &slot).ok()?, slot)))
+        let next_slots: BTreeMap<_, _> = playbook_slots
+            .filter_map(|slot| Some((self.slots.render(playbook_template, &slot).ok()?, slot)))
             .collect();
         fleet.instances().find_map(|(slot, _, instance)| {
             let release = self.slots.release(&instance.release)?;
-            let template = release.template().unwrap_or(own);
-            let name = self.slots.fill(template, &slot).ok()?;
+            let template = release.template().unwrap_or(playbook_template);
+            let name = self.slots.render(template, &slot).ok()?;
             let other = next_slots.get(&name).filter(|other| **other != slot)?;
             Some(ServerClash {
                 present: slot,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::time::{sleep, timeout};
 
-use self::backend::{Backend, OpeningStep};
+use self::backend::{AdmitStep, Backend};
 use self::server_names::ServerNames;
 use super::driver::{BalancerDriver, DrainMode, DriverContext, SlotChange};
 use super::error::SwitchError;
@@ -79,7 +79,10 @@ impl BalancerDriver for HaproxyDriver {
         weight_percent: Option<u32>,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
-            context.machine.claim(&context.claim_site(change)).await?;
+            context
+                .machine
+                .claim(&context.claim_context(change))
+                .await?;
             self.session(context).admit(change, weight_percent).await
         }
         .boxed()
@@ -92,7 +95,10 @@ impl BalancerDriver for HaproxyDriver {
         mode: DrainMode,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
-            context.machine.claim(&context.claim_site(change)).await?;
+            context
+                .machine
+                .claim(&context.claim_context(change))
+                .await?;
             self.session(context).drain(change, mode).await
         }
         .boxed()
@@ -104,7 +110,10 @@ impl BalancerDriver for HaproxyDriver {
         change: &'a SlotChange<'a>,
     ) -> BoxFuture<'a, Result<BalancerState, SwitchError>> {
         async move {
-            context.machine.claim(&context.claim_site(change)).await?;
+            context
+                .machine
+                .claim(&context.claim_context(change))
+                .await?;
             self.session(context).cut(change).await
         }
         .boxed()
@@ -142,7 +151,7 @@ impl HaproxySession<'_> {
             self.send_command(&servers),
             self.send_command(&counts)
         )?;
-        responses::read(backend, &info, &servers, &counts)
+        responses::parse(backend, &info, &servers, &counts)
             .map_err(|unreadable| self.unavailable(&unreadable.to_string()))
     }
 
@@ -173,7 +182,7 @@ impl HaproxySession<'_> {
 
     /// The servers that are missing in the configuration, if any.
     fn missing_servers(&self, view: &BalancerState) -> Result<Option<String>, HostUnavailable> {
-        let names = self.names.offered()?;
+        let names = self.names.of_playbook()?;
         let all = names.len();
         let absent: Vec<_> = names
             .into_iter()
@@ -201,23 +210,24 @@ impl HaproxySession<'_> {
         weight_percent: Option<u32>,
     ) -> Result<BalancerState, SwitchError> {
         let seen = self.read_backend().await?;
-        let server = self.names.of(change.slot, &seen)?;
+        let server = self.names.name_of(change.slot, &seen)?;
         let seen = self.open(change, &server, weight_percent, seen).await?;
         let view = self.view(&seen)?;
         if !view.is_open(change.slot) {
-            return Err(self.ignored(&server, "gets no"));
+            return Err(self.change_ignored(&server, "gets no"));
         }
         Ok(view)
     }
 
-    /// A server that does not exist, or is already closed, needs no change.
+    /// Stops new requests to a slot. A server that does not exist or is already closed needs no
+    /// change.
     async fn drain(
         &self,
         change: &SlotChange<'_>,
         mode: DrainMode,
     ) -> Result<BalancerState, SwitchError> {
         let seen = self.read_backend().await?;
-        let server = self.names.of(change.slot, &seen)?;
+        let server = self.names.name_of(change.slot, &seen)?;
         let admission = admission_of(&self.view(&seen)?, change.slot);
         let is_drained = |view: &BalancerState| match mode {
             DrainMode::BoundClients => !view.is_open(change.slot),
@@ -227,7 +237,7 @@ impl HaproxySession<'_> {
             (_, None | Some(SlotAdmission::Closed))
             | (DrainMode::BoundClients, Some(SlotAdmission::Bound)) => seen,
             (DrainMode::BoundClients, Some(SlotAdmission::Open)) => {
-                self.run_until(seen, change.slot, protocol::ease, is_drained)
+                self.run_until(seen, change.slot, protocol::drain, is_drained)
                     .await?
             }
             (DrainMode::NoClients, Some(SlotAdmission::Open | SlotAdmission::Bound)) => {
@@ -237,14 +247,14 @@ impl HaproxySession<'_> {
         };
         let view = self.view(&seen)?;
         if !is_drained(&view) {
-            return Err(self.ignored(&server, "still gets"));
+            return Err(self.change_ignored(&server, "still gets"));
         }
         Ok(view)
     }
 
     async fn cut(&self, change: &SlotChange<'_>) -> Result<BalancerState, SwitchError> {
         let mut seen = self.read_backend().await?;
-        let server = self.names.of(change.slot, &seen)?;
+        let server = self.names.name_of(change.slot, &seen)?;
         if admission_of(&self.view(&seen)?, change.slot).is_some() {
             self.run(&protocol::cut(&self.settings.backend, &server))
                 .await?;
@@ -252,7 +262,7 @@ impl HaproxySession<'_> {
         }
         let view = self.view(&seen)?;
         if !view.is_closed(change.slot) {
-            return Err(self.ignored(&server, "still gets"));
+            return Err(self.change_ignored(&server, "still gets"));
         }
         Ok(view)
     }
@@ -261,10 +271,10 @@ impl HaproxySession<'_> {
         Ok(seen.view(&self.names.all(seen)?))
     }
 
-    fn ignored(&self, server: &str, does: &str) -> SwitchError {
+    fn change_ignored(&self, server: &str, effect: &str) -> SwitchError {
         let backend = &self.settings.backend;
         SwitchError::Failed(format!(
-            "HAProxy accepted the change, but server {backend}/{server} {does} requests"
+            "HAProxy accepted the change, but server {backend}/{server} {effect} requests"
         ))
     }
 
@@ -283,12 +293,12 @@ impl HaproxySession<'_> {
         }
         let mut before = None;
         loop {
-            let step = seen.opening(backend, server, weight_percent);
+            let step = seen.next_admit_step(backend, server, weight_percent);
             match &step {
-                OpeningStep::Done => return Ok(seen),
-                OpeningStep::Never(why) => return Err(SwitchError::Failed(why.clone())),
-                OpeningStep::Run(commands) => self.run(commands).await?,
-                OpeningStep::Wait => {}
+                AdmitStep::Done => return Ok(seen),
+                AdmitStep::Impossible(why) => return Err(SwitchError::Failed(why.clone())),
+                AdmitStep::Run(commands) => self.run(commands).await?,
+                AdmitStep::Wait => {}
             }
             if started.elapsed() >= change.check_timeout {
                 return Err(SwitchError::Failed(format!(
@@ -297,7 +307,7 @@ impl HaproxySession<'_> {
                     Human(change.check_timeout)
                 )));
             }
-            if step == OpeningStep::Wait || before.as_ref() == Some(&step) {
+            if step == AdmitStep::Wait || before.as_ref() == Some(&step) {
                 sleep(POLL_INTERVAL).await;
             }
             before = Some(step);
@@ -323,8 +333,9 @@ impl HaproxySession<'_> {
         .await
     }
 
-    /// Runs commands for a slot's server, and repeats them if they have no effect: after a reload,
-    /// the new process does not know the changes made to the old one.
+    /// Runs commands for a slot's server and repeats them until they have an effect, for
+    /// [`COMMAND_DEADLINE`] at most: after a reload, the new process does not know the changes that
+    /// were made to the old one.
     async fn run_until(
         &self,
         mut seen: Backend,
@@ -334,7 +345,7 @@ impl HaproxySession<'_> {
     ) -> Result<Backend, SwitchError> {
         let started = Instant::now();
         loop {
-            let server = self.names.of(slot, &seen)?;
+            let server = self.names.name_of(slot, &seen)?;
             self.run(&commands(&self.settings.backend, &server)).await?;
             seen = self.read_backend().await?;
             if has_effect(&self.view(&seen)?) || started.elapsed() >= COMMAND_DEADLINE {
@@ -368,12 +379,14 @@ impl HaproxySession<'_> {
 
     /// Runs commands one after another until one fails.
     async fn run(&self, commands: &[String]) -> Result<(), SwitchError> {
-        for order in commands {
+        for command in commands {
             let started = Instant::now();
-            while let Some(error) = protocol::error(&self.send_command(order).await?) {
-                // During a reload the old process may still respond, but rejects commands; the new
-                // one will accept them.
-                if protocol::is_replaced_process(&error) && started.elapsed() < COMMAND_DEADLINE {
+            while let Some(error) = protocol::error(&self.send_command(command).await?) {
+                // During a reload, the old process may still respond but rejects commands. The new
+                // process will accept them.
+                if protocol::is_from_replaced_process(&error)
+                    && started.elapsed() < COMMAND_DEADLINE
+                {
                     sleep(POLL_INTERVAL).await;
                     continue;
                 }
@@ -384,7 +397,7 @@ impl HaproxySession<'_> {
                 } else {
                     ""
                 };
-                return Err(SwitchError::Failed(format!("`{order}`: {error}{help}")));
+                return Err(SwitchError::Failed(format!("`{command}`: {error}{help}")));
             }
         }
         Ok(())

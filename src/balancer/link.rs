@@ -13,7 +13,7 @@ use crate::config::AdminSocket;
 use crate::remote::{HostLink, HostUnavailable};
 use crate::script::Script;
 
-/// The rest of a longer response is discarded.
+/// The limit of a response. The rest of a longer one is discarded.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// A link to a machine. Every method has a time limit.
@@ -65,8 +65,8 @@ impl Link for HostLink {
     }
 }
 
-/// If this fails over SSH, the connection is closed, because a broken connection and a broken
-/// socket look the same.
+/// Sends a command to a socket. After a failure over SSH, the connection is closed, because a
+/// broken connection and a broken socket look the same.
 async fn send_command(
     link: &HostLink,
     socket: &AdminSocket,
@@ -78,14 +78,14 @@ async fn send_command(
         AdminSocket::Path(path) => connection.forward_path(Path::new(path)).await,
         AdminSocket::Port { address, port } => connection.forward(address, *port).await,
     };
-    let (error, may_be_the_connection) = match forwarded {
+    let (error, connection_may_be_broken) = match forwarded {
         Err(error) => {
             let why = error.to_string();
             (SocketError::NotForwarded { why }, error.is_unknown())
         }
         Ok(forwarded) => {
-            let asked = exchange_at(forwarded.as_deref(), socket, command);
-            let error = match timeout(deadline, asked).await {
+            let exchanged = exchange_at(forwarded.as_deref(), socket, command);
+            let error = match timeout(deadline, exchanged).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => SocketError::Broken(error),
                 Err(_) => SocketError::Overdue,
@@ -93,7 +93,7 @@ async fn send_command(
             (error, forwarded.is_some())
         }
     };
-    if may_be_the_connection {
+    if connection_may_be_broken {
         link.discard(connection).await;
     }
     Err(error)

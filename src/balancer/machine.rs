@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
-use super::error::{SwitchError, judge_end};
+use super::error::{SwitchError, switch_result};
 use super::link::{Link, SocketError};
 use super::process_generation::ProcessGeneration;
 use crate::config::AdminSocket;
@@ -88,7 +88,7 @@ impl BalancerMachine {
         let stdout = self.link.run(script).await?;
         let (end, view) = script::read_balancer_report(&stdout)
             .map_err(|unreadable| SwitchError::Unknown(format!("{}: {unreadable}", self.name())))?;
-        judge_end(self.name(), end).map(|()| view)
+        switch_result(self.name(), end).map(|()| view)
     }
 
     /// The newest epoch that the machine had seen at the first observation. `site` is the context
@@ -111,7 +111,7 @@ impl BalancerMachine {
         let stdout = self.link.run(&script::claim(site)).await?;
         let reply = script::read_reply(&stdout, Time::default())
             .map_err(|unreadable| SwitchError::Unknown(format!("{}: {unreadable}", self.name())))?;
-        judge_end(self.name(), reply.end)
+        switch_result(self.name(), reply.end)
     }
 
     fn unavailable(&self, why: &str) -> HostUnavailable {

@@ -34,7 +34,7 @@ impl ScriptDriver for NftablesDriver {
         change: &'a SlotChange<'a>,
         slot_switch: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
-        let (site, public) = (context.site_of(change), self.settings.port);
+        let (site, public) = (context.script_context(change), self.settings.port);
         let script =
             script::switch_nftables(&site, context.name(), public, change.slot.port, slot_switch);
         ready(Ok(script)).boxed()

@@ -56,7 +56,7 @@ impl ScriptDriver for NginxDriver {
         async move {
             let slot = context.slots.address_of(change.slot).await?;
             let slots = context.slots.addresses().await?;
-            let site = context.site_of(change);
+            let site = context.script_context(change);
             Ok(script::switch_nginx(
                 &site,
                 &self.nginx,

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 /// The process that responded last.
 #[derive(Debug, Default)]
-pub(super) struct ProcessGeneration(Mutex<Option<AnsweringProcess>>);
+pub(super) struct ProcessGeneration(Mutex<Option<RespondingProcess>>);
 
 #[derive(Debug)]
-struct AnsweringProcess {
+struct RespondingProcess {
     generation: String,
     /// When this process was first observed in place of another one.
-    took_over: Option<Instant>,
+    took_over_at: Option<Instant>,
 }
 
 impl ProcessGeneration {
@@ -22,24 +22,24 @@ impl ProcessGeneration {
             .as_ref()
             .is_none_or(|known| known.generation != generation)
         {
-            let took_over = last.is_some().then(Instant::now);
-            *last = Some(AnsweringProcess {
+            let took_over_at = last.is_some().then(Instant::now);
+            *last = Some(RespondingProcess {
                 generation: generation.to_owned(),
-                took_over,
+                took_over_at,
             });
         }
     }
 
-    /// Discards the process: after an outage, the next one is not the successor of a running one.
+    /// Discards the process: after an outage, the next process does not succeed a running one.
     pub(super) fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How long ago this process replaced another one, if ship has observed that. It counts only
-    /// its own requests.
-    pub(super) fn took_over(&self) -> Option<Duration> {
+    /// How long ago this process replaced another one; `None` if ship has not observed that. The
+    /// process counts only its own requests.
+    pub(super) fn time_since_takeover(&self) -> Option<Duration> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(last.as_ref()?.took_over?.elapsed())
+        Some(last.as_ref()?.took_over_at?.elapsed())
     }
 }
 
@@ -52,11 +52,15 @@ mod tests {
         let process = ProcessGeneration::default();
         process.record("1");
         process.record("1");
-        assert_eq!(process.took_over(), None);
+        assert_eq!(process.time_since_takeover(), None);
         process.record("2");
-        assert!(process.took_over().is_some());
+        assert!(process.time_since_takeover().is_some());
         process.clear();
         process.record("3");
-        assert_eq!(process.took_over(), None, "its predecessor had ended");
+        assert_eq!(
+            process.time_since_takeover(),
+            None,
+            "its predecessor had ended"
+        );
     }
 }

@@ -17,7 +17,7 @@ pub(super) trait ScriptDriver: Send + Sync {
         context: DriverContext<'a>,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>>;
 
-    /// The script that makes a change, and then reads the state like the other one.
+    /// The script that makes a change and then reads the balancer's state.
     fn switch_script<'a>(
         &'a self,
         context: DriverContext<'a>,

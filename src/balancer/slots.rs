@@ -32,7 +32,7 @@ pub struct SlotDirectory {
     hosts: BTreeMap<HostId, SlotHost>,
     service: ServiceContext,
     /// The ports of the current playbook.
-    offered: Vec<Port>,
+    playbook_ports: Vec<Port>,
     releases: BTreeMap<ReleaseId, ReleaseServer>,
 }
 
@@ -58,11 +58,11 @@ impl ReleaseServer {
 }
 
 impl SlotDirectory {
-    /// The slots of these hosts, for a playbook with the ports `offered`.
+    /// The slots of these hosts, for a playbook with these ports.
     pub fn new(
         hosts: impl IntoIterator<Item = SlotHost>,
         service: ServiceContext,
-        offered: Vec<Port>,
+        playbook_ports: Vec<Port>,
         releases: BTreeMap<ReleaseId, ReleaseServer>,
     ) -> Self {
         let hosts = hosts
@@ -71,7 +71,7 @@ impl SlotDirectory {
         Self {
             hosts: hosts.collect(),
             service,
-            offered,
+            playbook_ports,
             releases,
         }
     }
@@ -104,8 +104,9 @@ impl SlotDirectory {
     }
 
     /// The slots on the playbook's ports.
-    pub(super) fn offered(&self) -> impl Iterator<Item = Slot> {
-        self.all().filter(|slot| self.offered.contains(&slot.port))
+    pub(super) fn playbook_slots(&self) -> impl Iterator<Item = Slot> {
+        self.all()
+            .filter(|slot| self.playbook_ports.contains(&slot.port))
     }
 
     /// The server name templates of the releases that use a slot.
@@ -122,7 +123,7 @@ impl SlotDirectory {
     }
 
     /// Renders a template of `[traffic]`, which depends on the slot but not on its release.
-    pub(super) fn fill(&self, template: &str, slot: &Slot) -> Result<String, HostUnavailable> {
+    pub(super) fn render(&self, template: &str, slot: &Slot) -> Result<String, HostUnavailable> {
         let site = &self.host(&slot.host)?.site;
         let vars = SlotVars {
             version: "",

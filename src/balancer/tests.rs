@@ -52,12 +52,12 @@ impl FakeMachine {
         })
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut FakeHaproxy) -> T) -> T {
+    fn with_state<T>(&self, act: impl FnOnce(&mut FakeHaproxy) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn commands(&self) -> Vec<String> {
-        self.with(|state| state.commands.clone())
+        self.with_state(|state| state.commands.clone())
     }
 }
 
@@ -100,7 +100,7 @@ impl FakeHaproxy {
 
 impl Link for FakeMachine {
     fn run<'a>(&'a self, script: &'a Script) -> BoxFuture<'a, Result<String, HostUnavailable>> {
-        let result = self.with(|state| {
+        let result = self.with_state(|state| {
             if !state.is_reachable {
                 return Err(HostUnavailable {
                     why: "lb1: no route to the host".to_owned(),
@@ -123,7 +123,7 @@ impl Link for FakeMachine {
         command: &'a str,
         _deadline: Duration,
     ) -> BoxFuture<'a, Result<String, SocketError>> {
-        ready(Ok(self.with(|state| state.answer(command)))).boxed()
+        ready(Ok(self.with_state(|state| state.answer(command)))).boxed()
     }
 
     fn network_address(&self) -> BoxFuture<'_, String> {
@@ -265,7 +265,7 @@ async fn drain_first(group: &BalancerGroup, keep: u32) -> Result<DrainEnd, Balan
 async fn drain_closes_the_slot_to_new_clients_and_then_to_bound_clients() {
     let machine = FakeMachine::new();
     let end = drain_first(&group(&machine), 1).await.expect("an end");
-    let cut = end.receipt.map(|DrainResult { cut, .. }| cut);
+    let cut = end.drain_result.map(|DrainResult { cut, .. }| cut);
     assert_eq!(cut, Some(0));
     assert!(end.views[&"lb1".into()].is_closed(&slot(8081)));
     assert_eq!(
@@ -281,7 +281,7 @@ async fn drain_closes_the_slot_to_new_clients_and_then_to_bound_clients() {
 async fn drain_does_not_start_if_too_few_other_servers_are_up() {
     let machine = FakeMachine::new();
     let end = drain_first(&group(&machine), 2).await.expect("an end");
-    assert_eq!(end.receipt, None);
+    assert_eq!(end.drain_result, None);
     assert!(end.views[&"lb1".into()].is_open(&slot(8081)));
     assert_eq!(machine.commands(), [""; 0]);
 }
@@ -289,7 +289,7 @@ async fn drain_does_not_start_if_too_few_other_servers_are_up() {
 #[tokio::test]
 async fn machine_with_a_newer_epoch_fences_every_change() {
     let machine = FakeMachine::new();
-    machine.with(|state| state.epoch = 9);
+    machine.with_state(|state| state.epoch = 9);
     let group = group(&machine);
     let fenced = BalancerError::Fenced { seen: Epoch(9) };
     let (first, second) = (slot(8081), slot(8082));
@@ -306,7 +306,7 @@ async fn machine_with_a_newer_epoch_fences_every_change() {
 #[tokio::test]
 async fn unreachable_balancer_is_reported_by_name() {
     let machine = FakeMachine::new();
-    machine.with(|state| state.is_reachable = false);
+    machine.with_state(|state| state.is_reachable = false);
     let lost = BalancerError::Lost {
         balancer: "lb1".into(),
         why: "lb1: no route to the host".to_owned(),
@@ -330,5 +330,5 @@ async fn group_drains_through_any_driver() {
     let views = group.admit(&change(&first), None).await.expect("views");
     assert!(views[&"lb1".into()].is_open(&first));
     let end = drain_first(&group, 1).await.expect("an end");
-    assert!(end.receipt.is_some() && end.views[&"lb1".into()].is_closed(&first));
+    assert!(end.drain_result.is_some() && end.views[&"lb1".into()].is_closed(&first));
 }

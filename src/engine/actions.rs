@@ -20,8 +20,8 @@ use crate::remote::HostUnavailable;
 #[derive(Default)]
 pub(super) struct ActionTracker {
     counts: OrderCounts,
-    /// Actions whose start is not saved yet.
-    intended: Vec<ActionOrder>,
+    /// Actions that are sent once their start has been saved.
+    unsent: Vec<ActionOrder>,
 }
 
 /// An action that has ended, as its background task reports it.
@@ -46,8 +46,8 @@ struct ActionEnd<'a> {
 
 impl ActionTracker {
     /// The number of actions that were sent to a host or balancer.
-    pub(super) fn count_of(&self, host: &HostId) -> u64 {
-        self.counts.of(host)
+    pub(super) fn order_count(&self, host: &HostId) -> u64 {
+        self.counts.count(host)
     }
 
     /// Records the start of an action. The action is sent once the record is saved.
@@ -67,7 +67,7 @@ impl ActionTracker {
             instance: instance.as_ref().map(|(_, name)| name.clone()),
         });
         self.counts.start(id, &action, spec.traffic.as_ref());
-        self.intended.push(ActionOrder {
+        self.unsent.push(ActionOrder {
             id,
             action,
             epoch,
@@ -77,8 +77,8 @@ impl ActionTracker {
     }
 
     /// Takes the actions whose start has been saved.
-    pub(super) fn take_intended(&mut self) -> Vec<ActionOrder> {
-        std::mem::take(&mut self.intended)
+    pub(super) fn take_unsent(&mut self) -> Vec<ActionOrder> {
+        std::mem::take(&mut self.unsent)
     }
 
     /// Records the result of an action.
@@ -95,7 +95,7 @@ impl ActionTracker {
             mut result,
             begun,
         } = ended;
-        let stops = stops_on(recorder.rollout(), &host);
+        let stops = unresolved_stops(recorder.rollout(), &host);
         let in_flight = recorder.rollout().orders.in_flight.get(&id);
         let action = in_flight.map(|in_flight| in_flight.action.clone());
         let is_newest = self.counts.end(id, action.as_ref(), spec.traffic.as_ref());
@@ -141,12 +141,12 @@ impl ActionEnd<'_> {
             }
             ActionResult::Switched {
                 views,
-                receipt,
+                drain_result,
                 observation,
             } => {
                 self.host_observed(observation);
                 self.balancers_observed(views);
-                self.record_drained(receipt);
+                self.record_drained(drain_result);
                 self.recorder.record(Event::ActionDone { id });
             }
             ActionResult::BalancerLost { balancer, why } => {
@@ -190,13 +190,14 @@ impl ActionEnd<'_> {
         }
     }
 
-    fn record_drained(&mut self, receipt: Option<DrainResult>) {
-        if let (Some(receipt), Some(Action::Drain { slot, instance, .. })) = (receipt, self.action)
+    fn record_drained(&mut self, drain_result: Option<DrainResult>) {
+        if let (Some(drain_result), Some(Action::Drain { slot, instance, .. })) =
+            (drain_result, self.action)
         {
             self.recorder.record(Event::Drained {
                 slot: slot.clone(),
                 instance: instance.clone(),
-                result: receipt,
+                result: drain_result,
             });
         }
     }
@@ -209,8 +210,8 @@ impl ActionEnd<'_> {
     }
 }
 
-/// The instances on a host that have been sent a stop whose result is not known.
-fn stops_on(rollout: &Rollout, host: &HostId) -> Vec<(Slot, InstanceId)> {
+/// The instances on a host for which a stop was sent whose result is not known.
+fn unresolved_stops(rollout: &Rollout, host: &HostId) -> Vec<(Slot, InstanceId)> {
     let in_flight = rollout
         .orders
         .in_flight

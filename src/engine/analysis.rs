@@ -60,7 +60,7 @@ impl<'a> AnalysisScope<'a> {
     }
 
     /// Returns the event for the result of a measurement.
-    pub(super) fn measured(self, name: &str, measurement: Measurement) -> Event {
+    pub(super) fn measured_event(self, name: &str, measurement: Measurement) -> Event {
         let dry_run = self
             .spec
             .analyses
@@ -124,14 +124,14 @@ impl AnalysisRunner {
 
     /// Counts the response to a probe, if no balancer counts requests.
     pub(super) fn take_sample(&mut self, sample: &ProbeSample, scope: AnalysisScope<'_>) {
-        let counts = |balancer: &Balancer| {
+        let counts_requests = |balancer: &Balancer| {
             balancer
                 .view
                 .servers
                 .values()
                 .any(|server| server.counters.is_some())
         };
-        if !scope.fleet.balancers.values().any(counts) && scope.is_measured() {
+        if !scope.fleet.balancers.values().any(counts_requests) && scope.is_measured() {
             let is_new = sample.release == scope.rollout.goal.release;
             self.ledger
                 .record_request(is_new, sample.is_error, sample.took);

@@ -39,7 +39,7 @@ use crate::store::{RolloutId, Store, StoreError};
 /// The interval at which the reporter updates elapsed times.
 const TICK: Duration = Duration::from_millis(200);
 /// The interval at which the controller renews its lease.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const LEASE_INTERVAL: Duration = Duration::from_secs(5);
 /// If the loop continues this much later than planned, the process was suspended: normally the
 /// loop runs five times a second.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(10);
@@ -82,15 +82,19 @@ pub struct Engine<'s> {
 }
 
 impl Engine<'_> {
-    /// Runs a rollout to its end. The first opening event is its start; a rollout that continues an
-    /// earlier one has more, which restore the state of that rollout.
+    /// Runs a rollout to its end. The first of `initial_events` is its start. A rollout that
+    /// continues an earlier one has more of them, which restore the state of that rollout.
     ///
     /// # Errors
     /// If the journal cannot be written. The hosts are left unchanged, and `ship resume` continues
     /// from there.
-    pub async fn run(self, id: RolloutId, opening: Vec<Event>) -> Result<Outcome, EngineError> {
+    pub async fn run(
+        self,
+        id: RolloutId,
+        initial_events: Vec<Event>,
+    ) -> Result<Outcome, EngineError> {
         let mut controller =
-            Controller::new(self, id, opening).ok_or(EngineError::MissingStartEvent)?;
+            Controller::new(self, id, initial_events).ok_or(EngineError::MissingStartEvent)?;
         controller.flush()?;
         let outcome = controller.run_until_done().await;
         controller.reporter.finish();
@@ -115,13 +119,13 @@ struct Controller<'s> {
     dispatcher: Dispatcher,
     status: StatusSource,
     progress: Progress,
-    heartbeat: Time,
-    ticked: Time,
+    lease_renewed: Time,
+    last_tick: Time,
     interrupted_twice: bool,
 }
 
 impl<'s> Controller<'s> {
-    fn new(engine: Engine<'s>, id: RolloutId, opening: Vec<Event>) -> Option<Self> {
+    fn new(engine: Engine<'s>, id: RolloutId, initial_events: Vec<Event>) -> Option<Self> {
         let Engine {
             executor,
             store,
@@ -136,7 +140,7 @@ impl<'s> Controller<'s> {
             monitor,
             redactor,
         } = engine;
-        let recorder = Recorder::begin(id, opening, redactor, Arc::clone(&clock))?;
+        let recorder = Recorder::begin(id, initial_events, redactor, Arc::clone(&clock))?;
         let versions = definitions
             .iter()
             .map(|(id, definition)| (id.clone(), definition.version.clone()));
@@ -161,8 +165,8 @@ impl<'s> Controller<'s> {
             dispatcher: Dispatcher::new(executor, Inbox::new(Arc::clone(&clock))),
             status,
             progress: Progress::default(),
-            heartbeat: now,
-            ticked: now,
+            lease_renewed: now,
+            last_tick: now,
             interrupted_twice: false,
             clock,
         })
@@ -190,7 +194,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Plans on the current state and records the planned actions; returns what comes next.
+    /// Makes a plan for the current state and records its actions; returns what to do next.
     fn plan(&mut self) -> Next {
         let fleet = self.observer.fleet();
         let decided = plan(&self.spec, self.recorder.rollout(), fleet, self.clock.now());
@@ -239,7 +243,7 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Begins a task. One that runs after the rollout begins only once the outcome is final.
+    /// Begins a task. A task that runs after the rollout begins only once the outcome is final.
     async fn begin_task(&mut self, run: &TaskRun) {
         if run.outcome.is_some() && self.flush_monitor().await {
             return;
@@ -260,7 +264,7 @@ impl<'s> Controller<'s> {
         (passed.saturating_add(1), self.spec.step_count())
     }
 
-    /// Saves the recorded events, then reports them, then sends out their actions.
+    /// Saves the recorded events, reports them, and then sends their actions and tasks.
     fn flush(&mut self) -> Result<(), EngineError> {
         let entries = self.recorder.save(self.store)?;
         if entries.is_empty() {
@@ -272,10 +276,10 @@ impl<'s> Controller<'s> {
         for entry in &entries {
             self.reporter.event(entry, &status);
         }
-        if let Some(task) = self.tasks.take_intended() {
+        if let Some(task) = self.tasks.take_unsent() {
             self.dispatcher.send_task(task);
         }
-        self.dispatcher.send_orders(self.actions.take_intended());
+        self.dispatcher.send_orders(self.actions.take_unsent());
         Ok(())
     }
 
@@ -291,7 +295,7 @@ impl<'s> Controller<'s> {
         Ok(outcome)
     }
 
-    /// The last log lines of the instance that failed, if the failure concerns one.
+    /// The output of a failed task, or the last log lines of a failed instance.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
         if failure.kind.is_task_failure() {
             return self.tasks.take_output();
@@ -308,7 +312,8 @@ impl<'s> Controller<'s> {
             .await
             .unwrap_or_default();
         self.detect_suspend(requested + LOG_DEADLINE);
-        // Fetching the log takes up to 5 seconds. Plan next on the messages that arrived meanwhile.
+        // Fetching the log takes up to 5 seconds. The next plan needs the messages that have
+        // arrived in the meantime.
         self.drain_inbox();
         log
     }
@@ -330,7 +335,7 @@ impl<'s> Controller<'s> {
         let due = self.analyses.take_due(scope, now);
         let compared = due.compared.into_iter();
         let events: Vec<_> = compared
-            .map(|(name, measurement)| scope.measured(&name, measurement))
+            .map(|(name, measurement)| scope.measured_event(&name, measurement))
             .collect();
         for event in events {
             self.recorder.record(event);
@@ -341,12 +346,13 @@ impl<'s> Controller<'s> {
 
     // ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
-    /// Sends out what is due, then waits for a message, a signal or the time `wake`.
+    /// Sends the polls and measurements that are due, then waits for a message, a signal or the
+    /// time `wake`.
     async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
         let now = self.clock.now();
         let polled = self.send_polls(now);
         let measured = self.send_measurements(now);
-        let bound = (self.heartbeat + HEARTBEAT).min(now + TICK);
+        let bound = (self.lease_renewed + LEASE_INTERVAL).min(now + TICK);
         let until = [wake, polled, measured]
             .into_iter()
             .flatten()
@@ -368,11 +374,11 @@ impl<'s> Controller<'s> {
         }
         self.drain_inbox();
         let now = self.clock.now();
-        if now.since(self.heartbeat) >= HEARTBEAT {
+        if now.since(self.lease_renewed) >= LEASE_INTERVAL {
             self.store.renew_lease(self.clock.wall())?;
-            self.heartbeat = now;
+            self.lease_renewed = now;
         }
-        if now.since(self.ticked) >= TICK {
+        if now.since(self.last_tick) >= TICK {
             self.tick(now)?;
         }
         Ok(())
@@ -384,7 +390,7 @@ impl<'s> Controller<'s> {
         let fleet = self.observer.fleet();
         let status = self.status.status(&self.spec, &self.recorder, fleet, now);
         self.reporter.tick(&status, now);
-        self.ticked = now;
+        self.last_tick = now;
         Ok(())
     }
 
@@ -422,7 +428,7 @@ impl<'s> Controller<'s> {
 
     // ── the availability monitor ─────────────────────────────────────────────────────────────────
 
-    /// Records as soon as more requests have failed than allowed, and only once.
+    /// Records the report as soon as more requests have failed than allowed, and only once.
     fn poll_monitor(&mut self) {
         if self.recorder.rollout().evidence.availability.is_none()
             && let Some(report) = self.monitor.breach()
@@ -438,8 +444,9 @@ impl<'s> Controller<'s> {
         }
     }
 
-    /// Waits for the responses to the last requests before the rollout ends. Returns whether these
-    /// exceed the limit of failed requests; the monitor then resumes and the controller plans again.
+    /// Waits for the responses to the last requests before the rollout ends. Returns whether the
+    /// limit of failed requests is now exceeded; the monitor then resumes and the controller plans
+    /// again.
     async fn flush_monitor(&mut self) -> bool {
         if !self.monitor.is_on() {
             return false;
@@ -485,7 +492,7 @@ impl<'s> Controller<'s> {
             } => {
                 let scope = AnalysisScope::new(&self.spec, &self.recorder, &self.observer);
                 if self.analyses.end(&analysis, begun, scope) {
-                    let event = scope.measured(&analysis, measurement);
+                    let event = scope.measured_event(&analysis, measurement);
                     self.recorder.record(event);
                 }
             }
@@ -496,7 +503,7 @@ impl<'s> Controller<'s> {
             } => {
                 let is_stale = self.observer.is_stale(&host, begun);
                 // An action that was sent in between reports a newer state.
-                if is_stale || self.actions.count_of(&host) != orders {
+                if is_stale || self.actions.order_count(&host) != orders {
                     self.observer.dismiss_host(&host, is_stale);
                 } else {
                     self.host_observed(&host, observed, begun);
@@ -509,7 +516,7 @@ impl<'s> Controller<'s> {
             } => {
                 // An action that was sent in between, or a later observation, reports a newer
                 // state.
-                let is_outdated = self.actions.count_of(&balancer) != orders;
+                let is_outdated = self.actions.order_count(&balancer) != orders;
                 if is_outdated || self.observer.is_stale(&balancer, begun) {
                     self.observer.dismiss_balancer(&balancer);
                 } else {

@@ -69,7 +69,7 @@ impl Dispatcher {
         }
         for host in due.hosts {
             let executor = Arc::clone(&self.executor);
-            let orders = actions.count_of(&host);
+            let orders = actions.order_count(&host);
             self.inbox.spawn(async move {
                 let observed = executor.observe_host(&host).await;
                 Message::HostObserved {
@@ -81,7 +81,7 @@ impl Dispatcher {
         }
         for balancer in due.balancers {
             let executor = Arc::clone(&self.executor);
-            let orders = actions.count_of(&balancer);
+            let orders = actions.order_count(&balancer);
             self.inbox.spawn(async move {
                 let observed = executor.observe_balancer(&balancer).await;
                 Message::BalancerObserved {

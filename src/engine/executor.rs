@@ -57,7 +57,8 @@ pub trait Executor: Send + Sync + 'static {
 /// An action with everything that its host needs to execute it.
 #[derive(Clone, Debug)]
 pub struct ActionOrder {
-    /// Its number within the rollout. A host rejects an action after one with a higher number.
+    /// The number of the action within the rollout. A host that has executed an action with a
+    /// higher number rejects this one.
     pub id: ActionId,
     pub action: Action,
     /// The epoch of the controller.
@@ -86,8 +87,8 @@ pub enum ActionResult {
     /// controller plans again on `views`.
     Switched {
         views: BTreeMap<HostId, BalancerState>,
-        /// How an instance was drained, if one was.
-        receipt: Option<DrainResult>,
+        /// How the slot was drained, if the action was a drain.
+        drain_result: Option<DrainResult>,
         /// The state of the host, if the action changed a host as well.
         observation: Option<Observation>,
     },
@@ -109,8 +110,8 @@ pub enum ActionResult {
 }
 
 impl ActionResult {
-    /// The result for a controller that was suspended in the meantime: the host's state is
-    /// outdated.
+    /// The result if the controller was suspended in the meantime: the reported state of the host
+    /// is outdated.
     pub(super) fn after_suspend(self, host: &HostId) -> Self {
         match self {
             Self::Done(_) | Self::Failed { .. } | Self::Switched { .. } => Self::Unknown {

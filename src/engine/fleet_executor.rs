@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use self::context::FleetContext;
 pub use self::context::Releases;
 use self::prober::Prober;
-pub use self::task_runner::Control;
+pub use self::task_runner::ControlMachine;
 use self::task_runner::TaskRunner;
 use super::clock::Clock;
 use super::executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
@@ -56,7 +56,7 @@ impl FleetExecutor {
         owner: Owner,
         clock: Arc<dyn Clock>,
         balancing: Option<Balancing>,
-        control: Control,
+        control: ControlMachine,
     ) -> Self {
         let service = ServiceContext {
             owner,
@@ -125,10 +125,10 @@ impl FleetExecutor {
         readiness: &Readiness,
     ) -> Option<String> {
         let host = self.context.host(host).ok()?;
-        let by_http = matches!(readiness.check, Check::Http { .. });
+        let needs_url = matches!(readiness.check, Check::Http { .. });
         match (&readiness.check, readiness.via) {
             (Check::Tcp | Check::Http { .. }, Via::Direct) => {
-                remote::unreachable_directly(host.link.network_address().await, by_http).await
+                remote::direct_probe_problem(host.link.network_address().await, needs_url).await
             }
             _ => None,
         }
@@ -141,7 +141,7 @@ impl FleetExecutor {
 
     async fn read_log_tail(&self, slot: &Slot, range: LogRange, lines: u32) -> Vec<String> {
         let query = script::LogQuery {
-            past: [slot.port].into(),
+            history_ports: [slot.port].into(),
             lines_max: lines,
             range,
         };
@@ -155,7 +155,8 @@ impl FleetExecutor {
 
     // ── balancers ────────────────────────────────────────────────────────────────────────────────
 
-    /// Observes a balancer and returns its state, with the problems that would prevent changes to it.
+    /// Observes a balancer and returns its state, with the problems that would prevent changes to
+    /// it.
     ///
     /// # Errors
     /// If its state cannot be read.
@@ -179,8 +180,8 @@ impl FleetExecutor {
         })
     }
 
-    /// Executes an action together with the changes of traffic that it needs. ship starts nothing in
-    /// a slot that receives requests, and stops nothing that may still have open requests.
+    /// Executes an action together with the changes of traffic that it needs. ship starts nothing
+    /// in a slot that receives requests, and stops nothing that may still have open requests.
     async fn execute_balanced(
         &self,
         balancers: &BalancerGroup,
@@ -201,7 +202,7 @@ impl FleetExecutor {
                 let drained = balancer::drain(balancers, &change(slot), *keep).await;
                 return drained.map_or_else(ActionResult::from, |end| ActionResult::Switched {
                     views: end.views,
-                    receipt: end.receipt,
+                    drain_result: end.drain_result,
                     observation: None,
                 });
             }
@@ -226,7 +227,7 @@ impl FleetExecutor {
         match actions::execute_on_host(&self.context, order).await {
             ActionResult::Done(observation) if !views.is_empty() => ActionResult::Switched {
                 views,
-                receipt: None,
+                drain_result: None,
                 observation: Some(observation),
             },
             result => result,
@@ -238,7 +239,7 @@ impl FleetExecutor {
 fn switched(views: SlotViews) -> ActionResult {
     ActionResult::Switched {
         views,
-        receipt: None,
+        drain_result: None,
         observation: None,
     }
 }

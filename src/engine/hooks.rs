@@ -13,7 +13,7 @@ use crate::core::rollout::event::Event;
 use crate::script::SlotHooks;
 
 /// The hooks of an instance with rendered templates, and their environment variables.
-pub(super) fn of_slot(
+pub(super) fn slot_hooks(
     definition: &Definition,
     vars: &SlotVars<'_>,
     revision: Revision,
@@ -63,8 +63,8 @@ pub(super) fn environment(
     known.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-/// How long the stop hooks of an instance may take. If its release is not certain, that is the
-/// longest time of all candidates.
+/// The time limit of all stop hooks of an instance: the longest one, if its release is not certain
+/// and `releases` are the candidates.
 pub(super) fn stop_hooks_timeout<'a>(
     releases: impl IntoIterator<Item = &'a Definition>,
 ) -> Duration {

@@ -33,7 +33,7 @@ pub(super) struct FleetObserver {
 pub(super) struct ProbeOutcome {
     /// The first line of the response, if the probe passed.
     pub(super) shown: Option<String>,
-    /// What the analyses count of it.
+    /// The sample for the analyses, if they count the response.
     pub(super) sample: Option<ProbeSample>,
     /// The event, if the probe changed the instance's state.
     pub(super) event: Option<Event>,
@@ -45,7 +45,7 @@ impl FleetObserver {
         let mut poller = Poller::default();
         for (_, _, instance) in fleet.instances() {
             if let Some((at, _)) = &instance.health.last {
-                poller.was_probed(&instance.name, *at);
+                poller.record_earlier_probe(&instance.name, *at);
             }
         }
         Self {
@@ -120,8 +120,8 @@ impl FleetObserver {
         self.poller.probe_now(&answer.instance);
     }
 
-    /// Marks every host and balancer as not observed, so that nothing is decided about it before its
-    /// next observation.
+    /// Marks every host and balancer as not observed, so that nothing is decided about it before
+    /// its next observation.
     pub(super) fn invalidate_all(&mut self, now: Time) {
         for (id, host) in &mut self.fleet.hosts {
             self.fresh_from.insert(id.clone(), now);
@@ -305,7 +305,7 @@ impl FleetObserver {
         }
         let passed = matches!(verdict, Verdict::Pass(_));
         let counts = instance.health.ready_since.is_some() && !matches!(verdict, Verdict::Error(_));
-        let sample = counts.then(|| sample_of(instance, !passed, now.since(begun)));
+        let sample = counts.then(|| probe_sample(instance, !passed, now.since(begun)));
         let thresholds = definition.readiness.thresholds();
         let change = instance.health.record(verdict, now, now, &thresholds);
         if !passed && instance.health.ready_since.is_some() {
@@ -316,12 +316,12 @@ impl FleetObserver {
         ProbeOutcome {
             shown: passed.then(|| answer.clone()),
             sample,
-            event: change.map(|change| changed(change, slot, instance, answer)),
+            event: change.map(|change| health_event(change, slot, instance, answer)),
         }
     }
 }
 
-fn sample_of(instance: &Instance, is_error: bool, took: Duration) -> ProbeSample {
+fn probe_sample(instance: &Instance, is_error: bool, took: Duration) -> ProbeSample {
     ProbeSample {
         release: instance.release.clone(),
         is_error,
@@ -329,7 +329,7 @@ fn sample_of(instance: &Instance, is_error: bool, took: Duration) -> ProbeSample
     }
 }
 
-fn changed(change: Change, slot: Slot, instance: &Instance, answer: String) -> Event {
+fn health_event(change: Change, slot: Slot, instance: &Instance, answer: String) -> Event {
     let (instance, release) = (instance.name.clone(), instance.release.clone());
     match change {
         Change::Ready => Event::InstanceReady {

@@ -1,5 +1,5 @@
-//! Counts the actions that were sent to each host and balancer. An observation that began before the
-//! latest action is outdated.
+//! Counts the actions that were sent to each host and balancer. An observation that began before
+//! the latest action is outdated.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) struct OrderCounts {
 
 impl OrderCounts {
     /// The number of actions that were sent to a host or balancer.
-    pub(super) fn of(&self, host: &HostId) -> u64 {
+    pub(super) fn count(&self, host: &HostId) -> u64 {
         self.counts.get(host).copied().unwrap_or(0)
     }
 
@@ -26,12 +26,13 @@ impl OrderCounts {
     pub(super) fn start(&mut self, id: ActionId, action: &Action, traffic: Option<&Traffic>) {
         *self.counts.entry(action.host().clone()).or_default() += 1;
         self.invalidate_balancers(action, traffic);
-        self.at_start.insert(id, self.of_balancers(action, traffic));
+        self.at_start
+            .insert(id, self.balancer_counts(action, traffic));
     }
 
     /// Counts the end of an action: observations of its balancers that were made during the action
-    /// become outdated. Returns whether the action is the latest that was sent to them. If not, a
-    /// newer action may have changed them after this one observed them.
+    /// become outdated. Returns whether no newer action was sent to its balancers: a newer one may
+    /// have changed them after this one observed them.
     pub(super) fn end(
         &mut self,
         id: ActionId,
@@ -42,19 +43,19 @@ impl OrderCounts {
         let Some(action) = action else {
             return false;
         };
-        let is_newest = self.of_balancers(action, traffic) == at_start;
+        let is_newest = self.balancer_counts(action, traffic) == at_start;
         self.invalidate_balancers(action, traffic);
         is_newest
     }
 
-    fn of_balancers(&self, action: &Action, traffic: Option<&Traffic>) -> Vec<u64> {
+    fn balancer_counts(&self, action: &Action, traffic: Option<&Traffic>) -> Vec<u64> {
         let Some((traffic, slot)) = traffic.zip(action.slot()) else {
             return Vec::new();
         };
         traffic
             .balancers_of(slot)
             .iter()
-            .map(|balancer| self.of(balancer))
+            .map(|balancer| self.count(balancer))
             .collect()
     }
 
@@ -113,8 +114,8 @@ mod tests {
         let (host, balancer) = ("web1".into(), "lb1".into());
         let mut counts = OrderCounts::default();
         counts.start(ActionId(1), &admit(8081), Some(&traffic));
-        assert_eq!((counts.of(&host), counts.of(&balancer)), (1, 1));
+        assert_eq!((counts.count(&host), counts.count(&balancer)), (1, 1));
         counts.end(ActionId(1), Some(&admit(8081)), Some(&traffic));
-        assert_eq!((counts.of(&host), counts.of(&balancer)), (1, 2));
+        assert_eq!((counts.count(&host), counts.count(&balancer)), (1, 2));
     }
 }

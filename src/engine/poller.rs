@@ -16,12 +16,12 @@ pub(super) struct Poller {
     observing: BTreeSet<HostId>,
     observed: BTreeMap<HostId, Time>,
     /// The number of failed observations in a row.
-    misses: BTreeMap<HostId, u32>,
-    /// Hosts that are observed next, whatever their interval.
+    failed_observations: BTreeMap<HostId, u32>,
+    /// Hosts whose observation is due at once, regardless of their interval.
     urgent: BTreeSet<HostId>,
     observing_balancers: BTreeSet<HostId>,
     observed_balancers: BTreeMap<HostId, Time>,
-    /// Instances that responded although no listener was known: they are probed again once their
+    /// Instances that responded although no listener was known. They are probed again once their
     /// host has been observed.
     unproven: BTreeSet<InstanceId>,
 }
@@ -44,8 +44,8 @@ impl DuePolls {
 }
 
 impl Poller {
-    /// Takes the observations and probes that are due and marks them as in progress. Hosts in `busy`
-    /// are not observed, because the action in flight reports their state.
+    /// Takes the observations and probes that are due and marks them as in progress. Hosts in
+    /// `busy` are not observed, because the action in flight reports their state.
     pub(super) fn take_due(
         &mut self,
         fleet: &Fleet,
@@ -74,11 +74,11 @@ impl Poller {
 
     fn add_host(&mut self, id: &HostId, host: &Host, now: Time, due: &mut DuePolls) {
         let observed = *self.observed.entry(id.clone()).or_insert(now);
-        let misses = self.misses.get(id).copied().unwrap_or(0);
+        let failed_observations = self.failed_observations.get(id).copied().unwrap_or(0);
         let at = if self.urgent.contains(id) {
             now
         } else {
-            observed + poll_interval::observe_again_after(host, misses)
+            observed + poll_interval::observe_again_after(host, failed_observations)
         };
         if at <= now {
             due.hosts.push(id.clone());
@@ -155,12 +155,12 @@ impl Poller {
     }
 
     /// Notes a probe from before this poller existed.
-    pub(super) fn was_probed(&mut self, instance: &InstanceId, at: Time) {
+    pub(super) fn record_earlier_probe(&mut self, instance: &InstanceId, at: Time) {
         self.probed.insert(instance.clone(), at);
     }
 
-    /// Observes the host of an instance before it is probed again: it has responded, although no
-    /// listener was known.
+    /// Makes the observation of an instance's host due before the next probe: the instance has
+    /// responded, although no listener was known.
     pub(super) fn observe_before_probing(&mut self, host: &HostId, instance: &InstanceId) {
         self.unproven.insert(instance.clone());
         self.urgent.insert(host.clone());
@@ -173,14 +173,14 @@ impl Poller {
         self.urgent.remove(host);
         self.observed.insert(host.clone(), now);
         if seen.is_some() {
-            self.misses.remove(host);
+            self.failed_observations.remove(host);
             for (_, instance) in seen.into_iter().flat_map(Host::instances) {
                 if self.unproven.remove(&instance.name) {
                     self.probe_now(&instance.name);
                 }
             }
         } else {
-            *self.misses.entry(host.clone()).or_default() += 1;
+            *self.failed_observations.entry(host.clone()).or_default() += 1;
         }
     }
 

@@ -110,8 +110,8 @@ pub async fn preflight<E: Executor + ?Sized>(
     found
 }
 
-/// Probes every running instance once. One pass makes an instance ready that was running before:
-/// its thresholds apply to changes only.
+/// Probes every running instance once. A single pass makes such an instance ready, because
+/// `success_threshold` applies only to changes during the rollout.
 async fn probe_all<E: Executor + ?Sized>(
     executor: &Arc<E>,
     fleet: &mut Fleet,
@@ -133,7 +133,8 @@ async fn probe_all<E: Executor + ?Sized>(
         }
     });
     let mut probes = probes.buffer_unordered(POLL_CONCURRENCY);
-    // A verdict dates from the time at which its probe was sent: ship may have been suspended since.
+    // A verdict dates from the time at which its probe was sent: ship may have been suspended
+    // since.
     while let Some((slot, begun, verdict)) = probes.next().await {
         let Some(instance) = fleet.instance_mut(&slot) else {
             continue;

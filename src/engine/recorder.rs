@@ -22,10 +22,10 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a rollout with its opening events; `None` if the first is not `RolloutStarted`.
+    /// Begins a rollout with its first events; `None` if the first is not `RolloutStarted`.
     pub(super) fn begin(
         id: RolloutId,
-        opening: Vec<Event>,
+        initial_events: Vec<Event>,
         redactor: Redactor,
         clock: Arc<dyn Clock>,
     ) -> Option<Self> {
@@ -34,7 +34,7 @@ impl Recorder {
             event.redact(&redactor);
             Entry { at: now, event }
         };
-        let unsaved: Vec<_> = opening.into_iter().map(redacted).collect();
+        let unsaved: Vec<_> = initial_events.into_iter().map(redacted).collect();
         let rollout = Rollout::of(&unsaved)?;
         Some(Self {
             id,

@@ -4,7 +4,7 @@ use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Event;
 use crate::store::{ControlRequest, Request};
 
-/// Returns the event for a request; `None` if the request has no effect (any more).
+/// Returns the event for a request; `None` if the request has no effect, or no longer has one.
 pub(super) fn event(request: Request, rollout: &Rollout) -> Option<Event> {
     let Request { command, by } = request;
     let step = rollout.step.passed.saturating_add(1);

@@ -15,8 +15,8 @@ use crate::core::time::Time;
 /// The task to run next, and the output of the last one.
 #[derive(Default)]
 pub(super) struct TaskQueue {
-    /// The task whose start is not saved yet.
-    intended: Option<TaskOrder>,
+    /// The task that is sent once its start has been saved.
+    unsent: Option<TaskOrder>,
     last_output: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl TaskQueue {
             migration: task.migration.clone(),
         });
         let rollout = recorder.rollout();
-        self.intended = Some(TaskOrder {
+        self.unsent = Some(TaskOrder {
             task: task.clone(),
             host: run.host.clone(),
             id,
@@ -54,8 +54,8 @@ impl TaskQueue {
     }
 
     /// Takes the task whose start has been saved.
-    pub(super) fn take_intended(&mut self) -> Option<TaskOrder> {
-        self.intended.take()
+    pub(super) fn take_unsent(&mut self) -> Option<TaskOrder> {
+        self.unsent.take()
     }
 
     /// Records the end of a task that was started at `begun`.

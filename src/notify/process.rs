@@ -91,7 +91,7 @@ pub(super) async fn feed(
         .wait()
         .await
         .map_err(|why| format!("{program}: {why}"))?;
-    group.ended();
+    group.mark_ended();
     if status.success() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Gets the number by which a new version is judged.
+//! Takes the measurements of analyses over HTTP.
 
 use std::time::Duration;
 

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use crate::core::fleet::health::{REFUSED, Verdict};
 use crate::probe::route::Route;
 
-/// Judges an error of connecting or reading. An error that is unrelated to the instance is the
-/// prober's.
+/// Returns the verdict on an error of connecting or reading: [`Verdict::Error`] if the cause is on
+/// this machine, [`Verdict::Fail`] otherwise.
 pub(super) fn verdict(error: &io::Error, route: &Route) -> Verdict {
     if let Route::Socket(path) = route
         && matches!(

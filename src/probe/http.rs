@@ -127,8 +127,8 @@ fn url(route: &Route, port: Port, path: &str) -> String {
     format!("http://{host}:{port}{slash}{path}")
 }
 
-/// Whether the rest of the body cannot change the verdict: an endless body must not use up the
-/// deadline.
+/// Whether the rest of the body cannot change the verdict. Then it is not read, because an endless
+/// body must not use up the deadline.
 fn is_enough(body: &[u8], expected: Option<&str>) -> bool {
     body.len() >= BODY_BYTES_MAX
         || match expected {

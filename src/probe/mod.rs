@@ -1,7 +1,8 @@
-//! Floor 2: probes whether an instance is ready, and measures what a version is judged by.
+//! Floor 2: probes whether an instance is ready, monitors availability, and takes the measurements
+//! of analyses.
 //!
-//! A probe has one of three results: the instance passes, it fails, or the prober has a problem,
-//! which is unrelated to the instance. Each probe uses a new connection, because an old one
+//! A probe has one of three results: the instance passes, the instance fails, or the prober has a
+//! problem that is unrelated to the instance. Each probe uses a new connection, because an old one
 //! would show a past state of the instance.
 
 mod analysis;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 
 pub use self::analysis::{measure_http, measure_prometheus};
 pub use self::http::Client;
-pub use self::monitor::{Monitor, Now};
+pub use self::monitor::{Monitor, NowFn};
 
 pub use self::route::Route;
 use crate::core::fleet::health::Verdict;

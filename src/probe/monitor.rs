@@ -30,7 +30,7 @@ const VERSION_CHARS_MAX: usize = 64;
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
 
 /// The controller's clock, for the times of the requests.
-pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
+pub type NowFn = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Sends requests until it is dropped.
 pub struct Monitor {
@@ -46,21 +46,21 @@ struct RunningTask {
 struct Shared {
     settings: MonitorSettings,
     clients: Vec<Client>,
-    known: BTreeSet<String>,
-    now: Now,
+    known_versions: BTreeSet<String>,
+    now: NowFn,
     tally: Mutex<Tally>,
     changed: Notify,
 }
 
 impl Monitor {
-    /// Starts to send requests. `known` are the versions that a response may contain.
+    /// Starts to send requests. `known_versions` are the versions that a response may contain.
     ///
     /// # Errors
     /// If this machine cannot send requests at all.
     pub fn start(
         settings: MonitorSettings,
-        known: BTreeSet<String>,
-        now: Now,
+        known_versions: BTreeSet<String>,
+        now: NowFn,
     ) -> Result<Self, String> {
         let client =
             |number| client(&settings.url, number % 2 == 0).map_err(|error| innermost(&error));
@@ -71,7 +71,7 @@ impl Monitor {
         let shared = Arc::new(Shared {
             settings,
             clients,
-            known,
+            known_versions,
             now,
             tally,
             changed: Notify::new(),
@@ -119,8 +119,8 @@ impl Monitor {
         }
     }
 
-    /// Sends one more request with each client, so that the final state is tested, and waits until
-    /// all pending requests have ended: at most the timeout of one.
+    /// Stops after one more request with each client, which tests the final state, and waits until
+    /// all pending requests have ended. This takes the timeout of one request at most.
     pub async fn finish(&mut self) {
         if let Some(RunningTask { stop, task }) = &mut self.running {
             let (unused, _) = oneshot::channel();
@@ -131,7 +131,7 @@ impl Monitor {
         }
     }
 
-    /// Sends requests again, if it had stopped.
+    /// Starts to send requests again after [`Self::finish`].
     pub fn resume(&mut self) {
         self.running.get_or_insert_with(|| {
             let (stop, stopped) = oneshot::channel();
@@ -193,7 +193,7 @@ async fn send_requests(shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) 
         while pending.try_join_next().is_some() {}
         pending.spawn(send(client));
     }
-    // The final state is tested too, even if it was reached a moment ago.
+    // These requests test the final state, even if it was reached a moment ago.
     for client in &shared.clients {
         pending.spawn(send(client));
     }
@@ -288,7 +288,7 @@ impl Shared {
             .chain([&*body]);
         texts
             .into_iter()
-            .find_map(|text| version_in(text, &self.known))
+            .find_map(|text| version_in(text, &self.known_versions))
             .map(str::to_owned)
     }
 }

@@ -12,7 +12,7 @@ use crate::core::fleet::health::{REFUSED, UNRESOLVED, Verdict};
 use crate::core::ids::Port;
 use crate::probe::route::Route;
 
-/// How long a forwarded connection must stay open to pass.
+/// How long a forwarded connection must stay open for the probe to pass, at most.
 const OPEN_FOR_MAX: Duration = Duration::from_millis(500);
 
 pub(super) async fn probe(route: &Route, port: Port, deadline: Duration) -> Verdict {
@@ -38,9 +38,9 @@ async fn lookup(address: &str, port: Port) -> io::Result<Vec<std::net::SocketAdd
         .map(Iterator::collect)
 }
 
-/// ssh accepts every connection before it connects to the other end, and closes it if nothing
-/// listens there. The probe passes when the instance has sent something, or when the connection has
-/// stayed open for a while.
+/// Whether a forwarded connection stays open. ssh accepts every connection before it connects to
+/// the other end, and closes it if nothing listens there. The probe passes if the instance sends
+/// something, or if the connection stays open for `duration`.
 async fn stays_open(mut stream: UnixStream, duration: Duration) -> Verdict {
     match timeout(duration, stream.read(&mut [0; 1])).await {
         Ok(Ok(1..)) | Err(_) => Verdict::Pass("connected".to_owned()),

@@ -16,8 +16,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-/// Scripts that run concurrently on one connection. sshd allows 10 sessions by default and
-/// still counts sessions that are closing, so 8 short scripts at a time already hit the limit.
+/// The limit of scripts that run concurrently on one connection. sshd allows 10 sessions by default
+/// and still counts sessions that are closing, so 8 short scripts at a time already hit the limit.
 pub(super) const SCRIPTS_MAX: usize = 4;
 
 /// A connection to a host on which scripts run, made by a
@@ -58,8 +58,8 @@ impl ConnectionKind {
 }
 
 impl Connection {
-    /// Runs a script and waits until it ends. The deadline counts from the moment at which the
-    /// script gets one of the four slots.
+    /// Runs a script and waits until it ends. At most `SCRIPTS_MAX` scripts run concurrently; the
+    /// deadline counts from the start of the script.
     ///
     /// # Errors
     /// If [`RunError::is_unknown`], the script may have run in part or in whole, or may still
@@ -82,11 +82,11 @@ impl Connection {
         });
         let ended = ended.await;
         drop(permit);
-        self.judge(ended, command.deadline, capture)
+        self.run_result(ended, command.deadline, capture)
     }
 
     /// Runs a script that prints lines until its reader disconnects, and sends each line to
-    /// `lines`. Such a script takes none of the slots.
+    /// `lines`. Such a script does not count towards `SCRIPTS_MAX`.
     ///
     /// The script gets a byte on its standard input every
     /// [`HEARTBEAT`](crate::remote::HEARTBEAT), and end of file when the caller is gone: the script
@@ -94,7 +94,7 @@ impl Connection {
     ///
     /// # Errors
     /// As for [`Connection::run`].
-    pub async fn listen(
+    pub async fn stream(
         &self,
         script: &str,
         deadline: Duration,
@@ -104,7 +104,7 @@ impl Connection {
         let mut capture = Capture::for_script();
         let io = ScriptIo::Streaming(&shell_command.script, lines, &mut capture);
         let ended = timeout(deadline, self.kind.run(&shell_command.words, io)).await;
-        self.judge(ended, deadline, capture)
+        self.run_result(ended, deadline, capture)
     }
 
     /// How long the host delays the start of scripts.
@@ -112,7 +112,7 @@ impl Connection {
         *self.delays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_delays(&self, preamble: &PreambleReader) {
+    fn record_delays(&self, preamble: &PreambleReader) {
         let Some((shell, sudo)) = preamble.delays() else {
             return;
         };
@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    fn judge(
+    fn run_result(
         &self,
         ended: Result<Result<i32, RunFailure>, Elapsed>,
         deadline: Duration,
@@ -133,7 +133,7 @@ impl Connection {
     ) -> Result<Output, RunError> {
         let host = self.login.name.clone();
         let preamble = capture.take_preamble();
-        self.note_delays(&preamble);
+        self.record_delays(&preamble);
         match ended {
             Err(_) => {
                 let waiting_for = shell::waiting_for(&preamble, self.sudo);
@@ -148,7 +148,7 @@ impl Connection {
                 })
             }
             Ok(Err(failure)) => Err(failure.at(host)),
-            Ok(Ok(status)) => shell::judge(
+            Ok(Ok(status)) => shell::check_started(
                 capture.into_output(status),
                 &preamble,
                 self.sudo,

@@ -32,7 +32,7 @@ pub struct Connector {
 
 impl Default for Connector {
     fn default() -> Self {
-        Self::below(control::parent())
+        Self::in_dir(control::parent())
     }
 }
 
@@ -40,7 +40,7 @@ impl Connector {
     /// A connector with its directory below `parent`, an existing directory with a short path,
     /// because the path of a control socket has about 100 bytes at most. The default is the user's
     /// runtime directory, or the directory for temporary files.
-    pub fn below(parent: impl Into<PathBuf>) -> Self {
+    pub fn in_dir(parent: impl Into<PathBuf>) -> Self {
         Self {
             parent: parent.into(),
             control_dir: Mutex::default(),
@@ -51,17 +51,17 @@ impl Connector {
     /// Connects to a host.
     ///
     /// Temporary failures (a busy server, a reset, no answer) are retried, for three connect
-    /// timeouts at most. ship logs in at a jump host first, by the same rule, and once for all
-    /// hosts behind it.
+    /// timeouts at most. ship logs in at a jump host first, with the same retries, and only once
+    /// for all hosts behind it.
     ///
     /// # Errors
-    /// What ssh printed, and what to do about it. [`ConnectError::is_final`] returns whether a
-    /// retry is pointless.
+    /// If the login fails, with the output of ssh and the next step. [`ConnectError::is_final`]
+    /// returns whether a retry would fail, too.
     pub async fn connect(&self, target: &Target) -> Result<Connection, ConnectError> {
         let began = Instant::now();
         let kind = match target.transport {
             Transport::Local => ConnectionKind::Local(Local),
-            Transport::Ssh => ConnectionKind::Ssh(Box::new(self.over_ssh(target).await?)),
+            Transport::Ssh => ConnectionKind::Ssh(Box::new(self.connect_over_ssh(target).await?)),
         };
         let host_login = HostLogin {
             name: target.name.clone(),
@@ -81,12 +81,12 @@ impl Connector {
         })
     }
 
-    async fn over_ssh(&self, target: &Target) -> Result<Ssh, ConnectError> {
+    async fn connect_over_ssh(&self, target: &Target) -> Result<Ssh, ConnectError> {
         let mut login = Login::at(target);
         let control_dir = self.control_dir(&login).await?;
         let route = self.jumps.route(target).await?;
         login.proxy_command.clone_from(&route.proxy_command);
-        let via = jump::open(&route, target, control_dir.path()).await?;
+        let via = jump::open_route(&route, target, control_dir.path()).await?;
         if let Some(hop) = &via {
             login.destination = format!(
                 "{} (through the jump host {})",

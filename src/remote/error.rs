@@ -116,11 +116,11 @@ impl ConnectError {
 }
 
 impl LoginAttempt {
-    fn settings(&self, of_inventory: &'static str) -> &'static str {
+    fn settings(&self, inventory_keys: &'static str) -> &'static str {
         if self.is_jump {
             "the jump host's settings in the ssh_config"
         } else {
-            of_inventory
+            inventory_keys
         }
     }
 

@@ -25,9 +25,9 @@ const NETWORK_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// The links to the hosts of a run.
 ///
-/// When dropped, it closes every connection and removes the directory of their sockets, which
-/// takes a few seconds at most. If the dropping thread does not belong to a multi-threaded runtime,
-/// they end a moment later instead.
+/// Dropping this value closes every connection and removes the directory of their sockets, which
+/// takes a few seconds at most. On a thread that does not belong to a multi-threaded runtime, the
+/// drop does not wait, and the connections end a moment later.
 pub struct Connections {
     links: BTreeMap<HostId, Arc<HostLink>>,
     shared: Arc<SharedLogins>,
@@ -107,10 +107,10 @@ impl HostLink {
             .await
     }
 
-    /// The connection; a new one if there is none.
+    /// Returns the connection. Connects first if there is none.
     ///
     /// # Errors
-    /// What ssh printed, and what to do about it.
+    /// If the login fails, with the output of ssh and the next step.
     pub async fn connection(&self) -> Result<Arc<Connection>, HostUnavailable> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = slot.as_ref() {
@@ -160,14 +160,14 @@ impl HostLink {
     ///
     /// # Errors
     /// If the host cannot be reached, or the script was interrupted.
-    pub async fn listen(
+    pub async fn stream(
         &self,
         script: &Script,
         lines: &mpsc::Sender<String>,
     ) -> Result<Output, HostUnavailable> {
         let connection = self.connection().await?;
         let deadline = script.deadline + NETWORK_ALLOWANCE;
-        match connection.listen(&script.text, deadline, lines).await {
+        match connection.stream(&script.text, deadline, lines).await {
             Ok(output) => Ok(output),
             Err(error) => {
                 if error.is_unknown() {

@@ -26,7 +26,7 @@ pub struct HostSite {
 pub struct ServiceContext {
     /// What the hosts record about the deployer: fleet and service.
     pub owner: Owner,
-    /// The releases that have served on every replica, and when each was deployed.
+    /// The releases that have become available on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
 }
 

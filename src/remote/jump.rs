@@ -21,18 +21,18 @@ use tokio::time::Instant;
 use super::error::ConnectError;
 use super::login::{Login, address_options};
 use super::master::{self};
-use super::ssh_config::{SshSettings, mention_a_proxy, ssh};
+use super::ssh_config::{SshSettings, config_mentions_proxy, run_ssh};
 use super::ssh_error::SshRefusal;
 use crate::core::ids::HostId;
 use crate::remote::master::Hop;
 use crate::remote::target::Target;
 
-/// Hosts that share a login. Each host costs the ssh process three open files, of which it may
-/// have 1024 by default.
+/// The limit of hosts that share a login. Each host costs the ssh process three open files, of
+/// which it may have 1024 by default.
 const HOSTS_MAX: usize = 200;
-/// How long a failed login is not retried: a hundred hosts must not cause a hundred failed
-/// logins.
-const FAILURE_LASTS: Duration = Duration::from_secs(5);
+/// The minimum time after a failed login before it is retried: a hundred hosts must not cause a
+/// hundred failed logins.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A jump host as `ssh_config` defines it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,8 +79,9 @@ struct JumpHostConfig {
     /// The user's `ProxyCommand` for this jump host, if it does not run ssh through another
     /// one.
     proxy_command: Option<String>,
-    /// The user has a control connection there (`ControlPath`), which ssh uses without a login.
-    is_open: bool,
+    /// Whether the user has a control connection there (`ControlPath`), over which ssh needs no
+    /// login.
+    has_control_connection: bool,
 }
 
 #[derive(Debug, Default)]
@@ -92,17 +93,17 @@ struct Logins {
 impl Jump {
     /// The jump host that these settings make ssh use, if it can be shared: the same arguments
     /// must apply to every host.
-    fn of(settings: &SshSettings, config: Option<&Path>) -> Option<Self> {
+    fn from_settings(settings: &SshSettings, config: Option<&Path>) -> Option<Self> {
         match (&settings.proxy_jump, &settings.proxy_command) {
-            (Some(list), _) => Self::of_list(list, config),
-            (None, Some(command)) => Self::of_command(command),
+            (Some(list), _) => Self::parse_proxy_jump(list, config),
+            (None, Some(command)) => Self::parse_proxy_command(command),
             (None, None) => None,
         }
     }
 
     /// Parses a `ProxyJump` as `ssh -G` prints it: `first,second,user@last:port`. ssh reaches
     /// the last one through all others.
-    fn of_list(hops: &str, config: Option<&Path>) -> Option<Self> {
+    fn parse_proxy_jump(hops: &str, config: Option<&Path>) -> Option<Self> {
         if hops.contains('%') {
             return None;
         }
@@ -134,8 +135,8 @@ impl Jump {
         if let Some(port) = port {
             add("-p", port.into());
         }
-        // Not `-J`, because ssh does not combine it with the `ProxyCommand` that ship adds and
-        // that must win.
+        // Not `-J`: ssh does not combine it with the `ProxyCommand` that ship adds, which must take
+        // precedence.
         if let Some(before) = before {
             add("-o", format!("ProxyJump={before}").into());
         }
@@ -149,7 +150,7 @@ impl Jump {
 
     /// Parses a `ProxyCommand` of the kind that was common before `ProxyJump`: `ssh -W %h:%p
     /// bastion`. `None` for every other command.
-    fn of_command(command: &str) -> Option<Self> {
+    fn parse_proxy_command(command: &str) -> Option<Self> {
         const SWITCHES: [&str; 8] = ["-4", "-6", "-A", "-C", "-a", "-k", "-T", "-x"];
         const WITH_VALUE: [&str; 5] = ["-F", "-i", "-l", "-o", "-p"];
         let mut words = shlex::split(command)?.into_iter().peekable();
@@ -205,24 +206,25 @@ impl Jump {
     }
 
     async fn jump_config(&self) -> JumpHostConfig {
-        let Some(settings) = SshSettings::of(&self.options, &self.address).await else {
+        let Some(settings) = SshSettings::query(&self.options, &self.address).await else {
             return JumpHostConfig::default();
         };
-        let is_open = settings.control_path.is_some() && self.is_open().await;
-        let next = Jump::of(&settings, self.config.as_deref());
+        let has_control_connection =
+            settings.control_path.is_some() && self.has_control_connection().await;
+        let next = Jump::from_settings(&settings, self.config.as_deref());
         let proxy_command = settings.proxy_command.filter(|_| next.is_none());
         JumpHostConfig {
             next,
             proxy_command,
-            is_open,
+            has_control_connection,
         }
     }
 
-    async fn is_open(&self) -> bool {
+    async fn has_control_connection(&self) -> bool {
         let mut words = vec![OsString::from("-O"), "check".into()];
         words.extend_from_slice(&self.options);
         words.extend(["--".into(), OsString::from(&self.address)]);
-        ssh(&words)
+        run_ssh(&words)
             .await
             .is_some_and(|output| output.status.success())
     }
@@ -232,21 +234,21 @@ impl Jumps {
     /// The jump hosts between this machine and a host.
     pub(super) async fn route(&self, target: &Target) -> Result<HostRoute, ConnectError> {
         let mut route = HostRoute::default();
-        if !self.may_jump(target.ssh.config.as_ref()).await {
+        if !self.may_use_proxy(target.ssh.config.as_ref()).await {
             return Ok(route);
         }
-        let Some(settings) = SshSettings::of(&address_options(target), &target.address).await
+        let Some(settings) = SshSettings::query(&address_options(target), &target.address).await
         else {
             return Ok(route);
         };
-        let mut next = Jump::of(&settings, target.ssh.config.as_deref());
+        let mut next = Jump::from_settings(&settings, target.ssh.config.as_deref());
         route.proxy_command = settings.proxy_command.filter(|_| next.is_none());
         while let Some(jump) = next.take() {
             let jump_host = self.jump_host(jump);
             if route
                 .jump_hosts
                 .iter()
-                .any(|met| Arc::ptr_eq(met, &jump_host))
+                .any(|known| Arc::ptr_eq(known, &jump_host))
             {
                 let message = "its `ProxyJump` is circular".to_owned();
                 let login = jump_host
@@ -258,7 +260,7 @@ impl Jumps {
                 .jump_config
                 .get_or_init(|| jump_host.jump.jump_config())
                 .await;
-            if jump_config.is_open {
+            if jump_config.has_control_connection {
                 break;
             }
             next.clone_from(&jump_config.next);
@@ -268,10 +270,10 @@ impl Jumps {
         Ok(route)
     }
 
-    async fn may_jump(&self, config: Option<&PathBuf>) -> bool {
+    async fn may_use_proxy(&self, config: Option<&PathBuf>) -> bool {
         let known = Arc::clone(lock(&self.configs).entry(config.cloned()).or_default());
         *known
-            .get_or_init(|| mention_a_proxy(config.map(PathBuf::as_path)))
+            .get_or_init(|| config_mentions_proxy(config.map(PathBuf::as_path)))
             .await
     }
 
@@ -298,7 +300,7 @@ impl Jumps {
 
 /// Opens the logins of a route that are not open yet, and returns the last one, through which
 /// ssh reaches the host.
-pub(super) async fn open(
+pub(super) async fn open_route(
     route: &HostRoute,
     target: &Target,
     dir: &Path,
@@ -318,8 +320,8 @@ pub(super) async fn open(
 }
 
 impl JumpHost {
-    /// A login with room for one more host. Concurrent callers wait for the same login and
-    /// share its failure.
+    /// Returns a login that is shared by fewer than [`HOSTS_MAX`] hosts. Concurrent callers wait
+    /// for the same login and share its failure.
     async fn open_login(
         &self,
         via: Option<Arc<Hop>>,
@@ -330,7 +332,7 @@ impl JumpHost {
         if let Some((_, failure)) = logins
             .failure
             .as_ref()
-            .filter(|(at, _)| at.elapsed() < FAILURE_LASTS)
+            .filter(|(at, _)| at.elapsed() < RETRY_INTERVAL)
         {
             return Err(failure.clone().for_host(&login.host));
         }
@@ -383,7 +385,7 @@ mod tests {
             proxy_command: some(command),
             ..SshSettings::default()
         };
-        let jump = Jump::of(&settings, Some(Path::new("/c")))?;
+        let jump = Jump::from_settings(&settings, Some(Path::new("/c")))?;
         let words = jump
             .options
             .iter()

@@ -33,7 +33,7 @@ impl Local {
             .wait()
             .await
             .map_err(|e| RunFailure::Lost(e.to_string()))?;
-        group.ended();
+        group.mark_ended();
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(code),
             (None, signal) => Err(RunFailure::Lost(format!(

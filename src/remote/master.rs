@@ -24,7 +24,7 @@ use super::error::ConnectError;
 use super::login::Login;
 use super::program;
 use super::sanitize::clean;
-use super::ssh_config::ssh;
+use super::ssh_config::run_ssh;
 use super::ssh_error::SshRefusal;
 use crate::core::time::{Human, whole_seconds};
 use crate::script::quote::quote;
@@ -64,41 +64,43 @@ impl Master {
         dir: &Path,
     ) -> Result<Self, ConnectError> {
         let began = Instant::now();
-        let bound = login.timeout * TIMEOUTS_TOTAL;
+        let total_timeout = login.timeout * TIMEOUTS_TOTAL;
         let mut permit = None;
         let mut refusals = Vec::new();
         let mut pauses = PAUSES.build();
         loop {
-            let left = bound.saturating_sub(began.elapsed());
+            let remaining = total_timeout.saturating_sub(began.elapsed());
             // Each attempt has its own directory, so that a late socket of one is not mistaken
             // for the socket of the next.
             let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
             let master = Self {
                 dir: own_dir.map_err(|e| login.local_error(format!("{}: {e}", dir.display())))?,
             };
-            let Some((refusal, message)) =
-                master.log_in(login, via, left.min(login.timeout)).await?
+            let Some((refusal, message)) = master
+                .log_in(login, via, remaining.min(login.timeout))
+                .await?
             else {
                 return Ok(master);
             };
             refusals.push(refusal);
-            // A network may fail in several ways, and each of them gets its own attempts.
-            let alike = refusals
+            // A network may fail in several ways, and each of them has its own limit of attempts.
+            let same_refusals = refusals
                 .iter()
                 .filter(|earlier| **earlier == refusal)
                 .count();
             let tries = u32::try_from(refusals.len()).unwrap_or(u32::MAX);
-            // Without a limit on their number, there is always another pause.
+            // The number of pauses is not limited, so there is always another one.
             let pause = pauses.next().unwrap_or_default();
-            let is_last = alike >= refusal.tries_max() || began.elapsed() + pause >= bound;
-            if is_last || !is_open(via).await {
+            let is_last =
+                same_refusals >= refusal.tries_max() || began.elapsed() + pause >= total_timeout;
+            if is_last || !is_usable(via).await {
                 return Err(login.error(refusal, message, tries, began.elapsed()));
             }
             tracing::debug!(host = %login.host, tries, message, "retrying in {}", Human(pause));
             sleep(pause).await;
             if refusal == SshRefusal::Busy && permit.is_none() {
                 permit = timeout(
-                    bound.saturating_sub(began.elapsed()),
+                    total_timeout.saturating_sub(began.elapsed()),
                     BUSY_RETRIES.acquire(),
                 )
                 .await
@@ -107,7 +109,7 @@ impl Master {
         }
     }
 
-    /// A connection that keeps the master alive; without one, the master ends after a moment.
+    /// Opens a connection that keeps the master alive. Without one, the master ends after a moment.
     pub(super) async fn keepalive(&self, login: &Login) -> Result<UnixStream, ConnectError> {
         let connected = UnixStream::connect(self.socket()).await;
         connected.map_err(|e| {
@@ -138,7 +140,7 @@ impl Master {
         self.dir.path().join("log")
     }
 
-    /// One attempt: `None` on success. If dropped, it kills ssh with its children.
+    /// Attempts to log in once; `None` on success. Dropping the future kills ssh with its children.
     async fn log_in(
         &self,
         login: &Login,
@@ -150,7 +152,7 @@ impl Master {
             .map_err(|e| login.local_error(format!("{}: {e}", self.log_path().display())))?;
         let mut command = self.login_command(login, via, deadline);
         command.stderr(log);
-        let mark = via.map(Hop::mark);
+        let log_start = via.map(Hop::log_length);
         let (mut child, group) = process_group::spawn(&mut command)
             .map_err(|e| login.local_error(format!("ssh: {e}")))?;
         let group_file = child
@@ -161,20 +163,23 @@ impl Master {
             .map_err(|e| login.local_error(format!("{}: {e}", self.dir.path().display())))?;
         match timeout(deadline, child.wait()).await {
             Ok(Ok(status)) => {
-                group.ended();
+                group.mark_ended();
                 if status.success() {
                     return Ok(None);
                 }
                 let reason = via
-                    .zip(mark)
-                    .and_then(|(hop, mark)| hop.reason_since(mark))
+                    .zip(log_start)
+                    .and_then(|(hop, log_start)| hop.reason_since(log_start))
                     .unwrap_or_default();
-                Ok(Some(refusal_of(&format!("{}{reason}", self.log()), status)))
+                Ok(Some(classify_log(
+                    &format!("{}{reason}", self.log()),
+                    status,
+                )))
             }
             Ok(Err(e)) => Err(login.local_error(format!("cannot wait for ssh: {e}"))),
             Err(_) => {
                 drop(group);
-                // It may have logged in at the last moment and have moved to the background.
+                // ssh may have logged in at the last moment and moved to the background.
                 if self.socket().exists() {
                     exit(self).await;
                 }
@@ -201,13 +206,13 @@ impl Master {
         } else if let Some(proxy) = login
             .proxy_command
             .as_deref()
-            .and_then(|command| self.logged(command))
+            .and_then(|command| self.redirect_to_log(command))
         {
             command.arg("-o").arg(proxy);
         }
         command.args(&login.options).arg("--").arg(&login.address);
-        // The ssh of a jump host has no `BatchMode`: its questions go to a program that
-        // declines.
+        // `BatchMode` does not apply to the ssh of a jump host, so its prompts go to a program that
+        // declines them.
         command
             .env("SSH_ASKPASS", "false")
             .env("SSH_ASKPASS_REQUIRE", "force");
@@ -215,10 +220,10 @@ impl Master {
         command
     }
 
-    /// The setting for the user's `ProxyCommand` with its output redirected to the log, because
-    /// a master with `ControlPersist` discards it. `None` if the user's shell, which runs the
-    /// command, has another syntax for the redirection.
-    fn logged(&self, proxy_command: &str) -> Option<String> {
+    /// The setting for the user's `ProxyCommand` with its error output redirected to the log,
+    /// because a master with `ControlPersist` discards that output. `None` if the user's shell,
+    /// which runs the command, has another syntax for the redirection.
+    fn redirect_to_log(&self, proxy_command: &str) -> Option<String> {
         let is_csh = std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"));
         let log = quote(&self.log_path().to_string_lossy()).replace('%', "%%");
         (!is_csh).then(|| format!("ProxyCommand={proxy_command} 2>>{log}"))
@@ -239,8 +244,8 @@ impl Master {
 }
 
 /// The refusal that ssh's log shows, and its message.
-fn refusal_of(log: &str, status: ExitStatus) -> (SshRefusal, String) {
-    let refusal = SshRefusal::of(log);
+fn classify_log(log: &str, status: ExitStatus) -> (SshRefusal, String) {
+    let refusal = SshRefusal::classify(log);
     let message = match (refusal.summary(log).as_str(), refusal) {
         ("", _) => format!("ssh ended with {status}"),
         (words, SshRefusal::Proxy | SshRefusal::LoginClosed) => words.to_owned(),
@@ -275,19 +280,22 @@ pub(super) async fn exit(master: &Master) {
     let words = ["-F", "none", "-O", "exit", "-S"]
         .map(OsString::from)
         .into_iter();
-    ssh(&words
-        .chain([master.socket().into(), "--".into(), "nobody".into()])
-        .collect::<Vec<_>>())
+    run_ssh(
+        &words
+            .chain([master.socket().into(), "--".into(), "nobody".into()])
+            .collect::<Vec<_>>(),
+    )
     .await;
 }
 
-async fn is_open(via: Option<&Hop>) -> bool {
+async fn is_usable(via: Option<&Hop>) -> bool {
     match via {
         Some(hop) => hop.is_alive().await,
         None => true,
     }
 }
 
+/// A login at a jump host, through which ssh reaches the hosts behind it.
 #[derive(Debug)]
 pub(super) struct Hop {
     name: String,
@@ -324,24 +332,23 @@ impl Hop {
         UnixStream::connect(self.master.socket()).await.is_ok()
     }
 
-    /// The setting with which another login connects through this one. Without its master it
-    /// fails: it never bypasses the jump host.
+    /// The setting with which another login connects through this one. If the master is gone, that
+    /// login fails: it never bypasses the jump host.
     pub(super) fn proxy_command(&self) -> String {
         let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
         format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
     }
 
-    /// The current length of the log.
-    pub(super) fn mark(&self) -> usize {
+    pub(super) fn log_length(&self) -> usize {
         self.master.log().len()
     }
 
-    /// Why the jump host could not reach a host since `mark`, as a line of ssh's log. `None` if
-    /// there were several reasons, because a line does not name its host.
-    pub(super) fn reason_since(&self, mark: usize) -> Option<String> {
+    /// Why the jump host could not reach a host, as a line of ssh's log after its first `log_start`
+    /// bytes. `None` if there were several reasons, because a line does not name its host.
+    pub(super) fn reason_since(&self, log_start: usize) -> Option<String> {
         let log = self.master.log();
         let mut reasons = log
-            .get(mark..)?
+            .get(log_start..)?
             .lines()
             .filter_map(|line| line.split_once(": open failed: "))
             .map(|(_, why)| why);

@@ -33,7 +33,7 @@ mod unavailable;
 pub use self::connector::Connector;
 pub use self::error::{ConnectError, LoginAttempt, RunError};
 pub use self::host_link::{Connections, HostLink};
-pub use self::resolve::{link_local, network_address, unreachable_directly};
+pub use self::resolve::{direct_probe_problem, link_local_problem, network_address};
 pub use self::streaming::HEARTBEAT;
 pub use self::supervised::{LocalCommand, run_supervised};
 

@@ -14,41 +14,40 @@ use crate::remote::target::Target;
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The address to probe. For an `address` that only the user's `ssh_config` defines (a `Host`
-/// alias), this is its `HostName`. An address that cannot be resolved otherwise is returned
-/// unchanged.
+/// alias), this is its `HostName`. An address that cannot be resolved at all is returned unchanged.
 pub async fn network_address(target: &Target) -> String {
     let address = &target.address;
     if target.transport == Transport::Local
         || address.parse::<IpAddr>().is_ok()
-        || is_known(address).await
+        || resolves(address).await
     {
         return address.clone();
     }
-    let settings = SshSettings::of(&address_options(target), address).await;
+    let settings = SshSettings::query(&address_options(target), address).await;
     settings
         .and_then(|settings| settings.host_name)
         .unwrap_or_else(|| address.clone())
 }
 
 /// Why a probe without ssh cannot reach an address from this machine, if that is known in
-/// advance. `by_http` is for a probe that needs the address in a URL, which cannot contain an
+/// advance. `needs_url` is whether the probe uses the address in a URL, which cannot contain an
 /// interface.
-pub async fn unreachable_directly(address: &str, by_http: bool) -> Option<String> {
-    let problem = link_local(address, by_http);
+pub async fn direct_probe_problem(address: &str, needs_url: bool) -> Option<String> {
+    let problem = link_local_problem(address, needs_url);
     let is_ip = without_interface(address).parse::<IpAddr>().is_ok();
-    if problem.is_some() || is_ip || is_known(address).await {
+    if problem.is_some() || is_ip || resolves(address).await {
         return problem;
     }
     Some(format!("{UNRESOLVED}{address} on this machine"))
 }
 
-/// A link-local address, recognized without a DNS query.
-pub fn link_local(address: &str, by_http: bool) -> Option<String> {
+/// Why a link-local address cannot be probed. Needs no DNS query.
+pub fn link_local_problem(address: &str, needs_url: bool) -> Option<String> {
     let ip = without_interface(address);
     let is_link_local = ip
         .parse::<Ipv6Addr>()
         .is_ok_and(|ip| ip.segments()[0] & 0xffc0 == 0xfe80);
-    (is_link_local && (by_http || ip == address))
+    (is_link_local && (needs_url || ip == address))
         .then(|| format!("{address} {LINK_LOCAL}, which cannot be probed over the network"))
 }
 
@@ -56,7 +55,7 @@ fn without_interface(address: &str) -> &str {
     address.split_once('%').map_or(address, |(ip, _)| ip)
 }
 
-async fn is_known(name: &str) -> bool {
+async fn resolves(name: &str) -> bool {
     match timeout(LOOKUP_DEADLINE, tokio::net::lookup_host((name, 0))).await {
         Ok(Ok(mut found)) => found.next().is_some(),
         Ok(Err(_)) | Err(_) => false,
@@ -69,7 +68,7 @@ mod tests {
 
     #[tokio::test]
     async fn link_local_addresses_and_unknown_names_are_not_directly_reachable() {
-        for (address, by_http, expected) in [
+        for (address, needs_url, expected) in [
             ("fe80::1", false, Some("fe80::1 is a link-local address")),
             (
                 "fe80::1%eth0",
@@ -87,7 +86,7 @@ mod tests {
                 Some("cannot resolve web1.invalid on this machine"),
             ),
         ] {
-            let found = unreachable_directly(address, by_http).await;
+            let found = direct_probe_problem(address, needs_url).await;
             assert_eq!(found.is_some(), expected.is_some(), "{address}: {found:?}");
             assert!(
                 found

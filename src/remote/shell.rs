@@ -1,4 +1,4 @@
-//! How a script reaches a shell on the host, and what it means if it does not.
+//! How a script reaches a shell on the host, and the errors if it does not.
 //!
 //! The script is sent on standard input. The command line holds only a fixed text that every
 //! login shell reads in the same way: fish, for example, halves backslashes within quotes, csh
@@ -104,7 +104,7 @@ pub(super) fn prepare(
 }
 
 /// Joins the words to one line that any login shell reads in the same way.
-pub(super) fn line(words: &[String]) -> String {
+pub(super) fn command_line(words: &[String]) -> String {
     let quoted: Vec<_> = words
         .iter()
         .map(|word| {
@@ -126,9 +126,11 @@ fn is_plain(word: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b))
 }
 
-/// Distinguishes a script that ran from one that the login shell, sudo or a missing program
-/// prevented from running.
-pub(super) fn judge(
+/// Returns the output of a script that has started.
+///
+/// # Errors
+/// If the login shell, sudo or a missing program prevented the script from starting.
+pub(super) fn check_started(
     output: Output,
     preamble: &PreambleReader,
     sudo: bool,
@@ -175,7 +177,7 @@ pub(super) fn waiting_for(preamble: &PreambleReader, sudo: bool) -> &'static str
 mod tests {
     use super::*;
 
-    fn judged(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
+    fn checked(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
         let mut preamble = PreambleReader::default();
         preamble.take(before.as_bytes());
         let output = Output {
@@ -184,7 +186,7 @@ mod tests {
             status,
             truncated: false,
         };
-        judge(
+        check_started(
             output,
             &preamble,
             sudo,
@@ -208,8 +210,9 @@ mod tests {
     #[test]
     fn command_line_holds_nothing_that_shells_read_differently() {
         for (has_input, sudo) in [(false, false), (true, true)] {
-            let line =
-                line(&prepare("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words);
+            let line = command_line(
+                &prepare("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words,
+            );
             assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
             assert!(line.len() < 400, "{line}");
         }
@@ -240,7 +243,7 @@ mod tests {
                 "`sudo -n true`",
             ),
         ] {
-            let error = judged("motd\nship-shell\n", message, 1, true).unwrap_err();
+            let error = checked("motd\nship-shell\n", message, 1, true).unwrap_err();
             assert!(matches!(error, RunError::SudoRefused { .. }));
             let error = error.to_string();
             assert!(
@@ -252,14 +255,14 @@ mod tests {
 
     #[test]
     fn login_shell_error_contains_its_output() {
-        let error = judged("This account is currently not available.\n", "", 1, true)
+        let error = checked("This account is currently not available.\n", "", 1, true)
             .unwrap_err()
             .to_string();
         insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's \
                                          command (This account is currently not available.; exit \
                                          status 1); check the shell with `getent passwd deploy` \
                                          on the host, and its startup files");
-        let error = judged("", "", 1, false).unwrap_err().to_string();
+        let error = checked("", "", 1, false).unwrap_err().to_string();
         insta::assert_snapshot!(error, @"web1: the login shell of deploy did not run ship's \
                                          command (it printed nothing and exited with status \
                                          1); check the shell with `getent passwd deploy` on the \
@@ -269,7 +272,7 @@ mod tests {
     #[test]
     fn script_that_ran_keeps_its_own_failure() {
         assert!(
-            judged(
+            checked(
                 "ship-shell\nship-script\n",
                 "sudo: a password is required\n",
                 1,
@@ -278,7 +281,7 @@ mod tests {
             .is_ok()
         );
         assert!(
-            judged(
+            checked(
                 "hello ship-shell\nship-script\n",
                 "sh: 1: pyhton3: not found\n",
                 127,

@@ -36,14 +36,14 @@ enum ForwardTarget {
 pub(super) struct Ssh {
     session: Session,
     master: Master,
-    /// Keeps the master alive: it ends a moment after its last user, and this connection lasts
-    /// as long as this process. A pause between two batches needs no new login, and nothing remains
-    /// if ship is killed.
+    /// Keeps the master alive. The master ends a moment after its last user, and this connection
+    /// lasts as long as this process: no new login is needed after a pause between two batches, and
+    /// nothing remains if ship is killed.
     keepalive: UnixStream,
     /// Keeps the jump host's login for as long as a connection uses it.
     _via: Option<Arc<Hop>>,
     forwards: Mutex<BTreeMap<ForwardTarget, PathBuf>>,
-    /// A script was abandoned on the host: its session would keep the master from ending.
+    /// Whether a script was abandoned on the host: its session would keep the master from ending.
     abandoned: AtomicBool,
 }
 
@@ -68,8 +68,8 @@ impl Ssh {
 
     /// Runs a command line until it ends.
     pub(super) async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
-        let line = shell::line(words);
-        let unfinished = Unfinished(&self.abandoned);
+        let line = shell::command_line(words);
+        let guard = AbandonGuard(&self.abandoned);
         let mut child = self.spawn(&line).await?;
         let (stdin, stdout, stderr) = (
             child.stdin().take(),
@@ -79,7 +79,7 @@ impl Ssh {
         // Waiting before the streams end would truncate them.
         io.transfer(stdin, stdout, stderr).await?;
         let status = self.status(child).await;
-        unfinished.disarm();
+        guard.disarm();
         status
     }
 
@@ -165,12 +165,12 @@ impl Ssh {
     }
 
     pub(super) async fn close(self) {
-        // In the other order, the session would wait for this connection.
+        // Dropped first, because closing the session would wait for this connection.
         drop(self.keepalive);
         if self.abandoned.into_inner() {
             master::exit(&self.master).await;
         }
-        // An error means that it has already ended.
+        // An error means that the master has already ended.
         let _ = timeout(COMMAND_DEADLINE, self.session.close()).await;
     }
 
@@ -184,16 +184,16 @@ impl Ssh {
     }
 }
 
-/// Sets the flag when dropped: the caller did not wait for the end of a script.
-struct Unfinished<'a>(&'a AtomicBool);
+/// Sets its flag when dropped, because the caller did not wait for the end of a script.
+struct AbandonGuard<'a>(&'a AtomicBool);
 
-impl Unfinished<'_> {
+impl AbandonGuard<'_> {
     fn disarm(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for AbandonGuard<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }

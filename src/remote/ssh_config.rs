@@ -23,16 +23,18 @@ pub(super) struct SshSettings {
 }
 
 impl SshSettings {
-    /// Runs `ssh -G`. `None` if that fails; the login will report the reason.
-    pub(super) async fn of(options: &[OsString], address: &str) -> Option<Self> {
+    /// Runs `ssh -G`; `None` if that fails, because the login will report the reason.
+    pub(super) async fn query(options: &[OsString], address: &str) -> Option<Self> {
         let mut words = vec![OsString::from("-G")];
         words.extend_from_slice(options);
         words.extend(["--".into(), address.into()]);
-        let output = ssh(&words).await.filter(|output| output.status.success())?;
-        Some(Self::read(&String::from_utf8_lossy(&output.stdout)))
+        let output = run_ssh(&words)
+            .await
+            .filter(|output| output.status.success())?;
+        Some(Self::parse(&String::from_utf8_lossy(&output.stdout)))
     }
 
-    fn read(text: &str) -> Self {
+    fn parse(text: &str) -> Self {
         let mut settings = Self::default();
         for line in text.lines() {
             let Some((key, value)) = line.split_once(' ') else {
@@ -53,17 +55,20 @@ impl SshSettings {
 
 /// Whether any file that ssh reads mentions a proxy. If none does, ship skips `ssh -G` for the
 /// hosts. `config` is the file given with `-F`.
-pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
+pub(super) async fn config_mentions_proxy(config: Option<&Path>) -> bool {
     let mut words = vec![OsString::from("-v"), "-G".into()];
     if let Some(path) = config {
         words.extend(["-F".into(), path.into()]);
     }
     words.extend(["--".into(), "localhost".into()]);
-    let Some(output) = ssh(&words).await.filter(|output| output.status.success()) else {
+    let Some(output) = run_ssh(&words)
+        .await
+        .filter(|output| output.status.success())
+    else {
         return true;
     };
     let debug_log = String::from_utf8_lossy(&output.stderr);
-    files_read(&debug_log).any(|path| match std::fs::read(path) {
+    config_files(&debug_log).any(|path| match std::fs::read(path) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
             text.contains("proxyjump") || text.contains("proxycommand")
@@ -73,15 +78,15 @@ pub(super) async fn mention_a_proxy(config: Option<&Path>) -> bool {
 }
 
 /// The files that ssh has read, including those of an `Include`, as `ssh -v` lists them.
-fn files_read(debug_log: &str) -> impl Iterator<Item = &Path> {
+fn config_files(debug_log: &str) -> impl Iterator<Item = &Path> {
     debug_log
         .lines()
         .filter_map(|line| line.trim_end().split_once("Reading configuration data "))
         .map(|(_, path)| path.as_ref())
 }
 
-/// Runs ssh for something that does not use the network.
-pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
+/// Runs an ssh command that does not use the network.
+pub(super) async fn run_ssh(words: &[OsString]) -> Option<Output> {
     let mut command = program::command("ssh");
     command
         .args(words)
@@ -93,7 +98,7 @@ pub(super) async fn ssh(words: &[OsString]) -> Option<Output> {
         .await
         .ok()?
         .ok()?;
-    group.ended();
+    group.mark_ended();
     Some(output)
 }
 
@@ -106,7 +111,7 @@ mod tests {
         let text = "host h1\nhostname 10.0.0.7\nproxycommand none\nproxyjump \
                     a@b,bastion\ncontrolpath /run/%C\nuser x\nodd\n";
         assert_eq!(
-            SshSettings::read(text),
+            SshSettings::parse(text),
             SshSettings {
                 host_name: Some("10.0.0.7".to_owned()),
                 proxy_jump: Some("a@b,bastion".to_owned()),
@@ -121,7 +126,7 @@ mod tests {
         let debug_log = "OpenSSH_9.2p1\r\ndebug1: Reading configuration data /home/a b/.ssh/config\r\n\
                     debug1: /etc/ssh/ssh_config line 19: include\ndebug1: Reading configuration \
                     data /etc/ssh/ssh_config\r\n";
-        let files: Vec<_> = files_read(debug_log).collect();
+        let files: Vec<_> = config_files(debug_log).collect();
         assert_eq!(
             files,
             [
@@ -145,11 +150,11 @@ mod tests {
         );
         std::fs::write(&config, text).expect("our own file");
         std::fs::write(&included, "User y\n").expect("our own file");
-        assert!(!mention_a_proxy(Some(&config)).await);
+        assert!(!config_mentions_proxy(Some(&config)).await);
         std::fs::write(&included, "User y\npROXYjump bastion\n").expect("our own file");
-        assert!(mention_a_proxy(Some(&config)).await);
+        assert!(config_mentions_proxy(Some(&config)).await);
         assert!(
-            mention_a_proxy(Some(&dir.path().join("missing"))).await,
+            config_mentions_proxy(Some(&dir.path().join("missing"))).await,
             "ssh reports the error"
         );
     }

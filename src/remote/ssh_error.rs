@@ -92,7 +92,7 @@ pub(super) enum SshRefusal {
 
 impl SshRefusal {
     /// Classifies the log of ssh and of the ssh of its jump hosts.
-    pub(super) fn of(log: &str) -> Self {
+    pub(super) fn classify(log: &str) -> Self {
         let own: Vec<_> = own_lines(log).collect();
         let has = |sign: &str| own.iter().any(|line| line.contains(sign));
         let refusal = SIGNS
@@ -110,7 +110,8 @@ impl SshRefusal {
                 SshRefusal::Proxy
             }
             SshRefusal::HungUp if has_foreign_output => SshRefusal::LoginClosed,
-            // A server's limit is probably not the reason, and if it is, a few attempts suffice.
+            // Behind a proxy, an overloaded server is probably not the reason. If it is, a few
+            // attempts suffice.
             SshRefusal::Busy if has(BEHIND_PROXY) => SshRefusal::HungUp,
             refusal => refusal,
         }
@@ -274,7 +275,7 @@ mod tests {
     fn ssh_refusal_is_classified_by_the_log() {
         for (log, refusal) in LOGS {
             let log = format!("{}\n", log.replace('\r', "")).replace('\n', "\r\n");
-            assert_eq!(SshRefusal::of(&log), refusal, "{log}");
+            assert_eq!(SshRefusal::classify(&log), refusal, "{log}");
         }
     }
 
@@ -328,7 +329,7 @@ mod tests {
                  refused",
             ),
         ] {
-            assert_eq!(SshRefusal::of(log), refusal, "{log}");
+            assert_eq!(SshRefusal::classify(log), refusal, "{log}");
             assert_eq!(refusal.summary(log), words, "{log}");
         }
     }

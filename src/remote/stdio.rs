@@ -26,7 +26,7 @@ pub(super) enum ScriptIo<'a> {
 }
 
 impl ScriptIo<'_> {
-    /// Writes and reads concurrently; either alone would block on a full pipe.
+    /// Writes and reads concurrently, because doing one after the other would block on a full pipe.
     pub(super) async fn transfer(
         self,
         stdin: Option<impl AsyncWrite + Unpin>,
@@ -72,7 +72,8 @@ impl ScriptIo<'_> {
     }
 }
 
-/// The output so far. It lives outside of the future that reads, so that it survives a timeout.
+/// The output so far. It is stored outside of the future that reads it, so that it survives a
+/// timeout.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
     /// The output before the script's own; `None` for a local program.

@@ -158,7 +158,7 @@ async fn run(
         .await
         .map_err(|e| RunFailure::Lost(e.to_string()))?;
     drop(stdin);
-    group.ended();
+    group.mark_ended();
     status
         .code()
         .ok_or_else(|| RunFailure::Lost("it was killed by a signal".to_owned()))

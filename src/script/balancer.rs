@@ -5,7 +5,7 @@ use crate::core::fleet::traffic::{BalancerState, Server, SlotAdmission};
 use crate::core::ids::Slot;
 use crate::script::end::ScriptEnd;
 use crate::script::unreadable::Unreadable;
-use crate::script::values::{end, epoch, number, wrong};
+use crate::script::values::{end, epoch, malformed, number};
 
 /// A change to a slot at a balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum SlotSwitch {
     },
     /// Admit no new clients. Clients that the balancer has bound to the slot may still send
     /// requests.
-    Ease,
+    LimitToBound,
     /// Admit no new requests. Pending requests continue.
     Close,
     /// Close the connections that are still open.
@@ -29,7 +29,7 @@ impl SlotSwitch {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
-            Self::Ease | Self::Close => "close",
+            Self::LimitToBound | Self::Close => "close",
             Self::Cut => "cut",
         }
     }
@@ -49,24 +49,24 @@ pub fn read_balancer_report(stdout: &str) -> Result<(ScriptEnd, BalancerState), 
     for line in lines {
         let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;
         if ended.is_some() {
-            return Err(wrong(line, "follows the end"));
+            return Err(malformed(line, "follows the end"));
         }
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
+            .ok_or_else(|| malformed(line, "is not `key=value`"))?;
         match key {
             "epoch" => view.epoch = Some(epoch(line, value)?),
             "generation" => value.clone_into(&mut view.generation),
             "server" => {
                 let (slot, server) = read_server(line, value)?;
                 if view.servers.insert(slot, server).is_some() {
-                    return Err(wrong(line, "is a duplicate"));
+                    return Err(malformed(line, "is a duplicate"));
                 }
             }
-            "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
-            "refused" => return Err(Unreadable::Refused(value.to_owned())),
+            "unseen" => return Err(Unreadable::ObservationFailed(value.to_owned())),
+            "refused" => return Err(Unreadable::UnsafePath(value.to_owned())),
             "end" => ended = Some(end(line, value)?),
-            _ => return Err(wrong(line, "has an unknown key")),
+            _ => return Err(malformed(line, "has an unknown key")),
         }
     }
     Ok((ended.ok_or(Unreadable::NoEnd)?, view))
@@ -76,12 +76,12 @@ pub fn read_balancer_report(stdout: &str) -> Result<(ScriptEnd, BalancerState), 
 fn read_server(line: &str, value: &str) -> Result<(Slot, Server), Unreadable> {
     let words: Vec<_> = value.split(' ').collect();
     let [host, port, admission, in_flight, weight] = words[..] else {
-        return Err(wrong(line, "does not have five words"));
+        return Err(malformed(line, "does not have five words"));
     };
     let admission = match admission {
         "open" => SlotAdmission::Open,
         "closed" => SlotAdmission::Closed,
-        _ => return Err(wrong(line, "is neither `open` nor `closed`")),
+        _ => return Err(malformed(line, "is neither `open` nor `closed`")),
     };
     let weight_percent = match weight {
         "-" => None,

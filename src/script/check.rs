@@ -49,7 +49,7 @@ pub struct Needs<'a> {
     pub runs_commands: bool,
     /// Whether instances run on this host.
     pub instances: bool,
-    /// A program in the release that is executed; `None` if all programs are the host's own.
+    /// A program of the release that must be executable; `None` if all programs are the host's own.
     pub executes: Option<&'a str>,
 }
 
@@ -66,7 +66,7 @@ impl Needs<'_> {
     };
 
     fn tools(&self) -> BTreeSet<&'static str> {
-        let of_driver: &[&str] = match (self.driver, self.user) {
+        let driver_tools: &[&str] = match (self.driver, self.user) {
             (Driver::Process, None) => &["setsid"],
             (Driver::Process, Some(_)) => &["setsid", "setpriv"],
             (Driver::Systemd, _) => &[
@@ -78,26 +78,26 @@ impl Needs<'_> {
                 "useradd",
             ],
         };
-        let of_commands: &[&str] = match (self.runs_commands, self.driver, self.user) {
+        let command_tools: &[&str] = match (self.runs_commands, self.driver, self.user) {
             (false, ..) => &[],
             (true, Driver::Process, None) => &["mkfifo", "setsid"],
             (true, ..) => &["mkfifo", "setsid", "setpriv"],
         };
         TOOLS
             .iter()
-            .chain(of_driver)
-            .chain(of_commands)
+            .chain(driver_tools)
+            .chain(command_tools)
             .copied()
             .collect()
     }
 }
 
-/// Reports whether the host meets the requirements, and its state. Changes nothing. [`read_check`]
-/// parses the output.
-pub fn check(site: &HostContext, needs: &Needs<'_>) -> Script {
+/// Reports whether a host meets the requirements, and the state of the host. Changes nothing.
+/// [`read_check`] parses the output.
+pub fn check(context: &HostContext, needs: &Needs<'_>) -> Script {
     let tools: Vec<_> = needs.tools().into_iter().collect();
     let probe_tools = needs.liveness.map(probe_tools).unwrap_or_default();
-    let text = Text::observing(site)
+    let text = Text::observing(context)
         .set("TOOLS", tools.join(" "))
         .set("PROBE_TOOLS", probe_tools.join(" "));
     let text = text.set("DOWNLOAD_TOOLS", if needs.pulls { "curl wget" } else { "" });
@@ -105,9 +105,9 @@ pub fn check(site: &HostContext, needs: &Needs<'_>) -> Script {
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
         .set("DRIVER", driver_word(needs.driver))
         .set("EXECUTES", needs.executes.unwrap_or_default())
-        .running_as(site, needs.driver, needs.user)
+        .running_as(context, needs.driver, needs.user)
         .add(include_str!("sh/unit.sh"));
-    text.distinguishing_units(site)
+    text.distinguishing_units(context)
         .add(include_str!("sh/taken_ports.sh"))
         .add(include_str!("sh/identity.sh"))
         .add(include_str!("sh/check.sh"))

@@ -2,11 +2,11 @@
 
 use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 
-/// Makes the host reject every older action: one that a dead controller has sent, or an earlier one
-/// of this rollout that has not arrived yet.
-pub fn claim(site: &HostContext) -> Script {
-    Text::changing(site, "claim")
-        .marking_proven(site)
+/// Makes the host reject every older action: the actions of a dead controller, and earlier actions
+/// of this rollout that have not arrived yet.
+pub fn claim(context: &HostContext) -> Script {
+    Text::changing(context, "claim")
+        .marking_proven(context)
         .add(include_str!("sh/claim.sh"))
         .script(Input::default(), LOCK_WAIT + WORK)
 }

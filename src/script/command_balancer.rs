@@ -1,7 +1,7 @@
 //! Any balancer, controlled by commands of the user.
 //!
-//! The commands change the balancer, but cannot report its state. So a file records the last change
-//! to each slot.
+//! The commands change the balancer but cannot report its state. Therefore, a file for each slot
+//! records the last change.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub struct BalancerCommands {
 
 /// Reports the last change to each slot, and the pending requests of slots that were closed in the
 /// current epoch. Takes no lock and changes nothing.
-pub fn observe_command_balancer(site: &HostContext, all: &[BalancerCommands]) -> Script {
-    text(site, all)
+pub fn observe_command_balancer(context: &HostContext, all: &[BalancerCommands]) -> Script {
+    text(context, all)
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), COUNT_WAIT * 2 + WORK)
 }
@@ -43,13 +43,13 @@ pub fn observe_command_balancer(site: &HostContext, all: &[BalancerCommands]) ->
 /// There are no weights. After a failed `admit`, `drain` runs, so that the slot gets no requests.
 /// An interrupted `admit` is reported as open with weight 0, until it is repeated.
 pub fn switch_command_balancer(
-    site: &HostContext,
+    context: &HostContext,
     all: &[BalancerCommands],
     changed: &BalancerCommands,
     slot_switch: SlotSwitch,
 ) -> Script {
-    text(site, all)
-        .locking(site, &format!("{} {}", slot_switch.word(), changed.slot))
+    text(context, all)
+        .locking(context, &format!("{} {}", slot_switch.word(), changed.slot))
         .set("CHANGE", slot_switch.word())
         .set(
             "SLOT_NAME",
@@ -67,16 +67,16 @@ pub fn switch_command_balancer(
         )
 }
 
-fn text(site: &HostContext, all: &[BalancerCommands]) -> Text {
-    let rows = all.iter().map(|of| {
+fn text(context: &HostContext, all: &[BalancerCommands]) -> Text {
+    let rows = all.iter().map(|commands| {
         format!(
             "{} {} {}",
-            of.slot.host,
-            of.slot.port,
-            quote_all(&of.remaining)
+            commands.slot.host,
+            commands.slot.port,
+            quote_all(&commands.remaining)
         )
     });
-    Text::located(site)
+    Text::located(context)
         .set("SLOTS", rows.collect::<Vec<_>>().join("\n"))
         .set("COUNT_S", whole_seconds(COUNT_WAIT))
         .add(include_str!("sh/base.sh"))

@@ -34,14 +34,14 @@ pub(super) fn exports(env: &BTreeMap<String, String>) -> String {
 }
 
 /// The file in the slot, which scripts source; empty if there are no hooks. The host adds the user.
-pub(super) fn file(site: &HostContext, spec: &StartSpec) -> String {
+pub(super) fn hooks_file(context: &HostContext, spec: &StartSpec) -> String {
     let SlotHooks { hooks, env } = &spec.hooks;
     if hooks.is_empty() {
         return String::new();
     }
     let enter = format!(
         "{}\n{}",
-        enter_release(site, spec.port, &spec.release),
+        enter_release(context, spec.port, &spec.release),
         exports(env)
     );
     let mut text = [

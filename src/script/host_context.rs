@@ -14,7 +14,7 @@ use crate::core::release::{Driver, own_user};
 use crate::core::time::Time;
 use crate::script::quote::quote;
 
-/// A service's directory on a host, and the service and epoch of the actions.
+/// The host, the service and the epoch for which scripts are built.
 #[derive(Clone, Debug)]
 pub struct HostContext {
     /// The service: a name that is valid for a directory and a unit.
@@ -23,14 +23,15 @@ pub struct HostContext {
     pub base_dir: String,
     /// The epoch of the actions.
     pub epoch: Epoch,
-    /// The number of the action within its rollout: the fence between actions of the same epoch.
+    /// The number of the action within its rollout. The host rejects an action after one of the
+    /// same epoch with a higher number.
     pub order: ActionId,
     /// The host's address or name, as probes and clients use it.
     pub host_address: String,
-    /// The ports on which to observe other processes.
+    /// The ports on which the host looks for other processes.
     pub ports: Vec<Port>,
-    /// The releases that have served on every replica, and when each was deployed. A host marks
-    /// those that it has.
+    /// The releases that have become available on every replica, and when each was deployed. A host
+    /// marks those that it has.
     pub proven: BTreeMap<ReleaseId, Time>,
     /// What a host records about the deployer. The host accepts actions only for the recorded
     /// fleet.
@@ -45,7 +46,8 @@ pub struct Script {
     /// A POSIX sh script. It contains no secrets, so it may be logged.
     pub text: String,
     pub input: Input,
-    /// The time after which a healthy host has ended the script: its own time limits are shorter.
+    /// The time limit for the whole script. The time limits within the script are shorter, so a
+    /// healthy host ends the script earlier.
     pub deadline: Duration,
 }
 
@@ -116,8 +118,8 @@ impl HostContext {
         )
     }
 
-    /// The user as which an instance runs; `None` for the user who runs the scripts, unless that is
-    /// root.
+    /// The user as which an instance runs. `None` for the user who runs the scripts; if that is
+    /// root, see `INSTEAD_OF_ROOT` in [`Text::running_as`].
     fn run_as(&self, driver: Driver, user: Option<&str>) -> Option<String> {
         match (user, driver) {
             (Some(user), _) => Some(user.to_owned()),
@@ -132,11 +134,11 @@ pub(super) struct Text(String);
 
 impl Text {
     /// A script that can observe the host.
-    pub(super) fn observing(site: &HostContext) -> Self {
-        let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
-        Self::located(site)
+    pub(super) fn observing(context: &HostContext) -> Self {
+        let ports: Vec<_> = context.ports.iter().map(ToString::to_string).collect();
+        Self::located(context)
             .set("PORTS", ports.join(" "))
-            .set("LOOPBACK", loopback_forms(&site.host_address))
+            .set("LOOPBACK", loopback_forms(&context.host_address))
             .add(include_str!("sh/base.sh"))
             .add(include_str!("sh/path.sh"))
             .add(include_str!("sh/observe_slots.sh"))
@@ -145,32 +147,32 @@ impl Text {
     }
 
     /// A script that makes changes, under the lock and after the fence.
-    pub(super) fn changing(site: &HostContext, verb: &str) -> Self {
-        Self::observing(site).locking(site, verb)
+    pub(super) fn changing(context: &HostContext, verb: &str) -> Self {
+        Self::observing(context).locking(context, verb)
     }
 
     /// Adds the functions for the lock and the fence.
-    pub(super) fn locking(self, site: &HostContext, verb: &str) -> Self {
+    pub(super) fn locking(self, context: &HostContext, verb: &str) -> Self {
         self.set("VERB", verb)
-            .set("EPOCH", site.epoch)
-            .set("ORDER", site.order.0)
-            .set("FLEET", &site.owner.fleet)
-            .set("OWNER", record(site))
+            .set("EPOCH", context.epoch)
+            .set("ORDER", context.order.0)
+            .set("FLEET", &context.owner.fleet)
+            .set("OWNER", owner_record(context))
             .set("LOCK_WAIT_CS", centiseconds(LOCK_WAIT))
             .add(include_str!("sh/lock.sh"))
     }
 
-    /// Lets the script distinguish units of the same service in another directory.
-    pub(super) fn distinguishing_units(self, site: &HostContext) -> Self {
-        let root = site.root().replace('%', "%%");
+    /// Adds the function that recognizes units of the same service in another directory.
+    pub(super) fn distinguishing_units(self, context: &HostContext) -> Self {
+        let root = context.root().replace('%', "%%");
         self.set("UNIT_DIR", UNIT_DIR)
             .set("UNIT_ROOT", root)
             .add(include_str!("sh/elsewhere.sh"))
     }
 
     /// Lets the script mark the proven releases, if it is the first of its epoch.
-    pub(super) fn marking_proven(self, site: &HostContext) -> Self {
-        let marks: Vec<_> = site
+    pub(super) fn marking_proven(self, context: &HostContext) -> Self {
+        let marks: Vec<_> = context
             .proven
             .iter()
             .map(|(release, at)| format!("{release}:{}", at.0))
@@ -179,10 +181,10 @@ impl Text {
     }
 
     /// A script that only knows the directories.
-    pub(super) fn located(site: &HostContext) -> Self {
+    pub(super) fn located(context: &HostContext) -> Self {
         Self(String::new())
-            .set("ROOT", site.root())
-            .set("SERVICE", &site.service)
+            .set("ROOT", context.root())
+            .set("SERVICE", &context.service)
     }
 
     /// Assigns a value to a variable.
@@ -207,10 +209,15 @@ impl Text {
     /// Sets the service's user: `RUN_AS`, empty for the user who runs the scripts; `OWN_USER`, set
     /// if ship creates that user; and `INSTEAD_OF_ROOT`, the service's user if `RUN_AS` is empty
     /// and root runs the scripts.
-    pub(super) fn running_as(self, site: &HostContext, driver: Driver, user: Option<&str>) -> Self {
-        let run_as = site.run_as(driver, user);
-        let instead_of_root = if run_as.is_none() && site.is_remote {
-            own_user(&site.service)
+    pub(super) fn running_as(
+        self,
+        context: &HostContext,
+        driver: Driver,
+        user: Option<&str>,
+    ) -> Self {
+        let run_as = context.run_as(driver, user);
+        let instead_of_root = if run_as.is_none() && context.is_remote {
+            own_user(&context.service)
         } else {
             String::new()
         };
@@ -235,7 +242,7 @@ impl Text {
 }
 
 /// The record of the deployer, as stored on a host, without its last newline.
-fn record(site: &HostContext) -> String {
+fn owner_record(context: &HostContext) -> String {
     let Owner {
         fleet,
         service,
@@ -244,8 +251,8 @@ fn record(site: &HostContext) -> String {
         dir,
         at,
         ..
-    } = &site.owner;
-    let (epoch, at) = (site.epoch.to_string(), at.0.to_string());
+    } = &context.owner;
+    let (epoch, at) = (context.epoch.to_string(), at.0.to_string());
     let lines = [
         ("fleet", fleet),
         ("service", service),
@@ -260,7 +267,7 @@ fn record(site: &HostContext) -> String {
         .join("\n")
 }
 
-/// The number of lines with which a script reads exactly this text from its input.
+/// The number of lines that a script must read from its input to get exactly this text.
 pub(super) fn line_count(text: &str) -> usize {
     text.bytes().filter(|b| *b == b'\n').count()
 }

@@ -10,10 +10,10 @@ use crate::core::time::whole_seconds;
 use crate::script::quote::quote_all;
 use crate::script::start_spec::{StartSpec, enter_release};
 
-/// How long the script waits for the lock. Two slots may count a failure at the same time, but a
-/// process that holds the lock for longer is a ship script.
+/// How long the probe waits for the lock. The probe of another slot, which may count a failure at
+/// the same time, holds it for a shorter time; whatever holds it for longer is a ship script.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time for a probe in addition to its known waits.
+/// The margin of a probe's time limit, in addition to its known waits.
 const MARGIN: Duration = Duration::from_mins(1);
 
 /// The units that run the probe of a slot, each without its last newline; empty without a probe.
@@ -23,8 +23,8 @@ pub(super) struct Units {
     pub(super) timer: String,
 }
 
-/// The programs of which the host needs one for the probe, in order of preference. A command probe
-/// needs one to become the instance's user.
+/// The programs for the probe, in order of preference; the host needs one of them. A command probe
+/// needs one to change to the instance's user.
 pub(super) fn probe_tools(check: &LivenessCheck) -> &'static [&'static str] {
     match check {
         LivenessCheck::Tcp => &["bash"],
@@ -34,23 +34,23 @@ pub(super) fn probe_tools(check: &LivenessCheck) -> &'static [&'static str] {
 }
 
 /// The script that probes a slot's instance once, and kills it after enough failures.
-pub(super) fn probe_script(site: &HostContext, spec: &StartSpec, liveness: &Liveness) -> String {
-    let (way, path, argv) = match &liveness.check {
+pub(super) fn probe_script(context: &HostContext, spec: &StartSpec, liveness: &Liveness) -> String {
+    let (kind, path, argv) = match &liveness.check {
         LivenessCheck::Tcp => ("tcp", "", &[][..]),
         LivenessCheck::Http(path) => ("http", path.as_str(), &[][..]),
         LivenessCheck::Command(argv) => ("command", "", argv.as_slice()),
     };
-    let enter = enter_release(site, spec.port, &spec.release);
-    Text::observing(site)
+    let enter = enter_release(context, spec.port, &spec.release);
+    Text::observing(context)
         .set("PORT", spec.port)
-        .set("PROBE_KIND", way)
+        .set("PROBE_KIND", kind)
         .set("HTTP_PATH", path)
         .set(
             "HTTP_HOST",
             liveness.host_header.as_deref().unwrap_or_default(),
         )
         .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(argv)))
-        .running_as(site, spec.driver, spec.user.as_deref())
+        .running_as(context, spec.driver, spec.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(liveness.timeout))
         .set("FAILURES", liveness.failure_threshold)
@@ -65,9 +65,9 @@ pub(super) fn probe_script(site: &HostContext, spec: &StartSpec, liveness: &Live
 }
 
 /// The units that run a slot's liveness probe.
-pub(super) fn units(site: &HostContext, spec: &StartSpec, liveness: &Liveness) -> Units {
-    let (service, port) = (&site.service, spec.port);
-    let script = format!("{}/slots/{port}/liveness", site.root());
+pub(super) fn units(context: &HostContext, spec: &StartSpec, liveness: &Liveness) -> Units {
+    let (service, port) = (&context.service, spec.port);
+    let script = format!("{}/slots/{port}/liveness", context.root());
     let head = format!(
         "# Written by ship for the service {service}. Changes are overwritten when it is \
          deployed.\n[Unit]"
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    fn site() -> HostContext {
+    fn context() -> HostContext {
         HostContext {
             service: "page".into(),
             base_dir: "/srv/50%".into(),
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn liveness_units_contain_the_slot_and_the_interval() {
         let spec = spec(LivenessCheck::Tcp);
-        let units = units(&site(), &spec, spec.liveness.as_ref().expect("liveness"));
+        let units = units(&context(), &spec, spec.liveness.as_ref().expect("liveness"));
         insta::assert_snapshot!(units.service, @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn liveness_probe_is_sent_as_input_not_on_the_command_line() {
         let spec = spec(LivenessCheck::Command(vec!["word".repeat(1 << 16)]));
-        let start = crate::script::start::start(&site(), &spec);
+        let start = crate::script::start::start(&context(), &spec);
         assert!(start.text.len() < 48 << 10, "{}", start.text.len());
         assert!(start.input.head.len() > 1 << 16);
     }

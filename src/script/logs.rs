@@ -12,13 +12,14 @@ use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::Driver;
 use crate::core::time::Time;
 
-/// How long a script follows the log. Then its host ends it, and the reader starts a new one.
-const FOLLOWS_FOR: Duration = Duration::from_hours(24);
+/// How long a script follows the log. After that, the host ends the script and the reader starts a
+/// new one.
+const FOLLOW_DURATION: Duration = Duration::from_hours(24);
 
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// The slots whose past lines are requested.
-    pub past: BTreeSet<Port>,
+    pub history_ports: BTreeSet<Port>,
     /// The limit of past lines of each slot.
     pub lines_max: u32,
     pub range: LogRange,
@@ -29,11 +30,11 @@ pub struct LogQuery {
 pub enum LogRange {
     /// Those of the instance in the slot.
     Instance,
-    /// Those of the instance in the slot, except for lines since systemd restarted it last. They
-    /// end with the reason why it exited.
+    /// Those of the instance in the slot until systemd last restarted it. They end with the reason
+    /// why it exited.
     InstanceBeforeRestart,
-    /// Those since a time, also of the previous instance. A log file has no times: if it was
-    /// modified since, its last lines are all included.
+    /// Those since a time, also of the previous instance. A log file contains no times: if the file
+    /// was modified since then, all of its last lines are included.
     Since(Time),
 }
 
@@ -44,7 +45,7 @@ pub struct Follow {
     pub slots: BTreeSet<Port>,
     /// The drivers that may supervise instances here.
     pub drivers: BTreeSet<&'static str>,
-    /// Where to continue after an interruption: the time of the newest line that was read.
+    /// The time of the newest line that was read, to continue there after an interruption.
     pub resume: Option<Time>,
     /// The script ends after this time without a heartbeat of the reader.
     pub silence: Duration,
@@ -72,22 +73,22 @@ pub struct CapturedLog {
     pub text: String,
 }
 
-pub fn logs(site: &HostContext, query: &LogQuery) -> Script {
-    text(site, query)
+pub fn logs(context: &HostContext, query: &LogQuery) -> Script {
+    text(context, query)
         .add(include_str!("sh/log_history.sh"))
         .script(Input::default(), WORK * 3)
 }
 
 /// Prints past lines, and then new ones.
-pub fn follow(site: &HostContext, query: &LogQuery, follow: &Follow) -> Script {
+pub fn follow(context: &HostContext, query: &LogQuery, follow: &Follow) -> Script {
     let drivers: Vec<_> = follow.drivers.iter().copied().collect();
-    text(site, query)
+    text(context, query)
         .set("FOLLOWED_PORTS", list(&follow.slots))
         .set("DRIVERS", drivers.join(" "))
         .set("RESUME_S", follow.resume.map(seconds).unwrap_or_default())
         .set("SILENCE_S", follow.silence.as_secs())
         .add(include_str!("sh/follow.sh"))
-        .script(Input::default(), FOLLOWS_FOR)
+        .script(Input::default(), FOLLOW_DURATION)
 }
 
 /// A driver's name in the script.
@@ -95,14 +96,14 @@ pub fn log_driver(driver: Driver) -> &'static str {
     driver_word(driver)
 }
 
-fn text(site: &HostContext, query: &LogQuery) -> Text {
+fn text(context: &HostContext, query: &LogQuery) -> Text {
     let (since, before_restart) = match query.range {
         LogRange::Since(time) => (Some(time), ""),
         LogRange::Instance => (None, ""),
         LogRange::InstanceBeforeRestart => (None, "yes"),
     };
-    Text::located(site)
-        .set("HISTORY_PORTS", list(&query.past))
+    Text::located(context)
+        .set("HISTORY_PORTS", list(&query.history_ports))
         .set("LINES_MAX", query.lines_max)
         .set("SINCE_S", since.map(seconds).unwrap_or_default())
         .set("BEFORE_RESTART", before_restart)

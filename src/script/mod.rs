@@ -4,22 +4,21 @@
 //! `sh/`. A shell on the host reads it from standard input, followed by the [`Input`] of the
 //! script. The script may end before it has read all of its input, so a broken pipe while sending
 //! is not an error. `base_dir/SERVICE` contains:
-//! error. Below `base_dir/SERVICE` lie:
 //!
 //! ```text
-//! unread                 units have changed, and systemd may not have reloaded them yet (systemd driver)
+//! unread                 a mark: units have changed, and systemd may not have reloaded them yet (systemd driver)
 //! lock, epoch            the lock of the service; the newest epoch, and the newest action in it
 //! owner                  the fleet and the history of the last deploy: who, from where, when
 //! tmp/                   incomplete files
-//! releases/DIGEST/       app/, secrets and definition (both 0600); always complete; proven: the time of deploy of a release
-//!                        that has served on every replica
+//! releases/DIGEST/       a complete release: app/, secrets and definition (both 0600); proven: the time of its deploy, if
+//!                        it has become available on every replica
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
-//!                        liveness, the script that probes, and liveness.failures (systemd driver);
-//!                        hooks: the user's commands, and hooked: the points of its life whose hooks have run
-//! armed/PORT/            restore: the script that restores an instance; due: when; the files that it needs
-//! migrations/ID          by whom and when the migration was run: it does not run again
+//!                        liveness: the probe script, and liveness.failures (systemd driver);
+//!                        hooks: the user's commands, and hooked: the points whose hooks have run
+//! armed/PORT/            the dead-man switch: restore: the script; due: the time; the files that the script needs
+//! migrations/ID          by whom and when the migration was run; it does not run again
 //! public.nft             the rules that forward the public port to a slot (nftables)
-//! left                   the slot whose last connections end with its instance (nftables)
+//! left                   the slot whose remaining connections end with its instance (nftables)
 //! unloaded               servers to which nginx may still send requests, because its reload was not confirmed
 //! ```
 //!

@@ -7,10 +7,10 @@ use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, UNIT_DIR,
 use super::systemd::exec_word;
 use crate::core::ids::{HostId, Port};
 
-/// Reports which port of the context has the public port, and the number of connections to each.
+/// Reports to which slot the public port is forwarded, and the number of connections to each slot.
 /// Takes no lock and changes nothing.
-pub fn observe_nftables(site: &HostContext, host: &HostId, public: Port) -> Script {
-    text(site, host, public)
+pub fn observe_nftables(context: &HostContext, host: &HostId, public: Port) -> Script {
+    text(context, host, public)
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)
 }
@@ -19,36 +19,43 @@ pub fn observe_nftables(site: &HostContext, host: &HostId, public: Port) -> Scri
 ///
 /// The change is one transaction, so no connection is lost in between. It rewrites the service's
 /// own tables completely, which also repairs them. There are no weights. [`SlotSwitch::Cut`] closes
-/// no connections: those that are left end with the instance, which is stopped next, and are not
-/// counted any more.
+/// no connections: the remaining ones are no longer counted, and end with the instance, which is
+/// stopped next.
 pub fn switch_nftables(
-    site: &HostContext,
+    context: &HostContext,
     host: &HostId,
     public: Port,
     port: Port,
     slot_switch: SlotSwitch,
 ) -> Script {
-    text(site, host, public)
-        .locking(site, &format!("{} {host}:{port}", slot_switch.word()))
+    text(context, host, public)
+        .locking(context, &format!("{} {host}:{port}", slot_switch.word()))
         .set("CHANGE", slot_switch.word())
         .set("PORT", port)
         .set("UNIT_DIR", UNIT_DIR)
-        .set("UNIT", unit(site))
+        .set("UNIT", unit(context))
         .add(include_str!("sh/unit.sh"))
         .add(include_str!("sh/nftables_switch.sh"))
         .script(Input::default(), LOCK_WAIT + WORK)
 }
 
-fn text(site: &HostContext, host: &HostId, public: Port) -> Text {
-    let ports: Vec<_> = site.ports.iter().map(ToString::to_string).collect();
-    Text::located(site)
+fn text(context: &HostContext, host: &HostId, public: Port) -> Text {
+    let ports: Vec<_> = context.ports.iter().map(ToString::to_string).collect();
+    Text::located(context)
         .set("HOST", host)
         .set("PORTS", ports.join(" "))
         .set("PUBLIC", public)
-        .set("TABLE", format!("ship_{}{}", site.service, site.suffix()))
+        .set(
+            "TABLE",
+            format!("ship_{}{}", context.service, context.suffix()),
+        )
         .set(
             "RULES_UNIT",
-            format!("ship-{}.public{}.service", site.service, site.suffix()),
+            format!(
+                "ship-{}.public{}.service",
+                context.service,
+                context.suffix()
+            ),
         )
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/path.sh"))
@@ -57,9 +64,9 @@ fn text(site: &HostContext, host: &HostId, public: Port) -> Text {
 
 /// The unit that loads the rules when the host starts, and after nftables' own unit, which removes
 /// all other rules; without its last newline.
-fn unit(site: &HostContext) -> String {
-    let service = &site.service;
-    let rules = format!("{}/public.nft", site.root().replace('%', "%%"));
+fn unit(context: &HostContext) -> String {
+    let service = &context.service;
+    let rules = format!("{}/public.nft", context.root().replace('%', "%%"));
     format!(
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.

@@ -31,26 +31,26 @@ pub struct Nginx {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotAddress {
     pub slot: Slot,
-    /// The address or name of its host, from the balancer's point of view.
+    /// The address or name of its host.
     pub address: String,
 }
 
 /// Reports the state of the slots that the file contains. Takes no lock and changes nothing.
-pub fn observe_nginx(site: &HostContext, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
-    text(site, nginx, &slots.iter().collect::<Vec<_>>())
+pub fn observe_nginx(context: &HostContext, nginx: &Nginx, slots: &[SlotAddress]) -> Script {
+    text(context, nginx, &slots.iter().collect::<Vec<_>>())
         .add(include_str!("sh/observe.sh"))
         .script(Input::default(), WORK)
 }
 
 /// Changes a slot, and reports like [`observe_nginx`].
 ///
-/// The file is rewritten and tested. If nginx rejects the configuration, the file is restored, and
-/// the failure contains nginx's message. Otherwise nginx is reloaded, and the script waits for new
+/// The script rewrites the file and tests the configuration. If nginx rejects it, the script
+/// restores the file and fails with nginx's message. Otherwise it reloads nginx and waits for new
 /// workers. A slot without requests stays in the file as `down`, because nginx requires at least
 /// one server in an upstream. [`SlotSwitch::Cut`] ends the old workers that still have connections
 /// to the slot, with all their connections.
 pub fn switch_nginx(
-    site: &HostContext,
+    context: &HostContext,
     nginx: &Nginx,
     slots: &[SlotAddress],
     slot: &SlotAddress,
@@ -58,14 +58,14 @@ pub fn switch_nginx(
 ) -> Script {
     let weight = match slot_switch {
         SlotSwitch::Open { weight_percent } => weight_percent.unwrap_or(FULL_WEIGHT).max(1),
-        SlotSwitch::Ease | SlotSwitch::Close | SlotSwitch::Cut => FULL_WEIGHT,
+        SlotSwitch::LimitToBound | SlotSwitch::Close | SlotSwitch::Cut => FULL_WEIGHT,
     };
     let known = slots.contains(slot);
     let slots: Vec<_> = slots.iter().chain((!known).then_some(slot)).collect();
-    text(site, nginx, &slots)
-        .locking(site, &format!("{} {}", slot_switch.word(), slot.slot))
+    text(context, nginx, &slots)
+        .locking(context, &format!("{} {}", slot_switch.word(), slot.slot))
         .set("CHANGE", slot_switch.word())
-        .set("AT", at(slot))
+        .set("AT", nginx_address(slot))
         .set("WEIGHT", weight)
         .set("UPSTREAM", &nginx.upstream)
         .set("TEST", quote_all(&nginx.test))
@@ -80,12 +80,19 @@ pub fn switch_nginx(
         )
 }
 
-fn text(site: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
+fn text(context: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
     let rows: Vec<_> = slots
         .iter()
-        .map(|to| format!("{} {} {}", to.slot.host, to.slot.port, at(to)))
+        .map(|slot| {
+            format!(
+                "{} {} {}",
+                slot.slot.host,
+                slot.slot.port,
+                nginx_address(slot)
+            )
+        })
         .collect();
-    Text::located(site)
+    Text::located(context)
         .set("INCLUDE", &nginx.include)
         .set("FULL_WEIGHT", FULL_WEIGHT)
         .set("SLOTS", rows.join("\n"))
@@ -95,11 +102,11 @@ fn text(site: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
 }
 
 /// The address in nginx's format.
-fn at(to: &SlotAddress) -> String {
-    let address = to.address.trim_matches(['[', ']']);
+fn nginx_address(slot: &SlotAddress) -> String {
+    let address = slot.address.trim_matches(['[', ']']);
     if address.contains(':') {
-        format!("[{address}]:{}", to.slot.port)
+        format!("[{address}]:{}", slot.slot.port)
     } else {
-        format!("{address}:{}", to.slot.port)
+        format!("{address}:{}", slot.slot.port)
     }
 }

@@ -34,12 +34,12 @@ pub struct CommandProbeResult {
 
 /// Runs a command in a release's directory, with the environment and as the user of the instance in
 /// a slot. [`read_probe_result`] parses the output.
-pub fn probe_command(site: &HostContext, probe: &CommandProbe) -> Script {
-    let enter = enter_release(site, probe.port, &probe.release);
-    Text::located(site)
+pub fn probe_command(context: &HostContext, probe: &CommandProbe) -> Script {
+    let enter = enter_release(context, probe.port, &probe.release);
+    Text::located(context)
         .set("PORT", probe.port)
         .set("RELEASE", &probe.release)
-        .running_as(site, probe.driver, probe.user.as_deref())
+        .running_as(context, probe.driver, probe.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(probe.timeout))
         .set(

@@ -4,7 +4,7 @@ use super::host_context::{HostContext, Input, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
 use crate::core::time::Time;
 use crate::script::unreadable::Unreadable;
-use crate::script::values::{digest, number, wrong};
+use crate::script::values::{digest, malformed, number};
 
 /// A release on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct KeptRelease {
 
 /// Prints the definitions of all releases on a host. Takes no lock and changes nothing.
 /// [`read_releases`] parses the output.
-pub fn releases(site: &HostContext) -> Script {
-    Text::located(site)
+pub fn releases(context: &HostContext) -> Script {
+    Text::located(context)
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/releases.sh"))
         .script(Input::default(), WORK)
@@ -39,7 +39,7 @@ pub fn read_releases(stdout: &str) -> Result<Vec<KeptRelease>, Unreadable> {
     for line in body.lines().filter(|line| !line.is_empty()) {
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
+            .ok_or_else(|| malformed(line, "is not `key=value`"))?;
         if key == "release" {
             found.push(KeptRelease {
                 id: digest(line, value)?,
@@ -50,11 +50,11 @@ pub fn read_releases(stdout: &str) -> Result<Vec<KeptRelease>, Unreadable> {
         }
         let release = found
             .last_mut()
-            .ok_or_else(|| wrong(line, "does not follow a release"))?;
+            .ok_or_else(|| malformed(line, "does not follow a release"))?;
         match key {
             "proven" => release.proven = Some(Time(number(line, value)?)),
             "definition" => value.clone_into(&mut release.definition),
-            _ => return Err(wrong(line, "has an unknown key")),
+            _ => return Err(malformed(line, "has an unknown key")),
         }
     }
     Ok(found)

@@ -16,7 +16,7 @@ use crate::core::time::Time;
 use crate::script::end::ScriptEnd;
 use crate::script::facts::Facts;
 use crate::script::unreadable::Unreadable;
-use crate::script::values::{digest, end, epoch, missing, number, seconds, wrong};
+use crate::script::values::{digest, end, epoch, malformed, missing, number, seconds};
 
 /// The first line: the version of the format.
 pub(super) const BEGINNING: &str = "ship=1";
@@ -29,7 +29,7 @@ pub(super) struct Report {
     pub(super) task: TaskRecords,
 }
 
-/// The records so far.
+/// The records of a report that have been parsed so far.
 #[derive(Default)]
 struct ReportDraft {
     uptime: Option<Duration>,
@@ -40,7 +40,7 @@ struct ReportDraft {
     /// Ports that the same service uses in another directory, with a description.
     taken: BTreeMap<Port, String>,
     machine: Option<String>,
-    place: Option<String>,
+    directory: Option<String>,
     releases: BTreeSet<ReleaseId>,
     slots: BTreeMap<Port, SlotRecord>,
     armed: BTreeSet<Port>,
@@ -92,7 +92,7 @@ impl Report {
         for line in lines {
             let line = line.strip_suffix('\n').ok_or(Unreadable::NoEnd)?;
             if draft.end.is_some() {
-                return Err(wrong(line, "follows the end"));
+                return Err(malformed(line, "follows the end"));
             }
             draft.take(line)?;
         }
@@ -107,7 +107,7 @@ impl ReportDraft {
         }
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
+            .ok_or_else(|| malformed(line, "is not `key=value`"))?;
         match key {
             "now" => self.uptime = Some(seconds(line, value)?),
             "boot" => value.clone_into(&mut self.boot),
@@ -116,11 +116,11 @@ impl ReportDraft {
             "taken" => {
                 let (port, who) = value
                     .split_once(' ')
-                    .ok_or_else(|| wrong(line, "is incomplete"))?;
+                    .ok_or_else(|| malformed(line, "is incomplete"))?;
                 self.taken.insert(number(line, port)?, who.to_owned());
             }
             "machine" => self.machine = Some(value.to_owned()),
-            "place" => self.place = Some(value.to_owned()),
+            "place" => self.directory = Some(value.to_owned()),
             "owner" => owner(self.owner.get_or_insert_default(), value),
             "staged" => {
                 self.releases.insert(digest(line, value)?);
@@ -146,10 +146,10 @@ impl ReportDraft {
             "systemd" => self.facts.systemd = Some(value.to_owned()),
             "problem" => self.facts.problems.push(value.to_owned()),
             "warning" => self.facts.warnings.push(value.to_owned()),
-            "unseen" => return Err(Unreadable::Unseen(value.to_owned())),
-            "refused" => return Err(Unreadable::Refused(value.to_owned())),
+            "unseen" => return Err(Unreadable::ObservationFailed(value.to_owned())),
+            "refused" => return Err(Unreadable::UnsafePath(value.to_owned())),
             "end" => self.end = Some(end(line, value)?),
-            _ => return Err(wrong(line, "has an unknown key")),
+            _ => return Err(malformed(line, "has an unknown key")),
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ impl ReportDraft {
     fn slot(&mut self, line: &str) -> Result<&mut SlotRecord, Unreadable> {
         self.port
             .and_then(|port| self.slots.get_mut(&port))
-            .ok_or_else(|| wrong(line, "does not follow a slot"))
+            .ok_or_else(|| malformed(line, "does not follow a slot"))
     }
 
     fn open_slot(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
@@ -165,20 +165,21 @@ impl ReportDraft {
         self.port = Some(port);
         match self.slots.insert(port, SlotRecord::default()) {
             None => Ok(()),
-            Some(_) => Err(wrong(line, "is a duplicate")),
+            Some(_) => Err(malformed(line, "is a duplicate")),
         }
     }
 
     fn listen(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let mut words = value.splitn(4, ' ');
-        let mut word = || words.next().ok_or_else(|| wrong(line, "is incomplete"));
+        let mut word = || words.next().ok_or_else(|| malformed(line, "is incomplete"));
         let port = number(line, word()?)?;
-        let address = decode(word()?).ok_or_else(|| wrong(line, "does not contain an address"))?;
+        let address =
+            decode(word()?).ok_or_else(|| malformed(line, "does not contain an address"))?;
         let whose = match word()? {
             "own" => SocketOwner::Own,
             "other" => SocketOwner::Other(word()?.to_owned()),
             "stray" => SocketOwner::Stray(word()?.to_owned()),
-            _ => return Err(wrong(line, "is neither `own`, `other` nor `stray`")),
+            _ => return Err(malformed(line, "is neither `own`, `other` nor `stray`")),
         };
         self.listeners
             .entry(port)
@@ -229,7 +230,7 @@ impl ReportDraft {
             owner: self.owner,
             identity: self
                 .machine
-                .zip(self.place)
+                .zip(self.directory)
                 .map(|(machine, directory)| Identity { machine, directory }),
             hooks,
         };
@@ -248,13 +249,13 @@ impl SlotRecord {
     fn take(&mut self, line: &str) -> Result<(), Unreadable> {
         let (key, value) = line
             .split_once('=')
-            .ok_or_else(|| wrong(line, "is not `key=value`"))?;
+            .ok_or_else(|| malformed(line, "is not `key=value`"))?;
         match key {
             "name"
                 if value.is_empty()
                     || value.contains(|c: char| c.is_whitespace() || c.is_control()) =>
             {
-                return Err(wrong(line, "is not the name of an instance"));
+                return Err(malformed(line, "is not the name of an instance"));
             }
             "name" => self.name = Some(InstanceId::from(value)),
             "release" => self.release = Some(digest(line, value)?),
@@ -272,13 +273,14 @@ impl SlotRecord {
         started: Time,
         listener: Listener,
     ) -> Result<Instance, Unreadable> {
-        let lacks = |what: &str| missing(&format!("the {what} of the instance in slot {port}"));
+        let missing_field =
+            |what: &str| missing(&format!("the {what} of the instance in slot {port}"));
         Ok(Instance {
-            name: self.name.ok_or_else(|| lacks("name"))?,
-            release: self.release.ok_or_else(|| lacks("release"))?,
-            revision: self.revision.ok_or_else(|| lacks("revision"))?,
+            name: self.name.ok_or_else(|| missing_field("name"))?,
+            release: self.release.ok_or_else(|| missing_field("release"))?,
+            revision: self.revision.ok_or_else(|| missing_field("revision"))?,
             started,
-            process: self.process.ok_or_else(|| lacks("process"))?,
+            process: self.process.ok_or_else(|| missing_field("process"))?,
             restarts: self.restarts,
             listener,
             health: Health::default(),
@@ -291,8 +293,8 @@ impl SlotRecord {
     }
 }
 
-/// The owner of the port. If another process has the same address, requests cannot distinguish the
-/// two.
+/// The owner of the port. If another process listens at the same address, requests may reach either
+/// of the two.
 fn listener(rows: Vec<Socket>) -> Listener {
     let (own, others): (Vec<_>, Vec<_>) = rows
         .into_iter()
@@ -320,7 +322,7 @@ fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
         Some(("ended", how)) => Ok(Process::Ended {
             how: how.to_owned(),
         }),
-        _ => Err(wrong(line, "is not a process state")),
+        _ => Err(malformed(line, "is not a process state")),
     }
 }
 

@@ -1,5 +1,6 @@
-//! The dead-man switch: a host restores an instance on its own if it was stopped before its
-//! successor had started and the controller does not confirm in time that the successor is well.
+//! The dead-man switch of an in-place replacement: the old instance stops before its successor
+//! starts. If the controller does not confirm in time that the successor is available, the host
+//! restores the old instance on its own.
 
 use std::time::Duration;
 
@@ -16,12 +17,12 @@ use crate::script::stop_spec::StopSpec;
 /// retried.
 const LOCK_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// The time limit of the hooks. Nothing waits for a restore, so it is long.
+/// The time limit of the hooks. It is long, because nothing waits for a restore.
 const HOOK_TIME: Duration = Duration::from_hours(24);
 
 /// Disarms the switch of a slot. If it is not armed, nothing is done.
-pub fn disarm(site: &HostContext, port: Port) -> Script {
-    Text::changing(site, "disarm")
+pub fn disarm(context: &HostContext, port: Port) -> Script {
+    Text::changing(context, "disarm")
         .set("PORT", port)
         .set("UNIT_DIR", UNIT_DIR)
         .add(include_str!("sh/dead_mans_switch.sh"))
@@ -30,8 +31,8 @@ pub fn disarm(site: &HostContext, port: Port) -> Script {
 }
 
 /// The script that restores the instance after this time.
-pub(super) fn restore(site: &HostContext, spec: &StopSpec, after: Duration) -> String {
-    Text::located(site)
+pub(super) fn restore(context: &HostContext, spec: &StopSpec, after: Duration) -> String {
+    Text::located(context)
         .set("PORT", spec.port)
         .set("RESTORE_S", whole_seconds(after))
         .set("LOCK_TIMEOUT_CS", centiseconds(LOCK_TIMEOUT))
@@ -48,7 +49,7 @@ pub(super) fn restore(site: &HostContext, spec: &StopSpec, after: Duration) -> S
         .running_hooks(HOOK_TIME)
         .stopping(spec.stop_timeout)
         .add(include_str!("sh/start_process.sh"))
-        .distinguishing_units(site)
+        .distinguishing_units(context)
         .add(include_str!("sh/start_systemd.sh"))
         .add(include_str!("sh/restore.sh"))
         .into_text()
@@ -56,9 +57,9 @@ pub(super) fn restore(site: &HostContext, spec: &StopSpec, after: Duration) -> S
 
 /// The systemd unit that runs the script: when its timer fires, and when a host starts with an
 /// armed switch; without its last newline.
-pub(super) fn unit(site: &HostContext, port: Port) -> String {
-    let service = &site.service;
-    let script = format!("{}/armed/{port}/restore", site.root()).replace('%', "%%");
+pub(super) fn unit(context: &HostContext, port: Port) -> String {
+    let service = &context.service;
+    let script = format!("{}/armed/{port}/restore", context.root()).replace('%', "%%");
     format!(
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.
@@ -87,7 +88,7 @@ mod tests {
     use crate::core::ids::{ActionId, Epoch, InstanceId};
     use crate::script::stop::stop;
 
-    fn site() -> HostContext {
+    fn context() -> HostContext {
         HostContext {
             service: "page".into(),
             base_dir: "/srv/50%".into(),
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn restore_unit_contains_the_slot() {
-        insta::assert_snapshot!(unit(&site(), 8081), @r#"
+        insta::assert_snapshot!(unit(&context(), 8081), @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
         Description=Restore page on port 8081
@@ -132,8 +133,8 @@ mod tests {
             restore_after,
         };
         let (plain, armed) = (
-            stop(&site(), &spec(None)),
-            stop(&site(), &spec(Some(Duration::from_secs(70)))),
+            stop(&context(), &spec(None)),
+            stop(&context(), &spec(Some(Duration::from_secs(70)))),
         );
         assert!(!plain.text.contains("systemd-run") && plain.input == Input::default());
         assert!(armed.text.contains("systemd-run") && !armed.input.head.is_empty());

@@ -14,7 +14,7 @@ use super::hooks::OUTPUT_LINES_MAX;
 use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::hook::{CommandEnd, CommandRun, HookPoint, HookRun, STILL_RUNNING};
 use crate::script::unreadable::Unreadable;
-use crate::script::values::{number, wrong};
+use crate::script::values::{malformed, number};
 
 /// Longer lines are truncated.
 const LINE_CHARS_MAX: usize = 2000;
@@ -25,7 +25,8 @@ const SIGNALS: u8 = 128;
 #[derive(Default)]
 pub(super) struct TaskRecords {
     pub(super) run: Option<CommandRun>,
-    pub(super) made: Option<String>,
+    /// The note of a task that was done before.
+    pub(super) done_note: Option<String>,
 }
 
 /// The command runs reported so far.
@@ -46,9 +47,9 @@ impl Runs {
     pub(super) fn open_hook(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let (point, rest) = value
             .split_once(' ')
-            .ok_or_else(|| wrong(line, "is incomplete"))?;
+            .ok_or_else(|| malformed(line, "is incomplete"))?;
         let on = HookPoint::from_word(point)
-            .ok_or_else(|| wrong(line, "does not contain a known point"))?;
+            .ok_or_else(|| malformed(line, "does not contain a known point"))?;
         self.hooks.push(HookRun {
             on,
             run: run(line, rest)?,
@@ -59,14 +60,14 @@ impl Runs {
 
     pub(super) fn open_task(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         if self.task.run.replace(run(line, value)?).is_some() {
-            return Err(wrong(line, "is a duplicate"));
+            return Err(malformed(line, "is a duplicate"));
         }
         self.last = Some(Last::Task);
         Ok(())
     }
 
     pub(super) fn set_done_before(&mut self, value: &str) {
-        self.task.made = Some(plain(value));
+        self.task.done_note = Some(plain(value));
     }
 
     fn last(&mut self, line: &str) -> Result<&mut CommandRun, Unreadable> {
@@ -75,7 +76,7 @@ impl Runs {
             Some(Last::Task) => self.task.run.as_mut(),
             None => None,
         };
-        run.ok_or_else(|| wrong(line, "does not follow a command"))
+        run.ok_or_else(|| malformed(line, "does not follow a command"))
     }
 
     pub(super) fn add_leftover(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
@@ -88,7 +89,7 @@ impl Runs {
     pub(super) fn add_output(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
         let run = self.last(line)?;
         if run.output.len() >= OUTPUT_LINES_MAX {
-            return Err(wrong(line, "exceeds the limit of lines"));
+            return Err(malformed(line, "exceeds the limit of lines"));
         }
         run.output.push(plain(value));
         Ok(())
@@ -103,7 +104,7 @@ impl Runs {
 fn run(line: &str, value: &str) -> Result<CommandRun, Unreadable> {
     let (how, took_ms) = value
         .split_once(' ')
-        .ok_or_else(|| wrong(line, "is incomplete"))?;
+        .ok_or_else(|| malformed(line, "is incomplete"))?;
     let end = match how {
         "timeout" => CommandEnd::TimedOut,
         "late" => CommandEnd::NotRun,

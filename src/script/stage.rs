@@ -9,7 +9,7 @@ use crate::core::release::{ArtifactForm, Definition};
 
 /// The slowest connection for which a transfer has enough time.
 const BYTES_PER_SECOND: u64 = 64 * 1024;
-/// How long a host waits for a server from which it pulls, before it retries or fails.
+/// How long a host waits for the server from which it pulls, before the host retries or fails.
 const SERVER_WAIT: Duration = Duration::from_secs(20);
 const SERVER_TRIES: u32 = 2;
 /// The unit of `ulimit -f`.
@@ -28,36 +28,36 @@ pub enum ArtifactInput<'a> {
 /// renamed when complete. If the host already has it, the input is not read. Leftovers of earlier
 /// attempts are removed.
 ///
-/// `bytes` is the source of the artifact that [`Definition::artifact`] describes; `secrets` is the
-/// text with the digest [`Definition::secrets_sha256`].
+/// `artifact` is where the bytes that [`Definition::artifact`] describes come from; `secrets` is
+/// the text with the digest [`Definition::secrets_sha256`].
 pub fn stage(
-    site: &HostContext,
+    context: &HostContext,
     definition: &Definition,
     release: &ReleaseId,
-    bytes: ArtifactInput<'_>,
+    artifact: ArtifactInput<'_>,
     secrets: Option<&[u8]>,
 ) -> Script {
-    let secrets = CountedLines::of(secrets.unwrap_or_default());
+    let secrets = CountedLines::new(secrets.unwrap_or_default());
     let (file, times) = match &definition.artifact.form {
         ArtifactForm::TarGz => ("", ""),
         ArtifactForm::Directory => ("", "m"),
-        ArtifactForm::File(name) => (plain_name(name), ""),
+        ArtifactForm::File(name) => (last_component(name), ""),
     };
     let transfer = Duration::from_secs(definition.artifact.size_bytes / BYTES_PER_SECOND);
-    let whole = serde_json::to_string(definition).unwrap_or_default();
+    let definition_json = serde_json::to_string(definition).unwrap_or_default();
     let mut input = Input {
-        head: [whole.as_bytes(), b"\n", &secrets.bytes].concat(),
+        head: [definition_json.as_bytes(), b"\n", &secrets.bytes].concat(),
         file: None,
     };
     let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
-    let text = Text::changing(site, "stage").marking_proven(site);
-    let text = match bytes {
-        ArtifactInput::Pushed(artifact) => {
-            input.file = Some(artifact.to_owned());
+    let text = Text::changing(context, "stage").marking_proven(context);
+    let text = match artifact {
+        ArtifactInput::Pushed(path) => {
+            input.file = Some(path.to_owned());
             text.set("PULL", "")
         }
         ArtifactInput::Pulled(url) => {
-            input.head.extend(one_word(url).bytes().chain([b'\n']));
+            input.head.extend(escape_url(url).bytes().chain([b'\n']));
             deadline += SERVER_WAIT * SERVER_TRIES;
             text.set("PULL", "yes")
                 .set(
@@ -87,11 +87,11 @@ pub fn stage(
 }
 
 /// Escapes a URL for the configuration files of curl and wget.
-fn one_word(url: &str) -> String {
-    let digits = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
+fn escape_url(url: &str) -> String {
+    let needs_escape = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\');
     url.chars()
         .map(|c| {
-            if digits(c) && c.is_ascii() {
+            if needs_escape(c) && c.is_ascii() {
                 format!("%{:02X}", u32::from(c))
             } else {
                 c.into()
@@ -101,7 +101,7 @@ fn one_word(url: &str) -> String {
 }
 
 /// The last component of a path, which cannot lead to another directory.
-fn plain_name(name: &str) -> &str {
+fn last_component(name: &str) -> &str {
     Path::new(name)
         .file_name()
         .and_then(|name| name.to_str())
@@ -117,7 +117,7 @@ struct CountedLines {
 }
 
 impl CountedLines {
-    fn of(text: &[u8]) -> Self {
+    fn new(text: &[u8]) -> Self {
         let mut bytes = text.to_vec();
         let is_open = text.last().is_some_and(|last| *last != b'\n');
         if is_open {
@@ -138,20 +138,20 @@ mod tests {
 
     #[test]
     fn single_file_stays_in_its_directory() {
-        assert_eq!(plain_name("server"), "server");
-        assert_eq!(plain_name("../../etc/passwd"), "passwd");
-        assert_eq!(plain_name(".."), "artifact");
-        assert_eq!(plain_name(""), "artifact");
+        assert_eq!(last_component("server"), "server");
+        assert_eq!(last_component("../../etc/passwd"), "passwd");
+        assert_eq!(last_component(".."), "artifact");
+        assert_eq!(last_component(""), "artifact");
     }
 
     #[test]
     fn url_is_escaped_for_curl_and_wget() {
         assert_eq!(
-            one_word("https://a.org/b?c=%20d[1]{2}"),
+            escape_url("https://a.org/b?c=%20d[1]{2}"),
             "https://a.org/b?c=%20d[1]{2}"
         );
         assert_eq!(
-            one_word("https://a.org/b?c=\"\nurl = \\x"),
+            escape_url("https://a.org/b?c=\"\nurl = \\x"),
             "https://a.org/b?c=%22%0Aurl%20=%20%5Cx"
         );
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn counted_lines_match_the_reads_of_a_shell() {
         let lines = |text: &str| {
-            let lines = CountedLines::of(text.as_bytes());
+            let lines = CountedLines::new(text.as_bytes());
             (
                 lines.count,
                 lines.end,

@@ -23,36 +23,36 @@ const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 /// Starts an instance in an empty slot. If it was already started, nothing is done.
 ///
 /// Fails if another instance is in the slot, or if another process listens on the port.
-pub fn start(site: &HostContext, spec: &StartSpec) -> Script {
+pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
     let env = env_file(&spec.env);
     let probe_script = spec
         .liveness
         .as_ref()
-        .map(|liveness| liveness::probe_script(site, spec, liveness));
+        .map(|liveness| liveness::probe_script(context, spec, liveness));
     let probe_script = probe_script.unwrap_or_default();
-    let hooks = hooks::file(site, spec);
-    let (hooking, undoing) = (
+    let hooks = hooks::hooks_file(context, spec);
+    let (hooks_limit, undo_limit) = (
         hook_time(&spec.hooks.hooks, &HookPoint::ALL),
         undo_time(spec),
     );
-    let text = Text::changing(site, "start")
+    let text = Text::changing(context, "start")
         .set("PORT", spec.port)
         .set("NAME", &spec.instance)
         .set("RELEASE", &spec.release)
         .set("RECORD", record(spec))
         .set("DRIVER", driver_word(spec.driver))
-        .running_as(site, spec.driver, spec.user.as_deref())
+        .running_as(context, spec.driver, spec.user.as_deref())
         .set("ENV_LINES", line_count(&env))
         .set("LIVENESS_LINES", line_count(&probe_script))
         .set("HOOK_LINES", line_count(&hooks))
         .set("SETTLE_CS", centiseconds(spec.settle))
         .set("UNIT_DIR", UNIT_DIR)
-        .running_hooks(hooking)
+        .running_hooks(hooks_limit)
         .stopping(spec.stop_timeout)
         .add(include_str!("sh/read_stdin.sh"));
     let (text, wait) = match spec.driver {
-        Driver::Process => add_process(text, site, spec),
-        Driver::Systemd => add_unit(text, site, spec),
+        Driver::Process => add_process_start(text, context, spec),
+        Driver::Systemd => add_unit_start(text, context, spec),
     };
     let input = Input {
         head: (env + &probe_script + &hooks).into_bytes(),
@@ -60,14 +60,14 @@ pub fn start(site: &HostContext, spec: &StartSpec) -> Script {
     };
     text.add(include_str!("sh/start.sh")).script(
         input,
-        LOCK_WAIT + wait + spec.settle + hooking + undoing + WORK,
+        LOCK_WAIT + wait + spec.settle + hooks_limit + undo_limit + WORK,
     )
 }
 
 /// Adds the start of a process, and returns its time limit.
-fn add_process(text: Text, site: &HostContext, spec: &StartSpec) -> (Text, Duration) {
+fn add_process_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text, Duration) {
     let text = text
-        .set("RUN", run_process(site, spec))
+        .set("RUN", run_process(context, spec))
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("PID_WAIT_CS", centiseconds(PID_WAIT))
         .add(include_str!("sh/start_process.sh"));
@@ -75,12 +75,12 @@ fn add_process(text: Text, site: &HostContext, spec: &StartSpec) -> (Text, Durat
 }
 
 /// Adds the start of a systemd unit, and returns its time limit.
-fn add_unit(text: Text, site: &HostContext, spec: &StartSpec) -> (Text, Duration) {
+fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text, Duration) {
     let start_timeout = spec.start_timeout.max(SYSTEMD_WAIT_MIN);
     let user = spec.user.as_deref();
-    let service = unit(site, spec.port, user, spec.stop_timeout);
+    let service = unit(context, spec.port, user, spec.stop_timeout);
     let liveness = spec.liveness.as_ref();
-    let units = liveness.map(|liveness| liveness::units(site, spec, liveness));
+    let units = liveness.map(|liveness| liveness::units(context, spec, liveness));
     let units = units.unwrap_or_default();
     let probe_tools = liveness.map(|liveness| liveness::probe_tools(&liveness.check));
     let text = text
@@ -91,7 +91,7 @@ fn add_unit(text: Text, site: &HostContext, spec: &StartSpec) -> (Text, Duration
         .set("LIVENESS_UNIT", units.service)
         .set("LIVENESS_TIMER", units.timer)
         .add(include_str!("sh/unit.sh"))
-        .distinguishing_units(site)
+        .distinguishing_units(context)
         .add(include_str!("sh/start_systemd.sh"));
     (text, start_timeout)
 }
@@ -125,14 +125,14 @@ fn record(spec: &StartSpec) -> String {
 
 /// The script that becomes the service. First it records its process ID and start time, so that
 /// nothing runs unrecorded. Its arguments are the command prefix that changes the user.
-fn run_process(site: &HostContext, spec: &StartSpec) -> String {
-    let pid = quote(&format!("{}/slots/{}/pid", site.root(), spec.port));
+fn run_process(context: &HostContext, spec: &StartSpec) -> String {
+    let pid = quote(&format!("{}/slots/{}/pid", context.root(), spec.port));
     format!(
         "record_pid() {{ set -- ${{1##*) }}; printf '%s %s\\n' \"$$\" \"${{20}}\" >{pid}; }}\n\
          IFS= read -r stat </proc/self/stat && record_pid \"$stat\" || exit 126\n\
          {}\n\
          exec \"$@\" {}",
-        enter_release(site, spec.port, &spec.release),
+        enter_release(context, spec.port, &spec.release),
         quote_all(&spec.argv)
     )
 }

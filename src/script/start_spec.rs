@@ -35,21 +35,25 @@ pub struct StartSpec {
     pub liveness: Option<Liveness>,
     /// The user's commands at the points of the instance's life.
     pub hooks: SlotHooks,
-    /// The time limit for the supervisor to start it.
+    /// The time limit for systemd to start it.
     pub start_timeout: Duration,
-    /// How long to wait until it listens or has ended, before the state is reported. A timeout is
-    /// not a failure.
+    /// How long to wait until the instance listens or has ended, before the script reports the
+    /// state. A timeout is not a failure.
     pub settle: Duration,
 }
 
 /// Enters a release's directory with the environment of the instance in a slot.
-pub(super) fn enter_release(site: &HostContext, port: Port, release: &ReleaseId) -> String {
-    enter_with(site, release, &format!("{}/slots/{port}/env", site.root()))
+pub(super) fn enter_release(context: &HostContext, port: Port, release: &ReleaseId) -> String {
+    enter_with(
+        context,
+        release,
+        &format!("{}/slots/{port}/env", context.root()),
+    )
 }
 
 /// Enters a release's directory with the environment in a file, and the release's secrets.
-pub(super) fn enter_with(site: &HostContext, release: &ReleaseId, env: &str) -> String {
-    let root = site.root();
+pub(super) fn enter_with(context: &HostContext, release: &ReleaseId, env: &str) -> String {
+    let root = context.root();
     let [app, secrets] =
         ["app", "secrets"].map(|name| quote(&format!("{root}/releases/{release}/{name}")));
     let env = quote(env);
@@ -59,7 +63,7 @@ pub(super) fn enter_with(site: &HostContext, release: &ReleaseId, env: &str) -> 
 /// The hooks of an instance, with all templates rendered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotHooks {
-    /// The hooks of the four points of a slot, in order.
+    /// The hooks of the four points in an instance's life, in order.
     pub hooks: Vec<Hook>,
     /// Variables that override the instance's environment.
     pub env: BTreeMap<String, String>,

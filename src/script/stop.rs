@@ -14,12 +14,12 @@ use crate::script::stop_spec::{KILL_WAIT, StopSpec, systemd_wait};
 ///
 /// With [`StopSpec::restore_after`], the script first arms the dead-man switch: the host restores
 /// the instance after that time, unless it is disarmed ([`disarm`](super::disarm())).
-pub fn stop(site: &HostContext, spec: &StopSpec) -> Script {
+pub fn stop(context: &HostContext, spec: &StopSpec) -> Script {
     let wait = systemd_wait(spec.stop_timeout);
     let restore_s = spec
         .restore_after
         .map(|after| whole_seconds(after).to_string());
-    let text = Text::changing(site, "stop")
+    let text = Text::changing(context, "stop")
         .set("PORT", spec.port)
         .set("NAME", &spec.instance)
         .set("UNIT_DIR", UNIT_DIR)
@@ -29,10 +29,10 @@ pub fn stop(site: &HostContext, spec: &StopSpec) -> Script {
     let (text, input) = match spec.restore_after {
         None => (text, Input::default()),
         Some(after) => {
-            let restore = restore::restore(site, spec, after);
+            let restore = restore::restore(context, spec, after);
             let text = text
                 .set("RESTORE_LINES", line_count(&restore))
-                .set("RESTORE_UNIT", restore::unit(site, spec.port))
+                .set("RESTORE_UNIT", restore::unit(context, spec.port))
                 .add(include_str!("sh/read_stdin.sh"))
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/dead_mans_switch.sh"))

@@ -15,10 +15,10 @@ pub struct StopSpec {
     /// The stop timeout of the instance's release, for the time limit of the script. The host uses
     /// the timeout that it recorded when it started the instance.
     pub stop_timeout: Duration,
-    /// The time limit of all hooks together; hooks that are left then do not run.
+    /// The time limit of all hooks together. When it is used up, the remaining hooks do not run.
     pub hooks: Duration,
-    /// The time after which the host restores the instance, rounded up to whole seconds; `None` to
-    /// disable that.
+    /// The time after which the dead-man switch restores the instance, rounded up to whole seconds;
+    /// `None` for no switch.
     pub restore_after: Option<Duration>,
 }
 

@@ -13,14 +13,17 @@ use crate::core::time::whole_seconds;
 /// The journal's rate limit is so high that no line is dropped; systemd before 257 replaces a limit
 /// of 0 with its default.
 pub(super) fn unit(
-    site: &HostContext,
+    context: &HostContext,
     port: Port,
     user: Option<&str>,
     stop_timeout: Duration,
 ) -> String {
-    let slot = format!("{}/slots/{port}", site.root()).replace('%', "%%");
-    let user = user.map_or_else(|| own_user(&site.service), |user| user.replace('%', "%%"));
-    let service = &site.service;
+    let slot = format!("{}/slots/{port}", context.root()).replace('%', "%%");
+    let user = user.map_or_else(
+        || own_user(&context.service),
+        |user| user.replace('%', "%%"),
+    );
+    let service = &context.service;
     let stop_timeout_s = whole_seconds(stop_timeout);
     format!(
         "\
@@ -67,7 +70,7 @@ mod tests {
     use crate::core::fleet::owner::Owner;
     use crate::core::ids::{ActionId, Epoch};
 
-    fn site(base_dir: &str) -> HostContext {
+    fn context(base_dir: &str) -> HostContext {
         HostContext {
             service: "testpage".into(),
             base_dir: base_dir.into(),
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn unit_belongs_to_one_slot() {
-        insta::assert_snapshot!(unit(&site("/var/lib/ship"), 8081, None, Duration::from_millis(29_500)), @r#"
+        insta::assert_snapshot!(unit(&context("/var/lib/ship"), 8081, None, Duration::from_millis(29_500)), @r#"
         # Written by ship for the service testpage. Changes are overwritten when it is deployed.
         [Unit]
         Description=testpage on port 8081
@@ -113,7 +116,7 @@ mod tests {
     #[test]
     fn unit_escapes_special_characters_of_systemd() {
         let unit = unit(
-            &site("/srv/50% of $HOME"),
+            &context("/srv/50% of $HOME"),
             8081,
             Some("app"),
             Duration::ZERO,

@@ -64,8 +64,8 @@ pub enum TaskCommandEnd {
         /// The run of the command; `None` if it did not start.
         run: Option<CommandRun>,
     },
-    /// The host did not accept the action. Never [`ScriptEnd::Done`] nor [`ScriptEnd::Failed`].
-    NotTaken(ScriptEnd),
+    /// The host did not accept the action. Never [`ScriptEnd::Done`] or [`ScriptEnd::Failed`].
+    Rejected(ScriptEnd),
 }
 
 /// Runs a command in a release's directory, as the service's user, with the release's environment
@@ -73,19 +73,19 @@ pub enum TaskCommandEnd {
 ///
 /// The script holds the lock until its end. Like every action, a task is completed and marked even
 /// if the controller is gone. If the host goes down, the command may have run in part.
-pub fn task(site: &HostContext, task: &TaskCommand) -> Script {
+pub fn task(context: &HostContext, task: &TaskCommand) -> Script {
     let env = env_file(&task.env);
-    let env_path = format!("{}/tmp/task/env", site.root());
-    let enter = enter_with(site, &task.release, &env_path);
+    let env_path = format!("{}/tmp/task/env", context.root());
+    let enter = enter_with(context, &task.release, &env_path);
     let run = format!(
         "{enter}\n{}exec \"$@\" {}",
         exports(&task.ship_env),
         quote_all(&task.argv)
     );
-    let text = Text::changing(site, "task")
+    let text = Text::changing(context, "task")
         .set("RELEASE", &task.release)
         .set("RUN", run)
-        .running_as(site, task.driver, task.user.as_deref())
+        .running_as(context, task.driver, task.user.as_deref())
         .set("DRIVER", driver_word(task.driver))
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(task.timeout))
@@ -127,7 +127,7 @@ pub fn read_task(stdout: &str, now: Time) -> Result<(TaskCommandEnd, Observation
         task,
         ..
     } = Report::read(stdout, now)?;
-    let end = match (end, task.run, task.made) {
+    let end = match (end, task.run, task.done_note) {
         (ScriptEnd::Done, Some(run), _) if run.end == CommandEnd::Exit(0) => {
             TaskCommandEnd::Done(run)
         }
@@ -136,7 +136,7 @@ pub fn read_task(stdout: &str, now: Time) -> Result<(TaskCommandEnd, Observation
             return Err(Unreadable::Missing("the result of the task".to_owned()));
         }
         (ScriptEnd::Failed(why), run, _) => TaskCommandEnd::Failed { why, run },
-        (end, ..) => TaskCommandEnd::NotTaken(end),
+        (end, ..) => TaskCommandEnd::Rejected(end),
     };
     Ok((end, observation))
 }

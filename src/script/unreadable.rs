@@ -13,10 +13,10 @@ pub enum Unreadable {
     NoEnd,
     /// The host could not determine what is running.
     #[error("the host cannot determine what is running: {0}")]
-    Unseen(String),
-    /// Other users could change the files that ship runs there. Nothing was done.
+    ObservationFailed(String),
+    /// Other users could change the files that ship runs on the host. Nothing was done.
     #[error("{0}")]
-    Refused(String),
+    UnsafePath(String),
     #[error("the host's report has a malformed line: `{line}` {why}")]
     Line { line: String, why: String },
     /// A required line is missing.

@@ -20,37 +20,37 @@ pub(super) fn end(line: &str, value: &str) -> Result<ScriptEnd, Unreadable> {
         "busy" => Ok(ScriptEnd::LockBusy {
             holder: text.to_owned(),
         }),
-        _ => Err(wrong(line, "is not a valid end")),
+        _ => Err(malformed(line, "is not a valid end")),
     }
 }
 
-/// An epoch below the limit, because the next one is computed from it.
+/// Parses an epoch. It must be below a limit, because the next epoch is computed from it.
 pub(super) fn epoch(line: &str, value: &str) -> Result<Epoch, Unreadable> {
     const EPOCH_MAX: u64 = 1 << 62;
     let epoch = number(line, value)?;
     if epoch < EPOCH_MAX {
         Ok(Epoch(epoch))
     } else {
-        Err(wrong(line, "contains a number that is too large"))
+        Err(malformed(line, "contains a number that is too large"))
     }
 }
 
-/// Seconds with a fraction, as in `/proc/uptime`.
+/// Parses seconds with a fraction, as in `/proc/uptime`.
 pub(super) fn seconds(line: &str, value: &str) -> Result<Duration, Unreadable> {
     let parsed = value
         .parse::<f64>()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    parsed.ok_or_else(|| wrong(line, "is not a time"))
+    parsed.ok_or_else(|| malformed(line, "is not a time"))
 }
 
 pub(super) fn number<N: std::str::FromStr>(line: &str, value: &str) -> Result<N, Unreadable> {
     value
         .parse()
-        .map_err(|_| wrong(line, "does not contain a valid number"))
+        .map_err(|_| malformed(line, "does not contain a valid number"))
 }
 
-/// Checks a digest, because it may become part of a path.
+/// Parses and checks a digest, which may become part of a path.
 pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     let is_digest = value.len() == 64
         && value
@@ -59,11 +59,14 @@ pub(super) fn digest(line: &str, value: &str) -> Result<ReleaseId, Unreadable> {
     if is_digest {
         Ok(ReleaseId::from(value))
     } else {
-        Err(wrong(line, "does not contain a digest of 64 hex digits"))
+        Err(malformed(
+            line,
+            "does not contain a digest of 64 hex digits",
+        ))
     }
 }
 
-pub(super) fn wrong(line: &str, why: &str) -> Unreadable {
+pub(super) fn malformed(line: &str, why: &str) -> Unreadable {
     Unreadable::Line {
         line: strip_controls(line).take(200).collect(),
         why: why.to_owned(),

@@ -8,12 +8,12 @@ use std::fs;
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// The effective user id of ship.
-pub fn caller() -> u32 {
+pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// The name of a user of this machine.
-pub fn name_of(uid: u32) -> Option<String> {
+pub fn user_name(uid: u32) -> Option<String> {
     account(uid).map(|account| account.name)
 }
 
@@ -28,13 +28,13 @@ pub fn host_name() -> String {
 
 /// Whether a group has the name of a user and no other member.
 pub fn is_private_group(gid: u32, uid: u32) -> bool {
-    // The system finds the account wherever it is stored. Only a list shows who else has this
-    // primary group, and which other group has this number, and not every directory provides one.
-    // So the files of this machine are read.
+    // A lookup finds the user and the group wherever they are stored. But only a complete list
+    // shows which other users have this primary group and which other groups have this number, and
+    // not every directory service provides a list. So this also reads the files of this machine.
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
     let mut users: Vec<_> = users.lines().filter_map(PasswdEntry::parse).collect();
-    let mut groups: Vec<_> = groups.lines().filter_map(Members::parse).collect();
+    let mut groups: Vec<_> = groups.lines().filter_map(GroupEntry::parse).collect();
     users.extend(account(uid));
     groups.extend(members(gid));
     is_private_group_of(&users, &groups, gid, uid)
@@ -48,7 +48,7 @@ struct PasswdEntry {
 }
 
 /// A group and its members, without users who have it as their primary group.
-struct Members {
+struct GroupEntry {
     group: String,
     gid: u32,
     users: Vec<String>,
@@ -66,7 +66,7 @@ impl PasswdEntry {
     }
 }
 
-impl Members {
+impl GroupEntry {
     /// Parses a line of `/etc/group`.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<_> = line.split(':').collect();
@@ -88,16 +88,16 @@ fn account(uid: u32) -> Option<PasswdEntry> {
     })
 }
 
-fn members(gid: u32) -> Option<Members> {
+fn members(gid: u32) -> Option<GroupEntry> {
     let group = Group::from_gid(Gid::from_raw(gid)).ok()??;
-    Some(Members {
+    Some(GroupEntry {
         group: group.name,
         gid,
         users: group.mem,
     })
 }
 
-fn is_private_group_of(users: &[PasswdEntry], groups: &[Members], gid: u32, uid: u32) -> bool {
+fn is_private_group_of(users: &[PasswdEntry], groups: &[GroupEntry], gid: u32, uid: u32) -> bool {
     let Some(owner) = users.iter().find(|user| user.uid == uid) else {
         return false;
     };
@@ -122,7 +122,7 @@ mod tests {
         let users = "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nben:x:1001:1001::/:/bin/sh\n";
         let is_private = |users: &str, groups: &str, gid, uid| {
             let users: Vec<_> = users.lines().filter_map(PasswdEntry::parse).collect();
-            let groups: Vec<_> = groups.lines().filter_map(Members::parse).collect();
+            let groups: Vec<_> = groups.lines().filter_map(GroupEntry::parse).collect();
             is_private_group_of(&users, &groups, gid, uid)
         };
         let private = |groups: &str| is_private(users, groups, 1000, 1000);
@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn root_has_a_name_and_an_unknown_number_has_none() {
-        assert_eq!(name_of(0).as_deref(), Some("root"));
-        assert_eq!(name_of(4_000_000_123), None);
+        assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert_eq!(user_name(4_000_000_123), None);
         assert_ne!(host_name(), "");
     }
 }

@@ -29,8 +29,9 @@ pub struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Records that the leader was waited for, because its process id may now be reused.
-    pub fn ended(mut self) {
+    /// Marks the group as ended, so that dropping this value kills nothing: the leader was waited
+    /// for, so another process may get its process ID.
+    pub fn mark_ended(mut self) {
         self.leader = None;
     }
 }
@@ -90,7 +91,7 @@ mod tests {
         let (mut child, group) = spawn(&mut sleeper()).expect("sh");
         wait_for_start(&mut child).await;
         let leader = group.leader.expect("a leader");
-        group.ended();
+        group.mark_ended();
         assert!(test_kill_process_group(leader).is_ok());
         let _ = kill_process_group(leader, Signal::KILL);
         child.wait().await.expect("it was killed now");

@@ -20,7 +20,7 @@ use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
-    ActionOrder, ActionResult, Control, Executor, FleetExecutor, Releases, SteadyClock,
+    ActionOrder, ActionResult, ControlMachine, Executor, FleetExecutor, Releases, SteadyClock,
 };
 use ship::remote::{HostSite, Target};
 use ship_testing::haproxy::{Backend, Haproxy, get, get_with};
@@ -216,7 +216,7 @@ fn hosts(
             driver,
             ports: Vec::new(),
         }),
-        Control::default(),
+        ControlMachine::default(),
     )
 }
 
@@ -271,9 +271,11 @@ async fn perform(hosts: &FleetExecutor, epoch: Epoch, action: Action) -> ActionR
 #[track_caller]
 fn switched(performed: ActionResult) -> (BalancerState, Option<DrainResult>) {
     match performed {
-        ActionResult::Switched { views, receipt, .. } => {
-            (views[&HostId::from("lb1")].clone(), receipt)
-        }
+        ActionResult::Switched {
+            views,
+            drain_result,
+            ..
+        } => (views[&HostId::from("lb1")].clone(), drain_result),
         other => panic!("{other:?}"),
     }
 }
@@ -355,10 +357,13 @@ async fn replace(scene: Scene) {
         scene.backends[0].release();
     };
     let (drained, ()) = tokio::join!(perform(&hosts, EPOCH, scene.drain(0, 1)), release);
-    let (seen, receipt) = switched(drained);
-    let receipt = receipt.expect("it was drained");
-    assert_eq!((receipt.ended, receipt.cut), (1, 0));
-    assert!(receipt.waited >= Duration::from_millis(500), "{receipt}");
+    let (seen, drain_result) = switched(drained);
+    let drain_result = drain_result.expect("it was drained");
+    assert_eq!((drain_result.ended, drain_result.cut), (1, 0));
+    assert!(
+        drain_result.waited >= Duration::from_millis(500),
+        "{drain_result}"
+    );
     assert_eq!(
         (of(&seen, 0).admission, of(&seen, 0).in_flight),
         (SlotAdmission::Closed, 0)
@@ -395,9 +400,13 @@ async fn at_the_deadline_what_is_under_way_is_cut_and_counted() {
     let hosts = scene.hosts();
     let slow = scene.begin_slow(0);
     switched(perform(&hosts, EPOCH, scene.admit(1, None)).await);
-    let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    let receipt = receipt.expect("it was drained");
-    assert_eq!((receipt.ended, receipt.cut), (0, 1), "{receipt}");
+    let (seen, drain_result) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    let drain_result = drain_result.expect("it was drained");
+    assert_eq!(
+        (drain_result.ended, drain_result.cut),
+        (0, 1),
+        "{drain_result}"
+    );
     assert!(slow.join().unwrap().is_err(), "it was cut");
     let Server {
         admission,
@@ -447,9 +456,9 @@ async fn server_that_an_earlier_release_named_otherwise_is_drained_by_that_name(
 async fn haproxy_drains_only_if_enough_other_servers_are_up() {
     let Some(scene) = Scene::here() else { return };
     let hosts = scene.hosts();
-    let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    let (seen, drain_result) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
     assert_eq!(
-        (seen.servers[&scene.slot(0)].admission, receipt),
+        (seen.servers[&scene.slot(0)].admission, drain_result),
         (SlotAdmission::Open, None)
     );
 }
@@ -484,10 +493,10 @@ async fn haproxy_reload_is_detected_before_a_stop() {
         restore_after: None,
         ended: None,
     };
-    let (again, receipt) = switched(perform(&hosts, EPOCH, stop).await);
+    let (again, drain_result) = switched(perform(&hosts, EPOCH, stop).await);
     assert_ne!(again.generation, seen.generation);
     assert_eq!(
-        (again.servers[&scene.slot(0)].admission, receipt),
+        (again.servers[&scene.slot(0)].admission, drain_result),
         (SlotAdmission::Open, None),
         "the drain is forgotten"
     );
@@ -656,8 +665,8 @@ async fn haproxy_adds_dynamic_servers_on_first_use() {
         answers(&scene, 10),
         BTreeMap::from([("a".to_owned(), 5), ("b".to_owned(), 5)])
     );
-    let (_, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    assert!(receipt.is_some());
+    let (_, drain_result) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    assert!(drain_result.is_some());
     assert_eq!(answers(&scene, 10), BTreeMap::from([("b".to_owned(), 10)]));
 }
 
@@ -706,13 +715,13 @@ async fn drain_bound_clients(lines: &str, head: &'static str) {
         }
     });
     let hosts = scene.hosts();
-    let (seen, receipt) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
-    let receipt = receipt.expect("it was drained");
+    let (seen, drain_result) = switched(perform(&hosts, EPOCH, scene.drain(0, 1)).await);
+    let drain_result = drain_result.expect("it was drained");
     assert_eq!(
-        (seen.servers[&scene.slot(0)].admission, receipt.cut),
+        (seen.servers[&scene.slot(0)].admission, drain_result.cut),
         (SlotAdmission::Closed, 0)
     );
-    assert!(receipt.waited < scene.drain_timeout, "{receipt}");
+    assert!(drain_result.waited < scene.drain_timeout, "{drain_result}");
     let Scene {
         haproxy,
         backends: [first, second],
@@ -934,20 +943,20 @@ async fn command_driver_controls_any_balancer() {
         } = seen.servers[&slot(port)];
         assert_eq!((admission, weight_percent), (SlotAdmission::Open, None));
     }
-    let (seen, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8081, 1)).await);
+    let (seen, drain_result) = switched(perform(&hosts, EPOCH, Files::drain(8081, 1)).await);
     assert_eq!(
         (
             seen.servers[&slot(8081)].admission,
-            receipt.map(|receipt| receipt.cut)
+            drain_result.map(|drain_result| drain_result.cut)
         ),
         (SlotAdmission::Closed, Some(0))
     );
     assert_eq!(files.calls(), ["admit 8081", "admit 8082", "drain 8081"]);
 
     files.write("left-8082", "3\n");
-    let (_, receipt) = switched(perform(&hosts, EPOCH, Files::drain(8082, 0)).await);
+    let (_, drain_result) = switched(perform(&hosts, EPOCH, Files::drain(8082, 0)).await);
     assert_eq!(
-        receipt.map(|receipt| (receipt.ended, receipt.cut)),
+        drain_result.map(|drain_result| (drain_result.ended, drain_result.cut)),
         Some((0, 3)),
         "at the deadline the rest is cut"
     );

@@ -33,7 +33,7 @@ impl Ground {
         let (bastion, inner) = (Sshd::start(of_bastion)?, Sshd::start("MaxStartups 100")?);
         let dir = tempfile::tempdir().unwrap();
         let ground = Self {
-            connector: Connector::below(dir.path()),
+            connector: Connector::in_dir(dir.path()),
             bastion,
             inner,
             dir,

@@ -130,7 +130,7 @@ async fn this_machine_needs_no_detour() {
 #[tokio::test]
 async fn local_host_creates_no_control_directory() {
     let dir = tempfile::tempdir().unwrap();
-    let connector = Connector::below(dir.path());
+    let connector = Connector::in_dir(dir.path());
     let connection = connector.connect(&target()).await.unwrap();
     connection.run(&script("true")).await.unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -56,7 +56,7 @@ impl Base {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
-            connector: Connector::below(dir.path()),
+            connector: Connector::in_dir(dir.path()),
             dir,
         }
     }
@@ -968,7 +968,7 @@ async fn connection_survives_a_pause_but_not_its_owner() {
 
 /// Connections below a directory, with one open.
 async fn connections(target: &Target, dir: &Path) -> Connections {
-    let connections = Connections::with_connector(Connector::below(dir), [target.clone()]);
+    let connections = Connections::with_connector(Connector::in_dir(dir), [target.clone()]);
     let script = Script {
         text: "echo hello".to_owned(),
         input: ship::script::Input::default(),
@@ -1015,7 +1015,7 @@ async fn streaming_script_is_read_live_and_notices_its_reader_leaving() {
         assert_eq!(lines.recv().await.as_deref(), Some("alive"));
     };
     tokio::select! {
-        ended = connection.listen(&text, Duration::from_secs(20), &sender) => panic!("{ended:?}"),
+        ended = connection.stream(&text, Duration::from_secs(20), &sender) => panic!("{ended:?}"),
         () = received => {}
     }
     assert!(
@@ -1024,7 +1024,7 @@ async fn streaming_script_is_read_live_and_notices_its_reader_leaving() {
     );
     let (sender, _lines) = tokio::sync::mpsc::channel(4);
     let output = connection
-        .listen("echo out; echo err >&2; exit 3", SOON, &sender)
+        .stream("echo out; echo err >&2; exit 3", SOON, &sender)
         .await
         .unwrap();
     assert_eq!(
@@ -1146,7 +1146,7 @@ async fn greetings_of_a_login_shell_are_no_part_of_the_output() {
         printed("own\n")
     );
     let (sender, mut lines) = tokio::sync::mpsc::channel(4);
-    connection.listen("echo live", SOON, &sender).await.unwrap();
+    connection.stream("echo live", SOON, &sender).await.unwrap();
     assert_eq!(lines.recv().await.as_deref(), Some("live"));
     connection.close().await;
 }

@@ -50,7 +50,7 @@ fn refusal(host: &Host) -> String {
     let looked = host.run(&observe(&host.site)).stdout;
     assert_eq!(
         read_reply(&looked, now()),
-        Err(Unreadable::Refused(why.clone()))
+        Err(Unreadable::UnsafePath(why.clone()))
     );
     let checked = host.run(&check(&host.site, &Needs::NONE)).stdout;
     assert_eq!(

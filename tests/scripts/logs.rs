@@ -30,7 +30,7 @@ fn write(host: &Host, port: Port, name: &str, text: &str) {
 
 fn query(lines_max: u32, since: Option<Time>) -> LogQuery {
     LogQuery {
-        past: [FIRST, SECOND].into(),
+        history_ports: [FIRST, SECOND].into(),
         lines_max,
         range: since.map_or(LogRange::Instance, LogRange::Since),
     }

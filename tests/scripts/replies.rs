@@ -106,7 +106,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     );
     let answer = host.run(&probe_command(&host.site, &question)).stdout;
     let query = LogQuery {
-        past: [host.port].into(),
+        history_ports: [host.port].into(),
         lines_max: 10,
         range: LogRange::Instance,
     };
@@ -334,7 +334,7 @@ proptest! {
             match &end {
                 TaskCommandEnd::Done(run) | TaskCommandEnd::Failed { run: Some(run), .. } => is_a_run(run)?,
                 TaskCommandEnd::AlreadyDone { note } => prop_assert!(!note.contains('\n'), "{note:?}"),
-                TaskCommandEnd::Failed { run: None, .. } | TaskCommandEnd::NotTaken(_) => {}
+                TaskCommandEnd::Failed { run: None, .. } | TaskCommandEnd::Rejected(_) => {}
             }
         }
         prop_assert!(began.elapsed() < SOON, "{:?}", began.elapsed());

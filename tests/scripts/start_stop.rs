@@ -678,7 +678,7 @@ fn start_keeps_the_log_of_the_previous_instance() {
 
 fn last_lines(host: &Host, port: Port, lines_max: u32) -> Vec<String> {
     let query = LogQuery {
-        past: [port].into(),
+        history_ports: [port].into(),
         lines_max,
         range: LogRange::Instance,
     };

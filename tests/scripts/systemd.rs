@@ -45,7 +45,7 @@ fn every_shell_parses_the_scripts() {
             logs(
                 &host.site,
                 &LogQuery {
-                    past: [host.port].into(),
+                    history_ports: [host.port].into(),
                     lines_max: 5,
                     range: LogRange::Instance,
                 },
@@ -496,7 +496,7 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
         );
         let unseen = read_reply(&host.run(&observe(&host.site)).stdout, now());
         let why = "systemctl show: Failed to connect to bus: No such file or directory";
-        assert_eq!(unseen, Err(Unreadable::Unseen(why.into())));
+        assert_eq!(unseen, Err(Unreadable::ObservationFailed(why.into())));
     }
 }
 
@@ -706,7 +706,7 @@ fn logs_query_the_journal_for_the_current_instance() {
     record_instance(&host);
     host.fake("journalctl", "printf '8081 %s\\n' \"$@\"");
     let query = LogQuery {
-        past: [host.port].into(),
+        history_ports: [host.port].into(),
         lines_max: 9,
         range: LogRange::Instance,
     };
@@ -745,7 +745,7 @@ done"#,
         let show = format!("printf 'MainPID={main_pid}\nNRestarts={restarts}\nInvocationID=2\n'");
         host.fake("systemctl", &show);
         let query = LogQuery {
-            past: [host.port].into(),
+            history_ports: [host.port].into(),
             lines_max: 3,
             range,
         };

@@ -201,14 +201,14 @@ fn task_is_fenced_by_a_newer_epoch() {
     let end = run(&host, &order(&release, "echo never >../../../made"));
     assert_eq!(
         end,
-        TaskCommandEnd::NotTaken(ScriptEnd::Fenced { seen: Epoch(8) })
+        TaskCommandEnd::Rejected(ScriptEnd::Fenced { seen: Epoch(8) })
     );
     host.site.epoch = Epoch(8);
     host.site.order = ActionId(0);
     let end = run(&host, &order(&release, "echo never >../../../made"));
     assert_eq!(
         end,
-        TaskCommandEnd::NotTaken(ScriptEnd::Late { taken: ActionId(1) })
+        TaskCommandEnd::Rejected(ScriptEnd::Late { taken: ActionId(1) })
     );
     assert!(!host.root().join("made").exists());
 }

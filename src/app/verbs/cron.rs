@@ -80,8 +80,8 @@ fn command(inventory: &Path, version: Option<String>) -> Result<Vec<String>, Err
 
 /// The user that this process runs as, even under sudo, because ship uses that user's SSH keys.
 fn own_user() -> String {
-    let caller = accounts::caller();
-    accounts::name_of(caller).unwrap_or_else(|| caller.to_string())
+    let caller = accounts::effective_uid();
+    accounts::user_name(caller).unwrap_or_else(|| caller.to_string())
 }
 
 /// The path as one line of text.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::protocol::ease;
+use super::protocol::drain;
 use crate::core::fleet::traffic::{BalancerState, Counters, Server, SlotAdmission};
 use crate::core::ids::Slot;
 
@@ -47,13 +47,13 @@ pub(super) struct ServerState {
 
 /// The next step to admit requests to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OpeningStep {
+pub(super) enum AdmitStep {
     /// Run these commands, one after another.
     Run(Vec<String>),
     /// The server's own check has not passed yet: observe again.
     Wait,
     /// The server cannot be admitted, for this reason.
-    Never(String),
+    Impossible(String),
     /// The server gets requests.
     Done,
 }
@@ -63,7 +63,7 @@ impl Backend {
     pub(super) fn view(&self, names: &BTreeMap<Slot, String>) -> BalancerState {
         let servers = names
             .iter()
-            .filter_map(|(slot, name)| Some((slot.clone(), self.servers.get(name)?.server())));
+            .filter_map(|(slot, name)| Some((slot.clone(), self.servers.get(name)?.to_server())));
         BalancerState {
             epoch: None,
             generation: self.generation.clone(),
@@ -73,32 +73,33 @@ impl Backend {
 
     /// The next step to admit requests to a server, with the full weight (`None`) or a percentage
     /// of it.
-    pub(super) fn opening(
+    pub(super) fn next_admit_step(
         &self,
         backend: &str,
         name: &str,
         weight_percent: Option<u32>,
-    ) -> OpeningStep {
+    ) -> AdmitStep {
         let Some(known) = self.servers.get(name) else {
-            return OpeningStep::Never(format!("backend {backend} has no server `{name}`"));
+            return AdmitStep::Impossible(format!("backend {backend} has no server `{name}`"));
         };
         if known.admin_state & FORCED_MAINT != 0 {
-            let mut commands = ease(backend, name);
+            let mut commands = drain(backend, name);
             if known.is_checked() {
                 // After maintenance, the server counts as up until a check fails, and the last
                 // check that passed was for an earlier instance.
                 commands.push(format!("set server {backend}/{name} health down"));
             }
-            return OpeningStep::Run(commands);
+            return AdmitStep::Run(commands);
         }
-        if known.admin_state & MAINT != 0 || !known.is_open() && known.server().is_up == Some(false)
+        if known.admin_state & MAINT != 0
+            || !known.is_open() && known.to_server().is_up == Some(false)
         {
-            return OpeningStep::Wait;
+            return AdmitStep::Wait;
         }
         let percent = weight_percent.unwrap_or(100);
         let weight = known.initial_weight.saturating_mul(percent) / 100;
         if weight == 0 {
-            return OpeningStep::Never(format!(
+            return AdmitStep::Impossible(format!(
                 "{percent} % of the weight of server `{name}`, which is {}, is zero; add \
                  `weight 100` to its line",
                 known.initial_weight
@@ -112,9 +113,9 @@ impl Backend {
             commands.push(format!("set server {backend}/{name} state ready"));
         }
         if commands.is_empty() {
-            OpeningStep::Done
+            AdmitStep::Done
         } else {
-            OpeningStep::Run(commands)
+            AdmitStep::Run(commands)
         }
     }
 }
@@ -138,7 +139,7 @@ impl ServerState {
     }
 
     /// The properties of the server that matter to a rollout.
-    pub(super) fn server(&self) -> Server {
+    pub(super) fn to_server(self) -> Server {
         let is_up = match self.op_state {
             DOWN => Some(false),
             _ if !self.is_checked() => None,
@@ -171,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::balancer::haproxy::protocol::error;
-    use crate::balancer::haproxy::responses::{read, read_counts};
+    use crate::balancer::haproxy::responses::{parse, parse_counts};
 
     const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 4711\nUptime: 0d 0h00m01s\n\n";
     const COLUMNS: &str = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state \
@@ -199,11 +200,11 @@ mod tests {
             )
             .unwrap();
         }
-        read("web", INFO, &(text + "\n"), &(counts + "\n")).unwrap()
+        parse("web", INFO, &(text + "\n"), &(counts + "\n")).unwrap()
     }
 
     fn server(state: [u32; 6]) -> Server {
-        backend(&[("a", state)]).servers["a"].server()
+        backend(&[("a", state)]).servers["a"].to_server()
     }
 
     const READY: [u32; 6] = [2, 0, 1, 1, 3, 6];
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn server_reports_its_total_only_without_a_queue() {
         let counts = "# pxname,svname,qcur,scur,stot,\nweb,a,0,1,41,\nweb,b,1,1,41,\n";
-        let counted = read_counts(counts).expect("a table");
+        let counted = parse_counts(counts).expect("a table");
         assert_eq!(
             (counted["a"].requests_total, counted["b"].requests_total),
             (Some(41), None)
@@ -324,56 +325,56 @@ mod tests {
 
     #[test]
     fn server_is_opened_when_its_check_has_passed() {
-        let step = |state, weight| backend(&[("a", state)]).opening("web", "a", weight);
-        let tell = |commands: &[&str]| {
-            OpeningStep::Run(commands.iter().map(|order| (*order).to_owned()).collect())
+        let step = |state, weight| backend(&[("a", state)]).next_admit_step("web", "a", weight);
+        let run = |commands: &[&str]| {
+            AdmitStep::Run(commands.iter().map(|order| (*order).to_owned()).collect())
         };
         let drain = "set server web/a state drain";
         assert_eq!(
             step([0, 1, 1, 1, 0, 6], None),
-            tell(&[drain, "set server web/a health down"])
+            run(&[drain, "set server web/a health down"])
         );
         assert_eq!(
             step([2, 5, 1, 1, 0, 0], None),
-            tell(&[drain]),
+            run(&[drain]),
             "a server without a check would stay down"
         );
         assert_eq!(
             step([0, 0x20, 1, 1, 0, 6], None),
-            OpeningStep::Wait,
+            AdmitStep::Wait,
             "it has no address yet"
         );
         assert_eq!(
             step([2, 0x0c, 1, 1, 3, 6], None),
-            tell(&["set server web/a state ready"])
+            run(&["set server web/a state ready"])
         );
-        assert_eq!(step([2, 4, 1, 1, 3, 6], None), OpeningStep::Done);
-        assert_eq!(step([0, 8, 1, 1, 2, 6], None), OpeningStep::Wait);
-        assert_eq!(step(DRAINED, None), tell(&["set server web/a state ready"]));
-        let weighed = tell(&["set weight web/a 5%", "set server web/a state ready"]);
+        assert_eq!(step([2, 4, 1, 1, 3, 6], None), AdmitStep::Done);
+        assert_eq!(step([0, 8, 1, 1, 2, 6], None), AdmitStep::Wait);
+        assert_eq!(step(DRAINED, None), run(&["set server web/a state ready"]));
+        let weighed = run(&["set weight web/a 5%", "set server web/a state ready"]);
         assert_eq!(step([2, 8, 100, 100, 3, 6], Some(5)), weighed);
         assert_eq!(
             step([2, 0, 5, 100, 3, 6], None),
-            tell(&["set weight web/a 100%"])
+            run(&["set weight web/a 100%"])
         );
-        assert_eq!(step(READY, None), OpeningStep::Done);
+        assert_eq!(step(READY, None), AdmitStep::Done);
         assert!(
-            matches!(step(READY, Some(5)), OpeningStep::Never(why) if why.contains("weight 100"))
+            matches!(step(READY, Some(5)), AdmitStep::Impossible(why) if why.contains("weight 100"))
         );
         assert!(matches!(
-            backend(&[]).opening("web", "a", None),
-            OpeningStep::Never(_)
+            backend(&[]).next_admit_step("web", "a", None),
+            AdmitStep::Impossible(_)
         ));
     }
 
     #[test]
     fn missing_backends_and_malformed_responses_are_reported() {
-        let absent = read("web", INFO, "Can't find backend.\n", "No such proxy.\n").unwrap_err();
+        let absent = parse("web", INFO, "Can't find backend.\n", "No such proxy.\n").unwrap_err();
         assert!(
             absent.to_string().starts_with("has no backend `web`"),
             "{absent}"
         );
-        let malformed = read("web", "", "", "").unwrap_err();
+        let malformed = parse("web", "", "", "").unwrap_err();
         assert_eq!(
             malformed.to_string(),
             "sent an unexpected response to `show info`: nothing"
@@ -384,15 +385,15 @@ mod tests {
         #[test]
         fn parser_accepts_any_text(info in ".{0,40}", lines in prop::collection::vec("[ -~]{0,60}", 0..6), name in ".{0,9}") {
             let text = lines.join("\n");
-            let _ = read(&name, &info, &text, &text);
-            let _ = read(&name, INFO, &format!("1\n{COLUMNS}\n{text}"), &format!("# svname,scur,qcur\n{text}"));
+            let _ = parse(&name, &info, &text, &text);
+            let _ = parse(&name, INFO, &format!("1\n{COLUMNS}\n{text}"), &format!("# svname,scur,qcur\n{text}"));
             let _ = error(&text);
         }
 
         #[test]
         fn backend_accepts_any_number(numbers in prop::array::uniform6(any::<u32>()), percent in any::<Option<u32>>()) {
             let seen = backend(&[("a", numbers)]);
-            let _ = (seen.servers["a"].server(), seen.opening("web", "a", percent));
+            let _ = (seen.servers["a"].to_server(), seen.next_admit_step("web", "a", percent));
         }
     }
 }

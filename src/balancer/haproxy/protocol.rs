@@ -24,8 +24,8 @@ pub fn show_counts(backend: &str) -> String {
     format!("show stat {backend} 4 -1")
 }
 
-/// Stops requests of new clients to a server; bound clients still reach it.
-pub fn ease(backend: &str, server: &str) -> Vec<String> {
+/// Stops requests of new clients to a server. Clients that are bound to it still reach it.
+pub fn drain(backend: &str, server: &str) -> Vec<String> {
     vec![format!("set server {backend}/{server} state drain")]
 }
 
@@ -89,7 +89,7 @@ pub fn error(reply: &str) -> Option<String> {
 }
 
 /// Whether the error comes from a process that a reload has replaced.
-pub fn is_replaced_process(error: &str) -> bool {
+pub fn is_from_replaced_process(error: &str) -> bool {
     error.contains("Proxy is disabled")
 }
 

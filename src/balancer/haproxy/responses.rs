@@ -10,7 +10,7 @@ use crate::core::fleet::traffic::Counters;
 
 /// Why a response cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum AnswerError {
+pub(super) enum ResponseError {
     #[error(
         "has no backend `{0}`; set backend = \"…\" in [traffic] to the one with the service's servers"
     )]
@@ -28,13 +28,13 @@ pub(super) enum AnswerError {
 ///
 /// # Errors
 /// If the backend does not exist, or a response has an unexpected format.
-pub(super) fn read(
+pub(super) fn parse(
     backend: &str,
     info: &str,
     servers: &str,
     counts: &str,
-) -> Result<Backend, AnswerError> {
-    let malformed = |command: &str, response: &str| AnswerError::Malformed {
+) -> Result<Backend, ResponseError> {
+    let malformed = |command: &str, response: &str| ResponseError::Malformed {
         command: command.into(),
         response: excerpt(response),
     };
@@ -55,11 +55,11 @@ pub(super) fn read(
         response.starts_with("Can't find backend") || response.starts_with("No such proxy")
     };
     if is_absent(servers) || is_absent(counts) {
-        return Err(AnswerError::NoBackend(backend.to_owned()));
+        return Err(ResponseError::NoBackend(backend.to_owned()));
     }
     let mut known =
-        read_servers(servers).ok_or_else(|| malformed(&show_servers(backend), servers))?;
-    let counted = read_counts(counts).ok_or_else(|| malformed(&show_counts(backend), counts))?;
+        parse_servers(servers).ok_or_else(|| malformed(&show_servers(backend), servers))?;
+    let counted = parse_counts(counts).ok_or_else(|| malformed(&show_counts(backend), counts))?;
     for (
         name,
         ServerCounts {
@@ -80,8 +80,8 @@ pub(super) fn read(
     })
 }
 
-/// A format version, column names after `#`, then a line per server.
-fn read_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
+/// Parses a format version, column names after `#`, and a line for each server.
+fn parse_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.next()?.parse::<u32>().ok()?;
     let columns: Vec<&str> = lines
@@ -103,7 +103,7 @@ fn read_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
     let mut servers = BTreeMap::new();
     for line in lines {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let read = numbers
+        let values = numbers
             .iter()
             .map(|at| fields.get(*at)?.parse::<u32>().ok())
             .collect::<Option<Vec<_>>>()?;
@@ -114,7 +114,7 @@ fn read_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
             check_state,
             weight,
             initial_weight,
-        ] = read[..]
+        ] = values[..]
         else {
             return None;
         };
@@ -132,8 +132,8 @@ fn read_servers(text: &str) -> Option<BTreeMap<String, ServerState>> {
     Some(servers)
 }
 
-/// Comma-separated values: column names after `#`, then a line per server.
-pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> {
+/// Parses comma-separated values: column names after `#`, and a line for each server.
+pub(super) fn parse_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let columns = split(lines.next()?.trim_start_matches('#').trim_start());
     let at = |name: &str| columns.iter().position(|column| column == name);
@@ -146,8 +146,8 @@ pub(super) fn read_counts(text: &str) -> Option<BTreeMap<String, ServerCounts>> 
         let count = |at: usize| text(Some(at)).and_then(|text| text.parse::<u32>().ok());
         let queued = count(queued_at).unwrap_or(0);
         let in_flight = count(running_at)?.saturating_add(queued);
-        // Requests in the queue are assigned to the server whatever its state, so the total may
-        // still grow.
+        // Requests in the queue are assigned to the server regardless of its state, so the total
+        // may still grow.
         let requests_total = number("stot").filter(|_| queued == 0);
         counts.insert(
             fields.get(name_at)?.clone(),
@@ -168,7 +168,7 @@ pub(super) struct ServerCounts {
 }
 
 fn counters(number: impl Fn(&str) -> Option<u64>) -> Option<Counters> {
-    const ANSWERS: [&str; 6] = [
+    const RESPONSE_COUNTERS: [&str; 6] = [
         "hrsp_1xx",
         "hrsp_2xx",
         "hrsp_3xx",
@@ -183,9 +183,9 @@ fn counters(number: impl Fn(&str) -> Option<u64>) -> Option<Counters> {
             .fold(0, u64::saturating_add)
     };
     let unanswered = sum(&["econ", "eresp"]);
-    // In TCP mode, it counts connections.
-    let answered = if ANSWERS.iter().any(|name| number(name).is_some()) {
-        sum(&ANSWERS)
+    // In TCP mode, there are no HTTP statuses, and `stot` counts connections.
+    let answered = if RESPONSE_COUNTERS.iter().any(|name| number(name).is_some()) {
+        sum(&RESPONSE_COUNTERS)
     } else {
         number("stot")?
     };

@@ -19,27 +19,27 @@ pub(super) struct ServerNames<'a> {
 impl ServerNames<'_> {
     /// Every slot, and the name of its server in a backend.
     pub(super) fn all(&self, seen: &Backend) -> Result<BTreeMap<Slot, String>, HostUnavailable> {
-        let name = |slot: Slot| self.of(&slot, seen).map(|name| (slot, name));
+        let name = |slot: Slot| self.name_of(&slot, seen).map(|name| (slot, name));
         self.slots.all().map(name).collect()
     }
 
     /// The slots of the playbook, and their server names.
-    pub(super) fn offered(&self) -> Result<BTreeMap<Slot, String>, HostUnavailable> {
+    pub(super) fn of_playbook(&self) -> Result<BTreeMap<Slot, String>, HostUnavailable> {
         let name = |slot: Slot| {
             self.slots
-                .fill(self.template, &slot)
+                .render(self.template, &slot)
                 .map(|name| (slot, name))
         };
-        self.slots.offered().map(name).collect()
+        self.slots.playbook_slots().map(name).collect()
     }
 
     /// The name of a slot's server. Releases may name the server of a slot differently, and a
-    /// server that an earlier release has opened must be closed. Of the names that exist in the
-    /// backend, this is the one that gets requests or still has some; otherwise the playbook's.
-    pub(super) fn of(&self, slot: &Slot, seen: &Backend) -> Result<String, HostUnavailable> {
+    /// server that an earlier release has opened must be closed. Of the possible names, this is the
+    /// one whose server gets requests or still has some; if there is none, the playbook's.
+    pub(super) fn name_of(&self, slot: &Slot, seen: &Backend) -> Result<String, HostUnavailable> {
         let names = self.possible(slot)?;
         let rank = |name: &String| {
-            let server = seen.servers.get(name).map(ServerState::server);
+            let server = seen.servers.get(name).copied().map(ServerState::to_server);
             server.map(|server| {
                 (
                     server.admission == SlotAdmission::Open,
@@ -67,7 +67,7 @@ impl ServerNames<'_> {
             .release_templates(slot)
             .filter(|template| *template != self.template);
         own.chain(others)
-            .map(|template| self.slots.fill(template, slot))
+            .map(|template| self.slots.render(template, slot))
             .collect()
     }
 }

@@ -72,7 +72,7 @@ fn build_script(
     host: &LinkedHost,
     order: &ActionOrder,
 ) -> Result<Script, String> {
-    let site = context.site(host, order.epoch, order.id);
+    let site = context.script_context(host, order.epoch, order.id);
     match &order.action {
         Action::Claim { .. } => Ok(script::claim(&site)),
         Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
@@ -173,7 +173,7 @@ fn start_spec(
 ) -> Result<script::StartSpec, String> {
     let definition = context.definition(release)?;
     let vars = context.vars(host, slot, definition);
-    let hooks = hooks::of_slot(definition, &vars, revision, &instance)?;
+    let hooks = hooks::slot_hooks(definition, &vars, revision, &instance)?;
     let env = definition
         .env
         .iter()

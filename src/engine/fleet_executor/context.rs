@@ -100,7 +100,12 @@ impl FleetContext {
     }
 
     /// The context of a script that changes a host.
-    pub(super) fn site(&self, host: &LinkedHost, epoch: Epoch, order: ActionId) -> HostContext {
+    pub(super) fn script_context(
+        &self,
+        host: &LinkedHost,
+        epoch: Epoch,
+        order: ActionId,
+    ) -> HostContext {
         host.site.script_context(&self.service, epoch, order)
     }
 
@@ -124,7 +129,7 @@ impl FleetContext {
     ) -> Result<(), HostUnavailable> {
         let linked = self.host(host)?;
         let script = script(&linked.site.read_only_context(&self.service));
-        let output = linked.link.listen(&script, lines).await?;
+        let output = linked.link.stream(&script, lines).await?;
         if output.status == 0 {
             return Ok(());
         }
@@ -148,8 +153,8 @@ impl FleetContext {
         known.ok_or_else(|| format!("release {} is not in the history", release.short()))
     }
 
-    /// Returns the release of an instance, which its name identifies. If that release is not in the
-    /// history, the instance may be of any release, and all are returned.
+    /// Returns the release of an instance, which the instance's name identifies. If no release in
+    /// the history matches, returns all of them, because the instance may be of any.
     pub(super) fn possible_releases(&self, instance: &InstanceId) -> Vec<&Definition> {
         let known = &self.releases.definitions;
         let own: Vec<_> = known

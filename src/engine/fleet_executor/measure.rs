@@ -23,7 +23,8 @@ pub(super) async fn measure(analysis: &Analysis) -> Measurement {
         } => probe::measure_prometheus(address, query, success, deadline).await,
         MeasurementMethod::Command { words, success } => {
             match remote::run_supervised(&LocalCommand {
-                words, // The C locale makes every command print numbers in the same format.
+                words,
+                // The C locale makes every command print numbers in the same format.
                 env: &BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
                 dir: None,
                 deadline,

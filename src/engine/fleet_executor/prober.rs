@@ -63,7 +63,7 @@ impl Prober {
         let route = match readiness.via {
             Via::Direct => {
                 let address = host.link.network_address().await.to_owned();
-                if let Some(why) = remote::link_local(
+                if let Some(why) = remote::link_local_problem(
                     &address,
                     matches!(port_probe, probe::PortProbe::Http { .. }),
                 ) {

@@ -16,9 +16,9 @@ const OUTPUT_LINES_MAX: usize = 50;
 /// The number of characters that are kept of an output line.
 const LINE_CHARS_MAX: usize = 500;
 
-/// How commands of the playbook run on the control machine.
+/// The settings with which commands of the playbook run on the control machine.
 #[derive(Clone, Debug, Default)]
-pub struct Control {
+pub struct ControlMachine {
     /// The working directory: the directory of the playbook; `None` for that of this process.
     pub dir: Option<PathBuf>,
     /// The additional environment variables of every command.
@@ -27,11 +27,11 @@ pub struct Control {
 
 /// Runs tasks.
 pub(super) struct TaskRunner {
-    control: Control,
+    control: ControlMachine,
 }
 
 impl TaskRunner {
-    pub(super) fn new(control: Control) -> Self {
+    pub(super) fn new(control: ControlMachine) -> Self {
         Self { control }
     }
 
@@ -108,7 +108,10 @@ async fn run_on_host(
         Err(error) => return Ok(failed(error)),
     };
     let linked = context.host(host)?;
-    let script = script::task(&context.site(linked, task.epoch, task.id), &command);
+    let script = script::task(
+        &context.script_context(linked, task.epoch, task.id),
+        &command,
+    );
     let stdout = linked.link.run(&script).await?;
     let read = script::read_task(&stdout, context.now());
     let (end, _) = read.map_err(|error| HostUnavailable {
@@ -127,7 +130,7 @@ async fn run_on_host(
             output: run.map(|run| run.output).unwrap_or_default(),
             ..failed(why)
         },
-        TaskCommandEnd::NotTaken(end) => {
+        TaskCommandEnd::Rejected(end) => {
             let why = format!("{host}: the host did not run the task: {end:?}");
             TaskResult {
                 end: TaskOutcome::Unknown { why },

@@ -21,7 +21,7 @@ arm() {
     }
 }
 
-# By the time they are needed again, the installed units may be those of another release.
+# Saves the units, because the installed ones may be those of another release when they are needed again.
 save_units() {
     liveness_unit=ship-$SERVICE.liveness@$PORT
     slot_unit=$UNIT_DIR/ship-$SERVICE@$PORT.service

@@ -10,13 +10,13 @@ NL='
 scratch= fresh= found= listening= free= check= hook_report= only_port= identity= elsewhere_ports=
 attempts=0
 
-# The time since the host was started, which cannot be set: "up" as text in seconds, "cs" as a number in 1/100 s.
+# Reads the time since the host was started, a monotonic clock: "up" as text in seconds, "cs" as a number in 1/100 s.
 clock() {
     read -r up idle </proc/uptime
     cs=$((${up%.*} * 100 + 1${up#*.} - 100))
 }
 
-# Sleeps: shortly at first, so that quick changes are noticed quickly.
+# Sleeps, briefly at first, so that quick changes are noticed early.
 backoff() {
     attempts=$((attempts + 1))
     case $attempts in

@@ -1,3 +1,3 @@
-# Entering stores the epoch and action number. From now on, the host rejects older ones.
+# "enter" stores the epoch and the action number. From now on, the host rejects older ones.
 enter
 finish 'done'

@@ -19,8 +19,8 @@ set_timer() {
     esac
 }
 
-# Records the due time in directory $1: on this clock, for this start of the host. This happens before the timer is set,
-# so the timer never fires too early.
+# Records the due time in directory $1, by the clock of this start of the host. The timer is set later, so it never
+# fires before the due time.
 record_due() {
     clock
     read -r boot </proc/sys/kernel/random/boot_id

@@ -6,8 +6,8 @@ follow_file() {
         *" $port "*)
             lines=$LINES_MAX
             if [ -n "$SINCE_S" ]; then
-                ! is_since "$SLOT/log.1" || tail -n "$LINES_MAX" "$SLOT/log.1" | print_lines
-                is_since "$SLOT/log" || lines=0
+                ! modified_since "$SLOT/log.1" || tail -n "$LINES_MAX" "$SLOT/log.1" | print_lines
+                modified_since "$SLOT/log" || lines=0
             fi
             ;;
     esac
@@ -24,7 +24,7 @@ case " $DRIVERS " in
         done
         # Entries of the current second are printed twice: before and after this line.
         printf 'live\n'
-        units $FOLLOWED_PORTS
+        select_units $FOLLOWED_PORTS
         [ ! -d /run/systemd/system ] || journal --follow --lines=all "--since=@${RESUME_S:-$now_s}" &
         ;;
 esac

@@ -15,12 +15,12 @@ find_instance() {
     main_started=$ticks
 }
 
-# Whether this very process is still alive.
+# Whether the process that "find_instance" found is still alive.
 instance_alive() {
     inspect "$main" && [ "$ticks" = "$main_started" ] && [ "$state" != Z ] && [ "$state" != X ]
 }
 
-# The address on which the instance listens, as seen from this host, in "at".
+# Sets "at" to the address at which the instance can be reached from this host; empty if it does not listen.
 find_address() {
     at=
     set -f
@@ -43,7 +43,7 @@ find_address() {
     esac
 }
 
-# Addresses as the kernel prints them: words of memory on a little-endian machine.
+# Parse addresses as the kernel prints them: words of memory on a little-endian machine.
 read_v4() {
     middle=${1#??}
     middle=${middle%??}
@@ -89,7 +89,7 @@ run() {
 
 probe_tcp() {
     run bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$bare" "$PORT"
-    [ "$result" = 0 ] || first_of "$answer"
+    [ "$result" = 0 ] || set_why "$answer"
 }
 
 probe_http() {
@@ -118,7 +118,7 @@ probe_http() {
     set +f
     case $code in
         [23]??) ;;
-        '' | 000) first_of "$answer" ;;
+        '' | 000) set_why "$answer" ;;
         *) why="it returned status $code" ;;
     esac
 }
@@ -143,8 +143,8 @@ probe_command() {
     [ "$result" = 0 ] || why="the command exited with $result: $output"
 }
 
-# The first nonempty line of $1, as the reason of the failure.
-first_of() {
+# Sets "why" to the first nonempty line of $1.
+set_why() {
     why='no answer'
     set -f
     IFS=$NL
@@ -158,9 +158,9 @@ first_of() {
 
 # Reads into "failures" how often this process has failed since its last success; empty before its first success.
 read_count() {
-    of= failures=
-    [ ! -f "$count" ] || read -r of failures <"$count"
-    [ "$of" = "$boot.$main.$main_started" ] || failures=
+    counted= failures=
+    [ ! -f "$count" ] || read -r counted failures <"$count"
+    [ "$counted" = "$boot.$main.$main_started" ] || failures=
 }
 
 record_success() {
@@ -171,7 +171,7 @@ record_success() {
 # Counts a failure of this process, and kills the process at the threshold. Failures before its first success do not
 # count, because it may still be starting.
 count_failure() {
-    # Another script works on this host and may be stopping the instance.
+    # Another script holds the lock, and may be stopping the instance.
     try_lock "$LOCK_TIMEOUT_CS" || exit 0
     instance_alive || exit 0
     read_count
@@ -191,7 +191,8 @@ count_failure() {
     end_instance
 }
 
-# SIGTERM, wait, SIGKILL. systemd does not wait for the end of a process that it was not asked to stop.
+# Sends SIGTERM, waits, and sends SIGKILL, because systemd does not supervise the end of a process that it was not asked
+# to stop.
 end_instance() {
     printf '%s: failed its liveness probe and is stopped; systemd restarts it\n' "$name"
     send TERM

@@ -29,7 +29,7 @@ acquire_lock() {
     printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
 }
 
-# Fails if another process owns_socket the lock for longer than $1.
+# Tries to acquire the lock for $1 at most, in 1/100 s. Fails if another process holds it for longer.
 try_lock() {
     # The file must be private, because every user who can read it can lock it.
     umask 077
@@ -90,7 +90,7 @@ find_holders() {
 }
 
 # Rejects an action that is older than the newest one on this host: of an older epoch, or of the same epoch with a lower
-# number. An equal number means that an action was sent twice, or is its second part.
+# number. An equal number means that the same action was sent twice, or that this is its second part.
 fence() {
     check_owner
     seen=0 taken=0
@@ -103,7 +103,7 @@ fence() {
     esac
     [ "$seen" -le "$EPOCH" ] || finish fenced "$seen"
     if [ "$seen" -lt "$EPOCH" ]; then
-        # No script that could finish the leftovers is admitted again.
+        # Only scripts of older epochs could complete these files, and from now on, the host rejects those scripts.
         clean
         output=$({
             umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
@@ -131,8 +131,8 @@ check_owner() {
         fail "$ROOT belongs to the fleet $owned_by, not to $FLEET; no changes were made"
 }
 
-# Marks proven releases on this host with the time of their deploy, for a history that does not know them. Without space
-# for a mark, there is none.
+# Marks proven releases on this host with the time of their deploy, for a history that does not know them. If there is
+# no space for a mark, it is omitted.
 mark_proven() {
     for proof in $PROVEN; do
         release=$ROOT/releases/${proof%:*}
@@ -140,7 +140,7 @@ mark_proven() {
     done
 }
 
-# Removes incomplete files. A script that still writes one removes it itself at its end.
+# Removes incomplete files. A script that is still writing one removes that file itself when it ends.
 clean() {
     for leftover in "$ROOT"/tmp/*; do
         [ ! -e "$leftover" ] || delete "$leftover" >/dev/null 2>&1

@@ -7,7 +7,7 @@ print_lines() {
     done
 }
 
-units() {
+select_units() {
     units=
     for port; do
         units="$units --unit=ship-$SERVICE@$port.service --unit=ship-$SERVICE.liveness@$port.service"
@@ -21,8 +21,8 @@ journal() {
         "$@" $units
 }
 
-# Whether file $1 was modified since SINCE_S.
-is_since() {
+# Whether file $1 was modified since "SINCE_S".
+modified_since() {
     [ -f "$1" ] && [ "$(stat -c %Y "$1")" -ge "$SINCE_S" ]
 }
 
@@ -30,15 +30,15 @@ is_since() {
 print_log_history() {
     if [ -n "$SINCE_S" ]; then
         set --
-        ! is_since "$SLOT/log.1" || set -- "$SLOT/log.1"
-        ! is_since "$SLOT/log" || set -- "$@" "$SLOT/log"
+        ! modified_since "$SLOT/log.1" || set -- "$SLOT/log.1"
+        ! modified_since "$SLOT/log" || set -- "$@" "$SLOT/log"
         [ $# = 0 ] || cat "$@" | tail -n "$LINES_MAX" | print_lines
     elif [ -f "$SLOT/log" ]; then
         tail -n "$LINES_MAX" "$SLOT/log" | print_lines
     fi
 }
 
-# Whether systemd has restarted the instance, which runs again. Sets "invocation" to the ID of the current run.
+# Whether systemd has restarted the instance, and it is running again. Sets "invocation" to the ID of the current run.
 is_restarted() {
     show=$NL$(systemctl show -p MainPID -p NRestarts -p InvocationID "ship-$SERVICE@$port.service" 2>/dev/null)$NL
     invocation=${show#*"${NL}InvocationID="}
@@ -51,7 +51,7 @@ is_restarted() {
 
 print_journal_history() {
     [ -d /run/systemd/system ] || return 0
-    units "$port"
+    select_units "$port"
     # Before systemd 254, --lines counts from --since on instead of from the end; with --reverse it always counts from
     # the end. tac writes the content of a pipe to a file first: /run cannot fill up the disk.
     if [ -n "$SINCE_S" ]; then

@@ -4,7 +4,7 @@
 families=ip
 [ ! -f /proc/net/if_inet6 ] || families="ip ip6"
 
-# The slot that has the public port, in "active"; empty if its rules are incomplete.
+# Sets "active" to the slot to which the public port is forwarded; empty if there is none or the rules are incomplete.
 observe_active() {
     active=
     command -v nft >/dev/null 2>&1 || {

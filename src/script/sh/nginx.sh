@@ -31,8 +31,8 @@ read_servers() {
     set +f
 }
 
-# Finds the server at $1 in the text: sets "admission", "weight", "settings", and the epoch and action number of ship's last
-# change in "last_epoch" and "last_action". Fails if the text does not contain it.
+# Finds the server at $1 in the text: sets "admission", "weight", "settings", and the epoch and action number of ship's
+# last change in "last_epoch" and "last_action". Fails if the text does not contain it.
 find_server() {
     rest=${text##*"${NL}server $1 "}
     [ "$rest" != "$text" ] || return 1
@@ -58,21 +58,21 @@ find_server() {
     set +f
 }
 
-# The address and port $1 as ss prints them, in "places": a name may have several addresses, or none.
+# Sets "endpoints" to the address and port $1 as ss prints them. A name may have several addresses, or none.
 resolve() {
-    places=$1
+    endpoints=$1
     case ${1%:*} in
         \[*) ;;
         *[!0-9.]*)
-            places=
+            endpoints=
             for word in $(getent ahosts "${1%:*}" 2>/dev/null); do
                 case $word in
                     *:*) word="[$word]" ;;
                     *[!0-9.]*) continue ;;
                 esac
-                case " $places " in
+                case " $endpoints " in
                     *" $word:${1##*:} "*) ;;
-                    *) places="$places $word:${1##*:}" ;;
+                    *) endpoints="$endpoints $word:${1##*:}" ;;
                 esac
             done
             ;;
@@ -102,12 +102,12 @@ observe_connections() {
 count_connections() {
     resolve "$1"
     count=0
-    [ -n "$places" ] || {
+    [ -n "$endpoints" ] || {
         unseen="this machine cannot resolve ${1%:*}"
         return 1
     }
-    for place in $places; do
-        some=${connections#*"$NL$place "}
+    for endpoint in $endpoints; do
+        some=${connections#*"$NL$endpoint "}
         [ "$some" = "$connections" ] || count=$((count + ${some%%"$NL"*}))
     done
 }
@@ -122,22 +122,22 @@ observe() {
     read_servers "$ROOT/unloaded"
     unloaded=$text
     read_servers "$INCLUDE"
-    loading=$text
+    included=$text
     IFS=$NL
     for row in $SLOTS; do
         IFS=$BLANKS
         set -f
         set -- $row
-        text=$loading
+        text=$included
         find_server "$3" || continue
-        now="$admission $weight"
+        state="$admission $weight"
         if [ "$admission" = closed ]; then
-            # nginx may still have it open: the reload that closes it has not been confirmed.
+            # nginx may still send it requests, because the reload that closes it has not been confirmed.
             text=$unloaded
-            ! find_server "$3" || [ "$admission" = closed ] || now="$admission $weight"
+            ! find_server "$3" || [ "$admission" = closed ] || state="$admission $weight"
         fi
         count_connections "$3" || return 1
-        servers="${servers}server=$1 $2 ${now% *} $count ${now#* }$NL"
+        servers="${servers}server=$1 $2 ${state% *} $count ${state#* }$NL"
     done
     IFS=$BLANKS
     fresh=1

@@ -1,4 +1,5 @@
-# Renders the servers with the requested change to the one at $AT, in "servers_text". Statements of other origin stay.
+# Sets "servers_text" to the servers with the requested change to the one at $AT. Statements that ship did not write
+# stay.
 render_servers() {
     title="# The servers of upstream $UPSTREAM. Written by ship: changes to its own slots are overwritten."
     servers_text=$title$NL
@@ -137,8 +138,8 @@ reload() {
 close_old_workers() {
     resolve "$AT"
     sought=
-    for place in $places; do
-        sought="$sought${sought:+ or }dst $place"
+    for endpoint in $endpoints; do
+        sought="$sought${sought:+ or }dst $endpoint"
     done
     for pid in $(ss -Htnp state established "( $sought )" 2>/dev/null | grep -o 'pid=[0-9]*' | sort -u); do
         pid=${pid#pid=}

@@ -29,8 +29,8 @@ find_members() {
     done
 }
 
-# The environment files that contain $1, in "environments". Some versions of grep do not search beyond the first NUL;
-# then the shell reads the files itself, because it ignores NULs.
+# Sets "environments" to the environment files that contain $1. If the installed grep does not search beyond the first
+# NUL, the shell, which ignores NULs, reads the files itself.
 find_environments() {
     environments=
     [ -n "${reads_nul-}" ] || reads_nul=$(printf 'a\0b' | grep -qF b && echo yes || echo no)
@@ -97,7 +97,8 @@ observe() {
     found= listening= listens= units= unseen= armed=
     clock
     read -r boot </proc/sys/kernel/random/boot_id
-    # Before the slots and after them: an instance that is restored in the meantime appears in one of the two.
+    # Called before the slots are read and after that: an instance that is restored in the meantime appears in one of
+    # the two.
     observe_armed
     wanted=${only_port:-$PORTS}
     for record in "$ROOT"/slots/*/instance; do

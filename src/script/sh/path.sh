@@ -39,12 +39,12 @@ reject_unsafe() {
 
 # Every existing component of the path $1, in "components", one per line: each symbolic link, and its target.
 find_components() {
-    components= prefix= way=$1 links=0
+    components= prefix= remaining=$1 links=0
     while :; do
-        way=${way#"${way%%[!/]*}"}
-        [ -n "$way" ] || return 0
-        part=${way%%/*}
-        way=${way#"$part"}
+        remaining=${remaining#"${remaining%%[!/]*}"}
+        [ -n "$remaining" ] || return 0
+        part=${remaining%%/*}
+        remaining=${remaining#"$part"}
         case $part in
             .) continue ;;
             ..)
@@ -62,7 +62,7 @@ find_components() {
                 unsafe="$place is a symbolic link that leads nowhere"
                 return 1
             fi
-            way=$target$way
+            remaining=$target$remaining
             case $target in
                 /*) prefix= ;;
             esac
@@ -82,8 +82,8 @@ check_component() {
             ;;
     esac
     case $1 in
-        # Of a link, its owner and the permissions of its directory matter. In a directory with the sticky bit, only the
-        # owner can replace a file.
+        # The mode of a link does not matter: its owner and its directory do. In a directory with the sticky bit, only
+        # the owner of a file can replace it.
         l* | d????????[tT]*) ;;
         ????????w*) set_unsafe "is writable by every user" "$row" ;;
         ?????w*) [ "$4" = 0 ] || is_private_group "$4" || set_unsafe "is writable by group $4" "$row" ;;
@@ -137,8 +137,8 @@ is_private_group() {
     return 1
 }
 
-# The first component of the path $1 that user $2 cannot enter, in "inaccessible"; empty if that cannot be tested. A user that
-# does not exist yet has only the permissions of others.
+# The first component of the path $1 that user $2 cannot enter, in "inaccessible"; empty if that cannot be tested. A
+# user that does not exist yet has only the permissions of others.
 find_inaccessible() {
     inaccessible=
     [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null 2>&1 && find_components "$1" || return 1

@@ -123,7 +123,7 @@ add_own_listener() {
     listens="${listens}listen=$port $address own$NL"
 }
 
-# Whether a listener at address $1 blocks the port of this host: several hosts may share a kernel, each at its own
+# Whether a listener at address $1 blocks the port of this host. Several hosts may share a kernel, each with its own
 # loopback address.
 blocks_port() {
     if [ -n "$LOOPBACK" ]; then

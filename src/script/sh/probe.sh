@@ -1,6 +1,6 @@
 check_digest "$RELEASE"
 
-# The probe runs as the user of the instance.
+# Sets "RUN_AS" to the user of the instance in the slot.
 find_user() {
     resolve_user
     [ -f "$ROOT/slots/$PORT/instance" ] || return 0
@@ -11,7 +11,7 @@ find_user() {
     done <"$ROOT/slots/$PORT/instance"
 }
 
-# The environment in the slot is read as the user that runs this script, so the path must be safe.
+# The user who runs this script sources the environment in the slot, so the path must be safe.
 if is_safe; then
     find_user
     run_probe_command

@@ -25,7 +25,7 @@ for release in $RELEASES; do
     fi
 done
 if [ $# -gt 0 ]; then
-    # Moved away first, so that "releases" never contains an incomplete release.
+    # The releases are moved first, so that "releases" never contains an incomplete one.
     scratch=$ROOT/tmp/out.$$
     output=$({ mkdir "$scratch" && mv "$@" "$scratch/"; } 2>&1) || fail "cannot remove old releases: $output"
     output=$(delete "$scratch" 2>&1) || problems="$problems; cannot delete $scratch: $output"

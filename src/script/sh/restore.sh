@@ -3,15 +3,15 @@
 SLOT=$ROOT/slots/$PORT
 cd / || exit 1
 
-# Whether the saved instance must be restored now. After a restart of the host it must, unless its successor is running:
-# then the time starts again.
+# Whether the saved instance must be restored now. After a restart of the host, it must be, unless its successor is in
+# the slot. In that case, the time starts again.
 is_due() {
     [ -f "$armed_dir/due" ] || return 1
     read -r armed_boot due <"$armed_dir/due"
     clock
     read -r boot </proc/sys/kernel/random/boot_id
     if [ "$armed_boot" = "$boot" ]; then
-        # It is not due if a later action has armed it again.
+        # If a later action has armed the switch again, this is the later due time.
         [ "$cs" -ge "$due" ]
         return
     fi
@@ -37,7 +37,7 @@ is_running() {
     esac
 }
 
-# Fills the slot as it was, except for the start time.
+# Fills the slot with the saved files.
 fill_slot() {
     set -- "$armed_dir/env" "$armed_dir/run"
     for part in liveness hooks; do
@@ -119,7 +119,7 @@ if ! is_running; then
     [ "$driver" != systemd ] || read_installed
     fill_slot
     NAME=$name
-    # The service is better off with the instance than without it, even if a hook fails.
+    # The results of the hooks are ignored: the instance is restored even if one of them fails.
     run_hooks before_start
     register
     "start_$driver"
@@ -133,8 +133,8 @@ elif [ "$driver" = systemd ]; then
     read_installed
     start_systemd
 fi
-# Disarmed only now that the instance can be observed, so that observers always find one of the two. The current timer
-# need not be stopped.
+# The switch is disarmed only after the instance is visible, so that observers always find one of the two. The timer
+# that has started this script need not be stopped.
 rm -f "$armed_dir/timer"
 disarm
 finish 'done'

@@ -14,13 +14,13 @@ can_run() {
     command -v setpriv >/dev/null 2>&1
 }
 
-# The leader of a session that is killed when its script is gone, because only the script owns_socket the write end of
+# The leader of a session that is killed when its script is gone, because only the script holds the write end of
 # "stop_fifo".
 SESSION_LEADER='( read -r unused <&3; kill -KILL 0 ) >/dev/null 2>&1 & exec 3<&-; exec timeout -k 2 "$0" sh -c "$@"'
 
 # Runs the script $2 as user $3, with $4 as its PATH, for at most $1 seconds. Sets "result" to the exit status or
-# "timeout", "took_cs" to the duration, "output_lines" to its last output as lines of the report, and "last" to its last line.
-# Processes in its session are killed at its end. Processes that have left the session are reported and continue,
+# "timeout", "took_cs" to the duration, "output_lines" to its last output as lines of the report, and "last" to its last
+# line. Processes in its session are killed at its end. Processes that have left the session are reported and continue,
 # because that may be intended.
 run_isolated() {
     limit=$1 run=$2 path=$4 result=126 took_cs=0 output_lines= last=
@@ -63,7 +63,7 @@ run_isolated() {
     rm -rf -- "$work_dir"
 }
 
-# Kills what is left of session $1. A process that the kernel does not end is not waited for.
+# Kills the remaining processes of session $1. Does not wait long for a process that the kernel does not end.
 end_session() {
     attempts=0
     find_members "$1"
@@ -74,7 +74,7 @@ end_session() {
     done
 }
 
-# A process that has left the session may keep the output open forever.
+# Waits for the end of the output, for one second: a process that has left the session may keep it open forever.
 wait_for_reader() {
     clock
     deadline=$((cs + 100))
@@ -90,8 +90,8 @@ wait_for_reader() {
     { wait "$reader"; } 2>/dev/null
 }
 
-# Processes that have left the session still have its environment. Programs that clear the environment, such as service
-# managers, are meant to start permanent processes.
+# Reports processes that have left the session, which still have its environment. Programs that clear the environment,
+# such as service managers, start permanent processes intentionally.
 report_leftovers() {
     detached=
     find_environments "SHIP_COMMAND=$command_id"

@@ -14,7 +14,7 @@ abort_receive() {
     exit 10
 }
 
-# A later action may have removed the files. Then the fence reports the actual reason.
+# Fails with $1, unless a later action has removed the files. In that case, the fence reports the actual reason.
 fail_receive() {
     [ -d "$scratch" ] || enter
     fail "$1"

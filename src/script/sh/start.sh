@@ -12,7 +12,7 @@ was_started() {
 }
 
 check_port() {
-    # Only the listeners on this port matter now. The final report observes all of them again.
+    # Only the listeners on this port matter here. The final report observes all ports again.
     only_port=$PORT
     observe || fail "$unseen"
     only_port= fresh=
@@ -74,7 +74,7 @@ after_start() {
     fail "$why; the instance was stopped again"
 }
 
-# Waits for a quick result: that the instance listens, or has ended. A timeout is not a failure.
+# Waits until the instance listens or has ended, for a short time. A timeout is not a failure.
 wait_for_result() {
     clock
     deadline=$((cs + SETTLE_CS))
@@ -100,8 +100,8 @@ wait_for_result() {
     [ -z "$child" ] || record_exit_status
 }
 
-# Whether a full observation is worthwhile: the port has a listener, the process is gone, or the last observation is a
-# while ago (for systemd units, there is no child to check). A full observation costs many times more than this check.
+# Whether a full observation is worthwhile: the port has a listener, the process has exited, or, for a systemd unit,
+# whose process cannot be checked, every fourth time. A full observation costs many times more than this check.
 should_observe() {
     [ $((attempts % 4)) != 0 ] || [ -n "$child" ] || return 0
     ! child_exited || return 0
@@ -121,7 +121,7 @@ should_observe() {
     return $near
 }
 
-# Whether the process that was to become the service has ended; it may not have written its process ID yet.
+# Whether the process that would become the service has ended. It may not have written its process ID yet.
 child_exited() {
     [ -n "$child" ] && has_exited "$child"
 }

@@ -30,8 +30,8 @@ start_process() {
     child=$!
 }
 
-# Waits until the process is visible to observers, when it has written its process ID. The time is limited, because its
-# start may be delayed.
+# Waits until the process has written its process ID, which makes it visible to observers. The wait is limited, because
+# the start may be delayed.
 wait_for_pid() {
     clock
     deadline=$((cs + PID_WAIT_CS))

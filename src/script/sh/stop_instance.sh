@@ -20,7 +20,7 @@ read_record() {
     esac
 }
 
-# Whether any process of the instance is alive. While its first process is alive, the others need not be searched.
+# Whether any process of the instance is alive. While its first process is alive, there is no need to look for others.
 session_alive() {
     if inspect "$pid" && [ "$ticks" = "$want" ]; then
         case $state in
@@ -81,7 +81,8 @@ stop_process() {
     wait_for_end session "$stop_cs" || kill_all session
 }
 
-# Waits up to $2 until all processes of the instance's $1 have ended; with $3, kills new ones in the meantime.
+# Waits for $2 at most, in 1/100 s, until all processes of the instance's $1 (session or group) have ended. If $3 is
+# set, kills new processes in the meantime.
 wait_for_end() {
     clock
     deadline=$((cs + $2))
@@ -139,7 +140,8 @@ end_leftovers() {
     wait_for_end group "$KILL_CS" || kill_all group
 }
 
-# Stops the instance with all its processes and empties the slot, except for its log. Failing stop hooks change nothing.
+# Stops the instance with all its processes and empties the slot, except for its log. The results of stop hooks are only
+# reported.
 stop_instance() {
     case $driver in
         process) stop_process ;;

@@ -23,7 +23,7 @@ finish_if_done
 resolve_user
 [ "$DRIVER" != systemd ] && [ -z "$INSTEAD_OF_ROOT" ] || [ -z "$RUN_AS" ] || ensure_user
 can_run "$RUN_AS" || fail "$output"
-# A killed task may have left this directory. No other task uses it, because this script owns_socket the lock.
+# A killed task may have left this directory. No other task uses it, because this script holds the lock.
 scratch=$ROOT/tmp/task
 output=$({ umask 077 && rm -rf -- "$scratch" && mkdir "$scratch"; } 2>&1) || fail "$output"
 read_lines "$ENV_LINES" "$scratch/env" '%s\n' || fail "the environment did not arrive completely, or cannot be written"

@@ -1,4 +1,4 @@
-# Begins a change of units. If an earlier script was interrupted before systemd reloaded them, there is a note.
+# Begins a change of units. "unread" exists if an earlier script was interrupted before systemd had reloaded them.
 begin_units() {
     changed=
     [ ! -e "$ROOT/unread" ] || changed=yes
@@ -13,8 +13,8 @@ is_masked() {
     return 1
 }
 
-# Writes a unit, if it differs. "changed" is how systemd learns of it: it finds a new file on its own ("added"), but
-# must reload a changed file ("yes").
+# Writes a unit, if it differs. Sets "changed" to "added" for a new file, which systemd finds on its own, or to "yes"
+# for a changed file, which systemd must reload.
 write_unit() {
     file=$UNIT_DIR/$1 result=added
     ! is_masked "$1" || fail "the unit $1 is masked on this host; unmask it with \`systemctl unmask $1\`"
@@ -27,8 +27,8 @@ write_unit() {
     [ "$changed" = yes ] || changed=$result
 }
 
-# Makes systemd reload the units if it does not have their current version. $@ are all units that may have changed: a
-# daemon-reload takes long, and systemd reads a unit that was not loaded before from its file.
+# Makes systemd reload the units if it does not have their current version. $@ are all units that may have changed. The
+# check avoids a daemon-reload, which takes long: systemd reads a unit that it has not loaded yet from its file.
 read_units() {
     [ -n "$changed" ] || return 0
     if [ "$changed" = yes ] || ! knows_units "$@"; then

@@ -1,4 +1,5 @@
-# If the playbook names no user, the service does not run as root just because the scripts do. "me" is set by now.
+# Sets the service's user if the playbook names none and root runs the scripts: the service must not run as root for
+# that reason alone. "is_safe" has set "me".
 resolve_user() {
     [ -n "$RUN_AS" ] || [ "$me" != 0 ] || RUN_AS=$INSTEAD_OF_ROOT
 }

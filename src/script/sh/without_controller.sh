@@ -1,4 +1,4 @@
-# No controller waits for the reply of a script that the host runs on its own. Errors go to the host's journal.
+# Ends a script that the host runs on its own. No controller waits for a reply, so errors go to the host's journal.
 finish() {
     [ "$1" != 'done' ] || exit 0
     printf '%s\n' "$2"

@@ -53,7 +53,7 @@ impl HostLogs<'_> {
     /// Reads the past lines; an error says why the host is unreachable.
     pub(super) async fn read(&self) -> Result<Vec<InstanceLine>, String> {
         let query = self.query(self.selection.past.clone());
-        if query.past.is_empty() {
+        if query.history_ports.is_empty() {
             return Ok(Vec::new());
         }
         let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
@@ -97,7 +97,7 @@ impl HostLogs<'_> {
             let finished = self.listen(&query, &mut follower, &lines).await;
             // The host was never reached, so its past lines are still to be shown.
             if follower.is_lost {
-                past = query.past;
+                past = query.history_ports;
             }
             if let Err(why) = finished {
                 follower.mark_lost(&why);
@@ -146,14 +146,14 @@ impl HostLogs<'_> {
         finished.map_err(|unusable| unusable.why)
     }
 
-    fn query(&self, past: BTreeSet<Port>) -> LogQuery {
+    fn query(&self, history_ports: BTreeSet<Port>) -> LogQuery {
         let default = if self.request.since.is_some() {
             LINES_SINCE_DEFAULT
         } else {
             LINES_DEFAULT
         };
         LogQuery {
-            past,
+            history_ports,
             lines_max: self.request.lines.unwrap_or(default),
             range: self
                 .request
