@@ -77,10 +77,10 @@ fn serves(s: &Situation<'_>) -> bool {
 
 /// Whether a host has no instances that should not run there, except for those that may stay.
 fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
-    let must_go = |counted: &JudgedInstance<'_>| {
-        !(counted.is_target && counted.is_running) && !s.may_stay(host, counted)
+    let may_stay = |counted: &JudgedInstance<'_>| {
+        counted.is_target && counted.is_running || s.may_stay(host, counted)
     };
-    s.may_skip(host) || !host.instances.iter().any(must_go) && host.possibly_started.is_empty()
+    s.may_skip(host) || host.instances.iter().all(may_stay) && host.possibly_started.is_empty()
 }
 
 /// Prunes the releases that the history no longer keeps. A rollback prunes nothing, so that a user
