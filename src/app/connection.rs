@@ -17,7 +17,7 @@ use crate::core::fleet::traffic::{Balancers, Traffic};
 use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
-use crate::engine::{ControlMachine, FleetExecutor, Releases};
+use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
 use crate::remote::{HostSite, Target};
 use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
 use crate::store::ServiceKey;
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// The directory and the environment of the playbook's commands on this machine.
-    fn control(&self) -> ControlMachine {
+    fn control(&self) -> LocalCommandSettings {
         let dir = self
             .project
             .playbook
@@ -177,7 +177,7 @@ impl Session {
             .iter()
             .map(|name| name.value.clone());
         env.extend(names.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
-        ControlMachine {
+        LocalCommandSettings {
             dir: dir.map(std::path::Path::to_owned),
             env,
         }

@@ -17,7 +17,7 @@ use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, Port};
 use crate::core::policy::admission::refusal::ServerClash;
-use crate::engine::{Clock, ControlMachine, Executor, Interrupts, Releases};
+use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases};
 use crate::remote::HostSite;
 use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
@@ -90,7 +90,7 @@ pub struct FleetLayout {
     pub owner: Owner,
     pub balancing: Option<Balancing>,
     /// Settings for commands that run on the control machine.
-    pub control: ControlMachine,
+    pub control: LocalCommandSettings,
 }
 
 /// The connection of a session to its fleet.

@@ -345,7 +345,9 @@ mod tests {
         ] {
             assert_eq!(
                 ms(wrong),
-                Err(format!("is not a valid duration: `{wrong}`")),
+                Err(format!(
+                    "is not a valid duration: `{wrong}`; expected a number and a unit, such as `10m`"
+                )),
                 "{wrong}"
             );
         }

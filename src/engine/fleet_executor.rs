@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use self::context::FleetContext;
 pub use self::context::Releases;
 use self::prober::Prober;
-pub use self::task_runner::ControlMachine;
+pub use self::task_runner::LocalCommandSettings;
 use self::task_runner::TaskRunner;
 use super::clock::Clock;
 use super::executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
@@ -56,7 +56,7 @@ impl FleetExecutor {
         owner: Owner,
         clock: Arc<dyn Clock>,
         balancing: Option<Balancing>,
-        control: ControlMachine,
+        control: LocalCommandSettings,
     ) -> Self {
         let service = ServiceContext {
             owner,

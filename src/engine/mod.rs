@@ -27,6 +27,6 @@ mod tasks;
 pub use clock::{Clock, SteadyClock};
 pub use controller::{Engine, EngineError};
 pub use executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
-pub use fleet_executor::{ControlMachine, FleetExecutor, Releases};
+pub use fleet_executor::{FleetExecutor, LocalCommandSettings, Releases};
 pub use messages::Interrupts;
 pub use preflight::{Preflight, preflight};

@@ -20,7 +20,7 @@ use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
-    ActionOrder, ActionResult, ControlMachine, Executor, FleetExecutor, Releases, SteadyClock,
+    ActionOrder, ActionResult, Executor, FleetExecutor, LocalCommandSettings, Releases, SteadyClock,
 };
 use ship::remote::{HostSite, Target};
 use ship_testing::haproxy::{Backend, Haproxy, get, get_with};
@@ -216,7 +216,7 @@ fn hosts(
             driver,
             ports: Vec::new(),
         }),
-        ControlMachine::default(),
+        LocalCommandSettings::default(),
     )
 }
 

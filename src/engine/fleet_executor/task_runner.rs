@@ -18,7 +18,7 @@ const LINE_CHARS_MAX: usize = 500;
 
 /// The settings with which commands of the playbook run on the control machine.
 #[derive(Clone, Debug, Default)]
-pub struct ControlMachine {
+pub struct LocalCommandSettings {
     /// The working directory: the directory of the playbook; `None` for that of this process.
     pub dir: Option<PathBuf>,
     /// The additional environment variables of every command.
@@ -27,11 +27,11 @@ pub struct ControlMachine {
 
 /// Runs tasks.
 pub(super) struct TaskRunner {
-    control: ControlMachine,
+    control: LocalCommandSettings,
 }
 
 impl TaskRunner {
-    pub(super) fn new(control: ControlMachine) -> Self {
+    pub(super) fn new(control: LocalCommandSettings) -> Self {
         Self { control }
     }
 

@@ -171,24 +171,23 @@ fn planner_rebalances_instances_onto_a_recovered_host() {
 }
 
 #[test]
-fn rollback_fails_host_that_cannot_be_claimed_at_once() {
+fn rollback_does_not_wait_for_host_that_rejects_its_claim() {
     let rolling_back = |max_failed_hosts| {
-        let mut scenario = three_hosts()
-            .max_failed_hosts(max_failed_hosts)
-            .deploy("0.9");
+        let mut scenario = three_hosts().max_failed_hosts(1).deploy("0.9");
         let orders = scenario.start_actions(&STAGED);
+        scenario.fail(&orders[2], "its disk is full");
+        scenario.expect_failed_host();
         scenario.complete(&orders[0]);
         scenario.complete(&orders[1]);
+        scenario.run_actions(&["start 0.9 at h1:8082", "start 0.9 at h2:8082"]);
         scenario.record(Event::Aborted { by: "anna".into() });
-        scenario.fail(&orders[2], "its disk is full");
         scenario.expect_failure();
+        scenario.spec.max_failed_hosts = max_failed_hosts;
         let orders = scenario.start_actions(&["claim h3"]);
         scenario.fail(&orders[0], "its disk is full");
         scenario
     };
-    let why = "h3: cannot claim the host: its disk is full";
-    let mut scenario = rolling_back(1);
-    assert_eq!(scenario.expect_failed_host(), why);
-    let mut scenario = rolling_back(0);
-    assert_eq!(rollback_failure(&scenario.outcome()), why);
+    let why = "h3: cannot stage the release: its disk is full";
+    assert_eq!(rolling_back(1).expect_failed_host(), why);
+    assert_eq!(rollback_failure(&rolling_back(0).outcome()), why);
 }
