@@ -22,12 +22,12 @@ pub(super) fn versions_before(rollout: &RolloutView) -> String {
     versions.map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// The rollout has reached a step. `wait` is a clause that follows the soak time, or empty.
+/// The rollout has reached a step. With `pause`, the step waits for a promotion after its soak.
 pub(super) fn step_reached(
     (step, of): (u32, u32),
     instances: u32,
     soak: Duration,
-    wait: &str,
+    pause: bool,
 ) -> String {
     let new = text::count(instances as usize, "new instance");
     let soak = if soak.is_zero() {
@@ -35,7 +35,17 @@ pub(super) fn step_reached(
     } else {
         format!(", soaking for {}", Human(soak))
     };
+    let wait = if pause {
+        ", then waiting for `ship promote`"
+    } else {
+        ""
+    };
     format!("step {step} of {of} reached: {new}{soak}{wait}")
+}
+
+/// The rollout has passed a step.
+pub(super) fn step_passed((step, of): (u32, u32)) -> String {
+    format!("step {step} of {of} passed")
 }
 
 /// The state of a rollout in a few words.

@@ -486,15 +486,8 @@ fn steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
                 instances,
                 soak,
                 pause,
-            } => {
-                let wait = if *pause {
-                    ", then waiting for `ship promote`"
-                } else {
-                    ""
-                };
-                phrases::step_reached((*step, *of), *instances, *soak, wait)
-            }
-            Event::StepPassed { step, of } => format!("step {step} of {of} passed"),
+            } => phrases::step_reached((*step, *of), *instances, *soak, *pause),
+            Event::StepPassed { step, of } => phrases::step_passed((*step, *of)),
             Event::Promoted { by, full } => {
                 format!(
                     "promoted{} by {by}",

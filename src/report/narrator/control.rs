@@ -15,19 +15,14 @@ pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
             soak,
             pause,
         } => {
-            let wait = if *pause {
-                ", then waiting for `ship promote`"
-            } else {
-                ""
-            };
-            let text = phrases::step_reached((*step, *of), *instances, *soak, wait);
+            let text = phrases::step_reached((*step, *of), *instances, *soak, *pause);
             Some(notable(entry.at, String::new(), "", &text))
         }
         Event::StepPassed { step, of } => Some(routine(
             entry.at,
             String::new(),
             "",
-            &format!("step {step} of {of} passed"),
+            &phrases::step_passed((*step, *of)),
         )),
         Event::Promoted { by, full } => {
             let scope = if *full { " through all steps" } else { "" };
