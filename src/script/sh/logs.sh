@@ -54,15 +54,14 @@ print_journal_history() {
     select_units "$port"
     # Before systemd 254, --lines counts from --since on instead of from the end; with --reverse it always counts from
     # the end. tac writes the content of a pipe to a file first: /run cannot fill up the disk.
-    if [ -n "$SINCE_S" ]; then
-        journal --reverse "--lines=$LINES_MAX" "--since=@$SINCE_S" | TMPDIR=/run tac
-    elif [ -n "$BEFORE_RESTART" ] && is_restarted; then
+    [ -z "$SINCE_S" ] || began=--since=@$SINCE_S
+    if [ -n "$BEFORE_RESTART" ] && is_restarted; then
         run_field=,_SYSTEMD_INVOCATION_ID
         journal --reverse ${began:+"$began"} | grep -v "\"_SYSTEMD_INVOCATION_ID\":\"$invocation\"" |
-            head -n "$LINES_MAX" | TMPDIR=/run tac
+            head -n "$LINES_MAX"
     else
-        journal --reverse "--lines=$LINES_MAX" ${began:+"$began"} | TMPDIR=/run tac
-    fi
+        journal --reverse "--lines=$LINES_MAX" ${began:+"$began"}
+    fi | TMPDIR=/run tac
 }
 
 printf '\nship=1\n'
