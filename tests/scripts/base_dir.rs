@@ -416,9 +416,7 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
 
 #[test]
 fn start_leaves_a_masked_unit_alone() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let units = host.dir.path().join("units");
     fs::create_dir(&units).expect("directory");
     host.fake("useradd", "");

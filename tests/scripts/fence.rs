@@ -309,9 +309,7 @@ fn process_that_holds_the_lock_without_a_note_is_named() {
 
 #[test]
 fn service_does_not_inherit_the_lock() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     assert_eq!(
         host.ask(&impatient(host.halt("another", Duration::ZERO)))
@@ -340,9 +338,7 @@ fn uncreatable_directory_is_a_failure_with_its_error() {
 
 #[test]
 fn script_completes_after_its_reader_has_disconnected() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let mut child = host
         .command(&start(
             &host.site,

@@ -308,9 +308,7 @@ fn hanging_stop_hook_is_killed_and_the_stop_continues() {
 
 #[test]
 fn failed_stop_hook_is_reported_and_the_stop_continues() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let scripts = [
         (HookPoint::BeforeStop, "echo no; exit 3"),
         (HookPoint::BeforeStop, TELL),
@@ -335,9 +333,7 @@ fn failed_stop_hook_is_reported_and_the_stop_continues() {
 
 #[test]
 fn stop_skips_hooks_without_time_left() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
     let stopped = host.stop("a");
     assert_eq!(
@@ -425,9 +421,7 @@ fn hook_ends_with_its_script() {
 
 #[test]
 fn hooks_do_not_run_again_after_an_interrupted_script() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     fs::create_dir_all(host.slot()).expect("slot");
     fs::write(host.slot().join("hooked"), "a before_start\n").expect("file");
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
@@ -440,9 +434,7 @@ fn hooks_do_not_run_again_after_an_interrupted_script() {
 
 #[test]
 fn hooks_of_another_instance_do_not_run() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.order(&start(&host.site, &launch(&host, &release, "a", four())));
     let record = fs::read_to_string(host.slot().join("instance")).expect("record");
     fs::write(
@@ -460,9 +452,7 @@ fn hooks_of_another_instance_do_not_run() {
 
 #[test]
 fn exited_instance_gets_no_after_start_hook() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let launch = StartSpec {
         hooks: four(),
         ..host.launch_sh("a", &release, "exit 3")
@@ -478,9 +468,7 @@ fn hook_runs_as_the_user_of_the_service() {
         eprintln!("not run: only root can");
         return;
     }
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     open_to_all(&host);
     let hooks = hooks(&[(HookPoint::BeforeStart, "id -un")]);
     let launch = StartSpec {

@@ -76,6 +76,13 @@ impl Host {
         Self::with(Shell::Sh)
     }
 
+    /// A host on which a release is staged.
+    pub(crate) fn with_release() -> (Self, Release) {
+        let (host, release) = (Self::new(), Release::new("hello"));
+        host.stage(&release);
+        (host, release)
+    }
+
     /// A host whose `/bin/sh` this is, at a loopback address that no other test has.
     pub(crate) fn with(shell: Shell) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);

@@ -602,9 +602,7 @@ fn start_installs_the_liveness_probe_and_stop_ends_it_first() {
 
 #[test]
 fn check_reports_missing_probe_tools() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.fake("useradd", "");
     host.fake("systemctl", "");
     fs::create_dir(host.dir.path().join("units")).expect("directory");

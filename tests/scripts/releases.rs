@@ -143,9 +143,7 @@ fn prune_keeps_a_release_in_which_something_is_mounted() {
 
 #[test]
 fn prune_says_what_could_not_be_deleted() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.fake(
         "rm",
         "echo 'rm: cannot remove x: Operation not permitted' >&2; exit 1",

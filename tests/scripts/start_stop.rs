@@ -70,9 +70,7 @@ fn instance_is_staged_started_and_stopped_under_every_shell() {
 
 #[test]
 fn instance_outlives_the_script_and_inherits_nothing() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let open = |pid: &str| -> Vec<_> {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("open files");
@@ -98,9 +96,7 @@ fn instance_outlives_the_script_and_inherits_nothing() {
 
 #[test]
 fn second_start_of_an_instance_changes_nothing() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch("a", &release));
     let pid = host.pid();
     let again = host.start(&host.launch("a", &release));
@@ -109,9 +105,7 @@ fn second_start_of_an_instance_changes_nothing() {
 
 #[test]
 fn start_of_an_exited_instance_is_not_repeated() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let launch = host.launch_sh("a", &release, "echo started; exit 3");
     host.start(&launch);
     host.start(&launch);
@@ -123,9 +117,7 @@ fn start_of_an_exited_instance_is_not_repeated() {
 
 #[test]
 fn start_fails_if_the_slot_contains_another_instance() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let pid = host.pid();
     let refused = host.run(&start(&host.site, &host.launch("b", &release)));
@@ -167,9 +159,7 @@ fn start_fails_if_another_process_has_the_port() {
 
 #[test]
 fn listener_at_another_loopback_address_does_not_block_the_port() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let other = format!(
         "127.99.{}",
         host.site
@@ -191,9 +181,7 @@ fn listener_at_another_loopback_address_does_not_block_the_port() {
 
 #[test]
 fn report_distinguishes_other_listeners_on_the_port() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     assert_eq!(host.instance(host.observe()).listener, Listener::Closed);
     let _stranger = TcpListener::bind((host.site.host_address.as_str(), host.port)).expect("bind");
@@ -275,9 +263,7 @@ fn start_reports_the_exit_status_and_log_of_an_exited_service() {
 
 #[test]
 fn slow_service_is_not_a_failed_start() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let instance = host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     assert_eq!(
         (instance.process, instance.listener),
@@ -306,9 +292,7 @@ fn delayed_process_is_not_a_failed_start() {
 
 #[test]
 fn stop_affects_only_the_named_instance() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.stop("a");
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let left = host.instance(host.stop("b"));
@@ -349,9 +333,7 @@ fn stop_kills_a_service_that_ignores_sigterm_with_its_children() {
 
 #[test]
 fn stop_ends_children_whose_parent_has_exited() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let script =
         "(trap 'sleep 0.3; echo bye; exit' TERM; echo up; while :; do sleep 0.05; done) & wait";
     host.start(&host.launch_sh("a", &release, script));
@@ -443,9 +425,7 @@ fn stop_leaves_the_child_of_another_slot_alone() {
 
 #[test]
 fn stop_ignores_a_process_with_a_reused_pid() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let pid = host.pid();
     let mut bystander = Command::new("setsid")
@@ -482,9 +462,7 @@ fn stop_ignores_a_process_with_a_reused_pid() {
 
 #[test]
 fn instance_of_before_the_host_restart_is_reported_as_ended() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     let record = host.slot().join("instance");
     let text = fs::read_to_string(&record).expect("record");
@@ -502,9 +480,7 @@ fn instance_of_before_the_host_restart_is_reported_as_ended() {
 
 #[test]
 fn interrupted_start_is_completed_by_the_next_one() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let launch = host.launch_sh("a", &release, "exec sleep 60");
     host.start(&launch);
     assert!(
@@ -628,9 +604,7 @@ fn secrets_are_in_files_of_their_own_and_nowhere_else() {
 
 #[test]
 fn start_fails_if_the_environment_is_incomplete() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let mut launch = host.launch("a", &release);
     launch.env = [
         ("A".to_owned(), "1".to_owned()),
@@ -661,9 +635,7 @@ fn start_fails_if_the_release_is_not_staged() {
 
 #[test]
 fn start_keeps_the_log_of_the_previous_instance() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "echo first"));
     host.stop("a");
     host.start(&host.launch_sh("b", &release, "echo one; echo two; echo three"));
@@ -769,9 +741,7 @@ fn service_of_another_user_is_started_observed_and_stopped() {
 
 #[test]
 fn exited_service_is_reported_as_ended() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     host.start(&host.launch("a", &release));
     assert!(
         Command::new("kill")

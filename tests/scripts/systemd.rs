@@ -121,9 +121,7 @@ fn without_systemd_a_start_is_refused_with_advice() {
         eprintln!("not run: systemd runs on this machine");
         return;
     }
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let refused = host.run(&start(&host.site, &launch(&host, &release)));
     let advice = "systemd is not running on this host; set driver = \"process\"";
     assert_eq!(refused.failure(), advice);
@@ -557,9 +555,7 @@ fn instance_whose_user_cannot_enter_its_directory_is_reported_with_that_director
 
 #[test]
 fn listening_main_process_belongs_to_the_instance() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     fs::create_dir(host.dir.path().join("units")).expect("directory");
     host.fake("useradd", "");
     let state = format!("MainPID={}\nNRestarts=0\nControlGroup=", std::process::id());

@@ -216,9 +216,7 @@ fn task_is_fenced_by_a_newer_epoch() {
 /// The connection is lost: the task completes and is recorded, although no one reads its output.
 #[test]
 fn task_completes_without_its_controller() {
-    let host = Host::new();
-    let release = Release::new("hello");
-    host.stage(&release);
+    let (host, release) = Host::with_release();
     let script = "echo $$ >../../../begun; while [ ! -e ../../../go ]; do sleep 0.01; done";
     let order = marked(&release, script, "revision 7");
     let script = task(&host.site, &order);
