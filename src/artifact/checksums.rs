@@ -20,7 +20,7 @@ pub(super) struct ListedChecksum {
     pub(super) list: String,
 }
 
-/// Finds the SHA-256 of the source, whose file is called `name`; `None` if there is no list and
+/// Finds the SHA-256 of the source, whose file is called `name`. Returns `None` if no list exists and
 /// none is required.
 pub(super) async fn find(
     config: &ArtifactConfig,

@@ -30,7 +30,7 @@ pub struct DeployRequest {
     pub lock_timeout: Duration,
 }
 
-/// Rolls out a version. An unattended deploy sends notifications even if there is no rollout.
+/// Rolls out a version. An unattended deploy sends notifications even if it is refused.
 ///
 /// # Errors
 /// Why there was no rollout, or it did not end.

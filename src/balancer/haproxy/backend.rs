@@ -254,7 +254,7 @@ mod tests {
                 ..open
             })
         );
-        assert_eq!(of(3), None, "there is no such server");
+        assert_eq!(of(3), None, "server 3 is not in the backend");
         assert_eq!(view.servers.len(), 2, "other servers are ignored");
     }
 
