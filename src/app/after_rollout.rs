@@ -305,10 +305,11 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::environment::{Reading, StoreAccess};
+    use super::super::environment::Reading;
     use super::super::testing::control_machine;
     use super::*;
     use crate::config::Overrides;
+    use crate::store::StoreAccess;
 
     const PLAYBOOK: &str = "version = \"0.9\"\n[service]\nname = \"page\"\ncommand = \
                             \"/bin/true\"\nports = [8081, 8082]\n\

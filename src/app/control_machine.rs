@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::discovery;
 use super::environment::{
-    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
+    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading,
 };
 use super::error::Error;
 use super::last_known_good::{LastKnownGood, find_service, last_known_good};
@@ -20,7 +20,9 @@ use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
-use crate::store::{Access, Holder, RolloutId, Sqlite, StateDir, Store, state_dir_for};
+use crate::store::{
+    Access, Holder, RolloutId, Sqlite, StateDir, Store, StoreAccess, state_dir_for,
+};
 use crate::system::accounts;
 
 /// Where messages and progress are shown.

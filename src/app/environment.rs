@@ -21,7 +21,7 @@ use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases}
 use crate::remote::HostSite;
 use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
-use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store};
+use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store, StoreAccess};
 
 pub trait Environment: Send + Sync {
     /// Finds and reads the inventory and its playbook.
@@ -125,15 +125,6 @@ pub enum Reading {
     /// If the playbook is invalid, use the copy of the newest revision: for verbs that only
     /// observe, stop or roll back.
     LastKnownGood,
-}
-
-/// How a verb uses the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreAccess {
-    /// The verb reads the state, which need not be writable and need not exist.
-    Read,
-    /// The verb changes the state and creates it if necessary.
-    Write,
 }
 
 /// The user who runs `ship`, and the machine.

@@ -52,9 +52,9 @@ pub enum Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Files(_) | Self::Refused(_) | Self::Store(StoreError::Untrusted(_)) => {
-                Exit::Refused
-            }
+            Self::Files(_)
+            | Self::Refused(_)
+            | Self::Store(StoreError::Untrusted(_) | StoreError::Rejected { .. }) => Exit::Refused,
             Self::NotNow(_) | Self::Store(StoreError::Held(_) | StoreError::LeaseLost) => {
                 Exit::Locked
             }
@@ -67,7 +67,9 @@ impl Error {
                 | AdmissionRefusal::Impossible(_)
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
-            Self::LogsUnreachable { .. } => Exit::Unreachable,
+            Self::LogsUnreachable { .. } | Self::Store(StoreError::Unavailable { .. }) => {
+                Exit::Unreachable
+            }
             Self::Internal(_)
             | Self::Store(
                 StoreError::Database { .. }

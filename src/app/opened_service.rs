@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadline::Deadline;
-use super::environment::{Environment, Files, Reading, StoreAccess};
+use super::environment::{Environment, Files, Reading};
 use super::error::Error;
 use super::notice::Notice;
 use crate::config::{self, Overrides, Project};
@@ -14,6 +14,7 @@ use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::time::Time;
 use crate::engine::Clock;
+use crate::store::StoreAccess;
 use crate::store::{
     Freeze, Holder, RolloutId, RolloutRecord, ServiceKey, StateDir, Store, StoreError,
 };

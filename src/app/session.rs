@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::environment::{
-    DeployedState, Environment, FleetConnection, Operator, Reading, StoreAccess,
-};
+use super::environment::{DeployedState, Environment, FleetConnection, Operator, Reading};
 use super::error::{Error, Refused};
 use super::opened_service::{OpenedService, active_freeze, holder, newest_rollout, service_state};
 use crate::config::{Overrides, Project};
@@ -21,7 +19,8 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, StateDir, Store,
+    ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, StateDir,
+    Store, StoreAccess,
 };
 
 /// The files, the state and the history of a service, owned by one verb.

@@ -25,6 +25,25 @@ pub enum StoreError {
     /// A stored value cannot be decoded.
     #[error("the state database {} contains data that this version of ship cannot read ({what})\n{}", path.display(), recovery_hint(.path))]
     Unreadable { path: PathBuf, what: String },
+    /// A shared database cannot be reached, does not answer, or has no space. It may work again
+    /// later.
+    #[error("cannot use the state in {location}: {why}\nhint: {hint}")]
+    Unavailable {
+        /// The URL, without a password.
+        location: String,
+        /// What was being done, and what the other side answered.
+        why: String,
+        hint: String,
+    },
+    /// A shared database was reached, or its URL read, but ship cannot or must not use it: a wrong
+    /// password, a missing privilege, tables of another program.
+    #[error("cannot use the state in {location}: {why}\nhint: {hint}")]
+    Rejected {
+        /// The URL, without a password.
+        location: String,
+        why: String,
+        hint: String,
+    },
     /// Another controller holds the lease.
     #[error("{0}")]
     Held(Box<Holder>),

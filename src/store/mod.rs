@@ -4,10 +4,12 @@
 //! shared store.
 
 mod contract;
+mod database;
 mod error;
 mod freeze;
 mod lease;
 mod locks;
+mod network;
 mod records;
 mod sqlite;
 mod state_dir;
@@ -15,13 +17,17 @@ mod state_dir;
 pub use self::contract::{
     Inventories, Leases, Migrations, Requests, Revisions, Rollouts, ServiceSettings, Store,
 };
+pub use self::database::{
+    CommitResult, Condition, Database, KeyRange, LEASE_EXPIRES_AFTER, Record, Snapshot,
+    Transaction, Write,
+};
 pub use self::error::StoreError;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
-    ServiceKey,
+    ServiceKey, StoreAccess,
 };
 pub use sqlite::Sqlite;
 pub use state_dir::{Access, StateDir, find, state_dir_for};

@@ -90,3 +90,12 @@ pub struct KnownInventory {
     pub service_key: ServiceKey,
     pub inventory: PathBuf,
 }
+
+/// How a verb uses the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreAccess {
+    /// The verb reads the state, which need not be writable and need not exist.
+    Read,
+    /// The verb changes the state and creates it if necessary.
+    Write,
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::{BoxFuture, FutureExt as _};
 use ship::app::conclusion::Conclusion;
 use ship::app::environment::{
-    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
+    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading,
 };
 use ship::app::error::Error;
 use ship::app::exit::Exit as Code;
@@ -34,7 +34,7 @@ use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
-use ship::store::{Holder, RolloutId, StateDir, Store};
+use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess};
 
 use super::defects::Defect;
 use super::fake_store::FakeStore;

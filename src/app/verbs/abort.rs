@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{pause, resume};
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::exit::Exit;
 use crate::app::goal::Goal;
@@ -17,6 +17,7 @@ use crate::core::policy::continuation::{Continuation, check_abort, stopped_rollo
 use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::rollout::failure::Outcome;
 use crate::store::ControlRequest;
+use crate::store::StoreAccess;
 
 /// Longer than any rollback takes, because a rollback has deadlines of its own.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_hours(24);

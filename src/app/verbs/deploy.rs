@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::after_rollout::{self, RunSummary};
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::exit::Exit;
 use crate::app::goal::Goal;
@@ -20,6 +20,7 @@ use crate::core::policy::rollback::check_contracts;
 use crate::core::policy::service_state::ServiceCommand;
 use crate::core::policy::unattended::{Resolution, RunMode};
 use crate::core::rollout::verb::Verb;
+use crate::store::StoreAccess;
 
 #[derive(Clone, Debug, Default)]
 pub struct DeployRequest {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::time::Time;
+use crate::store::StoreAccess;
 use crate::store::{ControlRequest, Freeze, Request, ServiceKey};
 
 pub struct Frozen {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
@@ -22,6 +22,7 @@ use crate::core::text_difference::difference;
 use crate::core::time::Human;
 use crate::report::HistoryRow;
 use crate::store::RevisionRecord;
+use crate::store::StoreAccess;
 
 /// One revision, and how the current release differs from it.
 pub struct RevisionDetails {

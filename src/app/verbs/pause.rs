@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::failure::Outcome;
+use crate::store::StoreAccess;
 use crate::store::{ControlRequest, RolloutId, ServiceKey};
 
 /// How often to check whether the controller has carried out a request.

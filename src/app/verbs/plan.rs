@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::app::adoption::Adopt;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::goal::Goal;
 use crate::app::session::Session;
@@ -19,6 +19,7 @@ use crate::core::rollout::Rollout;
 use crate::core::spec::Spec;
 use crate::report::Versions;
 use crate::store::ServiceKey;
+use crate::store::StoreAccess;
 
 pub struct DeployPlan {
     pub service_key: ServiceKey,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{pause, resume};
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::goal::Goal;
 use crate::app::notice::Accepted;
@@ -14,6 +14,7 @@ use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, check_promotion};
 use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::store::ControlRequest;
+use crate::store::StoreAccess;
 
 #[derive(Clone, Debug, Default)]
 pub struct PromoteRequest {

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::report_page::{self, ReportInput};
 use crate::app::rollout_choice;
 use crate::app::session::Session;
 use crate::config::Overrides;
+use crate::store::StoreAccess;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportDestination {

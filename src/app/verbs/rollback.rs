@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::app::adoption::Adopt;
 use crate::app::conclusion::Conclusion;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::goal::Goal;
 use crate::app::notice::Accepted;
@@ -23,6 +23,7 @@ use crate::core::policy::rollback::{
 use crate::core::policy::service_state::ServiceCommand;
 use crate::core::rollout::verb::Verb;
 use crate::report::LocalClock;
+use crate::store::StoreAccess;
 
 #[derive(Clone, Debug, Default)]
 pub struct RollbackRequest {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::app::adoption::Adopt;
-use crate::app::environment::{Environment, FleetConnection, Reading, StoreAccess};
+use crate::app::environment::{Environment, FleetConnection, Reading};
 use crate::app::error::Error;
 use crate::app::session::Session;
 use crate::app::{ownership, spec};
@@ -23,6 +23,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::event::RevisionRef;
 use crate::core::time::Time;
 use crate::engine::Preflight;
+use crate::store::StoreAccess;
 use crate::store::{Freeze, Holder, Request};
 
 /// Observes the fleet, once or repeatedly.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use crate::app::environment::{Environment, FleetConnection, Reading, StoreAccess};
+use crate::app::environment::{Environment, FleetConnection, Reading};
 use crate::app::error::Error;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::ids::{ActionId, Epoch, HostId};
 use crate::core::rollout::action::Action;
 use crate::engine::{ActionOrder, ActionResult, preflight};
+use crate::store::StoreAccess;
 use crate::store::{Holder, ServiceKey};
 
 /// The lease of a service.

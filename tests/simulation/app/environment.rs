@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use anstream::StripStream;
 use futures::future::{BoxFuture, FutureExt as _};
 use ship::app::environment::{
-    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading, StoreAccess,
+    DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading,
 };
 use ship::app::error::Error;
 use ship::app::last_known_good::last_known_good;
@@ -18,7 +18,7 @@ use ship::app::release::Release;
 use ship::config::{self, Overrides, Project};
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Plain, Reporter, ReporterSetup};
-use ship::store::{Holder, RolloutId, StateDir, Store};
+use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess};
 
 use crate::invocation::{INVENTORY, SimulatedEnvironment};
 use crate::scenario::release_id;

@@ -11,12 +11,13 @@ use self::balancers::check_balancers;
 use self::hosts::check_hosts;
 use self::machine::MachineCheck;
 use crate::app::channels;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
 use crate::app::release::Release;
 use crate::app::session::Session;
 use crate::config::Overrides;
+use crate::store::StoreAccess;
 
 /// The result of `ship check`.
 pub struct FleetCheck {

@@ -12,7 +12,7 @@ use super::filter::{self, HostSlots, SlotSelection};
 use super::host_logs::{BATCH_LINES_MAX, HostLogs, InstanceLine};
 use super::request::LogRequest;
 use super::sink::LineSink;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::notice::Notice;
 use crate::app::ownership;
@@ -23,6 +23,7 @@ use crate::core::ids::{HostId, InstanceId, Port, Slot};
 use crate::engine::{Executor as _, FleetExecutor};
 use crate::remote::HostUnavailable;
 use crate::script;
+use crate::store::StoreAccess;
 
 /// How long a line waits for older lines of other hosts.
 const REORDER_WINDOW: Duration = Duration::from_millis(150);

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::growing_file::GrowingFile;
 use super::request::LogRequest;
 use super::sink::LineSink;
-use crate::app::environment::{Environment, Reading, StoreAccess};
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Internal, Refused};
 use crate::app::notice::Notice;
 use crate::app::opened_service::OpenedService;
@@ -19,6 +19,7 @@ use crate::app::rollout_choice;
 use crate::config::Overrides;
 use crate::core::time::Time;
 use crate::store::RolloutId;
+use crate::store::StoreAccess;
 
 /// How often to check for new lines.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

@@ -1,0 +1,126 @@
+//! The interface of a database: keys with values, read in ranges and changed in transactions.
+//!
+//! [`RecordStore`](super::RecordStore) keeps all records of ship this way, so that it behaves the
+//! same with every database. The model is that of etcd: every transaction has a revision, and every
+//! record knows the revision that created it and the one that last changed it.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::core::time::Time;
+use crate::store::error::StoreError;
+
+/// If the latest heartbeat is older than this, the holder of a lease is suspended or gone. Hosts
+/// reject its late commands because they have seen a newer epoch, so taking over from a suspended
+/// holder is safe.
+pub const LEASE_EXPIRES_AFTER: Duration = Duration::from_secs(30);
+
+/// Stores records. Every write is durable when the method returns. No method waits for more than a
+/// few seconds.
+pub trait Database: Send {
+    /// Reads several ranges at one moment. Repeats the attempt if the connection is lost.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or read.
+    fn read(&self, ranges: &[KeyRange]) -> Result<Snapshot, StoreError>;
+
+    /// Makes all writes of a transaction, or none if a condition is not met.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or written. Unless it has answered, the transaction may
+    /// nevertheless have been committed. The method does not repeat the attempt.
+    fn commit(&self, transaction: &Transaction) -> Result<CommitResult, StoreError>;
+
+    /// Renews a lease, that is a record that was written with [`Write::PutExpiring`] by this
+    /// process. Returns whether the record still exists and was created by the transaction
+    /// `created`.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or written.
+    fn renew(&self, key: &str, created: u64) -> Result<bool, StoreError>;
+
+    /// Reports changes of a record: the number changes after each of them. Changes may be missed,
+    /// so the record must also be read from time to time. `None` if the database cannot report
+    /// changes.
+    fn watch(&self, key: &str) -> Option<watch::Receiver<u64>>;
+
+    /// Where the records are, without a password: a path or a URL.
+    fn location(&self) -> String;
+
+    /// The space that the records need on disk, in bytes.
+    ///
+    /// # Errors
+    /// If the database cannot be reached or read.
+    fn size_bytes(&self) -> Result<u64, StoreError>;
+}
+
+/// Keys to read or delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyRange {
+    Key(String),
+    /// All keys that begin with this text, which is not empty. Their order is that of their bytes.
+    Prefix(String),
+}
+
+/// A record with its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub key: String,
+    pub value: String,
+    /// The transaction that created the record. A record that was deleted and written again has a
+    /// new one.
+    pub created: u64,
+    /// The transaction that last changed the record.
+    pub modified: u64,
+    /// The time since the record was last written or renewed, by the database's clock. Only
+    /// meaningful for leases.
+    pub age: Duration,
+}
+
+/// Records as they were at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The time of the database's clock.
+    pub at: Time,
+    /// The records of each range, in the order of their keys.
+    pub ranges: Vec<Vec<Record>>,
+}
+
+/// Writes that take effect together, under conditions. No key occurs in two writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    pub conditions: Vec<Condition>,
+    pub writes: Vec<Write>,
+}
+
+/// A condition on one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Absent { key: String },
+    CreatedBy { key: String, revision: u64 },
+    ModifiedBy { key: String, revision: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    Put {
+        key: String,
+        value: String,
+    },
+    /// Writes a lease. A database with such a function deletes the record if nobody renews it for
+    /// [`LEASE_EXPIRES_AFTER`]; in others it stays, and its age says that it has expired.
+    PutExpiring {
+        key: String,
+        value: String,
+    },
+    Delete(KeyRange),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitResult {
+    /// The revision of the transaction.
+    Committed(u64),
+    /// A condition was not met; nothing was written.
+    Refused,
+}
