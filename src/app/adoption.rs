@@ -169,7 +169,7 @@ impl Session {
         &self,
         owners: &BTreeMap<HostId, Owner>,
     ) -> Result<Option<Owner>, Error> {
-        let epoch = self.store.epoch(&self.service_key)?;
+        let epoch = self.records()?.epoch();
         let mut owners = owners.clone();
         owners.retain(|_, owner| owner.fleet == self.service_key.fleet);
         Ok(last_from_elsewhere(&owners, &self.history_id, epoch).cloned())
@@ -263,6 +263,7 @@ impl Session {
             let replicas = self.amounts()?.replicas;
             let revision =
                 self.store
+                    .lock()
                     .adopt(&self.service_key, &new, adoption.proven, replicas, at)?;
             self.env.notify(&Notice::Adopted { version, revision });
             self.read_history()?;

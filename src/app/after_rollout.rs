@@ -102,8 +102,8 @@ fn write_metrics(session: &Session, notice: &Notification, input: Option<&Report
     };
     let summary = input.map(|input| &input.summary);
     let records = session
-        .store
-        .revisions(&session.service_key)
+        .records()
+        .map(|records| records.revisions())
         .unwrap_or_default();
     let succeeded = records
         .iter()

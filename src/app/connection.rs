@@ -164,6 +164,7 @@ impl Session {
         )]);
         env.extend(
             self.store
+                .lock()
                 .lease_token()
                 .map(|token| (config::LEASE.to_owned(), token.to_owned())),
         );

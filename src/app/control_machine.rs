@@ -21,7 +21,8 @@ use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{
-    Access, Holder, RolloutId, Sqlite, StateDir, Store, StoreAccess, state_dir_for,
+    Access, Holder, RecordStore, RolloutId, Sqlite, StateDir, Store, StoreAccess, StoreError,
+    StoreHandle, ThreadRunner, state_dir_for, this_machine,
 };
 use crate::system::accounts;
 
@@ -57,10 +58,10 @@ impl ControlMachine {
         let project = match config::load(&chosen.path, overrides) {
             Ok(project) => project,
             Err(invalid) => {
-                let store = Sqlite::open_existing(&state_dir_for(&chosen.path));
+                let store = open_existing(&state_dir_for(&chosen.path));
                 let good = store.ok().flatten().and_then(|store| {
                     let read = |path: &Path| std::fs::read(path);
-                    last_known_good(&store, &chosen.path, overrides, read)
+                    last_known_good(&*store, &chosen.path, overrides, read)
                 });
                 let Some(LastKnownGood { project, as_of }) = good else {
                     return Err(invalid.into());
@@ -90,26 +91,27 @@ impl Environment for ControlMachine {
         })
     }
 
-    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error> {
-        let store = match access {
+    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<StoreHandle, Error> {
+        let database = match access {
             StoreAccess::Read => Sqlite::open_to_read(&files.state_dir)?,
             StoreAccess::Write => {
                 Sqlite::open_for(&files.state_dir, state_dir_access(&files.project))?
             }
         };
-        Ok(Box::new(store))
+        let store = RecordStore::open(Box::new(database), access)?;
+        Ok(StoreHandle::new(Box::new(store), Arc::new(ThreadRunner)))
     }
 
     fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
-        let Some(store) = Sqlite::open_existing(&state_dir_for(&chosen.path))? else {
+        let Some(store) = open_existing(&state_dir_for(&chosen.path))? else {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);
-        let known = find_service(&store, &inventory);
+        let known = find_service(&*store, &inventory);
         Ok(known.map(|service_key| DeployedState {
             service_key,
-            store: Box::new(store),
+            store: StoreHandle::new(store, Arc::new(ThreadRunner)),
         }))
     }
 
@@ -132,9 +134,13 @@ impl Environment for ControlMachine {
         }
     }
 
+    fn machine(&self) -> String {
+        this_machine()
+    }
+
     fn lease_holder(&self, run: &str) -> Holder {
         let Operator { user, host } = self.operator();
-        Holder::this_process(&user, &host, run, SteadyClock.wall())
+        Holder::this_process(&user, &host, run)
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
@@ -173,6 +179,15 @@ impl Environment for ControlMachine {
         release::remove_unused_artifacts(state_dir, store);
         logging::remove_unused_logs(state_dir, store);
     }
+}
+
+/// Opens the state of a state directory for reading, if it exists.
+pub(crate) fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
+    let Some(database) = Sqlite::open_existing(state_dir)? else {
+        return Ok(None);
+    };
+    let store = RecordStore::open(Box::new(database), StoreAccess::Read)?;
+    Ok(Some(Box::new(store)))
 }
 
 /// An executor for the hosts, over SSH or on this machine. ship connects to a host when it first

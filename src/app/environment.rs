@@ -21,7 +21,7 @@ use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases}
 use crate::remote::HostSite;
 use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
-use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store, StoreAccess};
+use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store, StoreAccess, StoreHandle};
 
 pub trait Environment: Send + Sync {
     /// Finds and reads the inventory and its playbook.
@@ -34,7 +34,7 @@ pub trait Environment: Send + Sync {
     ///
     /// # Errors
     /// If it cannot be opened or created, or is not trusted.
-    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error>;
+    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<StoreHandle, Error>;
 
     /// Opens for reading the state of an inventory that was deployed from here, even if its files
     /// are invalid now. Returns `None` if nothing was deployed.
@@ -46,6 +46,10 @@ pub trait Environment: Send + Sync {
     fn clock(&self) -> Arc<dyn Clock>;
 
     fn operator(&self) -> Operator;
+
+    /// The machine and the namespace of its processes, which distinguishes processes of this
+    /// machine from others.
+    fn machine(&self) -> String;
 
     /// The identity of this process in the lease. `run` describes its command, for example
     /// `deploy 0.9`.
@@ -116,7 +120,7 @@ pub struct Files {
 /// The state of a deployed service.
 pub struct DeployedState {
     pub service_key: ServiceKey,
-    pub store: Box<dyn Store>,
+    pub store: StoreHandle,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -15,6 +16,7 @@ use crate::core::policy::continuation::ContinuationRefusal;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_state;
 use crate::core::spec::impossible::Impossible;
+use crate::core::time::Human;
 use crate::engine::EngineError;
 use crate::script::quote;
 use crate::store::StoreError;
@@ -44,6 +46,13 @@ pub enum Error {
         /// Number of hosts whose logs were requested.
         all: usize,
     },
+    /// The state store failed during a rollout, which was interrupted for that reason.
+    #[error(
+        "{error}\nnote: it has failed for {}; the rollout was interrupted, and what runs on the hosts \
+         keeps running\nhint: `ship resume` continues the rollout once the state can be used again",
+        Human(*.lasted)
+    )]
+    StoreLost { error: StoreError, lasted: Duration },
     /// A failure of ship or of the control machine.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -67,6 +76,7 @@ impl Error {
                 | AdmissionRefusal::Impossible(_)
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
+            Self::StoreLost { .. } => Exit::Interrupted,
             Self::LogsUnreachable { .. } | Self::Store(StoreError::Unavailable { .. }) => {
                 Exit::Unreachable
             }
@@ -74,7 +84,8 @@ impl Error {
             | Self::Store(
                 StoreError::Database { .. }
                 | StoreError::Directory { .. }
-                | StoreError::Unreadable { .. },
+                | StoreError::Unreadable { .. }
+                | StoreError::Contended { .. },
             ) => Exit::Internal,
         }
     }
@@ -118,6 +129,7 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Store(error) => error.into(),
+            EngineError::StoreLost { error, lasted } => Self::StoreLost { error, lasted },
             EngineError::MissingStartEvent => Internal::Other(error.to_string()).into(),
         }
     }

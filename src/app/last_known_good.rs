@@ -33,8 +33,9 @@ pub fn last_known_good(
 ) -> Option<LastKnownGood> {
     let absolute = std::path::absolute(inventory).ok()?;
     let service_key = find_service(store, &absolute)?;
-    let record = store.revisions(&service_key).ok()?.pop()?;
-    let newest = store.runs(&service_key).ok()?.pop();
+    let records = store.service(&service_key).ok()?;
+    let record = records.revisions().pop()?;
+    let newest = records.runs().pop();
     let settings = newest.map(|run| run.start.set).unwrap_or_default();
     let version = overrides.version.as_ref();
     let version = version.unwrap_or(&record.definition.version).clone();

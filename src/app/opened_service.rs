@@ -12,11 +12,11 @@ use super::notice::Notice;
 use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
-use crate::core::time::Time;
 use crate::engine::Clock;
 use crate::store::StoreAccess;
 use crate::store::{
-    Freeze, Holder, RolloutId, RolloutRecord, ServiceKey, StateDir, Store, StoreError,
+    Freeze, RolloutId, RolloutRecord, ServiceKey, ServiceRecords, StateDir, Store, StoreError,
+    StoreHandle,
 };
 
 /// The files and the state of a service.
@@ -29,7 +29,7 @@ pub struct OpenedService {
 
     pub service_key: ServiceKey,
     /// The state. Dropping it releases the lease.
-    pub store: Box<dyn Store>,
+    pub store: StoreHandle,
     pub clock: Arc<dyn Clock>,
     /// The overrides from the command line.
     pub set: Vec<String>,
@@ -80,8 +80,10 @@ impl OpenedService {
         // A ship process that was started by a hook of another one shares its lease.
         let token = std::env::var(config::LEASE).ok();
         self.store
+            .lock()
             .acquire_lease(&self.service_key, holder, token.as_deref())?;
         self.store
+            .lock()
             .record_inventory(&self.service_key, &self.inventory)?;
         Ok(())
     }
@@ -112,72 +114,46 @@ impl OpenedService {
 
     /// The freeze in effect now.
     pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
-        active_freeze(&*self.store, &self.service_key, self.clock.now())
+        Ok(self.records()?.active_freeze().cloned())
+    }
+
+    /// All records of the service except its journals.
+    pub(crate) fn records(&self) -> Result<ServiceRecords, Error> {
+        Ok(self.store.lock().service(&self.service_key)?)
     }
 
     /// Whether a live controller carries out a rollout.
     pub(crate) fn has_live_controller(&self) -> Result<bool, Error> {
-        Ok(holder(&*self.env, &*self.store, &self.service_key)?.is_some())
+        Ok(self.records()?.holder(&self.env.machine()).is_some())
     }
 
     /// The rollout that a live controller carries out now.
-    pub(crate) fn running_rollout(&self) -> Result<Option<RolloutRecord>, Error> {
-        // Read the lease first: a controller releases it after it has recorded the end.
-        if !self.has_live_controller()? {
-            return Ok(None);
-        }
-        let newest = self.store.rollouts(&self.service_key)?.pop();
-        Ok(newest.filter(|rollout| rollout.outcome.is_none()))
+    pub(crate) fn running_rollout(&self, records: &ServiceRecords) -> Option<RolloutRecord> {
+        records.holder(&self.env.machine())?;
+        let newest = records.rollouts().pop();
+        newest.filter(|rollout| rollout.outcome.is_none())
     }
 
     pub(crate) fn state(&self) -> Result<ServiceState, Error> {
-        service_state(&*self.env, &*self.store, &self.service_key)
+        service_state(&*self.env, &**self.store.lock(), &self.service_key)
     }
 
     pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
-        newest_rollout(&*self.store, &self.service_key)
+        Ok(self.records()?.newest_rollout())
     }
 }
 
-/// The freeze of a service that is in effect at a given time.
-pub(super) fn active_freeze(
-    store: &dyn Store,
-    service_key: &ServiceKey,
-    now: Time,
-) -> Result<Option<Freeze>, Error> {
-    Ok(store
-        .freeze(service_key)?
-        .filter(|freeze| freeze.is_active(now)))
-}
-
+/// The state of a service according to its newest rollout and the lease.
 pub(super) fn service_state(
     env: &dyn Environment,
     store: &dyn Store,
     service_key: &ServiceKey,
 ) -> Result<ServiceState, Error> {
-    // Read the lease first: a controller releases it after it has recorded the end.
-    let has_live_controller = holder(env, store, service_key)?.is_some();
-    let newest = store.newest_journal(service_key)?;
-    let newest = newest.and_then(|(_, journal)| RolloutSummary::of(&journal));
+    let records = store.service(service_key)?;
+    let has_live_controller = records.holder(&env.machine()).is_some();
+    let newest = match records.newest_rollout() {
+        Some(newest) => RolloutSummary::of(&store.journal(newest)?),
+        None => None,
+    };
     Ok(ServiceState::of(newest.as_ref(), has_live_controller))
-}
-
-/// The live controller that carries out a rollout now.
-pub(super) fn holder(
-    env: &dyn Environment,
-    store: &dyn Store,
-    service_key: &ServiceKey,
-) -> Result<Option<Holder>, Error> {
-    let here = env.operator().host;
-    Ok(store.holder(service_key, &here, env.clock().wall())?)
-}
-
-pub(super) fn newest_rollout(
-    store: &dyn Store,
-    service_key: &ServiceKey,
-) -> Result<Option<RolloutId>, Error> {
-    Ok(store
-        .rollouts(service_key)?
-        .last()
-        .map(|rollout| rollout.id))
 }

@@ -54,15 +54,21 @@ impl Session {
     pub(crate) fn store_scale(&mut self) -> Result<(), Error> {
         let Some(replicas) = self.scale else {
             if self.has_replicas_override() {
-                self.store.clear_scale(&self.service_key)?;
+                self.store.lock().set_scale(&self.service_key, None)?;
             }
             return Ok(());
         };
         let playbook = self.playbook_amounts().replicas;
         let who = self.operator().to_string();
+        let scale = Scale {
+            replicas,
+            playbook,
+            who,
+        };
         Ok(self
             .store
-            .set_scale(&self.service_key, Scale { replicas, playbook }, &who)?)
+            .lock()
+            .set_scale(&self.service_key, Some(&scale))?)
     }
 
     /// The number of instances and the budget of the files and the command line.
@@ -77,8 +83,8 @@ impl Session {
     pub(crate) fn amounts(&self) -> Result<Amounts, Error> {
         let mut amounts = self.playbook_amounts();
         let kept = self
-            .store
-            .scale(&self.service_key)?
+            .records()?
+            .scale
             .filter(|scale| scale.playbook == amounts.replicas);
         if let Some(replicas) = self.scale {
             amounts.replicas = replicas;

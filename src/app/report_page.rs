@@ -40,7 +40,7 @@ impl ReportInput {
         id: RolloutId,
         budget: Option<Budget>,
     ) -> Result<Self, Error> {
-        let journal = session.store.journal(id)?;
+        let journal = session.store.lock().journal(id)?;
         let unreadable = || {
             let why = format!("the journal of rollout {} has no start event", id.0);
             Error::from(Internal::Other(why))
@@ -54,7 +54,7 @@ impl ReportInput {
             return Err(unreadable());
         };
         let start = start.clone();
-        let records = session.store.revisions(&session.service_key)?;
+        let records = session.records()?.revisions();
         let versions = records
             .iter()
             .map(|record| (record.release.clone(), record.definition.version.clone()));

@@ -35,7 +35,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     let survey = Box::pin(survey::survey(session, &goal, adopt)).await?;
     let mut log = None;
     let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await?;
-    session.store.release_lease()?;
+    session.store.lock().release_lease()?;
     if let Conclusion::Ended {
         id, exit, budget, ..
     } = &ended
@@ -68,13 +68,18 @@ async fn begin(
         revision
     } else {
         let new = new_revision(session, &goal);
-        session.store.add_revision(&session.service_key, &new)?
+        session
+            .store
+            .lock()
+            .add_revision(&session.service_key, &new)?
     };
     let newest_epoch = survey.preflight.newest_epoch();
     let now = session.now();
-    let started = session
-        .store
-        .begin_rollout(&session.service_key, revision, newest_epoch, now);
+    let started =
+        session
+            .store
+            .lock()
+            .begin_rollout(&session.service_key, revision, newest_epoch, now);
     let (id, epoch) = started?;
     *log = Some(env.open_log(&session.state_dir, id));
     let events = admission.first_events(revision, epoch);
@@ -94,12 +99,12 @@ async fn begin(
 }
 
 fn engine(
-    session: &mut Session,
+    session: &Session,
     survey: Survey,
     id: RolloutId,
     monitor: Option<Monitor>,
     interrupts: Interrupts,
-) -> Engine<'_> {
+) -> Engine {
     let setup = ReporterSetup::for_terminal(
         session.hosts(),
         session.ports(&survey.definitions),
@@ -118,7 +123,7 @@ fn engine(
         fleet: survey.preflight.fleet,
         monitor,
         redactor,
-        store: &mut *session.store,
+        store: session.store.clone(),
     }
 }
 
@@ -155,9 +160,10 @@ fn prune_history(session: &mut Session, current: Revision) -> Result<(), Error> 
     let retained = history::retained(&session.history.past(), current, limit);
     session
         .store
+        .lock()
         .retain_revisions(&session.service_key, &retained)?;
     session
         .env
-        .remove_unused(&session.state_dir, &*session.store);
+        .remove_unused(&session.state_dir, &**session.store.lock());
     Ok(())
 }

@@ -3,9 +3,8 @@
 use super::environment::Environment;
 use super::error::{Error, Refused};
 use super::known_rollout::KnownRollout;
-use super::opened_service::holder;
 use crate::core::rollout::failure::Outcome;
-use crate::store::{RolloutId, RolloutRecord, ServiceKey, Store};
+use crate::store::{RolloutId, RolloutRecord, ServiceKey, ServiceRecords, Store};
 
 /// Finds the rollout of `--rollout N|last`.
 ///
@@ -17,7 +16,8 @@ pub(super) fn find(
     service: &ServiceKey,
     which: &str,
 ) -> Result<RolloutId, Error> {
-    let known = store.rollouts(service)?;
+    let records = store.service(service)?;
+    let known = records.rollouts();
     let newest = known.last().ok_or(Refused::NothingDeployed)?;
     if which == "last" {
         return Ok(newest.id);
@@ -28,24 +28,23 @@ pub(super) fn find(
         return Ok(number);
     }
     // The newest rollout is under way if it has no outcome and a controller holds the lease.
-    let has_live_controller = holder(env, store, service)?.is_some();
+    let has_live_controller = records.holder(&env.machine()).is_some();
     let running = (newest.outcome.is_none() && has_live_controller).then_some(newest.id);
     Err(Refused::UnknownRollout {
         which: which.to_owned(),
         service: service.service.clone(),
-        known: describe(store, service, known, running)?,
+        known: describe(&records, known, running),
     }
     .into())
 }
 
 /// Describes the rollouts, the newest first.
 fn describe(
-    store: &dyn Store,
-    service: &ServiceKey,
+    records: &ServiceRecords,
     rollouts: Vec<RolloutRecord>,
     running: Option<RolloutId>,
-) -> Result<Vec<KnownRollout>, Error> {
-    let revisions = store.revisions(service)?;
+) -> Vec<KnownRollout> {
+    let revisions = records.revisions();
     let version = |revision| {
         let known = revisions.iter().find(|known| known.revision == revision);
         known.map(|known| known.definition.version.clone())
@@ -57,5 +56,5 @@ fn describe(
         began: record.began,
         outcome: Outcome::word_of(record.outcome.as_ref(), running == Some(record.id)),
     });
-    Ok(known.collect())
+    known.collect()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::environment::{DeployedState, Environment, FleetConnection, Operator, Reading};
 use super::error::{Error, Refused};
-use super::opened_service::{OpenedService, active_freeze, holder, newest_rollout, service_state};
+use super::opened_service::{OpenedService, service_state};
 use crate::config::{Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::journal::placements::Placements;
@@ -19,8 +19,8 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, StateDir,
-    Store, StoreAccess,
+    ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, ServiceRecords,
+    StateDir, Store, StoreAccess, StoreHandle,
 };
 
 /// The files, the state and the history of a service, owned by one verb.
@@ -32,7 +32,7 @@ pub struct Session {
     pub state_dir: StateDir,
     pub service_key: ServiceKey,
     /// The state. Dropping it releases the lease.
-    pub store: Box<dyn Store>,
+    pub store: StoreHandle,
     /// The random id of the history in the store.
     pub(super) history_id: String,
     pub clock: Arc<dyn Clock>,
@@ -99,7 +99,7 @@ impl Session {
             clock,
             set,
         } = service;
-        let history_id = store.history_id()?;
+        let history_id = store.lock().history_id();
         let mut session = Self {
             env,
             project,
@@ -140,9 +140,12 @@ impl Session {
     /// # Errors
     /// If the state cannot be read.
     pub fn read_history(&mut self) -> Result<(), Error> {
-        let journal = self.store.newest_journal(&self.service_key)?;
-        let journal = journal.map(|(_, journal)| journal).unwrap_or_default();
-        self.history = self.read_records()?.with_newest(&journal);
+        let records = self.records()?;
+        let journal = match records.newest_rollout() {
+            Some(newest) => self.store.lock().journal(newest)?,
+            None => Vec::new(),
+        };
+        self.history = history(&records).with_newest(&journal);
         Ok(())
     }
 
@@ -151,14 +154,12 @@ impl Session {
     /// # Errors
     /// If the state cannot be read.
     pub(crate) fn read_records(&self) -> Result<ServiceHistory, Error> {
-        let service_key = &self.service_key;
-        Ok(ServiceHistory {
-            revisions: self.store.revisions(service_key)?,
-            runs: self.store.runs(service_key)?,
-            applied_migrations: self.store.applied_migrations(service_key)?,
-            contracted: self.store.contracted(service_key)?,
-            ..ServiceHistory::default()
-        })
+        Ok(history(&self.records()?))
+    }
+
+    /// All records of the service except its journals.
+    pub(crate) fn records(&self) -> Result<ServiceRecords, Error> {
+        Ok(self.store.lock().service(&self.service_key)?)
     }
 
     pub fn now(&self) -> Time {
@@ -167,38 +168,38 @@ impl Session {
 
     /// The freeze in effect now.
     pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
-        active_freeze(&*self.store, &self.service_key, self.now())
+        Ok(self.records()?.active_freeze().cloned())
     }
 
     pub(crate) fn newest_rollout(&self) -> Result<Option<RolloutId>, Error> {
-        newest_rollout(&*self.store, &self.service_key)
+        Ok(self.records()?.newest_rollout())
     }
 
     /// The newest rollout and its journal.
     pub(crate) fn newest_journal(&self) -> Result<Option<(RolloutId, Vec<Entry>)>, Error> {
-        Ok(self.store.newest_journal(&self.service_key)?)
+        let Some(newest) = self.newest_rollout()? else {
+            return Ok(None);
+        };
+        Ok(Some((newest, self.store.lock().journal(newest)?)))
     }
 
     /// The placements according to the journals of all rollouts, or of those before one.
     pub(crate) fn placements(&self, before: Option<RolloutId>) -> Result<Placements, Error> {
+        let rollouts = self.records()?.rollouts().into_iter();
+        let earlier: Vec<_> = rollouts
+            .map(|rollout| rollout.id)
+            .take_while(|id| Some(*id) != before)
+            .collect();
         let mut placements = Placements::default();
-        for rollout in self
-            .store
-            .rollouts(&self.service_key)?
-            .into_iter()
-            .take_while(|rollout| Some(rollout.id) != before)
-        {
-            self.store
-                .journal(rollout.id)?
-                .iter()
-                .for_each(|entry| placements.apply(entry));
+        for entry in self.store.lock().journals(&earlier)?.iter().flatten() {
+            placements.apply(entry);
         }
         Ok(placements)
     }
 
     /// The live controller that carries out a rollout now.
     pub(crate) fn holder(&self) -> Result<Option<Holder>, Error> {
-        holder(&*self.env, &*self.store, &self.service_key)
+        Ok(self.records()?.holder(&self.env.machine()).cloned())
     }
 
     /// Whether a live controller carries out a rollout.
@@ -209,7 +210,7 @@ impl Session {
     /// # Errors
     /// If the state cannot be read.
     pub fn state(&self) -> Result<ServiceState, Error> {
-        service_state(&*self.env, &*self.store, &self.service_key)
+        service_state(&*self.env, &**self.store.lock(), &self.service_key)
     }
 
     /// Refuses a command that the state of the service does not permit. The lease must be held, so
@@ -232,7 +233,10 @@ impl Session {
         command: ControlRequest,
     ) -> Result<(), Error> {
         let by = self.operator().to_string();
-        Ok(self.store.send_request(rollout, &Request { command, by })?)
+        Ok(self
+            .store
+            .lock()
+            .send_request(rollout, &Request { command, by })?)
     }
 
     /// The current revision of the fleet.
@@ -249,14 +253,14 @@ impl Session {
     /// If the files or the state cannot be read.
     pub fn last_start(env: &Arc<dyn Environment>) -> Result<LastStart, Error> {
         if let Some(DeployedState { service_key, store }) = env.open_deployed_state()? {
-            return LastStart::read(&**env, &*store, &service_key);
+            return LastStart::read(&**env, &**store.lock(), &service_key);
         }
         let any = Overrides {
             version: Some("0".to_owned()),
             set: Vec::new(),
         };
         let session = Self::open(env, &any, Reading::LastKnownGood, StoreAccess::Read)?;
-        LastStart::read(&**env, &*session.store, &session.service_key)
+        LastStart::read(&**env, &**session.store.lock(), &session.service_key)
     }
 
     /// The releases of the history, and those that only the hosts keep.
@@ -291,6 +295,17 @@ impl Session {
     }
 }
 
+/// The history without the newest journal.
+fn history(records: &ServiceRecords) -> ServiceHistory {
+    ServiceHistory {
+        revisions: records.revisions(),
+        runs: records.runs(),
+        applied_migrations: records.applied_migrations(),
+        contracted: records.contracted(),
+        ..ServiceHistory::default()
+    }
+}
+
 /// How the newest rollout was started, and the present state of the service.
 pub struct LastStart {
     start: Option<RolloutStart>,
@@ -304,7 +319,11 @@ impl LastStart {
         service_key: &ServiceKey,
     ) -> Result<Self, Error> {
         Ok(Self {
-            start: store.runs(service_key)?.pop().map(|run| run.start),
+            start: store
+                .service(service_key)?
+                .runs()
+                .pop()
+                .map(|run| run.start),
             state: service_state(env, store, service_key)?,
         })
     }

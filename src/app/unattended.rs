@@ -1,5 +1,7 @@
 //! Unattended deploys: collects what the policy needs for its decision.
 
+use std::collections::BTreeMap;
+
 use super::error::Error;
 use super::opened_service::OpenedService;
 use super::session::Session;
@@ -12,6 +14,7 @@ use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::unattended::{
     self, PreviousRollout, Resolution, RevisionAttempt, RunMode,
 };
+use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
 
 /// Refuses a deploy while the fleet is frozen or no window is open, before anything is fetched.
@@ -19,9 +22,10 @@ use crate::core::rollout::failure::Outcome;
 /// # Errors
 /// Who froze the fleet, or when the next window opens.
 pub fn permit_now(service: &OpenedService, mode: RunMode) -> Result<(), Error> {
-    let freeze = service.active_freeze()?.map(|freeze| freeze.to_string());
+    let records = service.records()?;
+    let freeze = records.active_freeze().map(ToString::to_string);
     let history = ServiceHistory {
-        revisions: service.store.revisions(&service.service_key)?,
+        revisions: records.revisions(),
         ..ServiceHistory::default()
     };
     let now = service.clock.now();
@@ -38,12 +42,26 @@ pub fn permit_now(service: &OpenedService, mode: RunMode) -> Result<(), Error> {
 
 /// Decides whether to deploy a release. The lease must be held.
 pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resolution, Error> {
-    let attempts: Vec<_> = session
-        .history
-        .revisions
+    let failed =
+        |record: &&RevisionRecord| !matches!(record.outcome, None | Some(Outcome::Succeeded));
+    let records = session.records()?;
+    let revisions = &session.history.revisions;
+    let rollouts: Vec<_> = revisions
         .iter()
-        .map(|record| attempt(session, record))
-        .collect::<Result<_, _>>()?;
+        .filter(failed)
+        .filter_map(|record| Some((record.revision, records.newest_rollout_of(record.revision)?)))
+        .collect();
+    let ids: Vec<_> = rollouts.iter().map(|(_, id)| *id).collect();
+    let journals = session.store.lock().journals(&ids)?;
+    let journals: BTreeMap<_, _> = rollouts
+        .iter()
+        .map(|(revision, _)| *revision)
+        .zip(journals)
+        .collect();
+    let attempts: Vec<_> = revisions
+        .iter()
+        .map(|record| attempt(record, journals.get(&record.revision).map(Vec::as_slice)))
+        .collect();
     let resolution = unattended::resolve(
         PreviousRollout::of(&session.history),
         &attempts,
@@ -56,14 +74,8 @@ pub(crate) fn resolve(session: &Session, release: &ReleaseId) -> Result<Resoluti
     })
 }
 
-fn attempt(session: &Session, record: &RevisionRecord) -> Result<RevisionAttempt, Error> {
-    let journal = match record.outcome {
-        None | Some(Outcome::Succeeded) => None,
-        Some(_) => session
-            .store
-            .journal_of(&session.service_key, record.revision)?,
-    };
-    Ok(RevisionAttempt {
+fn attempt(record: &RevisionRecord, journal: Option<&[Entry]>) -> RevisionAttempt {
+    RevisionAttempt {
         revision: record.revision,
         release: record.release.clone(),
         version: record.definition.version.clone(),
@@ -71,7 +83,7 @@ fn attempt(session: &Session, record: &RevisionRecord) -> Result<RevisionAttempt
         proven: record.proven,
         outcome: record.outcome.clone(),
         failure: journal
-            .and_then(|journal| RolloutSummary::of(&journal))
+            .and_then(RolloutSummary::of)
             .and_then(|summary| summary.failure),
-    })
+    }
 }

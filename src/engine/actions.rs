@@ -76,7 +76,7 @@ impl ActionTracker {
         });
     }
 
-    /// Takes the actions whose start has been saved.
+    /// Takes the actions that are sent once their start has been saved.
     pub(super) fn take_unsent(&mut self) -> Vec<ActionOrder> {
         std::mem::take(&mut self.unsent)
     }

@@ -10,7 +10,7 @@ use super::actions::{ActionTracker, EndedAction};
 use super::analysis::{AnalysisRunner, AnalysisScope};
 use super::clock::Clock;
 use super::dispatcher::Dispatcher;
-use super::executor::{ActionResult, Executor};
+use super::executor::{ActionOrder, ActionResult, Executor, TaskOrder};
 use super::inbox::Inbox;
 use super::messages::{Arrival, Interrupts, Message, ProbeAnswer};
 use super::monitor::MonitorHandle;
@@ -18,6 +18,7 @@ use super::observer::FleetObserver;
 use super::recorder::Recorder;
 use super::requests;
 use super::status_source::StatusSource;
+use super::store_calls::{StoreAnswer, StoreCalls};
 use super::tasks::TaskQueue;
 use crate::core::availability::AvailabilityReport;
 use crate::core::fleet::{Fleet, Observation};
@@ -30,11 +31,11 @@ use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::task::TaskRun;
 use crate::core::spec::Spec;
 use crate::core::spec::step::Step;
-use crate::core::time::Time;
+use crate::core::time::{Human, Time};
 use crate::probe;
 use crate::remote::HostUnavailable;
 use crate::report::Reporter;
-use crate::store::{RolloutId, Store, StoreError};
+use crate::store::{RolloutId, StoreError, StoreHandle};
 
 /// The interval at which the reporter updates elapsed times.
 const TICK: Duration = Duration::from_millis(200);
@@ -43,6 +44,8 @@ const LEASE_INTERVAL: Duration = Duration::from_secs(5);
 /// If the loop continues this much later than planned, the process was suspended: normally the
 /// loop runs five times a second.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(10);
+/// The pause before a further attempt to record the end of the rollout.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of log lines that are shown of a failed instance.
 const LOG_LINES: u32 = 15;
 /// The time limit for fetching the log lines of a failed instance.
@@ -54,16 +57,19 @@ pub enum EngineError {
     /// The journal could not be written, and the controller does nothing without a record.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The store has failed for too long, or a user did not want to wait for it.
+    #[error("the state store has failed for {}: {error}", Human(*.lasted))]
+    StoreLost { error: StoreError, lasted: Duration },
     /// The journal does not begin with the start of a rollout.
     #[error("the journal does not begin with the start of a rollout")]
     MissingStartEvent,
 }
 
 /// Everything that one rollout needs to run.
-pub struct Engine<'s> {
+pub struct Engine {
     pub executor: Arc<dyn Executor>,
     /// Records every event before it takes effect.
-    pub store: &'s mut dyn Store,
+    pub store: StoreHandle,
     pub reporter: Box<dyn Reporter>,
     pub clock: Arc<dyn Clock>,
     pub interrupts: Interrupts,
@@ -81,7 +87,7 @@ pub struct Engine<'s> {
     pub redactor: Redactor,
 }
 
-impl Engine<'_> {
+impl Engine {
     /// Runs a rollout to its end. The first of `initial_events` is its start. A rollout that
     /// continues an earlier one has more of them, which restore the state of that rollout.
     ///
@@ -95,7 +101,7 @@ impl Engine<'_> {
     ) -> Result<Outcome, EngineError> {
         let mut controller =
             Controller::new(self, id, initial_events).ok_or(EngineError::MissingStartEvent)?;
-        controller.flush()?;
+        controller.calls.watch_requests();
         let outcome = controller.run_until_done().await;
         controller.reporter.finish();
         controller.dispatcher.inbox().shut_down().await;
@@ -103,9 +109,21 @@ impl Engine<'_> {
     }
 }
 
+/// Actions and a task that are sent once their start has been saved.
+#[derive(Default)]
+struct Orders {
+    actions: Vec<ActionOrder>,
+    task: Option<TaskOrder>,
+}
+
 /// Plans, records and dispatches until the planner reports that the rollout has finished.
-struct Controller<'s> {
-    store: &'s mut dyn Store,
+struct Controller {
+    store: StoreHandle,
+    calls: StoreCalls,
+    /// The orders whose start is being saved.
+    saving: Orders,
+    /// The number of actions and tasks that were sent and have not ended.
+    sent: usize,
     reporter: Box<dyn Reporter>,
     clock: Arc<dyn Clock>,
     interrupts: Interrupts,
@@ -124,8 +142,8 @@ struct Controller<'s> {
     interrupted_twice: bool,
 }
 
-impl<'s> Controller<'s> {
-    fn new(engine: Engine<'s>, id: RolloutId, initial_events: Vec<Event>) -> Option<Self> {
+impl Controller {
+    fn new(engine: Engine, id: RolloutId, initial_events: Vec<Event>) -> Option<Self> {
         let Engine {
             executor,
             store,
@@ -152,7 +170,10 @@ impl<'s> Controller<'s> {
         };
         let now = clock.now();
         Some(Self {
+            calls: StoreCalls::new(store.clone(), id),
             store,
+            saving: Orders::default(),
+            sent: 0,
             reporter,
             interrupts,
             spec,
@@ -175,12 +196,16 @@ impl<'s> Controller<'s> {
     async fn run_until_done(&mut self) -> Result<Outcome, EngineError> {
         loop {
             let next = self.plan();
-            self.flush()?;
+            self.start_save();
+            if self.calls.is_saving() {
+                self.wait_while_saving().await?;
+                continue;
+            }
             let wake = match next {
                 Next::Wake(at) => Some(at),
                 Next::AwaitInFlight => None,
                 Next::Finish(_) if self.flush_monitor().await => continue,
-                Next::Finish(outcome) => return self.finish(outcome),
+                Next::Finish(outcome) => return self.finish(outcome).await,
                 next => {
                     self.decide(next).await;
                     continue;
@@ -189,7 +214,7 @@ impl<'s> Controller<'s> {
             self.wait(wake).await?;
             if self.interrupted_twice {
                 self.record_monitor();
-                return self.finish(Outcome::Interrupted);
+                return self.finish(Outcome::Interrupted).await;
             }
         }
     }
@@ -264,35 +289,35 @@ impl<'s> Controller<'s> {
         (passed.saturating_add(1), self.spec.step_count())
     }
 
-    /// Saves the recorded events, reports them, and then sends their actions and tasks.
-    fn flush(&mut self) -> Result<(), EngineError> {
-        let entries = self.recorder.save(self.store)?;
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        let fleet = self.observer.fleet();
-        let status = self.status.status(&self.spec, &self.recorder, fleet, now);
-        for entry in &entries {
-            self.reporter.event(entry, &status);
-        }
-        if let Some(task) = self.tasks.take_unsent() {
-            self.dispatcher.send_task(task);
-        }
-        self.dispatcher.send_orders(self.actions.take_unsent());
-        Ok(())
-    }
-
-    fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
+    async fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
         let outcome = outcome.redacted(self.recorder.redactor());
         self.recorder.record(Event::RolloutFinished {
             outcome: outcome.clone(),
         });
-        self.flush()?;
+        self.start_save();
+        while self.calls.is_saving() {
+            self.wait_while_saving().await?;
+        }
         let proven = outcome == Outcome::Succeeded && self.progress.updated_available > 0;
         let (id, now) = (self.recorder.id(), self.clock.now());
-        self.store.end_rollout(id, &outcome, proven, now)?;
-        Ok(outcome)
+        let ended = outcome.clone();
+        loop {
+            let ended = ended.clone();
+            let end = self
+                .store
+                .start(move |store| store.end_rollout(id, &ended, proven, now));
+            match end.await {
+                Ok(()) => return Ok(outcome),
+                Err(error) if error.may_be_temporary() => {
+                    let lasted = self.clock.now().since(now);
+                    if lasted >= self.spec.progress_deadline || self.interrupted_twice {
+                        return Err(EngineError::StoreLost { error, lasted });
+                    }
+                    self.wait_until(self.clock.now() + RETRY_INTERVAL).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// The output of a failed task, or the last log lines of a failed instance.
@@ -344,19 +369,121 @@ impl<'s> Controller<'s> {
         due.next
     }
 
+    // ── saving ───────────────────────────────────────────────────────────────────────────────────
+
+    /// Starts to save the recorded events, unless earlier ones are being saved.
+    fn start_save(&mut self) {
+        if self.calls.is_saving() {
+            return;
+        }
+        if let Some((first, entries)) = self.recorder.take_unsaved() {
+            self.saving = Orders {
+                actions: self.actions.take_unsent(),
+                task: self.tasks.take_unsent(),
+            };
+            self.calls.start_save(first, entries);
+        }
+    }
+
+    /// Waits for a message, a signal or the store while events are being saved. Nothing new is
+    /// sent: the effects of the events wait until these are durable.
+    async fn wait_while_saving(&mut self) -> Result<(), EngineError> {
+        let started = self.clock.now();
+        while self.calls.is_saving() {
+            self.wait_until(self.clock.now() + TICK).await?;
+            self.check_store_deadline()?;
+        }
+        let now = self.clock.now();
+        if now.since(started) >= SUSPEND_THRESHOLD {
+            // Nothing was observed meanwhile.
+            self.analyses.invalidate(now);
+            self.observer.invalidate_all(now);
+        }
+        Ok(())
+    }
+
+    /// Gives up if the store has failed for too long, or a user does not want to wait for it. The
+    /// actions in flight end before.
+    fn check_store_deadline(&mut self) -> Result<(), EngineError> {
+        let Some((since, _)) = self.calls.failure() else {
+            return Ok(());
+        };
+        let lasted = self.clock.now().since(since);
+        let is_over =
+            lasted >= self.spec.progress_deadline || self.recorder.rollout().requests.interrupted;
+        if self.interrupted_twice || (is_over && self.sent == 0) {
+            let error = self.calls.give_up().unwrap_or(StoreError::LeaseLost);
+            return Err(EngineError::StoreLost { error, lasted });
+        }
+        Ok(())
+    }
+
+    /// Reports the saved events, and sends their actions and tasks.
+    fn saved(&mut self, result: Result<(), StoreError>) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let lost_since = self.calls.failure().map(|(since, _)| since);
+        let Some(entries) = self.calls.saved(result, now)? else {
+            if lost_since.is_none()
+                && let Some((_, error)) = self.calls.failure()
+            {
+                self.reporter
+                    .store_lost(&error.to_string(), self.spec.progress_deadline);
+            }
+            return Ok(());
+        };
+        if let Some(since) = lost_since {
+            self.reporter.store_recovered(now.since(since));
+        }
+        let fleet = self.observer.fleet();
+        let status = self.status.status(&self.spec, &self.recorder, fleet, now);
+        for entry in &entries {
+            self.reporter.event(entry, &status);
+        }
+        let Orders { actions, task } = std::mem::take(&mut self.saving);
+        self.sent += actions.len() + usize::from(task.is_some());
+        if let Some(task) = task {
+            self.dispatcher.send_task(task);
+        }
+        self.dispatcher.send_orders(actions);
+        Ok(())
+    }
+
+    fn answered(&mut self, answer: StoreAnswer) -> Result<(), EngineError> {
+        match answer {
+            StoreAnswer::Saved(result) => self.saved(result)?,
+            StoreAnswer::Renewed(result) => self.calls.renewed(result)?,
+            StoreAnswer::Requested(result) => {
+                let request = self.calls.requested(result)?;
+                let event =
+                    request.and_then(|request| requests::event(request, self.recorder.rollout()));
+                if let Some(event) = event {
+                    self.recorder.record(event);
+                }
+            }
+            StoreAnswer::RequestReported => self.calls.request_reported(self.clock.now()),
+        }
+        Ok(())
+    }
+
     // ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
-    /// Sends the polls and measurements that are due, then waits for a message, a signal or the
-    /// time `wake`.
+    /// Sends the polls and measurements that are due, then waits for a message, a signal, the store
+    /// or the time `wake`.
     async fn wait(&mut self, wake: Option<Time>) -> Result<(), EngineError> {
         let now = self.clock.now();
         let polled = self.send_polls(now);
         let measured = self.send_measurements(now);
-        let bound = (self.lease_renewed + LEASE_INTERVAL).min(now + TICK);
         let until = [wake, polled, measured]
             .into_iter()
             .flatten()
-            .fold(bound, Time::min);
+            .fold(now + TICK, Time::min);
+        self.wait_until(until).await
+    }
+
+    async fn wait_until(&mut self, until: Time) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        let until = until.min(self.lease_renewed + LEASE_INTERVAL);
+        let mut answer = None;
         let arrived = tokio::select! {
             // Without `biased`, tokio picks randomly among the branches that are ready. Simulations
             // must be reproducible.
@@ -365,33 +492,39 @@ impl<'s> Controller<'s> {
                 self.interrupt(signal);
                 None
             }
+            answered = self.calls.next() => {
+                answer = Some(answered);
+                None
+            }
             Some(arrival) = self.dispatcher.inbox().next() => Some(arrival),
             () = tokio::time::sleep(until.since(now)) => None,
         };
         self.detect_suspend(until);
+        if let Some(answer) = answer {
+            self.answered(answer)?;
+        }
         if let Some(arrival) = arrived {
             self.receive(arrival);
         }
         self.drain_inbox();
         let now = self.clock.now();
         if now.since(self.lease_renewed) >= LEASE_INTERVAL {
-            self.store.renew_lease(self.clock.wall())?;
+            self.calls.start_renewal();
             self.lease_renewed = now;
         }
         if now.since(self.last_tick) >= TICK {
-            self.tick(now)?;
+            self.tick(now);
         }
         Ok(())
     }
 
-    fn tick(&mut self, now: Time) -> Result<(), EngineError> {
-        self.poll_requests()?;
+    fn tick(&mut self, now: Time) {
+        self.calls.poll_requests(now);
         self.poll_monitor();
         let fleet = self.observer.fleet();
         let status = self.status.status(&self.spec, &self.recorder, fleet, now);
         self.reporter.tick(&status, now);
         self.last_tick = now;
-        Ok(())
     }
 
     fn interrupt(&mut self, signal: &str) {
@@ -402,16 +535,6 @@ impl<'s> Controller<'s> {
                 by: signal.to_owned(),
             });
         }
-    }
-
-    /// Reads the requests of other processes to this rollout, such as `ship pause`.
-    fn poll_requests(&mut self) -> Result<(), EngineError> {
-        let request = self.store.request(self.recorder.id())?;
-        let event = request.and_then(|request| requests::event(request, self.recorder.rollout()));
-        if let Some(event) = event {
-            self.recorder.record(event);
-        }
-        Ok(())
     }
 
     /// Detects that the machine or this process was suspended: the loop continues much later than
@@ -485,7 +608,10 @@ impl<'s> Controller<'s> {
                 self.observer.dismiss_probe(&answer, begun);
             }
             Message::Probed(answer) => self.probed(answer, begun),
-            Message::TaskEnded(ended) => self.tasks.end(ended, begun, &mut self.recorder),
+            Message::TaskEnded(ended) => {
+                self.sent = self.sent.saturating_sub(1);
+                self.tasks.end(ended, begun, &mut self.recorder);
+            }
             Message::Measured {
                 analysis,
                 measurement,
@@ -529,6 +655,7 @@ impl<'s> Controller<'s> {
     }
 
     fn action_ended(&mut self, id: ActionId, host: HostId, result: ActionResult, begun: Time) {
+        self.sent = self.sent.saturating_sub(1);
         let result = if self.observer.is_stale(&host, begun) {
             result.after_suspend(&host)
         } else {

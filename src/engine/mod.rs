@@ -22,6 +22,7 @@ mod preflight;
 mod recorder;
 mod requests;
 mod status_source;
+mod store_calls;
 mod tasks;
 
 pub use clock::{Clock, SteadyClock};

@@ -8,7 +8,7 @@ use crate::core::redact::Redactor;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
-use crate::store::{RolloutId, Store, StoreError};
+use crate::store::RolloutId;
 
 /// The state of the rollout, derived from its events, and the events that are not saved yet.
 pub(super) struct Recorder {
@@ -16,6 +16,8 @@ pub(super) struct Recorder {
     rollout: Rollout,
     pending_actions: PendingActions,
     unsaved: Vec<Entry>,
+    /// The number of the first unsaved event, counted from 1.
+    next_number: u64,
     /// Removes secrets from events, because hooks and services may print them.
     redactor: Redactor,
     clock: Arc<dyn Clock>,
@@ -41,13 +43,14 @@ impl Recorder {
             rollout,
             pending_actions: PendingActions::default(),
             unsaved,
+            next_number: 1,
             redactor,
             clock,
         })
     }
 
     /// Records an event and applies it to the state. The event is shown and has effects on hosts
-    /// only after [`Recorder::save`].
+    /// only after it was saved.
     pub(super) fn record(&mut self, mut event: Event) {
         event.redact(&self.redactor);
         let entry = Entry {
@@ -59,12 +62,15 @@ impl Recorder {
         self.unsaved.push(entry);
     }
 
-    /// Saves the recorded events in one commit; returns them for the reporter.
-    pub(super) fn save(&mut self, store: &mut dyn Store) -> Result<Vec<Entry>, StoreError> {
-        if !self.unsaved.is_empty() {
-            store.append(self.id, &self.unsaved)?;
+    /// Takes the recorded events to save them in one commit, and the number of the first.
+    pub(super) fn take_unsaved(&mut self) -> Option<(u64, Vec<Entry>)> {
+        if self.unsaved.is_empty() {
+            return None;
         }
-        Ok(std::mem::take(&mut self.unsaved))
+        let entries = std::mem::take(&mut self.unsaved);
+        let first = self.next_number;
+        self.next_number += entries.len() as u64;
+        Some((first, entries))
     }
 
     pub(super) fn id(&self) -> RolloutId {

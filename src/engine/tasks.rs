@@ -53,7 +53,7 @@ impl TaskQueue {
         });
     }
 
-    /// Takes the task whose start has been saved.
+    /// Takes the task that is sent once its start has been saved.
     pub(super) fn take_unsent(&mut self) -> Option<TaskOrder> {
         self.unsent.take()
     }

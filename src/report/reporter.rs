@@ -1,5 +1,7 @@
 //! The interface of the reporters, which show a rollout.
 
+use std::time::Duration;
+
 use crate::core::ids::{HostId, Port, Slot};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, RolloutStart};
@@ -18,6 +20,12 @@ pub trait Reporter: Send {
 
     /// A probe passed; `text` is the first line of the answer.
     fn answer(&mut self, _slot: &Slot, _now: Time, _text: &str) {}
+
+    /// The state store has failed. Nothing new starts until it works again, for at most `wait`.
+    fn store_lost(&mut self, _error: &str, _wait: Duration) {}
+
+    /// The state store works again.
+    fn store_recovered(&mut self, _after: Duration) {}
 
     /// Ends the output and restores the terminal, even if the rollout has not ended. Dropping the
     /// reporter does the same.

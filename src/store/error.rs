@@ -23,8 +23,12 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// A stored value cannot be decoded.
-    #[error("the state database {} contains data that this version of ship cannot read ({what})\n{}", path.display(), recovery_hint(.path))]
-    Unreadable { path: PathBuf, what: String },
+    #[error("the state in {location} contains data that this version of ship cannot read ({what})\n{}", unreadable_hint(.location))]
+    Unreadable {
+        /// A path, or a URL without a password.
+        location: String,
+        what: String,
+    },
     /// A shared database cannot be reached, does not answer, or has no space. It may work again
     /// later.
     #[error("cannot use the state in {location}: {why}\nhint: {hint}")]
@@ -44,12 +48,32 @@ pub enum StoreError {
         why: String,
         hint: String,
     },
+    /// Another process changes the same records all the time.
+    #[error("the state in {location} is changed by several processes at once\nhint: try again")]
+    Contended { location: String },
     /// Another controller holds the lease.
     #[error("{0}")]
     Held(Box<Holder>),
     /// The lease was lost to another controller.
     #[error("another ship process has taken over the lease")]
     LeaseLost,
+}
+
+impl StoreError {
+    /// Whether a further attempt may succeed, for example because the disk has space again.
+    pub fn may_be_temporary(&self) -> bool {
+        match self {
+            Self::Database { .. }
+            | Self::Directory { .. }
+            | Self::Unavailable { .. }
+            | Self::Contended { .. } => true,
+            Self::Untrusted(_)
+            | Self::Unreadable { .. }
+            | Self::Rejected { .. }
+            | Self::Held(_)
+            | Self::LeaseLost => false,
+        }
+    }
 }
 
 /// The system's error, with a hint.
@@ -89,6 +113,15 @@ pub(super) fn database_text(path: &Path, source: &rusqlite::Error) -> String {
             recovery_hint(path).trim_start_matches("hint: ")
         ),
         _ => format!("{failed}\n{}", recovery_hint(path)),
+    }
+}
+
+/// The hint for data that cannot be read.
+fn unreadable_hint(location: &str) -> String {
+    if location.contains("://") {
+        "hint: use the version of ship that wrote it".to_owned()
+    } else {
+        recovery_hint(Path::new(location))
     }
 }
 

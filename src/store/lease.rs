@@ -4,12 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::core::time::{Human, Time};
+use crate::store::database::LEASE_EXPIRES_AFTER;
+use crate::store::values::LeaseValue;
 use crate::system::random;
-
-/// If the latest heartbeat is older than this, the holder is suspended or gone. Hosts reject its
-/// late commands because they have seen a newer epoch, so taking over from a suspended holder is
-/// safe.
-pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -17,6 +14,9 @@ pub struct Holder {
     pub owner: String,
     /// The control machine.
     pub host: String,
+    /// The machine and the namespace in which `pid` is a process. Containers may have the same
+    /// host name, and each counts its processes on its own.
+    pub machine: String,
     pub pid: u32,
     /// The clock tick at which that process started, which distinguishes it from a later process
     /// with the same id.
@@ -33,13 +33,15 @@ pub struct Holder {
 }
 
 impl Holder {
-    pub fn this_process(owner: &str, host: &str, run: &str, now: Time) -> Self {
-        let pid = std::process::id();
+    /// This process as a holder. The store sets the times when the lease is acquired.
+    pub fn this_process(owner: &str, host: &str, run: &str) -> Self {
+        let (pid, now) = (std::process::id(), Time::default());
         let (owner, host, run) = (owner.to_owned(), host.to_owned(), run.to_owned());
         let pid_started = started_ticks(pid).unwrap_or(0);
         Self {
             owner,
             host,
+            machine: this_machine(),
             pid,
             pid_started,
             run,
@@ -51,10 +53,42 @@ impl Holder {
     }
 
     /// Whether the holder's process is known to have ended, or has not renewed the lease for too
-    /// long.
-    pub(super) fn is_dead(&self, here: &str, now: Time) -> bool {
-        let has_exited = self.host == here && started_ticks(self.pid) != Some(self.pid_started);
-        has_exited || now.since(self.heartbeat) > EXPIRES_AFTER
+    /// long. `machine` is the machine of this process.
+    pub fn is_dead(&self, machine: &str) -> bool {
+        let has_exited =
+            self.machine == machine && started_ticks(self.pid) != Some(self.pid_started);
+        has_exited || self.now.since(self.heartbeat) > LEASE_EXPIRES_AFTER
+    }
+}
+
+impl LeaseValue {
+    pub(super) fn new(holder: &Holder, since: Time) -> Self {
+        Self {
+            owner: holder.owner.clone(),
+            host: holder.host.clone(),
+            machine: holder.machine.clone(),
+            pid: holder.pid,
+            pid_started: holder.pid_started,
+            run: holder.run.clone(),
+            since,
+            token: holder.token.clone(),
+        }
+    }
+
+    /// The holder, given the store's time and the time since the latest heartbeat.
+    pub(super) fn holder(self, now: Time, age: Duration) -> Holder {
+        Holder {
+            owner: self.owner,
+            host: self.host,
+            machine: self.machine,
+            pid: self.pid,
+            pid_started: self.pid_started,
+            run: self.run,
+            since: self.since,
+            heartbeat: now - age,
+            now,
+            token: self.token,
+        }
     }
 }
 
@@ -76,6 +110,14 @@ impl fmt::Display for Holder {
     }
 }
 
+/// The machine and the namespace of its processes. Both the id of the boot and the number of the
+/// namespace are needed: containers share the former.
+pub fn this_machine() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim_end(), namespace.display())
+}
+
 /// Formats a time in local time.
 pub(super) fn local(time: Time) -> String {
     let timestamp =
@@ -88,7 +130,7 @@ pub(super) fn local(time: Time) -> String {
 
 /// The start time of a process in clock ticks (field 22 of `/proc/PID/stat`); `None` if there is no
 /// such process.
-fn started_ticks(pid: u32) -> Option<u64> {
+pub(super) fn started_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name may contain spaces and parentheses, so the fields are counted after the
     // last parenthesis.
@@ -106,25 +148,24 @@ mod tests {
 
     #[test]
     fn lease_holder_is_alive_while_its_process_runs_and_renews() {
-        let holder = Holder::this_process("anna", "here", "deploy", Time(1000));
-        assert!(!holder.is_dead("here", Time(2000)));
+        let holder = Holder::this_process("anna", "here", "deploy");
+        let machine = this_machine();
+        assert!(!holder.is_dead(&machine));
+        let restarted = Holder {
+            pid_started: holder.pid_started + 1,
+            ..holder.clone()
+        };
+        assert!(restarted.is_dead(&machine));
         assert!(
-            Holder {
-                pid_started: holder.pid_started + 1,
-                ..holder.clone()
-            }
-            .is_dead("here", Time(2000))
-        );
-        assert!(
-            !Holder {
-                pid_started: 0,
-                ..holder.clone()
-            }
-            .is_dead("elsewhere", Time(2000)),
+            !restarted.is_dead("another machine"),
             "processes of another machine are unknown"
         );
+        let silent = Holder {
+            now: Time(30_001),
+            ..holder
+        };
         assert!(
-            holder.is_dead("elsewhere", Time(31_001)),
+            silent.is_dead("another machine"),
             "no heartbeat for more than 30 seconds"
         );
     }

@@ -1,22 +1,26 @@
-//! Layer 2: stores revisions, journals and leases in `SQLite`.
+//! Layer 2: stores revisions, journals and leases.
 //!
-//! The engine uses only the [`Store`] trait, so a team with several control machines can provide a
-//! shared store.
+//! Verbs and the engine use the [`Store`] trait. [`RecordStore`] implements it with records in any
+//! [`Database`]: `SQLite` in the state directory, or a shared database for a team with several
+//! control machines.
 
 mod contract;
 mod database;
 mod error;
 mod freeze;
+mod handle;
+mod keys;
 mod lease;
 mod locks;
 mod network;
+mod record_store;
 mod records;
+mod service_records;
 mod sqlite;
 mod state_dir;
+mod values;
 
-pub use self::contract::{
-    Inventories, Leases, Migrations, Requests, Revisions, Rollouts, ServiceSettings, Store,
-};
+pub use self::contract::Store;
 pub use self::database::{
     CommitResult, Condition, Database, KeyRange, LEASE_EXPIRES_AFTER, Record, Snapshot,
     Transaction, Write,
@@ -24,10 +28,13 @@ pub use self::database::{
 pub use self::error::StoreError;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
-pub use lease::Holder;
+pub use handle::{StoreHandle, StoreRunner, StoreWork, ThreadRunner};
+pub use lease::{Holder, this_machine};
+pub use record_store::RecordStore;
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
-    ServiceKey, StoreAccess,
+    ServiceKey, StoreAccess, StoreFacts,
 };
+pub use service_records::ServiceRecords;
 pub use sqlite::Sqlite;
 pub use state_dir::{Access, StateDir, find, state_dir_for};

@@ -5,6 +5,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
+use crate::store::lease::Holder;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -42,7 +43,7 @@ pub struct RolloutRecord {
 }
 
 /// A request of another process to the controller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub command: ControlRequest,
     /// The user, `anna@laptop`; for a freeze also its end and reason.
@@ -51,11 +52,13 @@ pub struct Request {
 
 /// The number of instances set with `ship scale`. It applies until `replicas` in the playbook
 /// changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scale {
     pub replicas: u32,
     /// `replicas` in the playbook when the number was set.
     pub playbook: u32,
+    /// The user who set it: `anna@laptop`.
+    pub who: String,
 }
 
 /// A request to a running rollout.
@@ -82,6 +85,23 @@ impl ControlRequest {
             ControlRequest::Promote { .. } | ControlRequest::PromoteFully => "promote",
         }
     }
+}
+
+/// Where the state of this fleet is, and how much there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreFacts {
+    /// A path, or a URL without a password.
+    pub location: String,
+    /// Since when it is there; `None` if an earlier version of ship created it.
+    pub since: Option<Time>,
+    pub size_bytes: u64,
+    /// The numbers of services, revisions, rollouts and events.
+    pub services: usize,
+    pub revisions: usize,
+    pub rollouts: usize,
+    pub events: usize,
+    /// The holder of each lease, alive or not.
+    pub holders: Vec<(ServiceKey, Holder)>,
 }
 
 /// An inventory that was deployed with this state directory.

@@ -28,8 +28,7 @@ pub fn freeze(
     why: String,
 ) -> Result<Frozen, Error> {
     let overrides = Overrides::default();
-    let mut service =
-        OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let service = OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
     let now = service.clock.now();
     if until.is_some_and(|until| until <= now) {
         return Err(Refused::FreezeIsOver.into());
@@ -40,7 +39,10 @@ pub fn freeze(
         until,
         why,
     };
-    service.store.set_freeze(&service.service_key, &freeze)?;
+    service
+        .store
+        .lock()
+        .set_freeze(&service.service_key, Some(&freeze))?;
     let mut stops_rollout = false;
     if service.state()? == ServiceState::Running
         && let Some(rollout) = service.newest_rollout()?
@@ -49,7 +51,7 @@ pub fn freeze(
             command: ControlRequest::Freeze,
             by: freeze.to_string(),
         };
-        service.store.send_request(rollout, &request)?;
+        service.store.lock().send_request(rollout, &request)?;
         stops_rollout = true;
     }
     Ok(Frozen {
@@ -65,8 +67,10 @@ pub fn freeze(
 /// If the state cannot be written.
 pub fn thaw(env: &Arc<dyn Environment>) -> Result<(ServiceKey, bool), Error> {
     let overrides = Overrides::default();
-    let mut service =
-        OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-    let was_frozen = service.store.end_freeze(&service.service_key)?;
+    let service = OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let was_frozen = service
+        .store
+        .lock()
+        .set_freeze(&service.service_key, None)?;
     Ok((service.service_key, was_frozen))
 }

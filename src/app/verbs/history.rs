@@ -21,8 +21,7 @@ use crate::core::rollout::verb::Verb;
 use crate::core::text_difference::difference;
 use crate::core::time::Human;
 use crate::report::HistoryRow;
-use crate::store::RevisionRecord;
-use crate::store::StoreAccess;
+use crate::store::{RevisionRecord, ServiceRecords, StoreAccess};
 
 /// One revision, and how the current release differs from it.
 pub struct RevisionDetails {
@@ -47,9 +46,9 @@ pub struct RevisionDetails {
 /// If the files or the state cannot be read.
 pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
     let service = open(env)?;
-    // Read this first: a rollout that ends afterwards has its outcome in the history.
-    let running = running_revision(&service)?;
-    let history = read(&service)?;
+    let records = service.records()?;
+    let running = running_revision(&service, &records);
+    let history = history_of(&records);
     let rows = history.revisions.iter().rev();
     Ok(rows
         .map(|record| row(record, &history.runs, running))
@@ -62,8 +61,9 @@ pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
 /// If the revision does not exist, or the files or the state cannot be read.
 pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<RevisionDetails, Error> {
     let service = open(env)?;
-    let running = running_revision(&service)?;
-    let history = read(&service)?;
+    let records = service.records()?;
+    let running = running_revision(&service, &records);
+    let history = history_of(&records);
     let record = history
         .revision(number)
         .ok_or(RollbackRefusal::UnknownRevision(number))?;
@@ -74,10 +74,10 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
             &settings(&current.definition),
         )
     });
-    let journal = service
-        .store
-        .journal_of(&service.service_key, record.revision)?
-        .unwrap_or_default();
+    let journal = match records.newest_rollout_of(record.revision) {
+        Some(newest) => service.store.lock().journal(newest)?,
+        None => Vec::new(),
+    };
     Ok(RevisionDetails {
         row: row(record, &history.runs, running),
         duration: duration(record),
@@ -94,22 +94,22 @@ fn open(env: &Arc<dyn Environment>) -> Result<OpenedService, Error> {
     OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
 }
 
-/// Reads the revisions and the runs, without the parts of the history that are not shown.
-fn read(service: &OpenedService) -> Result<ServiceHistory, Error> {
-    Ok(ServiceHistory {
-        revisions: service.store.revisions(&service.service_key)?,
-        runs: service.store.runs(&service.service_key)?,
+/// The revisions and the runs, without the parts of the history that are not shown.
+fn history_of(records: &ServiceRecords) -> ServiceHistory {
+    ServiceHistory {
+        revisions: records.revisions(),
+        runs: records.runs(),
         ..ServiceHistory::default()
-    })
+    }
 }
 
 fn duration(record: &RevisionRecord) -> Option<Duration> {
     record.ended.map(|ended| ended.since(record.began))
 }
 
-fn running_revision(service: &OpenedService) -> Result<Option<Revision>, Error> {
-    let running = service.running_rollout()?;
-    Ok(running.map(|rollout| rollout.revision))
+fn running_revision(service: &OpenedService, records: &ServiceRecords) -> Option<Revision> {
+    let running = service.running_rollout(records)?;
+    Some(running.revision)
 }
 
 fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) -> HistoryRow {

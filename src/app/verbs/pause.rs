@@ -76,8 +76,9 @@ pub(super) async fn wait_for_end(
 ) -> Result<Option<Outcome>, Error> {
     let waited = async {
         loop {
-            let has_live_controller = session.has_live_controller()?;
-            let outcome = session.store.outcome(rollout)?;
+            let records = session.records()?;
+            let has_live_controller = records.holder(&session.env.machine()).is_some();
+            let outcome = records.outcome(rollout);
             if outcome.is_some() || !has_live_controller {
                 return Ok(outcome);
             }

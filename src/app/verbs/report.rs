@@ -38,7 +38,12 @@ pub fn report(
     // Not strict: the version does not matter here, and the playbook may have none.
     let overrides = Overrides::default();
     let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-    let id = rollout_choice::find(&**env, &*session.store, &session.service_key, rollout)?;
+    let id = rollout_choice::find(
+        &**env,
+        &**session.store.lock(),
+        &session.service_key,
+        rollout,
+    )?;
     let input = ReportInput::read(&session, id, None)?;
     let html = input.page(&session, input.exit())?;
     match destination {

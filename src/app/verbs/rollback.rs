@@ -143,10 +143,10 @@ fn check_repeated_rollback(session: &Session) -> Result<(), Error> {
         return Ok(());
     };
     let newest = repeated.newest;
-    let journal = session
-        .store
-        .journal_of(&session.service_key, newest.revision)?
-        .unwrap_or_default();
+    let journal = match session.records()?.newest_rollout_of(newest.revision) {
+        Some(rollout) => session.store.lock().journal(rollout)?,
+        None => Vec::new(),
+    };
     let failure = RolloutSummary::of(&journal).and_then(|summary| summary.failure);
     let at = LocalClock::local().day_and_time(newest.ended.unwrap_or(newest.began));
     let message = repeated.message(failure.as_ref(), &at);

@@ -23,8 +23,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::event::RevisionRef;
 use crate::core::time::Time;
 use crate::engine::Preflight;
-use crate::store::StoreAccess;
-use crate::store::{Freeze, Holder, Request};
+use crate::store::{Freeze, Holder, Request, ServiceRecords, StoreAccess};
 
 /// Observes the fleet, once or repeatedly.
 pub struct Observer {
@@ -95,14 +94,15 @@ impl Observer {
             .record_adoptions(&found, &adopted, Adopt::Show)?;
         self.definitions = self.session.definitions();
         let session = &self.session;
-        let newest = NewestRollout::read(session)?;
+        let records = session.records()?;
+        let newest = NewestRollout::read(session, &records)?;
         let now = session.now();
         Ok(ServiceStatus {
             status: self.status(&found, &newest, now)?,
             summary: newest.summary,
             holder: newest.holder,
             request: newest.request,
-            freeze: session.active_freeze()?,
+            freeze: records.active_freeze().cloned(),
             contracts_due: pending_contracts(session),
             elsewhere: session.latest_deploy_elsewhere(&found.owners)?,
             now,
@@ -163,11 +163,13 @@ struct NewestRollout {
 }
 
 impl NewestRollout {
-    fn read(session: &Session) -> Result<Self, Error> {
-        // Read the lease first: a controller releases it after it has recorded the end.
-        let holder = session.holder()?;
-        let (id, journal) = session.newest_journal()?.unzip();
-        let journal = journal.unwrap_or_default();
+    fn read(session: &Session, records: &ServiceRecords) -> Result<Self, Error> {
+        let holder = records.holder(&session.env.machine()).cloned();
+        let id = records.newest_rollout();
+        let journal = match id {
+            Some(id) => session.store.lock().journal(id)?,
+            None => Vec::new(),
+        };
         let summary = RolloutSummary::of(&journal);
         let mut pending = PendingActions::default();
         if holder.is_some() {
@@ -179,7 +181,7 @@ impl NewestRollout {
             .as_ref()
             .is_some_and(|summary| summary.outcome.is_none());
         let request = match id {
-            Some(id) if is_open && holder.is_some() => session.store.request(id)?,
+            Some(id) if is_open && holder.is_some() => session.store.lock().request(id)?,
             _ => None,
         };
         Ok(Self {

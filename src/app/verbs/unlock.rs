@@ -30,9 +30,7 @@ impl Lock {
     pub fn read(env: &Arc<dyn Environment>) -> Result<Self, Error> {
         let overrides = Overrides::default();
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
-        let holder = session
-            .store
-            .lease(&session.service_key, session.clock.wall())?;
+        let holder = session.records()?.lease;
         Ok(Self { session, holder })
     }
 
@@ -57,7 +55,10 @@ impl Lock {
         )
         .await;
         let seen = found.newest_epoch();
-        let epoch = session.store.break_lease(&session.service_key, seen)?;
+        let epoch = session
+            .store
+            .lock()
+            .break_lease(&session.service_key, seen)?;
         let machines = [session.hosts(), session.balancers()].concat();
         Ok(claim_all(&connection, machines, epoch).await)
     }

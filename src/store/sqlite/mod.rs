@@ -1,59 +1,37 @@
-//! The store on the control machine: one `SQLite` file, which other processes can read
+//! The database on the control machine: one `SQLite` file, which other processes can read
 //! concurrently.
 
-mod inventories;
-mod lease;
-mod requests;
-mod revisions;
-mod rollouts;
+mod conversion;
 mod schema;
-mod service_migrations;
-mod settings;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OpenFlags, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Row, Transaction as SqlTransaction,
+    TransactionBehavior, params,
+};
+use tokio::sync::watch;
 
 use self::schema::{SCHEMA_VERSION, migrate};
-use super::lease::Holder;
-use crate::core::ids::{Epoch, Revision};
-use crate::core::rollout::event::Entry;
-use crate::store::contract::{Leases as _, Rollouts as _};
+use crate::core::time::Time;
+use crate::store::database::{
+    CommitResult, Condition, Database, KeyRange, Record, Snapshot, Transaction, Write,
+};
 use crate::store::error::StoreError;
-use crate::store::records::{RolloutId, ServiceKey};
 use crate::store::state_dir::{Access, StateDir};
-use crate::system::random;
 use crate::trust;
 
 /// How long to wait for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many low bits of an epoch are random. Two controllers with separate stores may count to the
-/// same number at the same time, and the hosts would then accept commands from both.
-const RANDOM_BITS: u32 = 16;
-/// A condition on rows of `rollouts`: the first event is durable, or the rollout has ended. A
-/// rollout whose controller died before that does not count.
-const HAS_STARTED: &str =
-    "(outcome is not null or exists (select 1 from events where rollout = id))";
 
-/// A store in one `SQLite` file.
+/// Records in one `SQLite` file.
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
-    /// The lease that this process holds, if any.
-    held: Option<(ServiceKey, Holder)>,
     /// The directory with the copy that is read instead of the file, if there is one.
     copy: Option<tempfile::TempDir>,
-}
-
-impl Drop for Sqlite {
-    /// Releases the lease of a command that failed. If that fails, the lease expires.
-    fn drop(&mut self) {
-        drop(self.release_lease());
-    }
 }
 
 /// Whether the file system or its permissions prevent opening or writing the database.
@@ -193,51 +171,26 @@ impl Sqlite {
         connection
             .execute_batch(&format!("{mode} pragma foreign_keys = on;"))
             .map_err(failed)?;
-        let version = migrate(&mut connection).map_err(failed)?;
+        let version = migrate(&mut connection, path)?;
         if version > SCHEMA_VERSION {
-            let what = format!(
-                "its format is {version}, but this version of ship supports formats up to {SCHEMA_VERSION}; use the newer version"
-            );
-            return Err(StoreError::Unreadable {
-                path: path.to_owned(),
-                what,
+            return Err(StoreError::Rejected {
+                location: path.display().to_string(),
+                why: format!(
+                    "its format is {version}, but this version of ship supports formats up to \
+                     {SCHEMA_VERSION}"
+                ),
+                hint: "use the newer version of ship".to_owned(),
             });
         }
         Ok(Self {
             connection,
             path: path.to_owned(),
-            held: None,
             copy: None,
         })
     }
 
     fn can_read(&self) -> Result<(), StoreError> {
-        self.query("select 1 from counters limit 1", params![], |_| Ok(()))
-            .map(drop)
-    }
-
-    /// The next epoch: newer than all earlier ones and than `seen`, and different from those of
-    /// other stores.
-    fn raise_epoch(&self, service_key: &ServiceKey, seen: Epoch) -> Result<Epoch, StoreError> {
-        let random_bits = random::number() & ((1 << RANDOM_BITS) - 1);
-        let epoch: i64 = self
-            .query(
-                "insert into counters (fleet, service, epoch) values (?1, ?2, (?3 >> ?4) + 1 << \
-                 ?4 | ?5)
-                 on conflict do update set epoch = (max(epoch, ?3) >> ?4) + 1 << ?4 | ?5 \
-                 returning epoch",
-                params![
-                    service_key.fleet,
-                    service_key.service,
-                    signed(seen.0),
-                    RANDOM_BITS,
-                    signed(random_bits)
-                ],
-                |row| row.get(0),
-            )?
-            .pop()
-            .unwrap_or_default();
-        Ok(Epoch(unsigned(epoch)))
+        self.read(&[KeyRange::Key(String::new())]).map(drop)
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -247,69 +200,156 @@ impl Sqlite {
         }
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(params))
-            .map_err(|source| self.failed(source))
-    }
-
-    /// The journal of the newest rollout, of one revision or of any.
-    fn newest_of(
-        &self,
-        service_key: &ServiceKey,
-        revision: Option<Revision>,
-    ) -> Result<Option<(RolloutId, Vec<Entry>)>, StoreError> {
-        let newest: Option<i64> = self
-            .query(
-                &format!(
-                    "select id from rollouts where fleet = ?1 and service = ?2 and (?3 is null or \
-                     revision = ?3)
-                       and {HAS_STARTED} order by id desc limit 1"
-                ),
-                params![
-                    service_key.fleet,
-                    service_key.service,
-                    revision.map(|revision| revision.0)
-                ],
-                |row| row.get(0),
-            )?
-            .pop();
-        let Some(newest) = newest else {
-            return Ok(None);
+    fn read_range(&self, range: &KeyRange, at: Time) -> rusqlite::Result<Vec<Record>> {
+        let read = |row: &Row<'_>| {
+            let written = Time(unsigned(row.get(4)?));
+            Ok(Record {
+                key: row.get(0)?,
+                value: row.get(1)?,
+                created: unsigned(row.get(2)?),
+                modified: unsigned(row.get(3)?),
+                age: at.since(written),
+            })
         };
-        let journal = self.journal(RolloutId(newest))?;
-        Ok(Some((RolloutId(newest), journal)))
+        let columns = "select key, value, created, modified, written_ms from records";
+        match range {
+            KeyRange::Key(key) => self
+                .connection
+                .prepare_cached(&format!("{columns} where key = ?1"))?
+                .query_map([key], read)?
+                .collect(),
+            KeyRange::Prefix(prefix) => self
+                .connection
+                .prepare_cached(&format!(
+                    "{columns} where key >= ?1 and key < ?2 order by key"
+                ))?
+                .query_map([prefix, &after_prefix(prefix)], read)?
+                .collect(),
+        }
     }
 
-    fn query<T>(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_map(params, read)?.collect())
-            .map_err(|source| self.failed(source))
-    }
-
-    fn decode<T: DeserializeOwned>(&self, what: &str, text: &str) -> Result<T, StoreError> {
-        serde_json::from_str(text).map_err(|error| StoreError::Unreadable {
-            path: self.path.clone(),
-            what: format!("{what}: {error}"),
-        })
-    }
-
-    fn encode<T: Serialize>(&self, what: &str, value: &T) -> Result<String, StoreError> {
-        serde_json::to_string(value).map_err(|error| StoreError::Unreadable {
-            path: self.path.clone(),
-            what: format!("{what}: {error}"),
-        })
+    fn try_commit(&self, transaction: &Transaction) -> rusqlite::Result<CommitResult> {
+        // One commit for all writes, because each commit waits for the disk.
+        let database =
+            SqlTransaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        for condition in &transaction.conditions {
+            if !is_met(&database, condition)? {
+                return Ok(CommitResult::Refused);
+            }
+        }
+        let revision: i64 = database
+            .prepare_cached("update counter set revision = revision + 1 returning revision")?
+            .query_row([], |row| row.get(0))?;
+        for write in &transaction.writes {
+            apply(&database, write, revision, wall())?;
+        }
+        database.commit()?;
+        Ok(CommitResult::Committed(unsigned(revision)))
     }
 }
 
-/// `SQLite` has only signed integers. Milliseconds, ticks and epochs are far below the limit.
+impl Database for Sqlite {
+    fn read(&self, ranges: &[KeyRange]) -> Result<Snapshot, StoreError> {
+        let at = wall();
+        let read = || {
+            // The ranges must be of one moment.
+            let snapshot =
+                SqlTransaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
+            let ranges: rusqlite::Result<Vec<_>> = ranges
+                .iter()
+                .map(|range| self.read_range(range, at))
+                .collect();
+            snapshot.commit()?;
+            ranges
+        };
+        let ranges = read().map_err(|source| self.failed(source))?;
+        Ok(Snapshot { at, ranges })
+    }
+
+    fn commit(&self, transaction: &Transaction) -> Result<CommitResult, StoreError> {
+        self.try_commit(transaction)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn renew(&self, key: &str, created: u64) -> Result<bool, StoreError> {
+        let sql = "update records set written_ms = ?3 where key = ?1 and created = ?2";
+        let changed = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| {
+                statement.execute(params![key, signed(created), signed(wall().0)])
+            })
+            .map_err(|source| self.failed(source))?;
+        Ok(changed == 1)
+    }
+
+    fn watch(&self, _: &str) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn size_bytes(&self) -> Result<u64, StoreError> {
+        let size = |suffix: &str| {
+            let path = format!("{}{suffix}", self.path.display());
+            std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+        };
+        Ok(size("").saturating_add(size("-wal")))
+    }
+}
+
+fn is_met(database: &Connection, condition: &Condition) -> rusqlite::Result<bool> {
+    let (key, column, expected) = match condition {
+        Condition::Absent { key } => (key, "created", None),
+        Condition::CreatedBy { key, revision } => (key, "created", Some(*revision)),
+        Condition::ModifiedBy { key, revision } => (key, "modified", Some(*revision)),
+    };
+    let found: Option<i64> = database
+        .prepare_cached(&format!("select {column} from records where key = ?1"))?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    Ok(found.map(unsigned) == expected)
+}
+
+fn apply(
+    database: &Connection,
+    write: &Write,
+    revision: i64,
+    now: Time,
+) -> rusqlite::Result<usize> {
+    match write {
+        Write::Put { key, value } | Write::PutExpiring { key, value } => database
+            .prepare_cached(
+                "insert into records (key, value, created, modified, written_ms)
+                 values (?1, ?2, ?3, ?3, ?4)
+                 on conflict do update set value = excluded.value, modified = excluded.modified,
+                   written_ms = excluded.written_ms",
+            )?
+            .execute(params![key, value, revision, signed(now.0)]),
+        Write::Delete(KeyRange::Key(key)) => database
+            .prepare_cached("delete from records where key = ?1")?
+            .execute([key]),
+        Write::Delete(KeyRange::Prefix(prefix)) => database
+            .prepare_cached("delete from records where key >= ?1 and key < ?2")?
+            .execute([prefix, &after_prefix(prefix)]),
+    }
+}
+
+/// The smallest text that is larger than every text with this prefix. `SQLite` compares bytes.
+fn after_prefix(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
+fn wall() -> Time {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `SQLite` has only signed integers. Milliseconds and revisions are far below the limit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
@@ -317,6 +357,3 @@ fn signed(n: u64) -> i64 {
 fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,14 +1,19 @@
 //! The tables, and the migrations from earlier versions.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
 
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::conversion;
+use crate::store::error::StoreError;
 use crate::system::random;
 
 /// The version of the schema, in `user_version`. A database of a newer version of ship is rejected
 /// rather than misread.
-pub(super) const SCHEMA_VERSION: i64 = 5;
+pub(super) const SCHEMA_VERSION: i64 = 6;
 
 /// Version 1 of the schema.
+#[cfg(test)]
 pub(super) const SCHEMA: &str = "
     create table revisions (
         fleet text not null, service text not null, revision integer not null,
@@ -46,7 +51,7 @@ pub(super) const SCHEMA: &str = "
     ) without rowid;
 ";
 
-/// The additions of version 2, which are also applied to new databases.
+/// The additions of version 2.
 const SCHEMA_2: &str = "
     alter table leases add column token text not null default '';
     create table requests (
@@ -85,8 +90,52 @@ const SCHEMA_5: &str = "
     alter table requests rename column wish to command;
 ";
 
+/// The tables of version 6, which replace all others: records with keys, as in every database.
+const SCHEMA_6: &str = "
+    create table records (
+        key text primary key, value text not null, created integer not null,
+        modified integer not null, written_ms integer not null
+    ) without rowid;
+    create table counter (revision integer not null);
+    insert into counter values (0);
+";
+
 /// Updates a database; returns its previous version.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<i64, StoreError> {
+    try_migrate(connection).map_err(|error| match error {
+        MigrationError::Database(source) => StoreError::Database {
+            path: path.to_owned(),
+            source,
+        },
+        MigrationError::Unreadable(what) => StoreError::Unreadable {
+            location: path.display().to_string(),
+            what,
+        },
+        MigrationError::InUse(holder) => StoreError::Rejected {
+            location: path.display().to_string(),
+            why: format!("an older version of ship uses it ({holder})"),
+            hint: "wait until that process has finished, or stop it".to_owned(),
+        },
+    })
+}
+
+/// Why a database cannot be updated.
+pub(super) enum MigrationError {
+    Database(rusqlite::Error),
+    /// A stored value cannot be decoded.
+    Unreadable(String),
+    /// A process of an older version of ship, which knows only the old tables, carries out a
+    /// rollout.
+    InUse(String),
+}
+
+impl From<rusqlite::Error> for MigrationError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+fn try_migrate(connection: &mut Connection) -> Result<i64, MigrationError> {
     // Read first without a transaction, so that an up-to-date database need not wait for another
     // writer.
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -95,9 +144,22 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version < 1 {
-        transaction.execute_batch(SCHEMA)?;
+    if version < SCHEMA_VERSION {
+        if version > 0 {
+            update_tables(&transaction, version)?;
+        }
+        transaction.execute_batch(SCHEMA_6)?;
+        if version > 0 {
+            conversion::convert(&transaction)?;
+        }
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
+    transaction.commit()?;
+    Ok(version)
+}
+
+/// Brings the tables of an earlier version to version 5.
+fn update_tables(transaction: &Transaction<'_>, version: i64) -> rusqlite::Result<()> {
     if version < 2 {
         transaction.execute_batch(SCHEMA_2)?;
     }
@@ -111,9 +173,5 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     if version < 5 {
         transaction.execute_batch(SCHEMA_5)?;
     }
-    if version < SCHEMA_VERSION {
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    }
-    transaction.commit()?;
-    Ok(version)
+    Ok(())
 }

@@ -68,7 +68,8 @@ impl RolloutLogFile {
         let overrides = Overrides::default();
         let service =
             OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let rollout = rollout_choice::find(&**env, &*service.store, &service.service_key, which)?;
+        let rollout =
+            rollout_choice::find(&**env, &**service.store.lock(), &service.service_key, which)?;
         let path = service.state_dir.run_log(rollout);
         let file = GrowingFile::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::from(Refused::NoLog(path.clone())),

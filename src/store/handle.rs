@@ -1,0 +1,78 @@
+//! A store that the control loop can use without waiting for it.
+
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::{BoxFuture, FutureExt as _};
+
+use crate::store::contract::Store;
+
+/// Work on the store, which takes as long as the store needs.
+pub type StoreWork = Box<dyn FnOnce() + Send>;
+
+/// Carries out work on the store while the caller does something else.
+pub trait StoreRunner: Send + Sync {
+    fn run(&self, work: StoreWork) -> BoxFuture<'static, ()>;
+}
+
+/// Carries out work on a thread of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThreadRunner;
+
+impl StoreRunner for ThreadRunner {
+    fn run(&self, work: StoreWork) -> BoxFuture<'static, ()> {
+        async {
+            let done = tokio::task::spawn_blocking(work).await;
+            if let Err(error) = done
+                && error.is_panic()
+            {
+                resume_unwind(error.into_panic());
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A store and the means to use it in the background. Work is carried out in the order in which it
+/// gets hold of the store.
+#[derive(Clone)]
+pub struct StoreHandle {
+    store: Arc<Mutex<Box<dyn Store>>>,
+    runner: Arc<dyn StoreRunner>,
+}
+
+impl StoreHandle {
+    pub fn new(store: Box<dyn Store>, runner: Arc<dyn StoreRunner>) -> Self {
+        let store = Arc::new(Mutex::new(store));
+        Self { store, runner }
+    }
+
+    /// The store, for a caller that can wait.
+    pub fn lock(&self) -> MutexGuard<'_, Box<dyn Store>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts work in the background. The future returns its result.
+    pub fn start<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Store) -> T + Send + 'static,
+    ) -> BoxFuture<'static, T> {
+        let (handle, runner) = (self.clone(), Arc::clone(&self.runner));
+        let slot = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&slot);
+        async move {
+            let work = move || {
+                let done = work(&mut **handle.lock());
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            };
+            runner.run(Box::new(work)).await;
+            let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match done {
+                Some(done) => done,
+                // The runtime is shutting down; nobody waits for the result.
+                None => std::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+}

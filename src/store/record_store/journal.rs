@@ -1,0 +1,195 @@
+//! The journals of rollouts, and the migrations that they contain.
+
+use super::RecordStore;
+use super::lease::unchanged;
+use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::task::TaskOutcome;
+use crate::store::contract::Store as _;
+use crate::store::database::{CommitResult, Condition, Write};
+use crate::store::error::StoreError;
+use crate::store::keys::{self, ServiceKeys};
+use crate::store::records::RolloutId;
+use crate::store::service_records::ServiceRecords;
+use crate::store::values::{MigrationState, MigrationValue};
+
+/// The size of a record with several events. etcd permits 1.5 MiB in a transaction.
+const RECORD_BYTES_MAX: usize = 512 * 1024;
+
+impl RecordStore {
+    pub(super) fn read_journals(
+        &self,
+        rollouts: &[RolloutId],
+    ) -> Result<Vec<Vec<Entry>>, StoreError> {
+        let ranges: Vec<_> = rollouts.iter().map(|id| keys::journal(*id)).collect();
+        let found = self.read(&ranges)?;
+        let mut journals = Vec::with_capacity(rollouts.len());
+        for records in found.ranges {
+            let mut journal = Vec::new();
+            for record in records {
+                for line in record.value.lines() {
+                    let entry = serde_json::from_str(line);
+                    journal.push(entry.map_err(|error| StoreError::Unreadable {
+                        location: self.location(),
+                        what: format!("record {}, an event: {error}", record.key),
+                    })?);
+                }
+            }
+            journals.push(journal);
+        }
+        Ok(journals)
+    }
+
+    pub(super) fn insert_events(
+        &mut self,
+        rollout: RolloutId,
+        first: u64,
+        entries: &[Entry],
+    ) -> Result<(), StoreError> {
+        let held = self.held.as_ref().ok_or(StoreError::LeaseLost)?;
+        let keys = ServiceKeys::new(held.service_key());
+        let key = keys::events(rollout, first);
+        let value = self.encode_events(&key, entries)?;
+        let mut conditions = vec![Condition::Absent { key: key.clone() }];
+        let mut writes = vec![Write::Put {
+            key: key.clone(),
+            value: value.clone(),
+        }];
+        let mut rollout_value = self.rollout_value(rollout)?;
+        if !rollout_value.is_started {
+            rollout_value.is_started = true;
+            if let Some(Event::RolloutStarted(start)) = entries.first().map(|entry| &entry.event) {
+                rollout_value.start = Some(start.clone());
+            }
+            writes.push(self.put(keys.rollout(rollout), &rollout_value)?);
+        }
+        if entries.iter().any(|entry| migration_id(entry).is_some()) {
+            let records = self.service(held.service_key())?;
+            let changed = changed_migrations(&records, rollout, entries);
+            for (id, value) in changed {
+                writes.push(self.put(keys.migration(&id), &value)?);
+            }
+            conditions.push(unchanged(keys.counters(), records.counters_modified));
+        }
+        if self.commit_under_lease(conditions, writes)? == CommitResult::Refused {
+            // An earlier attempt may have succeeded without an answer.
+            let present = self.read_one(key)?;
+            if present.is_none_or(|present| present.value != value) || !self.is_lease_held()? {
+                return Err(StoreError::LeaseLost);
+            }
+        }
+        self.rollouts.insert(rollout, rollout_value);
+        Ok(())
+    }
+
+    /// Encodes events, one per line.
+    pub(super) fn encode_events(&self, key: &str, entries: &[Entry]) -> Result<String, StoreError> {
+        let location = self.location();
+        let lines: Result<Vec<_>, _> = entries
+            .iter()
+            .map(|entry| super::encode(key, entry, &location))
+            .collect();
+        Ok(lines?.join("\n"))
+    }
+}
+
+/// Splits events into parts that fit into one record each. Usually there is only one part.
+pub(super) fn parts(entries: &[Entry]) -> Vec<&[Entry]> {
+    let mut bytes = 0;
+    let mut parts = Vec::new();
+    let mut rest = entries;
+    let mut count = 0;
+    for entry in entries {
+        let size = serde_json::to_string(entry).map_or(0, |text| text.len());
+        if count > 0 && bytes + size > RECORD_BYTES_MAX {
+            let (part, later) = rest.split_at(count);
+            parts.push(part);
+            (rest, bytes, count) = (later, 0, 0);
+        }
+        bytes += size;
+        count += 1;
+    }
+    if !rest.is_empty() {
+        parts.push(rest);
+    }
+    parts
+}
+
+fn migration_id(entry: &Entry) -> Option<&str> {
+    match &entry.event {
+        Event::TaskStarted {
+            migration: Some((_, id)),
+            ..
+        }
+        | Event::TaskEnded {
+            migration: Some((_, id)),
+            ..
+        } => Some(id),
+        _ => None,
+    }
+}
+
+/// The migrations whose state changes with these events. A completed migration keeps its state.
+fn changed_migrations(
+    records: &ServiceRecords,
+    rollout: RolloutId,
+    entries: &[Entry],
+) -> Vec<(String, MigrationValue)> {
+    let mut known = records.migrations.clone();
+    let mut changed = Vec::new();
+    let Some(revision) = records.rollouts.get(&rollout).map(|it| it.revision) else {
+        return Vec::new();
+    };
+    let version = records
+        .revisions
+        .get(&revision)
+        .map(|value| value.definition.version.clone())
+        .unwrap_or_default();
+    for entry in entries {
+        let Some(id) = migration_id(entry) else {
+            continue;
+        };
+        if known
+            .get(id)
+            .is_some_and(|present| present.state == MigrationState::Done)
+        {
+            continue;
+        }
+        match &entry.event {
+            Event::TaskStarted {
+                migration: Some((kind, _)),
+                host,
+                ..
+            } => {
+                let value = MigrationValue {
+                    kind: kind.to_string(),
+                    revision,
+                    version: version.clone(),
+                    host: host.as_ref().map_or(String::new(), ToString::to_string),
+                    began: entry.at,
+                    ended: None,
+                    state: MigrationState::Begun,
+                };
+                known.insert(id.to_owned(), value);
+            }
+            Event::TaskEnded { end, .. } => {
+                let Some(value) = known.get_mut(id) else {
+                    continue;
+                };
+                value.ended = Some(entry.at);
+                value.state = match end {
+                    TaskOutcome::Done | TaskOutcome::DoneBefore => MigrationState::Done,
+                    TaskOutcome::Failed { .. } => MigrationState::Failed,
+                    TaskOutcome::Unknown { .. } => MigrationState::Begun,
+                };
+            }
+            _ => continue,
+        }
+        if !changed.contains(&id) {
+            changed.push(id);
+        }
+    }
+    let values = changed
+        .into_iter()
+        .filter_map(|id| Some((id.to_owned(), known.get(id)?.clone())));
+    values.collect()
+}

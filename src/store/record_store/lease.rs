@@ -1,0 +1,172 @@
+//! The lease: a record that expires, and whose creating transaction is the fencing token.
+
+use super::RecordStore;
+use crate::core::ids::Epoch;
+use crate::store::contract::Store as _;
+use crate::store::database::{CommitResult, Condition, KeyRange, Transaction, Write};
+use crate::store::error::StoreError;
+use crate::store::keys::ServiceKeys;
+use crate::store::lease::Holder;
+use crate::store::records::ServiceKey;
+use crate::store::values::{LeaseValue, ServiceCounters};
+use crate::system::random;
+
+/// How many low bits of an epoch are random. Two controllers with separate stores may count to the
+/// same number at the same time, and the hosts would then accept commands from both.
+const RANDOM_BITS: u32 = 16;
+
+/// The lease under which this process runs.
+pub(super) struct HeldLease {
+    service_key: ServiceKey,
+    key: String,
+    /// The transaction that created it.
+    created: u64,
+    token: String,
+    /// Whether this process has acquired it, rather than the process that started this one.
+    is_own: bool,
+}
+
+impl HeldLease {
+    /// The condition of every write under the lease.
+    pub(super) fn condition(&self) -> Condition {
+        Condition::CreatedBy {
+            key: self.key.clone(),
+            revision: self.created,
+        }
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(super) fn service_key(&self) -> &ServiceKey {
+        &self.service_key
+    }
+}
+
+impl RecordStore {
+    pub(super) fn take_lease(
+        &mut self,
+        service_key: &ServiceKey,
+        holder: &Holder,
+        token: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let keys = ServiceKeys::new(service_key);
+        let key = keys.lease();
+        let held = |created, token: &str, is_own| HeldLease {
+            service_key: service_key.clone(),
+            key: key.clone(),
+            created,
+            token: token.to_owned(),
+            is_own,
+        };
+        let taken = self.until_committed(|| {
+            let records = self.service(service_key)?;
+            if let (Some(present), Some((created, modified))) =
+                (&records.lease, records.lease_revisions)
+            {
+                if !present.is_dead(&holder.machine) {
+                    if !present.token.is_empty() && token == Some(&present.token) {
+                        return Ok(Some(held(created, &present.token, false)));
+                    }
+                    return Err(StoreError::Held(Box::new(present.clone())));
+                }
+                // The holder may renew it in the meantime; then it is alive.
+                let transaction = Transaction {
+                    conditions: vec![Condition::ModifiedBy {
+                        key: key.clone(),
+                        revision: modified,
+                    }],
+                    writes: vec![Write::Delete(KeyRange::Key(key.clone()))],
+                };
+                if self.commit(&transaction)? == CommitResult::Refused {
+                    return Ok(None);
+                }
+            }
+            let value = LeaseValue::new(holder, records.at);
+            let value = super::encode(&key, &value, &self.location())?;
+            let transaction = Transaction {
+                conditions: vec![Condition::Absent { key: key.clone() }],
+                writes: vec![Write::PutExpiring {
+                    key: key.clone(),
+                    value,
+                }],
+            };
+            Ok(match self.commit(&transaction)? {
+                CommitResult::Committed(created) => Some(held(created, &holder.token, true)),
+                CommitResult::Refused => None,
+            })
+        })?;
+        self.held = Some(taken);
+        Ok(())
+    }
+
+    pub(super) fn prolong_lease(&mut self) -> Result<(), StoreError> {
+        let Some(held) = self.held.as_ref().filter(|held| held.is_own) else {
+            return Ok(());
+        };
+        if self.database.renew(&held.key, held.created)? {
+            Ok(())
+        } else {
+            Err(StoreError::LeaseLost)
+        }
+    }
+
+    pub(super) fn give_up_lease(&mut self) -> Result<(), StoreError> {
+        let Some(held) = self.held.take().filter(|held| held.is_own) else {
+            return Ok(());
+        };
+        let transaction = Transaction {
+            conditions: vec![held.condition()],
+            writes: vec![Write::Delete(KeyRange::Key(held.key.clone()))],
+        };
+        self.commit(&transaction).map(drop)
+    }
+
+    pub(super) fn remove_lease(
+        &mut self,
+        service_key: &ServiceKey,
+        seen: Epoch,
+    ) -> Result<Epoch, StoreError> {
+        let keys = ServiceKeys::new(service_key);
+        self.until_committed(|| {
+            let records = self.service(service_key)?;
+            let epoch = next_epoch(records.epoch().max(seen));
+            let counters = ServiceCounters {
+                epoch,
+                ..records.counters
+            };
+            let writes = vec![
+                Write::Delete(KeyRange::Key(keys.lease())),
+                self.put(keys.counters(), &counters)?,
+            ];
+            let conditions = vec![unchanged(keys.counters(), records.counters_modified)];
+            let committed = self.commit(&Transaction { conditions, writes })?;
+            Ok((committed != CommitResult::Refused).then_some(epoch))
+        })
+    }
+
+    /// Whether the lease of this process still exists.
+    pub(super) fn is_lease_held(&self) -> Result<bool, StoreError> {
+        let Some(held) = &self.held else {
+            return Ok(false);
+        };
+        let record = self.read_one(held.key.clone())?;
+        Ok(record.is_some_and(|record| record.created == held.created))
+    }
+}
+
+/// An epoch that is newer than `epoch`, and different from those of other stores.
+pub(super) fn next_epoch(epoch: Epoch) -> Epoch {
+    let random_bits = random::number() & ((1 << RANDOM_BITS) - 1);
+    Epoch(((epoch.0 >> RANDOM_BITS) + 1) << RANDOM_BITS | random_bits)
+}
+
+/// The condition that a record was not changed since it was read; `modified` is `None` if it did
+/// not exist.
+pub(super) fn unchanged(key: String, modified: Option<u64>) -> Condition {
+    match modified {
+        Some(revision) => Condition::ModifiedBy { key, revision },
+        None => Condition::Absent { key },
+    }
+}
