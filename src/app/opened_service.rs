@@ -15,8 +15,7 @@ use crate::core::policy::service_state::ServiceState;
 use crate::engine::Clock;
 use crate::store::StoreAccess;
 use crate::store::{
-    Freeze, RolloutId, RolloutRecord, ServiceKey, ServiceRecords, StateDir, Store, StoreError,
-    StoreHandle,
+    RolloutId, RolloutRecord, ServiceKey, ServiceRecords, StateDir, Store, StoreError, StoreHandle,
 };
 
 /// The files and the state of a service.
@@ -110,11 +109,6 @@ impl OpenedService {
                 taken => return taken,
             }
         }
-    }
-
-    /// The freeze in effect now.
-    pub(crate) fn active_freeze(&self) -> Result<Option<Freeze>, Error> {
-        Ok(self.records()?.active_freeze().cloned())
     }
 
     /// All records of the service except its journals.

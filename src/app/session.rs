@@ -19,7 +19,7 @@ use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
 use crate::report::Versions;
 use crate::store::{
-    ControlRequest, Freeze, Holder, Request, RevisionRecord, RolloutId, ServiceKey, ServiceRecords,
+    ControlRequest, Freeze, Request, RevisionRecord, RolloutId, ServiceKey, ServiceRecords,
     StateDir, Store, StoreAccess, StoreHandle,
 };
 
@@ -195,16 +195,6 @@ impl Session {
             placements.apply(entry);
         }
         Ok(placements)
-    }
-
-    /// The live controller that carries out a rollout now.
-    pub(crate) fn holder(&self) -> Result<Option<Holder>, Error> {
-        Ok(self.records()?.holder(&self.env.machine()).cloned())
-    }
-
-    /// Whether a live controller carries out a rollout.
-    pub(crate) fn has_live_controller(&self) -> Result<bool, Error> {
-        Ok(self.holder()?.is_some())
     }
 
     /// # Errors

@@ -423,11 +423,12 @@ impl Controller {
         let now = self.clock.now();
         let lost_since = self.calls.failure().map(|(since, _)| since);
         let Some(entries) = self.calls.saved(result, now)? else {
-            if lost_since.is_none()
-                && let Some((_, error)) = self.calls.failure()
-            {
-                self.reporter
-                    .store_lost(&error.to_string(), self.spec.progress_deadline);
+            if let Some((_, error)) = self.calls.failure() {
+                let why = error.to_string();
+                self.status.all_wait_for_store(&why);
+                if lost_since.is_none() {
+                    self.reporter.store_lost(&why, self.spec.progress_deadline);
+                }
             }
             return Ok(());
         };
@@ -521,10 +522,14 @@ impl Controller {
     fn tick(&mut self, now: Time) {
         self.calls.poll_requests(now);
         self.poll_monitor();
+        self.last_tick = now;
+        if self.calls.is_saving() && self.calls.failure().is_none() {
+            // The wait reasons are those of the last plan, and the next follows in a moment.
+            return;
+        }
         let fleet = self.observer.fleet();
         let status = self.status.status(&self.spec, &self.recorder, fleet, now);
         self.reporter.tick(&status, now);
-        self.last_tick = now;
     }
 
     fn interrupt(&mut self, signal: &str) {

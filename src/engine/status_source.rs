@@ -24,6 +24,14 @@ pub(super) struct StatusSource {
 }
 
 impl StatusSource {
+    /// Sets the wait reason of every host: nothing new starts without the state store.
+    pub(super) fn all_wait_for_store(&mut self, why: &str) {
+        let why = why.lines().next().unwrap_or_default().to_owned();
+        let hosts = self.addresses.iter().map(|(host, _)| host.clone());
+        let reason = WaitReason::StoreLost { why };
+        self.wait_reasons = hosts.map(|host| (host, reason.clone())).collect();
+    }
+
     pub(super) fn status(
         &self,
         spec: &Spec,

@@ -34,10 +34,10 @@ use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
-use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess};
+use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle, StoreRunner};
 
 use super::defects::Defect;
-use super::fake_store::FakeStore;
+use super::fake_store::{FakeStore, SimulatedRunner};
 use super::fleet_connection::SimulatedFleet;
 use super::operators::Disk;
 use super::process::Process;
@@ -107,7 +107,7 @@ pub(crate) async fn invoke(env: SimulatedEnvironment, call: Call) -> Exit {
     let env: Arc<dyn Environment> = Arc::new(env);
     let concluded = run(&env, call, defect).await;
     if let Ok(Conclusion::Ended { id, outcome, .. }) = &concluded
-        && let Err(violation) = check_history(&env, &*disk.open(), *id, outcome)
+        && let Err(violation) = check_history(&env, &*disk.open(&world), *id, outcome)
     {
         world.lock().checker.add_violation(violation);
     }
@@ -174,9 +174,10 @@ fn check_history(
     if matches!(outcome, Outcome::Fenced { .. }) {
         return Ok(());
     }
-    let rollouts = store
-        .rollouts(&service_key())
+    let records = store
+        .service(&service_key())
         .map_err(|why| why.to_string())?;
+    let rollouts = records.rollouts();
     let rollout = rollouts.iter().find(|rollout| rollout.id == id);
     let revision = rollout.map(|rollout| rollout.revision);
     let rows = history(env).map_err(|why| why.to_string())?;
@@ -192,8 +193,10 @@ fn check_history(
 
 /// The state of the service when no controller runs.
 pub(crate) fn service_state(store: &dyn Store) -> ServiceState {
-    let journal = store.newest_journal(&service_key()).ok().flatten();
-    let summary = journal.and_then(|(_, journal)| RolloutSummary::of(&journal));
+    let records = store.service(&service_key()).ok();
+    let newest = records.and_then(|records| records.newest_rollout());
+    let journal = newest.and_then(|newest| store.journal(newest).ok());
+    let summary = journal.and_then(|journal| RolloutSummary::of(&journal));
     ServiceState::of(summary.as_ref(), false)
 }
 
@@ -205,6 +208,14 @@ pub(crate) struct SimulatedEnvironment {
     pub(crate) interrupts: Mutex<Option<Interrupts>>,
 }
 
+impl SimulatedEnvironment {
+    fn runner(&self) -> Arc<dyn StoreRunner> {
+        Arc::new(SimulatedRunner {
+            world: Arc::clone(&self.world),
+        })
+    }
+}
+
 impl Environment for SimulatedEnvironment {
     fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
         let inventory = PathBuf::from(INVENTORY);
@@ -212,7 +223,7 @@ impl Environment for SimulatedEnvironment {
         let read = |path: &Path| Ok(scenario.file(path).into_bytes());
         let project = match (config::load_with(&inventory, overrides, read), reading) {
             (Err(wrong), Reading::LastKnownGood) => {
-                let store = self.disk.open();
+                let store = self.disk.open(&self.world);
                 match last_known_good(&*store, &inventory, overrides, read) {
                     Some(good) => good.project,
                     None => return Err(wrong.into()),
@@ -229,20 +240,25 @@ impl Environment for SimulatedEnvironment {
         })
     }
 
-    fn open_store(&self, _: &Files, _: StoreAccess) -> Result<Box<dyn Store>, Error> {
-        Ok(Box::new(FakeStore {
-            inner: self.disk.open(),
+    fn open_store(&self, _: &Files, _: StoreAccess) -> Result<StoreHandle, Error> {
+        let store = FakeStore {
+            inner: Some(self.disk.open(&self.world)),
             world: Arc::clone(&self.world),
             process: Arc::clone(&self.process),
             delayed: Vec::new(),
             rollback_replicas: None,
-        }))
+            unanswered: None,
+        };
+        Ok(StoreHandle::new(Box::new(store), self.runner()))
     }
 
     fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
-        let store = self.disk.open();
+        let store = self.disk.open(&self.world);
         let known = find_service(&*store, Path::new(INVENTORY));
-        Ok(known.map(|service_key| DeployedState { service_key, store }))
+        Ok(known.map(|service_key| DeployedState {
+            service_key,
+            store: StoreHandle::new(store, self.runner()),
+        }))
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -256,18 +272,23 @@ impl Environment for SimulatedEnvironment {
         }
     }
 
+    fn machine(&self) -> String {
+        self.process.machine.clone()
+    }
+
     fn lease_holder(&self, run: &str) -> Holder {
         let now = self.world.now();
         Holder {
             owner: "anna".into(),
             host: self.process.machine.clone(),
+            machine: self.process.machine.clone(),
             pid: u32::MAX,
             pid_started: u64::from(self.process.number),
             run: run.to_owned(),
             since: now,
             heartbeat: now,
             now,
-            token: String::new(),
+            token: format!("token of ship{}", self.process.number),
         }
     }
 

@@ -19,6 +19,7 @@ mod instance;
 mod invariants;
 mod invocation;
 mod machine;
+mod memory_database;
 mod operators;
 mod process;
 mod scenario;

@@ -9,14 +9,18 @@ use ship::core::policy::service_state::ServiceState;
 use ship::core::rollout::failure::Outcome;
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::OnFailure;
-use ship::store::{ControlRequest, NewRevision, Request, Sqlite, StateDir, Store};
+use ship::engine::Clock;
+use ship::store::{
+    ControlRequest, Database, Holder, NewRevision, RecordStore, Request, Sqlite, StateDir, Store,
+    StoreAccess,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::fake_store::{MemoryStore, Tables};
 use super::faults;
 use super::invocation::{self, Exit, SimulatedEnvironment};
+use super::memory_database::{MemoryDatabase, MemoryRecords};
 use super::process::{Killed, Process, Trap};
 use super::scenario::{Call, Quality, release_id, service_key};
 use super::world::World;
@@ -31,7 +35,7 @@ const HERE: &str = "here";
 /// Where the store is kept.
 #[derive(Clone)]
 pub(crate) enum Disk {
-    Memory(Arc<Mutex<Tables>>),
+    Memory(Arc<Mutex<MemoryRecords>>),
     Sqlite(StateDir),
 }
 
@@ -65,13 +69,23 @@ struct SpawnedProcess {
 }
 
 impl Disk {
-    pub(crate) fn open(&self) -> Box<dyn Store> {
-        match self {
-            Disk::Memory(tables) => Box::new(MemoryStore::open(tables)),
+    /// Opens the store; its time is that of the simulated world.
+    pub(crate) fn open(&self, world: &Arc<World>) -> Box<dyn Store> {
+        let clock = Arc::clone(world) as Arc<dyn Clock>;
+        let database: Box<dyn Database> = match self {
+            Disk::Memory(records) => Box::new(MemoryDatabase {
+                records: Arc::clone(records),
+                clock,
+            }),
             Disk::Sqlite(place) => {
-                Box::new(Sqlite::open(place).expect("a database in a directory of its own"))
+                let database = Sqlite::open(place).expect("a database in a directory of its own");
+                Box::new(database.with_clock(move || clock.wall()))
             }
-        }
+        };
+        let store = RecordStore::open(database, StoreAccess::Write);
+        let store = store.expect("nobody else opens the store");
+        // Runs must be reproducible.
+        Box::new(store.with_random(|| 0))
     }
 }
 
@@ -114,7 +128,7 @@ impl Operators {
         if self.world.scenario.initial_instances == 0 {
             return;
         }
-        let mut store = self.disk.open();
+        let mut store = self.disk.open(&self.world);
         let new = NewRevision {
             release: release_id(0),
             definition: self.world.scenario.definition(0),
@@ -124,6 +138,10 @@ impl Operators {
             verb: Verb::Deploy,
         };
         let now = self.world.lock().now;
+        let holder = Holder::this_process("anna", HERE, "deploy");
+        store
+            .acquire_lease(&service_key(), holder, None)
+            .expect("no faults yet");
         let revision = store
             .add_revision(&service_key(), &new)
             .expect("no faults yet");
@@ -160,7 +178,8 @@ impl Operators {
                 Exit::Locked | Exit::Unreachable => next,
                 Exit::Paused => self.pick(&[Call::Resume, Call::Resume, Call::Abort]),
                 Exit::Refused
-                    if invocation::service_state(&*self.disk.open()) == ServiceState::Paused =>
+                    if invocation::service_state(&*self.disk.open(&self.world))
+                        == ServiceState::Paused =>
                 {
                     Call::Resume
                 }
@@ -218,6 +237,8 @@ impl Operators {
             Trap::KilledBeforeWrite(write),
             Trap::KilledAfterWrite(write),
             Trap::DiskFullAt(write),
+            Trap::AnswerLostAt(write),
+            Trap::StoreDownAt(write, duration),
             Trap::KilledAfterAction(action),
             Trap::KilledAfterAction(action),
             Trap::SuspendedAfterAction(action, duration),
@@ -288,8 +309,9 @@ impl Operators {
 
     /// Sends a request to pause or abort the rollout, from another process.
     fn send_request(&self, request: ControlRequest) {
-        let mut store = self.disk.open();
-        let Ok(Some((rollout, _))) = store.newest_journal(&service_key()) else {
+        let mut store = self.disk.open(&self.world);
+        let records = store.service(&service_key());
+        let Some(rollout) = records.ok().and_then(|records| records.newest_rollout()) else {
             return;
         };
         // The rollout may have ended; then the request has no effect.
@@ -402,7 +424,7 @@ impl Operators {
     /// Without faults, the last call must succeed or roll back, whatever has happened before, and a
     /// good release must repair the service.
     async fn check_settled(&self, last: Call) {
-        if invocation::service_state(&*self.disk.open()) == ServiceState::Paused {
+        if invocation::service_state(&*self.disk.open(&self.world)) == ServiceState::Paused {
             self.count("a paused rollout resumes without faults");
             self.call_without_faults(Call::Resume).await;
         }
@@ -465,11 +487,8 @@ impl Operators {
 
     /// The newest proven release in the history other than this one.
     fn rollback_target(&self, from: usize) -> Option<ReleaseId> {
-        let revisions = self
-            .disk
-            .open()
-            .revisions(&service_key())
-            .expect("no faults any more");
+        let records = self.disk.open(&self.world).service(&service_key());
+        let revisions = records.expect("no faults any more").revisions();
         let from = release_id(from);
         let proven = revisions
             .into_iter()
@@ -480,8 +499,8 @@ impl Operators {
 
     /// The number of instances to which the newest rollout rolls back.
     fn rollback_replicas(&self, default: u32) -> u32 {
-        let rollout_runs = self.disk.open().runs(&service_key());
-        let rollout_runs = rollout_runs.expect("no faults any more");
+        let records = self.disk.open(&self.world).service(&service_key());
+        let rollout_runs = records.expect("no faults any more").runs();
         let newest = rollout_runs
             .last()
             .and_then(|run| run.start.rollback_replicas);

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ship::core::ids::{Epoch, HostId};
+use ship::core::time::Time;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -35,6 +36,7 @@ struct Inner {
     actions: u32,
     probes: u32,
     trap: Option<Trap>,
+    store_down_until: Time,
     actions_by_host: BTreeMap<HostId, u64>,
     epoch: Epoch,
     /// Kills the process.
@@ -47,6 +49,10 @@ pub(crate) enum Trap {
     KilledBeforeWrite(u32),
     KilledAfterWrite(u32),
     DiskFullAt(u32),
+    /// The write takes effect, but its answer is lost.
+    AnswerLostAt(u32),
+    /// From this write on, the store cannot be reached for this long.
+    StoreDownAt(u32, Duration),
     /// The action is sent, and arrives late.
     KilledAfterAction(u32),
     /// As above, but the process is suspended for this long instead of killed.
@@ -138,9 +144,30 @@ impl Process {
             inner.writes += 1;
             let now = inner.writes;
             inner.trap.filter(|trap| {
-                matches!(trap, Trap::KilledBeforeWrite(n) | Trap::KilledAfterWrite(n) | Trap::DiskFullAt(n) if *n == now)
+                matches!(
+                    trap,
+                    Trap::KilledBeforeWrite(n)
+                        | Trap::KilledAfterWrite(n)
+                        | Trap::DiskFullAt(n)
+                        | Trap::AnswerLostAt(n)
+                        | Trap::StoreDownAt(n, _) if *n == now
+                )
             })
         })
+    }
+
+    /// Whether the answer to the next write is lost.
+    pub(crate) fn loses_next_answer(&self) -> bool {
+        self.with(|inner| inner.trap == Some(Trap::AnswerLostAt(inner.writes + 1)))
+    }
+
+    /// Lets the store be out of reach until a time.
+    pub(crate) fn stop_store_until(&self, until: Time) {
+        self.with(|inner| inner.store_down_until = until);
+    }
+
+    pub(crate) fn is_store_down(&self, now: Time) -> bool {
+        self.with(|inner| now < inner.store_down_until)
     }
 
     /// Counts an action; returns what happens at it.

@@ -37,6 +37,8 @@ pub(crate) struct Scenario {
     /// The calls in order. The last one is repeated when the random faults have ended.
     pub(crate) calls: Vec<Call>,
     pub(crate) fault_rates: FaultRates,
+    /// The time that each call of the store takes.
+    pub(crate) store_latency: Duration,
 }
 
 /// How a release behaves.
@@ -176,6 +178,10 @@ impl Scenario {
             initial_instances,
             calls: Self::draw_calls(rng, replicas, slots),
             fault_rates: FaultRates::draw(rng),
+            store_latency: match rng.below(3) {
+                0 => rng.millis(1..=200),
+                _ => Duration::ZERO,
+            },
         }
     }
 

@@ -105,6 +105,11 @@ pub enum WaitReason {
         /// The command and its error.
         why: String,
     },
+    /// The state store cannot be used, and nothing new starts without a record.
+    StoreLost {
+        /// What was being done, and its error.
+        why: String,
+    },
     /// The whole rollout has stopped.
     RolloutStopped {
         outcome: &'static str,
@@ -150,6 +155,7 @@ impl fmt::Display for WaitReason {
             WaitReason::BalancerLost { balancer, why } => {
                 write!(f, "waiting for balancer {balancer}: {why}")
             }
+            WaitReason::StoreLost { why } => write!(f, "waiting for the state store: {why}"),
             WaitReason::RolloutStopped { outcome } => write!(f, "the rollout has ended: {outcome}"),
         }
     }

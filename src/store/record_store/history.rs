@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::RecordStore;
-use super::lease::{next_epoch, unchanged};
+use super::lease::unchanged;
 use crate::core::ids::{Epoch, Revision};
 use crate::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use crate::core::rollout::failure::Outcome;
@@ -148,7 +148,7 @@ impl RecordStore {
         let (id, value) = self.until_committed_under_lease(|| {
             let records = self.service(service_key)?;
             let (id, counted, numbers_modified) = self.next_rollout()?;
-            let epoch = next_epoch(records.epoch().max(seen));
+            let epoch = self.next_epoch(records.epoch().max(seen));
             let counters = ServiceCounters {
                 epoch,
                 ..records.counters

@@ -9,7 +9,6 @@ use crate::store::keys::ServiceKeys;
 use crate::store::lease::Holder;
 use crate::store::records::ServiceKey;
 use crate::store::values::{LeaseValue, ServiceCounters};
-use crate::system::random;
 
 /// How many low bits of an epoch are random. Two controllers with separate stores may count to the
 /// same number at the same time, and the hosts would then accept commands from both.
@@ -131,7 +130,7 @@ impl RecordStore {
         let keys = ServiceKeys::new(service_key);
         self.until_committed(|| {
             let records = self.service(service_key)?;
-            let epoch = next_epoch(records.epoch().max(seen));
+            let epoch = self.next_epoch(records.epoch().max(seen));
             let counters = ServiceCounters {
                 epoch,
                 ..records.counters
@@ -146,6 +145,12 @@ impl RecordStore {
         })
     }
 
+    /// An epoch that is newer than `epoch`, and different from those of other stores.
+    pub(super) fn next_epoch(&self, epoch: Epoch) -> Epoch {
+        let random_bits = (self.random)() & ((1 << RANDOM_BITS) - 1);
+        Epoch(((epoch.0 >> RANDOM_BITS) + 1) << RANDOM_BITS | random_bits)
+    }
+
     /// Whether the lease of this process still exists.
     pub(super) fn is_lease_held(&self) -> Result<bool, StoreError> {
         let Some(held) = &self.held else {
@@ -154,12 +159,6 @@ impl RecordStore {
         let record = self.read_one(held.key.clone())?;
         Ok(record.is_some_and(|record| record.created == held.created))
     }
-}
-
-/// An epoch that is newer than `epoch`, and different from those of other stores.
-pub(super) fn next_epoch(epoch: Epoch) -> Epoch {
-    let random_bits = random::number() & ((1 << RANDOM_BITS) - 1);
-    Epoch(((epoch.0 >> RANDOM_BITS) + 1) << RANDOM_BITS | random_bits)
 }
 
 /// The condition that a record was not changed since it was read; `modified` is `None` if it did

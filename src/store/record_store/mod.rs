@@ -45,6 +45,8 @@ pub struct RecordStore {
     meta: Meta,
     /// The lease that this process holds, if any.
     held: Option<HeldLease>,
+    /// Random numbers, which simulations replace.
+    random: fn() -> u64,
     /// The rollouts that this process began.
     rollouts: BTreeMap<RolloutId, RolloutValue>,
 }
@@ -76,8 +78,16 @@ impl RecordStore {
             database,
             meta,
             held: None,
+            random: random::number,
             rollouts: BTreeMap::new(),
         })
+    }
+
+    /// Replaces the source of the random numbers in epochs.
+    #[must_use]
+    pub fn with_random(mut self, random: fn() -> u64) -> Self {
+        self.random = random;
+        self
     }
 
     fn location(&self) -> String {

@@ -25,11 +25,14 @@ use crate::trust;
 /// How long to wait for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The clock of the machine, which tests replace.
+type SqliteClock = Box<dyn Fn() -> Time + Send>;
+
 /// Records in one `SQLite` file.
-#[derive(Debug)]
 pub struct Sqlite {
     connection: Connection,
     path: PathBuf,
+    clock: SqliteClock,
     /// The directory with the copy that is read instead of the file, if there is one.
     copy: Option<tempfile::TempDir>,
 }
@@ -185,8 +188,16 @@ impl Sqlite {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            clock: Box::new(wall),
             copy: None,
         })
+    }
+
+    /// Replaces the clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Fn() -> Time + Send + 'static) -> Self {
+        let clock = Box::new(clock);
+        Self { clock, ..self }
     }
 
     fn can_read(&self) -> Result<(), StoreError> {
@@ -241,7 +252,7 @@ impl Sqlite {
             .prepare_cached("update counter set revision = revision + 1 returning revision")?
             .query_row([], |row| row.get(0))?;
         for write in &transaction.writes {
-            apply(&database, write, revision, wall())?;
+            apply(&database, write, revision, (self.clock)())?;
         }
         database.commit()?;
         Ok(CommitResult::Committed(unsigned(revision)))
@@ -250,7 +261,7 @@ impl Sqlite {
 
 impl Database for Sqlite {
     fn read(&self, ranges: &[KeyRange]) -> Result<Snapshot, StoreError> {
-        let at = wall();
+        let at = (self.clock)();
         let read = || {
             // The ranges must be of one moment.
             let snapshot =
@@ -277,7 +288,7 @@ impl Database for Sqlite {
             .connection
             .prepare_cached(sql)
             .and_then(|mut statement| {
-                statement.execute(params![key, signed(created), signed(wall().0)])
+                statement.execute(params![key, signed(created), signed((self.clock)().0)])
             })
             .map_err(|source| self.failed(source))?;
         Ok(changed == 1)

@@ -18,7 +18,7 @@ use ship::app::release::Release;
 use ship::config::{self, Overrides, Project};
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Plain, Reporter, ReporterSetup};
-use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess};
+use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle};
 
 use crate::invocation::{INVENTORY, SimulatedEnvironment};
 use crate::scenario::release_id;
@@ -82,7 +82,7 @@ impl Environment for VerbEnvironment {
         };
         let project = match (config::load_with(&inventory, overrides, read), reading) {
             (Err(wrong), Reading::LastKnownGood) => {
-                let store = self.simulated.disk.open();
+                let store = self.simulated.disk.open(&self.simulated.world);
                 match last_known_good(&*store, &inventory, overrides, read) {
                     Some(good) => good.project,
                     None => return Err(wrong.into()),
@@ -98,7 +98,7 @@ impl Environment for VerbEnvironment {
         })
     }
 
-    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<Box<dyn Store>, Error> {
+    fn open_store(&self, files: &Files, access: StoreAccess) -> Result<StoreHandle, Error> {
         self.simulated.open_store(files, access)
     }
 
@@ -112,6 +112,10 @@ impl Environment for VerbEnvironment {
 
     fn operator(&self) -> Operator {
         self.simulated.operator()
+    }
+
+    fn machine(&self) -> String {
+        self.simulated.machine()
     }
 
     fn lease_holder(&self, run: &str) -> Holder {

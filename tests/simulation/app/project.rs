@@ -110,6 +110,7 @@ pub(crate) fn scenario(
         releases: QUALITIES.repeat(BUILDS),
         initial_instances: 0,
         calls: Vec::new(),
+        store_latency: Duration::ZERO,
         fault_rates: FaultRates {
             call_faults_per_mille: 0,
             fault_interval_max: None,
@@ -351,8 +352,9 @@ impl SimulatedProject {
 
     /// Every revision, oldest first.
     pub(crate) fn revisions(&self) -> Vec<RevisionRecord> {
-        let store = self.disk.open();
-        store.revisions(&service_key()).expect("a store in memory")
+        let store = self.disk.open(&self.world);
+        let records = store.service(&service_key()).expect("a store in memory");
+        records.revisions()
     }
 
     /// The number, version and outcome of every revision, newest first.
@@ -369,8 +371,9 @@ impl SimulatedProject {
 
     /// The overrides of the newest rollout.
     pub(crate) fn newest_settings(&self) -> Vec<String> {
-        let runs = self.disk.open().runs(&service_key());
-        let newest = runs.expect("a store in memory").pop();
+        let store = self.disk.open(&self.world);
+        let records = store.service(&service_key()).expect("a store in memory");
+        let newest = records.runs().pop();
         newest.map_or_else(Vec::new, |run| run.start.set)
     }
 
