@@ -124,3 +124,36 @@ pub enum CommitResult {
     /// A condition was not met; nothing was written.
     Refused,
 }
+
+/// The smallest text that is larger than every text with this prefix, in the order of bytes.
+pub(super) fn end_of_prefix(prefix: &str) -> String {
+    let mut end: Vec<char> = prefix.chars().collect();
+    while let Some(last) = end.pop() {
+        // Skips the surrogates, which are no characters.
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            end.push(next);
+            return end.into_iter().collect();
+        }
+    }
+    // Only a prefix of the last characters of Unicode has no such text. ship has no such keys.
+    format!("{prefix}{}", char::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_ends_before_the_next_text() {
+        assert_eq!(end_of_prefix("a/"), "a0");
+        assert_eq!(end_of_prefix("\u{d7ff}"), "\u{e000}");
+        assert_eq!(end_of_prefix("a\u{10ffff}"), "b");
+        for prefix in ["a", "a/", "\u{7f}", "\u{7ff}", "\u{d7ff}", "\u{ffff}"] {
+            let end = end_of_prefix(prefix);
+            assert!(prefix < end.as_str());
+            assert!(!end.starts_with(prefix));
+            assert!(format!("{prefix}\u{10ffff}").as_str() < end.as_str());
+        }
+    }
+}

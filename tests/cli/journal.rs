@@ -13,8 +13,9 @@ use ship::core::rollout::event::{
 use ship::core::rollout::failure::{Failure, FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::time::Time;
-use ship::store::Rollouts as _;
-use ship::store::{RolloutId, ServiceKey, Sqlite, StateDir};
+use ship::store::{
+    Holder, RecordStore, RolloutId, ServiceKey, Sqlite, StateDir, Store as _, StoreAccess,
+};
 
 use crate::project::LocalProject;
 
@@ -312,18 +313,26 @@ impl Night {
                 outcome: outcome.clone(),
             },
         );
-        let mut store = Sqlite::open(&StateDir {
+        let database = Sqlite::open(&StateDir {
             dir: project.path(".ship"),
         })
-        .expect("the project's store");
+        .expect("the project's database");
+        let store = RecordStore::open(Box::new(database), StoreAccess::Write);
+        let mut store = store.expect("the project's store");
         let subject = ServiceKey {
             fleet: "local".into(),
             service: "page".into(),
         };
+        let holder = Holder::this_process("anna", "here", "deploy");
+        store
+            .acquire_lease(&subject, holder, None)
+            .expect("the lease");
         let begun = store
             .begin_rollout(&subject, Revision(1), Epoch(0), BEGIN)
             .expect("a rollout");
-        store.append(begun.0, &self.entries).expect("its journal");
+        store
+            .append(begun.0, 1, &self.entries)
+            .expect("its journal");
         store
             .end_rollout(begun.0, outcome, *outcome == Outcome::Succeeded, self.now)
             .expect("its end");

@@ -205,9 +205,15 @@ hint: see the state of the rollout with `ship status`
 fn ship_called_by_a_hook_shares_the_lock() {
     let (project, deploy) = under_way();
     let database = rusqlite::Connection::open(project.path(".ship/ship.db")).expect("the state");
-    let token: String = database
-        .query_row("select token from leases", [], |row| row.get(0))
+    let lease: String = database
+        .query_row(
+            "select value from records where key like 'services/%/lease'",
+            [],
+            |row| row.get(0),
+        )
         .expect("a lease");
+    let lease: serde_json::Value = serde_json::from_str(&lease).expect("JSON");
+    let token = lease["token"].as_str().expect("a token").to_owned();
     project
         .ship(&["deploy", "inventory.toml"])
         .env("SHIP_LEASE", "wrong")

@@ -33,7 +33,8 @@ fn unavailable(why: &str) -> StoreError {
     }
 }
 
-/// Carries out work on the store in the task that waits for it, after the latency of the scenario.
+/// Carries out work on the store in the task that waits for it, and answers after the latency of
+/// the scenario.
 pub(crate) struct SimulatedRunner {
     pub(crate) world: Arc<World>,
 }
@@ -42,10 +43,11 @@ impl StoreRunner for SimulatedRunner {
     fn run(&self, work: StoreWork) -> BoxFuture<'static, ()> {
         let latency = self.world.scenario.store_latency;
         async move {
+            work();
+            // The answer takes its time.
             if !latency.is_zero() {
                 sleep(latency).await;
             }
-            work();
         }
         .boxed()
     }
@@ -317,9 +319,15 @@ impl Store for FakeStore {
         now: Time,
     ) -> Result<(), StoreError> {
         let number = self.process.number;
+        // While the store was out of reach, instances may have failed that served at the end.
+        let is_late = self.process.was_store_down();
         self.write(
             |inner| inner.end_rollout(rollout, outcome, proven, now),
-            |checker, ()| checker.on_rollout_ended(number, rollout.0, outcome, now),
+            |checker, ()| {
+                if !is_late {
+                    checker.on_rollout_ended(number, rollout.0, outcome, now);
+                }
+            },
         )
     }
 

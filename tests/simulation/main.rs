@@ -50,6 +50,8 @@ const REQUIRED_SITUATIONS: [&str; 24] = [
     "a controller is killed while an action is in flight",
     "a controller is suspended while a call is in flight",
     "a disk is full",
+    "the store cannot be reached for a while",
+    "the answer of the store is lost",
     "a host restores an instance on its own",
     "a host fails",
     "a lost host is reachable again",

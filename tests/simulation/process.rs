@@ -166,6 +166,11 @@ impl Process {
         self.with(|inner| inner.store_down_until = until);
     }
 
+    /// Whether the store was ever out of reach.
+    pub(crate) fn was_store_down(&self) -> bool {
+        self.with(|inner| inner.store_down_until > Time::default())
+    }
+
     pub(crate) fn is_store_down(&self, now: Time) -> bool {
         self.with(|inner| now < inner.store_down_until)
     }

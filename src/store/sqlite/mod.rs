@@ -17,6 +17,7 @@ use self::schema::{SCHEMA_VERSION, migrate};
 use crate::core::time::Time;
 use crate::store::database::{
     CommitResult, Condition, Database, KeyRange, Record, Snapshot, Transaction, Write,
+    end_of_prefix,
 };
 use crate::store::error::StoreError;
 use crate::store::state_dir::{Access, StateDir};
@@ -234,7 +235,7 @@ impl Sqlite {
                 .prepare_cached(&format!(
                     "{columns} where key >= ?1 and key < ?2 order by key"
                 ))?
-                .query_map([prefix, &after_prefix(prefix)], read)?
+                .query_map([prefix, &end_of_prefix(prefix)], read)?
                 .collect(),
         }
     }
@@ -344,13 +345,8 @@ fn apply(
             .execute([key]),
         Write::Delete(KeyRange::Prefix(prefix)) => database
             .prepare_cached("delete from records where key >= ?1 and key < ?2")?
-            .execute([prefix, &after_prefix(prefix)]),
+            .execute([prefix, &end_of_prefix(prefix)]),
     }
-}
-
-/// The smallest text that is larger than every text with this prefix. `SQLite` compares bytes.
-fn after_prefix(prefix: &str) -> String {
-    format!("{prefix}{}", char::MAX)
 }
 
 fn wall() -> Time {
@@ -368,3 +364,6 @@ fn signed(n: u64) -> i64 {
 fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub(super) const SCHEMA: &str = "
 ";
 
 /// The additions of version 2.
-const SCHEMA_2: &str = "
+pub(super) const SCHEMA_2: &str = "
     alter table leases add column token text not null default '';
     create table requests (
         rollout integer primary key references rollouts (id) on delete cascade,
@@ -66,7 +66,7 @@ const SCHEMA_2: &str = "
 ";
 
 /// The additions of version 3.
-const SCHEMA_3: &str = "
+pub(super) const SCHEMA_3: &str = "
     create table freezes (
         fleet text not null, service text not null, who text not null, since_ms integer not null, \
         until_ms integer,
@@ -82,10 +82,10 @@ const SCHEMA_3: &str = "
 ";
 
 /// The addition of version 4: the id with which hosts identify the history.
-const SCHEMA_4: &str = "create table identity (id text not null);";
+pub(super) const SCHEMA_4: &str = "create table identity (id text not null);";
 
 /// The change of version 5: the column is named after `--reason`.
-const SCHEMA_5: &str = "
+pub(super) const SCHEMA_5: &str = "
     alter table revisions rename column cause to reason;
     alter table requests rename column wish to command;
 ";
