@@ -15,6 +15,7 @@ use super::last_known_good::{LastKnownGood, find_service, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
 use super::release::{self, Release};
+use super::state_location::StateLocation;
 use crate::config::{self, Overrides, Project, Transport};
 use crate::core::release::Driver;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
@@ -58,7 +59,7 @@ impl ControlMachine {
         let project = match config::load(&chosen.path, overrides) {
             Ok(project) => project,
             Err(invalid) => {
-                let store = open_existing(&state_dir_for(&chosen.path));
+                let store = open_state_of(&chosen.path);
                 let good = store.ok().flatten().and_then(|store| {
                     let read = |path: &Path| std::fs::read(path);
                     last_known_good(&*store, &chosen.path, overrides, read)
@@ -92,19 +93,13 @@ impl Environment for ControlMachine {
     }
 
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<StoreHandle, Error> {
-        let database = match access {
-            StoreAccess::Read => Sqlite::open_to_read(&files.state_dir)?,
-            StoreAccess::Write => {
-                Sqlite::open_for(&files.state_dir, state_dir_access(&files.project))?
-            }
-        };
-        let store = RecordStore::open(Box::new(database), access)?;
+        let store = StateLocation::of(files)?.open_store(access)?;
         Ok(StoreHandle::new(Box::new(store), Arc::new(ThreadRunner)))
     }
 
     fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
-        let Some(store) = open_existing(&state_dir_for(&chosen.path))? else {
+        let Some(store) = open_state_of(&chosen.path)? else {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);
@@ -181,6 +176,15 @@ impl Environment for ControlMachine {
     }
 }
 
+/// Opens the state of an inventory for reading, if it exists. The inventory may have errors.
+fn open_state_of(inventory: &Path) -> Result<Option<Box<dyn Store>>, Error> {
+    let Some((url, _)) = config::shared_state(inventory) else {
+        return Ok(open_existing(&state_dir_for(inventory))?);
+    };
+    let store = StateLocation::shared(&url)?.open_store(StoreAccess::Read)?;
+    Ok(Some(Box::new(store)))
+}
+
 /// Opens the state of a state directory for reading, if it exists.
 pub(crate) fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
     let Some(database) = Sqlite::open_existing(state_dir)? else {
@@ -211,7 +215,7 @@ pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor
 
 /// Who needs access to the state directory. It contains the releases of local hosts, so their
 /// services need access, too, if they run as other users.
-fn state_dir_access(project: &Project) -> Access {
+pub(crate) fn state_dir_access(project: &Project) -> Access {
     let service = &project.playbook.service;
     let has_user = |host: &config::HostConfig| {
         service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo

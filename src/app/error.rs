@@ -141,6 +141,18 @@ pub enum Refused {
     /// The state of the service or the settings of `[unattended]` do not permit the verb.
     #[error("{0}")]
     NotPermitted(String),
+    /// The URL of the state is not known or not valid.
+    #[error("the URL of the state {0}\nhint: for example `postgres://ship@db.internal/ship` or \
+             `etcd://10.0.0.1:2379,10.0.0.2:2379/ship`")]
+    UnknownStateUrl(String),
+    #[error(
+        "the URL contains a password, which other users can see among the arguments of a process\n\
+         hint: leave it out; ship reads it from the environment (PGPASSWORD, ETCDCTL_PASSWORD) or \
+         from ~/.pgpass"
+    )]
+    PasswordInArgument,
+    #[error("the state is in {0} already")]
+    StateIsThere(String),
     #[error("nothing has been deployed yet; run `ship deploy` first")]
     NothingDeployed,
     #[error("{}", unknown_rollout_text(.which, .service, .known))]

@@ -15,12 +15,22 @@ pub struct LastKnownGood {
     pub as_of: Option<Revision>,
 }
 
-/// The service that was deployed last from an inventory, given its absolute path.
+/// The service that was deployed last from an inventory, given its absolute path. In a shared
+/// state, another machine may have deployed it, from another path; then it is the only service of
+/// the fleet.
 pub fn find_service(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> {
-    let mut known = store.inventories().ok()?.into_iter();
-    known
-        .find(|known| known.inventory == inventory)
-        .map(|known| known.service_key)
+    let known = store.inventories().ok()?;
+    if let Some(same) = known.iter().find(|known| known.inventory == inventory) {
+        return Some(same.service_key.clone());
+    }
+    let (_, fleet) = config::shared_state(inventory)?;
+    let mut of_fleet = known
+        .iter()
+        .filter(|known| known.service_key.fleet == fleet);
+    match (of_fleet.next(), of_fleet.next()) {
+        (Some(only), None) => Some(only.service_key.clone()),
+        _ => None,
+    }
 }
 
 /// The present files with the version and the overrides of the newest rollout, or else with the

@@ -32,6 +32,7 @@ pub mod rollout;
 mod rollout_choice;
 pub mod session;
 pub mod spec;
+mod state_location;
 pub mod survey;
 #[cfg(test)]
 mod testing;

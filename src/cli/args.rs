@@ -84,6 +84,8 @@ pub enum VerbArgs {
     Thaw(ThawArgs),
     /// Break the deploy lock and fence off its holder
     Unlock(UnlockArgs),
+    /// Show where the state is, or move it to a database that several operators share
+    State(StateArgs),
     /// Print a crontab line and systemd units for nightly deploys
     Cron(CronArgs),
     /// Print a shell completion script
@@ -511,6 +513,51 @@ pub struct UnlockArgs {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub output: OutputArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship state show",
+    "ship state move postgres://ship@db.internal/ship",
+])]
+pub struct StateArgs {
+    #[command(subcommand)]
+    pub verb: StateVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum StateVerb {
+    /// Show where the state is, since when, its size, and who holds the lock
+    Show(StateShowArgs),
+    /// Copy the state to another place, verify the copy, and continue there
+    Move(StateMoveArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples!["ship state show", "ship state show inventory.toml"])]
+pub struct StateShowArgs {
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    #[command(flatten)]
+    pub output: OutputArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples![
+    "ship state move postgres://ship@db.internal/ship",
+    "ship state move etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/ship",
+    "ship state move local",
+])]
+pub struct StateMoveArgs {
+    /// URL of the database, without a password; `local` for the state directory
+    #[arg(value_name = "URL|local")]
+    pub destination: String,
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    #[command(flatten)]
+    pub lock: LockArg,
     #[command(flatten)]
     pub output: OutputArg,
 }

@@ -23,6 +23,7 @@ mod restart;
 mod resume;
 mod rollback;
 mod scale;
+mod state;
 mod status;
 mod terminal;
 mod unlock;
@@ -178,6 +179,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, CliError> {
         VerbArgs::Thaw(args) => freeze::thaw(args),
         VerbArgs::Report(args) => report::run(args),
         VerbArgs::Unlock(args) => unlock::run(args).await,
+        VerbArgs::State(args) => state::run(args).await,
         VerbArgs::Cron(args) => cron::run(args),
         VerbArgs::Completions { shell } => {
             let mut script = Vec::new();

@@ -21,10 +21,19 @@ struct Terminal {
 
 /// The environment of a verb that rolls out.
 pub(super) fn environment(inventory: InventoryArg, display: DisplayArgs) -> Arc<dyn Environment> {
-    Arc::new(ControlMachine {
+    Arc::new(machine(inventory, display))
+}
+
+/// This machine, for a verb that does not roll out.
+pub(super) fn quiet_machine(inventory: InventoryArg) -> ControlMachine {
+    machine(inventory, DisplayArgs::default())
+}
+
+fn machine(inventory: InventoryArg, display: DisplayArgs) -> ControlMachine {
+    ControlMachine {
         inventory: inventory.inventory,
         console: Box::new(Terminal { display }),
-    })
+    }
 }
 
 /// The environment of a verb that does not roll out.

@@ -9,6 +9,8 @@ use crate::core::ids::HostId;
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::names;
+use super::secret_url::SecretUrl;
+use super::state;
 use super::toml_tree::Node;
 use super::value::{
     Faults, Located, ValueError, boolean, choice, line, located, number, positive_duration,
@@ -33,6 +35,8 @@ pub struct Inventory {
     pub balancers: Vec<HostConfig>,
     /// The place of the first balancer.
     pub balancers_place: Option<SourceSpan>,
+    /// The database that keeps the state; `None` for the file in the state directory.
+    pub state: Option<SecretUrl>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +123,7 @@ pub(super) fn read(
         fields.finish();
         ssh
     });
+    let state = state::read(&top, dir, sink);
     let tables = top.tables("hosts", "[[hosts]]", EXAMPLE_HOST);
     let balancer_tables = top.tables_if_any("balancers", "[[balancers]]", EXAMPLE_BALANCER);
     top.finish();
@@ -149,9 +154,18 @@ pub(super) fn read(
             hosts: hosts?,
             balancers: balancers?,
             balancers_place,
+            state: state?,
         })
     };
     (playbook.clone(), checked())
+}
+
+/// Reads only the state's URL and the name of the fleet.
+pub(super) fn read_shared_state(root: &Node, path: &Path) -> Option<(SecretUrl, String)> {
+    let sink = Sink::default();
+    let top = Fields::new(root, "the inventory", &sink)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    Some((state::read(&top, dir, &sink)??, read_fleet_name(&top)?))
 }
 
 fn read_fleet_name(top: &Fields<'_>) -> Option<String> {

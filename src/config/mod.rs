@@ -28,11 +28,13 @@ mod playbook_tables;
 pub(crate) mod project;
 mod readiness;
 mod rollout;
+mod secret_url;
 mod secret_variables;
 mod secrets;
 mod server_check;
 mod service;
 mod source;
+mod state;
 mod template;
 mod templates;
 mod toml_tree;
@@ -53,16 +55,18 @@ pub use definition::{definition, release_id};
 pub use diagnostic::{Diagnostic, Diagnostics, SourceSpan};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
 pub use notify::{
-    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, WebhookUrl, webhook_url,
+    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, webhook_url,
 };
 pub use overrides::Overrides;
 pub use playbook::Playbook;
 pub use rollout::RolloutConfig;
+pub use secret_url::SecretUrl;
 pub use secret_variables::{LEASE, register_secrets, remove_secrets};
 pub use secrets::{Secrets, read_secrets};
 pub use service::SecretsConfig;
 pub use service::ServiceConfig;
 pub use source::Source;
+pub use state::state_url;
 pub use template::{SlotVars, render, uses};
 pub use traffic::{
     AdminSocket, CommandConfig, HaproxyConfig, NftablesConfig, NginxConfig, Servers, TrafficConfig,
@@ -116,6 +120,18 @@ pub fn load_with(
         }),
         _ => Err(Diagnostics::sorted(found, &files)),
     }
+}
+
+/// The state's URL and the name of the fleet in an inventory that may have errors elsewhere; `None`
+/// if the inventory names no URL, or no fleet.
+pub fn shared_state(inventory: &Path) -> Option<(SecretUrl, String)> {
+    let (read, sink) = (|path: &Path| std::fs::read(path), Sink::default());
+    let unreadable = |why: String| Diagnostic::file(inventory.display().to_string(), why);
+    let (Parsed::Whole(root) | Parsed::Broken(root)) = parsed(inventory, &read, &sink, unreadable)
+    else {
+        return None;
+    };
+    inventory::read_shared_state(&root, inventory)
 }
 
 type Reader<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;

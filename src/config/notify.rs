@@ -1,7 +1,6 @@
 //! `[notify]`: notifications about a run; `[metrics]`: the metrics file.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,13 +10,18 @@ use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
 use super::inventory::resolve_relative;
-use super::names;
+use super::secret_url::{SecretUrl, UrlForm};
 use super::toml_tree::Node;
-use super::value::{Faults, Located, ValueError, choice, line, located, positive_duration, quoted};
+use super::value::{Faults, ValueError, choice, line, positive_duration, quoted};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const SENDMAIL: &str = "/usr/sbin/sendmail";
-const WEBHOOK_EXAMPLE: &str = "url_env = \"WEBHOOK_URL\"";
+const WEBHOOK_URL: UrlForm = UrlForm {
+    table: "[notify.webhook]",
+    example: "url_env = \"WEBHOOK_URL\"",
+    help: "use https:// or http://",
+    check: webhook_url,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
@@ -32,29 +36,9 @@ pub struct NotifyConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookConfig {
-    pub url: WebhookUrl,
+    /// A secret: everyone who knows it can post there.
+    pub url: SecretUrl,
     pub format: WebhookFormat,
-}
-
-/// Where the URL of a webhook is found. The URL is a secret: everyone who knows it can post there.
-#[derive(Clone, PartialEq, Eq)]
-pub enum WebhookUrl {
-    /// Written in the playbook.
-    Literal(String),
-    /// In the environment variable of this name.
-    Env(String),
-    /// The content of this file.
-    File(PathBuf),
-}
-
-impl fmt::Debug for WebhookUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Literal(_) => f.write_str("Literal(…)"),
-            Self::Env(name) => f.debug_tuple("Env").field(name).finish(),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
-    }
 }
 
 /// The format of the message to a webhook.
@@ -127,13 +111,7 @@ pub(super) fn read(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Notif
 }
 
 fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookConfig> {
-    let url = fields
-        .optional("url", located(line))
-        .map(|url| url.map(|url| literal(&url, sink)));
-    let env = fields.optional("url_env", |node| names::variable(node).map(WebhookUrl::Env));
-    let file = fields.optional("url_file", |node| {
-        resolve_relative(dir, node).map(WebhookUrl::File)
-    });
+    let url = SecretUrl::read(fields, dir, &WEBHOOK_URL, sink);
     let formats = choice(&[
         ("json", WebhookFormat::Json),
         ("slack", WebhookFormat::Slack),
@@ -141,22 +119,10 @@ fn read_webhook(fields: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<WebhookC
     ]);
     let format = fields.optional_or("format", WebhookFormat::Json, formats);
     fields.finish();
-    let url = url?.map_or(Some(None), |url| url.map(Some));
-    let (url, env, file, format) = (url?, env?, file?, format?);
-    let mut urls = [url, env, file].into_iter().flatten();
-    match (urls.next(), urls.next()) {
-        (Some(url), None) => Some(WebhookConfig { url, format }),
-        (None, _) => {
-            let diagnostic = Diagnostic::at(fields.place(), "[notify.webhook] has no URL");
-            sink.push(diagnostic.help(format!("for example: {WEBHOOK_EXAMPLE}")));
-            None
-        }
-        (Some(_), Some(_)) => {
-            let message = "[notify.webhook] has more than one of `url`, `url_env` and `url_file`";
-            sink.push(Diagnostic::at(fields.place(), message).help("keep one of them"));
-            None
-        }
-    }
+    Some(WebhookConfig {
+        url: url?,
+        format: format?,
+    })
 }
 
 /// Validates the URL of a webhook.
@@ -171,25 +137,6 @@ pub fn webhook_url(text: &str) -> Result<String, String> {
             quoted(url.scheme())
         )),
         Err(why) => Err(format!("is not a URL: {why}")),
-    }
-}
-
-/// Reads a URL in the playbook. If it is invalid, its line is not shown, because it may still be a
-/// secret.
-fn literal(url: &Located<String>, sink: &Sink) -> Option<WebhookUrl> {
-    let place = &url.place;
-    match webhook_url(&url.value) {
-        Ok(url) => Some(WebhookUrl::Literal(url)),
-        Err(why) => {
-            let diagnostic = Diagnostic::line(
-                place.path(),
-                place.line(),
-                place.column(),
-                format!("`url` {why}"),
-            );
-            sink.push(diagnostic.help("use https:// or http://"));
-            None
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! An inventory with its playbook.
 
 use crate::config::inventory::Inventory;
-use crate::config::notify::WebhookUrl;
+use crate::config::secret_url::SecretUrl;
 use crate::config::playbook::Playbook;
 use std::path::{Path, PathBuf};
 
@@ -46,10 +46,13 @@ impl Project {
                     .webhook
                     .iter()
                     .filter_map(|webhook| match &webhook.url {
-                        WebhookUrl::File(path) => Some(path.clone()),
-                        WebhookUrl::Literal(_) | WebhookUrl::Env(_) => None,
+                        SecretUrl::File(path) => Some(path.clone()),
+                        SecretUrl::Literal(_) | SecretUrl::Env(_) => None,
                     }),
             );
+        }
+        if let Some(SecretUrl::File(path)) = &inventory.state {
+            files.push(path.clone());
         }
         let dir = playbook.path.parent().unwrap_or(Path::new(""));
         for command in playbook.local_commands() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::notify::WebhookUrl;
+use crate::config::secret_url::SecretUrl;
 use crate::config::project::Project;
 
 /// The variable that passes the lease token to hooks, so that a ship process that a hook starts
@@ -13,17 +13,22 @@ pub const LEASE: &str = "SHIP_LEASE";
 
 static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Registers the variables with the secrets of a project: those of its service, and the URL of its
-/// webhook. [`remove_secrets`] removes them from child processes.
+/// The variables with which the databases of the state know their passwords.
+const STATE_PASSWORDS: [&str; 3] = ["PGPASSWORD", "ETCDCTL_PASSWORD", "ETCDCTL_USER"];
+
+/// Registers the variables with the secrets of a project: those of its service, and the URLs of its
+/// webhook and its state. [`remove_secrets`] removes them from child processes.
 pub fn register_secrets(project: &Project) {
     let playbook = &project.playbook;
     let webhook = playbook
         .notify
         .as_ref()
         .and_then(|notify| notify.webhook.as_ref());
-    let webhook = webhook.and_then(|webhook| match &webhook.url {
-        WebhookUrl::Env(name) => Some(name.clone()),
-        WebhookUrl::Literal(_) | WebhookUrl::File(_) => None,
+    let urls = webhook.map(|webhook| &webhook.url).into_iter();
+    let urls = urls.chain(&project.inventory.state);
+    let urls = urls.filter_map(|url| match url {
+        SecretUrl::Env(name) => Some(name.clone()),
+        SecretUrl::Literal(_) | SecretUrl::File(_) => None,
     });
     let secrets = playbook
         .service
@@ -34,7 +39,7 @@ pub fn register_secrets(project: &Project) {
     NAMES
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .extend(secrets.chain(webhook));
+        .extend(secrets.chain(urls).chain(STATE_PASSWORDS.map(str::to_owned)));
 }
 
 /// Removes the registered variables from the environment of a child process.

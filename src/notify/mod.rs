@@ -9,7 +9,7 @@ mod webhook;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{NotifyConfig, WebhookConfig, WebhookUrl, webhook_url};
+use crate::config::{NotifyConfig, WebhookConfig, webhook_url};
 use crate::core::journal::notification::Notification;
 use crate::core::time::Human;
 
@@ -79,20 +79,7 @@ fn failed(receiver: &str, result: Result<(), String>) -> Option<String> {
 
 /// The URL of a webhook, read from the environment or a file.
 fn url_of(webhook: &WebhookConfig) -> Result<String, String> {
-    let (text, source) = match &webhook.url {
-        WebhookUrl::Literal(url) => return Ok(url.clone()),
-        WebhookUrl::Env(name) => {
-            let text = std::env::var(name)
-                .map_err(|_| format!("the environment variable {name} (`url_env`) is not set"))?;
-            (text, name.clone())
-        }
-        WebhookUrl::File(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|why| format!("cannot read {} (`url_file`): {why}", path.display()))?;
-            (text, path.display().to_string())
-        }
-    };
-    webhook_url(text.trim()).map_err(|why| format!("the value of {source} {why}"))
+    webhook.url.resolve(webhook_url)
 }
 
 /// The secrets of the configuration, for the redactor.

@@ -4,6 +4,7 @@
 //! [`Database`]: `SQLite` in the state directory, or a shared database for a team with several
 //! control machines.
 
+mod connect;
 mod contract;
 mod database;
 mod error;
@@ -15,11 +16,13 @@ mod locks;
 mod network;
 mod record_store;
 mod records;
+mod relocation;
 mod service_records;
 mod sqlite;
 mod state_dir;
 mod values;
 
+pub use self::connect::connect;
 pub use self::contract::Store;
 pub use self::database::{
     CommitResult, Condition, Database, KeyRange, LEASE_EXPIRES_AFTER, Record, Snapshot,
@@ -31,6 +34,7 @@ pub use freeze::Freeze;
 pub use handle::{StoreHandle, StoreRunner, StoreWork, ThreadRunner};
 pub use lease::{Holder, this_machine};
 pub use record_store::RecordStore;
+pub use relocation::{CopiedRecords, relocate, services_of};
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
     ServiceKey, StoreAccess, StoreFacts,

@@ -95,11 +95,10 @@ pub struct StoreFacts {
     /// Since when it is there; `None` if an earlier version of ship created it.
     pub since: Option<Time>,
     pub size_bytes: u64,
-    /// The numbers of services, revisions, rollouts and events.
+    /// The numbers of services, revisions and rollouts.
     pub services: usize,
     pub revisions: usize,
     pub rollouts: usize,
-    pub events: usize,
     /// The holder of each lease, alive or not.
     pub holders: Vec<(ServiceKey, Holder)>,
 }

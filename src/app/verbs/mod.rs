@@ -17,5 +17,6 @@ pub mod restart;
 pub mod resume;
 pub mod rollback;
 pub mod scale;
+pub mod state;
 pub mod status;
 pub mod unlock;

@@ -199,7 +199,7 @@ impl RecordStore {
     }
 }
 
-fn encode<T: Serialize>(key: &str, value: &T, location: &str) -> Result<String, StoreError> {
+pub(super) fn encode<T: Serialize>(key: &str, value: &T, location: &str) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Unreadable {
         location: location.to_owned(),
         what: format!("record {key}: {error}"),
@@ -215,7 +215,7 @@ fn new_meta(created: Time) -> Meta {
     }
 }
 
-fn read_meta(database: &dyn Database) -> Result<Option<Meta>, StoreError> {
+pub(super) fn read_meta(database: &dyn Database) -> Result<Option<Meta>, StoreError> {
     let snapshot = database.read(&[KeyRange::Key(keys::META.to_owned())])?;
     let Some(record) = snapshot.ranges.into_iter().flatten().next() else {
         return Ok(None);

@@ -63,16 +63,10 @@ impl RecordStore {
     }
 
     pub(super) fn read_facts(&self) -> Result<StoreFacts, StoreError> {
-        let ranges = [keys::SERVICES, keys::EVENTS].map(|prefix| KeyRange::Prefix(prefix.into()));
-        let found = self.read(&ranges)?;
+        let found = self.read(&[KeyRange::Prefix(keys::SERVICES.to_owned())])?;
         let mut services = BTreeSet::new();
         let (mut revisions, mut rollouts, mut holders) = (0, 0, Vec::new());
-        let [records, events] = &found.ranges[..] else {
-            return Err(StoreError::Contended {
-                location: self.location(),
-            });
-        };
-        for record in records {
+        for record in found.ranges.iter().flatten() {
             let Some((service_key, kind)) = keys::parse(&record.key) else {
                 continue;
             };
@@ -94,7 +88,6 @@ impl RecordStore {
             services: services.len(),
             revisions,
             rollouts,
-            events: events.iter().map(|it| it.value.lines().count()).sum(),
             holders,
         })
     }

@@ -57,7 +57,7 @@ fn database_of_version_1_is_updated() {
 fn database_of_version_5_is_converted() {
     let definition = r#"{"service":"page","version":"0.9","command":["./page"],"ports":[8081],
         "env":{},"driver":"process","stop_timeout":{"secs":10,"nanos":0},"readiness":{"check":"tcp","via":"direct",
-        "interval":{"secs":1,"nanos":0},"timeout":{"secs":1,"nanos":0},"successes":1,"failures":3},
+        "interval":{"secs":1,"nanos":0},"timeout":{"secs":1,"nanos":0},"successes":1,"failures":3,"initial_delay":{"secs":0,"nanos":0}},
         "hooks":[],"artifact":{"form":"tar_gz","sha256":"0","size_bytes":1,"strip_components":0}}"#;
     let started = r#"{"at":5,"event":"rollout_started","verb":"deploy","service":"page",
         "fleet":"production","target":{"revision":3,"release":"r","version":"0.9"},

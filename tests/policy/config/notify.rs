@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ship::config::{
-    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, WebhookUrl,
+    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, SecretUrl,
 };
 use ship::core::journal::notification::NotificationKind;
 use snapbox::{IntoData, assert_data_eq, str};
@@ -35,7 +35,7 @@ fn notify_has_defaults() {
     assert_eq!(config.on, NotificationKind::ALL.into());
     assert_eq!(config.timeout, Duration::from_secs(10));
     assert_eq!((config.mail, config.command), (None, None));
-    let url = WebhookUrl::Env("HOOK".to_owned());
+    let url = SecretUrl::Env("HOOK".to_owned());
     assert_eq!(
         config.webhook,
         Some(WebhookConfig {
@@ -73,7 +73,7 @@ fn notify_reads_every_key() {
         config.command,
         Some(vec!["./tell".to_owned(), "two words".to_owned()])
     );
-    let url = WebhookUrl::Literal("https://hooks.example.org/x?y".to_owned());
+    let url = SecretUrl::Literal("https://hooks.example.org/x?y".to_owned());
     assert_eq!(
         config.webhook,
         Some(WebhookConfig {
@@ -101,7 +101,7 @@ fn notify_reads_every_key() {
     assert_eq!(
         url,
         WebhookConfig {
-            url: WebhookUrl::File("hook.url".into()),
+            url: SecretUrl::File("hook.url".into()),
             format: WebhookFormat::Slack
         }
     );

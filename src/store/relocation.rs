@@ -1,0 +1,253 @@
+//! Copies the state from one database to another.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::record_store::{encode, read_meta};
+use crate::core::time::Time;
+use crate::store::database::{
+    CommitResult, Condition, Database, KeyRange, Record, Snapshot, Transaction, Write,
+};
+use crate::store::error::StoreError;
+use crate::store::keys::{self, ServiceRecordKind};
+use crate::store::records::ServiceKey;
+use crate::store::values::{FORMAT, Meta, Moved};
+
+/// The writes and bytes of one transaction. etcd permits 128 and 1.5 MiB.
+const WRITES_MAX: usize = 60;
+const BYTES_MAX: usize = 512 * 1024;
+
+/// What was copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiedRecords {
+    pub services: usize,
+    pub revisions: usize,
+    pub rollouts: usize,
+    pub events: usize,
+}
+
+/// The services of a database.
+///
+/// # Errors
+/// If the database cannot be read.
+pub fn services_of(database: &dyn Database) -> Result<Vec<ServiceKey>, StoreError> {
+    let found = database.read(&[KeyRange::Prefix(keys::SERVICES.to_owned())])?;
+    let mut services: Vec<_> = found
+        .ranges
+        .iter()
+        .flatten()
+        .filter_map(|record| Some(keys::parse(&record.key)?.0))
+        .collect();
+    services.sort();
+    services.dedup();
+    Ok(services)
+}
+
+/// Copies all records except leases and verifies the copy. Then marks the source, so that no
+/// process continues there, and lastly opens the target for use. The leases of all services must be
+/// held; `keep_alive` is called between transactions to renew them.
+///
+/// A target that is not empty is refused, unless the state was moved away from there before, or an
+/// earlier copy was not finished.
+///
+/// # Errors
+/// If a database cannot be read or written, or the target is not empty.
+pub fn relocate(
+    source: &dyn Database,
+    target: &dyn Database,
+    mut keep_alive: impl FnMut() -> Result<(), StoreError>,
+) -> Result<CopiedRecords, StoreError> {
+    let everything = read_all(source)?;
+    let meta = read_meta(source)?.unwrap_or(Meta {
+        format: FORMAT,
+        history: String::new(),
+        created: None,
+        moved: None,
+    });
+    let at = everything.at;
+    let records: Vec<Record> = everything
+        .ranges
+        .into_iter()
+        .flatten()
+        .filter(is_copied)
+        .collect();
+    prepare(source, target, at)?;
+    for part in parts(&records) {
+        let put = |record: &Record| Write::Put {
+            key: record.key.clone(),
+            value: record.value.clone(),
+        };
+        commit(target, Vec::new(), part.iter().map(put).collect())?;
+        keep_alive()?;
+    }
+    verify(target, &records)?;
+    keep_alive()?;
+    let moved = Meta {
+        moved: Some(Moved {
+            to: target.location(),
+            at,
+        }),
+        ..meta.clone()
+    };
+    put_meta(source, &moved)?;
+    let arrived = Meta {
+        created: Some(read_all_of(target, &[])?.at),
+        moved: None,
+        ..meta
+    };
+    put_meta(target, &arrived)?;
+    Ok(count(&records))
+}
+
+/// Empties the target and marks it as unfinished, so that no process uses it yet.
+fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(), StoreError> {
+    let location = target.location();
+    let present = read_meta(target)?;
+    if present.as_ref().is_some_and(|meta| meta.moved.is_none()) {
+        return Err(StoreError::Rejected {
+            location,
+            why: "it already contains state".to_owned(),
+            hint: "name an empty database, or use that state with `[state]` in the inventory"
+                .to_owned(),
+        });
+    }
+    let unfinished = Meta {
+        format: FORMAT,
+        history: String::new(),
+        created: None,
+        moved: Some(Moved {
+            to: source.location(),
+            at,
+        }),
+    };
+    put_meta(target, &unfinished)?;
+    for prefix in [keys::SERVICES, keys::EVENTS, keys::REQUESTS] {
+        let all = Write::Delete(KeyRange::Prefix(prefix.to_owned()));
+        commit(target, Vec::new(), vec![all])?;
+    }
+    let counters = Write::Delete(KeyRange::Key(keys::COUNTERS.to_owned()));
+    commit(target, Vec::new(), vec![counters])
+}
+
+/// Compares the copy with the original: the number of records, the digest of each journal, and
+/// every other value.
+fn verify(target: &dyn Database, original: &[Record]) -> Result<(), StoreError> {
+    let copy = read_all(target)?;
+    let copy: Vec<Record> = copy.ranges.into_iter().flatten().collect();
+    let (expected, found) = (digests(original), digests(&copy));
+    let differing = expected
+        .iter()
+        .find(|(name, digest)| found.get(*name) != Some(digest))
+        .map(|(name, _)| name)
+        .or_else(|| found.keys().find(|name| !expected.contains_key(*name)));
+    match differing {
+        None => Ok(()),
+        Some(name) => Err(StoreError::Unreadable {
+            location: target.location(),
+            what: format!("the copy of {name} differs from the original"),
+        }),
+    }
+}
+
+/// The digest of each journal and of each other record.
+fn digests(records: &[Record]) -> BTreeMap<String, [u8; 32]> {
+    let mut hashes: BTreeMap<String, Sha256> = BTreeMap::new();
+    for record in records.iter().filter(|record| is_copied(record)) {
+        let name = match record.key.strip_prefix(keys::EVENTS) {
+            Some(rest) => format!("journal {}", rest.split('/').next().unwrap_or_default()),
+            None => record.key.clone(),
+        };
+        let hash = hashes.entry(name).or_default();
+        hash.update(record.key.as_bytes());
+        hash.update([0]);
+        hash.update(record.value.as_bytes());
+        hash.update([0]);
+    }
+    let digests = hashes.into_iter();
+    digests
+        .map(|(name, hash)| (name, hash.finalize().into()))
+        .collect()
+}
+
+fn count(records: &[Record]) -> CopiedRecords {
+    let mut copied = CopiedRecords::default();
+    let mut services = Vec::new();
+    for record in records {
+        if record.key.starts_with(keys::EVENTS) {
+            copied.events += record.value.lines().count();
+        }
+        let Some((service_key, kind)) = keys::parse(&record.key) else {
+            continue;
+        };
+        match kind {
+            ServiceRecordKind::Revision(_) => copied.revisions += 1,
+            ServiceRecordKind::Rollout(_) => copied.rollouts += 1,
+            _ => {}
+        }
+        services.push(service_key);
+    }
+    services.sort();
+    services.dedup();
+    copied.services = services.len();
+    copied
+}
+
+/// Whether a record belongs to the copy: leases hold processes to one place.
+fn is_copied(record: &Record) -> bool {
+    let is_lease = matches!(
+        keys::parse(&record.key),
+        Some((_, ServiceRecordKind::Lease))
+    );
+    !is_lease && record.key != keys::META
+}
+
+fn read_all(database: &dyn Database) -> Result<Snapshot, StoreError> {
+    let prefixes = [keys::SERVICES, keys::EVENTS, keys::REQUESTS];
+    let mut ranges: Vec<_> = prefixes
+        .iter()
+        .map(|prefix| KeyRange::Prefix((*prefix).to_owned()))
+        .collect();
+    ranges.push(KeyRange::Key(keys::COUNTERS.to_owned()));
+    read_all_of(database, &ranges)
+}
+
+fn read_all_of(database: &dyn Database, ranges: &[KeyRange]) -> Result<Snapshot, StoreError> {
+    database.read(ranges)
+}
+
+fn put_meta(database: &dyn Database, meta: &Meta) -> Result<(), StoreError> {
+    let key = keys::META.to_owned();
+    let value = encode(&key, meta, &database.location())?;
+    commit(database, Vec::new(), vec![Write::Put { key, value }])
+}
+
+fn commit(
+    database: &dyn Database,
+    conditions: Vec<Condition>,
+    writes: Vec<Write>,
+) -> Result<(), StoreError> {
+    match database.commit(&Transaction { conditions, writes })? {
+        CommitResult::Committed(_) => Ok(()),
+        CommitResult::Refused => Err(StoreError::Contended {
+            location: database.location(),
+        }),
+    }
+}
+
+/// Splits records into parts that fit into one transaction each.
+fn parts(records: &[Record]) -> Vec<&[Record]> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, record) in records.iter().enumerate() {
+        let is_full = at - start == WRITES_MAX || bytes + record.value.len() > BYTES_MAX;
+        if is_full && at > start {
+            parts.push(&records[start..at]);
+            (start, bytes) = (at, 0);
+        }
+        bytes += record.value.len();
+    }
+    if start < records.len() {
+        parts.push(&records[start..]);
+    }
+    parts
+}
