@@ -55,7 +55,11 @@ pub enum StoreError {
     #[error("{0}")]
     Held(Box<Holder>),
     /// The lease was lost to another controller.
-    #[error("another ship process has taken over the lease")]
+    #[error(
+        "the lock was taken over by another ship process: someone broke it with `ship unlock`, or it \
+         was not renewed in time; this process has stopped\nhint: see the state of the rollout with \
+         `ship status`"
+    )]
     LeaseLost,
 }
 
