@@ -1,0 +1,4 @@
+//! The shared databases: what ship expects of each of them, checked with real servers.
+
+mod database_contract;
+mod transactions;
