@@ -10,6 +10,7 @@ mod freeze;
 mod lease;
 mod locks;
 mod network;
+mod postgres;
 mod records;
 mod sqlite;
 mod state_dir;
@@ -25,6 +26,7 @@ pub use self::error::StoreError;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
+pub use postgres::Postgres;
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
     ServiceKey, StoreAccess,
