@@ -1,4 +1,6 @@
 //! The shared databases: what ship expects of each of them, checked with real servers.
 
 mod database_contract;
+mod postgres;
+mod postgres_server;
 mod transactions;

@@ -403,4 +403,4 @@ fn encode(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;
