@@ -2,5 +2,7 @@
 
 mod database_contract;
 mod postgres;
+mod postgres_faults;
+mod postgres_login;
 mod postgres_server;
 mod transactions;
