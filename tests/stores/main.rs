@@ -4,5 +4,6 @@ mod database_contract;
 mod postgres;
 mod postgres_faults;
 mod postgres_login;
+mod postgres_pooler;
 mod postgres_server;
 mod transactions;

@@ -190,6 +190,10 @@ impl PostgresServer {
         self.port
     }
 
+    pub(crate) fn socket_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The certificate of the authority that signed the server's.
     pub(crate) fn authority(&self) -> PathBuf {
         self.dir.path().join("authority.crt")
@@ -260,7 +264,7 @@ impl PostgresServer {
 
     /// A program of the package, run as the user `postgres` if the test is root, because it refuses
     /// to run as root.
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("setpriv");
@@ -341,13 +345,13 @@ fn programs() -> Option<PathBuf> {
     })
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// Gives a file to the user who runs the server.
-fn own(path: &Path) {
+pub(crate) fn own(path: &Path) {
     if geteuid().is_root() {
         let user = User::from_name("postgres").unwrap().expect("a user");
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
