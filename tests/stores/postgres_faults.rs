@@ -260,8 +260,12 @@ fn other_hosts_are_tried_and_the_primary_is_found() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = unused.local_addr().unwrap().port();
     drop(unused);
+    // Nobody accepts its connections.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!(
-        "postgres://postgres:{ENCODED_PASSWORD}@127.0.0.1:{port},127.0.0.1:{},127.0.0.1:{}/state",
+        "postgres://postgres:{ENCODED_PASSWORD}@127.0.0.1:{port},127.0.0.1:{},127.0.0.1:{},\
+         127.0.0.1:{}/state?connect_timeout=1",
+        silent.local_addr().unwrap().port(),
         standby.port(),
         primary.port()
     );

@@ -9,7 +9,7 @@ use ship::store::{CommitResult, Database, KeyRange, Postgres, Snapshot, StoreErr
 use tokio::sync::watch;
 
 use super::database_contract::check_all;
-use super::postgres::writer;
+use super::postgres::{assert_rejected, read_error, writer};
 use super::postgres_server::{PostgresServer, Shutdown, free_port, own};
 use super::transactions::{commit, eventually, put, value};
 
@@ -102,6 +102,8 @@ fn pooler_may_be_in_between() {
         return;
     };
     let url = format!("postgres://anna@127.0.0.1:{}/state", pooler.port);
+    let missing = writer(&url.replace("/state", "/missing"));
+    assert_rejected(&read_error(&missing), &["no such database"]);
     check_all(&|| Box::new(Unwatched(writer(&url))));
 
     // The pooler keeps the connection while the server restarts.

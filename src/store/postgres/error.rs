@@ -213,6 +213,14 @@ fn answered(task: PostgresTask, names: &PostgresNames, answer: &DbError) -> Post
             ),
         ),
         "28P01" | "28000" => (Rejected, login_hint(names)),
+        // PgBouncer answers nearly everything with this code.
+        "08P01"
+            if ["no such", "unsupported startup", "auth"]
+                .iter()
+                .any(|words| answer.message().contains(words)) =>
+        {
+            (Rejected, login_hint(names))
+        }
         "3D000" => (
             Rejected,
             format!(
