@@ -10,7 +10,9 @@ use super::database_contract::{
     absent_has_one_winner, check_all, concurrent_increments_lose_nothing,
 };
 use super::postgres_server::PostgresServer;
-use super::transactions::{absent, commit, keys_of, prefix, put, record, renew, value};
+use super::transactions::{
+    absent, commit, created_by, eventually, keys_of, prefix, put, record, renew, value,
+};
 
 #[track_caller]
 pub(crate) fn open(url: &str, access: StoreAccess) -> Postgres {
@@ -100,6 +102,35 @@ fn contract_is_kept_if_commits_are_slow() {
     server.slow_commits(Duration::from_millis(2));
     concurrent_increments_lose_nothing(&|| Box::new(writer(&server.url())));
     absent_has_one_winner(&|| Box::new(writer(&server.url())));
+}
+
+/// A holder of a lease that commits slowly is not overtaken by somebody who deletes the lease.
+#[test]
+fn condition_holds_until_the_transaction_is_committed() {
+    let Some(server) = PostgresServer::start() else {
+        return;
+    };
+    let database = writer(&server.url());
+    let created = commit(&database, &[], vec![put("service/lease", "anna")]);
+    server.slow_commits(Duration::from_secs(1));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let conditions = [created_by("service/lease", created)];
+            commit(&writer(&server.url()), &conditions, vec![put("event", "1")]);
+        });
+        eventually("the transaction is being committed", || {
+            let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+            server.sql("postgres", sleeps) == "1"
+        });
+        // As the function deletes a prefix, but without the delay, which a trigger makes.
+        server.sql(
+            "state",
+            "set session_replication_role = replica; \
+             delete from ship.records where key >= 'service/' and key < 'service0'",
+        );
+        assert_eq!(value(&database, "event").as_deref(), Some("1"));
+        assert_eq!(record(&database, "service/lease"), None);
+    });
 }
 
 #[test]

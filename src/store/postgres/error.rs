@@ -215,7 +215,7 @@ fn answered(task: PostgresTask, names: &PostgresNames, answer: &DbError) -> Post
         "28P01" | "28000" => (Rejected, login_hint(names)),
         // PgBouncer answers nearly everything with this code.
         "08P01"
-            if ["no such", "unsupported startup", "auth"]
+            if ["no such", "unsupported startup", "auth", "config error"]
                 .iter()
                 .any(|words| answer.message().contains(words)) =>
         {
@@ -231,7 +231,9 @@ fn answered(task: PostgresTask, names: &PostgresNames, answer: &DbError) -> Post
         "42501" => (Rejected, grant_hint(task, names)),
         "42P01" | "3F000" => (MissingTable, schema_hint(names)),
         "42883" | "42703" | "42P02" | "42P18" => (Rejected, schema_hint(names)),
-        "23505" => (Duplicate, LATER_HINT.to_owned()),
+        "23505" if task == PostgresTask::Commit => (Duplicate, LATER_HINT.to_owned()),
+        // Another program creates the same schema at this moment.
+        "23505" => (Unavailable, LATER_HINT.to_owned()),
         "53100" => (
             Unavailable,
             "free space on the disk of the server".to_owned(),
