@@ -15,6 +15,7 @@ mod lease;
 mod locks;
 mod network;
 mod record_store;
+mod postgres;
 mod records;
 mod relocation;
 mod service_records;
@@ -35,6 +36,7 @@ pub use handle::{StoreHandle, StoreRunner, StoreWork, ThreadRunner};
 pub use lease::{Holder, this_machine};
 pub use record_store::RecordStore;
 pub use relocation::{CopiedRecords, relocate, services_of};
+pub use postgres::Postgres;
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
     ServiceKey, StoreAccess, StoreFacts,

@@ -1,6 +1,11 @@
 //! The databases for the state: what ship expects of each of them, checked with real servers.
 
 mod database_contract;
+mod postgres;
+mod postgres_faults;
+mod postgres_login;
+mod postgres_pooler;
+mod postgres_server;
 mod sqlite;
 mod store_contract;
 mod transactions;
