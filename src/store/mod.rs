@@ -6,6 +6,7 @@
 mod contract;
 mod database;
 mod error;
+mod etcd;
 mod freeze;
 mod lease;
 mod locks;
@@ -22,6 +23,7 @@ pub use self::database::{
     Transaction, Write,
 };
 pub use self::error::StoreError;
+pub use self::etcd::Etcd;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use lease::Holder;
