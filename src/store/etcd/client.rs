@@ -12,10 +12,11 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{EtcdError, EtcdErrorKind};
-use super::messages::{AUTHENTICATE, ErrorAnswer, TokenResponse};
+use super::messages::{AUTHENTICATE, ByteRange, ErrorAnswer, TokenResponse};
 use super::tls::http_client;
 use super::url::{EtcdLogin, EtcdUrl};
 use crate::core::time::Time;
+use crate::store::database::KeyRange;
 
 /// The time limit of one operation, with its attempts at all endpoints.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -96,6 +97,18 @@ impl EtcdClient {
     /// The beginning of all keys, without the slash after it.
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
+    }
+
+    /// The key of a record in etcd.
+    pub(super) fn key(&self, key: &str) -> Vec<u8> {
+        format!("{}/{key}", self.prefix).into_bytes()
+    }
+
+    pub(super) fn range(&self, range: &KeyRange) -> ByteRange {
+        match range {
+            KeyRange::Key(key) => ByteRange::key(self.key(key)),
+            KeyRange::Prefix(prefix) => ByteRange::prefix(self.key(prefix)),
+        }
     }
 
     /// Makes a request at the first endpoint that can execute it.

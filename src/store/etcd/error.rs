@@ -48,6 +48,8 @@ const HINT_TLS: &str = "correct `ca` in the URL (or ETCDCTL_CACERT), and name th
                         their certificates";
 const HINT_CLIENT_CERTIFICATE: &str = "the endpoint requires a client certificate that it trusts: \
                                        correct `cert` and `key` in the URL";
+const HINT_CLOSED: &str = "check that etcd is running; if its client URLs begin with https, add \
+                           `?tls=true` to the URL";
 const HINT_PLAIN: &str = "the endpoint does not use TLS, or no version of it that ship supports: \
                           compare the URL with `--listen-client-urls` of etcd";
 
@@ -180,7 +182,15 @@ impl EtcdError {
         } else {
             EtcdErrorKind::Unavailable
         };
-        Self::new(kind, what, HINT_REACH)
+        // etcd closes a connection that begins with TLS although it uses none, and the reverse.
+        let hint = if what.contains("tls handshake eof") {
+            HINT_PLAIN
+        } else if what.contains("connection closed") {
+            HINT_CLOSED
+        } else {
+            HINT_REACH
+        };
+        Self::new(kind, what, hint)
     }
 
     fn from_tls(error: &rustls::Error) -> Self {
@@ -205,13 +215,15 @@ fn io_kind(error: &(dyn Error + 'static)) -> Option<std::io::ErrorKind> {
         .map(std::io::Error::kind)
 }
 
-/// The error of rustls, which may be inside an I/O error.
+/// The error of rustls, which may be inside of several I/O errors.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = || {
-        let io = error.downcast_ref::<std::io::Error>()?;
-        io.get_ref()?.downcast_ref::<rustls::Error>()
+    let inside = |error: &'a (dyn Error + 'static)| {
+        let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+        let inner: &'a (dyn Error + 'static) = inner;
+        Some(inner)
     };
-    error.downcast_ref::<rustls::Error>().or_else(inside)
+    std::iter::successors(Some(error), |error| inside(*error))
+        .find_map(|error| error.downcast_ref::<rustls::Error>())
 }
 
 /// Makes text from outside safe for a terminal: short, and without control characters.

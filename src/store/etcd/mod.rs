@@ -145,20 +145,6 @@ impl Database for Etcd {
     }
 }
 
-impl EtcdClient {
-    /// The key of a record in etcd.
-    fn key(&self, key: &str) -> Vec<u8> {
-        format!("{}/{key}", self.prefix()).into_bytes()
-    }
-
-    fn range(&self, range: &KeyRange) -> ByteRange {
-        match range {
-            KeyRange::Key(key) => ByteRange::key(self.key(key)),
-            KeyRange::Prefix(prefix) => ByteRange::prefix(self.key(prefix)),
-        }
-    }
-}
-
 /// Checks the limits of etcd, which it would only report after the whole request was sent.
 fn check_size(transaction: &Transaction) -> Result<(), EtcdError> {
     let operations = transaction.conditions.len().max(transaction.writes.len());
@@ -217,6 +203,12 @@ async fn commit(
             }
             Write::Delete(range) => messages::delete_operation(&client.range(range)),
         });
+    }
+    if operations.is_empty() {
+        // Without any operation, a member would compare with what it knows itself, which may be
+        // out of date. Reading asks the others.
+        let range = ByteRange::key(client.key(""));
+        operations.push(messages::range_operation(&range, None));
     }
     let request = messages::transaction_request(&comparisons, &operations);
     let answer = client

@@ -58,12 +58,11 @@ pub(super) async fn records(
 ) -> Result<(Vec<Vec<KeyValue>>, Time), EtcdError> {
     let mut found = Vec::with_capacity(ranges.len());
     let mut moment = None;
-    // Without any range, the answer still has the time.
-    let parts: Vec<&[ByteRange]> = match ranges {
-        [] => vec![ranges],
-        _ => ranges.chunks(OPERATIONS_MAX).collect(),
-    };
-    for part in parts {
+    // A transaction without operations would not ask the other members.
+    let placeholder = [ByteRange::key(client.key(""))];
+    let is_empty = ranges.is_empty();
+    let ranges = if is_empty { &placeholder } else { ranges };
+    for part in ranges.chunks(OPERATIONS_MAX) {
         // The first part determines the revision of the others.
         let revision = moment.map(|(revision, _)| revision);
         let operations: Vec<_> = part
@@ -87,6 +86,9 @@ pub(super) async fn records(
         moment.get_or_insert((response.header.revision, at));
         let kvs = response.responses.into_iter();
         found.extend(kvs.map(|response| response.response_range.kvs));
+    }
+    if is_empty {
+        found.clear();
     }
     let at = moment.map_or(Time(0), |(_, at)| at);
     Ok((found, at))
