@@ -59,9 +59,10 @@ impl EtcdCluster {
         // Another process may take a free port before the member does.
         for _ in 0..ATTEMPTS_MAX {
             let dir = tempfile::Builder::new().prefix("etcd-").tempdir().unwrap();
-            let certificates = match options.tls {
-                true => Some(Certificates::make(dir.path())?),
-                false => None,
+            let certificates = if options.tls {
+                Some(Certificates::make(dir.path())?)
+            } else {
+                None
             };
             let mut cluster = Self {
                 dir,

@@ -7,46 +7,46 @@ use ship::store::{CommitResult, Condition, Database, KeyRange, Record, Transacti
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-pub fn put(key: &str, value: &str) -> Write {
+pub(crate) fn put(key: &str, value: &str) -> Write {
     Write::Put {
         key: key.to_owned(),
         value: value.to_owned(),
     }
 }
 
-pub fn put_expiring(key: &str, value: &str) -> Write {
+pub(crate) fn put_expiring(key: &str, value: &str) -> Write {
     Write::PutExpiring {
         key: key.to_owned(),
         value: value.to_owned(),
     }
 }
 
-pub fn delete(key: &str) -> Write {
+pub(crate) fn delete(key: &str) -> Write {
     Write::Delete(KeyRange::Key(key.to_owned()))
 }
 
-pub fn delete_prefix(prefix: &str) -> Write {
+pub(crate) fn delete_prefix(prefix: &str) -> Write {
     Write::Delete(KeyRange::Prefix(prefix.to_owned()))
 }
 
-pub fn absent(key: &str) -> Condition {
+pub(crate) fn absent(key: &str) -> Condition {
     let key = key.to_owned();
     Condition::Absent { key }
 }
 
-pub fn created_by(key: &str, revision: u64) -> Condition {
+pub(crate) fn created_by(key: &str, revision: u64) -> Condition {
     let key = key.to_owned();
     Condition::CreatedBy { key, revision }
 }
 
-pub fn modified_by(key: &str, revision: u64) -> Condition {
+pub(crate) fn modified_by(key: &str, revision: u64) -> Condition {
     let key = key.to_owned();
     Condition::ModifiedBy { key, revision }
 }
 
 /// Commits a transaction; returns its revision.
 #[track_caller]
-pub fn commit(database: &dyn Database, conditions: &[Condition], writes: Vec<Write>) -> u64 {
+pub(crate) fn commit(database: &dyn Database, conditions: &[Condition], writes: Vec<Write>) -> u64 {
     match try_commit(database, conditions, writes) {
         CommitResult::Committed(revision) => revision,
         CommitResult::Refused => panic!("the transaction was refused"),
@@ -55,7 +55,7 @@ pub fn commit(database: &dyn Database, conditions: &[Condition], writes: Vec<Wri
 
 /// Commits a transaction whose conditions are not met.
 #[track_caller]
-pub fn refuse(database: &dyn Database, conditions: &[Condition], writes: Vec<Write>) {
+pub(crate) fn refuse(database: &dyn Database, conditions: &[Condition], writes: Vec<Write>) {
     let result = try_commit(database, conditions, writes);
     assert_eq!(result, CommitResult::Refused);
 }
@@ -77,7 +77,7 @@ fn try_commit(
 }
 
 #[track_caller]
-pub fn renew(database: &dyn Database, key: &str, created: u64) -> bool {
+pub(crate) fn renew(database: &dyn Database, key: &str, created: u64) -> bool {
     match database.renew(key, created) {
         Ok(renewed) => renewed,
         Err(error) => panic!("{error}"),
@@ -85,19 +85,19 @@ pub fn renew(database: &dyn Database, key: &str, created: u64) -> bool {
 }
 
 #[track_caller]
-pub fn record(database: &dyn Database, key: &str) -> Option<Record> {
+pub(crate) fn record(database: &dyn Database, key: &str) -> Option<Record> {
     let mut records = range(database, KeyRange::Key(key.to_owned()));
     assert!(records.len() < 2, "{records:?}");
     records.pop()
 }
 
 #[track_caller]
-pub fn value(database: &dyn Database, key: &str) -> Option<String> {
+pub(crate) fn value(database: &dyn Database, key: &str) -> Option<String> {
     record(database, key).map(|record| record.value)
 }
 
 #[track_caller]
-pub fn prefix(database: &dyn Database, prefix: &str) -> Vec<Record> {
+pub(crate) fn prefix(database: &dyn Database, prefix: &str) -> Vec<Record> {
     range(database, KeyRange::Prefix(prefix.to_owned()))
 }
 
@@ -112,13 +112,13 @@ fn range(database: &dyn Database, range: KeyRange) -> Vec<Record> {
     }
 }
 
-pub fn keys_of(records: &[Record]) -> Vec<&str> {
+pub(crate) fn keys_of(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.key.as_str()).collect()
 }
 
 /// Waits until a condition is met.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let since = Instant::now();
     while !condition() {
         assert!(

@@ -162,7 +162,8 @@ impl EtcdClient {
             let is_temporary = failures
                 .iter()
                 .any(|(_, why)| why.kind == EtcdErrorKind::Unavailable || is_leaderless(why));
-            let is_late = Instant::now() + PAUSE >= deadline;
+            // The last attempt, too, has some time.
+            let is_late = Instant::now() + 4 * PAUSE >= deadline;
             if repetition == Repetition::Forbidden || !is_temporary || is_late {
                 return Err(self.summary(failures));
             }
@@ -323,19 +324,21 @@ impl EtcdClient {
         endpoints.get(index).map_or("", String::as_str)
     }
 
-    /// One error for the failures at several endpoints. What somebody must correct comes first.
+    /// One error for the failures at several endpoints, with the hint of the most telling one.
     fn summary(&self, failures: Vec<(usize, EtcdError)>) -> EtcdError {
         let why: Vec<String> = failures
             .iter()
             .map(|(index, why)| format!("{}: {}", self.endpoint(*index), why.why))
             .collect();
-        let rank = |kind| match kind {
+        let rank = |why: &EtcdError| match why.kind {
             // Above all, because the request may have been executed.
-            EtcdErrorKind::Unavailable => 3,
-            EtcdErrorKind::RejectedEndpoint => 2,
+            EtcdErrorKind::Unavailable => 4,
+            EtcdErrorKind::RejectedEndpoint => 3,
+            // A member without a leader says more than one that has ended.
+            _ if is_leaderless(why) => 2,
             _ => 1,
         };
-        let worst = failures.into_iter().max_by_key(|(_, why)| rank(why.kind));
+        let worst = failures.into_iter().max_by_key(|(_, why)| rank(why));
         match worst {
             Some((_, worst)) => EtcdError::new(worst.kind, why.join("; "), worst.hint),
             None => EtcdError::timeout(DEADLINE.as_secs_f64()),
