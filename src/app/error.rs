@@ -142,8 +142,10 @@ pub enum Refused {
     #[error("{0}")]
     NotPermitted(String),
     /// The URL of the state is not known or not valid.
-    #[error("the URL of the state {0}\nhint: for example `postgres://ship@db.internal/ship` or \
-             `etcd://10.0.0.1:2379,10.0.0.2:2379/ship`")]
+    #[error(
+        "the URL of the state {0}\nhint: for example `postgres://ship@db.internal/ship` or \
+             `etcd://10.0.0.1:2379,10.0.0.2:2379/ship`"
+    )]
     UnknownStateUrl(String),
     #[error(
         "the URL contains a password, which other users can see among the arguments of a process\n\

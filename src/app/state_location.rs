@@ -30,9 +30,7 @@ impl StateLocation {
     /// A shared database.
     pub(crate) fn shared(url: &SecretUrl) -> Result<Self, Error> {
         let resolved = url.resolve(state_url);
-        Ok(Self::Shared(
-            resolved.map_err(Refused::UnknownStateUrl)?,
-        ))
+        Ok(Self::Shared(resolved.map_err(Refused::UnknownStateUrl)?))
     }
 
     /// Opens the database.

@@ -1,8 +1,8 @@
 //! An inventory with its playbook.
 
 use crate::config::inventory::Inventory;
-use crate::config::secret_url::SecretUrl;
 use crate::config::playbook::Playbook;
+use crate::config::secret_url::SecretUrl;
 use std::path::{Path, PathBuf};
 
 /// A valid inventory with its valid playbook.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::secret_url::SecretUrl;
 use crate::config::project::Project;
+use crate::config::secret_url::SecretUrl;
 
 /// The variable that passes the lease token to hooks, so that a ship process that a hook starts
 /// runs under the lease of this process.
@@ -36,10 +36,11 @@ pub fn register_secrets(project: &Project) {
         .names
         .iter()
         .map(|name| name.value.clone());
-    NAMES
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend(secrets.chain(urls).chain(STATE_PASSWORDS.map(str::to_owned)));
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner).extend(
+        secrets
+            .chain(urls)
+            .chain(STATE_PASSWORDS.map(str::to_owned)),
+    );
 }
 
 /// Removes the registered variables from the environment of a child process.

@@ -8,14 +8,15 @@ mod connect;
 mod contract;
 mod database;
 mod error;
+mod etcd;
 mod freeze;
 mod handle;
 mod keys;
 mod lease;
 mod locks;
 mod network;
-mod record_store;
 mod postgres;
+mod record_store;
 mod records;
 mod relocation;
 mod service_records;
@@ -30,17 +31,18 @@ pub use self::database::{
     Transaction, Write,
 };
 pub use self::error::StoreError;
+pub use self::etcd::Etcd;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use handle::{StoreHandle, StoreRunner, StoreWork, ThreadRunner};
 pub use lease::{Holder, this_machine};
-pub use record_store::RecordStore;
-pub use relocation::{CopiedRecords, relocate, services_of};
 pub use postgres::Postgres;
+pub use record_store::RecordStore;
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
     ServiceKey, StoreAccess, StoreFacts,
 };
+pub use relocation::{CopiedRecords, relocate, services_of};
 pub use service_records::ServiceRecords;
 pub use sqlite::Sqlite;
 pub use state_dir::{Access, StateDir, find, state_dir_for};

@@ -43,7 +43,7 @@ const SEEDS: u64 = 2000;
 const LONG_SEEDS: u64 = 200_000;
 
 /// Situations that must occur at least once; otherwise a run without violations proves too little.
-const REQUIRED_SITUATIONS: [&str; 24] = [
+const REQUIRED_SITUATIONS: [&str; 26] = [
     "a controller is killed after a write",
     "a controller is killed before a write",
     "a controller is killed while it waits",

@@ -1,6 +1,12 @@
 //! The databases for the state: what ship expects of each of them, checked with real servers.
 
 mod database_contract;
+mod etcd;
+mod etcd_access;
+mod etcd_certificates;
+mod etcd_cluster;
+mod etcd_faults;
+mod etcd_watch;
 mod postgres;
 mod postgres_faults;
 mod postgres_login;

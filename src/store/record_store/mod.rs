@@ -199,7 +199,11 @@ impl RecordStore {
     }
 }
 
-pub(super) fn encode<T: Serialize>(key: &str, value: &T, location: &str) -> Result<String, StoreError> {
+pub(super) fn encode<T: Serialize>(
+    key: &str,
+    value: &T,
+    location: &str,
+) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Unreadable {
         location: location.to_owned(),
         what: format!("record {key}: {error}"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ship::config::{
-    MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, SecretUrl,
+    MailConfig, MetricsConfig, NotifyConfig, SecretUrl, WebhookConfig, WebhookFormat,
 };
 use ship::core::journal::notification::NotificationKind;
 use snapbox::{IntoData, assert_data_eq, str};
