@@ -104,7 +104,7 @@ fn contract_is_kept_if_commits_are_slow() {
     absent_has_one_winner(&|| Box::new(writer(&server.url())));
 }
 
-/// A holder of a lease that commits slowly is not overtaken by somebody who deletes the lease.
+/// A holder of a lease that commits slowly is not overtaken by a process that deletes the lease.
 #[test]
 fn condition_holds_until_the_transaction_is_committed() {
     let Some(server) = PostgresServer::start() else {
@@ -256,7 +256,7 @@ fn roles_need_the_documented_privileges() {
     server.sql(
         "state",
         "create role deployer login; create role other login; create role reader login; \
-         create role nobody login",
+         create role stranger login",
     );
     let url = |role: &str| server.socket_url(role);
 
@@ -275,8 +275,8 @@ fn roles_need_the_documented_privileges() {
 
     // Nothing at all.
     for access in [StoreAccess::Read, StoreAccess::Write] {
-        let error = read_error(&open(&url("nobody"), access));
-        let grant = "grant usage on schema \"ship\" to \"nobody\"";
+        let error = read_error(&open(&url("stranger"), access));
+        let grant = "grant usage on schema \"ship\" to \"stranger\"";
         assert_rejected(&error, &["permission denied for schema ship", grant]);
     }
 

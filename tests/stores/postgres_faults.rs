@@ -1,4 +1,4 @@
-//! `PostgreSQL` servers that restart, crash, stand still or are replaced, and connections that end.
+//! `PostgreSQL` servers that restart, crash, are suspended or replaced, and connections that end.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -219,7 +219,7 @@ fn commit_error_of(database: &dyn Database, key: &str, value: &str) -> StoreErro
 }
 
 #[test]
-fn watch_goes_on_after_a_restart() {
+fn watch_continues_after_a_restart() {
     let Some(mut server) = PostgresServer::start() else {
         return;
     };
@@ -260,7 +260,7 @@ fn other_hosts_are_tried_and_the_primary_is_found() {
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = unused.local_addr().unwrap().port();
     drop(unused);
-    // Nobody accepts its connections.
+    // Its connections are never accepted.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!(
         "postgres://postgres:{ENCODED_PASSWORD}@127.0.0.1:{port},127.0.0.1:{},127.0.0.1:{},\

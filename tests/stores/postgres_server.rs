@@ -35,7 +35,7 @@ pub(crate) enum Shutdown {
     Fast,
     /// It ends at once, as in a crash, but tells the clients.
     Immediate,
-    /// Nobody is told.
+    /// Neither its processes nor the clients are notified.
     Kill,
 }
 

@@ -23,7 +23,7 @@ pub(super) enum PostgresErrorKind {
     /// The server cannot be reached or cannot do it now.
     Unavailable,
     Rejected,
-    /// Somebody else inserted a row with the same key. Nothing was written.
+    /// Another program inserted a row with the same key. Nothing was written.
     Duplicate,
     /// A table of ship is missing.
     MissingTable,
@@ -134,8 +134,8 @@ impl PostgresError {
                 ),
                 None => Self::rejected(
                     format!("{doing}: {cause}"),
-                    "enable TLS on the server (`ssl = on`), or add ?sslmode=disable if nobody \
-                     can listen on the network",
+                    "enable TLS on the server (`ssl = on`), or add ?sslmode=disable on a \
+                     private network",
                 ),
             },
             "authentication error" | "invalid configuration" => Self::rejected(
@@ -289,7 +289,7 @@ fn login_hint(names: &PostgresNames) -> String {
 
 fn schema_hint(names: &PostgresNames) -> String {
     format!(
-        "check that nobody changed the schema {}, or name another one with ?schema=NAME in the URL",
+        "check that the schema {} was not changed by hand, or name another one with ?schema=NAME in the URL",
         names.schema
     )
 }

@@ -174,7 +174,7 @@ impl Database for Postgres {
             commit(connector, connection, arrays)
         });
         match result {
-            // Somebody who did not call the function `commit` inserted the same key.
+            // Another program, which did not call the function `commit`, inserted the same key.
             Err(error) if error.kind == PostgresErrorKind::Duplicate => Ok(CommitResult::Refused),
             other => other.map_err(|error| self.located(error)),
         }

@@ -1,7 +1,7 @@
 //! The tables and the function of ship in `PostgreSQL`.
 //!
-//! Everything is in one schema, `ship` unless the URL names another. Whoever opens it first for
-//! writing creates it; several processes may do so at once. Roles need these privileges:
+//! Everything is in one schema, `ship` unless the URL names another. The first process that
+//! opens it for writing creates it; several may do so at once. Roles need these privileges:
 //!
 //! - to create the schema: `grant create on database STATE to DEPLOYER;`, or an administrator runs
 //!   `create schema ship authorization DEPLOYER;` once.
@@ -188,7 +188,7 @@ $prepare$"
       where w.kind = 'put' order by w.k
       on conflict (key) do update
       set value = excluded.value, modified = excluded.modified, written = excluded.written;
-      -- Only for what somebody waits for: notifications make commits wait for each other.
+      -- Only for records that a process waits for: notifications make commits wait for each other.
       perform pg_notify('{channel}', w.k) from unnest(write_kinds, write_keys) w(kind, k)
       where w.kind <> 'delete_prefix' and strpos(w.k, 'request') > 0 and octet_length(w.k) < 8000;
       return revision;

@@ -32,7 +32,7 @@ impl PostgresWatcher {
     }
 
     /// Listens as long as the network thread runs, and connects again when the connection is lost.
-    /// Nobody is told of errors, because requests are also polled.
+    /// Errors are only logged, because requests are also polled.
     pub(super) async fn run(self, connector: Arc<PostgresConnector>) {
         let mut wait = RECONNECT_AFTER_MIN;
         loop {
@@ -57,7 +57,7 @@ impl PostgresWatcher {
             .await
             .map_err(|_| task.timed_out())?
             .map_err(|error| connector.failed(task, &error))?;
-        // Something may have changed while nobody listened.
+        // Something may have changed while the connection was lost.
         for number in self.lock().values() {
             change(number);
         }
