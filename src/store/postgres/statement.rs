@@ -1,6 +1,6 @@
 //! Transactions and ranges as parameters of statements.
 
-use crate::store::database::{Condition, KeyRange, Transaction, Write};
+use crate::store::database::{Condition, KeyRange, Transaction, Write, end_of_prefix};
 
 /// The parameters of the function `commit`.
 #[derive(Debug, Default)]
@@ -73,21 +73,6 @@ impl RangeBounds {
     }
 }
 
-/// The first text after all that begin with a prefix, in the order of bytes.
-fn end_of_prefix(prefix: &str) -> String {
-    let mut end: Vec<char> = prefix.chars().collect();
-    while let Some(last) = end.pop() {
-        // Skips the surrogates, which are no characters.
-        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
-        if let Some(next) = next {
-            end.push(next);
-            return end.into_iter().collect();
-        }
-    }
-    // Only a prefix of the last characters of Unicode has no such text. ship has no such keys.
-    format!("{prefix}{}", char::MAX)
-}
-
 /// Revisions are positive and come from the database, where they are signed.
 fn signed(revision: u64) -> i64 {
     i64::try_from(revision).unwrap_or(i64::MAX)
@@ -96,19 +81,6 @@ fn signed(revision: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn prefix_ends_before_the_next_text() {
-        assert_eq!(end_of_prefix("a/"), "a0");
-        assert_eq!(end_of_prefix("\u{d7ff}"), "\u{e000}");
-        assert_eq!(end_of_prefix("a\u{10ffff}"), "b");
-        for prefix in ["a", "a/", "\u{7f}", "\u{7ff}", "\u{d7ff}", "\u{ffff}"] {
-            let end = end_of_prefix(prefix);
-            assert!(prefix < end.as_str());
-            assert!(!end.starts_with(prefix));
-            assert!(format!("{prefix}\u{10ffff}").as_str() < end.as_str());
-        }
-    }
 
     #[test]
     fn key_is_a_range_of_one() {
