@@ -65,7 +65,7 @@ pub enum KeyRange {
 
 /// A record with its history.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct StoredRecord {
     pub key: String,
     pub value: String,
     /// The transaction that created the record. A record that was deleted and written again has a
@@ -84,7 +84,7 @@ pub struct Snapshot {
     /// The time of the database's clock.
     pub at: Time,
     /// The records of each range, in the order of their keys.
-    pub ranges: Vec<Vec<Record>>,
+    pub ranges: Vec<Vec<StoredRecord>>,
 }
 
 /// Writes that take effect together, under conditions. No key occurs in two writes.
@@ -108,7 +108,7 @@ pub enum Write {
         key: String,
         value: String,
     },
-    /// Writes a lease. A database with such a function deletes the record if nobody renews it for
+    /// Writes a lease. A database with such a function deletes the record if no process renews it for
     /// [`LEASE_EXPIRES_AFTER`]; in others it stays, and its age says that it has expired.
     PutExpiring {
         key: String,

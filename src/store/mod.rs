@@ -27,7 +27,7 @@ mod values;
 pub use self::connect::connect;
 pub use self::contract::Store;
 pub use self::database::{
-    CommitResult, Condition, Database, KeyRange, LEASE_EXPIRES_AFTER, Record, Snapshot,
+    CommitResult, Condition, Database, KeyRange, LEASE_EXPIRES_AFTER, Snapshot, StoredRecord,
     Transaction, Write,
 };
 pub use self::error::StoreError;

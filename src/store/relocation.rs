@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::record_store::{encode, read_meta};
 use crate::core::time::Time;
 use crate::store::database::{
-    CommitResult, Condition, Database, KeyRange, Record, Snapshot, Transaction, Write,
+    CommitResult, Condition, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
 };
 use crate::store::error::StoreError;
 use crate::store::keys::{self, ServiceRecordKind};
@@ -66,7 +66,7 @@ pub fn relocate(
         moved: None,
     });
     let at = everything.at;
-    let records: Vec<Record> = everything
+    let records: Vec<StoredRecord> = everything
         .ranges
         .into_iter()
         .flatten()
@@ -74,7 +74,7 @@ pub fn relocate(
         .collect();
     prepare(source, target, at)?;
     for part in parts(&records) {
-        let put = |record: &Record| Write::Put {
+        let put = |record: &StoredRecord| Write::Put {
             key: record.key.clone(),
             value: record.value.clone(),
         };
@@ -132,9 +132,9 @@ fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(),
 
 /// Compares the copy with the original: the number of records, the digest of each journal, and
 /// every other value.
-fn verify(target: &dyn Database, original: &[Record]) -> Result<(), StoreError> {
+fn verify(target: &dyn Database, original: &[StoredRecord]) -> Result<(), StoreError> {
     let copy = read_all(target)?;
-    let copy: Vec<Record> = copy.ranges.into_iter().flatten().collect();
+    let copy: Vec<StoredRecord> = copy.ranges.into_iter().flatten().collect();
     let (expected, found) = (digests(original), digests(&copy));
     let differing = expected
         .iter()
@@ -151,7 +151,7 @@ fn verify(target: &dyn Database, original: &[Record]) -> Result<(), StoreError> 
 }
 
 /// The digest of each journal and of each other record.
-fn digests(records: &[Record]) -> BTreeMap<String, [u8; 32]> {
+fn digests(records: &[StoredRecord]) -> BTreeMap<String, [u8; 32]> {
     let mut hashes: BTreeMap<String, Sha256> = BTreeMap::new();
     for record in records.iter().filter(|record| is_copied(record)) {
         let name = match record.key.strip_prefix(keys::EVENTS) {
@@ -170,7 +170,7 @@ fn digests(records: &[Record]) -> BTreeMap<String, [u8; 32]> {
         .collect()
 }
 
-fn count(records: &[Record]) -> CopiedRecords {
+fn count(records: &[StoredRecord]) -> CopiedRecords {
     let mut copied = CopiedRecords::default();
     let mut services = Vec::new();
     for record in records {
@@ -194,7 +194,7 @@ fn count(records: &[Record]) -> CopiedRecords {
 }
 
 /// Whether a record belongs to the copy: leases hold processes to one place.
-fn is_copied(record: &Record) -> bool {
+fn is_copied(record: &StoredRecord) -> bool {
     let is_lease = matches!(
         keys::parse(&record.key),
         Some((_, ServiceRecordKind::Lease))
@@ -236,7 +236,7 @@ fn commit(
 }
 
 /// Splits records into parts that fit into one transaction each.
-fn parts(records: &[Record]) -> Vec<&[Record]> {
+fn parts(records: &[StoredRecord]) -> Vec<&[StoredRecord]> {
     let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (at, record) in records.iter().enumerate() {
         let is_full = at - start == WRITES_MAX || bytes + record.value.len() > BYTES_MAX;

@@ -10,7 +10,7 @@ use crate::core::policy::revision::RevisionRecord;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::task::Contracted;
 use crate::core::time::Time;
-use crate::store::database::Record;
+use crate::store::database::StoredRecord;
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
 use crate::store::keys::{self, ServiceRecordKind};
@@ -43,7 +43,11 @@ pub struct ServiceRecords {
 
 impl ServiceRecords {
     /// Decodes the records; those of an unknown kind are skipped.
-    pub(super) fn decode(at: Time, records: &[Record], location: &str) -> Result<Self, StoreError> {
+    pub(super) fn decode(
+        at: Time,
+        records: &[StoredRecord],
+        location: &str,
+    ) -> Result<Self, StoreError> {
         let mut decoded = Self {
             at,
             ..Self::default()
@@ -60,7 +64,7 @@ impl ServiceRecords {
     fn add(
         &mut self,
         kind: ServiceRecordKind,
-        record: &Record,
+        record: &StoredRecord,
         location: &str,
     ) -> Result<(), StoreError> {
         match kind {
@@ -204,7 +208,7 @@ impl ServiceRecords {
 
 /// Decodes the value of a record.
 pub(super) fn decode<T: DeserializeOwned>(
-    record: &Record,
+    record: &StoredRecord,
     location: &str,
 ) -> Result<T, StoreError> {
     serde_json::from_str(&record.value).map_err(|error| StoreError::Unreadable {

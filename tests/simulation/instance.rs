@@ -8,7 +8,7 @@ use ship::core::release::Driver;
 use tokio::time::sleep;
 
 use super::invariants::Cause;
-use super::machine::{Answers, Armed, Machine, ProcessState, Record, Running};
+use super::machine::{Answers, Armed, Machine, ProcessState, Running, StoredRecord};
 use super::scenario::Quality;
 use super::world::{State, World};
 
@@ -101,7 +101,7 @@ pub(crate) fn boot(world: &Arc<World>, state: &mut State, host: &HostId) {
     let boot = machine.boot;
     for (port, armed) in &machine.armed {
         // The boot has removed the timer. Where the slot is empty, the armed instance starts, too.
-        let record = Record {
+        let record = StoredRecord {
             state: ProcessState::Exited { how: "not started" },
             is_enabled: true,
             ..armed.record.clone()
@@ -193,7 +193,7 @@ async fn restore(world: &Arc<World>, host: &HostId, port: Port, number: u64, boo
     let Some(Armed { record, .. }) = machine.armed.remove(&port) else {
         return;
     };
-    let record = Record {
+    let record = StoredRecord {
         started: now,
         restarts: 0,
         is_enabled: true,

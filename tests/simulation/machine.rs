@@ -25,7 +25,7 @@ pub(crate) struct Machine {
     /// Complete releases on its disk.
     pub(crate) releases: BTreeSet<ReleaseId>,
     /// The records of its slots.
-    pub(crate) slots: BTreeMap<Port, Record>,
+    pub(crate) slots: BTreeMap<Port, StoredRecord>,
     /// Instances that it restores on its own unless ship disarms them in time.
     pub(crate) armed: BTreeMap<Port, Armed>,
     /// Ports on which other programs listen.
@@ -39,12 +39,12 @@ pub(crate) struct Machine {
 pub(crate) struct Armed {
     /// The number of the timer.
     pub(crate) number: u64,
-    pub(crate) record: Record,
+    pub(crate) record: StoredRecord,
 }
 
 /// The record of a slot, and the state of its process.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct StoredRecord {
     pub(crate) name: InstanceId,
     pub(crate) release: ReleaseId,
     pub(crate) revision: Revision,
@@ -86,7 +86,7 @@ pub(crate) enum Answers {
     Never,
 }
 
-impl Record {
+impl StoredRecord {
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.state, ProcessState::Running(_))
     }
@@ -102,7 +102,7 @@ impl Record {
 
 impl Machine {
     /// Whether an instance serves its users.
-    pub(crate) fn serves(&self, record: &Record) -> bool {
+    pub(crate) fn serves(&self, record: &StoredRecord) -> bool {
         let ProcessState::Running(running) = &record.state else {
             return false;
         };
@@ -132,7 +132,7 @@ impl Machine {
         }
     }
 
-    fn instance(&self, port: Port, record: &Record) -> Instance {
+    fn instance(&self, port: Port, record: &StoredRecord) -> Instance {
         let listener = match &record.state {
             ProcessState::Running(running) if running.listens => Listener::Own {
                 address: "0.0.0.0".into(),

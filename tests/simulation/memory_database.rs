@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use ship::core::time::Time;
 use ship::engine::Clock;
 use ship::store::{
-    CommitResult, Condition, Database, KeyRange, Record, Snapshot, StoreError, Transaction, Write,
+    CommitResult, Condition, Database, KeyRange, Snapshot, StoreError, StoredRecord, Transaction,
+    Write,
 };
 use tokio::sync::watch;
 
@@ -82,7 +83,7 @@ impl Database for MemoryDatabase {
             let read = |range: &KeyRange| {
                 let found = database.records.iter();
                 let found = found.filter(|(key, _)| contains(range, key));
-                let record = |(key, record): (&String, &MemoryRecord)| Record {
+                let record = |(key, record): (&String, &MemoryRecord)| StoredRecord {
                     key: key.clone(),
                     value: record.value.clone(),
                     created: record.created,

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::defects::Defect;
 use super::instance;
 use super::invariants::{Cause, Effect};
-use super::machine::{Machine, ProcessState, Record};
+use super::machine::{Machine, ProcessState, StoredRecord};
 use super::world::{State, World};
 
 /// How long a script waits for the lock.
@@ -291,7 +291,7 @@ impl Script<'_> {
                 return Ok(self.no_space());
             }
             let (release, started) = (release.clone(), state.now);
-            let record = Record {
+            let record = StoredRecord {
                 name,
                 release,
                 revision,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::defects::Defect;
 use super::invariants::{Cause, Checker};
-use super::machine::{Answers, Machine, ProcessState, Record, Running};
+use super::machine::{Answers, Machine, ProcessState, Running, StoredRecord};
 use super::scenario::{Scenario, release_id};
 
 /// When every run begins.
@@ -118,7 +118,7 @@ impl World {
                     answers,
                     is_ending: false,
                 });
-                let record = Record {
+                let record = StoredRecord {
                     name: InstanceId::from(format!("first-{host}-{port}")),
                     release: release_id(0),
                     revision: Revision(1),
@@ -238,7 +238,7 @@ impl State {
             .expect("actions only name hosts of the scenario")
     }
 
-    pub(crate) fn record(&mut self, host: &HostId, port: Port) -> Option<&mut Record> {
+    pub(crate) fn record(&mut self, host: &HostId, port: Port) -> Option<&mut StoredRecord> {
         self.machine(host).slots.get_mut(&port)
     }
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ship::store::{CommitResult, Condition, Database, KeyRange, Record, Transaction, Write};
+use ship::store::{CommitResult, Condition, Database, KeyRange, StoredRecord, Transaction, Write};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -85,7 +85,7 @@ pub(crate) fn renew(database: &dyn Database, key: &str, created: u64) -> bool {
 }
 
 #[track_caller]
-pub(crate) fn record(database: &dyn Database, key: &str) -> Option<Record> {
+pub(crate) fn record(database: &dyn Database, key: &str) -> Option<StoredRecord> {
     let mut records = range(database, KeyRange::Key(key.to_owned()));
     assert!(records.len() < 2, "{records:?}");
     records.pop()
@@ -97,12 +97,12 @@ pub(crate) fn value(database: &dyn Database, key: &str) -> Option<String> {
 }
 
 #[track_caller]
-pub(crate) fn prefix(database: &dyn Database, prefix: &str) -> Vec<Record> {
+pub(crate) fn prefix(database: &dyn Database, prefix: &str) -> Vec<StoredRecord> {
     range(database, KeyRange::Prefix(prefix.to_owned()))
 }
 
 #[track_caller]
-fn range(database: &dyn Database, range: KeyRange) -> Vec<Record> {
+fn range(database: &dyn Database, range: KeyRange) -> Vec<StoredRecord> {
     match database.read(&[range]) {
         Ok(mut snapshot) => {
             assert_eq!(snapshot.ranges.len(), 1);
@@ -112,7 +112,7 @@ fn range(database: &dyn Database, range: KeyRange) -> Vec<Record> {
     }
 }
 
-pub(crate) fn keys_of(records: &[Record]) -> Vec<&str> {
+pub(crate) fn keys_of(records: &[StoredRecord]) -> Vec<&str> {
     records.iter().map(|record| record.key.as_str()).collect()
 }
 

@@ -13,7 +13,7 @@ use super::messages::{
     lease_request, range_operation, transaction_request,
 };
 use crate::core::time::Time;
-use crate::store::database::{LEASE_EXPIRES_AFTER, Record, Snapshot};
+use crate::store::database::{LEASE_EXPIRES_AFTER, Snapshot, StoredRecord};
 
 const LEASE_REQUESTS_MAX: usize = 8;
 /// The age of a record whose lease expired while it was read.
@@ -125,7 +125,7 @@ fn decode(
     found: KeyValue,
     prefix: &str,
     ages: &BTreeMap<i64, Duration>,
-) -> Result<Record, EtcdError> {
+) -> Result<StoredRecord, EtcdError> {
     let text = |bytes: Vec<u8>| {
         String::from_utf8(bytes).map_err(|_| {
             let why = format!("a record below `{prefix}/` is not text");
@@ -134,7 +134,7 @@ fn decode(
     };
     let key = text(found.key)?;
     let key = key.strip_prefix(prefix).unwrap_or(&key);
-    Ok(Record {
+    Ok(StoredRecord {
         key: key.strip_prefix('/').unwrap_or(key).to_owned(),
         value: text(found.value)?,
         created: found.create_revision,

@@ -24,7 +24,7 @@ use self::schema::PostgresSchema;
 use self::settings::PostgresSettings;
 use self::statement::{CommitArrays, RangeBounds};
 use self::watcher::PostgresWatcher;
-use super::database::{CommitResult, Database, KeyRange, Record, Snapshot, Transaction};
+use super::database::{CommitResult, Database, KeyRange, Snapshot, StoredRecord, Transaction};
 use super::error::StoreError;
 use super::network::NetworkThread;
 use super::records::StoreAccess;
@@ -310,7 +310,7 @@ fn snapshot(rows: &[Row], ranges: usize) -> Result<Snapshot, tokio_postgres::Err
             continue;
         };
         let age: i64 = row.try_get(6)?;
-        let record = Record {
+        let record = StoredRecord {
             key,
             value: row.try_get(3)?,
             created: unsigned(row.try_get(4)?),

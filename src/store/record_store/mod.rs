@@ -21,7 +21,7 @@ use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
 use crate::store::contract::Store;
 use crate::store::database::{
-    CommitResult, Condition, Database, KeyRange, Record, Snapshot, Transaction, Write,
+    CommitResult, Condition, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
 };
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
@@ -100,7 +100,7 @@ impl RecordStore {
     }
 
     /// The only record with a key, if it exists.
-    fn read_one(&self, key: String) -> Result<Option<Record>, StoreError> {
+    fn read_one(&self, key: String) -> Result<Option<StoredRecord>, StoreError> {
         let snapshot = self.read(&[KeyRange::Key(key)])?;
         Ok(snapshot.ranges.into_iter().flatten().next())
     }
@@ -193,7 +193,7 @@ impl RecordStore {
         Ok(Write::Put { key, value })
     }
 
-    fn count(&self, prefix: &str) -> Result<Vec<Record>, StoreError> {
+    fn count(&self, prefix: &str) -> Result<Vec<StoredRecord>, StoreError> {
         let found = self.read(&[KeyRange::Prefix(prefix.to_owned())])?;
         Ok(found.ranges.into_iter().flatten().collect())
     }
@@ -292,7 +292,7 @@ impl Store for RecordStore {
 
     fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
         let records = self.count(keys::SERVICES)?;
-        let rollout = |record: &Record| match keys::parse(&record.key)? {
+        let rollout = |record: &StoredRecord| match keys::parse(&record.key)? {
             (_, ServiceRecordKind::Rollout(id)) => Some(id),
             _ => None,
         };

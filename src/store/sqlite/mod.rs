@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use self::schema::{SCHEMA_VERSION, migrate};
 use crate::core::time::Time;
 use crate::store::database::{
-    CommitResult, Condition, Database, KeyRange, Record, Snapshot, Transaction, Write,
+    CommitResult, Condition, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
     end_of_prefix,
 };
 use crate::store::error::StoreError;
@@ -212,10 +212,10 @@ impl Sqlite {
         }
     }
 
-    fn read_range(&self, range: &KeyRange, at: Time) -> rusqlite::Result<Vec<Record>> {
+    fn read_range(&self, range: &KeyRange, at: Time) -> rusqlite::Result<Vec<StoredRecord>> {
         let read = |row: &Row<'_>| {
             let written = Time(unsigned(row.get(4)?));
-            Ok(Record {
+            Ok(StoredRecord {
                 key: row.get(0)?,
                 value: row.get(1)?,
                 created: unsigned(row.get(2)?),
