@@ -14,6 +14,7 @@ use super::error::Error;
 use super::last_known_good::{LastKnownGood, find_service, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
+use super::recovery::ArtifactRequest;
 use super::release::{self, Release};
 use super::state_location::StateLocation;
 use crate::config::{self, Overrides, Project, Transport};
@@ -148,6 +149,13 @@ impl Environment for ControlMachine {
         state_dir: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>> {
         Release::prepare(project, state_dir).boxed()
+    }
+
+    fn fetch_artifact<'a>(
+        &'a self,
+        request: ArtifactRequest<'a>,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        release::fetch_artifact(request).boxed()
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {

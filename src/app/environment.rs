@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 
 use super::error::Error;
 use super::notice::Notice;
+use super::recovery::ArtifactRequest;
 use super::release::Release;
 use crate::balancer::Balancing;
 use crate::config::{Overrides, Project};
@@ -64,6 +65,16 @@ pub trait Environment: Send + Sync {
         project: &'a Project,
         state_dir: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>>;
+
+    /// Fetches the artifact of an earlier release from its source, unless the state directory has
+    /// it.
+    ///
+    /// # Errors
+    /// Why the artifact is not available.
+    fn fetch_artifact<'a>(
+        &'a self,
+        request: ArtifactRequest<'a>,
+    ) -> BoxFuture<'a, Result<(), String>>;
 
     /// Starts to listen for signals.
     ///

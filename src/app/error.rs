@@ -141,6 +141,29 @@ pub enum Refused {
     /// The state of the service or the settings of `[unattended]` do not permit the verb.
     #[error("{0}")]
     NotPermitted(String),
+    /// The artifact of an earlier release is needed and cannot be fetched.
+    #[error(
+        "the artifact of version {version} is needed on {}: {why}\nhint: run this on the machine \
+         that deployed the version, or deploy it again with `ship deploy --version`",
+        joined(.hosts)
+    )]
+    ArtifactMissing {
+        version: String,
+        hosts: Vec<HostId>,
+        why: String,
+    },
+    /// The secrets of an earlier release are needed and are not those of now.
+    #[error(
+        "the secrets of version {version} are needed on {}, and those of now are others: {}\nhint: \
+         set them as they were for that version, or deploy it again with the present ones",
+        joined(.hosts), .names.join(", ")
+    )]
+    SecretsChanged {
+        version: String,
+        hosts: Vec<HostId>,
+        /// The variables, and the file.
+        names: Vec<String>,
+    },
     /// The URL of the state is not known or not valid.
     #[error(
         "the URL of the state {0}\nhint: for example `postgres://ship@db.internal/ship` or \
@@ -165,13 +188,6 @@ pub enum Refused {
         /// The rollouts of the history, the newest first.
         known: Vec<KnownRollout>,
     },
-    #[error(
-        "cannot find the log of this rollout at {}: it was removed, it could not be written, or \
-         the rollout ran with a version of ship that wrote no logs\nhint: see its outcome with \
-         `ship history`",
-        .0.display()
-    )]
-    NoLog(PathBuf),
     #[error("{}", no_instance_text(.words, .known))]
     NoMatchingInstance {
         /// The arguments that match nothing.
@@ -366,6 +382,11 @@ fn store_text(error: &StoreError) -> String {
          beside the inventory: `mkdir -m 700 .ship`",
         remedy(untrusted)
     )
+}
+
+fn joined(hosts: &[HostId]) -> String {
+    let names: Vec<_> = hosts.iter().map(HostId::as_str).collect();
+    names.join(", ")
 }
 
 /// The command that makes a path trusted, for a user who knows its contents.

@@ -22,9 +22,10 @@ use tracing_subscriber::{Layer, fmt as format};
 
 use super::environment::Environment;
 use super::notice::Notice;
+use crate::core::time::Time;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
-use crate::report::event_log::{ENTRY, TARGET};
+use crate::report::event_log::{ENTRY, EventText, TARGET};
 use crate::store::{RolloutId, StateDir, Store};
 use crate::trust;
 
@@ -191,19 +192,9 @@ fn line(event: &Event<'_>) -> String {
     let mut fields = EventFields::default();
     event.record(&mut fields);
     let metadata = event.metadata();
-    let (time, message) = (rfc3339(SteadyClock.now()), Value::from(fields.message));
-    let mut line = format!(
-        r#"{{"time":"{time}","level":"{}","message":{message}"#,
-        metadata.level()
-    );
-    if let Some(entry) = fields
-        .entry
-        .as_deref()
-        .and_then(|entry| entry.strip_prefix('{'))
-    {
-        // The entry of the journal, without its opening brace.
-        line.push(',');
-        line.push_str(entry);
+    let mut line = line_start(SteadyClock.now(), *metadata.level(), fields.message);
+    if let Some(entry) = fields.entry.as_deref() {
+        append_entry(&mut line, entry);
         return line;
     }
     // Writing to a string does not fail.
@@ -213,6 +204,24 @@ fn line(event: &Event<'_>) -> String {
     }
     line.push('}');
     line
+}
+
+/// The line of an event in the journal, as it is in the log of its rollout.
+pub(crate) fn entry_line(at: Time, text: EventText) -> String {
+    let mut line = line_start(at, text.level, text.message);
+    append_entry(&mut line, &text.entry);
+    line
+}
+
+fn line_start(at: Time, level: Level, message: String) -> String {
+    let (time, message) = (rfc3339(at), Value::from(message));
+    format!(r#"{{"time":"{time}","level":"{level}","message":{message}"#)
+}
+
+/// Appends the entry of the journal, without its opening brace.
+fn append_entry(line: &mut String, entry: &str) {
+    line.push(',');
+    line.push_str(entry.strip_prefix('{').unwrap_or(entry));
 }
 
 #[derive(Default)]

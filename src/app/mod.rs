@@ -25,6 +25,7 @@ pub mod notice;
 pub mod opened_service;
 pub mod orphans;
 pub mod ownership;
+pub mod recovery;
 pub mod release;
 pub mod replicas;
 pub mod report_page;

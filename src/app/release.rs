@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::error::{Error, Internal};
+use super::recovery::ArtifactRequest;
 use crate::config::{Fetch, Project, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;
@@ -87,6 +88,37 @@ impl Release {
             secrets,
             unpacked_bytes: 0,
             pulled_from: None,
+        }
+    }
+}
+
+/// Fetches the artifact of an earlier release from its source, unless the state directory has it.
+pub(crate) async fn fetch_artifact(request: ArtifactRequest<'_>) -> Result<(), String> {
+    let wanted = &request.definition.artifact.sha256;
+    let artifacts = request.state_dir.artifacts();
+    let path = artifacts.join(wanted);
+    if path.is_file() {
+        return Ok(());
+    }
+    let path = path.display();
+    let Some(project) = &request.project else {
+        return Err(format!(
+            "it is not in {path}, and its playbook is no longer valid"
+        ));
+    };
+    let config = &project.playbook.artifact;
+    match artifact::prepare(config, &artifacts).await {
+        Ok(prepared) if prepared.artifact.sha256 == *wanted => Ok(()),
+        Ok(_) => Err(format!(
+            "it is not in {path}, and its source has other bytes now"
+        )),
+        Err(error) => {
+            let error = error.diagnostics(config).render(false);
+            let error = error.lines().next().unwrap_or_default();
+            let error = error.trim_start_matches("error: ");
+            Err(format!(
+                "it is not in {path}, and its source fails: {error}"
+            ))
         }
     }
 }

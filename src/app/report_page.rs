@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Internal};
 use super::exit::Exit;
+use super::logging;
 use super::session::Session;
 use crate::config::{self, Overrides, Source};
 use crate::core::journal::placements::Placements;
@@ -104,6 +105,16 @@ impl ReportInput {
     pub fn previous_version(&self) -> Option<String> {
         self.previous_record()
             .map(|record| record.definition.version.clone())
+    }
+
+    /// The log of the rollout, rebuilt from its journal: its events, one per line, from the event
+    /// `first` on, counted from 0.
+    pub(crate) fn log_lines(&self, first: usize) -> Vec<String> {
+        let texts = report::event_texts(&self.journal, &self.before, &self.setup, self.budget);
+        let lines = self.journal.iter().zip(texts).skip(first);
+        lines
+            .map(|(entry, text)| logging::entry_line(entry.at, text))
+            .collect()
     }
 
     pub(crate) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::goal::Goal;
 use super::session::Session;
 use super::survey::{self, Survey};
-use super::{monitor, orphans, report_page};
+use super::{monitor, orphans, recovery, report_page};
 use crate::core::ids::Revision;
 use crate::core::policy::history;
 use crate::core::rollout::failure::Outcome;
@@ -62,6 +62,7 @@ async fn begin(
         goal.announce(&*env);
         return Ok(nothing_to_do(session, &survey, &goal));
     }
+    recovery::recover(session, &survey, &goal).await?;
     let monitor = monitor::start(session, &survey, &goal).await?;
     goal.announce(&*env);
     let revision = if let Some(revision) = admission.reuse {

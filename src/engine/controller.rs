@@ -427,13 +427,14 @@ impl Controller {
                 let why = error.to_string();
                 self.status.all_wait_for_store(&why);
                 if lost_since.is_none() {
-                    self.reporter.store_lost(&why, self.spec.progress_deadline);
+                    let wait = self.spec.progress_deadline;
+                    self.reporter.store_lost(now, &why, wait);
                 }
             }
             return Ok(());
         };
         if let Some(since) = lost_since {
-            self.reporter.store_recovered(now.since(since));
+            self.reporter.store_recovered(now, now.since(since));
         }
         let fleet = self.observer.fleet();
         let status = self.status.status(&self.spec, &self.recorder, fleet, now);

@@ -1,6 +1,8 @@
 //! Writes each event of a rollout to `tracing`, and thereby to the rollout's log file among the lines
 //! of other modules.
 
+use std::time::Duration;
+
 use tracing::Level;
 
 use super::message::{RolloutMessage, Severity};
@@ -11,6 +13,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
+use crate::report::phrases;
 use crate::report::reporter::{Reporter, ReporterSetup};
 
 /// The `tracing` target of these events. A subscriber for stderr must skip it, because the reporter
@@ -36,46 +39,69 @@ impl EventLog {
     }
 
     fn log(&mut self, entry: &Entry, status: &Status) {
-        let mut messages = self.narrator.narrate(entry, status);
+        let Some(text) = EventText::of(&mut self.narrator, entry, status) else {
+            return;
+        };
+        let EventText {
+            level,
+            message,
+            entry,
+        } = text;
+        match level {
+            Level::ERROR => tracing::error!(target: TARGET, entry, "{message}"),
+            Level::WARN => tracing::warn!(target: TARGET, entry, "{message}"),
+            Level::INFO => tracing::info!(target: TARGET, entry, "{message}"),
+            _ => tracing::debug!(target: TARGET, entry, "{message}"),
+        }
+    }
+}
+
+/// An event as it is written to the log of its rollout.
+pub struct EventText {
+    pub level: Level,
+    /// What a person reads; may have several lines.
+    pub message: String,
+    /// The journal's entry as JSON.
+    pub entry: String,
+}
+
+impl EventText {
+    /// `None` if the entry cannot be encoded.
+    pub(super) fn of(narrator: &mut Narrator, entry: &Entry, status: &Status) -> Option<Self> {
+        let mut messages = narrator.narrate(entry, status);
         // Put the error first, before the sentences about progress.
         if level(entry, &messages) == Level::ERROR {
             messages.sort_by_key(|message| message.severity == Severity::Sentence);
         }
-        let Ok(json) = serde_json::to_string(entry) else {
-            return;
-        };
-        let sentence = if messages.is_empty() {
+        let json = serde_json::to_string(entry).ok()?;
+        let message = if messages.is_empty() {
             summary(entry, &json)
         } else {
-            self.sentence(&messages)
+            sentence(narrator, &messages)
         };
-        match level(entry, &messages) {
-            Level::ERROR => tracing::error!(target: TARGET, entry = json, "{sentence}"),
-            Level::WARN => tracing::warn!(target: TARGET, entry = json, "{sentence}"),
-            Level::INFO => tracing::info!(target: TARGET, entry = json, "{sentence}"),
-            _ => tracing::debug!(target: TARGET, entry = json, "{sentence}"),
-        }
+        Some(Self {
+            level: level(entry, &messages),
+            message,
+            entry: json,
+        })
     }
+}
 
-    fn sentence(&self, messages: &[RolloutMessage]) -> String {
-        let head = |message: &RolloutMessage| {
-            if message.subject.is_empty() {
-                return message.text.clone();
-            }
-            let subject = text::pad(
-                &text::clean(&message.subject),
-                self.narrator.subject_width(),
-            );
-            format!(
-                "{subject}  {:<LABEL_WIDTH$} {}",
-                message.label, message.text
-            )
-        };
-        let lines = messages
-            .iter()
-            .flat_map(|message| [head(message)].into_iter().chain(message.details.clone()));
-        lines.collect::<Vec<_>>().join("\n")
-    }
+fn sentence(narrator: &Narrator, messages: &[RolloutMessage]) -> String {
+    let head = |message: &RolloutMessage| {
+        if message.subject.is_empty() {
+            return message.text.clone();
+        }
+        let subject = text::pad(&text::clean(&message.subject), narrator.subject_width());
+        format!(
+            "{subject}  {:<LABEL_WIDTH$} {}",
+            message.label, message.text
+        )
+    };
+    let lines = messages
+        .iter()
+        .flat_map(|message| [head(message)].into_iter().chain(message.details.clone()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Reporter for EventLog {
@@ -90,6 +116,16 @@ impl Reporter for EventLog {
 
     fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
         self.inner.answer(slot, now, text);
+    }
+
+    fn store_lost(&mut self, at: Time, error: &str, wait: Duration) {
+        tracing::warn!("{}", phrases::store_lost(at, error, wait).text);
+        self.inner.store_lost(at, error, wait);
+    }
+
+    fn store_recovered(&mut self, at: Time, after: Duration) {
+        tracing::info!("{}", phrases::store_recovered(at, after).text);
+        self.inner.store_recovered(at, after);
     }
 
     fn finish(&mut self) {

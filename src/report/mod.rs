@@ -32,7 +32,7 @@ pub use clock::LocalClock;
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
-pub use replay::summary_lines;
+pub use replay::{event_texts, summary_lines};
 pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
 pub use table::HistoryRow;
 pub use tee::Tee;

@@ -8,7 +8,8 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::Direction;
 use crate::core::rollout::event::RevisionRef;
 use crate::core::rollout::failure::Outcome;
-use crate::core::time::Human;
+use crate::core::time::{Human, Time};
+use crate::report::message::{RolloutMessage, notable};
 use crate::report::text;
 
 /// The service and the revision: `testpage 0.9 (revision 2)`.
@@ -103,4 +104,18 @@ pub(super) fn mix(status: &Status) -> String {
         .iter()
         .map(|(version, count)| format!("{count} on {version}"));
     counts.collect::<Vec<_>>().join(", ")
+}
+
+/// The state store cannot be used. ship waits for it for at most `wait`.
+pub(super) fn store_lost(at: Time, error: &str, wait: Duration) -> RolloutMessage {
+    let first = error.lines().next().unwrap_or_default();
+    let wait = Human(wait);
+    let text = format!("{first}; nothing new starts, waiting for up to {wait}");
+    notable(at, String::new(), "", &text)
+}
+
+/// The state store works again.
+pub(super) fn store_recovered(at: Time, after: Duration) -> RolloutMessage {
+    let text = format!("the state can be used again after {}", Human(after));
+    notable(at, String::new(), "", &text)
 }

@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
 use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
-use super::text;
+use super::{phrases, text};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
+use crate::core::time::Time;
 use crate::report::reporter::{Reporter, ReporterSetup};
 
 const LABEL_WIDTH: usize = 9;
@@ -31,6 +33,18 @@ impl<W: Write> Plain<W> {
             narrator: Narrator::new(setup),
         }
     }
+
+    fn write(&mut self, messages: &[RolloutMessage], succeeded: bool) {
+        let lines: String = messages
+            .iter()
+            .map(|message| lines(message, &self.narrator, succeeded))
+            .collect();
+        // If the reader has closed the pipe, the rollout continues.
+        let _ = self
+            .out
+            .write_all(lines.as_bytes())
+            .and_then(|()| self.out.flush());
+    }
 }
 
 impl<W: Write + Send> Reporter for Plain<W> {
@@ -42,15 +56,15 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 outcome: Outcome::Succeeded
             }
         );
-        let lines: String = messages
-            .iter()
-            .map(|message| lines(message, &self.narrator, succeeded))
-            .collect();
-        // If the reader has closed the pipe, the rollout continues.
-        let _ = self
-            .out
-            .write_all(lines.as_bytes())
-            .and_then(|()| self.out.flush());
+        self.write(&messages, succeeded);
+    }
+
+    fn store_lost(&mut self, at: Time, error: &str, wait: Duration) {
+        self.write(&[phrases::store_lost(at, error, wait)], false);
+    }
+
+    fn store_recovered(&mut self, at: Time, after: Duration) {
+        self.write(&[phrases::store_recovered(at, after)], false);
     }
 }
 

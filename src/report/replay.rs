@@ -1,5 +1,6 @@
 //! Rebuilds the messages of a past rollout from its journal.
 
+use super::event_log::EventText;
 use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
 use crate::core::ids::{InstanceId, Revision};
@@ -32,36 +33,65 @@ impl ReplayedMessages {
         setup: &ReporterSetup,
         budget: Option<Budget>,
     ) -> Option<Self> {
-        let mut status = first_status(journal, budget)?;
-        status.failed_hosts = RolloutSummary::of(journal)?
-            .failed_hosts
-            .iter()
-            .filter_map(failed_host)
-            .collect();
-        let (mut placements, mut setup) = (before.clone(), setup.clone());
-        if let Some(Entry {
-            event: Event::RolloutStarted(start),
-            ..
-        }) = journal.first()
-        {
-            setup.add_versions(start);
-        }
-        let mut narrator = Narrator::new(setup.clone());
-        // The first counts come with the first plan. Until then, the counts are those of the start.
-        let mut progress = first_progress(journal).unwrap_or_default();
         let mut messages = Vec::new();
-        for entry in journal {
-            if let Event::Progress(counts) = &entry.event {
-                progress = *counts;
-            }
-            placements.apply(entry);
-            set_counts(&mut status, progress);
-            status.instances = rows(&entry.event, &placements, &setup);
-            messages.extend(narrator.narrate(entry, &status));
-        }
+        let narrator = replay(journal, before, setup, budget, |narrator, entry, status| {
+            messages.extend(narrator.narrate(entry, status));
+        })?;
         let rollout = narrator.rollout()?.clone();
         Some(Self { messages, rollout })
     }
+}
+
+/// Replays a journal: calls `each` with the narrator, an entry, and the status after it.
+fn replay(
+    journal: &[Entry],
+    before: &Placements,
+    setup: &ReporterSetup,
+    budget: Option<Budget>,
+    mut each: impl FnMut(&mut Narrator, &Entry, &Status),
+) -> Option<Narrator> {
+    let mut status = first_status(journal, budget)?;
+    status.failed_hosts = RolloutSummary::of(journal)?
+        .failed_hosts
+        .iter()
+        .filter_map(failed_host)
+        .collect();
+    let (mut placements, mut setup) = (before.clone(), setup.clone());
+    if let Some(Entry {
+        event: Event::RolloutStarted(start),
+        ..
+    }) = journal.first()
+    {
+        setup.add_versions(start);
+    }
+    let mut narrator = Narrator::new(setup.clone());
+    // The first counts come with the first plan. Until then, the counts are those of the start.
+    let mut progress = first_progress(journal).unwrap_or_default();
+    for entry in journal {
+        if let Event::Progress(counts) = &entry.event {
+            progress = *counts;
+        }
+        placements.apply(entry);
+        set_counts(&mut status, progress);
+        status.instances = rows(&entry.event, &placements, &setup);
+        each(&mut narrator, entry, &status);
+    }
+    Some(narrator)
+}
+
+/// The events of a past rollout as they were written to its log. `before` has the instances that
+/// existed when the rollout began.
+pub fn event_texts(
+    journal: &[Entry],
+    before: &Placements,
+    setup: &ReporterSetup,
+    budget: Option<Budget>,
+) -> Vec<EventText> {
+    let mut texts = Vec::new();
+    replay(journal, before, setup, budget, |narrator, entry, status| {
+        texts.extend(EventText::of(narrator, entry, status));
+    });
+    texts
 }
 
 /// How a rollout ended, in one line, and the lines with the details; `None` before its end.

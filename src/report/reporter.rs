@@ -22,10 +22,10 @@ pub trait Reporter: Send {
     fn answer(&mut self, _slot: &Slot, _now: Time, _text: &str) {}
 
     /// The state store has failed. Nothing new starts until it works again, for at most `wait`.
-    fn store_lost(&mut self, _error: &str, _wait: Duration) {}
+    fn store_lost(&mut self, _at: Time, _error: &str, _wait: Duration) {}
 
     /// The state store works again.
-    fn store_recovered(&mut self, _after: Duration) {}
+    fn store_recovered(&mut self, _at: Time, _after: Duration) {}
 
     /// Ends the output and restores the terminal, even if the rollout has not ended. Dropping the
     /// reporter does the same.

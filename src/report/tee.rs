@@ -1,5 +1,7 @@
 //! A reporter that forwards to several others.
 
+use std::time::Duration;
+
 use super::reporter::Reporter;
 use crate::core::ids::Slot;
 use crate::core::journal::status::Status;
@@ -20,6 +22,18 @@ impl Reporter for Tee {
 
     fn answer(&mut self, slot: &Slot, now: Time, text: &str) {
         self.0.iter_mut().for_each(|it| it.answer(slot, now, text));
+    }
+
+    fn store_lost(&mut self, at: Time, error: &str, wait: Duration) {
+        self.0
+            .iter_mut()
+            .for_each(|it| it.store_lost(at, error, wait));
+    }
+
+    fn store_recovered(&mut self, at: Time, after: Duration) {
+        self.0
+            .iter_mut()
+            .for_each(|it| it.store_recovered(at, after));
     }
 
     fn finish(&mut self) {

@@ -9,7 +9,7 @@ use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchron
 
 use super::message::{RolloutMessage, Severity};
 use super::narrator::Narrator;
-use super::plain;
+use super::{phrases, plain};
 use crate::core::ids::Slot;
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::Status;
@@ -239,6 +239,14 @@ impl<W: Write + Send> Reporter for Live<W> {
         if entry.at.since(self.drawn_at) >= BETWEEN_FRAMES_MIN {
             self.draw(entry.at);
         }
+    }
+
+    fn store_lost(&mut self, at: Time, error: &str, wait: Duration) {
+        self.write_above(&phrases::store_lost(at, error, wait));
+    }
+
+    fn store_recovered(&mut self, at: Time, after: Duration) {
+        self.write_above(&phrases::store_recovered(at, after));
     }
 
     fn tick(&mut self, status: &Status, now: Time) {

@@ -14,6 +14,7 @@ use ship::app::environment::{
 use ship::app::error::Error;
 use ship::app::last_known_good::last_known_good;
 use ship::app::notice::Notice;
+use ship::app::recovery::ArtifactRequest;
 use ship::app::release::Release;
 use ship::config::{self, Overrides, Project};
 use ship::engine::{Clock, Interrupts, Releases};
@@ -143,6 +144,13 @@ impl Environment for VerbEnvironment {
             pulled_from: None,
         };
         async { Ok(prepared) }.boxed()
+    }
+
+    fn fetch_artifact<'a>(
+        &'a self,
+        request: ArtifactRequest<'a>,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        self.simulated.fetch_artifact(request)
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {

@@ -12,10 +12,11 @@ use super::growing_file::GrowingFile;
 use super::request::LogRequest;
 use super::sink::LineSink;
 use crate::app::environment::{Environment, Reading};
-use crate::app::error::{Error, Internal, Refused};
+use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
-use crate::app::opened_service::OpenedService;
+use crate::app::report_page::ReportInput;
 use crate::app::rollout_choice;
+use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::time::Time;
 use crate::store::RolloutId;
@@ -46,12 +47,20 @@ impl LoggedLine {
     }
 }
 
+/// Where the log of a rollout is read.
+enum LogSource {
+    /// The file that ship wrote on this machine.
+    File(PathBuf, GrowingFile),
+    /// The journal, because another machine carried out the rollout. Has the number of events that
+    /// were read.
+    Journal(usize),
+}
+
 /// The log of a rollout, which may still be running.
 pub struct RolloutLogFile {
-    service: OpenedService,
+    session: Session,
     rollout: RolloutId,
-    path: PathBuf,
-    file: GrowingFile,
+    source: LogSource,
     request: LogRequest,
 }
 
@@ -66,20 +75,19 @@ impl RolloutLogFile {
         request: LogRequest,
     ) -> Result<Self, Error> {
         let overrides = Overrides::default();
-        let service =
-            OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let rollout =
-            rollout_choice::find(&**env, &**service.store.lock(), &service.service_key, which)?;
-        let path = service.state_dir.run_log(rollout);
-        let file = GrowingFile::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::from(Refused::NoLog(path.clone())),
-            _ => unreadable(&path, error),
-        })?;
+        let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+        let store = &session.store;
+        let rollout = rollout_choice::find(&**env, &**store.lock(), &session.service_key, which)?;
+        let path = session.state_dir.run_log(rollout);
+        let source = match GrowingFile::open(&path) {
+            Ok(file) => LogSource::File(path, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => LogSource::Journal(0),
+            Err(error) => return Err(unreadable(&path, error)),
+        };
         Ok(Self {
-            service,
+            session,
             rollout,
-            path,
-            file,
+            source,
             request,
         })
     }
@@ -106,18 +114,19 @@ impl RolloutLogFile {
 
     /// Follows the log until the rollout or its controller has ended.
     async fn follow(&mut self, sink: &dyn LineSink<LoggedLine>) -> Result<(), Error> {
-        let mut interrupts = self.service.env.listen()?;
+        let mut interrupts = self.session.env.listen()?;
         loop {
             // Check this before reading: the controller writes its last lines before it exits.
-            let has_live_controller = self.service.has_live_controller()?
-                && self.service.newest_rollout()? == Some(self.rollout);
+            let records = self.session.records()?;
+            let has_live_controller = records.holder(&self.session.env.machine()).is_some()
+                && records.newest_rollout() == Some(self.rollout);
             let lines = self.read_lines()?;
             let further: Vec<_> = parse(&lines).collect();
             if sink.write(&further)?.is_break() || has_ended(&lines) {
                 return Ok(());
             }
             if !has_live_controller {
-                self.service.env.notify(&Notice::RolloutAbandoned);
+                self.session.env.notify(&Notice::RolloutAbandoned);
                 return Ok(());
             }
             tokio::select! {
@@ -128,9 +137,17 @@ impl RolloutLogFile {
     }
 
     fn read_lines(&mut self) -> Result<Vec<String>, Error> {
-        self.file
-            .read_lines()
-            .map_err(|error| unreadable(&self.path, error))
+        match &mut self.source {
+            LogSource::File(path, file) => {
+                file.read_lines().map_err(|error| unreadable(path, error))
+            }
+            LogSource::Journal(read) => {
+                let input = ReportInput::read(&self.session, self.rollout, None)?;
+                let lines = input.log_lines(*read);
+                *read += lines.len();
+                Ok(lines)
+            }
+        }
     }
 }
 
