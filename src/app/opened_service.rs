@@ -116,11 +116,6 @@ impl OpenedService {
         Ok(self.store.lock().service(&self.service_key)?)
     }
 
-    /// Whether a live controller carries out a rollout.
-    pub(crate) fn has_live_controller(&self) -> Result<bool, Error> {
-        Ok(self.records()?.holder(&self.env.machine()).is_some())
-    }
-
     /// The rollout that a live controller carries out now.
     pub(crate) fn running_rollout(&self, records: &ServiceRecords) -> Option<RolloutRecord> {
         records.holder(&self.env.machine())?;

@@ -31,7 +31,12 @@ pub struct ArtifactRequest<'a> {
 pub(crate) async fn recover(session: &Session, survey: &Survey, goal: &Goal) -> Result<(), Error> {
     let release = &goal.release;
     let hosts = hosts_without(survey, &release.id);
-    if !hosts.is_empty() {
+    let continued = goal
+        .continuation
+        .as_ref()
+        .zip(session.history.newest.as_ref());
+    let starts_target = continued.is_none_or(|(how, stopped)| how.starts_target(stopped));
+    if starts_target && !hosts.is_empty() {
         check_secrets(session, release, &hosts)?;
         let fetched = fetch(session, &release.id, &release.definition).await;
         fetched.map_err(|why| Refused::ArtifactMissing {

@@ -27,6 +27,15 @@ pub enum Continuation {
 }
 
 impl Continuation {
+    /// Whether the rollout goes on to start instances of its target release.
+    pub fn starts_target(&self, stopped: &Rollout) -> bool {
+        match self {
+            Self::Resume => stopped.direction == Direction::Forward,
+            Self::Promote { .. } => true,
+            Self::RollBack { .. } | Self::Scale(_) => false,
+        }
+    }
+
     /// Scales a fleet that a rollout left between two revisions.
     pub fn scale(stopped: &Rollout) -> Self {
         Self::Scale(stopped.outcome.clone().unwrap_or(Outcome::Interrupted))
