@@ -73,6 +73,7 @@ impl Session {
             owner: self.owner(),
             balancing,
             control: self.control(),
+            clock: Arc::clone(&self.clock),
         }
     }
 

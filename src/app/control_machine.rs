@@ -210,15 +210,9 @@ pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor
         owner,
         balancing,
         control,
+        clock,
     } = layout;
-    FleetExecutor::new(
-        sites,
-        releases,
-        owner,
-        Arc::new(SteadyClock),
-        balancing,
-        control,
-    )
+    FleetExecutor::new(sites, releases, owner, clock, balancing, control)
 }
 
 /// Who needs access to the state directory. It contains the releases of local hosts, so their

@@ -106,6 +106,8 @@ pub struct FleetLayout {
     pub balancing: Option<Balancing>,
     /// Settings for commands that run on the control machine.
     pub control: LocalCommandSettings,
+    /// The clock of the verb, for the times of observations.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The connection of a session to its fleet.

@@ -12,7 +12,7 @@ use super::notice::Notice;
 use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
-use crate::engine::Clock;
+use crate::engine::{Clock, ShiftedClock};
 use crate::store::StoreAccess;
 use crate::store::{
     RolloutId, RolloutRecord, ServiceKey, ServiceRecords, StateDir, Store, StoreError, StoreHandle,
@@ -48,6 +48,7 @@ impl OpenedService {
         let files = env.read_files(overrides, reading)?;
         config::register_secrets(&files.project);
         let store = env.open_store(&files, access)?;
+        let clock = ShiftedClock::set(env.clock(), store.lock().opened_at());
         let Files {
             project,
             inventory,
@@ -64,7 +65,7 @@ impl OpenedService {
             state_dir,
             service_key,
             store,
-            clock: env.clock(),
+            clock,
             set: overrides.set.clone(),
         })
     }

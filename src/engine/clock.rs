@@ -1,6 +1,6 @@
 //! The only place where ship reads the time.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -23,6 +23,44 @@ pub trait Clock: Send + Sync {
 /// Changes to the wall clock do not affect it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SteadyClock;
+
+/// A clock that is set like another one, for example like that of a shared database. Smaller
+/// differences than [`DIFFERENCE_MIN`] are ignored, because the other clock is read with a delay and
+/// may have only whole seconds.
+pub struct ShiftedClock {
+    clock: Arc<dyn Clock>,
+    ahead: Duration,
+    behind: Duration,
+}
+
+/// The smallest difference of two clocks that counts.
+const DIFFERENCE_MIN: Duration = Duration::from_secs(5);
+
+impl ShiftedClock {
+    /// Sets a clock to the time `other`, which was read just now.
+    pub fn set(clock: Arc<dyn Clock>, other: Time) -> Arc<dyn Clock> {
+        let own = clock.wall();
+        let (ahead, behind) = (other.since(own), own.since(other));
+        if ahead.max(behind) < DIFFERENCE_MIN {
+            return clock;
+        }
+        Arc::new(Self {
+            clock,
+            ahead,
+            behind,
+        })
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Time {
+        self.clock.now() + self.ahead - self.behind
+    }
+
+    fn wall(&self) -> Time {
+        self.clock.wall() + self.ahead - self.behind
+    }
+}
 
 /// The same moment on both clocks.
 struct Anchor {
@@ -78,6 +116,24 @@ mod tests {
         assert_eq!(anchor.at(Duration::from_secs(50)), Time(1_000_000));
         assert_eq!(anchor.at(Duration::from_secs(53)), Time(1_003_000));
         assert_eq!(anchor.at(Duration::from_secs(49)), Time(1_000_000));
+    }
+
+    #[test]
+    fn shifted_clock_is_set_to_another_time() {
+        struct Fixed(Time);
+        impl Clock for Fixed {
+            fn now(&self) -> Time {
+                self.0
+            }
+        }
+        let hour = Duration::from_hours(1);
+        let own = Time(100_000_000);
+        for other in [own + hour, own - hour] {
+            let clock = ShiftedClock::set(Arc::new(Fixed(own)), other);
+            assert_eq!((clock.now(), clock.wall()), (other, other));
+        }
+        let near = own + Duration::from_secs(1);
+        assert_eq!(ShiftedClock::set(Arc::new(Fixed(own)), near).now(), own);
     }
 
     #[test]

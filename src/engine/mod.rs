@@ -25,7 +25,7 @@ mod status_source;
 mod store_calls;
 mod tasks;
 
-pub use clock::{Clock, SteadyClock};
+pub use clock::{Clock, ShiftedClock, SteadyClock};
 pub use controller::{Engine, EngineError};
 pub use executor::{ActionOrder, ActionResult, Executor, TaskOrder, TaskResult};
 pub use fleet_executor::{FleetExecutor, LocalCommandSettings, Releases};

@@ -28,6 +28,9 @@ pub trait Store: Send {
     /// The random id of this history, with which hosts distinguish it from other histories.
     fn history_id(&self) -> String;
 
+    /// The time of the store's clock when it was opened.
+    fn opened_at(&self) -> Time;
+
     /// Where the state is, and how much there is.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ pub fn relocate(
     mut keep_alive: impl FnMut() -> Result<(), StoreError>,
 ) -> Result<CopiedRecords, StoreError> {
     let everything = read_all(source)?;
-    let meta = read_meta(source)?.unwrap_or(Meta {
+    let meta = read_meta(source)?.0.unwrap_or(Meta {
         format: FORMAT,
         history: String::new(),
         created: None,
@@ -103,7 +103,7 @@ pub fn relocate(
 /// Empties the target and marks it as unfinished, so that no process uses it yet.
 fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(), StoreError> {
     let location = target.location();
-    let present = read_meta(target)?;
+    let (present, _) = read_meta(target)?;
     if present.as_ref().is_some_and(|meta| meta.moved.is_none()) {
         return Err(StoreError::Rejected {
             location,

@@ -160,6 +160,10 @@ impl Store for FakeStore {
         self.inner().history_id()
     }
 
+    fn opened_at(&self) -> Time {
+        self.inner().opened_at()
+    }
+
     fn facts(&self) -> Result<StoreFacts, StoreError> {
         self.inner().facts()
     }

@@ -43,6 +43,7 @@ const REPETITIONS: usize = 2;
 pub struct RecordStore {
     database: Box<dyn Database>,
     meta: Meta,
+    opened_at: Time,
     /// The lease that this process holds, if any.
     held: Option<HeldLease>,
     /// Random numbers, which simulations replace.
@@ -59,10 +60,11 @@ impl RecordStore {
     /// If the database cannot be read or written, was written by a newer version of ship, or is no
     /// longer the place of the state.
     pub fn open(database: Box<dyn Database>, access: StoreAccess) -> Result<Self, StoreError> {
-        let meta = match read_meta(&*database)? {
+        let (meta, opened_at) = read_meta(&*database)?;
+        let meta = match meta {
             Some(meta) => meta,
             None if access == StoreAccess::Read => new_meta(Time::default()),
-            None => create_meta(&*database)?,
+            None => create_meta(&*database, opened_at)?,
         };
         if let Some(moved) = &meta.moved {
             return Err(StoreError::Rejected {
@@ -77,6 +79,7 @@ impl RecordStore {
         Ok(Self {
             database,
             meta,
+            opened_at,
             held: None,
             random: random::number,
             rollouts: BTreeMap::new(),
@@ -219,10 +222,12 @@ fn new_meta(created: Time) -> Meta {
     }
 }
 
-pub(super) fn read_meta(database: &dyn Database) -> Result<Option<Meta>, StoreError> {
+/// The first record, if there is one, and the time of the database's clock.
+pub(super) fn read_meta(database: &dyn Database) -> Result<(Option<Meta>, Time), StoreError> {
     let snapshot = database.read(&[KeyRange::Key(keys::META.to_owned())])?;
+    let at = snapshot.at;
     let Some(record) = snapshot.ranges.into_iter().flatten().next() else {
-        return Ok(None);
+        return Ok((None, at));
     };
     let meta: Meta = decode(&record, &database.location())?;
     if meta.format > FORMAT {
@@ -235,13 +240,13 @@ pub(super) fn read_meta(database: &dyn Database) -> Result<Option<Meta>, StoreEr
             hint: "use the newer version of ship".to_owned(),
         });
     }
-    Ok(Some(meta))
+    Ok((Some(meta), at))
 }
 
 /// Creates the first record. If another process does so at the same time, returns that record.
-fn create_meta(database: &dyn Database) -> Result<Meta, StoreError> {
+fn create_meta(database: &dyn Database, now: Time) -> Result<Meta, StoreError> {
     let (key, location) = (keys::META.to_owned(), database.location());
-    let meta = new_meta(database.read(&[])?.at);
+    let meta = new_meta(now);
     let value = encode(&key, &meta, &location)?;
     let transaction = Transaction {
         conditions: vec![Condition::Absent { key: key.clone() }],
@@ -249,7 +254,10 @@ fn create_meta(database: &dyn Database) -> Result<Meta, StoreError> {
     };
     match database.commit(&transaction)? {
         CommitResult::Committed(_) => Ok(meta),
-        CommitResult::Refused => read_meta(database)?.ok_or(StoreError::Contended { location }),
+        CommitResult::Refused => {
+            let (meta, _) = read_meta(database)?;
+            meta.ok_or(StoreError::Contended { location })
+        }
     }
 }
 
@@ -263,6 +271,10 @@ impl Drop for RecordStore {
 impl Store for RecordStore {
     fn history_id(&self) -> String {
         self.meta.history.clone()
+    }
+
+    fn opened_at(&self) -> Time {
+        self.opened_at
     }
 
     fn facts(&self) -> Result<StoreFacts, StoreError> {
