@@ -23,8 +23,8 @@ use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{
-    Access, Holder, RecordStore, RolloutId, Sqlite, StateDir, Store, StoreAccess, StoreError,
-    StoreHandle, ThreadRunner, state_dir_for, this_machine,
+    Access, Holder, RecordStore, RolloutId, ServiceKey, Sqlite, StateDir, Store, StoreAccess,
+    StoreError, StoreHandle, ThreadRunner, state_dir_for, this_machine,
 };
 use crate::system::accounts;
 
@@ -94,7 +94,11 @@ impl Environment for ControlMachine {
     }
 
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<StoreHandle, Error> {
-        let store = StateLocation::of(files)?.open_store(access)?;
+        let location = StateLocation::of(files)?;
+        let store = location.open_store(access)?;
+        if let (StateLocation::Shared(_), StoreAccess::Write) = (&location, access) {
+            remember_inventory(files);
+        }
         Ok(StoreHandle::new(Box::new(store), Arc::new(ThreadRunner)))
     }
 
@@ -179,8 +183,13 @@ impl Environment for ControlMachine {
     }
 
     fn remove_unused(&self, state_dir: &StateDir, store: &dyn Store) {
-        release::remove_unused_artifacts(state_dir, store);
-        logging::remove_unused_logs(state_dir, store);
+        // The state directory also serves inventories whose state is in its own database.
+        let Ok(own) = open_even_if_moved(state_dir) else {
+            return;
+        };
+        let stores: Vec<&dyn Store> = own.iter().map(|own| &**own).chain([store]).collect();
+        release::remove_unused_artifacts(state_dir, &stores);
+        logging::remove_unused_logs(state_dir, &stores);
     }
 }
 
@@ -190,6 +199,38 @@ fn open_state_of(inventory: &Path) -> Result<Option<Box<dyn Store>>, Error> {
         return Ok(open_existing(&state_dir_for(inventory))?);
     };
     let store = StateLocation::shared(&url)?.open_store(StoreAccess::Read)?;
+    Ok(Some(Box::new(store)))
+}
+
+/// Records in the state directory from which inventory this machine uses a shared state, so that
+/// later commands find the inventory.
+fn remember_inventory(files: &Files) {
+    let service_key = ServiceKey {
+        fleet: files.project.inventory.fleet.clone(),
+        service: files.project.playbook.service.name.clone(),
+    };
+    let inventory = std::path::absolute(&files.inventory);
+    let remembered = Sqlite::open_for(&files.state_dir, state_dir_access(&files.project))
+        .and_then(|own| RecordStore::open_even_if_moved(Box::new(own), StoreAccess::Write))
+        .and_then(|mut own| match inventory {
+            Ok(inventory) => own.record_inventory(&service_key, &inventory),
+            Err(_) => Ok(()),
+        });
+    if let Err(error) = remembered {
+        // The user must then name the inventory.
+        tracing::debug!(%error, "the inventory was not recorded");
+    }
+}
+
+/// Opens the database of a state directory for reading, if it exists, even if the state was moved
+/// away.
+pub(crate) fn open_even_if_moved(
+    state_dir: &StateDir,
+) -> Result<Option<Box<dyn Store>>, StoreError> {
+    let Some(database) = Sqlite::open_existing(state_dir)? else {
+        return Ok(None);
+    };
+    let store = RecordStore::open_even_if_moved(Box::new(database), StoreAccess::Read)?;
     Ok(Some(Box::new(store)))
 }
 

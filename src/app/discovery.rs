@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Refused};
-use crate::app::control_machine::open_existing;
+use crate::app::control_machine::open_even_if_moved;
 use crate::config::{self, Overrides, Project};
 use crate::store::find;
 use crate::trust;
@@ -61,7 +61,7 @@ pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, 
     let here = std::env::current_dir().map_err(Refused::NoDirectory)?;
     let state_dir = find(&here);
     let known = match &state_dir {
-        Some(state_dir) => match open_existing(state_dir)? {
+        Some(state_dir) => match open_even_if_moved(state_dir)? {
             Some(store) => store
                 .inventories()?
                 .into_iter()

@@ -5,7 +5,7 @@
 //! and the fields. Each line is written at once, so that a process that is killed loses at most the
 //! last line. If the log cannot be written, the rollout continues.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -103,10 +103,12 @@ impl Drop for RolloutLog {
 }
 
 /// Removes the logs and reports of rollouts that are no longer in the history.
-pub fn remove_unused_logs(state_dir: &StateDir, store: &dyn Store) {
-    let Ok(known) = store.rollout_ids() else {
+pub fn remove_unused_logs(state_dir: &StateDir, stores: &[&dyn Store]) {
+    let known: Result<Vec<_>, _> = stores.iter().map(|store| store.rollout_ids()).collect();
+    let Ok(known) = known else {
         return;
     };
+    let known: BTreeSet<_> = known.into_iter().flatten().collect();
     for entry in std::fs::read_dir(state_dir.runs())
         .into_iter()
         .flatten()

@@ -149,13 +149,15 @@ impl SecretsFile {
     }
 }
 
-/// Removes artifacts that no revision of any service needs any more.
-pub fn remove_unused_artifacts(state_dir: &StateDir, store: &dyn Store) {
-    let Ok(definitions) = store.definitions() else {
+/// Removes artifacts that no revision of any service needs any more, in any of the stores.
+pub fn remove_unused_artifacts(state_dir: &StateDir, stores: &[&dyn Store]) {
+    let definitions: Result<Vec<_>, _> = stores.iter().map(|it| it.definitions()).collect();
+    let Ok(definitions) = definitions else {
         return;
     };
     let needed: BTreeSet<_> = definitions
         .iter()
+        .flatten()
         .map(|(_, definition)| definition.artifact.sha256.clone())
         .collect();
     for entry in std::fs::read_dir(state_dir.artifacts())

@@ -231,7 +231,7 @@ pub trait Store: Send {
         freeze: Option<&Freeze>,
     ) -> Result<bool, StoreError>;
 
-    /// Stores the inventory from which a fleet was deployed.
+    /// Stores the inventory from which a fleet was deployed. The lease need not be held.
     ///
     /// # Errors
     /// If the store cannot be written.

@@ -155,16 +155,34 @@ fn log_of_an_unknown_rollout_is_refused_with_the_known_ones() {
             .status(2)
             .run();
     }
-    fs::remove_file(project.path(".ship/runs/1.jsonl")).expect("a log");
-    project
-        .ship(&["logs", "--rollout", "1"])
-        .stderr(str![[r#"
-error: cannot find the log of this rollout at [ROOT]/.ship/runs/1.jsonl: it was removed, it could not be written, or the rollout ran with a version of ship that wrote no logs
-hint: see its outcome with `ship history`
+}
 
-"#]])
-        .status(2)
-        .run();
+#[test]
+fn log_without_its_file_is_rebuilt_from_the_journal() {
+    let project = LocalProject::small();
+    project.deploy("0.8");
+    let logs = |args: &[&str]| {
+        let args = [&["logs", "--rollout", "1"], args].concat();
+        project.ship(&args).run().stdout
+    };
+    let (text, json) = (logs(&[]), logs(&["--output", "json"]));
+    fs::remove_file(project.path(".ship/runs/1.jsonl")).expect("a log");
+    let rebuilt = logs(&[]);
+    assert!(rebuilt.contains("successfully rolled out"), "{rebuilt}");
+    for line in rebuilt.lines() {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    // The journal has all events, but no lines of other modules.
+    let events = |lines: &str| -> Vec<String> {
+        let is_event = |line: &&str| line.contains("\"event\":\"");
+        lines.lines().filter(is_event).map(str::to_owned).collect()
+    };
+    let without_time = |line: &String| line.split_once(',').map(|(_, rest)| rest.to_owned());
+    let [before, after] = [json, logs(&["--output", "json"])]
+        .map(|lines| events(&lines).iter().map(without_time).collect::<Vec<_>>());
+    assert_eq!(before, after);
+    // `--follow` ends with the rollout.
+    assert_eq!(logs(&["--follow"]), rebuilt);
 }
 
 #[test]

@@ -366,7 +366,6 @@ fn writes_need_the_lease(open: Open<'_>, service_key: &ServiceKey) {
             .map(drop),
         store.append(RolloutId(1), 1, &[entry(1)]),
         store.set_scale(service_key, None),
-        store.record_inventory(service_key, Path::new("/inventory.toml")),
     ];
     for result in refused {
         assert!(matches!(result, Err(StoreError::LeaseLost)), "{result:?}");

@@ -60,22 +60,27 @@ impl RecordStore {
     /// If the database cannot be read or written, was written by a newer version of ship, or is no
     /// longer the place of the state.
     pub fn open(database: Box<dyn Database>, access: StoreAccess) -> Result<Self, StoreError> {
+        let store = Self::open_even_if_moved(database, access)?;
+        if let Some(moved) = &store.meta.moved {
+            return Err(moved_error(store.location(), &moved.to));
+        }
+        Ok(store)
+    }
+
+    /// [`RecordStore::open`], also for a database from which the state was moved.
+    ///
+    /// # Errors
+    /// As for [`RecordStore::open`].
+    pub fn open_even_if_moved(
+        database: Box<dyn Database>,
+        access: StoreAccess,
+    ) -> Result<Self, StoreError> {
         let (meta, opened_at) = read_meta(&*database)?;
         let meta = match meta {
             Some(meta) => meta,
             None if access == StoreAccess::Read => new_meta(Time::default()),
             None => create_meta(&*database, opened_at)?,
         };
-        if let Some(moved) = &meta.moved {
-            return Err(StoreError::Rejected {
-                location: database.location(),
-                why: format!("the state was moved to {}", moved.to),
-                hint: format!(
-                    "write `[state]` and `url = \"{}\"` into the inventory",
-                    moved.to
-                ),
-            });
-        }
         Ok(Self {
             database,
             meta,
@@ -258,6 +263,20 @@ fn create_meta(database: &dyn Database, now: Time) -> Result<Meta, StoreError> {
             let (meta, _) = read_meta(database)?;
             meta.ok_or(StoreError::Contended { location })
         }
+    }
+}
+
+/// The error about a database from which the state was moved.
+fn moved_error(location: String, to: &str) -> StoreError {
+    let hint = if to.contains("://") {
+        format!("add `[state]` with `url = \"{to}\"` to the inventory")
+    } else {
+        "remove `[state]` from the inventory".to_owned()
+    };
+    StoreError::Rejected {
+        location,
+        why: format!("the state was moved to {to}"),
+        hint,
     }
 }
 

@@ -59,7 +59,7 @@ impl RecordStore {
             path: inventory.to_string_lossy().into_owned(),
         };
         let write = self.put(ServiceKeys::new(service_key).inventory(), &value)?;
-        self.write_under_lease(write)
+        self.write(write)
     }
 
     pub(super) fn read_facts(&self) -> Result<StoreFacts, StoreError> {
