@@ -169,7 +169,7 @@ impl Session {
         &self,
         owners: &BTreeMap<HostId, Owner>,
     ) -> Result<Option<Owner>, Error> {
-        let epoch = self.records()?.epoch();
+        let epoch = self.records.epoch();
         let mut owners = owners.clone();
         owners.retain(|_, owner| owner.fleet == self.service_key.fleet);
         Ok(last_from_elsewhere(&owners, &self.history_id, epoch).cloned())

@@ -83,8 +83,9 @@ impl Session {
     pub(crate) fn amounts(&self) -> Result<Amounts, Error> {
         let mut amounts = self.playbook_amounts();
         let kept = self
-            .records()?
+            .records
             .scale
+            .clone()
             .filter(|scale| scale.playbook == amounts.replicas);
         if let Some(replicas) = self.scale {
             amounts.replicas = replicas;

@@ -33,6 +33,10 @@ pub struct Session {
     pub service_key: ServiceKey,
     /// The state. Dropping it releases the lease.
     pub store: StoreHandle,
+    /// The records of the service when the history was read.
+    pub(super) records: ServiceRecords,
+    /// The newest rollout at that time.
+    pub(super) newest: Option<LoadedRollout>,
     /// The random id of the history in the store.
     pub(super) history_id: String,
     pub clock: Arc<dyn Clock>,
@@ -49,6 +53,13 @@ pub struct Session {
     /// target, or the current one.
     pub(super) replicas: Option<u32>,
     pub(super) mode: RunMode,
+}
+
+/// A rollout as it was when the history was read.
+pub(super) struct LoadedRollout {
+    pub(super) journal: Vec<Entry>,
+    /// The latest request to its controller.
+    pub(super) request: Option<Request>,
 }
 
 /// The connections to the hosts and what was observed there.
@@ -107,6 +118,8 @@ impl Session {
             state_dir,
             service_key,
             store,
+            records: ServiceRecords::default(),
+            newest: None,
             history_id,
             clock,
             history: ServiceHistory::default(),
@@ -141,20 +154,18 @@ impl Session {
     /// If the state cannot be read.
     pub fn read_history(&mut self) -> Result<(), Error> {
         let records = self.records()?;
-        let journal = match records.newest_rollout() {
-            Some(newest) => self.store.lock().journal(newest)?,
-            None => Vec::new(),
+        self.newest = match records.newest_rollout() {
+            Some(id) => {
+                let (journal, request) = self.store.lock().journal_and_request(id)?;
+                Some(LoadedRollout { journal, request })
+            }
+            None => None,
         };
-        self.history = history(&records).with_newest(&journal);
+        let newest = self.newest.as_ref();
+        let journal = newest.map_or(&[][..], |newest| &newest.journal);
+        self.history = history(&records).with_newest(journal);
+        self.records = records;
         Ok(())
-    }
-
-    /// The history without the newest rollout, whose journal may be long.
-    ///
-    /// # Errors
-    /// If the state cannot be read.
-    pub(crate) fn read_records(&self) -> Result<ServiceHistory, Error> {
-        Ok(history(&self.records()?))
     }
 
     /// All records of the service except its journals.

@@ -205,6 +205,15 @@ pub trait Store: Send {
     /// If the store cannot be read.
     fn request(&self, rollout: RolloutId) -> Result<Option<Request>, StoreError>;
 
+    /// The journal of a rollout and the latest request to it, as they are at one moment.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn journal_and_request(
+        &self,
+        rollout: RolloutId,
+    ) -> Result<(Vec<Entry>, Option<Request>), StoreError>;
+
     /// Reports requests to a rollout: the number changes when one may have arrived. Some may be
     /// missed. `None` if the store cannot report them.
     fn watch_requests(&self, rollout: RolloutId) -> Option<watch::Receiver<u64>>;

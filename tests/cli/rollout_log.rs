@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
-use snapbox::str;
 
 use crate::call::json_lines;
 use crate::project::{DEADLINE, LocalProject};
@@ -163,7 +162,7 @@ fn log_without_its_file_is_rebuilt_from_the_journal() {
     project.deploy("0.8");
     let logs = |args: &[&str]| {
         let args = [&["logs", "--rollout", "1"], args].concat();
-        project.ship(&args).run().stdout
+        project.ship(&args).any_stdout().run().stdout
     };
     let (text, json) = (logs(&[]), logs(&["--output", "json"]));
     fs::remove_file(project.path(".ship/runs/1.jsonl")).expect("a log");

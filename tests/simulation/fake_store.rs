@@ -344,6 +344,14 @@ impl Store for FakeStore {
         self.inner().request(rollout)
     }
 
+    fn journal_and_request(
+        &self,
+        rollout: RolloutId,
+    ) -> Result<(Vec<Entry>, Option<Request>), StoreError> {
+        self.check_reachable()?;
+        self.inner().journal_and_request(rollout)
+    }
+
     fn watch_requests(&self, _: RolloutId) -> Option<watch::Receiver<u64>> {
         None
     }

@@ -23,7 +23,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::event::RevisionRef;
 use crate::core::time::Time;
 use crate::engine::Preflight;
-use crate::store::{Freeze, Holder, Request, ServiceRecords, StoreAccess};
+use crate::store::{Freeze, Holder, Request, StoreAccess};
 
 /// Observes the fleet, once or repeatedly.
 pub struct Observer {
@@ -75,7 +75,7 @@ impl Observer {
     /// # Errors
     /// If the files or the state cannot be read.
     pub fn refresh(&mut self) -> Result<(), Error> {
-        self.session.history = self.session.read_records()?;
+        self.session.read_history()?;
         let definitions = self.session.definitions();
         if definitions.keys().eq(self.definitions.keys()) {
             return Ok(());
@@ -94,15 +94,14 @@ impl Observer {
             .record_adoptions(&found, &adopted, Adopt::Show)?;
         self.definitions = self.session.definitions();
         let session = &self.session;
-        let records = session.records()?;
-        let newest = NewestRollout::read(session, &records)?;
+        let newest = NewestRollout::of(session);
         let now = session.now();
         Ok(ServiceStatus {
             status: self.status(&found, &newest, now)?,
             summary: newest.summary,
             holder: newest.holder,
             request: newest.request,
-            freeze: records.active_freeze().cloned(),
+            freeze: session.records.active_freeze().cloned(),
             contracts_due: pending_contracts(session),
             elsewhere: session.latest_deploy_elsewhere(&found.owners)?,
             now,
@@ -163,33 +162,27 @@ struct NewestRollout {
 }
 
 impl NewestRollout {
-    fn read(session: &Session, records: &ServiceRecords) -> Result<Self, Error> {
-        let holder = records.holder(&session.env.machine()).cloned();
-        let id = records.newest_rollout();
-        let journal = match id {
-            Some(id) => session.store.lock().journal(id)?,
-            None => Vec::new(),
-        };
-        let summary = RolloutSummary::of(&journal);
+    fn of(session: &Session) -> Self {
+        let holder = session.records.holder(&session.env.machine()).cloned();
+        let newest = session.newest.as_ref();
+        let summary = newest.and_then(|newest| RolloutSummary::of(&newest.journal));
         let mut pending = PendingActions::default();
         if holder.is_some() {
-            for entry in &journal {
+            for entry in newest.iter().flat_map(|newest| &newest.journal) {
                 pending.apply(entry);
             }
         }
         let is_open = summary
             .as_ref()
             .is_some_and(|summary| summary.outcome.is_none());
-        let request = match id {
-            Some(id) if is_open && holder.is_some() => session.store.lock().request(id)?,
-            _ => None,
-        };
-        Ok(Self {
+        let request = newest.and_then(|newest| newest.request.clone());
+        let request = request.filter(|_| is_open && holder.is_some());
+        Self {
             holder,
             summary,
             request,
             pending,
-        })
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use super::lease::unchanged;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::task::TaskOutcome;
 use crate::store::contract::Store as _;
-use crate::store::database::{CommitResult, Condition, Write};
+use crate::store::database::{CommitResult, Condition, KeyRange, StoredRecord, Write};
 use crate::store::error::StoreError;
 use crate::store::keys::{self, ServiceKeys};
-use crate::store::records::RolloutId;
-use crate::store::service_records::ServiceRecords;
+use crate::store::records::{Request, RolloutId};
+use crate::store::service_records::{ServiceRecords, decode};
 use crate::store::values::{MigrationState, MigrationValue};
 
 /// The size of a record with several events. etcd permits 1.5 MiB in a transaction.
@@ -22,21 +22,37 @@ impl RecordStore {
     ) -> Result<Vec<Vec<Entry>>, StoreError> {
         let ranges: Vec<_> = rollouts.iter().map(|id| keys::journal(*id)).collect();
         let found = self.read(&ranges)?;
-        let mut journals = Vec::with_capacity(rollouts.len());
-        for records in found.ranges {
-            let mut journal = Vec::new();
-            for record in records {
-                for line in record.value.lines() {
-                    let entry = serde_json::from_str(line);
-                    journal.push(entry.map_err(|error| StoreError::Unreadable {
-                        location: self.location(),
-                        what: format!("record {}, an event: {error}", record.key),
-                    })?);
-                }
+        let journals = found.ranges.iter();
+        journals
+            .map(|records| self.decode_events(records))
+            .collect()
+    }
+
+    pub(super) fn read_journal_and_request(
+        &self,
+        rollout: RolloutId,
+    ) -> Result<(Vec<Entry>, Option<Request>), StoreError> {
+        let request = KeyRange::Key(keys::request(rollout));
+        let found = self.read(&[keys::journal(rollout), request])?;
+        let mut ranges = found.ranges.into_iter();
+        let journal = self.decode_events(&ranges.next().unwrap_or_default())?;
+        let request = ranges.flatten().next();
+        let request = request.map(|record| decode(&record, &self.location()));
+        Ok((journal, request.transpose()?))
+    }
+
+    fn decode_events(&self, records: &[StoredRecord]) -> Result<Vec<Entry>, StoreError> {
+        let mut journal = Vec::new();
+        for record in records {
+            for line in record.value.lines() {
+                let entry = serde_json::from_str(line);
+                journal.push(entry.map_err(|error| StoreError::Unreadable {
+                    location: self.location(),
+                    what: format!("record {}, an event: {error}", record.key),
+                })?);
             }
-            journals.push(journal);
         }
-        Ok(journals)
+        Ok(journal)
     }
 
     pub(super) fn insert_events(

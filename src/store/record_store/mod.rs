@@ -442,6 +442,13 @@ impl Store for RecordStore {
             .transpose()
     }
 
+    fn journal_and_request(
+        &self,
+        rollout: RolloutId,
+    ) -> Result<(Vec<Entry>, Option<Request>), StoreError> {
+        self.read_journal_and_request(rollout)
+    }
+
     fn watch_requests(&self, rollout: RolloutId) -> Option<watch::Receiver<u64>> {
         self.database.watch(&keys::request(rollout))
     }
