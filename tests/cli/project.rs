@@ -4,10 +4,8 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::call::{Call, json};
@@ -15,6 +13,7 @@ use crate::redact::Redact;
 use ship_testing::behaviour::Behaviour;
 use ship_testing::command::{Done, Running};
 use ship_testing::inventory::Inventory;
+use ship_testing::local_machine::{free_addresses, kill, processes_in};
 use ship_testing::namespace::{until, write};
 use ship_testing::probe_client::get;
 use ship_testing::project_dir::ProjectDir;
@@ -73,7 +72,7 @@ impl LocalProject {
     pub(crate) fn new() -> Self {
         let mut dir = ProjectDir::new(PLAYBOOK);
         dir.change_playbook("{gate}", &dir.path("gate").display().to_string());
-        let (net, reserved) = addresses();
+        let (net, reserved) = free_addresses();
         let redact = Redact::new(dir.root(), &net);
         let project = Self {
             dir,
@@ -289,7 +288,7 @@ impl LocalProject {
     #[track_caller]
     pub(crate) fn end_instance(&self, node: &str, port: u16) {
         let pid = self.pid(node, port);
-        end(pid);
+        kill(pid);
         until("the end of an instance", DEADLINE, || {
             (!self.processes().contains(&pid)).then_some(())
         });
@@ -306,46 +305,14 @@ impl LocalProject {
 
     /// The processes that work in the directory: services, and `ship` itself.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let pids = fs::read_dir("/proc")
-            .expect("procfs")
-            .flatten()
-            .filter_map(|entry| {
-                let pid = entry.file_name().to_str()?.parse().ok()?;
-                fs::read_link(entry.path().join("cwd"))
-                    .ok()?
-                    .starts_with(self.root())
-                    .then_some(pid)
-            });
-        pids.collect()
+        processes_in(self.root())
     }
 }
 
 impl Drop for LocalProject {
     fn drop(&mut self) {
         for pid in self.processes() {
-            end(pid);
+            kill(pid);
         }
     }
-}
-
-fn end(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    // One that has just ended cannot be ended.
-    let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-}
-
-/// The first three parts of loopback addresses that no other test uses, and the lock on them.
-fn addresses() -> (String, TcpListener) {
-    const ATTEMPTS: u32 = 1000;
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..ATTEMPTS {
-        let number = std::process::id()
-            .wrapping_mul(37)
-            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let net = format!("127.{}.{}", 100 + number / 100 % 100, 100 + number % 100);
-        if let Ok(listener) = TcpListener::bind(format!("{net}.1:8080")) {
-            return (net, listener);
-        }
-    }
-    panic!("no free loopback addresses after {ATTEMPTS} attempts");
 }

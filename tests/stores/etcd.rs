@@ -8,11 +8,11 @@ use ship::store::{
 };
 
 use super::database_contract::check_all;
-use super::etcd_cluster::{ClusterOptions, EtcdCluster};
 use super::transactions::{
     absent, commit, created_by, delete, delete_prefix, eventually, modified_by, prefix, put,
     put_expiring, record, refuse, renew, value,
 };
+use ship_testing::etcd_cluster::{ClusterOptions, EtcdCluster};
 
 #[track_caller]
 pub(crate) fn open(url: &str) -> Etcd {

@@ -3,8 +3,9 @@
 use ship::store::{Database as _, KeyRange};
 
 use super::etcd::{assert_contains, open, rejected, unavailable, unconditional};
-use super::etcd_cluster::{ClusterOptions, EtcdCluster};
 use super::transactions::{absent, commit, put, put_expiring, record, renew, value};
+use ship_testing::etcd_certificates::Certificates;
+use ship_testing::etcd_cluster::{ClusterOptions, EtcdCluster};
 
 /// One member with the users `root`, `anna`, who may write below `ship/`, `bob`, who may read it,
 /// and `carl`, who may do nothing. The password of each is `secret` and the name.
@@ -217,7 +218,7 @@ fn endpoint_without_tls_is_not_used_with_it() {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
-    let Some(certificates) = super::etcd_certificates::Certificates::make(dir.path()) else {
+    let Some(certificates) = Certificates::make(dir.path()) else {
         return;
     };
     let database = open(&format!("{}?ca={}", cluster.url(), certificates.ca()));

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use ship::store::{CommitResult, Condition, Database, Etcd, Transaction};
 
 use super::etcd::{assert_contains, open, rejected, unavailable, unconditional};
-use super::etcd_cluster::EtcdCluster;
 use super::transactions::{
     absent, commit, created_by, eventually, prefix, put, put_expiring, record, renew, value,
 };
+use ship_testing::etcd_cluster::EtcdCluster;
 
 /// No method may take longer than its deadline and some time to notice it.
 const DEADLINE: Duration = Duration::from_secs(7);

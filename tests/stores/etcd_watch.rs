@@ -6,8 +6,8 @@ use ship::store::Database as _;
 use tokio::sync::watch::Receiver;
 
 use super::etcd::open;
-use super::etcd_cluster::EtcdCluster;
 use super::transactions::{commit, delete, eventually, put};
+use ship_testing::etcd_cluster::EtcdCluster;
 
 const KEY: &str = "services/a/b/requests/0000000001";
 /// A suspended member is noticed by its silence.

@@ -3,15 +3,12 @@
 mod database_contract;
 mod etcd;
 mod etcd_access;
-mod etcd_certificates;
-mod etcd_cluster;
 mod etcd_faults;
 mod etcd_watch;
 mod postgres;
 mod postgres_faults;
 mod postgres_login;
 mod postgres_pooler;
-mod postgres_server;
 mod sqlite;
 mod store_contract;
 mod transactions;

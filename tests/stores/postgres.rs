@@ -9,10 +9,10 @@ use ship::store::{Database, KeyRange, Postgres, StoreAccess, StoreError, Transac
 use super::database_contract::{
     absent_has_one_winner, check_all, concurrent_increments_lose_nothing,
 };
-use super::postgres_server::PostgresServer;
 use super::transactions::{
     absent, commit, created_by, eventually, keys_of, prefix, put, record, renew, value,
 };
+use ship_testing::postgres_server::PostgresServer;
 
 #[track_caller]
 pub(crate) fn open(url: &str, access: StoreAccess) -> Postgres {

@@ -8,8 +8,8 @@ use ship::store::{CommitResult, Database, StoreAccess, StoreError, Transaction};
 use super::postgres::{
     assert_rejected, assert_unavailable, commit_error, open, read_error, writer,
 };
-use super::postgres_server::{ENCODED_PASSWORD, PostgresServer, Shutdown};
 use super::transactions::{absent, commit, eventually, prefix, put, record, renew, value};
+use ship_testing::postgres_server::{ENCODED_PASSWORD, PostgresServer, Shutdown};
 
 /// No method waits longer than this for one host.
 const LONGEST: Duration = Duration::from_secs(12);

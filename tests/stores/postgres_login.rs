@@ -9,8 +9,8 @@ use ship::store::{Database, Postgres, StoreAccess, StoreError};
 use super::postgres::{
     assert_rejected, assert_unavailable, commit_error, open, read_error, writer,
 };
-use super::postgres_server::{ENCODED_PASSWORD, PASSWORD, PostgresServer};
 use super::transactions::{commit, put, value};
+use ship_testing::postgres_server::{ENCODED_PASSWORD, PASSWORD, PostgresServer, Shutdown};
 
 /// Checks that nothing shows the password.
 #[track_caller]
@@ -73,7 +73,7 @@ fn server_that_cannot_be_reached_is_unavailable() {
         return;
     };
     let database = writer(&server.url());
-    server.stop(super::postgres_server::Shutdown::Fast);
+    server.stop(Shutdown::Fast);
     let error = read_error(&database);
     let address = format!("127.0.0.1:{}", server.port());
     assert_unavailable(&error, &[&address, "refused", "hint: "]);

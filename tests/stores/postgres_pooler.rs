@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::database_contract::check_all;
 use super::postgres::{assert_rejected, read_error, writer};
-use super::postgres_server::{PostgresServer, Shutdown, free_port, own};
 use super::transactions::{commit, eventually, put, value};
+use ship_testing::postgres_server::{PostgresServer, Shutdown, free_port, own};
 
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 

@@ -21,13 +21,13 @@ subjectAltName = IP:127.0.0.1
 
 /// A certificate authority, a certificate that it signed for 127.0.0.1, which serves for endpoints
 /// and for clients, and another authority.
-pub(crate) struct Certificates {
+pub struct Certificates {
     dir: PathBuf,
 }
 
 impl Certificates {
     /// Makes them in a directory. Returns `None` if `openssl` is missing.
-    pub(crate) fn make(dir: &Path) -> Option<Self> {
+    pub fn make(dir: &Path) -> Option<Self> {
         let is_there = Command::new("openssl").arg("version").output();
         if is_there.is_err() {
             eprintln!("SKIPPED: openssl is missing (Debian: apt-get install openssl)");
@@ -44,20 +44,20 @@ impl Certificates {
         Some(certificates)
     }
 
-    pub(crate) fn ca(&self) -> String {
+    pub fn ca(&self) -> String {
         self.file("ca.pem")
     }
 
     /// The authority that signed nothing.
-    pub(crate) fn other_ca(&self) -> String {
+    pub fn other_ca(&self) -> String {
         self.file("other-ca.pem")
     }
 
-    pub(crate) fn certificate(&self) -> String {
+    pub fn certificate(&self) -> String {
         self.file("leaf.pem")
     }
 
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         self.file("leaf.key")
     }
 

@@ -19,15 +19,15 @@ const ATTEMPTS_MAX: usize = 5;
 
 /// How the members run.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct ClusterOptions {
-    pub(crate) quota_bytes: Option<u64>,
-    pub(crate) tls: bool,
+pub struct ClusterOptions {
+    pub quota_bytes: Option<u64>,
+    pub tls: bool,
     /// Endpoints accept only clients with a certificate.
-    pub(crate) client_certificates: bool,
+    pub client_certificates: bool,
 }
 
 /// The members of a cluster. They end with the test.
-pub(crate) struct EtcdCluster {
+pub struct EtcdCluster {
     dir: TempDir,
     members: Vec<Member>,
     options: ClusterOptions,
@@ -43,12 +43,12 @@ struct Member {
 
 impl EtcdCluster {
     /// Starts this many members. If etcd is not installed, prints `SKIPPED` and returns `None`.
-    pub(crate) fn start(members: usize) -> Option<Self> {
+    pub fn start(members: usize) -> Option<Self> {
         Self::start_with(members, ClusterOptions::default())
     }
 
     /// The same, with options.
-    pub(crate) fn start_with(members: usize, options: ClusterOptions) -> Option<Self> {
+    pub fn start_with(members: usize, options: ClusterOptions) -> Option<Self> {
         for (program, package) in [("etcd", "etcd-server"), ("etcdctl", "etcd-client")] {
             if Command::new(program).arg("--help").output().is_err() {
                 eprintln!("SKIPPED: {program} is missing (Debian: apt-get install {package})");
@@ -82,32 +82,32 @@ impl EtcdCluster {
     }
 
     /// The URL of all members, in their order.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let all: Vec<usize> = (0..self.members.len()).collect();
         self.url_of(&all)
     }
 
     /// The URL of some members, in this order.
-    pub(crate) fn url_of(&self, members: &[usize]) -> String {
+    pub fn url_of(&self, members: &[usize]) -> String {
         let endpoints: Vec<String> = members.iter().map(|index| self.endpoint(*index)).collect();
         format!("etcd://{}/ship", endpoints.join(","))
     }
 
     /// As `HOST:PORT`.
-    pub(crate) fn endpoint(&self, member: usize) -> String {
+    pub fn endpoint(&self, member: usize) -> String {
         format!("127.0.0.1:{}", self.members[member].client_port)
     }
 
-    pub(crate) fn port(&self, member: usize) -> u16 {
+    pub fn port(&self, member: usize) -> u16 {
         self.members[member].client_port
     }
 
-    pub(crate) fn certificates(&self) -> &Certificates {
+    pub fn certificates(&self) -> &Certificates {
         self.certificates.as_ref().expect("a cluster with TLS")
     }
 
     /// The member that is the leader, according to a majority.
-    pub(crate) fn leader(&self) -> usize {
+    pub fn leader(&self) -> usize {
         let since = Instant::now();
         loop {
             let running = (0..self.members.len()).filter(|i| self.members[*i].child.is_some());
@@ -131,7 +131,7 @@ impl EtcdCluster {
     }
 
     /// Ends a member at once, as a power failure does.
-    pub(crate) fn kill(&mut self, member: usize) {
+    pub fn kill(&mut self, member: usize) {
         if let Some(mut child) = self.members[member].child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -139,16 +139,16 @@ impl EtcdCluster {
     }
 
     /// Suspends a member: its connections stay open, and nobody answers.
-    pub(crate) fn suspend(&self, member: usize) {
+    pub fn suspend(&self, member: usize) {
         self.signal(member, Signal::STOP);
     }
 
-    pub(crate) fn resume(&self, member: usize) {
+    pub fn resume(&self, member: usize) {
         self.signal(member, Signal::CONT);
     }
 
     /// Starts a member again after [`EtcdCluster::kill`], and waits until it answers.
-    pub(crate) fn restart(&mut self, member: usize) {
+    pub fn restart(&mut self, member: usize) {
         self.spawn(member);
         if let Err(log) = self.await_health_of(member) {
             panic!("{log}");
@@ -157,7 +157,7 @@ impl EtcdCluster {
 
     /// Runs `etcdctl` with the first member; returns its output.
     #[track_caller]
-    pub(crate) fn etcdctl(&self, arguments: &[&str]) -> String {
+    pub fn etcdctl(&self, arguments: &[&str]) -> String {
         let output = self.try_etcdctl(0, arguments);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(
@@ -169,12 +169,7 @@ impl EtcdCluster {
     }
 
     /// Posts to the gateway of a member without TLS.
-    pub(crate) fn post(
-        &self,
-        member: usize,
-        path: &str,
-        request: &Value,
-    ) -> std::io::Result<Value> {
+    pub fn post(&self, member: usize, path: &str, request: &Value) -> std::io::Result<Value> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.members[member].client_port));
         let timeout = Duration::from_secs(2);
         let mut stream = TcpStream::connect_timeout(&address, timeout)?;

@@ -11,16 +11,18 @@ use nix::unistd::User;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-use super::transactions::eventually;
+use super::namespace::until;
 
 /// Contains what must be percent-encoded in URLs.
-pub(crate) const PASSWORD: &str = "s\u{e9}cret p@ss:w/rd?#%";
+pub const PASSWORD: &str = "s\u{e9}cret p@ss:w/rd?#%";
 /// The same, encoded.
-pub(crate) const ENCODED_PASSWORD: &str = "s%C3%A9cret%20p%40ss%3Aw%2Frd%3F%23%25";
+pub const ENCODED_PASSWORD: &str = "s%C3%A9cret%20p%40ss%3Aw%2Frd%3F%23%25";
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running server with the role and superuser `postgres`, and the databases `postgres` and
 /// `state`. It accepts passwords over TCP and everybody over its socket, and ends with the test.
-pub(crate) struct PostgresServer {
+pub struct PostgresServer {
     programs: PathBuf,
     process: Option<Child>,
     dir: TempDir,
@@ -30,7 +32,7 @@ pub(crate) struct PostgresServer {
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shutdown {
+pub enum Shutdown {
     /// It ends the sessions and writes everything to disk.
     Fast,
     /// It ends at once, as in a crash, but tells the clients.
@@ -41,13 +43,13 @@ pub(crate) enum Shutdown {
 
 impl PostgresServer {
     /// Starts a server. If `PostgreSQL` is not installed, prints `SKIPPED` and returns `None`.
-    pub(crate) fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         Self::start_with(false)
     }
 
     /// Starts a server with TLS. Its certificate is for `localhost` and is signed by
     /// [`PostgresServer::authority`].
-    pub(crate) fn start_with_tls() -> Option<Self> {
+    pub fn start_with_tls() -> Option<Self> {
         Self::start_with(true)
     }
 
@@ -82,7 +84,7 @@ impl PostgresServer {
     }
 
     /// Starts a standby of this server, which follows it.
-    pub(crate) fn start_standby(&self) -> Self {
+    pub fn start_standby(&self) -> Self {
         let mut standby = Self::new().expect("the programs are installed");
         let mut backup = standby.command("pg_basebackup");
         backup.arg("-D").arg(standby.data());
@@ -116,8 +118,8 @@ impl PostgresServer {
     }
 
     /// Starts the process, also after [`PostgresServer::stop`], at the same port.
-    pub(crate) fn run(&mut self) {
-        eventually("the server starts", || {
+    pub fn run(&mut self) {
+        until("the server starts", START_DEADLINE, || {
             if let Some(process) = &mut self.process
                 && process.try_wait().unwrap().is_some()
             {
@@ -127,11 +129,12 @@ impl PostgresServer {
             if self.process.is_none() {
                 self.process = Some(self.spawn());
             }
-            self.try_sql("postgres", "select 1").status.success()
+            let is_ready = self.try_sql("postgres", "select 1").status.success();
+            is_ready.then_some(())
         });
     }
 
-    pub(crate) fn stop(&mut self, shutdown: Shutdown) {
+    pub fn stop(&mut self, shutdown: Shutdown) {
         let Some(mut process) = self.process.take() else {
             return;
         };
@@ -147,11 +150,11 @@ impl PostgresServer {
     }
 
     /// Suspends all processes: connections stay open, and nothing is answered.
-    pub(crate) fn suspend(&self) {
+    pub fn suspend(&self) {
         self.signal_all(Signal::STOP);
     }
 
-    pub(crate) fn resume(&self) {
+    pub fn resume(&self) {
         self.signal_all(Signal::CONT);
     }
 
@@ -168,12 +171,12 @@ impl PostgresServer {
     }
 
     /// The URL of the database `state` for the superuser, with the password.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         self.url_of("postgres", Some(ENCODED_PASSWORD), "state")
     }
 
     /// The URL of a database, over TCP.
-    pub(crate) fn url_of(&self, role: &str, password: Option<&str>, database: &str) -> String {
+    pub fn url_of(&self, role: &str, password: Option<&str>, database: &str) -> String {
         let password = password.map(|password| format!(":{password}"));
         let password = password.unwrap_or_default();
         let port = self.port;
@@ -181,32 +184,32 @@ impl PostgresServer {
     }
 
     /// The URL of the database `state` over the socket, which needs no password.
-    pub(crate) fn socket_url(&self, role: &str) -> String {
+    pub fn socket_url(&self, role: &str) -> String {
         let dir = self.dir.path().to_string_lossy().replace('/', "%2F");
         format!("postgres://{role}@{dir}:{}/state", self.port)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn socket_dir(&self) -> &Path {
+    pub fn socket_dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// The certificate of the authority that signed the server's.
-    pub(crate) fn authority(&self) -> PathBuf {
+    pub fn authority(&self) -> PathBuf {
         self.dir.path().join("authority.crt")
     }
 
     /// The certificate of an authority that signed nothing.
-    pub(crate) fn other_authority(&self) -> PathBuf {
+    pub fn other_authority(&self) -> PathBuf {
         self.dir.path().join("other.crt")
     }
 
     /// Runs statements as the superuser; returns the values, one row a line.
     #[track_caller]
-    pub(crate) fn sql(&self, database: &str, statements: &str) -> String {
+    pub fn sql(&self, database: &str, statements: &str) -> String {
         let output = self.try_sql(database, statements);
         assert!(output.status.success(), "{statements}: {output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -214,7 +217,7 @@ impl PostgresServer {
 
     /// Makes every transaction that changes records take this much longer to commit, as with a slow
     /// disk or a synchronous standby: it holds its locks meanwhile. The schema `ship` must exist.
-    pub(crate) fn slow_commits(&self, by: Duration) {
+    pub fn slow_commits(&self, by: Duration) {
         let seconds = by.as_secs_f64();
         self.sql(
             "state",
@@ -264,7 +267,7 @@ impl PostgresServer {
 
     /// A program of the package, run as the user `postgres` if the test is root, because it refuses
     /// to run as root.
-    pub(crate) fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let mut command = if geteuid().is_root() {
             let mut command = Command::new("setpriv");
@@ -318,7 +321,7 @@ impl PostgresServer {
     }
 
     /// What the server has logged.
-    pub(crate) fn log_text(&self) -> String {
+    pub fn log_text(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 }
@@ -345,13 +348,13 @@ fn programs() -> Option<PathBuf> {
     })
 }
 
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// Gives a file to the user who runs the server.
-pub(crate) fn own(path: &Path) {
+pub fn own(path: &Path) {
     if geteuid().is_root() {
         let user = User::from_name("postgres").unwrap().expect("a user");
         chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
