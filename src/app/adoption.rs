@@ -55,7 +55,7 @@ impl Session {
         let mut connection = self.connect(self.definitions(), None);
         let (preflight, adopted) = self.observe(&mut connection).await?;
         ownership::permit(self, &preflight.owners, &preflight.identities)?;
-        if let Some(owner) = self.latest_deploy_elsewhere(&preflight.owners)? {
+        if let Some(owner) = self.latest_deploy_elsewhere(&preflight.owners) {
             let owner = owner.describe(self.now());
             self.env.notify(&Notice::DeployedElsewhere(owner));
         }
@@ -83,7 +83,7 @@ impl Session {
             .map(|current| current.release.clone());
         let unknown = |release: &ReleaseId| !definitions.contains_key(release);
         let running = running(&preflight);
-        let was_deployed_elsewhere = self.latest_deploy_elsewhere(&preflight.owners)?.is_some();
+        let was_deployed_elsewhere = self.latest_deploy_elsewhere(&preflight.owners).is_some();
         if !was_deployed_elsewhere && !running.iter().any(unknown) {
             return Ok((preflight, Vec::new()));
         }
@@ -168,11 +168,11 @@ impl Session {
     pub(crate) fn latest_deploy_elsewhere(
         &self,
         owners: &BTreeMap<HostId, Owner>,
-    ) -> Result<Option<Owner>, Error> {
+    ) -> Option<Owner> {
         let epoch = self.records.epoch();
         let mut owners = owners.clone();
         owners.retain(|_, owner| owner.fleet == self.service_key.fleet);
-        Ok(last_from_elsewhere(&owners, &self.history_id, epoch).cloned())
+        last_from_elsewhere(&owners, &self.history_id, epoch).cloned()
     }
 
     /// Reads the releases that the hosts keep, with their definitions. Skips hosts whose releases
@@ -260,7 +260,7 @@ impl Session {
             .unwrap_or_else(|| self.now());
         let version = definition.version.clone();
         if keep {
-            let replicas = self.amounts()?.replicas;
+            let replicas = self.amounts().replicas;
             let revision =
                 self.store
                     .lock()

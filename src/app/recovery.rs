@@ -114,10 +114,8 @@ async fn fetch(
 
 /// The inventory with the playbook of a revision.
 fn project_of(session: &Session, record: &RevisionRecord) -> Option<Project> {
-    let runs = session.history.runs.iter().rev();
-    let run = runs
-        .filter(|run| run.start.target.revision == record.revision)
-        .next_back();
+    let mut runs = session.history.runs.iter();
+    let run = runs.rfind(|run| run.start.target.revision == record.revision);
     let overrides = Overrides {
         version: Some(record.definition.version.clone()),
         set: run.map(|run| run.start.set.clone()).unwrap_or_default(),

@@ -80,7 +80,7 @@ impl Session {
     }
 
     /// The number of instances and the budget of the files, the command line and `ship scale`.
-    pub(crate) fn amounts(&self) -> Result<Amounts, Error> {
+    pub(crate) fn amounts(&self) -> Amounts {
         let mut amounts = self.playbook_amounts();
         let kept = self
             .records
@@ -96,6 +96,6 @@ impl Session {
         {
             amounts.replicas = wanted;
         }
-        Ok(amounts)
+        amounts
     }
 }

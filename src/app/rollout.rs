@@ -62,7 +62,7 @@ async fn begin(
         goal.announce(&*env);
         return Ok(nothing_to_do(session, &survey, &goal));
     }
-    recovery::recover(session, &survey, &goal).await?;
+    Box::pin(recovery::recover(session, &survey, &goal)).await?;
     let monitor = monitor::start(session, &survey, &goal).await?;
     goal.announce(&*env);
     let revision = if let Some(revision) = admission.reuse {

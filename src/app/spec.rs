@@ -41,7 +41,7 @@ pub(crate) fn spec(
         .and_then(|goal| release_ports.get(goal))
         .unwrap_or(&playbook.service.ports);
     let budget = session
-        .amounts()?
+        .amounts()
         .resolve(hosts.len(), ports.len())
         .map_err(Refused::Impossible)?;
     Ok(Spec {

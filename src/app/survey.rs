@@ -101,7 +101,7 @@ fn decide(
         history: &session.history,
         server_clash: connection.server_clash(ports, &preflight.fleet),
         spec,
-        amounts: session.amounts()?,
+        amounts: session.amounts(),
         are_replicas_set: session.has_explicit_replicas(),
         fleet: &preflight.fleet,
         unusable_hosts: reasons(&preflight.unusable),

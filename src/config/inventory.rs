@@ -154,7 +154,7 @@ pub(super) fn read(
             hosts: hosts?,
             balancers: balancers?,
             balancers_place,
-            state: state?,
+            state: state.ok()?,
         })
     };
     (playbook.clone(), checked())
@@ -165,7 +165,7 @@ pub(super) fn read_shared_state(root: &Node, path: &Path) -> Option<(SecretUrl, 
     let sink = Sink::default();
     let top = Fields::new(root, "the inventory", &sink)?;
     let dir = path.parent().unwrap_or(Path::new(""));
-    Some((state::read(&top, dir, &sink)??, read_fleet_name(&top)?))
+    Some((state::read(&top, dir, &sink).ok()??, read_fleet_name(&top)?))
 }
 
 fn read_fleet_name(top: &Fields<'_>) -> Option<String> {

@@ -13,16 +13,24 @@ const STATE_URL: UrlForm = UrlForm {
     check: state_url,
 };
 
-/// Reads `[state]`; errors go to `sink`. `None` after an error, `Some(None)` without the table.
-pub(super) fn read(top: &Fields<'_>, dir: &Path, sink: &Sink) -> Option<Option<SecretUrl>> {
+/// `[state]` has an error, which is in the sink.
+#[derive(Debug)]
+pub(super) struct InvalidState;
+
+/// Reads `[state]`; errors go to `sink`. `None` if there is no such table.
+pub(super) fn read(
+    top: &Fields<'_>,
+    dir: &Path,
+    sink: &Sink,
+) -> Result<Option<SecretUrl>, InvalidState> {
     let fields = match top.table_if_any("state", "[state]") {
         OptionalTable::Present(fields) => fields,
-        OptionalTable::Absent => return Some(None),
-        OptionalTable::Invalid => return None,
+        OptionalTable::Absent => return Ok(None),
+        OptionalTable::Invalid => return Err(InvalidState),
     };
     let url = SecretUrl::read(&fields, dir, &STATE_URL, sink);
     fields.finish();
-    url.map(Some)
+    url.map(Some).ok_or(InvalidState)
 }
 
 /// Validates the scheme of a URL of the state. The database validates the rest.

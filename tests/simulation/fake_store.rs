@@ -150,7 +150,7 @@ impl Drop for FakeStore {
     fn drop(&mut self) {
         if self.process.is_killed() {
             // Nothing of a killed process runs, and the destructor of the store neither.
-            self.inner.take().map(std::mem::forget);
+            std::mem::forget(self.inner.take());
         }
     }
 }

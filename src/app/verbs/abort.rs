@@ -50,7 +50,7 @@ pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<
     let by = session.operator().to_string();
     let accepted = accepted(&session)?;
     let goal = Goal::for_stopped_rollout(&session, Continuation::RollBack { by }, Some(accepted))?;
-    let ended = rollout::carry_out(&mut session, goal).await?;
+    let ended = Box::pin(rollout::carry_out(&mut session, goal)).await?;
     Ok(ended.with_exit(Exit::of_abort))
 }
 

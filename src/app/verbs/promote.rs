@@ -72,6 +72,6 @@ pub async fn promote(
     };
     let goal = Goal::for_stopped_rollout(&session, continuation, Some(accepted))?;
     let verb = goal.verb;
-    let ended = rollout::carry_out(&mut session, goal).await?;
+    let ended = Box::pin(rollout::carry_out(&mut session, goal)).await?;
     Ok(Promotion::Concluded(ended.with_exit_of(verb)))
 }

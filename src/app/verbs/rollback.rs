@@ -111,30 +111,25 @@ fn goal(session: &mut Session, request: &RollbackRequest) -> Result<RollbackChoi
             format!("rollback to revision {}", target.revision)
         }
     });
-    let accepted = choose_replicas(session, &target)?;
+    let accepted = choose_replicas(session, &target);
     let verb = Verb::Rollback;
     let goal = Goal::for_revision(session, &target, verb, reason, accepted);
     Ok(RollbackChoice::Rollback(Box::new(goal)))
 }
 
 /// Chooses the number of instances, unless the command line sets it.
-fn choose_replicas(
-    session: &mut Session,
-    target: &RevisionRecord,
-) -> Result<Option<Accepted>, Error> {
+fn choose_replicas(session: &mut Session, target: &RevisionRecord) -> Option<Accepted> {
     if session.has_replicas_override() {
-        return Ok(None);
+        return None;
     }
     // Prefer the number of the latest rollout: the playbook may have the one of a failed deploy.
     let now = match session.last_replicas() {
         Some(last) => last,
-        None => session.amounts()?.replicas,
+        None => session.amounts().replicas,
     };
-    let Some(wanted) = replicas_of_rollback(&session.history, target, now) else {
-        return Ok(None);
-    };
+    let wanted = replicas_of_rollback(&session.history, target, now)?;
     session.set_replicas(wanted.replicas);
-    Ok(wanted.note.map(|note| Accepted::Rollback { note }))
+    wanted.note.map(|note| Accepted::Rollback { note })
 }
 
 /// Refuses a rollback without a revision if ship or a user has just rolled back.

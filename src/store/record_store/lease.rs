@@ -59,7 +59,7 @@ impl RecordStore {
             token: token.to_owned(),
             is_own,
         };
-        let taken = self.until_committed(|| {
+        let acquired = self.until_committed(|| {
             let records = self.service(service_key)?;
             if let (Some(present), Some((created, modified))) =
                 (&records.lease, records.lease_revisions)
@@ -96,7 +96,7 @@ impl RecordStore {
                 CommitResult::Refused => None,
             })
         })?;
-        self.held = Some(taken);
+        self.held = Some(acquired);
         Ok(())
     }
 

@@ -77,7 +77,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
         .iter()
         .filter_map(|machine| Some((machine.host.clone(), machine.owner.clone()?)))
         .collect();
-    let elsewhere = session.latest_deploy_elsewhere(&owners)?;
+    let elsewhere = session.latest_deploy_elsewhere(&owners);
     Ok(FleetCheck {
         inventory: session.project.inventory.path.clone(),
         playbook: session.project.playbook.path.clone(),

@@ -1,24 +1,26 @@
 //! The control loop of a rollout.
 
+mod saving;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
+use self::saving::Orders;
 use super::actions::{ActionTracker, EndedAction};
 use super::analysis::{AnalysisRunner, AnalysisScope};
 use super::clock::Clock;
 use super::dispatcher::Dispatcher;
-use super::executor::{ActionOrder, ActionResult, Executor, TaskOrder};
+use super::executor::{ActionResult, Executor};
 use super::inbox::Inbox;
 use super::messages::{Arrival, Interrupts, Message, ProbeAnswer};
 use super::monitor::MonitorHandle;
 use super::observer::FleetObserver;
 use super::recorder::Recorder;
-use super::requests;
 use super::status_source::StatusSource;
-use super::store_calls::{StoreAnswer, StoreCalls};
+use super::store_calls::StoreCalls;
 use super::tasks::TaskQueue;
 use crate::core::availability::AvailabilityReport;
 use crate::core::fleet::{Fleet, Observation};
@@ -44,8 +46,6 @@ const LEASE_INTERVAL: Duration = Duration::from_secs(5);
 /// If the loop continues this much later than planned, the process was suspended: normally the
 /// loop runs five times a second.
 const SUSPEND_THRESHOLD: Duration = Duration::from_secs(10);
-/// The pause before a further attempt to record the end of the rollout.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of log lines that are shown of a failed instance.
 const LOG_LINES: u32 = 15;
 /// The time limit for fetching the log lines of a failed instance.
@@ -107,13 +107,6 @@ impl Engine {
         controller.dispatcher.inbox().shut_down().await;
         outcome
     }
-}
-
-/// Actions and a task that are sent once their start has been saved.
-#[derive(Default)]
-struct Orders {
-    actions: Vec<ActionOrder>,
-    task: Option<TaskOrder>,
 }
 
 /// Plans, records and dispatches until the planner reports that the rollout has finished.
@@ -289,37 +282,6 @@ impl Controller {
         (passed.saturating_add(1), self.spec.step_count())
     }
 
-    async fn finish(&mut self, outcome: Outcome) -> Result<Outcome, EngineError> {
-        let outcome = outcome.redacted(self.recorder.redactor());
-        self.recorder.record(Event::RolloutFinished {
-            outcome: outcome.clone(),
-        });
-        self.start_save();
-        while self.calls.is_saving() {
-            self.wait_while_saving().await?;
-        }
-        let proven = outcome == Outcome::Succeeded && self.progress.updated_available > 0;
-        let (id, now) = (self.recorder.id(), self.clock.now());
-        let ended = outcome.clone();
-        loop {
-            let ended = ended.clone();
-            let end = self
-                .store
-                .start(move |store| store.end_rollout(id, &ended, proven, now));
-            match end.await {
-                Ok(()) => return Ok(outcome),
-                Err(error) if error.may_be_temporary() => {
-                    let lasted = self.clock.now().since(now);
-                    if lasted >= self.spec.progress_deadline || self.interrupted_twice {
-                        return Err(EngineError::StoreLost { error, lasted });
-                    }
-                    self.wait_until(self.clock.now() + RETRY_INTERVAL).await?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// The output of a failed task, or the last log lines of a failed instance.
     async fn log_of(&mut self, failure: &Failure) -> Vec<String> {
         if failure.kind.is_task_failure() {
@@ -367,104 +329,6 @@ impl Controller {
         }
         self.dispatcher.send_measurements(due.started);
         due.next
-    }
-
-    // ── saving ───────────────────────────────────────────────────────────────────────────────────
-
-    /// Starts to save the recorded events, unless earlier ones are being saved.
-    fn start_save(&mut self) {
-        if self.calls.is_saving() {
-            return;
-        }
-        if let Some((first, entries)) = self.recorder.take_unsaved() {
-            self.saving = Orders {
-                actions: self.actions.take_unsent(),
-                task: self.tasks.take_unsent(),
-            };
-            self.calls.start_save(first, entries);
-        }
-    }
-
-    /// Waits for a message, a signal or the store while events are being saved. Nothing new is
-    /// sent: the effects of the events wait until these are durable.
-    async fn wait_while_saving(&mut self) -> Result<(), EngineError> {
-        let started = self.clock.now();
-        while self.calls.is_saving() {
-            self.wait_until(self.clock.now() + TICK).await?;
-            self.check_store_deadline()?;
-        }
-        let now = self.clock.now();
-        if now.since(started) >= SUSPEND_THRESHOLD {
-            // Nothing was observed meanwhile.
-            self.analyses.invalidate(now);
-            self.observer.invalidate_all(now);
-        }
-        Ok(())
-    }
-
-    /// Gives up if the store has failed for too long, or a user does not want to wait for it. The
-    /// actions in flight end before.
-    fn check_store_deadline(&mut self) -> Result<(), EngineError> {
-        let Some((since, _)) = self.calls.failure() else {
-            return Ok(());
-        };
-        let lasted = self.clock.now().since(since);
-        let is_over =
-            lasted >= self.spec.progress_deadline || self.recorder.rollout().requests.interrupted;
-        if self.interrupted_twice || (is_over && self.sent == 0) {
-            let error = self.calls.give_up().unwrap_or(StoreError::LeaseLost);
-            return Err(EngineError::StoreLost { error, lasted });
-        }
-        Ok(())
-    }
-
-    /// Reports the saved events, and sends their actions and tasks.
-    fn saved(&mut self, result: Result<(), StoreError>) -> Result<(), EngineError> {
-        let now = self.clock.now();
-        let lost_since = self.calls.failure().map(|(since, _)| since);
-        let Some(entries) = self.calls.saved(result, now)? else {
-            if let Some((_, error)) = self.calls.failure() {
-                let why = error.to_string();
-                self.status.all_wait_for_store(&why);
-                if lost_since.is_none() {
-                    let wait = self.spec.progress_deadline;
-                    self.reporter.store_lost(now, &why, wait);
-                }
-            }
-            return Ok(());
-        };
-        if let Some(since) = lost_since {
-            self.reporter.store_recovered(now, now.since(since));
-        }
-        let fleet = self.observer.fleet();
-        let status = self.status.status(&self.spec, &self.recorder, fleet, now);
-        for entry in &entries {
-            self.reporter.event(entry, &status);
-        }
-        let Orders { actions, task } = std::mem::take(&mut self.saving);
-        self.sent += actions.len() + usize::from(task.is_some());
-        if let Some(task) = task {
-            self.dispatcher.send_task(task);
-        }
-        self.dispatcher.send_orders(actions);
-        Ok(())
-    }
-
-    fn answered(&mut self, answer: StoreAnswer) -> Result<(), EngineError> {
-        match answer {
-            StoreAnswer::Saved(result) => self.saved(result)?,
-            StoreAnswer::Renewed(result) => self.calls.renewed(result)?,
-            StoreAnswer::Requested(result) => {
-                let request = self.calls.requested(result)?;
-                let event =
-                    request.and_then(|request| requests::event(request, self.recorder.rollout()));
-                if let Some(event) = event {
-                    self.recorder.record(event);
-                }
-            }
-            StoreAnswer::RequestReported => self.calls.request_reported(self.clock.now()),
-        }
-        Ok(())
     }
 
     // ── waiting ──────────────────────────────────────────────────────────────────────────────────
