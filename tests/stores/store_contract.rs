@@ -61,7 +61,7 @@ fn locked(open: Open<'_>, service_key: &ServiceKey) -> RecordStore {
     let holder = Holder::this_process("anna", "laptop", "deploy 0.9");
     store
         .acquire_lease(service_key, holder, None)
-        .expect("nobody else holds the lease");
+        .expect("no one else holds the lease");
     store
 }
 
@@ -438,7 +438,7 @@ fn settings_are_kept(open: Open<'_>, service_key: &ServiceKey) {
     };
     store.set_scale(service_key, Some(&scale)).expect("a scale");
     let was_frozen = other.set_freeze(service_key, Some(&freeze));
-    assert!(!was_frozen.expect("a freeze"), "anybody may freeze");
+    assert!(!was_frozen.expect("a freeze"), "anyone may freeze");
     let records = other.service(service_key).expect("the records");
     assert_eq!(records.scale, Some(scale));
     assert_eq!(records.active_freeze(), Some(&freeze));
