@@ -186,7 +186,7 @@ fn open_state_of(inventory: &Path) -> Result<Option<Box<dyn Store>>, Error> {
 }
 
 /// Opens the state of a state directory for reading, if it exists.
-fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
+pub(crate) fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
     let Some(database) = Sqlite::open_existing(state_dir)? else {
         return Ok(None);
     };

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Refused};
+use crate::app::control_machine::open_existing;
 use crate::config::{self, Overrides, Project};
-use crate::store::{Sqlite, find, inventories_of};
+use crate::store::find;
 use crate::trust;
 
 /// The default name of an inventory.
@@ -60,9 +61,9 @@ pub(crate) fn find_inventory(named: Option<PathBuf>) -> Result<ChosenInventory, 
     let here = std::env::current_dir().map_err(Refused::NoDirectory)?;
     let state_dir = find(&here);
     let known = match &state_dir {
-        Some(state_dir) => match Sqlite::open_existing(state_dir)? {
-            // Also after the state was moved to a shared database, which one of them names.
-            Some(database) => inventories_of(&database)?
+        Some(state_dir) => match open_existing(state_dir)? {
+            Some(store) => store
+                .inventories()?
                 .into_iter()
                 .map(|known| known.inventory)
                 .collect(),

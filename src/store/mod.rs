@@ -37,7 +37,7 @@ pub use freeze::Freeze;
 pub use handle::{StoreHandle, StoreRunner, StoreWork, ThreadRunner};
 pub use lease::{Holder, this_machine};
 pub use postgres::Postgres;
-pub use record_store::{RecordStore, inventories_of};
+pub use record_store::RecordStore;
 pub use records::{
     ControlRequest, KnownInventory, NewRevision, Request, RolloutId, RolloutRecord, Scale,
     ServiceKey, StoreAccess, StoreFacts,

@@ -251,32 +251,3 @@ fn parts(records: &[Record]) -> Vec<&[Record]> {
     }
     parts
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::record_store::{RecordStore, inventories_of};
-    use crate::store::records::StoreAccess;
-    use crate::store::sqlite::Sqlite;
-    use crate::store::state_dir::state_dir_for;
-
-    #[test]
-    fn known_inventories_remain_after_a_move() {
-        let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let [source, target] = dirs
-            .each_ref()
-            .map(|dir| Sqlite::open(&state_dir_for(&dir.path().join("inventory.toml"))).unwrap());
-        let value = r#"{"path":"/project/inventory.toml"}"#.to_owned();
-        let key = "services/production/page/inventory".to_owned();
-        commit(&source, Vec::new(), vec![Write::Put { key, value }]).unwrap();
-        relocate(&source, &target, || Ok(())).unwrap();
-        for database in [&source, &target] {
-            let known = inventories_of(database).unwrap();
-            assert_eq!(known.len(), 1);
-            assert_eq!(known[0].inventory.to_str(), Some("/project/inventory.toml"));
-        }
-        assert!(RecordStore::open(Box::new(target), StoreAccess::Read).is_ok());
-        let refused = RecordStore::open(Box::new(source), StoreAccess::Read);
-        assert!(matches!(refused, Err(StoreError::Rejected { .. })));
-    }
-}

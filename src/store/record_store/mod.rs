@@ -68,7 +68,10 @@ impl RecordStore {
             return Err(StoreError::Rejected {
                 location: database.location(),
                 why: format!("the state was moved to {}", moved.to),
-                hint: moved_hint(&moved.to),
+                hint: format!(
+                    "write `[state]` and `url = \"{}\"` into the inventory",
+                    moved.to
+                ),
             });
         }
         Ok(Self {
@@ -216,37 +219,6 @@ fn new_meta(created: Time) -> Meta {
     }
 }
 
-/// What to write into the inventory after the state was moved to a URL or to a state directory.
-fn moved_hint(to: &str) -> String {
-    if to.contains("://") {
-        format!("write `[state]` and `url = \"{to}\"` into the inventory")
-    } else {
-        "remove `[state]` from the inventory, and run ship where that file is".to_owned()
-    }
-}
-
-/// The services that were deployed with a database, and their inventories. A database from which the
-/// state was moved still knows them.
-///
-/// # Errors
-/// If the database cannot be read, or was written by a newer version of ship.
-pub fn inventories_of(database: &dyn Database) -> Result<Vec<KnownInventory>, StoreError> {
-    read_meta(database)?;
-    let found = database.read(&[KeyRange::Prefix(keys::SERVICES.to_owned())])?;
-    let mut inventories = Vec::new();
-    for record in found.ranges.into_iter().flatten() {
-        if let Some((service_key, ServiceRecordKind::Inventory)) = keys::parse(&record.key) {
-            let value: InventoryValue = decode(&record, &database.location())?;
-            inventories.push(KnownInventory {
-                service_key,
-                inventory: PathBuf::from(value.path),
-            });
-        }
-    }
-    inventories.sort_by(|one, other| one.inventory.cmp(&other.inventory));
-    Ok(inventories)
-}
-
 pub(super) fn read_meta(database: &dyn Database) -> Result<Option<Meta>, StoreError> {
     let snapshot = database.read(&[KeyRange::Key(keys::META.to_owned())])?;
     let Some(record) = snapshot.ranges.into_iter().flatten().next() else {
@@ -328,7 +300,18 @@ impl Store for RecordStore {
     }
 
     fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
-        inventories_of(&*self.database)
+        let mut inventories = Vec::new();
+        for record in self.count(keys::SERVICES)? {
+            if let Some((service_key, ServiceRecordKind::Inventory)) = keys::parse(&record.key) {
+                let value: InventoryValue = decode(&record, &self.location())?;
+                inventories.push(KnownInventory {
+                    service_key,
+                    inventory: PathBuf::from(value.path),
+                });
+            }
+        }
+        inventories.sort_by(|one, other| one.inventory.cmp(&other.inventory));
+        Ok(inventories)
     }
 
     fn acquire_lease(
