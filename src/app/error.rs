@@ -166,7 +166,7 @@ pub enum Refused {
     },
     /// The URL of the state is not known or not valid.
     #[error(
-        "the URL of the state {0}\nhint: for example `postgres://ship@db.internal/ship` or \
+        "cannot find the state: {0}\nhint: a URL is for example `postgres://ship@db.internal/ship` or \
              `etcd://10.0.0.1:2379,10.0.0.2:2379/ship`"
     )]
     UnknownStateUrl(String),

@@ -61,7 +61,7 @@ impl Exit {
             Exit::Locked => {
                 "locked, frozen, paused, or outside the deploy windows; try again later"
             }
-            Exit::Unreachable => "hosts are unusable; no changes were made",
+            Exit::Unreachable => "hosts or the state store are unusable; no changes were made",
             Exit::Paused => "paused, or waiting at a step for `ship promote`",
             Exit::Interrupted => "interrupted; the state is saved, `ship resume` continues",
         }

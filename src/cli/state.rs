@@ -91,7 +91,7 @@ async fn move_to(args: StateMoveArgs) -> Result<Exit, CliError> {
     let moved = state::move_to(&machine, &args.destination, args.lock.lock_timeout).await?;
     print(&match args.output.output {
         OutputFormat::Json => format!("{}\n", move_object(&moved)),
-        OutputFormat::Text => move_text(&moved, args.destination == LOCAL),
+        OutputFormat::Text => move_text(&moved, &args.destination),
     })
 }
 
@@ -106,16 +106,14 @@ fn move_object(moved: &StateMove) -> serde_json::Value {
     })
 }
 
-fn move_text(moved: &StateMove, is_local: bool) -> String {
+/// `destination` is as the user wrote it: the location does not contain options such as `sslmode`.
+fn move_text(moved: &StateMove, destination: &str) -> String {
     let copied = &moved.copied;
     let inventory = moved.inventory.display();
-    let next = if is_local {
+    let next = if destination == LOCAL {
         format!("next: remove `[state]` from {inventory}\n")
     } else {
-        format!(
-            "next: add this to {inventory}:\n\n[state]\nurl = \"{}\"\n",
-            moved.to
-        )
+        format!("next: add this to {inventory}:\n\n[state]\nurl = \"{destination}\"\n")
     };
     format!(
         "moved {}, {}, {} and {} from {} to {}\n{next}",

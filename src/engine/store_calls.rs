@@ -156,7 +156,7 @@ impl StoreCalls {
         self.running.push(renewal.map(StoreAnswer::Renewed).boxed());
     }
 
-    /// Handles the answer to a renewal. A lease that cannot be renewed for now is no error: it
+    /// Handles the answer to a renewal. A lease that cannot be renewed for now does not matter: it
     /// expires if that lasts.
     ///
     /// # Errors

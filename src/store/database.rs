@@ -108,7 +108,7 @@ pub enum Write {
         key: String,
         value: String,
     },
-    /// Writes a lease. A database with such a function deletes the record if no process renews it for
+    /// Writes a lease. A database with such a function deletes the record if it is not renewed for
     /// [`LEASE_EXPIRES_AFTER`]; in others it stays, and its age says that it has expired.
     PutExpiring {
         key: String,

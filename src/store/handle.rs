@@ -69,7 +69,7 @@ impl StoreHandle {
             let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
             match done {
                 Some(done) => done,
-                // The runtime is shutting down; nobody waits for the result.
+                // The runtime is shutting down; no one waits for the result.
                 None => std::future::pending().await,
             }
         }

@@ -92,7 +92,7 @@ impl ControlRequest {
 pub struct StoreFacts {
     /// A path, or a URL without a password.
     pub location: String,
-    /// Since when it is there; `None` if an earlier version of ship created it.
+    /// Since when the state is in this place; `None` if an earlier version of ship created it.
     pub since: Option<Time>,
     pub size_bytes: u64,
     /// The numbers of services, revisions and rollouts.

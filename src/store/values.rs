@@ -94,7 +94,7 @@ pub(super) struct RolloutValue {
     /// count.
     #[serde(default)]
     pub(super) is_started: bool,
-    /// How it started, if its first event says so.
+    /// How it started, if its first event contains it.
     #[serde(default)]
     pub(super) start: Option<RolloutStart>,
     #[serde(default)]

@@ -54,7 +54,7 @@ Exit codes:
     4  failed and held: mixed versions may run, a person must decide
     5  failed, and the rollback failed too
     6  locked, frozen, paused, or outside the deploy windows; try again later
-    7  hosts are unusable; no changes were made
+    7  hosts or the state store are unusable; no changes were made
     8  paused, or waiting at a step for `ship promote`
   130  interrupted; the state is saved, `ship resume` continues
 
@@ -117,7 +117,7 @@ Exit codes:
     4  failed and held: mixed versions may run, a person must decide
     5  failed, and the rollback failed too
     6  locked, frozen, paused, or outside the deploy windows; try again later
-    7  hosts are unusable; no changes were made
+    7  hosts or the state store are unusable; no changes were made
     8  paused, or waiting at a step for `ship promote`
   130  interrupted; the state is saved, `ship resume` continues
 

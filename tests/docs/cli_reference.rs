@@ -35,7 +35,10 @@ pub(crate) fn page() -> String {
         ship.get_arguments().filter(|it| !it.is_hide_set()),
     ));
     for verb in verbs(&ship) {
-        page.push_str(&section(verb));
+        page.push_str(&section("##", verb));
+        for verb in verbs(verb) {
+            page.push_str(&section("###", verb));
+        }
     }
     page
 }
@@ -45,12 +48,12 @@ fn verbs(ship: &Command) -> impl Iterator<Item = &Command> {
         .filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
 }
 
-fn section(verb: &Command) -> String {
-    let name = verb.get_name();
+fn section(level: &str, verb: &Command) -> String {
+    let name = verb.get_bin_name().unwrap_or(verb.get_name());
     let about = text(verb.get_long_about().or(verb.get_about()));
     let usage = verb.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim();
-    let mut section = format!("\n## ship {name}\n\n{about}.\n\n```text\n{usage}\n```\n");
+    let mut section = format!("\n{level} {name}\n\n{about}.\n\n```text\n{usage}\n```\n");
     let aliases: Vec<_> = verb
         .get_visible_aliases()
         .map(|alias| format!("`ship {alias}`"))

@@ -15,12 +15,16 @@ pub(crate) struct ShipCommand {
 pub(crate) fn ship_commands(block: &Block) -> Result<Vec<ShipCommand>, String> {
     let is_console = match block.info.as_str() {
         "console" => true,
-        "sh" => false,
+        "sh" | "yaml" => false,
         _ => return Ok(Vec::new()),
+    };
+    let script = match block.info.as_str() {
+        "yaml" => job_script(&block.text),
+        _ => block.text.clone(),
     };
     let mut found = Vec::new();
     let mut command = String::new();
-    for (number, text) in block.text.lines().enumerate() {
+    for (number, text) in script.lines().enumerate() {
         let line = block.line + 1 + number;
         let text = match text.strip_prefix("$ ") {
             Some(text) if is_console => text,
@@ -40,6 +44,32 @@ pub(crate) fn ship_commands(block: &Block) -> Result<Vec<ShipCommand>, String> {
         }));
     }
     Ok(found)
+}
+
+/// The commands of a CI job, one on each line. A folded text (`>-`) is one command, on the line on
+/// which it begins. The other lines are empty.
+fn job_script(yaml: &str) -> String {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut script: Vec<String> = Vec::new();
+    // The number of the line on which a folded text begins, and the indentation of its key.
+    let mut folded: Option<(usize, usize)> = None;
+    for line in yaml.lines() {
+        let text = line.trim().trim_start_matches("- ");
+        let text = text.strip_prefix("run: ").unwrap_or(text);
+        folded = folded.filter(|(_, outer)| indent(line) > *outer);
+        if let Some((start, _)) = folded {
+            script[start].push_str(text);
+            script[start].push(' ');
+        } else if text == ">-" {
+            folded = Some((script.len(), indent(line)));
+        }
+        let is_command = text.starts_with("ship ") || text.starts_with("exec ship ");
+        script.push(match folded {
+            None if is_command => text.to_owned(),
+            _ => String::new(),
+        });
+    }
+    script.join("\n")
 }
 
 /// The commands of a line, without redirections.
@@ -73,7 +103,7 @@ fn of_ship(words: &[String]) -> Option<Vec<String>> {
         .collect();
     match program.as_str() {
         "ship" => Some(rest),
-        "sudo" => of_ship(&rest),
+        "sudo" | "exec" => of_ship(&rest),
         "cargo" if rest.first().is_some_and(|it| it == "run") => {
             let at = rest.iter().position(|word| word == "--")?;
             Some(rest[at + 1..].to_vec())
@@ -184,6 +214,9 @@ fn wrong_commands_are_found() {
     let text = "A=b sudo ship check \\\n  x.toml  # why\ncargo run -- plan; echo\ncargo build\n";
     assert_eq!(block("sh", text), ["check x.toml", "plan"]);
     assert_eq!(block("text", "ship nonsense\n"), [""; 0]);
+    let text =
+        "script:\n  - ship plan x.toml > y\n  - >-\n    exec ship deploy\n    --force\n  - cat y\n";
+    assert_eq!(block("yaml", text), ["plan x.toml", "deploy --force"]);
 
     let words = |text: &str| shlex::split(text).expect("closed quotes");
     assert_eq!(rejection(&words("status --watch")), None);

@@ -43,6 +43,7 @@ const READ_ON_INVENTORY: &str = "
 
 - [Playbook](playbook.md): what runs on the hosts
 - [Host layout](host-layout.md): what a host needs, and what ship keeps there
+- [Shared state](../guides/shared-state.md): PostgreSQL and etcd
 - [Add and remove hosts](../guides/add-and-remove-hosts.md)
 - [Jump hosts](../guides/jump-hosts.md)
 ";

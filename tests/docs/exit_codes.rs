@@ -47,6 +47,7 @@ A deploy that ship skips because its release is quarantined, or runs already, en
 - [States and verbs](states.md): what each verb does in each state, and its code
 - [Troubleshooting](../troubleshooting.md): messages, causes and fixes
 - [Nightly deploys](../guides/nightly-deploys.md): what cron and systemd do with a code
+- [CI](../guides/ci.md): what a job does with a code
 ";
 
 /// The cause and the next step, as paragraphs.
@@ -86,8 +87,9 @@ fn advice(exit: Exit) -> &'static str {
         }
         Exit::Unreachable => {
             "More hosts than `max_failed_hosts` permits are unreachable, or reject the host key, the login or\n\
-             sudo. The message shows the `ssh` command that reproduces the problem. Fix the hosts, then\n\
-             repeat the command."
+             sudo. The message shows the `ssh` command that reproduces the problem. Or the database with the\n\
+             state cannot be reached, has no leader, or has no space. Fix what the message names, then repeat\n\
+             the command."
         }
         Exit::Paused => {
             "The rollout waits for a person: `ship pause` stopped it, or an unattended deploy reached a step\n\
@@ -95,7 +97,8 @@ fn advice(exit: Exit) -> &'static str {
              or roll back with `ship abort`."
         }
         Exit::Interrupted => {
-            "You pressed Ctrl-C, or the machine shut down. Actions in flight were finished or are recorded as\n\
+            "You pressed Ctrl-C, a CI job was cancelled, the machine shut down, or the database with the state\n\
+             failed for longer than `progress_deadline`. Actions in flight were finished or are recorded as\n\
              unknown, and the service keeps running. Continue with `ship resume` or the same command, or roll\n\
              back with `ship abort`."
         }

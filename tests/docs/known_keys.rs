@@ -29,6 +29,8 @@ const INVENTORY: &str = r#"playbook = "playbook.toml"
 [fleet]
 name = "x"
 ? = 1
+[state]
+? = 1
 [ssh]
 ? = 1
 [[hosts]]
@@ -89,7 +91,14 @@ pub(crate) fn known_keys() -> KnownKeys {
             all.entry(table).or_default().extend(keys);
         }
     }
-    let of_the_inventory = ["the inventory", "fleet", "ssh", "hosts", "balancers"];
+    let of_the_inventory = [
+        "the inventory",
+        "fleet",
+        "state",
+        "ssh",
+        "hosts",
+        "balancers",
+    ];
     let (inventory, playbook): (Tables, Tables) = all
         .into_iter()
         .partition(|(table, _)| of_the_inventory.contains(&table.as_str()));
@@ -159,7 +168,7 @@ fn known_keys_are_those_of_every_table() {
     ];
     assert_eq!(tables, expected);
     let tables: Vec<_> = known.inventory.keys().map(String::as_str).collect();
-    assert_eq!(tables, ["", "balancers", "fleet", "hosts", "ssh"]);
+    assert_eq!(tables, ["", "balancers", "fleet", "hosts", "ssh", "state"]);
     // Far fewer would mean that the lists were not understood.
     assert!(count(&known.playbook) > 100, "{}", count(&known.playbook));
     assert!(count(&known.inventory) > 30, "{}", count(&known.inventory));

@@ -83,7 +83,7 @@ impl Disk {
             }
         };
         let store = RecordStore::open(database, StoreAccess::Write);
-        let store = store.expect("nobody else opens the store");
+        let store = store.expect("no one else opens the store");
         // Runs must be reproducible.
         Box::new(store.with_random(|| 0))
     }

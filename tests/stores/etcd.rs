@@ -208,7 +208,7 @@ fn more_ranges_than_operations_are_read_at_one_moment() {
 }
 
 #[test]
-fn lease_that_nobody_renews_expires() {
+fn lease_that_is_not_renewed_expires() {
     let Some(cluster) = EtcdCluster::start(1) else {
         return;
     };
@@ -311,7 +311,7 @@ fn record_written_without_a_lease_no_longer_expires() {
 }
 
 #[test]
-fn full_database_is_unavailable_until_somebody_frees_space() {
+fn full_database_is_unavailable_until_space_is_freed() {
     let options = ClusterOptions {
         quota_bytes: Some(8 << 20),
         ..ClusterOptions::default()

@@ -90,7 +90,7 @@ fn wrong_password_is_rejected() {
     let Some(cluster) = cluster_with_users() else {
         return;
     };
-    for login in ["anna:secretbob", "nobody:secretanna"] {
+    for login in ["anna:secretbob", "dora:secretanna"] {
         let database = open(&url_as(&cluster, login));
         for text in [
             rejected(database.read(&[])),
@@ -133,10 +133,10 @@ fn missing_privilege_is_rejected_with_the_command_that_grants_it() {
     assert_contains(&text, &["permission denied", grant]);
     let text = rejected(reader.commit(&unconditional(vec![put_expiring("lease", "y")])));
     assert_contains(&text, &["permission denied", grant]);
-    let nobody = open(&url_as(&cluster, "carl:secretcarl"));
+    let without_role = open(&url_as(&cluster, "carl:secretcarl"));
     let range = KeyRange::Prefix("a".to_owned());
     assert_contains(
-        &rejected(nobody.read(&[range])),
+        &rejected(without_role.read(&[range])),
         &["permission denied", grant],
     );
     // The prefix is another one.

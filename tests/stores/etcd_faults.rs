@@ -220,7 +220,7 @@ fn cluster_without_a_majority_is_unavailable_until_it_has_one() {
     assert_contains(&text, &["cannot read records: ", "\nhint: "]);
     unavailable(database.commit(&unconditional(vec![put("key", "y")])));
     // After the election has failed, the member knows that it has no leader.
-    eventually("a member without a leader says so", || {
+    eventually("a member without a leader reports it", || {
         let text = unavailable(database.read(&[]));
         text.contains("no leader") && text.contains("hint: a majority")
     });
@@ -266,7 +266,7 @@ fn no_event_is_lost_or_doubled_while_leaders_are_suspended() {
 }
 
 /// Appends events as a controller does, under its lease, while `disturb` runs. It is given a
-/// function that waits until so many more events were appended.
+/// function that waits until this many more events were appended.
 fn while_events_are_appended(url: &str, disturb: impl FnOnce(&dyn Fn(usize))) {
     let database = open(url);
     let created = commit(

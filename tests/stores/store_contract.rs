@@ -19,9 +19,12 @@ use ship::store::{
 
 use super::database_contract::Open;
 
+/// A check, with a service of its own.
+type StoreCheck = fn(Open<'_>, &ServiceKey);
+
 /// Checks everything. `open` opens the database as another process would.
 pub(crate) fn check_all(open: Open<'_>) {
-    let checks: [(&str, fn(Open<'_>, &ServiceKey)); 13] = [
+    let checks: [(&str, StoreCheck); 13] = [
         ("revision counts once its first event is durable", uncounted),
         ("journal is readable by another process", journal_is_shared),
         ("revision stays proven", proven_stays),
@@ -61,7 +64,7 @@ fn locked(open: Open<'_>, service_key: &ServiceKey) -> RecordStore {
     let holder = Holder::this_process("anna", "laptop", "deploy 0.9");
     store
         .acquire_lease(service_key, holder, None)
-        .expect("nobody else holds the lease");
+        .expect("no one else holds the lease");
     store
 }
 
@@ -235,9 +238,9 @@ fn numbers_only_grow(open: Open<'_>, service_key: &ServiceKey) {
             .expect("a rollout")
     };
     let far = 1 << 40;
-    let begun = [begin(0), begin(0), begin(far), begin(3)];
-    assert!(begun[0].0 > deleted, "{begun:?}");
-    let epochs = begun.map(|(_, epoch)| epoch.0);
+    let rollouts = [begin(0), begin(0), begin(far), begin(3)];
+    assert!(rollouts[0].0 > deleted, "{rollouts:?}");
+    let epochs = rollouts.map(|(_, epoch)| epoch.0);
     assert!(epochs.is_sorted_by(|one, next| one < next), "{epochs:?}");
     assert!(epochs[1] < far && far < epochs[2], "{epochs:?}");
 }
@@ -437,7 +440,7 @@ fn settings_are_kept(open: Open<'_>, service_key: &ServiceKey) {
     };
     store.set_scale(service_key, Some(&scale)).expect("a scale");
     let was_frozen = other.set_freeze(service_key, Some(&freeze));
-    assert!(!was_frozen.expect("a freeze"), "anybody may freeze");
+    assert!(!was_frozen.expect("a freeze"), "anyone may freeze");
     let records = other.service(service_key).expect("the records");
     assert_eq!(records.scale, Some(scale));
     assert_eq!(records.active_freeze(), Some(&freeze));

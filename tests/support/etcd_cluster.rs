@@ -138,7 +138,7 @@ impl EtcdCluster {
         }
     }
 
-    /// Suspends a member: its connections stay open, and nobody answers.
+    /// Suspends a member: its connections stay open, and no one answers.
     pub fn suspend(&self, member: usize) {
         self.signal(member, Signal::STOP);
     }

@@ -52,7 +52,8 @@ pub async fn move_to(
     let target = if destination == LOCAL {
         StateLocation::Directory(files.state_dir.clone(), Access::OwnerOnly)
     } else {
-        let url = state_url(destination).map_err(Refused::UnknownStateUrl)?;
+        let url = state_url(destination)
+            .map_err(|why| Refused::UnknownStateUrl(format!("the URL {why}")))?;
         if contains_password(&url) {
             return Err(Refused::PasswordInArgument.into());
         }

@@ -15,9 +15,9 @@ pub(super) enum EtcdErrorKind {
     Unavailable,
     /// It may work at another endpoint or later. The request was certainly not executed.
     NotExecuted,
-    /// It will not work before somebody changes something. The request was not executed.
+    /// It will not work before an operator changes something. The request was not executed.
     Rejected,
-    /// It will not work at this endpoint before somebody changes something, but it may work at
+    /// It will not work at this endpoint before an operator changes something, but it may work at
     /// another one. The request was not executed.
     RejectedEndpoint,
     /// The token has expired, or the member does not know it. The request was not executed.

@@ -216,7 +216,7 @@ async fn commit(
         .await;
     let is_refused = match &answer {
         Ok(answer) => !answer.decode::<TransactionResponse>()?.succeeded,
-        // After any other error, the record may exist, and a lease that nobody renews expires.
+        // After any other error, the record may exist, and a lease that is not renewed expires.
         Err(why) => why.kind == EtcdErrorKind::Rejected,
     };
     if is_refused {

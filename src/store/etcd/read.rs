@@ -27,7 +27,7 @@ pub(super) async fn snapshot(
 ) -> Result<Snapshot, EtcdError> {
     let (found, at) = loop {
         match records(client, ranges, deadline).await {
-            // Somebody has compacted between the parts of a large read.
+            // Another process has compacted between the parts of a large read.
             Err(why) if why.kind == EtcdErrorKind::Compacted && Instant::now() < deadline => {}
             other => break other?,
         }

@@ -19,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// The longest message. It contains the value of the record, in base64.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Changes the number whenever the record changes or may have changed, until nobody listens.
+/// Changes the number whenever the record changes or may have changed, until no one listens.
 pub(super) async fn follow(client: Arc<EtcdClient>, key: Vec<u8>, changes: watch::Sender<u64>) {
     let watching = async {
         let mut endpoint = client.first_endpoint();

@@ -168,7 +168,7 @@ impl RecordStore {
         self.commit(&Transaction { conditions, writes })
     }
 
-    /// Repeats a change that depends on what it has read, until nobody else interferes. `attempt`
+    /// Repeats a change that depends on what it has read, until no one else interferes. `attempt`
     /// returns `None` if a condition was not met.
     fn until_committed<T>(
         &self,

@@ -250,7 +250,7 @@ fn parse(what: &str, text: &str) -> Result<Value, MigrationError> {
         .map_err(|error| MigrationError::Unreadable(format!("{what}: {error}")))
 }
 
-/// How the rollout started, if the first event says so.
+/// How the rollout started, if the first event contains it.
 fn start(first: &str) -> Result<Value, MigrationError> {
     let mut event = parse("an event", first)?;
     if event.get("event").and_then(Value::as_str) != Some("rollout_started") {

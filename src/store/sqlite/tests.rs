@@ -104,7 +104,7 @@ fn database_of_version_5_is_converted() {
         Some("sale")
     );
     assert_eq!(records.contracted()[0].id, "m1");
-    assert_eq!(records.lease, None, "nobody held it any more");
+    assert_eq!(records.lease, None, "no one held it any more");
     assert_eq!(
         store.inventories().unwrap()[0].inventory,
         Path::new("/srv/inventory.toml")
