@@ -187,6 +187,18 @@ impl EtcdCluster {
         Ok(serde_json::from_str(body)?)
     }
 
+    /// The number of watches that clients have opened at a member.
+    pub fn watcher_count(&self, member: usize) -> usize {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.members[member].client_port));
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let gauge = "etcd_debugging_mvcc_watcher_total ";
+        let value = answer.lines().find_map(|line| line.strip_prefix(gauge));
+        value.expect("a gauge").parse().unwrap()
+    }
+
     fn try_etcdctl(&self, member: usize, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new("etcdctl");
         let scheme = if self.options.tls { "https" } else { "http" };

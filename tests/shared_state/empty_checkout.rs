@@ -1,0 +1,135 @@
+//! An empty checkout, as on a CI runner: it has the files of the repository, and nothing else.
+
+use serde_json::Value;
+
+use crate::server::StateServer;
+use crate::team::Team;
+use ship_testing::behaviour::Behaviour;
+
+fn deployed_twice(server: StateServer) -> Team {
+    let team = Team::new(server);
+    let a = team.checkout("a");
+    a.run("deploy", &["--reason", "ticket 4711"]);
+    a.deploy("0.9");
+    team
+}
+
+/// Each verb from a checkout of its own.
+fn check_verbs(server: Option<StateServer>) {
+    let Some(server) = server else {
+        return;
+    };
+    let team = deployed_twice(server);
+    let a = team.checkout("a2");
+    let b = |name: &str| team.checkout_elsewhere(name);
+
+    let status = b("status").json("status", &[]);
+    let versions: Vec<_> = instances(&status)
+        .iter()
+        .map(|it| it["version"].clone())
+        .collect();
+    assert_eq!(versions, ["0.9", "0.9", "0.9"]);
+    assert_eq!(b("history").json("history", &[]), a.json("history", &[]));
+    let detail = ["--revision", "1"];
+    b("revision")
+        .run("history", &detail)
+        .prints(&["ticket 4711", "0.8"]);
+    assert_eq!(
+        b("revision2").json("history", &detail),
+        a.json("history", &detail)
+    );
+    b("plan")
+        .run("plan", &["--version", "0.8"])
+        .prints(&["0.8"]);
+
+    b("rollback").run("rollback", &["--reason", "slow"]);
+    team.await_answers(&["node1 0.8", "node2 0.8", "node3 0.8"]);
+    b("deploy").deploy("0.9");
+    team.await_answers(&["node1 0.9", "node2 0.9", "node4 0.9"]);
+    let report = b("report");
+    report.run(
+        "report",
+        &["--rollout", "2", "--output-file", "rollout.html"],
+    );
+    let page = std::fs::read_to_string(report.path("rollout.html")).expect("the report");
+    assert!(page.contains("<html") && page.contains("0.9"), "{page}");
+    let freezing = b("freeze");
+    freezing.run("freeze", &["--reason", "launch day"]);
+    a.ship("deploy", &["--version", "0.8"])
+        .exits(6)
+        .prints(&["launch day"]);
+    b("thaw").run("thaw", &[]);
+    b("scale").run("scale", &["--replicas", "4"]);
+    team.await_answers(&["node1 0.9", "node2 0.9", "node3 0.9", "node4 0.9"]);
+    let before = team.instances();
+    b("restart").run("restart", &["--reason", "new certificates"]);
+    let after = team.instances();
+    assert!(
+        before
+            .values()
+            .all(|pid| !after.values().any(|other| other == pid))
+    );
+    assert_eq!(after.len(), 4);
+    assert_eq!(a.json("history", &[]), b("last").json("history", &[]));
+}
+
+#[test]
+fn empty_checkout_has_every_verb_with_postgres() {
+    check_verbs(StateServer::postgres());
+}
+
+#[test]
+fn empty_checkout_has_every_verb_with_etcd() {
+    check_verbs(StateServer::etcd());
+}
+
+/// Nothing but the inventory and the playbook: artifacts come from where they are built.
+fn check_without_artifacts(server: Option<StateServer>) {
+    let Some(server) = server else {
+        return;
+    };
+    let team = deployed_twice(server);
+    for version in ["0.8", "0.9"] {
+        std::fs::remove_dir_all(team.path(&format!("repository/page-{version}")))
+            .expect("our own directory");
+    }
+    // No host has 0.8 any more except the ones that ran it: some must get it again.
+    let b = team.checkout_elsewhere("b");
+    b.run("rollback", &[]);
+    team.await_answers(&["node1 0.8", "node2 0.8", "node3 0.8"]);
+    let c = team.checkout_elsewhere("c");
+    c.run("restart", &[]);
+    c.run("scale", &["--replicas", "4"]);
+    team.await_answers(&["node1 0.8", "node2 0.8", "node3 0.8", "node4 0.8"]);
+    team.release("0.10", Behaviour::Good);
+    team.checkout_elsewhere("d").deploy("0.10");
+    assert_eq!(team.answers().len(), 4);
+}
+
+#[test]
+fn empty_checkout_rolls_back_without_artifacts_with_postgres() {
+    check_without_artifacts(StateServer::postgres());
+}
+
+#[test]
+fn empty_checkout_rolls_back_without_artifacts_with_etcd() {
+    check_without_artifacts(StateServer::etcd());
+}
+
+#[test]
+fn empty_checkout_has_the_logs_of_rollouts() {
+    let Some(server) = StateServer::postgres() else {
+        return;
+    };
+    let team = deployed_twice(server);
+    let b = team.checkout_elsewhere("b");
+    b.run("logs", &["--rollout", "last"])
+        .prints(&["page 0.9", "started", "3 of 3 available"]);
+    b.run("logs", &["--rollout", "1"]).prints(&["page 0.8"]);
+    b.run("logs", &["--lines", "5"])
+        .prints(&["page 0.9 starts"]);
+}
+
+fn instances(status: &Value) -> &Vec<Value> {
+    status["instances"].as_array().expect("an array")
+}
