@@ -37,6 +37,7 @@ Commands:
   freeze       Block new deploys; a running deploy stops after the current batch
   thaw         End a freeze [alias: unfreeze]
   unlock       Break the deploy lock and fence off its holder
+  state        Show where the state is, or move it to a database that several operators share
   cron         Print a crontab line and systemd units for nightly deploys
   completions  Print a shell completion script
   man          Print the manual page in roff format
@@ -95,6 +96,7 @@ Commands:
   freeze       Block new deploys; a running deploy stops after the current batch
   thaw         End a freeze [alias: unfreeze]
   unlock       Break the deploy lock and fence off its holder
+  state        Show where the state is, or move it to a database that several operators share
   cron         Print a crontab line and systemd units for nightly deploys
   completions  Print a shell completion script
   man          Print the manual page in roff format
