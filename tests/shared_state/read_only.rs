@@ -44,7 +44,6 @@ fn read_only_role_reads_and_cannot_deploy() {
         ("deploy", &["--version", "0.8"][..]),
         ("rollback", &[]),
         ("freeze", &[]),
-        ("unlock", &["--yes"]),
         ("scale", &["--replicas", "4"]),
     ] {
         let done = reader(&format!("write-{verb}")).ship(verb, arguments);

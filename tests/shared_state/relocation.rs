@@ -52,7 +52,7 @@ fn state_moves_between_all_databases_unchanged() {
             .bare("state move", &arguments(to.unwrap_or("local")))
             .exits(0);
         println!("{}", done.stdout);
-        done.prints(&["moved 1 service, 2 revisions, 3 rollouts"]);
+        done.prints(&["moved 1 service, 3 revisions, 3 rollouts"]);
         // The old place says where the state is now.
         for (verb, more) in [("history", &[][..]), ("deploy", &["--version", "0.8"])] {
             let done = a
@@ -79,7 +79,12 @@ fn state_moves_between_all_databases_unchanged() {
     a.deploy("0.8");
     assert_eq!(
         a.history(),
-        ["3 0.8 succeeded", "2 0.9 succeeded", "1 0.8 succeeded"]
+        [
+            "4 0.8 succeeded",
+            "3 0.9 succeeded",
+            "2 0.9 succeeded",
+            "1 0.8 succeeded"
+        ]
     );
 }
 
@@ -98,7 +103,7 @@ fn check_show(checkout: &Checkout, url: Option<&str>, before: &Value) {
     let text = checkout.run("state show", &[]);
     println!("{}", text.stdout);
     text.prints(&[
-        "1 service, 2 revisions, 3 rollouts",
+        "1 service, 3 revisions, 3 rollouts",
         "locked     no",
         "since ",
         "size ",

@@ -124,7 +124,9 @@ fn check_freeze(server: Option<StateServer>) {
     b.run("freeze", &["--reason", "the sale"]);
     team.open_gate();
     deploy.wait().exits(6).prints(&["the sale"]);
-    b.ship("resume", &[]).exits(6).prints(&["the sale"]);
+    b.ship("deploy", &["--version", "0.8"])
+        .exits(6)
+        .prints(&["the sale"]);
     b.run("thaw", &[]);
     b.run("resume", &[]);
     team.await_answers(&["node1 0.9", "node2 0.9", "node4 0.9"]);
