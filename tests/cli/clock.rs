@@ -1,25 +1,12 @@
 //! A control machine whose clock changes during a deploy.
 
-use std::path::{Path, PathBuf};
-
 use crate::project::LocalProject;
+use ship_testing::fake_clock::fake_clock_library;
 use ship_testing::namespace::write;
-
-/// Debian's libfaketime, where it is installed.
-fn faketime() -> Option<PathBuf> {
-    let directories = std::fs::read_dir("/usr/lib")
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path());
-    let libraries = directories
-        .chain([Path::new("/usr/lib").to_owned()])
-        .map(|dir| dir.join("faketime/libfaketime.so.1"));
-    libraries.into_iter().find(|library| library.exists())
-}
 
 #[test]
 fn deploy_continues_when_the_clock_changes() {
-    let Some(library) = faketime() else {
+    let Some(library) = fake_clock_library() else {
         eprintln!("not run: libfaketime is not installed");
         return;
     };

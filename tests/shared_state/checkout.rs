@@ -52,11 +52,6 @@ impl Checkout {
         self
     }
 
-    /// Whether it is on another machine than the test.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.machine.is_some()
-    }
-
     /// The name of its machine.
     pub(crate) fn host(&self) -> String {
         match &self.machine {
@@ -77,8 +72,13 @@ impl Checkout {
 
     /// `ship VERB inventory.toml ARGUMENTS`, for a test to extend.
     pub(crate) fn command(&self, verb: &str, arguments: &[&str]) -> Command {
+        self.bare_command(verb, &[&["inventory.toml"], arguments].concat())
+    }
+
+    /// `ship VERB ARGUMENTS`.
+    fn bare_command(&self, verb: &str, arguments: &[&str]) -> Command {
         let verb: Vec<&str> = verb.split(' ').collect();
-        let arguments = [&verb[..], &["inventory.toml"], arguments].concat();
+        let arguments = [&verb[..], arguments].concat();
         let mut ship = ship_command(&self.root, &arguments);
         // One that is killed leaves its temporary files: they end with the test.
         ship.env("TMPDIR", self.root.join("home"));
@@ -99,6 +99,11 @@ impl Checkout {
     /// Runs it to its end, whatever that is.
     pub(crate) fn ship(&self, verb: &str, arguments: &[&str]) -> Done {
         self.start(verb, arguments).wait()
+    }
+
+    /// Runs `ship VERB ARGUMENTS`, without the inventory, to its end.
+    pub(crate) fn bare(&self, verb: &str, arguments: &[&str]) -> Done {
+        Running::spawn(self.bare_command(verb, arguments)).wait()
     }
 
     /// Runs it; it must succeed.

@@ -6,4 +6,14 @@ mod journal;
 mod server;
 mod team;
 
+mod clock;
 mod empty_checkout;
+mod killed_controller;
+mod leader;
+mod outage;
+mod preflight;
+mod read_only;
+mod relocation;
+mod secrets;
+mod statements;
+mod two_operators;

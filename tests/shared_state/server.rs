@@ -68,7 +68,7 @@ impl StateServer {
                 rows.lines().map(row).collect()
             }
             Self::Etcd(cluster) => {
-                let prefix = format!("/ship/{prefix}");
+                let prefix = format!("ship/{prefix}");
                 let found = cluster.etcdctl(&["get", "--prefix", &prefix, "--write-out=fields"]);
                 etcd_records(&found)
             }
@@ -111,7 +111,7 @@ fn etcd_records(text: &str) -> Vec<(String, String)> {
         values.collect::<Vec<_>>()
     };
     let keys = field("Key").into_iter();
-    let name = |key: String| key.trim_start_matches("/ship/").to_owned();
+    let name = |key: String| key.trim_start_matches("ship/").to_owned();
     keys.map(name).zip(field("Value")).collect()
 }
 

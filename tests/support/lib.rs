@@ -6,6 +6,7 @@ pub mod clients;
 pub mod command;
 pub mod etcd_certificates;
 pub mod etcd_cluster;
+pub mod fake_clock;
 pub mod flaky_proxy;
 pub mod fleet;
 pub mod haproxy;
