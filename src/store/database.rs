@@ -125,6 +125,16 @@ pub enum CommitResult {
     Refused,
 }
 
+impl CommitResult {
+    /// The revision of the transaction; `None` if it was refused.
+    pub fn revision(self) -> Option<u64> {
+        match self {
+            Self::Committed(revision) => Some(revision),
+            Self::Refused => None,
+        }
+    }
+}
+
 /// The smallest text that is larger than every text with this prefix, in the order of bytes.
 pub(super) fn end_of_prefix(prefix: &str) -> String {
     let mut end: Vec<char> = prefix.chars().collect();

@@ -18,13 +18,14 @@ use ship::store::{
 };
 
 use super::database_contract::Open;
+use super::transactions::{commit, delete};
 
 /// A check, with a service of its own.
 type StoreCheck = fn(Open<'_>, &ServiceKey);
 
 /// Checks everything. `open` opens the database as another process would.
 pub(crate) fn check_all(open: Open<'_>) {
-    let checks: [(&str, StoreCheck); 13] = [
+    let checks: [(&str, StoreCheck); 14] = [
         ("revision counts once its first event is durable", uncounted),
         ("journal is readable by another process", journal_is_shared),
         ("revision stays proven", proven_stays),
@@ -33,6 +34,10 @@ pub(crate) fn check_all(open: Open<'_>) {
         ("child process shares the lease", child_shares_lease),
         ("broken lease fences its holder", broken_lease_fences),
         ("late writer is refused", late_writer_is_refused),
+        (
+            "expired lease is acquired again",
+            expired_lease_is_acquired_again,
+        ),
         ("writes need the lease", writes_need_the_lease),
         (
             "repeated append has the effect of one",
@@ -356,6 +361,38 @@ fn late_writer_is_refused(open: Open<'_>, service_key: &ServiceKey) {
         next.journal(rollout).expect("the journal"),
         [entry(6), entry(20)]
     );
+}
+
+/// etcd deletes a lease that was not renewed, for example while the network was partitioned.
+fn expired_lease_is_acquired_again(open: Open<'_>, service_key: &ServiceKey) {
+    let mut holder = locked(open, service_key);
+    let revision = holder
+        .add_revision(service_key, &new_revision("1"))
+        .expect("a revision");
+    let rollout = start_rollout(&mut holder, service_key, revision);
+    let expire = || {
+        let key = format!(
+            "services/{}/page/lease",
+            service_key.fleet.replace('/', "%2F")
+        );
+        commit(&*open(), &[], vec![delete(&key)]);
+    };
+    expire();
+    holder.append(rollout, 2, &[entry(7)]).expect("an event");
+    expire();
+    holder.renew_lease().expect("acquired again");
+    // Another controller acts in between, and has finished.
+    expire();
+    let mut other = locked(open, service_key);
+    other
+        .begin_rollout(service_key, revision, Epoch(0), Time(8))
+        .expect("a rollout");
+    other.release_lease().expect("released");
+    let late = holder.append(rollout, 3, &[entry(9)]);
+    assert!(matches!(late, Err(StoreError::LeaseLost)), "{late:?}");
+    assert!(matches!(holder.renew_lease(), Err(StoreError::LeaseLost)));
+    let journal = holder.journal(rollout).expect("the journal");
+    assert_eq!(journal, [entry(6), entry(7)]);
 }
 
 fn writes_need_the_lease(open: Open<'_>, service_key: &ServiceKey) {

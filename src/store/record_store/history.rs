@@ -26,7 +26,7 @@ impl RecordStore {
         new: &NewRevision,
     ) -> Result<Revision, StoreError> {
         let keys = ServiceKeys::new(service_key);
-        self.until_committed_under_lease(|| {
+        let (revision, changed) = self.until_committed_under_lease(|| {
             let records = self.service(service_key)?;
             let (revision, counters) = next_revision(&records);
             let writes = vec![
@@ -35,8 +35,10 @@ impl RecordStore {
             ];
             let conditions = vec![unchanged(keys.counters(), records.counters_modified)];
             let committed = self.commit_under_lease(conditions, writes)?;
-            Ok((committed != CommitResult::Refused).then_some(revision))
-        })
+            Ok(committed.revision().map(|changed| (revision, changed)))
+        })?;
+        self.counters_changed(changed);
+        Ok(revision)
     }
 
     pub(super) fn insert_adopted(
@@ -48,7 +50,7 @@ impl RecordStore {
         at: Time,
     ) -> Result<Revision, StoreError> {
         let keys = ServiceKeys::new(service_key);
-        self.until_committed_under_lease(|| {
+        let (revision, changed) = self.until_committed_under_lease(|| {
             let records = self.service(service_key)?;
             let (revision, counters) = next_revision(&records);
             let (rollout, counted, numbers_modified) = self.next_rollout()?;
@@ -101,8 +103,10 @@ impl RecordStore {
                 unchanged(keys::COUNTERS.to_owned(), numbers_modified),
             ];
             let committed = self.commit_under_lease(conditions, writes)?;
-            Ok((committed != CommitResult::Refused).then_some(revision))
-        })
+            Ok(committed.revision().map(|changed| (revision, changed)))
+        })?;
+        self.counters_changed(changed);
+        Ok(revision)
     }
 
     pub(super) fn delete_revisions_except(
@@ -145,7 +149,7 @@ impl RecordStore {
         now: Time,
     ) -> Result<(RolloutId, Epoch), StoreError> {
         let keys = ServiceKeys::new(service_key);
-        let (id, value) = self.until_committed_under_lease(|| {
+        let (id, value, changed) = self.until_committed_under_lease(|| {
             let records = self.service(service_key)?;
             let (id, counted, numbers_modified) = self.next_rollout()?;
             let epoch = self.next_epoch(records.epoch().max(seen));
@@ -172,8 +176,9 @@ impl RecordStore {
                 unchanged(keys::COUNTERS.to_owned(), numbers_modified),
             ];
             let committed = self.commit_under_lease(conditions, writes)?;
-            Ok((committed != CommitResult::Refused).then_some((id, value)))
+            Ok(committed.revision().map(|changed| (id, value, changed)))
         })?;
+        self.counters_changed(changed);
         let epoch = value.epoch;
         self.rollouts.insert(id, value);
         Ok((id, epoch))

@@ -8,6 +8,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::ServiceKeys;
 use crate::store::lease::Holder;
 use crate::store::records::ServiceKey;
+use crate::store::service_records::ServiceRecords;
 use crate::store::values::{LeaseValue, ServiceCounters};
 
 /// How many low bits of an epoch are random. Two controllers with separate stores may count to the
@@ -21,6 +22,11 @@ pub(super) struct HeldLease {
     /// The transaction that created it.
     created: u64,
     token: String,
+    /// The holder, to acquire the lease again.
+    value: String,
+    /// The transaction that last changed the counters of the service, as far as this process
+    /// knows: other controllers change them before they act.
+    counters_modified: Option<u64>,
     /// Whether this process has acquired it, rather than the process that started this one.
     is_own: bool,
 }
@@ -52,12 +58,14 @@ impl RecordStore {
     ) -> Result<(), StoreError> {
         let keys = ServiceKeys::new(service_key);
         let key = keys.lease();
-        let held = |created, token: &str, is_own| HeldLease {
+        let held = |created, value: String, records: &ServiceRecords, token: &str| HeldLease {
             service_key: service_key.clone(),
             key: key.clone(),
             created,
             token: token.to_owned(),
-            is_own,
+            is_own: !value.is_empty(),
+            value,
+            counters_modified: records.counters_modified,
         };
         let acquired = self.until_committed(|| {
             let records = self.service(service_key)?;
@@ -66,7 +74,8 @@ impl RecordStore {
             {
                 if !present.is_dead(&holder.machine) {
                     if !present.token.is_empty() && token == Some(&present.token) {
-                        return Ok(Some(held(created, &present.token, false)));
+                        let shared = held(created, String::new(), &records, &present.token);
+                        return Ok(Some(shared));
                     }
                     return Err(StoreError::Held(Box::new(present.clone())));
                 }
@@ -88,11 +97,13 @@ impl RecordStore {
                 conditions: vec![Condition::Absent { key: key.clone() }],
                 writes: vec![Write::PutExpiring {
                     key: key.clone(),
-                    value,
+                    value: value.clone(),
                 }],
             };
             Ok(match self.commit(&transaction)? {
-                CommitResult::Committed(created) => Some(held(created, &holder.token, true)),
+                CommitResult::Committed(created) => {
+                    Some(held(created, value, &records, &holder.token))
+                }
                 CommitResult::Refused => None,
             })
         })?;
@@ -104,10 +115,47 @@ impl RecordStore {
         let Some(held) = self.held.as_ref().filter(|held| held.is_own) else {
             return Ok(());
         };
-        if self.database.renew(&held.key, held.created)? {
+        if self.database.renew(&held.key, held.created)? || self.acquire_again()? {
             Ok(())
         } else {
             Err(StoreError::LeaseLost)
+        }
+    }
+
+    /// Acquires the lease again after it expired because the database could not be reached. This
+    /// is permitted only if no other process has held it in the meantime: each changes the
+    /// counters before it acts, and so does `ship unlock`. Returns whether this process holds the
+    /// lease now.
+    pub(super) fn acquire_again(&mut self) -> Result<bool, StoreError> {
+        let Some(held) = self.held.as_ref().filter(|held| held.is_own) else {
+            return Ok(false);
+        };
+        let counters = ServiceKeys::new(&held.service_key).counters();
+        let transaction = Transaction {
+            conditions: vec![
+                Condition::Absent {
+                    key: held.key.clone(),
+                },
+                unchanged(counters, held.counters_modified),
+            ],
+            writes: vec![Write::PutExpiring {
+                key: held.key.clone(),
+                value: held.value.clone(),
+            }],
+        };
+        let CommitResult::Committed(created) = self.commit(&transaction)? else {
+            return Ok(false);
+        };
+        if let Some(held) = &mut self.held {
+            held.created = created;
+        }
+        Ok(true)
+    }
+
+    /// Notes that this process has changed the counters of the service.
+    pub(super) fn counters_changed(&mut self, revision: u64) {
+        if let Some(held) = &mut self.held {
+            held.counters_modified = Some(revision);
         }
     }
 

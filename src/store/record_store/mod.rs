@@ -415,7 +415,12 @@ impl Store for RecordStore {
     ) -> Result<(), StoreError> {
         let mut first = first;
         for part in parts(entries) {
-            self.insert_events(rollout, first, part)?;
+            match self.insert_events(rollout, first, part) {
+                Err(StoreError::LeaseLost) if self.acquire_again()? => {
+                    self.insert_events(rollout, first, part)?;
+                }
+                appended => appended?,
+            }
             first += part.len() as u64;
         }
         Ok(())
@@ -428,7 +433,12 @@ impl Store for RecordStore {
         proven: bool,
         now: Time,
     ) -> Result<(), StoreError> {
-        self.finish_rollout(rollout, outcome, proven, now)
+        match self.finish_rollout(rollout, outcome, proven, now) {
+            Err(StoreError::LeaseLost) if self.acquire_again()? => {
+                self.finish_rollout(rollout, outcome, proven, now)
+            }
+            ended => ended,
+        }
     }
 
     fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {
