@@ -14,17 +14,15 @@ use super::error::Error;
 use super::last_known_good::{LastKnownGood, find_service, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
-use super::recovery::ArtifactRequest;
-use super::release::{self, Release};
-use super::state_location::StateLocation;
-use crate::config::{self, Overrides, Project, Transport};
-use crate::core::release::Driver;
+use super::release::{self, ArtifactRequest, Release};
+use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
+use crate::config::{self, Overrides, Project};
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{
-    Access, Holder, RecordStore, RolloutId, ServiceKey, Sqlite, StateDir, Store, StoreAccess,
-    StoreError, StoreHandle, ThreadRunner, state_dir_for, this_machine,
+    Holder, RecordStore, RolloutId, ServiceKey, Sqlite, StateDir, Store, StoreAccess, StoreHandle,
+    ThreadRunner, state_dir_for, this_machine,
 };
 use crate::system::accounts;
 
@@ -193,15 +191,6 @@ impl Environment for ControlMachine {
     }
 }
 
-/// Opens the state of an inventory for reading, if it exists. The inventory may have errors.
-fn open_state_of(inventory: &Path) -> Result<Option<Box<dyn Store>>, Error> {
-    let Some((url, _)) = config::shared_state(inventory) else {
-        return Ok(open_existing(&state_dir_for(inventory))?);
-    };
-    let store = StateLocation::shared(&url)?.open_store(StoreAccess::Read)?;
-    Ok(Some(Box::new(store)))
-}
-
 /// Records in the state directory from which inventory this machine uses a shared state, so that
 /// later commands find the inventory.
 fn remember_inventory(files: &Files) {
@@ -222,27 +211,6 @@ fn remember_inventory(files: &Files) {
     }
 }
 
-/// Opens the database of a state directory for reading, if it exists, even if the state was moved
-/// away.
-pub(crate) fn open_even_if_moved(
-    state_dir: &StateDir,
-) -> Result<Option<Box<dyn Store>>, StoreError> {
-    let Some(database) = Sqlite::open_existing(state_dir)? else {
-        return Ok(None);
-    };
-    let store = RecordStore::open_even_if_moved(Box::new(database), StoreAccess::Read)?;
-    Ok(Some(Box::new(store)))
-}
-
-/// Opens the state of a state directory for reading, if it exists.
-pub(crate) fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
-    let Some(database) = Sqlite::open_existing(state_dir)? else {
-        return Ok(None);
-    };
-    let store = RecordStore::open(Box::new(database), StoreAccess::Read)?;
-    Ok(Some(Box::new(store)))
-}
-
 /// An executor for the hosts, over SSH or on this machine. ship connects to a host when it first
 /// needs the host.
 pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor {
@@ -254,21 +222,4 @@ pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor
         clock,
     } = layout;
     FleetExecutor::new(sites, releases, owner, clock, balancing, control)
-}
-
-/// Who needs access to the state directory. It contains the releases of local hosts, so their
-/// services need access, too, if they run as other users.
-pub(crate) fn state_dir_access(project: &Project) -> Access {
-    let service = &project.playbook.service;
-    let has_user = |host: &config::HostConfig| {
-        service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo
-    };
-    let needs_access = |host: &config::HostConfig| {
-        host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)
-    };
-    if project.inventory.hosts.iter().any(needs_access) {
-        Access::Services
-    } else {
-        Access::OwnerOnly
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Refused};
-use crate::app::control_machine::open_even_if_moved;
+use crate::app::state_location::open_even_if_moved;
 use crate::config::{self, Overrides, Project};
 use crate::store::find;
 use crate::trust;

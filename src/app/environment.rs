@@ -10,8 +10,7 @@ use futures::future::BoxFuture;
 
 use super::error::Error;
 use super::notice::Notice;
-use super::recovery::ArtifactRequest;
-use super::release::Release;
+use super::release::{ArtifactRequest, Release};
 use crate::balancer::Balancing;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;

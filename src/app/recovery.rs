@@ -5,22 +5,13 @@ use std::path::Path;
 
 use super::error::{Error, Refused};
 use super::goal::Goal;
-use super::release::Release;
+use super::release::{ArtifactRequest, Release};
 use super::session::Session;
 use super::survey::Survey;
 use crate::config::{self, Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
-use crate::store::StateDir;
-
-/// An earlier release whose artifact is needed.
-pub struct ArtifactRequest<'a> {
-    pub state_dir: &'a StateDir,
-    pub definition: &'a Definition,
-    /// The files as they were for its deploy, if these are known and still valid.
-    pub project: Option<Project>,
-}
 
 /// Checks that the artifact and the secrets of the goal are known if a host needs them, and fetches
 /// missing artifacts from their source. Also fetches the artifact of the rollback target, if that is

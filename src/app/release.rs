@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::error::{Error, Internal};
-use super::recovery::ArtifactRequest;
 use crate::config::{Fetch, Project, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::release::Definition;
@@ -90,6 +89,14 @@ impl Release {
             pulled_from: None,
         }
     }
+}
+
+/// An earlier release whose artifact is needed.
+pub struct ArtifactRequest<'a> {
+    pub state_dir: &'a StateDir,
+    pub definition: &'a Definition,
+    /// The files as they were for its deploy, if these are known and still valid.
+    pub project: Option<Project>,
 }
 
 /// Fetches the artifact of an earlier release from its source, unless the state directory has it.

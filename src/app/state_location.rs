@@ -1,11 +1,14 @@
 //! Where the state of an inventory is: in the state directory, or in a shared database.
 
-use super::control_machine::state_dir_access;
+use std::path::Path;
+
 use super::environment::Files;
 use super::error::{Error, Refused};
-use crate::config::{SecretUrl, state_url};
+use crate::config::{self, Project, SecretUrl, Transport, state_url};
+use crate::core::release::Driver;
 use crate::store::{
-    Access, Database, RecordStore, Sqlite, StateDir, StoreAccess, StoreError, connect,
+    Access, Database, RecordStore, Sqlite, StateDir, Store, StoreAccess, StoreError, connect,
+    state_dir_for,
 };
 
 /// Where the state is.
@@ -49,5 +52,52 @@ impl StateLocation {
     /// Opens the store.
     pub(crate) fn open_store(&self, access: StoreAccess) -> Result<RecordStore, StoreError> {
         RecordStore::open(self.open(access)?, access)
+    }
+}
+
+/// Opens the state of an inventory for reading, if it exists. The inventory may have errors.
+pub(crate) fn open_state_of(inventory: &Path) -> Result<Option<Box<dyn Store>>, Error> {
+    let Some((url, _)) = config::shared_state(inventory) else {
+        return Ok(open_existing(&state_dir_for(inventory))?);
+    };
+    let store = StateLocation::shared(&url)?.open_store(StoreAccess::Read)?;
+    Ok(Some(Box::new(store)))
+}
+
+/// Opens the database of a state directory for reading, if it exists, even if the state was moved
+/// away.
+pub(crate) fn open_even_if_moved(
+    state_dir: &StateDir,
+) -> Result<Option<Box<dyn Store>>, StoreError> {
+    let Some(database) = Sqlite::open_existing(state_dir)? else {
+        return Ok(None);
+    };
+    let store = RecordStore::open_even_if_moved(Box::new(database), StoreAccess::Read)?;
+    Ok(Some(Box::new(store)))
+}
+
+/// Opens the state of a state directory for reading, if it exists.
+pub(crate) fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
+    let Some(database) = Sqlite::open_existing(state_dir)? else {
+        return Ok(None);
+    };
+    let store = RecordStore::open(Box::new(database), StoreAccess::Read)?;
+    Ok(Some(Box::new(store)))
+}
+
+/// Who needs access to the state directory. It contains the releases of local hosts, so their
+/// services need access, too, if they run as other users.
+pub(crate) fn state_dir_access(project: &Project) -> Access {
+    let service = &project.playbook.service;
+    let has_user = |host: &config::HostConfig| {
+        service.user.is_some() || service.driver == Driver::Systemd || host.ssh.sudo
+    };
+    let needs_access = |host: &config::HostConfig| {
+        host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)
+    };
+    if project.inventory.hosts.iter().any(needs_access) {
+        Access::Services
+    } else {
+        Access::OwnerOnly
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Moved {
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Counters {
+pub(super) struct StoreCounters {
     /// The number of the newest rollout.
     pub(super) rollout: i64,
 }

@@ -169,7 +169,9 @@ fn log_without_its_file_is_rebuilt_from_the_journal() {
     let rebuilt = logs(&[]);
     assert!(rebuilt.contains("successfully rolled out"), "{rebuilt}");
     for line in rebuilt.lines() {
-        assert!(text.contains(line), "{line} is not in:\n{text}");
+        // The time in the journal is that of the event, and in the file that of the line.
+        let (_, words) = line.split_at(15.min(line.len()));
+        assert!(text.contains(words), "{line} is not in:\n{text}");
     }
     // The journal has all events, but no lines of other modules.
     let events = |lines: &str| -> Vec<String> {

@@ -39,7 +39,7 @@ pub fn processes_in(dir: &Path) -> Vec<u32> {
     pids.collect()
 }
 
-/// Kills a process. One that has just ended cannot be killed, which is no error.
+/// Kills a process, unless it has just ended.
 pub fn kill(pid: u32) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let _ = pid.map(|pid| kill_process(pid, Signal::KILL));

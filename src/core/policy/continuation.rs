@@ -27,7 +27,7 @@ pub enum Continuation {
 }
 
 impl Continuation {
-    /// Whether the rollout goes on to start instances of its target release.
+    /// Whether the rollout still starts instances of its target release.
     pub fn starts_target(&self, stopped: &Rollout) -> bool {
         match self {
             Self::Resume => stopped.direction == Direction::Forward,

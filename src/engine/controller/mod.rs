@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use self::saving::Orders;
+use self::saving::UnsentOrders;
 use super::actions::{ActionTracker, EndedAction};
 use super::analysis::{AnalysisRunner, AnalysisScope};
 use super::clock::Clock;
@@ -114,7 +114,7 @@ struct Controller {
     store: StoreHandle,
     calls: StoreCalls,
     /// The orders whose start is being saved.
-    saving: Orders,
+    saving: UnsentOrders,
     /// The number of actions and tasks that were sent and have not ended.
     sent: usize,
     reporter: Box<dyn Reporter>,
@@ -165,7 +165,7 @@ impl Controller {
         Some(Self {
             calls: StoreCalls::new(store.clone(), id),
             store,
-            saving: Orders::default(),
+            saving: UnsentOrders::default(),
             sent: 0,
             reporter,
             interrupts,

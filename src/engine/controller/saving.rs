@@ -15,7 +15,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Actions and a task that are sent once their start has been saved.
 #[derive(Default)]
-pub(super) struct Orders {
+pub(super) struct UnsentOrders {
     actions: Vec<ActionOrder>,
     task: Option<TaskOrder>,
 }
@@ -59,7 +59,7 @@ impl Controller {
             return;
         }
         if let Some((first, entries)) = self.recorder.take_unsaved() {
-            self.saving = Orders {
+            self.saving = UnsentOrders {
                 actions: self.actions.take_unsent(),
                 task: self.tasks.take_unsent(),
             };
@@ -123,7 +123,7 @@ impl Controller {
         for entry in &entries {
             self.reporter.event(entry, &status);
         }
-        let Orders { actions, task } = std::mem::take(&mut self.saving);
+        let UnsentOrders { actions, task } = std::mem::take(&mut self.saving);
         self.sent += actions.len() + usize::from(task.is_some());
         if let Some(task) = task {
             self.dispatcher.send_task(task);

@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::keys::{self, ServiceKeys};
 use crate::store::records::{NewRevision, RolloutId, ServiceKey};
 use crate::store::service_records::{ServiceRecords, decode};
-use crate::store::values::{Counters, RevisionValue, RolloutValue, ServiceCounters};
+use crate::store::values::{RevisionValue, RolloutValue, ServiceCounters, StoreCounters};
 
 /// The number of writes in one transaction. etcd permits 128.
 const WRITES_MAX: usize = 90;
@@ -231,14 +231,14 @@ impl RecordStore {
     }
 
     /// The number of the next rollout, and the transaction that last changed the counter.
-    fn next_rollout(&self) -> Result<(RolloutId, Counters, Option<u64>), StoreError> {
+    fn next_rollout(&self) -> Result<(RolloutId, StoreCounters, Option<u64>), StoreError> {
         let found = self.read_one(keys::COUNTERS.to_owned())?;
         let modified = found.as_ref().map(|record| record.modified);
-        let counters: Counters = match found {
+        let counters: StoreCounters = match found {
             Some(record) => decode(&record, &self.location())?,
-            None => Counters::default(),
+            None => StoreCounters::default(),
         };
-        let next = Counters {
+        let next = StoreCounters {
             rollout: counters.rollout.saturating_add(1),
         };
         Ok((RolloutId(next.rollout), next, modified))

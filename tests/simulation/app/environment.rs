@@ -14,8 +14,7 @@ use ship::app::environment::{
 use ship::app::error::Error;
 use ship::app::last_known_good::last_known_good;
 use ship::app::notice::Notice;
-use ship::app::recovery::ArtifactRequest;
-use ship::app::release::Release;
+use ship::app::release::{ArtifactRequest, Release};
 use ship::config::{self, Overrides, Project};
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::report::{Plain, Reporter, ReporterSetup};
