@@ -12,11 +12,13 @@ use crate::report::clock::rfc3339;
 
 pub(super) fn run(args: FreezeArgs) -> Result<Exit, CliError> {
     let env = terminal::quiet(args.inventory);
-    let now = env.clock().now();
-    let until = args
-        .until
-        .map(|text| parse_time::parse_future("--until", &text, now, &TimeZone::system()))
-        .transpose()?;
+    let until = |now| {
+        let text = args.until.as_deref();
+        text.map(|text| parse_time::parse_future("--until", text, now, &TimeZone::system()))
+            .transpose()
+    };
+    // Reject what is invalid before the state is opened.
+    until(env.clock().now())?;
     let frozen = freeze(&env, until, args.reason.reason.unwrap_or_default())?;
     print(&match args.output.output {
         OutputFormat::Json => format!("{}\n", object(&frozen)),

@@ -75,6 +75,37 @@ fn rollout_continues_when_etcd_has_a_majority_again() {
     check_return(StateServer::etcd());
 }
 
+#[test]
+fn stop_in_flight_ends_while_postgres_is_down_and_nothing_starts() {
+    let Some(server) = StateServer::postgres() else {
+        return;
+    };
+    let mut team = Team::new(server);
+    team.release("0.8", Behaviour::Lingers);
+    let a = team.checkout("a");
+    a.deploy("0.8");
+    let mut deploy = a.start_deploy("0.9");
+    // The old instance stops as soon as the gate is open.
+    until("a stop", NOTICED_WITHIN, || {
+        let is_stopping = deploy.stdout_so_far().contains("\"do\":\"stop\"");
+        is_stopping.then_some(())
+    });
+    assert_eq!(team.instances().len(), 4);
+    team.server.fail();
+    team.open_gate();
+    deploy.await_words_within("nothing new starts", NOTICED_WITHIN);
+    team.await_answers(&["node2 0.8", "node3 0.8", "node4 0.9"]);
+    let instances = team.instances();
+    let since = Instant::now();
+    while since.elapsed() < OBSERVED_FOR {
+        assert_eq!(team.instances(), instances);
+    }
+    team.server.recover();
+    let done = deploy.wait().exits(0);
+    team.await_answers(&["node1 0.9", "node2 0.9", "node4 0.9"]);
+    journal::assert_printed(&done.stdout, &journal::stored(&team.server, 2));
+}
+
 fn check_end(server: Option<StateServer>) {
     let Some(server) = server else {
         return;

@@ -153,6 +153,17 @@ impl Team {
         self.path("hosts").join(node)
     }
 
+    /// Removes all releases from a host, on which no instance runs.
+    pub(crate) fn remove_releases(&self, node: &str) {
+        let is_here = |slot: &String| slot.starts_with(node);
+        assert!(
+            !self.instances().keys().any(is_here),
+            "an instance runs on {node}"
+        );
+        let releases = self.base_dir(node).join("page/releases");
+        fs::remove_dir_all(releases).expect("releases");
+    }
+
     /// The address of a host.
     fn address(&self, node: &str) -> String {
         format!("{}.1{}", self.net, node.trim_start_matches("node"))

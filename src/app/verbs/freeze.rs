@@ -18,20 +18,22 @@ pub struct Frozen {
     pub stops_rollout: bool,
 }
 
-/// Blocks new deploys until a given time or until `ship thaw`.
+/// Blocks new deploys until a given time or until `ship thaw`. `until` gets the time now by the
+/// clock that all operators share, and returns the end of the freeze.
 ///
 /// # Errors
 /// If the time is in the past, or the state cannot be written.
-pub fn freeze(
+pub fn freeze<E: From<Error>>(
     env: &Arc<dyn Environment>,
-    until: Option<Time>,
+    until: impl FnOnce(Time) -> Result<Option<Time>, E>,
     why: String,
-) -> Result<Frozen, Error> {
+) -> Result<Frozen, E> {
     let overrides = Overrides::default();
     let service = OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
     let now = service.clock.now();
+    let until = until(now)?;
     if until.is_some_and(|until| until <= now) {
-        return Err(Refused::FreezeIsOver.into());
+        return Err(Error::from(Refused::FreezeIsOver).into());
     }
     let freeze = Freeze {
         who: service.env.operator().to_string(),
@@ -42,7 +44,8 @@ pub fn freeze(
     service
         .store
         .lock()
-        .set_freeze(&service.service_key, Some(&freeze))?;
+        .set_freeze(&service.service_key, Some(&freeze))
+        .map_err(Error::from)?;
     let mut stops_rollout = false;
     if service.state()? == ServiceState::Running
         && let Some(rollout) = service.newest_rollout()?
@@ -51,7 +54,8 @@ pub fn freeze(
             command: ControlRequest::Freeze,
             by: freeze.to_string(),
         };
-        service.store.lock().send_request(rollout, &request)?;
+        let sent = service.store.lock().send_request(rollout, &request);
+        sent.map_err(Error::from)?;
         stops_rollout = true;
     }
     Ok(Frozen {

@@ -7,6 +7,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -36,8 +37,10 @@ use crate::system::random;
 /// How often a write is attempted while others change the same records, or while the connection is
 /// lost.
 const ATTEMPTS: usize = 5;
-/// A write without an answer is repeated this often. Each attempt waits for a few seconds.
+/// A write without an answer is repeated this often.
 const REPETITIONS: usize = 2;
+/// The time in which a lost connection is noticed. A database that does not answer takes longer.
+const REPEAT_WITHIN: Duration = Duration::from_secs(3);
 
 /// The records of ship in a database.
 pub struct RecordStore {
@@ -114,12 +117,16 @@ impl RecordStore {
     }
 
     /// Commits a transaction. After a lost connection it is repeated, and counts as committed if
-    /// all its writes are found in the database.
+    /// all its writes are found in the database. It is not repeated for a database that does not
+    /// answer, because callers have their own deadlines.
     fn commit(&self, transaction: &Transaction) -> Result<CommitResult, StoreError> {
         let mut is_uncertain = false;
+        let began = Instant::now();
         for repetition in 0..=REPETITIONS {
             match self.database.commit(transaction) {
-                Err(StoreError::Unavailable { .. }) if repetition < REPETITIONS => {
+                Err(StoreError::Unavailable { .. })
+                    if repetition < REPETITIONS && began.elapsed() < REPEAT_WITHIN =>
+                {
                     is_uncertain = true;
                 }
                 Ok(CommitResult::Refused) if is_uncertain => {

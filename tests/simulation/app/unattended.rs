@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ship::app::conclusion::Conclusion;
+use ship::app::error::Error;
 use ship::app::exit::Exit;
 use ship::app::verbs::deploy::DeployRequest;
 use ship::app::verbs::freeze::{freeze, thaw};
@@ -151,7 +152,8 @@ fn frozen_fleet_refuses_deploys_until_thawed() {
         set_up_unattended(&project).await;
         project.deploy_version("0.9").await;
         let until = Some(START + Duration::from_hours(72));
-        let frozen = project.call(async |env| freeze(env, until, "the sale".into()));
+        let frozen =
+            project.call(async |env| freeze(env, |_| Ok::<_, Error>(until), "the sale".into()));
         let frozen = frozen.await.value();
         assert_eq!(
             (frozen.service_key.service.as_str(), frozen.stops_rollout),
@@ -189,7 +191,8 @@ fn freeze_ends_automatically_at_its_time() {
     on_four_hosts(async |project| {
         set_up_unattended(&project).await;
         let now = START + Duration::from_hours(1);
-        let frozen = project.call(async |env| freeze(env, Some(now), String::new()));
+        let frozen =
+            project.call(async |env| freeze(env, |_| Ok::<_, Error>(Some(now)), String::new()));
         frozen.await.value();
         let refused = project.deploy(version("0.9")).await;
         refused.exits(Exit::Locked);
@@ -202,7 +205,8 @@ fn freeze_ends_automatically_at_its_time() {
 fn freeze_until_a_past_time_is_refused() {
     on_four_hosts(async |project| {
         let past = Some(Time(START.0 - 1));
-        let refused = project.call(async |env| freeze(env, past, String::new()));
+        let refused =
+            project.call(async |env| freeze(env, |_| Ok::<_, Error>(past), String::new()));
         let refused = refused.await;
         refused.assert_refused(Exit::Refused, "--until is in the past");
     });
@@ -214,7 +218,7 @@ fn freeze_stops_a_deploy_and_the_next_one_resumes_it() {
         project.build("0.9", Quality::Gated);
         project.deploy_version("0.8").await;
         let deploy = project.start_deploy(version("0.9")).await;
-        let frozen = project.call(async |env| freeze(env, None, String::new()));
+        let frozen = project.call(async |env| freeze(env, |_| Ok::<_, Error>(None), String::new()));
         assert!(frozen.await.value().stops_rollout);
         deploy.await_words("finishing in-flight actions").await;
         project.open_gate();
