@@ -8,7 +8,7 @@ use reqwest::Url;
 use super::channel::{self, Channel};
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
-use super::inventory::resolve_relative;
+use super::local_path::resolve_relative;
 use super::template::render_version;
 use super::toml_tree::{Node, Value};
 use super::value::{Faults, ValueError, choice, line, number};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::analysis::pointer;
 use super::fields::{Fields, Sink};
-use super::inventory::resolve_relative;
+use super::local_path::resolve_relative;
 use super::names;
 use super::template::regions;
 use super::toml_tree::{Node, Value};

@@ -8,6 +8,7 @@ use crate::core::ids::HostId;
 
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
+use super::local_path::resolve_relative;
 use super::names;
 use super::secret_url::SecretUrl;
 use super::state;
@@ -312,22 +313,6 @@ fn check_duplicate_balancers(
         } else {
             seen.insert(&balancer.name, (place(fields), "two balancers are"));
         }
-    }
-}
-
-/// Parses a path that is relative to `dir`; `~/` is the user's home directory.
-pub(super) fn resolve_relative(dir: &Path, node: &Node) -> Result<PathBuf, Faults> {
-    let text = line(node)?;
-    let Some(rest) = text.strip_prefix("~/") else {
-        return Ok(dir.join(&text));
-    };
-    match std::env::home_dir() {
-        Some(home) => Ok(home.join(rest)),
-        None => Err(
-            ValueError::new("begins with `~/`, but the home directory is not known")
-                .help("set HOME, or write the full path")
-                .into(),
-        ),
     }
 }
 

@@ -18,6 +18,7 @@ mod fields;
 mod hooks;
 mod inventory;
 mod liveness;
+mod local_path;
 mod migrations;
 mod monitor;
 mod names;

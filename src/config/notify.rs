@@ -9,7 +9,7 @@ use crate::core::journal::notification::NotificationKind;
 use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
-use super::inventory::resolve_relative;
+use super::local_path::resolve_relative;
 use super::secret_url::{SecretUrl, UrlForm};
 use super::toml_tree::Node;
 use super::value::{Faults, ValueError, choice, line, positive_duration, quoted};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
-use super::inventory::resolve_relative;
+use super::local_path::resolve_relative;
 use super::names;
 use super::value::{line, located};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::command::command;
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
-use super::inventory::resolve_relative;
+use super::local_path::resolve_relative;
 use super::names;
 use super::templates::Templates;
 use super::value::{Located, choice, located, ports, positive_duration};

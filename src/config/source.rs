@@ -1,6 +1,6 @@
 //! The source of an artifact or of a channel.
 
-use crate::config::inventory::resolve_relative;
+use crate::config::local_path::resolve_relative;
 use crate::config::toml_tree::{Node, Value};
 use crate::config::value::{Faults, ValueError, quoted};
 use reqwest::Url;

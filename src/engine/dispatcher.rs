@@ -9,6 +9,13 @@ use super::messages::{EndedTask, Message, ProbeAnswer};
 use super::poller::DuePolls;
 use crate::core::analysis::Analysis;
 
+/// Actions and a task that are sent once their start has been saved.
+#[derive(Default)]
+pub(super) struct UnsentOrders {
+    pub(super) actions: Vec<ActionOrder>,
+    pub(super) task: Option<TaskOrder>,
+}
+
 /// Sends out actions, tasks, probes, observations and measurements.
 pub(super) struct Dispatcher {
     executor: Arc<dyn Executor>,
@@ -28,7 +35,18 @@ impl Dispatcher {
         &mut self.inbox
     }
 
-    pub(super) fn send_orders(&mut self, orders: Vec<ActionOrder>) {
+    /// Sends actions and a task; returns how many.
+    pub(super) fn send(&mut self, orders: UnsentOrders) -> usize {
+        let UnsentOrders { actions, task } = orders;
+        let count = actions.len() + usize::from(task.is_some());
+        if let Some(task) = task {
+            self.send_task(task);
+        }
+        self.send_orders(actions);
+        count
+    }
+
+    fn send_orders(&mut self, orders: Vec<ActionOrder>) {
         for order in orders {
             let executor = Arc::clone(&self.executor);
             self.inbox.spawn(async move {
@@ -39,7 +57,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn send_task(&mut self, task: TaskOrder) {
+    fn send_task(&mut self, task: TaskOrder) {
         let executor = Arc::clone(&self.executor);
         self.inbox.spawn(async move {
             let (name, migration) = (task.task.name.clone(), task.task.migration.clone());

@@ -11,11 +11,6 @@ use tokio::sync::watch;
 use crate::core::time::Time;
 use crate::store::error::StoreError;
 
-/// If the latest heartbeat is older than this, the holder of a lease is suspended or gone. Hosts
-/// reject its late commands because they have seen a newer epoch, so taking over from a suspended
-/// holder is safe.
-pub const LEASE_EXPIRES_AFTER: Duration = Duration::from_secs(30);
-
 /// Stores records. Every write is durable when the method returns. No method waits for more than a
 /// few seconds.
 pub trait Database: Send {
@@ -109,7 +104,7 @@ pub enum Write {
         value: String,
     },
     /// Writes a lease. A database with such a function deletes the record if it is not renewed for
-    /// [`LEASE_EXPIRES_AFTER`]; in others it stays, and its age says that it has expired.
+    /// [`LEASE_EXPIRES_AFTER`](super::LEASE_EXPIRES_AFTER); in others it stays, and its age says that it has expired.
     PutExpiring {
         key: String,
         value: String,

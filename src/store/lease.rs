@@ -4,9 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::core::time::{Human, Time};
-use crate::store::database::LEASE_EXPIRES_AFTER;
-use crate::store::values::LeaseValue;
 use crate::system::random;
+
+/// If the latest heartbeat is older than this, the holder of a lease is suspended or gone. Hosts
+/// reject its late commands because they have seen a newer epoch, so taking over from a suspended
+/// holder is safe.
+pub const LEASE_EXPIRES_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -58,37 +61,6 @@ impl Holder {
         let has_exited =
             self.machine == machine && started_ticks(self.pid) != Some(self.pid_started);
         has_exited || self.now.since(self.heartbeat) > LEASE_EXPIRES_AFTER
-    }
-}
-
-impl LeaseValue {
-    pub(super) fn new(holder: &Holder, since: Time) -> Self {
-        Self {
-            owner: holder.owner.clone(),
-            host: holder.host.clone(),
-            machine: holder.machine.clone(),
-            pid: holder.pid,
-            pid_started: holder.pid_started,
-            run: holder.run.clone(),
-            since,
-            token: holder.token.clone(),
-        }
-    }
-
-    /// The holder, given the store's time and the time since the latest heartbeat.
-    pub(super) fn holder(self, now: Time, age: Duration) -> Holder {
-        Holder {
-            owner: self.owner,
-            host: self.host,
-            machine: self.machine,
-            pid: self.pid,
-            pid_started: self.pid_started,
-            run: self.run,
-            since: self.since,
-            heartbeat: now - age,
-            now,
-            token: self.token,
-        }
     }
 }
 

@@ -27,15 +27,14 @@ mod values;
 pub use self::connect::connect;
 pub use self::contract::Store;
 pub use self::database::{
-    CommitResult, Condition, Database, KeyRange, LEASE_EXPIRES_AFTER, Snapshot, StoredRecord,
-    Transaction, Write,
+    CommitResult, Condition, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
 };
 pub use self::error::StoreError;
 pub use self::etcd::Etcd;
 pub use crate::core::policy::revision::RevisionRecord;
 pub use freeze::Freeze;
 pub use handle::{StoreHandle, StoreRunner, StoreWork, ThreadRunner};
-pub use lease::{Holder, this_machine};
+pub use lease::{Holder, LEASE_EXPIRES_AFTER, this_machine};
 pub use postgres::Postgres;
 pub use record_store::RecordStore;
 pub use records::{

@@ -1,5 +1,7 @@
 //! The values of the records, as JSON.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::{Epoch, ReleaseId, Revision};
@@ -8,6 +10,7 @@ use crate::core::rollout::event::RolloutStart;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
+use crate::store::lease::Holder;
 use crate::store::records::NewRevision;
 
 /// The version of the keys and values. A store of a newer version of ship is rejected rather than
@@ -58,6 +61,37 @@ pub(super) struct LeaseValue {
     pub(super) run: String,
     pub(super) since: Time,
     pub(super) token: String,
+}
+
+impl LeaseValue {
+    pub(super) fn new(holder: &Holder, since: Time) -> Self {
+        Self {
+            owner: holder.owner.clone(),
+            host: holder.host.clone(),
+            machine: holder.machine.clone(),
+            pid: holder.pid,
+            pid_started: holder.pid_started,
+            run: holder.run.clone(),
+            since,
+            token: holder.token.clone(),
+        }
+    }
+
+    /// The holder, given the store's time and the time since the latest heartbeat.
+    pub(super) fn holder(self, now: Time, age: Duration) -> Holder {
+        Holder {
+            owner: self.owner,
+            host: self.host,
+            machine: self.machine,
+            pid: self.pid,
+            pid_started: self.pid_started,
+            run: self.run,
+            since: self.since,
+            heartbeat: now - age,
+            now,
+            token: self.token,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use self::saving::UnsentOrders;
 use super::actions::{ActionTracker, EndedAction};
 use super::analysis::{AnalysisRunner, AnalysisScope};
 use super::clock::Clock;
-use super::dispatcher::Dispatcher;
+use super::dispatcher::{Dispatcher, UnsentOrders};
 use super::executor::{ActionResult, Executor};
 use super::inbox::Inbox;
 use super::messages::{Arrival, Interrupts, Message, ProbeAnswer};

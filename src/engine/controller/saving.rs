@@ -5,20 +5,13 @@ use std::time::Duration;
 
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
-use crate::engine::executor::{ActionOrder, TaskOrder};
+use crate::engine::dispatcher::UnsentOrders;
 use crate::engine::requests;
 use crate::engine::store_calls::StoreAnswer;
 use crate::store::StoreError;
 
 /// The pause before a further attempt to record the end of the rollout.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Actions and a task that are sent once their start has been saved.
-#[derive(Default)]
-pub(super) struct UnsentOrders {
-    actions: Vec<ActionOrder>,
-    task: Option<TaskOrder>,
-}
 
 impl Controller {
     /// Records the end of the rollout.
@@ -123,12 +116,7 @@ impl Controller {
         for entry in &entries {
             self.reporter.event(entry, &status);
         }
-        let UnsentOrders { actions, task } = std::mem::take(&mut self.saving);
-        self.sent += actions.len() + usize::from(task.is_some());
-        if let Some(task) = task {
-            self.dispatcher.send_task(task);
-        }
-        self.dispatcher.send_orders(actions);
+        self.sent += self.dispatcher.send(std::mem::take(&mut self.saving));
         Ok(())
     }
 

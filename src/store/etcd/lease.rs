@@ -11,7 +11,7 @@ use super::messages::{
     grant_request, lease_request,
 };
 use super::read::records;
-use crate::store::database::LEASE_EXPIRES_AFTER;
+use crate::store::lease::LEASE_EXPIRES_AFTER;
 
 /// Creates a lease. If the answer is lost, the lease expires unused.
 pub(super) async fn grant(client: &EtcdClient, deadline: Instant) -> Result<i64, EtcdError> {

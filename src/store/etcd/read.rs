@@ -13,7 +13,8 @@ use super::messages::{
     lease_request, range_operation, transaction_request,
 };
 use crate::core::time::Time;
-use crate::store::database::{LEASE_EXPIRES_AFTER, Snapshot, StoredRecord};
+use crate::store::database::{Snapshot, StoredRecord};
+use crate::store::lease::LEASE_EXPIRES_AFTER;
 
 const LEASE_REQUESTS_MAX: usize = 8;
 /// The age of a record whose lease expired while it was read.

@@ -1,6 +1,7 @@
 //! The lease: a record that expires, and whose creating transaction is the fencing token.
 
 use super::RecordStore;
+use super::held_lease::HeldLease;
 use crate::core::ids::Epoch;
 use crate::store::contract::Store as _;
 use crate::store::database::{CommitResult, Condition, KeyRange, Transaction, Write};
@@ -14,40 +15,6 @@ use crate::store::values::{LeaseValue, ServiceCounters};
 /// How many low bits of an epoch are random. Two controllers with separate stores may count to the
 /// same number at the same time, and the hosts would then accept commands from both.
 const RANDOM_BITS: u32 = 16;
-
-/// The lease under which this process runs.
-pub(super) struct HeldLease {
-    service_key: ServiceKey,
-    key: String,
-    /// The transaction that created it.
-    created: u64,
-    token: String,
-    /// The holder, to acquire the lease again.
-    value: String,
-    /// The transaction that last changed the counters of the service, as far as this process
-    /// knows: other controllers change them before they act.
-    counters_modified: Option<u64>,
-    /// Whether this process has acquired it, rather than the process that started this one.
-    is_own: bool,
-}
-
-impl HeldLease {
-    /// The condition of every write under the lease.
-    pub(super) fn condition(&self) -> Condition {
-        Condition::CreatedBy {
-            key: self.key.clone(),
-            revision: self.created,
-        }
-    }
-
-    pub(super) fn token(&self) -> &str {
-        &self.token
-    }
-
-    pub(super) fn service_key(&self) -> &ServiceKey {
-        &self.service_key
-    }
-}
 
 impl RecordStore {
     pub(super) fn take_lease(

@@ -1,8 +1,10 @@
 //! The state store: the records of ship in any [`Database`].
 
+mod held_lease;
 mod history;
 mod journal;
 mod lease;
+mod parts;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +14,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use self::journal::parts;
-use self::lease::HeldLease;
+use self::held_lease::HeldLease;
+use self::parts::parts;
 use super::service_records::{ServiceRecords, decode};
 use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
