@@ -98,7 +98,7 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
             assert_eq!(paused.outcome, PauseOutcome::Paused);
             return Ok(Exit::Done);
         }
-        "freeze" => return freeze(env, None, String::new()).map(|_| Exit::Done),
+        "freeze" => return freeze(env, |_| Ok(None), String::new()).map(|_| Exit::Done),
         "thaw" => return thaw(env).map(|_| Exit::Done),
         "unlock" => return unlock(env).await.map(|()| Exit::Done),
         other => panic!("no such verb: {other}"),
