@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rusqlite::{Transaction, params};
 use serde_json::{Value, json};
 
-use super::schema::MigrationError;
-use super::{signed, wall};
+use super::migration_error::MigrationError;
+use super::units::{signed, wall};
 use crate::core::ids::Revision;
 use crate::core::time::Time;
 use crate::store::keys::{self, ServiceKeys};

@@ -2,10 +2,12 @@
 //! concurrently.
 
 mod conversion;
+mod migration_error;
 mod schema;
+mod units;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Row, Transaction as SqlTransaction,
@@ -14,6 +16,7 @@ use rusqlite::{
 use tokio::sync::watch;
 
 use self::schema::{SCHEMA_VERSION, migrate};
+use self::units::{signed, unsigned, wall};
 use crate::core::time::Time;
 use crate::store::database::{
     CommitResult, Condition, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
@@ -347,22 +350,6 @@ fn apply(
             .prepare_cached("delete from records where key >= ?1 and key < ?2")?
             .execute([prefix, &end_of_prefix(prefix)]),
     }
-}
-
-fn wall() -> Time {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Time(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// `SQLite` has only signed integers. Milliseconds and revisions are far below the limit.
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
 }
 
 #[cfg(test)]

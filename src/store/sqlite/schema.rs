@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::conversion;
+use super::migration_error::MigrationError;
 use crate::store::error::StoreError;
 use crate::system::random;
 
@@ -117,22 +118,6 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<i64, S
             hint: "wait until that process has finished, or stop it".to_owned(),
         },
     })
-}
-
-/// Why a database cannot be updated.
-pub(super) enum MigrationError {
-    Database(rusqlite::Error),
-    /// A stored value cannot be decoded.
-    Unreadable(String),
-    /// A process of an older version of ship, which knows only the old tables, carries out a
-    /// rollout.
-    InUse(String),
-}
-
-impl From<rusqlite::Error> for MigrationError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
 }
 
 fn try_migrate(connection: &mut Connection) -> Result<i64, MigrationError> {
