@@ -21,7 +21,7 @@ pub(crate) fn stored(server: &StateServer, rollout: u32) -> Vec<Value> {
         events.extend(json_lines(&value));
     }
     assert!(!events.is_empty(), "no journal of rollout {rollout}");
-    let times: Vec<_> = events.iter().map(|event| time(event)).collect();
+    let times: Vec<_> = events.iter().map(time).collect();
     assert!(times.is_sorted(), "{times:?}");
     events
 }

@@ -11,7 +11,7 @@ use ship_testing::command::Running;
 use ship_testing::namespace::until;
 
 /// Requests to members that do not answer fail after some seconds, and are repeated.
-const NOTICED_WITHIN: Duration = Duration::from_secs(60);
+const NOTICED_WITHIN: Duration = Duration::from_mins(1);
 /// For so long nothing must happen.
 const OBSERVED_FOR: Duration = Duration::from_secs(3);
 const LEASE_EXPIRES_WITHIN: Duration = Duration::from_secs(50);

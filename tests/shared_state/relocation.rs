@@ -39,7 +39,7 @@ fn state_moves_between_all_databases_unchanged() {
     assert!(
         show["location"]
             .as_str()
-            .is_some_and(|at| at.ends_with(".ship") || at.ends_with("ship.db")),
+            .is_some_and(|at| at.ends_with("/.ship/ship.db")),
         "{show}"
     );
 
