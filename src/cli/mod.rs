@@ -47,6 +47,9 @@ const THREADS_MAX: usize = 8;
 /// work waits for this one.
 const POOL_THREADS_MIN: usize = 1;
 
+/// How long to wait for background work at the end.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
+
 /// Runs the command line and returns the exit code.
 ///
 /// It is not generic, so that everything it calls is compiled only once, with the library.
@@ -69,6 +72,8 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(fail) => return print_error(&fail),
     };
     let ended = runtime.block_on(run(cli.verb));
+    // A call of a state store that does not answer ends with the process.
+    runtime.shutdown_timeout(SHUTDOWN_WAIT);
     match (ended, stdout_failure()) {
         // The exit code must show that the output is incomplete.
         (Ok(Exit::Done), Some(why)) => print_error(&CliError::new(
