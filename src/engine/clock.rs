@@ -24,9 +24,9 @@ pub trait Clock: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SteadyClock;
 
-/// A clock that is set like another one, for example like that of a shared database. Smaller
-/// differences than [`DIFFERENCE_MIN`] are ignored, because the other clock is read with a delay and
-/// may have only whole seconds.
+/// A clock that is set like another one, for example like that of a shared database. Differences of
+/// less than 5 seconds are ignored, because the other clock is read with a delay and may have only
+/// whole seconds.
 pub struct ShiftedClock {
     clock: Arc<dyn Clock>,
     ahead: Duration,

@@ -10,7 +10,7 @@ pub(super) struct HeldLease {
     /// The transaction that created it.
     pub(super) created: u64,
     pub(super) token: String,
-    /// The holder, to acquire the lease again.
+    /// This process as a holder, to acquire the lease again.
     pub(super) value: String,
     /// The transaction that last changed the counters of the service, as far as this process
     /// knows: other controllers change them before they act.

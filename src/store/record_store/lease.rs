@@ -25,12 +25,12 @@ impl RecordStore {
     ) -> Result<(), StoreError> {
         let keys = ServiceKeys::new(service_key);
         let key = keys.lease();
-        let held = |created, value: String, records: &ServiceRecords, token: &str| HeldLease {
+        let held = |created, value, records: &ServiceRecords, shared: Option<&str>| HeldLease {
             service_key: service_key.clone(),
             key: key.clone(),
             created,
-            token: token.to_owned(),
-            is_own: !value.is_empty(),
+            token: shared.unwrap_or(&holder.token).to_owned(),
+            is_own: shared.is_none(),
             value,
             counters_modified: records.counters_modified,
         };
@@ -41,8 +41,9 @@ impl RecordStore {
             {
                 if !present.is_dead(&holder.machine) {
                     if !present.token.is_empty() && token == Some(&present.token) {
-                        let shared = held(created, String::new(), &records, &present.token);
-                        return Ok(Some(shared));
+                        let own = LeaseValue::new(holder, records.at);
+                        let own = super::encode(&key, &own, &self.location())?;
+                        return Ok(Some(held(created, own, &records, Some(&present.token))));
                     }
                     return Err(StoreError::Held(Box::new(present.clone())));
                 }
@@ -68,9 +69,7 @@ impl RecordStore {
                 }],
             };
             Ok(match self.commit(&transaction)? {
-                CommitResult::Committed(created) => {
-                    Some(held(created, value, &records, &holder.token))
-                }
+                CommitResult::Committed(created) => Some(held(created, value, &records, None)),
                 CommitResult::Refused => None,
             })
         })?;
@@ -89,12 +88,12 @@ impl RecordStore {
         }
     }
 
-    /// Acquires the lease again after it expired because the database could not be reached. This
-    /// is permitted only if no other process has held it in the meantime: each changes the
-    /// counters before it acts, and so does `ship unlock`. Returns whether this process holds the
-    /// lease now.
+    /// Acquires the lease again after it expired because the database could not be reached, or
+    /// after the process that shared it has ended. This is permitted only if no other process has
+    /// held it in the meantime: each changes the counters before it acts, and so does `ship
+    /// unlock`. Returns whether this process holds the lease now.
     pub(super) fn acquire_again(&mut self) -> Result<bool, StoreError> {
-        let Some(held) = self.held.as_ref().filter(|held| held.is_own) else {
+        let Some(held) = &self.held else {
             return Ok(false);
         };
         let counters = ServiceKeys::new(&held.service_key).counters();
@@ -115,6 +114,7 @@ impl RecordStore {
         };
         if let Some(held) = &mut self.held {
             held.created = created;
+            held.is_own = true;
         }
         Ok(true)
     }

@@ -105,10 +105,11 @@ fn deploy_stops_safely_if_state_disk_is_full() {
         let mut deploy = project.start_deploy("2");
         deploy.await_words(" ready ");
         fill(&state.join("ballast"));
-        deploy
-            .wait()
-            .exits(1)
-            .prints(&["state database", "free space on the disk"]);
+        deploy.wait().exits(130).prints(&[
+            "state database",
+            "free space on the disk",
+            "ship resume",
+        ]);
         project
             .ship("status", &[])
             .exits(0)
@@ -127,7 +128,7 @@ fn deploy_stops_safely_if_state_disk_is_full() {
         let row = ReportRow::new("The message named the full disk; `ship status` still worked");
         let row = row
             .served(&served, REPLICAS, REPLICAS + 1)
-            .exits(&[1, 2, 0]);
+            .exits(&[130, 2, 0]);
         row.took(began.elapsed()).save("state-disk-full");
     });
 }
