@@ -50,7 +50,7 @@ pub(super) struct ServiceCounters {
     pub(super) revision: u32,
 }
 
-/// [`Holder`](crate::store::Holder) without the times, which the database knows.
+/// [`Holder`] without the times, which the database knows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct LeaseValue {
     pub(super) owner: String,
