@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::{self, Overrides, Project};
 use crate::core::ids::Revision;
-use crate::store::{ServiceKey, Store};
+use crate::store::{RevisionRecord, ServiceKey, Store};
 
 /// The files to use if the present ones are not valid as they are.
 pub struct LastKnownGood {
@@ -62,6 +62,22 @@ pub fn last_known_good(
             return Some(LastKnownGood { project, as_of });
         }
     }
+    let old = [&given_overrides, &with_last_settings]
+        .into_iter()
+        .find_map(|overrides| with_playbook_of(&record, inventory, overrides, &read));
+    Some(LastKnownGood {
+        project: old?,
+        as_of: Some(record.revision),
+    })
+}
+
+/// The inventory with the playbook of a revision; `None` if they are not valid together.
+pub(crate) fn with_playbook_of(
+    record: &RevisionRecord,
+    inventory: &Path,
+    overrides: &Overrides,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Option<Project> {
     let read_stored = |path: &Path| {
         if path == inventory {
             read(path)
@@ -69,11 +85,5 @@ pub fn last_known_good(
             Ok(record.playbook.clone().into_bytes())
         }
     };
-    let old = [&given_overrides, &with_last_settings]
-        .into_iter()
-        .find_map(|overrides| config::load_with(inventory, overrides, read_stored).ok());
-    Some(LastKnownGood {
-        project: old?,
-        as_of: Some(record.revision),
-    })
+    config::load_with(inventory, overrides, read_stored).ok()
 }

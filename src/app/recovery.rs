@@ -1,10 +1,9 @@
 //! Recovers what a rollout of an earlier release needs and this machine does not have: another
 //! machine may have deployed it.
 
-use std::path::Path;
-
 use super::error::{Error, Refused};
 use super::goal::Goal;
+use super::last_known_good::with_playbook_of;
 use super::release::{ArtifactRequest, Release};
 use super::session::Session;
 use super::survey::Survey;
@@ -111,13 +110,7 @@ fn project_of(session: &Session, record: &RevisionRecord) -> Option<Project> {
         version: Some(record.definition.version.clone()),
         set: run.map(|run| run.start.set.clone()).unwrap_or_default(),
     };
-    let inventory = &session.inventory;
-    let read = |path: &Path| {
-        if path == inventory {
-            std::fs::read(path)
-        } else {
-            Ok(record.playbook.clone().into_bytes())
-        }
-    };
-    config::load_with(inventory, &overrides, read).ok()
+    with_playbook_of(record, &session.inventory, &overrides, |path| {
+        std::fs::read(path)
+    })
 }

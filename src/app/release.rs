@@ -110,7 +110,7 @@ pub(crate) async fn fetch_artifact(request: ArtifactRequest<'_>) -> Result<(), S
     let path = path.display();
     let Some(project) = &request.project else {
         return Err(format!(
-            "it is not in {path}, and its playbook is no longer valid"
+            "{path} does not exist, and the playbook of that version is not valid now"
         ));
     };
     let config = &project.playbook.artifact;

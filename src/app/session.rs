@@ -163,7 +163,7 @@ impl Session {
         };
         let newest = self.newest.as_ref();
         let journal = newest.map_or(&[][..], |newest| &newest.journal);
-        self.history = history(&records).with_newest(journal);
+        self.history = history_of(&records).with_newest(journal);
         self.records = records;
         Ok(())
     }
@@ -297,7 +297,7 @@ impl Session {
 }
 
 /// The history without the newest journal.
-fn history(records: &ServiceRecords) -> ServiceHistory {
+pub(crate) fn history_of(records: &ServiceRecords) -> ServiceHistory {
     ServiceHistory {
         revisions: records.revisions(),
         runs: records.runs(),

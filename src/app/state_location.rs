@@ -58,31 +58,28 @@ impl StateLocation {
 /// Opens the state of an inventory for reading, if it exists. The inventory may have errors.
 pub(crate) fn open_state_of(inventory: &Path) -> Result<Option<Box<dyn Store>>, Error> {
     let Some((url, _)) = config::shared_state(inventory) else {
-        return Ok(open_existing(&state_dir_for(inventory))?);
+        return Ok(open_existing(&state_dir_for(inventory), RecordStore::open)?);
     };
     let store = StateLocation::shared(&url)?.open_store(StoreAccess::Read)?;
     Ok(Some(Box::new(store)))
 }
 
-/// Opens the database of a state directory for reading, if it exists, even if the state was moved
-/// away.
+/// Opens the state of a state directory for reading, if it exists, even if it was moved away.
 pub(crate) fn open_even_if_moved(
     state_dir: &StateDir,
+) -> Result<Option<Box<dyn Store>>, StoreError> {
+    open_existing(state_dir, RecordStore::open_even_if_moved)
+}
+
+/// Opens the state of a state directory for reading, if it exists, with `open`.
+fn open_existing(
+    state_dir: &StateDir,
+    open: fn(Box<dyn Database>, StoreAccess) -> Result<RecordStore, StoreError>,
 ) -> Result<Option<Box<dyn Store>>, StoreError> {
     let Some(database) = Sqlite::open_existing(state_dir)? else {
         return Ok(None);
     };
-    let store = RecordStore::open_even_if_moved(Box::new(database), StoreAccess::Read)?;
-    Ok(Some(Box::new(store)))
-}
-
-/// Opens the state of a state directory for reading, if it exists.
-pub(crate) fn open_existing(state_dir: &StateDir) -> Result<Option<Box<dyn Store>>, StoreError> {
-    let Some(database) = Sqlite::open_existing(state_dir)? else {
-        return Ok(None);
-    };
-    let store = RecordStore::open(Box::new(database), StoreAccess::Read)?;
-    Ok(Some(Box::new(store)))
+    Ok(Some(Box::new(open(Box::new(database), StoreAccess::Read)?)))
 }
 
 /// Who needs access to the state directory. It contains the releases of local hosts, so their

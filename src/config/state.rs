@@ -17,7 +17,7 @@ const STATE_URL: UrlForm = UrlForm {
 #[derive(Debug)]
 pub(super) struct InvalidState;
 
-/// Reads `[state]`; errors go to `sink`. `None` if there is no such table.
+/// Reads `[state]`; errors go to `sink`. `None` if the table is absent.
 pub(super) fn read(
     top: &Fields<'_>,
     dir: &Path,

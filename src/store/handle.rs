@@ -4,6 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _};
+use tokio::sync::oneshot;
 
 use crate::store::contract::Store;
 
@@ -58,19 +59,17 @@ impl StoreHandle {
         work: impl FnOnce(&mut dyn Store) -> T + Send + 'static,
     ) -> BoxFuture<'static, T> {
         let (handle, runner) = (self.clone(), Arc::clone(&self.runner));
-        let slot = Arc::new(Mutex::new(None));
-        let result = Arc::clone(&slot);
+        let (sender, receiver) = oneshot::channel();
         async move {
             let work = move || {
-                let done = work(&mut **handle.lock());
-                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+                // The receiver is gone only if the result is not needed.
+                drop(sender.send(work(&mut **handle.lock())));
             };
             runner.run(Box::new(work)).await;
-            let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match done {
-                Some(done) => done,
-                // The runtime is shutting down; no one waits for the result.
-                None => std::future::pending().await,
+            match receiver.await {
+                Ok(done) => done,
+                // The runtime is shutting down.
+                Err(_) => std::future::pending().await,
             }
         }
         .boxed()

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::record_store::{encode, read_meta};
 use crate::core::time::Time;
 use crate::store::database::{
-    CommitResult, Condition, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
+    CommitResult, Database, KeyRange, Snapshot, StoredRecord, Transaction, Write,
 };
 use crate::store::error::StoreError;
 use crate::store::keys::{self, ServiceRecordKind};
@@ -78,7 +78,7 @@ pub fn relocate(
             key: record.key.clone(),
             value: record.value.clone(),
         };
-        commit(target, Vec::new(), part.iter().map(put).collect())?;
+        commit(target, part.iter().map(put).collect())?;
         keep_alive()?;
     }
     verify(target, &records)?;
@@ -92,7 +92,7 @@ pub fn relocate(
     };
     put_meta(source, &moved)?;
     let arrived = Meta {
-        created: Some(read_all_of(target, &[])?.at),
+        created: Some(target.read(&[])?.at),
         moved: None,
         ..meta
     };
@@ -124,10 +124,10 @@ fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(),
     put_meta(target, &unfinished)?;
     for prefix in [keys::SERVICES, keys::EVENTS, keys::REQUESTS] {
         let all = Write::Delete(KeyRange::Prefix(prefix.to_owned()));
-        commit(target, Vec::new(), vec![all])?;
+        commit(target, vec![all])?;
     }
     let counters = Write::Delete(KeyRange::Key(keys::COUNTERS.to_owned()));
-    commit(target, Vec::new(), vec![counters])
+    commit(target, vec![counters])
 }
 
 /// Compares the copy with the original: the number of records, the digest of each journal, and
@@ -209,24 +209,17 @@ fn read_all(database: &dyn Database) -> Result<Snapshot, StoreError> {
         .map(|prefix| KeyRange::Prefix((*prefix).to_owned()))
         .collect();
     ranges.push(KeyRange::Key(keys::COUNTERS.to_owned()));
-    read_all_of(database, &ranges)
-}
-
-fn read_all_of(database: &dyn Database, ranges: &[KeyRange]) -> Result<Snapshot, StoreError> {
-    database.read(ranges)
+    database.read(&ranges)
 }
 
 fn put_meta(database: &dyn Database, meta: &Meta) -> Result<(), StoreError> {
     let key = keys::META.to_owned();
     let value = encode(&key, meta, &database.location())?;
-    commit(database, Vec::new(), vec![Write::Put { key, value }])
+    commit(database, vec![Write::Put { key, value }])
 }
 
-fn commit(
-    database: &dyn Database,
-    conditions: Vec<Condition>,
-    writes: Vec<Write>,
-) -> Result<(), StoreError> {
+fn commit(database: &dyn Database, writes: Vec<Write>) -> Result<(), StoreError> {
+    let conditions = Vec::new();
     match database.commit(&Transaction { conditions, writes })? {
         CommitResult::Committed(_) => Ok(()),
         CommitResult::Refused => Err(StoreError::Contended {

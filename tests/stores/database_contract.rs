@@ -365,7 +365,7 @@ pub(crate) fn snapshot_has_the_time_of_the_database(database: &dyn Database) {
 pub(crate) fn lease_is_renewed_by_the_one_who_created_it(database: &dyn Database) {
     let key = "contract/lease/lease";
     let work = "contract/lease/work";
-    assert!(!renew(database, key, 1), "there is no lease");
+    assert!(!renew(database, key, 1), "the lease does not exist");
     let first = commit(database, &[absent(key)], vec![put_expiring(key, "anna")]);
     refuse(database, &[absent(key)], vec![put_expiring(key, "bob")]);
     assert!(renew(database, key, first));

@@ -8,13 +8,13 @@ use serde_json::Value;
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::opened_service::OpenedService;
+use crate::app::session::history_of;
 use crate::config::Overrides;
 use crate::core::availability::AvailabilityReport;
 use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::history::RolloutRun;
 use crate::core::policy::rollback::RollbackRefusal;
-use crate::core::policy::service_history::ServiceHistory;
 use crate::core::release::Definition;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
@@ -92,15 +92,6 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
 fn open(env: &Arc<dyn Environment>) -> Result<OpenedService, Error> {
     let overrides = Overrides::default();
     OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
-}
-
-/// The revisions and the runs, without the parts of the history that are not shown.
-fn history_of(records: &ServiceRecords) -> ServiceHistory {
-    ServiceHistory {
-        revisions: records.revisions(),
-        runs: records.runs(),
-        ..ServiceHistory::default()
-    }
 }
 
 fn duration(record: &RevisionRecord) -> Option<Duration> {

@@ -352,7 +352,7 @@ fn attempt_time(endpoints: usize) -> Duration {
     (DEADLINE / endpoints).max(ATTEMPT_MIN)
 }
 
-/// Whether a member answered that there is no leader, which ends with the next election.
+/// Whether a member reported that the cluster has no leader. The next election ends that state.
 fn is_leaderless(why: &EtcdError) -> bool {
     why.kind == EtcdErrorKind::NotExecuted && why.why.contains("no leader")
 }

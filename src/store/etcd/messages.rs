@@ -24,7 +24,7 @@ pub(super) const STATUS: &str = "/v3/maintenance/status";
 /// The default of `--max-txn-ops` of etcd. It limits the conditions and the operations separately.
 pub(super) const OPERATIONS_MAX: usize = 128;
 
-/// The keys from `first` up to, but without, `end`; only `first` if there is no end.
+/// The keys from `first` up to but excluding `end`; only `first` if `end` is absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ByteRange {
     pub(super) first: Vec<u8>,

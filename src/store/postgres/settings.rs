@@ -290,7 +290,7 @@ fn is_socket(host: &str) -> bool {
 fn tls_mode(sources: &Sources<'_>, host: &str) -> Result<TlsMode, PostgresError> {
     let configured = sources.get("sslmode", "PGSSLMODE");
     let configured = configured.map(|text| TlsMode::parse(&text)).transpose()?;
-    // As with libpq, there is no TLS over sockets.
+    // As in libpq, TLS is not used over Unix sockets.
     if is_socket(host) {
         return Ok(TlsMode::Disable);
     }

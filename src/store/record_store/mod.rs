@@ -107,7 +107,6 @@ impl RecordStore {
         self.database.location()
     }
 
-    /// The values of a range, decoded.
     fn read(&self, ranges: &[KeyRange]) -> Result<Snapshot, StoreError> {
         self.database.read(ranges)
     }
@@ -210,8 +209,9 @@ impl RecordStore {
         Ok(Write::Put { key, value })
     }
 
-    fn count(&self, prefix: &str) -> Result<Vec<StoredRecord>, StoreError> {
-        let found = self.read(&[KeyRange::Prefix(prefix.to_owned())])?;
+    /// The records of all services, except their journals.
+    fn read_services(&self) -> Result<Vec<StoredRecord>, StoreError> {
+        let found = self.read(&[KeyRange::Prefix(keys::SERVICES.to_owned())])?;
         Ok(found.ranges.into_iter().flatten().collect())
     }
 }
@@ -321,7 +321,7 @@ impl Store for RecordStore {
 
     fn definitions(&self) -> Result<Vec<(ReleaseId, Definition)>, StoreError> {
         let mut definitions = Vec::new();
-        for record in self.count(keys::SERVICES)? {
+        for record in self.read_services()? {
             if let Some((_, ServiceRecordKind::Revision(_))) = keys::parse(&record.key) {
                 let value: RevisionValue = decode(&record, &self.location())?;
                 definitions.push((value.release, value.definition));
@@ -331,7 +331,7 @@ impl Store for RecordStore {
     }
 
     fn rollout_ids(&self) -> Result<BTreeSet<RolloutId>, StoreError> {
-        let records = self.count(keys::SERVICES)?;
+        let records = self.read_services()?;
         let rollout = |record: &StoredRecord| match keys::parse(&record.key)? {
             (_, ServiceRecordKind::Rollout(id)) => Some(id),
             _ => None,
@@ -341,7 +341,7 @@ impl Store for RecordStore {
 
     fn inventories(&self) -> Result<Vec<KnownInventory>, StoreError> {
         let mut inventories = Vec::new();
-        for record in self.count(keys::SERVICES)? {
+        for record in self.read_services()? {
             if let Some((service_key, ServiceRecordKind::Inventory)) = keys::parse(&record.key) {
                 let value: InventoryValue = decode(&record, &self.location())?;
                 inventories.push(KnownInventory {

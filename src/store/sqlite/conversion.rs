@@ -1,7 +1,5 @@
 //! Converts the tables of version 5 to records.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Transaction, params};
 use serde_json::{Value, json};
 
@@ -227,16 +225,13 @@ impl Conversion<'_> {
     ) -> rusqlite::Result<()> {
         let mut statement = self.database.prepare(sql)?;
         let mut rows = statement.query([])?;
-        let mut seen = BTreeSet::new();
         while let Some(row) = rows.next()? {
             let service_key = ServiceKey {
                 fleet: row.get(0)?,
                 service: row.get(1)?,
             };
             let (key, value) = convert(ServiceKeys::new(&service_key), row)?;
-            if seen.insert(key.clone()) {
-                self.put(&key, &value.to_string())?;
-            }
+            self.put(&key, &value.to_string())?;
         }
         Ok(())
     }
