@@ -253,6 +253,7 @@ impl Session {
                 |owner| format!("adopted: deployed from {owner}"),
             ),
             verb: Verb::Adopt,
+            contents_sha256: None,
         };
         let at = owner
             .map(|owner| owner.at)
@@ -296,6 +297,7 @@ fn adopted_record(new: NewRevision, revision: Revision, proven: bool, at: Time) 
         who,
         reason,
         verb,
+        contents_sha256,
     } = new;
     let (ended, outcome) = (Some(at), Some(Outcome::Succeeded));
     RevisionRecord {
@@ -310,6 +312,7 @@ fn adopted_record(new: NewRevision, revision: Revision, proven: bool, at: Time) 
         ended,
         outcome,
         proven,
+        contents_sha256,
     }
 }
 

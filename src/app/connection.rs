@@ -18,7 +18,7 @@ use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
 use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
-use crate::remote::{HostSite, Target};
+use crate::remote::{HostSite, HostUnavailable, SavedOutput, Target};
 use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
 use crate::store::ServiceKey;
 
@@ -110,6 +110,7 @@ impl Session {
         Releases {
             definitions,
             artifacts: self.state_dir.artifacts(),
+            recovered: self.recovered.clone(),
             secrets,
             proven,
             pulled,
@@ -281,6 +282,16 @@ impl FleetConnection for FleetExecutor {
                 .unwrap_or_default()
         }
         .boxed()
+    }
+
+    fn save_release<'a>(
+        &'a self,
+        host: &'a HostId,
+        release: &'a ReleaseId,
+        size_bytes: u64,
+        output: SavedOutput<'a>,
+    ) -> BoxFuture<'a, Result<(), HostUnavailable>> {
+        FleetExecutor::save_release(self, host, release, size_bytes, output).boxed()
     }
 
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {

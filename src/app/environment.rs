@@ -15,10 +15,10 @@ use crate::balancer::Balancing;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
-use crate::core::ids::{HostId, Port};
+use crate::core::ids::{HostId, Port, ReleaseId};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases};
-use crate::remote::HostSite;
+use crate::remote::{HostSite, HostUnavailable, SavedOutput};
 use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
 use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store, StoreAccess, StoreHandle};
@@ -115,6 +115,19 @@ pub trait FleetConnection: Executor {
 
     /// The releases that a host keeps, with their definitions.
     fn kept_releases<'a>(&'a self, host: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>>;
+
+    /// Saves an archive of the files of a release on a host. `size_bytes` is the size of the
+    /// artifact of the release.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, cannot pack the release, or sends too much.
+    fn save_release<'a>(
+        &'a self,
+        host: &'a HostId,
+        release: &'a ReleaseId,
+        size_bytes: u64,
+        output: SavedOutput<'a>,
+    ) -> BoxFuture<'a, Result<(), HostUnavailable>>;
 
     /// Two slots that would be the same server at a balancer: one with a running instance, and one
     /// of `ports` that would replace it.

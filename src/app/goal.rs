@@ -35,7 +35,7 @@ impl Goal {
         accepted: Option<Accepted>,
     ) -> Self {
         Self {
-            release: Release::from_history(&session.project, &record.release, &record.definition),
+            release: Release::from_history(&session.project, record),
             verb,
             reason,
             playbook: record.playbook.clone(),

@@ -36,6 +36,12 @@ pub enum Notice {
         version: String,
         revision: Revision,
     },
+    /// The artifact of a version is neither here nor at its source: its files are copied from a
+    /// host.
+    RecoveringFromHost {
+        version: String,
+        host: HostId,
+    },
     /// An unfinished rollout is rolled back first.
     Unfinished {
         verb: Verb,
@@ -119,6 +125,10 @@ impl fmt::Display for Notice {
             Self::Adopted { version, revision } => write!(
                 f,
                 "note: adopted {version} from the hosts as revision {revision}"
+            ),
+            Self::RecoveringFromHost { version, host } => write!(
+                f,
+                "note: the artifact of {version} is not available here; copying its files from {host}"
             ),
             Self::Unfinished { verb, version } => write!(
                 f,

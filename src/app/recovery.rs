@@ -1,24 +1,39 @@
 //! Recovers what a rollout of an earlier release needs and this machine does not have: another
 //! machine may have deployed it.
 
+use tempfile::NamedTempFile;
+
 use super::error::{Error, Refused};
 use super::goal::Goal;
 use super::last_known_good::with_playbook_of;
+use super::notice::Notice;
 use super::release::{ArtifactRequest, Release};
 use super::session::Session;
 use super::survey::Survey;
+use crate::artifact;
 use crate::config::{self, Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::release::Definition;
+use crate::core::release::{Artifact, Definition};
+use crate::remote::SavedOutput;
 
-/// Checks that the artifact and the secrets of the goal are known if a host needs them, and fetches
-/// missing artifacts from their source. Also fetches the artifact of the rollback target, if that is
-/// possible.
+/// Hosts from which ship tries to copy a release.
+const HOSTS_TRIED_MAX: usize = 3;
+/// How much larger than its artifact the archive of a host may be: hosts compress in other ways.
+const ARCHIVE_FACTOR_MAX: u64 = 2;
+const ARCHIVE_SURPLUS_BYTES_MAX: u64 = 16 << 20;
+
+/// Checks that the artifact and the secrets of the goal are known if a host needs them. Fetches
+/// missing artifacts from their source, or copies the files of the release from a host. Does the
+/// same for the artifact of the rollback target, if that is possible.
 ///
 /// # Errors
 /// What is missing. No changes were made.
-pub(crate) async fn recover(session: &Session, survey: &Survey, goal: &Goal) -> Result<(), Error> {
+pub(crate) async fn recover(
+    session: &mut Session,
+    survey: &mut Survey,
+    goal: &Goal,
+) -> Result<(), Error> {
     let release = &goal.release;
     let hosts = hosts_without(survey, &release.id);
     let continued = goal
@@ -28,17 +43,17 @@ pub(crate) async fn recover(session: &Session, survey: &Survey, goal: &Goal) -> 
     let starts_target = continued.is_none_or(|(how, stopped)| how.starts_target(stopped));
     if starts_target && !hosts.is_empty() {
         check_secrets(session, release, &hosts)?;
-        let fetched = fetch(session, &release.id, &release.definition).await;
+        let fetched = fetch(session, survey, &release.id, &release.definition).await;
         fetched.map_err(|why| Refused::ArtifactMissing {
             version: release.definition.version.clone(),
             hosts,
             why,
         })?;
     }
-    if let Some(target) = &survey.admission.rollback_target
-        && let Some(record) = record_of(session, &target.release)
+    if let Some(target) = survey.admission.rollback_target.clone()
+        && let Some(record) = record_of(session, &target.release).cloned()
         && !hosts_without(survey, &target.release).is_empty()
-        && let Err(why) = fetch(session, &record.release, &record.definition).await
+        && let Err(why) = fetch(session, survey, &record.release, &record.definition).await
     {
         // The hosts that ran it have it; others may need it only if the rollout fails.
         tracing::warn!(
@@ -46,6 +61,10 @@ pub(crate) async fn recover(session: &Session, survey: &Survey, goal: &Goal) -> 
             why,
             "the artifact of the rollback target"
         );
+    }
+    if !session.recovered.is_empty() {
+        let definitions = survey.definitions.clone();
+        session.update_connection(&mut survey.connection, definitions, Some(release));
     }
     Ok(())
 }
@@ -90,7 +109,8 @@ fn check_secrets(session: &Session, release: &Release, hosts: &[HostId]) -> Resu
 }
 
 async fn fetch(
-    session: &Session,
+    session: &mut Session,
+    survey: &Survey,
     release: &ReleaseId,
     definition: &Definition,
 ) -> Result<(), String> {
@@ -99,7 +119,82 @@ async fn fetch(
         definition,
         project: record_of(session, release).and_then(|record| project_of(session, record)),
     };
-    session.env.fetch_artifact(request).await
+    let Err(why) = session.env.fetch_artifact(request).await else {
+        return Ok(());
+    };
+    match copy_from_hosts(session, survey, release, definition).await {
+        Ok(artifact) => {
+            session.recovered.insert(release.clone(), artifact);
+            Ok(())
+        }
+        Err(host_errors) => Err(format!("{why}; {host_errors}")),
+    }
+}
+
+/// Copies the files of a release from a host that has them unchanged, and describes the archive.
+async fn copy_from_hosts(
+    session: &Session,
+    survey: &Survey,
+    release: &ReleaseId,
+    definition: &Definition,
+) -> Result<Artifact, String> {
+    let records = session.history.revisions.iter();
+    let mut same = records.filter(|record| record.release == *release);
+    let Some(contents_sha256) = same.find_map(|record| record.contents_sha256.clone()) else {
+        return Err(
+            "its files cannot be copied from a host, because the history does not have \
+                    their digest"
+                .to_owned(),
+        );
+    };
+    let hosts = survey.preflight.fleet.hosts.iter();
+    let having = hosts.filter(|(_, host)| host.is_reachable() && host.releases.contains(release));
+    let mut errors = Vec::new();
+    for (host, _) in having.take(HOSTS_TRIED_MAX) {
+        session.env.notify(&Notice::RecoveringFromHost {
+            version: definition.version.clone(),
+            host: host.clone(),
+        });
+        let kept = async {
+            let archive = copy_from_host(session, survey, host, (release, definition)).await?;
+            let shown = format!("version {} on {host}", definition.version);
+            let (digest, cache) = (contents_sha256.clone(), session.state_dir.artifacts());
+            artifact::keep_recovered(archive, shown, digest, cache)
+                .await
+                .map_err(|error| error.message().to_owned())
+        };
+        match kept.await {
+            Ok(artifact) => return Ok(artifact),
+            Err(why) => errors.push(why),
+        }
+    }
+    if errors.is_empty() {
+        return Err("no reachable host has its files".to_owned());
+    }
+    Err(errors.join("; "))
+}
+
+/// Saves an archive of the release to a file.
+async fn copy_from_host(
+    session: &Session,
+    survey: &Survey,
+    host: &HostId,
+    (release, definition): (&ReleaseId, &Definition),
+) -> Result<NamedTempFile, String> {
+    let archive = artifact::temporary_file(&session.state_dir.artifacts());
+    let archive = archive.map_err(|error| error.message().to_owned())?;
+    let mut file = tokio::fs::File::from_std(archive.reopen().map_err(|why| why.to_string())?);
+    let size_bytes = definition.artifact.size_bytes;
+    let output = SavedOutput {
+        file: &mut file,
+        bytes_max: size_bytes
+            .saturating_mul(ARCHIVE_FACTOR_MAX)
+            .saturating_add(ARCHIVE_SURPLUS_BYTES_MAX),
+    };
+    let connection = &survey.connection;
+    let saved = connection.save_release(host, release, size_bytes, output);
+    saved.await.map_err(|unavailable| unavailable.why)?;
+    Ok(archive)
 }
 
 /// The inventory with the playbook of a revision.

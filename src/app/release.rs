@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::error::{Error, Internal};
 use crate::config::{Fetch, Project, Source};
 use crate::core::ids::ReleaseId;
+use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
 use crate::script::env_file::env_file;
 use crate::store::{Access, StateDir, Store};
@@ -25,6 +26,8 @@ pub struct Release {
     pub secrets: Option<SecretsFile>,
     /// Size of the unpacked files; 0 if unknown.
     pub unpacked_bytes: u64,
+    /// The digest of the unpacked files; `None` if it is not known.
+    pub contents_sha256: Option<String>,
     /// The URL from which each host downloads the artifact; `None` if ship copies it to the hosts.
     /// It does not affect the release id.
     pub pulled_from: Option<String>,
@@ -52,7 +55,11 @@ impl Release {
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
         let secrets = SecretsFile::read(&playbook.service)?;
         let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
-        let unpacked_bytes = prepared.unpacked_bytes;
+        let artifact::Prepared {
+            unpacked_bytes,
+            contents_sha256,
+            ..
+        } = prepared;
         let definition = config::definition(playbook, prepared.artifact, digest);
         let pulled_from = match (playbook.artifact.fetch, &playbook.artifact.source) {
             (Fetch::Pull, Source::Url(url)) => Some(url.clone()),
@@ -63,6 +70,7 @@ impl Release {
             definition,
             secrets,
             unpacked_bytes,
+            contents_sha256,
             pulled_from,
         })
     }
@@ -77,15 +85,17 @@ impl Release {
 
     /// A release of the history. Its secrets are known only if they have not changed since its
     /// deploy.
-    pub fn from_history(project: &Project, id: &ReleaseId, definition: &Definition) -> Self {
+    pub fn from_history(project: &Project, record: &RevisionRecord) -> Self {
+        let definition = &record.definition;
         let present = SecretsFile::read(&project.playbook.service).ok().flatten();
         let secrets =
             present.filter(|present| definition.secrets_sha256.as_ref() == Some(&present.sha256));
         Self {
-            id: id.clone(),
+            id: record.release.clone(),
             definition: definition.clone(),
             secrets,
             unpacked_bytes: 0,
+            contents_sha256: record.contents_sha256.clone(),
             pulled_from: None,
         }
     }

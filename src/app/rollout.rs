@@ -51,20 +51,20 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
 async fn begin(
     session: &mut Session,
     goal: Goal,
-    survey: Survey,
+    mut survey: Survey,
     interrupts: Interrupts,
     log: &mut Option<Box<dyn Any + Send>>,
 ) -> Result<Conclusion, Error> {
     let env = Arc::clone(&session.env);
     session.store_scale()?;
-    let admission = &survey.admission;
-    if admission.is_settled {
+    if survey.admission.is_settled {
         goal.announce(&*env);
         return Ok(nothing_to_do(session, &survey, &goal));
     }
-    Box::pin(recovery::recover(session, &survey, &goal)).await?;
+    Box::pin(recovery::recover(session, &mut survey, &goal)).await?;
     let monitor = monitor::start(session, &survey, &goal).await?;
     goal.announce(&*env);
+    let admission = &survey.admission;
     let revision = if let Some(revision) = admission.reuse {
         revision
     } else {
@@ -149,6 +149,7 @@ fn new_revision(session: &Session, goal: &Goal) -> NewRevision {
         who: session.operator().to_string(),
         reason: goal.reason.clone(),
         verb: goal.verb,
+        contents_sha256: goal.release.contents_sha256.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::core::journal::placements::Placements;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::policy::unattended::RunMode;
-use crate::core::release::Definition;
+use crate::core::release::{Artifact, Definition};
 use crate::core::rollout::event::{Entry, RolloutStart};
 use crate::core::time::Time;
 use crate::engine::{Clock, Preflight};
@@ -45,6 +45,8 @@ pub struct Session {
     pub(super) set: Vec<String>,
     /// Definitions of releases that only the hosts keep, not the history.
     pub(super) host_definitions: BTreeMap<ReleaseId, Definition>,
+    /// Archives made from the files of releases on hosts, in the directory of the artifacts.
+    pub(super) recovered: BTreeMap<ReleaseId, Artifact>,
     /// An earlier observation of the hosts, which the rest of the verb uses.
     pub(super) observed_fleet: Option<ObservedFleet>,
     /// The number of instances that `ship scale` requests.
@@ -125,6 +127,7 @@ impl Session {
             history: ServiceHistory::default(),
             set,
             host_definitions: BTreeMap::new(),
+            recovered: BTreeMap::new(),
             observed_fleet: None,
             scale: None,
             replicas: None,

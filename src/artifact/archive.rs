@@ -14,8 +14,27 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::EntryType;
 
+use super::contents_digest::{Content, ReleaseContents};
 use super::tar_reader::{StrictTarReader, TarEntry};
 use crate::artifact::archive_fault::{Fault, printable};
+
+/// What an archive unpacks to.
+pub(super) struct CheckedArchive {
+    pub(super) unpacked_bytes: u64,
+    /// The digest of its files; `None` if it contains a sparse file.
+    pub(super) contents_sha256: Option<String>,
+}
+
+impl CheckedArchive {
+    /// A release that is a single file, which is not unpacked.
+    pub(super) fn of_file(name: &str, size_bytes: u64, sha256: [u8; 32]) -> Self {
+        let contents = ReleaseContents::of_file(name, size_bytes, sha256);
+        Self {
+            unpacked_bytes: 0,
+            contents_sha256: Some(contents.sha256()),
+        }
+    }
+}
 
 /// Properties of an archive that can only be judged as a whole.
 #[derive(Default)]
@@ -25,28 +44,30 @@ struct Contents {
     symlinks: BTreeSet<PathBuf>,
     /// Hard links and their targets.
     links: Vec<(PathBuf, PathBuf)>,
+    release: ReleaseContents,
+    has_sparse_files: bool,
 }
 
-/// Checks the whole archive and returns the size of the unpacked files in bytes. When the archive
-/// is unpacked, the first `strip` components of each path are dropped.
-pub(super) fn check(reader: impl Read, strip: u32) -> Result<u64, Fault> {
+/// Checks the whole archive. When it is unpacked, the first `strip` components of each path are
+/// dropped.
+pub(super) fn check(reader: impl Read, strip: u32) -> Result<CheckedArchive, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
     let mut reader = StrictTarReader::new(reader);
-    while let Some(TarEntry { path, kind, link }) = reader.next()? {
-        let link = link.as_deref().map(path_of);
-        contents
-            .add(path_of(&path), kind, link, strip)
-            .map_err(|why| Fault::Unsafe {
-                entry: printable(&path),
-                why,
-            })?;
+    while let Some(entry) = reader.next()? {
+        contents.add(&entry, strip).map_err(|why| Fault::Unsafe {
+            entry: printable(&entry.path),
+            why,
+        })?;
     }
     contents.check_symlinks()?;
     if contents.paths.is_empty() {
         Err(Fault::Empty)
     } else {
-        Ok(reader.unpacked_bytes())
+        Ok(CheckedArchive {
+            unpacked_bytes: reader.unpacked_bytes(),
+            contents_sha256: (!contents.has_sparse_files).then(|| contents.release.sha256()),
+        })
     }
 }
 
@@ -55,13 +76,9 @@ fn path_of(bytes: &[u8]) -> &Path {
 }
 
 impl Contents {
-    fn add(
-        &mut self,
-        path: &Path,
-        kind: EntryType,
-        link: Option<&Path>,
-        strip: usize,
-    ) -> Result<(), String> {
+    fn add(&mut self, entry: &TarEntry, strip: usize) -> Result<(), String> {
+        let path = path_of(&entry.path);
+        let link = entry.link.as_deref().map(path_of);
         if !is_inside(path) {
             let why = if path.is_absolute() {
                 "which has an absolute path"
@@ -73,14 +90,19 @@ impl Contents {
         let Some(stripped) = strip_components(path, strip) else {
             return Ok(());
         };
-        match (kind, link) {
-            (
-                EntryType::Regular
-                | EntryType::Continuous
-                | EntryType::GNUSparse
-                | EntryType::Directory,
-                _,
-            ) => {}
+        match (entry.kind, link) {
+            (EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse, _) => {
+                self.has_sparse_files |= entry.kind == EntryType::GNUSparse;
+                self.release.add(
+                    &stripped,
+                    Content::File {
+                        is_executable: entry.is_executable,
+                        size_bytes: entry.size_bytes,
+                        sha256: entry.sha256,
+                    },
+                );
+            }
+            (EntryType::Directory, _) => self.release.add(&stripped, Content::Directory),
             (EntryType::Symlink, Some(target)) => {
                 if !target.is_absolute() && !stays_inside(target, stripped.components().count() - 1)
                 {
@@ -92,6 +114,8 @@ impl Contents {
                 if self.paths.contains(&stripped) {
                     return Err("a symbolic link that replaces another entry".to_owned());
                 }
+                let content = Content::Symlink(target.as_os_str().as_bytes().to_vec());
+                self.release.add(&stripped, content);
                 self.symlinks.insert(stripped.clone());
                 self.paths.insert(stripped);
                 return Ok(());
@@ -106,6 +130,7 @@ impl Contents {
                         printable_path(target)
                     )
                 })?;
+                self.release.add_link(&stripped, &target);
                 self.paths.insert(target.clone());
                 self.links.push((stripped.clone(), target));
             }

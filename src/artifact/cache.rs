@@ -151,7 +151,12 @@ impl Cache {
 impl ArtifactWriter {
     /// The SHA-256 of what has been written, in lower-case hex.
     pub(super) fn sha256(&self) -> String {
-        hex(&self.sha256.clone().finalize())
+        hex(&self.digest())
+    }
+
+    /// The SHA-256 of what has been written.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.sha256.clone().finalize().into()
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -191,7 +196,12 @@ impl<R> Hashed<R> {
 
     /// The SHA-256 of what has been read, in lower-case hex.
     pub(super) fn sha256(self) -> String {
-        hex(&self.sha256.finalize())
+        hex(&self.digest())
+    }
+
+    /// The SHA-256 of what has been read.
+    pub(super) fn digest(self) -> [u8; 32] {
+        self.sha256.finalize().into()
     }
 }
 

@@ -74,6 +74,13 @@ impl ArtifactError {
         Self::new(format!("cannot read the artifact {shown}: {why}"), help)
     }
 
+    pub(super) fn differs_from_release(shown: &str) -> Self {
+        Self::new(
+            format!("the files of {shown} are not those that were deployed"),
+            "deploy the version again from its artifact",
+        )
+    }
+
     pub(super) fn bad_name(shown: &str) -> Self {
         Self::new(
             format!(

@@ -22,6 +22,7 @@ mod archive_fault;
 mod cache;
 mod channel;
 mod checksums;
+mod contents_digest;
 mod download;
 mod error;
 mod fetch_error;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 use backon::ExponentialBuilder;
 use flate2::read::MultiGzDecoder;
+use tempfile::NamedTempFile;
 
 use crate::config::{ArtifactConfig, Source};
 use crate::core::release::{Artifact, ArtifactForm};
@@ -48,6 +50,7 @@ pub use channel::{ChannelError, resolve};
 pub use error::ArtifactError;
 pub use http::RETRIES;
 
+use archive::CheckedArchive;
 use archive_fault::Fault;
 use cache::{ArtifactWriter, Cache, Hashed};
 use checksums::ListedChecksum;
@@ -63,6 +66,9 @@ pub struct Prepared {
     /// The disk space of the unpacked files in bytes, in addition to the archive; 0 for a single
     /// file.
     pub unpacked_bytes: u64,
+    /// The digest of the unpacked files, which hosts keep instead of the artifact; `None` if the
+    /// archive has sparse files.
+    pub contents_sha256: Option<String>,
 }
 
 /// Reads or downloads an artifact, checks that it is complete and safe to unpack, and stores it in
@@ -112,7 +118,7 @@ pub async fn prepare_with(
         }
     };
     let config = config.clone();
-    let preparing = tokio::task::spawn_blocking(move || {
+    in_background(move || {
         prepare_blocking(&PreparationRequest {
             config: &config,
             name,
@@ -121,8 +127,54 @@ pub async fn prepare_with(
             download,
             cache: &cache,
         })
-    });
-    preparing
+    })
+    .await
+}
+
+/// A private file in the cache, for an archive that is being received. It is removed when it is
+/// dropped, or later if ship is killed.
+///
+/// # Errors
+/// If the cache cannot be written.
+pub fn temporary_file(cache_dir: &Path) -> Result<NamedTempFile, ArtifactError> {
+    Cache::open(cache_dir)?.temporary()
+}
+
+/// Adds to the cache an archive that a host has made from the files of a release, if they are those
+/// of its artifact.
+///
+/// # Errors
+/// If the archive is corrupt or unsafe, has other files than `contents_sha256` describes, or if the
+/// cache cannot be written. `shown` names the archive.
+pub async fn keep_recovered(
+    archive: NamedTempFile,
+    shown: String,
+    contents_sha256: String,
+    cache_dir: PathBuf,
+) -> Result<Artifact, ArtifactError> {
+    in_background(move || {
+        let cache = Cache::open(&cache_dir)?;
+        let (mut writer, _) = copy_to_cache(archive.path(), &shown, &cache)?;
+        let unpacked = check_archive(&mut writer, &shown, 0, &cache)?;
+        if unpacked.contents_sha256 != Some(contents_sha256) {
+            return Err(ArtifactError::differs_from_release(&shown));
+        }
+        let (_, sha256, size_bytes) = cache.keep(writer)?;
+        Ok(Artifact {
+            form: ArtifactForm::TarGz,
+            sha256,
+            size_bytes,
+            strip_components: 0,
+        })
+    })
+    .await
+}
+
+/// Runs work that reads and writes files on a thread of its own.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArtifactError> + Send + 'static,
+) -> Result<T, ArtifactError> {
+    tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| ArtifactError::interrupted(&error.to_string()))?
 }
@@ -177,19 +229,20 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
             (SourceKind::TarGz | SourceKind::File, None) => copy_to_cache(path, &shown, cache)?,
         };
     request.verify(path, &shown, &source_sha256)?;
-    let (form, strip_components, unpacked_bytes) = if matches!(kind, SourceKind::File) {
+    let (form, strip_components, unpacked) = if matches!(kind, SourceKind::File) {
         if writer.size_bytes() == 0 {
             return Err(ArtifactError::empty(&shown, 0));
         }
-        (ArtifactForm::File(name.clone()), 0, 0)
+        let unpacked = CheckedArchive::of_file(name, writer.size_bytes(), writer.digest());
+        (ArtifactForm::File(name.clone()), 0, unpacked)
     } else {
-        let unpacked_bytes = check_archive(&mut writer, &shown, config.strip_components, cache)?;
+        let unpacked = check_archive(&mut writer, &shown, config.strip_components, cache)?;
         let form = if matches!(kind, SourceKind::Directory) {
             ArtifactForm::Directory
         } else {
             ArtifactForm::TarGz
         };
-        (form, config.strip_components, unpacked_bytes)
+        (form, config.strip_components, unpacked)
     };
     let (path, sha256, size_bytes) = cache.keep(writer)?;
     if let Some(download) = download {
@@ -203,7 +256,8 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
             strip_components,
         },
         path,
-        unpacked_bytes,
+        unpacked_bytes: unpacked.unpacked_bytes,
+        contents_sha256: unpacked.contents_sha256,
     })
 }
 
@@ -315,13 +369,13 @@ fn transcode(
     Ok((writer, source.sha256()))
 }
 
-/// Checks an archive and returns the size of the unpacked files in bytes.
+/// Checks an archive.
 fn check_archive(
     writer: &mut ArtifactWriter,
     shown: &str,
     strip_components: u32,
     cache: &Cache,
-) -> Result<u64, ArtifactError> {
+) -> Result<CheckedArchive, ArtifactError> {
     let file = writer.reopen().map_err(|why| cache.error(&why))?;
     archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| {
         match fault {

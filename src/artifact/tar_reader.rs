@@ -9,6 +9,7 @@ use std::io::{self, Read};
 
 use tar::{EntryType, Header};
 
+use super::cache::Hashed;
 use crate::artifact::archive_fault::{Fault, printable};
 
 const BLOCK_BYTES: usize = 512;
@@ -18,6 +19,8 @@ const DISK_BLOCK_BYTES: u64 = 4096;
 const PATH_BYTES_MAX: usize = 4096;
 /// The size limit of a header that gives the next entry a longer name or other attributes.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
+/// The permissions of owner, group and others to execute a file.
+const EXECUTE_BITS: u32 = 0o111;
 const ENTRIES_MAX: u32 = 1_000_000;
 /// The size limit of the unpacked archive.
 const BYTES_MAX: u64 = 64 << 30;
@@ -42,6 +45,10 @@ pub(super) struct TarEntry {
     pub(super) kind: EntryType,
     /// Its target, if it is a link.
     pub(super) link: Option<Vec<u8>>,
+    pub(super) is_executable: bool,
+    pub(super) size_bytes: u64,
+    /// The SHA-256 of the bytes in the archive.
+    pub(super) sha256: [u8; 32],
 }
 
 /// The attributes that extension headers set for the next entry.
@@ -67,7 +74,7 @@ impl<R: Read> StrictTarReader<R> {
         self.unpacked_bytes
     }
 
-    /// The next entry, with its content skipped. After the last entry, this checks that nothing
+    /// The next entry. Its content has been read. After the last entry, this checks that nothing
     /// follows.
     pub(super) fn next(&mut self) -> Result<Option<TarEntry>, Fault> {
         let mut extensions = Extensions::default();
@@ -171,12 +178,19 @@ impl<R: Read> StrictTarReader<R> {
             self.count(BLOCK_BYTES as u64)?;
             continues = block[SPARSE_CONTINUES_IN_BLOCK_AT] != 0;
         }
-        self.skip(size)?;
+        let sha256 = self.digest(size)?;
         let on_disk = size
             .next_multiple_of(DISK_BLOCK_BYTES)
             .saturating_add(DISK_BLOCK_BYTES);
         self.unpacked_bytes = self.unpacked_bytes.saturating_add(on_disk);
-        Ok(TarEntry { path, kind, link })
+        Ok(TarEntry {
+            path,
+            kind,
+            link,
+            is_executable: header.mode().map_err(broken)? & EXECUTE_BITS != 0,
+            size_bytes: size,
+            sha256,
+        })
     }
 
     /// The content of an extension header.
@@ -209,13 +223,16 @@ impl<R: Read> StrictTarReader<R> {
         Ok(name)
     }
 
-    fn skip(&mut self, size: u64) -> Result<(), Fault> {
+    /// The SHA-256 of the content of an entry.
+    fn digest(&mut self, size: u64) -> Result<[u8; 32], Fault> {
         self.count(size)?;
-        let skipped = io::copy(&mut (&mut self.reader).take(size), &mut io::sink());
-        if skipped.map_err(broken)? != size {
+        let mut content = Hashed::new((&mut self.reader).take(size));
+        if io::copy(&mut content, &mut io::sink()).map_err(broken)? != size {
             return Err(broken("it ends within an entry"));
         }
-        self.skip_padding(size)
+        let sha256 = content.digest();
+        self.skip_padding(size)?;
+        Ok(sha256)
     }
 
     fn skip_padding(&mut self, size: u64) -> Result<(), Fault> {

@@ -29,12 +29,12 @@ use crate::core::fleet::health::Verdict;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::BalancerState;
 use crate::core::fleet::{Fleet, Instance, Observation};
-use crate::core::ids::{HostId, Port, Slot};
+use crate::core::ids::{HostId, Port, ReleaseId, Slot};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Readiness, Via};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::FailureKind;
-use crate::remote::{self, HostSite, HostUnavailable, ServiceContext};
+use crate::remote::{self, HostSite, HostUnavailable, SavedOutput, ServiceContext};
 use crate::script::{self, HostContext, LogRange, Script};
 
 /// The hosts of an inventory and the balancers of the service.
@@ -115,6 +115,22 @@ impl FleetExecutor {
         lines: &mpsc::Sender<String>,
     ) -> Result<(), HostUnavailable> {
         self.context.stream(host, script, lines).await
+    }
+
+    /// Saves an archive of the files of a release on a host, which may print at most `bytes_max`
+    /// bytes. `size_bytes` is the size of the artifact of the release.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, cannot pack the release, or sends too much.
+    pub async fn save_release(
+        &self,
+        host: &HostId,
+        release: &ReleaseId,
+        size_bytes: u64,
+        output: SavedOutput<'_>,
+    ) -> Result<(), HostUnavailable> {
+        let pack = |context: &HostContext| script::pack(context, release, size_bytes);
+        self.context.save(host, pack, output).await
     }
 
     /// Returns why readiness cannot be probed from this machine, if the playbook requires direct

@@ -9,7 +9,7 @@ use super::recorder::Recorder;
 use crate::core::fleet::health::{Change, Verdict};
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{BalancerState, Traffic};
-use crate::core::fleet::{Fleet, Host, Instance, Judgement, Observation};
+use crate::core::fleet::{Fleet, Instance, Judgement, Observation};
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
@@ -166,7 +166,7 @@ impl FleetObserver {
         begun: Time,
         recorder: &mut Recorder,
     ) {
-        let was_lost = !self.is_reachable(host);
+        let was_lost = self.is_lost(host);
         let not_ready = self.fleet.observe(host, observation, begun);
         self.poller
             .host_observed(host, self.fleet.hosts.get(host), recorder.now());
@@ -200,10 +200,10 @@ impl FleetObserver {
     /// Records that a host cannot be reached or that its state is not known.
     pub(super) fn host_lost(&mut self, host: &HostId, why: String, recorder: &mut Recorder) {
         let now = recorder.now();
-        let was_reachable = self.is_reachable(host);
+        let was_lost = self.is_lost(host);
         self.fleet.mark_unreachable(host, now, &why);
         self.poller.host_observed(host, None, now);
-        if was_reachable {
+        if !was_lost {
             recorder.record(Event::HostLost {
                 host: host.clone(),
                 why,
@@ -260,9 +260,11 @@ impl FleetObserver {
         self.balancer_observed(balancer, Ok(view), recorder);
     }
 
-    fn is_reachable(&self, host: &HostId) -> bool {
+    /// Whether the last command to a host was not answered. A host whose state was discarded, and
+    /// which has not been observed again, is not lost.
+    fn is_lost(&self, host: &HostId) -> bool {
         let known = self.fleet.hosts.get(host);
-        known.is_some_and(Host::is_reachable)
+        known.is_some_and(|known| matches!(known.reach, Reach::Lost { .. }))
     }
 
     // ── probes ───────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ use crate::remote::error::{RunError, RunFailure};
 use crate::remote::local::Local;
 use crate::remote::preamble::PreambleReader;
 use crate::remote::sanitize::clean;
+use crate::remote::saved_output::SavedOutput;
 use crate::remote::shell;
 use crate::remote::ssh::Ssh;
 use crate::remote::stdio::{Capture, ScriptIo, StdinSource};
@@ -105,6 +106,31 @@ impl Connection {
         let io = ScriptIo::Streaming(&shell_command.script, lines, &mut capture);
         let ended = timeout(deadline, self.kind.run(&shell_command.words, io)).await;
         self.run_result(ended, deadline, capture)
+    }
+
+    /// Runs a script and saves its standard output, unchanged, to a file. The returned output holds
+    /// only its standard error.
+    ///
+    /// # Errors
+    /// As for [`Connection::run`]; and if the file cannot be written, or the script prints more than
+    /// it may.
+    pub async fn save(
+        &self,
+        command: &Command<'_>,
+        output: SavedOutput<'_>,
+    ) -> Result<Output, RunError> {
+        let has_input = !command.input.is_empty();
+        let shell_command = shell::prepare(command.script, has_input, command.deadline, self.sudo);
+        let permit = self.scripts.acquire().await;
+        let mut capture = Capture::for_script();
+        let ended = timeout(command.deadline, async {
+            let source = StdinSource::open(&shell_command.script, &command.input).await?;
+            let io = ScriptIo::Saved(source, output, &mut capture);
+            self.kind.run(&shell_command.words, io).await
+        });
+        let ended = ended.await;
+        drop(permit);
+        self.run_result(ended, command.deadline, capture)
     }
 
     /// How long the host delays the start of scripts.

@@ -12,6 +12,7 @@ use super::command::{Command, Output};
 use super::connection::{Connection, Delays};
 use super::connector::Connector;
 use super::resolve::network_address;
+use super::saved_output::SavedOutput;
 use super::target::Target;
 use super::unavailable::HostUnavailable;
 use crate::config::Transport;
@@ -133,12 +134,7 @@ impl HostLink {
     /// If the host cannot be reached, or the result of the script is unknown.
     pub async fn run(&self, script: &Script) -> Result<String, HostUnavailable> {
         let connection = self.connection().await?;
-        let command = Command {
-            script: &script.text,
-            input: script.input.clone(),
-            deadline: script.deadline + NETWORK_ALLOWANCE,
-        };
-        match connection.run(&command).await {
+        match connection.run(&command(script)).await {
             Ok(output) if output.stdout.is_empty() && output.status != 0 => Err(HostUnavailable {
                 why: format!("{}: {}", self.target.name, output.error_text()),
             }),
@@ -153,6 +149,30 @@ impl HostLink {
                 })
             }
         }
+    }
+
+    /// Runs a script and saves what it prints.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or the script fails or prints more than it may.
+    pub async fn save(
+        &self,
+        script: &Script,
+        output: SavedOutput<'_>,
+    ) -> Result<(), HostUnavailable> {
+        let connection = self.connection().await?;
+        let command = command(script);
+        let why = match connection.save(&command, output).await {
+            Ok(output) if output.status == 0 => return Ok(()),
+            Ok(output) => format!("{}: {}", self.target.name, output.error_text()),
+            Err(error) => {
+                if error.is_unknown() {
+                    self.discard(connection).await;
+                }
+                error.to_string()
+            }
+        };
+        Err(HostUnavailable { why })
     }
 
     /// Runs a script and sends each line that it prints to `lines`, until it ends. Dropping the
@@ -213,5 +233,13 @@ impl HostLink {
         if let Some(connection) = connection.and_then(Arc::into_inner) {
             connection.close().await;
         }
+    }
+}
+
+fn command(script: &Script) -> Command<'_> {
+    Command {
+        script: &script.text,
+        input: script.input.clone(),
+        deadline: script.deadline + NETWORK_ALLOWANCE,
     }
 }

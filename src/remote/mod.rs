@@ -20,6 +20,7 @@ mod preamble;
 mod program;
 mod resolve;
 mod sanitize;
+mod saved_output;
 mod shell;
 mod ssh;
 mod ssh_config;
@@ -34,6 +35,7 @@ pub use self::connector::Connector;
 pub use self::error::{ConnectError, LoginAttempt, RunError};
 pub use self::host_link::{Connections, HostLink};
 pub use self::resolve::{direct_probe_problem, link_local_problem, network_address};
+pub use self::saved_output::SavedOutput;
 pub use self::streaming::HEARTBEAT;
 pub use self::supervised::{LocalCommand, run_supervised};
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::error::RunFailure;
 use super::preamble::PreambleReader;
 use super::sanitize::clean;
+use super::saved_output::SavedOutput;
 use super::streaming;
 use crate::remote::command::Output;
 
@@ -23,6 +24,8 @@ pub(super) enum ScriptIo<'a> {
     /// Writes the script, then a heartbeat for as long as the caller waits; sends each line of
     /// the output to the channel.
     Streaming(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
+    /// Writes the script, and sends its output to the file.
+    Saved(StdinSource<'a>, SavedOutput<'a>, &'a mut Capture),
 }
 
 impl ScriptIo<'_> {
@@ -67,6 +70,23 @@ impl ScriptIo<'_> {
                     received = received => received.map(|_| ()),
                     never = streaming::send_heartbeats(stdin, script) => match never {},
                 }
+            }
+            ScriptIo::Saved(
+                source,
+                output,
+                Capture {
+                    preamble,
+                    stderr: err,
+                    ..
+                },
+            ) => {
+                let preamble = preamble.get_or_insert_default();
+                tokio::try_join!(
+                    source.send(stdin),
+                    output.save(stdout, preamble),
+                    err.fill(stderr, None)
+                )
+                .map(|_| ())
             }
         }
     }

@@ -10,8 +10,8 @@
 //! lock, epoch            the lock of the service; the newest epoch, and the newest action in it
 //! owner                  the fleet and the history of the last deploy: who, from where, when
 //! tmp/                   incomplete files
-//! releases/DIGEST/       a complete release: app/, secrets and definition (both 0600); proven: the time of its deploy, if
-//!                        it has become available on every replica
+//! releases/DIGEST/       a complete release: app/, secrets and definition (both 0600); files: the names of its files;
+//!                        proven: the time of its deploy, if it has become available on every replica
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
 //!                        liveness: the probe script, and liveness.failures (systemd driver);
 //!                        hooks: the user's commands, and hooked: the points whose hooks have run
@@ -43,6 +43,7 @@ mod logs;
 mod nftables;
 mod nginx;
 mod observe;
+mod pack;
 mod probe;
 mod prune;
 pub mod quote;
@@ -75,6 +76,7 @@ pub use self::logs::{
 pub use self::nftables::{observe_nftables, switch_nftables};
 pub use self::nginx::{Nginx, SlotAddress, observe_nginx, switch_nginx};
 pub use self::observe::observe;
+pub use self::pack::pack;
 pub use self::probe::{CommandProbe, CommandProbeResult, probe_command, read_probe_result};
 pub use self::prune::prune;
 pub use self::quote::quote;

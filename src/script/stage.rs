@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
 use crate::core::ids::ReleaseId;
-use crate::core::release::{ArtifactForm, Definition};
+use crate::core::release::{Artifact, ArtifactForm, Definition};
 
 /// The slowest connection for which a transfer has enough time.
 const BYTES_PER_SECOND: u64 = 64 * 1024;
@@ -20,6 +20,9 @@ const BLOCK_BYTES: u64 = 512;
 pub enum ArtifactInput<'a> {
     /// From this machine, which sends the file.
     Pushed(&'a Path),
+    /// From this machine, which sends the file: the second value describes it. A host has made it
+    /// from the files of the release.
+    Recovered(&'a Path, &'a Artifact),
     /// From this URL, which may contain secrets and is therefore sent on the script's input.
     Pulled(&'a str),
 }
@@ -28,31 +31,34 @@ pub enum ArtifactInput<'a> {
 /// renamed when complete. If the host already has it, the input is not read. Leftovers of earlier
 /// attempts are removed.
 ///
-/// `artifact` is where the bytes that [`Definition::artifact`] describes come from; `secrets` is
-/// the text with the digest [`Definition::secrets_sha256`].
+/// `source` is where the bytes come from; `secrets` is the text with the digest
+/// [`Definition::secrets_sha256`].
 pub fn stage(
     context: &HostContext,
     definition: &Definition,
     release: &ReleaseId,
-    artifact: ArtifactInput<'_>,
+    source: ArtifactInput<'_>,
     secrets: Option<&[u8]>,
 ) -> Script {
     let secrets = CountedLines::new(secrets.unwrap_or_default());
-    let (file, times) = match &definition.artifact.form {
+    let artifact = match source {
+        ArtifactInput::Recovered(_, artifact) => artifact,
+        ArtifactInput::Pushed(_) | ArtifactInput::Pulled(_) => &definition.artifact,
+    };
+    let (file, times) = match &artifact.form {
         ArtifactForm::TarGz => ("", ""),
         ArtifactForm::Directory => ("", "m"),
         ArtifactForm::File(name) => (last_component(name), ""),
     };
-    let transfer = Duration::from_secs(definition.artifact.size_bytes / BYTES_PER_SECOND);
     let definition_json = serde_json::to_string(definition).unwrap_or_default();
     let mut input = Input {
         head: [definition_json.as_bytes(), b"\n", &secrets.bytes].concat(),
         file: None,
     };
-    let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer;
+    let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer_time(artifact.size_bytes);
     let text = Text::changing(context, "stage").marking_proven(context);
-    let text = match artifact {
-        ArtifactInput::Pushed(path) => {
+    let text = match source {
+        ArtifactInput::Pushed(path) | ArtifactInput::Recovered(path, _) => {
             input.file = Some(path.to_owned());
             text.set("PULL", "")
         }
@@ -60,19 +66,16 @@ pub fn stage(
             input.head.extend(escape_url(url).bytes().chain([b'\n']));
             deadline += SERVER_WAIT * SERVER_TRIES;
             text.set("PULL", "yes")
-                .set(
-                    "BLOCKS_MAX",
-                    definition.artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1,
-                )
+                .set("BLOCKS_MAX", artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1)
                 .set("SERVER_WAIT", SERVER_WAIT.as_secs())
                 .set("SERVER_TRIES", SERVER_TRIES)
                 .add(include_str!("sh/pull.sh"))
         }
     };
     text.set("RELEASE", release)
-        .set("SHA256", &definition.artifact.sha256)
-        .set("SIZE", definition.artifact.size_bytes)
-        .set("STRIP", definition.artifact.strip_components)
+        .set("SHA256", &artifact.sha256)
+        .set("SIZE", artifact.size_bytes)
+        .set("STRIP", artifact.strip_components)
         .set("FILE", file)
         .set("TIMES", times)
         .set(
@@ -84,6 +87,11 @@ pub fn stage(
         .add(include_str!("sh/read_stdin.sh"))
         .add(include_str!("sh/stage.sh"))
         .script(input, deadline)
+}
+
+/// The time in which even the slowest connection transfers that many bytes.
+pub(super) fn transfer_time(size_bytes: u64) -> Duration {
+    Duration::from_secs(size_bytes / BYTES_PER_SECOND)
 }
 
 /// Escapes a URL for the configuration files of curl and wget.

@@ -26,6 +26,8 @@ pub struct NewRevision {
     pub who: String,
     pub reason: String,
     pub verb: Verb,
+    /// The digest of the unpacked files; `None` if it is not known.
+    pub contents_sha256: Option<String>,
 }
 
 /// The id of a rollout in the store.

@@ -112,6 +112,7 @@ impl ServiceRecords {
                 ended: newest.ended,
                 outcome: newest.outcome.clone(),
                 proven: value.proven,
+                contents_sha256: value.contents_sha256.clone(),
             })
         };
         self.revisions.iter().filter_map(record).collect()

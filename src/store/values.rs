@@ -103,6 +103,8 @@ pub(super) struct RevisionValue {
     pub(super) reason: String,
     pub(super) verb: Verb,
     pub(super) proven: bool,
+    #[serde(default)]
+    pub(super) contents_sha256: Option<String>,
 }
 
 impl RevisionValue {
@@ -115,6 +117,7 @@ impl RevisionValue {
             reason: new.reason.clone(),
             verb: new.verb,
             proven,
+            contents_sha256: new.contents_sha256.clone(),
         }
     }
 }

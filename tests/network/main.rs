@@ -4,3 +4,4 @@ mod artifact;
 mod artifact_sources;
 mod monitor;
 mod probe;
+mod recovered;

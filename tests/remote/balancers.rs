@@ -198,6 +198,7 @@ fn hosts(
     let releases = Releases {
         definitions,
         artifacts: dir.into(),
+        recovered: BTreeMap::new(),
         secrets: BTreeMap::new(),
         proven: BTreeMap::new(),
         pulled: None,

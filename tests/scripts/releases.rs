@@ -1,7 +1,7 @@
 //! Staging and pruning.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ship::core::ids::{ActionId, Epoch, ReleaseId};
 use ship::core::release::ArtifactForm;
 use ship::core::time::Time;
-use ship::script::{KeptRelease, ScriptEnd, claim, prune, read_releases, releases};
+use ship::script::{KeptRelease, ScriptEnd, claim, pack, prune, read_releases, releases};
 
 use crate::host::{Host, Release, mode, openers, shells, wait_for};
 
@@ -45,6 +45,61 @@ fn archive_is_unpacked_readable_by_every_user() {
         assert_eq!(mode(page.parent().expect("directory")), 0o755);
         assert_eq!(names(&host.root().join("tmp")), Vec::<String>::new());
     }
+}
+
+/// The names and the contents in the archive that a host packs.
+fn packed(host: &Host, release: &Release) -> Vec<(String, String)> {
+    let script = pack(&host.site, &release.id, 1);
+    let output = host.command(&script).output().expect("a shell");
+    assert!(output.status.success(), "{output:?}");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&*output.stdout));
+    let files = archive.entries().expect("an archive").filter_map(|entry| {
+        let mut entry = entry.expect("an entry");
+        let name = entry.path().expect("a name").display().to_string();
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("text");
+        entry
+            .header()
+            .entry_type()
+            .is_file()
+            .then_some((name, content))
+    });
+    files.collect()
+}
+
+#[test]
+fn pack_sends_the_files_of_the_release_without_those_of_the_service() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        let app = release_dir(&host, &release).join("app");
+        fs::create_dir(app.join("__pycache__")).expect("directory");
+        fs::write(app.join("__pycache__/page.pyc"), "bytes").expect("file");
+        let page = ("./index.html".to_owned(), "hello".to_owned());
+        assert_eq!(packed(&host, &release), [page], "{shell:?}");
+    }
+}
+
+#[test]
+fn pack_sends_all_files_of_a_release_without_a_list() {
+    let (host, release) = Host::with_release();
+    let files = release_dir(&host, &release).join("files");
+    fs::remove_file(files).expect("the list");
+    let page = ("./index.html".to_owned(), "hello".to_owned());
+    assert_eq!(packed(&host, &release), [page]);
+}
+
+#[test]
+fn pack_fails_if_a_file_is_missing() {
+    let (host, release) = Host::with_release();
+    let page = release_dir(&host, &release).join("app/index.html");
+    fs::remove_file(page).expect("the page");
+    let script = pack(&host.site, &release.id, 1);
+    let output = host.command(&script).output().expect("a shell");
+    assert!(!output.status.success(), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("index.html"), "{error}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::server::StateServer;
 use crate::team::Team;
 use ship_testing::behaviour::Behaviour;
+use ship_testing::namespace::write;
 
 fn deployed_twice(server: StateServer) -> Team {
     let team = Team::new(server);
@@ -123,7 +124,6 @@ fn empty_checkout_recovers_an_artifact_from_its_source() {
 }
 
 #[test]
-#[ignore = "artifacts are recovered only from their source"]
 fn empty_checkout_recovers_an_artifact_from_a_host() {
     let Some(server) = StateServer::postgres() else {
         return;
@@ -131,8 +131,45 @@ fn empty_checkout_recovers_an_artifact_from_a_host() {
     let team = deployed_twice(server);
     remove_artifacts(&team);
     team.remove_releases("node3");
-    team.checkout_elsewhere("b").run("rollback", &[]);
+    // What the service wrote there does not count, and what another user changed does.
+    for app in team.release_files("node2") {
+        write(&app.join("__pycache__/page.pyc"), "bytes");
+    }
+    for app in team.release_files("node1") {
+        write(&app.join("behaviour"), "good\n");
+    }
+    team.checkout_elsewhere("b").run("rollback", &[]).prints(&[
+        "not available here; copying its files from node1",
+        "not available here; copying its files from node2",
+    ]);
     team.await_answers(&["node1 0.8", "node2 0.8", "node3 0.8"]);
+    for app in team.release_files("node3") {
+        assert!(app.join("page.py").exists() && !app.join("__pycache__").exists());
+    }
+}
+
+#[test]
+fn empty_checkout_refuses_files_of_hosts_that_were_changed() {
+    let Some(server) = StateServer::postgres() else {
+        return;
+    };
+    let team = deployed_twice(server);
+    remove_artifacts(&team);
+    team.remove_releases("node3");
+    for node in ["node1", "node2", "node4"] {
+        for app in team.release_files(node) {
+            write(&app.join("page.py"), "import evil");
+        }
+    }
+    let before = team.answers();
+    team.checkout_elsewhere("b")
+        .ship("rollback", &[])
+        .exits(2)
+        .prints(&[
+            "version 0.8 on node1 are not those that were deployed",
+            "node3",
+        ]);
+    assert_eq!(team.answers(), before);
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn check_return(server: Option<StateServer>) {
     let stored = journal::stored(&team.server, 2);
     journal::assert_printed(&done.stdout, &stored);
     assert_eq!(journal::named(&stored, "rollout_finished").len(), 1);
+    assert!(journal::named(&stored, "host_recovered").is_empty());
     let history = team.checkout_elsewhere("b").history();
     assert_eq!(history, ["2 0.9 succeeded", "1 0.8 succeeded"]);
 }

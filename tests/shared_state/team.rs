@@ -164,6 +164,13 @@ impl Team {
         fs::remove_dir_all(releases).expect("releases");
     }
 
+    /// The directories with the files of each release on a host.
+    pub(crate) fn release_files(&self, node: &str) -> Vec<PathBuf> {
+        let releases = fs::read_dir(self.base_dir(node).join("page/releases"));
+        let releases = releases.expect("releases").flatten();
+        releases.map(|release| release.path().join("app")).collect()
+    }
+
     /// The address of a host.
     fn address(&self, node: &str) -> String {
         format!("{}.1{}", self.net, node.trim_start_matches("node"))

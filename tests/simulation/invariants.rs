@@ -145,6 +145,8 @@ struct Journal {
     failed_hosts: BTreeMap<HostId, FailureKind>,
     started: BTreeMap<ActionId, (Action, Option<InstanceId>)>,
     in_flight: BTreeMap<ActionId, HostId>,
+    /// The hosts that can be reached again, and were not lost since.
+    recovered: BTreeSet<HostId>,
     /// Why no new action may start.
     stopped_because: Option<&'static str>,
     is_finished: bool,
@@ -897,6 +899,14 @@ impl Journal {
             Event::HostFailed { failure, .. } => {
                 self.failed_hosts
                     .extend(failure.host.clone().map(|host| (host, failure.kind)));
+            }
+            Event::HostLost { host, .. } => {
+                self.recovered.remove(host);
+            }
+            Event::HostRecovered { host } => {
+                let is_new = self.recovered.insert(host.clone());
+                let violation = || format!("{host} recovers although it was not lost");
+                violations.extend((!is_new).then(violation));
             }
             Event::Paused { .. } => self.stopped_because = Some("the rollout is paused"),
             Event::Fenced { .. } => self.stopped_because = Some("a host has rejected this epoch"),

@@ -23,7 +23,7 @@ use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::app::verbs::scale::{ScaleRequest, scale};
 use ship::config::{self, Overrides, Project};
 use ship::core::fleet::Fleet;
-use ship::core::ids::{HostId, Port};
+use ship::core::ids::{HostId, Port, ReleaseId};
 use ship::core::journal::rollout_summary::RolloutSummary;
 use ship::core::journal::status::Status;
 use ship::core::policy::admission::refusal::ServerClash;
@@ -32,6 +32,7 @@ use ship::core::rollout::event::{Entry, Event};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
+use ship::remote::{HostUnavailable, SavedOutput};
 use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
 use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle, StoreRunner};
@@ -314,6 +315,7 @@ impl Environment for SimulatedEnvironment {
             definition: self.world.scenario.definition(release),
             secrets: None,
             unpacked_bytes: 0,
+            contents_sha256: None,
             pulled_from: None,
         };
         async { Ok(prepared) }.boxed()
@@ -361,6 +363,16 @@ impl FleetConnection for SimulatedFleet {
 
     fn kept_releases<'a>(&'a self, _: &'a HostId) -> BoxFuture<'a, Vec<KeptRelease>> {
         async { Vec::new() }.boxed()
+    }
+
+    fn save_release<'a>(
+        &'a self,
+        _: &'a HostId,
+        _: &'a ReleaseId,
+        _: u64,
+        _: SavedOutput<'a>,
+    ) -> BoxFuture<'a, Result<(), HostUnavailable>> {
+        unreachable!("every artifact is available")
     }
 
     fn server_clash(&self, _: &[Port], _: &Fleet) -> Option<ServerClash> {

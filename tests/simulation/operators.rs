@@ -136,6 +136,7 @@ impl Operators {
             who: "anna@here".into(),
             reason: "because".into(),
             verb: Verb::Deploy,
+            contents_sha256: None,
         };
         let now = self.world.lock().now;
         let holder = Holder::this_process("anna", HERE, "deploy");

@@ -119,6 +119,7 @@ pub(crate) fn new_revision(version: &str) -> NewRevision {
         who: "anna@laptop".into(),
         reason: "because".into(),
         verb: Verb::Deploy,
+        contents_sha256: Some(format!("contents-of-{version}")),
     }
 }
 
@@ -190,6 +191,7 @@ fn journal_is_shared(open: Open<'_>, service_key: &ServiceKey) {
     );
     assert_eq!(record.definition, new_revision("1").definition);
     assert_eq!(record.playbook, new_revision("1").playbook);
+    assert_eq!(record.contents_sha256, new_revision("1").contents_sha256);
 }
 
 fn proven_stays(open: Open<'_>, service_key: &ServiceKey) {

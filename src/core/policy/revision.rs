@@ -29,6 +29,8 @@ pub struct RevisionRecord {
     pub outcome: Option<Outcome>,
     /// Whether a rollout of it has ever succeeded with at least one instance that served.
     pub proven: bool,
+    /// The digest of the unpacked files of the release, in lower-case hex; `None` if it is not known.
+    pub contents_sha256: Option<String>,
 }
 
 impl RevisionRecord {

@@ -124,10 +124,9 @@ fn stage(
     release: &ReleaseId,
 ) -> Result<Script, String> {
     let definition = context.definition(release)?;
-    let artifact = context
-        .releases()
-        .artifacts
-        .join(&definition.artifact.sha256);
+    let recovered = context.releases().recovered.get(release);
+    let sent = recovered.unwrap_or(&definition.artifact);
+    let artifact = context.releases().artifacts.join(&sent.sha256);
     if !artifact.is_file() {
         return Err(format!(
             "version {} is not on the host, and its artifact is missing from {}; deploy that \
@@ -151,14 +150,16 @@ fn stage(
         .pulled
         .as_ref()
         .filter(|(pulled, _)| pulled == release);
-    let input = pulled_release.map_or(script::ArtifactInput::Pushed(&artifact), |(_, url)| {
-        script::ArtifactInput::Pulled(url)
-    });
+    let source = match (recovered, pulled_release) {
+        (Some(recovered), _) => script::ArtifactInput::Recovered(&artifact, recovered),
+        (None, Some((_, url))) => script::ArtifactInput::Pulled(url),
+        (None, None) => script::ArtifactInput::Pushed(&artifact),
+    };
     Ok(script::stage(
         site,
         definition,
         release,
-        input,
+        source,
         secrets.map(Vec::as_slice),
     ))
 }

@@ -9,10 +9,12 @@ use tokio::sync::mpsc;
 use crate::config::SlotVars;
 use crate::core::fleet::Observation;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Slot};
-use crate::core::release::Definition;
+use crate::core::release::{Artifact, Definition};
 use crate::core::time::Time;
 use crate::engine::clock::Clock;
-use crate::remote::{Connections, HostLink, HostSite, HostUnavailable, ServiceContext};
+use crate::remote::{
+    Connections, HostLink, HostSite, HostUnavailable, SavedOutput, ServiceContext,
+};
 use crate::script::{self, HostContext, Script};
 
 /// The releases that may run on a host, and where their artifacts are.
@@ -21,6 +23,9 @@ pub struct Releases {
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// The directory of the artifacts, which are named by their SHA-256.
     pub artifacts: PathBuf,
+    /// Archives that hosts have made from the files of a release. They are sent instead of its
+    /// artifact.
+    pub recovered: BTreeMap<ReleaseId, Artifact>,
     /// The contents of the known secrets files, by their SHA-256.
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// The releases that have become available on every replica, and when each was deployed.
@@ -136,6 +141,18 @@ impl FleetContext {
         Err(HostUnavailable {
             why: format!("{host}: cannot read the logs: {}", output.error_text()),
         })
+    }
+
+    /// Runs a script that changes nothing and saves what it prints.
+    pub(super) async fn save(
+        &self,
+        host: &HostId,
+        script: impl FnOnce(&HostContext) -> Script,
+        output: SavedOutput<'_>,
+    ) -> Result<(), HostUnavailable> {
+        let host = self.host(host)?;
+        let script = script(&host.site.read_only_context(&self.service));
+        host.link.save(&script, output).await
     }
 
     pub(super) async fn observe(&self, host: &HostId) -> Result<Observation, HostUnavailable> {

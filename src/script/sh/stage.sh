@@ -61,6 +61,11 @@ unpack() {
     output=$(chmod -R a+rX "$app" 2>&1) || fail_receive "$output"
 }
 
+# Writes the names of the files, so that a later "pack" leaves out what the service adds to them.
+list_files() {
+    output=$( (cd "$scratch/release/app" && find . -print0 >../files) 2>&1) || fail_receive "$output"
+}
+
 enter
 finish_if_staged
 clean
@@ -72,6 +77,7 @@ trap abort_receive HUP PIPE TERM
 exec 3<&0
 receive
 unpack
+list_files
 enter
 finish_if_staged
 output=$(mv "$scratch/release" "$release_dir" 2>&1) || fail "$output"

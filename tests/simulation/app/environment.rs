@@ -140,6 +140,7 @@ impl Environment for VerbEnvironment {
             definition,
             secrets: None,
             unpacked_bytes: 0,
+            contents_sha256: None,
             pulled_from: None,
         };
         async { Ok(prepared) }.boxed()

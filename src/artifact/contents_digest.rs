@@ -1,0 +1,91 @@
+//! The digest of the files of a release, whatever archive they are sent in.
+//!
+//! A host keeps only the unpacked files. The digest proves that an archive which a host has made
+//! from them has the same content as the artifact of the release.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::hex;
+
+/// What is unpacked at a path. Of the permissions, only execution counts, as in git: hosts set the
+/// others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Directory,
+    File {
+        is_executable: bool,
+        size_bytes: u64,
+        sha256: [u8; 32],
+    },
+    Symlink(Vec<u8>),
+}
+
+/// The content of every path, relative to the directory of the release.
+#[derive(Debug, Default)]
+pub(super) struct ReleaseContents(BTreeMap<PathBuf, Content>);
+
+impl ReleaseContents {
+    /// The content of a release that is a single file.
+    pub(super) fn of_file(name: &str, size_bytes: u64, sha256: [u8; 32]) -> Self {
+        let mut contents = Self::default();
+        let file = Content::File {
+            is_executable: true,
+            size_bytes,
+            sha256,
+        };
+        contents.add(Path::new(name), file);
+        contents
+    }
+
+    /// Adds an entry, and the directories in which it lies. It replaces an earlier entry of the
+    /// same path.
+    pub(super) fn add(&mut self, path: &Path, content: Content) {
+        let parents = path.ancestors().skip(1);
+        for parent in parents.filter(|parent| !parent.as_os_str().is_empty()) {
+            let entry = self.0.entry(parent.to_owned());
+            entry.or_insert(Content::Directory);
+        }
+        self.0.insert(path.to_owned(), content);
+    }
+
+    /// Adds a hard link, which unpacks to a copy of its target.
+    pub(super) fn add_link(&mut self, path: &Path, target: &Path) {
+        if let Some(content) = self.0.get(target).cloned() {
+            self.add(path, content);
+        }
+    }
+
+    /// The SHA-256 in lower-case hex of all paths and their contents, in the order of the paths.
+    pub(super) fn sha256(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |field: &[u8]| {
+            // The length separates the fields, whatever they contain.
+            digest.update((field.len() as u64).to_be_bytes());
+            digest.update(field);
+        };
+        for (path, content) in &self.0 {
+            add(path.as_os_str().as_bytes());
+            match content {
+                Content::Directory => add(b"directory"),
+                Content::Symlink(target) => {
+                    add(b"symlink");
+                    add(target);
+                }
+                Content::File {
+                    is_executable,
+                    size_bytes,
+                    sha256,
+                } => {
+                    add(if *is_executable { b"program" } else { b"file" });
+                    add(&size_bytes.to_be_bytes());
+                    add(sha256);
+                }
+            }
+        }
+        hex(&digest.finalize())
+    }
+}
