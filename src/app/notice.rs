@@ -42,6 +42,11 @@ pub enum Notice {
         version: String,
         host: HostId,
     },
+    /// The shared state has no history of a service, and the state directory has one.
+    HistoryNotShared {
+        service: String,
+        state_dir: PathBuf,
+    },
     /// An unfinished rollout is rolled back first.
     Unfinished {
         verb: Verb,
@@ -129,6 +134,13 @@ impl fmt::Display for Notice {
             Self::RecoveringFromHost { version, host } => write!(
                 f,
                 "note: the artifact of {version} is not available here; copying its files from {host}"
+            ),
+            Self::HistoryNotShared { service, state_dir } => write!(
+                f,
+                "warning: the shared state has no history of service `{service}`, and {} has one\n\
+                 hint: to take it along, remove `[state]` from the inventory and run `ship state move \
+                 URL`",
+                state_dir.display()
             ),
             Self::Unfinished { verb, version } => write!(
                 f,

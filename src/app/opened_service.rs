@@ -9,6 +9,7 @@ use super::deadline::Deadline;
 use super::environment::{Environment, Files, Reading};
 use super::error::Error;
 use super::notice::Notice;
+use super::state_location::has_history;
 use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
@@ -75,7 +76,7 @@ impl OpenedService {
     ///
     /// # Errors
     /// If another process holds it, or the state cannot be written.
-    pub(crate) fn take_lease(&mut self, run: &str) -> Result<(), Error> {
+    fn take_lease(&mut self, run: &str) -> Result<(), Error> {
         let holder = self.env.lease_holder(run);
         // A ship process that was started by a hook of another one shares its lease.
         let token = std::env::var(config::LEASE).ok();
@@ -109,6 +110,19 @@ impl OpenedService {
                 }
                 taken => return taken,
             }
+        }
+    }
+
+    /// Warns of a history on this machine that the shared state does not have.
+    pub(crate) fn report_unshared_history(&self, records: &ServiceRecords) {
+        if self.project.inventory.state.is_some()
+            && records.revisions().is_empty()
+            && has_history(&self.state_dir, &self.service_key)
+        {
+            self.env.notify(&Notice::HistoryNotShared {
+                service: self.service_key.service.clone(),
+                state_dir: self.state_dir.dir.clone(),
+            });
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::environment::{DeployedState, Environment, FleetConnection, Operator, Reading};
 use super::error::{Error, Refused};
@@ -84,24 +85,27 @@ impl Session {
         Self::load(OpenedService::open(env, overrides, reading, access)?)
     }
 
-    /// Reads the files, opens the state and takes the lease.
+    /// Reads the files, opens the state and takes the lease. Waits up to `lock_timeout` for another
+    /// process to release it.
     ///
     /// # Errors
-    /// If the files or the state cannot be read, or another process holds the lease.
-    pub(crate) fn open_locked(
+    /// If the files or the state cannot be read, or another process still holds the lease.
+    pub(crate) async fn open_locked(
         env: &Arc<dyn Environment>,
         overrides: &Overrides,
         reading: Reading,
-        run: &str,
+        (run, lock_timeout): (&str, Duration),
     ) -> Result<Self, Error> {
         let mut service = OpenedService::open(env, overrides, reading, StoreAccess::Write)?;
-        service.take_lease(run)?;
+        service.take_lease_within(run, lock_timeout).await?;
         Self::load(service)
     }
 
     /// Reads the history of a service. A verb that needs the lease must take it before, because
     /// until then another process may change the history.
     pub(crate) fn load(service: OpenedService) -> Result<Self, Error> {
+        let records = service.records()?;
+        service.report_unshared_history(&records);
         let OpenedService {
             env,
             project,
@@ -133,7 +137,7 @@ impl Session {
             replicas: None,
             mode: RunMode::default(),
         };
-        session.read_history()?;
+        session.set_history(records)?;
         Ok(session)
     }
 
@@ -157,6 +161,10 @@ impl Session {
     /// If the state cannot be read.
     pub fn read_history(&mut self) -> Result<(), Error> {
         let records = self.records()?;
+        self.set_history(records)
+    }
+
+    fn set_history(&mut self, records: ServiceRecords) -> Result<(), Error> {
         self.newest = match records.newest_rollout() {
             Some(id) => {
                 let (journal, request) = self.store.lock().journal_and_request(id)?;

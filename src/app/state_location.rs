@@ -7,8 +7,8 @@ use super::error::{Error, Refused};
 use crate::config::{self, Project, SecretUrl, Transport, state_url};
 use crate::core::release::Driver;
 use crate::store::{
-    Access, Database, RecordStore, Sqlite, StateDir, Store, StoreAccess, StoreError, connect,
-    state_dir_for,
+    Access, Database, RecordStore, ServiceKey, Sqlite, StateDir, Store, StoreAccess, StoreError,
+    connect, state_dir_for,
 };
 
 /// Where the state is.
@@ -69,6 +69,13 @@ pub(crate) fn open_even_if_moved(
     state_dir: &StateDir,
 ) -> Result<Option<Box<dyn Store>>, StoreError> {
     open_existing(state_dir, RecordStore::open_even_if_moved)
+}
+
+/// Whether a state directory has a history of a service, and was not moved away.
+pub(crate) fn has_history(state_dir: &StateDir, service_key: &ServiceKey) -> bool {
+    let store = open_existing(state_dir, RecordStore::open).ok().flatten();
+    let records = store.and_then(|store| store.service(service_key).ok());
+    records.is_some_and(|records| !records.revisions().is_empty())
 }
 
 /// Opens the state of a state directory for reading, if it exists, with `open`.

@@ -377,6 +377,8 @@ pub struct ResumeArgs {
     #[command(flatten)]
     pub monitor: MonitorArg,
     #[command(flatten)]
+    pub lock: LockArg,
+    #[command(flatten)]
     pub display: DisplayArgs,
 }
 
@@ -425,6 +427,8 @@ pub struct RestartArgs {
     #[command(flatten)]
     pub monitor: MonitorArg,
     #[command(flatten)]
+    pub lock: LockArg,
+    #[command(flatten)]
     pub display: DisplayArgs,
 }
 
@@ -443,6 +447,8 @@ pub struct ScaleArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
+    pub lock: LockArg,
+    #[command(flatten)]
     pub display: DisplayArgs,
 }
 
@@ -459,6 +465,8 @@ pub struct MigrateArgs {
     pub set: Vec<String>,
     #[command(flatten)]
     pub reason: ReasonArg,
+    #[command(flatten)]
+    pub lock: LockArg,
     #[command(flatten)]
     pub display: DisplayArgs,
 }

@@ -10,6 +10,7 @@ pub(super) async fn run(args: MigrateArgs) -> Result<Exit, CliError> {
     let request = MigrateRequest {
         set: args.set,
         reason: args.reason.reason,
+        lock_timeout: args.lock.lock_timeout,
     };
     let env = terminal::environment(args.inventory, args.display);
     Ok(conclude(

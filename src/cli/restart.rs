@@ -10,6 +10,7 @@ pub(super) async fn run(args: RestartArgs) -> Result<Exit, CliError> {
     let request = RestartRequest {
         set: args.monitor.append_to(args.set),
         reason: args.reason.reason,
+        lock_timeout: args.lock.lock_timeout,
     };
     let env = terminal::environment(args.inventory, args.display);
     Ok(conclude(

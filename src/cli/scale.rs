@@ -10,6 +10,7 @@ pub(super) async fn run(args: ScaleArgs) -> Result<Exit, CliError> {
     let request = ScaleRequest {
         replicas: args.replicas,
         set: args.set,
+        lock_timeout: args.lock.lock_timeout,
     };
     let env = terminal::environment(args.inventory, args.display);
     Ok(conclude(&scale(&env, request).await?, args.display.output))

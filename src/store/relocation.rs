@@ -108,8 +108,10 @@ fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(),
         return Err(StoreError::Rejected {
             location,
             why: "it already contains state".to_owned(),
-            hint: "name an empty database, or use that state with `[state]` in the inventory"
-                .to_owned(),
+            hint:
+                "name an empty database, or another schema (`?schema=NAME`) or etcd prefix of this \
+                   one; or use that state with `[state]` in the inventory"
+                    .to_owned(),
         });
     }
     let unfinished = Meta {

@@ -23,7 +23,7 @@ fn with_clock(mut command: Command, library: &Path, offset: &str) -> Done {
 
 fn check_clocks(server: Option<StateServer>) {
     let Some(library) = fake_clock_library() else {
-        eprintln!("SKIPPED: libfaketime is missing (Debian: apt-get install libfaketime)");
+        eprintln!("SKIPPED: libfaketime is missing (Debian: apt-get install faketime)");
         return;
     };
     let Some(server) = server.filter(|_| can_make_machines()) else {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::server::StateServer;
-use crate::team::Team;
+use crate::team::{Team, URL_VARIABLE};
 use ship_testing::behaviour::Behaviour;
 use ship_testing::namespace::write;
 
@@ -198,6 +198,38 @@ fn empty_checkout_has_the_logs_of_rollouts() {
         .prints(&["successfully rolled out"]);
     b.run("logs", &["--lines", "5"])
         .prints(&["page 0.9 starts"]);
+}
+
+/// A checkout that had a history of its own before it used the shared state.
+#[test]
+fn history_and_logs_of_a_checkout_are_told_from_those_of_the_shared_state() {
+    let Some(server) = StateServer::postgres() else {
+        return;
+    };
+    let team = Team::new(server);
+    let a = team.checkout("a");
+    let inventory = a.path("inventory.toml");
+    write(&inventory, &team.inventory());
+    for version in ["0.8", "0.9", "0.8"] {
+        a.deploy(version);
+    }
+    let shared = format!(
+        "{}[state]\nurl_env = \"{URL_VARIABLE}\"\n",
+        team.inventory()
+    );
+    write(&inventory, &shared);
+    a.ship("history", &[]).prints(&[
+        "the shared state has no history of service `page`",
+        "hint: ",
+    ]);
+    team.checkout("b").deploy("0.9");
+    let done = a.ship("history", &[]).exits(0);
+    assert!(!done.stderr.contains("has no history"), "{}", done.stderr);
+    // Each history has a third rollout: the first two of the shared one adopted 0.9 and 0.8.
+    a.run("logs", &["--rollout", "3"])
+        .prints(&["page 0.9 (revision 3)"]);
+    let log = std::fs::read_to_string(a.path(".ship/runs/3.jsonl")).expect("the log");
+    assert!(log.contains("page 0.8 (revision 3)"), "{log}");
 }
 
 fn instances(status: &Value) -> &Vec<Value> {

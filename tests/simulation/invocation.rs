@@ -157,7 +157,15 @@ async fn run(env: &Arc<dyn Environment>, call: Call, defect: Defect) -> Result<C
         }
         Call::Scale { replicas } => {
             let set = Vec::new();
-            scale(env, ScaleRequest { replicas, set }).await
+            scale(
+                env,
+                ScaleRequest {
+                    replicas,
+                    set,
+                    ..ScaleRequest::default()
+                },
+            )
+            .await
         }
         Call::Resume => resume(env, ResumeRequest::default()).await,
         Call::Abort => abort(env, AbortRequest::default()).await,

@@ -45,7 +45,13 @@ pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<
         // The controller has died meanwhile; this process takes over.
     }
     drop(session);
-    let mut session = resume::reopen(env, request.set, "abort", ServiceCommand::Abort)?;
+    let mut session = resume::reopen(
+        env,
+        request.set,
+        ("abort", Duration::ZERO),
+        ServiceCommand::Abort,
+    )
+    .await?;
     check_abort(&session.history)?;
     let by = session.operator().to_string();
     let accepted = accepted(&session)?;

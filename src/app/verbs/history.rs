@@ -47,6 +47,7 @@ pub struct RevisionDetails {
 pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
     let service = open(env)?;
     let records = service.records()?;
+    service.report_unshared_history(&records);
     let running = running_revision(&service, &records);
     let history = history_of(&records);
     let rows = history.revisions.iter().rev();

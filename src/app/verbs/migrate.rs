@@ -1,6 +1,7 @@
 //! `ship migrate`: runs the contract migrations that are due.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading};
@@ -17,6 +18,8 @@ pub struct MigrateRequest {
     /// Overrides from the command line.
     pub set: Vec<String>,
     pub reason: Option<String>,
+    /// How long to wait for another process to release the lock.
+    pub lock_timeout: Duration,
 }
 
 /// Runs the contract migrations that are due.
@@ -32,7 +35,13 @@ pub async fn migrate(
         version: Some(last.version()),
         set: request.set,
     };
-    let mut session = Session::open_locked(env, &overrides, Reading::Strict, "migrate")?;
+    let mut session = Session::open_locked(
+        env,
+        &overrides,
+        Reading::Strict,
+        ("migrate", request.lock_timeout),
+    )
+    .await?;
     session.permit(ServiceCommand::Contract)?;
     session.use_last_replicas();
     let current = session.current_record()?.clone();

@@ -1,6 +1,7 @@
 //! `ship promote`: continues a rollout that is waiting at a step.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{pause, resume};
 use crate::app::conclusion::Conclusion;
@@ -63,7 +64,13 @@ pub async fn promote(
         return Ok(Promotion::Requested(accepted));
     }
     drop(session);
-    let mut session = resume::reopen(env, request.set, "promote", ServiceCommand::Promote)?;
+    let mut session = resume::reopen(
+        env,
+        request.set,
+        ("promote", Duration::ZERO),
+        ServiceCommand::Promote,
+    )
+    .await?;
     session.mode.unattended = request.unattended;
     check_promotion(&session.history, &service, fully)?;
     let continuation = Continuation::Promote {

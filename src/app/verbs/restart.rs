@@ -1,6 +1,7 @@
 //! `ship restart`: replaces every instance with a new one of the same release.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading};
@@ -18,6 +19,8 @@ pub struct RestartRequest {
     /// Overrides from the command line.
     pub set: Vec<String>,
     pub reason: Option<String>,
+    /// How long to wait for another process to release the lock.
+    pub lock_timeout: Duration,
 }
 
 /// Replaces every instance with a new one of the same release.
@@ -32,7 +35,13 @@ pub async fn restart(
         version: None,
         set: request.set,
     };
-    let mut session = Session::open_locked(env, &overrides, Reading::Strict, "restart")?;
+    let mut session = Session::open_locked(
+        env,
+        &overrides,
+        Reading::Strict,
+        ("restart", request.lock_timeout),
+    )
+    .await?;
     session.adopt_from_hosts().await?;
     session.permit(ServiceCommand::Restart)?;
     session.use_last_replicas();

@@ -1,6 +1,7 @@
 //! `ship resume`: resumes a stopped rollout.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading};
@@ -18,6 +19,8 @@ pub struct ResumeRequest {
     /// Overrides from the command line, in addition to those of the rollout.
     pub set: Vec<String>,
     pub unattended: bool,
+    /// How long to wait for another process to release the lock.
+    pub lock_timeout: Duration,
 }
 
 /// Resumes the newest rollout.
@@ -28,7 +31,13 @@ pub async fn resume(
     env: &Arc<dyn Environment>,
     request: ResumeRequest,
 ) -> Result<Conclusion, Error> {
-    let mut session = reopen(env, request.set, "resume", ServiceCommand::Resume)?;
+    let mut session = reopen(
+        env,
+        request.set,
+        ("resume", request.lock_timeout),
+        ServiceCommand::Resume,
+    )
+    .await?;
     session.mode.unattended = request.unattended;
     let service = session.service_key.service.clone();
     let accepted = Some(Accepted::Resume { service });
@@ -40,10 +49,10 @@ pub async fn resume(
 }
 
 /// Opens the session with the version and the overrides of the newest rollout, and takes the lease.
-pub(super) fn reopen(
+pub(super) async fn reopen(
     env: &Arc<dyn Environment>,
     set: Vec<String>,
-    run: &str,
+    lease: (&str, Duration),
     command: ServiceCommand,
 ) -> Result<Session, Error> {
     let last = Session::last_start(env)?;
@@ -51,7 +60,7 @@ pub(super) fn reopen(
         version: Some(last.version()),
         set: last.overrides_if(true).chain(set).collect(),
     };
-    let session = Session::open_locked(env, &overrides, Reading::LastKnownGood, run)?;
+    let session = Session::open_locked(env, &overrides, Reading::LastKnownGood, lease).await?;
     session.permit(command)?;
     Ok(session)
 }

@@ -1,6 +1,7 @@
 //! `ship scale`: changes the number of instances.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading};
@@ -20,6 +21,8 @@ pub struct ScaleRequest {
     pub replicas: u32,
     /// Overrides from the command line.
     pub set: Vec<String>,
+    /// How long to wait for another process to release the lock.
+    pub lock_timeout: Duration,
 }
 
 /// Changes the number of instances.
@@ -38,7 +41,13 @@ pub async fn scale(env: &Arc<dyn Environment>, request: ScaleRequest) -> Result<
         set: set.collect(),
     };
     let reason = format!("scale to {}", request.replicas);
-    let mut session = Session::open_locked(env, &overrides, Reading::Strict, &reason)?;
+    let mut session = Session::open_locked(
+        env,
+        &overrides,
+        Reading::Strict,
+        (&reason, request.lock_timeout),
+    )
+    .await?;
     session.adopt_from_hosts().await?;
     let state = session.permit(ServiceCommand::Scale)?;
     session.set_scale(request.replicas);

@@ -144,7 +144,11 @@ fn rollback_keeps_a_scaled_number_of_replicas() {
         project.deploy_version("0.8").await;
         project.deploy_version("0.9").await;
         let (replicas, set) = (2, Vec::new());
-        let request = ScaleRequest { replicas, set };
+        let request = ScaleRequest {
+            replicas,
+            set,
+            ..ScaleRequest::default()
+        };
         let scaled = project.call(async |env| scale(env, request).await).await;
         scaled.succeeds();
         roll_back(&project).await.succeeds();

@@ -15,7 +15,11 @@ use crate::scenario::Quality;
 
 async fn set_scale(project: &SimulatedProject, replicas: u32) -> VerbRun<Conclusion> {
     let set = Vec::new();
-    let request = ScaleRequest { replicas, set };
+    let request = ScaleRequest {
+        replicas,
+        set,
+        ..ScaleRequest::default()
+    };
     project.call(async |env| scale(env, request).await).await
 }
 

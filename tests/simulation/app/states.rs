@@ -87,7 +87,15 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
         "migrate" => migrate(env, MigrateRequest::default()).await?,
         "scale" => {
             let (replicas, set) = (1, Vec::new());
-            scale(env, ScaleRequest { replicas, set }).await?
+            scale(
+                env,
+                ScaleRequest {
+                    replicas,
+                    set,
+                    ..ScaleRequest::default()
+                },
+            )
+            .await?
         }
         "promote" => match promote(env, PromoteRequest::default()).await? {
             Promotion::Requested(_) => return Ok(Exit::Done),

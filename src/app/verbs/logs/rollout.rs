@@ -80,6 +80,7 @@ impl RolloutLogFile {
         let rollout = rollout_choice::find(&**env, &**store.lock(), &session.service_key, which)?;
         let path = session.state_dir.run_log(rollout);
         let source = match GrowingFile::open(&path) {
+            Ok(_) if is_of_other_history(&session, rollout, &path)? => LogSource::Journal(0),
             Ok(file) => LogSource::File(path, file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => LogSource::Journal(0),
             Err(error) => return Err(unreadable(&path, error)),
@@ -149,6 +150,20 @@ impl RolloutLogFile {
             }
         }
     }
+}
+
+/// Whether the log on this machine belongs to a rollout of the same number in another history: the
+/// state directory may have had its own, or serve inventories with several databases.
+fn is_of_other_history(session: &Session, rollout: RolloutId, path: &Path) -> Result<bool, Error> {
+    let mut file = GrowingFile::open(path).map_err(|error| unreadable(path, error))?;
+    let lines = file.read_lines().map_err(|error| unreadable(path, error))?;
+    let started = |line: &LoggedLine| line.fields.get("event") == Some(&"rollout_started".into());
+    let Some(logged) = parse(&lines).find(started) else {
+        return Ok(false);
+    };
+    let journal = session.store.lock().journal(rollout)?;
+    let at = logged.fields.get("at").and_then(Value::as_u64);
+    Ok(journal.first().is_some_and(|first| Some(first.at.0) != at))
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Error {
