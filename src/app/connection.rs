@@ -19,7 +19,7 @@ use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
 use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
 use crate::remote::{HostSite, HostUnavailable, SavedOutput, Target};
-use crate::script::{self, DEFAULT_BASE_DIR, KeptRelease};
+use crate::script::{self, DEFAULT_BASE_DIR, HostContext, KeptRelease};
 use crate::store::ServiceKey;
 
 impl Session {
@@ -291,7 +291,8 @@ impl FleetConnection for FleetExecutor {
         size_bytes: u64,
         output: SavedOutput<'a>,
     ) -> BoxFuture<'a, Result<(), HostUnavailable>> {
-        FleetExecutor::save_release(self, host, release, size_bytes, output).boxed()
+        let pack = move |context: &HostContext| script::pack(context, release, size_bytes);
+        self.save(host, pack, output).boxed()
     }
 
     fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {

@@ -29,7 +29,7 @@ use crate::core::fleet::health::Verdict;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::BalancerState;
 use crate::core::fleet::{Fleet, Instance, Observation};
-use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::ids::{HostId, Port, Slot};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Readiness, Via};
 use crate::core::rollout::action::Action;
@@ -117,20 +117,17 @@ impl FleetExecutor {
         self.context.stream(host, script, lines).await
     }
 
-    /// Saves an archive of the files of a release on a host, which may print at most `bytes_max`
-    /// bytes. `size_bytes` is the size of the artifact of the release.
+    /// Runs a script that changes nothing and saves what it prints.
     ///
     /// # Errors
-    /// If the host cannot be reached, cannot pack the release, or sends too much.
-    pub async fn save_release(
+    /// If the host cannot be reached, or the script fails or prints more than it may.
+    pub async fn save(
         &self,
         host: &HostId,
-        release: &ReleaseId,
-        size_bytes: u64,
+        script: impl FnOnce(&HostContext) -> Script,
         output: SavedOutput<'_>,
     ) -> Result<(), HostUnavailable> {
-        let pack = |context: &HostContext| script::pack(context, release, size_bytes);
-        self.context.save(host, pack, output).await
+        self.context.save(host, script, output).await
     }
 
     /// Returns why readiness cannot be probed from this machine, if the playbook requires direct

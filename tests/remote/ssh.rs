@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use ship::core::fleet::health::Verdict;
 use ship::probe::{self, PortProbe, Route};
 use ship::remote::{
-    Command, ConnectError, Connection, Connections, Connector, Output, RunError, Target,
-    network_address,
+    Command, ConnectError, Connection, Connections, Connector, Output, RunError, SavedOutput,
+    Target, network_address,
 };
 use ship::script::Input;
 use ship::script::Script;
@@ -191,6 +191,40 @@ async fn large_input_arrives_unchanged() {
         .unwrap();
     assert_eq!(output, printed("head\n"));
     assert!(fs::read(copy).unwrap() == bytes, "other bytes arrived");
+    connection.close().await;
+}
+
+/// Saves the output of a script that may print 1 MiB.
+async fn save(connection: &Connection, text: &str) -> (Result<Output, RunError>, Vec<u8>) {
+    let saved = tempfile::NamedTempFile::new().unwrap();
+    let mut file = tokio::fs::File::from_std(saved.reopen().unwrap());
+    let bytes_max = 1 << 20;
+    let file = &mut file;
+    let result = connection
+        .save(&script(text), SavedOutput { file, bytes_max })
+        .await;
+    (result, fs::read(saved.path()).unwrap())
+}
+
+#[tokio::test]
+async fn saved_output_arrives_unchanged_and_has_a_limit() {
+    let sshd = sshd!();
+    let (_base, connection) = open(&target_of(&sshd)).await;
+    let all_bytes: Vec<u8> = (0..=u8::MAX).collect();
+    let file = sshd.file("bytes");
+    fs::write(&file, all_bytes.repeat(4096)).unwrap();
+    let text = format!("cat {}; echo done >&2; exit 3", file.display());
+    let (result, saved) = save(&connection, &text).await;
+    let output = result.unwrap();
+    assert_eq!((output.status, output.stderr.as_str()), (3, "done\n"));
+    assert!(saved == fs::read(&file).unwrap());
+
+    let (result, saved) = save(&connection, "cat /dev/zero").await;
+    let error = result.unwrap_err();
+    let expected = "it printed more than 1048576 bytes";
+    assert!(error.to_string().contains(expected), "{error}");
+    assert!(error.is_unknown());
+    assert!(saved.len() <= 1 << 20);
     connection.close().await;
 }
 
