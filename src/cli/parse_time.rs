@@ -69,7 +69,11 @@ fn parse(text: &str, now: Time, zone: &TimeZone, direction: TimeDirection) -> Op
 }
 
 fn parse_duration(text: &str, now: &Zoned, direction: TimeDirection) -> Option<Timestamp> {
-    let span = text.parse::<Span>().ok()?.abs();
+    let span = text.parse::<Span>().ok()?;
+    if span.is_negative() && direction == TimeDirection::Future {
+        return None;
+    }
+    let span = span.abs();
     let time = if direction == TimeDirection::Past {
         now.checked_sub(span)
     } else {
@@ -152,5 +156,11 @@ mod tests {
             let expected = format!("error: invalid --since `{text}`: expected a duration before");
             assert!(fail.message.starts_with(&expected), "{}", fail.message);
         }
+        let past = parse_future("--until", "-1d", NOW, &zurich()).unwrap_err();
+        assert!(
+            past.message.contains("a duration from now"),
+            "{}",
+            past.message
+        );
     }
 }
