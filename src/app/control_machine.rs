@@ -193,7 +193,7 @@ impl Environment for ControlMachine {
 
 /// Records in the state directory from which inventory this machine uses a shared state, so that
 /// later commands find the inventory.
-fn remember_inventory(files: &Files) {
+pub(crate) fn remember_inventory(files: &Files) {
     let service_key = ServiceKey {
         fleet: files.project.inventory.fleet.clone(),
         service: files.project.playbook.service.name.clone(),

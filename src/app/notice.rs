@@ -47,6 +47,8 @@ pub enum Notice {
         service: String,
         state_dir: PathBuf,
     },
+    /// The files of a release cannot be copied from a host, and why.
+    NotRecovered(String),
     /// An unfinished rollout is rolled back first.
     Unfinished {
         verb: Verb,
@@ -152,6 +154,7 @@ impl fmt::Display for Notice {
                 "warning: cannot write the log of this rollout ({}: {why}); continuing without it",
                 path.display()
             ),
+            Self::NotRecovered(why) => write!(f, "warning: {why}"),
             Self::NothingLogged => f.write_str("no log output"),
             Self::LogHostLost(why) => write!(f, "{why}; retrying"),
             Self::LogHostRecovered(host) => write!(f, "{host}: reachable again"),

@@ -18,10 +18,11 @@ use crate::core::release::{Artifact, Definition};
 use crate::remote::SavedOutput;
 
 /// Hosts from which ship tries to copy a release.
-const HOSTS_TRIED_MAX: usize = 3;
+const HOSTS_TRIED_MAX: usize = 5;
 /// How much larger than its artifact the archive of a host may be: hosts compress in other ways.
 const ARCHIVE_FACTOR_MAX: u64 = 2;
 const ARCHIVE_SURPLUS_BYTES_MAX: u64 = 16 << 20;
+const NO_HOST: &str = "no reachable host has its files";
 
 /// Checks that the artifact and the secrets of the goal are known if a host needs them. Fetches
 /// missing artifacts from their source, or copies the files of the release from a host. Does the
@@ -35,20 +36,11 @@ pub(crate) async fn recover(
     goal: &Goal,
 ) -> Result<(), Error> {
     let release = &goal.release;
-    let hosts = hosts_without(survey, &release.id);
-    let continued = goal
-        .continuation
-        .as_ref()
-        .zip(session.history.newest.as_ref());
-    let starts_target = continued.is_none_or(|(how, stopped)| how.starts_target(stopped));
-    if starts_target && !hosts.is_empty() {
+    let hosts = hosts_that_need(session, survey, goal);
+    if !hosts.is_empty() {
         check_secrets(session, release, &hosts)?;
         let fetched = fetch(session, survey, &release.id, &release.definition).await;
-        fetched.map_err(|why| Refused::ArtifactMissing {
-            version: release.definition.version.clone(),
-            hosts,
-            why,
-        })?;
+        fetched.map_err(|why| artifact_missing(release, hosts, why))?;
     }
     if let Some(target) = survey.admission.rollback_target.clone()
         && let Some(record) = record_of(session, &target.release).cloned()
@@ -69,6 +61,52 @@ pub(crate) async fn recover(
     Ok(())
 }
 
+/// Checks, as [`recover`] does, that the artifact and the secrets of the goal are known, and copies
+/// nothing from a host.
+///
+/// # Errors
+/// What is missing.
+pub(crate) async fn check(session: &Session, survey: &Survey, goal: &Goal) -> Result<(), Error> {
+    let release = &goal.release;
+    let hosts = hosts_that_need(session, survey, goal);
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    check_secrets(session, release, &hosts)?;
+    let fetched = fetch_from_source(session, &release.id, &release.definition).await;
+    let Err(why) = fetched else { return Ok(()) };
+    let copyable = contents_digest(session, &release.id).and_then(|_| {
+        match hosts_with(survey, &release.id).next() {
+            Some(_) => Ok(()),
+            None => Err(NO_HOST.to_owned()),
+        }
+    });
+    copyable.map_err(|host_error| {
+        artifact_missing(release, hosts, format!("{why}; {host_error}")).into()
+    })
+}
+
+fn artifact_missing(release: &Release, hosts: Vec<HostId>, why: String) -> Refused {
+    Refused::ArtifactMissing {
+        version: release.definition.version.clone(),
+        hosts,
+        why,
+    }
+}
+
+/// The reachable hosts that need the release of the goal and do not have it.
+fn hosts_that_need(session: &Session, survey: &Survey, goal: &Goal) -> Vec<HostId> {
+    let continued = goal
+        .continuation
+        .as_ref()
+        .zip(session.history.newest.as_ref());
+    if continued.is_none_or(|(how, stopped)| how.starts_target(stopped)) {
+        hosts_without(survey, &goal.release.id)
+    } else {
+        Vec::new()
+    }
+}
+
 /// The reachable hosts that do not have a release.
 fn hosts_without(survey: &Survey, release: &ReleaseId) -> Vec<HostId> {
     let hosts = survey.preflight.fleet.hosts.iter();
@@ -76,6 +114,14 @@ fn hosts_without(survey: &Survey, release: &ReleaseId) -> Vec<HostId> {
         .filter(|(_, host)| host.is_reachable() && !host.releases.contains(release))
         .map(|(name, _)| name.clone())
         .collect()
+}
+
+/// The reachable hosts that have a release.
+fn hosts_with<'a>(survey: &'a Survey, release: &'a ReleaseId) -> impl Iterator<Item = &'a HostId> {
+    let hosts = survey.preflight.fleet.hosts.iter();
+    hosts
+        .filter(|(_, host)| host.is_reachable() && host.releases.contains(release))
+        .map(|(name, _)| name)
 }
 
 fn record_of<'a>(session: &'a Session, release: &ReleaseId) -> Option<&'a RevisionRecord> {
@@ -114,12 +160,7 @@ async fn fetch(
     release: &ReleaseId,
     definition: &Definition,
 ) -> Result<(), String> {
-    let request = ArtifactRequest {
-        state_dir: &session.state_dir,
-        definition,
-        project: record_of(session, release).and_then(|record| project_of(session, record)),
-    };
-    let Err(why) = session.env.fetch_artifact(request).await else {
+    let Err(why) = fetch_from_source(session, release, definition).await else {
         return Ok(());
     };
     match copy_from_hosts(session, survey, release, definition).await {
@@ -131,6 +172,30 @@ async fn fetch(
     }
 }
 
+async fn fetch_from_source(
+    session: &Session,
+    release: &ReleaseId,
+    definition: &Definition,
+) -> Result<(), String> {
+    let request = ArtifactRequest {
+        state_dir: &session.state_dir,
+        definition,
+        project: record_of(session, release).and_then(|record| project_of(session, record)),
+    };
+    session.env.fetch_artifact(request).await
+}
+
+/// The digest of the files of a release.
+fn contents_digest(session: &Session, release: &ReleaseId) -> Result<String, String> {
+    let records = session.history.revisions.iter();
+    let mut same = records.filter(|record| record.release == *release);
+    let digest = same.find_map(|record| record.contents_sha256.clone());
+    digest.ok_or_else(|| {
+        "its files cannot be copied from a host, because the history does not have their digest"
+            .to_owned()
+    })
+}
+
 /// Copies the files of a release from a host that has them unchanged, and describes the archive.
 async fn copy_from_hosts(
     session: &Session,
@@ -138,19 +203,10 @@ async fn copy_from_hosts(
     release: &ReleaseId,
     definition: &Definition,
 ) -> Result<Artifact, String> {
-    let records = session.history.revisions.iter();
-    let mut same = records.filter(|record| record.release == *release);
-    let Some(contents_sha256) = same.find_map(|record| record.contents_sha256.clone()) else {
-        return Err(
-            "its files cannot be copied from a host, because the history does not have \
-                    their digest"
-                .to_owned(),
-        );
-    };
-    let hosts = survey.preflight.fleet.hosts.iter();
-    let having = hosts.filter(|(_, host)| host.is_reachable() && host.releases.contains(release));
-    let mut errors = Vec::new();
-    for (host, _) in having.take(HOSTS_TRIED_MAX) {
+    let contents_sha256 = contents_digest(session, release)?;
+    let mut tried = 0;
+    for host in hosts_with(survey, release).take(HOSTS_TRIED_MAX) {
+        tried += 1;
         session.env.notify(&Notice::RecoveringFromHost {
             version: definition.version.clone(),
             host: host.clone(),
@@ -165,13 +221,14 @@ async fn copy_from_hosts(
         };
         match kept.await {
             Ok(artifact) => return Ok(artifact),
-            Err(why) => errors.push(why),
+            Err(why) => session.env.notify(&Notice::NotRecovered(why)),
         }
     }
-    if errors.is_empty() {
-        return Err("no reachable host has its files".to_owned());
-    }
-    Err(errors.join("; "))
+    Err(match tried {
+        0 => NO_HOST.to_owned(),
+        1 => "the host that has its files cannot send them unchanged".to_owned(),
+        _ => format!("none of {tried} hosts that have its files can send them unchanged"),
+    })
 }
 
 /// Saves an archive of the release to a file.

@@ -6,6 +6,7 @@ use super::error::{Error, Internal};
 use super::exit::Exit;
 use super::logging;
 use super::session::Session;
+use super::state_location::state_dir_access;
 use crate::config::{self, Overrides, Source};
 use crate::core::journal::placements::Placements;
 use crate::core::journal::rollout_summary::RolloutSummary;
@@ -300,6 +301,7 @@ pub(crate) fn write_to_state_dir(
     id: RolloutId,
     html: &str,
 ) -> Result<PathBuf, Error> {
+    session.state_dir.make(state_dir_access(&session.project))?;
     let path = session.state_dir.runs().join(format!("{}.html", id.0));
     write(&path, html)?;
     trust::make_private(&session.state_dir.runs());

@@ -10,7 +10,7 @@ use super::output::print;
 use super::terminal;
 use crate::app::verbs::state::{self, LOCAL, StateMove};
 use crate::report::LocalClock;
-use crate::store::{Holder, ServiceKey, StoreFacts};
+use crate::store::{Holder, ServiceKey, StoreFacts, this_machine};
 
 pub(super) async fn run(args: StateArgs) -> Result<Exit, CliError> {
     match args.verb {
@@ -52,8 +52,9 @@ fn facts_text(facts: &StoreFacts) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{label:<10} {value}");
     };
-    if let Some(since) = facts.since {
-        line("since", clock.day_and_time(since));
+    match facts.since {
+        Some(since) => line("since", clock.day_and_time(since)),
+        None => line("since", "not used yet".to_owned()),
     }
     line("size", size(facts.size_bytes));
     line(
@@ -66,17 +67,23 @@ fn facts_text(facts: &StoreFacts) -> String {
         ),
     );
     for (service_key, holder) in &facts.holders {
+        let is_dead = holder.is_dead(&this_machine());
         line(
             "locked",
             format!(
-                "service `{}` on fleet `{}` by {}@{} (pid {}, {}) since {}",
+                "service `{}` on fleet `{}` by {}@{} (pid {}, {}) since {}{}",
                 service_key.service,
                 service_key.fleet,
                 holder.owner,
                 holder.host,
                 holder.pid,
                 holder.run,
-                clock.day_and_time(holder.since)
+                clock.day_and_time(holder.since),
+                if is_dead {
+                    ", by a process that has ended"
+                } else {
+                    ""
+                }
             ),
         );
     }
@@ -110,10 +117,14 @@ fn move_object(moved: &StateMove) -> serde_json::Value {
 fn move_text(moved: &StateMove, destination: &str) -> String {
     let copied = &moved.copied;
     let inventory = moved.inventory.display();
-    let next = if destination == LOCAL {
-        format!("next: remove `[state]` from {inventory}\n")
-    } else {
-        format!("next: add this to {inventory}:\n\n[state]\nurl = \"{destination}\"\n")
+    let next = match (destination == LOCAL, moved.has_state_table) {
+        (true, _) => format!("next: remove `[state]` from {inventory}\n"),
+        (false, true) => {
+            format!("next: set `[state]` in {inventory} to `url = \"{destination}\"`\n")
+        }
+        (false, false) => {
+            format!("next: add this to {inventory}:\n\n[state]\nurl = \"{destination}\"\n")
+        }
     };
     format!(
         "moved {}, {}, {} and {} from {} to {}\n{next}",

@@ -120,18 +120,26 @@ impl FleetObserver {
         self.poller.probe_now(&answer.instance);
     }
 
+    /// Discards everything that was observed before `now`, and replies to what was sent before: this
+    /// process was suspended, and does not know when they arrived.
+    pub(super) fn invalidate_all(&mut self, now: Time) {
+        let hosts = self.fleet.hosts.keys();
+        let machines = hosts.chain(self.fleet.balancers.keys()).cloned();
+        self.fresh_from
+            .extend(machines.map(|machine| (machine, now)));
+        self.expire_all();
+    }
+
     /// Marks every host and balancer as not observed, so that nothing is decided about it before
     /// its next observation.
-    pub(super) fn invalidate_all(&mut self, now: Time) {
+    pub(super) fn expire_all(&mut self) {
         for (id, host) in &mut self.fleet.hosts {
-            self.fresh_from.insert(id.clone(), now);
             if host.is_reachable() {
                 host.reach = Reach::NotSeen;
                 self.poller.observe_host_now(id);
             }
         }
         for (id, balancer) in &mut self.fleet.balancers {
-            self.fresh_from.insert(id.clone(), now);
             if balancer.is_reachable() {
                 balancer.reach = Reach::NotSeen;
                 self.poller.observe_balancer_now(id);

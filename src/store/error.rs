@@ -52,7 +52,10 @@ pub enum StoreError {
     #[error("the state in {location} is changed by several processes at once\nhint: try again")]
     Contended { location: String },
     /// Another controller holds the lease.
-    #[error("{0}")]
+    #[error(
+        "{0}\nhint: wait with `--lock-timeout 10m`, stop it with `ship pause` or `ship abort`, or break \
+         the lock with `ship unlock`"
+    )]
     Held(Box<Holder>),
     /// The lease was lost to another controller.
     #[error(

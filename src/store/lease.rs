@@ -68,16 +68,14 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heartbeat {} ago\nhint: wait with \
-             `--lock-timeout 10m`, stop it with `ship pause` or `ship abort`, or break the lock with \
-             `ship unlock`",
+            "locked by {}@{} (pid {}, {}) since {}, {} ago; last heartbeat {} ago",
             self.owner,
             self.host,
             self.pid,
             self.run,
             local(self.since),
             Human(self.now.since(self.since)),
-            Human(self.now.since(self.heartbeat))
+            Human(self.now.since(self.heartbeat.max(self.since)))
         )
     }
 }

@@ -48,8 +48,8 @@ pub fn services_of(database: &dyn Database) -> Result<Vec<ServiceKey>, StoreErro
 /// process continues there, and lastly opens the target for use. The leases of all services must be
 /// held; `keep_alive` is called between transactions to renew them.
 ///
-/// A target that is not empty is refused, unless the state was moved away from there before, or an
-/// earlier copy was not finished.
+/// A target that has a history is refused, unless it is the same history, which was moved away from
+/// there before, or an earlier copy was not finished.
 ///
 /// # Errors
 /// If a database cannot be read or written, or the target is not empty.
@@ -72,7 +72,7 @@ pub fn relocate(
         .flatten()
         .filter(is_copied)
         .collect();
-    prepare(source, target, at)?;
+    prepare((source, &meta), target, at)?;
     for part in parts(&records) {
         let put = |record: &StoredRecord| Write::Put {
             key: record.key.clone(),
@@ -101,10 +101,17 @@ pub fn relocate(
 }
 
 /// Empties the target and marks it as unfinished, so that no process uses it yet.
-fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(), StoreError> {
+fn prepare(
+    (source, meta): (&dyn Database, &Meta),
+    target: &dyn Database,
+    at: Time,
+) -> Result<(), StoreError> {
     let location = target.location();
     let (present, _) = read_meta(target)?;
-    if present.as_ref().is_some_and(|meta| meta.moved.is_none()) {
+    let is_replaceable = |present: &Meta| {
+        present.moved.is_some() && (present.history == meta.history || present.history.is_empty())
+    };
+    if present.is_some_and(|present| !is_replaceable(&present)) && has_history(target)? {
         return Err(StoreError::Rejected {
             location,
             why: "it already contains state".to_owned(),
@@ -130,6 +137,19 @@ fn prepare(source: &dyn Database, target: &dyn Database, at: Time) -> Result<(),
     }
     let counters = Write::Delete(KeyRange::Key(keys::COUNTERS.to_owned()));
     commit(target, vec![counters])
+}
+
+/// Whether a database has more than the inventories that a machine knows, for example a lease.
+fn has_history(database: &dyn Database) -> Result<bool, StoreError> {
+    let is_inventory = |record: &StoredRecord| {
+        matches!(
+            keys::parse(&record.key),
+            Some((_, ServiceRecordKind::Inventory))
+        )
+    };
+    let everything = read_all(database)?;
+    let mut records = everything.ranges.iter().flatten();
+    Ok(records.any(|record| !is_inventory(record)))
 }
 
 /// Compares the copy with the original: the number of records, the digest of each journal, and

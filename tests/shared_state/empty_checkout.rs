@@ -1,5 +1,7 @@
 //! An empty checkout, as on a CI runner: it has the files of the repository, and nothing else.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::Value;
 
 use crate::server::StateServer;
@@ -52,6 +54,13 @@ fn check_verbs(server: Option<StateServer>) {
         "report",
         &["--rollout", "2", "--output-file", "rollout.html"],
     );
+    report.run("report", &["--rollout", "2"]);
+    let mode = |name| {
+        let metadata = std::fs::metadata(report.path(name)).expect("the state directory");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!((mode(".ship"), mode(".ship/runs/2.html")), (0o700, 0o600));
+    assert!(report.path(".ship/.gitignore").exists());
     let page = std::fs::read_to_string(report.path("rollout.html")).expect("the report");
     assert!(page.contains("<html") && page.contains("0.9"), "{page}");
     let freezing = b("freeze");
@@ -167,8 +176,19 @@ fn empty_checkout_refuses_files_of_hosts_that_were_changed() {
         .exits(2)
         .prints(&[
             "version 0.8 on node1 are not those that were deployed",
-            "node3",
+            "version 0.8 is needed on node3: ",
+            "none of 3 hosts that have its files can send them unchanged",
         ]);
+    for node in ["node1", "node2", "node4"] {
+        team.remove_all_releases(node);
+    }
+    let c = team.checkout_elsewhere("c");
+    for arguments in [&["--dry-run"][..], &[]] {
+        c.ship("rollback", arguments).exits(2).prints(&[
+            "version 0.8 is needed on ",
+            "no reachable host has its files",
+        ]);
+    }
     assert_eq!(team.answers(), before);
 }
 

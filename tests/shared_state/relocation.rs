@@ -115,6 +115,31 @@ fn check_show(checkout: &Checkout, url: Option<&str>, before: &Value) {
     assert_eq!(location.split_once("://").map(|(scheme, _)| scheme), scheme);
 }
 
+/// A checkout that has only used the shared state knows inventories, and has no other state.
+#[test]
+fn state_moves_to_a_checkout_that_has_only_used_the_shared_state() {
+    let Some(server) = StateServer::postgres() else {
+        return;
+    };
+    let team = Team::new(server);
+    team.checkout("a").deploy("0.8");
+    let b = team.checkout("b");
+    b.deploy("0.9");
+    let history = b.history();
+    b.bare("state move", &arguments("local"))
+        .exits(0)
+        .prints(&["moved 1 service, 2 revisions", "next: remove `[state]`"]);
+    // The inventory still names the old place.
+    for destination in ["local", "etcd://127.0.0.1:1/other"] {
+        b.bare("state move", &arguments(destination))
+            .exits(2)
+            .prints(&["the state was moved to "]);
+    }
+    use_state(&team, &b, None);
+    assert_eq!(b.history(), history);
+    b.bare("status", &[]).exits(0);
+}
+
 fn check_refusals(server: Option<StateServer>) {
     let Some(server) = server else {
         return;

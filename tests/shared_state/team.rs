@@ -160,6 +160,11 @@ impl Team {
             !self.instances().keys().any(is_here),
             "an instance runs on {node}"
         );
+        self.remove_all_releases(node);
+    }
+
+    /// Removes all releases from a host, also from under its instances.
+    pub(crate) fn remove_all_releases(&self, node: &str) {
         let releases = self.base_dir(node).join("page/releases");
         fs::remove_dir_all(releases).expect("releases");
     }

@@ -145,6 +145,7 @@ struct Journal {
     failed_hosts: BTreeMap<HostId, FailureKind>,
     started: BTreeMap<ActionId, (Action, Option<InstanceId>)>,
     in_flight: BTreeMap<ActionId, HostId>,
+    was_suspended: bool,
     /// The hosts that can be reached again, and were not lost since.
     recovered: BTreeSet<HostId>,
     /// Why no new action may start.
@@ -900,8 +901,12 @@ impl Journal {
                 self.failed_hosts
                     .extend(failure.host.clone().map(|host| (host, failure.kind)));
             }
-            Event::HostLost { host, .. } => {
+            Event::ControllerResumed { .. } => self.was_suspended = true,
+            Event::HostLost { host, why } => {
                 self.recovered.remove(host);
+                if why.contains("ship was suspended") && !self.was_suspended {
+                    violations.push(format!("{why}, according to the journal"));
+                }
             }
             Event::HostRecovered { host } => {
                 let is_new = self.recovered.insert(host.clone());

@@ -133,6 +133,12 @@ fn occupied_place_is_refused_and_unfinished_copy_is_repeated() {
     let refused = refused.expect_err("it has state").to_string();
     assert!(refused.contains("it already contains state"), "{refused}");
 
+    // Not even if that history was moved away, because a process may still look for it there.
+    move_state(&*open_sqlite(&other), &*open_sqlite(&dir.path().join("d"))).expect("moved");
+    let refused = move_state(&*open_sqlite(&source), &*open_sqlite(&other));
+    let refused = refused.expect_err("it has state").to_string();
+    assert!(refused.contains("it already contains state"), "{refused}");
+
     // The copy ends half way, for example because the connection is lost.
     let (from, to) = (open_sqlite(&source), open_sqlite(&target));
     let mut parts = 0;

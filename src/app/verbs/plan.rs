@@ -9,13 +9,14 @@ use crate::app::error::Error;
 use crate::app::goal::Goal;
 use crate::app::session::Session;
 use crate::app::verbs::deploy;
-use crate::app::{channels, orphans, survey};
+use crate::app::{channels, orphans, recovery, survey};
 use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::planner::preview::{self, preview};
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::Rollout;
+use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::report::Versions;
 use crate::store::ServiceKey;
@@ -48,13 +49,16 @@ pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<De
         .prepare_release(&session.project, &session.state_dir)
         .await?;
     let goal = deploy::goal(&session, release, None);
-    preview_of(session, goal).await
+    Box::pin(preview_of(session, goal)).await
 }
 
 /// Simulates a rollout to a goal. Makes no changes.
 pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<DeployPlan, Error> {
     orphans::report_orphans(&session)?;
     let survey = survey::survey(&mut session, &goal, Adopt::Show).await?;
+    if goal.verb == Verb::Rollback {
+        Box::pin(recovery::check(&session, &survey, &goal)).await?;
+    }
     let admission = survey.admission;
     let fleet = survey.preflight.fleet;
     let now = session.now();

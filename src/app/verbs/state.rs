@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::app::control_machine::ControlMachine;
+use crate::app::control_machine::{ControlMachine, remember_inventory};
 use crate::app::deadline::Deadline;
 use crate::app::environment::{Environment as _, Reading};
 use crate::app::error::{Error, Refused};
@@ -25,6 +25,8 @@ pub struct StateMove {
     pub copied: CopiedRecords,
     /// The inventory in which `[state]` must be changed.
     pub inventory: PathBuf,
+    /// Whether that inventory has a `[state]` table.
+    pub has_state_table: bool,
 }
 
 /// Reads where the state is.
@@ -59,6 +61,8 @@ pub async fn move_to(
         }
         StateLocation::Shared(url)
     };
+    // The state may have been moved away already.
+    source.open_store(StoreAccess::Read)?;
     let from = source.open(StoreAccess::Write)?;
     let to = target.open(StoreAccess::Write)?;
     if from.location() == to.location() {
@@ -88,7 +92,11 @@ pub async fn move_to(
     let copied = relocate(&*from, &*to, || {
         locks.iter_mut().try_for_each(RecordStore::renew_lease)
     })?;
+    if destination == LOCAL {
+        remember_inventory(&files);
+    }
     Ok(StateMove {
+        has_state_table: files.project.inventory.state.is_some(),
         from: from.location(),
         to: to.location(),
         copied,

@@ -70,9 +70,9 @@ impl Controller {
         }
         let now = self.clock.now();
         if now.since(started) >= SUSPEND_THRESHOLD {
-            // Nothing was observed meanwhile.
+            // No observation was started meanwhile.
             self.analyses.invalidate(now);
-            self.observer.invalidate_all(now);
+            self.observer.expire_all();
         }
         Ok(())
     }

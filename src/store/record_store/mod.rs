@@ -83,7 +83,7 @@ impl RecordStore {
         let (meta, opened_at) = read_meta(&*database)?;
         let meta = match meta {
             Some(meta) => meta,
-            None if access == StoreAccess::Read => new_meta(Time::default()),
+            None if access == StoreAccess::Read => new_meta(None),
             None => create_meta(&*database, opened_at)?,
         };
         Ok(Self {
@@ -227,11 +227,11 @@ pub(super) fn encode<T: Serialize>(
     })
 }
 
-fn new_meta(created: Time) -> Meta {
+fn new_meta(created: Option<Time>) -> Meta {
     Meta {
         format: FORMAT,
         history: random::id(),
-        created: Some(created),
+        created,
         moved: None,
     }
 }
@@ -260,7 +260,7 @@ pub(super) fn read_meta(database: &dyn Database) -> Result<(Option<Meta>, Time),
 /// Creates the first record. If another process does so at the same time, returns that record.
 fn create_meta(database: &dyn Database, now: Time) -> Result<Meta, StoreError> {
     let (key, location) = (keys::META.to_owned(), database.location());
-    let meta = new_meta(now);
+    let meta = new_meta(Some(now));
     let value = encode(&key, &meta, &location)?;
     let transaction = Transaction {
         conditions: vec![Condition::Absent { key: key.clone() }],
@@ -278,7 +278,7 @@ fn create_meta(database: &dyn Database, now: Time) -> Result<Meta, StoreError> {
 /// The error about a database from which the state was moved.
 fn moved_error(location: String, to: &str) -> StoreError {
     let hint = if to.contains("://") {
-        format!("add `[state]` with `url = \"{to}\"` to the inventory")
+        format!("set `[state]` in the inventory to `url = \"{to}\"`")
     } else {
         "remove `[state]` from the inventory".to_owned()
     };
