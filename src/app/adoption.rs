@@ -11,6 +11,7 @@ use super::environment::FleetConnection;
 use super::error::Error;
 use super::notice::Notice;
 use super::ownership;
+use super::preparation::keep_lease;
 use super::session::{ObservedFleet, Session};
 use crate::config::release_id;
 use crate::core::fleet::owner::{self, Owner, last_from_elsewhere};
@@ -44,7 +45,9 @@ impl Session {
     /// paused rollout of this history has priority: then nothing is adopted.
     pub(crate) async fn adopt_from_hosts(&mut self) -> Result<(), Error> {
         if self.history.state() != ServiceState::Paused {
-            self.observed_fleet = Some(Box::pin(self.adopt(Adopt::Keep)).await?);
+            let store = self.store.clone();
+            let adopted = keep_lease(&store, Box::pin(self.adopt(Adopt::Keep))).await;
+            self.observed_fleet = Some(adopted?);
         }
         Ok(())
     }

@@ -289,7 +289,7 @@ impl FleetConnection for FleetExecutor {
         host: &'a HostId,
         release: &'a ReleaseId,
         size_bytes: u64,
-        output: SavedOutput<'a>,
+        output: &'a mut SavedOutput,
     ) -> BoxFuture<'a, Result<(), HostUnavailable>> {
         let pack = move |context: &HostContext| script::pack(context, release, size_bytes);
         self.save(host, pack, output).boxed()

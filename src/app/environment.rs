@@ -126,7 +126,7 @@ pub trait FleetConnection: Executor {
         host: &'a HostId,
         release: &'a ReleaseId,
         size_bytes: u64,
-        output: SavedOutput<'a>,
+        output: &'a mut SavedOutput,
     ) -> BoxFuture<'a, Result<(), HostUnavailable>>;
 
     /// Two slots that would be the same server at a balancer: one with a running instance, and one

@@ -53,6 +53,9 @@ pub enum Error {
         Human(*.lasted)
     )]
     StoreLost { error: StoreError, lasted: Duration },
+    /// A signal interrupted a verb before it had changed any host.
+    #[error("interrupted by {0}; no host was changed")]
+    Interrupted(&'static str),
     /// A failure of ship or of the control machine.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -76,7 +79,7 @@ impl Error {
                 | AdmissionRefusal::Impossible(_)
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
-            Self::StoreLost { .. } => Exit::Interrupted,
+            Self::StoreLost { .. } | Self::Interrupted(_) => Exit::Interrupted,
             Self::LogsUnreachable { .. } | Self::Store(StoreError::Unavailable { .. }) => {
                 Exit::Unreachable
             }

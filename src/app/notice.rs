@@ -49,6 +49,12 @@ pub enum Notice {
     },
     /// The files of a release cannot be copied from a host, and why.
     NotRecovered(String),
+    /// The artifact of the rollback target is not available, and why: hosts that do not have the
+    /// release cannot be rolled back to it.
+    NoRollbackArtifact {
+        version: String,
+        why: String,
+    },
     /// An unfinished rollout is rolled back first.
     Unfinished {
         verb: Verb,
@@ -153,6 +159,11 @@ impl fmt::Display for Notice {
                 f,
                 "warning: cannot write the log of this rollout ({}: {why}); continuing without it",
                 path.display()
+            ),
+            Self::NoRollbackArtifact { version, why } => write!(
+                f,
+                "warning: hosts that do not have {version} cannot be rolled back to it, because its \
+                 artifact is missing: {why}"
             ),
             Self::NotRecovered(why) => write!(f, "warning: {why}"),
             Self::NothingLogged => f.write_str("no log output"),

@@ -1,28 +1,26 @@
 //! Recovers what a rollout of an earlier release needs and this machine does not have: another
 //! machine may have deployed it.
 
-use tempfile::NamedTempFile;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::error::{Error, Refused};
 use super::goal::Goal;
+use super::host_copy;
 use super::last_known_good::with_playbook_of;
 use super::notice::Notice;
 use super::release::{ArtifactRequest, Release};
 use super::session::Session;
 use super::survey::Survey;
-use crate::artifact;
 use crate::config::{self, Overrides, Project};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::release::{Artifact, Definition};
-use crate::remote::SavedOutput;
+use crate::core::release::Definition;
+use crate::core::time::Human;
 
-/// Hosts from which ship tries to copy a release.
-const HOSTS_TRIED_MAX: usize = 5;
-/// How much larger than its artifact the archive of a host may be: hosts compress in other ways.
-const ARCHIVE_FACTOR_MAX: u64 = 2;
-const ARCHIVE_SURPLUS_BYTES_MAX: u64 = 16 << 20;
-const NO_HOST: &str = "no reachable host has its files";
+/// How long a deploy waits for the artifact of its rollback target, which it may never need.
+const TARGET_FETCH_MAX: Duration = Duration::from_mins(1);
 
 /// Checks that the artifact and the secrets of the goal are known if a host needs them. Fetches
 /// missing artifacts from their source, or copies the files of the release from a host. Does the
@@ -45,14 +43,22 @@ pub(crate) async fn recover(
     if let Some(target) = survey.admission.rollback_target.clone()
         && let Some(record) = record_of(session, &target.release).cloned()
         && !hosts_without(survey, &target.release).is_empty()
-        && let Err(why) = fetch(session, survey, &record.release, &record.definition).await
     {
         // The hosts that ran it have it; others may need it only if the rollout fails.
-        tracing::warn!(
-            version = target.version,
-            why,
-            "the artifact of the rollback target"
-        );
+        let fetched = fetch(session, survey, &record.release, &record.definition);
+        let late = || {
+            Err(format!(
+                "it did not arrive within {}",
+                Human(TARGET_FETCH_MAX)
+            ))
+        };
+        let fetched = timeout(TARGET_FETCH_MAX, fetched).await;
+        if let Err(why) = fetched.unwrap_or_else(|_| late()) {
+            let version = target.version;
+            session
+                .env
+                .notify(&Notice::NoRollbackArtifact { version, why });
+        }
     }
     if !session.recovered.is_empty() {
         let definitions = survey.definitions.clone();
@@ -75,13 +81,7 @@ pub(crate) async fn check(session: &Session, survey: &Survey, goal: &Goal) -> Re
     check_secrets(session, release, &hosts)?;
     let fetched = fetch_from_source(session, &release.id, &release.definition).await;
     let Err(why) = fetched else { return Ok(()) };
-    let copyable = contents_digest(session, &release.id).and_then(|_| {
-        match hosts_with(survey, &release.id).next() {
-            Some(_) => Ok(()),
-            None => Err(NO_HOST.to_owned()),
-        }
-    });
-    copyable.map_err(|host_error| {
+    host_copy::check(session, survey, &release.id).map_err(|host_error| {
         artifact_missing(release, hosts, format!("{why}; {host_error}")).into()
     })
 }
@@ -114,14 +114,6 @@ fn hosts_without(survey: &Survey, release: &ReleaseId) -> Vec<HostId> {
         .filter(|(_, host)| host.is_reachable() && !host.releases.contains(release))
         .map(|(name, _)| name.clone())
         .collect()
-}
-
-/// The reachable hosts that have a release.
-fn hosts_with<'a>(survey: &'a Survey, release: &'a ReleaseId) -> impl Iterator<Item = &'a HostId> {
-    let hosts = survey.preflight.fleet.hosts.iter();
-    hosts
-        .filter(|(_, host)| host.is_reachable() && host.releases.contains(release))
-        .map(|(name, _)| name)
 }
 
 fn record_of<'a>(session: &'a Session, release: &ReleaseId) -> Option<&'a RevisionRecord> {
@@ -163,7 +155,7 @@ async fn fetch(
     let Err(why) = fetch_from_source(session, release, definition).await else {
         return Ok(());
     };
-    match copy_from_hosts(session, survey, release, definition).await {
+    match host_copy::copy_from_hosts(session, survey, release, definition).await {
         Ok(artifact) => {
             session.recovered.insert(release.clone(), artifact);
             Ok(())
@@ -183,75 +175,6 @@ async fn fetch_from_source(
         project: record_of(session, release).and_then(|record| project_of(session, record)),
     };
     session.env.fetch_artifact(request).await
-}
-
-/// The digest of the files of a release.
-fn contents_digest(session: &Session, release: &ReleaseId) -> Result<String, String> {
-    let records = session.history.revisions.iter();
-    let mut same = records.filter(|record| record.release == *release);
-    let digest = same.find_map(|record| record.contents_sha256.clone());
-    digest.ok_or_else(|| {
-        "its files cannot be copied from a host, because the history does not have their digest"
-            .to_owned()
-    })
-}
-
-/// Copies the files of a release from a host that has them unchanged, and describes the archive.
-async fn copy_from_hosts(
-    session: &Session,
-    survey: &Survey,
-    release: &ReleaseId,
-    definition: &Definition,
-) -> Result<Artifact, String> {
-    let contents_sha256 = contents_digest(session, release)?;
-    let mut tried = 0;
-    for host in hosts_with(survey, release).take(HOSTS_TRIED_MAX) {
-        tried += 1;
-        session.env.notify(&Notice::RecoveringFromHost {
-            version: definition.version.clone(),
-            host: host.clone(),
-        });
-        let kept = async {
-            let archive = copy_from_host(session, survey, host, (release, definition)).await?;
-            let shown = format!("version {} on {host}", definition.version);
-            let (digest, cache) = (contents_sha256.clone(), session.state_dir.artifacts());
-            artifact::keep_recovered(archive, shown, digest, cache)
-                .await
-                .map_err(|error| error.message().to_owned())
-        };
-        match kept.await {
-            Ok(artifact) => return Ok(artifact),
-            Err(why) => session.env.notify(&Notice::NotRecovered(why)),
-        }
-    }
-    Err(match tried {
-        0 => NO_HOST.to_owned(),
-        1 => "the host that has its files cannot send them unchanged".to_owned(),
-        _ => format!("none of {tried} hosts that have its files can send them unchanged"),
-    })
-}
-
-/// Saves an archive of the release to a file.
-async fn copy_from_host(
-    session: &Session,
-    survey: &Survey,
-    host: &HostId,
-    (release, definition): (&ReleaseId, &Definition),
-) -> Result<NamedTempFile, String> {
-    let archive = artifact::temporary_file(&session.state_dir.artifacts());
-    let archive = archive.map_err(|error| error.message().to_owned())?;
-    let mut file = tokio::fs::File::from_std(archive.reopen().map_err(|why| why.to_string())?);
-    let size_bytes = definition.artifact.size_bytes;
-    let output = SavedOutput {
-        file: &mut file,
-        bytes_max: size_bytes
-            .saturating_mul(ARCHIVE_FACTOR_MAX)
-            .saturating_add(ARCHIVE_SURPLUS_BYTES_MAX),
-    };
-    let connection = &survey.connection;
-    let saved = connection.save_release(host, release, size_bytes, output);
-    saved.await.map_err(|unavailable| unavailable.why)?;
-    Ok(archive)
 }
 
 /// The inventory with the playbook of a revision.

@@ -120,7 +120,7 @@ pub(crate) async fn fetch_artifact(request: ArtifactRequest<'_>) -> Result<(), S
     let path = path.display();
     let Some(project) = &request.project else {
         return Err(format!(
-            "{path} does not exist, and the playbook of that version is not valid now"
+            "it is not in {path}, and the history has no valid playbook of that version"
         ));
     };
     let config = &project.playbook.artifact;

@@ -8,6 +8,7 @@ use super::after_rollout::{self, RunSummary};
 use super::conclusion::Conclusion;
 use super::error::Error;
 use super::goal::Goal;
+use super::preparation::prepare;
 use super::session::Session;
 use super::survey::{self, Survey};
 use super::{monitor, orphans, recovery, report_page};
@@ -25,14 +26,16 @@ use crate::store::{NewRevision, RolloutId};
 /// If the rollout cannot start, or its journal cannot be written.
 pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, Error> {
     let env = Arc::clone(&session.env);
-    let interrupts = env.listen()?;
+    let mut interrupts = env.listen()?;
+    let store = session.store.clone();
     orphans::report_orphans(session)?;
     // A continued rollout keeps its own goal, whatever runs now.
     let adopt = match goal.continuation {
         Some(_) => Adopt::Ignore,
         None => Adopt::Keep,
     };
-    let survey = Box::pin(survey::survey(session, &goal, adopt)).await?;
+    let survey = Box::pin(survey::survey(session, &goal, adopt));
+    let survey = prepare(&store, &mut interrupts, survey).await?;
     let mut log = None;
     let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await?;
     session.store.lock().release_lease()?;
@@ -52,7 +55,7 @@ async fn begin(
     session: &mut Session,
     goal: Goal,
     mut survey: Survey,
-    interrupts: Interrupts,
+    mut interrupts: Interrupts,
     log: &mut Option<Box<dyn Any + Send>>,
 ) -> Result<Conclusion, Error> {
     let env = Arc::clone(&session.env);
@@ -61,8 +64,12 @@ async fn begin(
         goal.announce(&*env);
         return Ok(nothing_to_do(session, &survey, &goal));
     }
-    Box::pin(recovery::recover(session, &mut survey, &goal)).await?;
-    let monitor = monitor::start(session, &survey, &goal).await?;
+    let store = session.store.clone();
+    let start = Box::pin(async {
+        recovery::recover(session, &mut survey, &goal).await?;
+        monitor::start(session, &survey, &goal).await
+    });
+    let monitor = prepare(&store, &mut interrupts, start).await?;
     goal.announce(&*env);
     let admission = &survey.admission;
     let revision = if let Some(revision) = admission.reuse {

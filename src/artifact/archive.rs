@@ -130,8 +130,13 @@ impl Contents {
                         printable_path(target)
                     )
                 })?;
+                if !self.paths.contains(&target) {
+                    return Err(format!(
+                        "a hard link to `{}`, which is not in the archive before it",
+                        printable_path(&target)
+                    ));
+                }
                 self.release.add_link(&stripped, &target);
-                self.paths.insert(target.clone());
                 self.links.push((stripped.clone(), target));
             }
             _ => return Err("which is neither a file, a directory nor a link".to_owned()),

@@ -187,7 +187,7 @@ impl<R: Read> StrictTarReader<R> {
             path,
             kind,
             link,
-            is_executable: header.mode().map_err(broken)? & EXECUTE_BITS != 0,
+            is_executable: header.mode().is_ok_and(|mode| mode & EXECUTE_BITS != 0),
             size_bytes: size,
             sha256,
         })

@@ -364,7 +364,7 @@ pub struct PauseArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = examples!["ship resume", "ship resume --set rollout.max_surge=2"])]
+#[command(after_help = examples!["ship resume", "ship resume --set rollout.max_surge=2", "ship resume --lock-timeout 1m"])]
 pub struct ResumeArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,

@@ -125,7 +125,7 @@ impl FleetExecutor {
         &self,
         host: &HostId,
         script: impl FnOnce(&HostContext) -> Script,
-        output: SavedOutput<'_>,
+        output: &mut SavedOutput,
     ) -> Result<(), HostUnavailable> {
         self.context.save(host, script, output).await
     }

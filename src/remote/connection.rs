@@ -117,7 +117,7 @@ impl Connection {
     pub async fn save(
         &self,
         command: &Command<'_>,
-        output: SavedOutput<'_>,
+        output: &mut SavedOutput,
     ) -> Result<Output, RunError> {
         let has_input = !command.input.is_empty();
         let shell_command = shell::prepare(command.script, has_input, command.deadline, self.sudo);

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, mpsc};
 use super::command::{Command, Output};
 use super::connection::{Connection, Delays};
 use super::connector::Connector;
+use super::error::RunError;
 use super::resolve::network_address;
 use super::saved_output::SavedOutput;
 use super::target::Target;
@@ -151,14 +152,15 @@ impl HostLink {
         }
     }
 
-    /// Runs a script and saves what it prints.
+    /// Runs a script that changes nothing, and saves what it prints.
     ///
     /// # Errors
-    /// If the host cannot be reached, or the script fails or prints more than it may.
+    /// If the host cannot be reached, or the script fails, prints more than it may, or nothing for
+    /// too long.
     pub async fn save(
         &self,
         script: &Script,
-        output: SavedOutput<'_>,
+        output: &mut SavedOutput,
     ) -> Result<(), HostUnavailable> {
         let connection = self.connection().await?;
         let command = command(script);
@@ -169,7 +171,11 @@ impl HostLink {
                 if error.is_unknown() {
                     self.discard(connection).await;
                 }
-                error.to_string()
+                // The script changes nothing, so its result on the host does not matter.
+                match error {
+                    RunError::Lost { host, why } => format!("{host}: {why}"),
+                    error => error.to_string(),
+                }
             }
         };
         Err(HostUnavailable { why })

@@ -25,7 +25,7 @@ pub(super) enum ScriptIo<'a> {
     /// the output to the channel.
     Streaming(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
     /// Writes the script, and sends its output to the file.
-    Saved(StdinSource<'a>, SavedOutput<'a>, &'a mut Capture),
+    Saved(StdinSource<'a>, &'a mut SavedOutput, &'a mut Capture),
 }
 
 impl ScriptIo<'_> {

@@ -197,12 +197,9 @@ async fn large_input_arrives_unchanged() {
 /// Saves the output of a script that may print 1 MiB.
 async fn save(connection: &Connection, text: &str) -> (Result<Output, RunError>, Vec<u8>) {
     let saved = tempfile::NamedTempFile::new().unwrap();
-    let mut file = tokio::fs::File::from_std(saved.reopen().unwrap());
-    let bytes_max = 1 << 20;
-    let file = &mut file;
-    let result = connection
-        .save(&script(text), SavedOutput { file, bytes_max })
-        .await;
+    let mut output = SavedOutput::new(saved.reopen().unwrap(), 1 << 20);
+    let result = connection.save(&script(text), &mut output).await;
+    assert!(output.write_error().is_none());
     (result, fs::read(saved.path()).unwrap())
 }
 
@@ -221,7 +218,7 @@ async fn saved_output_arrives_unchanged_and_has_a_limit() {
 
     let (result, saved) = save(&connection, "cat /dev/zero").await;
     let error = result.unwrap_err();
-    let expected = "it printed more than 1048576 bytes";
+    let expected = "it sent more than 1048576 bytes";
     assert!(error.to_string().contains(expected), "{error}");
     assert!(error.is_unknown());
     assert!(saved.len() <= 1 << 20);

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use ship::core::ids::{ActionId, Epoch, ReleaseId};
@@ -11,7 +12,7 @@ use ship::core::release::ArtifactForm;
 use ship::core::time::Time;
 use ship::script::{KeptRelease, ScriptEnd, claim, pack, prune, read_releases, releases};
 
-use crate::host::{Host, Release, mode, openers, shells, wait_for};
+use crate::host::{Host, Release, Shell, mode, openers, shells, wait_for};
 
 /// The names in a directory.
 fn names(dir: &Path) -> Vec<String> {
@@ -78,6 +79,34 @@ fn pack_sends_the_files_of_the_release_without_those_of_the_service() {
         fs::write(app.join("__pycache__/page.pyc"), "bytes").expect("file");
         let page = ("./index.html".to_owned(), "hello".to_owned());
         assert_eq!(packed(&host, &release), [page], "{shell:?}");
+    }
+}
+
+/// busybox reads no list, and its command lines are short.
+#[test]
+fn pack_sends_many_files_whatever_the_tar_is() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        let directory = release_dir(&host, &release);
+        let mut list = fs::read(directory.join("files")).expect("the list");
+        for number in 0..2000 {
+            let name = format!("a-name-that-is-not-short-{number}");
+            fs::write(directory.join("app").join(&name), "").expect("a file");
+            list.extend(format!("./{name}\0").bytes());
+        }
+        // busybox can send them only if there are no others.
+        if shell == Shell::Busybox {
+            let listed = Command::new("find")
+                .args([".", "-print0"])
+                .current_dir(directory.join("app"))
+                .output()
+                .expect("find");
+            list = listed.stdout;
+        }
+        fs::write(directory.join("files"), list).expect("the list");
+        assert_eq!(packed(&host, &release).len(), 2001, "{shell:?}");
     }
 }
 

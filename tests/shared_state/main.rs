@@ -8,6 +8,7 @@ mod team;
 
 mod clock;
 mod empty_checkout;
+mod host_copy;
 mod killed_controller;
 mod leader;
 mod outage;

@@ -89,6 +89,15 @@ impl Team {
         team
     }
 
+    /// On which 0.8 and then 0.9 were deployed from one checkout.
+    pub(crate) fn deployed_twice(server: StateServer) -> Self {
+        let team = Self::new(server);
+        let a = team.checkout("a");
+        a.run("deploy", &["--reason", "ticket 4711"]);
+        a.deploy("0.9");
+        team
+    }
+
     /// With a part of the playbook changed, which must be there.
     pub(crate) fn with(self, old: &str, new: &str) -> Self {
         let path = self.path("repository/playbook.toml");
@@ -120,6 +129,14 @@ impl Team {
         let dir = self.path(&format!("repository/page-{version}"));
         write(&dir.join("page.py"), LIGHT_PAGE);
         write(&dir.join("behaviour"), behaviour.word());
+    }
+
+    /// Removes the artifacts from the repository, as if they were built and deployed elsewhere.
+    pub(crate) fn remove_artifacts(&self) {
+        for version in ["0.8", "0.9"] {
+            let dir = self.path(&format!("repository/page-{version}"));
+            fs::remove_dir_all(dir).expect("our own directory");
+        }
     }
 
     /// Opens the gate for which some versions wait.

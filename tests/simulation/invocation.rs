@@ -378,7 +378,7 @@ impl FleetConnection for SimulatedFleet {
         _: &'a HostId,
         _: &'a ReleaseId,
         _: u64,
-        _: SavedOutput<'a>,
+        _: &'a mut SavedOutput,
     ) -> BoxFuture<'a, Result<(), HostUnavailable>> {
         unreachable!("every artifact is available")
     }

@@ -148,7 +148,7 @@ impl FleetContext {
         &self,
         host: &HostId,
         script: impl FnOnce(&HostContext) -> Script,
-        output: SavedOutput<'_>,
+        output: &mut SavedOutput,
     ) -> Result<(), HostUnavailable> {
         let host = self.host(host)?;
         let script = script(&host.site.read_only_context(&self.service));
