@@ -107,13 +107,14 @@ fn hosts_that_need(session: &Session, survey: &Survey, goal: &Goal) -> Vec<HostI
     }
 }
 
-/// The reachable hosts that do not have a release.
+/// The reachable hosts that do not have a release, except those that are drained.
 fn hosts_without(survey: &Survey, release: &ReleaseId) -> Vec<HostId> {
-    let hosts = survey.preflight.fleet.hosts.iter();
-    hosts
-        .filter(|(_, host)| host.is_reachable() && !host.releases.contains(release))
-        .map(|(name, _)| name.clone())
-        .collect()
+    let lacks_release = |name: &&HostId| {
+        let host = survey.preflight.fleet.hosts.get(*name);
+        host.is_some_and(|host| host.is_reachable() && !host.releases.contains(release))
+    };
+    let hosts = survey.admission.spec.hosts.iter();
+    hosts.filter(lacks_release).cloned().collect()
 }
 
 fn record_of<'a>(session: &'a Session, release: &ReleaseId) -> Option<&'a RevisionRecord> {

@@ -90,6 +90,25 @@ fn files_of_hosts_that_were_changed_are_refused() {
     assert_eq!(team.answers(), before);
 }
 
+#[test]
+fn nothing_is_copied_for_a_host_that_is_drained() {
+    let Some(server) = StateServer::postgres() else {
+        return;
+    };
+    let team = Team::deployed_twice(server);
+    team.remove_artifacts();
+    team.remove_releases("node3");
+    let b = team.checkout_elsewhere("b");
+    let inventory = std::fs::read_to_string(b.path("inventory.toml")).expect("our own file");
+    let name = "name = \"node3\"\n";
+    assert!(inventory.contains(name), "{inventory}");
+    let drained = inventory.replace(name, &format!("{name}drain = true\n"));
+    write(&b.path("inventory.toml"), &drained);
+    let done = b.run("rollback", &[]);
+    assert!(!done.stderr.contains("copying"), "{}", done.stderr);
+    team.await_answers(&["node1 0.8", "node2 0.8", "node4 0.8"]);
+}
+
 /// A rollback that needs the files of a host, which sends them slowly.
 fn slow_rollback(team: &Team, checkout: &Checkout) -> Running {
     let tar = team.path("bin/tar");
