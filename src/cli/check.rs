@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::args::{CheckArgs, OutputFormat};
+use super::args::CheckArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::check::machine::MachineCheck;

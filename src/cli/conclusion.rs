@@ -1,8 +1,8 @@
 //! Prints the conclusion of a verb, unless its progress has shown it already.
 
-use super::args::OutputFormat;
 use super::exit::Exit;
 use super::output::{note, print};
+use super::shared_args::OutputFormat;
 use crate::app::conclusion::Conclusion;
 use crate::core::rollout::failure::Outcome;
 

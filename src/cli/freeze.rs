@@ -3,9 +3,10 @@
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::args::{FreezeArgs, OutputFormat, ThawArgs};
+use super::args::{FreezeArgs, ThawArgs};
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::{parse_time, terminal};
 use crate::app::verbs::freeze::{Frozen, freeze, thaw as end_freeze};
 use crate::report::clock::rfc3339;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::args::{HistoryArgs, OutputFormat};
+use super::args::HistoryArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::history::{RevisionDetails, history, revision};
 use crate::core::ids::Revision;

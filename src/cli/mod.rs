@@ -23,6 +23,7 @@ mod restart;
 mod resume;
 mod rollback;
 mod scale;
+mod shared_args;
 mod state;
 mod status;
 mod terminal;

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::args::{OutputFormat, PauseArgs};
+use super::args::PauseArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::pause::{PAUSE_TIMEOUT, PauseOutcome, pause};
 use crate::core::time::Human;

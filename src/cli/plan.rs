@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::args::{OutputFormat, PlanArgs};
+use super::args::PlanArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::plan::{DeployPlan, plan};
 use crate::config::Overrides;

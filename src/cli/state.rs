@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::args::{OutputFormat, StateArgs, StateMoveArgs, StateShowArgs, StateVerb};
+use super::args::{StateArgs, StateMoveArgs, StateShowArgs, StateVerb};
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::state::{self, LOCAL, StateMove};
 use crate::report::LocalClock;

@@ -5,9 +5,10 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::args::{OutputFormat, StatusArgs};
+use super::args::StatusArgs;
 use super::exit::{CliError, Exit};
 use super::output::print_while_read;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::status::{Observer, ServiceStatus};

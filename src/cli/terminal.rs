@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::args::{DisplayArgs, InventoryArg, OutputFormat};
 use super::output::note;
+use super::shared_args::{DisplayArgs, InventoryArg, OutputFormat};
 use crate::app::control_machine::{Console, ControlMachine};
 use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};

@@ -6,9 +6,10 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use serde_json::json;
 
-use super::args::{OutputFormat, UnlockArgs};
+use super::args::UnlockArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::unlock::Lock;
 use crate::core::ids::HostId;

@@ -100,7 +100,8 @@ fn advice(exit: Exit) -> &'static str {
             "You pressed Ctrl-C, a CI job was cancelled, the machine shut down, or the database with the state\n\
              failed for longer than `progress_deadline`. Actions in flight were finished or are recorded as\n\
              unknown, and the service keeps running. Continue with `ship resume` or the same command, or roll\n\
-             back with `ship abort`."
+             back with `ship abort`. If ship prints `no host was changed`, the rollout had not begun: there is\n\
+             nothing to resume, run the same command again."
         }
     }
 }

@@ -10,8 +10,9 @@ use jiff::tz::TimeZone;
 
 use self::instances::InstancePrinter;
 use self::rollout::RolloutPrinter;
-use super::args::{InventoryArg, LogsArgs};
+use super::args::LogsArgs;
 use super::exit::{CliError, Exit};
+use super::shared_args::InventoryArg;
 use super::{parse_time, terminal};
 use crate::app::verbs::logs::instances::InstanceLogs;
 use crate::app::verbs::logs::request::LogRequest;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 
-use super::super::args::OutputFormat;
+use super::super::shared_args::OutputFormat;
 use super::output::write;
 use crate::app::error::Error;
 use crate::app::verbs::logs::rollout::LoggedLine;
