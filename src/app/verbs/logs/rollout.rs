@@ -1,6 +1,6 @@
 //! Reads and follows the log of a rollout.
 
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::config::Overrides;
 use crate::core::time::Time;
 use crate::store::RolloutId;
 use crate::store::StoreAccess;
+use crate::trust;
 
 /// How often to check for new lines.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -155,10 +156,14 @@ impl RolloutLogFile {
 /// Whether the log on this machine belongs to a rollout of the same number in another history: the
 /// state directory may have had its own, or serve inventories with several databases.
 fn is_of_other_history(session: &Session, rollout: RolloutId, path: &Path) -> Result<bool, Error> {
-    let mut file = GrowingFile::open(path).map_err(|error| unreadable(path, error))?;
-    let lines = file.read_lines().map_err(|error| unreadable(path, error))?;
-    let started = |line: &LoggedLine| line.fields.get("event") == Some(&"rollout_started".into());
-    let Some(logged) = parse(&lines).find(started) else {
+    let file = trust::open_own(path).map_err(|error| unreadable(path, error))?;
+    // The event is among the first lines of a log that may be long.
+    let started = BufReader::new(file)
+        .split(b'\n')
+        .map_while(Result::ok)
+        .filter_map(|line| LoggedLine::read(&String::from_utf8_lossy(&line)))
+        .find(|line| line.fields.get("event") == Some(&"rollout_started".into()));
+    let Some(logged) = started else {
         return Ok(false);
     };
     let journal = session.store.lock().journal(rollout)?;
