@@ -3,8 +3,6 @@
 
 use std::io;
 
-use tempfile::NamedTempFile;
-
 use super::notice::Notice;
 use super::session::Session;
 use super::survey::Survey;
@@ -56,15 +54,8 @@ pub(super) async fn copy_from_hosts(
             version: definition.version.clone(),
             host: host.clone(),
         });
-        let kept = async {
-            let archive = copy_from_host(session, survey, host, (release, definition)).await?;
-            let shown = format!("version {} on {host}", definition.version);
-            let (digest, cache) = (contents_sha256.clone(), session.state_dir.artifacts());
-            artifact::keep_recovered(archive, shown, digest, cache)
-                .await
-                .map_err(|error| CopyFailure::Host(error.message().to_owned()))
-        };
-        match kept.await {
+        let digest = contents_sha256.clone();
+        match copy_from_host(session, survey, host, (release, definition), digest).await {
             Ok(artifact) => return Ok(artifact),
             Err(CopyFailure::Here(why)) => return Err(why),
             Err(CopyFailure::Host(why)) => session.env.notify(&Notice::NotRecovered(why)),
@@ -77,16 +68,18 @@ pub(super) async fn copy_from_hosts(
     })
 }
 
-/// Saves an archive of the release to a file.
+/// Saves an archive of the release from a host, and keeps it if its files have this digest.
 async fn copy_from_host(
     session: &Session,
     survey: &Survey,
     host: &HostId,
     (release, definition): (&ReleaseId, &Definition),
-) -> Result<NamedTempFile, CopyFailure> {
+    contents_sha256: String,
+) -> Result<Artifact, CopyFailure> {
     let cache = session.state_dir.artifacts();
+    let shown_cache = cache.display().to_string();
     let cannot_write =
-        |why: &io::Error| CopyFailure::Here(format!("cannot write to {}: {why}", cache.display()));
+        |why: &io::Error| CopyFailure::Here(format!("cannot write to {shown_cache}: {why}"));
     let archive = artifact::temporary_file(&cache)
         .map_err(|error| CopyFailure::Here(error.message().to_owned()))?;
     let file = archive.reopen().map_err(|why| cannot_write(&why))?;
@@ -98,10 +91,14 @@ async fn copy_from_host(
     let connection = &survey.connection;
     let saved = connection.save_release(host, release, size_bytes, &mut output);
     match (saved.await, output.write_error()) {
-        (_, Some(why)) => Err(cannot_write(why)),
-        (Err(unavailable), None) => Err(CopyFailure::Host(unavailable.why)),
-        (Ok(()), None) => Ok(archive),
+        (_, Some(why)) => return Err(cannot_write(why)),
+        (Err(unavailable), None) => return Err(CopyFailure::Host(unavailable.why)),
+        (Ok(()), None) => {}
     }
+    let shown = format!("version {} on {host}", definition.version);
+    artifact::keep_recovered(archive, shown, contents_sha256, cache)
+        .await
+        .map_err(|error| CopyFailure::Host(error.message().to_owned()))
 }
 
 /// The reachable hosts that have a release.
