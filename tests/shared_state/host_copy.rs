@@ -30,14 +30,19 @@ tail -c +$((sent + 1)) "$packed"
 rm -f "$packed"
 "#;
 
-#[test]
-fn artifact_is_recovered_from_a_host() {
-    let Some(server) = StateServer::postgres() else {
-        return;
-    };
-    let team = Team::deployed_twice(server);
+/// Two versions were deployed, their artifacts are gone, and node3 has no release.
+fn team_without_artifacts() -> Option<Team> {
+    let team = Team::deployed_twice(StateServer::postgres()?);
     team.remove_artifacts();
     team.remove_releases("node3");
+    Some(team)
+}
+
+#[test]
+fn artifact_is_recovered_from_a_host() {
+    let Some(team) = team_without_artifacts() else {
+        return;
+    };
     // What the service wrote there does not count, and what another user changed does.
     for app in team.release_files("node2") {
         write(&app.join("__pycache__/page.pyc"), "bytes");
@@ -57,12 +62,9 @@ fn artifact_is_recovered_from_a_host() {
 
 #[test]
 fn files_of_hosts_that_were_changed_are_refused() {
-    let Some(server) = StateServer::postgres() else {
+    let Some(team) = team_without_artifacts() else {
         return;
     };
-    let team = Team::deployed_twice(server);
-    team.remove_artifacts();
-    team.remove_releases("node3");
     for node in ["node1", "node2", "node4"] {
         for app in team.release_files(node) {
             write(&app.join("page.py"), "import evil");
@@ -92,12 +94,9 @@ fn files_of_hosts_that_were_changed_are_refused() {
 
 #[test]
 fn nothing_is_copied_for_a_host_that_is_drained() {
-    let Some(server) = StateServer::postgres() else {
+    let Some(team) = team_without_artifacts() else {
         return;
     };
-    let team = Team::deployed_twice(server);
-    team.remove_artifacts();
-    team.remove_releases("node3");
     let b = team.checkout_elsewhere("b");
     let inventory = std::fs::read_to_string(b.path("inventory.toml")).expect("our own file");
     let name = "name = \"node3\"\n";
@@ -127,12 +126,9 @@ fn slow_rollback(team: &Team, checkout: &Checkout) -> Running {
 
 #[test]
 fn lock_is_kept_while_the_files_of_a_host_are_copied() {
-    let Some(server) = StateServer::postgres() else {
+    let Some(team) = team_without_artifacts() else {
         return;
     };
-    let team = Team::deployed_twice(server);
-    team.remove_artifacts();
-    team.remove_releases("node3");
     let rollback = slow_rollback(&team, &team.checkout("b"));
     let (other, since) = (team.checkout_elsewhere("c"), Instant::now());
     while since.elapsed() < LEASE_WOULD_EXPIRE {
@@ -146,12 +142,9 @@ fn lock_is_kept_while_the_files_of_a_host_are_copied() {
 
 #[test]
 fn copy_from_a_host_is_interrupted_without_a_change() {
-    let Some(server) = StateServer::postgres() else {
+    let Some(team) = team_without_artifacts() else {
         return;
     };
-    let team = Team::deployed_twice(server);
-    team.remove_artifacts();
-    team.remove_releases("node3");
     let b = team.checkout("b");
     let (answers, history) = (team.answers(), b.history());
     for signal in ["INT", "TERM"] {

@@ -156,12 +156,10 @@ async fn run(env: &Arc<dyn Environment>, call: Call, defect: Defect) -> Result<C
             restart(env, request).await
         }
         Call::Scale { replicas } => {
-            let set = Vec::new();
             scale(
                 env,
                 ScaleRequest {
                     replicas,
-                    set,
                     ..ScaleRequest::default()
                 },
             )

@@ -86,12 +86,10 @@ async fn exit_of(env: &Arc<dyn Environment>, verb: &str) -> Result<Exit, Error> 
         "restart" => restart(env, RestartRequest::default()).await?,
         "migrate" => migrate(env, MigrateRequest::default()).await?,
         "scale" => {
-            let (replicas, set) = (1, Vec::new());
             scale(
                 env,
                 ScaleRequest {
-                    replicas,
-                    set,
+                    replicas: 1,
                     ..ScaleRequest::default()
                 },
             )
