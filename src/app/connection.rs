@@ -14,7 +14,7 @@ use crate::config::{self, Transport};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Traffic};
-use crate::core::ids::{Epoch, HostId, Port, ReleaseId};
+use crate::core::ids::{Epoch, HostId, Port, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::Definition;
 use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
@@ -29,23 +29,23 @@ impl Session {
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
     ) -> Arc<dyn FleetConnection> {
-        let ports = self.ports(&definitions);
+        let slots = self.slots(&definitions);
         let releases = self.releases(definitions, release);
-        self.env.connect(self.layout(&ports), releases)
+        self.env.connect(self.layout(&slots), releases)
     }
 
     /// An executor for the hosts, over SSH or on this machine.
     pub fn fleet_executor(&self) -> FleetExecutor {
         let definitions = self.definitions();
-        let ports = self.ports(&definitions);
-        control_machine::executor(self.layout(&ports), self.releases(definitions, None))
+        let slots = self.slots(&definitions);
+        control_machine::executor(self.layout(&slots), self.releases(definitions, None))
     }
 
-    /// The machines of the fleet, with these ports for instances.
-    fn layout(&self, ports: &[Port]) -> FleetLayout {
+    /// The machines of the fleet, with these slots for instances.
+    fn layout(&self, slots: &BTreeMap<SlotNumber, Vec<Port>>) -> FleetLayout {
         let inventory = &self.project.inventory;
         let sites = inventory.hosts.iter().map(|host| HostSite {
-            ports: ports.to_owned(),
+            slots: slots.clone(),
             ..self.site(host)
         });
         let balancers = inventory
@@ -59,14 +59,16 @@ impl Session {
             .traffic
             .as_ref()
             .map(|traffic| traffic.driver.clone());
-        let ports = self.project.playbook.service.ports.clone();
+        let playbook = &self.project.playbook;
+        let port = playbook.traffic.as_ref().and_then(|it| it.port.clone());
         let balancing = self
             .traffic()
             .zip(driver)
             .map(|(traffic, driver)| Balancing {
                 traffic,
                 driver,
-                ports,
+                slots: playbook.service.slots.clone(),
+                port,
             });
         FleetLayout {
             sites,
@@ -138,18 +140,21 @@ impl Session {
         }
     }
 
-    /// The ports of the playbook, then those of other releases.
-    pub fn ports(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<Port> {
-        let mut ports = self.project.playbook.service.ports.clone();
-        for port in definitions
-            .values()
-            .flat_map(|definition| &definition.ports)
-        {
-            if !ports.contains(port) {
-                ports.push(*port);
-            }
+    /// The slots of the playbook and of other releases, each with all ports that it has in any of
+    /// them.
+    pub fn slots(
+        &self,
+        definitions: &BTreeMap<ReleaseId, Definition>,
+    ) -> BTreeMap<SlotNumber, Vec<Port>> {
+        let mut slots = self.project.playbook.service.slots.by_number();
+        let others = definitions.values().filter_map(Definition::slots);
+        for (slot, ports) in others.flat_map(|others| others.by_number()) {
+            let known = slots.entry(slot).or_default();
+            known.extend(ports);
+            known.sort_unstable();
+            known.dedup();
         }
-        ports
+        slots
     }
 
     /// The directory and the environment of the playbook's commands on this machine.
@@ -221,7 +226,7 @@ impl Session {
         );
         HostSite {
             base_dir,
-            ports: Vec::new(),
+            slots: BTreeMap::new(),
             ..site
         }
     }
@@ -263,7 +268,7 @@ impl Session {
             },
             labels: host.labels.clone(),
             base_dir: host.base_dir.clone().unwrap_or(default),
-            ports: self.project.playbook.service.ports.clone(),
+            slots: self.project.playbook.service.slots.by_number(),
         }
     }
 }
@@ -295,7 +300,7 @@ impl FleetConnection for FleetExecutor {
         self.save(host, pack, output).boxed()
     }
 
-    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
-        FleetExecutor::server_clash(self, ports, fleet)
+    fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash> {
+        FleetExecutor::server_clash(self, slots, fleet)
     }
 }

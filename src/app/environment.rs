@@ -15,7 +15,7 @@ use crate::balancer::Balancing;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
-use crate::core::ids::{HostId, Port, ReleaseId};
+use crate::core::ids::{HostId, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases};
 use crate::remote::{HostSite, HostUnavailable, SavedOutput};
@@ -131,7 +131,7 @@ pub trait FleetConnection: Executor {
 
     /// Two slots that would be the same server at a balancer: one with a running instance, and one
     /// of `ports` that would replace it.
-    fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash>;
+    fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash>;
 }
 
 /// The user's files, parsed and validated.

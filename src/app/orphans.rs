@@ -28,8 +28,8 @@ pub(crate) fn report_orphans(session: &Session) -> Result<(), Error> {
         .values()
         .filter(|placement| !listed.contains(&placement.slot.host))
     {
-        let Slot { host, port } = &placement.slot;
-        let instance = format!("{} on port {port}", versions.of(&placement.release));
+        let Slot { host, number } = &placement.slot;
+        let instance = format!("{} in slot {number}", versions.of(&placement.release));
         orphans.entry(host).or_default().push(instance);
     }
     for (host, instances) in orphans {

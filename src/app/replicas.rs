@@ -45,7 +45,7 @@ impl Session {
     /// The number of instances at the end of the newest rollout, if there are still enough slots.
     pub fn last_replicas(&self) -> Option<u32> {
         let slots = self.project.inventory.schedulable_hosts().count()
-            * self.project.playbook.service.ports.len();
+            * self.project.playbook.service.slots.numbers().len();
         self.history.last_wanted_replicas(slots)
     }
 

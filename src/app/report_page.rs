@@ -62,7 +62,7 @@ impl ReportInput {
             .map(|record| (record.release.clone(), record.definition.version.clone()));
         let setup = ReporterSetup {
             hosts: session.hosts(),
-            ports: session.ports(&session.definitions()),
+            slots: session.slots(&session.definitions()).into_keys().collect(),
             versions: Versions::new(versions.collect()),
             clock: LocalClock::local(),
             glyphs: Glyphs::UNICODE,
@@ -190,13 +190,13 @@ fn budget_at_start(
         }
     };
     let project = config::load_with(&session.inventory, &overrides, read).ok()?;
-    let (hosts, ports) = (
+    let (hosts, slots) = (
         project.inventory.schedulable_hosts().count(),
-        project.playbook.service.ports.len(),
+        project.playbook.service.slots.numbers().len(),
     );
     let mut amounts = project.playbook.rollout.amounts(hosts);
     amounts.replicas = start.replicas;
-    amounts.resolve(hosts, ports).ok()
+    amounts.resolve(hosts, slots).ok()
 }
 
 /// The differences between two revisions.
@@ -211,14 +211,12 @@ fn changes(then: &RevisionRecord, now: &RevisionRecord) -> Changes {
 fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     const NOTHING: &str = "nothing";
     let digest = |digest: &str| digest.get(..10).unwrap_or(digest).to_owned();
-    let ports = |definition: &Definition| {
-        definition
-            .ports
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
+    let slots = |definition: &Definition| {
+        let slots = definition.slots();
+        slots.map(|slots| slots.to_string()).unwrap_or_default()
     };
+    let signal = |definition: &Definition| definition.stop_signal.name().to_owned();
+    let directives = |definition: &Definition| definition.systemd.to_string();
     let secrets = |definition: &Definition| {
         definition
             .secrets_sha256
@@ -241,7 +239,9 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
             then.command.join(" "),
             now.command.join(" "),
         ],
-        ["ports".to_owned(), ports(then), ports(now)],
+        ["slots".to_owned(), slots(then), slots(now)],
+        ["stop_signal".to_owned(), signal(then), signal(now)],
+        ["systemd".to_owned(), directives(then), directives(now)],
     ];
     let mut names: Vec<_> = then.env.keys().chain(now.env.keys()).collect();
     names.sort();

@@ -115,7 +115,7 @@ fn engine(
 ) -> Engine {
     let setup = ReporterSetup::for_terminal(
         session.hosts(),
-        session.ports(&survey.definitions),
+        session.slots(&survey.definitions).into_keys().collect(),
         session.versions(),
     );
     let (addresses, redactor) = (session.addresses(), report_page::redactor(session));

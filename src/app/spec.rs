@@ -32,23 +32,28 @@ pub(crate) fn spec(
         .schedulable_hosts()
         .map(|host| host.name.clone())
         .collect();
-    let release_ports: BTreeMap<_, _> = definitions
+    let playbook_slots = playbook.service.slots.numbers();
+    let release_slots: BTreeMap<_, _> = definitions
         .iter()
-        .filter(|(_, definition)| !definition.ports.is_empty())
-        .map(|(release, definition)| (release.clone(), definition.ports.clone()))
+        .filter_map(|(release, definition)| Some((release.clone(), definition.slots()?.numbers())))
         .collect();
-    let ports = goal
-        .and_then(|goal| release_ports.get(goal))
-        .unwrap_or(&playbook.service.ports);
+    let slots = goal
+        .and_then(|goal| release_slots.get(goal))
+        .unwrap_or(&playbook_slots);
     let budget = session
         .amounts()
-        .resolve(hosts.len(), ports.len())
+        .resolve(hosts.len(), slots.len())
         .map_err(Refused::Impossible)?;
     Ok(Spec {
         service: playbook.service.name.clone(),
         hosts,
-        ports: playbook.service.ports.clone(),
-        release_ports,
+        slots: playbook_slots,
+        release_slots,
+        without_ports: definitions
+            .iter()
+            .filter(|(_, definition)| definition.slots.is_some())
+            .map(|(release, _)| release.clone())
+            .collect(),
         budget,
         rollback_budget: None,
         min_ready: rollout.min_ready,
@@ -133,11 +138,10 @@ pub fn deploy_windows(
     }
     let zone = time_zone.clone().unwrap_or_else(TimeZone::system);
     let readiness = &playbook.readiness;
-    let repeats = readiness.interval * readiness.success_threshold.saturating_sub(1);
     DeployWindows {
         upcoming: windows::upcoming_windows(windows, &zone, now),
         is_limited: true,
-        replacement_time_min: playbook.rollout.min_ready + readiness.initial_delay + repeats,
+        replacement_time_min: playbook.rollout.min_ready + readiness.waits().until_ready(),
         fastest_deploy: history.fastest_deploy(),
     }
 }

@@ -88,7 +88,7 @@ fn decide(
     adopt: Adopt,
 ) -> Result<Admission, Error> {
     let spec = spec::spec(session, definitions, Some(&goal.release.id))?;
-    let ports = spec.ports_of(&goal.release.id);
+    let slots = spec.slots_of(&goal.release.id);
     let reasons = |unusable: &BTreeMap<HostId, HostUnavailable>| {
         unusable
             .iter()
@@ -99,7 +99,7 @@ fn decide(
         service: &session.service_key.service,
         fleet_name: &session.service_key.fleet,
         history: &session.history,
-        server_clash: connection.server_clash(ports, &preflight.fleet),
+        server_clash: connection.server_clash(slots, &preflight.fleet),
         spec,
         amounts: session.amounts(),
         are_replicas_set: session.has_explicit_replicas(),

@@ -13,8 +13,9 @@ use super::slots::{ReleaseServer, SlotDirectory, SlotHost};
 use crate::config::TrafficDriver;
 use crate::core::fleet::Fleet;
 use crate::core::fleet::traffic::{BalancerState, Traffic};
-use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::ids::{HostId, ReleaseId, Slot, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
+use crate::core::release::slots::Slots;
 use crate::remote::{HostUnavailable, ServiceContext};
 use crate::script::SlotSwitch;
 
@@ -27,8 +28,10 @@ pub struct Balancing {
     /// Which balancers send requests to which slots.
     pub traffic: Traffic,
     pub driver: TrafficDriver,
-    /// The ports of the playbook, which the balancers must know.
-    pub ports: Vec<Port>,
+    /// The slots of the playbook, which the balancers must know.
+    pub slots: Slots,
+    /// The name of the port that gets the requests; `None` for the first.
+    pub port: Option<String>,
 }
 
 /// All balancers of a service. Each gets the same changes.
@@ -70,7 +73,13 @@ impl BalancerGroup {
             traffic: balancing.traffic.clone(),
             driver,
             machines: hosts.iter().map(machine).collect(),
-            slots: SlotDirectory::new(hosts, service, balancing.ports.clone(), releases),
+            slots: SlotDirectory::new(
+                hosts,
+                service,
+                balancing.slots.clone(),
+                balancing.port.clone(),
+                releases,
+            ),
         }
     }
 
@@ -225,16 +234,16 @@ impl BalancerGroup {
 
     /// Two slots that would be the same server at the balancers, if there are such slots: one where
     /// an instance runs, and one of `ports` for its successor.
-    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
+    pub fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash> {
         let playbook_template = self.driver.server_template()?;
         let playbook_slots = self
             .slots
             .hosts()
             .filter(|host| fleet.hosts.contains_key(*host));
         let playbook_slots = playbook_slots.flat_map(|host| {
-            ports.iter().map(|port| Slot {
+            slots.iter().map(|number| Slot {
                 host: host.clone(),
-                port: *port,
+                number: *number,
             })
         });
         let next_slots: BTreeMap<_, _> = playbook_slots

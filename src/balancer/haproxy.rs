@@ -197,7 +197,8 @@ impl HaproxySession<'_> {
             format!(
                 "backend {} has no server for {of} slots; add lines like `server {name} ADDRESS:{} \
                  check` to its configuration, or set servers = \"dynamic\" in [traffic]",
-                self.settings.backend, slot.port
+                self.settings.backend,
+                self.context.slots.port_of(slot)
             )
         }))
     }
@@ -322,13 +323,17 @@ impl HaproxySession<'_> {
             return Err(SwitchError::Failed(format!(
                 "backend {backend} has no server `{server}`; add `server {server} ADDRESS:{} \
                  check` to its configuration, or set servers = \"dynamic\" in [traffic]",
-                slot.port
+                self.context.slots.port_of(slot)
             )));
         }
         let address = self.address_of(slot).await?;
         let options = &self.settings.server_options;
         self.run(&protocol::add(
-            backend, server, &address, slot.port, options,
+            backend,
+            server,
+            &address,
+            self.context.slots.port_of(slot),
+            options,
         ))
         .await
     }
@@ -360,7 +365,7 @@ impl HaproxySession<'_> {
         let name = self.context.slots.address_of(slot).await?.address;
         let found = timeout(
             COMMAND_DEADLINE,
-            tokio::net::lookup_host((name.as_str(), slot.port)),
+            tokio::net::lookup_host((name.as_str(), slot.number)),
         )
         .await;
         let address = found

@@ -35,8 +35,13 @@ impl ScriptDriver for NftablesDriver {
         slot_switch: SlotSwitch,
     ) -> BoxFuture<'a, Result<Script, HostUnavailable>> {
         let (site, public) = (context.script_context(change), self.settings.port);
-        let script =
-            script::switch_nftables(&site, context.name(), public, change.slot.port, slot_switch);
+        let script = script::switch_nftables(
+            &site,
+            context.name(),
+            public,
+            change.slot.number,
+            slot_switch,
+        );
         ready(Ok(script)).boxed()
     }
 }

@@ -9,13 +9,14 @@ use super::link::Link;
 use crate::config::{SlotVars, render};
 use crate::core::ids::{HostId, Port, ReleaseId, Slot};
 use crate::core::release::Definition;
+use crate::core::release::slots::Slots;
 use crate::remote::{HostSite, HostUnavailable, ServiceContext};
 use crate::script::SlotAddress;
 
 /// A host with slots. The machine of a balancer may be a host without slots.
 #[derive(Clone)]
 pub struct SlotHost {
-    /// The host, its labels, and its ports.
+    /// The host, its labels, and its slots.
     pub site: HostSite,
     pub link: Arc<dyn Link>,
 }
@@ -23,7 +24,7 @@ pub struct SlotHost {
 /// The server settings of a release.
 #[derive(Clone, Debug)]
 pub struct ReleaseServer {
-    ports: Vec<Port>,
+    slots: Option<Slots>,
     template: Option<String>,
 }
 
@@ -31,8 +32,10 @@ pub struct ReleaseServer {
 pub struct SlotDirectory {
     hosts: BTreeMap<HostId, SlotHost>,
     service: ServiceContext,
-    /// The ports of the current playbook.
-    playbook_ports: Vec<Port>,
+    /// The slots of the current playbook.
+    playbook_slots: Slots,
+    /// The name of the port that gets the requests; `None` for the first.
+    port: Option<String>,
     releases: BTreeMap<ReleaseId, ReleaseServer>,
 }
 
@@ -47,7 +50,7 @@ impl ReleaseServer {
         definitions: &BTreeMap<ReleaseId, Definition>,
     ) -> BTreeMap<ReleaseId, ReleaseServer> {
         let of = |definition: &Definition| Self {
-            ports: definition.ports.clone(),
+            slots: definition.slots(),
             template: definition.server.clone(),
         };
         definitions
@@ -58,11 +61,13 @@ impl ReleaseServer {
 }
 
 impl SlotDirectory {
-    /// The slots of these hosts, for a playbook with these ports.
+    /// The slots of these hosts, for a playbook with these slots. `port` names the port that gets the
+    /// requests.
     pub fn new(
         hosts: impl IntoIterator<Item = SlotHost>,
         service: ServiceContext,
-        playbook_ports: Vec<Port>,
+        playbook_slots: Slots,
+        port: Option<String>,
         releases: BTreeMap<ReleaseId, ReleaseServer>,
     ) -> Self {
         let hosts = hosts
@@ -71,7 +76,8 @@ impl SlotDirectory {
         Self {
             hosts: hosts.collect(),
             service,
-            playbook_ports,
+            playbook_slots,
+            port,
             releases,
         }
     }
@@ -96,24 +102,36 @@ impl SlotDirectory {
     /// Every slot. The machine of a balancer has none.
     pub(super) fn all(&self) -> impl Iterator<Item = Slot> {
         self.hosts.iter().flat_map(|(name, host)| {
-            host.site.ports.iter().map(|port| Slot {
+            host.site.slots.keys().map(|number| Slot {
                 host: name.clone(),
-                port: *port,
+                number: *number,
             })
         })
     }
 
-    /// The slots on the playbook's ports.
+    /// The slots of the playbook.
     pub(super) fn playbook_slots(&self) -> impl Iterator<Item = Slot> {
+        let numbers = self.playbook_slots.numbers();
         self.all()
-            .filter(|slot| self.playbook_ports.contains(&slot.port))
+            .filter(move |slot| numbers.contains(&slot.number))
+    }
+
+    /// The port of a slot that gets the requests. A slot that only other releases have gets them on
+    /// the port of these.
+    pub(super) fn port_of(&self, slot: &Slot) -> Port {
+        let mut all = self.all_layouts();
+        let found = all.find_map(|slots| slots.port(slot.number, self.port.as_deref()));
+        found.unwrap_or(slot.number)
     }
 
     /// The server name templates of the releases that use a slot.
     pub(super) fn release_templates(&self, slot: &Slot) -> impl Iterator<Item = &str> {
         self.releases
             .values()
-            .filter(|release| release.ports.contains(&slot.port))
+            .filter(|release| {
+                let slots = release.slots.as_ref();
+                slots.is_some_and(|slots| slots.ports_of(slot.number).is_some())
+            })
             .filter_map(ReleaseServer::template)
     }
 
@@ -125,9 +143,12 @@ impl SlotDirectory {
     /// Renders a template of `[traffic]`, which depends on the slot but not on its release.
     pub(super) fn render(&self, template: &str, slot: &Slot) -> Result<String, HostUnavailable> {
         let site = &self.host(&slot.host)?.site;
+        let slots = self.slots_with(slot);
         let vars = SlotVars {
             version: "",
-            port: slot.port,
+            slot: slot.number,
+            port: slots.port(slot.number, None),
+            ports: slots.named_ports(slot.number),
             address: &site.target.address,
             host: &slot.host,
             service: &self.service.owner.service,
@@ -139,12 +160,27 @@ impl SlotDirectory {
         })
     }
 
+    /// The slots of the playbook, and those of each known release.
+    fn all_layouts(&self) -> impl Iterator<Item = &Slots> {
+        let releases = self.releases.values();
+        let releases = releases.filter_map(|release| release.slots.as_ref());
+        std::iter::once(&self.playbook_slots).chain(releases)
+    }
+
+    /// The slots of a release that has this slot.
+    fn slots_with(&self, slot: &Slot) -> &Slots {
+        self.all_layouts()
+            .find(|slots| slots.ports_of(slot.number).is_some())
+            .unwrap_or(&self.playbook_slots)
+    }
+
     /// The address of a slot, for the balancers.
     pub(super) async fn address_of(&self, slot: &Slot) -> Result<SlotAddress, HostUnavailable> {
         let address = self.host(&slot.host)?.link.network_address().await;
         Ok(SlotAddress {
             slot: slot.clone(),
             address,
+            port: self.port_of(slot),
         })
     }
 

@@ -19,6 +19,7 @@ use crate::core::fleet::traffic::{
     BalancerState, Balancers, DrainResult, Server, SlotAdmission, Traffic,
 };
 use crate::core::ids::{ActionId, Epoch, Slot};
+use crate::core::release::slots::{SlotPorts, Slots};
 use crate::remote::{HostSite, HostUnavailable, ServiceContext, Target};
 use crate::script::Script;
 
@@ -208,7 +209,7 @@ fn site(name: &str, ports: &[u16]) -> HostSite {
         },
         labels: BTreeMap::new(),
         base_dir: "/nowhere".to_owned(),
-        ports: ports.to_vec(),
+        slots: ports.iter().map(|port| (*port, vec![*port])).collect(),
     }
 }
 
@@ -225,7 +226,8 @@ fn balancing() -> Balancing {
             servers: Servers::Static,
             server_options: String::new(),
         }),
-        ports: vec![8081, 8082],
+        slots: Slots::Ports(vec![SlotPorts::Single(8081), SlotPorts::Single(8082)]),
+        port: None,
     }
 }
 

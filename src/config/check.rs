@@ -1,18 +1,28 @@
-//! The check of a probe: `tcp`, `http` or `command`.
+//! The check of a probe: `tcp`, `http`, `command`, and for readiness `running` or `notify`.
+
+use std::time::Duration;
 
 use super::command::command;
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
+use super::names;
+use super::slots;
 use super::toml_tree::Node;
-use super::value::{Faults, ValueError, boolean, line};
+use super::value::{Faults, ValueError, boolean, line, positive_duration, quoted, string};
 use crate::config::templates::Templates;
+use crate::core::release::slots::Slots;
 
+#[derive(Clone, Debug)]
 pub(super) enum CheckKind {
     Tcp,
     /// A GET of this path.
     Http(String),
     /// A command on the host, each word a template over the slot.
     Command(Vec<String>),
+    /// The same process for this long.
+    Running(Duration),
+    /// systemd's `READY=1`.
+    Notify,
 }
 
 /// Reads the checks of a table, and reports an error if there are several. The caller handles a
@@ -23,10 +33,31 @@ pub(super) fn read(
     templates: &mut Templates,
     sink: &Sink,
 ) -> Option<Vec<CheckKind>> {
+    let checks = read_port_checks(fields, templates);
+    check_single_kind(fields, subject, sink);
+    checks
+}
+
+/// Reads the checks of `[readiness]`, as [`read`] does.
+pub(super) fn read_readiness(
+    fields: &Fields<'_>,
+    templates: &mut Templates,
+    sink: &Sink,
+) -> Option<Vec<CheckKind>> {
+    let checks = read_port_checks(fields, templates);
+    let running = fields.optional("running", positive_duration);
+    let notify = fields.optional("notify", only_true);
+    check_single_kind(fields, "readiness", sink);
+    let mut checks = checks?;
+    checks.extend(running?.map(CheckKind::Running));
+    checks.extend(notify?.map(|()| CheckKind::Notify));
+    Some(checks)
+}
+
+fn read_port_checks(fields: &Fields<'_>, templates: &mut Templates) -> Option<Vec<CheckKind>> {
     let tcp = fields.optional("tcp", only_true);
     let http = fields.optional("http", http_path);
     let command = fields.optional("command", command);
-    check_single_kind(fields, subject, sink);
 
     let (tcp, http, command) = (tcp?, http?, command?);
     templates.extend(
@@ -39,6 +70,47 @@ pub(super) fn read(
         tcp.map(|()| CheckKind::Tcp),
     ];
     Some(checks.into_iter().flatten().collect())
+}
+
+/// Reads `port`: the name of the port to probe.
+#[expect(
+    clippy::option_option,
+    reason = "the outer None means invalid, the inner one absent"
+)]
+pub(super) fn read_port(fields: &Fields<'_>, slots: Option<&Slots>) -> Option<Option<String>> {
+    let name = fields.optional("port", port_name)?;
+    if let Some(slots) = slots {
+        slots::check_port_name(fields, name.as_deref(), slots);
+    }
+    for kind in ["command", "running", "notify"] {
+        if name.is_some() && fields.key_place(kind).is_some() {
+            let fault = ValueError::new(format!("cannot be used with `{kind}`"));
+            fields.report("port", fault.help("leave it out: no port is probed"));
+        }
+    }
+    Some(name)
+}
+
+fn port_name(node: &Node) -> Result<String, Faults> {
+    let text = string(node)?;
+    names::PORT.check(&text)?;
+    Ok(text)
+}
+
+/// Reports checks of a port in a service without ports.
+pub(super) fn check_ports(fields: &Fields<'_>, slots: Option<&Slots>, instead: &str) {
+    if slots.is_none_or(Slots::has_ports) {
+        return;
+    }
+    for key in ["tcp", "http", "port"] {
+        if fields.key_place(key).is_some() {
+            let fault = ValueError::new(format!(
+                "needs a port, but the service has {} and no ports",
+                quoted("slots")
+            ));
+            fields.report(key, fault.help(instead));
+        }
+    }
 }
 
 /// The key for the `Host` header of a GET, for services that respond only to their own names.
@@ -100,7 +172,7 @@ fn http_path(node: &Node) -> Result<String, Faults> {
 }
 
 fn check_single_kind(fields: &Fields<'_>, subject: &str, sink: &Sink) {
-    let present = ["tcp", "http", "command"]
+    let present = ["tcp", "http", "command", "running", "notify"]
         .into_iter()
         .filter_map(|kind| Some((kind, fields.key_place(kind)?)));
     let mut kinds: Vec<_> = present.collect();

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::core::ids::ReleaseId;
+use crate::core::release::slots::Slots;
 use crate::core::release::{Artifact, Definition};
 
 use super::playbook::Playbook;
@@ -18,7 +19,14 @@ pub fn definition(
         service: service.name.clone(),
         version: playbook.version.clone(),
         command: service.command.clone(),
-        ports: service.ports.clone(),
+        ports: match &service.slots {
+            Slots::Ports(ports) => ports.clone(),
+            Slots::Count(_) => Vec::new(),
+        },
+        slots: match service.slots {
+            Slots::Ports(_) => None,
+            Slots::Count(count) => Some(count),
+        },
         server: playbook
             .traffic
             .as_ref()
@@ -27,7 +35,9 @@ pub fn definition(
         env: service.env.clone(),
         driver: service.driver,
         user: service.user.clone(),
+        stop_signal: service.stop_signal,
         stop_timeout: service.stop_timeout,
+        systemd: playbook.systemd.clone(),
         readiness: playbook.readiness.clone(),
         liveness: playbook.liveness.clone(),
         hooks: playbook.hooks.clone(),

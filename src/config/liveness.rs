@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::release::slots::Slots;
 use crate::core::release::{Liveness, LivenessCheck};
 
 use super::check::{self, CheckKind};
@@ -16,10 +17,13 @@ const FAILURES: u32 = 3;
 
 pub(super) fn read(
     fields: &Fields<'_>,
+    slots: Option<&Slots>,
     templates: &mut Templates,
     sink: &Sink,
 ) -> Option<Liveness> {
     let checks = check::read(fields, "liveness", templates, sink);
+    let port = check::read_port(fields, slots);
+    check::check_ports(fields, slots, "use a `command` instead");
     let interval = fields.optional_or("interval", INTERVAL, positive_duration);
     let timeout = fields.optional_or("timeout", TIMEOUT, positive_duration);
     let failure_threshold = fields.optional_or("failure_threshold", FAILURES, times);
@@ -37,9 +41,12 @@ pub(super) fn read(
         CheckKind::Tcp => LivenessCheck::Tcp,
         CheckKind::Http(path) => LivenessCheck::Http(path),
         CheckKind::Command(words) => LivenessCheck::Command(words),
+        // `check::read` does not read these.
+        CheckKind::Running(_) | CheckKind::Notify => return None,
     };
     Some(Liveness {
         check,
+        port: port?,
         interval: interval?,
         timeout: timeout?,
         failure_threshold: failure_threshold?,

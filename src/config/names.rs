@@ -49,6 +49,24 @@ pub(super) const VARIABLE: NameRule = NameRule {
     allowed: "letters, digits and `_`, not beginning with a digit",
 };
 
+/// The name of a port, which is a variable in templates.
+pub(super) const PORT: NameRule = NameRule {
+    noun: "the name of a port",
+    first: |c| c.is_ascii_lowercase(),
+    rest: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_',
+    chars_max: 30,
+    allowed: "a to z, 0 to 9 and `_`, beginning with a letter",
+};
+
+/// The name of a systemd directive.
+pub(super) const DIRECTIVE: NameRule = NameRule {
+    noun: "a directive",
+    first: |c| c.is_ascii_uppercase(),
+    rest: |c| c.is_ascii_alphanumeric() || c == '-',
+    chars_max: 60,
+    allowed: "letters, digits and `-`, beginning with a capital letter, as in MemoryMax",
+};
+
 pub(super) const LABEL: NameRule = NameRule {
     noun: "the name of a label",
     first: |c| c.is_ascii_alphanumeric(),

@@ -7,6 +7,8 @@ use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::core::availability::MonitorSettings;
 use crate::core::release::hook::{Hook, HookSite};
 use crate::core::release::migration::Migration;
+use crate::core::release::slots::{SlotPorts, Slots};
+use crate::core::release::unit::Directives;
 use crate::core::release::{Liveness, Readiness};
 
 use super::artifact::ArtifactConfig;
@@ -33,6 +35,8 @@ pub struct Playbook {
     pub path: PathBuf,
     pub version: String,
     pub service: ServiceConfig,
+    /// Directives of the instances' units.
+    pub systemd: Directives,
     pub artifact: ArtifactConfig,
     /// When an instance counts as ready.
     pub readiness: Readiness,
@@ -82,7 +86,7 @@ pub(super) struct PlaybookDraft {
     rollout: Option<RolloutConfig>,
     rollout_places: RolloutPlaces,
     traffic_places: TrafficPlaces,
-    ports: Option<Located<usize>>,
+    slots: Option<Located<usize>>,
 }
 
 /// Reads the playbook; errors go to `sink`.
@@ -93,12 +97,15 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
     let mut templates = Templates::default();
 
     let service = tables.read_service(dir, &mut templates, sink);
-    let ports = tables.count_ports(service.as_ref());
+    let slots = tables.count_slots(service.as_ref());
+    let systemd = tables.read_systemd(service.as_ref(), &mut templates, sink);
+    tables.check_port_tables(service.as_ref(), sink);
     let artifact = tables.read_artifact(dir, sink);
-    let readiness = tables.read_readiness(&mut templates, sink);
+    let readiness = tables.read_readiness(service.as_ref(), &mut templates, sink);
+    let service_slots = service.as_ref().map(|service| &service.slots);
     let liveness = tables
         .liveness
-        .read(|fields| liveness::read(fields, &mut templates, sink));
+        .read(|fields| liveness::read(fields, service_slots, &mut templates, sink));
     tables.check_liveness_supervisor(service.as_ref(), sink);
     let unattended = tables.unattended.as_ref().and_then(unattended::read);
     let analyses = analysis::read(&tables.analyses, version, sink);
@@ -122,6 +129,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
             path: path.to_owned(),
             version: tables.version?,
             service: service?,
+            systemd: systemd?,
             artifact: artifact?,
             readiness: readiness?,
             liveness: liveness?,
@@ -142,7 +150,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
         rollout,
         rollout_places,
         traffic_places,
-        ports,
+        slots,
     })
 }
 
@@ -156,12 +164,12 @@ impl PlaybookDraft {
         let Some(inventory) = inventory else {
             return self.playbook;
         };
-        if let (Some(config), Some(ports)) = (&self.rollout, &self.ports) {
-            let ports = (&ports.place, ports.value);
+        if let (Some(config), Some(slots)) = (&self.rollout, &self.slots) {
+            let slots = (&slots.place, slots.value);
             rollout::check_amounts(
                 config,
                 &self.rollout_places,
-                ports,
+                slots,
                 inventory.schedulable_hosts().count(),
                 sink,
             );
@@ -196,6 +204,11 @@ impl PlaybookDraft {
     /// Renders every template for the first host. A template with labels is rendered for one host
     /// of each set of labels.
     fn check_templates(&self, inventory: &Inventory, sink: &Sink) {
+        let slots = self.playbook.as_ref().map_or_else(
+            || Slots::Ports(vec![SlotPorts::Single(1)]),
+            |playbook| playbook.service.slots.clone(),
+        );
+        let slot = slots.numbers().first().copied().unwrap_or(1);
         let mut seen = BTreeSet::new();
         let differing: Vec<_> = inventory
             .hosts
@@ -214,11 +227,9 @@ impl PlaybookDraft {
                         .playbook
                         .as_ref()
                         .map_or("0", |playbook| &playbook.version),
-                    port: self
-                        .playbook
-                        .as_ref()
-                        .and_then(|it| it.service.ports.first().copied())
-                        .unwrap_or(1),
+                    slot,
+                    port: slots.port(slot, None),
+                    ports: slots.named_ports(slot),
                     address: &host.address,
                     host: &host.name,
                     service: self

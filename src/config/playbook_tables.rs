@@ -3,20 +3,22 @@
 use std::path::Path;
 
 use super::artifact::{self, ArtifactConfig};
-use super::diagnostic::SourceSpan;
+use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, OptionalTable, Sink};
 use super::readiness::{self, ReadinessPlaces};
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::service::{self, ServiceConfig};
 use super::templates::Templates;
 use super::value::Located;
-use super::{analysis, hooks, liveness, migrations, names};
+use super::{analysis, hooks, liveness, migrations, names, systemd};
+use crate::core::release::unit::Directives;
 use crate::core::release::{Driver, Readiness};
 
 /// The tables and the version. A `None` was reported as an error.
 pub(super) struct PlaybookTables<'a> {
     pub(super) version: Option<String>,
     service: Option<Fields<'a>>,
+    systemd: OptionalTable<'a>,
     artifact: Option<Fields<'a>>,
     readiness: Option<Fields<'a>>,
     liveness_place: Option<&'a SourceSpan>,
@@ -24,7 +26,9 @@ pub(super) struct PlaybookTables<'a> {
     rollout: Option<Fields<'a>>,
     pub(super) analyses: Vec<Fields<'a>>,
     pub(super) unattended: Option<Fields<'a>>,
+    traffic_place: Option<&'a SourceSpan>,
     pub(super) traffic: OptionalTable<'a>,
+    monitor_place: Option<&'a SourceSpan>,
     pub(super) monitor: OptionalTable<'a>,
     pub(super) hooks: Vec<Fields<'a>>,
     pub(super) migrations: Vec<Fields<'a>>,
@@ -37,6 +41,7 @@ impl<'a> PlaybookTables<'a> {
     pub(super) fn of(top: &Fields<'a>) -> Self {
         let version = top.required("version", "version = \"0.8\"", names::version);
         let service = top.table("service", "[service]", "[service]\nname = \"testpage\"");
+        let systemd = top.table_if_any("systemd", "[systemd]");
         let artifact = top.table(
             "artifact",
             "[artifact]",
@@ -45,6 +50,7 @@ impl<'a> PlaybookTables<'a> {
         let found = Self {
             version,
             service,
+            systemd,
             artifact,
             readiness: top.table_or_empty("readiness", "[readiness]"),
             liveness_place: top.key_place("liveness"),
@@ -52,6 +58,8 @@ impl<'a> PlaybookTables<'a> {
             rollout: top.table_or_empty("rollout", "[rollout]"),
             analyses: top.tables_if_any("analysis", "[[analysis]]", analysis::EXAMPLE),
             unattended: top.table_or_empty("unattended", "[unattended]"),
+            traffic_place: top.key_place("traffic"),
+            monitor_place: top.key_place("monitor"),
             traffic: top.table_if_any("traffic", "[traffic]"),
             monitor: top.table_if_any("monitor", "[monitor]"),
             hooks: top.tables_if_any("hooks", "[[hooks]]", hooks::EXAMPLE),
@@ -78,10 +86,50 @@ impl<'a> PlaybookTables<'a> {
 
     pub(super) fn read_readiness(
         &self,
+        service: Option<&ServiceConfig>,
         templates: &mut Templates,
         sink: &Sink,
     ) -> Option<Readiness> {
-        readiness::read(self.readiness.as_ref()?, templates, sink)
+        readiness::read(self.readiness.as_ref()?, service, templates, sink)
+    }
+
+    /// Reads `[systemd]`.
+    pub(super) fn read_systemd(
+        &self,
+        service: Option<&ServiceConfig>,
+        templates: &mut Templates,
+        sink: &Sink,
+    ) -> Option<Directives> {
+        let driver = service.map(|service| service.driver);
+        let read = self
+            .systemd
+            .read(|fields| systemd::read(fields, driver, templates, sink));
+        read.map(Option::unwrap_or_default)
+    }
+
+    /// Reports the tables that have no meaning for a service without ports.
+    pub(super) fn check_port_tables(&self, service: Option<&ServiceConfig>, sink: &Sink) {
+        if service.is_none_or(|service| service.slots.has_ports()) {
+            return;
+        }
+        let tables = [
+            (
+                self.traffic_place,
+                "[traffic]",
+                "no load balancer sends it requests",
+            ),
+            (
+                self.monitor_place,
+                "[monitor]",
+                "there are no requests to monitor",
+            ),
+        ];
+        for (place, table, why) in tables {
+            if let Some(place) = place {
+                let message = format!("{table} needs ports, but the service has `slots`: {why}");
+                sink.push(Diagnostic::at(place, message).help(format!("leave out {table}")));
+            }
+        }
     }
 
     pub(super) fn check_liveness_supervisor(&self, service: Option<&ServiceConfig>, sink: &Sink) {
@@ -110,10 +158,11 @@ impl<'a> PlaybookTables<'a> {
         (places, rollout)
     }
 
-    /// The number of slots per host, with the place of `ports`.
-    pub(super) fn count_ports(&self, service: Option<&ServiceConfig>) -> Option<Located<usize>> {
-        let place = self.place_in_service("ports")?;
-        let value = service?.ports.len();
+    /// The number of slots per host, with the place of `ports` or `slots`.
+    pub(super) fn count_slots(&self, service: Option<&ServiceConfig>) -> Option<Located<usize>> {
+        let place = self.place_in_service("ports");
+        let place = place.or_else(|| self.place_in_service("slots"))?;
+        let value = service?.slots.numbers().len();
         Some(Located { value, place })
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::release::{Check, Readiness, Via};
+use crate::core::release::slots::Slots;
+use crate::core::release::{Check, Driver, Readiness, Via};
 
 use super::check::{self, CheckKind};
 use super::diagnostic::SourceSpan;
@@ -11,7 +12,11 @@ use super::toml_tree::Node;
 use super::value::{
     Faults, ValueError, choice, duration, number, positive_duration, string, times,
 };
+use crate::config::service::ServiceConfig;
 use crate::config::templates::Templates;
+
+/// How long a worker must run to be ready, if the playbook does not say.
+const RUNNING: Duration = Duration::from_secs(10);
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,10 +42,18 @@ impl ReadinessPlaces {
 
 pub(super) fn read(
     fields: &Fields<'_>,
+    service: Option<&ServiceConfig>,
     templates: &mut Templates,
     sink: &Sink,
 ) -> Option<Readiness> {
-    let checks = check::read(fields, "readiness", templates, sink);
+    let slots = service.map(|service| &service.slots);
+    let checks = check::read_readiness(fields, templates, sink);
+    let port = check::read_port(fields, slots);
+    check::check_ports(
+        fields,
+        slots,
+        "use running = \"10s\", notify = true or command = \"…\" instead",
+    );
     let status = fields.optional("status", number(100, 599));
     let body = fields.optional("body", body);
     let host_header = fields.optional(check::HOST_HEADER, check::host_name);
@@ -59,7 +72,13 @@ pub(super) fn read(
 
     let (checks, status, body, host_header) = (checks?, status?, body?, host_header?);
     templates.extend(fields.place_of("body"), body.as_slice());
-    let check = match checks.into_iter().next().unwrap_or(CheckKind::Tcp) {
+    let has_ports = slots.is_none_or(Slots::has_ports);
+    let default = if has_ports {
+        CheckKind::Tcp
+    } else {
+        CheckKind::Running(RUNNING)
+    };
+    let check = match checks.into_iter().next().unwrap_or(default) {
         CheckKind::Tcp => Check::Tcp,
         CheckKind::Http(path) => Check::Http {
             path,
@@ -68,9 +87,15 @@ pub(super) fn read(
             host_header,
         },
         CheckKind::Command(words) => Check::Command(words),
+        CheckKind::Running(time) => Check::Running(time),
+        CheckKind::Notify => {
+            check_notify(fields, service);
+            Check::Notify
+        }
     };
     Some(Readiness {
         check,
+        port: port?,
         via: via?,
         interval: interval?,
         timeout: timeout?,
@@ -78,6 +103,18 @@ pub(super) fn read(
         failure_threshold: failure_threshold?,
         initial_delay: initial_delay?,
     })
+}
+
+/// Reports `notify` if no systemd unit of this type runs the service.
+fn check_notify(fields: &Fields<'_>, service: Option<&ServiceConfig>) {
+    let Some(service) = service else { return };
+    if service.driver != Driver::Systemd {
+        let fault = ValueError::new("needs driver = \"systemd\", which receives READY=1");
+        fields.report(
+            "notify",
+            fault.help("use running = \"10s\" or a `command` instead"),
+        );
+    }
 }
 
 fn body(node: &Node) -> Result<String, Faults> {

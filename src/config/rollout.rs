@@ -252,11 +252,11 @@ fn percent(node: &Node) -> Result<u32, Faults> {
 pub(super) fn check_amounts(
     config: &RolloutConfig,
     places: &RolloutPlaces,
-    ports: (&SourceSpan, usize),
+    slots: (&SourceSpan, usize),
     hosts: usize,
     sink: &Sink,
 ) {
-    let Err(why) = config.amounts(hosts).resolve(hosts, ports.1) else {
+    let Err(why) = config.amounts(hosts).resolve(hosts, slots.1) else {
         return;
     };
     let RolloutPlaces {
@@ -270,7 +270,7 @@ pub(super) fn check_amounts(
         Impossible::NoRoomForRollout => [max_surge, max_unavailable, replicas],
         _ => [max_surge, replicas, max_unavailable],
     };
-    let place = order.into_iter().flatten().next().unwrap_or(ports.0);
+    let place = order.into_iter().flatten().next().unwrap_or(slots.0);
     let text = why.to_string();
     sink.push(
         match text

@@ -53,7 +53,14 @@ fn service_port(
     place: Option<&SourceSpan>,
     service: &ServiceConfig,
 ) -> Option<Diagnostic> {
-    let place = place.filter(|_| service.ports.contains(&port))?;
+    let place = place.filter(|_| {
+        service
+            .slots
+            .by_number()
+            .values()
+            .flatten()
+            .any(|own| *own == port)
+    })?;
     let message = format!("port {port} is a port of the service itself");
     let help = "choose a public port on which no instance listens";
     Some(Diagnostic::at(place, message).help(help))
@@ -100,8 +107,8 @@ impl ServerCheck<'_> {
 
     fn slots(&self) -> impl Iterator<Item = Slot> {
         self.inventory.hosts.iter().flat_map(|host| {
-            let ports = self.service.ports.iter();
-            ports.map(|port| Slot::new(host.name.clone(), *port))
+            let slots = self.service.slots.numbers().into_iter();
+            slots.map(|slot| Slot::new(host.name.clone(), slot))
         })
     }
 
@@ -110,7 +117,9 @@ impl ServerCheck<'_> {
         let host = hosts.iter().find(|host| host.name == slot.host)?;
         let vars = SlotVars {
             version,
-            port: slot.port,
+            slot: slot.number,
+            port: self.service.slots.port(slot.number, None),
+            ports: self.service.slots.named_ports(slot.number),
             address: &host.address,
             host: &host.name,
             service: &self.service.name,

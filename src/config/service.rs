@@ -9,9 +9,11 @@ use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::local_path::resolve_relative;
 use super::names;
+use super::slots;
 use super::templates::Templates;
-use super::value::{Located, choice, located, ports, positive_duration};
-use crate::core::ids::Port;
+use super::value::{Located, choice, located, positive_duration};
+use crate::core::release::slots::Slots;
+use crate::core::release::unit::StopSignal;
 use crate::core::release::{Driver, own_user};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,14 +23,16 @@ pub struct ServiceConfig {
     pub name: String,
     /// The program and its arguments, each a template for the slot.
     pub command: Vec<String>,
-    /// The ports of the slots of each host.
-    pub ports: Vec<Port>,
+    /// The slots of each host.
+    pub slots: Slots,
     /// The environment. Each value is a template for the slot.
     pub env: BTreeMap<String, String>,
     pub driver: Driver,
     /// The user that the service runs as; `None` for the default of the driver.
     pub user: Option<String>,
-    /// The time between SIGTERM and SIGKILL.
+    /// The signal that asks an instance to stop.
+    pub stop_signal: StopSignal,
+    /// The time between `stop_signal` and SIGKILL.
     pub stop_timeout: Duration,
     pub secrets: SecretsConfig,
 }
@@ -54,7 +58,7 @@ pub(super) fn read(
         "command = \"/usr/bin/python3 testpage.py\"",
         command,
     );
-    let ports = fields.required("ports", "ports = [8081, 8082]", ports);
+    let slots = slots::read(fields, sink);
     let env = fields.map(
         "env",
         |key| names::VARIABLE.check(key),
@@ -66,6 +70,7 @@ pub(super) fn read(
         choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]),
     );
     let user = fields.optional("user", names::user);
+    let stop_signal = fields.optional_or("stop_signal", StopSignal::Term, choice(&StopSignal::ALL));
     let stop_timeout = fields.optional_or("stop_timeout", STOP_TIMEOUT, positive_duration);
     let env_file = fields.optional("env_file", located(|node| resolve_relative(dir, node)));
     let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
@@ -85,13 +90,14 @@ pub(super) fn read(
     Some(ServiceConfig {
         name: name?,
         command: command?,
-        ports: ports?,
+        slots: slots?,
         env: env
             .into_iter()
             .map(|(key, value)| (key, value.value))
             .collect(),
         driver: driver?,
         user: user?,
+        stop_signal: stop_signal?,
         stop_timeout: stop_timeout?,
         secrets: SecretsConfig {
             env_file: env_file?,

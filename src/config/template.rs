@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 
-use crate::core::ids::{HostId, Port};
+use crate::core::ids::{HostId, Port, SlotNumber};
 
 use super::value::{nearest, quoted};
 
@@ -21,7 +21,11 @@ const REGION_BYTES_MAX: usize = 1000;
 #[derive(Clone, Copy, Debug)]
 pub struct SlotVars<'a> {
     pub version: &'a str,
-    pub port: Port,
+    pub slot: SlotNumber,
+    /// The first port of the slot; `None` if the service has no ports.
+    pub port: Option<Port>,
+    /// The ports of the slot that have names: `{{ ports.admin }}`.
+    pub ports: &'a [(String, Port)],
     pub address: &'a str,
     pub host: &'a HostId,
     pub service: &'a str,
@@ -31,8 +35,8 @@ pub struct SlotVars<'a> {
 }
 
 /// The names in [`SlotVars`].
-const SLOT_NAMES: [&str; 7] = [
-    "version", "port", "address", "host", "service", "fleet", "labels",
+const SLOT_NAMES: [&str; 9] = [
+    "version", "port", "ports", "slot", "address", "host", "service", "fleet", "labels",
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -62,7 +66,9 @@ pub fn render(template: &str, vars: &SlotVars<'_>) -> Result<String, String> {
 pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String, TemplateFault> {
     let SlotVars {
         version,
+        slot,
         port,
+        ports,
         address,
         host,
         service,
@@ -70,10 +76,14 @@ pub(super) fn render_slot(template: &str, vars: &SlotVars<'_>) -> Result<String,
         labels,
     } = *vars;
     let host = host.as_str();
-    let context = context! { version, port, address, host, service, fleet, labels };
+    let port = port.map_or(Value::UNDEFINED, Value::from);
+    let ports: BTreeMap<_, _> = ports.iter().cloned().collect();
+    let context = context! { version, port, ports, slot, address, host, service, fleet, labels };
     render_with(template, &context, &SLOT_NAMES).map_err(|fault| match fault {
         RenderFailure::Fault(fault) => fault,
-        RenderFailure::Undefined => missing_label(template, host, labels),
+        RenderFailure::Undefined => {
+            missing_port(template, vars).unwrap_or_else(|| missing_label(template, host, labels))
+        }
     })
 }
 
@@ -213,6 +223,31 @@ fn unknown_variable(name: String, names: &[&str]) -> TemplateFault {
     }
 }
 
+/// Explains a port that the service does not have.
+fn missing_port(template: &str, vars: &SlotVars<'_>) -> Option<TemplateFault> {
+    let compiled = ENVIRONMENT.template_from_str(template).ok()?;
+    let mut used: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
+    used.sort();
+    let is_missing = |word: &str| match word.strip_prefix("ports.") {
+        Some(name) => !vars.ports.iter().any(|(known, _)| known == name),
+        None => word == "port" && vars.port.is_none(),
+    };
+    let word = used.into_iter().find(|word| is_missing(word))?;
+    let help = if vars.port.is_none() {
+        "the service has `slots` and no ports; use `{{ slot }}`".to_owned()
+    } else if vars.ports.is_empty() {
+        "the ports have no names; for example: ports = [{ http = 8081, admin = 9081 }]".to_owned()
+    } else {
+        let known = vars.ports.iter().map(|(name, _)| format!("ports.{name}"));
+        format!("valid ports: {}", known.collect::<Vec<_>>().join(", "))
+    };
+    Some(TemplateFault {
+        message: format!("{} has no value", quoted(&word)),
+        help: Some(help),
+        word: Some(word),
+    })
+}
+
 fn missing_label(template: &str, host: &str, labels: &BTreeMap<String, String>) -> TemplateFault {
     let used = ENVIRONMENT
         .template_from_str(template)
@@ -268,7 +303,9 @@ mod tests {
         let labels = BTreeMap::from([("zone".to_owned(), "a".to_owned())]);
         let vars = SlotVars {
             version: "0.9",
-            port: 8081,
+            slot: 8081,
+            port: Some(8081),
+            ports: &[],
             address: "127.0.0.11",
             host: &HostId::from("node1"),
             service: "testpage",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::check;
 use super::command::command;
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
@@ -19,6 +20,8 @@ pub(super) const SERVER: &str = "{{ host }}-{{ port }}";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficConfig {
     pub driver: TrafficDriver,
+    /// The name of the port that gets the requests; `None` for the first.
+    pub port: Option<String>,
     /// The time limit for the open requests of an instance.
     pub drain_timeout: Duration,
 }
@@ -170,6 +173,12 @@ pub(super) fn read(
     let Some(word) = word else {
         return (TrafficPlaces::default(), None);
     };
+    let port = match word {
+        DriverName::Haproxy | DriverName::Nginx => {
+            check::read_port(fields, service.map(|service| &service.slots))
+        }
+        DriverName::Nftables | DriverName::Command => Some(None),
+    };
     // A missing name of the service is reported elsewhere.
     let service = service.map_or("service", |service| &service.name);
     let driver = match word {
@@ -196,6 +205,7 @@ pub(super) fn read(
     let config = || {
         Some(TrafficConfig {
             driver: driver?,
+            port: port?,
             drain_timeout: drain_timeout?,
         })
     };

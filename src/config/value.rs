@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::core::ids::Port;
 use crate::core::spec::budget::Amount;
 
 use super::diagnostic::SourceSpan;
@@ -89,7 +88,7 @@ pub(super) fn located<T>(
     }
 }
 
-fn wrong_kind(node: &Node, wanted: &str) -> ValueError {
+pub(super) fn wrong_kind(node: &Node, wanted: &str) -> ValueError {
     ValueError::new(format!("must be {wanted}, not {}", node.kind()))
 }
 
@@ -172,43 +171,6 @@ pub(super) fn amount(node: &Node) -> Result<Amount, Faults> {
         _ => Err(wrong_kind(node, "a count or a percentage")
             .help(HELP)
             .into()),
-    }
-}
-
-/// Reads a list of at least one port, without duplicates.
-pub(super) fn ports(node: &Node) -> Result<Vec<Port>, Faults> {
-    let Value::Array(items) = &node.value else {
-        return Err(wrong_kind(node, "a list of ports")
-            .help("write them in brackets: [8081, 8082]")
-            .into());
-    };
-    if items.is_empty() {
-        return Err(ValueError::new("must have at least one port")
-            .help("for example: [8081, 8082]")
-            .into());
-    }
-    let mut ports = Vec::new();
-    let mut faults = Vec::new();
-    for item in items {
-        match number::<Port>(1, Port::MAX)(item) {
-            Ok(port) if ports.contains(&port) => {
-                let fault = ValueError::new(format!("has port {port} twice")).place(&item.place);
-                faults.push(fault.help("each instance on a host needs its own port"));
-            }
-            Ok(port) => ports.push(port),
-            Err(wrong) => {
-                let wrong = wrong.into_iter().map(|fault| ValueError {
-                    message: format!("has an item that is not a port: it {}", fault.message),
-                    ..fault.place(&item.place)
-                });
-                faults.extend(wrong);
-            }
-        }
-    }
-    if faults.is_empty() {
-        Ok(ports)
-    } else {
-        Err(faults)
     }
 }
 

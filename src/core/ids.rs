@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A TCP port that a host offers for an instance.
+/// A TCP port on which an instance listens.
 pub type Port = u16;
+
+/// The number of a slot on its host: the first port of its instances, or, in a service without
+/// ports, a number from 1.
+pub type SlotNumber = u16;
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
@@ -108,22 +112,24 @@ fn base32(epoch: Epoch, action: ActionId) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot {
     pub host: HostId,
-    pub port: Port,
+    // The journals of earlier versions have this name.
+    #[serde(rename = "port")]
+    pub number: SlotNumber,
 }
 
 impl Slot {
-    /// The slot at `port` of `host`.
-    pub fn new(host: impl Into<HostId>, port: Port) -> Self {
+    /// The slot with a number on `host`.
+    pub fn new(host: impl Into<HostId>, number: SlotNumber) -> Self {
         Self {
             host: host.into(),
-            port,
+            number,
         }
     }
 }
 
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        write!(f, "{}:{}", self.host, self.number)
     }
 }
 

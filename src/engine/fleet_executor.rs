@@ -29,7 +29,7 @@ use crate::core::fleet::health::Verdict;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::BalancerState;
 use crate::core::fleet::{Fleet, Instance, Observation};
-use crate::core::ids::{HostId, Port, Slot};
+use crate::core::ids::{HostId, Slot, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Readiness, Via};
 use crate::core::rollout::action::Action;
@@ -154,7 +154,7 @@ impl FleetExecutor {
 
     async fn read_log_tail(&self, slot: &Slot, range: LogRange, lines: u32) -> Vec<String> {
         let query = script::LogQuery {
-            history_ports: [slot.port].into(),
+            history_slots: [slot.number].into(),
             lines_max: lines,
             range,
         };
@@ -182,8 +182,8 @@ impl FleetExecutor {
 
     /// Returns two slots that would be the same server at the balancers, if there are any: one in
     /// which an instance runs, and one of `ports`.
-    pub fn server_clash(&self, ports: &[Port], fleet: &Fleet) -> Option<ServerClash> {
-        self.balancers.as_ref()?.server_clash(ports, fleet)
+    pub fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash> {
+        self.balancers.as_ref()?.server_clash(slots, fleet)
     }
 
     fn balancers(&self, balancer: &HostId) -> Result<&BalancerGroup, HostUnavailable> {

@@ -38,10 +38,13 @@ pub(super) fn slot_hooks(
     let slot_env = [
         ("SHIP_HOST", vars.host.to_string()),
         ("SHIP_ADDRESS", vars.address.to_owned()),
-        ("SHIP_PORT", vars.port.to_string()),
         ("SHIP_INSTANCE", instance.to_string()),
     ];
     env.extend(slot_env.map(|(key, value)| (key.to_owned(), value)));
+    env.extend(
+        vars.port
+            .map(|port| ("SHIP_PORT".to_owned(), port.to_string())),
+    );
     Ok(SlotHooks {
         hooks: rendered.collect::<Result<_, String>>()?,
         env,

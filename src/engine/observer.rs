@@ -303,7 +303,7 @@ impl FleetObserver {
         let Some(definition) = self.definitions.get(&instance.release) else {
             return ProbeOutcome::default();
         };
-        let verdict = match instance.judge(verdict, &definition.readiness.check) {
+        let verdict = match instance.judge(verdict, definition, slot.number) {
             Judgement::Counts(verdict) => verdict,
             Judgement::ObserveAgain => {
                 self.poller.observe_before_probing(&slot.host, &name);

@@ -81,9 +81,9 @@ mod tests {
     use crate::core::fleet::traffic::Balancers;
     use crate::core::ids::Slot;
 
-    fn admit(port: u16) -> Action {
+    fn admit(number: u16) -> Action {
         Action::Admit {
-            slot: Slot::new("web1", port),
+            slot: Slot::new("web1", number),
             instance: "i".into(),
             weight_percent: None,
         }

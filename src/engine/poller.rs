@@ -98,7 +98,7 @@ impl Poller {
         let running = host
             .instances()
             .filter(|(_, instance)| instance.is_running());
-        for (port, instance) in running {
+        for (number, instance) in running {
             let Some(definition) = definitions.get(&instance.release) else {
                 continue;
             };
@@ -113,7 +113,7 @@ impl Poller {
             if at <= now {
                 let slot = Slot {
                     host: id.clone(),
-                    port,
+                    number,
                 };
                 due.probes.push((slot, instance.clone()));
             } else {

@@ -139,14 +139,12 @@ async fn probe_all<E: Executor + ?Sized>(
         let Some(instance) = fleet.instance_mut(&slot) else {
             continue;
         };
-        let readiness = definitions
-            .get(&instance.release)
-            .map(|definition| &definition.readiness);
-        let thresholds = readiness
-            .map(crate::core::release::Readiness::thresholds)
+        let definition = definitions.get(&instance.release);
+        let thresholds = definition
+            .map(|definition| definition.readiness.thresholds())
             .unwrap_or_default();
-        let judged = match readiness {
-            Some(readiness) => instance.judge(verdict, &readiness.check),
+        let judged = match definition {
+            Some(definition) => instance.judge(verdict, definition, slot.number),
             None => Judgement::Counts(verdict),
         };
         let verdict = match judged {

@@ -51,6 +51,7 @@ impl StatusSource {
             budget: spec.budget_for(rollout),
             min_ready: spec.min_ready,
             thresholds: &spec.thresholds,
+            without_ports: &spec.without_ports,
             traffic: spec.traffic.as_ref(),
             service_state: ServiceState::Running,
             pending: recorder.pending_actions(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::target::Target;
 use crate::config::Transport;
 use crate::core::fleet::owner::Owner;
-use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
+use crate::core::ids::{ActionId, Epoch, Port, ReleaseId, SlotNumber};
 use crate::core::time::Time;
 use crate::script::HostContext;
 
@@ -17,8 +17,8 @@ pub struct HostSite {
     pub labels: BTreeMap<String, String>,
     /// The directory below which ship keeps its files.
     pub base_dir: String,
-    /// The ports of the slots, which no other process may use.
-    pub ports: Vec<Port>,
+    /// The slots, each with its ports, which no other process may use.
+    pub slots: BTreeMap<SlotNumber, Vec<Port>>,
 }
 
 /// The service on which scripts act.
@@ -44,7 +44,7 @@ impl HostSite {
             epoch,
             order,
             host_address: self.target.address.clone(),
-            ports: self.ports.clone(),
+            slots: self.slots.clone(),
             proven: context.proven.clone(),
             owner: context.owner.clone(),
             is_remote: self.target.transport == Transport::Ssh || self.target.ssh.sudo,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::ids::{HostId, Port, Slot};
+use crate::core::ids::{HostId, Slot, SlotNumber};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, RolloutStart};
 use crate::core::time::Time;
@@ -37,7 +37,7 @@ pub trait Reporter: Send {
 pub struct ReporterSetup {
     pub hosts: Vec<HostId>,
     /// The ports that each host offers.
-    pub ports: Vec<Port>,
+    pub slots: Vec<SlotNumber>,
     /// The versions of the releases in the history. Events add those of a new rollout.
     pub versions: Versions,
     /// The time zone of the reader.
@@ -56,11 +56,11 @@ impl ReporterSetup {
     }
 
     /// The setup for the terminal of this process.
-    pub fn for_terminal(hosts: Vec<HostId>, ports: Vec<Port>, versions: Versions) -> Self {
+    pub fn for_terminal(hosts: Vec<HostId>, slots: Vec<SlotNumber>, versions: Versions) -> Self {
         let glyphs = Glyphs::of_locale(|name| std::env::var(name).ok());
         Self {
             hosts,
-            ports,
+            slots,
             versions,
             clock: LocalClock::local(),
             glyphs,

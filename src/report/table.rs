@@ -114,7 +114,10 @@ pub fn instance_cells(row: &StatusRow) -> Vec<String> {
         row.status.to_string(),
         row.restarts.to_string(),
         text::age(row.age_s),
-        text::clean(&format!("{address}:{}", row.port)),
+        text::clean(&match row.port {
+            Some(port) => format!("{address}:{port}"),
+            None => format!("{address} slot {}", row.slot),
+        }),
         text::clean(row.host.as_str()),
         text::clean(&row.version),
         row.revision.to_string(),
@@ -198,7 +201,7 @@ mod tests {
                 1,
             ),
         ];
-        status.instances[4].port = 8082;
+        status.instances[4].port = Some(8082);
         testing::count(&mut status);
         insta::assert_snapshot!(super::status(&status), @r#"
         INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS           HOST    VERSION   REVISION

@@ -14,7 +14,7 @@ pub(super) fn setup(hosts: u32) -> ReporterSetup {
         hosts: (1..=hosts)
             .map(|n| HostId::from(format!("node{n}")))
             .collect(),
-        ports: vec![8081],
+        slots: vec![8081],
         versions: Versions::new(BTreeMap::from([(release("0.8"), "0.8".to_owned())])),
         clock: LocalClock::ahead(8),
         glyphs: Glyphs::UNICODE,

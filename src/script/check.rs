@@ -97,7 +97,10 @@ impl Needs<'_> {
 pub fn check(context: &HostContext, needs: &Needs<'_>) -> Script {
     let tools: Vec<_> = needs.tools().into_iter().collect();
     let probe_tools = needs.liveness.map(probe_tools).unwrap_or_default();
+    let ports: BTreeSet<_> = context.slots.values().flatten().collect();
+    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
     let text = Text::observing(context)
+        .set("PORTS", ports.join(" "))
         .set("TOOLS", tools.join(" "))
         .set("PROBE_TOOLS", probe_tools.join(" "));
     let text = text.set("DOWNLOAD_TOOLS", if needs.pulls { "curl wget" } else { "" });

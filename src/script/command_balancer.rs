@@ -53,7 +53,7 @@ pub fn switch_command_balancer(
         .set("CHANGE", slot_switch.word())
         .set(
             "SLOT_NAME",
-            format!("{} {}", changed.slot.host, changed.slot.port),
+            format!("{} {}", changed.slot.host, changed.slot.number),
         )
         .set("ADMIT", quote_all(&changed.admit))
         .set("DRAIN", quote_all(&changed.drain))
@@ -72,7 +72,7 @@ fn text(context: &HostContext, all: &[BalancerCommands]) -> Text {
         format!(
             "{} {} {}",
             commands.slot.host,
-            commands.slot.port,
+            commands.slot.number,
             quote_all(&commands.remaining)
         )
     });

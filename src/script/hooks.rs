@@ -41,7 +41,7 @@ pub(super) fn hooks_file(context: &HostContext, spec: &StartSpec) -> String {
     }
     let enter = format!(
         "{}\n{}",
-        enter_release(context, spec.port, &spec.release),
+        enter_release(context, spec.number, &spec.release),
         exports(env)
     );
     let mut text = [

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::address::loopback_forms;
 use crate::core::fleet::owner::Owner;
-use crate::core::ids::{ActionId, Epoch, Port, ReleaseId};
+use crate::core::ids::{ActionId, Epoch, Port, ReleaseId, SlotNumber};
 use crate::core::release::{Driver, own_user};
 use crate::core::time::Time;
 use crate::script::quote::quote;
@@ -28,8 +28,8 @@ pub struct HostContext {
     pub order: ActionId,
     /// The host's address or name, as probes and clients use it.
     pub host_address: String,
-    /// The ports on which the host looks for other processes.
-    pub ports: Vec<Port>,
+    /// The slots, each with the ports on which the host looks for other processes.
+    pub slots: BTreeMap<SlotNumber, Vec<Port>>,
     /// The releases that have become available on every replica, and when each was deployed. A host
     /// marks those that it has.
     pub proven: BTreeMap<ReleaseId, Time>,
@@ -135,12 +135,17 @@ pub(super) struct Text(String);
 impl Text {
     /// A script that can observe the host.
     pub(super) fn observing(context: &HostContext) -> Self {
-        let ports: Vec<_> = context.ports.iter().map(ToString::to_string).collect();
+        let slots: Vec<_> = context
+            .slots
+            .iter()
+            .map(|(number, ports)| format!("{number}={}", port_list(ports)))
+            .collect();
         Self::located(context)
-            .set("PORTS", ports.join(" "))
+            .set("SLOTS", slots.join(" "))
             .set("LOOPBACK", loopback_forms(&context.host_address))
             .add(include_str!("sh/base.sh"))
             .add(include_str!("sh/path.sh"))
+            .add(include_str!("sh/process.sh"))
             .add(include_str!("sh/observe_slots.sh"))
             .add(include_str!("sh/ports.sh"))
             .add(include_str!("sh/systemd.sh"))
@@ -275,6 +280,12 @@ pub(super) fn line_count(text: &str) -> usize {
 /// Converts to 1/100 s, because sh has only integers.
 pub(super) fn centiseconds(duration: Duration) -> u128 {
     duration.as_millis().div_ceil(10)
+}
+
+/// Ports as scripts read them: `8081,9081`
+pub(super) fn port_list(ports: &[Port]) -> String {
+    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    ports.join(",")
 }
 
 /// A driver's name in the records.

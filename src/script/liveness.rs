@@ -7,7 +7,7 @@ use super::host_context::{HostContext, SERVICE_PATH, Text, centiseconds};
 use super::systemd::exec_word;
 use crate::core::release::{Liveness, LivenessCheck};
 use crate::core::time::whole_seconds;
-use crate::script::quote::quote_all;
+use crate::script::probe::probe_run;
 use crate::script::start_spec::{StartSpec, enter_release};
 
 /// How long the probe waits for the lock. The probe of another slot, which may count a failure at
@@ -40,16 +40,18 @@ pub(super) fn probe_script(context: &HostContext, spec: &StartSpec, liveness: &L
         LivenessCheck::Http(path) => ("http", path.as_str(), &[][..]),
         LivenessCheck::Command(argv) => ("command", "", argv.as_slice()),
     };
-    let enter = enter_release(context, spec.port, &spec.release);
+    let enter = enter_release(context, spec.number, &spec.release);
     Text::observing(context)
-        .set("PORT", spec.port)
+        .set("NUMBER", spec.number)
+        .set("PORT", probed_port(spec, liveness))
+        .set("STOP_SIGNAL", spec.stop_signal.name())
         .set("PROBE_KIND", kind)
         .set("HTTP_PATH", path)
         .set(
             "HTTP_HOST",
             liveness.host_header.as_deref().unwrap_or_default(),
         )
-        .set("RUN", format!("{enter}\nexec \"$@\" {}", quote_all(argv)))
+        .set("RUN", probe_run(&enter, &spec.instance, argv))
         .running_as(context, spec.driver, spec.user.as_deref())
         .set("SERVICE_PATH", SERVICE_PATH)
         .set("TIMEOUT_S", whole_seconds(liveness.timeout))
@@ -64,10 +66,21 @@ pub(super) fn probe_script(context: &HostContext, spec: &StartSpec, liveness: &L
         .into_text()
 }
 
+/// The port to probe; empty for a command.
+fn probed_port(spec: &StartSpec, liveness: &Liveness) -> String {
+    match liveness.check {
+        LivenessCheck::Command(_) => String::new(),
+        _ => spec
+            .liveness_port
+            .map(|port| port.to_string())
+            .unwrap_or_default(),
+    }
+}
+
 /// The units that run a slot's liveness probe.
 pub(super) fn units(context: &HostContext, spec: &StartSpec, liveness: &Liveness) -> Units {
-    let (service, port) = (&context.service, spec.port);
-    let script = format!("{}/slots/{port}/liveness", context.root());
+    let (service, number) = (&context.service, spec.number);
+    let script = format!("{}/slots/{number}/liveness", context.root());
     let head = format!(
         "# Written by ship for the service {service}. Changes are overwritten when it is \
          deployed.\n[Unit]"
@@ -78,7 +91,7 @@ pub(super) fn units(context: &HostContext, spec: &StartSpec, liveness: &Liveness
         service: format!(
             "\
 {head}
-Description=Liveness probe of {service} on port {port}
+Description=Liveness probe of {service} in slot {number}
 ConditionPathExists={condition}
 StartLimitIntervalSec=0
 
@@ -97,7 +110,7 @@ LogLevelMax=notice",
         timer: format!(
             "\
 {head}
-Description=Liveness probe of {service} on port {port}
+Description=Liveness probe of {service} in slot {number}
 
 [Timer]
 OnActiveSec={interval_ms}ms
@@ -112,37 +125,23 @@ WantedBy=timers.target"
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::core::fleet::owner::Owner;
-    use crate::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision};
-    use crate::core::release::Driver;
-    use crate::script::start_spec::SlotHooks;
+    use crate::core::ids::{ActionId, Epoch};
+    use crate::script::start_spec::testing;
 
     fn spec(check: LivenessCheck) -> StartSpec {
         StartSpec {
-            port: 8081,
-            instance: InstanceId::from("page-a"),
-            release: ReleaseId::from("a".repeat(64)),
-            revision: Revision(1),
-            version: "1".into(),
-            driver: Driver::Systemd,
-            user: None,
-            argv: vec!["./page".into()],
-            env: BTreeMap::new(),
-            stop_timeout: Duration::from_secs(30),
             liveness: Some(Liveness {
                 check,
+                port: None,
                 interval: Duration::from_millis(1500),
                 timeout: Duration::from_secs(2),
                 failure_threshold: 3,
                 initial_delay: Duration::ZERO,
                 host_header: None,
             }),
-            hooks: SlotHooks::default(),
-            start_timeout: Duration::ZERO,
-            settle: Duration::ZERO,
+            ..testing::start_spec()
         }
     }
 
@@ -153,7 +152,7 @@ mod tests {
             epoch: Epoch(1),
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
-            ports: vec![8081],
+            slots: [(8081, vec![8081])].into(),
             proven: [].into(),
             owner: Owner::default(),
             is_remote: true,
@@ -167,7 +166,7 @@ mod tests {
         insta::assert_snapshot!(units.service, @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Liveness probe of page on port 8081
+        Description=Liveness probe of page in slot 8081
         ConditionPathExists=/srv/50%%/page/slots/8081/liveness
         StartLimitIntervalSec=0
 
@@ -183,7 +182,7 @@ mod tests {
         insta::assert_snapshot!(units.timer, @"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Liveness probe of page on port 8081
+        Description=Liveness probe of page in slot 8081
 
         [Timer]
         OnActiveSec=1500ms

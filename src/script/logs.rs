@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::host_context::{HostContext, Input, Script, Text, WORK, driver_word};
-use crate::core::ids::Port;
+use crate::core::ids::SlotNumber;
 use crate::core::printable::strip_controls_but_tabs;
 use crate::core::release::Driver;
 use crate::core::time::Time;
@@ -19,7 +19,7 @@ const FOLLOW_DURATION: Duration = Duration::from_hours(24);
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// The slots whose past lines are requested.
-    pub history_ports: BTreeSet<Port>,
+    pub history_slots: BTreeSet<SlotNumber>,
     /// The limit of past lines of each slot.
     pub lines_max: u32,
     pub range: LogRange,
@@ -42,7 +42,7 @@ pub enum LogRange {
 #[derive(Clone, Debug)]
 pub struct Follow {
     /// The slots to follow, whatever runs in them.
-    pub slots: BTreeSet<Port>,
+    pub slots: BTreeSet<SlotNumber>,
     /// The drivers that may supervise instances here.
     pub drivers: BTreeSet<&'static str>,
     /// The time of the newest line that was read, to continue there after an interruption.
@@ -65,7 +65,7 @@ pub enum LogLine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapturedLog {
     /// The slot, if it is known.
-    pub port: Option<Port>,
+    pub number: Option<SlotNumber>,
     /// `None` if the log has no times.
     pub at: Option<Time>,
     /// The position in the journal.
@@ -83,7 +83,7 @@ pub fn logs(context: &HostContext, query: &LogQuery) -> Script {
 pub fn follow(context: &HostContext, query: &LogQuery, follow: &Follow) -> Script {
     let drivers: Vec<_> = follow.drivers.iter().copied().collect();
     text(context, query)
-        .set("FOLLOWED_PORTS", list(&follow.slots))
+        .set("FOLLOWED_SLOTS", list(&follow.slots))
         .set("DRIVERS", drivers.join(" "))
         .set("RESUME_S", follow.resume.map(seconds).unwrap_or_default())
         .set("SILENCE_S", follow.silence.as_secs())
@@ -103,7 +103,7 @@ fn text(context: &HostContext, query: &LogQuery) -> Text {
         LogRange::InstanceBeforeRestart => (None, "yes"),
     };
     Text::located(context)
-        .set("HISTORY_PORTS", list(&query.history_ports))
+        .set("HISTORY_SLOTS", list(&query.history_slots))
         .set("LINES_MAX", query.lines_max)
         .set("SINCE_S", since.map(seconds).unwrap_or_default())
         .set("BEFORE_RESTART", before_restart)
@@ -112,8 +112,8 @@ fn text(context: &HostContext, query: &LogQuery) -> Text {
         .add(include_str!("sh/logs.sh"))
 }
 
-fn list(ports: &BTreeSet<Port>) -> String {
-    ports
+fn list(slots: &BTreeSet<SlotNumber>) -> String {
+    slots
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
@@ -148,9 +148,9 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
         _ => {}
     }
     if !line.starts_with('{') {
-        let (port, text) = line.split_once(' ')?;
+        let (number, text) = line.split_once(' ')?;
         let captured = CapturedLog {
-            port: Some(port.parse().ok()?),
+            number: Some(number.parse().ok()?),
             at: None,
             cursor: None,
             text: text.to_owned(),
@@ -158,7 +158,7 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
         return Some(LogLine::Line(captured));
     }
     let entry: JournalEntry = serde_json::from_str(line).ok()?;
-    let port = [&entry.about, &entry.by]
+    let number = [&entry.about, &entry.by]
         .into_iter()
         .flatten()
         .find_map(|unit| port_of(unit.as_str()?));
@@ -167,7 +167,7 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
         .and_then(|us| us.parse::<u64>().ok())
         .map(|us| Time(us / 1000));
     Some(LogLine::Line(CapturedLog {
-        port,
+        number,
         at,
         cursor: entry.cursor,
         text: text_of(&entry.message)?,
@@ -192,7 +192,7 @@ pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
 }
 
 /// `8081` for `ship-page@8081.service`.
-fn port_of(unit: &str) -> Option<Port> {
+fn port_of(unit: &str) -> Option<SlotNumber> {
     unit.strip_suffix(".service")?
         .rsplit_once('@')?
         .1
@@ -237,7 +237,7 @@ mod tests {
     fn log_file_lines_start_with_the_port() {
         let line = parsed("8081   two words ");
         assert_eq!(
-            (line.port, line.at, line.text.as_str()),
+            (line.number, line.at, line.text.as_str()),
             (Some(8081), None, "  two words ")
         );
         assert_eq!(parsed("8082 ").text, "");
@@ -254,14 +254,14 @@ mod tests {
         assert_eq!(
             parsed(own),
             CapturedLog {
-                port: Some(8081),
+                number: Some(8081),
                 at,
                 cursor,
                 text: "ready".to_owned()
             }
         );
         let about = r#"{"MESSAGE":"Started","UNIT":"ship-page.liveness@8082.service","_SYSTEMD_UNIT":"init.scope"}"#;
-        assert_eq!(parsed(about).port, Some(8082));
+        assert_eq!(parsed(about).number, Some(8082));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub fn switch_nftables(
 }
 
 fn text(context: &HostContext, host: &HostId, public: Port) -> Text {
-    let ports: Vec<_> = context.ports.iter().map(ToString::to_string).collect();
+    let ports: Vec<_> = context.slots.keys().map(ToString::to_string).collect();
     Text::located(context)
         .set("HOST", host)
         .set("PORTS", ports.join(" "))

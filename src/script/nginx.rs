@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::balancer::SlotSwitch;
 use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK, centiseconds};
-use crate::core::ids::Slot;
+use crate::core::ids::{Port, Slot};
 use crate::script::quote::quote_all;
 
 /// The time limit for new workers after a reload.
@@ -33,6 +33,8 @@ pub struct SlotAddress {
     pub slot: Slot,
     /// The address or name of its host.
     pub address: String,
+    /// The port that gets the requests.
+    pub port: Port,
 }
 
 /// Reports the state of the slots that the file contains. Takes no lock and changes nothing.
@@ -87,7 +89,7 @@ fn text(context: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
             format!(
                 "{} {} {}",
                 slot.slot.host,
-                slot.slot.port,
+                slot.slot.number,
                 nginx_address(slot)
             )
         })
@@ -105,8 +107,8 @@ fn text(context: &HostContext, nginx: &Nginx, slots: &[&SlotAddress]) -> Text {
 fn nginx_address(slot: &SlotAddress) -> String {
     let address = slot.address.trim_matches(['[', ']']);
     if address.contains(':') {
-        format!("[{address}]:{}", slot.slot.port)
+        format!("[{address}]:{}", slot.port)
     } else {
-        format!("{address}:{}", slot.slot.port)
+        format!("{address}:{}", slot.port)
     }
 }

@@ -10,7 +10,7 @@ use crate::core::fleet::health::Health;
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
-use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision};
+use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision, SlotNumber};
 use crate::core::printable::strip_controls;
 use crate::core::time::Time;
 use crate::script::end::ScriptEnd;
@@ -37,19 +37,19 @@ struct ReportDraft {
     epoch: Option<Epoch>,
     free_kib: Option<u64>,
     owner: Option<Owner>,
-    /// Ports that the same service uses in another directory, with a description.
-    taken: BTreeMap<Port, String>,
+    /// Slots that the same service uses in another directory, with a description.
+    taken: BTreeMap<SlotNumber, String>,
     machine: Option<String>,
     directory: Option<String>,
     releases: BTreeSet<ReleaseId>,
-    slots: BTreeMap<Port, SlotRecord>,
-    armed: BTreeSet<Port>,
-    listeners: BTreeMap<Port, Vec<Socket>>,
+    slots: BTreeMap<SlotNumber, SlotRecord>,
+    armed: BTreeSet<SlotNumber>,
+    listeners: BTreeMap<SlotNumber, BTreeMap<Port, Vec<Socket>>>,
     facts: Facts,
     runs: Runs,
     end: Option<ScriptEnd>,
     /// The slot to which the following lines belong.
-    port: Option<Port>,
+    open_slot: Option<SlotNumber>,
 }
 
 /// The records about a slot's instance.
@@ -64,6 +64,10 @@ struct SlotRecord {
     restarts: u32,
     main: String,
     killed: String,
+    /// The state of the systemd unit.
+    unit: String,
+    /// How the previous process of the unit ended.
+    exit: String,
 }
 
 /// A listening socket and its owner.
@@ -114,10 +118,10 @@ impl ReportDraft {
             "epoch" => self.epoch = Some(epoch(line, value)?),
             "free" => self.free_kib = Some(number(line, value)?),
             "taken" => {
-                let (port, who) = value
+                let (slot, who) = value
                     .split_once(' ')
                     .ok_or_else(|| malformed(line, "is incomplete"))?;
-                self.taken.insert(number(line, port)?, who.to_owned());
+                self.taken.insert(number(line, slot)?, who.to_owned());
             }
             "machine" => self.machine = Some(value.to_owned()),
             "place" => self.directory = Some(value.to_owned()),
@@ -133,6 +137,10 @@ impl ReportDraft {
             "main" => value.clone_into(&mut self.slot(line)?.main),
             "killed" => {
                 self.slot(line)?.killed = strip_controls(value).collect();
+            }
+            "unit" => value.clone_into(&mut self.slot(line)?.unit),
+            "exit" => {
+                self.slot(line)?.exit = strip_controls(value).collect();
             }
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
@@ -155,24 +163,24 @@ impl ReportDraft {
     }
 
     fn slot(&mut self, line: &str) -> Result<&mut SlotRecord, Unreadable> {
-        self.port
-            .and_then(|port| self.slots.get_mut(&port))
+        self.open_slot
+            .and_then(|number| self.slots.get_mut(&number))
             .ok_or_else(|| malformed(line, "does not follow a slot"))
     }
 
     fn open_slot(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
-        let port = number(line, value)?;
-        self.port = Some(port);
-        match self.slots.insert(port, SlotRecord::default()) {
+        let slot = number(line, value)?;
+        self.open_slot = Some(slot);
+        match self.slots.insert(slot, SlotRecord::default()) {
             None => Ok(()),
             Some(_) => Err(malformed(line, "is a duplicate")),
         }
     }
 
     fn listen(&mut self, line: &str, value: &str) -> Result<(), Unreadable> {
-        let mut words = value.splitn(4, ' ');
+        let mut words = value.splitn(5, ' ');
         let mut word = || words.next().ok_or_else(|| malformed(line, "is incomplete"));
-        let port = number(line, word()?)?;
+        let (slot, port) = (number(line, word()?)?, number(line, word()?)?);
         let address =
             decode(word()?).ok_or_else(|| malformed(line, "does not contain an address"))?;
         let whose = match word()? {
@@ -182,6 +190,8 @@ impl ReportDraft {
             _ => return Err(malformed(line, "is neither `own`, `other` nor `stray`")),
         };
         self.listeners
+            .entry(slot)
+            .or_default()
             .entry(port)
             .or_default()
             .push(Socket { address, whose });
@@ -193,8 +203,12 @@ impl ReportDraft {
         let uptime = self.uptime.ok_or_else(|| missing("the host's time"))?;
         let epoch = self.epoch.ok_or_else(|| missing("the epoch"))?;
         let mut slots = BTreeMap::new();
-        for (port, record) in self.slots {
-            let listener = listener(self.listeners.remove(&port).unwrap_or_default());
+        for (number, record) in self.slots {
+            let listeners = self.listeners.remove(&number).unwrap_or_default();
+            let listeners = listeners
+                .into_iter()
+                .map(|(port, rows)| (port, listener(rows)))
+                .collect();
             // An instance that was started before the host's last start cannot be older than that
             // start.
             let age = match record.started {
@@ -202,22 +216,29 @@ impl ReportDraft {
                 _ => uptime,
             };
             slots.insert(
-                port,
-                Occupant::Instance(record.instance(port, now - age, listener)?),
+                number,
+                Occupant::Instance(record.instance(number, now - age, listeners, uptime)?),
             );
         }
-        for (port, rows) in self.listeners {
-            let who = rows.into_iter().find_map(|row| match row.whose {
+        for (number, ports) in self.listeners {
+            let rows = ports
+                .into_iter()
+                .flat_map(|(port, rows)| rows.into_iter().map(move |row| (port, row)));
+            let who = rows.filter_map(|(port, row)| match row.whose {
                 SocketOwner::Own => None,
-                SocketOwner::Other(who) | SocketOwner::Stray(who) => Some(who),
+                SocketOwner::Other(who) | SocketOwner::Stray(who) if port == number => Some(who),
+                SocketOwner::Other(who) | SocketOwner::Stray(who) => {
+                    Some(format!("{who} on port {port}"))
+                }
             });
+            let who = who.into_iter().next();
             if let Some(who) = who {
-                slots.insert(port, Occupant::OtherProcess(who));
+                slots.insert(number, Occupant::OtherProcess(who));
             }
         }
-        for (port, who) in self.taken {
-            if !matches!(slots.get(&port), Some(Occupant::Instance(_))) {
-                slots.insert(port, Occupant::OtherProcess(who));
+        for (number, who) in self.taken {
+            if !matches!(slots.get(&number), Some(Occupant::Instance(_))) {
+                slots.insert(number, Occupant::OtherProcess(who));
             }
         }
         let (hooks, task) = self.runs.finish();
@@ -269,12 +290,13 @@ impl SlotRecord {
 
     fn instance(
         self,
-        port: Port,
+        number: SlotNumber,
         started: Time,
-        listener: Listener,
+        listeners: BTreeMap<Port, Listener>,
+        uptime: Duration,
     ) -> Result<Instance, Unreadable> {
         let missing_field =
-            |what: &str| missing(&format!("the {what} of the instance in slot {port}"));
+            |what: &str| missing(&format!("the {what} of the instance in slot {number}"));
         Ok(Instance {
             name: self.name.ok_or_else(|| missing_field("name"))?,
             release: self.release.ok_or_else(|| missing_field("release"))?,
@@ -282,15 +304,29 @@ impl SlotRecord {
             started,
             process: self.process.ok_or_else(|| missing_field("process"))?,
             restarts: self.restarts,
-            listener,
+            listeners,
             health: Health::default(),
             sighting: Sighting {
                 at: Time::default(),
+                running_for: running_for(&self.main, uptime),
                 process: self.main,
+                is_started: self.unit == "active",
+                last_exit: self.exit,
                 failed_liveness: self.killed,
             },
         })
     }
+}
+
+/// The age of a process, from its id and its start time in ticks since the start of the host. The
+/// kernel reports 100 ticks a second to every program.
+fn running_for(process: &str, uptime: Duration) -> Duration {
+    let ticks = process
+        .split_once('.')
+        .and_then(|(_, ticks)| ticks.parse().ok());
+    ticks
+        .map(|ticks: u64| uptime.saturating_sub(Duration::from_millis(ticks.saturating_mul(10))))
+        .unwrap_or_default()
 }
 
 /// The owner of the port. If another process listens at the same address, requests may reach either

@@ -8,7 +8,7 @@ use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
 };
 use super::systemd::exec_word;
-use crate::core::ids::Port;
+use crate::core::ids::SlotNumber;
 use crate::core::time::whole_seconds;
 use crate::script::start_spec::PID_WAIT;
 use crate::script::stop_spec::StopSpec;
@@ -21,9 +21,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_mins(15);
 const HOOK_TIME: Duration = Duration::from_hours(24);
 
 /// Disarms the switch of a slot. If it is not armed, nothing is done.
-pub fn disarm(context: &HostContext, port: Port) -> Script {
+pub fn disarm(context: &HostContext, number: SlotNumber) -> Script {
     Text::changing(context, "disarm")
-        .set("PORT", port)
+        .set("NUMBER", number)
         .set("UNIT_DIR", UNIT_DIR)
         .add(include_str!("sh/dead_mans_switch.sh"))
         .add(include_str!("sh/disarm.sh"))
@@ -33,7 +33,7 @@ pub fn disarm(context: &HostContext, port: Port) -> Script {
 /// The script that restores the instance after this time.
 pub(super) fn restore(context: &HostContext, spec: &StopSpec, after: Duration) -> String {
     Text::located(context)
-        .set("PORT", spec.port)
+        .set("NUMBER", spec.number)
         .set("RESTORE_S", whole_seconds(after))
         .set("LOCK_TIMEOUT_CS", centiseconds(LOCK_TIMEOUT))
         .set("SYSTEMD_WAIT_S", whole_seconds(LOCK_TIMEOUT))
@@ -42,6 +42,7 @@ pub(super) fn restore(context: &HostContext, spec: &StopSpec, after: Duration) -
         .set("UNIT_DIR", UNIT_DIR)
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/without_controller.sh"))
+        .add(include_str!("sh/process.sh"))
         .add(include_str!("sh/observe_slots.sh"))
         .add(include_str!("sh/lock.sh"))
         .add(include_str!("sh/unit.sh"))
@@ -57,14 +58,14 @@ pub(super) fn restore(context: &HostContext, spec: &StopSpec, after: Duration) -
 
 /// The systemd unit that runs the script: when its timer fires, and when a host starts with an
 /// armed switch; without its last newline.
-pub(super) fn unit(context: &HostContext, port: Port) -> String {
+pub(super) fn unit(context: &HostContext, number: SlotNumber) -> String {
     let service = &context.service;
-    let script = format!("{}/armed/{port}/restore", context.root()).replace('%', "%%");
+    let script = format!("{}/armed/{number}/restore", context.root()).replace('%', "%%");
     format!(
         "\
 # Written by ship for the service {service}. Changes are overwritten when it is deployed.
 [Unit]
-Description=Restore {service} on port {port}
+Description=Restore {service} in slot {number}
 After=network.target
 ConditionPathExists={script}
 StartLimitIntervalSec=0
@@ -95,7 +96,7 @@ mod tests {
             epoch: Epoch(1),
             order: ActionId(1),
             host_address: "192.0.2.1".into(),
-            ports: vec![8081],
+            slots: [(8081, vec![8081])].into(),
             proven: [].into(),
             owner: Owner::default(),
             is_remote: true,
@@ -107,7 +108,7 @@ mod tests {
         insta::assert_snapshot!(unit(&context(), 8081), @r#"
         # Written by ship for the service page. Changes are overwritten when it is deployed.
         [Unit]
-        Description=Restore page on port 8081
+        Description=Restore page in slot 8081
         After=network.target
         ConditionPathExists=/srv/50%%/page/armed/8081/restore
         StartLimitIntervalSec=0
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn stop_contains_the_restore_script_only_if_it_arms() {
         let spec = |restore_after| StopSpec {
-            port: 8081,
+            number: 8081,
             instance: InstanceId::from("page-a"),
             stop_timeout: Duration::from_secs(30),
             hooks: Duration::ZERO,

@@ -6,10 +6,10 @@ use super::env_file::env_file;
 use super::hooks;
 use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
-    driver_word, line_count, one_line,
+    driver_word, line_count, one_line, port_list,
 };
 use super::liveness;
-use super::systemd::unit;
+use super::systemd::{self, unit};
 use crate::core::release::Driver;
 use crate::core::release::hook::{HookPoint, hook_time};
 use crate::core::time::whole_seconds;
@@ -22,7 +22,7 @@ const SYSTEMD_WAIT_MIN: Duration = Duration::from_secs(30);
 
 /// Starts an instance in an empty slot. If it was already started, nothing is done.
 ///
-/// Fails if another instance is in the slot, or if another process listens on the port.
+/// Fails if another instance is in the slot, or if another process listens on one of its ports.
 pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
     let env = env_file(&spec.env);
     let probe_script = spec
@@ -36,7 +36,8 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
         undo_time(spec),
     );
     let text = Text::changing(context, "start")
-        .set("PORT", spec.port)
+        .set("NUMBER", spec.number)
+        .set("START_PORTS", port_list(&spec.ports))
         .set("NAME", &spec.instance)
         .set("RELEASE", &spec.release)
         .set("RECORD", record(spec))
@@ -77,8 +78,8 @@ fn add_process_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Te
 /// Adds the start of a systemd unit, and returns its time limit.
 fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text, Duration) {
     let start_timeout = spec.start_timeout.max(SYSTEMD_WAIT_MIN);
-    let user = spec.user.as_deref();
-    let service = unit(context, spec.port, user, spec.stop_timeout);
+    let service = unit(context, spec);
+    let takes_long = systemd::may_start_slowly(spec);
     let liveness = spec.liveness.as_ref();
     let units = liveness.map(|liveness| liveness::units(context, spec, liveness));
     let units = units.unwrap_or_default();
@@ -86,6 +87,7 @@ fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text,
     let text = text
         .set("RUN", format!("exec {}", quote_all(&spec.argv)))
         .set("UNIT", service)
+        .set("NO_BLOCK", if takes_long { "--no-block" } else { "" })
         .set("SYSTEMD_WAIT_S", whole_seconds(start_timeout))
         .set("PROBE_TOOLS", probe_tools.unwrap_or_default().join(" "))
         .set("LIVENESS_UNIT", units.service)
@@ -118,6 +120,8 @@ fn record(spec: &StartSpec) -> String {
         format!("revision={}", spec.revision),
         format!("version={}", one_line(&spec.version)),
         format!("driver={}", driver_word(spec.driver)),
+        format!("ports={}", port_list(&spec.ports)),
+        format!("signal={}", spec.stop_signal.name()),
         format!("stop={}", centiseconds(spec.stop_timeout)),
     ]
     .join("\n")
@@ -126,13 +130,13 @@ fn record(spec: &StartSpec) -> String {
 /// The script that becomes the service. First it records its process ID and start time, so that
 /// nothing runs unrecorded. Its arguments are the command prefix that changes the user.
 fn run_process(context: &HostContext, spec: &StartSpec) -> String {
-    let pid = quote(&format!("{}/slots/{}/pid", context.root(), spec.port));
+    let pid = quote(&format!("{}/slots/{}/pid", context.root(), spec.number));
     format!(
         "record_pid() {{ set -- ${{1##*) }}; printf '%s %s\\n' \"$$\" \"${{20}}\" >{pid}; }}\n\
          IFS= read -r stat </proc/self/stat && record_pid \"$stat\" || exit 126\n\
          {}\n\
          exec \"$@\" {}",
-        enter_release(context, spec.port, &spec.release),
+        enter_release(context, spec.number, &spec.release),
         quote_all(&spec.argv)
     )
 }

@@ -1,6 +1,7 @@
 //! The input of a start: an instance in its slot.
 
-use crate::core::ids::{InstanceId, Port, ReleaseId, Revision};
+use crate::core::ids::{InstanceId, Port, ReleaseId, Revision, SlotNumber};
+use crate::core::release::unit::{Directives, StopSignal};
 use crate::core::release::{Driver, Liveness};
 
 use crate::core::release::hook::Hook;
@@ -16,7 +17,7 @@ pub(super) const PID_WAIT: Duration = Duration::from_secs(10);
 /// What to start, with all templates rendered.
 #[derive(Clone, Debug)]
 pub struct StartSpec {
-    pub port: Port,
+    pub number: SlotNumber,
     pub instance: InstanceId,
     /// The release, which has been staged.
     pub release: ReleaseId,
@@ -29,10 +30,20 @@ pub struct StartSpec {
     pub argv: Vec<String>,
     /// Its environment, which the release's secrets override.
     pub env: BTreeMap<String, String>,
-    /// The time between SIGTERM and SIGKILL.
+    /// The ports on which it may listen; empty for a service without ports.
+    pub ports: Vec<Port>,
+    /// The signal that asks it to stop.
+    pub stop_signal: StopSignal,
+    /// The time between `stop_signal` and SIGKILL.
     pub stop_timeout: Duration,
     /// The liveness probe; `None` if there is none, or if the driver does not restart instances.
     pub liveness: Option<Liveness>,
+    /// The port that the liveness probe checks; `None` if the service has no ports.
+    pub liveness_port: Option<Port>,
+    /// Directives of its systemd unit.
+    pub directives: Directives,
+    /// Whether it reports `READY=1` to systemd.
+    pub notifies: bool,
     /// The user's commands at the points of the instance's life.
     pub hooks: SlotHooks,
     /// The time limit for systemd to start it.
@@ -43,11 +54,15 @@ pub struct StartSpec {
 }
 
 /// Enters a release's directory with the environment of the instance in a slot.
-pub(super) fn enter_release(context: &HostContext, port: Port, release: &ReleaseId) -> String {
+pub(super) fn enter_release(
+    context: &HostContext,
+    number: SlotNumber,
+    release: &ReleaseId,
+) -> String {
     enter_with(
         context,
         release,
-        &format!("{}/slots/{port}/env", context.root()),
+        &format!("{}/slots/{number}/env", context.root()),
     )
 }
 
@@ -67,4 +82,34 @@ pub struct SlotHooks {
     pub hooks: Vec<Hook>,
     /// Variables that override the instance's environment.
     pub env: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// An instance of the service `page` in slot 8081.
+    pub(in crate::script) fn start_spec() -> StartSpec {
+        StartSpec {
+            number: 8081,
+            instance: InstanceId::from("page-a"),
+            release: ReleaseId::from("a".repeat(64)),
+            revision: Revision(1),
+            version: "1".into(),
+            driver: Driver::Systemd,
+            user: None,
+            argv: vec!["./page".into()],
+            env: BTreeMap::new(),
+            ports: vec![8081],
+            stop_signal: StopSignal::Term,
+            stop_timeout: Duration::from_secs(30),
+            liveness: None,
+            liveness_port: Some(8081),
+            directives: Directives::default(),
+            notifies: false,
+            hooks: SlotHooks::default(),
+            start_timeout: Duration::ZERO,
+            settle: Duration::ZERO,
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub fn stop(context: &HostContext, spec: &StopSpec) -> Script {
         .restore_after
         .map(|after| whole_seconds(after).to_string());
     let text = Text::changing(context, "stop")
-        .set("PORT", spec.port)
+        .set("NUMBER", spec.number)
         .set("NAME", &spec.instance)
         .set("UNIT_DIR", UNIT_DIR)
         .set("RESTORE_S", restore_s.unwrap_or_default())
@@ -32,7 +32,7 @@ pub fn stop(context: &HostContext, spec: &StopSpec) -> Script {
             let restore = restore::restore(context, spec, after);
             let text = text
                 .set("RESTORE_LINES", line_count(&restore))
-                .set("RESTORE_UNIT", restore::unit(context, spec.port))
+                .set("RESTORE_UNIT", restore::unit(context, spec.number))
                 .add(include_str!("sh/read_stdin.sh"))
                 .add(include_str!("sh/unit.sh"))
                 .add(include_str!("sh/dead_mans_switch.sh"))

@@ -1,6 +1,6 @@
 //! The input of a stop, and its time limits.
 
-use crate::core::ids::{InstanceId, Port};
+use crate::core::ids::{InstanceId, SlotNumber};
 use crate::script::host_context::WORK;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct StopSpec {
-    pub port: Port,
+    pub number: SlotNumber,
     /// The instance to stop. Another instance in the slot is not stopped.
     pub instance: InstanceId,
     /// The stop timeout of the instance's release, for the time limit of the script. The host uses

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ship::core::fleet::health::{Health, Thresholds, Verdict};
 use ship::core::fleet::reach::Reach;
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
-use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot, SlotNumber};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, RolloutStart};
@@ -60,7 +60,7 @@ pub(crate) enum HostCondition {
 #[derive(Clone, Debug)]
 pub(crate) struct FleetSketch {
     pub(crate) hosts: Vec<(HostCondition, [Content; PORTS_MAX])>,
-    pub(crate) ports: usize,
+    pub(crate) slots: usize,
     pub(crate) replicas_percent: u32,
     pub(crate) surge: Amount,
     pub(crate) unavailable: Amount,
@@ -129,10 +129,10 @@ pub(crate) fn sketch() -> impl Strategy<Value = FleetSketch> {
         any::<bool>(),
     )
         .prop_map(
-            |(hosts, ports, replicas_percent, surge, unavailable, rolling_back, has_started)| {
+            |(hosts, slots, replicas_percent, surge, unavailable, rolling_back, has_started)| {
                 FleetSketch {
                     hosts,
-                    ports,
+                    slots,
                     replicas_percent,
                     surge,
                     unavailable,
@@ -152,7 +152,7 @@ pub(crate) struct PlanInput {
 
 impl FleetSketch {
     pub(crate) fn build(&self) -> PlanInput {
-        let slots = u32::try_from(self.hosts.len() * self.ports).expect("a small fleet");
+        let slots = u32::try_from(self.hosts.len() * self.slots).expect("a small fleet");
         let replicas = slots * self.replicas_percent / 100;
         let amounts = Amounts {
             replicas,
@@ -160,14 +160,14 @@ impl FleetSketch {
             max_unavailable: self.unavailable,
         };
         let budget = amounts
-            .resolve(self.hosts.len(), self.ports)
+            .resolve(self.hosts.len(), self.slots)
             .unwrap_or(Budget {
                 replicas,
                 surge: 0,
                 unavailable: 1.min(replicas),
             });
-        let ports: Vec<Port> = (8081..).take(self.ports).collect();
-        let spec = spec((1..=self.hosts.len()).map(host_id).collect(), ports, budget);
+        let slots: Vec<SlotNumber> = (8081..).take(self.slots).collect();
+        let spec = spec((1..=self.hosts.len()).map(host_id).collect(), slots, budget);
         let mut input = PlanInput {
             rollout: rollout(&spec),
             spec,
@@ -195,7 +195,7 @@ impl FleetSketch {
             });
         }
         for (at, (host_condition, contents)) in self.hosts.iter().enumerate() {
-            input.add_host(&host_id(at + 1), *host_condition, &contents[..self.ports]);
+            input.add_host(&host_id(at + 1), *host_condition, &contents[..self.slots]);
         }
         input
     }
@@ -233,15 +233,15 @@ impl PlanInput {
         if host_condition != HostCondition::Unstaged {
             host.releases.extend(["old", "new"].map(ReleaseId::from));
         }
-        for (port, content) in self.spec.ports.iter().zip(contents) {
+        for (number, content) in self.spec.slots.iter().zip(contents) {
             let occupant = match content {
                 Content::Empty => continue,
                 Content::Stranger => Occupant::OtherProcess("pid 1".into()),
                 Content::Instance(release, condition) => {
-                    Occupant::Instance(condition.instance(&format!("{id}-{port}"), release))
+                    Occupant::Instance(condition.instance(&format!("{id}-{number}"), release))
                 }
             };
-            host.slots.insert(*port, occupant);
+            host.slots.insert(*number, occupant);
         }
         let pending = self.pending_action(id, &host);
         self.fleet.hosts.insert(id.clone(), host);
@@ -267,9 +267,9 @@ impl PlanInput {
 
     /// An action that may be in flight on the host: a start in a free slot, otherwise a stop.
     pub(crate) fn pending_action(&self, id: &HostId, host: &Host) -> Action {
-        let port = self.spec.ports[0];
-        let slot = Slot::new(id.clone(), port);
-        match host.slots.get(&port) {
+        let number = self.spec.slots[0];
+        let slot = Slot::new(id.clone(), number);
+        match host.slots.get(&number) {
             None => Action::Start {
                 slot,
                 release: self.rollout.target_release().clone(),
@@ -366,9 +366,13 @@ impl Condition {
                 _ => Process::Running,
             },
             restarts: 0,
-            listener: Listener::Own {
-                address: "0.0.0.0".into(),
-            },
+            listeners: [(
+                8081,
+                Listener::Own {
+                    address: "0.0.0.0".into(),
+                },
+            )]
+            .into(),
             health: Health {
                 passes: 0,
                 failures,
@@ -391,13 +395,14 @@ pub(crate) fn host_id(number: usize) -> HostId {
     HostId::from(format!("h{number}"))
 }
 
-pub(crate) fn spec(hosts: Vec<HostId>, ports: Vec<Port>, budget: Budget) -> Spec {
+pub(crate) fn spec(hosts: Vec<HostId>, slots: Vec<SlotNumber>, budget: Budget) -> Spec {
     Spec {
         service: "testpage".into(),
         hosts,
-        ports,
+        slots,
         budget,
-        release_ports: BTreeMap::new(),
+        release_slots: BTreeMap::new(),
+        without_ports: BTreeSet::new(),
         rollback_budget: None,
         min_ready: MIN_READY,
         progress_deadline: Duration::from_mins(10),

@@ -12,7 +12,7 @@ use proptest::test_runner::TestRunner;
 use ship::core::fleet::health::Verdict;
 use ship::core::fleet::reach::Reach;
 use ship::core::fleet::{Fleet, Host, Occupant};
-use ship::core::ids::{HostId, Port};
+use ship::core::ids::{HostId, SlotNumber};
 use ship::core::planner::plan;
 use ship::core::planner::preview::{Preview, preview};
 use ship::core::rollout::action::{Action, StopReason};
@@ -97,7 +97,7 @@ proptest! {
         for action in &starts {
             let Action::Start { slot, release } = action else { continue };
             prop_assert_eq!(release, target);
-            prop_assert!(input.spec.ports.contains(&slot.port), "{} is not a slot of the service", slot);
+            prop_assert!(input.spec.slots.contains(&slot.number), "{} is not a slot of the service", slot);
             prop_assert!(input.fleet.occupant(slot).is_none(), "{} is taken", slot);
             prop_assert!(!running.contains_key(slot), "a start is pending in {}", slot);
             prop_assert!(input.fleet.hosts[&slot.host].releases.contains(release), "the release is not on {}", slot.host);
@@ -177,7 +177,7 @@ fn generated_fleets_lead_to_every_kind_of_action() {
 #[derive(Clone, Debug)]
 struct HealthyFleet {
     hosts: usize,
-    ports: usize,
+    slots_per_host: usize,
     budget: Budget,
     /// All slots in random order. The old instances are in the first `old` of them.
     order: Vec<usize>,
@@ -186,11 +186,11 @@ struct HealthyFleet {
 
 fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
     (1..30_usize, 1..=PORTS_MAX)
-        .prop_flat_map(|(hosts, ports)| {
-            let slots = hosts * ports;
+        .prop_flat_map(|(hosts, slots_per_host)| {
+            let slots = hosts * slots_per_host;
             let order = Just((0..slots).collect::<Vec<_>>()).prop_shuffle();
             (
-                Just((hosts, ports)),
+                Just((hosts, slots_per_host)),
                 0..=slots,
                 amount(),
                 amount(),
@@ -200,17 +200,17 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
         })
         .prop_filter_map(
             "an impossible budget is rejected",
-            |((hosts, ports), replicas, surge, unavailable, order, old)| {
+            |((hosts, slots_per_host), replicas, surge, unavailable, order, old)| {
                 let replicas = u32::try_from(replicas).ok()?;
                 let amounts = Amounts {
                     replicas,
                     max_surge: surge,
                     max_unavailable: unavailable,
                 };
-                let budget = amounts.resolve(hosts, ports).ok()?;
+                let budget = amounts.resolve(hosts, slots_per_host).ok()?;
                 Some(HealthyFleet {
                     hosts,
-                    ports,
+                    slots_per_host,
                     budget,
                     order,
                     old: old.unwrap_or(replicas as usize),
@@ -221,10 +221,10 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
 
 impl HealthyFleet {
     fn build(&self) -> PlanInput {
-        let ports: Vec<Port> = (8081..).take(self.ports).collect();
+        let slots: Vec<SlotNumber> = (8081..).take(self.slots_per_host).collect();
         let spec = spec(
             (1..=self.hosts).map(host_id).collect(),
-            ports.clone(),
+            slots.clone(),
             self.budget,
         );
         let reachable = Host {
@@ -240,11 +240,14 @@ impl HealthyFleet {
             ..Fleet::default()
         };
         for slot in &self.order[..self.old] {
-            let (id, port) = (host_id(slot / self.ports + 1), ports[slot % self.ports]);
-            let instance = Condition::Available.instance(&format!("{id}-{port}"), "old");
+            let (id, number) = (
+                host_id(slot / self.slots_per_host + 1),
+                slots[slot % self.slots_per_host],
+            );
+            let instance = Condition::Available.instance(&format!("{id}-{number}"), "old");
             let host = fleet.hosts.get_mut(&id).expect("the host is listed");
             host.releases.insert("old".into());
-            host.slots.insert(port, Occupant::Instance(instance));
+            host.slots.insert(number, Occupant::Instance(instance));
         }
         PlanInput {
             rollout: rollout(&spec),
@@ -320,9 +323,9 @@ impl HealthyFleet {
         (0..self.hosts).all(|host| {
             let taken = self.order[..self.old]
                 .iter()
-                .filter(|slot| **slot / self.ports == host)
+                .filter(|slot| **slot / self.slots_per_host == host)
                 .count();
-            taken + share <= self.ports
+            taken + share <= self.slots_per_host
         })
     }
 }
@@ -369,7 +372,7 @@ proptest! {
 fn rollout_of_a_full_fleet_with_one_free_slot_succeeds_within_the_budget() {
     let healthy_fleet = HealthyFleet {
         hosts: 7,
-        ports: 3,
+        slots_per_host: 3,
         budget: Budget {
             replicas: 20,
             surge: 1,

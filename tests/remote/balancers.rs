@@ -17,6 +17,8 @@ use ship::core::fleet::traffic::{
     BalancerState, Balancers, DrainResult, Server, SlotAdmission, Traffic,
 };
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
+use ship::core::release::slots::{SlotPorts, Slots};
+use ship::core::release::unit::{Directives, StopSignal};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
@@ -132,7 +134,7 @@ impl Scene {
     fn slot(&self, number: usize) -> Slot {
         Slot {
             host: "web1".into(),
-            port: self.backends[number].port(),
+            number: self.backends[number].port(),
         }
     }
 
@@ -182,13 +184,13 @@ fn hosts(
     driver: TrafficDriver,
     (drain_timeout, definitions): (Duration, BTreeMap<ReleaseId, Definition>),
 ) -> FleetExecutor {
-    let site = |target: Target, ports| {
+    let site = |target: Target, ports: Vec<u16>| {
         let base_dir = dir.join(target.name.as_str()).display().to_string();
         HostSite {
             target,
             labels: BTreeMap::new(),
             base_dir,
-            ports,
+            slots: ports.into_iter().map(|port| (port, vec![port])).collect(),
         }
     };
     let traffic = Traffic {
@@ -215,7 +217,8 @@ fn hosts(
         Some(Balancing {
             traffic,
             driver,
-            ports: Vec::new(),
+            slots: Slots::Ports(Vec::new()),
+            port: None,
         }),
         LocalCommandSettings::default(),
     )
@@ -228,14 +231,18 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
         service: "web".into(),
         version: "0.8".into(),
         command: vec!["./web".into()],
-        ports: ports.to_vec(),
+        ports: ports.iter().map(|port| SlotPorts::Single(*port)).collect(),
+        slots: None,
         server: Some(server.to_owned()),
         env: BTreeMap::new(),
         driver: Driver::Process,
         user: None,
+        stop_signal: StopSignal::Term,
         stop_timeout: second,
+        systemd: Directives::default(),
         readiness: Readiness {
             check: Check::Tcp,
+            port: None,
             via: Via::Direct,
             interval: second,
             timeout: second,
@@ -532,7 +539,7 @@ async fn haproxy_opens_a_server_only_after_its_check_has_passed() {
     let admit = Action::Admit {
         slot: Slot {
             host: "web1".into(),
-            port,
+            number: port,
         },
         instance: "i".into(),
         weight_percent: None,
@@ -547,7 +554,7 @@ async fn haproxy_opens_a_server_only_after_its_check_has_passed() {
     assert_ne!(
         view.servers[&Slot {
             host: "web1".into(),
-            port
+            number: port
         }]
             .admission,
         SlotAdmission::Open,
@@ -922,7 +929,7 @@ impl Files {
 fn slot(port: u16) -> Slot {
     Slot {
         host: "web1".into(),
-        port,
+        number: port,
     }
 }
 

@@ -58,7 +58,8 @@ fn refusal(host: &Host) -> String {
         [why.as_str()]
     );
     let question = CommandProbe {
-        port: host.port,
+        number: host.port,
+        instance: "a".into(),
         release: Release::new("hello").id,
         driver: Driver::Process,
         user: None,
@@ -251,10 +252,12 @@ fn process_driver_runs_nothing_as_root_over_ssh_where_the_playbook_names_no_user
     let record = fs::read_to_string(host.slot().join("instance")).expect("record");
     assert!(record.contains("\nuser=ship-testpage\n"), "{record}");
     let question = CommandProbe {
-        port: host.port,
+        number: host.port,
+        instance: "a".into(),
         release: release.id.clone(),
         driver: Driver::Process,
         user: None,
+
         argv: ["sh", "-c", "id -u"].map(String::from).to_vec(),
         timeout: Duration::from_secs(5),
     };
@@ -347,7 +350,7 @@ fn check_finds_masked_units_a_noexec_mount_and_ports_for_outgoing_connections() 
             instances: true,
             ..Needs::NONE
         };
-        host.site.ports = vec![8081, 40000, 40001];
+        host.site.slots = [8081, 40000, 40001].map(|port| (port, vec![port])).into();
         let run = |needs: &Needs<'_>, mounts: &str, reserved: &str| {
             let file = |name: &str, text: &str| {
                 let path = host.dir.path().join(name);

@@ -49,7 +49,7 @@ impl Guarded {
     /// The order to stop the old instance, which comes back after so long.
     fn halt(&self, restore_after: Duration) -> Script {
         let halt = StopSpec {
-            port: self.host.port,
+            number: self.host.port,
             instance: InstanceId::from("old"),
             stop_timeout: Duration::from_secs(5),
             hooks: Duration::ZERO,
@@ -222,7 +222,7 @@ fn restore_brings_back_an_instance_without_a_successor() {
         );
         // In its own release and with its own environment; a person finds out why.
         guarded.host.wait_for_log("up: old deep blue t");
-        guarded.host.wait_for_log("ship: restored old on port");
+        guarded.host.wait_for_log("ship: restored old in slot");
         wait_for("the end of the timer", || {
             session_members(&waiting).is_empty()
         });
@@ -600,7 +600,7 @@ fn systemd_timer_is_set_before_the_stop_and_after_a_boot() {
         let printed = guarded.fire().stdout;
         assert_eq!(
             printed,
-            format!("restored old on port {port}: its successor was not confirmed in time\n")
+            format!("restored old in slot {port}: its successor was not confirmed in time\n")
         );
         // The successor is stopped with the settings of its own unit.
         let expected = [
@@ -685,7 +685,7 @@ fn restore_runs_at_host_start_unless_the_successor_is_running() {
     assert!(
         host.run(&guarded.restore())
             .stdout
-            .starts_with("restored old on port")
+            .starts_with("restored old in slot")
     );
     assert_eq!(guarded.present().as_deref(), Some("old"));
 
@@ -741,6 +741,7 @@ fn restore_includes_the_liveness_probe() {
         let check = LivenessCheck::Command(vec!["true".into()]);
         let liveness = Liveness {
             check,
+            port: None,
             interval: second,
             timeout: second,
             failure_threshold: 1,

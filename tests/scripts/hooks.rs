@@ -45,7 +45,7 @@ fn halt(host: &Host, name: &str, hooks: &SlotHooks) -> Script {
     stop(
         &host.site,
         &StopSpec {
-            port: host.port,
+            number: host.port,
             instance,
             stop_timeout,
             hooks,
@@ -531,7 +531,7 @@ fn restore_runs_hooks() {
             },
         ));
         let halt = StopSpec {
-            port: host.port,
+            number: host.port,
             instance: InstanceId::from("old"),
             stop_timeout: Duration::from_secs(5),
             hooks: Duration::from_secs(20),

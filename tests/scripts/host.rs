@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use ship::core::fleet::owner::Owner;
 use ship::core::fleet::{Instance, Observation, Occupant};
 use ship::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
+use ship::core::release::unit::{Directives, StopSignal};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{
@@ -106,7 +107,7 @@ impl Host {
             epoch: Epoch(7),
             order: ActionId(1),
             host_address: address,
-            ports: vec![port],
+            slots: [(port, vec![port])].into(),
             proven: BTreeMap::new(),
             owner: owner("production"),
             is_remote: false,
@@ -275,7 +276,7 @@ impl Host {
     pub(crate) fn launch(&self, name: &str, release: &Release) -> StartSpec {
         let port = self.port.to_string();
         StartSpec {
-            port: self.port,
+            number: self.port,
             instance: InstanceId::from(name),
             release: release.id.clone(),
             revision: Revision(3),
@@ -294,8 +295,13 @@ impl Host {
             .map(String::from)
             .to_vec(),
             env: BTreeMap::new(),
+            ports: vec![self.port],
+            stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(10),
             liveness: None,
+            liveness_port: Some(self.port),
+            directives: Directives::default(),
+            notifies: false,
             hooks: SlotHooks::default(),
             start_timeout: Duration::from_secs(30),
             settle: Duration::from_secs(10),
@@ -322,7 +328,7 @@ impl Host {
         stop(
             &self.site,
             &StopSpec {
-                port: self.port,
+                number: self.port,
                 instance,
                 stop_timeout,
                 hooks: Duration::ZERO,
@@ -451,13 +457,17 @@ impl Release {
             version: "0.8".into(),
             command: vec![],
             ports: Vec::new(),
+            slots: None,
             server: None,
             env: BTreeMap::new(),
             driver: Driver::Process,
             user: None,
+            stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(10),
+            systemd: Directives::default(),
             readiness: Readiness {
                 check: Check::Tcp,
+                port: None,
                 via: Via::Direct,
                 interval: Duration::from_secs(1),
                 timeout: Duration::from_secs(1),

@@ -50,6 +50,7 @@ time.sleep(60)
 fn http(path: &str) -> Liveness {
     Liveness {
         check: LivenessCheck::Http(path.into()),
+        port: None,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(1),
         failure_threshold: 3,

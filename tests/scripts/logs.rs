@@ -30,7 +30,7 @@ fn write(host: &Host, port: Port, name: &str, text: &str) {
 
 fn query(lines_max: u32, since: Option<Time>) -> LogQuery {
     LogQuery {
-        history_ports: [FIRST, SECOND].into(),
+        history_slots: [FIRST, SECOND].into(),
         lines_max,
         range: since.map_or(LogRange::Instance, LogRange::Since),
     }
@@ -41,7 +41,7 @@ fn parsed(stdout: &str) -> Vec<String> {
     let lines = stdout
         .lines()
         .filter_map(|line| match read_log_line(line)? {
-            LogLine::Line(line) => Some(format!("{} {}", line.port.expect("a port"), line.text)),
+            LogLine::Line(line) => Some(format!("{} {}", line.number.expect("a slot"), line.text)),
             LogLine::Started | LogLine::Live => None,
         });
     lines.collect()

@@ -68,7 +68,8 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         ),
     );
     let question = CommandProbe {
-        port: host.port,
+        number: host.port,
+        instance: "page-one".into(),
         release: one.id.clone(),
         driver: Driver::Process,
         user: None,
@@ -106,7 +107,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     );
     let answer = host.run(&probe_command(&host.site, &question)).stdout;
     let query = LogQuery {
-        history_ports: [host.port].into(),
+        history_slots: [host.port].into(),
         lines_max: 10,
         range: LogRange::Instance,
     };
@@ -121,7 +122,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
         stop(
             &host.site,
             &StopSpec {
-                port: host.port,
+                number: host.port,
                 instance,
                 stop_timeout,
                 hooks,
@@ -166,7 +167,7 @@ fn keeps_the_rules(observation: &Observation) -> Result<(), TestCaseError> {
         prop_assert!(is_word(instance.name.as_str()), "{instance:?}");
         prop_assert!(is_digest(instance.release.as_str()), "{instance:?}");
         prop_assert!(instance.started <= NOW, "{instance:?}");
-        if let Listener::Own { address } = &instance.listener {
+        if let Listener::Own { address } = instance.listener(8081) {
             prop_assert!(address.parse::<IpAddr>().is_ok(), "{instance:?}");
         }
         if let Process::Ended { how } = &instance.process {

@@ -17,7 +17,7 @@ fn report() -> String {
         "\nship=1\nnow=100.50\nboot=b\nepoch=7\nfree=2048\nstaged={DIGEST}\nslot=8081\n.name=testpage-a\n\
          .release={DIGEST}\n.revision=3\n.version=0.8 \
          beta\n.driver=process\n.started=40.50\n.boot=b\n\
-         process=running\nlisten=8081 0B00007F own\nlisten=8082 00000000 other pid 4711 \
+         process=running\nlisten=8081 8081 0B00007F own\nlisten=8082 8082 00000000 other pid 4711 \
          (nginx)\nend=done\n"
     )
 }
@@ -50,7 +50,7 @@ fn report_is_parsed_completely() {
                 "the ages agree, whatever the clocks say"
             );
             assert_eq!(
-                instance.listener,
+                instance.listener(8081).clone(),
                 Listener::Own {
                     address: "127.0.0.11".into()
                 }
@@ -162,9 +162,9 @@ fn instance_age_is_limited_by_the_host_uptime() {
 fn shared_port_does_not_count_as_the_instances() {
     let listener = |rows: &str| {
         let reply =
-            read(&report().replacen("listen=8081 0B00007F own\n", rows, 1)).expect("a report");
+            read(&report().replacen("listen=8081 8081 0B00007F own\n", rows, 1)).expect("a report");
         match reply.observation.slots.get(&8081) {
-            Some(Occupant::Instance(instance)) => instance.listener.clone(),
+            Some(Occupant::Instance(instance)) => instance.listener(8081).clone(),
             other => panic!("{other:?}"),
         }
     };
@@ -176,26 +176,26 @@ fn shared_port_does_not_count_as_the_instances() {
     };
     assert_eq!(listener(""), Listener::Closed);
     assert_eq!(
-        listener("listen=8081 0B00007F other pid 1 (old)\n"),
+        listener("listen=8081 8081 0B00007F other pid 1 (old)\n"),
         other()
     );
     assert_eq!(
-        listener("listen=8081 0B00007F own\nlisten=8081 0B00007F other pid 1 (old)\n"),
+        listener("listen=8081 8081 0B00007F own\nlisten=8081 8081 0B00007F other pid 1 (old)\n"),
         other()
     );
     assert_eq!(
-        listener("listen=8081 0B00007F own\nlisten=8081 0C00007F other pid 1 (old)\n"),
+        listener("listen=8081 8081 0B00007F own\nlisten=8081 8081 0C00007F other pid 1 (old)\n"),
         own("127.0.0.11")
     );
     assert_eq!(
         listener(&format!(
-            "listen=8081 {} own\nlisten=8081 00000000 own\n",
+            "listen=8081 8081 {} own\nlisten=8081 8081 00000000 own\n",
             "0".repeat(32)
         )),
         own("0.0.0.0")
     );
     assert_eq!(
-        listener(&format!("listen=8081 {} own\n", "0".repeat(32))),
+        listener(&format!("listen=8081 8081 {} own\n", "0".repeat(32))),
         own("::")
     );
 }

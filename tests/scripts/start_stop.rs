@@ -36,7 +36,7 @@ fn instance_is_staged_started_and_stopped_under_every_shell() {
         );
         assert_eq!(instance.process, Process::Running);
         assert_eq!(
-            instance.listener,
+            instance.listener(host.port).clone(),
             Listener::Own {
                 address: host.site.host_address.clone()
             },
@@ -47,7 +47,10 @@ fn instance_is_staged_started_and_stopped_under_every_shell() {
             instance.started + Duration::from_millis(20) >= before && instance.started <= now(),
             "{shell:?}"
         );
-        assert_eq!(host.instance(host.observe()).listener, instance.listener);
+        assert_eq!(
+            host.instance(host.observe()).listener(host.port).clone(),
+            instance.listener(host.port).clone()
+        );
         assert_eq!(
             fs::read_link(format!("/proc/{}/cwd", host.pid()))
                 .expect("cwd")
@@ -172,7 +175,7 @@ fn listener_at_another_loopback_address_does_not_block_the_port() {
     assert!(host.observe().slots.is_empty());
     let instance = host.start(&host.launch("a", &release));
     assert_eq!(
-        instance.listener,
+        instance.listener(host.port).clone(),
         Listener::Own {
             address: host.site.host_address.clone()
         }
@@ -183,9 +186,12 @@ fn listener_at_another_loopback_address_does_not_block_the_port() {
 fn report_distinguishes_other_listeners_on_the_port() {
     let (host, release) = Host::with_release();
     host.start(&host.launch_sh("a", &release, "exec sleep 60"));
-    assert_eq!(host.instance(host.observe()).listener, Listener::Closed);
+    assert_eq!(
+        host.instance(host.observe()).listener(host.port).clone(),
+        Listener::Closed
+    );
     let _stranger = TcpListener::bind((host.site.host_address.as_str(), host.port)).expect("bind");
-    match host.instance(host.observe()).listener {
+    match host.instance(host.observe()).listener(host.port).clone() {
         Listener::Other { who } => assert!(
             who.starts_with(&format!("pid {} (", std::process::id())),
             "{who}"
@@ -208,7 +214,7 @@ fn listening_child_belongs_to_the_service() {
         launch.settle = Duration::from_secs(10);
         let instance = host.start(&launch);
         assert_eq!(
-            instance.listener,
+            instance.listener(host.port).clone(),
             Listener::Own {
                 address: host.site.host_address.clone()
             },
@@ -266,7 +272,10 @@ fn slow_service_is_not_a_failed_start() {
     let (host, release) = Host::with_release();
     let instance = host.start(&host.launch_sh("a", &release, "exec sleep 60"));
     assert_eq!(
-        (instance.process, instance.listener),
+        (
+            instance.process.clone(),
+            instance.listener(host.port).clone()
+        ),
         (Process::Running, Listener::Closed)
     );
 }
@@ -369,9 +378,9 @@ fn look_tells_a_child_in_a_session_of_its_own_from_strangers() {
         host.stage(&release);
         host.start(&host.launch_sh("a", &release, &with_a_stray(&host, "exec sleep 60")));
         wait_for("the child", || {
-            host.instance(host.observe()).listener != Listener::Closed
+            host.instance(host.observe()).listener(host.port).clone() != Listener::Closed
         });
-        match host.instance(host.observe()).listener {
+        match host.instance(host.observe()).listener(host.port).clone() {
             Listener::Stray { who } => assert!(who.contains("(python3)"), "{shell:?}: {who}"),
             other => panic!("{shell:?}: {other:?}"),
         }
@@ -417,7 +426,10 @@ fn stop_leaves_the_child_of_another_slot_alone() {
     }
     hosts[0].stop("a");
     assert!(matches!(
-        hosts[1].instance(hosts[1].observe()).listener,
+        hosts[1]
+            .instance(hosts[1].observe())
+            .listener(hosts[1].port)
+            .clone(),
         Listener::Stray { .. }
     ));
     hosts[1].stop("a");
@@ -650,7 +662,7 @@ fn start_keeps_the_log_of_the_previous_instance() {
 
 fn last_lines(host: &Host, port: Port, lines_max: u32) -> Vec<String> {
     let query = LogQuery {
-        history_ports: [port].into(),
+        history_slots: [port].into(),
         lines_max,
         range: LogRange::Instance,
     };
@@ -671,7 +683,8 @@ fn command_probe_runs_in_the_release_with_the_environment_of_the_instance() {
             let timeout = Duration::from_secs(1);
             let release = release.id.clone();
             let question = CommandProbe {
-                port: host.port,
+                number: host.port,
+                instance: "a".into(),
                 release,
                 driver: Driver::Process,
                 user: None,
@@ -718,7 +731,7 @@ fn service_of_another_user_is_started_observed_and_stopped() {
     launch.user = Some("nobody".into());
     let instance = host.start(&launch);
     assert_eq!(
-        instance.listener,
+        instance.listener(host.port).clone(),
         Listener::Own {
             address: host.site.host_address.clone()
         }
@@ -753,7 +766,7 @@ fn exited_service_is_reported_as_ended() {
     wait_for("the end", || !host.instance(host.observe()).is_running());
     let ended = host.instance(host.observe());
     assert_eq!(
-        (ended.process, ended.listener),
+        (ended.process.clone(), ended.listener(host.port).clone()),
         (
             Process::Ended {
                 how: "exited".into()

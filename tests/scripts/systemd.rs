@@ -31,7 +31,7 @@ fn every_shell_parses_the_scripts() {
         let second = Duration::from_secs(1);
         let instance = InstanceId::from("a");
         let halt = StopSpec {
-            port: host.port,
+            number: host.port,
             instance,
             stop_timeout: second,
             hooks: second,
@@ -45,7 +45,7 @@ fn every_shell_parses_the_scripts() {
             logs(
                 &host.site,
                 &LogQuery {
-                    history_ports: [host.port].into(),
+                    history_slots: [host.port].into(),
                     lines_max: 5,
                     range: LogRange::Instance,
                 },
@@ -100,7 +100,7 @@ fn unit_of_the_service_in_another_directory_is_reported_and_left_alone() {
         );
         let refused = host.run(&moved(&host, start(&host.site, &launch(&host, &release))));
         let why = format!(
-            "the unit {name} belongs to {}; choose other ports",
+            "the unit {name} belongs to {}; rename the service, or choose other ports",
             other.display()
         );
         assert_eq!(refused.failure(), why);
@@ -263,7 +263,7 @@ fn host_with_units(more: &str) -> (Host, Release, PathBuf) {
     let units = host.dir.path().join("units");
     fs::create_dir(&units).expect("directory");
     host.fake("useradd", "");
-    host.site.ports.push(SECOND_PORT);
+    host.site.slots.insert(SECOND_PORT, vec![SECOND_PORT]);
     let own = format!("ship-testpage@{}.service", host.port);
     let more = more
         .replace("UNITS", units.to_str().expect("path"))
@@ -300,7 +300,7 @@ fn slot_keeps_its_user_and_stop_timeout_when_another_slot_gets_a_release_with_ot
     };
     let before = unit(host.port);
     let second = StartSpec {
-        port: SECOND_PORT,
+        number: SECOND_PORT,
         instance: InstanceId::from("b"),
         user: Some("root".into()),
         stop_timeout: Duration::from_secs(1),
@@ -350,7 +350,7 @@ fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_
     start_moved(&host, &launch);
     assert!(template.exists(), "an instance still runs from it");
     let old = StopSpec {
-        port: SECOND_PORT,
+        number: SECOND_PORT,
         instance: InstanceId::from("old"),
         stop_timeout: Duration::from_secs(1),
         hooks: Duration::ZERO,
@@ -437,7 +437,7 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
         let mut host = Host::with(shell);
         let release = Release::new("hello");
         host.stage(&release);
-        host.site.ports = vec![];
+        host.site.slots.clear();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot");
         for port in 1..=4 {
             let slot = host.root().join(format!("slots/{port}"));
@@ -572,7 +572,7 @@ fn listening_main_process_belongs_to_the_instance() {
         crate::host::wait_for("the record", || host.slot().join("instance").exists());
         let _listener = std::net::TcpListener::bind(address).expect("bind");
         assert_eq!(
-            started.join().expect("started").listener,
+            started.join().expect("started").listener(host.port).clone(),
             Listener::Own {
                 address: own.clone()
             }
@@ -639,7 +639,7 @@ fn process_in_a_control_group_below_the_units_is_the_instances() {
                 main.kill().and_then(|()| main.wait()).expect("kill");
                 let what = format!("{shell:?}: {mounted}unit/{below}");
                 assert_eq!(
-                    host.instance(seen).listener,
+                    host.instance(seen).listener(host.port).clone(),
                     Listener::Own { address: own },
                     "{what}"
                 );
@@ -702,7 +702,7 @@ fn logs_query_the_journal_for_the_current_instance() {
     record_instance(&host);
     host.fake("journalctl", "printf '8081 %s\\n' \"$@\"");
     let query = LogQuery {
-        history_ports: [host.port].into(),
+        history_slots: [host.port].into(),
         lines_max: 9,
         range: LogRange::Instance,
     };
@@ -741,7 +741,7 @@ done"#,
         let show = format!("printf 'MainPID={main_pid}\nNRestarts={restarts}\nInvocationID=2\n'");
         host.fake("systemctl", &show);
         let query = LogQuery {
-            history_ports: [host.port].into(),
+            history_slots: [host.port].into(),
             lines_max: 3,
             range,
         };

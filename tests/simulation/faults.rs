@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::ids::{HostId, Port};
+use ship::core::ids::{HostId, SlotNumber};
 use tokio::time::sleep;
 
 use super::instance;
@@ -146,9 +146,9 @@ fn power_on(world: &Arc<World>, state: &mut State, host: &HostId) {
 }
 
 fn kill(world: &Arc<World>, state: &mut State, host: &HostId) {
-    if let Some((port, process)) = running(state.machine(host)).first().copied() {
+    if let Some((number, process)) = running(state.machine(host)).first().copied() {
         state.count("an instance is killed");
-        instance::end_process(world, state, host, port, process, "signal 9");
+        instance::end_process(world, state, host, number, process, "signal 9");
     }
 }
 
@@ -186,24 +186,24 @@ fn set_stranger(world: &Arc<World>, state: &mut State, host: &HostId, is_present
         }
         return;
     }
-    let is_free = |port: &&Port| {
-        let process_state = machine.slots.get(port).map(|record| &record.state);
+    let is_free = |number: &&SlotNumber| {
+        let process_state = machine.slots.get(number).map(|record| &record.state);
         !matches!(process_state, Some(ProcessState::Running(running)) if running.listens)
     };
-    let Some(port) = world.scenario.ports.iter().find(is_free).copied() else {
+    let Some(number) = world.scenario.slots.iter().find(is_free).copied() else {
         return;
     };
-    machine.strangers.insert(port);
+    machine.strangers.insert(number);
     state.count("another program takes a port");
-    state.log(host, format_args!("another program takes port {port}"));
+    state.log(host, format_args!("another program takes slot {number}"));
 }
 
-fn running(machine: &Machine) -> Vec<(Port, u64)> {
+fn running(machine: &Machine) -> Vec<(SlotNumber, u64)> {
     let running = machine
         .slots
         .iter()
-        .filter_map(|(port, record)| match &record.state {
-            ProcessState::Running(running) => Some((*port, running.process)),
+        .filter_map(|(number, record)| match &record.state {
+            ProcessState::Running(running) => Some((*number, running.process)),
             _ => None,
         });
     running.collect()

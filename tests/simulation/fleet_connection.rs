@@ -340,7 +340,7 @@ fn listener_answers(state: &mut State, slot: &Slot) -> Option<Answers> {
     let machine = state.machine(&slot.host);
     let own = machine
         .slots
-        .get(&slot.port)
+        .get(&slot.number)
         .and_then(|record| match &record.state {
             ProcessState::Running(running) if running.listens => Some(running.answers),
             _ => None,
@@ -348,7 +348,7 @@ fn listener_answers(state: &mut State, slot: &Slot) -> Option<Answers> {
     own.or_else(|| {
         machine
             .strangers
-            .contains(&slot.port)
+            .contains(&slot.number)
             .then_some(Answers::Ok)
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ship::core::ids::{HostId, Port};
+use ship::core::ids::{HostId, SlotNumber};
 use ship::core::release::Driver;
 use tokio::time::sleep;
 
@@ -23,7 +23,7 @@ const GATE_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct InstanceProcess {
     world: Arc<World>,
     host: HostId,
-    port: Port,
+    slot: SlotNumber,
     process: u64,
 }
 
@@ -32,11 +32,11 @@ pub(crate) fn start(
     world: &Arc<World>,
     state: &mut State,
     host: &HostId,
-    port: Port,
+    slot: SlotNumber,
     cause: &Cause,
 ) {
     let process = state.next_number();
-    let Some(record) = state.record(host, port) else {
+    let Some(record) = state.record(host, slot) else {
         return;
     };
     record.state = ProcessState::Running(Running {
@@ -47,12 +47,12 @@ pub(crate) fn start(
     });
     let quality = world.scenario.quality(&record.release);
     let name = record.name.clone();
-    state.log(host, format_args!("{name} runs at port {port}"));
+    state.log(host, format_args!("{name} runs at slot {slot}"));
     state.on_host_changed(host, cause);
     let instance = InstanceProcess {
         world: Arc::clone(world),
         host: host.clone(),
-        port,
+        slot,
         process,
     };
     tokio::spawn(async move { instance.run(quality).await });
@@ -63,12 +63,12 @@ pub(crate) fn end_process(
     world: &Arc<World>,
     state: &mut State,
     host: &HostId,
-    port: Port,
+    slot: SlotNumber,
     process: u64,
     how: &'static str,
 ) {
     let Some(record) = state
-        .record(host, port)
+        .record(host, slot)
         .filter(|record| is_process(&record.state, process))
     else {
         return;
@@ -82,7 +82,7 @@ pub(crate) fn end_process(
         let instance = InstanceProcess {
             world: Arc::clone(world),
             host: host.clone(),
-            port,
+            slot,
             process,
         };
         tokio::spawn(async move {
@@ -99,25 +99,25 @@ pub(crate) fn boot(world: &Arc<World>, state: &mut State, host: &HostId) {
     }
     let machine = state.machine(host);
     let boot = machine.boot;
-    for (port, armed) in &machine.armed {
+    for (slot, armed) in &machine.armed {
         // The boot has removed the timer. Where the slot is empty, the armed instance starts, too.
         let record = StoredRecord {
             state: ProcessState::Exited { how: "not started" },
             is_enabled: true,
             ..armed.record.clone()
         };
-        machine.slots.entry(*port).or_insert(record);
+        machine.slots.entry(*slot).or_insert(record);
     }
     machine
         .armed
-        .retain(|port, armed| machine.slots[port].name != armed.record.name);
-    let ports: Vec<Port> = machine.slots.keys().copied().collect();
-    for port in ports {
+        .retain(|slot, armed| machine.slots[slot].name != armed.record.name);
+    let ports: Vec<SlotNumber> = machine.slots.keys().copied().collect();
+    for slot in ports {
         let wait = state.rng.millis(100..=4000);
         let instance = InstanceProcess {
             world: Arc::clone(world),
             host: host.clone(),
-            port,
+            slot,
             process: 0,
         };
         tokio::spawn(async move {
@@ -133,32 +133,32 @@ pub(crate) fn arm(
     world: &Arc<World>,
     state: &mut State,
     host: &HostId,
-    port: Port,
+    slot: SlotNumber,
     after: Duration,
 ) {
     let number = state.next_number();
     let machine = state.machine(host);
-    let Some(record) = machine.slots.get(&port).cloned() else {
+    let Some(record) = machine.slots.get(&slot).cloned() else {
         return;
     };
-    machine.armed.insert(port, Armed { number, record });
+    machine.armed.insert(slot, Armed { number, record });
     let boot = machine.boot;
     state.count("a host is armed to restore an instance");
     let (world, host) = (Arc::clone(world), host.clone());
     tokio::spawn(async move {
         sleep(after).await;
-        restore(&world, &host, port, number, boot).await;
+        restore(&world, &host, slot, number, boot).await;
     });
 }
 
 /// Restores the armed instance under the lock, and stops the present one before.
-async fn restore(world: &Arc<World>, host: &HostId, port: Port, number: u64, boot: u64) {
+async fn restore(world: &Arc<World>, host: &HostId, slot: SlotNumber, number: u64, boot: u64) {
     let is_due = |machine: &Machine| {
         machine.is_on
             && machine.boot == boot
             && machine
                 .armed
-                .get(&port)
+                .get(&slot)
                 .is_some_and(|armed| armed.number == number)
     };
     loop {
@@ -175,7 +175,7 @@ async fn restore(world: &Arc<World>, host: &HostId, port: Port, number: u64, boo
         }
         sleep(Duration::from_millis(200)).await;
     }
-    if let Some(record) = world.lock().record(host, port) {
+    if let Some(record) = world.lock().record(host, slot) {
         record.is_enabled = false;
         if let ProcessState::Running(running) = &mut record.state {
             (running.listens, running.is_ending) = (false, true);
@@ -190,7 +190,7 @@ async fn restore(world: &Arc<World>, host: &HostId, port: Port, number: u64, boo
     }
     let (now, machine) = (state.now, state.machine(host));
     machine.lock = None;
-    let Some(Armed { record, .. }) = machine.armed.remove(&port) else {
+    let Some(Armed { record, .. }) = machine.armed.remove(&slot) else {
         return;
     };
     let record = StoredRecord {
@@ -200,10 +200,10 @@ async fn restore(world: &Arc<World>, host: &HostId, port: Port, number: u64, boo
         state: ProcessState::NotStarted,
         ..record
     };
-    machine.slots.insert(port, record);
+    machine.slots.insert(slot, record);
     state.count("a host restores an instance on its own");
     state.on_host_changed(host, &Cause::World);
-    start(world, &mut state, host, port, &Cause::World);
+    start(world, &mut state, host, slot, &Cause::World);
 }
 
 fn is_process(state: &ProcessState, process: u64) -> bool {
@@ -217,7 +217,7 @@ impl InstanceProcess {
         if !machine.is_on || machine.boot != boot {
             return;
         }
-        let Some(record) = machine.slots.get_mut(&self.port) else {
+        let Some(record) = machine.slots.get_mut(&self.slot) else {
             return;
         };
         if !record.is_enabled || !matches!(record.state, ProcessState::Exited { .. }) {
@@ -229,7 +229,7 @@ impl InstanceProcess {
             &self.world,
             &mut state,
             &self.host,
-            self.port,
+            self.slot,
             &Cause::World,
         );
     }
@@ -294,20 +294,20 @@ impl InstanceProcess {
     fn is_running(&self) -> bool {
         let mut state = self.world.lock();
         state
-            .record(&self.host, self.port)
+            .record(&self.host, self.slot)
             .is_some_and(|record| is_process(&record.state, self.process))
     }
 
     fn listen(&self, answers: Answers) {
         let mut state = self.world.lock();
-        if state.machine(&self.host).strangers.contains(&self.port) {
+        if state.machine(&self.host).strangers.contains(&self.slot) {
             return end_process(
                 &self.world,
                 &mut state,
                 &self.host,
-                self.port,
+                self.slot,
                 self.process,
-                "the port is in use",
+                "the slot is in use",
             );
         }
         let Some(process) = self
@@ -328,13 +328,13 @@ impl InstanceProcess {
         process.answers = answers;
         state.log(
             &self.host,
-            format_args!("port {} now answers {answers:?}", self.port),
+            format_args!("slot {} now answers {answers:?}", self.slot),
         );
         state.on_host_changed(&self.host, &Cause::World);
     }
 
     fn process<'a>(&self, state: &'a mut State) -> Option<&'a mut Running> {
-        state.record(&self.host, self.port)?.process(self.process)
+        state.record(&self.host, self.slot)?.process(self.process)
     }
 
     fn end(&self, how: &'static str) {
@@ -343,7 +343,7 @@ impl InstanceProcess {
             &self.world,
             &mut state,
             &self.host,
-            self.port,
+            self.slot,
             self.process,
             how,
         );

@@ -47,7 +47,7 @@ pub(crate) struct Checker {
     /// The newest epoch in which an instance was started or stopped.
     acting_epoch: Epoch,
     /// The number of slots on each host.
-    ports: usize,
+    slots: usize,
     hosts: usize,
     /// The newest action that each host has accepted.
     newest_actions: BTreeMap<HostId, (Epoch, ActionId)>,
@@ -173,9 +173,9 @@ pub(crate) enum Cause {
 }
 
 impl Checker {
-    pub(crate) fn new(hosts: usize, ports: usize) -> Self {
+    pub(crate) fn new(hosts: usize, slots: usize) -> Self {
         Self {
-            ports,
+            slots,
             hosts,
             ..Self::default()
         }
@@ -372,7 +372,7 @@ impl Checker {
         };
         view.lost.remove(host);
         let mut instances = BTreeMap::new();
-        for occupant in observation.slots.values() {
+        for (number, occupant) in &observation.slots {
             let Occupant::Instance(instance) = occupant else {
                 continue;
             };
@@ -382,7 +382,7 @@ impl Checker {
                 InstanceSnapshot {
                     runs,
                     restarts,
-                    listener: instance.listener.clone(),
+                    listener: instance.listener(*number).clone(),
                 },
             );
         }
@@ -677,7 +677,7 @@ impl Checker {
         let least = if left.is_empty() {
             replicas
         } else {
-            replicas.min((self.hosts - left.len()) * self.ports)
+            replicas.min((self.hosts - left.len()) * self.slots)
         };
         let other = known
             .iter()

@@ -23,7 +23,7 @@ use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::app::verbs::scale::{ScaleRequest, scale};
 use ship::config::{self, Overrides, Project};
 use ship::core::fleet::Fleet;
-use ship::core::ids::{HostId, Port, ReleaseId};
+use ship::core::ids::{HostId, ReleaseId, SlotNumber};
 use ship::core::journal::rollout_summary::RolloutSummary;
 use ship::core::journal::status::Status;
 use ship::core::policy::admission::refusal::ServerClash;
@@ -381,7 +381,7 @@ impl FleetConnection for SimulatedFleet {
         unreachable!("every artifact is available")
     }
 
-    fn server_clash(&self, _: &[Port], _: &Fleet) -> Option<ServerClash> {
+    fn server_clash(&self, _: &[SlotNumber], _: &Fleet) -> Option<ServerClash> {
         None
     }
 }

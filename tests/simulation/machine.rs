@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ship::core::fleet::health::Health;
 use ship::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
-use ship::core::ids::{ActionId, Epoch, InstanceId, Port, ReleaseId, Revision};
+use ship::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision, SlotNumber};
 use ship::core::time::Time;
 
 /// One host.
@@ -25,11 +25,11 @@ pub(crate) struct Machine {
     /// Complete releases on its disk.
     pub(crate) releases: BTreeSet<ReleaseId>,
     /// The records of its slots.
-    pub(crate) slots: BTreeMap<Port, StoredRecord>,
+    pub(crate) slots: BTreeMap<SlotNumber, StoredRecord>,
     /// Instances that it restores on its own unless ship disarms them in time.
-    pub(crate) armed: BTreeMap<Port, Armed>,
+    pub(crate) armed: BTreeMap<SlotNumber, Armed>,
     /// Ports on which other programs listen.
-    pub(crate) strangers: BTreeSet<Port>,
+    pub(crate) strangers: BTreeSet<SlotNumber>,
     /// Whether its disk is full.
     pub(crate) is_full: bool,
 }
@@ -111,13 +111,13 @@ impl Machine {
 
     /// What a controller observes.
     pub(crate) fn observation(&self) -> Observation {
-        let mut slots: BTreeMap<Port, Occupant> = BTreeMap::new();
-        for (port, record) in &self.slots {
-            slots.insert(*port, Occupant::Instance(self.instance(*port, record)));
+        let mut slots: BTreeMap<SlotNumber, Occupant> = BTreeMap::new();
+        for (number, record) in &self.slots {
+            slots.insert(*number, Occupant::Instance(self.instance(*number, record)));
         }
-        for port in &self.strangers {
+        for number in &self.strangers {
             slots
-                .entry(*port)
+                .entry(*number)
                 .or_insert_with(|| Occupant::OtherProcess("pid 4711 (nginx)".into()));
         }
         Observation {
@@ -132,12 +132,12 @@ impl Machine {
         }
     }
 
-    fn instance(&self, port: Port, record: &StoredRecord) -> Instance {
+    fn instance(&self, number: SlotNumber, record: &StoredRecord) -> Instance {
         let listener = match &record.state {
             ProcessState::Running(running) if running.listens => Listener::Own {
                 address: "0.0.0.0".into(),
             },
-            _ if self.strangers.contains(&port) => Listener::Other {
+            _ if self.strangers.contains(&number) => Listener::Other {
                 who: "pid 4711 (nginx)".into(),
             },
             _ => Listener::Closed,
@@ -155,7 +155,7 @@ impl Machine {
                 ProcessState::Exited { how } => Process::Ended { how: (*how).into() },
             },
             restarts: record.restarts,
-            listener,
+            listeners: [(number, listener)].into(),
             health: Health::default(),
             sighting: Sighting {
                 process: match &record.state {

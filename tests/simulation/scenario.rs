@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ship::config::{self, Overrides};
-use ship::core::ids::{HostId, Port, ReleaseId};
+use ship::core::ids::{HostId, ReleaseId, SlotNumber};
+use ship::core::release::unit::{Directives, StopSignal};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::spec::budget::{Amount, Budget};
 use ship::core::spec::{Amounts, OnFailure};
@@ -21,7 +22,7 @@ const HISTORY_LIMIT: usize = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) hosts: Vec<HostId>,
-    pub(crate) ports: Vec<Port>,
+    pub(crate) slots: Vec<SlotNumber>,
     pub(crate) max_surge: Amount,
     pub(crate) max_unavailable: Amount,
     pub(crate) min_ready: Duration,
@@ -118,8 +119,8 @@ impl Scenario {
 
     fn draw_any(rng: &mut SeededRng) -> Self {
         let hosts = rng.count(1..=4);
-        let ports = if hosts == 1 { 2 } else { rng.count(1..=2) };
-        let slots = hosts * ports;
+        let slots = if hosts == 1 { 2 } else { rng.count(1..=2) };
+        let slots = hosts * slots;
         let replicas = rng.count(1..=slots.min(4));
         let qualities = [
             Quality::Good,
@@ -141,8 +142,8 @@ impl Scenario {
         let min_ready = *rng.pick(&[0, 0, 2, 5]);
         Self {
             hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
-            ports: (8081..)
-                .take(usize::try_from(ports).expect("one or two"))
+            slots: (8081..)
+                .take(usize::try_from(slots).expect("one or two"))
                 .collect(),
             max_surge: *rng.pick(&[
                 Amount::Count(0),
@@ -167,6 +168,7 @@ impl Scenario {
             driver: *rng.pick(&[Driver::Process, Driver::Systemd]),
             readiness: Readiness {
                 check: Check::Tcp,
+                port: None,
                 via: Via::Direct,
                 interval: Duration::from_secs(rng.within(1..=3)),
                 timeout: Duration::from_secs(1),
@@ -241,7 +243,7 @@ impl Scenario {
 
     fn playbook(&self) -> String {
         let Self {
-            ports,
+            slots,
             readiness,
             driver,
             ..
@@ -260,7 +262,7 @@ impl Scenario {
         };
         format!(
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
-             {ports:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n[artifact]\nsource = \
+             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n[artifact]\nsource = \
              \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
              \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
              max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \
@@ -292,13 +294,13 @@ impl Scenario {
     /// possible.
     pub(crate) fn budget(&self, replicas: u32) -> Option<Budget> {
         let amounts = self.amounts(replicas);
-        amounts.resolve(self.hosts.len(), self.ports.len()).ok()
+        amounts.resolve(self.hosts.len(), self.slots.len()).ok()
     }
 
     /// The capacity limits of a rollback.
     pub(crate) fn rollback_budget(&self, replicas: u32) -> Budget {
         let amounts = self.amounts(replicas);
-        amounts.resolve_rollback(self.hosts.len(), self.ports.len())
+        amounts.resolve_rollback(self.hosts.len(), self.slots.len())
     }
 
     fn amounts(&self, replicas: u32) -> Amounts {
@@ -316,11 +318,14 @@ impl Scenario {
             version: format!("0.{release}"),
             command: vec!["./page".into()],
             ports: Vec::new(),
+            slots: None,
             server: None,
             env: BTreeMap::new(),
             driver: self.driver,
             user: None,
+            stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(3),
+            systemd: Directives::default(),
             readiness: self.readiness.clone(),
             liveness: None,
             hooks: Vec::new(),

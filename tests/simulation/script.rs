@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ship::core::fleet::Observation;
-use ship::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId};
+use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, SlotNumber};
 use ship::core::rollout::action::Action;
 use ship::core::time::Time;
 use ship::engine::ActionOrder;
@@ -94,14 +94,14 @@ impl Script<'_> {
         match &self.order.action {
             Action::Claim { .. } => Ok(self.claim()),
             Action::Stage { release, .. } => self.stage(release).await,
-            Action::Start { slot, release } => self.start(slot.port, release).await,
+            Action::Start { slot, release } => self.start(slot.number, release).await,
             Action::Stop {
                 slot,
                 instance,
                 restore_after,
                 ..
-            } => self.stop(slot.port, instance, *restore_after).await,
-            Action::Disarm { slot } => Ok(self.disarm(slot.port)),
+            } => self.stop(slot.number, instance, *restore_after).await,
+            Action::Disarm { slot } => Ok(self.disarm(slot.number)),
             Action::Prune { .. } => Ok(self.prune()),
             Action::Admit { .. } | Action::Drain { .. } => {
                 unreachable!("the simulation has no balancers")
@@ -254,7 +254,11 @@ impl Script<'_> {
         ScriptEnd::Failed("no space is left".into())
     }
 
-    async fn start(&self, port: Port, release: &ReleaseId) -> Result<ScriptEnd, ScriptDied> {
+    async fn start(
+        &self,
+        number: SlotNumber,
+        release: &ReleaseId,
+    ) -> Result<ScriptEnd, ScriptDied> {
         {
             let mut state = self.world.lock();
             let machine = state.machine(self.host);
@@ -268,20 +272,20 @@ impl Script<'_> {
             let Some((revision, name)) = self.order.instance.clone() else {
                 return Ok(ScriptEnd::Failed("the start has no instance name".into()));
             };
-            match machine.slots.get(&port) {
+            match machine.slots.get(&number) {
                 Some(record) if record.name == name && record.state != ProcessState::NotStarted => {
                     return Ok(ScriptEnd::Done);
                 }
                 Some(record) if record.name != name => {
                     return Ok(ScriptEnd::Failed(format!(
-                        "slot {port} still holds {}",
+                        "slot {number} still holds {}",
                         record.name
                     )));
                 }
-                None if machine.strangers.contains(&port) => {
+                None if machine.strangers.contains(&number) => {
                     state.count("a start finds its port in use");
                     return Ok(ScriptEnd::Failed(format!(
-                        "port {port} is taken by a stranger"
+                        "slot {number} is taken by a stranger"
                     )));
                 }
                 _ => {}
@@ -300,7 +304,7 @@ impl Script<'_> {
                 is_enabled: false,
                 state: ProcessState::NotStarted,
             };
-            state.machine(self.host).slots.insert(port, record);
+            state.machine(self.host).slots.insert(number, record);
         }
         self.spend_time(10..=200).await?;
         {
@@ -309,28 +313,28 @@ impl Script<'_> {
                 return Ok(ScriptEnd::Failed("systemctl start: no answer".into()));
             }
             self.record_effect(&mut state, Effect::Launched);
-            if let Some(record) = state.record(self.host, port) {
+            if let Some(record) = state.record(self.host, number) {
                 record.is_enabled = true;
             }
             instance::start(
                 self.world,
                 &mut state,
                 self.host,
-                port,
+                number,
                 &Cause::Launch(self.order.epoch),
             );
         }
         let mut waited = Duration::ZERO;
-        while waited < SETTLE_TIMEOUT && self.is_starting(port) {
+        while waited < SETTLE_TIMEOUT && self.is_starting(number) {
             self.spend_time(100..=100).await?;
             waited += Duration::from_millis(100);
         }
         Ok(ScriptEnd::Done)
     }
 
-    fn is_starting(&self, port: Port) -> bool {
+    fn is_starting(&self, number: SlotNumber) -> bool {
         let mut state = self.world.lock();
-        let record = state.record(self.host, port);
+        let record = state.record(self.host, number);
         record.is_some_and(
             |record| matches!(&record.state, ProcessState::Running(running) if !running.listens),
         )
@@ -338,26 +342,26 @@ impl Script<'_> {
 
     async fn stop(
         &self,
-        port: Port,
+        number: SlotNumber,
         name: &InstanceId,
         restore_after: Option<Duration>,
     ) -> Result<ScriptEnd, ScriptDied> {
         {
             let mut state = self.world.lock();
             if state
-                .record(self.host, port)
+                .record(self.host, number)
                 .is_none_or(|record| record.name != *name)
             {
                 return Ok(ScriptEnd::Done);
             }
             if let Some(after) = restore_after {
-                instance::arm(self.world, &mut state, self.host, port, after);
+                instance::arm(self.world, &mut state, self.host, number, after);
             }
         }
         self.spend_time(5..=50).await?;
         {
             let mut state = self.world.lock();
-            let Some(record) = state.record(self.host, port) else {
+            let Some(record) = state.record(self.host, number) else {
                 return Ok(ScriptEnd::Done);
             };
             record.is_enabled = false;
@@ -365,10 +369,10 @@ impl Script<'_> {
                 if !running.is_ending {
                     self.record_effect(&mut state, Effect::Terminated);
                 }
-                self.terminate(&mut state, port, name, running.process);
+                self.terminate(&mut state, number, name, running.process);
             }
         }
-        while self.is_running(port, name) {
+        while self.is_running(number, name) {
             self.spend_time(50..=300).await?;
         }
         if self
@@ -379,15 +383,15 @@ impl Script<'_> {
             return Ok(ScriptEnd::Failed("the slot could not be emptied".into()));
         }
         let mut state = self.world.lock();
-        state.machine(self.host).slots.remove(&port);
+        state.machine(self.host).slots.remove(&number);
         state.on_host_changed(self.host, &Cause::Stop(name.clone()));
         Ok(ScriptEnd::Done)
     }
 
     /// Sends SIGTERM. The instance stops serving now and exits later, even if the script dies.
-    fn terminate(&self, state: &mut State, port: Port, name: &InstanceId, process: u64) {
+    fn terminate(&self, state: &mut State, number: SlotNumber, name: &InstanceId, process: u64) {
         if let Some(running) = state
-            .record(self.host, port)
+            .record(self.host, number)
             .and_then(|record| record.process(process))
         {
             (running.listens, running.is_ending) = (false, true);
@@ -397,21 +401,28 @@ impl Script<'_> {
         let (world, host) = (Arc::clone(self.world), self.host.clone());
         tokio::spawn(async move {
             sleep(gone_after).await;
-            instance::end_process(&world, &mut world.lock(), &host, port, process, "signal 15");
+            instance::end_process(
+                &world,
+                &mut world.lock(),
+                &host,
+                number,
+                process,
+                "signal 15",
+            );
         });
     }
 
-    fn is_running(&self, port: Port, name: &InstanceId) -> bool {
+    fn is_running(&self, number: SlotNumber, name: &InstanceId) -> bool {
         let mut state = self.world.lock();
         state
-            .record(self.host, port)
+            .record(self.host, number)
             .is_some_and(|record| record.name == *name && record.is_running())
     }
 
-    fn disarm(&self, port: Port) -> ScriptEnd {
+    fn disarm(&self, number: SlotNumber) -> ScriptEnd {
         let mut state = self.world.lock();
         self.record_effect(&mut state, Effect::Disarmed);
-        if state.machine(self.host).armed.remove(&port).is_some() {
+        if state.machine(self.host).armed.remove(&number).is_some() {
             state.count("a host is disarmed");
         }
         ScriptEnd::Done

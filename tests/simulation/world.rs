@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ship::core::ids::{Epoch, HostId, InstanceId, Port, Revision};
+use ship::core::ids::{Epoch, HostId, InstanceId, Revision, SlotNumber};
 use ship::core::rollout::event::{Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
@@ -77,7 +77,7 @@ impl World {
             now: START,
             rng,
             machines,
-            checker: Checker::new(scenario.hosts.len(), scenario.ports.len()),
+            checker: Checker::new(scenario.hosts.len(), scenario.slots.len()),
             faults_ended: false,
             is_gate_open: false,
             scripts: 0,
@@ -101,10 +101,10 @@ impl World {
         let mut state = self.lock();
         let slots = self
             .scenario
-            .ports
+            .slots
             .iter()
-            .flat_map(|port| self.scenario.hosts.iter().map(move |host| (host, *port)));
-        for (at, (host, port)) in slots.enumerate() {
+            .flat_map(|number| self.scenario.hosts.iter().map(move |host| (host, *number)));
+        for (at, (host, number)) in slots.enumerate() {
             let machine = state
                 .machines
                 .get_mut(host)
@@ -119,7 +119,7 @@ impl World {
                     is_ending: false,
                 });
                 let record = StoredRecord {
-                    name: InstanceId::from(format!("first-{host}-{port}")),
+                    name: InstanceId::from(format!("first-{host}-{number}")),
                     release: release_id(0),
                     revision: Revision(1),
                     started: Time(START.0 - 3_600_000),
@@ -127,7 +127,7 @@ impl World {
                     is_enabled: true,
                     state: process_state,
                 };
-                machine.slots.insert(port, record);
+                machine.slots.insert(number, record);
             }
         }
         for host in &self.scenario.hosts {
@@ -238,8 +238,12 @@ impl State {
             .expect("actions only name hosts of the scenario")
     }
 
-    pub(crate) fn record(&mut self, host: &HostId, port: Port) -> Option<&mut StoredRecord> {
-        self.machine(host).slots.get_mut(&port)
+    pub(crate) fn record(
+        &mut self,
+        host: &HostId,
+        number: SlotNumber,
+    ) -> Option<&mut StoredRecord> {
+        self.machine(host).slots.get_mut(&number)
     }
 
     /// Whether control machines can reach a host.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ship::core::ids::{Epoch, ReleaseId, Revision};
 use ship::core::release::migration::MigrationKind;
+use ship::core::release::unit::{Directives, StopSignal};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::rollout::event::{Entry, Event};
 use ship::core::rollout::failure::Outcome;
@@ -90,13 +91,17 @@ pub(crate) fn new_revision(version: &str) -> NewRevision {
             version: version.into(),
             command: vec!["./page".into()],
             ports: Vec::new(),
+            slots: None,
             server: None,
             env: BTreeMap::new(),
             driver: Driver::Process,
             user: None,
+            stop_signal: StopSignal::Term,
+            systemd: Directives::default(),
             stop_timeout: second,
             readiness: Readiness {
                 check: Check::Tcp,
+                port: None,
                 via: Via::Direct,
                 interval: second,
                 timeout: second,

@@ -140,6 +140,7 @@ impl Observer {
             budget: spec.budget,
             min_ready: spec.min_ready,
             thresholds: &spec.thresholds,
+            without_ports: &spec.without_ports,
             traffic: spec.traffic.as_ref(),
             service_state: ServiceState::of(summary, is_running),
             pending: &newest.pending,

@@ -216,7 +216,7 @@ mod tests {
             (
                 Slot {
                     host: "web1".into(),
-                    port,
+                    number: port,
                 },
                 name.to_owned(),
             )
@@ -228,7 +228,7 @@ mod tests {
             view.servers
                 .get(&Slot {
                     host: "web1".into(),
-                    port,
+                    number: port,
                 })
                 .copied()
         };

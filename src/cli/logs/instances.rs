@@ -36,7 +36,7 @@ pub(super) struct InstancePrinter {
 
 impl InstancePrinter {
     pub(super) fn new(form: OutputFormat, logs: &InstanceLogs) -> Self {
-        let (hosts, ports) = (logs.hosts(), logs.ports());
+        let (hosts, slots) = (logs.hosts(), logs.slots());
         let colours = hosts
             .iter()
             .cloned()
@@ -47,16 +47,16 @@ impl InstancePrinter {
             .map(|host| text::width(host.as_str()))
             .max()
             .unwrap_or(0);
-        let port = ports
+        let number = slots
             .iter()
-            .map(|port| port.to_string().len())
+            .map(|number| number.to_string().len())
             .max()
             .unwrap_or(0);
         Self {
             form,
             clock: LocalClock::local(),
             colours,
-            width: host + 1 + port,
+            width: host + 1 + number,
         }
     }
 
@@ -64,13 +64,13 @@ impl InstancePrinter {
         let InstanceLine {
             at,
             host,
-            port,
+            number,
             text,
         } = line;
         if self.form == OutputFormat::Json {
             return json(line);
         }
-        let label = port.map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+        let label = number.map_or_else(|| host.to_string(), |number| format!("{host}:{number}"));
         let label = text::pad(&text::clean(&label), self.width);
         let style = self.colours.get(host).copied().unwrap_or_default();
         let time = at
@@ -97,7 +97,7 @@ fn json(line: &InstanceLine) -> String {
         object.insert("at".to_owned(), at.0.into());
     }
     object.insert("host".to_owned(), line.host.as_str().into());
-    object.insert("port".to_owned(), line.port.into());
+    object.insert("port".to_owned(), line.number.into());
     object.insert("text".to_owned(), line.text.as_str().into());
     format!("{}\n", Value::from(object))
 }

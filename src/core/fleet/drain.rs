@@ -172,7 +172,7 @@ mod tests {
     fn slot() -> Slot {
         Slot {
             host: "web1".into(),
-            port: 8081,
+            number: 8081,
         }
     }
 

@@ -22,10 +22,10 @@ use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{
     Balancer, BalancerState, Balancers, SlotAdmission, Traffic, TrafficState,
 };
-use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
-use crate::core::release::Check;
+use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot, SlotNumber};
 use crate::core::release::hook::HookRun;
-use crate::core::time::Time;
+use crate::core::release::{Check, Definition};
+use crate::core::time::{Human, Time};
 
 /// All hosts of an inventory, as last observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,13 +44,17 @@ pub struct Host {
     /// The releases that are completely staged on the host.
     pub releases: BTreeSet<ReleaseId>,
     /// The occupied slots. Every other slot is empty.
-    pub slots: BTreeMap<Port, Occupant>,
+    pub slots: BTreeMap<SlotNumber, Occupant>,
     /// Armed slots: the host restarts the old instance unless ship disarms the slot in time.
-    pub armed: BTreeSet<Port>,
+    pub armed: BTreeSet<SlotNumber>,
 }
 
 /// The process or instance in a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every occupant is an instance"
+)]
 pub enum Occupant {
     /// An instance that ship started.
     Instance(Instance),
@@ -71,7 +75,8 @@ pub struct Instance {
     pub process: Process,
     /// How often the supervisor has restarted the instance.
     pub restarts: u32,
-    pub listener: Listener,
+    /// The listeners on the ports of the instance that are open.
+    pub listeners: BTreeMap<Port, Listener>,
     pub health: Health,
     /// The last observation that found the process running.
     pub sighting: Sighting,
@@ -84,6 +89,13 @@ pub struct Sighting {
     pub at: Time,
     /// The id and the start time of the process; empty if the host did not report them.
     pub process: String,
+    /// How long the process has been running.
+    pub running_for: Duration,
+    /// Whether systemd counts its unit as started: a service of type `notify` has reported
+    /// `READY=1`.
+    pub is_started: bool,
+    /// How the previous process ended, if systemd has restarted the instance; otherwise empty.
+    pub last_exit: String,
     /// Why the host killed the process of this instance, if its liveness probe failed; otherwise
     /// empty.
     pub failed_liveness: String,
@@ -145,9 +157,9 @@ pub struct Observation {
     /// The releases that are completely staged on the host.
     pub releases: BTreeSet<ReleaseId>,
     /// The occupied slots, without the health of their instances.
-    pub slots: BTreeMap<Port, Occupant>,
+    pub slots: BTreeMap<SlotNumber, Occupant>,
     /// Armed slots: the host restarts the old instance unless ship disarms the slot in time.
-    pub armed: BTreeSet<Port>,
+    pub armed: BTreeSet<SlotNumber>,
     /// Free space below the base directory, in KiB.
     pub free_kib: Option<u64>,
     /// The record of the last deploy; `None` if the host has none.
@@ -188,11 +200,11 @@ impl Fleet {
             }
         }
         let mut no_longer_ready = Vec::new();
-        for (port, occupant) in std::mem::take(&mut entry.slots) {
+        for (number, occupant) in std::mem::take(&mut entry.slots) {
             let Occupant::Instance(old) = occupant else {
                 continue;
             };
-            if let Some(Occupant::Instance(new)) = slots.get_mut(&port)
+            if let Some(Occupant::Instance(new)) = slots.get_mut(&number)
                 && new.name == old.name
             {
                 new.started = old.started;
@@ -210,7 +222,7 @@ impl Fleet {
                 no_longer_ready.push((
                     Slot {
                         host: host.clone(),
-                        port,
+                        number,
                     },
                     old,
                 ));
@@ -334,11 +346,11 @@ impl Fleet {
     /// All instances, ordered by host and port.
     pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
         self.hosts.iter().flat_map(|(id, host)| {
-            host.instances().map(move |(port, instance)| {
+            host.instances().map(move |(number, instance)| {
                 (
                     Slot {
                         host: id.clone(),
-                        port,
+                        number,
                     },
                     host,
                     instance,
@@ -349,7 +361,7 @@ impl Fleet {
 
     /// The occupant of a slot; `None` if the slot is empty or unknown.
     pub fn occupant(&self, slot: &Slot) -> Option<&Occupant> {
-        self.hosts.get(&slot.host)?.slots.get(&slot.port)
+        self.hosts.get(&slot.host)?.slots.get(&slot.number)
     }
 
     /// The instance in a slot, if there is one.
@@ -362,7 +374,12 @@ impl Fleet {
 
     /// The instance in a slot, to record a probe's verdict.
     pub fn instance_mut(&mut self, slot: &Slot) -> Option<&mut Instance> {
-        match self.hosts.get_mut(&slot.host)?.slots.get_mut(&slot.port)? {
+        match self
+            .hosts
+            .get_mut(&slot.host)?
+            .slots
+            .get_mut(&slot.number)?
+        {
             Occupant::Instance(instance) => Some(instance),
             Occupant::OtherProcess(_) => None,
         }
@@ -370,11 +387,11 @@ impl Fleet {
 }
 
 impl Host {
-    pub fn instances(&self) -> impl Iterator<Item = (Port, &Instance)> {
+    pub fn instances(&self) -> impl Iterator<Item = (SlotNumber, &Instance)> {
         self.slots
             .iter()
-            .filter_map(|(port, occupant)| match occupant {
-                Occupant::Instance(instance) => Some((*port, instance)),
+            .filter_map(|(number, occupant)| match occupant {
+                Occupant::Instance(instance) => Some((*number, instance)),
                 Occupant::OtherProcess(_) => None,
             })
     }
@@ -385,32 +402,84 @@ impl Host {
     }
 }
 
+impl Listener {
+    /// Why a port does not belong to the instance, if another process has it.
+    fn why_not_own(&self) -> Option<String> {
+        match self {
+            Listener::Own { .. } | Listener::Closed => None,
+            Listener::Other { who } => Some(format!("{who} answers, not the instance")),
+            Listener::Stray { who } => Some(format!(
+                "{who} answers, a child of the instance in a session of its own; run it in the \
+                 foreground"
+            )),
+        }
+    }
+}
+
 impl Instance {
-    /// Whether a probe's verdict counts, given the process that listens on the port. A pass counts
-    /// only if the instance itself can have answered: an old process on the port proves nothing
-    /// about the new one.
-    pub fn judge(&self, verdict: Verdict, check: &Check) -> Judgement {
+    /// The listener on a port of the instance.
+    pub fn listener(&self, port: Port) -> &Listener {
+        self.listeners.get(&port).unwrap_or(&Listener::Closed)
+    }
+
+    /// Whether the instance itself listens on one of its ports.
+    pub fn listens(&self) -> bool {
+        let mut listeners = self.listeners.values();
+        listeners.any(|listener| matches!(listener, Listener::Own { .. }))
+    }
+
+    /// The verdict of a readiness check that an observation of the host decides.
+    pub fn check_observed(&self, definition: &Definition, slot: SlotNumber) -> Verdict {
+        if let Process::Ended { how } = &self.process {
+            return Verdict::Fail(format!("the process has ended ({how})"));
+        }
+        match &definition.readiness.check {
+            Check::Running(wanted) => {
+                let running_for = Human(self.sighting.running_for);
+                if self.sighting.running_for >= *wanted {
+                    Verdict::Pass(format!("running for {running_for}"))
+                } else {
+                    Verdict::Fail(format!("running for {running_for} of {}", Human(*wanted)))
+                }
+            }
+            Check::Notify if self.sighting.is_started => Verdict::Pass("reported READY=1".into()),
+            Check::Notify => Verdict::Fail("has not reported READY=1 yet".into()),
+            Check::Tcp | Check::Http { .. } | Check::Command(_) => {
+                let port = definition.readiness_port(slot).unwrap_or_default();
+                match self.listener(port) {
+                    Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
+                    Listener::Closed => Verdict::Fail("nothing listens on the port".into()),
+                    Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
+                    Listener::Stray { who } => Verdict::Fail(format!(
+                        "the port is taken by {who}, a child of the instance, in a session of its \
+                         own: run it in the foreground"
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Whether a probe's verdict counts, given the processes that listen on the instance's ports.
+    ///
+    /// A pass counts only if the instance itself can have answered, because an old process on a
+    /// port proves nothing about the new one.
+    pub fn judge(&self, verdict: Verdict, definition: &Definition, slot: SlotNumber) -> Judgement {
         let Verdict::Pass(answer) = verdict else {
             return Judgement::Counts(verdict);
         };
-        match &self.listener {
-            Listener::Own { .. } => Judgement::Counts(Verdict::Pass(answer)),
-            // A command may check a service that does not listen on the port.
-            Listener::Closed if matches!(check, Check::Command(_)) => {
-                Judgement::Counts(Verdict::Pass(answer))
-            }
-            Listener::Closed => Judgement::ObserveAgain,
-            Listener::Other { who } => {
-                let text = format!("{who} answers on the port, not the instance; answer: {answer}");
-                Judgement::Counts(Verdict::Fail(text))
-            }
-            Listener::Stray { who } => {
-                let text = format!(
-                    "{who} answers on the port, a child of the instance in a session of its own; \
-                     run it in the foreground; answer: {answer}"
-                );
-                Judgement::Counts(Verdict::Fail(text))
-            }
+        let mut others = self.listeners.iter().filter_map(|(port, listener)| {
+            let why = listener.why_not_own()?;
+            Some(format!("port {port}: {why}; answer: {answer}"))
+        });
+        if let Some(why) = others.next() {
+            return Judgement::Counts(Verdict::Fail(why));
+        }
+        let port = definition.readiness_port(slot);
+        let is_closed = port.is_some_and(|port| *self.listener(port) == Listener::Closed);
+        match definition.readiness.check {
+            Check::Tcp | Check::Http { .. } if is_closed => Judgement::ObserveAgain,
+            // These may pass for a service that does not listen on the port.
+            _ => Judgement::Counts(Verdict::Pass(answer)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::{Host, Instance};
 use crate::core::release::Readiness;
+use crate::core::release::waits::Waits;
 use crate::core::time::Time;
 
 /// The interval of observations of a balancer while no slot changes.
@@ -34,9 +35,14 @@ pub fn probe_again_after(instance: &Instance, readiness: &Readiness) -> Duration
         .min(readiness.interval)
 }
 
-/// The time of the first probe of an instance: after the initial delay.
+/// The time of the first probe of an instance: after the initial delay, and not before it can pass.
 pub fn first_probe_at(instance: &Instance, readiness: &Readiness) -> Time {
-    instance.started + readiness.initial_delay
+    let Waits {
+        initial_delay,
+        running,
+        ..
+    } = readiness.waits();
+    instance.started + initial_delay.max(running)
 }
 
 /// The time from the last observation of a host to the next one. `misses` is the number of failed
@@ -64,7 +70,9 @@ pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
 mod tests {
     use super::*;
     use crate::core::fleet::health::{Health, Verdict};
-    use crate::core::fleet::{Listener, Process, Sighting};
+    use crate::core::fleet::{Process, Sighting};
+    use std::collections::BTreeMap;
+
     use crate::core::ids::Revision;
     use crate::core::release::{Check, Via};
 
@@ -72,6 +80,7 @@ mod tests {
         let second = Duration::from_secs(1);
         Readiness {
             check: Check::Tcp,
+            port: None,
             via: Via::Direct,
             interval: second,
             timeout: second,
@@ -89,7 +98,7 @@ mod tests {
             started: Time(1000),
             process: Process::Running,
             restarts: 0,
-            listener: Listener::Closed,
+            listeners: BTreeMap::new(),
             health: Health::default(),
             sighting: Sighting::default(),
         }

@@ -234,7 +234,7 @@ mod tests {
             (8083, server(SlotAdmission::Open, Some(false))),
             (8084, server(SlotAdmission::Closed, None)),
         ];
-        let servers = servers.map(|(port, server)| (Slot::new("web1", port), server));
+        let servers = servers.map(|(number, server)| (Slot::new("web1", number), server));
         let view = BalancerState {
             servers: BTreeMap::from(servers),
             ..BalancerState::default()

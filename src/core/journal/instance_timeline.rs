@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ids::{HostId, InstanceId, Port, ReleaseId, Slot};
+use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot, SlotNumber};
 use crate::core::journal::outages::Outages;
 use crate::core::journal::pending_orders::{PendingOrder, PendingOrders};
 use crate::core::journal::placements::Placements;
@@ -15,7 +15,7 @@ use crate::core::time::Time;
 pub struct HostTimeline {
     pub host: HostId,
     /// The instances of each port, in order.
-    pub instances: BTreeMap<Port, Vec<InstanceSpan>>,
+    pub instances: BTreeMap<SlotNumber, Vec<InstanceSpan>>,
     /// The failures on the host.
     pub incidents: Vec<HostIncident>,
     /// The times during which the host was unreachable.
@@ -243,10 +243,11 @@ impl InstanceTimeline {
             let outages = outages.entry(host.clone()).or_default();
             outages.push((since, self.end));
         }
-        let mut instances: BTreeMap<HostId, BTreeMap<Port, Vec<InstanceSpan>>> = BTreeMap::new();
+        let mut instances: BTreeMap<HostId, BTreeMap<SlotNumber, Vec<InstanceSpan>>> =
+            BTreeMap::new();
         for (slot, span) in self.spans.into_values() {
-            let ports = instances.entry(slot.host).or_default();
-            ports.entry(slot.port).or_default().push(span);
+            let slots = instances.entry(slot.host).or_default();
+            slots.entry(slot.number).or_default().push(span);
         }
         for spans in instances.values_mut().flat_map(BTreeMap::values_mut) {
             spans.sort_by_key(|span| span.phases.first().map(|(at, _)| *at));
@@ -295,7 +296,7 @@ mod tests {
         let mut lines = Vec::new();
         let timeline = InstanceTimeline::of(&journal, &Placements::default(), end);
         for host in timeline.by_host(&hosts) {
-            for (port, bars) in &host.instances {
+            for (number, bars) in &host.instances {
                 let bars = bars.iter().map(|bar| {
                     let phases = bar
                         .phases
@@ -310,7 +311,7 @@ mod tests {
                     )
                 });
                 lines.push(format!(
-                    "{} {port}:{}",
+                    "{} {number}:{}",
                     host.host,
                     bars.collect::<Vec<_>>().join(";")
                 ));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::core::ids::{HostId, InstanceId, Port, Revision};
+use crate::core::ids::{HostId, InstanceId, Port, Revision, SlotNumber};
 use crate::core::journal::state::State;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::event::Progress;
@@ -57,7 +57,9 @@ pub struct StatusRow {
     pub name: InstanceId,
     pub host: HostId,
     pub address: String,
-    pub port: Port,
+    /// The first port; `None` if the service has no ports.
+    pub port: Option<Port>,
+    pub slot: SlotNumber,
     /// The version; the short digest of the release if the version is unknown.
     pub version: String,
     /// The revision for which the instance was started.

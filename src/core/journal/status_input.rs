@@ -1,13 +1,13 @@
 //! The input from which a status is computed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::core::fleet::health::Thresholds;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Traffic, TrafficState};
 use crate::core::fleet::{Fleet, Host, Instance};
-use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
+use crate::core::ids::{HostId, InstanceId, Port, ReleaseId, Slot};
 use crate::core::journal::pending_actions::PendingActions;
 use crate::core::journal::status::{HostWait, InstanceStatus, Replicas, Status, StatusRow};
 use crate::core::planner::wait_reason::WaitReason;
@@ -28,6 +28,8 @@ pub struct StatusInput<'a> {
     pub fleet: &'a Fleet,
     /// The version of each release of the history.
     pub versions: &'a BTreeMap<ReleaseId, String>,
+    /// The releases whose instances do not listen.
+    pub without_ports: &'a BTreeSet<ReleaseId>,
     /// The current or target revision.
     pub target: Option<&'a RevisionRef>,
     /// The wanted instances and their limits.
@@ -75,7 +77,7 @@ impl StatusInput<'_> {
                 instances.push(row);
             }
         }
-        instances.sort_by_cached_key(|row| (inventory.rank(&row.host), row.port));
+        instances.sort_by_cached_key(|row| (inventory.rank(&row.host), row.slot));
 
         let mut holds = self.waiting_hosts();
         holds.sort_by_cached_key(|held| inventory.rank(&held.host));
@@ -105,7 +107,8 @@ impl StatusInput<'_> {
             name: instance.name.clone(),
             host: slot.host.clone(),
             address: inventory.address(&slot.host),
-            port: slot.port,
+            port: self.port(slot, &instance.release),
+            slot: slot.number,
             version: self.version(&instance.release),
             revision: instance.revision,
             ready,
@@ -128,7 +131,8 @@ impl StatusInput<'_> {
             name: instance.clone(),
             host: slot.host.clone(),
             address: inventory.address(&slot.host),
-            port: slot.port,
+            port: self.port(slot, release),
+            slot: slot.number,
             version: self.version(release),
             revision: target.unwrap_or_default(),
             ready: false,
@@ -136,6 +140,10 @@ impl StatusInput<'_> {
             restarts: 0,
             age_s: self.now.since(since).as_secs(),
         }
+    }
+
+    fn port(&self, slot: &Slot, release: &ReleaseId) -> Option<Port> {
+        (!self.without_ports.contains(release)).then_some(slot.number)
     }
 
     fn instance_status(
@@ -221,9 +229,9 @@ impl StatusInput<'_> {
         });
         let planned = planned.map(|(host, hold)| {
             let why = match hold {
-                WaitReason::Soaks { port, until } => {
+                WaitReason::Soaks { number, until } => {
                     format!(
-                        "port {port} is ready and soaks for another {}",
+                        "slot {number} is ready and soaks for another {}",
                         Human(until.since(self.now))
                     )
                 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::core::ids::{Port, Slot};
+use crate::core::ids::{Slot, SlotNumber};
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
@@ -53,10 +53,10 @@ pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmSco
     for host in s.census.hosts.iter().filter(|host| host.is_idle()) {
         let armed = host.host.into_iter().flat_map(|seen| &seen.armed).copied();
         let mut slots = armed
-            .filter(|port| is_due(s, host, *port, scope))
-            .map(|port| Slot {
+            .filter(|number| is_due(s, host, *number, scope))
+            .map(|number| Slot {
                 host: host.id.clone(),
-                port,
+                number,
             });
         let has_failed = |slot: &Slot| {
             s.has_failed(|action| matches!(action, Action::Disarm { slot: tried } if tried == slot))
@@ -67,18 +67,18 @@ pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmSco
     }
 }
 
-fn is_due(s: &Situation<'_>, host: &HostCount<'_>, port: Port, scope: DisarmScope) -> bool {
+fn is_due(s: &Situation<'_>, host: &HostCount<'_>, number: SlotNumber, scope: DisarmScope) -> bool {
     match scope {
         DisarmScope::Served => {
             // The target may have other ports. Then any wanted instance of the host counts as the
             // replacement.
-            let target_ports = s.spec.ports_of(s.rollout.target_release());
-            host.serves_target(port) || !target_ports.contains(&port) && host.serves_anywhere()
+            let target_slots = s.spec.slots_of(s.rollout.target_release());
+            host.serves_target(number) || !target_slots.contains(&number) && host.serves_anywhere()
         }
         DisarmScope::Conflicting => {
             let slot = Slot {
                 host: host.id.clone(),
-                port,
+                number,
             };
             let armed = s.rollout.attempt.armed.get(&slot);
             armed.is_none_or(|fires| must_decide_by(*fires) <= s.now)

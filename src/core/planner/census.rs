@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::core::fleet::{Fleet, Listener};
-use crate::core::ids::{HostId, Port, ReleaseId};
+use crate::core::fleet::Fleet;
+use crate::core::ids::{HostId, ReleaseId, SlotNumber};
 use crate::core::planner::host_count::{Frame, HostCount, HostOrders, JudgedInstance};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Progress;
@@ -98,13 +98,13 @@ impl<'a> Census<'a> {
     /// The number of slots on active hosts.
     fn usable_slots(&self, spec: &Spec) -> u32 {
         let usable = self.hosts.iter().filter(|host| host.is_usable()).count();
-        let ports: BTreeSet<Port> = self
+        let slots: BTreeSet<SlotNumber> = self
             .wanted
             .keys()
-            .flat_map(|release| spec.ports_of(release))
+            .flat_map(|release| spec.slots_of(release))
             .copied()
             .collect();
-        u32::try_from(usable.saturating_mul(ports.len())).unwrap_or(u32::MAX)
+        u32::try_from(usable.saturating_mul(slots.len())).unwrap_or(u32::MAX)
     }
 
     fn add(&mut self, host: &HostCount<'a>) {
@@ -213,12 +213,10 @@ impl<'a> Census<'a> {
     }
 
     /// Whether a stop of another instance may rely on this available one. If the instance itself
-    /// listens on its port, it gave the answers to the probes. Otherwise, an answer proves nothing
+    /// listens on a port, it gave the answers to the probes. Otherwise, an answer proves nothing
     /// about the process, and a recent observation of the host must have found it running.
     pub fn is_confirmed(&self, counted: &JudgedInstance<'_>) -> bool {
-        counted.is_available
-            && (matches!(counted.instance.listener, Listener::Own { .. })
-                || self.was_observed(counted))
+        counted.is_available && (counted.instance.listens() || self.was_observed(counted))
     }
 
     /// Whether a recent observation, begun after the newest available instance became available,
@@ -228,7 +226,7 @@ impl<'a> Census<'a> {
         observed_at >= self.available_from && self.now.since(observed_at) <= SIGHTING_VALID_FOR
     }
 
-    /// All instances, by host in the inventory's order and by port.
+    /// All instances, by host in the inventory's order and by slot.
     pub fn instances(&self) -> impl Iterator<Item = (&HostCount<'a>, &JudgedInstance<'a>)> {
         self.hosts
             .iter()

@@ -68,17 +68,19 @@ fn new_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     };
     if let Some(counted) = new(|counted| !counted.is_ready) {
         return Some(WaitReason::WaitsForReady {
-            port: counted.port,
+            number: counted.number,
             answer: counted.instance.health.last_answer().map(str::to_owned),
         });
     }
     if let Some(counted) = new(|counted| counted.traffic == TrafficState::CheckFailing) {
-        return Some(WaitReason::WaitsForBalancer { port: counted.port });
+        return Some(WaitReason::WaitsForBalancer {
+            number: counted.number,
+        });
     }
     let counted = new(|counted| !counted.is_available)?;
     let ready_since = counted.instance.health.ready_since.unwrap_or(s.now);
     Some(WaitReason::Soaks {
-        port: counted.port,
+        number: counted.number,
         until: ready_since + s.spec.min_ready,
     })
 }

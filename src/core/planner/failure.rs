@@ -144,10 +144,14 @@ pub(super) fn exited_instance(s: &Situation<'_>) -> Option<Failure> {
 }
 
 fn exit_description(counted: &JudgedInstance<'_>) -> String {
-    match (&counted.instance.process, counted.instance.restarts) {
-        (Process::Ended { how }, _) => how.clone(),
+    let restarted = match (&counted.instance.process, counted.instance.restarts) {
+        (Process::Ended { how }, _) => return how.clone(),
         (Process::Running, 1) => "systemd restarted it once".to_owned(),
         (Process::Running, restarts) => format!("systemd restarted it {restarts} times"),
+    };
+    match counted.instance.sighting.last_exit.as_str() {
+        "" => restarted,
+        how => format!("{how}; {restarted}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::core::fleet::health::Verdict;
 use crate::core::fleet::traffic::TrafficState;
 use crate::core::fleet::{Fleet, Host, Instance};
-use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Slot};
+use crate::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Slot, SlotNumber};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::attempt::StartAttempts;
@@ -56,7 +56,7 @@ pub struct HostCount<'a> {
     pub has_unknown_order: bool,
     /// Slots in which an action with an unknown result may have started an instance of this
     /// release.
-    pub possibly_started: BTreeMap<Port, &'a ReleaseId>,
+    pub possibly_started: BTreeMap<SlotNumber, &'a ReleaseId>,
     /// Whether the host may have instances: it is in the inventory and not drained.
     pub offers_slots: bool,
 }
@@ -67,7 +67,7 @@ pub struct HostCount<'a> {
     reason = "each is an independent property"
 )]
 pub struct JudgedInstance<'a> {
-    pub port: Port,
+    pub number: SlotNumber,
     /// What the balancers do with the slot.
     pub traffic: TrafficState,
     pub instance: &'a Instance,
@@ -139,7 +139,7 @@ impl JudgedInstance<'_> {
     pub(super) fn slot_on(&self, host: &HostCount<'_>) -> Slot {
         Slot {
             host: host.id.clone(),
-            port: self.port,
+            number: self.number,
         }
     }
 }
@@ -165,8 +165,8 @@ impl<'a> HostCount<'a> {
             possibly_started: BTreeMap::new(),
             offers_slots,
         };
-        for (port, instance) in host.into_iter().flat_map(Host::instances) {
-            let judged = count.judge(frame, port, instance, orders);
+        for (number, instance) in host.into_iter().flat_map(Host::instances) {
+            let judged = count.judge(frame, number, instance, orders);
             count.new += u32::from(judged.is_target && judged.is_running);
             count.running += u32::from(judged.is_running);
             count.instances.push(judged);
@@ -179,7 +179,7 @@ impl<'a> HostCount<'a> {
     fn judge(
         &self,
         frame: &Frame<'a, '_>,
-        port: Port,
+        number: SlotNumber,
         instance: &'a Instance,
         orders: &HostOrders<'_>,
     ) -> JudgedInstance<'a> {
@@ -193,7 +193,7 @@ impl<'a> HostCount<'a> {
             reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
         let slot = || Slot {
             host: self.id.clone(),
-            port,
+            number,
         };
         let traffic = match &spec.traffic {
             Some(traffic) => frame.fleet.traffic_state(Some(traffic), &slot()),
@@ -212,9 +212,9 @@ impl<'a> HostCount<'a> {
         let is_target = self.is_usable()
             && frame.wanted.contains_key(&instance.release)
             && rollout.may_keep_instances_of(instance.revision)
-            && spec.ports_of(&instance.release).contains(&port);
+            && spec.slots_of(&instance.release).contains(&number);
         JudgedInstance {
-            port,
+            number,
             traffic,
             instance,
             is_target,
@@ -228,16 +228,18 @@ impl<'a> HostCount<'a> {
         }
     }
 
-    fn has_running_at(&self, port: Port) -> bool {
+    fn has_running_at(&self, number: SlotNumber) -> bool {
         let mut instances = self.instances.iter();
-        instances.any(|counted| counted.port == port && counted.is_running)
+        instances.any(|counted| counted.number == number && counted.is_running)
     }
 
     /// Counts instances that the host may have restarted while it was unreachable.
     fn count_restored(&mut self) {
         let lost = self.host.filter(|host| !host.is_reachable());
         let armed = lost.into_iter().flat_map(|host| &host.armed);
-        let restored = armed.filter(|port| !self.has_running_at(**port)).count();
+        let restored = armed
+            .filter(|number| !self.has_running_at(**number))
+            .count();
         self.running += u32::try_from(restored).unwrap_or(u32::MAX);
     }
 
@@ -245,8 +247,8 @@ impl<'a> HostCount<'a> {
     fn count_ordered(&mut self, frame: &Frame<'a, '_>, orders: &HostOrders<'a>) {
         for action in &orders.all {
             if let Action::Start { slot, release } = action
-                && !self.has_running_at(slot.port)
-                && self.possibly_started.insert(slot.port, release).is_none()
+                && !self.has_running_at(slot.number)
+                && self.possibly_started.insert(slot.number, release).is_none()
             {
                 self.new += u32::from(self.is_usable() && frame.wanted.contains_key(release));
                 self.running += 1;
@@ -255,10 +257,10 @@ impl<'a> HostCount<'a> {
     }
 
     /// Whether an available instance of the target release runs on the port.
-    pub fn serves_target(&self, port: Port) -> bool {
+    pub fn serves_target(&self, number: SlotNumber) -> bool {
         self.instances
             .iter()
-            .any(|counted| counted.port == port && counted.is_target && counted.is_available)
+            .any(|counted| counted.number == number && counted.is_target && counted.is_available)
     }
 
     /// Whether a wanted instance serves in any slot of the host.
@@ -348,20 +350,20 @@ impl<'a> HostCount<'a> {
                 .filter(|failed| failed.action.slot() == Some(slot));
             in_slot.any(|failed| !rollout.is_retried(&failed.action))
         };
-        let is_empty = |port: &Port| {
-            let is_taken = |host: &Host| host.slots.contains_key(port);
+        let is_empty = |number: &SlotNumber| {
+            let is_taken = |host: &Host| host.slots.contains_key(number);
             self.is_usable()
                 && self.host.is_some_and(|host| !is_taken(host))
-                && !self.possibly_started.contains_key(port)
+                && !self.possibly_started.contains_key(number)
         };
         let empty = spec
-            .ports_of(release)
+            .slots_of(release)
             .iter()
-            .filter(move |port| is_empty(port));
+            .filter(move |number| is_empty(number));
         empty
-            .map(|port| Slot {
+            .map(|number| Slot {
                 host: self.id.clone(),
-                port: *port,
+                number: *number,
             })
             .filter(move |slot| !has_failed(slot))
     }

@@ -3,7 +3,7 @@
 use crate::core::fleet::health::REFUSED;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::TrafficState;
-use crate::core::fleet::{Listener, Process};
+use crate::core::fleet::{Instance, Listener, Process};
 use crate::core::ids::{HostId, Slot};
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
@@ -77,19 +77,34 @@ fn last_answer(host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> String {
     let answer = answer.unwrap_or("none: the instance was not probed");
     let is_being_admitted =
         matches!(host.busy, Some(Action::Admit { instance: it, .. }) if *it == instance.name);
-    match (counted.traffic, &instance.listener) {
+    match counted.traffic {
         _ if is_being_admitted => {
             "the instance is ready, but the load balancer's check has not passed yet".to_owned()
         }
-        (TrafficState::CheckFailing, _) => {
+        TrafficState::CheckFailing => {
             "the instance is ready, but the load balancer's check fails".to_owned()
         }
-        // The instance listens on another address than the probe connects to.
-        (_, Listener::Own { address }) if answer.starts_with(REFUSED) => {
-            format!("{answer}; the instance listens on {address}")
+        // The instance listens on another address or port than the probe connects to.
+        _ if answer.starts_with(REFUSED) && instance.listens() => {
+            format!("{answer}; the instance listens on {}", endpoints(instance))
         }
         _ => answer.to_owned(),
     }
+}
+
+/// Where the instance itself listens: `127.0.0.1:8081, 127.0.0.1:9081`
+fn endpoints(instance: &Instance) -> String {
+    let own = instance.listeners.iter().filter_map(|(port, listener)| {
+        let Listener::Own { address } = listener else {
+            return None;
+        };
+        Some(if address.contains(':') {
+            format!("[{address}]:{port}")
+        } else {
+            format!("{address}:{port}")
+        })
+    });
+    own.collect::<Vec<_>>().join(", ")
 }
 
 /// The oldest action in flight, on a host that has not failed.

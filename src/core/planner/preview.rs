@@ -3,6 +3,7 @@
 //! `ship plan` prints it. The simulation has no policy of its own: every action comes from
 //! [`plan`].
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{DrainResult, SlotAdmission, TrafficState};
 use crate::core::fleet::{Fleet, Instance, Listener, Occupant, Process, Sighting};
-use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
+use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot, SlotNumber};
 use crate::core::planner::census::Census;
 use crate::core::planner::{Next, plan};
 use crate::core::rollout::Rollout;
@@ -89,9 +90,9 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
 /// The limit of rounds. Every batch changes at least one slot, host or release, so that more rounds
 /// would be an endless loop.
 fn most_rounds(spec: &Spec) -> usize {
-    let of_releases = spec.release_ports.values().map(Vec::len).max();
-    let ports = spec.ports.len() + of_releases.unwrap_or_default();
-    16 + 2 * (spec.steps.len() + spec.tasks.len()) + 16 * spec.hosts.len() * (ports + 1)
+    let of_releases = spec.release_slots.values().map(Vec::len).max();
+    let slots = spec.slots.len() + of_releases.unwrap_or_default();
+    16 + 2 * (spec.steps.len() + spec.tasks.len()) + 16 * spec.hosts.len() * (slots + 1)
 }
 
 impl Preview {
@@ -226,7 +227,7 @@ impl Simulation<'_> {
         match action {
             Action::Claim { .. } => {}
             Action::Disarm { slot } => {
-                host.armed.remove(&slot.port);
+                host.armed.remove(&slot.number);
             }
             Action::Stage { release, .. } => {
                 host.releases.insert(release.clone());
@@ -236,8 +237,8 @@ impl Simulation<'_> {
             }
             Action::Start { slot, release } => {
                 let revision = self.rollout.target_revision();
-                let instance = ready_instance(name, release, revision, self.now);
-                host.slots.insert(slot.port, Occupant::Instance(instance));
+                let instance = ready_instance(name, release, revision, slot.number, self.now);
+                host.slots.insert(slot.number, Occupant::Instance(instance));
             }
             Action::Admit {
                 slot,
@@ -253,7 +254,7 @@ impl Simulation<'_> {
                 });
             }
             Action::Stop { slot, .. } => {
-                host.slots.remove(&slot.port);
+                host.slots.remove(&slot.number);
             }
         }
     }
@@ -281,6 +282,7 @@ fn ready_instance(
     name: InstanceId,
     release: &ReleaseId,
     revision: Revision,
+    slot: SlotNumber,
     now: Time,
 ) -> Instance {
     Instance {
@@ -290,9 +292,12 @@ fn ready_instance(
         started: now,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own {
-            address: "0.0.0.0".into(),
-        },
+        listeners: BTreeMap::from([(
+            slot,
+            Listener::Own {
+                address: "0.0.0.0".into(),
+            },
+        )]),
         sighting: Sighting {
             at: now,
             ..Sighting::default()

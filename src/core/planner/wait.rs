@@ -104,7 +104,7 @@ pub(super) fn retry_reason(s: &Situation<'_>, host: &HostCount<'_>) -> Option<Wa
     let (slot, attempts) = host.retry(s.spec, s.rollout, s.now)?;
     let why = last_attempt(s, &slot, attempts).unwrap_or_else(|| "the instance exited".to_owned());
     Some(WaitReason::WaitsToRetry {
-        port: slot.port,
+        number: slot.number,
         attempt: attempts.count + 1,
         until: attempts.next_at(),
         why,

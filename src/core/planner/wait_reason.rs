@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::core::ids::{HostId, Port};
+use crate::core::ids::{HostId, SlotNumber};
 use crate::core::rollout::action::Action;
 use crate::core::time::Time;
 
@@ -38,13 +38,13 @@ pub enum WaitReason {
     },
     /// The new instance is not ready yet.
     WaitsForReady {
-        port: Port,
+        number: SlotNumber,
         /// The answer of the last probe.
         answer: Option<String>,
     },
     /// A start failed, or the instance exited at once. The next attempt follows after a pause.
     WaitsToRetry {
-        port: Port,
+        number: SlotNumber,
         /// The number of the next attempt.
         attempt: u32,
         /// When the next attempt is made.
@@ -54,7 +54,7 @@ pub enum WaitReason {
     },
     /// The new instance is ready, but has not been for `min_ready`.
     Soaks {
-        port: Port,
+        number: SlotNumber,
         until: Time,
     },
     /// The host has an old instance, and the budget allows neither a start nor a stop.
@@ -68,7 +68,7 @@ pub enum WaitReason {
     },
     /// The new instance is ready and admitted, but a balancer's own check fails.
     WaitsForBalancer {
-        port: Port,
+        number: SlotNumber,
     },
     /// The new instances of a step are available and soak.
     StepSoaks {
@@ -165,23 +165,26 @@ impl WaitReason {
     /// Writes what the new instance waits for.
     fn fmt_instance(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WaitReason::WaitsForReady { port, answer } => {
-                write!(f, "waiting for port {port} to become ready")?;
+            WaitReason::WaitsForReady { number, answer } => {
+                write!(f, "waiting for slot {number} to become ready")?;
                 match answer {
                     Some(answer) => write!(f, "; last answer: {answer}"),
                     None => Ok(()),
                 }
             }
             WaitReason::WaitsToRetry {
-                port, attempt, why, ..
+                number,
+                attempt,
+                why,
+                ..
             } => write!(
                 f,
-                "waiting before attempt {attempt} to start on port {port}; last attempt: {why}"
+                "waiting before attempt {attempt} to start in slot {number}; last attempt: {why}"
             ),
-            WaitReason::Soaks { port, .. } => write!(f, "port {port} is ready and soaks"),
-            WaitReason::WaitsForBalancer { port } => write!(
+            WaitReason::Soaks { number, .. } => write!(f, "slot {number} is ready and soaks"),
+            WaitReason::WaitsForBalancer { number } => write!(
                 f,
-                "port {port} is ready and admitted; waiting for the load balancer's check"
+                "slot {number} is ready and admitted; waiting for the load balancer's check"
             ),
             _ => Ok(()),
         }

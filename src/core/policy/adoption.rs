@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::core::fleet::health::{Health, Verdict};
-    use crate::core::fleet::{Listener, Observation, Occupant, Process, Sighting};
+    use crate::core::fleet::{Observation, Occupant, Process, Sighting};
     use crate::core::ids::Revision;
 
     const NOW: Time = Time(100_000);
@@ -134,7 +134,7 @@ mod tests {
                 started: Time(started),
                 process: Process::Running,
                 restarts: 0,
-                listener: Listener::Closed,
+                listeners: BTreeMap::new(),
                 health,
                 sighting: Sighting::default(),
             };

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::core::fleet::health::{Health, Verdict};
 use crate::core::fleet::reach::Reach;
-use crate::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
+use crate::core::fleet::{Fleet, Host, Instance, Occupant, Process, Sighting};
 use crate::core::ids::{Epoch, Revision};
 use crate::core::policy::history::RolloutRun;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::release::migration::{Migration, MigrationKind};
+use crate::core::release::unit::{Directives, StopSignal};
 use crate::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use crate::core::rollout::event::{Entry, Event, FailureResponse, RolloutStart};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
@@ -33,13 +34,17 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
         version: release.to_uppercase(),
         command: vec!["./run".into()],
         ports: Vec::new(),
+        slots: None,
         server: None,
         env: BTreeMap::new(),
         driver: Driver::Process,
         user: None,
+        stop_signal: StopSignal::Term,
         stop_timeout: second,
+        systemd: Directives::default(),
         readiness: Readiness {
             check: Check::Tcp,
+            port: None,
             via: Via::Direct,
             interval: second,
             timeout: second,
@@ -209,9 +214,7 @@ fn occupant(number: u32, release: &str) -> Occupant {
         started: since,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own {
-            address: "0.0.0.0".into(),
-        },
+        listeners: BTreeMap::new(),
         sighting: Sighting {
             at: NOW,
             ..Sighting::default()
@@ -236,8 +239,9 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
     Spec {
         service: "page".into(),
         hosts: fleet.hosts.keys().cloned().collect(),
-        ports: vec![8081],
-        release_ports: BTreeMap::new(),
+        slots: vec![8081],
+        release_slots: BTreeMap::new(),
+        without_ports: BTreeSet::new(),
         budget: Budget {
             replicas: 3,
             surge: 0,

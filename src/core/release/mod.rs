@@ -3,6 +3,8 @@
 
 pub mod hook;
 pub mod migration;
+pub mod slots;
+pub mod unit;
 pub mod version;
 pub mod waits;
 
@@ -12,9 +14,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::health::Thresholds;
-use crate::core::ids::Port;
+use crate::core::ids::{Port, SlotNumber};
 use crate::core::release::hook::{Hook, HookPoint, hook_time};
 use crate::core::release::migration::Migration;
+use crate::core::release::slots::{SlotPorts, Slots};
+use crate::core::release::unit::{Directives, StopSignal};
 use crate::core::release::waits::Waits;
 
 /// The definition of a release. It contains only the digests of the artifact's bytes and of the
@@ -33,7 +37,11 @@ pub struct Definition {
     /// which runs on the ports of the playbook. The JSON then omits the field, so that the id stays
     /// the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<Port>,
+    pub ports: Vec<SlotPorts>,
+    /// The number of slots on each host of a service without ports. The JSON omits the field
+    /// otherwise, as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<SlotNumber>,
     /// The name of a slot's server at the balancers, a template with the values of the slot; `None`
     /// if the balancers have no names for servers. The JSON then omits the field, as above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,8 +51,14 @@ pub struct Definition {
     pub driver: Driver,
     /// The user of the instances; `None` for the driver's default.
     pub user: Option<String>,
-    /// The time from TERM to KILL.
+    /// The signal that asks an instance to stop. The JSON omits SIGTERM, as above.
+    #[serde(default, skip_serializing_if = "StopSignal::is_default")]
+    pub stop_signal: StopSignal,
+    /// The time from `stop_signal` to KILL.
     pub stop_timeout: Duration,
+    /// Directives of the instances' units. If there are none, the JSON omits the field, as above.
+    #[serde(default, skip_serializing_if = "Directives::is_empty")]
+    pub systemd: Directives,
     /// When an instance counts as ready.
     pub readiness: Readiness,
     /// When an instance counts as stuck; `None` without a liveness probe. The JSON then omits the
@@ -106,6 +120,10 @@ pub enum ArtifactForm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     pub check: Check,
+    /// The name of the port to probe; `None` for the first. The JSON then omits the field, so that
+    /// the id stays the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     pub via: Via,
     /// The time between probes.
     pub interval: Duration,
@@ -141,6 +159,10 @@ pub enum Check {
     },
     /// A command on the host exits with 0. Each word is a template with the values of the slot.
     Command(Vec<String>),
+    /// The same process has been running for this long.
+    Running(Duration),
+    /// The service has reported `READY=1` to systemd.
+    Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +179,9 @@ pub enum Via {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Liveness {
     pub check: LivenessCheck,
+    /// The name of the port to probe; `None` for the first. The JSON then omits the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     /// The time between probes.
     pub interval: Duration,
     /// The time limit of one probe. Hosts count in whole seconds.
@@ -184,6 +209,52 @@ pub enum LivenessCheck {
 }
 
 impl Definition {
+    /// The slots on each host; `None` for a release from an earlier version of ship, which runs in
+    /// the slots of the playbook.
+    pub fn slots(&self) -> Option<Slots> {
+        match self.slots {
+            Some(count) => Some(Slots::Count(count)),
+            None if self.ports.is_empty() => None,
+            None => Some(Slots::Ports(self.ports.clone())),
+        }
+    }
+
+    /// The port in a slot that readiness probes; `None` if the service has no such port.
+    pub fn readiness_port(&self, slot: SlotNumber) -> Option<Port> {
+        self.port(slot, self.readiness.port.as_deref())
+    }
+
+    /// The port in a slot that liveness probes; `None` if the service has no such port.
+    pub fn liveness_port(&self, slot: SlotNumber) -> Option<Port> {
+        let liveness = self.liveness.as_ref()?;
+        self.port(slot, liveness.port.as_deref())
+    }
+
+    /// All ports of a slot; empty in a service without ports.
+    pub fn ports_of(&self, slot: SlotNumber) -> Vec<Port> {
+        match self.slots() {
+            Some(slots) => slots.ports_of(slot).map(SlotPorts::all).unwrap_or_default(),
+            None => vec![slot],
+        }
+    }
+
+    /// The port of a slot with this name, or its first port.
+    pub fn port(&self, slot: SlotNumber, name: Option<&str>) -> Option<Port> {
+        match self.slots() {
+            Some(slots) => slots.port(slot, name),
+            None => Some(slot),
+        }
+    }
+
+    /// The ports of a slot that have names.
+    pub fn named_ports(&self, slot: SlotNumber) -> &[(String, Port)] {
+        let found = self.ports.iter().find(|ports| ports.first() == slot);
+        match found {
+            Some(SlotPorts::Named(ports)) => ports,
+            Some(SlotPorts::Single(_)) | None => &[],
+        }
+    }
+
     /// The times that this definition allows its instances.
     pub fn waits(&self) -> Waits {
         let hooks = |points: [HookPoint; 2]| hook_time(&self.hooks, &points);
@@ -208,6 +279,10 @@ impl Readiness {
             initial_delay,
             success_threshold,
             interval,
+            running: match self.check {
+                Check::Running(time) => time,
+                _ => Duration::ZERO,
+            },
             ..Waits::default()
         }
     }

@@ -11,6 +11,8 @@ pub struct Waits {
     pub success_threshold: u32,
     /// The time between probes (`interval`).
     pub interval: Duration,
+    /// How long a process must have been running to be ready (`running`).
+    pub running: Duration,
     /// The time limit of all hooks of a start.
     pub start: Duration,
     /// The time limit of a stop: its hooks, and the time from TERM to KILL.
@@ -20,6 +22,7 @@ pub struct Waits {
 impl Waits {
     /// The shortest time until an instance is ready, if it passes every probe.
     pub fn until_ready(&self) -> Duration {
-        self.initial_delay + self.interval * self.success_threshold.saturating_sub(1)
+        let repeats = self.interval * self.success_threshold.saturating_sub(1);
+        self.initial_delay.max(self.running) + repeats
     }
 }

@@ -17,7 +17,7 @@ pub enum Impossible {
         replicas: u32,
         hosts: usize,
         /// Slots of each host.
-        ports: usize,
+        slots_per_host: usize,
     },
     /// No instance may be unavailable, and there is no slot for an additional one.
     NoSlotForSurge {
@@ -26,7 +26,7 @@ pub enum Impossible {
         surge: u32,
         hosts: usize,
         /// Slots of each host.
-        ports: usize,
+        slots_per_host: usize,
     },
     /// An instance becomes available later than the progress deadline.
     AvailableTooLate {
@@ -35,8 +35,8 @@ pub enum Impossible {
         min_ready: Duration,
         progress_deadline: Duration,
     },
-    /// Another process listens on a port of the service.
-    PortTaken {
+    /// Another process listens on a port of the slot.
+    SlotTaken {
         slot: Slot,
         /// The process: its pid and its command.
         who: String,
@@ -69,25 +69,25 @@ impl fmt::Display for Impossible {
             Impossible::TooFewSlots {
                 replicas,
                 hosts,
-                ports,
+                slots_per_host,
             } => write!(
                 f,
-                "{replicas} replicas need {replicas} slots, but the fleet offers {}\nhint: add hosts \
-                 or ports, or lower `replicas`",
-                slots(*hosts, *ports)
+                "{replicas} replicas need {replicas} slots, but the fleet offers {}\nhint: add hosts, \
+                 ports or slots, or lower `replicas`",
+                slots(*hosts, *slots_per_host)
             ),
             Impossible::NoSlotForSurge {
                 replicas,
                 surge,
                 hosts,
-                ports,
+                slots_per_host,
             } => write!(
                 f,
                 "{replicas} replicas + {surge} surge need at least {} slots, but the fleet offers \
-                 {}, and max_unavailable resolves to 0\nhint: add a host or a second port, or \
+                 {}, and max_unavailable resolves to 0\nhint: add a host or a second port or slot, or \
                  replace in place with max_surge = 0 and max_unavailable = 1",
                 replicas + 1,
-                slots(*hosts, *ports)
+                slots(*hosts, *slots_per_host)
             ),
             Impossible::AvailableTooLate {
                 waits,
@@ -101,24 +101,24 @@ impl fmt::Display for Impossible {
                 Human(waits.until_ready() + *min_ready),
                 terms(waits, *min_ready)
             ),
-            Impossible::PortTaken { slot, who } => write!(
+            Impossible::SlotTaken { slot, who } => write!(
                 f,
-                "{}: port {} is taken by {who}, which this fleet did not start; stop it, or remove \
+                "{}: slot {} is taken by {who}, which this fleet did not start; stop it, or remove \
                  the port from `ports`",
-                slot.host, slot.port
+                slot.host, slot.number
             ),
         }
     }
 }
 
-/// `8 (4 hosts × 2 ports)`
-fn slots(hosts: usize, ports: usize) -> String {
+/// `8 (4 hosts × 2 slots)`
+fn slots(hosts: usize, slots_per_host: usize) -> String {
     let plural = |n: usize| if n == 1 { "" } else { "s" };
     format!(
-        "{} ({hosts} host{} × {ports} port{})",
-        hosts * ports,
+        "{} ({hosts} host{} × {slots_per_host} slot{})",
+        hosts * slots_per_host,
         plural(hosts),
-        plural(ports)
+        plural(slots_per_host)
     )
 }
 
@@ -131,6 +131,9 @@ fn terms(waits: &Waits, min_ready: Duration) -> String {
         ..
     } = waits;
     let mut terms = Vec::new();
+    if !waits.running.is_zero() {
+        terms.push(format!("running {}", Human(waits.running)));
+    }
     if !initial_delay.is_zero() {
         terms.push(format!("initial_delay {}", Human(*initial_delay)));
     }

@@ -13,7 +13,7 @@ use crate::core::analysis::Analysis;
 use crate::core::fleet::health::Thresholds;
 use crate::core::fleet::traffic::Traffic;
 use crate::core::fleet::{Fleet, Occupant};
-use crate::core::ids::{HostId, Port, ReleaseId, Slot};
+use crate::core::ids::{HostId, ReleaseId, Slot, SlotNumber};
 use crate::core::release::waits::Waits;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::task::Task;
@@ -29,10 +29,12 @@ pub struct Spec {
     /// The hosts that offer slots, in the inventory's order. If two hosts suit equally well, the
     /// first gets the instance. Instances on other hosts, which are drained, must stop.
     pub hosts: Vec<HostId>,
-    /// The ports of each host for a release that does not name its own.
-    pub ports: Vec<Port>,
-    /// The ports of each host for releases that name their own.
-    pub release_ports: BTreeMap<ReleaseId, Vec<Port>>,
+    /// The slots of each host for a release that does not name its own.
+    pub slots: Vec<SlotNumber>,
+    /// The slots of each host for releases that name their own.
+    pub release_slots: BTreeMap<ReleaseId, Vec<SlotNumber>>,
+    /// The releases whose instances do not listen.
+    pub without_ports: BTreeSet<ReleaseId>,
     /// The number of instances, and its limits during a rollout.
     pub budget: Budget,
     /// The budget of a rollback; `None` if it is the same.
@@ -80,27 +82,27 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// Resolves the amounts for a rollback on `hosts` hosts with `ports` ports each.
+    /// Resolves the amounts for a rollback on `hosts` hosts with `slots_per_host` slots each.
     ///
     /// A rollback is always possible: the number of replicas is reduced if they do not fit into the
     /// slots. If no instance may be unavailable and no slot is free for a surge, one instance may
     /// be unavailable.
-    pub fn resolve_rollback(self, hosts: usize, ports: usize) -> Budget {
-        let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
+    pub fn resolve_rollback(self, hosts: usize, slots_per_host: usize) -> Budget {
+        let slots = u32::try_from(hosts.saturating_mul(slots_per_host)).unwrap_or(u32::MAX);
         let replicas = self.replicas.min(slots);
         let fits = Self { replicas, ..self };
-        fits.resolve(hosts, ports).unwrap_or(Budget {
+        fits.resolve(hosts, slots_per_host).unwrap_or(Budget {
             replicas,
             surge: 0,
             unavailable: 1.min(replicas),
         })
     }
 
-    /// Resolves the amounts for a fleet of `hosts` hosts with `ports` ports each.
+    /// Resolves the amounts for a fleet of `hosts` hosts with `slots_per_host` slots each.
     ///
     /// # Errors
     /// Returns the first reason why no rollout can work with these amounts.
-    pub fn resolve(self, hosts: usize, ports: usize) -> Result<Budget, Impossible> {
+    pub fn resolve(self, hosts: usize, slots_per_host: usize) -> Result<Budget, Impossible> {
         let Self {
             replicas,
             max_surge,
@@ -109,12 +111,12 @@ impl Amounts {
         if max_surge.is_zero() && max_unavailable.is_zero() {
             return Err(Impossible::NoRoomForRollout);
         }
-        let slots = u32::try_from(hosts.saturating_mul(ports)).unwrap_or(u32::MAX);
+        let slots = u32::try_from(hosts.saturating_mul(slots_per_host)).unwrap_or(u32::MAX);
         if replicas > slots {
             return Err(Impossible::TooFewSlots {
                 replicas,
                 hosts,
-                ports,
+                slots_per_host,
             });
         }
         let mut budget = Budget::resolve(replicas, max_surge, max_unavailable);
@@ -124,7 +126,7 @@ impl Amounts {
                 replicas,
                 surge: budget.surge,
                 hosts,
-                ports,
+                slots_per_host,
             });
         }
         // A surge cannot exceed the free slots. If instances may be unavailable, the rollout
@@ -144,13 +146,13 @@ impl Spec {
                 .into_iter()
                 .collect();
         for host in &self.hosts {
-            for port in self.ports_of(goal) {
+            for number in self.slots_of(goal) {
                 let slot = Slot {
                     host: host.clone(),
-                    port: *port,
+                    number: *number,
                 };
                 if let Some(Occupant::OtherProcess(who)) = fleet.occupant(&slot) {
-                    found.push(Impossible::PortTaken {
+                    found.push(Impossible::SlotTaken {
                         who: who.clone(),
                         slot,
                     });
@@ -160,9 +162,9 @@ impl Spec {
         found
     }
 
-    /// The ports of each host for a release.
-    pub fn ports_of(&self, release: &ReleaseId) -> &[Port] {
-        self.release_ports.get(release).unwrap_or(&self.ports)
+    /// The slots of each host for a release.
+    pub fn slots_of(&self, release: &ReleaseId) -> &[SlotNumber] {
+        self.release_slots.get(release).unwrap_or(&self.slots)
     }
 
     /// The budget of a rollout in its current direction.
@@ -221,14 +223,14 @@ mod tests {
     #[test]
     fn impossible_amounts_are_refused_with_the_arithmetic() {
         let refusal =
-            |amounts: Amounts, hosts, ports| amounts.resolve(hosts, ports).unwrap_err().to_string();
+            |amounts: Amounts, hosts, slots| amounts.resolve(hosts, slots).unwrap_err().to_string();
         assert!(refusal(amounts(3, "0", "0%"), 4, 2).contains("leave no room"));
         assert!(
             refusal(amounts(9, "1", "0"), 4, 2)
-                .starts_with("9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)")
+                .starts_with("9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 slots)")
         );
         assert!(refusal(amounts(3, "1", "0"), 3, 1).starts_with(
-            "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port)"
+            "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 slot)"
         ));
     }
 

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use crate::core::fleet::health::Health;
     use crate::core::fleet::reach::Reach;
-    use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Sighting};
+    use crate::core::fleet::{Host, Instance, Occupant, Process, Sighting};
     use crate::core::ids::Revision;
     use crate::core::time::Time;
 
@@ -65,14 +65,14 @@ mod tests {
             started: Time(0),
             process: Process::Running,
             restarts: 0,
-            listener: Listener::Closed,
+            listeners: BTreeMap::new(),
             health: Health::default(),
             sighting: Sighting::default(),
         };
         let slots = releases
             .iter()
             .zip(8081..)
-            .map(|(release, port)| (port, Occupant::Instance(instance(release))));
+            .map(|(release, number)| (number, Occupant::Instance(instance(release))));
         let host = Host {
             reach: Reach::Reachable,
             slots: slots.collect(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::{FleetContext, LinkedHost};
 use crate::config::{SlotVars, render};
 use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
-use crate::core::release::{Liveness, LivenessCheck};
+use crate::core::release::{Check, Liveness, LivenessCheck};
 use crate::core::rollout::action::Action;
 use crate::engine::executor::{ActionOrder, ActionResult};
 use crate::engine::hooks;
@@ -85,7 +85,7 @@ fn build_script(
         } => {
             let releases = context.possible_releases(instance);
             let spec = script::StopSpec {
-                port: slot.port,
+                number: slot.number,
                 instance: instance.clone(),
                 stop_timeout: releases
                     .iter()
@@ -97,7 +97,7 @@ fn build_script(
             };
             Ok(script::stop(&site, &spec))
         }
-        Action::Disarm { slot } => Ok(script::disarm(&site, slot.port)),
+        Action::Disarm { slot } => Ok(script::disarm(&site, slot.number)),
         Action::Admit { .. } | Action::Drain { .. } => {
             Err("this action changes balancers only, not the host".to_owned())
         }
@@ -180,7 +180,7 @@ fn start_spec(
         .iter()
         .map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
     Ok(script::StartSpec {
-        port: slot.port,
+        number: slot.number,
         instance,
         release: release.clone(),
         revision,
@@ -193,7 +193,12 @@ fn start_spec(
             .map(|word| render(word, &vars))
             .collect::<Result<_, _>>()?,
         env: env.collect::<Result<_, String>>()?,
+        ports: definition.ports_of(slot.number),
+        stop_signal: definition.stop_signal,
         stop_timeout: definition.stop_timeout,
+        directives: definition.systemd.try_map(|value| render(value, &vars))?,
+        notifies: definition.readiness.check == Check::Notify,
+        liveness_port: definition.liveness_port(slot.number),
         liveness: definition
             .liveness
             .as_ref()

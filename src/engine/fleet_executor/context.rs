@@ -195,7 +195,9 @@ impl FleetContext {
     ) -> SlotVars<'a> {
         SlotVars {
             version: &definition.version,
-            port: slot.port,
+            slot: slot.number,
+            port: definition.port(slot.number, None),
+            ports: definition.named_ports(slot.number),
             address: &host.site.target.address,
             host: &slot.host,
             service: &self.service.owner.service,

@@ -39,7 +39,9 @@ impl Prober {
             (Check::Command(words), _) => {
                 probe_by_command(context, host, slot, instance, definition, words).await
             }
-            (Check::Tcp, Via::Ssh) => probe_by_observation(context, slot, instance).await,
+            (Check::Tcp, Via::Ssh) | (Check::Running(_) | Check::Notify, _) => {
+                probe_by_observation(context, slot, instance, definition).await
+            }
             (check, _) => match port_probe(check, &context.vars(host, slot, definition)) {
                 Ok(probe) => {
                     self.probe_port(host, slot, instance, definition, probe)
@@ -60,6 +62,8 @@ impl Prober {
         port_probe: probe::PortProbe,
     ) -> Result<Verdict, String> {
         let readiness = &definition.readiness;
+        let port = definition.readiness_port(slot.number);
+        let port = port.ok_or("the release has no such port")?;
         let route = match readiness.via {
             Via::Direct => {
                 let address = host.link.network_address().await.to_owned();
@@ -73,9 +77,9 @@ impl Prober {
             }
             Via::Ssh => {
                 let connection = host.link.connection().await.map_err(|broken| broken.why)?;
-                let address = address_on_host(&instance.listener, &host.site.target.address);
+                let address = address_on_host(instance.listener(port), &host.site.target.address);
                 match connection
-                    .forward(&address, slot.port)
+                    .forward(&address, port)
                     .await
                     .map_err(|error| error.to_string())?
                 {
@@ -84,14 +88,7 @@ impl Prober {
                 }
             }
         };
-        Ok(probe::probe(
-            &self.client,
-            &port_probe,
-            &route,
-            slot.port,
-            readiness.timeout,
-        )
-        .await)
+        Ok(probe::probe(&self.client, &port_probe, &route, port, readiness.timeout).await)
     }
 }
 
@@ -109,33 +106,30 @@ fn port_probe(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, St
             body: body.as_ref().map(|text| render(text, vars)).transpose()?,
             host_header: host_header.clone(),
         }),
-        Check::Tcp | Check::Command(_) => Ok(probe::PortProbe::Tcp),
+        Check::Tcp | Check::Command(_) | Check::Running(_) | Check::Notify => {
+            Ok(probe::PortProbe::Tcp)
+        }
     }
 }
 
 /// Observes the host instead of opening a connection: a port with a listener accepts connections,
-/// and no forwarding is needed.
+/// and no forwarding is needed. The host also knows since when a process runs, and whether systemd
+/// counts it as started.
 async fn probe_by_observation(
     context: &FleetContext,
     slot: &Slot,
     instance: &Instance,
+    definition: &Definition,
 ) -> Result<Verdict, String> {
     let observation = context
         .observe(&slot.host)
         .await
         .map_err(|unavailable| unavailable.why)?;
-    let listener = match observation.slots.get(&slot.port) {
-        Some(Occupant::Instance(seen)) if seen.name == instance.name => &seen.listener,
-        _ => return Ok(Verdict::Fail("the instance no longer exists".into())),
-    };
-    Ok(match listener {
-        Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
-        Listener::Closed => Verdict::Fail("nothing listens on the port".into()),
-        Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
-        Listener::Stray { who } => Verdict::Fail(format!(
-            "the port is taken by {who}, a child of the instance, in a session of its own: \
-             run it in the foreground"
-        )),
+    Ok(match observation.slots.get(&slot.number) {
+        Some(Occupant::Instance(seen)) if seen.name == instance.name => {
+            seen.check_observed(definition, slot.number)
+        }
+        _ => Verdict::Fail("the instance no longer exists".into()),
     })
 }
 
@@ -153,7 +147,8 @@ async fn probe_by_command(
         .map(|word| render(word, &vars))
         .collect::<Result<Vec<_>, _>>()?;
     let command = script::CommandProbe {
-        port: slot.port,
+        number: slot.number,
+        instance: instance.name.clone(),
         release: instance.release.clone(),
         driver: definition.driver,
         user: definition.user.clone(),
@@ -165,6 +160,11 @@ async fn probe_by_command(
         .await;
     let stdout = queried.map_err(|unavailable| unavailable.why)?;
     let answer = script::read_probe_result(&stdout).map_err(|error| error.to_string())?;
+    let known = &instance.sighting.process;
+    if answer.process.is_empty() || !known.is_empty() && *known != answer.process {
+        let why = "the process of the instance ended or was replaced meanwhile";
+        return Ok(Verdict::Fail(why.into()));
+    }
     Ok(match answer.status {
         0 => Verdict::Pass(answer.line),
         124 | 137 => {

@@ -141,7 +141,7 @@ async fn run_on_host(
 }
 
 /// Builds the command of a task on a host. It receives the environment of the release, except for
-/// variables that use `{{ port }}`: a task belongs to no instance.
+/// variables that use `{{ port }}` or `{{ slot }}`: a task belongs to no instance.
 fn task_command(
     context: &FleetContext,
     host: &HostId,
@@ -151,13 +151,13 @@ fn task_command(
     let definition = context.definition(&task.release)?;
     let no_slot = Slot {
         host: host.clone(),
-        port: 0,
+        number: 0,
     };
     let vars = context.vars(linked, &no_slot, definition);
     let host_env = definition
         .env
         .iter()
-        .filter(|(_, value)| !uses(value, "port"));
+        .filter(|(_, value)| !uses(value, "port") && !uses(value, "slot"));
     let env = host_env.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
     let mark = task
         .task

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::time_axis::{Band, Span, Tick};
-use crate::core::ids::Port;
+use crate::core::ids::SlotNumber;
 use crate::core::ids::{HostId, ReleaseId, Slot};
 use crate::core::journal::instance_timeline::{HostTimeline, InstancePhase, InstanceSpan};
 use crate::core::time::Time;
@@ -217,19 +217,19 @@ impl TimelineBuilder<'_> {
     fn draw(&self, lane: &HostTimeline, row: u32) -> (LaneDrawing, u32) {
         let mut drawing = LaneDrawing::default();
         let is_thin = row < ROW_PX;
-        let rows: Vec<Vec<(Port, &InstanceSpan)>> = if is_thin {
+        let rows: Vec<Vec<(SlotNumber, &InstanceSpan)>> = if is_thin {
             successions(lane)
         } else {
             lane.instances
                 .iter()
-                .map(|(port, bars)| bars.iter().map(|bar| (*port, bar)).collect())
+                .map(|(number, bars)| bars.iter().map(|bar| (*number, bar)).collect())
                 .collect()
         };
         let full = if is_thin { row } else { row - 3 };
         for (nth, bars) in (0..).zip(&rows) {
             let top = nth * row + u32::from(!is_thin);
-            for (port, bar) in bars {
-                self.draw_bar(&lane.host, *port, bar, (top, full), &mut drawing);
+            for (number, bar) in bars {
+                self.draw_bar(&lane.host, *number, bar, (top, full), &mut drawing);
             }
         }
         if is_thin {
@@ -272,7 +272,7 @@ impl TimelineBuilder<'_> {
     fn draw_bar(
         &self,
         host: &HostId,
-        port: Port,
+        number: SlotNumber,
         bar: &InstanceSpan,
         (top, full): (u32, u32),
         drawing: &mut LaneDrawing,
@@ -296,7 +296,7 @@ impl TimelineBuilder<'_> {
                 sign: "",
             });
         }
-        if let Some(failure) = self.failure_of(host, port, bar) {
+        if let Some(failure) = self.failure_of(host, number, bar) {
             drawing.labels.push(Label {
                 class: "fail-label".to_owned(),
                 position: self.span.beside(failure.at),
@@ -304,7 +304,7 @@ impl TimelineBuilder<'_> {
                 parts: vec![
                     format!("✗ {version}"),
                     failure.what.to_owned(),
-                    format!(":{port}"),
+                    format!(":{number}"),
                 ],
             });
         } else if let Some((from, to)) = longest {
@@ -312,7 +312,7 @@ impl TimelineBuilder<'_> {
                 class: format!("label {kind}"),
                 position: self.span.position(from, to),
                 y: top,
-                parts: vec![version, format!(":{port}")],
+                parts: vec![version, format!(":{number}")],
             });
         }
         if bar.is_gone {
@@ -331,7 +331,7 @@ impl TimelineBuilder<'_> {
     fn failure_of(
         &self,
         host: &HostId,
-        port: Port,
+        number: SlotNumber,
         bar: &InstanceSpan,
     ) -> Option<&InstanceFailure> {
         let began = bar.phases.first().map(|(at, _)| *at)?;
@@ -339,7 +339,7 @@ impl TimelineBuilder<'_> {
             let slot = &failure.slot;
             bar.is_new
                 && slot.host == *host
-                && slot.port == port
+                && slot.number == number
                 && (began..=bar.until).contains(&failure.at)
         })
     }
@@ -348,9 +348,9 @@ impl TimelineBuilder<'_> {
     fn words(&self, lane: &HostTimeline) -> String {
         let time = |at: Time| self.clock.time_of_day(at);
         let mut parts = Vec::new();
-        for (port, bars) in &lane.instances {
+        for (number, bars) in &lane.instances {
             for bar in bars {
-                let mut text = format!("{} on :{port}", (self.kinds.version)(&bar.release));
+                let mut text = format!("{} on :{number}", (self.kinds.version)(&bar.release));
                 for (at, phase) in &bar.phases {
                     let word = match phase {
                         InstancePhase::Starting => "started",
@@ -465,22 +465,23 @@ fn phase_ends(bar: &InstanceSpan) -> impl Iterator<Item = Time> {
 
 /// Arranges the instances of a host in rows: as many as there were instances at the beginning or at
 /// the end, whichever is more. Each new instance continues the row that became free first.
-fn successions(lane: &HostTimeline) -> Vec<Vec<(Port, &InstanceSpan)>> {
+fn successions(lane: &HostTimeline) -> Vec<Vec<(SlotNumber, &InstanceSpan)>> {
     let mut bars: Vec<_> = lane
         .instances
         .iter()
-        .flat_map(|(port, bars)| bars.iter().map(|bar| (*port, bar)))
+        .flat_map(|(number, bars)| bars.iter().map(|bar| (*number, bar)))
         .collect();
     bars.sort_by_key(|(_, bar)| (bar.is_new, bar.phases.first().map(|(at, _)| *at)));
     let count = |keep: fn(&InstanceSpan) -> bool| bars.iter().filter(|(_, bar)| keep(bar)).count();
     let rows_min = count(|bar| !bar.is_new)
         .max(count(|bar| !bar.is_gone))
         .max(1);
-    let mut rows: Vec<Vec<(Port, &InstanceSpan)>> = vec![Vec::new(); rows_min];
-    for (port, bar) in bars {
-        let until = |row: &&mut Vec<(Port, &InstanceSpan)>| row.last().map(|(_, last)| last.until);
+    let mut rows: Vec<Vec<(SlotNumber, &InstanceSpan)>> = vec![Vec::new(); rows_min];
+    for (number, bar) in bars {
+        let until =
+            |row: &&mut Vec<(SlotNumber, &InstanceSpan)>| row.last().map(|(_, last)| last.until);
         if let Some(row) = rows.iter_mut().min_by_key(until) {
-            row.push((port, bar));
+            row.push((number, bar));
         }
     }
     rows

@@ -64,9 +64,9 @@ impl Narrator {
     pub(super) fn subject_width(&self) -> usize {
         let hosts = self.setup.hosts.iter();
         let host = hosts.map(|host| text::width(host.as_str())).max();
-        let ports = self.setup.ports.iter();
-        let port = ports.map(|port| port.to_string().len()).max();
-        host.unwrap_or(0) + 1 + port.unwrap_or(0)
+        let slots = self.setup.slots.iter();
+        let number = slots.map(|number| number.to_string().len()).max();
+        host.unwrap_or(0) + 1 + number.unwrap_or(0)
     }
 
     /// Applies the next event and returns its messages. `status` is the fleet after the event.

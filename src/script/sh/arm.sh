@@ -23,8 +23,8 @@ arm() {
 
 # Saves the units, because the installed ones may be those of another release when they are needed again.
 save_units() {
-    liveness_unit=ship-$SERVICE.liveness@$PORT
-    slot_unit=$UNIT_DIR/ship-$SERVICE@$PORT.service
+    liveness_unit=ship-$SERVICE.liveness@$NUMBER
+    slot_unit=$UNIT_DIR/ship-$SERVICE@$NUMBER.service
     # An instance that an earlier version of ship started runs from a template, whose text also works for one slot.
     [ -f "$slot_unit" ] || slot_unit=$UNIT_DIR/ship-$SERVICE@.service
     output=$({

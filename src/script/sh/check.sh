@@ -34,9 +34,10 @@ check_as_user() {
 
 check_units() {
     names="ship-$SERVICE@.service ship-$SERVICE.restore@.service"
-    for port in $PORTS; do
-        names="$names ship-$SERVICE@$port.service"
-        [ -z "$PROBE_TOOLS" ] || names="$names ship-$SERVICE.liveness@$port.service ship-$SERVICE.liveness@$port.timer"
+    for entry in $SLOTS; do
+        number=${entry%%=*}
+        names="$names ship-$SERVICE@$number.service"
+        [ -z "$PROBE_TOOLS" ] || names="$names ship-$SERVICE.liveness@$number.service ship-$SERVICE.liveness@$number.timer"
     done
     for name in $names; do
         ! is_masked "$name" ||

@@ -1,6 +1,6 @@
 # The dead-man switch: what a host saves of an instance, to restore it on its own.
-armed_dir=$ROOT/armed/$PORT
-restore_unit=ship-$SERVICE.restore@$PORT
+armed_dir=$ROOT/armed/$NUMBER
+restore_unit=ship-$SERVICE.restore@$NUMBER
 
 # Starts the timer; $driver selects the mechanism. On failure, the reason is in "output".
 set_timer() {

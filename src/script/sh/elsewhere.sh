@@ -1,5 +1,5 @@
-# Whether the unit for port $1 runs the service from another directory, which is then in "elsewhere": systemd identifies
-# a unit by the service and the port alone. Units of a directory that no longer exists do not conflict.
+# Whether the unit for slot $1 runs the service from another directory, which is then in "elsewhere": systemd identifies
+# a unit by the service and the slot alone. Units of a directory that no longer exists do not conflict.
 runs_elsewhere() {
     elsewhere=
     [ -f "$UNIT_DIR/ship-$SERVICE@$1.service" ] || return 1

@@ -2,8 +2,8 @@
 
 follow_file() {
     lines=0
-    case " $HISTORY_PORTS " in
-        *" $port "*)
+    case " $HISTORY_SLOTS " in
+        *" $number "*)
             lines=$LINES_MAX
             if [ -n "$SINCE_S" ]; then
                 ! modified_since "$SLOT/log.1" || tail -n "$LINES_MAX" "$SLOT/log.1" | print_lines
@@ -18,20 +18,20 @@ follow_file() {
 now_s=$(date +%s)
 case " $DRIVERS " in
     *' systemd '*)
-        for port in $HISTORY_PORTS; do
-            find_log "$port"
+        for number in $HISTORY_SLOTS; do
+            find_log "$number"
             [ "$driver" = process ] || print_journal_history
         done
         # Entries of the current second are printed twice: before and after this line.
         printf 'live\n'
-        select_units $FOLLOWED_PORTS
+        select_units $FOLLOWED_SLOTS
         [ ! -d /run/systemd/system ] || journal --follow --lines=all "--since=@${RESUME_S:-$now_s}" &
         ;;
 esac
 case " $DRIVERS " in
     *' process '*)
-        for port in $FOLLOWED_PORTS; do
-            SLOT=$ROOT/slots/$port
+        for number in $FOLLOWED_SLOTS; do
+            SLOT=$ROOT/slots/$number
             follow_file &
         done
         ;;

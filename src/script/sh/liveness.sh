@@ -1,18 +1,18 @@
 # Probes the liveness of the instance in a slot. An instance that has failed often enough is killed, and systemd
 # restarts it.
-SLOT=$ROOT/slots/$PORT
-unit=ship-$SERVICE@$PORT.service
+SLOT=$ROOT/slots/$NUMBER
+unit=ship-$SERVICE@$NUMBER.service
 count=$SLOT/liveness.failures
 unset http_proxy all_proxy ALL_PROXY
 
 # The instance's name and first process. An instance that is not running is not probed.
 find_instance() {
-    only_port=$PORT
+    only_slot=$NUMBER only_ports=$PORT
     observe || fail "$unseen"
-    eval "name=\${name_$PORT-} main=\${pids_$PORT-}"
+    eval "name=\${name_$NUMBER-} main=\${pids_$NUMBER-}"
     main=${main%% *}
     inspect "$main" || exit 0
-    main_started=$ticks
+    main_started=$ticks PROBE_PID=$main
 }
 
 # Whether the process that "find_instance" found is still alive.
@@ -27,7 +27,7 @@ find_address() {
     IFS=$NL
     for line in $listens; do
         case $line in
-            "listen=$PORT "*' own') at=${line#* } ;;
+            "listen=$NUMBER $PORT "*' own') at=${line#* * } ;;
         esac
     done
     IFS=$BLANKS
@@ -191,11 +191,11 @@ count_failure() {
     end_instance
 }
 
-# Sends SIGTERM, waits, and sends SIGKILL, because systemd does not supervise the end of a process that it was not asked
+# Sends the stop signal, waits, and sends SIGKILL, because systemd does not supervise the end of a process that it was not asked
 # to stop.
 end_instance() {
     printf '%s: failed its liveness probe and is stopped; systemd restarts it\n' "$name"
-    send TERM
+    send "$STOP_SIGNAL"
     clock
     deadline=$((cs + STOP_CS))
     attempts=0

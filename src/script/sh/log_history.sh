@@ -1,6 +1,6 @@
 # Prints the log history.
-for port in $HISTORY_PORTS; do
-    find_log "$port"
+for number in $HISTORY_SLOTS; do
+    find_log "$number"
     case $driver in
         systemd) print_journal_history ;;
         # An empty slot may have had an instance of either driver.

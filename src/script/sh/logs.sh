@@ -1,16 +1,16 @@
-# Prints the logs of slots, one line each: lines of a log file after their port, lines of the journal as JSON. Lines are
+# Prints the logs of slots, one line each: lines of a log file after their slot, lines of the journal as JSON. Lines are
 # no longer than an atomic write to a pipe, because several followers write to the same pipe.
 
 print_lines() {
     while IFS= read -r line || [ -n "$line" ]; do
-        printf '%s %.4000s\n' "$port" "$line"
+        printf '%s %.4000s\n' "$number" "$line"
     done
 }
 
 select_units() {
     units=
-    for port; do
-        units="$units --unit=ship-$SERVICE@$port.service --unit=ship-$SERVICE.liveness@$port.service"
+    for number; do
+        units="$units --unit=ship-$SERVICE@$number.service --unit=ship-$SERVICE.liveness@$number.service"
     done
 }
 
@@ -40,7 +40,7 @@ print_log_history() {
 
 # Whether systemd has restarted the instance, and it is running again. Sets "invocation" to the ID of the current run.
 is_restarted() {
-    show=$NL$(systemctl show -p MainPID -p NRestarts -p InvocationID "ship-$SERVICE@$port.service" 2>/dev/null)$NL
+    show=$NL$(systemctl show -p MainPID -p NRestarts -p InvocationID "ship-$SERVICE@$number.service" 2>/dev/null)$NL
     invocation=${show#*"${NL}InvocationID="}
     invocation=${invocation%%"$NL"*}
     case $show in
@@ -51,7 +51,7 @@ is_restarted() {
 
 print_journal_history() {
     [ -d /run/systemd/system ] || return 0
-    select_units "$port"
+    select_units "$number"
     # Before systemd 254, --lines counts from --since on instead of from the end; with --reverse it always counts from
     # the end. tac writes the content of a pipe to a file first: /run cannot fill up the disk.
     [ -z "$SINCE_S" ] || began=--since=@$SINCE_S

@@ -1,21 +1,5 @@
 # Observes the host: the records of the slots, their processes, and the listeners. Reads only.
 
-# Reads a process's state, session and start time in ticks; fails if it does not exist. Its name may contain blanks and
-# parentheses.
-inspect() {
-    case $1 in
-        '' | *[!0-9]*) return 1 ;;
-    esac
-    { IFS= read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
-    set -- ${line##*) }
-    state=$1 session=$4 ticks=${20}
-}
-
-# Whether process $1 does not exist, or is a zombie.
-has_exited() {
-    ! inspect "$1" || [ "$state" = Z ]
-}
-
 # The live processes of session $1, in "members".
 find_members() {
     members=
@@ -88,11 +72,24 @@ observe_process() {
     fi
 }
 
-# Observes the listeners on the ports (only on "only_port" if it is set), and the facts of each slot, in variables named
-# after the port.
+# Adds the ports $2, separated by commas, of slot $1 to "watched".
+watch_ports() {
+    IFS=,
+    for port in $2; do
+        case $port in
+            *[!0-9]*) continue ;;
+        esac
+        eval "slot_of_$port=$1"
+        watched="$watched $port"
+    done
+    IFS=$BLANKS
+}
+
+# Observes the facts of each slot and the listeners on its ports, in variables named after the number of the slot. If
+# "only_slot" is set, only its listeners are observed, on "only_ports".
 observe() {
-    for port in $found $listening; do
-        eval "name_$port= text_$port= facts_$port= pids_$port= sid_$port= own_$port= other_$port= mark_$port= kill_$port="
+    for number in $found $listening; do
+        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number="
     done
     found= listening= listens= units= unseen= armed=
     clock
@@ -100,21 +97,30 @@ observe() {
     # Called before the slots are read and after that: an instance that is restored in the meantime appears in one of
     # the two.
     observe_armed
-    wanted=${only_port:-$PORTS}
+    watched=
+    if [ -n "$only_slot" ]; then
+        watch_ports "$only_slot" "$only_ports"
+    else
+        for entry in $SLOTS; do
+            watch_ports "${entry%%=*}" "${entry#*=}"
+        done
+    fi
     for record in "$ROOT"/slots/*/instance; do
         [ -f "$record" ] || continue
         slot=${record%/instance}
-        port=${slot##*/}
-        case $port in
+        number=${slot##*/}
+        case $number in
             '' | *[!0-9]*) continue ;;
         esac
-        text= name= driver= since_boot= pids= sid= facts= mark=
+        # Earlier versions of ship did not record the ports.
+        text= name= driver= since_boot= pids= sid= facts= mark= ports=$number
         while IFS= read -r line; do
             text=$text.$line$NL
             case $line in
                 name=*) name=${line#*=} ;;
                 driver=*) driver=${line#*=} ;;
                 boot=*) since_boot=${line#*=} ;;
+                ports=*) ports=${line#*=} ;;
             esac
         done <"$record"
         kill=
@@ -128,14 +134,12 @@ observe() {
                 observe_process
                 mark=$slot:$name
                 ;;
-            systemd) units="$units ship-$SERVICE@$port.service" ;;
+            systemd) units="$units ship-$SERVICE@$number.service" ;;
         esac
-        eval "name_$port=\$name text_$port=\$text facts_$port=\$facts pids_$port=\$pids sid_$port=\$sid mark_$port=\$mark kill_$port=\$kill"
-        found="$found $port"
-        case " $PORTS " in
-            *" $port "*) ;;
-            *) [ -n "$only_port" ] || wanted="$wanted $port" ;;
-        esac
+        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill"
+        found="$found $number"
+        # An instance keeps its ports when the playbook has others.
+        [ "${only_slot:-$number}" != "$number" ] || watch_ports "$number" "$ports"
     done
     [ -z "$units" ] || observe_systemd || return 1
     observe_armed
@@ -143,7 +147,7 @@ observe() {
     fresh=1
 }
 
-# Adds the ports on which the host would restore an instance to "armed".
+# Adds the slots in which the host would restore an instance to "armed".
 observe_armed() {
     for due in "$ROOT"/armed/*/due; do
         due=${due%/due}
@@ -175,7 +179,7 @@ report() {
     if [ -f "$ROOT/epoch" ]; then
         read -r seen taken <"$ROOT/epoch"
     fi
-    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$identity$elsewhere_ports$hook_report"
+    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$identity$elsewhere_slots$hook_report"
     if [ -f "$ROOT/owner" ]; then
         while IFS= read -r line; do
             out="${out}owner=$line$NL"
@@ -188,11 +192,11 @@ report() {
             *) [ ${#release} -ne 64 ] || out="${out}staged=$release$NL" ;;
         esac
     done
-    for port in $armed; do
-        out="${out}armed=$port$NL"
+    for number in $armed; do
+        out="${out}armed=$number$NL"
     done
-    for port in $found; do
-        eval "out=\"\${out}slot=\$port\$NL\$text_$port\$facts_$port\" kill=\$kill_$port"
+    for number in $found; do
+        eval "out=\"\${out}slot=\$number\$NL\$text_$number\$facts_$number\" kill=\$kill_$number"
         [ -z "$kill" ] || out="${out}killed=$kill$NL"
     done
     out=$out$listens

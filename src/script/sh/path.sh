@@ -13,7 +13,7 @@ is_safe() {
     done </proc/self/status
     trusted=" 0 $me ${SUDO_UID-} "
     find_components "$ROOT" || return 1
-    for part in slots "slots/${PORT-}" releases $private; do
+    for part in slots "slots/${NUMBER-}" releases $private; do
         [ ! -e "$ROOT/$part" ] || components=$components$NL$ROOT/$part
     done
     set -f

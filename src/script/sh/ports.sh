@@ -1,11 +1,11 @@
 # Finds the listeners on the ports: compares the kernel's list of sockets with the open files of the slots' processes.
 
 observe_ports() {
-    list_rows $wanted
+    list_rows $watched
     [ -n "$rows" ] || return 0
     all=
-    for port in $found; do
-        eval "all=\"\$all \$pids_$port\""
+    for number in $found; do
+        eval "all=\"\$all \$pids_$number\""
     done
     list_sockets $all
     set -f
@@ -86,8 +86,9 @@ owns_socket() {
 
 # Classifies a parsed row: the slot's own process, a process that blocks the port, or neither.
 classify_listener() {
-    listening="$listening $port"
-    eval "pids=\${pids_$port-} sid=\${sid_$port-} mark=\${mark_$port-}"
+    eval "number=\$slot_of_$port"
+    listening="$listening $number"
+    eval "pids=\${pids_$number-} sid=\${sid_$number-} mark=\${mark_$number-}"
     if owns_socket "$socket" $pids; then
         add_own_listener
         return
@@ -114,13 +115,13 @@ classify_listener() {
         files=$saved
     fi
     find_socket_owner "$socket" "$uid"
-    eval "other_$port=\$who"
-    listens="${listens}listen=$port $address $kind $who$NL"
+    eval "other_$number=\$who other_port_$number=\$port"
+    listens="${listens}listen=$number $port $address $kind $who$NL"
 }
 
 add_own_listener() {
-    eval "own_$port=1"
-    listens="${listens}listen=$port $address own$NL"
+    eval "own_$number=1"
+    listens="${listens}listen=$number $port $address own$NL"
 }
 
 # Whether a listener at address $1 blocks the port of this host. Several hosts may share a kernel, each with its own

@@ -1,4 +1,4 @@
-# Probes an instance with a command of its release, in its environment and as its user. Sets "answer" to lines with the
+# Probes an instance with a command of its release, in its environment and as its user. Its process is "PROBE_PID". Sets "answer" to lines with the
 # first line of output and the exit status.
 run_probe_command() {
     set --
@@ -9,7 +9,7 @@ run_probe_command() {
 }
 
 run_command() {
-    env -i "PATH=$SERVICE_PATH" timeout -k 1 "$TIMEOUT_S" sh -c "$RUN" probe "$@" </dev/null 3>&-
+    env -i "PATH=$SERVICE_PATH" timeout -k 1 "$TIMEOUT_S" sh -c "$RUN" "${PROBE_PID:-0}" "$@" </dev/null 3>&-
     printf 'exit=%s\n' "$?" >&3
 }
 

@@ -1,6 +1,6 @@
 # Restores an instance that was stopped before its successor had started: no controller has confirmed in time that the
 # successor is well.
-SLOT=$ROOT/slots/$PORT
+SLOT=$ROOT/slots/$NUMBER
 cd / || exit 1
 
 # Whether the saved instance must be restored now. After a restart of the host, it must be, unless its successor is in
@@ -28,7 +28,7 @@ is_due() {
 is_running() {
     [ "$present" = "$name" ] || return 1
     case $driver in
-        systemd) systemctl --quiet is-active "ship-$SERVICE@$PORT.service" 9>&- ;;
+        systemd) systemctl --quiet is-active "ship-$SERVICE@$NUMBER.service" 9>&- ;;
         process)
             slot=$SLOT
             observe_process
@@ -99,7 +99,7 @@ log() {
     esac
 }
 
-try_lock "$LOCK_TIMEOUT_CS" || fail "cannot acquire the lock of $ROOT; the instance on port $PORT is not restored yet"
+try_lock "$LOCK_TIMEOUT_CS" || fail "cannot acquire the lock of $ROOT; the instance in slot $NUMBER is not restored yet"
 printf '%s restore, pid %s\n' "$cs" "$$" >"$ROOT/lock"
 read_record "$SLOT"
 present=$name since=$since_boot
@@ -126,7 +126,7 @@ if ! is_running; then
     [ "$driver" != process ] || wait_for_pid
     run_hooks after_start
     log_hooks
-    log "restored $name on port $PORT: its successor was not confirmed in time"
+    log "restored $name in slot $NUMBER: its successor was not confirmed in time"
 elif [ "$driver" = systemd ]; then
     # The stop may have got so far that the instance would not survive a restart of the host.
     prepare

@@ -1,30 +1,30 @@
 check_digest "$RELEASE"
-SLOT=$ROOT/slots/$PORT
+SLOT=$ROOT/slots/$NUMBER
 child=
 
 # Whether the instance in the slot, which has the right name, was ever started. If not, an earlier script was
 # interrupted.
 was_started() {
-    eval "facts=\${facts_$PORT-}"
+    eval "facts=\${facts_$NUMBER-}"
     case $facts in
         *"never started"* | *"not started"*) return 1 ;;
     esac
 }
 
-check_port() {
-    # Only the listeners on this port matter here. The final report observes all ports again.
-    only_port=$PORT
+check_slot() {
+    # Only the listeners on these ports matter here. The final report observes all ports again.
+    only_slot=$NUMBER only_ports=$START_PORTS
     observe || fail "$unseen"
-    only_port= fresh=
-    eval "present=\${name_$PORT-} other=\${other_$PORT-}"
+    only_slot= only_ports= fresh=
+    eval "present=\${name_$NUMBER-} other=\${other_$NUMBER-} other_port=\${other_port_$NUMBER-}"
     case $present in
         "$NAME")
             was_started || return 0
             after_start
             finish 'done'
             ;;
-        '') [ -z "$other" ] || fail "port $PORT is already in use by $other" ;;
-        *) fail "slot $PORT still contains $present" ;;
+        '') [ -z "$other" ] || fail "port $other_port is already in use by $other" ;;
+        *) fail "slot $NUMBER still contains $present" ;;
     esac
 }
 
@@ -32,7 +32,7 @@ fill_slot() {
     if [ ! -d "$SLOT" ]; then
         output=$(mkdir -p "$SLOT" 2>&1) || fail "$output"
     fi
-    for leftover in pid ended liveness liveness.failures liveness.kill hooks; do
+    for leftover in pid ended exit liveness liveness.failures liveness.kill hooks; do
         [ ! -e "$SLOT/$leftover" ] || rm -f "$SLOT/$leftover"
     done
     read_lines "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive completely, or cannot be written"
@@ -62,7 +62,7 @@ register() {
 
 # Stops an instance whose hooks fail. An instance that has already ended needs no stop.
 after_start() {
-    eval "facts=\${facts_$PORT-}"
+    eval "facts=\${facts_$NUMBER-}"
     case $facts in
         process=ended*) return ;;
     esac
@@ -85,9 +85,11 @@ wait_for_result() {
         clock
         should_observe || [ "$cs" -ge "$deadline" ] || continue
         observe || fail "$unseen"
-        eval "own=\${own_$PORT-} facts=\${facts_$PORT-}"
+        eval "own=\${own_$NUMBER-} facts=\${facts_$NUMBER-}"
         [ -z "$own" ] || return 0
         case $facts in
+            # Without ports, there is nothing more to wait for.
+            process=running*) [ -n "$START_PORTS" ] || return 0 ;;
             *"never started"* | *"not started"*)
                 ! child_exited || break
                 # On a busy host, it may take longer until the process appears.
@@ -103,9 +105,10 @@ wait_for_result() {
 # Whether a full observation is worthwhile: the port has a listener, the process has exited, or, for a systemd unit,
 # whose process cannot be checked, every fourth time. A full observation costs many times more than this check.
 should_observe() {
+    [ -n "$START_PORTS" ] || return 0
     [ $((attempts % 4)) != 0 ] || [ -n "$child" ] || return 0
     ! child_exited || return 0
-    list_rows "$PORT"
+    list_ports
     [ -n "$rows" ] || return 1
     [ -n "$LOOPBACK" ] || return 0
     near=1
@@ -119,6 +122,14 @@ should_observe() {
     IFS=$BLANKS
     set +f
     return $near
+}
+
+# The listeners on the ports of the new instance, in "rows".
+list_ports() {
+    IFS=,
+    set -- $START_PORTS
+    IFS=$BLANKS
+    list_rows "$@"
 }
 
 # Whether the process that would become the service has ended. It may not have written its process ID yet.
@@ -136,12 +147,12 @@ record_exit_status() {
         result="exit status $result"
     fi
     printf '%s\n' "$result" >"$SLOT/ended"
-    eval "facts_$PORT=\"process=ended \$result\$NL\""
+    eval "facts_$NUMBER=\"process=ended \$result\$NL\""
 }
 
 enter
 [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release is not on this host"
-check_port
+check_slot
 resolve_user
 "prepare_$DRIVER"
 [ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$output"

@@ -1,11 +1,11 @@
 # The systemd driver: each slot has its own unit, and with a liveness probe a timer and the unit that it triggers.
-service_unit=ship-$SERVICE@$PORT.service
-liveness_unit=ship-$SERVICE.liveness@$PORT
+service_unit=ship-$SERVICE@$NUMBER.service
+liveness_unit=ship-$SERVICE.liveness@$NUMBER
 
 prepare_systemd() {
     [ -d /run/systemd/system ] || fail "systemd is not running on this host; set driver = \"process\""
     [ -w "$UNIT_DIR" ] || fail "$UNIT_DIR is not writable by this user; set sudo = true"
-    ! runs_elsewhere "$PORT" || fail "the unit $service_unit belongs to $elsewhere; choose other ports"
+    ! runs_elsewhere "$NUMBER" || fail "the unit $service_unit belongs to $elsewhere; rename the service, or choose other ports"
     ensure_user
     [ "$LIVENESS_LINES" -eq 0 ] || has_one_of $PROBE_TOOLS ||
         fail "the liveness probe needs one of these programs on this host: $PROBE_TOOLS"
@@ -67,6 +67,6 @@ start_systemd() {
         ln -sfn "../../releases/$RELEASE" "$SLOT/release" &&
             mkdir -p "$UNIT_DIR/multi-user.target.wants" &&
             ln -sf "$UNIT_DIR/$service_unit" "$UNIT_DIR/multi-user.target.wants/$service_unit" &&
-            timeout "$SYSTEMD_WAIT_S" systemctl --no-ask-password start "$@" 9>&-
+            timeout "$SYSTEMD_WAIT_S" systemctl --no-ask-password start $NO_BLOCK "$@" 9>&-
     } 2>&1) || fail "systemctl start $service_unit: ${output:-no answer within $SYSTEMD_WAIT_S s}"
 }

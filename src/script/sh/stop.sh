@@ -1,4 +1,4 @@
-SLOT=$ROOT/slots/$PORT
+SLOT=$ROOT/slots/$NUMBER
 
 enter
 read_record "$SLOT"

@@ -2,7 +2,7 @@
 
 # Reads the record of the instance in directory $1.
 read_record() {
-    name= driver= release= user= since_boot= stop_cs=
+    name= driver= release= user= since_boot= stop_cs= signal=TERM
     [ -f "$1/instance" ] || return 0
     while IFS= read -r line; do
         case $line in
@@ -12,11 +12,15 @@ read_record() {
             user=*) user=${line#*=} ;;
             boot=*) since_boot=${line#*=} ;;
             stop=*) stop_cs=${line#*=} ;;
+            signal=*) signal=${line#*=} ;;
         esac
     done <"$1/instance"
     # Earlier versions of ship did not record the stop timeout.
     case $stop_cs in
         '' | *[!0-9]*) stop_cs=$STOP_CS ;;
+    esac
+    case $signal in
+        '' | *[!A-Z0-9]*) signal=TERM ;;
     esac
 }
 
@@ -70,14 +74,14 @@ stop_process() {
     read -r boot </proc/sys/kernel/random/boot_id
     [ "$boot" = "$since_boot" ] || return 0
     session_alive || return 0
-    # Each process gets SIGTERM only once, because some treat a second SIGTERM as a request to exit at once.
+    # Each process gets the signal only once, because some treat a second one as a request to exit at once.
     members=
     find_detached "$SLOT:$name" "$pid"
     detached=$members members=
     is_reused || find_members "$pid"
-    [ -z "$members" ] || { kill -TERM "-$pid"; } 2>/dev/null || output=$(kill -TERM $members 2>&1) || ! session_alive ||
-        fail "cannot send SIGTERM to $name: $output"
-    [ -z "$detached" ] || { kill -TERM $detached; } 2>/dev/null
+    [ -z "$members" ] || { kill "-$signal" "-$pid"; } 2>/dev/null || output=$(kill "-$signal" $members 2>&1) || ! session_alive ||
+        fail "cannot send SIG$signal to $name: $output"
+    [ -z "$detached" ] || { kill "-$signal" $detached; } 2>/dev/null
     wait_for_end session "$stop_cs" || kill_all session
 }
 
@@ -108,13 +112,13 @@ kill_all() {
 }
 
 stop_systemd() {
-    unit=ship-$SERVICE@$PORT.service
+    unit=ship-$SERVICE@$NUMBER.service
     # systemd waits for the stop timeout before SIGKILL and once more after it.
     stop_wait_s=$(((stop_cs + 99) / 100 * 2 + STOP_MARGIN_S))
     if [ -f "$SLOT/liveness" ]; then
         # The liveness probe is stopped first, so that it does not probe an instance that is stopping. Its units stay
         # for the next instance, disabled, so that systemd need not reload them. They may not exist.
-        liveness_unit=ship-$SERVICE.liveness@$PORT
+        liveness_unit=ship-$SERVICE.liveness@$NUMBER
         rm -f "$UNIT_DIR/timers.target.wants/$liveness_unit.timer"
         timeout "$stop_wait_s" systemctl --no-ask-password stop "$liveness_unit.timer" "$liveness_unit.service" >/dev/null 2>&1 9>&-
     fi
@@ -146,10 +150,10 @@ stop_instance() {
     case $driver in
         process) stop_process ;;
         systemd) stop_systemd ;;
-        *) fail "the record of slot $PORT has an unknown driver" ;;
+        *) fail "the record of slot $NUMBER has an unknown driver" ;;
     esac
     run_hooks after_stop
     output=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
-        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
+        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/exit" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
         fail "cannot empty the slot: $output"
 }

@@ -2,6 +2,7 @@
 
 observe_systemd() {
     show=$(systemctl show -p Id -p MainPID -p NRestarts -p ControlGroup -p ExecMainCode -p ExecMainStatus -p SubState \
+        -p ActiveState -p Result \
         $units 2>&1) || {
         unseen="systemctl show: $show"
         return 1
@@ -11,13 +12,13 @@ observe_systemd() {
         block=$NL${show%%"$NL$NL"*}$NL
         show=${show#*"$NL$NL"}
         property Id
-        port=${value#"ship-$SERVICE@"}
-        port=${port%.service}
-        case $port in
+        number=${value#"ship-$SERVICE@"}
+        number=${number%.service}
+        case $number in
             '' | *[!0-9]*) continue ;;
         esac
         observe_unit
-        eval "facts_$port=\$facts pids_$port=\$pids"
+        eval "facts_$number=\$facts pids_$number=\$pids"
     done
 }
 
@@ -38,6 +39,9 @@ observe_unit() {
         pids=$value
         facts="process=running${NL}restarts=$restarts$NL"
         ! inspect "$value" || facts="${facts}main=$value.$ticks$NL"
+        property ActiveState
+        facts="${facts}unit=$value$NL"
+        observe_last_exit
         property ControlGroup
         unit_pids "$value"
         return
@@ -53,6 +57,8 @@ observe_unit() {
         2 | 3) result="signal $value" ;;
         *) result="not started" ;;
     esac
+    property Result
+    explain_result "$value"
     property SubState
     case $value in
         auto-restart*) result="$result; systemd starts it again" ;;
@@ -60,10 +66,36 @@ observe_unit() {
     facts="process=ended $result${NL}restarts=$restarts$NL"
 }
 
+# Adds to "result" what systemd knows about the exit beyond the status.
+explain_result() {
+    case $1 in
+        oom-kill) result="$result: out of memory (see MemoryMax)" ;;
+        timeout) result="$result: it did not start within TimeoutStartSec" ;;
+        watchdog) result="$result: it did not report to the watchdog within WatchdogSec" ;;
+        protocol) result="$result: it did not report READY=1" ;;
+        resources) result="$result: systemd could not prepare it" ;;
+    esac
+}
+
+# Adds how the previous process of the unit ended, which the unit itself has recorded.
+observe_last_exit() {
+    last="$ROOT/slots/$number/exit"
+    [ "$restarts" != 0 ] && [ -f "$last" ] || return 0
+    outcome= code= status=
+    { read -r outcome code status <"$last"; } 2>/dev/null
+    case $code in
+        exited) result="exit status $status" ;;
+        '') return 0 ;;
+        *) result="signal $status" ;;
+    esac
+    explain_result "$outcome"
+    facts="${facts}exit=$result$NL"
+}
+
 # Explains a working directory that could not be entered: finds the directory that the user in the slot's record cannot
 # enter.
 explain_chdir() {
-    eval "text=\$text_$port"
+    eval "text=\$text_$number"
     as_user=${text#*"$NL.user="}
     as_user=${as_user%%"$NL"*}
     ! find_inaccessible "$ROOT" "$as_user" || result="$result: user $as_user cannot enter $inaccessible"

@@ -1,5 +1,6 @@
-# Reports the ports that the same service uses in another directory.
-elsewhere_ports=
-for port in $PORTS; do
-    ! runs_elsewhere "$port" || elsewhere_ports="${elsewhere_ports}taken=$port the unit ship-$SERVICE@$port.service of $elsewhere$NL"
+# Reports the slots that the same service uses in another directory.
+elsewhere_slots=
+for entry in $SLOTS; do
+    number=${entry%%=*}
+    ! runs_elsewhere "$number" || elsewhere_slots="${elsewhere_slots}taken=$number the unit ship-$SERVICE@$number.service of $elsewhere$NL"
 done

@@ -147,7 +147,7 @@ fn command_line_overrides_the_playbook() {
     assert_eq!(project.playbook.rollout.min_ready, Duration::from_secs(5));
     assert_eq!(project.playbook.service.env["NOTE"], "half # of \"it\"");
     assert_eq!(project.playbook.service.env["QUOTED"], "a b");
-    assert_eq!(project.playbook.service.ports, [9001, 9002]);
+    assert_eq!(project.playbook.service.slots.numbers(), [9001, 9002]);
     assert_eq!(
         project.playbook.artifact.source,
         Source::Path(PathBuf::from("web-0.9.tar.gz"))

@@ -60,7 +60,9 @@ fn local_example_has_four_hosts_and_three_replicas() {
     };
     let vars = SlotVars {
         version: "0.8",
-        port: 8081,
+        slot: 8081,
+        port: Some(8081),
+        ports: &[],
         address: "127.0.0.11",
         host: &HostId::from("node1"),
         service: "testpage",
@@ -90,7 +92,7 @@ fn examples_for_real_machines_match_the_local_example() {
         assert_eq!(playbook.service.driver, Driver::Systemd);
         assert_eq!(playbook.version, local.version);
         assert_eq!(playbook.service.env, local.service.env);
-        assert_eq!(playbook.service.ports, local.service.ports);
+        assert_eq!(playbook.service.slots, local.service.slots);
         // The local example soaks for a moment, so that a user can watch the rollout.
         assert_eq!(
             RolloutConfig {

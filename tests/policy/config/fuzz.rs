@@ -66,7 +66,8 @@ fn keeps_the_rules(project: &Project) {
         assert!(host.ssh.connect_timeout > Duration::ZERO, "{host:?}");
     }
     assert!(
-        !playbook.service.ports.is_empty() && !playbook.service.ports.contains(&0),
+        !playbook.service.slots.numbers().is_empty()
+            && !playbook.service.slots.numbers().contains(&0),
         "{playbook:?}"
     );
 }
@@ -170,7 +171,7 @@ proptest! {
     ) {
         let labels = [("zone".to_owned(), "a".to_owned())].into();
         let vars = SlotVars {
-            version: "0.9", port: 8081, address: "10.0.0.1", host: &"web1".into(), service: "web", fleet: "test", labels: &labels,
+            version: "0.9", slot: 8081, port: Some(8081), ports: &[], address: "10.0.0.1", host: &"web1".into(), service: "web", fleet: "test", labels: &labels,
         };
         let began = Instant::now();
         if let Ok(text) = render(&template, &vars) {

@@ -22,6 +22,7 @@ fn liveness_needs_only_a_check() {
     let liveness = |lines| with(lines).project().playbook.liveness.expect("a table");
     let defaults = Liveness {
         check: LivenessCheck::Tcp,
+        port: None,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(1),
         failure_threshold: 3,
@@ -43,6 +44,7 @@ fn liveness_needs_only_a_check() {
     let second = Duration::from_secs(1);
     let expected = Liveness {
         check: command,
+        port: None,
         interval: 5 * second,
         timeout: 2 * second,
         failure_threshold: 1,
@@ -156,7 +158,7 @@ error: unknown key `status` in [liveness]
 14 | status = 200
    | ^^^^^^
    |
-   = help: valid keys: tcp, http, command, interval, timeout, failure_threshold, initial_delay, host_header
+   = help: valid keys: tcp, http, command, port, interval, timeout, failure_threshold, initial_delay, host_header
 "#]]
         .raw()
     );

@@ -218,7 +218,7 @@ error: `ports` has port 8081 twice
 5 | ports = [8081, 0, 8081, "http"]
   |                   ^^^^
   |
-  = help: each instance on a host needs its own port
+  = help: each instance on a host needs its own ports
 
 error: `ports` has an item that is not a port: it must be a whole number, not a string
  --> web.toml:5:25

@@ -75,7 +75,10 @@ fn release_id_depends_on_every_field() {
 #[test]
 fn release_id_is_stable_across_versions_of_ship() {
     let present = definition(&files().project().playbook, artifact(), None);
-    assert_eq!(present.ports, files().project().playbook.service.ports);
+    assert_eq!(
+        present.slots(),
+        Some(files().project().playbook.service.slots)
+    );
     // In an earlier version of ship, ports did not belong to a release.
     let definition = Definition {
         ports: Vec::new(),

@@ -63,13 +63,13 @@ fn more_replicas_than_slots_are_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: 9 replicas need 9 slots, but the fleet offers 4 (2 hosts × 2 ports)
+error: 9 replicas need 9 slots, but the fleet offers 4 (2 hosts × 2 slots)
   --> web.toml:13:12
    |
 13 | replicas = 9
    |            ^
    |
-   = help: add hosts or ports, or lower `replicas`
+   = help: add hosts, ports or slots, or lower `replicas`
 "#]]
         .raw()
     );
@@ -79,13 +79,13 @@ error: 9 replicas need 9 slots, but the fleet offers 4 (2 hosts × 2 ports)
 fn surge_without_a_free_slot_is_refused() {
     let files = files().playbook("[8081, 8082]", "[8081]");
     assert_data_eq!(files.report(), str![[r#"
-error: 2 replicas + 1 surge need at least 3 slots, but the fleet offers 2 (2 hosts × 1 port), and max_unavailable resolves to 0
+error: 2 replicas + 1 surge need at least 3 slots, but the fleet offers 2 (2 hosts × 1 slot), and max_unavailable resolves to 0
   --> web.toml:13:13
    |
 13 | max_surge = 1
    |             ^
    |
-   = help: add a host or a second port, or replace in place with max_surge = 0 and max_unavailable = 1
+   = help: add a host or a second port or slot, or replace in place with max_surge = 0 and max_unavailable = 1
 "#]].raw());
 }
 

@@ -54,6 +54,7 @@ fn each_driver_has_its_own_keys_and_defaults() {
         server_options: String::new(),
     };
     let traffic = TrafficConfig {
+        port: None,
         driver: TrafficDriver::Haproxy(haproxy.clone()),
         drain_timeout: Duration::from_secs(30),
     };
@@ -143,13 +144,13 @@ fn key_of_another_driver_is_unknown() {
     assert_data_eq!(
         with(&format!("{HAPROXY}\nport = 80\nsever = \"a\"")).report(),
         str![[r#"
-error: unknown key `port` in [traffic]
-  --> web.toml:15:1
+error: `port` must be a string, not a whole number
+  --> web.toml:15:8
    |
 15 | port = 80
-   | ^^^^
+   |        ^^
    |
-   = help: valid keys: driver, drain_timeout, socket, backend, server, servers, server_options
+   = help: add quotes: "80"
 
 error: unknown key `sever` in [traffic]
   --> web.toml:16:1
@@ -343,13 +344,13 @@ fn one_public_port_permits_one_instance_per_host() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: 5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)
+error: 5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 slots)
   --> web.toml:16:12
    |
 16 | replicas = 5
    |            ^
    |
-   = help: add hosts or ports, or lower `replicas`
+   = help: add hosts, ports or slots, or lower `replicas`
 
 error: `replicas` cannot be 5: there are 2 hosts with one public port each
   --> web.toml:16:12

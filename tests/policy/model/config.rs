@@ -1,9 +1,11 @@
 //! The configurations: a small fleet, a rollout, and the faults that may occur.
 
+use std::collections::BTreeSet;
+
 use ship::core::spec::step::OnGate;
 use std::time::Duration;
 
-use ship::core::ids::{HostId, Port};
+use ship::core::ids::{HostId, SlotNumber};
 use ship::core::spec::budget::Budget;
 use ship::core::spec::{OnFailure, Spec};
 
@@ -23,7 +25,7 @@ pub(crate) const KEPT: [Release; 2] = [Release::Old, Release::New];
 pub(crate) struct Config {
     pub(crate) name: &'static str,
     pub(crate) hosts: usize,
-    pub(crate) ports: usize,
+    pub(crate) slots: usize,
     pub(crate) replicas: usize,
     pub(crate) surge: usize,
     pub(crate) unavailable: usize,
@@ -57,11 +59,11 @@ impl Config {
     }
 
     /// The ports of a release on each host.
-    pub(crate) fn ports_of(&self, release: Release) -> Vec<Port> {
+    pub(crate) fn slots_of(&self, release: Release) -> Vec<SlotNumber> {
         match release {
             Release::Old if self.own_ports => vec![port_number(0)],
             Release::New if self.own_ports => vec![port_number(1)],
-            _ => (0..self.ports).map(port_number).collect(),
+            _ => (0..self.slots).map(port_number).collect(),
         }
     }
 
@@ -95,16 +97,17 @@ impl Config {
         Spec {
             service: "testpage".into(),
             hosts,
-            ports: (0..self.ports).map(port_number).collect(),
+            slots: (0..self.slots).map(port_number).collect(),
             budget: Budget {
                 replicas: small(self.replicas),
                 surge: small(self.surge),
                 unavailable: small(self.unavailable),
             },
-            release_ports: if self.own_ports {
+            without_ports: BTreeSet::new(),
+            release_slots: if self.own_ports {
                 Release::ALL
                     .iter()
-                    .map(|release| (release_id(*release), self.ports_of(*release)))
+                    .map(|release| (release_id(*release), self.slots_of(*release)))
                     .collect()
             } else {
                 std::collections::BTreeMap::new()
@@ -141,9 +144,9 @@ impl Config {
             slots: [None; PORTS],
         };
         let mut machines = [machine; HOSTS];
-        for (host, port, release, state) in &self.initial {
-            let name = InstanceName::new(*host, *port, *release, 0, 0);
-            machines[*host].slots[*port] = Some(Instance {
+        for (host, number, release, state) in &self.initial {
+            let name = InstanceName::new(*host, *number, *release, 0, 0);
+            machines[*host].slots[*number] = Some(Instance {
                 name,
                 release: *release,
                 state: *state,

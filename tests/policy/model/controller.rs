@@ -11,7 +11,7 @@ use std::time::Duration;
 use ship::core::fleet::health::{Change, Health, Thresholds, Verdict};
 use ship::core::fleet::reach::Reach;
 use ship::core::fleet::{Fleet, Host, Listener, Observation, Occupant, Process, Sighting};
-use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot};
+use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision, Slot, SlotNumber};
 use ship::core::planner::{Next, Plan};
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::Action;
@@ -26,7 +26,7 @@ use super::world::{
     Command, CommandResult, HOSTS, InstanceName, Machine, Operation, PORTS, ProcessState, Release,
 };
 
-pub(crate) const FIRST_PORT: Port = 8081;
+pub(crate) const FIRST_PORT: SlotNumber = 8081;
 const NOW: Time = Time(1_000_000_000);
 
 /// `plan`, or a planner that is broken on purpose.
@@ -294,20 +294,20 @@ impl<'a> Controllers<'a> {
             }
             Action::Prune { releases, .. } => Operation::Prune(mask(releases)),
             Action::Stop { slot, instance, .. } => Operation::Stop {
-                port: port_index(slot.port),
+                number: port_index(slot.number),
                 name: name_of(instance),
             },
             Action::Start { slot, release } => {
-                let (port, release) = (port_index(slot.port), release_of(release));
+                let (number, release) = (port_index(slot.number), release_of(release));
                 let attempt = rollout
                     .attempt
                     .starts
                     .get(slot)
                     .map_or(1, |tried| tried.count + 1);
                 Operation::Start {
-                    port,
+                    number,
                     release,
-                    name: InstanceName::new(host, port.into(), release, epoch, attempt),
+                    name: InstanceName::new(host, number.into(), release, epoch, attempt),
                 }
             }
         };
@@ -420,18 +420,18 @@ impl<'a> Controllers<'a> {
         }
         let mut seen = self.decode(host, &controller.view[host]);
         let mut events = Vec::new();
-        for (port, occupant) in &mut seen.slots {
+        for (number, occupant) in &mut seen.slots {
             let Occupant::Instance(instance) = occupant else {
                 continue;
             };
-            let port_at = usize::from(port_index(*port));
+            let port_at = usize::from(port_index(*number));
             let (seen, actual) = (controller.view[host].slots[port_at], machine.slots[port_at]);
             let Some(verdict) = verdict(seen, actual, self.workers) else {
                 continue;
             };
             let slot = Slot {
                 host: self.ids[host].clone(),
-                port: *port,
+                number: *number,
             };
             let (name, release, answer) = (
                 instance.name.clone(),
@@ -504,13 +504,14 @@ impl<'a> Controllers<'a> {
             Reach::Reachable
         };
         debug_assert!(host < self.ids.len());
-        let slots = view.slots.iter().enumerate().filter_map(|(port, seen)| {
+        let slots = view.slots.iter().enumerate().filter_map(|(number, seen)| {
             let seen = (*seen)?;
             let mut instance = real_instance(seen.name, seen.release, seen.is_running);
             if !self.workers {
-                instance.listener = Listener::Own {
+                let own = Listener::Own {
                     address: "0.0.0.0".into(),
                 };
+                instance.listeners.insert(8081, own);
             }
             instance.sighting.at = if self.workers && !seen.is_fresh {
                 Time(0)
@@ -532,7 +533,7 @@ impl<'a> Controllers<'a> {
                     last: Some((NOW, fail())),
                 },
             };
-            Some((port_number(port), Occupant::Instance(instance)))
+            Some((port_number(number), Occupant::Instance(instance)))
         });
         Host {
             reach,
@@ -547,8 +548,8 @@ impl<'a> Controllers<'a> {
 impl HostView {
     /// Whether an observation or a probe would change it.
     pub(crate) fn is_outdated(&self, machine: &Machine, busy: bool, workers: bool) -> bool {
-        let stale = |port: usize| {
-            let (seen, actual) = (self.slots[port], machine.slots[port]);
+        let stale = |number: usize| {
+            let (seen, actual) = (self.slots[number], machine.slots[number]);
             let moved = seen.map(|seen| (seen.name, seen.is_running))
                 != actual.map(|actual| (actual.name, actual.is_running()));
             (moved && !busy) || verdict(seen, actual, workers).is_some()
@@ -637,11 +638,11 @@ fn encode(host: &Host) -> HostView {
         releases: mask(&host.releases),
         slots: [None; PORTS],
     };
-    for (port, occupant) in &host.slots {
+    for (number, occupant) in &host.slots {
         let Occupant::Instance(instance) = occupant else {
             continue;
         };
-        view.slots[usize::from(port_index(*port))] = Some(InstanceView {
+        view.slots[usize::from(port_index(*number))] = Some(InstanceView {
             name: name_of(&instance.name),
             release: release_of(&instance.release),
             is_running: instance.is_running(),
@@ -661,10 +662,10 @@ fn observation(machine: &Machine) -> Observation {
         .slots
         .iter()
         .enumerate()
-        .filter_map(|(port, actual)| {
+        .filter_map(|(number, actual)| {
             let actual = (*actual)?;
             Some((
-                port_number(port),
+                port_number(number),
                 Occupant::Instance(real_instance(
                     actual.name,
                     actual.release,
@@ -702,7 +703,7 @@ fn real_instance(
             }
         },
         restarts: 0,
-        listener: Listener::default(),
+        listeners: BTreeMap::new(),
         health: Health::default(),
         sighting: Sighting::default(),
     }
@@ -766,10 +767,10 @@ fn action_id(host: usize) -> ActionId {
     ActionId(host as u64 + 1)
 }
 
-pub(crate) fn port_index(port: Port) -> u8 {
-    u8::try_from(port - FIRST_PORT).expect("ports are few")
+pub(crate) fn port_index(number: SlotNumber) -> u8 {
+    u8::try_from(number - FIRST_PORT).expect("ports are few")
 }
 
-pub(crate) fn port_number(index: usize) -> Port {
-    FIRST_PORT + Port::try_from(index).expect("ports are few")
+pub(crate) fn port_number(index: usize) -> SlotNumber {
+    FIRST_PORT + SlotNumber::try_from(index).expect("ports are few")
 }

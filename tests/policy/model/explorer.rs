@@ -157,7 +157,7 @@ impl Explorer<'_> {
                     _ => {}
                 }
             }
-            for (port, instance) in machine
+            for (number, instance) in machine
                 .slots
                 .iter()
                 .enumerate()
@@ -165,12 +165,12 @@ impl Explorer<'_> {
             {
                 match instance.map(|instance| instance.state) {
                     Some(ProcessState::Starting) => {
-                        steps.push(Step::BecomeReady(host, small(port)));
+                        steps.push(Step::BecomeReady(host, small(number)));
                     }
                     Some(ProcessState::Ready) if faults_left.instance_failures > 0 => {
                         steps.extend([
-                            Step::BecomeUnhealthy(host, small(port)),
-                            Step::Exit(host, small(port)),
+                            Step::BecomeUnhealthy(host, small(number)),
+                            Step::Exit(host, small(number)),
                         ]);
                     }
                     _ => {}
@@ -295,16 +295,16 @@ impl Explorer<'_> {
                     &next.machines[at],
                 );
             }
-            Step::BecomeUnhealthy(host, port) | Step::Exit(host, port) => {
+            Step::BecomeUnhealthy(host, number) | Step::Exit(host, number) => {
                 next.faults_left.instance_failures -= 1;
                 let state = if matches!(step, Step::BecomeUnhealthy(..)) {
                     ProcessState::Unhealthy
                 } else {
                     ProcessState::Exited
                 };
-                next.set_state(host, port, state);
+                next.set_state(host, number, state);
             }
-            Step::BecomeReady(host, port) => next.set_state(host, port, ProcessState::Ready),
+            Step::BecomeReady(host, number) => next.set_state(host, number, ProcessState::Ready),
             Step::Observe(host) => {
                 let at = usize::from(host);
                 let busy = next.in_flight[at].is_some();

@@ -170,7 +170,7 @@ fn starts_keep_the_maximum(
 ) -> Result<(), String> {
     let starting: Vec<(usize, u8)> = pending_commands(state)
         .filter_map(|(host, command)| match command.operation {
-            Operation::Start { port, .. } => Some((host, port)),
+            Operation::Start { number, .. } => Some((host, number)),
             _ => None,
         })
         .collect();
@@ -184,13 +184,13 @@ fn starts_keep_the_maximum(
         let Action::Start { slot, release } = action else {
             continue;
         };
-        let (host, port) = (controllers.index(&slot.host), port_index(slot.port));
-        if starting.contains(&(host, port)) {
+        let (host, number) = (controllers.index(&slot.host), port_index(slot.number));
+        if starting.contains(&(host, number)) {
             return Err(format!(
                 "{action}: another start is pending in the same slot"
             ));
         }
-        if state.machines[host].slots[usize::from(port)].is_some() {
+        if state.machines[host].slots[usize::from(number)].is_some() {
             return Err(format!("{action}: the slot is taken"));
         }
         if !state.machines[host].has_release(release_of(release)) {
@@ -211,7 +211,7 @@ fn starts_keep_the_maximum(
 fn starts_are_on_ports_of_the_release(config: &Config, plan: &Plan) -> Result<(), String> {
     let misplaced = plan.actions.iter().find(|action| match action {
         Action::Start { slot, release } => {
-            !config.ports_of(release_of(release)).contains(&slot.port)
+            !config.slots_of(release_of(release)).contains(&slot.number)
         }
         _ => false,
     });
@@ -281,7 +281,7 @@ fn outcome_matches_the_fleet(
         config.drained != Some(*host) && !controllers.is_failed_host(controller, *host)
     };
     let active_hosts = (0..config.hosts).filter(is_active).count();
-    let wanted = config.replicas.min(active_hosts * config.ports);
+    let wanted = config.replicas.min(active_hosts * config.slots);
     let known: Vec<_> = known
         .filter(|host| wanted == config.replicas || !controllers.is_failed_host(controller, *host))
         .collect();
@@ -328,7 +328,7 @@ pub(crate) fn check_execution(
             .sum::<usize>()
     };
     // Instances on an untrusted host were not counted, and the host may have returned.
-    let max_running = config.max_running() + config.max_failed_hosts * config.ports;
+    let max_running = config.max_running() + config.max_failed_hosts * config.slots;
     if running(after) > running(before).max(max_running) {
         return Err(format!(
             "{} instances run, expected at most {}",

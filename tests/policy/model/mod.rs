@@ -85,7 +85,7 @@ fn surge_onto_a_spare_host() -> Config {
     Config {
         name: "3 replicas on 4 hosts, surge 1",
         hosts: 4,
-        ports: 1,
+        slots: 1,
         replicas: 3,
         surge: 1,
         unavailable: 0,
@@ -118,7 +118,7 @@ fn side_by_side() -> Config {
     Config {
         name: "2 replicas on 2 hosts with 2 ports, surge 1",
         hosts: 2,
-        ports: 2,
+        slots: 2,
         replicas: 2,
         initial: (0..2)
             .map(|host| (host, 0, Release::Old, ProcessState::Ready))
@@ -486,7 +486,7 @@ fn cases() -> Vec<Case> {
                 "in place, each release has its own port",
                 Config {
                     own_ports: true,
-                    ports: 2,
+                    slots: 2,
                     ..in_place(2)
                 },
             ),
@@ -686,7 +686,7 @@ fn model_finds_a_planner_that_stops_one_instance_too_many() {
     assert!(
         violation
             .path
-            .contains("the controller plans: h4: start new at port 0"),
+            .contains("the controller plans: h4: start new at slot 0"),
         "{}",
         violation.path
     );

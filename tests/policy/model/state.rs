@@ -20,8 +20,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn set_state(&mut self, host: u8, port: u8, state: ProcessState) {
-        if let Some(instance) = &mut self.machines[usize::from(host)].slots[usize::from(port)] {
+    pub(crate) fn set_state(&mut self, host: u8, number: u8, state: ProcessState) {
+        if let Some(instance) = &mut self.machines[usize::from(host)].slots[usize::from(number)] {
             instance.state = state;
         }
     }
@@ -119,11 +119,11 @@ impl Step {
             Step::ReturnHost(host) => format!("{} returns", at(host)),
             Step::Reboot(host) => format!("{} returns after a reboot", at(host)),
             Step::RecoverHost(host) => format!("the controller reaches {} again", at(host)),
-            Step::BecomeUnhealthy(host, port) => {
-                format!("{} port {port} becomes unhealthy", at(host))
+            Step::BecomeUnhealthy(host, number) => {
+                format!("{} slot {number} becomes unhealthy", at(host))
             }
-            Step::Exit(host, port) => format!("{} port {port} exits", at(host)),
-            Step::BecomeReady(host, port) => format!("{} port {port} becomes ready", at(host)),
+            Step::Exit(host, number) => format!("{} slot {number} exits", at(host)),
+            Step::BecomeReady(host, number) => format!("{} slot {number} becomes ready", at(host)),
             Step::Observe(host) => format!("the controller observes {}", at(host)),
             Step::Crash => "the controller crashes".into(),
             Step::Restart(goal) => format!("a new controller takes over (goal {goal})"),

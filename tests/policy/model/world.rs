@@ -37,11 +37,21 @@ impl Release {
 pub(crate) struct InstanceName(pub(crate) u16);
 
 impl InstanceName {
-    pub(crate) fn new(host: usize, port: usize, release: Release, epoch: u8, attempt: u32) -> Self {
+    pub(crate) fn new(
+        host: usize,
+        number: usize,
+        release: Release,
+        epoch: u8,
+        attempt: u32,
+    ) -> Self {
         let attempt = u16::try_from(attempt).expect("attempts are few");
-        let [host, port] = [host, port].map(|n| u16::try_from(n).expect("hosts and ports are few"));
+        let [host, number] =
+            [host, number].map(|n| u16::try_from(n).expect("hosts and ports are few"));
         Self(
-            host | port << 2 | u16::from(release as u8) << 3 | u16::from(epoch) << 5 | attempt << 8,
+            host | number << 2
+                | u16::from(release as u8) << 3
+                | u16::from(epoch) << 5
+                | attempt << 8,
         )
     }
 }
@@ -83,12 +93,12 @@ pub(crate) enum Operation {
     Claim,
     Stage(Release),
     Start {
-        port: u8,
+        number: u8,
         release: Release,
         name: InstanceName,
     },
     Stop {
-        port: u8,
+        number: u8,
         name: InstanceName,
     },
     Prune(u8),
@@ -157,18 +167,18 @@ impl Machine {
             Operation::Claim => {}
             Operation::Stage(release) => self.releases |= release.bit(),
             Operation::Prune(releases) => self.releases &= !releases,
-            Operation::Stop { port, name } => {
-                let slot = &mut self.slots[usize::from(port)];
+            Operation::Stop { number, name } => {
+                let slot = &mut self.slots[usize::from(number)];
                 if slot.is_some_and(|instance| instance.name == name) {
                     *slot = None;
                 }
             }
             Operation::Start {
-                port,
+                number,
                 release,
                 name,
             } => {
-                let free = self.slots[usize::from(port)].is_none();
+                let free = self.slots[usize::from(number)].is_none();
                 if !free || !self.has_release(release) || effect == StartEffect::Refused {
                     return CommandResult::Failed;
                 }
@@ -177,7 +187,7 @@ impl Machine {
                     StartEffect::NeverReady => ProcessState::Unhealthy,
                     StartEffect::Exits | StartEffect::Refused => ProcessState::Exited,
                 };
-                self.slots[usize::from(port)] = Some(Instance {
+                self.slots[usize::from(number)] = Some(Instance {
                     name,
                     release,
                     state,
@@ -216,10 +226,12 @@ impl fmt::Display for Operation {
         match self {
             Operation::Claim => write!(f, "claim"),
             Operation::Stage(release) => write!(f, "stage {}", release.word()),
-            Operation::Start { port, release, .. } => {
-                write!(f, "start {} at port {port}", release.word())
+            Operation::Start {
+                number, release, ..
+            } => {
+                write!(f, "start {} at slot {number}", release.word())
             }
-            Operation::Stop { port, .. } => write!(f, "stop port {port}"),
+            Operation::Stop { number, .. } => write!(f, "stop slot {number}"),
             Operation::Prune(_) => write!(f, "prune"),
         }
     }

@@ -11,6 +11,7 @@ use ship::core::rollout::failure::Outcome;
 use ship::core::spec::impossible::Impossible;
 
 const NO_WAITS: Waits = Waits {
+    running: Duration::ZERO,
     initial_delay: Duration::ZERO,
     success_threshold: 1,
     interval: Duration::ZERO,
@@ -320,7 +321,7 @@ fn rollback_retries_with_backoff_until_the_deadline() {
                     assert!(at > scenario.now, "time must pass during a wait");
                     let attempt = tried_at_s.len() + 1;
                     let expected = format!(
-                        "waiting before attempt {attempt} to start on port 8081; last attempt: exit \
+                        "waiting before attempt {attempt} to start in slot 8081; last attempt: exit \
                          status 98"
                     );
                     assert_eq!(scenario.wait_reason("h1"), expected);
@@ -355,10 +356,10 @@ fn rollback_succeeds_after_a_retry() {
 fn rollback_retries_a_refused_start() {
     let mut scenario = rolling_back();
     let start = scenario.start_actions(&["start 0.8 at h1:8081"]).remove(0);
-    scenario.fail(&start, "port 8081 is taken by pid 7");
+    scenario.fail(&start, "slot 8081 is taken by pid 7");
     scenario.expect_no_actions();
     let expected =
-        "waiting before attempt 2 to start on port 8081; last attempt: port 8081 is taken by pid 7";
+        "waiting before attempt 2 to start in slot 8081; last attempt: slot 8081 is taken by pid 7";
     assert_eq!(scenario.wait_reason("h1"), expected);
     scenario.advance(1);
     scenario.run_actions(&["start 0.8 at h1:8081"]);

@@ -9,7 +9,7 @@ use super::scenario::{FleetSetup, fleet_of, rollback_failure};
 /// Three hosts with two slots each, and one old instance on each.
 fn three_hosts() -> FleetSetup {
     fleet_of(3)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"])
 }
 
@@ -159,7 +159,7 @@ fn recovered_host_is_claimed_and_updated() {
 fn planner_rebalances_instances_onto_a_recovered_host() {
     let running = ["h1:8081", "h1:8082", "h2:8081"];
     let mut scenario = fleet_of(3)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .running("0.9", &running)
         .deploy("0.9");
     scenario.run_actions(&["claim h1", "claim h2", "stage 0.9 on h3"]);

@@ -5,7 +5,7 @@ use super::scenario::{FleetSetup, Scenario, fleet_of};
 /// Three hosts with a free slot each, and version 0.8 on all.
 fn side_by_side() -> FleetSetup {
     let olds = ["h1:8081", "h2:8081", "h3:8081"];
-    fleet_of(3).ports(&[8081, 8082]).running("0.8", &olds)
+    fleet_of(3).slots(&[8081, 8082]).running("0.8", &olds)
 }
 
 /// A deploy of workers that has started its first new instance. Workers have no listener, and their
@@ -118,7 +118,7 @@ fn restart_of_an_old_instance_does_not_fail_the_rollout() {
 #[test]
 fn rollout_succeeds_only_after_an_observation_of_every_new_process() {
     let mut scenario = fleet_of(1)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .running("0.8", &["h1:8081"])
         .deploy("0.9");
     scenario.run_actions(&["stage 0.9 on h1"]);

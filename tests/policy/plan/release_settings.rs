@@ -1,6 +1,6 @@
 //! Settings of a release that roll back with it: its ports and the number of instances.
 
-use ship::core::ids::Port;
+use ship::core::ids::SlotNumber;
 use ship::core::planner::Next;
 use ship::core::rollout::event::{Event, FailureResponse, RolloutStart};
 use ship::core::rollout::failure::Outcome;
@@ -9,9 +9,9 @@ use ship::core::spec::budget::Budget;
 use super::scenario::{FleetSetup, fleet_of};
 
 /// Sets the ports of 0.8 (`old`) and of 0.9 (`new`).
-fn with_ports(mut setup: FleetSetup, old: &[Port], new: &[Port]) -> FleetSetup {
-    setup.spec.ports = new.to_vec();
-    setup.spec.release_ports = [("0.8".into(), old.to_vec()), ("0.9".into(), new.to_vec())].into();
+fn with_ports(mut setup: FleetSetup, old: &[SlotNumber], new: &[SlotNumber]) -> FleetSetup {
+    setup.spec.slots = new.to_vec();
+    setup.spec.release_slots = [("0.8".into(), old.to_vec()), ("0.9".into(), new.to_vec())].into();
     setup
 }
 
@@ -88,7 +88,7 @@ fn foreign_process_on_an_old_port_does_not_block_the_new_release() {
 
 #[test]
 fn rollback_restores_the_number_of_instances_of_the_old_release() {
-    let mut setup = fleet_of(4).ports(&[8081, 8082]).budget(2, 1, 0);
+    let mut setup = fleet_of(4).slots(&[8081, 8082]).budget(2, 1, 0);
     setup.spec.rollback_budget = Some(Budget {
         replicas: 4,
         surge: 1,

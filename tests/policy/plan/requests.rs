@@ -90,7 +90,7 @@ fn abort_without_rollback_target_holds() {
 fn restart_replaces_every_instance_with_the_same_release() {
     let restart = |start: &mut RolloutStart| start.verb = Verb::Restart;
     let mut scenario = fleet_of(2)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .running("0.9", &["h1:8081", "h2:8081"])
         .start_rollout("0.9", None, restart);
     scenario.run_actions(&["claim h1", "claim h2"]);
@@ -152,7 +152,7 @@ fn scale_paused(setup: super::scenario::FleetSetup, shares: [(&str, u32); 2]) ->
 
 #[test]
 fn scaling_up_a_paused_rollout_keeps_the_shares_of_both_releases() {
-    let setup = fleet_of(3).ports(&[8081, 8082]).budget(6, 1, 0);
+    let setup = fleet_of(3).slots(&[8081, 8082]).budget(6, 1, 0);
     let setup = setup
         .running("0.8", &["h1:8081", "h2:8081"])
         .running("0.9", &["h3:8081"]);
@@ -171,7 +171,7 @@ fn scaling_up_a_paused_rollout_keeps_the_shares_of_both_releases() {
 
 #[test]
 fn scaling_down_a_paused_rollout_keeps_the_minimum_of_the_new_replicas() {
-    let setup = fleet_of(3).ports(&[8081, 8082]).budget(2, 1, 0);
+    let setup = fleet_of(3).slots(&[8081, 8082]).budget(2, 1, 0);
     let setup = setup
         .running("0.8", &["h1:8081", "h2:8081"])
         .running("0.9", &["h3:8081", "h3:8082"]);

@@ -29,7 +29,7 @@ fn rollout_replaces_instances_one_by_one_from_the_spare_host() {
     scenario.expect_no_actions();
     assert_eq!(
         scenario.wait_reason("h4"),
-        "waiting for port 8081 to become ready"
+        "waiting for slot 8081 to become ready"
     );
     assert_eq!(
         scenario.wait_reason("h1"),
@@ -88,7 +88,7 @@ fn deploy_of_the_running_release_only_claims_hosts() {
 #[test]
 fn new_instance_starts_on_a_second_port_beside_the_old() {
     let mut scenario = fleet_of(2)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .budget(2, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081"])
         .deploy("0.9");
@@ -267,7 +267,7 @@ fn new_instance_counts_after_min_ready_which_a_failed_probe_restarts() {
     scenario.run_actions(&["start 0.9 at h2:8081"]);
     scenario.pass_probe("h2:8081");
     let ready_at = scenario.now;
-    assert_eq!(scenario.wait_reason("h2"), "port 8081 is ready and soaks");
+    assert_eq!(scenario.wait_reason("h2"), "slot 8081 is ready and soaks");
     assert_eq!(
         scenario.plan().next,
         Next::Wake(ready_at + scenario.spec.min_ready)
@@ -278,7 +278,7 @@ fn new_instance_counts_after_min_ready_which_a_failed_probe_restarts() {
     scenario.fail_probes("h2:8081", "502 Bad Gateway");
     assert_eq!(
         scenario.wait_reason("h2"),
-        "waiting for port 8081 to become ready; last answer: 502 Bad Gateway"
+        "waiting for slot 8081 to become ready; last answer: 502 Bad Gateway"
     );
     scenario.pass_probe("h2:8081");
     scenario.advance(29);
@@ -315,15 +315,15 @@ fn impossible_budget_is_rejected_with_its_arithmetic() {
     };
     assert_eq!(
         refusal(3, "1", "0", 3, 1),
-        "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port), \
+        "3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 slot), \
          and max_unavailable \
-         resolves to 0\nhint: add a host or a second port, or replace in place with max_surge = 0 \
+         resolves to 0\nhint: add a host or a second port or slot, or replace in place with max_surge = 0 \
          and max_unavailable = 1"
     );
     assert_eq!(
         refusal(5, "25%", "25%", 2, 2),
-        "5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 ports)\nhint: add hosts or \
-         ports, or lower `replicas`"
+        "5 replicas need 5 slots, but the fleet offers 4 (2 hosts × 2 slots)\nhint: add hosts, \
+         ports or slots, or lower `replicas`"
     );
     assert_eq!(
         refusal(3, "0", "0", 4, 1),
@@ -348,7 +348,7 @@ fn port_of_a_foreign_process_blocks_the_rollout_and_is_never_stopped() {
     assert_eq!(
         obstacles,
         [
-            "h2: port 8081 is taken by pid 4711 (nginx), which this fleet did not start; stop it, \
+            "h2: slot 8081 is taken by pid 4711 (nginx), which this fleet did not start; stop it, \
              or remove the port from `ports`"
         ]
     );
@@ -399,7 +399,7 @@ fn instance_on_a_drained_host_moves_within_the_budget() {
 #[test]
 fn new_version_is_not_deployed_to_a_drained_host() {
     let scenario = fleet_of(3)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .budget(2, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081"])
         .drained(&["h1"]);
@@ -462,7 +462,10 @@ fn version_that_never_becomes_ready_is_rolled_back_at_the_deadline() {
 fn failure_names_the_address_on_which_the_instance_listens() {
     for (address, answer) in [
         (None, ""),
-        (Some("127.0.0.1"), "; the instance listens on 127.0.0.1"),
+        (
+            Some("127.0.0.1"),
+            "; the instance listens on 127.0.0.1:8081",
+        ),
     ] {
         let mut scenario = fleet_of(2)
             .budget(1, 1, 0)

@@ -58,13 +58,14 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
         spec: Spec {
             service: "testpage".into(),
             hosts,
-            ports: vec![8081],
+            slots: vec![8081],
             budget: Budget {
                 replicas,
                 surge: 1,
                 unavailable: 0,
             },
-            release_ports: BTreeMap::new(),
+            release_slots: BTreeMap::new(),
+            without_ports: BTreeSet::new(),
             rollback_budget: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),
@@ -84,8 +85,8 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
 }
 
 impl FleetSetup {
-    pub(crate) fn ports(mut self, ports: &[u16]) -> Self {
-        self.spec.ports = ports.to_vec();
+    pub(crate) fn slots(mut self, slots: &[u16]) -> Self {
+        self.spec.slots = slots.to_vec();
         self
     }
 
@@ -140,7 +141,7 @@ impl FleetSetup {
                 ..Sighting::default()
             };
             host.slots.insert(
-                slot.port,
+                slot.number,
                 Occupant::Instance(Instance {
                     health,
                     sighting,
@@ -211,7 +212,7 @@ impl FleetSetup {
             .entry(slot.host)
             .or_default()
             .slots
-            .insert(slot.port, Occupant::OtherProcess(who.into()));
+            .insert(slot.number, Occupant::OtherProcess(who.into()));
         self
     }
 
@@ -339,13 +340,13 @@ impl Scenario {
                 restore_after,
                 ..
             } => {
-                host.slots.remove(&slot.port);
+                host.slots.remove(&slot.number);
                 if restore_after.is_some() {
-                    host.armed.insert(slot.port);
+                    host.armed.insert(slot.number);
                 }
             }
             Action::Disarm { slot } => {
-                host.armed.remove(&slot.port);
+                host.armed.remove(&slot.number);
             }
             Action::Admit { slot, .. } => self.switch(slot, SlotAdmission::Open),
             Action::Drain { slot, instance, .. } => {
@@ -361,7 +362,7 @@ impl Scenario {
                 let name = name.expect("a start has a slot");
                 let mut started = instance(name.as_str(), release.as_str(), self.now);
                 started.revision = self.rollout.revision_of(release);
-                host.slots.insert(slot.port, Occupant::Instance(started));
+                host.slots.insert(slot.number, Occupant::Instance(started));
             }
         }
         self.end(action, |id| Event::ActionDone { id });
@@ -438,13 +439,16 @@ impl Scenario {
 
     /// Sets the address on which the instance listens; `None` for no listener.
     pub(crate) fn set_listener(&mut self, slot: &str, address: Option<&str>) {
+        let slot = slot_of(slot);
         let instance = self
             .fleet
-            .instance_mut(&slot_of(slot))
+            .instance_mut(&slot)
             .expect("the slot has an instance");
-        instance.listener = address.map_or(Listener::Closed, |address| Listener::Own {
-            address: address.to_owned(),
+        let own = address.map(|address| {
+            let address = address.to_owned();
+            (slot.number, Listener::Own { address })
         });
+        instance.listeners = own.into_iter().collect();
     }
 
     /// The instance fails as many probes in a row as `failure_threshold` requires.
@@ -641,8 +645,8 @@ impl Scenario {
 }
 
 pub(crate) fn slot_of(text: &str) -> Slot {
-    let (host, port) = text.split_once(':').expect("host:port");
-    Slot::new(host, port.parse().expect("a port"))
+    let (host, number) = text.split_once(':').expect("host:port");
+    Slot::new(host, number.parse().expect("a port"))
 }
 
 fn instance(name: &str, version: &str, started: Time) -> Instance {
@@ -653,9 +657,14 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         started,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own {
-            address: "0.0.0.0".into(),
-        },
+        listeners: [(
+            8081,
+            Listener::Own {
+                address: "0.0.0.0".into(),
+            },
+        )]
+        .into(),
+
         health: Health::default(),
         sighting: Sighting {
             at: started,

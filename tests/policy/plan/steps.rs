@@ -207,7 +207,7 @@ fn rollback_and_first_deploy_ignore_steps() {
 /// fails.
 fn with_failed_host(is_claimed: bool) -> Scenario {
     let mut setup = fleet_of(3)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .max_failed_hosts(1)
         .running("0.8", &["h1:8081", "h2:8081", "h3:8081"]);
     setup.spec.steps = vec![step("1", 0, false), step("100%", 0, false)];

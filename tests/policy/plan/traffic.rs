@@ -131,7 +131,7 @@ fn rollback_admits_a_drained_old_instance_again() {
 #[test]
 fn public_port_moves_to_the_new_instance_in_one_action() {
     let mut scenario = fleet_of(2)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .budget(2, 1, 0)
         .running("0.8", &["h1:8081", "h2:8081"]);
     scenario = scenario.behind_public_ports();
@@ -285,7 +285,7 @@ fn surplus_instances_are_drained_before_the_stop() {
 #[test]
 fn rebalancing_admits_the_new_instance_before_draining_another() {
     let setup = fleet_of(2)
-        .ports(&[8081, 8082])
+        .slots(&[8081, 8082])
         .budget(2, 1, 0)
         .running("0.9", &["h1:8081", "h1:8082"]);
     let mut scenario = setup.behind_balancers(&["lb1"]).deploy("0.9");

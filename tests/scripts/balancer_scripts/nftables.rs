@@ -22,7 +22,7 @@ const PORTS: [u16; 2] = [8081, 8082];
 /// A host with two slots, and nothing in its packet filter.
 fn host(shell: Shell) -> Host {
     let mut host = Host::with(shell);
-    host.site.ports = PORTS.to_vec();
+    host.site.slots = PORTS.map(|port| (port, vec![port])).into();
     nft("flush ruleset");
     host
 }
@@ -255,7 +255,7 @@ fn public_port_of_another_directory_is_refused_and_a_second_one_is_free() {
         let first = host(Shell::Sh);
         done(&first, &switch(&first, 8081, OPEN));
         let (mut other, table) = (Host::new(), table());
-        other.site.ports = PORTS.to_vec();
+        other.site.slots = PORTS.map(|port| (port, vec![port])).into();
         assert_eq!(
             seen(&look(&other))[0].0,
             SlotAdmission::Closed,

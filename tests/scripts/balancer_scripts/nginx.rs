@@ -72,6 +72,7 @@ impl Balancer {
         let slots = slots.map(|(host, address, port)| SlotAddress {
             slot: Slot::new(host, port),
             address: address.into(),
+            port,
         });
         let balancer = Self {
             host,

@@ -49,7 +49,7 @@ fn failed_repair_is_held_and_not_rolled_back() {
         // From now on, 0.9 exits as soon as it starts.
         project.open_gate();
         let status = project.status().await;
-        project.end_instance("h1", status.instances[0].port);
+        project.end_instance("h1", status.instances[0].slot);
         let failed = project.deploy(version("0.9")).await.exits(Exit::Held);
         failed.assert_printed(&["0.9 exited unexpectedly"]);
         assert_eq!(

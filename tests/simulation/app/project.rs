@@ -85,12 +85,12 @@ pub(crate) fn in_place(test: impl AsyncFnOnce(SimulatedProject)) {
 /// A scenario without faults, in which no instances run at first.
 pub(crate) fn scenario(
     hosts: u32,
-    ports: usize,
+    slots: usize,
     [max_surge, max_unavailable]: [u32; 2],
 ) -> Scenario {
     Scenario {
         hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
-        ports: (8081..).take(ports).collect(),
+        slots: (8081..).take(slots).collect(),
         max_surge: Amount::Count(max_surge),
         max_unavailable: Amount::Count(max_unavailable),
         min_ready: Duration::ZERO,
@@ -100,6 +100,7 @@ pub(crate) fn scenario(
         driver: Driver::Process,
         readiness: Readiness {
             check: Check::Tcp,
+            port: None,
             via: Via::Direct,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
@@ -226,15 +227,17 @@ impl SimulatedProject {
     }
 
     /// Kills an instance without ship's knowledge.
-    pub(crate) fn end_instance(&self, host: &str, port: u16) {
+    pub(crate) fn end_instance(&self, host: &str, number: u16) {
         let mut state = self.world.lock();
         let host = HostId::from(host);
-        let record = state.record(&host, port).expect("an instance in the slot");
+        let record = state
+            .record(&host, number)
+            .expect("an instance in the slot");
         let ProcessState::Running(running) = &record.state else {
-            panic!("nothing runs at {host}:{port}");
+            panic!("nothing runs at {host}:{number}");
         };
         let process = running.process;
-        crate::instance::end_process(&self.world, &mut state, &host, port, process, "killed");
+        crate::instance::end_process(&self.world, &mut state, &host, number, process, "killed");
     }
 
     /// The number of actions that hosts have carried out so far.
@@ -339,7 +342,7 @@ impl SimulatedProject {
     pub(crate) async fn running(&self) -> Vec<String> {
         let status = self.status().await;
         let rows = status.instances.iter();
-        rows.map(|row| format!("{}:{} {}", row.host, row.port, row.version))
+        rows.map(|row| format!("{}:{} {}", row.host, row.slot, row.version))
             .collect()
     }
 

@@ -18,7 +18,7 @@ use crate::script::{self, Needs};
 /// The machine of a balancer runs no instances.
 const REQUIRED: Requirements<'_> = Requirements {
     driver: Driver::Process,
-    ports: &[],
+    slots: &[],
     size_bytes: 0,
 };
 

@@ -31,7 +31,7 @@ pub(super) async fn check_hosts(
     let needs = needs(session, definition);
     let required = Requirements {
         driver: needs.driver,
-        ports: &session.project.playbook.service.ports,
+        slots: &session.project.playbook.service.slots.numbers(),
         size_bytes,
     };
     let checks = session

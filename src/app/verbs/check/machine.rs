@@ -3,7 +3,7 @@
 use crate::core::fleet::identity::Identity;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Observation, Occupant};
-use crate::core::ids::{HostId, Port, Slot};
+use crate::core::ids::{HostId, Slot, SlotNumber};
 use crate::core::release::Driver;
 use crate::core::spec::impossible::Impossible;
 use crate::report::text::count;
@@ -34,7 +34,7 @@ pub struct MachineCheck {
 pub(super) struct Requirements<'a> {
     pub(super) driver: Driver,
     /// The ports that must be free or in use by the service.
-    pub(super) ports: &'a [Port],
+    pub(super) slots: &'a [SlotNumber],
     /// Disk space for the release.
     pub(super) size_bytes: u64,
 }
@@ -67,7 +67,7 @@ impl MachineCheck {
         if required.driver == Driver::Systemd {
             problems.extend(systemd_problems(facts));
         }
-        problems.extend(taken_ports(&host, required.ports, observation));
+        problems.extend(taken_ports(&host, required.slots, observation));
         problems.extend(disk_space_problem(required.size_bytes, observation));
         let free = observation
             .free_kib
@@ -114,11 +114,11 @@ fn systemd_problems(facts: &Facts) -> Vec<String> {
     problems
 }
 
-fn taken_ports(host: &HostId, ports: &[Port], observation: &Observation) -> Vec<String> {
-    let taken = |(port, occupant): (&Port, &Occupant)| match occupant {
-        Occupant::OtherProcess(who) if ports.contains(port) => {
-            let taken = Impossible::PortTaken {
-                slot: slot(host, *port),
+fn taken_ports(host: &HostId, slots: &[SlotNumber], observation: &Observation) -> Vec<String> {
+    let taken = |(number, occupant): (&SlotNumber, &Occupant)| match occupant {
+        Occupant::OtherProcess(who) if slots.contains(number) => {
+            let taken = Impossible::SlotTaken {
+                slot: slot(host, *number),
                 who: who.clone(),
             };
             Some(taken.to_string())
@@ -146,13 +146,13 @@ fn running(host: &HostId, observation: &Observation) -> Vec<Slot> {
         .slots
         .iter()
         .filter(|(_, occupant)| runs(occupant));
-    running.map(|(port, _)| slot(host, *port)).collect()
+    running.map(|(number, _)| slot(host, *number)).collect()
 }
 
-fn slot(host: &HostId, port: Port) -> Slot {
+fn slot(host: &HostId, number: SlotNumber) -> Slot {
     Slot {
         host: host.clone(),
-        port,
+        number,
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
         };
         let required = Requirements {
             driver: Driver::Process,
-            ports: &[],
+            slots: &[],
             size_bytes: 5 << 20,
         };
         let problems = |free| {

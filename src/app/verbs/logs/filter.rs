@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ids::{HostId, InstanceId, Port};
+use crate::core::ids::{HostId, InstanceId, SlotNumber};
 
 /// A host and the instances in its slots; `None` if the host is unreachable.
 pub(super) struct HostSlots {
     pub(super) host: HostId,
-    pub(super) slots: Option<BTreeMap<Port, InstanceId>>,
+    pub(super) slots: Option<BTreeMap<SlotNumber, InstanceId>>,
 }
 
 /// The slots of a host whose logs are shown.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SlotSelection {
     /// Slots whose past lines are shown.
-    pub(super) past: BTreeSet<Port>,
-    pub(super) followed: BTreeSet<Port>,
+    pub(super) past: BTreeSet<SlotNumber>,
+    pub(super) followed: BTreeSet<SlotNumber>,
 }
 
 /// Selects the slots that match the words; without words, all slots. Hosts without a match are left
@@ -25,7 +25,7 @@ pub(super) struct SlotSelection {
 /// The words that match nothing.
 pub(super) fn select_slots(
     words: &[String],
-    ports: &[Port],
+    slots: &[SlotNumber],
     fleet: &[HostSlots],
     include_empty: bool,
 ) -> Result<BTreeMap<HostId, SlotSelection>, Vec<String>> {
@@ -34,13 +34,13 @@ pub(super) fn select_slots(
         selections.extend(fleet.iter().map(|observed| {
             (
                 observed.host.clone(),
-                all_slots(observed, ports, include_empty),
+                all_slots(observed, slots, include_empty),
             )
         }));
     }
     let mut unknown = Vec::new();
     for word in words {
-        let matches = find_matches(word, ports, fleet, include_empty);
+        let matches = find_matches(word, slots, fleet, include_empty);
         if matches.is_empty() {
             unknown.push(word.clone());
         }
@@ -59,33 +59,33 @@ pub(super) fn select_slots(
 
 fn find_matches(
     word: &str,
-    ports: &[Port],
+    slots: &[SlotNumber],
     fleet: &[HostSlots],
     include_empty: bool,
 ) -> Vec<(HostId, SlotSelection)> {
     if let Some(observed) = fleet.iter().find(|observed| observed.host.as_str() == word) {
         return vec![(
             observed.host.clone(),
-            all_slots(observed, ports, include_empty),
+            all_slots(observed, slots, include_empty),
         )];
     }
     let slot = word
         .rsplit_once(':')
-        .and_then(|(host, port)| Some((host, port.parse::<Port>().ok()?)));
-    if let Some((host, port)) = slot {
+        .and_then(|(host, number)| Some((host, number.parse::<SlotNumber>().ok()?)));
+    if let Some((host, number)) = slot {
         let has_slot = |observed: &HostSlots| {
-            ports.contains(&port)
+            slots.contains(&number)
                 || observed
                     .slots
                     .as_ref()
-                    .is_some_and(|slots| slots.contains_key(&port))
+                    .is_some_and(|slots| slots.contains_key(&number))
         };
         let observed = fleet
             .iter()
             .find(|observed| observed.host.as_str() == host)
             .filter(|observed| has_slot(observed));
         return observed
-            .map(|observed| (observed.host.clone(), single_slot(port)))
+            .map(|observed| (observed.host.clone(), single_slot(number)))
             .into_iter()
             .collect();
     }
@@ -94,19 +94,19 @@ fn find_matches(
             .slots
             .iter()
             .flatten()
-            .map(|(port, name)| (&observed.host, *port, name))
+            .map(|(number, name)| (&observed.host, *number, name))
     });
     let named = slots.filter(|(_, _, name)| name.as_str().starts_with(word));
     named
-        .map(|(host, port, _)| (host.clone(), single_slot(port)))
+        .map(|(host, number, _)| (host.clone(), single_slot(number)))
         .collect()
 }
 
 /// All slots of a host. The past is shown only for occupied slots, or for all slots if the host is
 /// unreachable.
-fn all_slots(observed: &HostSlots, ports: &[Port], include_empty: bool) -> SlotSelection {
-    let occupied = observed.slots.iter().flatten().map(|(port, _)| *port);
-    let all: BTreeSet<_> = ports.iter().copied().chain(occupied.clone()).collect();
+fn all_slots(observed: &HostSlots, slots: &[SlotNumber], include_empty: bool) -> SlotSelection {
+    let occupied = observed.slots.iter().flatten().map(|(number, _)| *number);
+    let all: BTreeSet<_> = slots.iter().copied().chain(occupied.clone()).collect();
     let past = if observed.slots.is_none() || include_empty {
         all.clone()
     } else {
@@ -118,10 +118,10 @@ fn all_slots(observed: &HostSlots, ports: &[Port], include_empty: bool) -> SlotS
     }
 }
 
-fn single_slot(port: Port) -> SlotSelection {
+fn single_slot(number: SlotNumber) -> SlotSelection {
     SlotSelection {
-        past: [port].into(),
-        followed: [port].into(),
+        past: [number].into(),
+        followed: [number].into(),
     }
 }
 
@@ -129,14 +129,14 @@ fn single_slot(port: Port) -> SlotSelection {
 mod tests {
     use super::*;
 
-    const PORTS: [Port; 2] = [8081, 8082];
+    const PORTS: [SlotNumber; 2] = [8081, 8082];
 
     fn fleet() -> [HostSlots; 3] {
-        let slots = |slots: &[(Port, &str)]| {
+        let slots = |slots: &[(SlotNumber, &str)]| {
             Some(
                 slots
                     .iter()
-                    .map(|(port, name)| (*port, (*name).into()))
+                    .map(|(number, name)| (*number, (*name).into()))
                     .collect(),
             )
         };
@@ -159,8 +159,8 @@ mod tests {
     /// `web1 8081+9000 of 8081+8082+9000`, and so on.
     fn chosen(words: &[&str]) -> Vec<String> {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        let list = |ports: &BTreeSet<Port>| {
-            ports
+        let list = |slots: &BTreeSet<SlotNumber>| {
+            slots
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()

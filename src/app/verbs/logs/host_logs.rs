@@ -10,7 +10,7 @@ use super::filter::SlotSelection;
 use super::request::LogRequest;
 use crate::app::environment::Environment;
 use crate::app::notice::Notice;
-use crate::core::ids::{HostId, Port};
+use crate::core::ids::{HostId, SlotNumber};
 use crate::core::time::Time;
 use crate::engine::FleetExecutor;
 use crate::remote::HEARTBEAT;
@@ -34,7 +34,7 @@ pub struct InstanceLine {
     /// `None` if the line has no timestamp.
     pub at: Option<Time>,
     pub host: HostId,
-    pub port: Option<Port>,
+    pub number: Option<SlotNumber>,
     pub text: String,
 }
 
@@ -53,7 +53,7 @@ impl HostLogs<'_> {
     /// Reads the past lines; an error says why the host is unreachable.
     pub(super) async fn read(&self) -> Result<Vec<InstanceLine>, String> {
         let query = self.query(self.selection.past.clone());
-        if query.history_ports.is_empty() {
+        if query.history_slots.is_empty() {
             return Ok(Vec::new());
         }
         let (sender, mut receiver) = mpsc::channel(BATCH_LINES_MAX);
@@ -97,7 +97,7 @@ impl HostLogs<'_> {
             let finished = self.listen(&query, &mut follower, &lines).await;
             // The host was never reached, so its past lines are still to be shown.
             if follower.is_lost {
-                past = query.history_ports;
+                past = query.history_slots;
             }
             if let Err(why) = finished {
                 follower.mark_lost(&why);
@@ -146,14 +146,14 @@ impl HostLogs<'_> {
         finished.map_err(|unusable| unusable.why)
     }
 
-    fn query(&self, history_ports: BTreeSet<Port>) -> LogQuery {
+    fn query(&self, history_slots: BTreeSet<SlotNumber>) -> LogQuery {
         let default = if self.request.since.is_some() {
             LINES_SINCE_DEFAULT
         } else {
             LINES_DEFAULT
         };
         LogQuery {
-            history_ports,
+            history_slots,
             lines_max: self.request.lines.unwrap_or(default),
             range: self
                 .request
@@ -213,7 +213,7 @@ fn instance_line(host: &HostId, line: CapturedLog) -> InstanceLine {
     InstanceLine {
         at: line.at,
         host: host.clone(),
-        port: line.port,
+        number: line.number,
         text: line.text,
     }
 }

@@ -19,7 +19,7 @@ use crate::app::ownership;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::core::fleet::{Observation, Occupant};
-use crate::core::ids::{HostId, InstanceId, Port, Slot};
+use crate::core::ids::{HostId, InstanceId, Slot, SlotNumber};
 use crate::engine::{Executor as _, FleetExecutor};
 use crate::remote::HostUnavailable;
 use crate::script;
@@ -33,7 +33,7 @@ pub struct InstanceLogs {
     env: Arc<dyn Environment>,
     executor: FleetExecutor,
     hosts: Vec<HostId>,
-    ports: Vec<Port>,
+    slots: Vec<SlotNumber>,
     /// The selected slots by host.
     selections: BTreeMap<HostId, SlotSelection>,
     /// Why hosts were unreachable at first.
@@ -56,7 +56,7 @@ impl InstanceLogs {
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
         let executor = session.fleet_executor();
         let hosts = session.hosts();
-        let ports = session.ports(&session.definitions());
+        let slots: Vec<_> = session.slots(&session.definitions()).into_keys().collect();
         let observations = join_all(hosts.iter().map(|host| executor.observe_host(host))).await;
         permit(&session, &hosts, &observations)?;
         let mut lost = BTreeMap::new();
@@ -73,14 +73,14 @@ impl InstanceLogs {
         }
         // With --since, include slots that are empty now: the log of an instance that failed and
         // was stopped still exists.
-        let selections = filter::select_slots(words, &ports, &fleet, request.since.is_some())
+        let selections = filter::select_slots(words, &slots, &fleet, request.since.is_some())
             .map_err(|unknown| no_match(unknown, fleet))?;
         lost.retain(|host, _| selections.contains_key(host));
         Ok(Self {
             env: Arc::clone(env),
             executor,
             hosts,
-            ports,
+            slots,
             selections,
             lost,
             drivers: drivers(&session),
@@ -94,8 +94,8 @@ impl InstanceLogs {
     }
 
     /// The ports of all releases.
-    pub fn ports(&self) -> &[Port] {
-        &self.ports
+    pub fn slots(&self) -> &[SlotNumber] {
+        &self.slots
     }
 
     /// Shows the past lines, and follows the logs on request.
@@ -190,9 +190,9 @@ fn permit(
     ownership::permit(session, &owners, &identities)
 }
 
-fn instances(observation: Observation) -> BTreeMap<Port, InstanceId> {
-    let named = |(port, occupant)| match occupant {
-        Occupant::Instance(instance) => Some((port, instance.name)),
+fn instances(observation: Observation) -> BTreeMap<SlotNumber, InstanceId> {
+    let named = |(number, occupant)| match occupant {
+        Occupant::Instance(instance) => Some((number, instance.name)),
         Occupant::OtherProcess(_) => None,
     };
     observation.slots.into_iter().filter_map(named).collect()
@@ -202,12 +202,12 @@ fn no_match(words: Vec<String>, fleet: Vec<HostSlots>) -> Error {
     let known = fleet.into_iter().flat_map(|seen| {
         let HostSlots { host, slots } = seen;
         let slots = slots.unwrap_or_default().into_iter();
-        slots.map(move |(port, name)| {
+        slots.map(move |(number, name)| {
             (
                 name,
                 Slot {
                     host: host.clone(),
-                    port,
+                    number,
                 },
             )
         })

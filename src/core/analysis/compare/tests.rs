@@ -2,7 +2,7 @@ use super::*;
 use crate::core::fleet::health::Health;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{Balancer, BalancerState, Server};
-use crate::core::fleet::{Host, Instance, Listener, Occupant, Process, Sighting};
+use crate::core::fleet::{Host, Instance, Occupant, Process, Sighting};
 use crate::core::ids::Revision;
 
 const TOLERANCE: f64 = 1.0;
@@ -205,19 +205,19 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
         ..Host::default()
     };
     let mut view = BalancerState::default();
-    for (port, release, requests, errors) in servers {
+    for (number, release, requests, errors) in servers {
         let instance = Instance {
-            name: InstanceId::from(format!("page-{release}-{port}").as_str()),
+            name: InstanceId::from(format!("page-{release}-{number}").as_str()),
             release: ReleaseId::from(*release),
             revision: Revision(1),
             started: Time(0),
             process: Process::Running,
             restarts: 0,
-            listener: Listener::Closed,
+            listeners: BTreeMap::new(),
             health: Health::default(),
             sighting: Sighting::default(),
         };
-        host.slots.insert(*port, Occupant::Instance(instance));
+        host.slots.insert(*number, Occupant::Instance(instance));
         let counters = Some(Counters {
             requests: *requests,
             errors: *errors,
@@ -225,7 +225,7 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
         });
         let slot = Slot {
             host: "web1".into(),
-            port: *port,
+            number: *number,
         };
         view.servers.insert(
             slot,

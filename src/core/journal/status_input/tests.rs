@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::core::fleet::health::{Health, Verdict};
-use crate::core::fleet::{Listener, Occupant, Process, Sighting};
-use crate::core::ids::{ActionId, Epoch, Port, Revision};
+use crate::core::fleet::{Occupant, Process, Sighting};
+use crate::core::ids::{ActionId, Epoch, Revision, SlotNumber};
 use crate::core::planner::census::Census;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::Rollout;
@@ -29,9 +29,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         started,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own {
-            address: "0.0.0.0".into(),
-        },
+        listeners: BTreeMap::new(),
         health: Health::default(),
         sighting: Sighting {
             at: started,
@@ -52,14 +50,14 @@ fn ready(mut instance: Instance, since: Time) -> Instance {
     instance
 }
 
-fn fleet(instances: Vec<(&str, Port, Instance)>) -> Fleet {
+fn fleet(instances: Vec<(&str, SlotNumber, Instance)>) -> Fleet {
     let mut fleet = Fleet::default();
-    for (host, port, instance) in instances {
+    for (host, number, instance) in instances {
         let host = HostId::from(host);
         fleet.mark_unreachable(&host, NOW, "to be seen");
         let entry = fleet.hosts.get_mut(&host).unwrap();
         entry.reach = Reach::Reachable;
-        entry.slots.insert(port, Occupant::Instance(instance));
+        entry.slots.insert(number, Occupant::Instance(instance));
     }
     fleet
 }
@@ -103,6 +101,7 @@ fn status(fleet: &Fleet, pending: &PendingActions, min_ready: Duration) -> Statu
         hosts: &hosts,
         fleet,
         versions: &BTreeMap::from([(release("0.8"), "0.8".to_owned())]),
+        without_ports: &BTreeSet::new(),
         target: Some(&RevisionRef {
             revision: Revision(2),
             release: release("0.9"),
@@ -122,7 +121,7 @@ fn status(fleet: &Fleet, pending: &PendingActions, min_ready: Duration) -> Statu
             (
                 HostId::from("web1"),
                 WaitReason::Soaks {
-                    port: 8081,
+                    number: 8081,
                     until: NOW + Duration::from_secs(4),
                 },
             ),
@@ -137,7 +136,7 @@ fn words(status: &Status) -> Vec<String> {
     status
         .instances
         .iter()
-        .map(|row| format!("{}:{} {}", row.host, row.port, row.status))
+        .map(|row| format!("{}:{} {}", row.host, row.slot, row.status))
         .collect()
 }
 
@@ -165,8 +164,8 @@ fn status_lists_instances_in_inventory_order_with_their_state() {
         }),
     ]);
     let mut pending = PendingActions::default();
-    let start = |port| Action::Start {
-        slot: Slot::new("web1", port),
+    let start = |number| Action::Start {
+        slot: Slot::new("web1", number),
         release: release("0.9"),
     };
     pending.apply(&started(1, start(8082), Some("starting")));
@@ -227,13 +226,14 @@ fn spec() -> Spec {
     Spec {
         service: "testpage".into(),
         hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
-        ports: vec![8081, 8082],
+        slots: vec![8081, 8082],
         budget: Budget {
             replicas: 2,
             surge: 1,
             unavailable: 0,
         },
-        release_ports: BTreeMap::new(),
+        release_slots: BTreeMap::new(),
+        without_ports: BTreeSet::new(),
         rollback_budget: None,
         min_ready: Duration::from_secs(5),
         progress_deadline: Duration::from_mins(10),
@@ -345,7 +345,7 @@ fn status_shows_since_when_and_why_a_host_is_unreachable() {
     assert_eq!(
         holds,
         [
-            "web1: port 8081 is ready and soaks for another 4s",
+            "web1: slot 8081 is ready and soaks for another 4s",
             "web3: unreachable for 3m: connection timed out after 5s"
         ]
     );
@@ -366,9 +366,9 @@ fn status_has_the_documented_json_keys() {
             r#"{"service":"testpage","fleet":"production","state":"running","revision":2,"version":"0.9","#,
             r#""replicas":{"desired":2,"updated":0,"available":1,"total":1,"updated_ready":0,"updated_available":0,"#,
             r#""min_available":2,"max_running":3},"#,
-            r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"version":"0.8","#,
+            r#""instances":[{"name":"testpage-1","host":"web1","address":"10.0.0.1","port":8081,"slot":8081,"version":"0.8","#,
             r#""revision":1,"ready":true,"status":"Running","restarts":0,"age_s":600}],"#,
-            r#""holds":[{"host":"web1","why":"port 8081 is ready and soaks for another 4s"}],"failed_hosts":[]}"#
+            r#""holds":[{"host":"web1","why":"slot 8081 is ready and soaks for another 4s"}],"failed_hosts":[]}"#
         )
     );
 }

@@ -200,8 +200,8 @@ fn complete_spec(
         replicas,
         ..input.amounts
     };
-    let (hosts, ports) = (spec.hosts.len(), spec.ports_of(&target.release).len());
-    spec.rollback_budget = Some(amounts.resolve_rollback(hosts, ports));
+    let (hosts, slots) = (spec.hosts.len(), spec.slots_of(&target.release).len());
+    spec.rollback_budget = Some(amounts.resolve_rollback(hosts, slots));
     spec
 }
 

@@ -476,7 +476,7 @@ fn rollout_is_refused_for_unusable_balancers_duplicate_servers_and_taken_ports()
         .insert(8081, Occupant::OtherProcess("nginx".into()));
     assert!(
         case.refusal()
-            .starts_with("this rollout cannot work; no changes were made\n  h2: port")
+            .starts_with("this rollout cannot work; no changes were made\n  h2: slot")
     );
 }
 

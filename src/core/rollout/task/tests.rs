@@ -2,6 +2,7 @@ use super::*;
 use crate::core::ids::Revision;
 use crate::core::release::hook::Hook;
 use crate::core::release::migration::Migration;
+use crate::core::release::unit::{Directives, StopSignal};
 use crate::core::release::{Artifact, ArtifactForm, Check, Driver, Readiness, Via};
 
 fn definition(
@@ -14,13 +15,17 @@ fn definition(
         version: "0.9".into(),
         command: vec!["./run".into()],
         ports: Vec::new(),
+        slots: None,
         server: None,
         env: std::collections::BTreeMap::new(),
         driver: Driver::Process,
         user: None,
+        stop_signal: StopSignal::Term,
         stop_timeout: second,
+        systemd: Directives::default(),
         readiness: Readiness {
             check: Check::Tcp,
+            port: None,
             via: Via::Direct,
             interval: second,
             timeout: second,
