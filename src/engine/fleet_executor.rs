@@ -31,7 +31,7 @@ use crate::core::fleet::traffic::BalancerState;
 use crate::core::fleet::{Fleet, Instance, Observation};
 use crate::core::ids::{HostId, Slot, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
-use crate::core::release::{Check, Readiness, Via};
+use crate::core::release::{Check, Definition, Readiness, Via};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::FailureKind;
 use crate::remote::{self, HostSite, HostUnavailable, SavedOutput, ServiceContext};
@@ -150,6 +150,14 @@ impl FleetExecutor {
     /// Returns how long the host delays scripts, if it is connected.
     pub async fn delays(&self, host: &HostId) -> Option<remote::Delays> {
         self.context.host(host).ok()?.link.delays().await
+    }
+
+    /// The unit that an instance of a release would have in a slot; `None` without systemd.
+    ///
+    /// # Errors
+    /// If a template cannot be rendered.
+    pub fn unit_of(&self, slot: &Slot, definition: &Definition) -> Result<Option<String>, String> {
+        actions::unit_of(&self.context, slot, definition)
     }
 
     async fn read_log_tail(&self, slot: &Slot, range: LogRange, lines: u32) -> Vec<String> {

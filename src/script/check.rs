@@ -49,6 +49,8 @@ pub struct Needs<'a> {
     pub runs_commands: bool,
     /// Whether instances run on this host.
     pub instances: bool,
+    /// The unit of an instance, to be verified by systemd, if any.
+    pub unit: Option<&'a str>,
     /// A program of the release that must be executable; `None` if all programs are the host's own.
     pub executes: Option<&'a str>,
 }
@@ -62,6 +64,7 @@ impl Needs<'_> {
         pulls: false,
         runs_commands: false,
         instances: false,
+        unit: None,
         executes: None,
     };
 
@@ -107,6 +110,7 @@ pub fn check(context: &HostContext, needs: &Needs<'_>) -> Script {
     let text = text
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
         .set("DRIVER", driver_word(needs.driver))
+        .set("UNIT", needs.unit.unwrap_or_default())
         .set("EXECUTES", needs.executes.unwrap_or_default())
         .running_as(context, needs.driver, needs.user)
         .add(include_str!("sh/unit.sh"));

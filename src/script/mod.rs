@@ -86,6 +86,7 @@ pub use self::restore::disarm;
 pub use self::stage::{ArtifactInput, stage};
 pub use self::start::start;
 pub use self::stop::stop;
+pub use self::systemd::unit;
 pub use self::task::{DoneMark, TaskCommand, TaskCommandEnd, read_task, task};
 pub use crate::script::end::ScriptEnd;
 pub use crate::script::facts::Facts;

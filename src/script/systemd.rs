@@ -12,7 +12,7 @@ use crate::core::time::whole_seconds;
 /// A directive of the playbook replaces one of the same name here, except for those that add to
 /// each other. The journal's rate limit is so high that no line is dropped; systemd before 257
 /// replaces a limit of 0 with its default.
-pub(super) fn unit(context: &HostContext, spec: &StartSpec) -> String {
+pub fn unit(context: &HostContext, spec: &StartSpec) -> String {
     let number = spec.number;
     let path = format!("{}/slots/{number}", context.root());
     let slot = path.replace('%', "%%");
@@ -91,8 +91,12 @@ fn section(spec: &StartSpec, section: UnitSection, lines: &[(&str, String)]) -> 
 
 /// The command that records how a process of the unit has ended. It runs as root, because the slot
 /// belongs to root, and never fails.
+///
+/// With version 1 of control groups, systemd does not notice that a process was killed for lack of
+/// memory, but its group counts such kills.
 fn record_exit(slot: &str) -> String {
-    let record = r#""echo $$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS >\"$$0\"""#;
+    const RECORD: &str = "R=$SERVICE_RESULT; G=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory$G/memory.oom_control && R=oom-kill; echo $R $EXIT_CODE $EXIT_STATUS >\"$0\"";
+    let record = exec_word(&RECORD.replace('%', "%%"));
     format!(
         "-+/bin/sh -c {record} {}",
         exec_word(&format!("{slot}/exit"))
@@ -164,7 +168,7 @@ mod tests {
         EnvironmentFile=/var/lib/ship/testpage/slots/8081/env
         EnvironmentFile=-/var/lib/ship/testpage/slots/8081/release/secrets
         ExecStart=/bin/sh "/var/lib/ship/testpage/slots/8081/run"
-        ExecStopPost=-+/bin/sh -c "echo $$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS >\"$$0\"" "/var/lib/ship/testpage/slots/8081/exit"
+        ExecStopPost=-+/bin/sh -c "R=$$SERVICE_RESULT; G=$$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory$$G/memory.oom_control && R=oom-kill; echo $$R $$EXIT_CODE $$EXIT_STATUS >\"$$0\"" "/var/lib/ship/testpage/slots/8081/exit"
         Restart=always
         RestartSec=1
         KillMode=mixed

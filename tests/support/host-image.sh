@@ -18,6 +18,8 @@ suite=${1:-$own_suite}
 if [ "$suite" = "$own_suite" ]; then
     # What balancers run; on every host of the default suite, and started where a test wants it.
     packages=$packages,haproxy,nginx-light,socat
+    # What services are made of.
+    packages=$packages,redis-server,python3-rq,gunicorn,python3-django,php-fpm
 fi
 
 cache=${SHIP_TEST_CACHE:-/var/cache/ship-tests}
@@ -64,8 +66,9 @@ printf 'deploy ALL=(ALL) NOPASSWD: ALL\n' >"$root/etc/sudoers.d/deploy"
 chmod 440 "$root/etc/sudoers.d/deploy"
 chroot "$root" systemctl enable --quiet ssh
 if [ "$suite" = "$own_suite" ]; then
-    # A balancer is started by its test. Whoever logs in may use its socket.
-    chroot "$root" systemctl disable --quiet haproxy nginx
+    # Programs are started by their tests. Whoever logs in may use the socket of the balancer.
+    chroot "$root" systemctl disable --quiet haproxy nginx redis-server
+    chroot "$root" sh -c 'systemctl disable --quiet $(basename -a /lib/systemd/system/php*-fpm.service)'
     chroot "$root" usermod --append --groups haproxy deploy
 fi
 # A login must not wait for a name server that is not there.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::{FleetContext, LinkedHost};
 use crate::config::{SlotVars, render};
 use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
-use crate::core::release::{Check, Liveness, LivenessCheck};
+use crate::core::release::{Check, Definition, Driver, Liveness, LivenessCheck};
 use crate::core::rollout::action::Action;
 use crate::engine::executor::{ActionOrder, ActionResult};
 use crate::engine::hooks;
@@ -106,7 +106,12 @@ fn build_script(
                 .instance
                 .clone()
                 .ok_or("the start action has no instance name")?;
-            let spec = start_spec(context, host, slot, release, revision, instance)?;
+            let run = ReleaseRun {
+                release: release.clone(),
+                revision,
+                instance,
+            };
+            let spec = start_spec(context, host, slot, context.definition(release)?, run)?;
             Ok(script::start(
                 &site,
                 &script::StartSpec {
@@ -164,15 +169,45 @@ fn stage(
     ))
 }
 
+/// The unit that an instance of a release would have in a slot; `None` without systemd.
+pub(super) fn unit_of(
+    context: &FleetContext,
+    slot: &Slot,
+    definition: &Definition,
+) -> Result<Option<String>, String> {
+    if definition.driver != Driver::Systemd {
+        return Ok(None);
+    }
+    let host = context.host(&slot.host).map_err(|error| error.why)?;
+    let run = ReleaseRun {
+        release: ReleaseId::from("unknown"),
+        revision: Revision::default(),
+        instance: InstanceId::from("unknown"),
+    };
+    let spec = start_spec(context, host, slot, definition, run)?;
+    let site = host.site.read_only_context(context.service());
+    Ok(Some(script::unit(&site, &spec)))
+}
+
+/// What distinguishes one start of a release from another.
+struct ReleaseRun {
+    release: ReleaseId,
+    revision: Revision,
+    instance: InstanceId,
+}
+
 fn start_spec(
     context: &FleetContext,
     host: &LinkedHost,
     slot: &Slot,
-    release: &ReleaseId,
-    revision: Revision,
-    instance: InstanceId,
+    definition: &Definition,
+    run: ReleaseRun,
 ) -> Result<script::StartSpec, String> {
-    let definition = context.definition(release)?;
+    let ReleaseRun {
+        release,
+        revision,
+        instance,
+    } = run;
     let vars = context.vars(host, slot, definition);
     let hooks = hooks::slot_hooks(definition, &vars, revision, &instance)?;
     let env = definition
@@ -182,7 +217,7 @@ fn start_spec(
     Ok(script::StartSpec {
         number: slot.number,
         instance,
-        release: release.clone(),
+        release,
         revision,
         version: definition.version.clone(),
         driver: definition.driver,

@@ -45,6 +45,35 @@ check_units() {
     done
 }
 
+# Lets systemd verify the unit of an instance. Only complaints about the unit itself count.
+verify_unit() {
+    [ -n "$UNIT" ] && command -v systemd-analyze >/dev/null 2>&1 || return 0
+    scratch=$(mktemp -d 2>/dev/null) || return 0
+    unit=ship-$SERVICE@check.service
+    printf '%s\n' "$UNIT" >"$scratch/$unit"
+    shown=$(timeout 10 systemd-analyze verify --man=no "$scratch/$unit" 2>&1)
+    rm -rf -- "$scratch"
+    set -f
+    IFS=$NL
+    for line in $shown; do
+        case $line in
+            *"$unit:"[0-9]*) check="${check}problem=systemd does not accept [systemd]: ${line#*"$unit:"}$NL" ;;
+        esac
+    done
+    IFS=$BLANKS
+    set +f
+    scratch=
+}
+
+# Mentions the files with which an administrator changes the units.
+check_drop_ins() {
+    for dir in "$UNIT_DIR" /run/systemd/system; do
+        for file in "$dir/ship-$SERVICE@.service.d"/*.conf "$dir/ship-$SERVICE@"[0-9]*.service.d/*.conf; do
+            [ ! -f "$file" ] || check="${check}warning=$file changes the unit of ship; ship leaves it in place$NL"
+        done
+    done
+}
+
 # Warns about ports that the kernel may use for outgoing connections.
 check_ports() {
     { read -r low high </proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || return 0
@@ -96,7 +125,11 @@ elif [ -n "$RUNS_INSTANCES" ]; then
         check="${check}problem=$mount is mounted noexec, but $EXECUTES must be executable there; mount it with exec, or set another base_dir$NL"
 fi
 if [ -n "$RUNS_INSTANCES" ]; then
-    [ "$DRIVER" != systemd ] || check_units
+    if [ "$DRIVER" = systemd ]; then
+        check_units
+        verify_unit
+        check_drop_ins
+    fi
     check_ports
 fi
 observe_space

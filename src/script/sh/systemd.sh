@@ -58,8 +58,15 @@ observe_unit() {
         *) result="not started" ;;
     esac
     property Result
-    explain_result "$value"
+    outcome=$value
     property SubState
+    case $value in
+        auto-restart* | dead | failed)
+            # The unit itself may know more about its last process.
+            [ ! -f "$ROOT/slots/$number/exit" ] || { read -r outcome code <"$ROOT/slots/$number/exit"; } 2>/dev/null
+            ;;
+    esac
+    explain_result "$outcome"
     case $value in
         auto-restart*) result="$result; systemd starts it again" ;;
     esac

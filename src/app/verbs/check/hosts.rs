@@ -9,7 +9,7 @@ use super::machine::{MachineCheck, Requirements};
 use crate::app::ownership;
 use crate::app::session::Session;
 use crate::config::Fetch;
-use crate::core::ids::HostId;
+use crate::core::ids::{HostId, Slot};
 use crate::core::release::hook::HookSite;
 use crate::core::release::{Check as Readiness, Definition, LivenessCheck};
 use crate::engine::FleetExecutor;
@@ -37,7 +37,7 @@ pub(super) async fn check_hosts(
     let checks = session
         .hosts()
         .into_iter()
-        .map(|host| check_host(session, executor, host, &needs, required));
+        .map(|host| check_host(session, executor, host, (definition, needs), required));
     let mut checked: Vec<MachineCheck> = stream::iter(checks).buffered(CONCURRENCY).collect().await;
     add_misplaced(session, &mut checked);
     checked
@@ -54,6 +54,7 @@ fn needs<'a>(session: &'a Session, definition: Option<&'a Definition>) -> Needs<
         executes: definition.and_then(program_in_release),
         runs_commands: !playbook.migrations.is_empty()
             || playbook.hooks.iter().any(|hook| hook.at == HookSite::Host),
+        unit: None,
     }
 }
 
@@ -61,11 +62,19 @@ async fn check_host(
     session: &Session,
     executor: &FleetExecutor,
     host: HostId,
-    needs: &Needs<'_>,
+    (definition, needs): (Option<&Definition>, Needs<'_>),
     required: Requirements<'_>,
 ) -> MachineCheck {
+    let unit = definition.and_then(|definition| {
+        let slot = Slot::new(host.clone(), *required.slots.first()?);
+        executor.unit_of(&slot, definition).ok().flatten()
+    });
+    let needs = Needs {
+        unit: unit.as_deref(),
+        ..needs
+    };
     let printed = executor
-        .query(&host, |site| script::check(site, needs))
+        .query(&host, |site| script::check(site, &needs))
         .await;
     let read = match &printed {
         Ok(stdout) => script::read_check(stdout, session.now()).map_err(|error| error.to_string()),
