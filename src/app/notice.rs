@@ -55,6 +55,8 @@ pub enum Notice {
         version: String,
         why: String,
     },
+    /// The new release no longer shares these directories; their data stays on the hosts.
+    SharedDirsLeft(Vec<String>),
     /// An unfinished rollout is rolled back first.
     Unfinished {
         verb: Verb,
@@ -150,6 +152,16 @@ impl fmt::Display for Notice {
                  URL`",
                 state_dir.display()
             ),
+            Self::SharedDirsLeft(dirs) => {
+                let places = dirs.iter().map(|dir| format!("shared/{dir}"));
+                write!(
+                    f,
+                    "note: the release no longer shares {}; the data stays on the hosts, in {} of the \
+                     service's directory",
+                    dirs.join(", "),
+                    places.collect::<Vec<_>>().join(", ")
+                )
+            }
             Self::Unfinished { verb, version } => write!(
                 f,
                 "the {} of {version} is unfinished; rolling it back",

@@ -4,12 +4,14 @@
 //! not kept there: they are read when they are needed and stored only on the hosts.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::error::{Error, Internal};
-use crate::config::{Fetch, Project, Source};
+use crate::artifact::ReleaseContents;
+use crate::config::{Diagnostic, Diagnostics, Fetch, Project, ServiceConfig, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
@@ -53,6 +55,7 @@ impl Release {
         let prepared = artifact::prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
+        check_shared_dirs(&playbook.service, &prepared.contents)?;
         let secrets = SecretsFile::read(&playbook.service)?;
         let digest = secrets.as_ref().map(|secrets| secrets.sha256.clone());
         let artifact::Prepared {
@@ -98,6 +101,38 @@ impl Release {
             contents_sha256: record.contents_sha256.clone(),
             pulled_from: None,
         }
+    }
+}
+
+/// Refuses a shared directory that would hide files of the artifact.
+fn check_shared_dirs(service: &ServiceConfig, contents: &ReleaseContents) -> Result<(), Error> {
+    /// Files that a message names.
+    const NAMED_MAX: usize = 3;
+    let mut found = Vec::new();
+    for dir in &service.shared_dirs {
+        let hidden = contents.hidden_by(Path::new(&dir.value));
+        if hidden.is_empty() {
+            continue;
+        }
+        let named = hidden.iter().take(NAMED_MAX);
+        let mut names: Vec<_> = named
+            .map(|path| format!("`{}`", path.display().to_string().escape_debug()))
+            .collect();
+        if hidden.len() > NAMED_MAX {
+            names.push(format!("{} more", hidden.len() - NAMED_MAX));
+        }
+        let message = format!(
+            "the shared directory `{}` would hide files of the artifact: {}",
+            dir.value,
+            names.join(", ")
+        );
+        let help = "leave these files out of the artifact, or share another directory";
+        found.push(Diagnostic::at(&dir.place, message).help(help));
+    }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Diagnostics::from(found).into())
     }
 }
 

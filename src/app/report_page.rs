@@ -242,6 +242,11 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
         ["slots".to_owned(), slots(then), slots(now)],
         ["stop_signal".to_owned(), signal(then), signal(now)],
         ["systemd".to_owned(), directives(then), directives(now)],
+        [
+            "shared_dirs".to_owned(),
+            then.shared_dirs.join(" "),
+            now.shared_dirs.join(" "),
+        ],
     ];
     let mut names: Vec<_> = then.env.keys().chain(now.env.keys()).collect();
     names.sort();

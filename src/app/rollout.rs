@@ -8,6 +8,7 @@ use super::after_rollout::{self, RunSummary};
 use super::conclusion::Conclusion;
 use super::error::Error;
 use super::goal::Goal;
+use super::notice::Notice;
 use super::preparation::prepare;
 use super::session::Session;
 use super::survey::{self, Survey};
@@ -71,6 +72,7 @@ async fn begin(
     });
     let monitor = prepare(&store, &mut interrupts, start).await?;
     goal.announce(&*env);
+    report_left_dirs(session, &goal);
     let admission = &survey.admission;
     let revision = if let Some(revision) = admission.reuse {
         revision
@@ -104,6 +106,17 @@ async fn begin(
         exit,
         budget,
     })
+}
+
+/// Reports directories that the new release no longer shares: ship leaves their data in place.
+fn report_left_dirs(session: &Session, goal: &Goal) {
+    let shared = &goal.release.definition.shared_dirs;
+    let before = session.history.current().map(|current| &current.definition);
+    let left = before.into_iter().flat_map(|before| &before.shared_dirs);
+    let left: Vec<_> = left.filter(|dir| !shared.contains(dir)).cloned().collect();
+    if !left.is_empty() {
+        session.env.notify(&Notice::SharedDirsLeft(left));
+    }
 }
 
 fn engine(

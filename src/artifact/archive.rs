@@ -21,6 +21,7 @@ use crate::artifact::archive_fault::{Fault, printable};
 /// What an archive unpacks to.
 pub(super) struct CheckedArchive {
     pub(super) unpacked_bytes: u64,
+    pub(super) contents: ReleaseContents,
     /// The digest of its files; `None` if it contains a sparse file.
     pub(super) contents_sha256: Option<String>,
 }
@@ -32,6 +33,7 @@ impl CheckedArchive {
         Self {
             unpacked_bytes: 0,
             contents_sha256: Some(contents.sha256()),
+            contents,
         }
     }
 }
@@ -67,6 +69,7 @@ pub(super) fn check(reader: impl Read, strip: u32) -> Result<CheckedArchive, Fau
         Ok(CheckedArchive {
             unpacked_bytes: reader.unpacked_bytes(),
             contents_sha256: (!contents.has_sparse_files).then(|| contents.release.sha256()),
+            contents: contents.release,
         })
     }
 }

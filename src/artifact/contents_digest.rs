@@ -25,8 +25,8 @@ pub(super) enum Content {
 }
 
 /// The content of every path, relative to the directory of the release.
-#[derive(Debug, Default)]
-pub(super) struct ReleaseContents(BTreeMap<PathBuf, Content>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReleaseContents(BTreeMap<PathBuf, Content>);
 
 impl ReleaseContents {
     /// The content of a release that is a single file.
@@ -57,6 +57,17 @@ impl ReleaseContents {
         if let Some(content) = self.0.get(target).cloned() {
             self.add(path, content);
         }
+    }
+
+    /// The files and links that a link at `dir` would hide or could not replace: those at or below
+    /// it, and any in which it would lie.
+    pub fn hidden_by(&self, dir: &Path) -> Vec<&Path> {
+        let is_hidden = |path: &Path| path.starts_with(dir) || dir.starts_with(path);
+        let files = self.0.iter().filter(|(_, content)| **content != Content::Directory);
+        files
+            .map(|(path, _)| path.as_path())
+            .filter(|path| is_hidden(path))
+            .collect()
     }
 
     /// The SHA-256 in lower-case hex of all paths and their contents, in the order of the paths.

@@ -47,6 +47,7 @@ use crate::config::{ArtifactConfig, Source};
 use crate::core::release::{Artifact, ArtifactForm};
 
 pub use channel::{ChannelError, resolve};
+pub use contents_digest::ReleaseContents;
 pub use error::ArtifactError;
 pub use http::RETRIES;
 
@@ -69,6 +70,8 @@ pub struct Prepared {
     /// The digest of the unpacked files, which hosts keep instead of the artifact; `None` if the
     /// archive has sparse files.
     pub contents_sha256: Option<String>,
+    /// The unpacked files.
+    pub contents: ReleaseContents,
 }
 
 /// Reads or downloads an artifact, checks that it is complete and safe to unpack, and stores it in
@@ -258,6 +261,7 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
         path,
         unpacked_bytes: unpacked.unpacked_bytes,
         contents_sha256: unpacked.contents_sha256,
+        contents: unpacked.contents,
     })
 }
 

@@ -38,6 +38,11 @@ pub fn definition(
         stop_signal: service.stop_signal,
         stop_timeout: service.stop_timeout,
         systemd: playbook.systemd.clone(),
+        shared_dirs: service
+            .shared_dirs
+            .iter()
+            .map(|dir| dir.value.clone())
+            .collect(),
         readiness: playbook.readiness.clone(),
         liveness: playbook.liveness.clone(),
         hooks: playbook.hooks.clone(),

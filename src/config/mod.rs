@@ -34,6 +34,7 @@ mod secret_variables;
 mod secrets;
 mod server_check;
 mod service;
+mod shared_dirs;
 mod slots;
 mod source;
 mod state;

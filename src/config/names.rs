@@ -58,6 +58,15 @@ pub(super) const PORT: NameRule = NameRule {
     allowed: "a to z, 0 to 9 and `_`, beginning with a letter",
 };
 
+/// A directory within a release.
+pub(super) const SHARED_DIR: NameRule = NameRule {
+    noun: "a shared directory",
+    first: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'),
+    rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/'),
+    chars_max: 200,
+    allowed: "letters, digits, `.`, `_`, `-` and `/`, beginning with a letter, a digit, `.` or `_`",
+};
+
 /// The name of a systemd directive.
 pub(super) const DIRECTIVE: NameRule = NameRule {
     noun: "a directive",

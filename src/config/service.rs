@@ -9,6 +9,7 @@ use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
 use super::local_path::resolve_relative;
 use super::names;
+use super::shared_dirs;
 use super::slots;
 use super::templates::Templates;
 use super::value::{Located, choice, located, positive_duration};
@@ -34,6 +35,8 @@ pub struct ServiceConfig {
     pub stop_signal: StopSignal,
     /// The time between `stop_signal` and SIGKILL.
     pub stop_timeout: Duration,
+    /// Directories of the release that outlive it, relative to it.
+    pub shared_dirs: Vec<Located<String>>,
     pub secrets: SecretsConfig,
 }
 
@@ -72,6 +75,7 @@ pub(super) fn read(
     let user = fields.optional("user", names::user);
     let stop_signal = fields.optional_or("stop_signal", StopSignal::Term, choice(&StopSignal::ALL));
     let stop_timeout = fields.optional_or("stop_timeout", STOP_TIMEOUT, positive_duration);
+    let shared_dirs = shared_dirs::read(fields, sink);
     let env_file = fields.optional("env_file", located(|node| resolve_relative(dir, node)));
     let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
     fields.finish();
@@ -99,6 +103,7 @@ pub(super) fn read(
         user: user?,
         stop_signal: stop_signal?,
         stop_timeout: stop_timeout?,
+        shared_dirs: shared_dirs?,
         secrets: SecretsConfig {
             env_file: env_file?,
             names: secrets,

@@ -49,6 +49,8 @@ pub struct Needs<'a> {
     pub runs_commands: bool,
     /// Whether instances run on this host.
     pub instances: bool,
+    /// The directories that outlive releases, separated by blanks.
+    pub shared_dirs: &'a [&'a str],
     /// The unit of an instance, to be verified by systemd, if any.
     pub unit: Option<&'a str>,
     /// A program of the release that must be executable; `None` if all programs are the host's own.
@@ -64,6 +66,7 @@ impl Needs<'_> {
         pulls: false,
         runs_commands: false,
         instances: false,
+        shared_dirs: &[],
         unit: None,
         executes: None,
     };
@@ -110,6 +113,7 @@ pub fn check(context: &HostContext, needs: &Needs<'_>) -> Script {
     let text = text
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
         .set("DRIVER", driver_word(needs.driver))
+        .set("SHARED_DIRS", needs.shared_dirs.join(" "))
         .set("UNIT", needs.unit.unwrap_or_default())
         .set("EXECUTES", needs.executes.unwrap_or_default())
         .running_as(context, needs.driver, needs.user)

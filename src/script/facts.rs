@@ -10,6 +10,8 @@ pub struct Facts {
     pub systemd: Option<String>,
     /// Other reasons why a deploy would fail.
     pub problems: Vec<String>,
+    /// The shared directories and their sizes in KiB; `None` for a size that is not known.
+    pub shared_dirs: Vec<(String, Option<u64>)>,
     /// Possible causes of later failures.
     pub warnings: Vec<String>,
 }

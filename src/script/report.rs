@@ -152,6 +152,7 @@ impl ReportDraft {
             "left" => self.runs.add_leftover(line, value)?,
             "user" => value.clone_into(&mut self.facts.user),
             "systemd" => self.facts.systemd = Some(value.to_owned()),
+            "shared" => self.facts.shared_dirs.extend(shared_dir(value)),
             "problem" => self.facts.problems.push(value.to_owned()),
             "warning" => self.facts.warnings.push(value.to_owned()),
             "unseen" => return Err(Unreadable::ObservationFailed(value.to_owned())),
@@ -360,6 +361,13 @@ fn process(line: &str, value: &str) -> Result<Process, Unreadable> {
         }),
         _ => Err(malformed(line, "is not a process state")),
     }
+}
+
+/// A shared directory and its size; `None` for the size if the host could not measure it in time.
+fn shared_dir(value: &str) -> Option<(String, Option<u64>)> {
+    let (dir, kib) = value.split_once(' ')?;
+    let dir = strip_controls(dir).collect();
+    Some((dir, kib.parse().ok()))
 }
 
 /// Adds a line of the record of the last deploy. Unknown lines are ignored, because later versions

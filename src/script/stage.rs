@@ -72,7 +72,8 @@ pub fn stage(
                 .add(include_str!("sh/pull.sh"))
         }
     };
-    text.set("RELEASE", release)
+    text.set("SHARED_DIRS", definition.shared_dirs.join(" "))
+        .set("RELEASE", release)
         .set("SHA256", &artifact.sha256)
         .set("SIZE", artifact.size_bytes)
         .set("STRIP", artifact.strip_components)

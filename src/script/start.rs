@@ -38,6 +38,7 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
     let text = Text::changing(context, "start")
         .set("NUMBER", spec.number)
         .set("START_PORTS", port_list(&spec.ports))
+        .set("SHARED_DIRS", spec.shared_dirs.join(" "))
         .set("NAME", &spec.instance)
         .set("RELEASE", &spec.release)
         .set("RECORD", record(spec))
@@ -50,7 +51,8 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
         .set("UNIT_DIR", UNIT_DIR)
         .running_hooks(hooks_limit)
         .stopping(spec.stop_timeout)
-        .add(include_str!("sh/read_stdin.sh"));
+        .add(include_str!("sh/read_stdin.sh"))
+        .add(include_str!("sh/shared_dirs.sh"));
     let (text, wait) = match spec.driver {
         Driver::Process => add_process_start(text, context, spec),
         Driver::Systemd => add_unit_start(text, context, spec),

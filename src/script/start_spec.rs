@@ -32,6 +32,8 @@ pub struct StartSpec {
     pub env: BTreeMap<String, String>,
     /// The ports on which it may listen; empty for a service without ports.
     pub ports: Vec<Port>,
+    /// The directories of its release that outlive it.
+    pub shared_dirs: Vec<String>,
     /// The signal that asks it to stop.
     pub stop_signal: StopSignal,
     /// The time between `stop_signal` and SIGKILL.
@@ -101,6 +103,7 @@ pub(super) mod testing {
             argv: vec!["./page".into()],
             env: BTreeMap::new(),
             ports: vec![8081],
+            shared_dirs: Vec::new(),
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(30),
             liveness: None,

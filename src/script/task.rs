@@ -28,6 +28,8 @@ pub struct TaskCommand {
     pub driver: Driver,
     /// The service's user; `None` for the driver's default.
     pub user: Option<String>,
+    /// The directories of the release that outlive it.
+    pub shared_dirs: Vec<String>,
     /// The program and its arguments, which other users of the host can see.
     pub argv: Vec<String>,
     /// The release's environment, which its secrets override.
@@ -84,6 +86,7 @@ pub fn task(context: &HostContext, task: &TaskCommand) -> Script {
     );
     let text = Text::changing(context, "task")
         .set("RELEASE", &task.release)
+        .set("SHARED_DIRS", task.shared_dirs.join(" "))
         .set("RUN", run)
         .running_as(context, task.driver, task.user.as_deref())
         .set("DRIVER", driver_word(task.driver))
@@ -106,6 +109,7 @@ pub fn task(context: &HostContext, task: &TaskCommand) -> Script {
         )
         .running_commands()
         .add(include_str!("sh/read_stdin.sh"))
+        .add(include_str!("sh/shared_dirs.sh"))
         .add(include_str!("sh/task.sh"));
     text.script(
         Input {

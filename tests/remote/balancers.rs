@@ -240,6 +240,7 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
         stop_signal: StopSignal::Term,
         stop_timeout: second,
         systemd: Directives::default(),
+        shared_dirs: Vec::new(),
         readiness: Readiness {
             check: Check::Tcp,
             port: None,

@@ -296,6 +296,7 @@ impl Host {
             .to_vec(),
             env: BTreeMap::new(),
             ports: vec![self.port],
+            shared_dirs: Vec::new(),
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(10),
             liveness: None,
@@ -465,6 +466,7 @@ impl Release {
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(10),
             systemd: Directives::default(),
+            shared_dirs: Vec::new(),
             readiness: Readiness {
                 check: Check::Tcp,
                 port: None,

@@ -82,6 +82,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
     });
     let migration = TaskCommand {
         release: one.id.clone(),
+        shared_dirs: Vec::new(),
         driver: Driver::Process,
         user: None,
         argv: ["sh", "-c", "echo altered; echo; echo done"]

@@ -15,6 +15,7 @@ fn order(release: &Release, script: &str) -> TaskCommand {
     let pair = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     TaskCommand {
         release: release.id.clone(),
+        shared_dirs: Vec::new(),
         driver: Driver::Process,
         user: None,
         argv: ["sh", "-c", script].map(String::from).to_vec(),

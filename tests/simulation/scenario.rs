@@ -326,6 +326,7 @@ impl Scenario {
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(3),
             systemd: Directives::default(),
+            shared_dirs: Vec::new(),
             readiness: self.readiness.clone(),
             liveness: None,
             hooks: Vec::new(),

@@ -98,6 +98,7 @@ pub(crate) fn new_revision(version: &str) -> NewRevision {
             user: None,
             stop_signal: StopSignal::Term,
             systemd: Directives::default(),
+            shared_dirs: Vec::new(),
             stop_timeout: second,
             readiness: Readiness {
                 check: Check::Tcp,

@@ -42,6 +42,7 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
         stop_signal: StopSignal::Term,
         stop_timeout: second,
         systemd: Directives::default(),
+        shared_dirs: Vec::new(),
         readiness: Readiness {
             check: Check::Tcp,
             port: None,

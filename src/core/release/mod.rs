@@ -59,6 +59,10 @@ pub struct Definition {
     /// Directives of the instances' units. If there are none, the JSON omits the field, as above.
     #[serde(default, skip_serializing_if = "Directives::is_empty")]
     pub systemd: Directives,
+    /// Directories in the release that outlive it: links to directories that each host has once. If
+    /// there are none, the JSON omits the field, as above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_dirs: Vec<String>,
     /// When an instance counts as ready.
     pub readiness: Readiness,
     /// When an instance counts as stuck; `None` without a liveness probe. The JSON then omits the

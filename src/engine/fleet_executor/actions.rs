@@ -229,6 +229,7 @@ fn start_spec(
             .collect::<Result<_, _>>()?,
         env: env.collect::<Result<_, String>>()?,
         ports: definition.ports_of(slot.number),
+        shared_dirs: definition.shared_dirs.clone(),
         stop_signal: definition.stop_signal,
         stop_timeout: definition.stop_timeout,
         directives: definition.systemd.try_map(|value| render(value, &vars))?,

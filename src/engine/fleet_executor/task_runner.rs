@@ -171,6 +171,7 @@ fn task_command(
         release: task.release.clone(),
         driver: definition.driver,
         user: definition.user.clone(),
+        shared_dirs: definition.shared_dirs.clone(),
         argv: task.task.command.clone(),
         env: env.collect::<Result<_, String>>()?,
         ship_env: task.env.clone(),

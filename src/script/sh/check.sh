@@ -65,6 +65,20 @@ verify_unit() {
     scratch=
 }
 
+# Reports the sizes of the shared directories, in KiB, and those of another user than the service's.
+check_shared_dirs() {
+    for dir in $SHARED_DIRS; do
+        shared=$ROOT/shared/$dir
+        [ -d "$shared" ] || continue
+        size=$(timeout 5 du -skx "$shared" 2>/dev/null) || size=
+        check="${check}shared=$dir ${size%%[!0-9]*}$NL"
+        set -- $(ls -ldn "$shared")
+        [ -n "$RUN_AS" ] && uid=$(id -u "$RUN_AS" 2>/dev/null) && [ "$uid" != "$3" ] || continue
+        check="${check}warning=$shared belongs to $(name_user "$3"), but the service runs as $RUN_AS;"
+        check="$check if it must write there: \`chown -R $RUN_AS: $shared\`$NL"
+    done
+}
+
 # Mentions the files with which an administrator changes the units.
 check_drop_ins() {
     for dir in "$UNIT_DIR" /run/systemd/system; do
@@ -131,6 +145,7 @@ if [ -n "$RUNS_INSTANCES" ]; then
         check_drop_ins
     fi
     check_ports
+    check_shared_dirs
 fi
 observe_space
 finish 'done'

@@ -66,6 +66,17 @@ list_files() {
     output=$( (cd "$scratch/release/app" && find . -print0 >../files) 2>&1) || fail_receive "$output"
 }
 
+# Links the directories that outlive the release. The controller has checked that they hide no files.
+link_shared_dirs() {
+    for dir in $SHARED_DIRS; do
+        link=$scratch/release/app/$dir up=../../.. rest=$dir
+        while [ "$rest" != "${rest#*/}" ]; do
+            up=$up/.. rest=${rest#*/}
+        done
+        output=$({ mkdir -p "${link%/*}" && rm -rf -- "$link" && ln -s "$up/shared/$dir" "$link"; } 2>&1) || fail_receive "$output"
+    done
+}
+
 enter
 finish_if_staged
 clean
@@ -78,6 +89,7 @@ exec 3<&0
 receive
 unpack
 list_files
+link_shared_dirs
 enter
 finish_if_staged
 output=$(mv "$scratch/release" "$release_dir" 2>&1) || fail "$output"

@@ -155,6 +155,7 @@ enter
 check_slot
 resolve_user
 "prepare_$DRIVER"
+make_shared_dirs
 [ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$output"
 fill_slot
 before_start

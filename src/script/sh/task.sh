@@ -23,6 +23,7 @@ finish_if_done
 resolve_user
 [ "$DRIVER" != systemd ] && [ -z "$INSTEAD_OF_ROOT" ] || [ -z "$RUN_AS" ] || ensure_user
 can_run "$RUN_AS" || fail "$output"
+make_shared_dirs
 # A killed task may have left this directory. No other task uses it, because this script holds the lock.
 scratch=$ROOT/tmp/task
 output=$({ umask 077 && rm -rf -- "$scratch" && mkdir "$scratch"; } 2>&1) || fail "$output"

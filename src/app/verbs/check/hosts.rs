@@ -54,6 +54,7 @@ fn needs<'a>(session: &'a Session, definition: Option<&'a Definition>) -> Needs<
         executes: definition.and_then(program_in_release),
         runs_commands: !playbook.migrations.is_empty()
             || playbook.hooks.iter().any(|hook| hook.at == HookSite::Host),
+        shared_dirs: &[],
         unit: None,
     }
 }
@@ -69,7 +70,10 @@ async fn check_host(
         let slot = Slot::new(host.clone(), *required.slots.first()?);
         executor.unit_of(&slot, definition).ok().flatten()
     });
+    let shared_dirs = &session.project.playbook.service.shared_dirs;
+    let shared_dirs: Vec<_> = shared_dirs.iter().map(|dir| dir.value.as_str()).collect();
     let needs = Needs {
+        shared_dirs: &shared_dirs,
         unit: unit.as_deref(),
         ..needs
     };

@@ -76,7 +76,7 @@ impl MachineCheck {
         Self {
             is_reachable: true,
             access: format!("reached as {}{free}", facts.user),
-            workload: count(instances.count(), "instance"),
+            workload: count(instances.count(), "instance") + &shared_dirs(facts),
             problems,
             slow: Vec::new(),
             warnings: facts.warnings.clone(),
@@ -85,6 +85,20 @@ impl MachineCheck {
             identity: observation.identity.clone(),
             host,
         }
+    }
+}
+
+/// `, shared: uploads (12 MiB)`; empty without shared directories.
+fn shared_dirs(facts: &Facts) -> String {
+    let dirs = facts.shared_dirs.iter().map(|(dir, kib)| match kib {
+        Some(kib) => format!("{dir} ({} MiB)", kib.div_ceil(1024)),
+        None => format!("{dir} (too large to measure quickly)"),
+    });
+    let dirs: Vec<_> = dirs.collect();
+    if dirs.is_empty() {
+        String::new()
+    } else {
+        format!(", shared: {}", dirs.join(", "))
     }
 }
 

@@ -23,6 +23,7 @@ fn definition(
         stop_signal: StopSignal::Term,
         stop_timeout: second,
         systemd: Directives::default(),
+        shared_dirs: Vec::new(),
         readiness: Readiness {
             check: Check::Tcp,
             port: None,
