@@ -114,8 +114,8 @@ fn check_shared_dirs(service: &ServiceConfig, contents: &ReleaseContents) -> Res
         if hidden.is_empty() {
             continue;
         }
-        let named = hidden.iter().take(NAMED_MAX);
-        let mut names: Vec<_> = named
+        let shown = hidden.iter().take(NAMED_MAX);
+        let mut names: Vec<_> = shown
             .map(|path| format!("`{}`", path.display().to_string().escape_debug()))
             .collect();
         if hidden.len() > NAMED_MAX {

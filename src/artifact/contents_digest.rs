@@ -63,7 +63,10 @@ impl ReleaseContents {
     /// it, and any in which it would lie.
     pub fn hidden_by(&self, dir: &Path) -> Vec<&Path> {
         let is_hidden = |path: &Path| path.starts_with(dir) || dir.starts_with(path);
-        let files = self.0.iter().filter(|(_, content)| **content != Content::Directory);
+        let files = self
+            .0
+            .iter()
+            .filter(|(_, content)| **content != Content::Directory);
         files
             .map(|(path, _)| path.as_path())
             .filter(|path| is_hidden(path))

@@ -100,7 +100,7 @@ error: `ports` has port 8081 twice
 6 | ports = [8081, 8081]
   |                ^^^^
   |
-  = help: each instance on a host needs its own port
+  = help: each instance on a host needs its own ports
 
 "#]])
         .status(2)

@@ -66,7 +66,7 @@ fn orphaned_instances_are_reported_once() {
     project.deploy("0.8");
     let project = project.on(&["node2", "node3", "node4"]);
     let warning =
-        "warning: node1 was removed from the inventory but may still run 0.8 on port 8081\n";
+        "warning: node1 was removed from the inventory but may still run 0.8 in slot 8081\n";
     for args in [["plan", "inventory.toml"], ["deploy", "inventory.toml"]] {
         let done = project.ship(&args).any_stdout().any_stderr().run();
         assert!(done.stderr.contains(warning), "{}", done.stderr);

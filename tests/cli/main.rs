@@ -48,6 +48,7 @@ mod rollback;
 mod rollout_log;
 mod scale;
 mod secrets;
+mod services;
 mod status;
 mod steps;
 mod tasks;

@@ -186,13 +186,13 @@ fn impossible_plan_is_refused_with_the_numbers() {
         .on(&["node1", "node2", "node3"]);
     for verb in ["plan", "deploy"] {
         project.ship(&[verb, "inventory.toml"]).stderr(str![[r#"
-error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 port), and max_unavailable resolves to 0
+error: 3 replicas + 1 surge need at least 4 slots, but the fleet offers 3 (3 hosts × 1 slot), and max_unavailable resolves to 0
   --> playbook.toml:26:13
    |
 26 | max_surge = 1
    |             ^
    |
-   = help: add a host or a second port, or replace in place with max_surge = 0 and max_unavailable = 1
+   = help: add a host or a second port or slot, or replace in place with max_surge = 0 and max_unavailable = 1
 
 "#]]).status(2).run();
     }
@@ -205,13 +205,13 @@ fn plan_with_more_replicas_than_slots_is_refused() {
     project
         .ship(&["plan", "inventory.toml", "--set", "rollout.replicas=9"])
         .stderr(str![[r#"
-error: 9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 ports)
+error: 9 replicas need 9 slots, but the fleet offers 8 (4 hosts × 2 slots)
  --> command line:1:24
   |
 1 | --set rollout.replicas=9
   |                        ^
   |
-  = help: add hosts or ports, or lower `replicas`
+  = help: add hosts, ports or slots, or lower `replicas`
 
 "#]])
         .status(2)

@@ -158,7 +158,7 @@ fn child_in_another_session_is_stopped_with_the_instance() {
         "rollout.progress_deadline=3s",
     ];
     let done = project.ship(&args).any_stderr().status(4).run();
-    let reported = "(python3) answers on the port, a child of the instance in a session of its own; run it in the foreground";
+    let reported = "(python3) answers on port 8081, a child of the instance in a session of its own; run it in the foreground";
     assert!(done.stderr.contains(reported), "{}", done.stderr);
     project
         .ship(&["deploy", "inventory.toml", "--set", "rollout.replicas=0"])

@@ -126,7 +126,7 @@ fn occupied_port_is_refused() {
         &project,
         str![[r#"
 error: this rollout cannot work; no changes were made
-  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not start; stop it, or remove the port from `ports`
+  node2: slot 8082 is taken by pid [PID] (COMMAND), which this fleet did not start; stop it, or remove the port from `ports`
 
 "#]],
     );

@@ -5,6 +5,7 @@ mod chaos;
 mod fleet;
 mod nightly;
 mod reliability;
+mod services;
 mod sigkill;
 mod test_hosts;
 mod traffic;

@@ -404,13 +404,15 @@ impl Host {
 
 impl Listener {
     /// Why a port does not belong to the instance, if another process has it.
-    fn why_not_own(&self) -> Option<String> {
+    fn why_not_own(&self, port: Port) -> Option<String> {
         match self {
             Listener::Own { .. } | Listener::Closed => None,
-            Listener::Other { who } => Some(format!("{who} answers, not the instance")),
+            Listener::Other { who } => {
+                Some(format!("{who} answers on port {port}, not the instance"))
+            }
             Listener::Stray { who } => Some(format!(
-                "{who} answers, a child of the instance in a session of its own; run it in the \
-                 foreground"
+                "{who} answers on port {port}, a child of the instance in a session of its own; \
+                 run it in the foreground"
             )),
         }
     }
@@ -468,8 +470,8 @@ impl Instance {
             return Judgement::Counts(verdict);
         };
         let mut others = self.listeners.iter().filter_map(|(port, listener)| {
-            let why = listener.why_not_own()?;
-            Some(format!("port {port}: {why}; answer: {answer}"))
+            let why = listener.why_not_own(*port)?;
+            Some(format!("{why}; answer: {answer}"))
         });
         if let Some(why) = others.next() {
             return Judgement::Counts(Verdict::Fail(why));

@@ -2,7 +2,7 @@
 
 mod baseline;
 mod faults;
-mod haproxy;
+pub(crate) mod haproxy;
 mod nginx_nftables;
 mod rolling;
 

@@ -21,6 +21,7 @@ mod readiness;
 mod release;
 mod rollout;
 mod secrets;
+mod services;
 mod templates;
 mod traffic;
 mod unattended;
