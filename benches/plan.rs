@@ -73,13 +73,15 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
     let spec = Spec {
         service: "testpage".into(),
         hosts: hosts.clone(),
-        ports: PORTS.to_vec(),
+        slots: PORTS.to_vec(),
         budget: Budget {
             replicas: instances,
             surge: instances / 4,
             unavailable: instances / 4,
         },
-        release_ports: std::collections::BTreeMap::new(),
+        release_slots: std::collections::BTreeMap::new(),
+        without_ports: std::collections::BTreeSet::new(),
+        slot_ports: std::collections::BTreeMap::new(),
         rollback_budget: None,
         min_ready: Duration::from_secs(10),
         progress_deadline: Duration::from_mins(10),
@@ -190,9 +192,13 @@ fn instance(name: &str, release: &str, n: usize) -> Instance {
         started: long_ago,
         process: Process::Running,
         restarts: 0,
-        listener: Listener::Own {
-            address: "0.0.0.0".into(),
-        },
+        listeners: [(
+            PORTS[0],
+            Listener::Own {
+                address: "0.0.0.0".into(),
+            },
+        )]
+        .into(),
         health,
         sighting: Sighting {
             at: NOW,

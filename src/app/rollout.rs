@@ -1,6 +1,7 @@
 //! A rollout from the survey of the hosts to its end, for all verbs that roll out.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::adoption::Adopt;
@@ -113,7 +114,8 @@ fn report_left_dirs(session: &Session, goal: &Goal) {
     let shared = &goal.release.definition.shared_dirs;
     let before = session.history.current().map(|current| &current.definition);
     let left = before.into_iter().flat_map(|before| &before.shared_dirs);
-    let left: Vec<_> = left.filter(|dir| !shared.contains(dir)).cloned().collect();
+    let is_shared = |dir: &str| shared.iter().any(|it| Path::new(dir).starts_with(it));
+    let left: Vec<_> = left.filter(|dir| !is_shared(dir)).cloned().collect();
     if !left.is_empty() {
         session.env.notify(&Notice::SharedDirsLeft(left));
     }

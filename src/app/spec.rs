@@ -54,6 +54,14 @@ pub(crate) fn spec(
             .filter(|(_, definition)| definition.slots.is_some())
             .map(|(release, _)| release.clone())
             .collect(),
+        slot_ports: definitions
+            .iter()
+            .filter_map(|(release, definition)| {
+                let slots = definition.slots()?.by_number();
+                let has_several = slots.values().any(|ports| ports.len() > 1);
+                has_several.then(|| (release.clone(), slots))
+            })
+            .collect(),
         budget,
         rollback_budget: None,
         min_ready: rollout.min_ready,

@@ -147,7 +147,7 @@ impl SlotDirectory {
         let vars = SlotVars {
             version: "",
             slot: slot.number,
-            port: slots.port(slot.number, None),
+            port: Some(self.port_of(slot)),
             ports: slots.named_ports(slot.number),
             address: &site.target.address,
             host: &slot.host,

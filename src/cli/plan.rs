@@ -100,7 +100,7 @@ fn headline(preview: &DeployPlan) -> String {
         goal.version,
         service_key.fleet,
         count(spec.hosts.len(), "host"),
-        count(spec.slots_of(&goal.release).len(), "port"),
+        count(spec.slots_of(&goal.release).len(), "slot"),
         count(budget.replicas as usize, "replica"),
         budget.min_available(),
         budget.max_running()

@@ -102,6 +102,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
     tables.check_port_tables(service.as_ref(), sink);
     let artifact = tables.read_artifact(dir, sink);
     let readiness = tables.read_readiness(service.as_ref(), &mut templates, sink);
+    tables.check_notify_type(readiness.as_ref(), systemd.as_ref(), sink);
     let service_slots = service.as_ref().map(|service| &service.slots);
     let liveness = tables
         .liveness

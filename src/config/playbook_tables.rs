@@ -11,8 +11,8 @@ use super::service::{self, ServiceConfig};
 use super::templates::Templates;
 use super::value::Located;
 use super::{analysis, hooks, liveness, migrations, names, systemd};
-use crate::core::release::unit::Directives;
-use crate::core::release::{Driver, Readiness};
+use crate::core::release::unit::{Directives, UnitSection};
+use crate::core::release::{Check, Driver, Readiness};
 
 /// The tables and the version. A `None` was reported as an error.
 pub(super) struct PlaybookTables<'a> {
@@ -105,6 +105,26 @@ impl<'a> PlaybookTables<'a> {
             .systemd
             .read(|fields| systemd::read(fields, driver, templates, sink));
         read.map(Option::unwrap_or_default)
+    }
+
+    /// Reports `notify` if the unit is of a type that does not report its start.
+    pub(super) fn check_notify_type(
+        &self,
+        readiness: Option<&Readiness>,
+        systemd: Option<&Directives>,
+        sink: &Sink,
+    ) {
+        let waits = readiness.is_some_and(|readiness| readiness.check == Check::Notify);
+        let kind = systemd.and_then(|systemd| systemd.get(UnitSection::Service, "Type"));
+        let Some(kind) = kind.filter(|kind| waits && !kind.starts_with("notify")) else {
+            return;
+        };
+        let place = self.readiness.as_ref().and_then(|it| it.place_of("notify"));
+        if let Some(place) = place {
+            let message = format!("`notify` waits for READY=1, but the unit has Type={kind}");
+            let help = "leave out `Type` in [systemd.Service]: ship writes Type=notify";
+            sink.push(Diagnostic::at(&place, message).help(help));
+        }
     }
 
     /// Reports the tables that have no meaning for a service without ports.

@@ -23,6 +23,7 @@ pub(super) fn check_servers(
     let check = |place: Option<&SourceSpan>| {
         Some(ServerCheck {
             place: place.or(places.driver.as_ref())?.clone(),
+            port: config.port.as_deref(),
             service,
             inventory,
         })
@@ -68,6 +69,8 @@ fn service_port(
 
 struct ServerCheck<'a> {
     place: SourceSpan,
+    /// The name of the port that gets the requests; `None` for the first.
+    port: Option<&'a str>,
     service: &'a ServiceConfig,
     inventory: &'a Inventory,
 }
@@ -118,7 +121,7 @@ impl ServerCheck<'_> {
         let vars = SlotVars {
             version,
             slot: slot.number,
-            port: self.service.slots.port(slot.number, None),
+            port: self.service.slots.port(slot.number, self.port),
             ports: self.service.slots.named_ports(slot.number),
             address: &host.address,
             host: &host.name,

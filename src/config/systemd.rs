@@ -54,11 +54,22 @@ pub(super) fn read(
 
 /// Refuses a name that is not a directive, or one that ship writes.
 fn check_name(section: UnitSection, name: &str) -> Result<(), ValueError> {
-    names::DIRECTIVE.check(name)?;
-    let Some((_, why)) = owned(section).iter().find(|(owned, _)| *owned == name) else {
-        return Ok(());
+    names::DIRECTIVE.check(name).map_err(|fault| ValueError {
+        message: format!("has a key that is not a directive: it {}", fault.message),
+        ..fault
+    })?;
+    // Both sections accept these, under several names.
+    let limits_starts = name.starts_with("StartLimit");
+    let mut owned = owned(section).iter();
+    let why = if limits_starts {
+        Some("systemd must not give up restarting an instance")
+    } else {
+        owned.find(|(owned, _)| *owned == name).map(|(_, why)| *why)
     };
-    Err(ValueError::new(format!("cannot set {name}: ship writes it")).help(*why))
+    match why {
+        Some(why) => Err(ValueError::new(format!("cannot set {name}: ship writes it")).help(why)),
+        None => Ok(()),
+    }
 }
 
 /// The directives that ship writes itself, with what to use instead.
@@ -110,18 +121,6 @@ fn owned(section: UnitSection) -> &'static [(&'static str, &'static str)] {
             ("LogNamespace", "`ship logs` reads the default journal"),
         ],
         UnitSection::Unit => &[
-            (
-                "StartLimitIntervalSec",
-                "systemd must not give up restarting an instance",
-            ),
-            (
-                "StartLimitBurst",
-                "systemd must not give up restarting an instance",
-            ),
-            (
-                "StartLimitAction",
-                "systemd must not give up restarting an instance",
-            ),
             ("RefuseManualStart", "ship starts the unit"),
             ("RefuseManualStop", "ship stops the unit"),
         ],
@@ -138,10 +137,7 @@ fn check_value(
     sink: &Sink,
 ) -> bool {
     let is_type = section == UnitSection::Service && name == "Type";
-    let is_known = value
-        .value
-        .iter()
-        .all(|kind| TYPES.contains(&kind.as_str()));
+    let is_known = matches!(&value.value[..], [kind] if TYPES.contains(&kind.as_str()));
     if is_type && !is_known {
         let kind = value
             .value

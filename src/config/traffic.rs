@@ -174,10 +174,10 @@ pub(super) fn read(
         return (TrafficPlaces::default(), None);
     };
     let port = match word {
-        DriverName::Haproxy | DriverName::Nginx => {
+        DriverName::Haproxy | DriverName::Nginx | DriverName::Command => {
             check::read_port(fields, service.map(|service| &service.slots))
         }
-        DriverName::Nftables | DriverName::Command => Some(None),
+        DriverName::Nftables => Some(None),
     };
     // A missing name of the service is reported elsewhere.
     let service = service.map_or("service", |service| &service.name);

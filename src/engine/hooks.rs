@@ -38,6 +38,7 @@ pub(super) fn slot_hooks(
     let slot_env = [
         ("SHIP_HOST", vars.host.to_string()),
         ("SHIP_ADDRESS", vars.address.to_owned()),
+        ("SHIP_SLOT", vars.slot.to_string()),
         ("SHIP_INSTANCE", instance.to_string()),
     ];
     env.extend(slot_env.map(|(key, value)| (key.to_owned(), value)));

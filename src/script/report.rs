@@ -64,7 +64,7 @@ struct SlotRecord {
     restarts: u32,
     main: String,
     killed: String,
-    /// The state of the systemd unit.
+    /// The state of the systemd unit, and its type.
     unit: String,
     /// How the previous process of the unit ended.
     exit: String,
@@ -311,7 +311,8 @@ impl SlotRecord {
                 at: Time::default(),
                 running_for: running_for(&self.main, uptime),
                 process: self.main,
-                is_started: self.unit == "active",
+                is_starting: self.unit.starts_with("activating"),
+                has_notified: self.unit.starts_with("active notify"),
                 last_exit: self.exit,
                 failed_liveness: self.killed,
             },

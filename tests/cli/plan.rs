@@ -12,7 +12,7 @@ fn plan_of_a_first_deploy_starts_everything() {
     project
         .ship(&["plan", "inventory.toml"])
         .stdout(str![[r#"
-page 0.8 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+page 0.8 on local (4 hosts × 2 slots): 3 replicas, at least 3 available, at most 4 running
 
 batch 1: 0 available, 0 running
   stage  0.8 on node1
@@ -49,7 +49,7 @@ fn plan_of_an_upgrade_shows_the_order_and_the_worst_case() {
     project
         .ship(&["plan", "inventory.toml", "--version", "0.9"])
         .stdout(str![[r#"
-page 0.9 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+page 0.9 on local (4 hosts × 2 slots): 3 replicas, at least 3 available, at most 4 running
 
 batch 1: 3 available, 3 running
   stage  0.9 on node1
@@ -172,7 +172,7 @@ fn plan_of_the_running_version_has_nothing_to_do() {
     project
         .ship(&["plan", "inventory.toml"])
         .stdout(str![[r#"
-page 0.8 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+page 0.8 on local (4 hosts × 2 slots): 3 replicas, at least 3 available, at most 4 running
 nothing to do
 
 "#]])

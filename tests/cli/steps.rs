@@ -106,7 +106,7 @@ fn plan_shows_the_steps() {
     project
         .ship(&["plan", "inventory.toml", "--version", "0.9"])
         .stdout(str![[r#"
-page 0.9 on local (4 hosts × 2 ports): 3 replicas, at least 3 available, at most 4 running
+page 0.9 on local (4 hosts × 2 slots): 3 replicas, at least 3 available, at most 4 running
 
 batch 1: 3 available, 3 running
   stage  0.9 on node1

@@ -8,10 +8,10 @@ use regex::Regex;
 use crate::markdown::Page;
 
 static HEADER: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(# )?(\[\[?)([a-z_.]+)\]\]?\s*(#.*)?$").expect("a valid pattern")
+    Regex::new(r"^(# )?(\[\[?)([a-zA-Z_.]+)\]\]?\s*(#.*)?$").expect("a valid pattern")
 });
 static KEY: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^(# )?[a-z0-9_]+ = ").expect("a valid pattern"));
+    LazyLock::new(|| Regex::new(r"^(# )?[a-zA-Z0-9_]+ = ").expect("a valid pattern"));
 /// A comment far to the right continues the one of the line above.
 static CONTINUATION: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^#?\s{8,}#").expect("a valid pattern"));

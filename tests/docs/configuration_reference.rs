@@ -161,7 +161,9 @@ fn is_annotated(annotated: &Annotated, table: &str, key: &str) -> bool {
         table => &[table],
     };
     let shows = |section: &Section| section.toml.contains(&format!("{key} = "));
+    let has_tables = |section: &Section| section.path.starts_with(&format!("{nested}."));
     annotated.section(&nested).is_some()
+        || annotated.sections.iter().any(has_tables)
         || homes
             .iter()
             .filter_map(|it| annotated.section(it))

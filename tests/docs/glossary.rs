@@ -15,7 +15,8 @@ const ENTRIES: std::ops::RangeInclusive<usize> = 30..=60;
 
 static ENTRY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?m)^\*\*([^*]+)\*\*:").expect("a valid pattern"));
-static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new("[a-z0-9_]+").expect("a valid pattern"));
+static WORD: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("[A-Za-z0-9_]+").expect("a valid pattern"));
 
 #[test]
 fn glossary_covers_every_noun_of_the_configuration() {

@@ -403,6 +403,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, slots: Vec<SlotNumber>, budget: Budget) -
         budget,
         release_slots: BTreeMap::new(),
         without_ports: BTreeSet::new(),
+        slot_ports: BTreeMap::new(),
         rollback_budget: None,
         min_ready: MIN_READY,
         progress_deadline: Duration::from_mins(10),

@@ -452,7 +452,7 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
         let shown = [
             block(
                 1,
-                "SubState=running\nMainPID=1\nNRestarts=2\nControlGroup=/no/such\nExecMainCode=0\nExecMainStatus=0",
+                "ActiveState=active\nType=notify\nSubState=running\nMainPID=1\nNRestarts=2\nControlGroup=/no/such\nExecMainCode=0\nExecMainStatus=0",
             ),
             block(
                 2,
@@ -460,15 +460,26 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
             ),
             block(
                 3,
-                "SubState=failed\nMainPID=0\nNRestarts=0\nExecMainCode=2\nExecMainStatus=9",
+                "SubState=failed\nMainPID=0\nNRestarts=0\nExecMainCode=2\nExecMainStatus=9\nResult=oom-kill",
             ),
             block(
                 4,
                 "SubState=dead\nMainPID=0\nNRestarts=0\nExecMainCode=0\nExecMainStatus=0",
             ),
         ];
+        // What the unit of slot 1 has recorded about its previous process.
+        let exit = host.root().join("slots/1/exit");
+        fs::write(exit, "oom-kill killed KILL\n").expect("a file of the slot");
         fake_systemctl(&host, &shown.join("\n\n"));
         let slots = host.observe().slots;
+        match slots.get(&1) {
+            Some(Occupant::Instance(Instance { sighting, .. })) => assert_eq!(
+                (sighting.has_notified, sighting.last_exit.as_str()),
+                (true, "signal KILL: out of memory (see MemoryMax)"),
+                "{shell:?}"
+            ),
+            other => panic!("{other:?}"),
+        }
         let seen = |port: u16| match slots.get(&port) {
             Some(Occupant::Instance(instance)) => (instance.process.to_string(), instance.restarts),
             other => panic!("{other:?}"),
@@ -478,7 +489,10 @@ fn systemds_word_on_all_slots_is_asked_for_once() {
             seen(2),
             ("ended (exit status 3; systemd starts it again)".into(), 7)
         );
-        assert_eq!(seen(3), ("ended (signal 9)".into(), 0));
+        assert_eq!(
+            seen(3),
+            ("ended (signal 9: out of memory (see MemoryMax))".into(), 0)
+        );
         assert_eq!(seen(4), ("ended (not started)".into(), 0));
         assert_eq!(
             fs::read_to_string(host.dir.path().join("calls"))

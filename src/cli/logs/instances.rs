@@ -29,6 +29,7 @@ const COLOURS: [AnsiColor; 6] = [
 /// Prints log lines of instances.
 pub(super) struct InstancePrinter {
     form: OutputFormat,
+    has_ports: bool,
     clock: LocalClock,
     colours: BTreeMap<HostId, Style>,
     width: usize,
@@ -54,10 +55,25 @@ impl InstancePrinter {
             .unwrap_or(0);
         Self {
             form,
+            has_ports: logs.has_ports(),
             clock: LocalClock::local(),
             colours,
             width: host + 1 + number,
         }
+    }
+
+    fn json(&self, line: &InstanceLine) -> String {
+        let mut object = Map::new();
+        if let Some(at) = line.at {
+            object.insert("time".to_owned(), rfc3339(at).into());
+            object.insert("at".to_owned(), at.0.into());
+        }
+        object.insert("host".to_owned(), line.host.as_str().into());
+        let port = line.number.filter(|_| self.has_ports);
+        object.insert("port".to_owned(), port.into());
+        object.insert("slot".to_owned(), line.number.into());
+        object.insert("text".to_owned(), line.text.as_str().into());
+        format!("{}\n", Value::from(object))
     }
 
     fn line(&self, line: &InstanceLine) -> String {
@@ -68,7 +84,7 @@ impl InstancePrinter {
             text,
         } = line;
         if self.form == OutputFormat::Json {
-            return json(line);
+            return self.json(line);
         }
         let label = number.map_or_else(|| host.to_string(), |number| format!("{host}:{number}"));
         let label = text::pad(&text::clean(&label), self.width);
@@ -88,16 +104,4 @@ impl LineSink<InstanceLine> for InstancePrinter {
         let text: String = lines.iter().map(|line| self.line(line)).collect();
         write(&text)
     }
-}
-
-fn json(line: &InstanceLine) -> String {
-    let mut object = Map::new();
-    if let Some(at) = line.at {
-        object.insert("time".to_owned(), rfc3339(at).into());
-        object.insert("at".to_owned(), at.0.into());
-    }
-    object.insert("host".to_owned(), line.host.as_str().into());
-    object.insert("port".to_owned(), line.number.into());
-    object.insert("text".to_owned(), line.text.as_str().into());
-    format!("{}\n", Value::from(object))
 }

@@ -91,9 +91,10 @@ pub struct Sighting {
     pub process: String,
     /// How long the process has been running.
     pub running_for: Duration,
-    /// Whether systemd counts its unit as started: a service of type `notify` has reported
-    /// `READY=1`.
-    pub is_started: bool,
+    /// Whether systemd does not count its unit as started yet.
+    pub is_starting: bool,
+    /// Whether it is of a type that reports `READY=1`, and has done so.
+    pub has_notified: bool,
     /// How the previous process ended, if systemd has restarted the instance; otherwise empty.
     pub last_exit: String,
     /// Why the host killed the process of this instance, if its liveness probe failed; otherwise
@@ -438,13 +439,15 @@ impl Instance {
         match &definition.readiness.check {
             Check::Running(wanted) => {
                 let running_for = Human(self.sighting.running_for);
-                if self.sighting.running_for >= *wanted {
+                if self.sighting.is_starting {
+                    Verdict::Fail("systemd does not count the unit as started yet".into())
+                } else if self.sighting.running_for >= *wanted {
                     Verdict::Pass(format!("running for {running_for}"))
                 } else {
                     Verdict::Fail(format!("running for {running_for} of {}", Human(*wanted)))
                 }
             }
-            Check::Notify if self.sighting.is_started => Verdict::Pass("reported READY=1".into()),
+            Check::Notify if self.sighting.has_notified => Verdict::Pass("reported READY=1".into()),
             Check::Notify => Verdict::Fail("has not reported READY=1 yet".into()),
             Check::Tcp | Check::Http { .. } | Check::Command(_) => {
                 let port = definition.readiness_port(slot).unwrap_or_default();

@@ -335,6 +335,17 @@ impl<'a> HostCount<'a> {
             .map(|(attempts, slot)| (slot, attempts))
     }
 
+    /// Whether an instance in another slot has, or may have, a port of this slot.
+    fn has_port_of(&self, spec: &Spec, release: &ReleaseId, number: SlotNumber) -> bool {
+        let running = self.host.into_iter().flat_map(Host::instances);
+        let running = running.map(|(other, instance)| (other, &instance.release));
+        let starting = self.possibly_started.iter();
+        let starting = starting.map(|(other, release)| (*other, *release));
+        running
+            .chain(starting)
+            .any(|(other, of)| other != number && spec.share_port((release, number), (of, other)))
+    }
+
     /// The empty slots of a release, except those with a failed action that is not retried.
     fn usable_slots(
         &self,
@@ -355,6 +366,7 @@ impl<'a> HostCount<'a> {
             self.is_usable()
                 && self.host.is_some_and(|host| !is_taken(host))
                 && !self.possibly_started.contains_key(number)
+                && !self.has_port_of(spec, release, *number)
         };
         let empty = spec
             .slots_of(release)

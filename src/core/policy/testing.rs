@@ -243,6 +243,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         slots: vec![8081],
         release_slots: BTreeMap::new(),
         without_ports: BTreeSet::new(),
+        slot_ports: BTreeMap::new(),
         budget: Budget {
             replicas: 3,
             surge: 0,

@@ -13,7 +13,7 @@ use crate::core::analysis::Analysis;
 use crate::core::fleet::health::Thresholds;
 use crate::core::fleet::traffic::Traffic;
 use crate::core::fleet::{Fleet, Occupant};
-use crate::core::ids::{HostId, ReleaseId, Slot, SlotNumber};
+use crate::core::ids::{HostId, Port, ReleaseId, Slot, SlotNumber};
 use crate::core::release::waits::Waits;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::task::Task;
@@ -35,6 +35,8 @@ pub struct Spec {
     pub release_slots: BTreeMap<ReleaseId, Vec<SlotNumber>>,
     /// The releases whose instances do not listen.
     pub without_ports: BTreeSet<ReleaseId>,
+    /// The ports of each slot, for releases with several ports in a slot.
+    pub slot_ports: BTreeMap<ReleaseId, BTreeMap<SlotNumber, Vec<Port>>>,
     /// The number of instances, and its limits during a rollout.
     pub budget: Budget,
     /// The budget of a rollback; `None` if it is the same.
@@ -165,6 +167,27 @@ impl Spec {
     /// The slots of each host for a release.
     pub fn slots_of(&self, release: &ReleaseId) -> &[SlotNumber] {
         self.release_slots.get(release).unwrap_or(&self.slots)
+    }
+
+    /// Whether instances of two releases in two slots of a host would have a port in common.
+    pub fn share_port(
+        &self,
+        one: (&ReleaseId, SlotNumber),
+        other: (&ReleaseId, SlotNumber),
+    ) -> bool {
+        let ports = self.ports_in(other.0, other.1);
+        self.ports_in(one.0, one.1)
+            .iter()
+            .any(|port| ports.contains(port))
+    }
+
+    fn ports_in(&self, release: &ReleaseId, slot: SlotNumber) -> Vec<Port> {
+        if self.without_ports.contains(release) {
+            return Vec::new();
+        }
+        let slots = self.slot_ports.get(release);
+        let ports = slots.and_then(|slots| slots.get(&slot));
+        ports.cloned().unwrap_or_else(|| vec![slot])
     }
 
     /// The budget of a rollout in its current direction.

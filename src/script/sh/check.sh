@@ -57,7 +57,7 @@ verify_unit() {
     IFS=$NL
     for line in $shown; do
         case $line in
-            *"$unit:"[0-9]*) check="${check}problem=systemd does not accept [systemd]: ${line#*"$unit:"}$NL" ;;
+            *"$unit:"[0-9]*) complain "${line#*"$unit:"}" ;;
         esac
     done
     IFS=$BLANKS
@@ -65,11 +65,20 @@ verify_unit() {
     scratch=
 }
 
+# Adds the complaint $1 about the unit, which begins with the number of a line, and names that line.
+complain() {
+    line=$(printf '%s\n' "$UNIT" | sed -n "${1%%:*}p")
+    check="${check}problem=systemd does not accept \`$line\`, from [systemd] in the playbook:${1#*:}$NL"
+}
+
 # Reports the sizes of the shared directories, in KiB, and those of another user than the service's.
 check_shared_dirs() {
     for dir in $SHARED_DIRS; do
         shared=$ROOT/shared/$dir
-        [ -d "$shared" ] || continue
+        if [ ! -d "$shared" ]; then
+            [ ! -e "$shared" ] && [ ! -L "$shared" ] || check="${check}problem=$shared is not a directory, but shared_dirs has $dir$NL"
+            continue
+        fi
         size=$(timeout 5 du -skx "$shared" 2>/dev/null) || size=
         check="${check}shared=$dir ${size%%[!0-9]*}$NL"
         set -- $(ls -ldn "$shared")

@@ -34,6 +34,21 @@ read_installed() {
     set -- "$service_unit"
     [ -z "$LIVENESS_UNIT" ] || set -- "$@" "$liveness_unit.service" "$liveness_unit.timer"
     read_units "$@"
+    [ -z "$changed" ] || check_loaded
+}
+
+# Fails if systemd cannot use the unit of the service: it must not be started, because it could not be stopped either.
+check_loaded() {
+    show=$(systemctl show -p LoadState -p LoadError "$service_unit" 2>&1) || return 0
+    block=$NL$show$NL
+    property LoadState
+    case $value in
+        bad-setting | error)
+            state=$value
+            property LoadError
+            fail "systemd does not accept the unit $service_unit (${value:-$state}); run \`ship check\` to see the line"
+            ;;
+    esac
 }
 
 # Earlier versions of ship had one template for all slots. It is removed when no instance runs from it any more.

@@ -2,7 +2,7 @@
 
 observe_systemd() {
     show=$(systemctl show -p Id -p MainPID -p NRestarts -p ControlGroup -p ExecMainCode -p ExecMainStatus -p SubState \
-        -p ActiveState -p Result \
+        -p ActiveState -p Result -p Type \
         $units 2>&1) || {
         unseen="systemctl show: $show"
         return 1
@@ -40,12 +40,22 @@ observe_unit() {
         facts="process=running${NL}restarts=$restarts$NL"
         ! inspect "$value" || facts="${facts}main=$value.$ticks$NL"
         property ActiveState
-        facts="${facts}unit=$value$NL"
+        facts="${facts}unit=$value"
+        property Type
+        facts="$facts $value$NL"
         observe_last_exit
         property ControlGroup
         unit_pids "$value"
         return
     fi
+    property SubState
+    case $value in
+        condition | start-pre | start | start-post)
+            # Only a command before the main process is running.
+            facts="process=running${NL}restarts=$restarts${NL}unit=activating$NL"
+            return
+            ;;
+    esac
     property ExecMainCode
     code=$value
     property ExecMainStatus

@@ -405,7 +405,7 @@ error: `Service` cannot set Restart: ship writes it
    |
    = help: ship counts on systemd to restart an instance that exits
 
-error: `Service` cannot begin with `m`: `memoryMax`
+error: `Service` has a key that is not a directive: it cannot begin with `m`: `memoryMax`
   --> web.toml:12:1
    |
 12 | memoryMax = "1G"

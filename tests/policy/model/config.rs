@@ -1,6 +1,6 @@
 //! The configurations: a small fleet, a rollout, and the faults that may occur.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ship::core::spec::step::OnGate;
 use std::time::Duration;
@@ -104,6 +104,7 @@ impl Config {
                 unavailable: small(self.unavailable),
             },
             without_ports: BTreeSet::new(),
+            slot_ports: BTreeMap::new(),
             release_slots: if self.own_ports {
                 Release::ALL
                     .iter()

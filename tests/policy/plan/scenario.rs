@@ -66,6 +66,7 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
             },
             release_slots: BTreeMap::new(),
             without_ports: BTreeSet::new(),
+            slot_ports: BTreeMap::new(),
             rollback_budget: None,
             min_ready: Duration::ZERO,
             progress_deadline: Duration::from_mins(10),

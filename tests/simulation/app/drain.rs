@@ -12,7 +12,7 @@ fn drain_that_leaves_too_few_slots_is_refused() {
         project.drain("h1");
         let actions_before = project.action_count();
         let refused = project.deploy(version("0.8")).await.exits(Exit::Refused);
-        refused.assert_printed(&["the fleet offers 3 (3 hosts × 1 port)"]);
+        refused.assert_printed(&["the fleet offers 3 (3 hosts × 1 slot)"]);
         assert_eq!(project.action_count(), actions_before);
     });
 }

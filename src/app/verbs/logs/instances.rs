@@ -34,6 +34,7 @@ pub struct InstanceLogs {
     executor: FleetExecutor,
     hosts: Vec<HostId>,
     slots: Vec<SlotNumber>,
+    has_ports: bool,
     /// The selected slots by host.
     selections: BTreeMap<HostId, SlotSelection>,
     /// Why hosts were unreachable at first.
@@ -56,6 +57,7 @@ impl InstanceLogs {
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
         let executor = session.fleet_executor();
         let hosts = session.hosts();
+        let has_ports = session.project.playbook.service.slots.has_ports();
         let slots: Vec<_> = session.slots(&session.definitions()).into_keys().collect();
         let observations = join_all(hosts.iter().map(|host| executor.observe_host(host))).await;
         permit(&session, &hosts, &observations)?;
@@ -81,6 +83,7 @@ impl InstanceLogs {
             executor,
             hosts,
             slots,
+            has_ports,
             selections,
             lost,
             drivers: drivers(&session),
@@ -94,6 +97,11 @@ impl InstanceLogs {
     }
 
     /// The ports of all releases.
+    /// Whether the service of the playbook has ports.
+    pub fn has_ports(&self) -> bool {
+        self.has_ports
+    }
+
     pub fn slots(&self) -> &[SlotNumber] {
         &self.slots
     }

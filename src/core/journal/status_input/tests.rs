@@ -234,6 +234,7 @@ fn spec() -> Spec {
         },
         release_slots: BTreeMap::new(),
         without_ports: BTreeSet::new(),
+        slot_ports: BTreeMap::new(),
         rollback_budget: None,
         min_ready: Duration::from_secs(5),
         progress_deadline: Duration::from_mins(10),
