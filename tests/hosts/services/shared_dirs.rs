@@ -128,3 +128,41 @@ fn uploads_of_django_outlive_its_releases() {
         assert_eq!(upload("c", 8081), "1 a b c started-8081 started-8082\n");
     });
 }
+
+#[test]
+fn shared_dir_behind_a_link_of_the_service_is_refused() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = Service::new(&fleet, DJANGO, &[("site_app.py", SITE)]);
+        let one = ["--set", "rollout.replicas=1"];
+        service.deploy("1", &one).exits(0);
+        let host = &fleet.hosts[0];
+        // The service could make root create directories wherever its link leads.
+        host.exec("setpriv --reuid=ship-site --regid=ship-site --clear-groups ln -s /etc /var/lib/ship/site/shared/media/uploads/link")
+            .exits(0);
+        let nested = "service.shared_dirs=[\"media/uploads/link/evil\"]";
+        service
+            .deploy("2", &[&one[..], &["--set", nested]].concat())
+            .exits(3)
+            .prints(&["belongs to ship-site, who could redirect the shared directory"]);
+        host.exec("test -e /etc/evil").exits(1);
+    });
+}
+
+#[test]
+fn parent_of_a_shared_dir_can_be_shared_later() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = Service::new(&fleet, DJANGO, &[("site_app.py", SITE)]);
+        let one = ["--set", "rollout.replicas=1"];
+        service.deploy("1", &one).exits(0);
+        let wider = "service.shared_dirs=[\"media\"]";
+        let done = service
+            .deploy("2", &[&one[..], &["--set", wider]].concat())
+            .exits(0);
+        assert!(!done.stderr.contains("no longer shares"), "{}", done.stderr);
+        fleet.hosts[0]
+            .exec("stat -c %U /var/lib/ship/site/shared/media /var/lib/ship/site/shared/media/uploads")
+            .prints(&["ship-site\nship-site"]);
+    });
+}

@@ -97,7 +97,7 @@ fn check_reports_unknown_directives_and_drop_ins() {
         service
             .ship("check", &[&one[..], &["--set", unknown]].concat())
             .exits(2)
-            .prints(&["systemd does not accept [systemd]: ", "MemoryMx"]);
+            .prints(&["systemd does not accept `MemoryMx=1G`, from [systemd]"]);
         let file = "/etc/systemd/system/ship-web@8081.service.d/nice.conf";
         namespace::write(&host.path(file), "[Service]\nNice=5\n");
         service
@@ -134,5 +134,57 @@ fn settings_of_the_unit_roll_back_with_the_release() {
             .prints(&["systemd.Service.LimitNOFILE"]);
         service.ship("rollback", &[]).exits(0);
         assert!(limit().contains("4096"), "{}", limit());
+    });
+}
+
+#[test]
+fn commands_before_the_start_may_take_long() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = gunicorn(&fleet);
+        let args = [
+            "--set",
+            "rollout.replicas=1",
+            "--set",
+            "systemd.Service.ExecStartPre=\"/bin/sleep 3\"",
+        ];
+        service
+            .deploy("1", &args)
+            .exits(0)
+            .prints(&["\"reported READY=1\""]);
+    });
+}
+
+#[test]
+fn unit_that_systemd_refuses_is_not_started_and_does_no_harm() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = gunicorn(&fleet);
+        let one = ["--set", "rollout.replicas=1"];
+        service.deploy("1", &one).exits(0);
+        // systemd demands an absolute path.
+        let bad = "systemd.Service.ExecStartPre=\"bin/migrate\"";
+        let with_bad = [&one[..], &["--set", bad]].concat();
+        service
+            .ship("check", &with_bad)
+            .exits(2)
+            .prints(&["systemd does not accept `ExecStartPre=bin/migrate`"]);
+        service
+            .deploy("2", &with_bad)
+            .exits(3)
+            .prints(&["systemd does not accept the unit ship-web@8082.service"]);
+        service.deploy("3", &one).exits(0);
+        // An instance whose unit has become invalid can still be stopped.
+        let host = &fleet.hosts[0];
+        host.exec(
+            "sed -i 's|^ExecStart=.*|ExecStart=bin/web|' /etc/systemd/system/ship-web@*.service \
+             && systemctl daemon-reload",
+        )
+        .exits(0);
+        service.deploy("4", &one).exits(0);
+        let left = host
+            .exec("pgrep -c -f '^/usr/bin/python3 /usr/bin/gunicorn'")
+            .stdout;
+        assert_eq!(left.trim(), "3", "a master and two workers");
     });
 }

@@ -200,6 +200,44 @@ error: `notify` needs driver = "systemd", which receives READY=1
 }
 
 #[test]
+fn notify_is_refused_with_a_type_that_does_not_report() {
+    assert_data_eq!(
+        worker()
+            .playbook("[readiness]\n", "[readiness]\nnotify = true\n")
+            .playbook(
+                "[artifact]",
+                "[systemd.Service]\nType = \"exec\"\n[artifact]"
+            )
+            .report(),
+        str![[r#"
+error: `notify` waits for READY=1, but the unit has Type=exec
+  --> web.toml:13:10
+   |
+13 | notify = true
+   |          ^^^^
+   |
+   = help: leave out `Type` in [systemd.Service]: ship writes Type=notify
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn start_limits_are_refused_under_every_name() {
+    for (section, name) in [
+        ("Service", "StartLimitInterval"),
+        ("Service", "StartLimitBurst"),
+        ("Unit", "StartLimitIntervalSec"),
+        ("Unit", "StartLimitAction"),
+    ] {
+        let table = format!("[systemd.{section}]\n{name} = 3\n[artifact]");
+        let report = files().playbook("[artifact]", &table).report();
+        let error = format!("error: `{section}` cannot set {name}: ship writes it");
+        assert!(report.starts_with(&error), "{report}");
+    }
+}
+
+#[test]
 fn first_port_of_a_slot_is_its_number_and_the_default() {
     let files = two_ports()
         .playbook("{{ port }}", "{{ port }} --admin {{ ports.admin }}")

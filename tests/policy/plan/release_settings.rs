@@ -54,6 +54,27 @@ fn deploy_to_other_ports_starts_new_instances_beside_the_old_ones() {
 }
 
 #[test]
+fn slot_is_not_used_while_an_instance_of_another_slot_has_one_of_its_ports() {
+    let mut setup = with_ports(fleet_of(1).budget(1, 1, 0), &[8081, 8082], &[9081, 9082]);
+    setup.spec.slot_ports = [
+        (
+            "0.8".into(),
+            [(8081, vec![8081, 9081]), (8082, vec![8082, 9082])].into(),
+        ),
+        (
+            "0.9".into(),
+            [(9081, vec![9081, 8081]), (9082, vec![9082, 8082])].into(),
+        ),
+    ]
+    .into();
+    let mut scenario = setup.running("0.8", &["h1:8081"]).deploy("0.9");
+    scenario.run_actions(&["stage 0.9 on h1"]);
+    scenario.run_actions(&["start 0.9 at h1:9082"]);
+    scenario.pass_probe("h1:9082");
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
+}
+
+#[test]
 fn port_of_both_releases_is_free_after_the_old_instance_stopped() {
     let setup = with_ports(fleet_of(1).budget(2, 0, 1), &[8081, 8082], &[8082, 8083]);
     let mut scenario = setup.running("0.8", &["h1:8081"]).deploy("0.9");
