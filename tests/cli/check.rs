@@ -58,12 +58,12 @@ fn check_reports_all_problems_at_once() {
     let output = project.redacted(&done.stdout);
     let of_node2: Vec<_> = output
         .lines()
-        .filter(|line| line.contains("node2: port"))
+        .filter(|line| line.contains("node2: slot"))
         .collect();
     snapbox::assert_data_eq!(
         of_node2.join("\n"),
         str![
-            "FAILED  node2: port 8082 is taken by pid [PID] (COMMAND), which this fleet did not \
+            "FAILED  node2: slot 8082 is taken by pid [PID] (COMMAND), which this fleet did not \
              start; stop it, or remove the port from `ports`"
         ]
     );

@@ -119,8 +119,8 @@ impl Scenario {
 
     fn draw_any(rng: &mut SeededRng) -> Self {
         let hosts = rng.count(1..=4);
-        let slots = if hosts == 1 { 2 } else { rng.count(1..=2) };
-        let slots = hosts * slots;
+        let slots_per_host = if hosts == 1 { 2 } else { rng.count(1..=2) };
+        let slots = hosts * slots_per_host;
         let replicas = rng.count(1..=slots.min(4));
         let qualities = [
             Quality::Good,
@@ -143,7 +143,7 @@ impl Scenario {
         Self {
             hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
             slots: (8081..)
-                .take(usize::try_from(slots).expect("one or two"))
+                .take(usize::try_from(slots_per_host).expect("one or two"))
                 .collect(),
             max_surge: *rng.pick(&[
                 Amount::Count(0),
