@@ -199,7 +199,7 @@ pub struct HistoryArgs {
     "ship logs --rollout last",
 ])]
 pub struct LogsArgs {
-    /// Inventory file, and instances by name, name prefix, HOST or HOST:PORT [default: all]
+    /// Inventory file, and instances by name, name prefix, HOST or HOST:SLOT [default: all]
     #[arg(value_name = "INVENTORY|INSTANCE")]
     pub what: Vec<String>,
     /// Print new lines as they are written, until Ctrl-C

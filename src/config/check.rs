@@ -7,7 +7,7 @@ use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};
 use super::names;
 use super::slots;
-use super::toml_tree::Node;
+use super::toml_tree::{Node, Value};
 use super::value::{Faults, ValueError, boolean, line, positive_duration, quoted, string};
 use crate::config::templates::Templates;
 use crate::core::release::slots::Slots;
@@ -92,6 +92,13 @@ pub(super) fn read_port(fields: &Fields<'_>, slots: Option<&Slots>) -> Option<Op
 }
 
 fn port_name(node: &Node) -> Result<String, Faults> {
+    if matches!(node.value, Value::Integer(_)) {
+        return Err(
+            ValueError::new("must be the name of a port, not its number")
+                .help("for example: ports = [{ http = 8081, admin = 9081 }] and port = \"admin\"")
+                .into(),
+        );
+    }
     let text = string(node)?;
     names::PORT.check(&text)?;
     Ok(text)

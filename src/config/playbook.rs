@@ -178,7 +178,9 @@ impl PlaybookDraft {
         self.check_templates(inventory, sink);
         if let Some(playbook) = &self.playbook {
             let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);
-            traffic::check_balancers(traffic, places, inventory, sink);
+            if playbook.service.slots.has_ports() {
+                traffic::check_balancers(traffic, places, inventory, sink);
+            }
             let has_weights = playbook
                 .rollout
                 .steps
@@ -217,6 +219,10 @@ impl PlaybookDraft {
             .filter(|host| seen.insert(&host.labels))
             .collect();
         for template in self.templates.iter() {
+            // Errors in the ports are reported elsewhere.
+            if self.playbook.is_none() && uses(&template.value, "ports") {
+                continue;
+            }
             let hosts = if uses(&template.value, "labels") {
                 differing.len()
             } else {

@@ -228,9 +228,10 @@ fn missing_port(template: &str, vars: &SlotVars<'_>) -> Option<TemplateFault> {
     let compiled = ENVIRONMENT.template_from_str(template).ok()?;
     let mut used: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
     used.sort();
-    let is_missing = |word: &str| match word.strip_prefix("ports.") {
-        Some(name) => !vars.ports.iter().any(|(known, _)| known == name),
-        None => word == "port" && vars.port.is_none(),
+    let is_missing = |word: &str| match word.split_once('.') {
+        Some(("ports", name)) => !vars.ports.iter().any(|(known, _)| known == name),
+        Some(("port", _)) => true,
+        _ => word == "port" && vars.port.is_none(),
     };
     let word = used.into_iter().find(|word| is_missing(word))?;
     let help = if vars.port.is_none() {

@@ -89,6 +89,14 @@ fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text,
     let text = text
         .set("RUN", format!("exec {}", quote_all(&spec.argv)))
         .set("UNIT", service)
+        .set(
+            "HAS_DIRECTIVES",
+            if spec.directives.is_empty() {
+                ""
+            } else {
+                "yes"
+            },
+        )
         .set("NO_BLOCK", if takes_long { "--no-block" } else { "" })
         .set("SYSTEMD_WAIT_S", whole_seconds(start_timeout))
         .set("PROBE_TOOLS", probe_tools.unwrap_or_default().join(" "))

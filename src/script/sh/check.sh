@@ -45,30 +45,14 @@ check_units() {
     done
 }
 
-# Lets systemd verify the unit of an instance. Only complaints about the unit itself count.
-verify_unit() {
-    [ -n "$UNIT" ] && command -v systemd-analyze >/dev/null 2>&1 || return 0
-    scratch=$(mktemp -d 2>/dev/null) || return 0
-    unit=ship-$SERVICE@check.service
-    printf '%s\n' "$UNIT" >"$scratch/$unit"
-    shown=$(timeout 10 systemd-analyze verify --man=no "$scratch/$unit" 2>&1)
+# Lets systemd verify the unit of an instance.
+check_unit() {
+    [ -n "$UNIT" ] && scratch=$(mktemp -d 2>/dev/null) || return 0
+    printf '%s\n' "$UNIT" >"$scratch/ship-$SERVICE@check.service"
+    verify_unit "$scratch/ship-$SERVICE@check.service"
+    [ -z "$complaint" ] || check="${check}problem=systemd does not accept $complaint$NL"
     rm -rf -- "$scratch"
-    set -f
-    IFS=$NL
-    for line in $shown; do
-        case $line in
-            *"$unit:"[0-9]*) complain "${line#*"$unit:"}" ;;
-        esac
-    done
-    IFS=$BLANKS
-    set +f
     scratch=
-}
-
-# Adds the complaint $1 about the unit, which begins with the number of a line, and names that line.
-complain() {
-    line=$(printf '%s\n' "$UNIT" | sed -n "${1%%:*}p")
-    check="${check}problem=systemd does not accept \`$line\`, from [systemd] in the playbook:${1#*:}$NL"
 }
 
 # Reports the sizes of the shared directories, in KiB, and those of another user than the service's.
@@ -150,7 +134,7 @@ fi
 if [ -n "$RUNS_INSTANCES" ]; then
     if [ "$DRIVER" = systemd ]; then
         check_units
-        verify_unit
+        check_unit
         check_drop_ins
     fi
     check_ports

@@ -11,6 +11,10 @@ prepare_systemd() {
         fail "the liveness probe needs one of these programs on this host: $PROBE_TOOLS"
     install_units
     read_installed
+    [ -z "$changed" ] || [ -z "$HAS_DIRECTIVES" ] || {
+        verify_unit "$UNIT_DIR/$service_unit"
+        [ -z "$complaint" ] || fail "systemd does not accept $complaint"
+    }
 }
 
 # Until "read_installed", the instance in the slot keeps the settings with which it was started.

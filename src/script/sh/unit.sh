@@ -13,6 +13,28 @@ is_masked() {
     return 1
 }
 
+# Lets systemd verify the unit in file $1. Sets "complaint" to its first complaint about the unit itself, with the line
+# that it is about; empty if there is none.
+verify_unit() {
+    complaint=
+    command -v systemd-analyze >/dev/null 2>&1 || return 0
+    name=${1##*/}
+    shown=$(timeout 10 systemd-analyze verify --man=no "$1" 2>&1 9>&-)
+    set -f
+    IFS=$NL
+    for line in $shown; do
+        case $line in
+            *"$name:"[0-9]*)
+                line=${line#*"$name:"}
+                complaint="\`$(sed -n "${line%%:*}p" "$1")\`, from [systemd] in the playbook:${line#*:}"
+                break
+                ;;
+        esac
+    done
+    IFS=$BLANKS
+    set +f
+}
+
 # Writes a unit, if it differs. Sets "changed" to "added" for a new file, which systemd finds on its own, or to "yes"
 # for a changed file, which systemd must reload.
 write_unit() {

@@ -95,6 +95,10 @@ fn check_reports_unknown_directives_and_drop_ins() {
         service.ship("check", &one).exits(0);
         let unknown = "systemd.Service.MemoryMx=\"1G\"";
         service
+            .deploy("1", &[&one[..], &["--set", unknown]].concat())
+            .exits(4)
+            .prints(&["systemd does not accept `MemoryMx=1G`, from [systemd]"]);
+        service
             .ship("check", &[&one[..], &["--set", unknown]].concat())
             .exits(2)
             .prints(&["systemd does not accept `MemoryMx=1G`, from [systemd]"]);

@@ -115,17 +115,6 @@ error: [traffic] needs ports, but the service has `slots`: no load balancer send
    |
    = help: leave out [traffic]
 
-error: the inventory has no balancers
-  --> web.toml:12:10
-   |
-12 | driver = "haproxy"
-   |          ^^^^^^^^^
-   |
-   = help: add them to the inventory:
-           [[balancers]]
-           name = "lb1"
-           address = "192.168.72.10"
-
 error: [monitor] needs ports, but the service has `slots`: there are no requests to monitor
   --> web.toml:14:2
    |

@@ -144,13 +144,13 @@ fn key_of_another_driver_is_unknown() {
     assert_data_eq!(
         with(&format!("{HAPROXY}\nport = 80\nsever = \"a\"")).report(),
         str![[r#"
-error: `port` must be a string, not a whole number
+error: `port` must be the name of a port, not its number
   --> web.toml:15:8
    |
 15 | port = 80
    |        ^^
    |
-   = help: add quotes: "80"
+   = help: for example: ports = [{ http = 8081, admin = 9081 }] and port = "admin"
 
 error: unknown key `sever` in [traffic]
   --> web.toml:16:1
