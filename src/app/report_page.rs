@@ -133,6 +133,9 @@ impl ReportInput {
             who: record.map_or("unknown", |record| &record.who),
             reason: record.map_or("", |record| &record.reason),
             exit_code: exit.map(Exit::code),
+            directives: record
+                .map(|record| record.definition.systemd.to_string())
+                .unwrap_or_default(),
             changes: record
                 .zip(self.previous_record())
                 .map(|(now, then)| changes(then, now))

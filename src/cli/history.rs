@@ -39,6 +39,7 @@ fn details_object(details: RevisionDetails) -> serde_json::Value {
     object["playbook"] = details.playbook.into();
     object["differs"] = details.differs.into();
     object["compared_with"] = serde_json::to_value(current).unwrap_or_default();
+    object["systemd"] = serde_json::to_value(&details.directives).unwrap_or_default();
     object["proven"] = details.is_proven.into();
     object["monitor"] = serde_json::to_value(&details.monitor).unwrap_or_default();
     object
@@ -80,6 +81,8 @@ fn facts(details: &RevisionDetails) -> String {
         .as_ref()
         .map(|monitor| clean(&monitor.to_string()));
     facts.extend(monitor.map(|monitor| ("monitor", monitor)));
+    let directives = details.directives.to_string();
+    facts.extend(directives.lines().map(|line| ("systemd", clean(line))));
     facts.iter().fold(String::new(), |mut text, (name, value)| {
         let _ = writeln!(text, "{name:<8}  {value}");
         text

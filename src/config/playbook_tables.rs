@@ -9,8 +9,9 @@ use super::readiness::{self, ReadinessPlaces};
 use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::service::{self, ServiceConfig};
 use super::templates::Templates;
-use super::value::Located;
+use super::value::{Located, ValueError};
 use super::{analysis, hooks, liveness, migrations, names, systemd};
+use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::core::release::unit::{Directives, UnitSection};
 use crate::core::release::{Check, Driver, Readiness};
 
@@ -124,6 +125,28 @@ impl<'a> PlaybookTables<'a> {
             let message = format!("`notify` waits for READY=1, but the unit has Type={kind}");
             let help = "leave out `Type` in [systemd.Service]: ship writes Type=notify";
             sink.push(Diagnostic::at(&place, message).help(help));
+        }
+    }
+
+    /// Reports analyses that compare requests, for a service without ports.
+    pub(super) fn check_comparisons(
+        &self,
+        service: Option<&ServiceConfig>,
+        analyses: Option<&[Analysis]>,
+    ) {
+        if service.is_none_or(|service| service.slots.has_ports()) {
+            return;
+        }
+        let compares =
+            |analysis: &Analysis| matches!(analysis.method, MeasurementMethod::Compare(_));
+        let tables = self.analyses.iter().zip(analyses.unwrap_or_default());
+        for (fields, _) in tables.filter(|(_, analysis)| compares(analysis)) {
+            let fault =
+                ValueError::new("compares requests, but the service has `slots` and no ports");
+            fields.report(
+                "kind",
+                fault.help("use another kind, for example \"command\""),
+            );
         }
     }
 

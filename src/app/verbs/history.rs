@@ -16,6 +16,7 @@ use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::history::RolloutRun;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::release::Definition;
+use crate::core::release::unit::Directives;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::text_difference::difference;
@@ -30,6 +31,8 @@ pub struct RevisionDetails {
     pub duration: Option<Duration>,
     /// The text of the playbook at that time.
     pub playbook: String,
+    /// The directives of its units.
+    pub directives: Directives,
     /// Whether a rollout of the revision has ever succeeded.
     pub is_proven: bool,
     /// The result of the availability monitor, if one ran.
@@ -83,6 +86,7 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
         row: row(record, &history.runs, running),
         duration: duration(record),
         playbook: record.playbook.clone(),
+        directives: record.definition.systemd.clone(),
         is_proven: record.proven,
         monitor: RolloutSummary::of(&journal).and_then(|summary| summary.monitor),
         current: current.map(|current| (current.revision, current.definition.version.clone())),

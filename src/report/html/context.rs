@@ -345,6 +345,10 @@ fn basics(
             "set",
             Some(start.set.join(", ")).filter(|set| !set.is_empty()),
         ),
+        (
+            "systemd",
+            Some(input.directives.replace('\n', ", ")).filter(|lines| !lines.is_empty()),
+        ),
         ("exit code", input.exit_code.map(|code| code.to_string())),
     ];
     facts

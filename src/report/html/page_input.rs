@@ -21,6 +21,8 @@ pub struct PageInput<'a> {
     pub reason: &'a str,
     /// The exit code, if the rollout has ended.
     pub exit_code: Option<u8>,
+    /// The directives of the instances' units, one per line; empty if there are none.
+    pub directives: String,
     /// The differences from the previous release.
     pub changes: Changes,
     /// The path of the inventory, for commands.

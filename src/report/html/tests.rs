@@ -20,6 +20,7 @@ fn written(play: Play, redactor: &Redactor) -> String {
         who: "anna@laptop",
         reason: "the night's build",
         exit_code: Some(0),
+        directives: String::new(),
         changes: Changes {
             since: "revision 1 (0.8)".into(),
             parts: vec![["PASSWORD".into(), "hunter2".into(), "another".into()]],
@@ -117,6 +118,7 @@ fn journal_without_a_start_has_no_page() {
         who: "",
         reason: "",
         exit_code: None,
+        directives: String::new(),
         changes: Changes::default(),
         inventory: "",
         now: testing::START,

@@ -135,7 +135,10 @@ fn settings_of_the_unit_roll_back_with_the_release() {
         service
             .ship("history", &["--revision", "1"])
             .exits(0)
-            .prints(&["systemd.Service.LimitNOFILE"]);
+            .prints(&[
+                "systemd   Service.LimitNOFILE=4096",
+                "systemd.Service.LimitNOFILE",
+            ]);
         service.ship("rollback", &[]).exits(0);
         assert!(limit().contains("4096"), "{}", limit());
     });

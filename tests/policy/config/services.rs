@@ -128,6 +128,18 @@ error: [monitor] needs ports, but the service has `slots`: there are no requests
 }
 
 #[test]
+fn analysis_of_requests_is_refused_without_ports() {
+    let table = "[[analysis]]\nname = \"errors\"\nkind = \"compare\"\n[rollout]";
+    let report = worker().playbook("[rollout]", table).report();
+    assert!(
+        report.starts_with(
+            "error: `kind` compares requests, but the service has `slots` and no ports\n"
+        ),
+        "{report}"
+    );
+}
+
+#[test]
 fn port_template_is_refused_without_ports() {
     assert_data_eq!(
         worker().playbook("{{ slot }}", "{{ port }}").report(),

@@ -66,7 +66,8 @@ async fn check_host(
     (definition, needs): (Option<&Definition>, Needs<'_>),
     required: Requirements<'_>,
 ) -> MachineCheck {
-    let unit = definition.and_then(|definition| {
+    let unit = definition.filter(|definition| !definition.systemd.is_empty());
+    let unit = unit.and_then(|definition| {
         let slot = Slot::new(host.clone(), *required.slots.first()?);
         executor.unit_of(&slot, definition).ok().flatten()
     });
