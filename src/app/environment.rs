@@ -130,7 +130,7 @@ pub trait FleetConnection: Executor {
     ) -> BoxFuture<'a, Result<(), HostUnavailable>>;
 
     /// Two slots that would be the same server at a balancer: one with a running instance, and one
-    /// of `ports` that would replace it.
+    /// of `slots` that would replace it.
     fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash>;
 }
 

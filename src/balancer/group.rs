@@ -233,7 +233,7 @@ impl BalancerGroup {
     }
 
     /// Two slots that would be the same server at the balancers, if there are such slots: one where
-    /// an instance runs, and one of `ports` for its successor.
+    /// an instance runs, and one of `slots` for its successor.
     pub fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash> {
         let playbook_template = self.driver.server_template()?;
         let playbook_slots = self

@@ -49,7 +49,7 @@ pub struct FleetExecutor {
 
 impl FleetExecutor {
     /// Creates the executor without connecting to any host. `sites` includes the machines of the
-    /// balancers, which have no ports. `owner` identifies the fleet, the service, and the history.
+    /// balancers, which have no slots. `owner` identifies the fleet, the service, and the history.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
@@ -189,7 +189,7 @@ impl FleetExecutor {
     }
 
     /// Returns two slots that would be the same server at the balancers, if there are any: one in
-    /// which an instance runs, and one of `ports`.
+    /// which an instance runs, and one of `slots`.
     pub fn server_clash(&self, slots: &[SlotNumber], fleet: &Fleet) -> Option<ServerClash> {
         self.balancers.as_ref()?.server_clash(slots, fleet)
     }

@@ -36,7 +36,7 @@ pub trait Reporter: Send {
 #[derive(Clone, Debug)]
 pub struct ReporterSetup {
     pub hosts: Vec<HostId>,
-    /// The ports that each host offers.
+    /// The numbers of the slots that each host offers.
     pub slots: Vec<SlotNumber>,
     /// The versions of the releases in the history. Events add those of a new rollout.
     pub versions: Versions,

@@ -30,7 +30,7 @@ pub struct DuplicateHost {
 /// addresses in the order of the inventory.
 ///
 /// Several hosts may be one machine if each has its own directory and its own loopback address.
-/// With systemd they may not, because a unit's name contains only the service and the port. A host
+/// With systemd they may not, because a unit's name contains only the service and the slot. A host
 /// without an identity counts as a separate machine.
 pub fn duplicate_hosts(
     hosts: &[(HostId, String)],

@@ -58,7 +58,7 @@ pub struct Host {
 pub enum Occupant {
     /// An instance that ship started.
     Instance(Instance),
-    /// Another process listens on the port, and ship does not touch it.
+    /// Another process listens on a port of the slot, and ship does not touch it.
     OtherProcess(String),
 }
 
@@ -114,7 +114,7 @@ pub enum Process {
     },
 }
 
-/// The process that listens on an instance's port. A passed probe counts only if the instance
+/// The process that listens on a port of an instance. A passed probe counts only if the instance
 /// itself listens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "listener")]
@@ -344,7 +344,7 @@ impl Fleet {
         }
     }
 
-    /// All instances, ordered by host and port.
+    /// All instances, ordered by host and slot.
     pub fn instances(&self) -> impl Iterator<Item = (Slot, &Host, &Instance)> {
         self.hosts.iter().flat_map(|(id, host)| {
             host.instances().map(move |(number, instance)| {

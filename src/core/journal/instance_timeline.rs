@@ -14,7 +14,7 @@ use crate::core::time::Time;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTimeline {
     pub host: HostId,
-    /// The instances of each port, in order.
+    /// The instances of each slot, in order.
     pub instances: BTreeMap<SlotNumber, Vec<InstanceSpan>>,
     /// The failures on the host.
     pub incidents: Vec<HostIncident>,

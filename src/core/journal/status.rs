@@ -23,7 +23,7 @@ pub struct Status {
     pub revision: Option<Revision>,
     pub version: Option<String>,
     pub replicas: Replicas,
-    /// Every instance, in the inventory's order of hosts, then by port.
+    /// Every instance, in the inventory's order of hosts, then by slot.
     pub instances: Vec<StatusRow>,
     /// Hosts with no action now, and the reason.
     pub holds: Vec<HostWait>,

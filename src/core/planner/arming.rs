@@ -70,7 +70,7 @@ pub(super) fn disarm(s: &Situation<'_>, plan: &mut PlanBuilder, scope: DisarmSco
 fn is_due(s: &Situation<'_>, host: &HostCount<'_>, number: SlotNumber, scope: DisarmScope) -> bool {
     match scope {
         DisarmScope::Served => {
-            // The target may have other ports. Then any wanted instance of the host counts as the
+            // The target may have other slots. Then any wanted instance of the host counts as the
             // replacement.
             let target_slots = s.spec.slots_of(s.rollout.target_release());
             host.serves_target(number) || !target_slots.contains(&number) && host.serves_anywhere()

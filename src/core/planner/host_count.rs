@@ -208,7 +208,7 @@ impl<'a> HostCount<'a> {
         let fails = reachable
             && instance.health.failures >= thresholds.failure_threshold
             && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
-        // An instance on a drained host, or on a port that its release does not have, must go.
+        // An instance on a drained host, or in a slot that its release does not have, must go.
         let is_target = self.is_usable()
             && frame.wanted.contains_key(&instance.release)
             && rollout.may_keep_instances_of(instance.revision)
@@ -256,7 +256,7 @@ impl<'a> HostCount<'a> {
         }
     }
 
-    /// Whether an available instance of the target release runs on the port.
+    /// Whether an available instance of the target release runs in the slot.
     pub fn serves_target(&self, number: SlotNumber) -> bool {
         self.instances
             .iter()

@@ -17,7 +17,7 @@ pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
     let mut hosts = hosts_for_start(s, plan);
     for release in releases {
-        // Each release has its own ports, so the first host may have no free slot for it.
+        // Each release has its own slots, so the first host may have no free slot for it.
         let found = hosts
             .iter()
             .enumerate()

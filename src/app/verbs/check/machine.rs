@@ -33,7 +33,7 @@ pub struct MachineCheck {
 #[derive(Clone, Copy)]
 pub(super) struct Requirements<'a> {
     pub(super) driver: Driver,
-    /// The ports that must be free or in use by the service.
+    /// The slots that must be free or in use by the service.
     pub(super) slots: &'a [SlotNumber],
     /// Disk space for the release.
     pub(super) size_bytes: u64,

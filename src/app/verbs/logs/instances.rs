@@ -96,12 +96,12 @@ impl InstanceLogs {
         &self.hosts
     }
 
-    /// The ports of all releases.
     /// Whether the service of the playbook has ports.
     pub fn has_ports(&self) -> bool {
         self.has_ports
     }
 
+    /// The slots of all releases.
     pub fn slots(&self) -> &[SlotNumber] {
         &self.slots
     }
