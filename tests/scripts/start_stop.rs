@@ -136,6 +136,32 @@ fn start_fails_if_the_slot_contains_another_instance() {
 }
 
 #[test]
+fn instance_has_the_ports_of_its_own_release_only() {
+    for shell in shells() {
+        let mut host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        host.start(&host.launch("a", &release));
+        // A later release has one more port in this slot.
+        let stranger =
+            TcpListener::bind((host.site.host_address.as_str(), 0)).expect("a free port");
+        let other = stranger.local_addr().expect("an address").port();
+        host.site.slots = [(host.port, vec![host.port, other])].into();
+        let instance = host.instance(host.observe());
+        let ports: Vec<_> = instance.listeners.keys().copied().collect();
+        assert_eq!(ports, [host.port], "{shell:?}");
+        // Once the slot is empty, the port is missing for the later release.
+        host.stop("a");
+        match host.observe().slots.get(&host.port) {
+            Some(Occupant::OtherProcess(who)) => {
+                assert!(who.ends_with(&format!(" on port {other}")), "{shell:?}: {who}");
+            }
+            seen => panic!("{shell:?}: {seen:?}"),
+        }
+    }
+}
+
+#[test]
 fn start_fails_if_another_process_has_the_port() {
     for shell in shells() {
         let host = Host::with(shell);

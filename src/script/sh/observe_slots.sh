@@ -72,17 +72,32 @@ observe_process() {
     fi
 }
 
-# Adds the ports $2, separated by commas, of slot $1 to "watched".
+# Adds the ports $2, separated by commas, of slot $1 to "watched", except those that an instance in another slot has.
 watch_ports() {
     IFS=,
     for port in $2; do
-        case $port in
-            *[!0-9]*) continue ;;
+        case $port,$watched in
+            *[!0-9]*,* | *,*" $port "*) continue ;;
         esac
         eval "slot_of_$port=$1"
-        watched="$watched $port"
+        watched="$watched$port "
     done
     IFS=$BLANKS
+}
+
+# Adds the ports of the slots without an instance to "watched". An instance has the ports of its own release, and no
+# others that the slot has in a later one.
+watch_empty_slots() {
+    if [ -n "$only_slot" ]; then
+        watch_ports "$only_slot" "$only_ports"
+        return
+    fi
+    for entry in $SLOTS; do
+        case " $found " in
+            *" ${entry%%=*} "*) ;;
+            *) watch_ports "${entry%%=*}" "${entry#*=}" ;;
+        esac
+    done
 }
 
 # Observes the facts of each slot and the listeners on its ports, in variables named after the number of the slot. If
@@ -97,14 +112,7 @@ observe() {
     # Called before the slots are read and after that: an instance that is restored in the meantime appears in one of
     # the two.
     observe_armed
-    watched=
-    if [ -n "$only_slot" ]; then
-        watch_ports "$only_slot" "$only_ports"
-    else
-        for entry in $SLOTS; do
-            watch_ports "${entry%%=*}" "${entry#*=}"
-        done
-    fi
+    watched=' '
     for record in "$ROOT"/slots/*/instance; do
         [ -f "$record" ] || continue
         slot=${record%/instance}
@@ -138,9 +146,9 @@ observe() {
         esac
         eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill"
         found="$found $number"
-        # An instance keeps its ports when the playbook has others.
         [ "${only_slot:-$number}" != "$number" ] || watch_ports "$number" "$ports"
     done
+    watch_empty_slots
     [ -z "$units" ] || observe_systemd || return 1
     observe_armed
     observe_ports
