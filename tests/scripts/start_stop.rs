@@ -154,7 +154,10 @@ fn instance_has_the_ports_of_its_own_release_only() {
         host.stop("a");
         match host.observe().slots.get(&host.port) {
             Some(Occupant::OtherProcess(who)) => {
-                assert!(who.ends_with(&format!(" on port {other}")), "{shell:?}: {who}");
+                assert!(
+                    who.ends_with(&format!(" on port {other}")),
+                    "{shell:?}: {who}"
+                );
             }
             seen => panic!("{shell:?}: {seen:?}"),
         }

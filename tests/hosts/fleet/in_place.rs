@@ -110,7 +110,7 @@ fn disconnected_host_restores_old_instance() {
         project.assert_settled("2", 2);
         assert_eq!([&fleet.hosts[0], &fleet.hosts[1]].map(armed), ["", ""]);
         host.exec("journalctl --no-pager --output=cat")
-            .prints(&["on port 8081: its successor was not confirmed in time"]);
+            .prints(&["in slot 8081: its successor was not confirmed in time"]);
     });
 }
 
