@@ -222,17 +222,16 @@ impl ReportDraft {
             );
         }
         for (number, ports) in self.listeners {
-            let rows = ports
+            let mut rows = ports
                 .into_iter()
                 .flat_map(|(port, rows)| rows.into_iter().map(move |row| (port, row)));
-            let who = rows.filter_map(|(port, row)| match row.whose {
+            let who = rows.find_map(|(port, row)| match row.whose {
                 SocketOwner::Own => None,
                 SocketOwner::Other(who) | SocketOwner::Stray(who) if port == number => Some(who),
                 SocketOwner::Other(who) | SocketOwner::Stray(who) => {
                     Some(format!("{who} on port {port}"))
                 }
             });
-            let who = who.into_iter().next();
             if let Some(who) = who {
                 slots.insert(number, Occupant::OtherProcess(who));
             }

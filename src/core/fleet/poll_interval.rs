@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::{Host, Instance};
 use crate::core::release::Readiness;
-use crate::core::release::waits::Waits;
 use crate::core::time::Time;
 
 /// The interval of observations of a balancer while no slot changes.
@@ -37,12 +36,7 @@ pub fn probe_again_after(instance: &Instance, readiness: &Readiness) -> Duration
 
 /// The time of the first probe of an instance: after the initial delay, and not before it can pass.
 pub fn first_probe_at(instance: &Instance, readiness: &Readiness) -> Time {
-    let Waits {
-        initial_delay,
-        running,
-        ..
-    } = readiness.waits();
-    instance.started + initial_delay.max(running)
+    instance.started + readiness.waits().until_first_probe()
 }
 
 /// The time from the last observation of a host to the next one. `misses` is the number of failed
@@ -68,11 +62,11 @@ pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::core::fleet::health::{Health, Verdict};
     use crate::core::fleet::{Process, Sighting};
-    use std::collections::BTreeMap;
-
     use crate::core::ids::Revision;
     use crate::core::release::{Check, Via};
 

@@ -253,10 +253,7 @@ impl Definition {
     /// The ports of a slot that have names.
     pub fn named_ports(&self, slot: SlotNumber) -> &[(String, Port)] {
         let found = self.ports.iter().find(|ports| ports.first() == slot);
-        match found {
-            Some(SlotPorts::Named(ports)) => ports,
-            Some(SlotPorts::Single(_)) | None => &[],
-        }
+        found.map_or(&[], SlotPorts::named)
     }
 
     /// The times that this definition allows its instances.

@@ -54,10 +54,7 @@ impl Slots {
 
     /// The ports of a slot that have names.
     pub fn named_ports(&self, slot: SlotNumber) -> &[(String, Port)] {
-        match self.ports_of(slot) {
-            Some(SlotPorts::Named(ports)) => ports,
-            Some(SlotPorts::Single(_)) | None => &[],
-        }
+        self.ports_of(slot).map_or(&[], SlotPorts::named)
     }
 
     /// All ports of each slot.
@@ -107,6 +104,14 @@ impl SlotPorts {
         }
     }
 
+    /// The ports that have names, in the order of the playbook.
+    pub fn named(&self) -> &[(String, Port)] {
+        match self {
+            SlotPorts::Single(_) => &[],
+            SlotPorts::Named(ports) => ports,
+        }
+    }
+
     pub fn all(&self) -> Vec<Port> {
         match self {
             SlotPorts::Single(port) => vec![*port],
@@ -116,13 +121,8 @@ impl SlotPorts {
 
     /// The ports by name; empty if the port has no name.
     pub fn names(&self) -> BTreeMap<&str, Port> {
-        match self {
-            SlotPorts::Single(_) => BTreeMap::new(),
-            SlotPorts::Named(ports) => {
-                let named = ports.iter().map(|(name, port)| (name.as_str(), *port));
-                named.collect()
-            }
-        }
+        let named = self.named().iter();
+        named.map(|(name, port)| (name.as_str(), *port)).collect()
     }
 }
 

@@ -20,9 +20,14 @@ pub struct Waits {
 }
 
 impl Waits {
+    /// The time from the start of a process to its first probe that can pass.
+    pub fn until_first_probe(&self) -> Duration {
+        self.initial_delay.max(self.running)
+    }
+
     /// The shortest time until an instance is ready, if it passes every probe.
     pub fn until_ready(&self) -> Duration {
         let repeats = self.interval * self.success_threshold.saturating_sub(1);
-        self.initial_delay.max(self.running) + repeats
+        self.until_first_probe() + repeats
     }
 }
