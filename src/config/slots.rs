@@ -133,7 +133,7 @@ fn differing_names(first: &SlotPorts, other: &SlotPorts) -> Option<ValueError> {
     )
 }
 
-/// Checks that the port named by `port` of a table exists in every slot, and returns its name.
+/// Checks that the port named by `port` of a table exists in every slot.
 pub(super) fn check_port_name(fields: &Fields<'_>, name: Option<&str>, slots: &Slots) {
     let Some(name) = name else { return };
     let Slots::Ports(all) = slots else { return };

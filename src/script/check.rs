@@ -49,7 +49,7 @@ pub struct Needs<'a> {
     pub runs_commands: bool,
     /// Whether instances run on this host.
     pub instances: bool,
-    /// The directories that outlive releases, separated by blanks.
+    /// The directories that outlive releases.
     pub shared_dirs: &'a [&'a str],
     /// The unit of an instance, to be verified by systemd, if any.
     pub unit: Option<&'a str>,

@@ -161,7 +161,7 @@ pub fn read_log_line(line: &str) -> Option<LogLine> {
     let number = [&entry.about, &entry.by]
         .into_iter()
         .flatten()
-        .find_map(|unit| port_of(unit.as_str()?));
+        .find_map(|unit| slot_of(unit.as_str()?));
     let at = entry
         .at_us
         .and_then(|us| us.parse::<u64>().ok())
@@ -192,7 +192,7 @@ pub fn read_log_tail(stdout: &str, lines_max: u32) -> Vec<String> {
 }
 
 /// `8081` for `ship-page@8081.service`.
-fn port_of(unit: &str) -> Option<SlotNumber> {
+fn slot_of(unit: &str) -> Option<SlotNumber> {
     unit.strip_suffix(".service")?
         .rsplit_once('@')?
         .1
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn log_file_lines_start_with_the_port() {
+    fn log_file_lines_start_with_the_slot() {
         let line = parsed("8081   two words ");
         assert_eq!(
             (line.number, line.at, line.text.as_str()),

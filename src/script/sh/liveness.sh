@@ -191,8 +191,8 @@ count_failure() {
     end_instance
 }
 
-# Sends the stop signal, waits, and sends SIGKILL, because systemd does not supervise the end of a process that it was not asked
-# to stop.
+# Sends the stop signal, waits, and sends SIGKILL, because systemd does not supervise the end of a
+# process that it was not asked to stop.
 end_instance() {
     printf '%s: failed its liveness probe and is stopped; systemd restarts it\n' "$name"
     send "$STOP_SIGNAL"

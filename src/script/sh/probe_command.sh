@@ -1,5 +1,6 @@
-# Probes an instance with a command of its release, in its environment and as its user. Its process is "PROBE_PID". Sets "answer" to lines with the
-# first line of output and the exit status.
+# Probes an instance with a command of its release, in its environment and as its user. The process
+# of the instance is "PROBE_PID". Sets "answer" to lines with the first line of output and the exit
+# status.
 run_probe_command() {
     set --
     if [ -n "$RUN_AS" ] && [ "$RUN_AS" != "$(id -un)" ] && [ "$(id -u)" = 0 ]; then
