@@ -66,7 +66,7 @@ printf 'deploy ALL=(ALL) NOPASSWD: ALL\n' >"$root/etc/sudoers.d/deploy"
 chmod 440 "$root/etc/sudoers.d/deploy"
 chroot "$root" systemctl enable --quiet ssh
 if [ "$suite" = "$own_suite" ]; then
-    # Programs are started by their tests. Whoever logs in may use the socket of the balancer.
+    # The tests start these programs. Every login user may use the socket of the balancer.
     chroot "$root" systemctl disable --quiet haproxy nginx redis-server
     chroot "$root" sh -c 'systemctl disable --quiet $(basename -a /lib/systemd/system/php*-fpm.service)'
     chroot "$root" usermod --append --groups haproxy deploy
