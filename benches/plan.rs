@@ -191,6 +191,7 @@ fn instance(name: &str, release: &str, n: usize) -> Instance {
         revision: Revision(1),
         started: long_ago,
         process: Process::Running,
+        lingering: None,
         restarts: 0,
         listeners: [(
             PORTS[0],

@@ -118,7 +118,10 @@ fn text(seen: ServiceStatus) -> String {
     let lines = lines.iter().fold(String::new(), |text, line| {
         text + &report::text::clean_indented(line) + "\n"
     });
-    format!("{}{lines}", report::table::status(&seen.status))
+    format!(
+        "{}{lines}",
+        report::table::status(&seen.status, &LocalClock::local())
+    )
 }
 
 fn controller(seen: &ServiceStatus) -> Option<String> {

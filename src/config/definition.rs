@@ -37,6 +37,7 @@ pub fn definition(
         user: service.user.clone(),
         stop_signal: service.stop_signal,
         stop_timeout: service.stop_timeout,
+        linger: service.linger,
         systemd: playbook.systemd.clone(),
         shared_dirs: service
             .shared_dirs

@@ -12,7 +12,8 @@ use super::names;
 use super::shared_dirs;
 use super::slots;
 use super::templates::Templates;
-use super::value::{Located, choice, located, positive_duration};
+use super::toml_tree::Node;
+use super::value::{Faults, Located, ValueError, choice, located, positive_duration};
 use crate::core::release::slots::Slots;
 use crate::core::release::unit::StopSignal;
 use crate::core::release::{Driver, own_user};
@@ -35,6 +36,8 @@ pub struct ServiceConfig {
     pub stop_signal: StopSignal,
     /// The time between `stop_signal` and SIGKILL.
     pub stop_timeout: Duration,
+    /// How long a replaced instance may finish its work after `stop_signal`.
+    pub linger: Option<Duration>,
     /// Directories of the release that outlive it, relative to it.
     pub shared_dirs: Vec<Located<String>>,
     pub secrets: SecretsConfig,
@@ -75,6 +78,7 @@ pub(super) fn read(
     let user = fields.optional("user", names::user);
     let stop_signal = fields.optional_or("stop_signal", StopSignal::Term, choice(&StopSignal::ALL));
     let stop_timeout = fields.optional_or("stop_timeout", STOP_TIMEOUT, positive_duration);
+    let linger = fields.optional("linger", linger);
     let shared_dirs = shared_dirs::read(fields, sink);
     let env_file = fields.optional("env_file", located(|node| resolve_relative(dir, node)));
     let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
@@ -103,12 +107,32 @@ pub(super) fn read(
         user: user?,
         stop_signal: stop_signal?,
         stop_timeout: stop_timeout?,
+        linger: linger?,
         shared_dirs: shared_dirs?,
         secrets: SecretsConfig {
             env_file: env_file?,
             names: secrets,
         },
     })
+}
+
+/// The longest `linger`: a year.
+const LINGER_MAX: Duration = Duration::from_hours(365 * 24);
+
+/// Reads `linger`: systemd counts it in whole seconds, and takes 0 for no limit.
+fn linger(node: &Node) -> Result<Duration, Faults> {
+    let linger = positive_duration(node)?;
+    let refuse = |why: &str, help: &str| Err(ValueError::new(why.to_owned()).help(help).into());
+    if linger.subsec_nanos() > 0 {
+        return refuse(
+            "systemd cannot express a part of a second here",
+            "write whole seconds, for example \"90s\"",
+        );
+    }
+    if linger > LINGER_MAX {
+        return refuse("longer than a year", "write at most \"365d\"");
+    }
+    Ok(linger)
 }
 
 /// The longest user name that systemd accepts.

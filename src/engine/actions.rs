@@ -1,13 +1,15 @@
 //! Tracks actions from the plan to their results.
 
+use std::time::Duration;
+
 use super::executor::{ActionOrder, ActionResult};
 use super::hooks;
 use super::observer::FleetObserver;
 use super::order_counts::OrderCounts;
 use super::recorder::Recorder;
 use crate::balancer::SlotViews;
-use crate::core::fleet::Observation;
 use crate::core::fleet::traffic::DrainResult;
+use crate::core::fleet::{Instance, Observation};
 use crate::core::ids::{ActionId, HostId, InstanceId, Slot};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
@@ -122,7 +124,9 @@ impl ActionEnd<'_> {
         let id = self.id;
         match result {
             ActionResult::Done(observation) => {
+                let killed_after = observation.killed_after;
                 self.host_observed(Some(observation));
+                self.record_stop(killed_after);
                 self.recorder.record(Event::ActionDone { id });
             }
             ActionResult::Failed { error, observation } => {
@@ -198,6 +202,29 @@ impl ActionEnd<'_> {
                 slot: slot.clone(),
                 instance: instance.clone(),
                 result: drain_result,
+            });
+        }
+    }
+
+    /// Records a stop after which the instance lingers or was killed.
+    fn record_stop(&mut self, killed_after: Option<Duration>) {
+        let Some(Action::Stop { slot, instance, .. }) = self.action else {
+            return;
+        };
+        let (slot, instance) = (slot.clone(), instance.clone());
+        let stopped = self.observer.fleet().instance(&slot);
+        let stopped = stopped.filter(|stopped| stopped.name == instance);
+        if let Some(lingering) = stopped.and_then(Instance::lingers) {
+            self.recorder.record(Event::InstanceLingers {
+                slot,
+                instance,
+                ends_by: lingering.ends_by,
+            });
+        } else if let Some(after) = killed_after {
+            self.recorder.record(Event::InstanceKilled {
+                slot,
+                instance,
+                after,
             });
         }
     }

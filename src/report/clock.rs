@@ -26,6 +26,11 @@ impl LocalClock {
         self.format(time, "%H:%M:%S")
     }
 
+    /// The time of day without seconds: `10:43`.
+    pub fn hours_and_minutes(&self, time: Time) -> String {
+        self.format(time, "%H:%M")
+    }
+
     /// The time of day with milliseconds: `10:43:06.120`.
     pub fn milliseconds_of_day(&self, time: Time) -> String {
         self.format(time, "%H:%M:%S%.3f")

@@ -173,6 +173,7 @@ fn rows(event: &Event, placements: &Placements, setup: &ReporterSetup) -> Vec<St
         status: InstanceStatus::Running,
         restarts: 0,
         age_s: 0,
+        lingering: None,
     };
     match event {
         Event::RolloutStarted(_) | Event::RolloutFinished { .. } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::clock::{self, LocalClock};
 use super::{columns, text};
 use crate::core::ids::{HostId, ReleaseId, Revision};
-use crate::core::journal::status::{Status, StatusRow};
+use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::{Human, Time};
 
@@ -14,6 +14,9 @@ use crate::core::time::{Human, Time};
 pub const INSTANCE_COLUMNS: [&str; 9] = [
     "INSTANCE", "READY", "STATUS", "RESTARTS", "AGE", "ADDRESS", "HOST", "VERSION", "REVISION",
 ];
+
+/// The index of `STATUS` in [`INSTANCE_COLUMNS`].
+const STATUS_COLUMN: usize = 2;
 
 const HISTORY_COLUMNS: [&str; 8] = [
     "REVISION", "VERSION", "DIGEST", "WHEN", "DURATION", "WHO", "OUTCOME", "REASON",
@@ -56,13 +59,17 @@ fn as_rfc3339<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Err
 
 /// The output of `ship status`: the table of instances, the status sentence, and the hosts that
 /// wait.
-pub fn status(status: &Status) -> String {
+pub fn status(status: &Status, clock: &LocalClock) -> String {
     let mut lines = Vec::new();
     if !status.instances.is_empty() {
         let header = INSTANCE_COLUMNS.map(str::to_owned).to_vec();
         let rows: Vec<_> = [header]
             .into_iter()
-            .chain(status.instances.iter().map(instance_cells))
+            .chain(status.instances.iter().map(|row| {
+                let mut cells = instance_cells(row);
+                cells[STATUS_COLUMN] = status_text(row, clock);
+                cells
+            }))
             .collect();
         lines.extend(columns::lines(&rows));
         lines.push(String::new());
@@ -98,6 +105,21 @@ fn named(hosts: &[&HostId]) -> String {
     match hosts.len() - shown {
         0 => names,
         more => format!("{names} and {more} more"),
+    }
+}
+
+/// The status of an instance, with the times of one that lingers: `Lingering 2h13m, ends by 04:10`.
+fn status_text(row: &StatusRow, clock: &LocalClock) -> String {
+    let Some(lingering) = row.lingering else {
+        return row.status.to_string();
+    };
+    let lasts = Human(Duration::from_secs(lingering.for_s));
+    match row.status {
+        InstanceStatus::Lingering => {
+            let ends_by = clock.hours_and_minutes(lingering.ends_by);
+            format!("{} {lasts}, ends by {ends_by}", row.status)
+        }
+        status => format!("{status} after {lasts}"),
     }
 }
 
@@ -203,7 +225,7 @@ mod tests {
         ];
         status.instances[4].port = Some(8082);
         testing::count(&mut status);
-        insta::assert_snapshot!(super::status(&status), @r#"
+        insta::assert_snapshot!(super::status(&status, &LocalClock::ahead(0)), @r#"
         INSTANCE                    READY   STATUS     RESTARTS   AGE   ADDRESS           HOST    VERSION   REVISION
         testpage-230767614a-fm0m1   1/1     Stopping   0          7m    127.0.0.11:8081   node1   0.8       1
         testpage-230767614a-glvbz   1/1     Running    0          7m    127.0.0.12:8081   node2   0.8       1
@@ -241,7 +263,7 @@ mod tests {
             why: "waiting for capacity".into(),
         }));
         testing::count(&mut status);
-        insta::assert_snapshot!(super::status(&status), @r#"
+        insta::assert_snapshot!(super::status(&status, &LocalClock::ahead(0)), @r#"
         INSTANCE     READY   STATUS    RESTARTS   AGE   ADDRESS          HOST   VERSION   REVISION
         testpage-1   0/1     Unknown   0          3d    [fd00::3]:8081   web3   0.9       2
 

@@ -8,6 +8,7 @@ use super::address::decode;
 use super::runs::{Runs, TaskRecords};
 use crate::core::fleet::health::Health;
 use crate::core::fleet::identity::Identity;
+use crate::core::fleet::lingering::Lingering;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use crate::core::ids::{Epoch, InstanceId, Port, ReleaseId, Revision, SlotNumber};
@@ -47,6 +48,7 @@ struct ReportDraft {
     listeners: BTreeMap<SlotNumber, BTreeMap<Port, Vec<Socket>>>,
     facts: Facts,
     runs: Runs,
+    killed_after: Option<Duration>,
     end: Option<ScriptEnd>,
     /// The slot to which the following lines belong.
     open_slot: Option<SlotNumber>,
@@ -68,6 +70,15 @@ struct SlotRecord {
     unit: String,
     /// How the previous process of the unit ended.
     exit: String,
+    lingering: Option<LingerRecord>,
+}
+
+/// When an instance was asked to stop, when the host ends it, and when it ended, since the host's
+/// start.
+struct LingerRecord {
+    asked: Duration,
+    ends_by: Duration,
+    ended: Option<Duration>,
 }
 
 /// A listening socket and its owner.
@@ -142,6 +153,14 @@ impl ReportDraft {
             "exit" => {
                 self.slot(line)?.exit = strip_controls(value).collect();
             }
+            "lingering" => self.slot(line)?.lingering = Some(LingerRecord::read(line, value)?),
+            "lingered" => {
+                let ended = Duration::from_micros(number(line, value)?);
+                if let Some(lingering) = &mut self.slot(line)?.lingering {
+                    lingering.ended = Some(ended);
+                }
+            }
+            "stopped" => self.killed_after = Some(killed_after(line, value)?),
             "restarts" => self.slot(line)?.restarts = number(line, value)?,
             "listen" => self.listen(line, value)?,
             "missing" => self.facts.missing.push(value.to_owned()),
@@ -218,7 +237,7 @@ impl ReportDraft {
             };
             slots.insert(
                 number,
-                Occupant::Instance(record.instance(number, now - age, listeners, uptime)?),
+                Occupant::Instance(record.instance(number, now - age, listeners, (now, uptime))?),
             );
         }
         for (number, ports) in self.listeners {
@@ -254,6 +273,7 @@ impl ReportDraft {
                 .zip(self.directory)
                 .map(|(machine, directory)| Identity { machine, directory }),
             hooks,
+            killed_after: self.killed_after,
         };
         Ok(Report {
             end,
@@ -293,8 +313,9 @@ impl SlotRecord {
         number: SlotNumber,
         started: Time,
         listeners: BTreeMap<Port, Listener>,
-        uptime: Duration,
+        (now, uptime): (Time, Duration),
     ) -> Result<Instance, Unreadable> {
+        let booted = now - uptime;
         let missing_field =
             |what: &str| missing(&format!("the {what} of the instance in slot {number}"));
         Ok(Instance {
@@ -303,6 +324,7 @@ impl SlotRecord {
             revision: self.revision.ok_or_else(|| missing_field("revision"))?,
             started,
             process: self.process.ok_or_else(|| missing_field("process"))?,
+            lingering: self.lingering.map(|lingering| lingering.times(booted)),
             restarts: self.restarts,
             listeners,
             health: Health::default(),
@@ -317,6 +339,42 @@ impl SlotRecord {
             },
         })
     }
+}
+
+impl LingerRecord {
+    /// `120050 2280050`: in 1/100 s.
+    fn read(line: &str, value: &str) -> Result<Self, Unreadable> {
+        let (asked, ends_by) = value
+            .split_once(' ')
+            .ok_or_else(|| malformed(line, "is incomplete"))?;
+        Ok(Self {
+            asked: hundredths(line, asked)?,
+            ends_by: hundredths(line, ends_by)?,
+            ended: None,
+        })
+    }
+
+    /// The times, if the host started at `booted`.
+    fn times(&self, booted: Time) -> Lingering {
+        Lingering {
+            since: booted + self.asked,
+            ends_by: booted + self.ends_by,
+            ended: self.ended.map(|ended| booted + ended),
+        }
+    }
+}
+
+/// `killed 3000`: the stop timeout after which an instance was killed, in 1/100 s.
+fn killed_after(line: &str, value: &str) -> Result<Duration, Unreadable> {
+    let after = value
+        .strip_prefix("killed ")
+        .ok_or_else(|| malformed(line, "is not a result of a stop"))?;
+    hundredths(line, after)
+}
+
+fn hundredths(line: &str, value: &str) -> Result<Duration, Unreadable> {
+    let hundredths: u64 = number(line, value)?;
+    Ok(Duration::from_millis(hundredths.saturating_mul(10)))
 }
 
 /// The age of a process, from its id and its start time in ticks since the start of the host. The

@@ -132,6 +132,7 @@ mod tests {
             stop_timeout: Duration::from_secs(30),
             hooks: Duration::ZERO,
             restore_after,
+            may_linger: false,
         };
         let (plain, armed) = (
             stop(&context(), &spec(None)),

@@ -124,7 +124,10 @@ fn undo_time(spec: &StartSpec) -> Duration {
 
 /// The slot's record, without the user and the start time, which only the host knows.
 fn record(spec: &StartSpec) -> String {
-    [
+    let linger = spec
+        .linger
+        .map(|linger| format!("linger={}", whole_seconds(linger)));
+    let lines = [
         format!("name={}", spec.instance),
         format!("release={}", spec.release),
         format!("revision={}", spec.revision),
@@ -133,8 +136,9 @@ fn record(spec: &StartSpec) -> String {
         format!("ports={}", port_list(&spec.ports)),
         format!("signal={}", spec.stop_signal.name()),
         format!("stop={}", centiseconds(spec.stop_timeout)),
-    ]
-    .join("\n")
+    ];
+    let lines: Vec<_> = lines.into_iter().chain(linger).collect();
+    lines.join("\n")
 }
 
 /// The script that becomes the service. First it records its process ID and start time, so that

@@ -38,6 +38,8 @@ pub struct StartSpec {
     pub stop_signal: StopSignal,
     /// The time between `stop_signal` and SIGKILL.
     pub stop_timeout: Duration,
+    /// How long it may finish its work when it is replaced; `None` for `stop_timeout`.
+    pub linger: Option<Duration>,
     /// The liveness probe; `None` if there is none, or if the driver does not restart instances.
     pub liveness: Option<Liveness>,
     /// The port that the liveness probe checks; `None` if the service has no ports.
@@ -106,6 +108,7 @@ pub(super) mod testing {
             shared_dirs: Vec::new(),
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(30),
+            linger: None,
             liveness: None,
             liveness_port: Some(8081),
             directives: Directives::default(),

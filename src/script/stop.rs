@@ -7,7 +7,7 @@ use super::host_context::{
 };
 use super::restore;
 use crate::core::time::whole_seconds;
-use crate::script::stop_spec::{KILL_WAIT, StopSpec, systemd_wait};
+use crate::script::stop_spec::{KILL_WAIT, LINGER_GRACE, StopSpec, systemd_wait};
 
 /// Stops an instance with all its processes and empties its slot, except for its log. If the slot
 /// does not contain it, nothing is done.
@@ -24,8 +24,16 @@ pub fn stop(context: &HostContext, spec: &StopSpec) -> Script {
         .set("NAME", &spec.instance)
         .set("UNIT_DIR", UNIT_DIR)
         .set("RESTORE_S", restore_s.unwrap_or_default())
+        .set("MAY_LINGER", if spec.may_linger { "yes" } else { "" })
         .running_hooks(spec.hooks)
         .stopping(spec.stop_timeout);
+    let text = if spec.may_linger {
+        text.set("LINGER_WATCH", linger_watch(context, spec))
+            .set("LINGER_GRACE_CS", centiseconds(LINGER_GRACE))
+            .add(include_str!("sh/linger.sh"))
+    } else {
+        text
+    };
     let (text, input) = match spec.restore_after {
         None => (text, Input::default()),
         Some(after) => {
@@ -48,6 +56,20 @@ pub fn stop(context: &HostContext, spec: &StopSpec) -> Script {
     };
     text.add(include_str!("sh/stop.sh"))
         .script(input, LOCK_WAIT + wait + KILL_WAIT * 2 + spec.hooks + WORK)
+}
+
+/// The script that ends a lingering instance of the process driver.
+fn linger_watch(context: &HostContext, spec: &StopSpec) -> String {
+    Text::located(context)
+        .set("NUMBER", spec.number)
+        .set("NAME", &spec.instance)
+        .add(include_str!("sh/base.sh"))
+        .add(include_str!("sh/without_controller.sh"))
+        .add(include_str!("sh/process.sh"))
+        .add(include_str!("sh/observe_slots.sh"))
+        .stopping(spec.stop_timeout)
+        .add(include_str!("sh/linger_watch.sh"))
+        .into_text()
 }
 
 impl Text {

@@ -20,7 +20,13 @@ pub struct StopSpec {
     /// The time after which the dead-man switch restores the instance, rounded up to whole seconds;
     /// `None` for no switch.
     pub restore_after: Option<Duration>,
+    /// Whether the instance may finish its work, if its release has `linger`.
+    pub may_linger: bool,
 }
+
+/// How long a stop waits for the end of an instance that may linger, so that one without work is
+/// not reported as lingering.
+pub(super) const LINGER_GRACE: Duration = Duration::from_secs(1);
 
 /// The time that systemd may take to stop an instance: after it has killed the instance, it waits
 /// for the same time again.

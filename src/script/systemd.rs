@@ -21,12 +21,16 @@ pub fn unit(context: &HostContext, spec: &StartSpec) -> String {
         |user| user.replace('%', "%%"),
     );
     let service = &context.service;
-    let unit = [
+    let mut unit_lines = vec![
         ("Description", format!("{service} in slot {number}")),
         ("After", "network.target".to_owned()),
         ("ConditionPathExists", format!("{slot}/instance")),
         ("StartLimitIntervalSec", "0".to_owned()),
     ];
+    if spec.linger.is_some() {
+        // A lingering instance must not be started again when it has finished its work.
+        unit_lines.push(("ConditionPathExists", format!("!{slot}/linger")));
+    }
     let stop_timeout_s = whole_seconds(spec.stop_timeout);
     let mut service_lines = vec![
         ("User", user),
@@ -58,7 +62,7 @@ pub fn unit(context: &HostContext, spec: &StartSpec) -> String {
         format!(
             "# Written by ship for the service {service}. Changes are overwritten when it is deployed."
         ),
-        section(spec, UnitSection::Unit, &unit),
+        section(spec, UnitSection::Unit, &unit_lines),
         String::new(),
         section(spec, UnitSection::Service, &service_lines),
         String::new(),

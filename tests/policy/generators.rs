@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ship::core::fleet::health::{Health, Thresholds, Verdict};
+use ship::core::fleet::lingering::Lingering;
 use ship::core::fleet::reach::Reach;
 use ship::core::fleet::{Fleet, Host, Instance, Listener, Occupant, Process, Sighting};
 use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, Revision, Slot, SlotNumber};
@@ -40,6 +41,8 @@ pub(crate) enum Condition {
     Unprobed,
     StaleProbe,
     Ended,
+    /// It was asked to stop, and may finish its work.
+    Lingering,
 }
 
 /// The reachability of a host, and what is in progress there.
@@ -76,6 +79,7 @@ pub(crate) fn contents() -> impl Strategy<Value = Content> {
         1 => Just(Condition::Unprobed),
         1 => Just(Condition::StaleProbe),
         1 => Just(Condition::Ended),
+        1 => Just(Condition::Lingering),
     ];
     let release = prop_oneof![Just("old"), Just("new"), Just("other")];
     prop_oneof![
@@ -319,10 +323,9 @@ impl PlanInput {
     /// Every instance that runs or may run: observed as running, on an unreachable host, or being
     /// started.
     pub(crate) fn running(&self) -> BTreeMap<Slot, ReleaseId> {
-        let seen = self
-            .fleet
-            .instances()
-            .filter(|(_, host, instance)| instance.is_running() || !host.is_reachable());
+        let seen = self.fleet.instances().filter(|(_, host, instance)| {
+            instance.is_running() || !host.is_reachable() && instance.lingering.is_none()
+        });
         let mut running: BTreeMap<Slot, ReleaseId> = seen
             .map(|(slot, _, instance)| (slot, instance.release.clone()))
             .collect();
@@ -347,7 +350,7 @@ impl Condition {
             Condition::Failing | Condition::Ended => {
                 (None, Some((NOW, Verdict::Fail("refused".into()))))
             }
-            Condition::Unprobed => (None, None),
+            Condition::Unprobed | Condition::Lingering => (None, None),
         };
         let failures = if matches!(last, Some((_, Verdict::Fail(_)))) {
             u32::MAX
@@ -365,6 +368,11 @@ impl Condition {
                 },
                 _ => Process::Running,
             },
+            lingering: matches!(self, Condition::Lingering).then(|| Lingering {
+                since: long_ago,
+                ends_by: NOW + Duration::from_hours(1),
+                ended: None,
+            }),
             restarts: 0,
             listeners: [(
                 8081,

@@ -239,6 +239,7 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
         user: None,
         stop_signal: StopSignal::Term,
         stop_timeout: second,
+        linger: None,
         systemd: Directives::default(),
         shared_dirs: Vec::new(),
         readiness: Readiness {

@@ -54,6 +54,7 @@ impl Guarded {
             stop_timeout: Duration::from_secs(5),
             hooks: Duration::ZERO,
             restore_after: Some(restore_after),
+            may_linger: false,
         };
         stop(&self.host.site, &halt)
     }

@@ -50,6 +50,7 @@ fn halt(host: &Host, name: &str, hooks: &SlotHooks) -> Script {
             stop_timeout,
             hooks,
             restore_after: None,
+            may_linger: false,
         },
     )
 }
@@ -536,6 +537,7 @@ fn restore_runs_hooks() {
             stop_timeout: Duration::from_secs(5),
             hooks: Duration::from_secs(20),
             restore_after: Some(Duration::from_mins(10)),
+            may_linger: false,
         };
         host.order(&stop(&host.site, &halt));
         // What fails keeps it from nothing.

@@ -299,6 +299,7 @@ impl Host {
             shared_dirs: Vec::new(),
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(10),
+            linger: None,
             liveness: None,
             liveness_port: Some(self.port),
             directives: Directives::default(),
@@ -334,6 +335,7 @@ impl Host {
                 stop_timeout,
                 hooks: Duration::ZERO,
                 restore_after: None,
+                may_linger: false,
             },
         )
     }
@@ -465,6 +467,7 @@ impl Release {
             user: None,
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(10),
+            linger: None,
             systemd: Directives::default(),
             shared_dirs: Vec::new(),
             readiness: Readiness {

@@ -128,6 +128,7 @@ static TRANSCRIPTS: LazyLock<Transcripts> = LazyLock::new(|| {
                 stop_timeout,
                 hooks,
                 restore_after: None,
+                may_linger: false,
             },
         ),
     );

@@ -36,6 +36,7 @@ fn every_shell_parses_the_scripts() {
             stop_timeout: second,
             hooks: second,
             restore_after: Some(second),
+            may_linger: false,
         };
         let scripts = [
             observe(&host.site),
@@ -355,6 +356,7 @@ fn start_replaces_the_template_of_an_earlier_version_once_no_instance_runs_from_
         stop_timeout: Duration::from_secs(1),
         hooks: Duration::ZERO,
         restore_after: None,
+        may_linger: false,
     };
     host.order(&moved(&host, stop(&host.site, &old)));
     host.order(&moved(&host, host.halt("a", Duration::from_secs(1))));

@@ -106,7 +106,10 @@ pub(crate) fn boot(world: &Arc<World>, state: &mut State, host: &HostId) {
             is_enabled: true,
             ..armed.record.clone()
         };
-        machine.slots.entry(*slot).or_insert(record);
+        let present = machine.slots.get(slot);
+        if present.is_none_or(|present| present.name == record.name) {
+            machine.slots.insert(*slot, record);
+        }
     }
     machine
         .armed
@@ -168,7 +171,11 @@ async fn restore(world: &Arc<World>, host: &HostId, slot: SlotNumber, number: u6
             if !is_due(machine) {
                 return;
             }
-            if machine.lock.is_none() {
+            let lingers = machine
+                .slots
+                .get(&slot)
+                .is_some_and(|record| record.lingering.is_some() && record.is_running());
+            if machine.lock.is_none() && !lingers {
                 machine.lock = Some(number);
                 break;
             }

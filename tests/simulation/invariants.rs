@@ -70,6 +70,8 @@ struct ActualState {
     /// The epoch in which it was started; `None` if it ran before the first call.
     epoch: Option<Epoch>,
     runs: bool,
+    /// Whether it was asked to stop and finishes its work.
+    lingers: bool,
     serves: bool,
     first_served: Option<Time>,
     /// When a fault last made it unavailable.
@@ -221,6 +223,7 @@ impl Checker {
                     revision: record.revision,
                     epoch,
                     runs: false,
+                    lingers: false,
                     serves: false,
                     first_served: None,
                     failed_at: None,
@@ -231,6 +234,7 @@ impl Checker {
             if matches!(cause, Cause::Stop(name) if *name == record.name) && !actual.is_stopped {
                 (actual.is_stopped, actual.served_until_stopped) = (true, actual.serves);
             }
+            actual.lingers = record.lingering.is_some();
             actual.change(now, runs, serves, cause);
         }
         let names: BTreeSet<_> = machine.slots.values().map(|record| &record.name).collect();
@@ -247,7 +251,7 @@ impl Checker {
     ) -> impl Iterator<Item = (&InstanceId, &ReleaseId, bool)> {
         self.instances
             .iter()
-            .filter(|(_, actual)| actual.runs)
+            .filter(|(_, actual)| actual.runs && !actual.lingers)
             .map(|(name, actual)| (name, &actual.release, actual.serves))
     }
 
@@ -536,6 +540,7 @@ impl Checker {
         };
         let known = self.instances.iter().filter(|(name, actual)| {
             actual.runs
+                && !actual.lingers
                 && !decision.assumed_stopped.contains(name)
                 && !came(actual)
                 && !decision.failed_hosts.contains(&actual.host)
@@ -669,6 +674,7 @@ impl Checker {
             .iter()
             .filter(|(name, actual)| {
                 actual.runs
+                    && !actual.lingers
                     && !view.cannot_know_running(name, actual, now)
                     && !left.contains_key(&actual.host)
             })
@@ -735,8 +741,13 @@ impl Checker {
                 .as_ref()
                 .is_some_and(|start| start.scaling.is_some());
         let busy: BTreeSet<_> = journal.in_flight.values().collect();
+        // A lingering instance goes on its own.
         let odd = status.instances.iter().filter(|row| {
-            row.status != InstanceStatus::Running || Some(&row.version) != status.version.as_ref()
+            !matches!(
+                row.status,
+                InstanceStatus::Lingering | InstanceStatus::Ended
+            ) && (row.status != InstanceStatus::Running
+                || Some(&row.version) != status.version.as_ref())
         });
         let unexplained: BTreeMap<HostId, String> = odd
             .filter(|row| {

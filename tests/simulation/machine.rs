@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ship::core::fleet::health::Health;
+use ship::core::fleet::lingering::Lingering;
 use ship::core::fleet::{Instance, Listener, Observation, Occupant, Process, Sighting};
 use ship::core::ids::{ActionId, Epoch, InstanceId, ReleaseId, Revision, SlotNumber};
 use ship::core::time::Time;
@@ -52,6 +53,8 @@ pub(crate) struct StoredRecord {
     pub(crate) restarts: u32,
     /// Whether a supervisor restarts it when it exits, and the host starts it at boot.
     pub(crate) is_enabled: bool,
+    /// Set from its stop on, if it may finish its work.
+    pub(crate) lingering: Option<Lingering>,
     pub(crate) state: ProcessState,
 }
 
@@ -122,6 +125,7 @@ impl Machine {
         }
         Observation {
             hooks: Vec::new(),
+            killed_after: None,
             owner: None,
             identity: None,
             epoch: self.epoch,
@@ -154,6 +158,7 @@ impl Machine {
                 ProcessState::Running(_) => Process::Running,
                 ProcessState::Exited { how } => Process::Ended { how: (*how).into() },
             },
+            lingering: record.lingering,
             restarts: record.restarts,
             listeners: [(number, listener)].into(),
             health: Health::default(),

@@ -40,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) fault_rates: FaultRates,
     /// The time that each call of the store takes.
     pub(crate) store_latency: Duration,
+    /// How long a replaced instance may finish its work.
+    pub(crate) linger: Option<Duration>,
 }
 
 /// How a release behaves.
@@ -184,6 +186,9 @@ impl Scenario {
                 0 => rng.millis(1..=200),
                 _ => Duration::ZERO,
             },
+            linger: rng
+                .chance(250)
+                .then(|| Duration::from_secs(rng.within(2..=8))),
         }
     }
 
@@ -260,9 +265,12 @@ impl Scenario {
             Driver::Process => "process",
             Driver::Systemd => "systemd",
         };
+        let linger = self.linger.map_or_else(String::new, |linger| {
+            format!("linger = \"{}s\"\n", linger.as_secs())
+        });
         format!(
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
-             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n[artifact]\nsource = \
+             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n{linger}[artifact]\nsource = \
              \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
              \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
              max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \
@@ -325,6 +333,7 @@ impl Scenario {
             user: None,
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(3),
+            linger: self.linger,
             systemd: Directives::default(),
             shared_dirs: Vec::new(),
             readiness: self.readiness.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ship::core::fleet::Observation;
+use ship::core::fleet::lingering::Lingering;
 use ship::core::ids::{Epoch, HostId, InstanceId, ReleaseId, SlotNumber};
 use ship::core::rollout::action::Action;
 use ship::core::time::Time;
@@ -21,6 +22,9 @@ use super::world::{State, World};
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a start waits for the instance to listen or exit.
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a stop waits for the end of an instance that may linger.
+const LINGER_GRACE: Duration = Duration::from_secs(1);
 
 /// The output of a script: how it ended, and the state of the host at that moment.
 pub(crate) struct ScriptOutput {
@@ -98,9 +102,15 @@ impl Script<'_> {
             Action::Stop {
                 slot,
                 instance,
+                why,
                 restore_after,
                 ..
-            } => self.stop(slot.number, instance, *restore_after).await,
+            } => {
+                let linger = self.world.scenario.linger;
+                let linger = linger.filter(|_| why.allows_lingering());
+                self.stop(slot.number, instance, *restore_after, linger)
+                    .await
+            }
             Action::Disarm { slot } => Ok(self.disarm(slot.number)),
             Action::Prune { .. } => Ok(self.prune()),
             Action::Admit { .. } | Action::Drain { .. } => {
@@ -302,6 +312,7 @@ impl Script<'_> {
                 started,
                 restarts: 0,
                 is_enabled: false,
+                lingering: None,
                 state: ProcessState::NotStarted,
             };
             state.machine(self.host).slots.insert(number, record);
@@ -345,6 +356,7 @@ impl Script<'_> {
         number: SlotNumber,
         name: &InstanceId,
         restore_after: Option<Duration>,
+        linger: Option<Duration>,
     ) -> Result<ScriptEnd, ScriptDied> {
         {
             let mut state = self.world.lock();
@@ -354,26 +366,49 @@ impl Script<'_> {
             {
                 return Ok(ScriptEnd::Done);
             }
-            if let Some(after) = restore_after {
+            let lingers = state
+                .record(self.host, number)
+                .is_some_and(|record| record.lingering.is_some());
+            if let Some(after) = restore_after.filter(|_| !lingers) {
                 instance::arm(self.world, &mut state, self.host, number, after);
             }
         }
         self.spend_time(5..=50).await?;
         {
             let mut state = self.world.lock();
+            let now = state.now;
             let Some(record) = state.record(self.host, number) else {
                 return Ok(ScriptEnd::Done);
             };
             record.is_enabled = false;
+            let asked = record.lingering.is_some();
+            if let Some(linger) = linger
+                && !asked
+                && record.is_running()
+            {
+                record.lingering = Some(Lingering {
+                    since: now,
+                    ends_by: now + linger,
+                    ended: None,
+                });
+            }
             if let ProcessState::Running(running) = record.state.clone() {
                 if !running.is_ending {
                     self.record_effect(&mut state, Effect::Terminated);
                 }
-                self.terminate(&mut state, number, name, running.process);
+                if !asked {
+                    self.terminate(&mut state, number, name, running.process, linger);
+                }
             }
         }
+        let mut waited = Duration::ZERO;
         while self.is_running(number, name) {
-            self.spend_time(50..=300).await?;
+            if linger.is_some() && waited >= LINGER_GRACE {
+                self.world.lock().count("an instance lingers");
+                return Ok(ScriptEnd::Done);
+            }
+            self.spend_time(300..=300).await?;
+            waited += Duration::from_millis(300);
         }
         if self
             .world
@@ -389,7 +424,14 @@ impl Script<'_> {
     }
 
     /// Sends SIGTERM. The instance stops serving now and exits later, even if the script dies.
-    fn terminate(&self, state: &mut State, number: SlotNumber, name: &InstanceId, process: u64) {
+    fn terminate(
+        &self,
+        state: &mut State,
+        number: SlotNumber,
+        name: &InstanceId,
+        process: u64,
+        linger: Option<Duration>,
+    ) {
         if let Some(running) = state
             .record(self.host, number)
             .and_then(|record| record.process(process))
@@ -397,7 +439,10 @@ impl Script<'_> {
             (running.listens, running.is_ending) = (false, true);
         }
         state.on_host_changed(self.host, &Cause::Stop(name.clone()));
-        let gone_after = state.rng.millis(20..=2500);
+        let longest = linger.map_or(2500, |linger| {
+            u64::try_from(linger.as_millis()).expect("less than a minute")
+        });
+        let gone_after = state.rng.millis(20..=longest);
         let (world, host) = (Arc::clone(self.world), self.host.clone());
         tokio::spawn(async move {
             sleep(gone_after).await;

@@ -125,6 +125,7 @@ impl World {
                     started: Time(START.0 - 3_600_000),
                     restarts: 0,
                     is_enabled: true,
+                    lingering: None,
                     state: process_state,
                 };
                 machine.slots.insert(number, record);

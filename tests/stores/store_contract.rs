@@ -100,6 +100,7 @@ pub(crate) fn new_revision(version: &str) -> NewRevision {
             systemd: Directives::default(),
             shared_dirs: Vec::new(),
             stop_timeout: second,
+            linger: None,
             readiness: Readiness {
                 check: Check::Tcp,
                 port: None,

@@ -4,6 +4,7 @@
 pub mod drain;
 pub mod health;
 pub mod identity;
+pub mod lingering;
 pub mod owner;
 pub mod poll_interval;
 pub mod reach;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::fleet::health::{Health, Thresholds, Verdict};
 use crate::core::fleet::identity::Identity;
+use crate::core::fleet::lingering::Lingering;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::reach::Reach;
 use crate::core::fleet::traffic::{
@@ -73,6 +75,8 @@ pub struct Instance {
     /// When the instance was started, by the control machine's clock.
     pub started: Time,
     pub process: Process,
+    /// Set from its stop signal on, if the instance may then finish its work.
+    pub lingering: Option<Lingering>,
     /// How often the supervisor has restarted the instance.
     pub restarts: u32,
     /// The listeners on the ports of the instance that are open.
@@ -169,6 +173,8 @@ pub struct Observation {
     pub identity: Option<Identity>,
     /// The hooks that ran with the last action, in their order.
     pub hooks: Vec<HookRun>,
+    /// The stop timeout after which the last action killed the instance that it stopped.
+    pub killed_after: Option<Duration>,
 }
 
 impl Fleet {
@@ -209,6 +215,8 @@ impl Fleet {
                 && new.name == old.name
             {
                 new.started = old.started;
+                // Rounded times differ between two observations.
+                new.lingering = new.lingering.map(|new| old.lingering.unwrap_or(new));
                 // A restarted process must become ready again: the old process's verdicts do not
                 // count.
                 if new.restarts == old.restarts
@@ -219,7 +227,8 @@ impl Fleet {
                     continue;
                 }
             }
-            if old.health.ready_since.is_some() {
+            let lingers = matches!(slots.get(&number), Some(Occupant::Instance(new)) if new.lingering.is_some());
+            if old.health.ready_since.is_some() && !lingers {
                 no_longer_ready.push((
                     Slot {
                         host: host.clone(),
@@ -504,8 +513,14 @@ impl Instance {
         self.health.ready_since.map(|since| since + min_ready)
     }
 
+    /// Whether the process runs and was not asked to stop.
     pub fn is_running(&self) -> bool {
-        self.process == Process::Running
+        self.process == Process::Running && self.lingering.is_none()
+    }
+
+    /// The time in which the instance may finish its work, while it does so.
+    pub fn lingers(&self) -> Option<Lingering> {
+        self.lingering.filter(|_| self.process == Process::Running)
     }
 }
 

@@ -13,6 +13,8 @@ pub const BALANCER_INTERVAL: Duration = Duration::from_secs(2);
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(25);
 /// The interval of observations of a host where an instance starts or has stopped answering.
 const UNCERTAIN_HOST_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval of observations of a host where an instance lingers, whose slot may be needed.
+const LINGERING_HOST_INTERVAL: Duration = Duration::from_secs(3);
 /// The interval of observations of a healthy host.
 const HEALTHY_HOST_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest interval of observations of an unreachable host.
@@ -48,11 +50,15 @@ pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
             .min(LOST_HOST_INTERVAL_MAX),
         Reach::Reachable => {
             let is_uncertain = |instance: &Instance| {
-                instance.health.ready_since.is_none() || instance.health.failures > 0
+                instance.lingering.is_none()
+                    && (instance.health.ready_since.is_none() || instance.health.failures > 0)
             };
             let has_uncertain = host.instances().any(|(_, instance)| is_uncertain(instance));
+            let mut instances = host.instances();
             if has_uncertain {
                 UNCERTAIN_HOST_INTERVAL
+            } else if instances.any(|(_, instance)| instance.lingers().is_some()) {
+                LINGERING_HOST_INTERVAL
             } else {
                 HEALTHY_HOST_INTERVAL
             }
@@ -91,6 +97,7 @@ mod tests {
             revision: Revision(1),
             started: Time(1000),
             process: Process::Running,
+            lingering: None,
             restarts: 0,
             listeners: BTreeMap::new(),
             health: Health::default(),

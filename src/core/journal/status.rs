@@ -8,6 +8,7 @@ use crate::core::ids::{HostId, InstanceId, Port, Revision, SlotNumber};
 use crate::core::journal::state::State;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::event::Progress;
+use crate::core::time::Time;
 
 /// The status of a service at one moment. Its JSON keys are a contract: new ones may be added,
 /// these stay.
@@ -70,6 +71,20 @@ pub struct StatusRow {
     pub restarts: u32,
     /// Seconds since the start.
     pub age_s: u64,
+    /// Set from the stop signal on, if the instance may then finish its work. The JSON omits it
+    /// otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lingering: Option<LingeringStatus>,
+}
+
+/// How long an instance has been lingering, and until when it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LingeringStatus {
+    /// Seconds since its stop signal, or until it ended.
+    pub for_s: u64,
+    /// When its host ends it, in milliseconds since the Unix epoch.
+    #[serde(rename = "ends_by_ms")]
+    pub ends_by: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -88,6 +103,10 @@ pub enum InstanceStatus {
     NoTraffic,
     /// The stop is in flight.
     Stopping,
+    /// The instance was asked to stop and finishes its work.
+    Lingering,
+    /// The instance was asked to stop, and has finished its work. The next rollout empties its slot.
+    Ended,
     /// The process has exited.
     Exited,
     /// The host is unreachable.
@@ -153,10 +172,13 @@ impl Status {
 }
 
 impl Replicas {
-    /// Counts an instance as the planner's census does: exited instances do not count, instances on
-    /// an unreachable host do.
+    /// Counts an instance as the planner's census does: exited and lingering instances do not count,
+    /// instances on an unreachable host do.
     pub(super) fn count(&mut self, row: &StatusRow, updated: bool, available: bool) {
-        let runs = row.status != InstanceStatus::Exited;
+        let runs = !matches!(
+            row.status,
+            InstanceStatus::Exited | InstanceStatus::Lingering | InstanceStatus::Ended
+        );
         self.total += u32::from(runs);
         self.available += u32::from(available);
         self.updated += u32::from(updated && runs);
@@ -187,6 +209,8 @@ impl fmt::Display for InstanceStatus {
             InstanceStatus::Draining => "Draining",
             InstanceStatus::NoTraffic => "NoTraffic",
             InstanceStatus::Stopping => "Stopping",
+            InstanceStatus::Lingering => "Lingering",
+            InstanceStatus::Ended => "Ended",
             InstanceStatus::Exited => "Exited",
             InstanceStatus::Unknown => "Unknown",
         })

@@ -9,7 +9,9 @@ use crate::core::fleet::traffic::{Traffic, TrafficState};
 use crate::core::fleet::{Fleet, Host, Instance};
 use crate::core::ids::{HostId, InstanceId, Port, ReleaseId, Slot};
 use crate::core::journal::pending_actions::PendingActions;
-use crate::core::journal::status::{HostWait, InstanceStatus, Replicas, Status, StatusRow};
+use crate::core::journal::status::{
+    HostWait, InstanceStatus, LingeringStatus, Replicas, Status, StatusRow,
+};
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::rollout::event::RevisionRef;
@@ -115,6 +117,10 @@ impl StatusInput<'_> {
             status: self.instance_status(slot, host, instance, ready),
             restarts: instance.restarts,
             age_s: self.now.since(instance.started).as_secs(),
+            lingering: instance.lingering.map(|lingering| LingeringStatus {
+                for_s: lingering.lasts(self.now).as_secs(),
+                ends_by: lingering.ends_by,
+            }),
         }
     }
 
@@ -139,6 +145,7 @@ impl StatusInput<'_> {
             status: InstanceStatus::Creating,
             restarts: 0,
             age_s: self.now.since(since).as_secs(),
+            lingering: None,
         }
     }
 
@@ -157,6 +164,10 @@ impl StatusInput<'_> {
             InstanceStatus::Unknown
         } else if self.pending.is_stopping(&instance.name) {
             InstanceStatus::Stopping
+        } else if instance.lingers().is_some() {
+            InstanceStatus::Lingering
+        } else if instance.lingering.is_some() {
+            InstanceStatus::Ended
         } else if !instance.is_running() {
             InstanceStatus::Exited
         } else if self.pending.is_draining(&instance.name) {
@@ -234,6 +245,9 @@ impl StatusInput<'_> {
                         "slot {number} is ready and soaks for another {}",
                         Human(until.since(self.now))
                     )
+                }
+                WaitReason::WaitsForLingering { until, .. } => {
+                    format!("{hold} for up to another {}", Human(until.since(self.now)))
                 }
                 hold => hold.to_string(),
             };

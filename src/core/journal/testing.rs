@@ -76,6 +76,7 @@ pub(crate) fn row(
         status,
         restarts: 0,
         age_s,
+        lingering: None,
     }
 }
 

@@ -78,7 +78,9 @@ fn serves(s: &Situation<'_>) -> bool {
 /// Whether a host has no instances that should not run there, except for those that may stay.
 fn is_clean(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     let may_stay = |counted: &JudgedInstance<'_>| {
-        counted.is_target && counted.is_running || s.may_stay(host, counted)
+        counted.is_target && counted.is_running
+            || counted.instance.lingering.is_some()
+            || s.may_stay(host, counted)
     };
     s.may_skip(host) || host.instances.iter().all(may_stay) && host.possibly_started.is_empty()
 }

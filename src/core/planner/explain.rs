@@ -6,7 +6,7 @@ use crate::core::planner::decision::Next;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
-use crate::core::planner::{completion, gate, traffic, wait};
+use crate::core::planner::{completion, gate, lingering, traffic, wait};
 
 /// Why a host has no action in a plan. `next` is the next step of the rollout.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
@@ -17,6 +17,7 @@ pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) 
         .or_else(|| new_instance(s, host))
         .or_else(|| wait::retry_reason(s, host))
         .or_else(|| closing(s))
+        .or_else(|| lingering_instance(s, host))
         .or_else(|| old_instance(s, host))
         .unwrap_or_else(|| idle(host))
 }
@@ -90,8 +91,25 @@ fn closing(s: &Situation<'_>) -> Option<WaitReason> {
     Some(WaitReason::Closing { why })
 }
 
+/// A lingering instance that has a slot, while an instance is missing and the host has no free one.
+fn lingering_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+    let missing = s.census.missing();
+    let mut releases = missing.keys();
+    let has_room = releases.any(|release| s.free_slot(host, release).is_some());
+    if missing.is_empty() || has_room || !host.is_usable() {
+        return None;
+    }
+    let (number, lingering) = lingering::first_to_end(host)?;
+    Some(WaitReason::WaitsForLingering {
+        number,
+        until: lingering.ends_by,
+    })
+}
+
 fn old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
-    let has_old = host.instances.iter().any(|counted| !counted.is_target);
+    let is_old =
+        |counted: &JudgedInstance<'_>| !counted.is_target && counted.instance.lingering.is_none();
+    let has_old = host.instances.iter().any(is_old);
     has_old.then(|| WaitReason::WaitsForCapacity {
         available: s.census.available,
         min_available: s.budget.min_available(),

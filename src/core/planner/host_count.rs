@@ -188,7 +188,7 @@ impl<'a> HostCount<'a> {
         } = *frame;
         let (reachable, thresholds) = (self.is_reachable(), spec.thresholds_of(&instance.release));
         let is_stopping = orders.may_stop(&instance.name);
-        let is_running = instance.is_running() || !reachable;
+        let is_running = instance.is_running() || !reachable && instance.lingering.is_none();
         let is_ready =
             reachable && instance.is_running() && instance.health.is_ready(now, &thresholds);
         let slot = || Slot {
@@ -208,8 +208,10 @@ impl<'a> HostCount<'a> {
         let fails = reachable
             && instance.health.failures >= thresholds.failure_threshold
             && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
-        // An instance on a drained host, or in a slot that its release does not have, must go.
+        // An instance on a drained host, or in a slot that its release does not have, must go, and
+        // one that lingers goes on its own.
         let is_target = self.is_usable()
+            && instance.lingering.is_none()
             && frame.wanted.contains_key(&instance.release)
             && rollout.may_keep_instances_of(instance.revision)
             && spec.slots_of(&instance.release).contains(&number);

@@ -16,6 +16,7 @@ mod explain;
 mod failure;
 mod gate;
 pub mod host_count;
+mod lingering;
 mod overdue;
 mod plan_builder;
 mod prepare;
@@ -133,6 +134,7 @@ fn complete(s: &Situation<'_>, plan: &mut PlanBuilder) -> Next {
         return Next::Wake(s.now + SIGHTING_VALID_FOR);
     }
     disarm(s, plan, DisarmScope::Everywhere);
+    scale_down::clear_dead(s, plan);
     task::stage_for_task(s, plan);
     if plan.is_empty()
         && let Some(step) = task::before(s).or_else(|| task::after(s))

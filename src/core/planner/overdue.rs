@@ -7,10 +7,10 @@ use crate::core::fleet::{Instance, Listener, Process};
 use crate::core::ids::{HostId, Slot};
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{failure, steps, traffic, wait};
+use crate::core::planner::{failure, lingering, steps, traffic, wait};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, FailureKind};
-use crate::core::time::Time;
+use crate::core::time::{Human, Time};
 
 /// The failure, if the rollout has missed its progress deadline.
 pub(super) fn overdue(s: &Situation<'_>) -> Option<Failure> {
@@ -167,14 +167,20 @@ fn failed_starts(s: &Situation<'_>) -> Option<Failure> {
 /// The failure if no single cause is known, with the counts and the budget.
 fn stuck(s: &Situation<'_>) -> Failure {
     let (census, budget) = (s.census, &s.budget);
+    let lingers = lingering::first_in_fleet(s).filter(|_| !census.missing().is_empty());
+    let lingers = lingers.map(|(slot, lingering)| {
+        let rest = Human(lingering.remaining(s.now));
+        format!("; no slot is free: the instance at {slot} lingers for up to another {rest}")
+    });
     let detail = format!(
-        "{} of {} replicas updated, {} available (minimum {}), {} running (maximum {})",
+        "{} of {} replicas updated, {} available (minimum {}), {} running (maximum {}){}",
         census.new,
         budget.replicas,
         census.available,
         budget.min_available(),
         census.running,
-        budget.max_running()
+        budget.max_running(),
+        lingers.unwrap_or_default()
     );
     Failure {
         kind: FailureKind::Stuck,

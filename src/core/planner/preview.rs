@@ -291,6 +291,7 @@ fn ready_instance(
         revision,
         started: now,
         process: Process::Running,
+        lingering: None,
         restarts: 0,
         listeners: BTreeMap::from([(
             slot,

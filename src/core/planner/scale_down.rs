@@ -10,13 +10,20 @@ use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
 use crate::core::planner::{arming, evidence, steps, traffic, windows};
 use crate::core::rollout::action::{Action, StopReason};
+use crate::core::time::Human;
 
 /// Stops instances whose process has exited, because their slots are needed.
 pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
     for (host, counted) in s.census.instances() {
-        if !counted.is_running && !counted.is_stopping {
-            stop(s, plan, host, counted, StopReason::Dead);
+        let lingers = counted.instance.lingers().is_some();
+        if counted.is_running || counted.is_stopping || lingers {
+            continue;
         }
+        let why = match counted.instance.lingering {
+            Some(_) => StopReason::Lingered,
+            None => StopReason::Dead,
+        };
+        stop(s, plan, host, counted, why);
     }
 }
 
@@ -168,9 +175,12 @@ fn order_stop(
             keep,
         });
     }
-    let ended = match &counted.instance.process {
-        Process::Ended { how } => Some(how.clone()),
-        Process::Running => None,
+    let ended = match (&counted.instance.process, counted.instance.lingering) {
+        (Process::Ended { how }, Some(lingering)) if lingering.ended.is_some() => {
+            Some(format!("{how} after {}", Human(lingering.lasts(s.now))))
+        }
+        (Process::Ended { how }, _) => Some(how.clone()),
+        (Process::Running, _) => None,
     };
     plan.order(Action::Stop {
         slot,

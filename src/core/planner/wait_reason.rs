@@ -66,6 +66,12 @@ pub enum WaitReason {
         running: u32,
         max_running: u32,
     },
+    /// The host has no free slot: an instance that was asked to stop may still finish its work.
+    WaitsForLingering {
+        number: SlotNumber,
+        /// When the host ends it.
+        until: Time,
+    },
     /// The new instance is ready and admitted, but a balancer's own check fails.
     WaitsForBalancer {
         number: SlotNumber,
@@ -130,6 +136,7 @@ impl fmt::Display for WaitReason {
             WaitReason::WaitsForReady { .. }
             | WaitReason::WaitsToRetry { .. }
             | WaitReason::Soaks { .. }
+            | WaitReason::WaitsForLingering { .. }
             | WaitReason::WaitsForBalancer { .. } => self.fmt_instance(f),
             WaitReason::WaitsForCapacity {
                 available,
@@ -182,6 +189,10 @@ impl WaitReason {
                 "waiting before attempt {attempt} to start in slot {number}; last attempt: {why}"
             ),
             WaitReason::Soaks { number, .. } => write!(f, "slot {number} is ready and soaks"),
+            WaitReason::WaitsForLingering { number, .. } => write!(
+                f,
+                "waiting for a free slot: the instance in slot {number} lingers"
+            ),
             WaitReason::WaitsForBalancer { number } => write!(
                 f,
                 "slot {number} is ready and admitted; waiting for the load balancer's check"

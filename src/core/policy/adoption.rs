@@ -133,6 +133,7 @@ mod tests {
                 revision: Revision(1),
                 started: Time(started),
                 process: Process::Running,
+                lingering: None,
                 restarts: 0,
                 listeners: BTreeMap::new(),
                 health,

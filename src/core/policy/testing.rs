@@ -41,6 +41,7 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
         user: None,
         stop_signal: StopSignal::Term,
         stop_timeout: second,
+        linger: None,
         systemd: Directives::default(),
         shared_dirs: Vec::new(),
         readiness: Readiness {
@@ -214,6 +215,7 @@ fn occupant(number: u32, release: &str) -> Occupant {
         revision: Revision(1),
         started: since,
         process: Process::Running,
+        lingering: None,
         restarts: 0,
         listeners: BTreeMap::new(),
         sighting: Sighting {

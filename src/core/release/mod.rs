@@ -56,6 +56,10 @@ pub struct Definition {
     pub stop_signal: StopSignal,
     /// The time from `stop_signal` to KILL.
     pub stop_timeout: Duration,
+    /// How long a replaced instance may finish its work after `stop_signal`; `None` for
+    /// `stop_timeout`. The JSON then omits the field, as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linger: Option<Duration>,
     /// Directives of the instances' units. If there are none, the JSON omits the field, as above.
     #[serde(default, skip_serializing_if = "Directives::is_empty")]
     pub systemd: Directives,

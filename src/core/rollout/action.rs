@@ -69,6 +69,8 @@ pub enum StopReason {
     Surplus,
     /// The process has exited or the instance never became ready, and the slot is needed.
     Dead,
+    /// The instance had been asked to stop before, has finished its work, and has ended.
+    Lingered,
 }
 
 impl Action {
@@ -148,6 +150,17 @@ impl fmt::Display for Action {
     }
 }
 
+impl StopReason {
+    /// Whether the instance may finish its work, if its release has `linger`. One that does not
+    /// serve has only its stop timeout, so that it does not keep its slot from a rollback.
+    pub fn allows_lingering(self) -> bool {
+        match self {
+            StopReason::Replaced | StopReason::Surplus | StopReason::Lingered => true,
+            StopReason::OldAndUnhealthy | StopReason::Dead => false,
+        }
+    }
+}
+
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -155,6 +168,7 @@ impl fmt::Display for StopReason {
             StopReason::Replaced => "replaced",
             StopReason::Surplus => "surplus",
             StopReason::Dead => "exited",
+            StopReason::Lingered => "lingered",
         })
     }
 }

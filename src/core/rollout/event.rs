@@ -123,6 +123,19 @@ pub enum Event {
         #[serde(alias = "receipt")]
         result: DrainResult,
     },
+    /// An instance did not end within its stop timeout, and was killed.
+    InstanceKilled {
+        slot: Slot,
+        instance: InstanceId,
+        /// The stop timeout.
+        after: Duration,
+    },
+    /// An instance was asked to stop and may finish its work. Its host ends it at the latest.
+    InstanceLingers {
+        slot: Slot,
+        instance: InstanceId,
+        ends_by: Time,
+    },
     BalancerLost {
         balancer: HostId,
         /// The command and its error.
@@ -336,6 +349,8 @@ impl Event {
             | Event::ActionStarted { .. }
             | Event::ActionDone { .. }
             | Event::Drained { .. }
+            | Event::InstanceKilled { .. }
+            | Event::InstanceLingers { .. }
             | Event::BalancerRecovered { .. }
             | Event::Progress(_)
             | Event::HostRecovered { .. }

@@ -64,6 +64,7 @@ mod tests {
             revision: Revision(1),
             started: Time(0),
             process: Process::Running,
+            lingering: None,
             restarts: 0,
             listeners: BTreeMap::new(),
             health: Health::default(),

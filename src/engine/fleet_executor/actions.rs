@@ -80,10 +80,12 @@ fn build_script(
         Action::Stop {
             slot,
             instance,
+            why,
             restore_after,
             ..
         } => {
             let releases = context.possible_releases(instance);
+            let has_linger = releases.iter().any(|release| release.linger.is_some());
             let spec = script::StopSpec {
                 number: slot.number,
                 instance: instance.clone(),
@@ -94,6 +96,7 @@ fn build_script(
                     .unwrap_or(STOP_TIMEOUT),
                 hooks: hooks::stop_hooks_timeout(releases),
                 restore_after: *restore_after,
+                may_linger: has_linger && why.allows_lingering(),
             };
             Ok(script::stop(&site, &spec))
         }
@@ -232,6 +235,7 @@ fn start_spec(
         shared_dirs: definition.shared_dirs.clone(),
         stop_signal: definition.stop_signal,
         stop_timeout: definition.stop_timeout,
+        linger: definition.linger,
         directives: definition.systemd.try_map(|value| render(value, &vars))?,
         notifies: definition.readiness.check == Check::Notify,
         liveness_port: definition.liveness_port(slot.number),

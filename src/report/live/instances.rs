@@ -98,7 +98,9 @@ fn rank(status: InstanceStatus) -> u8 {
         | InstanceStatus::Starting
         | InstanceStatus::Draining
         | InstanceStatus::NoTraffic
-        | InstanceStatus::Stopping => 1,
+        | InstanceStatus::Stopping
+        | InstanceStatus::Lingering
+        | InstanceStatus::Ended => 1,
         InstanceStatus::Running => 2,
     }
 }

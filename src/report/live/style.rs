@@ -31,7 +31,9 @@ pub(super) fn of_instance(status: InstanceStatus) -> Style {
         | InstanceStatus::Starting
         | InstanceStatus::Draining
         | InstanceStatus::NoTraffic
-        | InstanceStatus::Stopping => CHANGING,
+        | InstanceStatus::Stopping
+        | InstanceStatus::Lingering
+        | InstanceStatus::Ended => CHANGING,
         InstanceStatus::NotReady | InstanceStatus::Exited | InstanceStatus::Unknown => BAD,
     }
 }

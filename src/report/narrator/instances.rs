@@ -7,7 +7,8 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Human;
 use crate::report::text::Versions;
 
-/// The message about an instance that became ready, is no longer ready, or was drained.
+/// The message about an instance that became ready, is no longer ready, was drained, or
+/// did not end when it was asked to stop.
 pub(super) fn instance(
     entry: &Entry,
     context: &EventContext,
@@ -55,6 +56,18 @@ pub(super) fn instance(
             } else {
                 routine(entry.at, slot, "drained", &text)
             })
+        }
+        Event::InstanceKilled { slot, after, .. } => {
+            let text = format!(
+                "it had not ended within the stop timeout ({})",
+                Human(*after)
+            );
+            Some(notable(entry.at, slot.to_string(), "killed", &text))
+        }
+        Event::InstanceLingers { slot, ends_by, .. } => {
+            let rest = Human(ends_by.since(entry.at));
+            let text = format!("it may finish its work, for {rest} at most");
+            Some(routine(entry.at, slot.to_string(), "lingers", &text))
         }
         _ => None,
     }

@@ -116,7 +116,9 @@ impl Narrator {
             Event::InstanceReady { .. } | Event::InstanceNotReady { .. } => {
                 instances::instance(entry, &self.context, &self.setup.versions)
             }
-            Event::Drained { .. } => {
+            Event::Drained { .. }
+            | Event::InstanceKilled { .. }
+            | Event::InstanceLingers { .. } => {
                 instances::instance(entry, &self.context, &self.setup.versions)
                     .filter(|message| message.severity != Severity::Routine || is_per_host)
             }

@@ -104,7 +104,7 @@ watch_empty_slots() {
 # "only_slot" is set, only its listeners are observed, on "only_ports".
 observe() {
     for number in $found $listening; do
-        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number="
+        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number= linger_$number="
     done
     found= listening= listens= units= unseen= armed=
     clock
@@ -137,6 +137,7 @@ observe() {
         fi
         # The record was removed between the two reads.
         [ -n "$text" ] || continue
+        observe_linger
         case $driver in
             process)
                 observe_process
@@ -144,7 +145,7 @@ observe() {
                 ;;
             systemd) units="$units ship-$SERVICE@$number.service" ;;
         esac
-        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill"
+        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill linger_$number=\$linger"
         found="$found $number"
         [ "${only_slot:-$number}" != "$number" ] || watch_ports "$number" "$ports"
     done
@@ -153,6 +154,19 @@ observe() {
     observe_armed
     observe_ports
     fresh=1
+}
+
+# Sets "linger" to the times at which the instance of the slot at $slot was asked to stop, and at which the host ends it,
+# if it lingers.
+observe_linger() {
+    linger=
+    [ -f "$slot/linger" ] || return 0
+    asked_boot= asked= ends=
+    { read -r asked_boot asked ends <"$slot/linger"; } 2>/dev/null
+    # After a restart of the host, it has ended.
+    [ "$asked_boot" = "$boot" ] || asked=0 ends=0
+    linger="lingering=${asked:-0} ${ends:-0}$NL"
+    [ ! -f "$slot/lingered" ] || { read -r ended <"$slot/lingered" && linger="${linger}lingered=${ended}0000$NL"; } 2>/dev/null
 }
 
 # Adds the slots in which the host would restore an instance to "armed".
@@ -187,7 +201,7 @@ report() {
     if [ -f "$ROOT/epoch" ]; then
         read -r seen taken <"$ROOT/epoch"
     fi
-    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$identity$elsewhere_slots$hook_report"
+    out="${NL}ship=1${NL}now=$up${NL}boot=$boot${NL}epoch=$seen$NL$free$check$identity$elsewhere_slots$hook_report$stop_report"
     if [ -f "$ROOT/owner" ]; then
         while IFS= read -r line; do
             out="${out}owner=$line$NL"
@@ -204,7 +218,7 @@ report() {
         out="${out}armed=$number$NL"
     done
     for number in $found; do
-        eval "out=\"\${out}slot=\$number\$NL\$text_$number\$facts_$number\" kill=\$kill_$number"
+        eval "out=\"\${out}slot=\$number\$NL\$text_$number\$facts_$number\$linger_$number\" kill=\$kill_$number"
         [ -z "$kill" ] || out="${out}killed=$kill$NL"
     done
     out=$out$listens

@@ -37,6 +37,19 @@ is_running() {
     esac
 }
 
+# Whether the instance in the slot was asked to stop and finishes its work.
+is_lingering() {
+    lingers || return 1
+    case $driver in
+        systemd)
+            unit=ship-$SERVICE@$NUMBER.service
+            read_group
+            [ -n "$cgroup" ] && group_alive
+            ;;
+        process) find_session && session_alive ;;
+    esac
+}
+
 # Fills the slot with the saved files.
 fill_slot() {
     set -- "$armed_dir/env" "$armed_dir/run"
@@ -45,7 +58,7 @@ fill_slot() {
     done
     output=$({
         mkdir -p "$SLOT" && rm -f "$SLOT/pid" "$SLOT/ended" "$SLOT/liveness.failures" "$SLOT/liveness.kill" \
-            "$SLOT/hooks" "$SLOT/hooked" &&
+            "$SLOT/hooks" "$SLOT/hooked" "$SLOT/linger" "$SLOT/lingered" &&
             cp -p "$@" "$SLOT/"
     } 2>&1) || fail "cannot fill the slot: $output"
 }
@@ -106,6 +119,7 @@ present=$name since=$since_boot
 read_record "$armed_dir"
 is_due || finish 'done'
 since_boot=$since pids=
+! is_lingering || fail "the instance in slot $NUMBER still lingers; $name is restored when it has ended"
 if ! is_running; then
     prepare
     # The successor is stopped with the settings of its own unit, until systemd reloads the units.

@@ -32,7 +32,7 @@ fill_slot() {
     if [ ! -d "$SLOT" ]; then
         output=$(mkdir -p "$SLOT" 2>&1) || fail "$output"
     fi
-    for leftover in pid ended exit liveness liveness.failures liveness.kill hooks; do
+    for leftover in pid ended exit liveness liveness.failures liveness.kill hooks linger lingered; do
         [ ! -e "$SLOT/$leftover" ] || rm -f "$SLOT/$leftover"
     done
     read_lines "$ENV_LINES" "$SLOT/env" '%s\n' || fail "the environment did not arrive completely, or cannot be written"

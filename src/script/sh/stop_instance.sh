@@ -2,7 +2,7 @@
 
 # Reads the record of the instance in directory $1.
 read_record() {
-    name= driver= release= user= since_boot= stop_cs= signal=TERM
+    name= driver= release= user= since_boot= stop_cs= signal=TERM linger_s=
     [ -f "$1/instance" ] || return 0
     while IFS= read -r line; do
         case $line in
@@ -13,6 +13,7 @@ read_record() {
             boot=*) since_boot=${line#*=} ;;
             stop=*) stop_cs=${line#*=} ;;
             signal=*) signal=${line#*=} ;;
+            linger=*) linger_s=${line#*=} ;;
         esac
     done <"$1/instance"
     # Earlier versions of ship did not record the stop timeout.
@@ -21,6 +22,9 @@ read_record() {
     esac
     case $signal in
         '' | *[!A-Z0-9]*) signal=TERM ;;
+    esac
+    case $linger_s in
+        *[!0-9]*) linger_s= ;;
     esac
 }
 
@@ -66,14 +70,25 @@ find_in_group() {
 }
 
 stop_process() {
+    find_session && session_alive || return 0
+    signal_session
+    wait_for_end session "$stop_cs" && return
+    note_kill
+    kill_all session
+}
+
+# Reads the first process of the instance; fails if it cannot be running any more.
+find_session() {
     pid= want=
     [ ! -f "$SLOT/pid" ] || read -r pid want <"$SLOT/pid"
     case $pid in
-        '' | 0* | 1 | *[!0-9]*) return ;;
+        '' | 0* | 1 | *[!0-9]*) return 1 ;;
     esac
     read -r boot </proc/sys/kernel/random/boot_id
-    [ "$boot" = "$since_boot" ] || return 0
-    session_alive || return 0
+    [ "$boot" = "$since_boot" ]
+}
+
+signal_session() {
     # Each process gets the signal only once, because some treat a second one as a request to exit at once.
     members=
     find_detached "$SLOT:$name" "$pid"
@@ -82,7 +97,17 @@ stop_process() {
     [ -z "$members" ] || { kill "-$signal" "-$pid"; } 2>/dev/null || output=$(kill "-$signal" $members 2>&1) || ! session_alive ||
         fail "cannot send SIG$signal to $name: $output"
     [ -z "$detached" ] || { kill "-$signal" $detached; } 2>/dev/null
-    wait_for_end session "$stop_cs" || kill_all session
+    return 0
+}
+
+# Whether the instance has got its signal before, to finish its work.
+lingers() {
+    [ -f "$SLOT/linger" ]
+}
+
+# Reports that the instance has to be killed.
+note_kill() {
+    stop_report="stopped=killed $stop_cs$NL"
 }
 
 # Waits for $2 at most, in 1/100 s, until all processes of the instance's $1 (session or group) have ended. If $3 is
@@ -112,17 +137,7 @@ kill_all() {
 }
 
 stop_systemd() {
-    unit=ship-$SERVICE@$NUMBER.service
-    # systemd waits for the stop timeout before SIGKILL and once more after it.
-    stop_wait_s=$(((stop_cs + 99) / 100 * 2 + STOP_MARGIN_S))
-    if [ -f "$SLOT/liveness" ]; then
-        # The liveness probe is stopped first, so that it does not probe an instance that is stopping. Its units stay
-        # for the next instance, disabled, so that systemd need not reload them. They may not exist.
-        liveness_unit=ship-$SERVICE.liveness@$NUMBER
-        rm -f "$UNIT_DIR/timers.target.wants/$liveness_unit.timer"
-        timeout "$stop_wait_s" systemctl --no-ask-password stop "$liveness_unit.timer" "$liveness_unit.service" >/dev/null 2>&1 9>&-
-    fi
-    rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
+    leave_systemd
     output=$(timeout "$stop_wait_s" systemctl --no-ask-password stop "$unit" 2>&1 9>&-) || {
         # systemd does not know a unit whose file is missing or invalid, and then runs nothing of it.
         case $output in
@@ -134,16 +149,40 @@ stop_systemd() {
     [ "$active" != failed ] || systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
 }
 
-# Ends the processes that systemd has left in the unit's control group: a drop-in may change KillMode=, and a process
-# may not have ended after SIGKILL in time. With the unit as ship writes it, systemd kills such processes at once, so a
-# short time to end is enough.
-end_leftovers() {
-    show=$(systemctl show -p ControlGroup -p ActiveState "$unit" 2>&1 9>&-) || fail "systemctl show $unit: $show"
+# Stops the liveness probe of the instance and the timer that ends it when it lingers, and lets the host no longer start
+# its unit.
+leave_systemd() {
+    unit=ship-$SERVICE@$NUMBER.service
+    # systemd waits for the stop timeout before SIGKILL and once more after it.
+    stop_wait_s=$(((stop_cs + 99) / 100 * 2 + STOP_MARGIN_S))
+    if [ -f "$SLOT/liveness" ]; then
+        # The liveness probe is stopped first, so that it does not probe an instance that is stopping. Its units stay
+        # for the next instance, disabled, so that systemd need not reload them. They may not exist.
+        liveness_unit=ship-$SERVICE.liveness@$NUMBER
+        rm -f "$UNIT_DIR/timers.target.wants/$liveness_unit.timer"
+        timeout "$stop_wait_s" systemctl --no-ask-password stop "$liveness_unit.timer" "$liveness_unit.service" >/dev/null 2>&1 9>&-
+    fi
+    ! lingers || systemctl --no-ask-password stop "ship-$SERVICE.linger@$NUMBER.timer" >/dev/null 2>&1 9>&-
+    rm -f "$UNIT_DIR/multi-user.target.wants/$unit"
+}
+
+# Reads the state of the unit, its last result, and its control group.
+read_group() {
+    show=$(systemctl show -p ControlGroup -p ActiveState -p Result "$unit" 2>&1 9>&-) || fail "systemctl show $unit: $show"
     block=$NL$show$NL
     property ActiveState
     active=$value
     property ControlGroup
     cgroup=$value
+}
+
+# Ends the processes that systemd has left in the unit's control group: a drop-in may change KillMode=, and a process
+# may not have ended after SIGKILL in time. With the unit as ship writes it, systemd kills such processes at once, so a
+# short time to end is enough.
+end_leftovers() {
+    read_group
+    property Result
+    [ "$value" != timeout ] || note_kill
     [ -n "$cgroup" ] && group_alive || return 0
     { kill -TERM $members; } 2>/dev/null
     wait_for_end group "$KILL_CS" || kill_all group
@@ -159,6 +198,7 @@ stop_instance() {
     esac
     run_hooks after_stop
     output=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
-        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/exit" "$SLOT/hooks" "$SLOT/hooked" 2>&1) ||
+        "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/exit" "$SLOT/hooks" "$SLOT/hooked" \
+        "$SLOT/linger" "$SLOT/lingered" 2>&1) ||
         fail "cannot empty the slot: $output"
 }

@@ -2,7 +2,7 @@
 
 observe_systemd() {
     show=$(systemctl show -p Id -p MainPID -p NRestarts -p ControlGroup -p ExecMainCode -p ExecMainStatus -p SubState \
-        -p ActiveState -p Result -p Type \
+        -p ActiveState -p Result -p Type -p ExecMainExitTimestampMonotonic \
         $units 2>&1) || {
         unseen="systemctl show: $show"
         return 1
@@ -17,8 +17,9 @@ observe_systemd() {
         case $number in
             '' | *[!0-9]*) continue ;;
         esac
+        eval "linger=\$linger_$number"
         observe_unit
-        eval "facts_$number=\$facts pids_$number=\$pids"
+        eval "facts_$number=\$facts pids_$number=\$pids linger_$number=\$linger"
     done
 }
 
@@ -67,6 +68,10 @@ observe_unit() {
         2 | 3) result="signal $value" ;;
         *) result="not started" ;;
     esac
+    if [ -n "$linger" ]; then
+        property ExecMainExitTimestampMonotonic
+        [ "${value:-0}" = 0 ] || linger="${linger}lingered=$value$NL"
+    fi
     property Result
     outcome=$value
     property SubState
@@ -78,7 +83,7 @@ observe_unit() {
     esac
     explain_result "$outcome"
     case $value in
-        auto-restart*) result="$result; systemd starts it again" ;;
+        auto-restart*) [ -n "$linger" ] || result="$result; systemd starts it again" ;;
     esac
     facts="process=ended $result${NL}restarts=$restarts$NL"
 }
@@ -91,6 +96,11 @@ explain_result() {
         watchdog) result="$result: it did not report to the watchdog within WatchdogSec" ;;
         protocol) result="$result: it did not report READY=1" ;;
         resources) result="$result: systemd could not prepare it" ;;
+        *)
+            case $linger,$result in
+                ?*,signal\ 9) result="$result: it had not ended within linger" ;;
+            esac
+            ;;
     esac
 }
 

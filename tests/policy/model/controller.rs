@@ -675,6 +675,7 @@ fn observation(machine: &Machine) -> Observation {
         });
     Observation {
         hooks: Vec::new(),
+        killed_after: None,
         owner: None,
         identity: None,
         epoch: Epoch(machine.epoch.into()),
@@ -702,6 +703,7 @@ fn real_instance(
                 how: "exit status 1".into(),
             }
         },
+        lingering: None,
         restarts: 0,
         listeners: BTreeMap::new(),
         health: Health::default(),

@@ -657,6 +657,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         revision: Revision(1),
         started,
         process: Process::Running,
+        lingering: None,
         restarts: 0,
         listeners: [(
             8081,

@@ -112,6 +112,7 @@ pub(crate) fn scenario(
         initial_instances: 0,
         calls: Vec::new(),
         store_latency: Duration::ZERO,
+        linger: None,
         fault_rates: FaultRates {
             call_faults_per_mille: 0,
             fault_interval_max: None,

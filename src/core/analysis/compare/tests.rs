@@ -212,6 +212,7 @@ fn fleet(servers: &[(u16, &str, u64, u64)]) -> Fleet {
             revision: Revision(1),
             started: Time(0),
             process: Process::Running,
+            lingering: None,
             restarts: 0,
             listeners: BTreeMap::new(),
             health: Health::default(),

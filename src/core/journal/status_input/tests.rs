@@ -28,6 +28,7 @@ fn instance(name: &str, version: &str, started: Time) -> Instance {
         revision: Revision(if version == "0.8" { 1 } else { 2 }),
         started,
         process: Process::Running,
+        lingering: None,
         restarts: 0,
         listeners: BTreeMap::new(),
         health: Health::default(),

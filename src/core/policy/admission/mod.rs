@@ -17,7 +17,7 @@ use crate::core::policy::history;
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::action::Action;
+use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event, RevisionRef, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
@@ -228,7 +228,8 @@ fn is_settled(
         && is_in_place(spec, rollout, input.fleet, input.now)
 }
 
-/// Whether the planner would finish at once, or after claiming and pruning the hosts.
+/// Whether the planner would finish at once, or after cleaning up: claiming and pruning the hosts,
+/// and emptying the slots of instances that have lingered.
 fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool {
     // If all instances are in place already, no step must hold up the rollout.
     let mut rollout = rollout.clone();
@@ -247,8 +248,11 @@ fn is_in_place(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> bool
     let Plan { actions, next, .. } = plan(&spec, &rollout, fleet, now);
     // Before all instances are in place, a plan may also consist of such actions. Its next step is
     // then not `AwaitInFlight`.
-    let is_cleanup =
-        |action: &Action| matches!(action, Action::Claim { .. } | Action::Prune { .. });
+    let is_cleanup = |action: &Action| {
+        let empties_slot =
+            matches!(action, Action::Stop { why, .. } if *why == StopReason::Lingered);
+        empties_slot || matches!(action, Action::Claim { .. } | Action::Prune { .. })
+    };
     next == Next::Finish(Outcome::Succeeded)
         || next == Next::AwaitInFlight && actions.iter().all(is_cleanup)
 }

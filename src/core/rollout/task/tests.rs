@@ -22,6 +22,7 @@ fn definition(
         user: None,
         stop_signal: StopSignal::Term,
         stop_timeout: second,
+        linger: None,
         systemd: Directives::default(),
         shared_dirs: Vec::new(),
         readiness: Readiness {
