@@ -116,23 +116,15 @@ pub(super) fn read(
     })
 }
 
-/// The longest `linger`: a year.
-const LINGER_MAX: Duration = Duration::from_hours(365 * 24);
-
-/// Reads `linger`: systemd counts it in whole seconds, and takes 0 for no limit.
+/// Reads `linger`, which hosts count in whole seconds.
 fn linger(node: &Node) -> Result<Duration, Faults> {
     let linger = positive_duration(node)?;
-    let refuse = |why: &str, help: &str| Err(ValueError::new(why.to_owned()).help(help).into());
-    if linger.subsec_nanos() > 0 {
-        return refuse(
-            "systemd cannot express a part of a second here",
-            "write whole seconds, for example \"90s\"",
-        );
+    if linger.subsec_nanos() == 0 {
+        return Ok(linger);
     }
-    if linger > LINGER_MAX {
-        return refuse("longer than a year", "write at most \"365d\"");
-    }
-    Ok(linger)
+    Err(ValueError::new("must be whole seconds")
+        .help("for example \"90s\"")
+        .into())
 }
 
 /// The longest user name that systemd accepts.

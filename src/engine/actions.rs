@@ -218,7 +218,7 @@ impl ActionEnd<'_> {
             self.recorder.record(Event::InstanceLingers {
                 slot,
                 instance,
-                ends_by: lingering.ends_by,
+                linger: lingering.ends_by.since(lingering.since),
             });
         } else if let Some(after) = killed_after {
             self.recorder.record(Event::InstanceKilled {

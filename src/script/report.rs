@@ -155,7 +155,7 @@ impl ReportDraft {
             }
             "lingering" => self.slot(line)?.lingering = Some(LingerRecord::read(line, value)?),
             "lingered" => {
-                let ended = Duration::from_micros(number(line, value)?);
+                let ended = seconds(line, value)?;
                 if let Some(lingering) = &mut self.slot(line)?.lingering {
                     lingering.ended = Some(ended);
                 }

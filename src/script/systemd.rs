@@ -93,13 +93,14 @@ fn section(spec: &StartSpec, section: UnitSection, lines: &[(&str, String)]) -> 
     lines.join("\n")
 }
 
-/// The command that records how a process of the unit has ended. It runs as root, because the slot
+/// The command that records how a process of the unit has ended, and when, in seconds since the
+/// start of the host. It runs as root, because the slot
 /// belongs to root, and never fails.
 ///
 /// With version 1 of control groups, systemd does not notice that a process was killed for lack of
 /// memory, but its group counts such kills.
 fn record_exit(slot: &str) -> String {
-    const RECORD: &str = "R=$SERVICE_RESULT; G=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory$G/memory.oom_control && R=oom-kill; echo $R $EXIT_CODE $EXIT_STATUS >\"$0\"";
+    const RECORD: &str = "R=$SERVICE_RESULT; G=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory$G/memory.oom_control && R=oom-kill; echo $R $EXIT_CODE $EXIT_STATUS $(cut -d' ' -f1 /proc/uptime) >\"$0\"";
     let record = exec_word(&RECORD.replace('%', "%%"));
     format!(
         "-+/bin/sh -c {record} {}",
@@ -172,7 +173,7 @@ mod tests {
         EnvironmentFile=/var/lib/ship/testpage/slots/8081/env
         EnvironmentFile=-/var/lib/ship/testpage/slots/8081/release/secrets
         ExecStart=/bin/sh "/var/lib/ship/testpage/slots/8081/run"
-        ExecStopPost=-+/bin/sh -c "R=$$SERVICE_RESULT; G=$$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory$$G/memory.oom_control && R=oom-kill; echo $$R $$EXIT_CODE $$EXIT_STATUS >\"$$0\"" "/var/lib/ship/testpage/slots/8081/exit"
+        ExecStopPost=-+/bin/sh -c "R=$$SERVICE_RESULT; G=$$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory$$G/memory.oom_control && R=oom-kill; echo $$R $$EXIT_CODE $$EXIT_STATUS $$(cut -d' ' -f1 /proc/uptime) >\"$$0\"" "/var/lib/ship/testpage/slots/8081/exit"
         Restart=always
         RestartSec=1
         KillMode=mixed

@@ -16,6 +16,7 @@ pub struct EventContext {
     outages: Outages,
     started: BTreeMap<InstanceId, Time>,
     unready: BTreeSet<InstanceId>,
+    lingering: BTreeSet<InstanceId>,
     staged: BTreeMap<ReleaseId, usize>,
 }
 
@@ -40,6 +41,9 @@ impl EventContext {
             }
             Event::InstanceNotReady { instance, .. } => {
                 self.unready.insert(instance.clone());
+            }
+            Event::InstanceLingers { instance, .. } => {
+                self.lingering.insert(instance.clone());
             }
             _ => {}
         }
@@ -70,6 +74,11 @@ impl EventContext {
     /// Whether an instance was ready and no longer is.
     pub fn is_unready(&self, instance: &InstanceId) -> bool {
         self.unready.contains(instance)
+    }
+
+    /// Whether an instance was asked to stop and may finish its work.
+    pub fn lingers(&self, instance: &InstanceId) -> bool {
+        self.lingering.contains(instance)
     }
 
     /// Since when a host or balancer is unreachable; `None` if it is reachable.

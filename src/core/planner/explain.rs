@@ -6,7 +6,7 @@ use crate::core::planner::decision::Next;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
-use crate::core::planner::{completion, gate, lingering, traffic, wait};
+use crate::core::planner::{completion, gate, lingering, scale_up, traffic, wait};
 
 /// Why a host has no action in a plan. `next` is the next step of the rollout.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
@@ -91,12 +91,12 @@ fn closing(s: &Situation<'_>) -> Option<WaitReason> {
     Some(WaitReason::Closing { why })
 }
 
-/// A lingering instance that has a slot, while an instance is missing and the host has no free one.
+/// A lingering instance that has a slot, while an instance could start if a slot were free.
 fn lingering_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
-    let missing = s.census.missing();
-    let mut releases = missing.keys();
-    let has_room = releases.any(|release| s.free_slot(host, release).is_some());
-    if missing.is_empty() || has_room || !host.is_usable() {
+    let releases = scale_up::releases_to_start(s);
+    let mut wanted = releases.iter();
+    let has_room = wanted.any(|release| s.free_slot(host, release).is_some());
+    if releases.is_empty() || has_room || !host.is_usable() {
         return None;
     }
     let (number, lingering) = lingering::first_to_end(host)?;

@@ -43,7 +43,7 @@ pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
 }
 
 /// The release of each instance that may be started now.
-fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
+pub(super) fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
     let room = s.budget.max_running().saturating_sub(s.census.running);
     let wanted = steps::new_limit(s).saturating_sub(s.census.new);
     let mut room = room.min(wanted);

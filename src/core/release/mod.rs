@@ -266,6 +266,7 @@ impl Definition {
         Waits {
             start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart]),
             stop: hooks([HookPoint::BeforeStop, HookPoint::AfterStop]) + self.stop_timeout,
+            linger: self.linger.unwrap_or_default(),
             ..self.readiness.waits()
         }
     }

@@ -17,6 +17,8 @@ pub struct Waits {
     pub start: Duration,
     /// The time limit of a stop: its hooks, and the time from TERM to KILL.
     pub stop: Duration,
+    /// How long a replaced instance may finish its work, and keep its slot; zero if it may not.
+    pub linger: Duration,
 }
 
 impl Waits {

@@ -134,7 +134,14 @@ pub enum Event {
     InstanceLingers {
         slot: Slot,
         instance: InstanceId,
-        ends_by: Time,
+        /// How long it may do so.
+        linger: Duration,
+    },
+    /// An instance could start on a host, but a lingering one has its last slot.
+    SlotAwaited {
+        slot: Slot,
+        /// When the host ends the lingering instance.
+        until: Time,
     },
     BalancerLost {
         balancer: HostId,
@@ -351,6 +358,7 @@ impl Event {
             | Event::Drained { .. }
             | Event::InstanceKilled { .. }
             | Event::InstanceLingers { .. }
+            | Event::SlotAwaited { .. }
             | Event::BalancerRecovered { .. }
             | Event::Progress(_)
             | Event::HostRecovered { .. }

@@ -35,6 +35,16 @@ pub enum Impossible {
         min_ready: Duration,
         progress_deadline: Duration,
     },
+    /// Replaced instances may keep the slots that new ones need for longer than the progress
+    /// deadline.
+    LingersTooLong {
+        replicas: u32,
+        hosts: usize,
+        /// Slots of each host.
+        slots_per_host: usize,
+        linger: Duration,
+        progress_deadline: Duration,
+    },
     /// Another process listens on a port of the slot.
     SlotTaken {
         slot: Slot,
@@ -100,6 +110,22 @@ impl fmt::Display for Impossible {
                 Human(*progress_deadline),
                 Human(waits.until_ready() + *min_ready),
                 terms(waits, *min_ready)
+            ),
+            Impossible::LingersTooLong {
+                replicas,
+                hosts,
+                slots_per_host,
+                linger,
+                progress_deadline,
+            } => write!(
+                f,
+                "{replicas} old and {replicas} new instances need {} slots while the old ones linger, \
+                 but the fleet offers {}, and linger ({}) exceeds progress_deadline ({})\nhint: add \
+                 hosts or slots, or set progress_deadline above linger",
+                replicas * 2,
+                slots(*hosts, *slots_per_host),
+                Human(*linger),
+                Human(*progress_deadline)
             ),
             Impossible::SlotTaken { slot, who } => write!(
                 f,

@@ -147,6 +147,7 @@ impl Spec {
             Impossible::available_too_late(waits, self.min_ready, self.progress_deadline)
                 .into_iter()
                 .collect();
+        found.extend(self.lingers_too_long(goal));
         for host in &self.hosts {
             for number in self.slots_of(goal) {
                 let slot = Slot {
@@ -162,6 +163,21 @@ impl Spec {
             }
         }
         found
+    }
+
+    /// Whether replaced instances may keep needed slots for longer than the progress deadline. Old
+    /// instances are taken to linger for as long as those of the goal.
+    fn lingers_too_long(&self, goal: &ReleaseId) -> Option<Impossible> {
+        let (linger, replicas) = (self.waits_of(goal).linger, self.budget.replicas);
+        let (hosts, slots_per_host) = (self.hosts.len(), self.slots_of(goal).len());
+        let has_room = hosts * slots_per_host >= replicas as usize * 2;
+        (linger >= self.progress_deadline && !has_room).then_some(Impossible::LingersTooLong {
+            replicas,
+            hosts,
+            slots_per_host,
+            linger,
+            progress_deadline: self.progress_deadline,
+        })
     }
 
     /// The slots of each host for a release.

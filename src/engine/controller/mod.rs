@@ -23,7 +23,8 @@ use super::store_calls::StoreCalls;
 use super::tasks::TaskQueue;
 use crate::core::availability::AvailabilityReport;
 use crate::core::fleet::{Fleet, Observation};
-use crate::core::ids::{ActionId, HostId, ReleaseId};
+use crate::core::ids::{ActionId, HostId, ReleaseId, Slot};
+use crate::core::planner::wait_reason::WaitReason;
 use crate::core::planner::{Next, plan};
 use crate::core::redact::Redactor;
 use crate::core::release::Definition;
@@ -215,6 +216,7 @@ impl Controller {
     fn plan(&mut self) -> Next {
         let fleet = self.observer.fleet();
         let decided = plan(&self.spec, self.recorder.rollout(), fleet, self.clock.now());
+        self.record_awaited_slots(&decided.wait_reasons);
         self.status.wait_reasons = decided.wait_reasons;
         for host in &decided.hosts_to_observe {
             self.observer.observe_host_now(host);
@@ -227,6 +229,21 @@ impl Controller {
             self.actions.begin(action, &self.spec, &mut self.recorder);
         }
         decided.next
+    }
+
+    /// Records the slots for which hosts have begun to wait because an instance lingers there.
+    fn record_awaited_slots(&mut self, reasons: &BTreeMap<HostId, WaitReason>) {
+        for (host, reason) in reasons {
+            let (number, until) = match reason {
+                WaitReason::WaitsForLingering { number, until } => (*number, *until),
+                _ => continue,
+            };
+            if self.status.wait_reasons.get(host) != Some(reason) {
+                let host = host.clone();
+                let slot = Slot { host, number };
+                self.recorder.record(Event::SlotAwaited { slot, until });
+            }
+        }
     }
 
     /// Records a decision of the planner, after which the controller plans again.

@@ -6,7 +6,7 @@ use crate::core::ids::{ReleaseId, Slot};
 use crate::core::journal::event_context::EventContext;
 use crate::core::journal::pending_orders::PendingOrder;
 use crate::core::journal::status::Status;
-use crate::core::rollout::action::Action;
+use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::{Human, Time};
 use crate::report::text::{self, Versions};
@@ -61,7 +61,7 @@ impl VersionedAction<'_> {
         match &entry.event {
             Event::ActionDone { .. } => match &self.pending.action {
                 Action::Stage { release, .. } => self.staged(at, release, context, granularity),
-                _ => self.done(at).filter(|_| granularity.is_per_host()),
+                _ => self.done(at, context).filter(|_| granularity.is_per_host()),
             },
             Event::ActionFailed { error, .. } => {
                 let (what, took) = (self.verb_phrase(), self.took(at));
@@ -80,7 +80,7 @@ impl VersionedAction<'_> {
         }
     }
 
-    fn done(&self, at: Time) -> Option<RolloutMessage> {
+    fn done(&self, at: Time, context: &EventContext) -> Option<RolloutMessage> {
         let (version, took) = (self.version, self.took(at));
         let (label, text) = match &self.pending.action {
             // A claim or disarm has a message only if it fails; a drain has its own event.
@@ -99,7 +99,16 @@ impl VersionedAction<'_> {
                 let name = name.map(|name| format!(" as {name}")).unwrap_or_default();
                 ("started", format!("{version}{name}"))
             }
-            Action::Stop { why, ended, .. } => {
+            Action::Stop {
+                instance,
+                why,
+                ended,
+                ..
+            } => {
+                // An instance that lingers has an event of its own.
+                if *why != StopReason::Lingered && context.lingers(instance) {
+                    return None;
+                }
                 let ended = ended.as_ref().map(|how| format!(": {how}"));
                 let ended = ended.unwrap_or_default();
                 ("stopped", format!("{version} ({why}{ended}) in {took}"))

@@ -64,10 +64,14 @@ pub(super) fn instance(
             );
             Some(notable(entry.at, slot.to_string(), "killed", &text))
         }
-        Event::InstanceLingers { slot, ends_by, .. } => {
-            let rest = Human(ends_by.since(entry.at));
-            let text = format!("it may finish its work, for {rest} at most");
+        Event::InstanceLingers { slot, linger, .. } => {
+            let text = format!("it may finish its work for up to {}", Human(*linger));
             Some(routine(entry.at, slot.to_string(), "lingers", &text))
+        }
+        Event::SlotAwaited { slot, until } => {
+            let rest = Human(until.since(entry.at));
+            let text = format!("no slot is free; its instance lingers for up to another {rest}");
+            Some(routine(entry.at, slot.to_string(), "waiting", &text))
         }
         _ => None,
     }

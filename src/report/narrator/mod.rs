@@ -118,7 +118,8 @@ impl Narrator {
             }
             Event::Drained { .. }
             | Event::InstanceKilled { .. }
-            | Event::InstanceLingers { .. } => {
+            | Event::InstanceLingers { .. }
+            | Event::SlotAwaited { .. } => {
                 instances::instance(entry, &self.context, &self.setup.versions)
                     .filter(|message| message.severity != Severity::Routine || is_per_host)
             }

@@ -19,4 +19,4 @@ read_record "$SLOT"
 [ "$name" = "$NAME" ] || exit 0
 clock
 printf '%s\n' "$result" >"$SLOT/ended"
-printf '%s\n' "$cs" >"$SLOT/lingered"
+printf '%s\n' "$up" >"$SLOT/lingered"

@@ -166,7 +166,7 @@ observe_linger() {
     # After a restart of the host, it has ended.
     [ "$asked_boot" = "$boot" ] || asked=0 ends=0
     linger="lingering=${asked:-0} ${ends:-0}$NL"
-    [ ! -f "$slot/lingered" ] || { read -r ended <"$slot/lingered" && linger="${linger}lingered=${ended}0000$NL"; } 2>/dev/null
+    [ ! -f "$slot/lingered" ] || { read -r ended <"$slot/lingered" && linger="${linger}lingered=$ended$NL"; } 2>/dev/null
 }
 
 # Adds the slots in which the host would restore an instance to "armed".

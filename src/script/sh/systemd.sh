@@ -2,7 +2,7 @@
 
 observe_systemd() {
     show=$(systemctl show -p Id -p MainPID -p NRestarts -p ControlGroup -p ExecMainCode -p ExecMainStatus -p SubState \
-        -p ActiveState -p Result -p Type -p ExecMainExitTimestampMonotonic \
+        -p ActiveState -p Result -p Type \
         $units 2>&1) || {
         unseen="systemctl show: $show"
         return 1
@@ -68,22 +68,24 @@ observe_unit() {
         2 | 3) result="signal $value" ;;
         *) result="not started" ;;
     esac
-    if [ -n "$linger" ]; then
-        property ExecMainExitTimestampMonotonic
-        [ "${value:-0}" = 0 ] || linger="${linger}lingered=$value$NL"
-    fi
     property Result
     outcome=$value
     property SubState
-    case $value in
-        auto-restart* | dead | failed)
-            # The unit itself may know more about its last process.
-            [ ! -f "$ROOT/slots/$number/exit" ] || { read -r outcome code <"$ROOT/slots/$number/exit"; } 2>/dev/null
-            ;;
-    esac
+    if [ -n "$linger" ]; then
+        # systemd forgets how the process ended when it does not start it again.
+        ! read_exit || [ -z "$ended" ] || linger="${linger}lingered=$ended$NL"
+    else
+        case $value in
+            auto-restart* | dead | failed)
+                # The unit itself may know more about its last process.
+                known=$result
+                ! read_exit || result=$known
+                ;;
+        esac
+    fi
     explain_result "$outcome"
-    case $value in
-        auto-restart*) [ -n "$linger" ] || result="$result; systemd starts it again" ;;
+    case $linger,$value in
+        ,auto-restart*) result="$result; systemd starts it again" ;;
     esac
     facts="process=ended $result${NL}restarts=$restarts$NL"
 }
@@ -98,7 +100,7 @@ explain_result() {
         resources) result="$result: systemd could not prepare it" ;;
         *)
             case $linger,$result in
-                ?*,signal\ 9) result="$result: it had not ended within linger" ;;
+                ?*,signal\ KILL) result="$result: it had not ended within linger" ;;
             esac
             ;;
     esac
@@ -106,17 +108,24 @@ explain_result() {
 
 # Adds how the previous process of the unit ended, which the unit itself has recorded.
 observe_last_exit() {
-    last="$ROOT/slots/$number/exit"
-    [ "$restarts" != 0 ] && [ -f "$last" ] || return 0
-    outcome= code= status=
-    { read -r outcome code status <"$last"; } 2>/dev/null
-    case $code in
-        exited) result="exit status $status" ;;
-        '') return 0 ;;
-        *) result="signal $status" ;;
-    esac
+    [ "$restarts" != 0 ] && read_exit || return 0
     explain_result "$outcome"
     facts="${facts}exit=$result$NL"
+}
+
+# Reads what the unit has recorded about the end of its last process: "outcome", "result", and "ended", in seconds since
+# the start of the host. Fails if there is no record.
+read_exit() {
+    kept=$outcome outcome= code= status= ended=
+    [ ! -f "$ROOT/slots/$number/exit" ] || { read -r outcome code status ended <"$ROOT/slots/$number/exit"; } 2>/dev/null
+    case $code in
+        exited) result="exit status $status" ;;
+        '')
+            outcome=$kept
+            return 1
+            ;;
+        *) result="signal $status" ;;
+    esac
 }
 
 # Explains a working directory that could not be entered: finds the directory that the user in the slot's record cannot

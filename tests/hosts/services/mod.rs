@@ -1,5 +1,6 @@
 //! Services of many kinds, with the programs that people run.
 
+mod linger;
 mod shared_dirs;
 mod two_ports;
 mod units;

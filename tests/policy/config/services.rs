@@ -1,5 +1,7 @@
 //! Kinds of services: slots without ports, several ports, units, signals, shared directories.
 
+use std::time::Duration;
+
 use ship::core::release::slots::{SlotPorts, Slots};
 use ship::core::release::unit::{StopSignal, UnitSection};
 use ship::core::release::{Check, Liveness};
@@ -356,6 +358,58 @@ error: `ports` has an item that is not a port: it has no port
   |
   = help: for example: { http = 8081, admin = 9081 }
 "#]].raw()
+    );
+}
+
+#[test]
+fn linger_that_a_host_cannot_count_is_refused() {
+    let report = |linger: &str| {
+        let line = format!("linger = \"{linger}\"\nports");
+        files().playbook("ports", &line).report()
+    };
+    assert_data_eq!(
+        report("1500ms"),
+        str![[r#"
+error: `linger` must be whole seconds
+ --> web.toml:5:10
+  |
+5 | linger = "1500ms"
+  |          ^^^^^^^^
+  |
+  = help: for example "90s"
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        report("0s"),
+        str![[r#"
+error: `linger` must be longer than 0
+ --> web.toml:5:10
+  |
+5 | linger = "0s"
+  |          ^^^^
+  |
+  = help: for example "1s"
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        report("400d"),
+        str![[r#"
+error: `linger` is longer than a year
+ --> web.toml:5:10
+  |
+5 | linger = "400d"
+  |          ^^^^^^
+  |
+  = help: write a number and a unit (ms, s, m, h or d), for example "500ms", "30s" or "1h30m"
+"#]]
+        .raw()
+    );
+    let day = files().playbook("ports", "linger = \"1d\"\nports");
+    assert_eq!(
+        day.project().playbook.service.linger,
+        Some(Duration::from_hours(24))
     );
 }
 

@@ -17,6 +17,7 @@ const NO_WAITS: Waits = Waits {
     interval: Duration::ZERO,
     start: Duration::ZERO,
     stop: Duration::ZERO,
+    linger: Duration::ZERO,
 };
 
 fn seconds(seconds: u64) -> Duration {

@@ -5,6 +5,7 @@ mod availability;
 mod deadlines;
 mod failed_hosts;
 mod freshness;
+mod linger;
 mod release_settings;
 mod requests;
 mod rollout;
