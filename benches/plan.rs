@@ -74,6 +74,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         service: "testpage".into(),
         hosts: hosts.clone(),
         slots: PORTS.to_vec(),
+        is_singleton: false,
         budget: Budget {
             replicas: instances,
             surge: instances / 4,

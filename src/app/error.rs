@@ -144,6 +144,12 @@ pub enum Refused {
     /// The state of the service or the settings of `[unattended]` do not permit the verb.
     #[error("{0}")]
     NotPermitted(String),
+    /// An instance of a singleton may run on a host that was removed from the inventory.
+    #[error(
+        "an instance may still run on {host}, which was removed from the inventory, and two must \
+         never run at once\nhint: stop it there, then pass `--force` to `ship deploy`"
+    )]
+    SingletonElsewhere { host: HostId },
     /// The artifact of an earlier release is needed and cannot be fetched.
     #[error(
         "the artifact of version {version} is needed on {}: {why}\nhint: run this on the machine \

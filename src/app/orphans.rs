@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::Error;
+use super::error::{Error, Refused};
 use super::notice::Notice;
 use super::session::Session;
 use crate::core::ids::{HostId, Slot};
@@ -12,17 +12,40 @@ use crate::core::rollout::event::Event;
 /// ship no longer observes these hosts. The warning is repeated until the next rollout, which does
 /// not use them.
 pub(crate) fn report_orphans(session: &Session) -> Result<(), Error> {
+    for (host, instances) in orphans(session)? {
+        session
+            .env
+            .notify(&Notice::OrphanedInstances { host, instances });
+    }
+    Ok(())
+}
+
+/// Refuses a rollout of a singleton while an instance may run on a host that ship no longer
+/// observes.
+pub(crate) fn check_singleton(session: &Session) -> Result<(), Error> {
+    if !session.project.playbook.service.is_singleton || session.mode.force {
+        return Ok(());
+    }
+    match orphans(session)?.into_keys().next() {
+        Some(host) => Err(Refused::SingletonElsewhere { host }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The instances on hosts that the newest rollout used but the inventory no longer lists, for
+/// messages.
+fn orphans(session: &Session) -> Result<BTreeMap<HostId, Vec<String>>, Error> {
     let listed: BTreeSet<_> = session.hosts().into_iter().collect();
     let is_orphaned = |event: &Event| matches!(event, Event::ActionStarted { action, .. } if !listed.contains(action.host()));
+    let mut orphans: BTreeMap<HostId, Vec<String>> = BTreeMap::new();
     if !session
         .newest_journal()?
         .is_some_and(|(_, journal)| journal.iter().any(|entry| is_orphaned(&entry.event)))
     {
-        return Ok(());
+        return Ok(orphans);
     }
     let placements = session.placements(None)?;
     let versions = session.versions();
-    let mut orphans: BTreeMap<&HostId, Vec<String>> = BTreeMap::new();
     for placement in placements
         .present()
         .values()
@@ -30,13 +53,7 @@ pub(crate) fn report_orphans(session: &Session) -> Result<(), Error> {
     {
         let Slot { host, number } = &placement.slot;
         let instance = format!("{} in slot {number}", versions.of(&placement.release));
-        orphans.entry(host).or_default().push(instance);
+        orphans.entry(host.clone()).or_default().push(instance);
     }
-    for (host, instances) in orphans {
-        session.env.notify(&Notice::OrphanedInstances {
-            host: host.clone(),
-            instances,
-        });
-    }
-    Ok(())
+    Ok(orphans)
 }

@@ -31,6 +31,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
     let mut interrupts = env.listen()?;
     let store = session.store.clone();
     orphans::report_orphans(session)?;
+    orphans::check_singleton(session)?;
     // A continued rollout keeps its own goal, whatever runs now.
     let adopt = match goal.continuation {
         Some(_) => Adopt::Ignore,

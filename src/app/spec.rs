@@ -62,6 +62,7 @@ pub(crate) fn spec(
                 has_several.then(|| (release.clone(), slots))
             })
             .collect(),
+        is_singleton: playbook.service.is_singleton,
         budget,
         rollback_budget: None,
         min_ready: rollout.min_ready,

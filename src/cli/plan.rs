@@ -80,6 +80,9 @@ fn text(preview: &DeployPlan) -> String {
         out.push_str(&worst_case(preview));
         out.push_str(&on_failure(&preview.rollout));
     }
+    if preview.spec.is_singleton {
+        out.push_str(&singleton(preview));
+    }
     out.push_str(&waiting(&preview.wait_reasons));
     if preview.simulated.outcome.is_none() {
         out.push_str(
@@ -168,6 +171,24 @@ fn worst_case(preview: &DeployPlan) -> String {
         budget.min_available(),
         simulated.most_running,
         budget.max_running()
+    )
+}
+
+/// What it costs that two instances never run at once.
+fn singleton(preview: &DeployPlan) -> String {
+    let DeployPlan { spec, rollout, .. } = preview;
+    let waits = spec.waits_of(&rollout.goal.release);
+    let least = waits.until_ready() + spec.min_ready;
+    let down = if least.is_zero() {
+        String::new()
+    } else {
+        format!(", at least {}", Human(least))
+    };
+    format!(
+        "singleton: two instances never run at once. The service is down from the stop of the old \
+         instance until the new one is available{down}. No instance starts while a host is \
+         unreachable that may run one, or that has not answered in this rollout; remove a dead host \
+         from the inventory.\n"
     )
 }
 

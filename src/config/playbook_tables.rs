@@ -183,16 +183,20 @@ impl<'a> PlaybookTables<'a> {
         }
     }
 
-    /// Reads `[rollout]`, and checks its deadline against `readiness`.
+    /// Reads `[rollout]`, with the defaults for this service, and checks its deadline against
+    /// `readiness`.
     pub(super) fn read_rollout(
         &self,
+        service: Option<&ServiceConfig>,
         readiness: Option<&Readiness>,
         sink: &Sink,
     ) -> (RolloutPlaces, Option<RolloutConfig>) {
         let Some(fields) = &self.rollout else {
             return <_>::default();
         };
-        let (places, rollout) = rollout::read(fields, !self.analyses.is_empty(), sink);
+        let is_singleton = service.is_some_and(|service| service.is_singleton);
+        let (places, rollout) =
+            rollout::read(fields, !self.analyses.is_empty(), is_singleton, sink);
         if let Some((rollout, readiness)) = rollout.as_ref().zip(readiness) {
             let readiness_places = self.readiness.as_ref().map(ReadinessPlaces::of);
             let readiness = (&readiness_places.unwrap_or_default(), readiness.waits());

@@ -142,11 +142,19 @@ impl RolloutPlaces {
 pub(super) fn read(
     fields: &Fields<'_>,
     is_analysed: bool,
+    is_singleton: bool,
     sink: &Sink,
 ) -> (RolloutPlaces, Option<RolloutConfig>) {
+    let (surge, unavailable) = if is_singleton { (0, 1) } else { (1, 0) };
     let replicas = fields.optional("replicas", count);
-    let max_surge = fields.optional_or("max_surge", Amount::Count(1), amount);
-    let max_unavailable = fields.optional_or("max_unavailable", Amount::Count(0), amount);
+    let max_surge = fields.optional_or("max_surge", Amount::Count(surge), amount);
+    let max_unavailable = fields.optional_or("max_unavailable", Amount::Count(unavailable), amount);
+    let replicas = if is_singleton {
+        check_singleton(fields, replicas.flatten(), max_surge);
+        replicas.map(|replicas| replicas.or(Some(1)))
+    } else {
+        replicas
+    };
     let min_ready = fields.optional_or("min_ready", Duration::ZERO, duration);
     let progress_deadline =
         fields.optional_or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
@@ -199,6 +207,21 @@ pub(super) fn read(
         })
     };
     (places, config())
+}
+
+/// Reports amounts with which two instances of a singleton could run.
+fn check_singleton(fields: &Fields<'_>, replicas: Option<u32>, max_surge: Option<Amount>) {
+    let refuse = |key, why: &str, help: &str| {
+        fields.report(key, ValueError::new(why.to_owned()).help(help));
+    };
+    if replicas.is_some_and(|replicas| replicas > 1) {
+        let help = "write `replicas = 1`, or remove `singleton`";
+        refuse("replicas", "must be 1 for a singleton", help);
+    }
+    if max_surge.is_some_and(|surge| !surge.is_zero()) {
+        let help = "write `max_surge = 0`: the old instance stops before the new one starts";
+        refuse("max_surge", "must be 0 for a singleton", help);
+    }
 }
 
 /// Reads a step: a number of instances, or a table.

@@ -13,7 +13,7 @@ use super::shared_dirs;
 use super::slots;
 use super::templates::Templates;
 use super::toml_tree::Node;
-use super::value::{Faults, Located, ValueError, choice, located, positive_duration};
+use super::value::{Faults, Located, ValueError, boolean, choice, located, positive_duration};
 use crate::core::release::slots::Slots;
 use crate::core::release::unit::StopSignal;
 use crate::core::release::{Driver, own_user};
@@ -30,6 +30,8 @@ pub struct ServiceConfig {
     /// The environment. Each value is a template for the slot.
     pub env: BTreeMap<String, String>,
     pub driver: Driver,
+    /// Whether two instances must never run at once.
+    pub is_singleton: bool,
     /// The user that the service runs as; `None` for the default of the driver.
     pub user: Option<String>,
     /// The signal that asks an instance to stop.
@@ -75,6 +77,7 @@ pub(super) fn read(
         Driver::Systemd,
         choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]),
     );
+    let is_singleton = fields.optional_or("singleton", false, boolean);
     let user = fields.optional("user", names::user);
     let stop_signal = fields.optional_or("stop_signal", StopSignal::Term, choice(&StopSignal::ALL));
     let stop_timeout = fields.optional_or("stop_timeout", STOP_TIMEOUT, positive_duration);
@@ -104,6 +107,7 @@ pub(super) fn read(
             .map(|(key, value)| (key, value.value))
             .collect(),
         driver: driver?,
+        is_singleton: is_singleton?,
         user: user?,
         stop_signal: stop_signal?,
         stop_timeout: stop_timeout?,

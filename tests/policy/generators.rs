@@ -408,6 +408,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, slots: Vec<SlotNumber>, budget: Budget) -
         service: "testpage".into(),
         hosts,
         slots,
+        is_singleton: false,
         budget,
         release_slots: BTreeMap::new(),
         without_ports: BTreeSet::new(),

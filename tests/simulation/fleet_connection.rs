@@ -281,7 +281,7 @@ impl SimulatedFleet {
             self.process.number,
             &slot.host,
             instance,
-            sent_at,
+            (sent_at, state.now),
             &verdict,
         );
         match verdict {

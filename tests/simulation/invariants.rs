@@ -31,6 +31,10 @@ const UNEXPLAINED_MAX: Duration = Duration::from_millis(1500);
 /// How long an observation of a host is valid.
 const OBSERVATION_MAX_AGE: Duration = Duration::from_secs(30);
 
+/// The longest time from a decision to its effect: the decision is saved first. What a controller
+/// learns in the meantime comes too late for it.
+const DECISION_MAX_AGE: Duration = Duration::from_millis(500);
+
 /// Why a held rollout starts no actions.
 const HELD_REASON: &str = "the rollout is held";
 
@@ -49,6 +53,8 @@ pub(crate) struct Checker {
     /// The number of slots on each host.
     slots: usize,
     hosts: usize,
+    /// Whether two instances must never run at once.
+    is_singleton: bool,
     /// The newest action that each host has accepted.
     newest_actions: BTreeMap<HostId, (Epoch, ActionId)>,
     /// The controllers that hold the lease or believe that they do, and when each last renewed it.
@@ -107,6 +113,8 @@ struct ProbeHistory {
     failures: u32,
     /// When the newest probe was sent, and whether it passed.
     last: Option<(Time, bool)>,
+    /// When a probe last ended its readiness.
+    unready_at: Option<Time>,
 }
 
 /// What a controller has observed on a host.
@@ -175,10 +183,11 @@ pub(crate) enum Cause {
 }
 
 impl Checker {
-    pub(crate) fn new(hosts: usize, slots: usize) -> Self {
+    pub(crate) fn new(hosts: usize, slots: usize, is_singleton: bool) -> Self {
         Self {
             slots,
             hosts,
+            is_singleton,
             ..Self::default()
         }
     }
@@ -243,6 +252,18 @@ impl Checker {
             .iter_mut()
             .filter(|(name, actual)| actual.host == *host && !names.contains(name));
         gone.for_each(|(_, actual)| actual.change(now, false, false, cause));
+        let alive: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, actual)| actual.runs)
+            .map(|(name, _)| name.to_string())
+            .collect();
+        if self.is_singleton && alive.len() > 1 {
+            self.add_violation(format!(
+                "two instances of a singleton run: {}",
+                alive.join(", ")
+            ));
+        }
     }
 
     /// The running instances, their releases, and whether they serve.
@@ -330,7 +351,7 @@ impl Checker {
         controller: u32,
         host: &HostId,
         instance: &Instance,
-        sent_at: Time,
+        (sent_at, now): (Time, Time),
         verdict: &Verdict,
     ) {
         let Some(view) = self.controllers.get_mut(&controller) else {
@@ -358,7 +379,11 @@ impl Checker {
             let is_fresh = history
                 .last
                 .is_some_and(|(before, _)| sent_at.since(before) <= stale_after);
+            let was_ready = history.is_ready;
             history.is_ready &= history.failures < view.readiness.failure_threshold && is_fresh;
+            if was_ready && !history.is_ready {
+                history.unready_at = Some(now);
+            }
         }
         history.last = Some((sent_at, is_pass));
     }
@@ -802,7 +827,10 @@ impl ControllerView {
     /// passed, and no later observation of its host contradicts them.
     fn must_assume_serving(&self, name: &InstanceId, actual: &ActualState, now: Time) -> bool {
         let seems_ready = self.probes.get(name).is_some_and(|history| {
-            history.is_ready
+            let is_news = history
+                .unready_at
+                .is_some_and(|at| now.since(at) <= DECISION_MAX_AGE);
+            (history.is_ready || is_news)
                 && history
                     .last
                     .is_some_and(|(sent_at, _)| now.since(sent_at) <= self.stale_after())

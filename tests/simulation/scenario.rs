@@ -42,6 +42,8 @@ pub(crate) struct Scenario {
     pub(crate) store_latency: Duration,
     /// How long a replaced instance may finish its work.
     pub(crate) linger: Option<Duration>,
+    /// Whether two instances must never run at once.
+    pub(crate) is_singleton: bool,
 }
 
 /// How a release behaves.
@@ -108,6 +110,11 @@ impl Scenario {
     pub(crate) fn draw(rng: &mut SeededRng) -> Self {
         loop {
             let scenario = Self::draw_any(rng);
+            let scenario = if rng.chance(150) {
+                scenario.singleton()
+            } else {
+                scenario
+            };
             if scenario
                 .calls
                 .iter()
@@ -189,7 +196,26 @@ impl Scenario {
             linger: rng
                 .chance(250)
                 .then(|| Duration::from_secs(rng.within(2..=8))),
+            is_singleton: false,
         }
+    }
+
+    /// The same with one instance, of which there must never be two.
+    fn singleton(mut self) -> Self {
+        self.is_singleton = true;
+        self.max_surge = Amount::Count(0);
+        self.max_unavailable = Amount::Count(1);
+        self.initial_instances = self.initial_instances.min(1);
+        for call in &mut self.calls {
+            if let Call::Deploy { replicas, .. }
+            | Call::Rollback { replicas }
+            | Call::Restart { replicas }
+            | Call::Scale { replicas } = call
+            {
+                *replicas = (*replicas).min(1);
+            }
+        }
+        self
     }
 
     fn draw_calls(rng: &mut SeededRng, replicas: u32, slots: u32) -> Vec<Call> {
@@ -265,12 +291,17 @@ impl Scenario {
             Driver::Process => "process",
             Driver::Systemd => "systemd",
         };
+        let singleton = if self.is_singleton {
+            "singleton = true\n"
+        } else {
+            ""
+        };
         let linger = self.linger.map_or_else(String::new, |linger| {
             format!("linger = \"{}s\"\n", linger.as_secs())
         });
         format!(
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
-             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n{linger}[artifact]\nsource = \
+             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n{linger}{singleton}[artifact]\nsource = \
              \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
              \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
              max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \

@@ -77,7 +77,11 @@ impl World {
             now: START,
             rng,
             machines,
-            checker: Checker::new(scenario.hosts.len(), scenario.slots.len()),
+            checker: Checker::new(
+                scenario.hosts.len(),
+                scenario.slots.len(),
+                scenario.is_singleton,
+            ),
             faults_ended: false,
             is_gate_open: false,
             scripts: 0,

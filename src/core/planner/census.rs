@@ -70,7 +70,7 @@ impl<'a> Census<'a> {
             now,
         };
         for host in &hosts {
-            census.add(host);
+            census.add(host, spec.is_singleton);
         }
         census.hosts = hosts;
         census.confirm(spec.min_ready);
@@ -107,9 +107,10 @@ impl<'a> Census<'a> {
         u32::try_from(usable.saturating_mul(slots.len())).unwrap_or(u32::MAX)
     }
 
-    fn add(&mut self, host: &HostCount<'a>) {
+    fn add(&mut self, host: &HostCount<'a>, is_singleton: bool) {
         self.new += host.new;
-        if !host.is_untrusted() {
+        // An instance of a singleton counts wherever it may be alive.
+        if !host.is_untrusted() || is_singleton {
             self.running += host.running;
         }
         let possibly_started = host

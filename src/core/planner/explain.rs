@@ -6,7 +6,7 @@ use crate::core::planner::decision::Next;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
-use crate::core::planner::{completion, gate, lingering, scale_up, traffic, wait};
+use crate::core::planner::{completion, gate, lingering, scale_up, singleton, traffic, wait};
 
 /// Why a host has no action in a plan. `next` is the next step of the rollout.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
@@ -18,6 +18,7 @@ pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) 
         .or_else(|| wait::retry_reason(s, host))
         .or_else(|| closing(s))
         .or_else(|| lingering_instance(s, host))
+        .or_else(|| singleton::wait_reason(s))
         .or_else(|| old_instance(s, host))
         .unwrap_or_else(|| idle(host))
 }
@@ -95,7 +96,7 @@ fn closing(s: &Situation<'_>) -> Option<WaitReason> {
 fn lingering_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let releases = scale_up::releases_to_start(s);
     let mut wanted = releases.iter();
-    let has_room = wanted.any(|release| s.free_slot(host, release).is_some());
+    let has_room = wanted.any(|release| scale_up::free_slot(s, host, release).is_some());
     if releases.is_empty() || has_room || !host.is_usable() {
         return None;
     }

@@ -303,24 +303,6 @@ impl<'a> HostCount<'a> {
         self.is_reachable() && self.busy.is_none() && !self.has_unknown_order
     }
 
-    /// The first slot in which an instance of a release can be started now.
-    pub fn free_slot(
-        &self,
-        spec: &Spec,
-        rollout: &Rollout,
-        release: &ReleaseId,
-        now: Time,
-    ) -> Option<Slot> {
-        let is_due = |slot: &Slot| {
-            rollout
-                .attempt
-                .starts
-                .get(slot)
-                .is_none_or(|attempts| attempts.next_at() <= now)
-        };
-        self.usable_slots(spec, rollout, release).find(is_due)
-    }
-
     /// The slot in which ship next retries to start an instance of the target, and the attempts so
     /// far.
     pub fn retry<'r>(
@@ -349,7 +331,7 @@ impl<'a> HostCount<'a> {
     }
 
     /// The empty slots of a release, except those with a failed action that is not retried.
-    fn usable_slots(
+    pub(super) fn usable_slots(
         &self,
         spec: &Spec,
         rollout: &Rollout,

@@ -14,9 +14,9 @@ pub(super) fn first_to_end(host: &HostCount<'_>) -> Option<(SlotNumber, Lingerin
     lingering.min_by_key(|(_, lingering)| lingering.ends_by)
 }
 
-/// The lingering instance of the fleet whose time is over first, on a host that answers.
+/// The lingering instance of the fleet whose time is over first.
 pub(super) fn first_in_fleet(s: &Situation<'_>) -> Option<(Slot, Lingering)> {
-    let hosts = s.usable_hosts().filter(|host| host.is_reachable());
+    let hosts = s.census.hosts.iter();
     let lingering = hosts.filter_map(|host| {
         let (number, lingering) = first_to_end(host)?;
         let slot = Slot {

@@ -24,6 +24,7 @@ pub mod preview;
 mod response;
 mod scale_down;
 mod scale_up;
+mod singleton;
 mod situation;
 mod steps;
 mod task;
@@ -169,6 +170,7 @@ fn replace(s: &Situation<'_>, plan: &mut PlanBuilder) -> Option<Next> {
     }
     disarm(s, plan, DisarmScope::Conflicting);
     scale_down::clear_dead(s, plan);
+    singleton::disarm_unusable(s, plan);
     traffic::admit(s, plan);
     traffic::drain_unready(s, plan);
     traffic::drain_failed_hosts(s, plan);

@@ -4,7 +4,7 @@
 use crate::core::ids::HostId;
 use crate::core::planner::decision::Next;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{task, traffic};
+use crate::core::planner::{singleton, task, traffic};
 use crate::core::rollout::event::{FailureResponse, RevisionRef};
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::rollout::verb::Verb;
@@ -55,7 +55,11 @@ fn may_fail_host(s: &Situation<'_>, failure: &Failure) -> bool {
     let may_fail =
         |count| u32::try_from(count).is_ok_and(|count: u32| count < s.spec.max_failed_hosts);
     let host = failure.host.as_ref();
-    host.is_some_and(|host| may_fail(failed_hosts.len()) && !failed_hosts.contains_key(host))
+    host.is_some_and(|host| {
+        singleton::may_leave(s, host)
+            && may_fail(failed_hosts.len())
+            && !failed_hosts.contains_key(host)
+    })
 }
 
 /// Why a failed rollout is held instead of rolling back.

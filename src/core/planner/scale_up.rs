@@ -6,7 +6,7 @@ use crate::core::ids::{ReleaseId, Slot};
 use crate::core::planner::host_count::HostCount;
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{steps, windows};
+use crate::core::planner::{singleton, steps, windows};
 use crate::core::rollout::action::Action;
 
 /// Starts `min(replicas + surge − running, replicas − new)` instances, spread over the hosts.
@@ -21,7 +21,7 @@ pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
         let found = hosts
             .iter()
             .enumerate()
-            .find_map(|(index, host)| Some((index, *host, s.free_slot(host, release)?)));
+            .find_map(|(index, host)| Some((index, *host, free_slot(s, host, release)?)));
         let Some((index, host, slot)) = found else {
             continue;
         };
@@ -64,7 +64,7 @@ fn hosts_for_start<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a Ho
     let missing = s.census.missing();
     let offers = |host: &HostCount<'_>| {
         let mut releases = missing.keys();
-        releases.any(|release| s.free_slot(host, release).is_some())
+        releases.any(|release| free_slot(s, host, release).is_some())
     };
     let hosts = s.census.hosts.iter().enumerate();
     let mut candidates: Vec<_> = hosts
@@ -79,6 +79,20 @@ fn hosts_for_start<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a Ho
     }
     candidates.sort_by_key(|(order, host)| (host.new, host.running, *order));
     candidates.into_iter().map(|(_, host)| host).collect()
+}
+
+/// The slot of a host in which an instance of a release can be started now.
+pub(super) fn free_slot(
+    s: &Situation<'_>,
+    host: &HostCount<'_>,
+    release: &ReleaseId,
+) -> Option<Slot> {
+    let is_due = |slot: &Slot| {
+        let attempts = s.rollout.attempt.starts.get(slot);
+        attempts.is_none_or(|attempts| attempts.next_at() <= s.now)
+    };
+    let mut slots = host.usable_slots(s.spec, s.rollout, release);
+    slots.find(|slot| is_due(slot) && singleton::may_start_in(s, slot))
 }
 
 /// The number of hosts that stage a release for a start.
@@ -128,7 +142,7 @@ pub(super) fn underloaded_slot(s: &Situation<'_>) -> Option<Slot> {
     let target = s.rollout.target_release();
     usable_hosts()
         .filter(|host| may_take_one(host))
-        .filter_map(|host| Some((host.new, s.free_slot(host, target)?)))
+        .filter_map(|host| Some((host.new, free_slot(s, host, target)?)))
         .min_by_key(|(new, _)| *new)
         .map(|(_, slot)| slot)
 }

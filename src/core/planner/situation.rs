@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::core::fleet::Fleet;
-use crate::core::ids::{HostId, ReleaseId, Slot};
+use crate::core::ids::HostId;
 use crate::core::planner::census::Census;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::rollout::action::Action;
@@ -56,11 +56,6 @@ impl<'a> Situation<'a> {
     /// The hosts that may have instances at the end of the rollout.
     pub(super) fn usable_hosts(&self) -> impl Iterator<Item = &'a HostCount<'a>> {
         self.census.hosts.iter().filter(|host| host.is_usable())
-    }
-
-    /// The slot of a host in which an instance of a release can be started now.
-    pub(super) fn free_slot(&self, host: &HostCount<'_>, release: &ReleaseId) -> Option<Slot> {
-        host.free_slot(self.spec, self.rollout, release, self.now)
     }
 
     /// Whether an instance was started in the current direction.

@@ -66,6 +66,11 @@ pub enum WaitReason {
         running: u32,
         max_running: u32,
     },
+    /// No instance of a singleton may start here, because another one may be alive.
+    WaitsForSingleton {
+        /// What may be alive, and where.
+        why: String,
+    },
     /// The host has no free slot: an instance that was asked to stop may still finish its work.
     WaitsForLingering {
         number: SlotNumber,
@@ -138,6 +143,12 @@ impl fmt::Display for WaitReason {
             | WaitReason::Soaks { .. }
             | WaitReason::WaitsForLingering { .. }
             | WaitReason::WaitsForBalancer { .. } => self.fmt_instance(f),
+            WaitReason::WaitsForSingleton { why } => {
+                write!(
+                    f,
+                    "waiting, because two instances must never run at once: {why}"
+                )
+            }
             WaitReason::WaitsForCapacity {
                 available,
                 min_available,

@@ -246,6 +246,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         release_slots: BTreeMap::new(),
         without_ports: BTreeSet::new(),
         slot_ports: BTreeMap::new(),
+        is_singleton: false,
         budget: Budget {
             replicas: 3,
             surge: 0,

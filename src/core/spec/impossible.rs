@@ -45,6 +45,8 @@ pub enum Impossible {
         linger: Duration,
         progress_deadline: Duration,
     },
+    /// More than one instance of a singleton.
+    SeveralSingletons { replicas: u32 },
     /// Another process listens on a port of the slot.
     SlotTaken {
         slot: Slot,
@@ -126,6 +128,10 @@ impl fmt::Display for Impossible {
                 slots(*hosts, *slots_per_host),
                 Human(*linger),
                 Human(*progress_deadline)
+            ),
+            Impossible::SeveralSingletons { replicas } => write!(
+                f,
+                "a singleton has 1 replica, not {replicas}\nhint: pass --set rollout.replicas=1"
             ),
             Impossible::SlotTaken { slot, who } => write!(
                 f,

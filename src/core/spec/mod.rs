@@ -37,6 +37,8 @@ pub struct Spec {
     pub without_ports: BTreeSet<ReleaseId>,
     /// The ports of each slot, for releases with several ports in a slot.
     pub slot_ports: BTreeMap<ReleaseId, BTreeMap<SlotNumber, Vec<Port>>>,
+    /// Whether two instances must never run at once.
+    pub is_singleton: bool,
     /// The number of instances, and its limits during a rollout.
     pub budget: Budget,
     /// The budget of a rollback; `None` if it is the same.
@@ -148,6 +150,10 @@ impl Spec {
                 .into_iter()
                 .collect();
         found.extend(self.lingers_too_long(goal));
+        let replicas = self.budget.replicas;
+        if self.is_singleton && replicas > 1 {
+            found.push(Impossible::SeveralSingletons { replicas });
+        }
         for host in &self.hosts {
             for number in self.slots_of(goal) {
                 let slot = Slot {

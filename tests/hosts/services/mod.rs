@@ -2,11 +2,12 @@
 
 mod linger;
 mod shared_dirs;
+mod singleton;
 mod two_ports;
 mod units;
 mod workers;
 
-use ship_testing::command::{Done, ship};
+use ship_testing::command::{Done, Running, ship, spawn_ship};
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace::write;
 use ship_testing::project_dir::ProjectDir;
@@ -39,6 +40,11 @@ impl Service {
     /// Runs `ship VERB inventory.toml ARGS`.
     pub(super) fn ship(&self, verb: &str, args: &[&str]) -> Done {
         ship(self.dir.root(), &[&[verb, "inventory.toml"], args].concat())
+    }
+
+    /// Starts `ship ARGS` in the user's directory.
+    pub(super) fn spawn(&self, args: &[&str]) -> Running {
+        spawn_ship(self.dir.root(), args)
     }
 
     /// Deploys a version, with more arguments.

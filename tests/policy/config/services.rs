@@ -5,6 +5,7 @@ use std::time::Duration;
 use ship::core::release::slots::{SlotPorts, Slots};
 use ship::core::release::unit::{StopSignal, UnitSection};
 use ship::core::release::{Check, Liveness};
+use ship::core::spec::budget::Amount;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
@@ -359,6 +360,27 @@ error: `ports` has an item that is not a port: it has no port
   = help: for example: { http = 8081, admin = 9081 }
 "#]].raw()
     );
+}
+
+#[test]
+fn singleton_has_one_replica_and_no_surge() {
+    let singleton = || {
+        files()
+            .playbook("ports", "singleton = true\nports")
+            .playbook("max_surge = 1\n", "")
+    };
+    let rollout = singleton().project().playbook.rollout;
+    assert_eq!(
+        (rollout.replicas, rollout.max_surge, rollout.max_unavailable),
+        (Some(1), Amount::Count(0), Amount::Count(1))
+    );
+    let report = |key: &str| {
+        singleton()
+            .playbook("[rollout]", &format!("[rollout]\n{key}"))
+            .report()
+    };
+    assert_data_eq!(report("replicas = 2"), str![[r#""#]].raw());
+    assert_data_eq!(report("max_surge = 1"), str![[r#""#]].raw());
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) workers: bool,
     /// Whether each release has its own port: the old one the first, the new one the second.
     pub(crate) own_ports: bool,
+    /// Whether two instances must never run at once.
+    pub(crate) is_singleton: bool,
 }
 
 impl Config {
@@ -98,6 +100,7 @@ impl Config {
             service: "testpage".into(),
             hosts,
             slots: (0..self.slots).map(port_number).collect(),
+            is_singleton: self.is_singleton,
             budget: Budget {
                 replicas: small(self.replicas),
                 surge: small(self.surge),

@@ -174,7 +174,8 @@ fn starts_keep_the_maximum(
             _ => None,
         })
         .collect();
-    let counted_hosts = (0..HOSTS).filter(|host| !is_untrusted(controllers, state, *host));
+    let counted_hosts =
+        (0..HOSTS).filter(|host| config.is_singleton || !is_untrusted(controllers, state, *host));
     let starting_there = |host: usize| starting.iter().filter(|(at, _)| *at == host).count();
     let mut total = counted_hosts
         .map(|host| state.machines[host].running() + starting_there(host))
@@ -327,6 +328,9 @@ pub(crate) fn check_execution(
             .map(super::world::Machine::running)
             .sum::<usize>()
     };
+    if config.is_singleton && running(after) > running(before).max(1) {
+        return Err(format!("{} instances of a singleton run", running(after)));
+    }
     // Instances on an untrusted host were not counted, and the host may have returned.
     let max_running = config.max_running() + config.max_failed_hosts * config.slots;
     if running(after) > running(before).max(max_running) {

@@ -103,6 +103,7 @@ fn surge_onto_a_spare_host() -> Config {
         drained: None,
         workers: false,
         own_ports: false,
+        is_singleton: false,
     }
 }
 
@@ -124,6 +125,19 @@ fn side_by_side() -> Config {
             .map(|host| (host, 0, Release::Old, ProcessState::Ready))
             .collect(),
         ..surge_onto_a_spare_host()
+    }
+}
+
+fn singleton() -> Config {
+    Config {
+        name: "a singleton on 2 hosts with 2 ports",
+        replicas: 1,
+        surge: 0,
+        unavailable: 1,
+        max_failed_hosts: 1,
+        initial: vec![(0, 0, Release::Old, ProcessState::Ready)],
+        is_singleton: true,
+        ..side_by_side()
     }
 }
 
@@ -399,6 +413,16 @@ fn cases() -> Vec<Case> {
                 both(BAD_START, CRASH),
             ],
             5_000,
+        ),
+        case(
+            singleton(),
+            &[
+                both(BAD_START, HOST_LOSS),
+                both(HOST_LOSS, CRASH),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+            ],
+            &[both(HOST_LOSS, HOST_LOSS), both(BAD_START, CRASH)],
+            10_000,
         ),
         case(
             named(

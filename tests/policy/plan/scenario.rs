@@ -59,6 +59,7 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
             service: "testpage".into(),
             hosts,
             slots: vec![8081],
+            is_singleton: false,
             budget: Budget {
                 replicas,
                 surge: 1,

@@ -113,6 +113,7 @@ pub(crate) fn scenario(
         calls: Vec::new(),
         store_latency: Duration::ZERO,
         linger: None,
+        is_singleton: false,
         fault_rates: FaultRates {
             call_faults_per_mille: 0,
             fault_interval_max: None,

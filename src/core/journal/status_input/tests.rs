@@ -228,6 +228,7 @@ fn spec() -> Spec {
         service: "testpage".into(),
         hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
         slots: vec![8081, 8082],
+        is_singleton: false,
         budget: Budget {
             replicas: 2,
             surge: 1,

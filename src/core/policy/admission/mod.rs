@@ -197,7 +197,11 @@ fn complete_spec(
         (_, None) => history::replicas_after_rollback(&input.history.runs, &target.release, wanted),
     };
     let amounts = Amounts {
-        replicas,
+        replicas: if spec.is_singleton {
+            replicas.min(1)
+        } else {
+            replicas
+        },
         ..input.amounts
     };
     let (hosts, slots) = (spec.hosts.len(), spec.slots_of(&target.release).len());
