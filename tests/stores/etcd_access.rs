@@ -1,11 +1,22 @@
 //! Users, roles and certificates of etcd.
 
+use std::io::{self, Read as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use ship::store::{Database as _, KeyRange};
 
 use super::etcd::{assert_contains, open, rejected, unavailable, unconditional};
 use super::transactions::{absent, commit, put, put_expiring, record, renew, value};
 use ship_testing::etcd_certificates::Certificates;
 use ship_testing::etcd_cluster::{ClusterOptions, EtcdCluster};
+
+const HINT_TLS: &str = "begin with https, add `?tls=true`";
+const HINT_NO_TLS: &str = "begin with http:, replace the options of the URL with `?tls=false`";
 
 /// One member with the users `root`, `anna`, who may write below `ship/`, `bob`, who may read it,
 /// and `carl`, who may do nothing. The password of each is `secret` and the name.
@@ -209,7 +220,7 @@ fn endpoint_with_tls_is_not_used_without_it() {
         return;
     };
     let text = unavailable(open(&cluster.url()).read(&[]));
-    assert_contains(&text, &["begin with https, add `?tls=true`"]);
+    assert_contains(&text, &[HINT_TLS]);
 }
 
 #[test]
@@ -222,10 +233,7 @@ fn endpoint_without_tls_is_not_used_with_it() {
         return;
     };
     let database = open(&format!("{}?ca={}", cluster.url(), certificates.ca()));
-    assert_contains(
-        &unavailable(database.read(&[])),
-        &["hint: the endpoint does not use TLS"],
-    );
+    assert_contains(&unavailable(database.read(&[])), &[HINT_NO_TLS]);
 }
 
 #[test]
@@ -259,4 +267,102 @@ fn wrong_certificate_of_one_endpoint_does_not_prevent_the_use_of_another() {
     ));
     commit(&database, &[absent("key")], vec![put("key", "x")]);
     unavailable(open(&format!("etcd://127.0.0.1:1/ship?ca={ca}")).read(&[]));
+}
+
+/// How an endpoint ends a connection.
+#[derive(Clone, Copy)]
+enum Ending {
+    EndOfStream,
+    /// As if some of what was sent is not read.
+    Reset,
+}
+
+impl Ending {
+    const ALL: [Self; 2] = [Self::EndOfStream, Self::Reset];
+
+    fn end(self, mut stream: TcpStream) {
+        match self {
+            Self::EndOfStream => {
+                stream.shutdown(Shutdown::Write).unwrap();
+                // The client may reset the connection, too.
+                let _ = io::copy(&mut stream, &mut io::sink());
+            }
+            // The kernel sends a reset if a byte is unread when the connection is closed.
+            Self::Reset => assert_eq!(stream.peek(&mut [0]).unwrap(), 1),
+        }
+    }
+}
+
+/// The error of a commit at an endpoint that handles the connection like this.
+fn commit_error(options: &str, handle: impl FnOnce(TcpStream) + Send) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let database = open(&format!("etcd://127.0.0.1:{port}/ship{options}"));
+    // Larger than what a TLS server reads at once.
+    let value = "x".repeat(1 << 20);
+    thread::scope(|scope| {
+        scope.spawn(|| handle(listener.accept().unwrap().0));
+        unavailable(database.commit(&unconditional(vec![put("key", &value)])))
+    })
+}
+
+#[test]
+fn endpoint_that_ends_a_tls_handshake_may_not_use_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(certificates) = Certificates::make(dir.path()) else {
+        return;
+    };
+    let options = format!("?ca={}", certificates.ca());
+    for ending in Ending::ALL {
+        let text = commit_error(&options, |mut stream| {
+            // etcd reads no more if one of these bytes is a newline, by chance.
+            stream.read_exact(&mut [0; 24]).unwrap();
+            ending.end(stream);
+        });
+        assert_contains(&text, &[HINT_NO_TLS]);
+    }
+}
+
+#[test]
+fn endpoint_that_ends_a_request_without_tls_may_use_it() {
+    for ending in Ending::ALL {
+        let text = commit_error("", |mut stream| {
+            // The header of a TLS record, which etcd finds not to be one.
+            stream.read_exact(&mut [0; 5]).unwrap();
+            ending.end(stream);
+        });
+        assert_contains(&text, &[HINT_TLS]);
+    }
+}
+
+#[test]
+fn endpoint_that_ends_a_request_with_tls_may_require_a_client_certificate() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(certificates) = Certificates::make(dir.path()) else {
+        return;
+    };
+    let config = tls_server(&certificates);
+    let options = format!("?ca={}", certificates.ca());
+    for ending in Ending::ALL {
+        let text = commit_error(&options, |stream| {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut tls = StreamOwned::new(session, stream);
+            tls.read_exact(&mut [0]).unwrap();
+            ending.end(tls.sock);
+        });
+        assert_contains(&text, &["if it requires client certificates"]);
+    }
+}
+
+fn tls_server(certificates: &Certificates) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(certificates.certificate()).unwrap();
+    let chain = chain.map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(certificates.key()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key);
+    Arc::new(config.unwrap())
 }

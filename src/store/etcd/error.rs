@@ -1,6 +1,7 @@
 //! Why a request to etcd failed, and what that means for the caller.
 
 use std::error::Error;
+use std::io;
 
 use reqwest::StatusCode;
 
@@ -50,6 +51,10 @@ const HINT_CLIENT_CERTIFICATE: &str = "the endpoint requires a client certificat
                                        correct `cert` and `key` in the URL";
 const HINT_CLOSED: &str = "check that etcd is running; if its client URLs begin with https, add \
                            `?tls=true` to the URL";
+const HINT_HANDSHAKE: &str = "check that etcd is running; if its client URLs begin with http:, \
+                              replace the options of the URL with `?tls=false`";
+const HINT_CLOSED_TLS: &str = "check that etcd is running; if it requires client certificates \
+                               (`--client-cert-auth`), correct `cert` and `key` in the URL";
 const HINT_PLAIN: &str = "the endpoint does not use TLS, or no version of it that ship supports: \
                           compare the URL with `--listen-client-urls` of etcd";
 
@@ -167,26 +172,28 @@ impl EtcdError {
 
     /// A failure to connect, to send the request or to receive the answer.
     pub(super) fn from_request(error: &reqwest::Error) -> Self {
+        if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref()) {
+            return Self::from_tls(tls);
+        }
         let innermost = causes(error).last().map(ToString::to_string);
-        let what = match causes(error).find_map(io_kind) {
-            Some(std::io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
-            Some(std::io::ErrorKind::ConnectionReset) => "connection reset".to_owned(),
+        let what = match causes(error).filter_map(io_kind).last() {
+            Some(io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
+            Some(io::ErrorKind::ConnectionReset) => "connection reset".to_owned(),
+            // Reading with TLS and writing fail so after the end of the stream.
+            Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe) => {
+                "connection closed".to_owned()
+            }
             _ if error.is_timeout() => "cannot connect in time".to_owned(),
             _ => printable(&innermost.unwrap_or_default()),
         };
-        if let Some(tls) = causes(error).find_map(tls_error) {
-            return Self::from_tls(tls);
-        }
         let kind = if error.is_connect() || error.is_builder() {
             EtcdErrorKind::NotExecuted
         } else {
             EtcdErrorKind::Unavailable
         };
-        // etcd closes a connection that begins with TLS although it uses none, and the reverse.
-        let hint = if what.contains("tls handshake eof") {
-            HINT_PLAIN
-        } else if what.contains("connection closed") {
-            HINT_CLOSED
+        let is_ended = what == "connection reset" || what.starts_with("connection closed");
+        let hint = if is_ended && error.is_request() {
+            hint_of_ended_connection(error)
         } else {
             HINT_REACH
         };
@@ -204,26 +211,34 @@ impl EtcdError {
     }
 }
 
+/// The hint for a connection that the endpoint ended before it answered.
+///
+/// etcd ends a connection that begins with TLS although it uses none, and the reverse. It also ends
+/// one without a client certificate that it requires, after the handshake of TLS 1.3. If it has left
+/// bytes unread, its kernel sends a reset, before which even the reason that etcd sent may be lost.
+fn hint_of_ended_connection(error: &reqwest::Error) -> &'static str {
+    let uses_tls = error.url().is_some_and(|url| url.scheme() == "https");
+    match (uses_tls, error.is_connect()) {
+        (true, true) => HINT_HANDSHAKE,
+        (true, false) => HINT_CLOSED_TLS,
+        (false, _) => HINT_CLOSED,
+    }
+}
+
 /// An error and its causes, the outermost first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source())
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        // The source of an I/O error is not the error inside of it, but the source of that one.
+        match error.downcast_ref().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
 }
 
-fn io_kind(error: &(dyn Error + 'static)) -> Option<std::io::ErrorKind> {
-    error
-        .downcast_ref::<std::io::Error>()
-        .map(std::io::Error::kind)
-}
-
-/// The error of rustls, which may be inside of several I/O errors.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = |error: &'a (dyn Error + 'static)| {
-        let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-        let inner: &'a (dyn Error + 'static) = inner;
-        Some(inner)
-    };
-    std::iter::successors(Some(error), |error| inside(*error))
-        .find_map(|error| error.downcast_ref::<rustls::Error>())
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    error.downcast_ref().map(io::Error::kind)
 }
 
 /// Makes text from outside safe for a terminal: short, and without control characters.
