@@ -160,6 +160,10 @@ pub enum Check {
         /// The `Host` header; `None` for the address of the request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host_header: Option<String>,
+        /// A header that the answer must have, as `Name: value`: a template with the values of the
+        /// slot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        header: Option<String>,
     },
     /// A command on the host exits with 0. Each word is a template with the values of the slot.
     Command(Vec<String>),

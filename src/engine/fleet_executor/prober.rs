@@ -100,11 +100,13 @@ fn port_probe(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, St
             status,
             body,
             host_header,
+            header,
         } => Ok(probe::PortProbe::Http {
             path: path.clone(),
             status: *status,
             body: body.as_ref().map(|text| render(text, vars)).transpose()?,
             host_header: host_header.clone(),
+            header: header.as_ref().map(|text| render(text, vars)).transpose()?,
         }),
         Check::Tcp | Check::Command(_) | Check::Running(_) | Check::Notify => {
             Ok(probe::PortProbe::Tcp)
