@@ -111,7 +111,7 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
     let unattended = tables.unattended.as_ref().and_then(unattended::read);
     let analyses = analysis::read(&tables.analyses, version, sink);
     tables.check_comparisons(service.as_ref(), analyses.as_deref());
-    let (rollout_places, rollout) = tables.read_rollout(readiness.as_ref(), sink);
+    let (rollout_places, rollout) = tables.read_rollout(service.as_ref(), readiness.as_ref(), sink);
     let hooks = hooks::read(&tables.hooks, version, &mut templates);
     let migrations = migrations::read(&tables.migrations, version, rollout.as_ref(), sink);
     let mut traffic_places = TrafficPlaces::default();

@@ -8,6 +8,7 @@ use crate::core::release::{Check, Driver, Readiness, Via};
 use super::check::{self, CheckKind};
 use super::diagnostic::SourceSpan;
 use super::fields::{Fields, Sink};
+use super::link;
 use super::toml_tree::Node;
 use super::value::{
     Faults, ValueError, choice, duration, line, number, positive_duration, string, times,
@@ -69,6 +70,7 @@ pub(super) fn read(
     let failure_threshold = fields.optional_or("failure_threshold", 3, times);
     let initial_delay = fields.optional_or("initial_delay", Duration::ZERO, duration);
     fields.finish();
+    link::check_readiness(fields, service.map(|service| service.driver));
     check::check_http_keys(fields, &["status", "body", check::HOST_HEADER, "header"]);
 
     let (checks, status, body) = (checks?, status?, body?);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::release::Driver;
 use crate::core::release::waits::Waits;
 use crate::core::spec::budget::Amount;
 use crate::core::spec::impossible::Impossible;
@@ -10,6 +11,7 @@ use crate::core::spec::{Amounts, OnFailure};
 
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
+use super::link;
 use super::readiness::ReadinessPlaces;
 use super::toml_tree::{Node, Value};
 use super::value::{
@@ -138,15 +140,18 @@ impl RolloutPlaces {
     }
 }
 
-/// Reads the table. With analyses and without steps, the whole rollout is one step.
+/// Reads the table. The defaults depend on the driver of the service. With analyses and without
+/// steps, the whole rollout is one step.
 pub(super) fn read(
     fields: &Fields<'_>,
     is_analysed: bool,
+    driver: Option<Driver>,
     sink: &Sink,
 ) -> (RolloutPlaces, Option<RolloutConfig>) {
     let replicas = fields.optional("replicas", count);
-    let max_surge = fields.optional_or("max_surge", Amount::Count(1), amount);
-    let max_unavailable = fields.optional_or("max_unavailable", Amount::Count(0), amount);
+    let (surge, unavailable) = link::default_amounts(driver);
+    let max_surge = fields.optional_or("max_surge", surge, amount);
+    let max_unavailable = fields.optional_or("max_unavailable", unavailable, amount);
     let min_ready = fields.optional_or("min_ready", Duration::ZERO, duration);
     let progress_deadline =
         fields.optional_or("progress_deadline", PROGRESS_DEADLINE, positive_duration);
@@ -175,6 +180,7 @@ pub(super) fn read(
         choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]),
     );
     fields.finish();
+    let fits_driver = link::check_amounts(fields, driver, (max_surge, max_unavailable));
 
     let places = RolloutPlaces {
         replicas: fields.place_of("replicas"),
@@ -198,7 +204,7 @@ pub(super) fn read(
             on_failure: on_failure?,
         })
     };
-    (places, config())
+    (places, config().filter(|_| fits_driver))
 }
 
 /// Reads a step: a number of instances, or a table.

@@ -8,6 +8,7 @@ mod dead_mans_switch;
 mod fence;
 mod hooks;
 mod host;
+mod link;
 mod liveness;
 mod logs;
 mod pull;

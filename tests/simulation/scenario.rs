@@ -259,6 +259,7 @@ impl Scenario {
         let driver = match driver {
             Driver::Process => "process",
             Driver::Systemd => "systemd",
+            Driver::Link => "link",
         };
         format!(
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
@@ -317,6 +318,7 @@ impl Scenario {
             service: SERVICE.into(),
             version: format!("0.{release}"),
             command: vec!["./page".into()],
+            activate: Vec::new(),
             ports: Vec::new(),
             slots: None,
             server: None,

@@ -182,10 +182,12 @@ async fn probe_by_command(
 
 /// The address at which an instance can be reached from its own host.
 fn address_on_host(listener: &Listener, address: &str) -> String {
-    match listener {
-        Listener::Own { address } if address == "0.0.0.0" => "127.0.0.1".to_owned(),
-        Listener::Own { address } if address == "::" => "localhost".to_owned(),
-        Listener::Own { address } => address.clone(),
-        _ => address.to_owned(),
+    let (Listener::Own { address } | Listener::Server { address }) = listener else {
+        return address.to_owned();
+    };
+    match address.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "localhost".to_owned(),
+        address => address.to_owned(),
     }
 }

@@ -1,11 +1,13 @@
 //! Services of many kinds, with the programs that people run.
 
+mod linked;
 mod shared_dirs;
+mod steady_load;
 mod two_ports;
 mod units;
 mod workers;
 
-use ship_testing::command::{Done, ship};
+use ship_testing::command::{Done, Running, ship, spawn_ship};
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace::write;
 use ship_testing::project_dir::ProjectDir;
@@ -38,6 +40,11 @@ impl Service {
     /// Runs `ship VERB inventory.toml ARGS`.
     pub(super) fn ship(&self, verb: &str, args: &[&str]) -> Done {
         ship(self.dir.root(), &[&[verb, "inventory.toml"], args].concat())
+    }
+
+    /// Starts `ship VERB inventory.toml ARGS`.
+    pub(super) fn start_ship(&self, verb: &str, args: &[&str]) -> Running {
+        spawn_ship(self.dir.root(), &[&[verb, "inventory.toml"], args].concat())
     }
 
     /// Deploys a version, with more arguments.
