@@ -16,7 +16,7 @@ use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Traffic};
 use crate::core::ids::{Epoch, HostId, Port, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
-use crate::core::release::Definition;
+use crate::core::release::{Definition, Driver};
 use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
 use crate::remote::{HostSite, HostUnavailable, SavedOutput, Target};
 use crate::script::{self, DEFAULT_BASE_DIR, HostContext, KeptRelease};
@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// The slots of the playbook and of other releases, each with all ports that it has in any of
-    /// them.
+    /// them. With the driver `link` a slot has none: a server that is not ship's listens there.
     pub fn slots(
         &self,
         definitions: &BTreeMap<ReleaseId, Definition>,
@@ -154,7 +154,23 @@ impl Session {
             known.sort_unstable();
             known.dedup();
         }
+        for slot in self.linked_slots(definitions) {
+            slots.insert(slot, Vec::new());
+        }
         slots
+    }
+
+    fn linked_slots(&self, definitions: &BTreeMap<ReleaseId, Definition>) -> Vec<SlotNumber> {
+        let service = &self.project.playbook.service;
+        let wanted = (service.driver, Some(service.slots.clone()));
+        definitions
+            .values()
+            .map(|definition| (definition.driver, definition.slots()))
+            .chain([wanted])
+            .filter(|(driver, _)| *driver == Driver::Link)
+            .filter_map(|(_, slots)| slots)
+            .flat_map(|slots| slots.numbers())
+            .collect()
     }
 
     /// The directory and the environment of the playbook's commands on this machine.

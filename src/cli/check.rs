@@ -48,6 +48,7 @@ fn object(checked: &FleetCheck) -> Value {
         "version": version,
         "artifact_error": error,
         "machines": checked.machines.iter().map(machine).collect::<Vec<_>>(),
+        "note": checked.identity_note,
         "deployed_elsewhere": checked.elsewhere,
     })
 }
@@ -66,6 +67,9 @@ fn text(checked: &FleetCheck) -> String {
     };
     for machine in &checked.machines {
         add_machine(&mut text, machine);
+    }
+    if let Some(note) = &checked.identity_note {
+        let _ = writeln!(text, "note    {note}");
     }
     if let Some(owner) = &checked.elsewhere {
         let _ = writeln!(text, "note    {}", deployed_elsewhere(owner));

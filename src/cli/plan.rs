@@ -63,6 +63,7 @@ fn object(preview: &DeployPlan) -> serde_json::Value {
         "holds": preview.wait_reasons.iter().map(|(host, reason)| serde_json::json!({
             "host": host, "why": reason.to_string(),
         })).collect::<Vec<_>>(),
+        "note": preview.identity_note,
         "outcome": simulated.outcome.as_ref().map(Outcome::word),
     })
 }
@@ -82,6 +83,9 @@ fn text(preview: &DeployPlan) -> String {
     }
     if preview.spec.is_singleton {
         out.push_str(&singleton(preview));
+    }
+    if let Some(note) = &preview.identity_note {
+        let _ = writeln!(out, "note: {note}");
     }
     out.push_str(&waiting(&preview.wait_reasons));
     if preview.simulated.outcome.is_none() {

@@ -19,6 +19,7 @@ pub fn definition(
         service: service.name.clone(),
         version: playbook.version.clone(),
         command: service.command.clone(),
+        activate: service.activate.clone(),
         ports: match &service.slots {
             Slots::Ports(ports) => ports.clone(),
             Slots::Count(_) => Vec::new(),

@@ -238,12 +238,17 @@ impl<'a> Fields<'a> {
         read: impl Fn(&Node) -> Result<T, Faults>,
     ) -> Option<T> {
         let Some(entry) = self.entry(key) else {
-            let message = format!("missing key `{key}` in {}", self.name);
-            self.sink
-                .push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
+            self.report_missing(key, example);
             return None;
         };
         self.read(key, &entry.node, read)
+    }
+
+    /// Reports that a key is missing.
+    pub(super) fn report_missing(&self, key: &str, example: &str) {
+        let message = format!("missing key `{key}` in {}", self.name);
+        self.sink
+            .push(Diagnostic::at(self.place, message).help(format!("for example: {example}")));
     }
 
     /// Reads an optional key; the inner `None` means that it is absent.

@@ -17,6 +17,7 @@ mod diagnostic;
 mod fields;
 mod hooks;
 mod inventory;
+mod link;
 mod liveness;
 mod local_path;
 mod migrations;

@@ -10,7 +10,7 @@ use super::rollout::{self, RolloutConfig, RolloutPlaces};
 use super::service::{self, ServiceConfig};
 use super::templates::Templates;
 use super::value::{Located, ValueError};
-use super::{analysis, hooks, liveness, migrations, names, systemd};
+use super::{analysis, hooks, link, liveness, migrations, names, systemd};
 use crate::core::analysis::{Analysis, MeasurementMethod};
 use crate::core::release::unit::{Directives, UnitSection};
 use crate::core::release::{Check, Driver, Readiness};
@@ -176,6 +176,8 @@ impl<'a> PlaybookTables<'a> {
     }
 
     pub(super) fn check_liveness_supervisor(&self, service: Option<&ServiceConfig>, sink: &Sink) {
+        let driver = service.map(|service| service.driver);
+        link::check_table(driver, "[liveness]", self.liveness_place, sink);
         let is_unsupervised = service.is_some_and(|service| service.driver == Driver::Process);
         let driver = self.place_in_service("driver").filter(|_| is_unsupervised);
         if let Some((liveness, driver)) = self.liveness_place.zip(driver) {
@@ -194,9 +196,7 @@ impl<'a> PlaybookTables<'a> {
         let Some(fields) = &self.rollout else {
             return <_>::default();
         };
-        let is_singleton = service.is_some_and(|service| service.is_singleton);
-        let (places, rollout) =
-            rollout::read(fields, !self.analyses.is_empty(), is_singleton, sink);
+        let (places, rollout) = rollout::read(fields, !self.analyses.is_empty(), service, sink);
         if let Some((rollout, readiness)) = rollout.as_ref().zip(readiness) {
             let readiness_places = self.readiness.as_ref().map(ReadinessPlaces::of);
             let readiness = (&readiness_places.unwrap_or_default(), readiness.waits());

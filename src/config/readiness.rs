@@ -8,9 +8,10 @@ use crate::core::release::{Check, Driver, Readiness, Via};
 use super::check::{self, CheckKind};
 use super::diagnostic::SourceSpan;
 use super::fields::{Fields, Sink};
+use super::link;
 use super::toml_tree::Node;
 use super::value::{
-    Faults, ValueError, choice, duration, number, positive_duration, string, times,
+    Faults, ValueError, choice, duration, line, number, positive_duration, string, times,
 };
 use crate::config::service::ServiceConfig;
 use crate::config::templates::Templates;
@@ -57,6 +58,7 @@ pub(super) fn read(
     let status = fields.optional("status", number(100, 599));
     let body = fields.optional("body", body);
     let host_header = fields.optional(check::HOST_HEADER, check::host_name);
+    let header = fields.optional("header", header);
     let via = fields.optional_or(
         "via",
         Via::Direct,
@@ -68,10 +70,13 @@ pub(super) fn read(
     let failure_threshold = fields.optional_or("failure_threshold", 3, times);
     let initial_delay = fields.optional_or("initial_delay", Duration::ZERO, duration);
     fields.finish();
-    check::check_http_keys(fields, &["status", "body", check::HOST_HEADER]);
+    link::check_readiness(fields, service.map(|service| service.driver));
+    check::check_http_keys(fields, &["status", "body", check::HOST_HEADER, "header"]);
 
-    let (checks, status, body, host_header) = (checks?, status?, body?, host_header?);
+    let (checks, status, body) = (checks?, status?, body?);
+    let (host_header, header) = (host_header?, header?);
     templates.extend(fields.place_of("body"), body.as_slice());
+    templates.extend(fields.place_of("header"), header.as_slice());
     let has_ports = slots.is_none_or(Slots::has_ports);
     let default = if has_ports {
         CheckKind::Tcp
@@ -85,6 +90,7 @@ pub(super) fn read(
             status,
             body,
             host_header,
+            header,
         },
         CheckKind::Command(words) => Check::Command(words),
         CheckKind::Running(time) => Check::Running(time),
@@ -123,5 +129,19 @@ fn body(node: &Node) -> Result<String, Faults> {
         Err(ValueError::new("must not be empty: every body would match").into())
     } else {
         Ok(text)
+    }
+}
+
+/// Reads a header with its value: `X-Version: {{ version }}`.
+fn header(node: &Node) -> Result<String, Faults> {
+    let text = line(node)?;
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    match text.split_once(':') {
+        Some((name, value)) if is_name(name) && !value.trim().is_empty() => Ok(text),
+        _ => Err(ValueError::new("is not a header with a value")
+            .help("for example \"X-Version: {{ version }}\"")
+            .into()),
     }
 }

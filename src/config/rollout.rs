@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::release::Driver;
 use crate::core::release::waits::Waits;
 use crate::core::spec::budget::Amount;
 use crate::core::spec::impossible::Impossible;
@@ -10,7 +11,9 @@ use crate::core::spec::{Amounts, OnFailure};
 
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
+use super::link;
 use super::readiness::ReadinessPlaces;
+use super::service::ServiceConfig;
 use super::toml_tree::{Node, Value};
 use super::value::{
     Faults, ValueError, amount, boolean, choice, count, duration, positive_duration,
@@ -138,22 +141,29 @@ impl RolloutPlaces {
     }
 }
 
-/// Reads the table. With analyses and without steps, the whole rollout is one step.
+/// Reads the table. The defaults depend on the service. With analyses and without
+/// steps, the whole rollout is one step.
 pub(super) fn read(
     fields: &Fields<'_>,
     is_analysed: bool,
-    is_singleton: bool,
+    service: Option<&ServiceConfig>,
     sink: &Sink,
 ) -> (RolloutPlaces, Option<RolloutConfig>) {
-    let (surge, unavailable) = if is_singleton { (0, 1) } else { (1, 0) };
-    let replicas = fields.optional("replicas", count);
-    let max_surge = fields.optional_or("max_surge", Amount::Count(surge), amount);
-    let max_unavailable = fields.optional_or("max_unavailable", Amount::Count(unavailable), amount);
-    let replicas = if is_singleton {
-        check_singleton(fields, replicas.flatten(), max_surge);
-        replicas.map(|replicas| replicas.or(Some(1)))
+    let driver = service.map(|service| service.driver);
+    let is_singleton = service.is_some_and(|service| service.is_singleton);
+    let (surge, unavailable) = if is_singleton || driver == Some(Driver::Link) {
+        (Amount::Count(0), Amount::Count(1))
     } else {
-        replicas
+        (Amount::Count(1), Amount::Count(0))
+    };
+    let replicas = fields.optional("replicas", count);
+    let max_surge = fields.optional_or("max_surge", surge, amount);
+    let max_unavailable = fields.optional_or("max_unavailable", unavailable, amount);
+    let (fits_singleton, replicas) = if is_singleton {
+        let fits = check_singleton(fields, replicas.flatten(), max_surge);
+        (fits, replicas.map(|replicas| replicas.or(Some(1))))
+    } else {
+        (true, replicas)
     };
     let min_ready = fields.optional_or("min_ready", Duration::ZERO, duration);
     let progress_deadline =
@@ -183,6 +193,7 @@ pub(super) fn read(
         choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]),
     );
     fields.finish();
+    let fits_driver = link::check_amounts(fields, driver, (max_surge, max_unavailable));
 
     let places = RolloutPlaces {
         replicas: fields.place_of("replicas"),
@@ -206,22 +217,25 @@ pub(super) fn read(
             on_failure: on_failure?,
         })
     };
-    (places, config())
+    (places, config().filter(|_| fits_driver && fits_singleton))
 }
 
-/// Reports amounts with which two instances of a singleton could run.
-fn check_singleton(fields: &Fields<'_>, replicas: Option<u32>, max_surge: Option<Amount>) {
+/// Whether the amounts fit a singleton; reports those with which two instances could run.
+fn check_singleton(fields: &Fields<'_>, replicas: Option<u32>, max_surge: Option<Amount>) -> bool {
     let refuse = |key, why: &str, help: &str| {
         fields.report(key, ValueError::new(why.to_owned()).help(help));
     };
-    if replicas.is_some_and(|replicas| replicas > 1) {
+    let are_several = replicas.is_some_and(|replicas| replicas > 1);
+    if are_several {
         let help = "write `replicas = 1`, or remove `singleton`";
         refuse("replicas", "must be 1 for a singleton", help);
     }
-    if max_surge.is_some_and(|surge| !surge.is_zero()) {
+    let surges = max_surge.is_some_and(|surge| !surge.is_zero());
+    if surges {
         let help = "write `max_surge = 0`: the old instance stops before the new one starts";
         refuse("max_surge", "must be 0 for a singleton", help);
     }
+    !are_several && !surges
 }
 
 /// Reads a step: a number of instances, or a table.

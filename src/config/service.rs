@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::command::command;
+use super::command;
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
+use super::link;
 use super::local_path::resolve_relative;
 use super::names;
 use super::shared_dirs;
@@ -24,7 +25,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ServiceConfig {
     pub name: String,
     /// The program and its arguments, each a template for the slot.
+    /// Empty with the driver `link`, which runs no process.
     pub command: Vec<String>,
+    /// The command after the switch of `current`, each word a template for the slot; empty for none.
+    pub activate: Vec<String>,
     /// The slots of each host.
     pub slots: Slots,
     /// The environment. Each value is a template for the slot.
@@ -61,11 +65,7 @@ pub(super) fn read(
     sink: &Sink,
 ) -> Option<ServiceConfig> {
     let name = fields.required("name", "name = \"testpage\"", names::service);
-    let command = fields.required(
-        "command",
-        "command = \"/usr/bin/python3 testpage.py\"",
-        command,
-    );
+    let command = fields.optional("command", command::command);
     let slots = slots::read(fields, sink);
     let env = fields.map(
         "env",
@@ -75,23 +75,40 @@ pub(super) fn read(
     let driver = fields.optional_or(
         "driver",
         Driver::Systemd,
-        choice(&[("systemd", Driver::Systemd), ("process", Driver::Process)]),
+        choice(&[
+            ("systemd", Driver::Systemd),
+            ("process", Driver::Process),
+            ("link", Driver::Link),
+        ]),
     );
+    let activate = fields.optional("activate", command::command);
     let is_singleton = fields.optional_or("singleton", false, boolean);
     let user = fields.optional("user", names::user);
     let stop_signal = fields.optional_or("stop_signal", StopSignal::Term, choice(&StopSignal::ALL));
-    let stop_timeout = fields.optional_or("stop_timeout", STOP_TIMEOUT, positive_duration);
+    let default = if driver == Some(Driver::Link) {
+        Duration::ZERO
+    } else {
+        STOP_TIMEOUT
+    };
+    let stop_timeout = fields.optional_or("stop_timeout", default, positive_duration);
     let linger = fields.optional("linger", linger);
     let shared_dirs = shared_dirs::read(fields, sink);
     let env_file = fields.optional("env_file", located(|node| resolve_relative(dir, node)));
     let secrets = fields.list("secrets", "secrets = [\"DB_PASSWORD\"]", names::variable);
     fields.finish();
+    link::check_service(fields, driver, slots.as_ref(), sink);
+    let runs_process = driver != Some(Driver::Link);
+    if runs_process && command == Some(None) {
+        fields.report_missing("command", "command = \"/usr/bin/python3 testpage.py\"");
+        return None;
+    }
     if let (Some(name), Some(Driver::Systemd), Some(None)) = (&name, &driver, &user) {
         check_user_name(name, fields.place_of("name"), sink);
     }
 
-    let words = command.as_deref().unwrap_or_default();
-    templates.extend(fields.place_of("command"), words);
+    let (command, activate) = (command?.unwrap_or_default(), activate?.unwrap_or_default());
+    templates.extend(fields.place_of("command"), &command);
+    templates.extend(fields.place_of("activate"), &activate);
     for value in env.iter().flat_map(BTreeMap::values) {
         let text = std::slice::from_ref(&value.value);
         templates.extend(Some(value.place.clone()), text);
@@ -100,7 +117,8 @@ pub(super) fn read(
     check_duplicate_variables(&env, &secrets, sink);
     Some(ServiceConfig {
         name: name?,
-        command: command?,
+        command,
+        activate,
         slots: slots?,
         env: env
             .into_iter()

@@ -25,6 +25,8 @@ pub struct Client {
 pub(super) struct Expectation<'a> {
     pub(super) status: Option<u16>,
     pub(super) body: Option<&'a str>,
+    /// The name of a header, and its value.
+    pub(super) header: Option<(&'a str, &'a str)>,
 }
 
 impl Client {
@@ -89,6 +91,9 @@ pub(super) async fn probe(
         .status
         .map_or((200..400).contains(&status), |expected| status == expected);
     let expected_body = expected.body.filter(|_| is_expected_status);
+    let header_problem = expected
+        .header
+        .and_then(|(name, value)| differing_header(&response, name, value.trim()));
     let mut body = Vec::new();
     while !is_enough(&body, expected_body) {
         match response.chunk().await {
@@ -107,6 +112,9 @@ pub(super) async fn probe(
             format!("HTTP {status}: {line}")
         });
     }
+    if let Some(problem) = header_problem {
+        return Verdict::Fail(problem);
+    }
     match expected_body {
         Some(text) if !contains(&body, text) => Verdict::Fail(format!(
             "expected a body that contains \"{}\", found \"{line}\"",
@@ -115,6 +123,27 @@ pub(super) async fn probe(
         _ if line.is_empty() => Verdict::Pass(format!("HTTP {status}")),
         _ => Verdict::Pass(line),
     }
+}
+
+/// What is wrong if the response does not have a header with this value.
+fn differing_header(response: &reqwest::Response, name: &str, value: &str) -> Option<String> {
+    let values = response.headers().get_all(name).iter();
+    let found: Vec<_> = values
+        .map(|found| String::from_utf8_lossy(found.as_bytes()).trim().to_owned())
+        .collect();
+    if found.iter().any(|found| found == value) {
+        return None;
+    }
+    let found = if found.is_empty() {
+        "no such header".to_owned()
+    } else {
+        format!("\"{}\"", printable(&found.join(", ")))
+    };
+    Some(format!(
+        "expected the header \"{}: {}\", found {found}",
+        printable(name),
+        printable(value)
+    ))
 }
 
 fn url(route: &Route, port: Port, path: &str) -> String {

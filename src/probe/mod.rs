@@ -40,6 +40,8 @@ pub enum PortProbe {
         body: Option<String>,
         /// The `Host` header; `None` for the address of the request.
         host_header: Option<String>,
+        /// The header that the response must have, as `Name: value`.
+        header: Option<String>,
     },
 }
 
@@ -59,10 +61,12 @@ pub async fn probe(
                 status,
                 body,
                 host_header,
+                header,
             } => {
                 let expected = http::Expectation {
                     status: *status,
                     body: body.as_deref(),
+                    header: header.as_deref().and_then(|header| header.split_once(':')),
                 };
                 http::probe(client, route, port, path, host_header.as_deref(), &expected).await
             }

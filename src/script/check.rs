@@ -74,6 +74,7 @@ impl Needs<'_> {
     fn tools(&self) -> BTreeSet<&'static str> {
         let driver_tools: &[&str] = match (self.driver, self.user) {
             (Driver::Process, None) => &["setsid"],
+            (Driver::Link, _) => &["ln", "mkfifo", "readlink", "setsid"],
             (Driver::Process, Some(_)) => &["setsid", "setpriv"],
             (Driver::Systemd, _) => &[
                 "journalctl",
@@ -86,7 +87,7 @@ impl Needs<'_> {
         };
         let command_tools: &[&str] = match (self.runs_commands, self.driver, self.user) {
             (false, ..) => &[],
-            (true, Driver::Process, None) => &["mkfifo", "setsid"],
+            (true, Driver::Process | Driver::Link, None) => &["mkfifo", "setsid"],
             (true, ..) => &["mkfifo", "setsid", "setpriv"],
         };
         TOOLS

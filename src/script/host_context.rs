@@ -124,7 +124,7 @@ impl HostContext {
         match (user, driver) {
             (Some(user), _) => Some(user.to_owned()),
             (None, Driver::Systemd) => Some(own_user(&self.service)),
-            (None, Driver::Process) => None,
+            (None, Driver::Process | Driver::Link) => None,
         }
     }
 }
@@ -149,6 +149,7 @@ impl Text {
             .add(include_str!("sh/observe_slots.sh"))
             .add(include_str!("sh/ports.sh"))
             .add(include_str!("sh/systemd.sh"))
+            .add(include_str!("sh/link.sh"))
     }
 
     /// A script that makes changes, under the lock and after the fence.
@@ -293,6 +294,7 @@ pub(super) fn driver_word(driver: Driver) -> &'static str {
     match driver {
         Driver::Systemd => "systemd",
         Driver::Process => "process",
+        Driver::Link => "link",
     }
 }
 

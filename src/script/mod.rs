@@ -12,6 +12,7 @@
 //! tmp/                   incomplete files
 //! releases/DIGEST/       a complete release: app/, secrets and definition (both 0600); files: the names of its files;
 //!                        proven: the time of its deploy, if it has become available on every replica
+//! current                the link to the files of a release (link driver)
 //! slots/PORT/            instance: the record; env (0600), run, release; pid, ended, log, log.1 (process driver);
 //!                        liveness: the probe script, and liveness.failures (systemd driver);
 //!                        hooks: the user's commands, and hooked: the points whose hooks have run

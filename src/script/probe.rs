@@ -52,6 +52,7 @@ pub fn probe_command(context: &HostContext, probe: &CommandProbe) -> Script {
         .add(include_str!("sh/base.sh"))
         .add(include_str!("sh/path.sh"))
         .add(include_str!("sh/process.sh"))
+        .add(include_str!("sh/link.sh"))
         .add(include_str!("sh/probe_command.sh"))
         .add(include_str!("sh/probe.sh"))
         .script(Input::default(), probe.timeout + WORK)

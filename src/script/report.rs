@@ -90,6 +90,8 @@ struct Socket {
 #[derive(PartialEq, Eq)]
 enum SocketOwner {
     Own,
+    /// The server that serves the files of the instance.
+    Server,
     /// Another process.
     Other(String),
     /// A child of the instance in another session.
@@ -205,9 +207,15 @@ impl ReportDraft {
             decode(word()?).ok_or_else(|| malformed(line, "does not contain an address"))?;
         let whose = match word()? {
             "own" => SocketOwner::Own,
+            "server" => SocketOwner::Server,
             "other" => SocketOwner::Other(word()?.to_owned()),
             "stray" => SocketOwner::Stray(word()?.to_owned()),
-            _ => return Err(malformed(line, "is neither `own`, `other` nor `stray`")),
+            _ => {
+                return Err(malformed(
+                    line,
+                    "is neither `own`, `server`, `other` nor `stray`",
+                ));
+            }
         };
         self.listeners
             .entry(slot)
@@ -245,7 +253,7 @@ impl ReportDraft {
                 .into_iter()
                 .flat_map(|(port, rows)| rows.into_iter().map(move |row| (port, row)));
             let who = rows.find_map(|(port, row)| match row.whose {
-                SocketOwner::Own => None,
+                SocketOwner::Own | SocketOwner::Server => None,
                 SocketOwner::Other(who) | SocketOwner::Stray(who) if port == number => Some(who),
                 SocketOwner::Other(who) | SocketOwner::Stray(who) => {
                     Some(format!("{who} on port {port}"))
@@ -391,9 +399,10 @@ fn running_for(process: &str, uptime: Duration) -> Duration {
 /// The owner of the port. If another process listens at the same address, requests may reach either
 /// of the two.
 fn listener(rows: Vec<Socket>) -> Listener {
+    let is_served = rows.iter().any(|row| row.whose == SocketOwner::Server);
     let (own, others): (Vec<_>, Vec<_>) = rows
         .into_iter()
-        .partition(|row| row.whose == SocketOwner::Own);
+        .partition(|row| matches!(row.whose, SocketOwner::Own | SocketOwner::Server));
     let best = own
         .iter()
         .map(|row| row.address)
@@ -404,10 +413,13 @@ fn listener(rows: Vec<Socket>) -> Listener {
     match (other.map(|row| row.whose), best) {
         (Some(SocketOwner::Other(who)), _) => Listener::Other { who },
         (Some(SocketOwner::Stray(who)), _) => Listener::Stray { who },
-        (Some(SocketOwner::Own) | None, Some(address)) => Listener::Own {
+        (_, Some(address)) if is_served => Listener::Server {
             address: address.to_string(),
         },
-        (Some(SocketOwner::Own) | None, None) => Listener::Closed,
+        (_, Some(address)) => Listener::Own {
+            address: address.to_string(),
+        },
+        (_, None) => Listener::Closed,
     }
 }
 

@@ -9,6 +9,7 @@ use super::host_context::{
 };
 use super::systemd::exec_word;
 use crate::core::ids::SlotNumber;
+use crate::core::release::link::ACTIVATE_TIMEOUT;
 use crate::core::time::whole_seconds;
 use crate::script::start_spec::PID_WAIT;
 use crate::script::stop_spec::StopSpec;
@@ -44,12 +45,17 @@ pub(super) fn restore(context: &HostContext, spec: &StopSpec, after: Duration) -
         .add(include_str!("sh/without_controller.sh"))
         .add(include_str!("sh/process.sh"))
         .add(include_str!("sh/observe_slots.sh"))
+        .add(include_str!("sh/link.sh"))
         .add(include_str!("sh/lock.sh"))
         .add(include_str!("sh/unit.sh"))
         .add(include_str!("sh/dead_mans_switch.sh"))
         .running_hooks(HOOK_TIME)
         .stopping(spec.stop_timeout)
+        .set("ACTIVATE_S", ACTIVATE_TIMEOUT.as_secs())
+        .set("ACTIVATE", "")
+        .set("SWITCHES_BACK", "")
         .add(include_str!("sh/start_process.sh"))
+        .add(include_str!("sh/start_link.sh"))
         .distinguishing_units(context)
         .add(include_str!("sh/start_systemd.sh"))
         .add(include_str!("sh/restore.sh"))

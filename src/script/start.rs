@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use super::env_file::env_file;
-use super::hooks;
+use super::hooks::{self, exports};
 use super::host_context::{
     HostContext, Input, LOCK_WAIT, SERVICE_PATH, Script, Text, UNIT_DIR, WORK, centiseconds,
     driver_word, line_count, one_line, port_list,
 };
 use super::liveness;
 use super::systemd::{self, unit};
+use crate::core::ids::Port;
 use crate::core::release::Driver;
 use crate::core::release::hook::{HookPoint, hook_time};
+use crate::core::release::link::{ACTIVATE_TIMEOUT, activation_time};
 use crate::core::time::whole_seconds;
 use crate::script::quote::{quote, quote_all};
 use crate::script::start_spec::{PID_WAIT, StartSpec, enter_release};
@@ -37,7 +39,7 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
     );
     let text = Text::changing(context, "start")
         .set("NUMBER", spec.number)
-        .set("START_PORTS", port_list(&spec.ports))
+        .set("START_PORTS", port_list(own_ports(spec)))
         .set("SHARED_DIRS", spec.shared_dirs.join(" "))
         .set("NAME", &spec.instance)
         .set("RELEASE", &spec.release)
@@ -56,6 +58,7 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
     let (text, wait) = match spec.driver {
         Driver::Process => add_process_start(text, context, spec),
         Driver::Systemd => add_unit_start(text, context, spec),
+        Driver::Link => add_link(text, context, spec),
     };
     let input = Input {
         head: (env + &probe_script + &hooks).into_bytes(),
@@ -75,6 +78,41 @@ fn add_process_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Te
         .set("PID_WAIT_CS", centiseconds(PID_WAIT))
         .add(include_str!("sh/start_process.sh"));
     (text, PID_WAIT)
+}
+
+/// Adds the switch of `current` and its activation, and returns its time limit.
+fn add_link(text: Text, context: &HostContext, spec: &StartSpec) -> (Text, Duration) {
+    let text = text
+        .set("RUN", activation(context, spec))
+        .set("ACTIVATE", one_line(&spec.activate.join(" ")))
+        .set("SWITCHES_BACK", "yes")
+        .set("ACTIVATE_S", ACTIVATE_TIMEOUT.as_secs())
+        .set("SERVICE_PATH", SERVICE_PATH)
+        .add(include_str!("sh/start_link.sh"));
+    // If it fails, it runs once more after the switch back.
+    (text, activation_time(&spec.activate) * 2)
+}
+
+/// The ports on which the instance itself listens.
+fn own_ports(spec: &StartSpec) -> &[Port] {
+    match spec.driver {
+        Driver::Link => &[],
+        Driver::Process | Driver::Systemd => &spec.ports,
+    }
+}
+
+/// The script that runs `activate`, in the directory and with the variables of a hook; empty without
+/// the command.
+fn activation(context: &HostContext, spec: &StartSpec) -> String {
+    if spec.activate.is_empty() {
+        return String::new();
+    }
+    format!(
+        "{}\n{}exec {}",
+        enter_release(context, spec.number, &spec.release),
+        exports(&spec.hooks.env),
+        quote_all(&spec.activate)
+    )
 }
 
 /// Adds the start of a systemd unit, and returns its time limit.

@@ -28,6 +28,8 @@ pub struct StartSpec {
     pub user: Option<String>,
     /// The program and its arguments, which other users of the host can see.
     pub argv: Vec<String>,
+    /// The command after the switch of `current` and its arguments; empty for none.
+    pub activate: Vec<String>,
     /// Its environment, which the release's secrets override.
     pub env: BTreeMap<String, String>,
     /// The ports on which it may listen; empty for a service without ports.
@@ -103,6 +105,7 @@ pub(super) mod testing {
             driver: Driver::Systemd,
             user: None,
             argv: vec!["./page".into()],
+            activate: Vec::new(),
             env: BTreeMap::new(),
             ports: vec![8081],
             shared_dirs: Vec::new(),

@@ -25,6 +25,7 @@ fn http(path: &str, status: Option<u16>, body: Option<&str>) -> PortProbe {
         status,
         body: body.map(str::to_owned),
         host_header: None,
+        header: None,
     }
 }
 
@@ -93,6 +94,7 @@ async fn http_probe_sends_the_host_header() {
             status: None,
             body: None,
             host_header,
+            header: None,
         };
         probe(
             &Client::new(),
@@ -105,6 +107,33 @@ async fn http_probe_sends_the_host_header() {
     };
     assert_eq!(answer_to(Some("www.example.org")).await, pass("well"));
     assert_eq!(answer_to(None).await, fail("HTTP 404"));
+}
+
+#[tokio::test]
+async fn http_probe_compares_the_header_that_names_the_version() {
+    let answer = ResponseTemplate::new(200)
+        .set_body_string("well")
+        .insert_header("x-version", "0.9");
+    let (_server, port) = web(answer).await;
+    let verdict = async |wanted: &str| {
+        let question = PortProbe::Http {
+            path: "/healthz".to_owned(),
+            status: None,
+            body: None,
+            host_header: None,
+            header: Some(wanted.to_owned()),
+        };
+        get(port, &question).await
+    };
+    assert_eq!(verdict("X-Version: 0.9").await, pass("well"));
+    assert_eq!(
+        verdict("X-Version: 0.8").await,
+        fail("expected the header \"X-Version: 0.8\", found \"0.9\"")
+    );
+    assert_eq!(
+        verdict("X-Release: 0.9").await,
+        fail("expected the header \"X-Release: 0.9\", found no such header")
+    );
 }
 
 #[tokio::test]

@@ -231,6 +231,7 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
         service: "web".into(),
         version: "0.8".into(),
         command: vec!["./web".into()],
+        activate: Vec::new(),
         ports: ports.iter().map(|port| SlotPorts::Single(*port)).collect(),
         slots: None,
         server: Some(server.to_owned()),

@@ -1305,6 +1305,7 @@ async fn ports_of_the_host_are_probed_through_the_connection() {
         status: Some(200),
         body: Some("web1".to_owned()),
         host_header: None,
+        header: None,
     };
     let deadline = Duration::from_secs(2);
     let ask = |question, route: usize| {

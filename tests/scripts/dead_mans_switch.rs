@@ -478,7 +478,7 @@ fn saved_files_are_private_and_their_release_is_not_pruned() {
     assert_eq!(
         kept.end,
         ScriptEnd::Failed(format!(
-            "not removed, because a slot uses it: {}",
+            "not removed, because it is in use: {}",
             guarded.old.id
         ))
     );

@@ -283,6 +283,7 @@ impl Host {
             version: "0.8".into(),
             driver: Driver::Process,
             user: None,
+            activate: Vec::new(),
             argv: [
                 "/usr/bin/env",
                 "python3",
@@ -459,6 +460,7 @@ impl Release {
             service: "testpage".into(),
             version: "0.8".into(),
             command: vec![],
+            activate: Vec::new(),
             ports: Vec::new(),
             slots: None,
             server: None,

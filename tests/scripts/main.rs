@@ -9,6 +9,7 @@ mod fence;
 mod hooks;
 mod host;
 mod linger;
+mod link;
 mod liveness;
 mod logs;
 mod pull;

@@ -485,10 +485,7 @@ fn prune_keeps_a_release_in_use() {
     let reply = host.ask(&prune(&host.site, &all));
     assert_eq!(
         reply.end,
-        ScriptEnd::Failed(format!(
-            "not removed, because a slot uses it: {}",
-            running.id
-        ))
+        ScriptEnd::Failed(format!("not removed, because it is in use: {}", running.id))
     );
     assert_eq!(reply.observation.releases, [running.id.clone()].into());
     assert!(!release_dir(&host, &old).exists());

@@ -363,7 +363,7 @@ impl Checker {
             .and_then(|host| host.instances.get(&instance.name));
         let is_pass = match (verdict, listener.map(|snapshot| &snapshot.listener)) {
             (Verdict::Error(_), _) | (Verdict::Pass(_), Some(Listener::Closed) | None) => return,
-            (Verdict::Pass(_), Some(Listener::Own { .. })) => true,
+            (Verdict::Pass(_), Some(Listener::Own { .. } | Listener::Server { .. })) => true,
             (Verdict::Pass(_), Some(Listener::Other { .. } | Listener::Stray { .. }))
             | (Verdict::Fail(_), _) => false,
         };

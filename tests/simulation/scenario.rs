@@ -290,6 +290,7 @@ impl Scenario {
         let driver = match driver {
             Driver::Process => "process",
             Driver::Systemd => "systemd",
+            Driver::Link => "link",
         };
         let singleton = if self.is_singleton {
             "singleton = true\n"
@@ -356,6 +357,7 @@ impl Scenario {
             service: SERVICE.into(),
             version: format!("0.{release}"),
             command: vec!["./page".into()],
+            activate: Vec::new(),
             ports: Vec::new(),
             slots: None,
             server: None,

@@ -90,6 +90,7 @@ pub(crate) fn new_revision(version: &str) -> NewRevision {
             service: "page".into(),
             version: version.into(),
             command: vec!["./page".into()],
+            activate: Vec::new(),
             ports: Vec::new(),
             slots: None,
             server: None,

@@ -7,6 +7,7 @@ use crate::app::adoption::Adopt;
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::goal::Goal;
+use crate::app::identity_note::identity_note;
 use crate::app::session::Session;
 use crate::app::verbs::deploy;
 use crate::app::{channels, orphans, recovery, survey};
@@ -36,6 +37,8 @@ pub struct DeployPlan {
     /// Why ship would do nothing on a host at first.
     pub wait_reasons: BTreeMap<HostId, WaitReason>,
     pub versions: Versions,
+    /// What identifies the release, if ship does not run its processes.
+    pub identity_note: Option<String>,
 }
 
 /// Simulates a deploy. Makes no changes.
@@ -70,6 +73,7 @@ pub(super) async fn preview_of(mut session: Session, goal: Goal) -> Result<Deplo
         rollout: admission.rollout,
         fleet,
         versions: session.versions(),
+        identity_note: identity_note(&goal.release.definition),
         service_key: session.service_key,
     })
 }

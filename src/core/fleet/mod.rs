@@ -135,6 +135,12 @@ pub enum Listener {
         /// The process: `pid 4711 (nginx)`.
         who: String,
     },
+    /// The server that serves the files of the instance, which ship did not start (driver `link`).
+    /// Its answer does not show which release it serves.
+    Server {
+        /// The bound address.
+        address: String,
+    },
     /// A child of the instance that has left its session. Only the mark of the process driver shows
     /// that it belongs to the instance.
     Stray {
@@ -416,7 +422,7 @@ impl Listener {
     /// Why a port does not belong to the instance, if another process has it.
     fn why_not_own(&self, port: Port) -> Option<String> {
         match self {
-            Listener::Own { .. } | Listener::Closed => None,
+            Listener::Own { .. } | Listener::Server { .. } | Listener::Closed => None,
             Listener::Other { who } => {
                 Some(format!("{who} answers on port {port}, not the instance"))
             }
@@ -461,7 +467,9 @@ impl Instance {
             Check::Tcp | Check::Http { .. } | Check::Command(_) => {
                 let port = definition.readiness_port(slot).unwrap_or_default();
                 match self.listener(port) {
-                    Listener::Own { address } => Verdict::Pass(format!("listens on {address}")),
+                    Listener::Own { address } | Listener::Server { address } => {
+                        Verdict::Pass(format!("listens on {address}"))
+                    }
                     Listener::Closed => Verdict::Fail("nothing listens on the port".into()),
                     Listener::Other { who } => Verdict::Fail(format!("the port is taken by {who}")),
                     Listener::Stray { who } => Verdict::Fail(format!(

@@ -215,7 +215,8 @@ impl<'a> Census<'a> {
 
     /// Whether a stop of another instance may rely on this available one. If the instance itself
     /// listens on a port, it gave the answers to the probes. Otherwise, an answer proves nothing
-    /// about the process, and a recent observation of the host must have found it running.
+    /// about the process, and a recent observation of the host must have found it running; with the
+    /// driver `link`, an observation must have found `current` on its release.
     pub fn is_confirmed(&self, counted: &JudgedInstance<'_>) -> bool {
         counted.is_available && (counted.instance.listens() || self.was_observed(counted))
     }

@@ -33,6 +33,7 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
         service: "page".into(),
         version: release.to_uppercase(),
         command: vec!["./run".into()],
+        activate: Vec::new(),
         ports: Vec::new(),
         slots: None,
         server: None,

@@ -2,6 +2,7 @@
 //! with the code.
 
 pub mod hook;
+pub mod link;
 pub mod migration;
 pub mod slots;
 pub mod unit;
@@ -33,6 +34,11 @@ pub struct Definition {
     pub version: String,
     /// The program and its arguments, each a template with the values of the slot (`{{ port }}`).
     pub command: Vec<String>,
+    /// The command that makes the server use the files after `current` was switched, each word a
+    /// template with the values of the slot (driver `link`). If there is none, the JSON omits the
+    /// field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub activate: Vec<String>,
     /// The ports of the slots on each host. Empty in a release from an earlier version of ship,
     /// which runs on the ports of the playbook. The JSON then omits the field, so that the id stays
     /// the same.
@@ -93,6 +99,8 @@ pub enum Driver {
     Systemd,
     /// No supervisor: a process in a session of its own, with a pid file and a log file.
     Process,
+    /// No process of ship: a link to the files of the release, for a server that is already there.
+    Link,
 }
 
 /// The user that ship creates for a service whose playbook names none.
@@ -164,6 +172,10 @@ pub enum Check {
         /// The `Host` header; `None` for the address of the request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host_header: Option<String>,
+        /// A header that the answer must have, as `Name: value`: a template with the values of the
+        /// slot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        header: Option<String>,
     },
     /// A command on the host exits with 0. Each word is a template with the values of the slot.
     Command(Vec<String>),
@@ -264,7 +276,8 @@ impl Definition {
     pub fn waits(&self) -> Waits {
         let hooks = |points: [HookPoint; 2]| hook_time(&self.hooks, &points);
         Waits {
-            start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart]),
+            start: hooks([HookPoint::BeforeStart, HookPoint::AfterStart])
+                + link::activation_time(&self.activate),
             stop: hooks([HookPoint::BeforeStop, HookPoint::AfterStop]) + self.stop_timeout,
             linger: self.linger.unwrap_or_default(),
             ..self.readiness.waits()

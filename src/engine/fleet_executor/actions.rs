@@ -230,6 +230,11 @@ fn start_spec(
             .iter()
             .map(|word| render(word, &vars))
             .collect::<Result<_, _>>()?,
+        activate: definition
+            .activate
+            .iter()
+            .map(|word| render(word, &vars))
+            .collect::<Result<_, _>>()?,
         env: env.collect::<Result<_, String>>()?,
         ports: definition.ports_of(slot.number),
         shared_dirs: definition.shared_dirs.clone(),

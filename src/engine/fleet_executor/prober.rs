@@ -100,11 +100,13 @@ fn port_probe(check: &Check, vars: &SlotVars<'_>) -> Result<probe::PortProbe, St
             status,
             body,
             host_header,
+            header,
         } => Ok(probe::PortProbe::Http {
             path: path.clone(),
             status: *status,
             body: body.as_ref().map(|text| render(text, vars)).transpose()?,
             host_header: host_header.clone(),
+            header: header.as_ref().map(|text| render(text, vars)).transpose()?,
         }),
         Check::Tcp | Check::Command(_) | Check::Running(_) | Check::Notify => {
             Ok(probe::PortProbe::Tcp)
@@ -180,10 +182,12 @@ async fn probe_by_command(
 
 /// The address at which an instance can be reached from its own host.
 fn address_on_host(listener: &Listener, address: &str) -> String {
-    match listener {
-        Listener::Own { address } if address == "0.0.0.0" => "127.0.0.1".to_owned(),
-        Listener::Own { address } if address == "::" => "localhost".to_owned(),
-        Listener::Own { address } => address.clone(),
-        _ => address.to_owned(),
+    let (Listener::Own { address } | Listener::Server { address }) = listener else {
+        return address.to_owned();
+    };
+    match address.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "localhost".to_owned(),
+        address => address.to_owned(),
     }
 }

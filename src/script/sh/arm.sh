@@ -10,6 +10,9 @@ arm() {
     [ ! -f "$SLOT/hooks" ] || set -- "$@" "$SLOT/hooks"
     output=$(cp -p "$@" "$scratch/" 2>&1) || fail "cannot save the instance: $output"
     [ "$driver" != systemd ] || save_units
+    # The file "unit" shows that systemd runs the timer.
+    [ "$driver" != link ] || ! uses_systemd || printf '' >"$scratch/unit" || fail "cannot save the instance"
+    ! uses_systemd || install_restore_unit
     record_due "$scratch" || fail "cannot save the instance"
     disarm
     output=$(mv "$scratch" "$armed_dir" 2>&1) || fail "cannot save the instance: $output"
@@ -31,6 +34,10 @@ save_units() {
         cp -p "$slot_unit" "$scratch/unit" &&
             { [ ! -f "$SLOT/liveness" ] || cp -p "$UNIT_DIR/$liveness_unit.service" "$UNIT_DIR/$liveness_unit.timer" "$scratch/"; }
     } 2>&1) || fail "cannot save the instance: $output"
+}
+
+# Installs the unit that runs the restore script.
+install_restore_unit() {
     begin_units
     write_unit "$restore_unit.service" "$RESTORE_UNIT"
     read_units "$restore_unit.service"

@@ -32,6 +32,26 @@ check_as_user() {
         check="${check}problem=user $RUN_AS cannot enter $inaccessible; allow it with \`chmod o+x $inaccessible\`, or set another base_dir$NL"
 }
 
+# Warns about a directory that other users cannot enter: the server that serves the files may be one of them.
+check_server_access() {
+    find_components "$ROOT" || return 0
+    set -f
+    IFS=$NL
+    for dir in $components; do
+        IFS=$BLANKS
+        mode=$(ls -ldn "$dir")
+        case $mode in
+            l* | d????????[xt]*) ;;
+            *)
+                check="${check}warning=only the owner and the group of $dir can enter it, so a server of another user cannot"
+                check="$check read the files; allow it with \`chmod o+x $dir\`, or set another base_dir$NL"
+                ;;
+        esac
+    done
+    IFS=$BLANKS
+    set +f
+}
+
 check_units() {
     names="ship-$SERVICE@.service ship-$SERVICE.restore@.service"
     for entry in $SLOTS; do
@@ -126,7 +146,11 @@ elif [ ! -d "$deepest" ]; then
 elif [ ! -w "$deepest" ]; then
     check="${check}problem=$deepest is not writable by this user$NL"
 elif [ -n "$RUNS_INSTANCES" ]; then
-    check_as_user
+    if [ "$DRIVER" = link ] && [ -n "$OWN_USER" ]; then
+        check_server_access
+    else
+        check_as_user
+    fi
     place=$deepest
     [ -z "$EXECUTES" ] || allows_execution ||
         check="${check}problem=$mount is mounted noexec, but $EXECUTES must be executable there; mount it with exec, or set another base_dir$NL"

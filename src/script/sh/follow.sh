@@ -16,11 +16,18 @@ follow_file() {
 }
 
 now_s=$(date +%s)
+for number in $HISTORY_SLOTS; do
+    find_log "$number"
+    [ "$driver" != link ] || name_server_log
+done
 case " $DRIVERS " in
     *' systemd '*)
         for number in $HISTORY_SLOTS; do
             find_log "$number"
-            [ "$driver" = process ] || print_journal_history
+            case $driver in
+                process | link) ;;
+                *) print_journal_history ;;
+            esac
         done
         # Entries of the current second are printed twice: before and after this line.
         printf 'live\n'

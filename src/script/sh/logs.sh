@@ -38,6 +38,11 @@ print_log_history() {
     fi
 }
 
+# Prints where the log of an instance of the link driver is.
+name_server_log() {
+    printf '%s\n' "ship runs no process here: the log of the server that serves $ROOT/current has the messages" | print_lines
+}
+
 # Whether systemd has restarted the instance, and it is running again. Sets "invocation" to the ID of the current run.
 is_restarted() {
     show=$NL$(systemctl show -p MainPID -p NRestarts -p InvocationID "ship-$SERVICE@$number.service" 2>/dev/null)$NL

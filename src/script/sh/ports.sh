@@ -84,13 +84,19 @@ owns_socket() {
     return 1
 }
 
-# Classifies a parsed row: the slot's own process, a process that blocks the port, or neither.
+# Classifies a parsed row: the slot's own process, the server that serves its files, a process that blocks the port, or
+# none of them.
 classify_listener() {
     eval "number=\$slot_of_$port"
     listening="$listening $number"
-    eval "pids=\${pids_$number-} sid=\${sid_$number-} mark=\${mark_$number-}"
+    eval "pids=\${pids_$number-} sid=\${sid_$number-} mark=\${mark_$number-} driver=\${driver_$number-}"
     if owns_socket "$socket" $pids; then
         add_own_listener
+        return
+    fi
+    if [ "$driver" = link ]; then
+        # A server that listens on the loopback address only can be probed through SSH.
+        [ -n "$LOOPBACK" ] && ! blocks_port "$address" || listens="${listens}listen=$number $port $address server$NL"
         return
     fi
     blocks_port "$address" || return 0

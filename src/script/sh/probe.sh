@@ -27,6 +27,11 @@ find_process() {
             pid=${pid#MainPID=}
             [ "${pid:-0}" = 0 ] || ! inspect "$pid" || process=$pid.$ticks
             ;;
+        link)
+            # There is no process, but "current" must lead to the release before and after the command.
+            observe_link "$RELEASE"
+            [ "$facts" != "process=running$NL" ] || process=.$RELEASE
+            ;;
     esac
 }
 

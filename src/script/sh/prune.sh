@@ -6,7 +6,8 @@ in_use() {
             [ "$line" != "release=$1" ] || return 0
         done <"$record"
     done
-    return 1
+    # The server of the link driver serves these files, even if no instance is recorded.
+    [ "$(readlink "$ROOT/current" 2>/dev/null)" = "releases/$1/app" ]
 }
 
 enter
@@ -31,6 +32,6 @@ if [ $# -gt 0 ]; then
     output=$(delete "$scratch" 2>&1) || problems="$problems; cannot delete $scratch: $output"
     scratch=
 fi
-[ -z "$kept" ] || problems="$problems; not removed, because a slot uses it:$kept"
+[ -z "$kept" ] || problems="$problems; not removed, because it is in use:$kept"
 [ -z "$problems" ] || fail "${problems#; }"
 finish 'done'

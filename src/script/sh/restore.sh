@@ -34,6 +34,10 @@ is_running() {
             observe_process
             [ -n "$pids" ]
             ;;
+        link)
+            observe_link "$release"
+            [ "$facts" = "process=running$NL" ]
+            ;;
     esac
 }
 
@@ -77,6 +81,7 @@ prepare() {
     [ -d "$ROOT/releases/$RELEASE/app" ] || fail "the release of $name is no longer on this host"
     case $driver in
         process) prepare_process ;;
+        link) RUN=$(cat "$armed_dir/run") ;;
         systemd)
             UNIT=$(cat "$armed_dir/unit") LIVENESS_UNIT= LIVENESS_TIMER=
             if [ -f "$armed_dir/liveness" ]; then
@@ -135,7 +140,7 @@ if ! is_running; then
     NAME=$name
     # The results of the hooks are ignored: the instance is restored even if one of them fails.
     run_hooks before_start
-    register
+    [ "$driver" = link ] || register
     "start_$driver"
     [ "$driver" != process ] || wait_for_pid
     run_hooks after_start

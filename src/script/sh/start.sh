@@ -1,6 +1,6 @@
 check_digest "$RELEASE"
 SLOT=$ROOT/slots/$NUMBER
-child=
+child= switched=
 
 # Whether the instance in the slot, which has the right name, was ever started. If not, an earlier script was
 # interrupted.
@@ -70,6 +70,11 @@ after_start() {
     why=$failed
     read_record "$SLOT"
     run_hooks before_stop
+    if [ -n "$switched" ]; then
+        failed=$why
+        switch_back
+        why=$failed
+    fi
     stop_instance
     fail "$why; the instance was stopped again"
 }
@@ -159,7 +164,7 @@ make_shared_dirs
 [ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$output"
 fill_slot
 before_start
-register
+[ "$DRIVER" = link ] || register
 "start_$DRIVER"
 wait_for_result
 after_start

@@ -194,6 +194,8 @@ stop_instance() {
     case $driver in
         process) stop_process ;;
         systemd) stop_systemd ;;
+        # The server continues to serve the files until "current" leads to others.
+        link) ;;
         *) fail "the record of slot $NUMBER has an unknown driver" ;;
     esac
     run_hooks after_stop

@@ -1,8 +1,10 @@
 //! Services of many kinds, with the programs that people run.
 
 mod linger;
+mod linked;
 mod shared_dirs;
 mod singleton;
+mod steady_load;
 mod two_ports;
 mod units;
 mod workers;
@@ -42,9 +44,9 @@ impl Service {
         ship(self.dir.root(), &[&[verb, "inventory.toml"], args].concat())
     }
 
-    /// Starts `ship ARGS` in the user's directory.
-    pub(super) fn spawn(&self, args: &[&str]) -> Running {
-        spawn_ship(self.dir.root(), args)
+    /// Starts `ship VERB inventory.toml ARGS`.
+    pub(super) fn start_ship(&self, verb: &str, args: &[&str]) -> Running {
+        spawn_ship(self.dir.root(), &[&[verb, "inventory.toml"], args].concat())
     }
 
     /// Deploys a version, with more arguments.

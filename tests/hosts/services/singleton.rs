@@ -98,12 +98,11 @@ fn singleton_never_runs_twice_through_random_kills() {
         let mut rng = SeededRng::new(14);
         for round in 1..=kills {
             let version = round.to_string();
-            let args: &[&str] = match rng.below(4) {
-                0 => &["resume", "inventory.toml"],
-                1 => &["abort", "inventory.toml"],
-                _ => &["deploy", "inventory.toml", "--version", &version],
+            let ship = match rng.below(4) {
+                0 => service.start_ship("resume", &[]),
+                1 => service.start_ship("abort", &[]),
+                _ => service.start_ship("deploy", &["--version", &version]),
             };
-            let mut ship = service.spawn(args);
             let host = &fleet.hosts[usize::from(rng.chance(500))];
             let is_cut = rng.below(4) == 0;
             if is_cut {

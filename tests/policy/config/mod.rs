@@ -13,6 +13,7 @@ mod examples;
 mod fuzz;
 mod hooks;
 mod inventory;
+mod link;
 mod liveness;
 mod monitor;
 mod notify;

@@ -366,13 +366,13 @@ fn unknown_driver_is_refused() {
     assert_data_eq!(
         files.report(),
         str![[r#"
-error: `driver` must be "systemd" or "process", not `docker`
+error: `driver` must be "systemd" or "process" or "link", not `docker`
  --> web.toml:4:10
   |
 4 | driver = "docker"
   |          ^^^^^^^^
   |
-  = help: write "systemd" or "process"
+  = help: write "systemd" or "process" or "link"
 "#]]
         .raw()
     );

@@ -145,6 +145,24 @@ error: unknown variable `lables`
 }
 
 #[test]
+fn readiness_header_needs_a_name_and_a_value() {
+    let with = |header: &str| {
+        let keys = format!("http = \"/healthz\"\nheader = \"{header}\"");
+        files().playbook(r#"http = "/healthz""#, &keys)
+    };
+    with("X-Version: {{ version }}").project();
+    for header in ["X-Version", ": 1", "X-Version: ", "X Version: 1"] {
+        let report = with(header).report();
+        assert!(
+            report.contains("`header` is not a header with a value\n  --> web.toml:12:10"),
+            "{report}"
+        );
+    }
+    let report = with("X-Version: {{ verson }}").report();
+    assert!(report.contains("unknown variable `verson`"), "{report}");
+}
+
+#[test]
 fn readiness_command_is_split_into_words() {
     let project = files()
         .playbook(

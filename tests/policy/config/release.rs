@@ -59,6 +59,11 @@ fn release_id_depends_on_every_field() {
         id(files().set("readiness.http=/ready"), artifact(), None),
         id(files().set("liveness.http=/alive"), artifact(), None),
         id(
+            files().set("readiness.header=\"X-Version: 1\""),
+            artifact(),
+            None,
+        ),
+        id(
             files(),
             Artifact {
                 sha256: "cd".repeat(32),
@@ -69,7 +74,7 @@ fn release_id_depends_on_every_field() {
         id(files(), artifact(), Some("ef")),
     ];
     let different: BTreeSet<_> = others.iter().chain([&name]).collect();
-    assert_eq!(different.len(), 9);
+    assert_eq!(different.len(), 10);
 }
 
 #[test]

@@ -113,7 +113,7 @@ proptest! {
     ) {
         let server = Server::start();
         server.responses.as_ref().unwrap().send((response.into_bytes(), next)).unwrap();
-        let request = PortProbe::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None };
+        let request = PortProbe::Http { path: "/healthz".to_owned(), status, body: body.map(str::to_owned), host_header: None, header: None };
         let route = Route::Direct { address: "127.0.0.1".to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let start = Instant::now();

@@ -14,6 +14,7 @@ use crate::app::channels;
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::exit::Exit;
+use crate::app::identity_note::identity_note;
 use crate::app::release::Release;
 use crate::app::session::Session;
 use crate::config::Overrides;
@@ -27,6 +28,8 @@ pub struct FleetCheck {
     pub release: Result<Release, Error>,
     /// The hosts, then the machines of the balancers.
     pub machines: Vec<MachineCheck>,
+    /// What identifies the release, if ship does not run its processes.
+    pub identity_note: Option<String>,
     /// Who deployed last, if it was not from here.
     pub elsewhere: Option<String>,
 }
@@ -82,6 +85,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
         inventory: session.project.inventory.path.clone(),
         playbook: session.project.playbook.path.clone(),
         release,
+        identity_note: definition.as_ref().and_then(identity_note),
         machines,
         elsewhere: elsewhere.map(|owner| owner.describe(session.now())),
     })

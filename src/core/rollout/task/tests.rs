@@ -14,6 +14,7 @@ fn definition(
         service: "page".into(),
         version: "0.9".into(),
         command: vec!["./run".into()],
+        activate: Vec::new(),
         ports: Vec::new(),
         slots: None,
         server: None,
