@@ -277,11 +277,12 @@ impl SimulatedFleet {
         let verdict = answer.unwrap_or_else(|_| Verdict::Fail("no answer in time".into()));
         self.process.until_running().await;
         let mut state = self.world.lock();
+        let now = state.now;
         state.checker.on_probe_completed(
             self.process.number,
             &slot.host,
             instance,
-            (sent_at, state.now),
+            (sent_at, now),
             &verdict,
         );
         match verdict {
