@@ -1,4 +1,5 @@
-//! Kinds of services: without ports, with several ports, with directories that outlive releases.
+//! Kinds of services: without ports, with several ports, with directories that outlive releases, and
+//! with a server that is already there.
 
 use std::fs;
 use std::net::TcpListener;
@@ -253,4 +254,25 @@ fn shared_dir_that_hides_files_of_the_artifact_is_refused() {
     let error = "error: the shared directory `uploads` would hide files of the artifact: `uploads/a`, `uploads/b`, `uploads/c`, 1 more\n --> playbook.toml:";
     assert!(done.stderr.contains(error), "{}", done.stderr);
     assert_eq!(project.status()["version"], "0.8");
+}
+
+#[test]
+fn linked_service_with_max_surge_is_refused_before_a_host_is_touched() {
+    let project = LocalProject::new()
+        .with("command = \"/usr/bin/env python3 -S page.py\"\n", "")
+        .with("ports = [8081, 8082]", "ports = [8081]")
+        .with("\"process\"\nstop_timeout = \"30s\"", "\"link\"")
+        .with("replicas = 3\n", "")
+        .with("max_unavailable = 0\n", "");
+    let done = deploy_with(&project, 2, &[]);
+    let expected = "error: `max_surge` must be 0 with driver = \"link\": `current` leads to one \
+                    release at a time\n  --> playbook.toml:23:13";
+    assert!(done.stderr.contains(expected), "{}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("help: leave it out, or write max_surge = 0"),
+        "{}",
+        done.stderr
+    );
+    project.assert_hosts_untouched();
 }

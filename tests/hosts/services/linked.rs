@@ -257,20 +257,21 @@ fn kill_between_stop_and_start(fleet: &Fleet, service: &Service) {
 }
 
 /// A site whose stop waits for a file.
-fn site_with_slow_stop() -> (Fleet, Service) {
+fn site_with_slow_stop(progress_deadline: &str) -> (Fleet, Service) {
     let hook = "[[hooks]]\non = \"after_stop\"\ntimeout = \"20s\"\n\
                 command = \"/bin/sh -c 'touch /run/stopping; until [ -e /run/go ]; do sleep 0.05; done'\"\n";
     // The hook runs as this user.
     let playbook = SITE
         .replace("ports = [80]", "ports = [80]\nuser = \"root\"")
-        .replace("\"30s\"", "\"5s\"");
+        .replace("activate = \"systemctl reload nginx\"\n", "")
+        .replace("\"30s\"", &format!("\"{progress_deadline}\""));
     site_of(1, &(playbook + hook))
 }
 
 #[test]
 fn dead_mans_switch_restores_the_link() {
     namespace::with_hosts(|| {
-        let (fleet, service) = site_with_slow_stop();
+        let (fleet, service) = site_with_slow_stop("5s");
         kill_between_stop_and_start(&fleet, &service);
         let host = &fleet.hosts[0];
         until("the instance is restored", Duration::from_mins(4), || {
@@ -287,9 +288,28 @@ fn dead_mans_switch_restores_the_link() {
 }
 
 #[test]
+fn host_that_restarts_in_the_gap_restores_the_link_at_boot() {
+    namespace::with_hosts(|| {
+        // With this deadline, the timer would expire after the test.
+        let (fleet, service) = site_with_slow_stop("10m");
+        kill_between_stop_and_start(&fleet, &service);
+        let host = &fleet.hosts[0];
+        host.exec("sync").exits(0);
+        host.kill();
+        host.boot_again();
+        until("the instance is restored", Duration::from_secs(30), || {
+            (host.exec("test -e /var/lib/ship/site/armed/80").code == Some(1)).then_some(())
+        });
+        let status = service.ship("status", &[]).stdout;
+        assert!(status.contains(" Running "), "{status}");
+        assert_eq!(page(host), "version 1\n");
+    });
+}
+
+#[test]
 fn resume_finishes_a_switch_of_the_link() {
     namespace::with_hosts(|| {
-        let (fleet, service) = site_with_slow_stop();
+        let (fleet, service) = site_with_slow_stop("5s");
         kill_between_stop_and_start(&fleet, &service);
         service.ship("resume", &["--progress", "plain"]).exits(0);
         let host = &fleet.hosts[0];
