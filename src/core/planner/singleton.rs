@@ -1,12 +1,11 @@
 //! A service that must never run twice: an instance starts only when no other one can be alive.
 //!
-//! `max_running` is 1, so a running instance, a start in flight, and an instance on an unreachable
-//! host prevent a start anyway. Three more cases matter: an instance that lingers, an instance that
-//! its host may restore on its own, and a host that has failed and is not trusted.
+//! `max_running` is 1, so a running instance and a start in flight prevent a start anyway. More cases
+//! matter: an instance that has exited and may be started again by its supervisor, one that lingers,
+//! one that its host may restore on its own, and a host whose state is not known.
 
 use crate::core::ids::{HostId, Slot};
 use crate::core::planner::host_count::HostCount;
-use crate::core::planner::lingering;
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
@@ -22,11 +21,6 @@ pub(super) fn wait_reason(s: &Situation<'_>) -> Option<WaitReason> {
     if !s.spec.is_singleton || s.census.missing().is_empty() {
         return None;
     }
-    let lost = s.census.hosts.iter().find(|host| {
-        let is_lost = host.host.is_some() && !host.is_reachable();
-        is_lost && host.running > 0
-    });
-    let lost = lost.map(|host| format!("{} is unreachable and may run one", host.id));
     let armed = || {
         let slot = armed_slots(s).next()?;
         Some(format!(
@@ -34,27 +28,43 @@ pub(super) fn wait_reason(s: &Situation<'_>) -> Option<WaitReason> {
             slot.host, slot.number
         ))
     };
-    let why = lost.or_else(|| uncertain(s)).or_else(armed)?;
+    let why = uncertain(s).or_else(armed)?;
     Some(WaitReason::WaitsForSingleton { why })
 }
 
-/// An instance that may be alive although `max_running` does not count it.
+/// What may be alive: an instance that has not been cleared from its slot, or one that ship has not
+/// observed.
 fn uncertain(s: &Situation<'_>) -> Option<String> {
-    if let Some((slot, _)) = lingering::first_in_fleet(s) {
-        return Some(format!("the instance at {slot} lingers"));
-    }
-    let unknown = s.census.hosts.iter().find(|host| !is_known(s, host))?;
-    Some(format!("it is not known what {} runs", unknown.id))
+    let mut hosts = s.census.hosts.iter();
+    hosts.find_map(|host| {
+        if has_instance(host) && host.is_reachable() {
+            Some(format!("there is one on {}", host.id))
+        } else if has_instance(host) {
+            Some(format!("{} is unreachable and may run one", host.id))
+        } else if is_known(s, host) {
+            None
+        } else {
+            Some(format!("it is not known what {} runs", host.id))
+        }
+    })
+}
+
+/// Whether an instance may be alive on a host. Its supervisor may start one again that has exited,
+/// but not one that has lingered.
+fn has_instance(host: &HostCount<'_>) -> bool {
+    let mut instances = host.instances.iter().map(|counted| counted.instance);
+    host.running > 0
+        || instances.any(|instance| instance.lingering.is_none() || instance.lingers().is_some())
 }
 
 /// Whether a host that has failed may be left behind.
 pub(super) fn may_leave(s: &Situation<'_>, host: &HostId) -> bool {
-    !s.spec.is_singleton
-        || s.census
-            .hosts
-            .iter()
-            .filter(|count| count.id == host)
-            .all(|count| is_known(s, count) && count.running == 0 && has_no_armed_slot(count))
+    let may_live = |count: &HostCount<'_>| {
+        let is_armed = count.host.is_some_and(|seen| !seen.armed.is_empty());
+        is_armed || has_instance(count) || !is_known(s, count)
+    };
+    let mut hosts = s.census.hosts.iter();
+    !s.spec.is_singleton || !hosts.any(|count| count.id == host && may_live(count))
 }
 
 /// Disarms the slots whose own host cannot start the successor, so that it can start elsewhere.
@@ -80,10 +90,6 @@ pub(super) fn disarm_unusable(s: &Situation<'_>, plan: &mut PlanBuilder) {
 /// and no command of this one has an unknown result.
 fn is_known(s: &Situation<'_>, host: &HostCount<'_>) -> bool {
     host.epoch() >= s.rollout.epoch && !host.has_unknown_order
-}
-
-fn has_no_armed_slot(host: &HostCount<'_>) -> bool {
-    host.host.is_none_or(|seen| seen.armed.is_empty())
 }
 
 /// The slots in which a host may restore an instance on its own.

@@ -211,19 +211,10 @@ fn deploy_without_a_free_slot_waits_for_a_lingering_worker() {
         let service = Service::new(&fleet, &worker_playbook(1, "19s"), &[("empty", "")]);
         service.deploy("1", &[]).exits(0);
         host.exec("touch /srv/job").exits(0);
-        std::thread::scope(|scope| {
-            let deploy = scope.spawn(|| service.deploy("2", &[]));
-            namespace::until("the deploy waits", Duration::from_secs(15), || {
-                let status = service.ship("status", &[]).stdout;
-                status.contains("Lingering ").then_some(())
-            });
-            host.exec("rm /srv/job").exits(0);
-            deploy
-                .join()
-                .expect("the deploy")
-                .exits(0)
-                .prints(&["no slot is free; its instance lingers for up to another "]);
-        });
+        let mut deploy = service.start_ship("deploy", &["--version", "2", "--progress", "plain"]);
+        deploy.await_words("no slot is free; its instance lingers for up to another 1");
+        host.exec("rm /srv/job").exits(0);
+        deploy.wait().exits(0);
         service
             .ship("status", &[])
             .exits(0)

@@ -1,7 +1,5 @@
 //! A service that must never run twice.
 
-use std::time::Duration;
-
 use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 use ship_testing::rng::SeededRng;

@@ -379,8 +379,32 @@ fn singleton_has_one_replica_and_no_surge() {
             .playbook("[rollout]", &format!("[rollout]\n{key}"))
             .report()
     };
-    assert_data_eq!(report("replicas = 2"), str![[r#""#]].raw());
-    assert_data_eq!(report("max_surge = 1"), str![[r#""#]].raw());
+    assert_data_eq!(
+        report("replicas = 2"),
+        str![[r#"
+error: `replicas` must be 1 for a singleton
+  --> web.toml:14:12
+   |
+14 | replicas = 2
+   |            ^
+   |
+   = help: write `replicas = 1`, or remove `singleton`
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        report("max_surge = 1"),
+        str![[r#"
+error: `max_surge` must be 0 for a singleton
+  --> web.toml:14:13
+   |
+14 | max_surge = 1
+   |             ^
+   |
+   = help: write `max_surge = 0`: the old instance stops before the new one starts
+"#]]
+        .raw()
+    );
 }
 
 #[test]
