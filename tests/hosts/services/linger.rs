@@ -59,6 +59,7 @@ fn worker_playbook(slots: u32, linger: &str) -> String {
 name = "jobs"
 command = {WORKER:?}
 slots = {slots}
+stop_timeout = "5s"
 linger = "{linger}"
 
 [artifact]
@@ -183,7 +184,8 @@ fn host_ends_a_lingering_worker_although_ship_does_not_return() {
         service.deploy("1", &[]).exits(0);
         host.exec("touch /srv/job").exits(0);
         service.deploy("2", &[]).exits(0).prints(&["lingers"]);
-        namespace::until("the host ends the worker", Duration::from_secs(20), || {
+        // Without notifications of control groups, systemd waits for the stop timeout once more.
+        namespace::until("the host ends the worker", Duration::from_secs(30), || {
             let units = host
                 .exec("systemctl is-active ship-jobs@1 ship-jobs@2")
                 .stdout;
