@@ -110,10 +110,13 @@ fn named(hosts: &[&HostId]) -> String {
 
 /// The status of an instance, with the times of one that lingers: `Lingering 2h13m, ends by 04:10`.
 fn status_text(row: &StatusRow, clock: &LocalClock) -> String {
-    let Some(lingering) = row.lingering else {
+    let Some((lingering, for_s)) = row
+        .lingering
+        .and_then(|lingering| Some((lingering, lingering.for_s?)))
+    else {
         return row.status.to_string();
     };
-    let lasts = Human(Duration::from_secs(lingering.for_s));
+    let lasts = Human(Duration::from_secs(for_s));
     match row.status {
         InstanceStatus::Lingering => {
             let ends_by = clock.hours_and_minutes(lingering.ends_by);

@@ -89,8 +89,7 @@ fn add_link(text: Text, context: &HostContext, spec: &StartSpec) -> (Text, Durat
         .set("ACTIVATE_S", ACTIVATE_TIMEOUT.as_secs())
         .set("SERVICE_PATH", SERVICE_PATH)
         .add(include_str!("sh/start_link.sh"));
-    // If it fails, it runs once more after the switch back.
-    (text, activation_time(&spec.activate) * 2)
+    (text, activation_time(&spec.activate))
 }
 
 /// The ports on which the instance itself listens.

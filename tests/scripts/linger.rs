@@ -143,8 +143,8 @@ fn lingering_worker_is_restored_only_after_its_end() {
             .expect("sh")
     };
     let early = restore();
-    let said = String::from_utf8_lossy(&early.stdout).into_owned();
-    assert!(said.contains("still lingers"), "{early:?}");
+    let printed = String::from_utf8_lossy(&early.stdout).into_owned();
+    assert!(printed.contains("still lingers"), "{early:?}");
     assert_eq!(worker.host.pid(), pid);
 
     fs::remove_file(&worker.job).expect("the job");

@@ -766,7 +766,7 @@ impl Checker {
                 .as_ref()
                 .is_some_and(|start| start.scaling.is_some());
         let busy: BTreeSet<_> = journal.in_flight.values().collect();
-        // A lingering instance goes on its own.
+        // A lingering instance ends on its own.
         let odd = status.instances.iter().filter(|row| {
             !matches!(
                 row.status,

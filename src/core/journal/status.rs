@@ -80,8 +80,8 @@ pub struct StatusRow {
 /// How long an instance has been lingering, and until when it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LingeringStatus {
-    /// Seconds since its stop signal, or until it ended.
-    pub for_s: u64,
+    /// Seconds since its stop signal, or until it ended; `None` if it is not known when it ended.
+    pub for_s: Option<u64>,
     /// When its host ends it, in milliseconds since the Unix epoch.
     #[serde(rename = "ends_by_ms")]
     pub ends_by: Time,

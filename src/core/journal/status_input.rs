@@ -118,7 +118,8 @@ impl StatusInput<'_> {
             restarts: instance.restarts,
             age_s: self.now.since(instance.started).as_secs(),
             lingering: instance.lingering.map(|lingering| LingeringStatus {
-                for_s: lingering.lasts(self.now).as_secs(),
+                for_s: (lingering.ended.is_some() || instance.lingers().is_some())
+                    .then(|| lingering.lasts(self.now).as_secs()),
                 ends_by: lingering.ends_by,
             }),
         }

@@ -92,12 +92,14 @@ fn closing(s: &Situation<'_>) -> Option<WaitReason> {
     Some(WaitReason::Closing { why })
 }
 
-/// A lingering instance that has a slot, while an instance could start if a slot were free.
+/// A lingering instance that has a slot, while an instance could start if any slot were free.
 fn lingering_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let releases = scale_up::releases_to_start(s);
-    let mut wanted = releases.iter();
-    let has_room = wanted.any(|release| scale_up::free_slot(s, host, release).is_some());
-    if releases.is_empty() || has_room || !host.is_usable() {
+    let has_room = |host: &HostCount<'_>| {
+        let mut wanted = releases.iter();
+        wanted.any(|release| scale_up::free_slot(s, host, release).is_some())
+    };
+    if releases.is_empty() || !host.is_usable() || s.usable_hosts().any(has_room) {
         return None;
     }
     let (number, lingering) = lingering::first_to_end(host)?;

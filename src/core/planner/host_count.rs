@@ -209,7 +209,7 @@ impl<'a> HostCount<'a> {
             && instance.health.failures >= thresholds.failure_threshold
             && matches!(&instance.health.last, Some((at, Verdict::Fail(_))) if is_fresh(*at));
         // An instance on a drained host, or in a slot that its release does not have, must go, and
-        // one that lingers goes on its own.
+        // one that lingers ends on its own.
         let is_target = self.is_usable()
             && instance.lingering.is_none()
             && frame.wanted.contains_key(&instance.release)

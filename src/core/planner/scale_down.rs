@@ -53,16 +53,28 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     // spread evenly.
     let (beside_new, others): (Vec<_>, Vec<_>) =
         healthy.into_iter().partition(|(host, _)| host.new > 0);
-    let healthy = beside_new
-        .into_iter()
-        .chain(others)
-        .map(|(host, counted)| (host, counted, StopReason::Replaced));
+    let healthy = beside_new.into_iter().chain(others).map(|(host, counted)| {
+        let why = if never_served(s, counted) {
+            StopReason::OldAndUnhealthy
+        } else {
+            StopReason::Replaced
+        };
+        (host, counted, why)
+    });
     for (host, counted, why) in unhealthy.chain(healthy) {
         if allowance == 0 {
             return;
         }
         allowance -= u32::from(stop(s, plan, host, counted, why));
     }
+}
+
+/// Whether an instance cannot have been ready yet. It was not probed since its start, or not for
+/// long enough.
+fn never_served(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {
+    let instance = counted.instance;
+    let waits = s.spec.waits_of(&instance.release);
+    instance.health.ready_since.is_none() && s.now.since(instance.started) < waits.until_ready()
 }
 
 /// The old instances that may stop: `total − min_available − unavailable new`. For each new

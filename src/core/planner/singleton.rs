@@ -57,7 +57,7 @@ fn has_instance(host: &HostCount<'_>) -> bool {
         || instances.any(|instance| instance.lingering.is_none() || instance.lingers().is_some())
 }
 
-/// Whether a host that has failed may be left behind.
+/// Whether the rollout may give up on a host: no instance can be alive there.
 pub(super) fn may_leave(s: &Situation<'_>, host: &HostId) -> bool {
     let may_live = |count: &HostCount<'_>| {
         let is_armed = count.host.is_some_and(|seen| !seen.armed.is_empty());

@@ -31,7 +31,7 @@ pub enum Impossible {
     /// An instance becomes available later than the progress deadline.
     AvailableTooLate {
         /// The waits before an instance is ready.
-        waits: Waits,
+        waits: Box<Waits>,
         min_ready: Duration,
         progress_deadline: Duration,
     },
@@ -62,8 +62,9 @@ impl Impossible {
         min_ready: Duration,
         progress_deadline: Duration,
     ) -> Option<Self> {
-        (waits.until_ready() + min_ready >= progress_deadline).then_some(Self::AvailableTooLate {
-            waits,
+        let is_too_late = waits.until_ready() + min_ready >= progress_deadline;
+        is_too_late.then(|| Self::AvailableTooLate {
+            waits: Box::new(waits),
             min_ready,
             progress_deadline,
         })

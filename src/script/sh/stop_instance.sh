@@ -146,7 +146,10 @@ stop_systemd() {
         esac
     }
     end_leftovers
-    [ "$active" != failed ] || systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
+    # systemd also counts the start that it refused after the end of a lingering instance.
+    if [ "$active" = failed ] || lingers; then
+        systemctl reset-failed "$unit" >/dev/null 2>&1 9>&-
+    fi
 }
 
 # Stops the liveness probe of the instance and the timer that ends it when it lingers, and lets the host no longer start

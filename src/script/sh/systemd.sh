@@ -72,8 +72,13 @@ observe_unit() {
     outcome=$value
     property SubState
     if [ -n "$linger" ]; then
+        restarts=0
         # systemd forgets how the process ended when it does not start it again.
-        ! read_exit || [ -z "$ended" ] || linger="${linger}lingered=$ended$NL"
+        if read_exit; then
+            [ -z "$ended" ] || linger="${linger}lingered=$ended$NL"
+        else
+            result="when the host was restarted"
+        fi
     else
         case $value in
             auto-restart* | dead | failed)

@@ -6,7 +6,7 @@ use ship_testing::rng::SeededRng;
 
 use super::Service;
 
-/// The kills in a usual run, and with SHIP_LONG.
+/// The kills in a usual run, and with `SHIP_LONG`.
 const KILLS: u32 = 12;
 const LONG_KILLS: u32 = 200;
 
