@@ -359,7 +359,8 @@ fn stop_kills_a_service_that_ignores_sigterm_with_its_children() {
         let pid = host.pid().to_string();
         let before = Instant::now();
         // The timeout of its own release counts, whatever the order assumes.
-        host.order(&host.halt("a", Duration::from_mins(10)));
+        let stopped = host.order(&host.halt("a", Duration::from_mins(10)));
+        assert_eq!(stopped.killed_after, Some(Duration::from_millis(300)));
         let took = before.elapsed();
         assert!(
             took >= Duration::from_millis(300) && took < Duration::from_secs(5),

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use ship_testing::fleet::{Fleet, Host};
+use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 
 use super::Service;
-
-/// The number of short jobs.
-const JOB_COUNT: usize = 500;
+use super::queue::{JOB_COUNT, JOBS, Queue};
 
 /// Workers on two hosts, each with two slots more than it needs.
 fn rq_playbook(linger: &str) -> String {
@@ -36,17 +34,6 @@ progress_deadline = "1m"
 "#
     )
 }
-
-/// A job that counts how often it has begun, and records its end.
-const JOBS: &str = r#"
-import time
-from redis import Redis
-def work(number, seconds):
-    redis = Redis("10.80.0.11")
-    redis.incr(f"begun:{number}")
-    time.sleep(seconds)
-    redis.rpush("done", number)
-"#;
 
 /// A worker that finishes its job, the file `/srv/job`, after SIGTERM.
 const WORKER: &str = "/bin/sh -c 'trap \"while [ -e /srv/job ]; do sleep 0.1; done; exit 0\" TERM; while :; do sleep 0.1; done'";
@@ -77,54 +64,19 @@ progress_deadline = "20s"
     )
 }
 
-fn redis(host: &Host, command: &str) -> String {
-    host.exec(&format!("redis-cli {command}")).stdout
-}
-
-fn done(host: &Host) -> usize {
-    redis(host, "llen done").trim().parse().unwrap_or(0)
-}
-
-/// Starts Redis, and puts a long job for each worker and many short ones into the queue.
-fn start_queue(host: &Host) {
-    let command = format!(
-        "systemd-run --unit=queue redis-server --bind {} 127.0.0.1 --protected-mode no --save ''",
-        host.address
-    );
-    host.exec(&command).exits(0);
-    namespace::until("redis answers", Duration::from_secs(20), || {
-        (redis(host, "ping").trim() == "PONG").then_some(())
-    });
-    namespace::write(&host.path("/srv/jobs.py"), JOBS);
-}
-
-fn enqueue(host: &Host, long_seconds: u32) {
-    let script = format!(
-        "cd /srv && python3 -c \"
-from redis import Redis
-from rq import Queue
-queue = Queue('jobs', connection=Redis())
-for number in range({JOB_COUNT}):
-    queue.enqueue('jobs.work', number, {long_seconds} if number < 3 else 0.05)
-\""
-    );
-    host.exec(&script).exits(0);
-}
-
 #[test]
 fn rollout_does_not_wait_for_jobs_of_lingering_workers_and_loses_none() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
-        let host = &fleet.hosts[0];
-        start_queue(host);
+        let queue = Queue::start(&fleet.hosts[0]);
         let service = Service::new(&fleet, &rq_playbook("10m"), &[("jobs.py", JOBS)]);
         service.deploy("1", &[]).exits(0);
-        enqueue(host, 60);
+        queue.add_jobs(60.0);
         namespace::until(
             "three long jobs have begun",
             Duration::from_secs(20),
             || {
-                let begun = redis(host, "mget begun:0 begun:1 begun:2");
+                let begun = queue.redis("mget begun:0 begun:1 begun:2");
                 (begun.matches('1').count() == 3).then_some(())
             },
         );
@@ -132,33 +84,13 @@ fn rollout_does_not_wait_for_jobs_of_lingering_workers_and_loses_none() {
             .deploy("2", &[])
             .exits(0)
             .prints(&["lingers", "it may finish its work for up to 10m"]);
-        assert!(
-            done(host) < JOB_COUNT,
-            "the jobs had ended before the rollout"
-        );
+        let done = queue.done();
+        assert!(done < JOB_COUNT, "the jobs had ended before the rollout");
         let status = service.ship("status", &[]).exits(0).stdout;
         assert_eq!(status.matches("Lingering ").count(), 3, "{status}");
         assert!(status.contains("ends by "), "{status}");
-        assert!(
-            status.contains("3 of 3") || status.contains("successfully"),
-            "{status}"
-        );
 
-        namespace::until("all jobs have ended", Duration::from_mins(3), || {
-            (done(host) >= JOB_COUNT).then_some(())
-        });
-        let ended = redis(host, "lrange done 0 -1");
-        let mut numbers: Vec<usize> = ended.lines().filter_map(|line| line.parse().ok()).collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..JOB_COUNT).collect::<Vec<_>>());
-        let keys: Vec<_> = (0..JOB_COUNT)
-            .map(|number| format!("begun:{number}"))
-            .collect();
-        let begun = redis(host, &format!("mget {}", keys.join(" ")));
-        assert!(
-            begun.lines().all(|count| count == "1"),
-            "a job was begun twice"
-        );
+        queue.expect_each_once();
         // The next rollout empties the slots, and reports how the workers ended.
         namespace::until(
             "the old workers have ended",

@@ -2,6 +2,7 @@
 
 mod linger;
 mod linked;
+mod queue;
 mod shared_dirs;
 mod singleton;
 mod steady_load;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::scenario::{FleetSetup, Scenario, fleet_of, slot_of};
 use ship::core::fleet::lingering::Lingering;
 use ship::core::ids::ReleaseId;
+use ship::core::rollout::event::Event;
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::impossible::Impossible;
 
@@ -80,6 +81,26 @@ fn end_of_a_lingering_instance_fails_nothing() {
     scenario.run_actions(&["stop h1-0.8 at h1:8081 (lingered)", "start 0.9 at h2:8081"]);
     scenario.pass_probe("h2:8081");
     assert_eq!(scenario.outcome(), Outcome::Succeeded);
+}
+
+#[test]
+fn instance_that_cannot_have_been_ready_yet_may_not_linger() {
+    let mut scenario = fleet_of(2)
+        .budget(1, 1, 0)
+        .running("0.8", &["h1:8081"])
+        .deploy("0.9");
+    let mut waits = scenario.spec.waits_of(&ReleaseId::from("0.9"));
+    waits.running = Duration::from_secs(10);
+    scenario.spec.waits.insert(ReleaseId::from("0.9"), waits);
+    scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2"]);
+    scenario.run_actions(&["start 0.9 at h2:8081"]);
+    scenario.record(Event::Aborted { by: "anna".into() });
+    scenario.expect_failure();
+    let planned = scenario.planned_actions();
+    assert!(
+        planned.len() == 1 && planned[0].ends_with("at h2:8081 (unhealthy)"),
+        "{planned:?}"
+    );
 }
 
 #[test]
