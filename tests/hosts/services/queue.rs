@@ -66,7 +66,7 @@ for number in range({JOB_COUNT}):
 
     /// Waits until all jobs have ended, and asserts that each was begun once.
     pub(super) fn expect_each_once(&self) {
-        namespace::until("all jobs have ended", Duration::from_mins(3), || {
+        namespace::until("all jobs have ended", Duration::from_mins(5), || {
             (self.done() >= JOB_COUNT).then_some(())
         });
         let done = self.redis("lrange done 0 -1");
