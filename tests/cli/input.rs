@@ -83,7 +83,7 @@ error: two hosts are named `node1`
    |
    = help: give each host a unique name
 
-error: `driver` must be "systemd" or "process", not `proces`
+error: `driver` must be "systemd" or "process" or "link", not `proces`
  --> playbook.toml:7:10
   |
 7 | driver = "proces"
