@@ -41,9 +41,9 @@ fn rollout_of_rq_workers_loses_and_repeats_no_job() {
         namespace::until("some jobs have ended", Duration::from_secs(20), || {
             (queue.done() > 10).then_some(())
         });
-        service.deploy("2", &[]).exits(0);
         let left = queue.redis("llen rq:queue:jobs");
         assert_ne!(left.trim(), "0", "the jobs had ended before the rollout");
+        service.deploy("2", &[]).exits(0);
         queue.expect_each_once();
         let workers = queue.redis("smembers rq:workers");
         assert!(
