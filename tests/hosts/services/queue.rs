@@ -61,7 +61,7 @@ impl<'a> Queue<'a> {
     /// Waits until all jobs have ended, and asserts that each was begun once.
     ///
     /// rq 1.13 takes a job from the queue before it records that it has the job. A worker that gets
-    /// its signal in that moment loses the job without having begun it, whoever sends the signal.
+    /// its signal in that moment loses the job without having begun it, and not only with ship.
     /// Such a job is added again.
     pub(super) fn expect_each_once(&self) {
         self.await_idle();
