@@ -141,8 +141,8 @@ impl RolloutPlaces {
     }
 }
 
-/// Reads the table. The defaults depend on the service. With analyses and without
-/// steps, the whole rollout is one step.
+/// Reads the table. The defaults depend on the service. With analyses and without steps, the whole
+/// rollout is one step.
 pub(super) fn read(
     fields: &Fields<'_>,
     is_analysed: bool,

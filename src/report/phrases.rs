@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::journal::rollout_view::RolloutView;
-use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
+use crate::core::journal::status::Status;
 use crate::core::rollout::Direction;
 use crate::core::rollout::event::RevisionRef;
 use crate::core::rollout::failure::Outcome;
@@ -97,13 +97,8 @@ pub(super) fn named(revision: &RevisionRef) -> String {
 /// The number of instances of each version: `2 on 0.8, 1 on 0.9`.
 pub(super) fn mix(status: &Status) -> String {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-    let is_there = |row: &&StatusRow| {
-        !matches!(
-            row.status,
-            InstanceStatus::Lingering | InstanceStatus::Ended
-        )
-    };
-    for row in status.instances.iter().filter(is_there) {
+    let instances = status.instances.iter();
+    for row in instances.filter(|row| !row.status.is_retired()) {
         *counts.entry(&row.version).or_default() += 1;
     }
     let counts = counts

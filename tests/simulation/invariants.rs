@@ -768,11 +768,9 @@ impl Checker {
         let busy: BTreeSet<_> = journal.in_flight.values().collect();
         // A lingering instance ends on its own.
         let odd = status.instances.iter().filter(|row| {
-            !matches!(
-                row.status,
-                InstanceStatus::Lingering | InstanceStatus::Ended
-            ) && (row.status != InstanceStatus::Running
-                || Some(&row.version) != status.version.as_ref())
+            !row.status.is_retired()
+                && (row.status != InstanceStatus::Running
+                    || Some(&row.version) != status.version.as_ref())
         });
         let unexplained: BTreeMap<HostId, String> = odd
             .filter(|row| {

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::core::time::Time;
 
 /// The time in which an instance that was asked to stop may finish its work (`linger`). The host
 /// itself ends the instance afterwards. The times are by the control machine's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lingering {
     /// When the instance got its stop signal.
     pub since: Time,

@@ -175,10 +175,7 @@ impl Replicas {
     /// Counts an instance as the planner's census does: exited and lingering instances do not count,
     /// instances on an unreachable host do.
     pub(super) fn count(&mut self, row: &StatusRow, updated: bool, available: bool) {
-        let runs = !matches!(
-            row.status,
-            InstanceStatus::Exited | InstanceStatus::Lingering | InstanceStatus::Ended
-        );
+        let runs = row.status != InstanceStatus::Exited && !row.status.is_retired();
         self.total += u32::from(runs);
         self.available += u32::from(available);
         self.updated += u32::from(updated && runs);
@@ -196,6 +193,13 @@ impl Replicas {
             available: self.available,
             total: self.total,
         }
+    }
+}
+
+impl InstanceStatus {
+    /// Whether the instance was asked to stop, and finishes its work or has finished it.
+    pub fn is_retired(self) -> bool {
+        matches!(self, Self::Lingering | Self::Ended)
     }
 }
 

@@ -94,6 +94,7 @@ fn closing(s: &Situation<'_>) -> Option<WaitReason> {
 
 /// A lingering instance that has a slot, while an instance could start if any slot were free.
 fn lingering_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
+    let (number, lingering) = lingering::first_to_end(host)?;
     let releases = scale_up::releases_to_start(s);
     let has_room = |host: &HostCount<'_>| {
         let mut wanted = releases.iter();
@@ -102,7 +103,6 @@ fn lingering_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitRea
     if releases.is_empty() || !host.is_usable() || s.usable_hosts().any(has_room) {
         return None;
     }
-    let (number, lingering) = lingering::first_to_end(host)?;
     Some(WaitReason::WaitsForLingering {
         number,
         until: lingering.ends_by,

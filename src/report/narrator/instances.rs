@@ -7,8 +7,7 @@ use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Human;
 use crate::report::text::Versions;
 
-/// The message about an instance that became ready, is no longer ready, was drained, or
-/// did not end when it was asked to stop.
+/// The message about an instance: its readiness, its drain, and its end.
 pub(super) fn instance(
     entry: &Entry,
     context: &EventContext,

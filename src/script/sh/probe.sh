@@ -28,7 +28,7 @@ find_process() {
             [ "${pid:-0}" = 0 ] || ! inspect "$pid" || process=$pid.$ticks
             ;;
         link)
-            # There is no process, but "current" must lead to the release before and after the command.
+            # Instead of a process, the link "current" must be the same before and after the command.
             observe_link "$RELEASE"
             [ "$facts" != "process=running$NL" ] || process=.$RELEASE
             ;;

@@ -118,8 +118,8 @@ observe_last_exit() {
     facts="${facts}exit=$result$NL"
 }
 
-# Reads what the unit has recorded about the end of its last process: "outcome", "result", and "ended", in seconds since
-# the start of the host. Fails if there is no record.
+# Reads the unit's record of how its last process ended, in "outcome" and "result", and of when, in "ended" (seconds of
+# uptime). Returns 1 without a record.
 read_exit() {
     kept=$outcome outcome= code= status= ended=
     [ ! -f "$ROOT/slots/$number/exit" ] || { read -r outcome code status ended <"$ROOT/slots/$number/exit"; } 2>/dev/null
