@@ -6,34 +6,7 @@ use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 
 use super::Service;
-use super::queue::{JOB_COUNT, JOBS, Queue};
-
-/// Workers on two hosts, each with two slots more than it needs.
-fn rq_playbook(linger: &str) -> String {
-    format!(
-        r#"version = "1"
-
-[service]
-name = "jobs"
-command = "/usr/bin/rq worker --url redis://10.80.0.11 --name {{{{ host }}}}-{{{{ slot }}}}-{{{{ version }}}} jobs"
-slots = 4
-linger = "{linger}"
-
-[service.env]
-PYTHONPATH = "."
-
-[artifact]
-source = "app"
-
-[readiness]
-running = "2s"
-
-[rollout]
-replicas = 3
-progress_deadline = "1m"
-"#
-    )
-}
+use super::queue::{JOB_COUNT, JOBS, PLAYBOOK, Queue};
 
 /// A worker that finishes its job, the file `/srv/job`, after SIGTERM.
 const WORKER: &str = "/bin/sh -c 'trap \"while [ -e /srv/job ]; do sleep 0.1; done; exit 0\" TERM; while :; do sleep 0.1; done'";
@@ -69,7 +42,11 @@ fn rollout_does_not_wait_for_jobs_of_lingering_workers_and_loses_none() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
         let queue = Queue::start(&fleet.hosts[0]);
-        let service = Service::new(&fleet, &rq_playbook("10m"), &[("jobs.py", JOBS)]);
+        let playbook = PLAYBOOK.replace(
+            "slots = 2\nstop_timeout = \"30s\"",
+            "slots = 4\nlinger = \"10m\"",
+        );
+        let service = Service::new(&fleet, &playbook, &[("jobs.py", JOBS)]);
         service.deploy("1", &[]).exits(0);
         queue.add_jobs(60.0);
         namespace::until(

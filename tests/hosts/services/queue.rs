@@ -19,6 +19,29 @@ def work(number, seconds):
     redis.rpush("done", number)
 "#;
 
+/// Workers on two hosts that take the jobs.
+pub(super) const PLAYBOOK: &str = r#"version = "1"
+
+[service]
+name = "jobs"
+command = "/usr/bin/rq worker --url redis://10.80.0.11 --name {{ host }}-{{ slot }}-{{ version }} jobs"
+slots = 2
+stop_timeout = "30s"
+
+[service.env]
+PYTHONPATH = "."
+
+[artifact]
+source = "app"
+
+[readiness]
+running = "2s"
+
+[rollout]
+replicas = 3
+progress_deadline = "1m"
+"#;
+
 /// A queue on the first host of a fleet.
 pub(super) struct Queue<'a> {
     host: &'a Host,

@@ -6,29 +6,7 @@ use ship_testing::fleet::Fleet;
 use ship_testing::namespace;
 
 use super::Service;
-use super::queue::{JOBS, Queue};
-
-const PLAYBOOK: &str = r#"version = "1"
-
-[service]
-name = "jobs"
-command = "/usr/bin/rq worker --url redis://10.80.0.11 --name {{ host }}-{{ slot }}-{{ version }} jobs"
-slots = 2
-stop_timeout = "30s"
-
-[service.env]
-PYTHONPATH = "."
-
-[artifact]
-source = "app"
-
-[readiness]
-running = "2s"
-
-[rollout]
-replicas = 3
-progress_deadline = "1m"
-"#;
+use super::queue::{JOBS, PLAYBOOK, Queue};
 
 #[test]
 fn rollout_of_rq_workers_loses_and_repeats_no_job() {

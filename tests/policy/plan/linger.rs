@@ -31,14 +31,20 @@ fn with_the_only_slot_taken() -> Scenario {
     scenario
 }
 
-#[test]
-fn lingering_instance_does_not_hold_up_the_rollout() {
+/// 0.8 on one of two hosts, whose instance lingers.
+fn with_a_free_host() -> Scenario {
     let mut scenario = fleet_of(2)
         .budget(1, 0, 1)
         .running("0.8", &["h1:8081"])
         .deploy("0.9");
     scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2"]);
     linger(&mut scenario, "h1:8081");
+    scenario
+}
+
+#[test]
+fn lingering_instance_does_not_hold_up_the_rollout() {
+    let mut scenario = with_a_free_host();
     scenario.run_actions(&["start 0.9 at h2:8081"]);
     scenario.pass_probe("h2:8081");
     assert_eq!(scenario.outcome(), Outcome::Succeeded);
@@ -71,12 +77,7 @@ fn missed_deadline_names_the_lingering_instance() {
 
 #[test]
 fn end_of_a_lingering_instance_fails_nothing() {
-    let mut scenario = fleet_of(2)
-        .budget(1, 0, 1)
-        .running("0.8", &["h1:8081"])
-        .deploy("0.9");
-    scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2"]);
-    linger(&mut scenario, "h1:8081");
+    let mut scenario = with_a_free_host();
     scenario.exit_instance("h1:8081", "signal KILL");
     scenario.run_actions(&["stop h1-0.8 at h1:8081 (lingered)", "start 0.9 at h2:8081"]);
     scenario.pass_probe("h2:8081");
