@@ -75,6 +75,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         hosts: hosts.clone(),
         slots: PORTS.to_vec(),
         is_singleton: false,
+        reload_groups: BTreeMap::new(),
         budget: Budget {
             replicas: instances,
             surge: instances / 4,
@@ -127,6 +128,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         if n % 11 == 10 {
             let action = Action::Start {
                 slot: Slot::new(id, PORTS[3]),
+                reloads: None,
                 release: "new".into(),
             };
             let id = rollout.next_action_id();

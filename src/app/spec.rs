@@ -6,12 +6,13 @@ use jiff::tz::TimeZone;
 
 use super::error::{Error, Refused};
 use super::session::Session;
-use crate::config::{Project, UnattendedConfig};
+use crate::config::{Project, UnattendedConfig, uses};
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::history::{self, PastRevision};
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
+use crate::core::release::reload::reload_group;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{OnGate, Step, one_first};
@@ -60,6 +61,13 @@ pub(crate) fn spec(
                 let slots = definition.slots()?.by_number();
                 let has_several = slots.values().any(|ports| ports.len() > 1);
                 has_several.then(|| (release.clone(), slots))
+            })
+            .collect(),
+        reload_groups: definitions
+            .iter()
+            .filter_map(|(release, definition)| {
+                let group = reload_group(definition, |text| uses(text, "version"))?;
+                Some((release.clone(), group))
             })
             .collect(),
         is_singleton: playbook.service.is_singleton,

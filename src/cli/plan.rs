@@ -282,6 +282,11 @@ fn describe(action: &Action, versions: &Versions, fleet: &Fleet, version: &str) 
         Action::Claim { host } => format!("claim  {host}"),
         Action::Disarm { slot } => format!("disarm {slot}"),
         Action::Stage { host, .. } => format!("stage  {version} on {host}"),
+        Action::Start {
+            slot,
+            reloads: Some(_),
+            ..
+        } => format!("reload {version} at {slot}"),
         Action::Start { slot, .. } => format!("start  {version} at {slot}"),
         Action::Admit {
             slot,

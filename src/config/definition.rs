@@ -20,6 +20,7 @@ pub fn definition(
         version: playbook.version.clone(),
         command: service.command.clone(),
         activate: service.activate.clone(),
+        reload: service.reload.clone(),
         ports: match &service.slots {
             Slots::Ports(ports) => ports.clone(),
             Slots::Count(_) => Vec::new(),

@@ -29,6 +29,9 @@ pub struct ServiceConfig {
     pub command: Vec<String>,
     /// The command after the switch of `current`, each word a template for the slot; empty for none.
     pub activate: Vec<String>,
+    /// The command with which a running instance reads the files of another release; empty if it
+    /// cannot.
+    pub reload: Vec<String>,
     /// The slots of each host.
     pub slots: Slots,
     /// The environment. Each value is a template for the slot.
@@ -82,6 +85,7 @@ pub(super) fn read(
         ]),
     );
     let activate = fields.optional("activate", command::command);
+    let reload = fields.optional("reload", command::command);
     let is_singleton = fields.optional_or("singleton", false, boolean);
     let user = fields.optional("user", names::user);
     let stop_signal = fields.optional_or("stop_signal", StopSignal::Term, choice(&StopSignal::ALL));
@@ -102,13 +106,23 @@ pub(super) fn read(
         fields.report_missing("command", "command = \"/usr/bin/python3 testpage.py\"");
         return None;
     }
+    let has_units = driver.is_none_or(|driver| driver == Driver::Systemd);
+    if !has_units && fields.key_place("reload").is_some() {
+        let fault = ValueError::new("needs driver = \"systemd\"");
+        fields.report(
+            "reload",
+            fault.help("leave it out: each release gets new instances"),
+        );
+    }
     if let (Some(name), Some(Driver::Systemd), Some(None)) = (&name, &driver, &user) {
         check_user_name(name, fields.place_of("name"), sink);
     }
 
     let (command, activate) = (command?.unwrap_or_default(), activate?.unwrap_or_default());
+    let reload = reload?.unwrap_or_default();
     templates.extend(fields.place_of("command"), &command);
     templates.extend(fields.place_of("activate"), &activate);
+    templates.extend(fields.place_of("reload"), &reload);
     for value in env.iter().flat_map(BTreeMap::values) {
         let text = std::slice::from_ref(&value.value);
         templates.extend(Some(value.place.clone()), text);
@@ -119,6 +133,7 @@ pub(super) fn read(
         name: name?,
         command,
         activate,
+        reload,
         slots: slots?,
         env: env
             .into_iter()

@@ -108,6 +108,7 @@ fn owned(section: UnitSection) -> &'static [(&'static str, &'static str)] {
                 "SendSIGKILL",
                 "ship kills what is left after `stop_timeout`",
             ),
+            ("ExecReload", "set `reload` in [service]"),
             ("TimeoutStopSec", "set `stop_timeout` in [service]"),
             (
                 "TimeoutSec",

@@ -13,7 +13,6 @@ use crate::core::fleet::{Fleet, Instance, Judgement, Observation};
 use crate::core::ids::{HostId, InstanceId, ReleaseId, Slot};
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::core::time::Time;
 use crate::remote::HostUnavailable;
@@ -24,8 +23,12 @@ pub(super) struct FleetObserver {
     /// Every release that may run on a host.
     definitions: BTreeMap<ReleaseId, Definition>,
     poller: Poller,
-    /// Reports about a host that began before this time are stale.
-    fresh_from: BTreeMap<HostId, Time>,
+    /// Everything that began before this time is stale.
+    fresh_from: Time,
+    /// Observations of a host that began before this time are stale.
+    hosts_fresh_from: BTreeMap<HostId, Time>,
+    /// Probes of an instance that began before this time are stale.
+    instances_fresh_from: BTreeMap<InstanceId, Time>,
 }
 
 /// The result of a probe.
@@ -52,7 +55,9 @@ impl FleetObserver {
             fleet,
             definitions,
             poller,
-            fresh_from: BTreeMap::new(),
+            fresh_from: Time::default(),
+            hosts_fresh_from: BTreeMap::new(),
+            instances_fresh_from: BTreeMap::new(),
         }
     }
 
@@ -89,9 +94,16 @@ impl FleetObserver {
 
     // ── stale observations ───────────────────────────────────────────────────────────────────────
 
-    /// Whether a report about a host or balancer that began at `begun` is stale.
+    /// Whether an observation of a host or balancer that began at `begun` is stale.
     pub(super) fn is_stale(&self, host: &HostId, begun: Time) -> bool {
-        self.fresh_from.get(host).is_some_and(|from| begun < *from)
+        let host_from = self.hosts_fresh_from.get(host);
+        begun < self.fresh_from || host_from.is_some_and(|from| begun < *from)
+    }
+
+    /// Whether a probe that began at `begun` is stale.
+    pub(super) fn is_stale_probe(&self, answer: &ProbeAnswer, begun: Time) -> bool {
+        let instance_from = self.instances_fresh_from.get(&answer.instance);
+        begun < self.fresh_from || instance_from.is_some_and(|from| begun < *from)
     }
 
     /// Discards an outdated observation of a host; `repeat` makes the next one due at once.
@@ -123,10 +135,7 @@ impl FleetObserver {
     /// Discards everything that was observed before `now`, and replies to what was sent before: this
     /// process was suspended, and does not know when they arrived.
     pub(super) fn invalidate_all(&mut self, now: Time) {
-        let hosts = self.fleet.hosts.keys();
-        let machines = hosts.chain(self.fleet.balancers.keys()).cloned();
-        self.fresh_from
-            .extend(machines.map(|machine| (machine, now)));
+        self.fresh_from = now;
         self.expire_all();
     }
 
@@ -159,8 +168,9 @@ impl FleetObserver {
                 continue;
             };
             instance.health.last = None;
-            self.fresh_from.insert(slot.host, now);
             self.poller.probe_now(&name);
+            self.hosts_fresh_from.insert(slot.host, now);
+            self.instances_fresh_from.insert(name, now);
         }
     }
 
@@ -182,7 +192,7 @@ impl FleetObserver {
             recorder.record(Event::HostRecovered { host: host.clone() });
         }
         for (slot, instance) in not_ready {
-            if is_being_stopped(recorder.rollout(), &instance.name) {
+            if is_being_ended(recorder.rollout(), &instance.name) {
                 continue;
             }
             let answer = self.why_not_ready(&slot, &instance);
@@ -295,7 +305,7 @@ impl FleetObserver {
         let Some(instance) = self.fleet.instance_mut(&slot).filter(|instance| {
             instance.name == name
                 && instance.restarts == restarts
-                && !is_being_stopped(rollout, &name)
+                && !is_being_ended(rollout, &name)
                 && instance.is_running()
         }) else {
             return ProbeOutcome::default();
@@ -357,8 +367,7 @@ fn health_event(change: Change, slot: Slot, instance: &Instance, answer: String)
     }
 }
 
-fn is_being_stopped(rollout: &Rollout, name: &InstanceId) -> bool {
-    rollout.orders.in_flight.values().any(
-        |in_flight| matches!(&in_flight.action, Action::Stop { instance, .. } if instance == name),
-    )
+fn is_being_ended(rollout: &Rollout, name: &InstanceId) -> bool {
+    let mut in_flight = rollout.orders.in_flight.values();
+    in_flight.any(|in_flight| in_flight.action.ends() == Some(name))
 }

@@ -171,6 +171,7 @@ mod tests {
         let start = Action::Start {
             slot: slot.clone(),
             release: testing::release("0.9"),
+            reloads: None,
         };
         let id = play.order(start, Some(name));
         play.status.instances.push(testing::row(
@@ -271,6 +272,7 @@ mod tests {
         let start = |host: &str| Action::Start {
             slot: Slot::new(host, 8081),
             release: testing::release("0.9"),
+            reloads: None,
         };
         let id = play.order(start("node4"), Some("testpage-515849216a-059b0"));
         play.then(

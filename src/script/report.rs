@@ -338,7 +338,8 @@ impl SlotRecord {
             health: Health::default(),
             sighting: Sighting {
                 at: Time::default(),
-                running_for: running_for(&self.main, uptime),
+                // After a reload, the process is older than the instance.
+                running_for: running_for(&self.main, uptime).min(now.since(started)),
                 process: self.main,
                 is_starting: self.unit.starts_with("activating"),
                 has_notified: self.unit.starts_with("active notify"),

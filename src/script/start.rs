@@ -45,6 +45,13 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
         .set("RELEASE", &spec.release)
         .set("RECORD", record(spec))
         .set("DRIVER", driver_word(spec.driver))
+        .set(
+            "RELOADS",
+            spec.reloads
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        )
         .running_as(context, spec.driver, spec.user.as_deref())
         .set("ENV_LINES", line_count(&env))
         .set("LIVENESS_LINES", line_count(&probe_script))
@@ -55,6 +62,11 @@ pub fn start(context: &HostContext, spec: &StartSpec) -> Script {
         .stopping(spec.stop_timeout)
         .add(include_str!("sh/read_stdin.sh"))
         .add(include_str!("sh/shared_dirs.sh"));
+    let text = if spec.reloads.is_some() {
+        text.add(include_str!("sh/reload.sh"))
+    } else {
+        text
+    };
     let (text, wait) = match spec.driver {
         Driver::Process => add_process_start(text, context, spec),
         Driver::Systemd => add_unit_start(text, context, spec),
@@ -124,7 +136,7 @@ fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text,
     let units = units.unwrap_or_default();
     let probe_tools = liveness.map(|liveness| liveness::probe_tools(&liveness.check));
     let text = text
-        .set("RUN", format!("exec {}", quote_all(&spec.argv)))
+        .set("RUN", run_unit(context, spec))
         .set("UNIT", service)
         .set(
             "HAS_DIRECTIVES",
@@ -143,6 +155,22 @@ fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text,
         .distinguishing_units(context)
         .add(include_str!("sh/start_systemd.sh"));
     (text, start_timeout)
+}
+
+/// The script that becomes the service of a unit. A service that can be reloaded gets the path of its
+/// directory through the slot's link in `PWD`, so that the path leads to the files of the next release
+/// after the switch.
+fn run_unit(context: &HostContext, spec: &StartSpec) -> String {
+    let command = format!("exec {}", quote_all(&spec.argv));
+    if spec.reload.is_empty() {
+        return command;
+    }
+    let app = quote(&format!(
+        "{}/slots/{}/release/app",
+        context.root(),
+        spec.number
+    ));
+    format!("cd {app} && export PWD && {command}")
 }
 
 /// The time to stop the instance again if a hook fails.

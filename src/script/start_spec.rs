@@ -40,6 +40,11 @@ pub struct StartSpec {
     pub stop_signal: StopSignal,
     /// The time between `stop_signal` and SIGKILL.
     pub stop_timeout: Duration,
+    /// The instance in the slot that it continues with the files of its release; `None` for an empty
+    /// slot.
+    pub reloads: Option<InstanceId>,
+    /// The command with which it reads other files; empty if it cannot.
+    pub reload: Vec<String>,
     /// How long it may finish its work when it is replaced; `None` for `stop_timeout`.
     pub linger: Option<Duration>,
     /// The liveness probe; `None` if there is none, or if the driver does not restart instances.
@@ -111,6 +116,8 @@ pub(super) mod testing {
             shared_dirs: Vec::new(),
             stop_signal: StopSignal::Term,
             stop_timeout: Duration::from_secs(30),
+            reloads: None,
+            reload: Vec::new(),
             linger: None,
             liveness: None,
             liveness_port: Some(8081),

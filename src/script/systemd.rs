@@ -42,6 +42,11 @@ pub fn unit(context: &HostContext, spec: &StartSpec) -> String {
             format!("/bin/sh {}", exec_word(&format!("{slot}/run"))),
         ),
         ("ExecStopPost", record_exit(&slot)),
+    ];
+    if !spec.reload.is_empty() {
+        service_lines.push(("ExecReload", reload_line(&spec.reload)));
+    }
+    service_lines.extend([
         ("Restart", "always".to_owned()),
         ("RestartSec", "1".to_owned()),
         ("KillMode", "mixed".to_owned()),
@@ -50,7 +55,7 @@ pub fn unit(context: &HostContext, spec: &StartSpec) -> String {
         ("SyslogIdentifier", service.clone()),
         ("LogRateLimitIntervalSec", "1s".to_owned()),
         ("LogRateLimitBurst", "1000000".to_owned()),
-    ];
+    ]);
     if spec.notifies {
         service_lines.push(("Type", "notify".to_owned()));
     }
@@ -106,6 +111,13 @@ fn record_exit(slot: &str) -> String {
         "-+/bin/sh -c {record} {}",
         exec_word(&format!("{slot}/exit"))
     )
+}
+
+/// The `ExecReload=` line of a command, in which `$MAINPID` is the main process.
+fn reload_line(command: &[String]) -> String {
+    let words = command.iter().map(|word| exec_word(word));
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.replace("$$MAINPID", "$MAINPID").replace('%', "%%")
 }
 
 /// Whether systemd may need long until it counts the unit as started, so that nothing waits for

@@ -122,7 +122,14 @@ impl Night {
     pub(crate) fn start(&mut self, host: &str) {
         let (slot, release) = (Self::slot(host, 8082), self.new.clone());
         let name = Self::name(&release, host);
-        let id = self.order(Action::Start { slot, release }, Some(&name));
+        let id = self.order(
+            Action::Start {
+                slot,
+                release,
+                reloads: None,
+            },
+            Some(&name),
+        );
         self.then(120, Event::ActionDone { id });
         self.count(|counts| {
             (counts.updated, counts.total) = (counts.updated + 1, counts.total + 1);

@@ -277,6 +277,7 @@ impl PlanInput {
             None => Action::Start {
                 slot,
                 release: self.rollout.target_release().clone(),
+                reloads: None,
             },
             Some(Occupant::Instance(instance)) => Action::Stop {
                 slot,
@@ -330,7 +331,7 @@ impl PlanInput {
             .map(|(slot, _, instance)| (slot, instance.release.clone()))
             .collect();
         for action in self.pending_actions() {
-            if let Action::Start { slot, release } = action {
+            if let Action::Start { slot, release, .. } = action {
                 running
                     .entry(slot.clone())
                     .or_insert_with(|| release.clone());
@@ -409,6 +410,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, slots: Vec<SlotNumber>, budget: Budget) -
         hosts,
         slots,
         is_singleton: false,
+        reload_groups: BTreeMap::new(),
         budget,
         release_slots: BTreeMap::new(),
         without_ports: BTreeSet::new(),

@@ -95,7 +95,7 @@ proptest! {
         let target = input.rollout.target_release();
         let starts: Vec<_> = planned.actions.iter().filter(|action| matches!(action, Action::Start { .. })).collect();
         for action in &starts {
-            let Action::Start { slot, release } = action else { continue };
+            let Action::Start { slot, release, .. } = action else { continue };
             prop_assert_eq!(release, target);
             prop_assert!(input.spec.slots.contains(&slot.number), "{} is not a slot of the service", slot);
             prop_assert!(input.fleet.occupant(slot).is_none(), "{} is taken", slot);

@@ -232,6 +232,7 @@ fn definition(server: &str, ports: &[u16]) -> Definition {
         version: "0.8".into(),
         command: vec!["./web".into()],
         activate: Vec::new(),
+        reload: Vec::new(),
         ports: ports.iter().map(|port| SlotPorts::Single(*port)).collect(),
         slots: None,
         server: Some(server.to_owned()),

@@ -323,8 +323,10 @@ impl Store for FakeStore {
         now: Time,
     ) -> Result<(), StoreError> {
         let number = self.process.number;
-        // While the store was out of reach, instances may have failed that served at the end.
-        let is_late = self.process.was_store_down();
+        // While the store was out of reach or the process was suspended, instances may have failed
+        // that served at the end.
+        let is_late =
+            self.process.was_store_down() || self.process.has_just_resumed(self.world.now());
         self.write(
             |inner| inner.end_rollout(rollout, outcome, proven, now),
             |checker, ()| {

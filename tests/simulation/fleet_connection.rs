@@ -200,10 +200,10 @@ impl SimulatedFleet {
             Trap::SuspendedAfterAction(_, duration) | Trap::SuspendedAfterProbe(_, duration) => {
                 state.count("a controller is suspended while a call is in flight");
                 self.process.suspend();
-                let process = Arc::clone(&self.process);
+                let (process, world) = (Arc::clone(&self.process), Arc::clone(&self.world));
                 tokio::spawn(async move {
                     sleep(duration).await;
-                    process.resume();
+                    process.resume(world.now());
                 });
             }
             _ => {

@@ -169,6 +169,7 @@ pub(crate) enum Effect {
     Claimed,
     Staged,
     Launched,
+    Reloaded,
     Terminated,
     Disarmed,
     Pruned,
@@ -536,7 +537,14 @@ impl Checker {
                 }
                 self.check_start(order);
             }
-            (Effect::Terminated, Action::Stop { instance, .. }) => {
+            (
+                Effect::Reloaded,
+                Action::Start {
+                    reloads: Some(instance),
+                    ..
+                },
+            )
+            | (Effect::Terminated, Action::Stop { instance, .. }) => {
                 self.check_stop(order, instance, now);
             }
             (Effect::Pruned, Action::Prune { releases, .. }) => {
@@ -606,14 +614,12 @@ impl Checker {
                 || actual
                     .first_served
                     .is_some_and(|since| since + decision.min_ready <= until);
-            let newest_action = is_assumed_serving
-                || actual
-                    .failed_at
-                    .is_some_and(|failed_at| failed_at > decision.at);
-            *name != stopped
-                && old_enough
-                && !actual.served_until_stopped
-                && (actual.serves || newest_action)
+            // A fault has taken it away, even if its host has restarted it for a moment since.
+            let has_failed_since = actual
+                .failed_at
+                .is_some_and(|failed_at| failed_at > decision.at);
+            let counts_now = !actual.served_until_stopped && (actual.serves || is_assumed_serving);
+            *name != stopped && old_enough && (counts_now || has_failed_since)
         };
         let left = self.instances.iter().filter(counts).count();
         let min_serving = decision.budget.replicas - decision.budget.unavailable;

@@ -43,7 +43,7 @@ const SEEDS: u64 = 2000;
 const LONG_SEEDS: u64 = 200_000;
 
 /// Situations that must occur at least once; otherwise a run without violations proves too little.
-const REQUIRED_SITUATIONS: [&str; 27] = [
+const REQUIRED_SITUATIONS: [&str; 28] = [
     "a controller is killed after a write",
     "a controller is killed before a write",
     "a controller is killed while it waits",
@@ -70,6 +70,7 @@ const REQUIRED_SITUATIONS: [&str; 27] = [
     "the fence rejects an earlier action",
     "the fence rejects an older epoch",
     "the journal cannot be written",
+    "an instance is reloaded",
     "an instance lingers",
 ];
 

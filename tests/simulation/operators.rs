@@ -285,7 +285,7 @@ impl Operators {
                 process.suspend();
                 let resumes = async {
                     sleep(duration).await;
-                    process.resume();
+                    process.resume(self.world.now());
                     self.log(process, "resumes");
                 };
                 let rival = async {

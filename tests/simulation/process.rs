@@ -27,6 +27,9 @@ pub(crate) struct Process {
     inner: Mutex<Inner>,
 }
 
+/// The longest time that a call of the store takes.
+const STORE_LATENCY_MAX: Duration = Duration::from_millis(200);
+
 #[derive(Default)]
 struct Inner {
     is_suspended: bool,
@@ -37,6 +40,7 @@ struct Inner {
     probes: u32,
     trap: Option<Trap>,
     store_down_until: Time,
+    resumed_at: Option<Time>,
     actions_by_host: BTreeMap<HostId, u64>,
     epoch: Epoch,
     /// Kills the process.
@@ -91,9 +95,9 @@ impl Process {
     }
 
     /// SIGCONT.
-    pub(crate) fn resume(&self) {
+    pub(crate) fn resume(&self, now: Time) {
         let wakers = self.with(|inner| {
-            inner.is_suspended = false;
+            (inner.is_suspended, inner.resumed_at) = (false, Some(now));
             std::mem::take(&mut inner.wakers)
         });
         wakers.into_iter().for_each(Waker::wake);
@@ -169,6 +173,12 @@ impl Process {
     /// Whether the store was ever out of reach.
     pub(crate) fn was_store_down(&self) -> bool {
         self.with(|inner| inner.store_down_until > Time::default())
+    }
+
+    /// Whether what the process does now was decided before it was suspended.
+    pub(crate) fn has_just_resumed(&self, now: Time) -> bool {
+        let resumed_at = self.with(|inner| inner.resumed_at);
+        resumed_at.is_some_and(|at| now.since(at) <= STORE_LATENCY_MAX)
     }
 
     pub(crate) fn is_store_down(&self, now: Time) -> bool {

@@ -44,6 +44,8 @@ pub(crate) struct Scenario {
     pub(crate) linger: Option<Duration>,
     /// Whether two instances must never run at once.
     pub(crate) is_singleton: bool,
+    /// Whether an instance can be reloaded with the files of another release.
+    pub(crate) can_reload: bool,
 }
 
 /// How a release behaves.
@@ -149,6 +151,7 @@ impl Scenario {
             _ => replicas,
         };
         let min_ready = *rng.pick(&[0, 0, 2, 5]);
+        let driver = *rng.pick(&[Driver::Process, Driver::Systemd]);
         Self {
             hosts: (1..=hosts).map(|n| HostId::from(format!("h{n}"))).collect(),
             slots: (8081..)
@@ -174,7 +177,7 @@ impl Scenario {
             } else {
                 OnFailure::RollBack
             },
-            driver: *rng.pick(&[Driver::Process, Driver::Systemd]),
+            driver,
             readiness: Readiness {
                 check: Check::Tcp,
                 port: None,
@@ -197,6 +200,7 @@ impl Scenario {
                 .chance(250)
                 .then(|| Duration::from_secs(rng.within(2..=8))),
             is_singleton: false,
+            can_reload: driver == Driver::Systemd && rng.chance(300),
         }
     }
 
@@ -297,12 +301,17 @@ impl Scenario {
         } else {
             ""
         };
+        let reload = if self.can_reload {
+            "reload = \"kill -HUP $MAINPID\"\n"
+        } else {
+            ""
+        };
         let linger = self.linger.map_or_else(String::new, |linger| {
             format!("linger = \"{}s\"\n", linger.as_secs())
         });
         format!(
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
-             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n{linger}{singleton}[artifact]\nsource = \
+             {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n{linger}{singleton}{reload}[artifact]\nsource = \
              \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
              \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
              max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \
@@ -358,6 +367,11 @@ impl Scenario {
             version: format!("0.{release}"),
             command: vec!["./page".into()],
             activate: Vec::new(),
+            reload: if self.can_reload {
+                ["kill", "-HUP", "$MAINPID"].map(str::to_owned).to_vec()
+            } else {
+                Vec::new()
+            },
             ports: Vec::new(),
             slots: None,
             server: None,

@@ -98,7 +98,17 @@ impl Script<'_> {
         match &self.order.action {
             Action::Claim { .. } => Ok(self.claim()),
             Action::Stage { release, .. } => self.stage(release).await,
-            Action::Start { slot, release } => self.start(slot.number, release).await,
+            Action::Start {
+                slot,
+                release,
+                reloads,
+            } => {
+                let reloads = reloads.as_ref();
+                if self.reloaded(slot.number, release, reloads).await? {
+                    return self.settle(slot.number).await;
+                }
+                self.start(slot.number, release).await
+            }
             Action::Stop {
                 slot,
                 instance,
@@ -264,6 +274,50 @@ impl Script<'_> {
         ScriptEnd::Failed("no space is left".into())
     }
 
+    /// Reloads the instance in a slot. Returns whether there was one to reload.
+    async fn reloaded(
+        &self,
+        number: SlotNumber,
+        release: &ReleaseId,
+        reloads: Option<&InstanceId>,
+    ) -> Result<bool, ScriptDied> {
+        let is_present = |state: &mut State| {
+            let record = state.record(self.host, number);
+            record.is_some_and(|record| Some(&record.name) == reloads)
+        };
+        if !is_present(&mut self.world.lock()) {
+            return Ok(false);
+        }
+        self.spend_time(10..=200).await?;
+        let mut state = self.world.lock();
+        if !state.machine(self.host).releases.contains(release) || !is_present(&mut state) {
+            return Ok(false);
+        }
+        let Some((revision, name)) = self.order.instance.clone() else {
+            return Ok(false);
+        };
+        let started = state.now;
+        let is_running = |record: &mut StoredRecord| record.is_running();
+        if !state.record(self.host, number).is_some_and(is_running) {
+            state.machine(self.host).slots.remove(&number);
+            return Ok(false);
+        }
+        self.record_effect(&mut state, Effect::Reloaded);
+        state.count("an instance is reloaded");
+        if let Some(record) = state.record(self.host, number) {
+            (record.name, record.release, record.revision) = (name, release.clone(), revision);
+            (record.started, record.restarts) = (started, 0);
+        }
+        instance::start(
+            self.world,
+            &mut state,
+            self.host,
+            number,
+            &Cause::Launch(self.order.epoch),
+        );
+        Ok(true)
+    }
+
     async fn start(
         &self,
         number: SlotNumber,
@@ -335,6 +389,11 @@ impl Script<'_> {
                 &Cause::Launch(self.order.epoch),
             );
         }
+        self.settle(number).await
+    }
+
+    /// Waits until the instance listens or has ended, for a short time.
+    async fn settle(&self, number: SlotNumber) -> Result<ScriptEnd, ScriptDied> {
         let mut waited = Duration::ZERO;
         while waited < SETTLE_TIMEOUT && self.is_starting(number) {
             self.spend_time(100..=100).await?;

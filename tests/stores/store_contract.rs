@@ -91,6 +91,7 @@ pub(crate) fn new_revision(version: &str) -> NewRevision {
             version: version.into(),
             command: vec!["./page".into()],
             activate: Vec::new(),
+            reload: Vec::new(),
             ports: Vec::new(),
             slots: None,
             server: None,

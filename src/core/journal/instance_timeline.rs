@@ -144,7 +144,7 @@ impl InstanceTimeline {
 
     fn order(&mut self, action: &Action, instance: Option<&InstanceId>, at: Time) {
         match (action, instance) {
-            (Action::Start { slot, release }, Some(instance)) => {
+            (Action::Start { slot, release, .. }, Some(instance)) => {
                 let phase = (at, InstancePhase::Starting);
                 self.begin_span(instance, slot, release, phase, true);
             }
@@ -165,6 +165,13 @@ impl InstanceTimeline {
     fn fail(&mut self, order: &PendingOrder, error: &str, at: Time) {
         if let Some((started, slot, _)) = order.start() {
             self.end_span(started, at);
+            if let Action::Start {
+                reloads: Some(kept),
+                ..
+            } = &order.action
+            {
+                self.continue_span(kept);
+            }
             self.record_incident(&slot.host, error.to_owned(), at);
         } else if let Some(kept) = order.stops() {
             let span = self.spans.get(kept);
@@ -215,6 +222,13 @@ impl InstanceTimeline {
             is_gone: false,
         };
         self.spans.insert(instance.clone(), (slot.clone(), span));
+    }
+
+    /// Records that an instance continues, because its reload has failed.
+    fn continue_span(&mut self, instance: &InstanceId) {
+        if let Some((_, span)) = self.spans.get_mut(instance) {
+            (span.until, span.is_gone) = (self.end, false);
+        }
     }
 
     fn end_span(&mut self, instance: &InstanceId, at: Time) {
@@ -345,6 +359,7 @@ mod tests {
         let start = Action::Start {
             slot: Slot::new("node4", 8081),
             release: testing::release("0.9"),
+            reloads: None,
         };
         let id = play.order(start, Some("testpage-515849216a-059b0"));
         play.then(

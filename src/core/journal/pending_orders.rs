@@ -61,7 +61,9 @@ impl PendingOrder {
     /// The instance that the action starts, its slot and its release.
     pub fn start(&self) -> Option<(&InstanceId, &Slot, &ReleaseId)> {
         match (&self.action, &self.instance) {
-            (Action::Start { slot, release }, Some(instance)) => Some((instance, slot, release)),
+            (Action::Start { slot, release, .. }, Some(instance)) => {
+                Some((instance, slot, release))
+            }
             _ => None,
         }
     }

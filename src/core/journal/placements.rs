@@ -36,6 +36,11 @@ impl Placements {
                 if let Some(stopped) = ended.as_ref().and_then(PendingOrder::stops) {
                     self.present.remove(stopped);
                 }
+                if let Some((reloaded, slot, release)) =
+                    ended.as_ref().and_then(PendingOrder::start)
+                {
+                    self.place(reloaded, slot, release);
+                }
             }
             Event::ActionFailed { .. } => {
                 if let Some((started, ..)) = ended.as_ref().and_then(PendingOrder::start) {
@@ -43,7 +48,13 @@ impl Placements {
                 }
             }
             Event::ActionStarted {
-                action: Action::Start { slot, release },
+                // A reload may fail, and the present instance then continues.
+                action:
+                    Action::Start {
+                        slot,
+                        release,
+                        reloads: None,
+                    },
                 instance: Some(instance),
                 ..
             }
@@ -87,6 +98,7 @@ mod tests {
         let action = Action::Start {
             slot: Slot::new(host, 1),
             release: "r".into(),
+            reloads: None,
         };
         Event::ActionStarted {
             id: ActionId(id),

@@ -205,6 +205,7 @@ impl Play {
             Action::Start {
                 slot: Slot::new(host, 8081),
                 release: release(version),
+                reloads: None,
             },
             Some(name),
         );

@@ -127,10 +127,11 @@ impl<'a> HostOrders<'a> {
         by_host
     }
 
-    /// Whether a drain or stop of an instance is in flight, or may have been carried out.
+    /// Whether a drain, stop or reload of an instance is in flight, or may have been carried out.
     fn may_stop(&self, name: &InstanceId) -> bool {
         self.all.iter().any(|action| {
-            matches!(action, Action::Drain { instance, .. } | Action::Stop { instance, .. } if instance == name)
+            action.ends() == Some(name)
+                || matches!(action, Action::Drain { instance, .. } if instance == name)
         })
     }
 }
@@ -235,6 +236,12 @@ impl<'a> HostCount<'a> {
         instances.any(|counted| counted.number == number && counted.is_running)
     }
 
+    /// Whether this instance is in the slot.
+    fn has_instance_at(&self, number: SlotNumber, name: Option<&InstanceId>) -> bool {
+        let mut instances = self.instances.iter();
+        instances.any(|counted| counted.number == number && Some(&counted.instance.name) == name)
+    }
+
     /// Counts instances that the host may have restarted while it was unreachable.
     fn count_restored(&mut self) {
         let lost = self.host.filter(|host| !host.is_reachable());
@@ -245,15 +252,25 @@ impl<'a> HostCount<'a> {
         self.running += u32::try_from(restored).unwrap_or(u32::MAX);
     }
 
-    /// Counts a start in flight as a running instance.
+    /// Counts a start in flight as a running instance of its release.
     fn count_ordered(&mut self, frame: &Frame<'a, '_>, orders: &HostOrders<'a>) {
         for action in &orders.all {
-            if let Action::Start { slot, release } = action
-                && !self.has_running_at(slot.number)
-                && self.possibly_started.insert(slot.number, release).is_none()
-            {
+            let Action::Start {
+                slot,
+                release,
+                reloads,
+            } = action
+            else {
+                continue;
+            };
+            // The process of a reloaded instance continues, and counts already.
+            let is_counted = self.has_running_at(slot.number);
+            if is_counted && !self.has_instance_at(slot.number, reloads.as_ref()) {
+                continue;
+            }
+            if self.possibly_started.insert(slot.number, release).is_none() {
                 self.new += u32::from(self.is_usable() && frame.wanted.contains_key(release));
-                self.running += 1;
+                self.running += u32::from(!is_counted);
             }
         }
     }

@@ -21,6 +21,7 @@ mod overdue;
 mod plan_builder;
 mod prepare;
 pub mod preview;
+mod reload;
 mod response;
 mod scale_down;
 mod scale_up;

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::core::ids::HostId;
+use crate::core::ids::{HostId, ReleaseId};
 use crate::core::planner::census::Census;
 use crate::core::rollout::action::Action;
 use crate::core::spec::budget::Budget;
@@ -49,6 +49,12 @@ impl PlanBuilder {
     /// Whether a host has an action.
     pub(super) fn has_order(&self, host: &HostId) -> bool {
         self.actions.contains_key(host)
+    }
+
+    /// The planned starts of a release, and the hosts that stage it for one.
+    pub(super) fn starts(&self, release: &ReleaseId) -> usize {
+        let is_start = |action: &&Action| matches!(action, Action::Start { release: of, .. } | Action::Stage { release: of, .. } if of == release);
+        self.actions.values().filter(is_start).count()
     }
 
     /// Whether the plan has no actions.

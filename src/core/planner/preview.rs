@@ -199,16 +199,23 @@ impl Simulation<'_> {
             let (release, epoch) = (self.rollout.target_release(), self.rollout.epoch);
             let instance = InstanceId::new(&self.spec.service, release, epoch, id);
             let starts = matches!(action, Action::Start { .. });
+            let reloads = matches!(
+                action,
+                Action::Start {
+                    reloads: Some(_),
+                    ..
+                }
+            );
             self.record(Event::ActionStarted {
                 id,
                 action: action.clone(),
                 instance: starts.then(|| instance.clone()),
             });
-            let stops = matches!(action, Action::Drain { .. } | Action::Stop { .. });
+            let stops = reloads || matches!(action, Action::Drain { .. } | Action::Stop { .. });
             let slot = action.slot().filter(|_| stops);
             let served = slot.is_some_and(|slot| serves(self.spec, &self.fleet, slot, self.now));
             available -= u32::from(served).min(available);
-            running += u32::from(starts);
+            running += u32::from(starts && !reloads);
             self.take_effect(action, instance);
             self.record(Event::ActionDone { id });
         }
@@ -235,7 +242,7 @@ impl Simulation<'_> {
             Action::Prune { releases, .. } => {
                 host.releases.retain(|release| !releases.contains(release));
             }
-            Action::Start { slot, release } => {
+            Action::Start { slot, release, .. } => {
                 let revision = self.rollout.target_revision();
                 let instance = ready_instance(name, release, revision, slot.number, self.now);
                 host.slots.insert(slot.number, Occupant::Instance(instance));

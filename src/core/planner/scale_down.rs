@@ -8,7 +8,7 @@ use crate::core::ids::ReleaseId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{arming, evidence, steps, traffic, windows};
+use crate::core::planner::{arming, evidence, reload, steps, traffic, windows};
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::time::Human;
 
@@ -166,7 +166,7 @@ fn stop(
     ordered
 }
 
-/// Plans the stop of an instance, or first its drain if it may get requests.
+/// Plans the stop or reload of an instance, or first its drain if it may get requests.
 fn order_stop(
     s: &Situation<'_>,
     plan: &mut PlanBuilder,
@@ -185,6 +185,13 @@ fn order_stop(
             slot,
             instance,
             keep,
+        });
+    }
+    if let Some(release) = reload::release_for(s, plan, host, counted, why) {
+        return plan.order(Action::Start {
+            slot,
+            release: release.clone(),
+            reloads: Some(instance),
         });
     }
     let ended = match (&counted.instance.process, counted.instance.lingering) {

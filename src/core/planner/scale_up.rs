@@ -32,7 +32,11 @@ pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
             .is_some_and(|host| host.releases.contains(release));
         let release = release.clone();
         plan.order(if is_staged {
-            Action::Start { slot, release }
+            Action::Start {
+                slot,
+                release,
+                reloads: None,
+            }
         } else {
             Action::Stage {
                 host: slot.host,
@@ -124,7 +128,11 @@ pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
     }
     if let Some(slot) = underloaded_slot(s) {
         let release = s.rollout.target_release().clone();
-        plan.order(Action::Start { slot, release });
+        plan.order(Action::Start {
+            slot,
+            release,
+            reloads: None,
+        });
     }
 }
 

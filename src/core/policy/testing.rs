@@ -34,6 +34,7 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
         version: release.to_uppercase(),
         command: vec!["./run".into()],
         activate: Vec::new(),
+        reload: Vec::new(),
         ports: Vec::new(),
         slots: None,
         server: None,
@@ -248,6 +249,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         without_ports: BTreeSet::new(),
         slot_ports: BTreeMap::new(),
         is_singleton: false,
+        reload_groups: BTreeMap::new(),
         budget: Budget {
             replicas: 3,
             surge: 0,

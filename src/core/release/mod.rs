@@ -4,6 +4,7 @@
 pub mod hook;
 pub mod link;
 pub mod migration;
+pub mod reload;
 pub mod slots;
 pub mod unit;
 pub mod version;
@@ -39,6 +40,11 @@ pub struct Definition {
     /// field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activate: Vec<String>,
+    /// The command that makes a running instance read the files of another release, in the words of
+    /// systemd's `ExecReload`. If there is none, the JSON omits the field, so that the id stays the
+    /// same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reload: Vec<String>,
     /// The ports of the slots on each host. Empty in a release from an earlier version of ship,
     /// which runs on the ports of the playbook. The JSON then omits the field, so that the id stays
     /// the same.

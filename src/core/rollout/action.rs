@@ -16,8 +16,15 @@ pub enum Action {
     Claim { host: HostId },
     /// Bring a release to a host and verify it, without touching running instances.
     Stage { host: HostId, release: ReleaseId },
-    /// Start an instance in an empty slot.
-    Start { slot: Slot, release: ReleaseId },
+    /// Start an instance in an empty slot, or reload the one that is there with the files of another
+    /// release.
+    Start {
+        slot: Slot,
+        release: ReleaseId,
+        /// The instance to reload. Its process continues under a new name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reloads: Option<InstanceId>,
+    },
     /// Let the balancers send requests to an instance.
     Admit {
         slot: Slot,
@@ -99,6 +106,16 @@ impl Action {
         }
     }
 
+    /// The instance that no longer exists under its name after the action: one that is stopped or
+    /// reloaded.
+    pub fn ends(&self) -> Option<&InstanceId> {
+        match self {
+            Action::Stop { instance, .. } => Some(instance),
+            Action::Start { reloads, .. } => reloads.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The verb, for messages: `start`.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -119,7 +136,16 @@ impl fmt::Display for Action {
         match self {
             Action::Claim { host } => write!(f, "claim {host}"),
             Action::Stage { host, release } => write!(f, "stage {} on {host}", release.short()),
-            Action::Start { slot, release } => write!(f, "start {} at {slot}", release.short()),
+            Action::Start {
+                slot,
+                release,
+                reloads: None,
+            } => write!(f, "start {} at {slot}", release.short()),
+            Action::Start {
+                slot,
+                release,
+                reloads: Some(instance),
+            } => write!(f, "reload {instance} with {} at {slot}", release.short()),
             Action::Admit {
                 slot,
                 instance,

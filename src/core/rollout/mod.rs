@@ -166,13 +166,13 @@ impl Rollout {
             .rollback_target
             .as_ref()
             .is_some_and(|rollback_target| rollback_target.release == *release);
-        is_old && *release != self.goal.release && !self.orders.may_have_stopped(instance)
+        is_old && *release != self.goal.release && !self.orders.may_have_ended(instance)
     }
 
     /// Whether a failed action is retried. Only a start in a rollback is, until the deadline,
-    /// because a rollback has no other remedy.
+    /// because a rollback has no other remedy. An instance whose reload fails is replaced.
     pub fn is_retried(&self, failed: &Action) -> bool {
-        matches!(failed, Action::Start { .. })
+        matches!(failed, Action::Start { reloads: None, .. })
             && matches!(self.direction, Direction::RollingBack(_))
     }
 

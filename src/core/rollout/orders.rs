@@ -113,11 +113,11 @@ impl Orders {
         self.unknown.push(action.clone());
     }
 
-    /// Whether a stop of an instance is in flight, or may have been carried out.
-    pub(super) fn may_have_stopped(&self, name: &InstanceId) -> bool {
+    /// Whether a stop or reload of an instance is in flight, or may have been carried out.
+    pub(super) fn may_have_ended(&self, name: &InstanceId) -> bool {
         let in_flight = self.in_flight.values().map(|in_flight| &in_flight.action);
         in_flight
             .chain(&self.unknown)
-            .any(|action| matches!(action, Action::Stop { instance, .. } if instance == name))
+            .any(|action| action.ends() == Some(name))
     }
 }

@@ -39,6 +39,9 @@ pub struct Spec {
     pub slot_ports: BTreeMap<ReleaseId, BTreeMap<SlotNumber, Vec<Port>>>,
     /// Whether two instances must never run at once.
     pub is_singleton: bool,
+    /// For each release that can be reloaded, what it has in common with those that differ only in
+    /// their files.
+    pub reload_groups: BTreeMap<ReleaseId, String>,
     /// The number of instances, and its limits during a rollout.
     pub budget: Budget,
     /// The budget of a rollback; `None` if it is the same.
@@ -184,6 +187,12 @@ impl Spec {
             linger,
             progress_deadline: self.progress_deadline,
         })
+    }
+
+    /// Whether an instance of the first release can be reloaded with the files of the second.
+    pub fn may_reload(&self, old: &ReleaseId, new: &ReleaseId) -> bool {
+        let group = |release| self.reload_groups.get(release);
+        old != new && group(old).is_some() && group(old) == group(new)
     }
 
     /// The slots of each host for a release.

@@ -115,6 +115,8 @@ struct Controller {
     calls: StoreCalls,
     /// The orders whose start is being saved.
     saving: UnsentOrders,
+    /// When the last save was started.
+    save_started: Time,
     /// The number of actions and tasks that were sent and have not ended.
     sent: usize,
     reporter: Box<dyn Reporter>,
@@ -166,6 +168,7 @@ impl Controller {
             calls: StoreCalls::new(store.clone(), id),
             store,
             saving: UnsentOrders::default(),
+            save_started: now,
             sent: 0,
             reporter,
             interrupts,
@@ -489,8 +492,11 @@ impl Controller {
 
     fn receive(&mut self, Arrival { begun, message }: Arrival) {
         match message {
-            Message::ActionEnded { id, host, result } => self.action_ended(id, host, result, begun),
-            Message::Probed(answer) if self.observer.is_stale(&answer.slot.host, begun) => {
+            Message::ActionEnded { id, host, result } => {
+                self.sent = self.sent.saturating_sub(1);
+                self.action_ended(id, host, result, begun);
+            }
+            Message::Probed(answer) if self.observer.is_stale_probe(&answer, begun) => {
                 self.observer.dismiss_probe(&answer, begun);
             }
             Message::Probed(answer) => self.probed(answer, begun),
@@ -541,7 +547,6 @@ impl Controller {
     }
 
     fn action_ended(&mut self, id: ActionId, host: HostId, result: ActionResult, begun: Time) {
-        self.sent = self.sent.saturating_sub(1);
         let result = if self.observer.is_stale(&host, begun) {
             result.after_suspend(&host)
         } else {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
+use crate::core::time::{Human, Time};
 use crate::engine::dispatcher::UnsentOrders;
+use crate::engine::executor::{ActionOrder, ActionResult};
 use crate::engine::requests;
 use crate::engine::store_calls::StoreAnswer;
 use crate::store::StoreError;
@@ -57,6 +59,7 @@ impl Controller {
                 task: self.tasks.take_unsent(),
             };
             self.calls.start_save(first, entries);
+            self.save_started = self.clock.now();
         }
     }
 
@@ -116,8 +119,22 @@ impl Controller {
         for entry in &entries {
             self.reporter.event(entry, &status);
         }
-        self.sent += self.dispatcher.send(std::mem::take(&mut self.saving));
+        let mut orders = std::mem::take(&mut self.saving);
+        if now.since(self.save_started) >= SUSPEND_THRESHOLD {
+            self.withdraw(std::mem::take(&mut orders.actions), now);
+        }
+        self.sent += self.dispatcher.send(orders);
         Ok(())
+    }
+
+    /// Ends actions that were not sent, because the fleet may have changed since they were planned.
+    fn withdraw(&mut self, orders: Vec<ActionOrder>, now: Time) {
+        let took = Human(now.since(self.save_started));
+        for order in orders {
+            let host = order.action.host().clone();
+            let why = format!("not sent: the state store was out of reach for {took}");
+            self.action_ended(order.id, host, ActionResult::Busy { why }, now);
+        }
     }
 
     pub(super) fn answered(&mut self, answer: StoreAnswer) -> Result<(), EngineError> {

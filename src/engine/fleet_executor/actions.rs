@@ -104,7 +104,11 @@ fn build_script(
         Action::Admit { .. } | Action::Drain { .. } => {
             Err("this action changes balancers only, not the host".to_owned())
         }
-        Action::Start { slot, release } => {
+        Action::Start {
+            slot,
+            release,
+            reloads,
+        } => {
             let (revision, instance) = order
                 .instance
                 .clone()
@@ -119,6 +123,7 @@ fn build_script(
                 &site,
                 &script::StartSpec {
                     start_timeout: order.progress_deadline,
+                    reloads: reloads.clone(),
                     ..spec
                 },
             ))
@@ -235,6 +240,12 @@ fn start_spec(
             .iter()
             .map(|word| render(word, &vars))
             .collect::<Result<_, _>>()?,
+        reload: definition
+            .reload
+            .iter()
+            .map(|word| render(word, &vars))
+            .collect::<Result<_, _>>()?,
+        reloads: None,
         env: env.collect::<Result<_, String>>()?,
         ports: definition.ports_of(slot.number),
         shared_dirs: definition.shared_dirs.clone(),

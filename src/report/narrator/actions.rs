@@ -94,10 +94,15 @@ impl VersionedAction<'_> {
                     .unwrap_or_default();
                 ("admitted", format!("{version}{share} in {took}"))
             }
-            Action::Start { .. } => {
+            Action::Start { reloads, .. } => {
                 let name = self.pending.instance.as_ref();
                 let name = name.map(|name| format!(" as {name}")).unwrap_or_default();
-                ("started", format!("{version}{name}"))
+                let label = if reloads.is_some() {
+                    "reloaded"
+                } else {
+                    "started"
+                };
+                (label, format!("{version}{name}"))
             }
             Action::Stop {
                 instance,
@@ -157,6 +162,9 @@ impl VersionedAction<'_> {
             Action::Claim { .. } => "claiming the host".to_owned(),
             Action::Prune { .. } => "pruning old releases".to_owned(),
             Action::Stage { .. } => format!("staging {version}"),
+            Action::Start {
+                reloads: Some(_), ..
+            } => format!("reloading with {version}"),
             Action::Start { .. } => format!("starting {version}"),
             Action::Stop { .. } => format!("stopping {version}"),
             Action::Admit { .. } => format!("admitting {version}"),

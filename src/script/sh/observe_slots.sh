@@ -104,7 +104,7 @@ watch_empty_slots() {
 # "only_slot" is set, only its listeners are observed, on "only_ports".
 observe() {
     for number in $found $listening; do
-        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number= linger_$number= driver_$number="
+        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number= linger_$number= driver_$number= reloading_$number= before_$number="
     done
     found= listening= listens= units= unseen= armed=
     clock
@@ -121,7 +121,7 @@ observe() {
             '' | *[!0-9]*) continue ;;
         esac
         # Earlier versions of ship did not record the ports.
-        text= name= driver= release= since_boot= pids= sid= facts= mark= ports=$number
+        text= name= driver= release= since_boot= pids= sid= facts= mark= ports=$number restarts_before=0
         while IFS= read -r line; do
             text=$text.$line$NL
             case $line in
@@ -130,6 +130,7 @@ observe() {
                 release=*) release=${line#*=} ;;
                 boot=*) since_boot=${line#*=} ;;
                 ports=*) ports=${line#*=} ;;
+                restarts=*) restarts_before=${line#*=} ;;
             esac
         done <"$record"
         kill=
@@ -139,6 +140,8 @@ observe() {
         # The record was removed between the two reads.
         [ -n "$text" ] || continue
         observe_linger
+        reloading=
+        [ ! -f "$slot/reloading" ] || observe_reload
         case $driver in
             process)
                 observe_process
@@ -147,7 +150,7 @@ observe() {
             systemd) units="$units ship-$SERVICE@$number.service" ;;
             link) observe_link "$release" ;;
         esac
-        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill linger_$number=\$linger driver_$number=\$driver"
+        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill linger_$number=\$linger driver_$number=\$driver reloading_$number=\$reloading before_$number=\$restarts_before"
         found="$found $number"
         [ "${only_slot:-$number}" != "$number" ] || watch_ports "$number" "$ports"
     done
@@ -169,6 +172,15 @@ observe_linger() {
     [ "$asked_boot" = "$boot" ] || asked=0 ends=0
     linger="lingering=${asked:-0} ${ends:-0}$NL"
     [ ! -f "$slot/lingered" ] || { read -r ended <"$slot/lingered" && linger="${linger}lingered=$ended$NL"; } 2>/dev/null
+}
+
+# Sets "reloading" if the reload of the instance at $slot was interrupted: it may have the files of either release.
+observe_reload() {
+    by= since=
+    { read -r by since <"$slot/reloading"; } 2>/dev/null
+    ! inspect "$by" || [ "$ticks" != "$since" ] || return 0
+    # The reload may have ended in the meantime.
+    [ ! -f "$slot/reloading" ] || reloading=interrupted
 }
 
 # Adds the slots in which the host would restore an instance to "armed".

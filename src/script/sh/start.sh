@@ -1,6 +1,6 @@
 check_digest "$RELEASE"
 SLOT=$ROOT/slots/$NUMBER
-child= switched=
+child= switched= restarts_before=
 
 # Whether the instance in the slot, which has the right name, was ever started. If not, an earlier script was
 # interrupted.
@@ -24,6 +24,7 @@ check_slot() {
             finish 'done'
             ;;
         '') [ -z "$other" ] || fail "port $other_port is already in use by $other" ;;
+        "$RELOADS") ;;
         *) fail "slot $NUMBER still contains $present" ;;
     esac
 }
@@ -55,7 +56,7 @@ before_start() {
 register() {
     clock
     output=$({
-        printf '%s\nuser=%s\nstarted=%s\nboot=%s\n' "$RECORD" "$RUN_AS" "$up" "$boot" >"$SLOT/instance.new" &&
+        printf '%s\nuser=%s\nstarted=%s\nboot=%s\n%s' "$RECORD" "$RUN_AS" "$up" "$boot" "$restarts_before" >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
     } 2>&1) || fail "cannot write the slot: $output"
 }
@@ -162,6 +163,7 @@ resolve_user
 "prepare_$DRIVER"
 make_shared_dirs
 [ "$HOOK_LINES" -eq 0 ] || can_run "$RUN_AS" || fail "$output"
+[ -z "$present" ] || [ "$present" != "$RELOADS" ] || reload_or_empty
 fill_slot
 before_start
 [ "$DRIVER" = link ] || register

@@ -204,6 +204,6 @@ stop_instance() {
     run_hooks after_stop
     output=$(rm -f "$SLOT/instance" "$SLOT/pid" "$SLOT/ended" "$SLOT/env" "$SLOT/run" "$SLOT/release" \
         "$SLOT/liveness" "$SLOT/liveness.failures" "$SLOT/liveness.kill" "$SLOT/exit" "$SLOT/hooks" "$SLOT/hooked" \
-        "$SLOT/linger" "$SLOT/lingered" 2>&1) ||
+        "$SLOT/linger" "$SLOT/lingered" "$SLOT/reloading" 2>&1) ||
         fail "cannot empty the slot: $output"
 }

@@ -3,6 +3,7 @@
 mod linger;
 mod linked;
 mod queue;
+mod reload;
 mod shared_dirs;
 mod singleton;
 mod steady_load;

@@ -126,6 +126,7 @@ fn lines() -> Vec<String> {
             Action::Start {
                 slot: slot(),
                 release: "aa".into(),
+                reloads: None,
             },
             Some("page-aa-1"),
         ),

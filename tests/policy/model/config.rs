@@ -101,6 +101,7 @@ impl Config {
             hosts,
             slots: (0..self.slots).map(port_number).collect(),
             is_singleton: self.is_singleton,
+            reload_groups: BTreeMap::new(),
             budget: Budget {
                 replicas: small(self.replicas),
                 surge: small(self.surge),

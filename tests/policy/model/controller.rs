@@ -297,7 +297,7 @@ impl<'a> Controllers<'a> {
                 number: port_index(slot.number),
                 name: name_of(instance),
             },
-            Action::Start { slot, release } => {
+            Action::Start { slot, release, .. } => {
                 let (number, release) = (port_index(slot.number), release_of(release));
                 let attempt = rollout
                     .attempt

@@ -182,7 +182,7 @@ fn starts_keep_the_maximum(
         .sum::<usize>();
     let mut any = false;
     for action in &plan.actions {
-        let Action::Start { slot, release } = action else {
+        let Action::Start { slot, release, .. } = action else {
             continue;
         };
         let (host, number) = (controllers.index(&slot.host), port_index(slot.number));
@@ -211,7 +211,7 @@ fn starts_keep_the_maximum(
 
 fn starts_are_on_ports_of_the_release(config: &Config, plan: &Plan) -> Result<(), String> {
     let misplaced = plan.actions.iter().find(|action| match action {
-        Action::Start { slot, release } => {
+        Action::Start { slot, release, .. } => {
             !config.slots_of(release_of(release)).contains(&slot.number)
         }
         _ => false,

@@ -60,6 +60,7 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
             hosts,
             slots: vec![8081],
             is_singleton: false,
+            reload_groups: BTreeMap::new(),
             budget: Budget {
                 replicas,
                 surge: 1,
@@ -360,7 +361,7 @@ impl Scenario {
                     result: DrainResult::default(),
                 });
             }
-            Action::Start { slot, release } => {
+            Action::Start { slot, release, .. } => {
                 let name = name.expect("a start has a slot");
                 let mut started = instance(name.as_str(), release.as_str(), self.now);
                 started.revision = self.rollout.revision_of(release);

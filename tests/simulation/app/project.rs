@@ -114,6 +114,7 @@ pub(crate) fn scenario(
         store_latency: Duration::ZERO,
         linger: None,
         is_singleton: false,
+        can_reload: false,
         fault_rates: FaultRates {
             call_faults_per_mille: 0,
             fault_interval_max: None,

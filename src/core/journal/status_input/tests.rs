@@ -168,6 +168,7 @@ fn status_lists_instances_in_inventory_order_with_their_state() {
     let start = |number| Action::Start {
         slot: Slot::new("web1", number),
         release: release("0.9"),
+        reloads: None,
     };
     pending.apply(&started(1, start(8082), Some("starting")));
     pending.apply(&Entry {
@@ -229,6 +230,7 @@ fn spec() -> Spec {
         hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
         slots: vec![8081, 8082],
         is_singleton: false,
+        reload_groups: BTreeMap::new(),
         budget: Budget {
             replicas: 2,
             surge: 1,
@@ -283,6 +285,7 @@ fn status_has_the_same_counts_as_the_planner() {
     let start = Action::Start {
         slot: Slot::new("web1", 8082),
         release: release("0.9"),
+        reloads: None,
     };
     let (mut rollout, mut pending) = (Rollout::begin(&begun()).unwrap(), PendingActions::default());
     for entry in [started(1, start, Some("coming")), started(2, stop, None)] {

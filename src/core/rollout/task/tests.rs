@@ -15,6 +15,7 @@ fn definition(
         version: "0.9".into(),
         command: vec!["./run".into()],
         activate: Vec::new(),
+        reload: Vec::new(),
         ports: Vec::new(),
         slots: None,
         server: None,
