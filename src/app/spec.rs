@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::error::{Error, Refused};
 use super::session::Session;
-use crate::config::{Project, UnattendedConfig, uses};
+use crate::config::{Project, UnattendedConfig};
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::history::{self, PastRevision};
 use crate::core::policy::service_history::ServiceHistory;
@@ -66,7 +66,7 @@ pub(crate) fn spec(
         reload_groups: definitions
             .iter()
             .filter_map(|(release, definition)| {
-                let group = reload_group(definition, |text| uses(text, "version"))?;
+                let group = reload_group(definition)?;
                 Some((release.clone(), group))
             })
             .collect(),

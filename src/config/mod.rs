@@ -29,6 +29,7 @@ mod playbook;
 mod playbook_tables;
 pub(crate) mod project;
 mod readiness;
+mod reload;
 mod rollout;
 mod secret_url;
 mod secret_variables;

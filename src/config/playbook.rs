@@ -24,7 +24,7 @@ use super::toml_tree::Node;
 use super::traffic::{self, TrafficConfig, TrafficDriver, TrafficPlaces};
 use super::unattended::{self, UnattendedConfig};
 use super::value::Located;
-use super::{analysis, hooks, liveness, migrations, monitor};
+use super::{analysis, hooks, liveness, migrations, monitor, reload};
 use crate::config::service::ServiceConfig;
 use crate::config::templates::{Templates, place_within};
 
@@ -99,6 +99,13 @@ pub(super) fn read(root: &Node, path: &Path, sink: &Sink) -> Option<PlaybookDraf
     let service = tables.read_service(dir, &mut templates, sink);
     let slots = tables.count_slots(service.as_ref());
     let systemd = tables.read_systemd(service.as_ref(), &mut templates, sink);
+    let has_reload = service
+        .as_ref()
+        .is_some_and(|service| !service.reload.is_empty());
+    if has_reload {
+        // So far, these are the templates of the process.
+        reload::check_templates(&templates, sink);
+    }
     tables.check_port_tables(service.as_ref(), sink);
     let artifact = tables.read_artifact(dir, sink);
     let readiness = tables.read_readiness(service.as_ref(), &mut templates, sink);

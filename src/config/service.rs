@@ -10,6 +10,7 @@ use super::fields::{Fields, Sink};
 use super::link;
 use super::local_path::resolve_relative;
 use super::names;
+use super::reload;
 use super::shared_dirs;
 use super::slots;
 use super::templates::Templates;
@@ -106,14 +107,7 @@ pub(super) fn read(
         fields.report_missing("command", "command = \"/usr/bin/python3 testpage.py\"");
         return None;
     }
-    let has_units = driver.is_none_or(|driver| driver == Driver::Systemd);
-    if !has_units && fields.key_place("reload").is_some() {
-        let fault = ValueError::new("needs driver = \"systemd\"");
-        fields.report(
-            "reload",
-            fault.help("leave it out: each release gets new instances"),
-        );
-    }
+    reload::check_driver(fields, driver);
     if let (Some(name), Some(Driver::Systemd), Some(None)) = (&name, &driver, &user) {
         check_user_name(name, fields.place_of("name"), sink);
     }

@@ -106,7 +106,18 @@ pub fn uses(template: &str, name: &str) -> bool {
     regions(template).iter().any(|region| {
         template
             .get(region.clone())
-            .is_some_and(|text| text.contains(name))
+            .is_some_and(|text| has_variable(text, name))
+    })
+}
+
+/// Whether a text contains a name that is neither a part of another name nor a field of a variable.
+fn has_variable(text: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (text.get(..at), text.get(at + name.len()..));
+        let before = before.and_then(|before| before.chars().next_back());
+        let after = after.and_then(|after| after.chars().next());
+        !before.is_some_and(|c| is_word(c) || c == '.') && !after.is_some_and(is_word)
     })
 }
 

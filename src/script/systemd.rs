@@ -44,7 +44,7 @@ pub fn unit(context: &HostContext, spec: &StartSpec) -> String {
         ("ExecStopPost", record_exit(&slot)),
     ];
     if !spec.reload.is_empty() {
-        service_lines.push(("ExecReload", reload_line(&spec.reload)));
+        service_lines.push(("ExecReload", reload_line(&path, &spec.reload)));
     }
     service_lines.extend([
         ("Restart", "always".to_owned()),
@@ -113,11 +113,23 @@ fn record_exit(slot: &str) -> String {
     )
 }
 
-/// The `ExecReload=` line of a command, in which `$MAINPID` is the main process.
-fn reload_line(command: &[String]) -> String {
-    let words = command.iter().map(|word| exec_word(word));
+/// The `ExecReload=` line of a command, in which `$MAINPID` is the main process. systemd accepts a
+/// program only by its name or its absolute path, so a path in the release gets that of the slot.
+fn reload_line(slot: &str, command: &[String]) -> String {
+    let mut words = command.to_vec();
+    if let Some(program) = words.first_mut()
+        && program.contains('/')
+        && !program.starts_with('/')
+    {
+        *program = format!("{slot}/release/app/{program}");
+    }
+    // Elsewhere, a shell may replace `$MAINPID`, which is also a variable of its environment.
+    let words = words.iter().map(|word| match word.as_str() {
+        "$MAINPID" => word.clone(),
+        _ => exec_word(word).replace("$${MAINPID}", "${MAINPID}"),
+    });
     let line = words.collect::<Vec<_>>().join(" ");
-    line.replace("$$MAINPID", "$MAINPID").replace('%', "%%")
+    line.replace('%', "%%")
 }
 
 /// Whether systemd may need long until it counts the unit as started, so that nothing waits for
@@ -163,6 +175,29 @@ mod tests {
             owner: Owner::default(),
             is_remote: true,
         }
+    }
+
+    #[test]
+    fn reload_is_a_command_of_the_unit() {
+        let reload = |command: &str| {
+            let spec = StartSpec {
+                reload: command.split('|').map(str::to_owned).collect(),
+                ..testing::start_spec()
+            };
+            let unit = unit(&context("/srv/100%"), &spec);
+            let mut lines = unit.lines();
+            let line = lines.find_map(|line| line.strip_prefix("ExecReload="));
+            line.expect("a reload").to_owned()
+        };
+        assert_eq!(reload("kill|-HUP|$MAINPID"), r#""kill" "-HUP" $MAINPID"#);
+        assert_eq!(
+            reload("./bin/reload|-p${MAINPID}|100%"),
+            r#""/srv/100%%/testpage/slots/8081/release/app/./bin/reload" "-p${MAINPID}" "100%%""#
+        );
+        assert_eq!(
+            reload("/bin/sh|-c|kill $MAINPID"),
+            r#""/bin/sh" "-c" "kill $$MAINPID""#
+        );
     }
 
     #[test]

@@ -182,6 +182,8 @@ struct HealthyFleet {
     /// All slots in random order. The old instances are in the first `old` of them.
     order: Vec<usize>,
     old: usize,
+    /// Whether the old instances can be reloaded.
+    can_reload: bool,
 }
 
 fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
@@ -196,11 +198,12 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
                 amount(),
                 order,
                 prop_oneof![Just(None), (0..=slots).prop_map(Some)],
+                any::<bool>(),
             )
         })
         .prop_filter_map(
             "an impossible budget is rejected",
-            |((hosts, slots_per_host), replicas, surge, unavailable, order, old)| {
+            |((hosts, slots_per_host), replicas, surge, unavailable, order, old, can_reload)| {
                 let replicas = u32::try_from(replicas).ok()?;
                 let amounts = Amounts {
                     replicas,
@@ -214,6 +217,7 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
                     budget,
                     order,
                     old: old.unwrap_or(replicas as usize),
+                    can_reload,
                 })
             },
         )
@@ -222,11 +226,16 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
 impl HealthyFleet {
     fn build(&self) -> PlanInput {
         let slots: Vec<SlotNumber> = (8081..).take(self.slots_per_host).collect();
-        let spec = spec(
+        let mut spec = spec(
             (1..=self.hosts).map(host_id).collect(),
             slots.clone(),
             self.budget,
         );
+        if self.can_reload {
+            spec.reload_groups = ["old", "new"]
+                .map(|release| (release.into(), "the same".into()))
+                .into();
+        }
         let reachable = Host {
             reach: Reach::Reachable,
             ..Host::default()
@@ -313,7 +322,12 @@ impl HealthyFleet {
                 }
             )
         };
-        prop_assert_eq!(stops.filter(is_replaced).count(), self.old);
+        let reloads = preview.batches.iter().flat_map(|batch| &batch.actions);
+        let reloads = reloads.filter(|action| action.is_reload());
+        prop_assert_eq!(
+            stops.filter(is_replaced).count() + reloads.count(),
+            self.old
+        );
         Ok(())
     }
 
@@ -380,6 +394,7 @@ fn rollout_of_a_full_fleet_with_one_free_slot_succeeds_within_the_budget() {
         },
         order: (0..21).collect(),
         old: 20,
+        can_reload: false,
     };
     for result in [
         healthy_fleet.succeeds_within_the_budget(),

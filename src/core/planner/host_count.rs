@@ -347,7 +347,8 @@ impl<'a> HostCount<'a> {
             .any(|(other, of)| other != number && spec.share_port((release, number), (of, other)))
     }
 
-    /// The empty slots of a release, except those with a failed action that is not retried.
+    /// The empty slots of a release, except those with a failed action that is not retried. A reload
+    /// that failed is over when the slot is empty.
     pub(super) fn usable_slots(
         &self,
         spec: &Spec,
@@ -360,7 +361,7 @@ impl<'a> HostCount<'a> {
                 .failed
                 .iter()
                 .filter(|failed| failed.action.slot() == Some(slot));
-            in_slot.any(|failed| !rollout.is_retried(&failed.action))
+            in_slot.any(|failed| !rollout.is_retried(&failed.action) && !failed.action.is_reload())
         };
         let is_empty = |number: &SlotNumber| {
             let is_taken = |host: &Host| host.slots.contains_key(number);

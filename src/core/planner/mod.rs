@@ -7,6 +7,7 @@
 //! Read [`plan`] first. Each of its steps has a file of its own, which reads a `Situation` and adds
 //! to a `PlanBuilder`.
 
+mod allowance;
 mod arming;
 pub mod census;
 mod completion;

@@ -52,9 +52,10 @@ impl PlanBuilder {
     }
 
     /// The planned starts of a release, and the hosts that stage it for one.
-    pub(super) fn starts(&self, release: &ReleaseId) -> usize {
+    pub(super) fn starts(&self, release: &ReleaseId) -> u32 {
         let is_start = |action: &&Action| matches!(action, Action::Start { release: of, .. } | Action::Stage { release: of, .. } if of == release);
-        self.actions.values().filter(is_start).count()
+        let starts = self.actions.values().filter(is_start).count();
+        u32::try_from(starts).unwrap_or(u32::MAX)
     }
 
     /// Whether the plan has no actions.

@@ -199,13 +199,7 @@ impl Simulation<'_> {
             let (release, epoch) = (self.rollout.target_release(), self.rollout.epoch);
             let instance = InstanceId::new(&self.spec.service, release, epoch, id);
             let starts = matches!(action, Action::Start { .. });
-            let reloads = matches!(
-                action,
-                Action::Start {
-                    reloads: Some(_),
-                    ..
-                }
-            );
+            let reloads = action.is_reload();
             self.record(Event::ActionStarted {
                 id,
                 action: action.clone(),

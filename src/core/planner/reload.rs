@@ -4,41 +4,75 @@ use crate::core::ids::ReleaseId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::steps;
-use crate::core::rollout::action::{Action, StopReason};
+use crate::core::planner::{allowance, steps};
 
 /// The release with which an old instance is reloaded instead of being stopped; `None` if it must
-/// stop. Only an instance that serves, of a release that differs only in its files.
+/// stop.
 pub(super) fn release_for<'a>(
     s: &Situation<'a>,
     plan: &PlanBuilder,
     host: &HostCount<'_>,
     counted: &JudgedInstance<'_>,
-    why: StopReason,
 ) -> Option<&'a ReleaseId> {
-    let serves = why == StopReason::Replaced && counted.is_ready && host.is_usable();
-    if !serves || s.has_failed_on(host.id) || has_failed(s, host, counted) {
-        return None;
-    }
-    let old = &counted.instance.release;
-    let missing = s.census.missing();
-    let (release, _) = missing.into_iter().find(|(release, count)| {
-        let is_wanted = plan.starts(release) < *count as usize;
-        is_wanted
-            && s.spec.may_reload(old, release)
-            && s.spec.slots_of(release).contains(&counted.number)
-    })?;
-    let is_staged = host
-        .host
-        .is_some_and(|seen| seen.releases.contains(release));
-    let is_within_step = s.census.new < steps::new_limit(s);
-    (is_staged && is_within_step).then_some(release)
+    let (release, missing) = candidate(s, host, counted)?;
+    let planned = plan.starts(release);
+    let is_within_step = s.census.new + planned < steps::new_limit(s);
+    (planned < missing && is_within_step).then_some(release)
 }
 
-/// Whether a reload of the instance has failed. It is then replaced.
+/// The number of instances that can be reloaded now, so that no instance has to be started for
+/// them.
+pub(super) fn possible(s: &Situation<'_>) -> u32 {
+    if s.census.available <= s.budget.min_available() {
+        return 0;
+    }
+    let candidates = s
+        .census
+        .instances()
+        .filter(|(host, counted)| is_candidate(s, host, counted));
+    let count = u32::try_from(candidates.count()).unwrap_or(u32::MAX);
+    count.min(allowance::stoppable_old(s))
+}
+
+/// Whether an old instance can be reloaded.
+pub(super) fn is_candidate(
+    s: &Situation<'_>,
+    host: &HostCount<'_>,
+    counted: &JudgedInstance<'_>,
+) -> bool {
+    candidate(s, host, counted).is_some()
+}
+
+/// The release with which an old instance can be reloaded, and how many instances of it are missing.
+/// Only an instance that serves can be reloaded, and only with a release that differs in nothing but
+/// its files.
+fn candidate<'a>(
+    s: &Situation<'a>,
+    host: &HostCount<'_>,
+    counted: &JudgedInstance<'_>,
+) -> Option<(&'a ReleaseId, u32)> {
+    let instance = counted.instance;
+    let is_old = !counted.is_target && counted.is_running && !counted.is_stopping;
+    // Where the host has its share already, the instance stops, so that the spread stays even.
+    let is_needed = host.is_usable() && host.new < s.fair_share();
+    if !is_old || !counted.is_ready || !is_needed || has_failed(s, host, counted) {
+        return None;
+    }
+    let is_staged = |release| {
+        host.host
+            .is_some_and(|seen| seen.releases.contains(release))
+    };
+    s.census.missing().into_iter().find(|(release, missing)| {
+        *missing > 0
+            && s.spec.may_reload(&instance.release, release)
+            && s.spec.slots_of(release).contains(&counted.number)
+            && is_staged(release)
+    })
+}
+
+/// Whether a reload of the instance has failed, or an action on its host. It is then replaced.
 fn has_failed(s: &Situation<'_>, host: &HostCount<'_>, counted: &JudgedInstance<'_>) -> bool {
     let slot = counted.slot_on(host);
-    s.has_failed(|action| {
-        matches!(action, Action::Start { slot: tried, reloads: Some(_), .. } if *tried == slot)
-    })
+    s.has_failed_on(host.id)
+        || s.has_failed(|action| action.is_reload() && action.slot() == Some(&slot))
 }

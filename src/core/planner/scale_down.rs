@@ -8,7 +8,7 @@ use crate::core::ids::ReleaseId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{arming, evidence, reload, steps, traffic, windows};
+use crate::core::planner::{allowance, arming, evidence, reload, traffic};
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::time::Human;
 
@@ -29,10 +29,7 @@ pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
 
 /// Stops old instances: unhealthy ones first, then healthy ones while enough are available.
 pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
-    let mut allowance = max_down(s).min(steps::stoppable_old(s));
-    if s.closing.is_some() {
-        allowance = allowance.min(windows::stops_to_finish_batch(s));
-    }
+    let mut allowance = allowance::stoppable_old(s);
     let (unhealthy, healthy): (Vec<_>, Vec<_>) = s
         .census
         .instances()
@@ -49,11 +46,14 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let unhealthy = unhealthy
         .into_iter()
         .map(|(host, counted)| (host, counted, why(counted)));
-    // Hosts where a new instance runs beside the old one come first, so that the instances stay
-    // spread evenly.
-    let (beside_new, others): (Vec<_>, Vec<_>) =
-        healthy.into_iter().partition(|(host, _)| host.new > 0);
-    let healthy = beside_new.into_iter().chain(others).map(|(host, counted)| {
+    // A reload needs no start. Then come hosts where a new instance runs beside the old one, so that
+    // the instances stay spread evenly.
+    let mut healthy = healthy;
+    healthy.sort_by_key(|(host, counted)| {
+        let is_reloaded = reload::is_candidate(s, host, counted);
+        (!is_reloaded, host.new == 0)
+    });
+    let healthy = healthy.into_iter().map(|(host, counted)| {
         let why = if never_served(s, counted) {
             StopReason::OldAndUnhealthy
         } else {
@@ -75,16 +75,6 @@ fn never_served(s: &Situation<'_>, counted: &JudgedInstance<'_>) -> bool {
     let instance = counted.instance;
     let waits = s.spec.waits_of(&instance.release);
     instance.health.ready_since.is_none() && s.now.since(instance.started) < waits.until_ready()
-}
-
-/// The old instances that may stop: `total − min_available − unavailable new`. For each new
-/// instance that does not serve yet, an old one keeps running.
-fn max_down(s: &Situation<'_>) -> u32 {
-    let total = s.census.running.saturating_sub(s.census.stopping);
-    let new_unavailable = s.census.new.saturating_sub(s.census.new_available);
-    total
-        .saturating_sub(s.budget.min_available())
-        .saturating_sub(new_unavailable)
 }
 
 /// Stops surplus instances of wanted releases after scaling down or in a rollback. Instances that
@@ -187,7 +177,9 @@ fn order_stop(
             keep,
         });
     }
-    if let Some(release) = reload::release_for(s, plan, host, counted, why) {
+    let is_replaced = why == StopReason::Replaced;
+    let release = is_replaced.then(|| reload::release_for(s, plan, host, counted));
+    if let Some(release) = release.flatten() {
         return plan.order(Action::Start {
             slot,
             release: release.clone(),

@@ -6,7 +6,7 @@ use crate::core::ids::{ReleaseId, Slot};
 use crate::core::planner::host_count::HostCount;
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{singleton, steps, windows};
+use crate::core::planner::{reload, singleton, steps, windows};
 use crate::core::rollout::action::Action;
 
 /// Starts `min(replicas + surge − running, replicas − new)` instances, spread over the hosts.
@@ -54,8 +54,14 @@ pub(super) fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
     if s.closing.is_some() {
         room = room.min(windows::starts_to_finish_batch(s));
     }
-    s.census
-        .missing()
+    let missing = s.census.missing();
+    room = room.min(
+        missing
+            .values()
+            .sum::<u32>()
+            .saturating_sub(reload::possible(s)),
+    );
+    missing
         .into_iter()
         .flat_map(|(release, count)| std::iter::repeat_n(release, count as usize))
         .take(room as usize)
@@ -76,7 +82,7 @@ fn hosts_for_start<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a Ho
         .filter(|(_, host)| offers(host))
         .collect();
     // A host that is busy only for now keeps its share: other hosts do not take it over.
-    let fair = fair_share(s);
+    let fair = s.fair_share();
     let is_below = |host: &HostCount<'_>| host.new < fair;
     if !s.rollout.orders.in_flight.is_empty() || candidates.iter().any(|(_, host)| is_below(host)) {
         candidates.retain(|(_, host)| is_below(host));
@@ -105,13 +111,6 @@ fn hosts_staging_for_start(s: &Situation<'_>) -> usize {
         s.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }))
     };
     s.census.hosts.iter().filter(stages).count()
-}
-
-/// The number of instances per host if they are spread evenly, rounded up.
-fn fair_share(s: &Situation<'_>) -> u32 {
-    let hosts = s.usable_hosts().filter(|host| host.is_reachable()).count();
-    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
-    s.census.desired.div_ceil(hosts)
 }
 
 /// Starts one more instance on a host that has fewer than the others, so that a host that was

@@ -116,6 +116,17 @@ impl Action {
         }
     }
 
+    /// Whether the action reloads an instance.
+    pub fn is_reload(&self) -> bool {
+        matches!(
+            self,
+            Action::Start {
+                reloads: Some(_),
+                ..
+            }
+        )
+    }
+
     /// The verb, for messages: `start`.
     pub fn verb(&self) -> &'static str {
         match self {

@@ -172,7 +172,8 @@ impl Rollout {
     /// Whether a failed action is retried. Only a start in a rollback is, until the deadline,
     /// because a rollback has no other remedy. An instance whose reload fails is replaced.
     pub fn is_retried(&self, failed: &Action) -> bool {
-        matches!(failed, Action::Start { reloads: None, .. })
+        matches!(failed, Action::Start { .. })
+            && !failed.is_reload()
             && matches!(self.direction, Direction::RollingBack(_))
     }
 

@@ -154,10 +154,11 @@ fn task_command(
         number: 0,
     };
     let vars = context.vars(linked, &no_slot, definition);
-    let host_env = definition
-        .env
-        .iter()
-        .filter(|(_, value)| !uses(value, "port") && !uses(value, "slot"));
+    let host_env = definition.env.iter().filter(|(_, value)| {
+        !["port", "ports", "slot"]
+            .iter()
+            .any(|name| uses(value, name))
+    });
     let env = host_env.map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
     let mark = task
         .task

@@ -1,26 +1,38 @@
 //! Instances that are reloaded with the files of another release.
 
-use ship_testing::fleet::Fleet;
-use ship_testing::namespace;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use ship_testing::fleet::{Fleet, Host};
+use ship_testing::namespace::{self, until};
 
 use super::Service;
+use super::steady_load::SteadyLoad;
 
+/// Deploys, each with a rollback, under load.
+const ROUNDS: usize = 5;
+const WAIT: Duration = Duration::from_secs(30);
+
+/// gunicorn finds its application in the working directory, also after SIGHUP.
 const PLAYBOOK: &str = r#"version = "1"
 
 [service]
 name = "web"
-command = "/usr/sbin/nginx -c /var/lib/ship/web/slots/{{ port }}/release/app/nginx.conf"
+command = "/usr/bin/gunicorn --bind 0.0.0.0:{{ port }} --workers 2 web:app"
 ports = [8081]
-user = "root"
-stop_signal = "QUIT"
-reload = "kill -HUP $MAINPID"
+reload = "./reload $MAINPID"
 
 [artifact]
 source = "app"
 
 [readiness]
-http = "/version"
+http = "/"
 body = "version {{ version }}"
+
+[liveness]
+http = "/"
+interval = "1s"
 
 [rollout]
 max_surge = 0
@@ -28,46 +40,73 @@ max_unavailable = 1
 progress_deadline = "30s"
 "#;
 
-const CONFIG: &str = r#"
-daemon off;
-pid /run/ship-web.pid;
-events {}
-http {
-    access_log off;
-    server {
-        listen 8081;
-        root /var/lib/ship/web/slots/8081/release/app;
-    }
+/// The application, of a version.
+fn app(version: &str) -> String {
+    format!(
+        r#"
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"version {version}\n"]
+"#
+    )
 }
-"#;
 
-/// The main processes of the hosts' instances.
+const RELOAD: &str = "#!/bin/sh\nexec kill -HUP \"$1\"\n";
+
+/// It ends when a file is removed.
+const WAITING_RELOAD: &str =
+    "#!/bin/sh\nkill -HUP \"$1\"; while [ -e /run/hold ]; do sleep 0.1; done\n";
+
+/// A service of version 1.
+fn gunicorn(fleet: &Fleet) -> Service {
+    let service = Service::new(fleet, PLAYBOOK, &[("web.py", &app("1"))]);
+    write_reload(&service, RELOAD);
+    service.deploy("1", &[]).exits(0).prints(&["started"]);
+    service
+}
+
+fn write_reload(service: &Service, script: &str) {
+    service.write("reload", script);
+    let mode = Permissions::from_mode(0o755);
+    fs::set_permissions(service.dir.path("app/reload"), mode).expect("a file of the test");
+}
+
+/// The main processes of the instances.
 fn processes(fleet: &Fleet) -> Vec<String> {
-    let pid = |host: &ship_testing::fleet::Host| {
-        let shown = host.exec("systemctl show ship-web@8081 -p MainPID -p NRestarts");
-        shown.stdout
+    let process = |host: &Host| {
+        host.exec("systemctl show ship-web@8081 -p MainPID -p NRestarts")
+            .stdout
     };
-    fleet.hosts.iter().map(pid).collect()
+    fleet.hosts.iter().map(process).collect()
 }
 
-fn write_version(service: &Service, version: &str) {
-    service.write("version", &format!("version {version}\n"));
+fn answer(host: &Host) -> String {
+    let url = format!("http://{}:8081/", host.address);
+    host.exec(&format!("curl -sS -m 2 {url}")).stdout
 }
 
 #[test]
 fn release_that_differs_only_in_files_is_reloaded_and_loses_no_request() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
-        let service = Service::new(&fleet, PLAYBOOK, &[("nginx.conf", CONFIG)]);
-        write_version(&service, "1");
-        service.deploy("1", &[]).exits(0).prints(&["started"]);
+        let service = gunicorn(&fleet);
         let before = processes(&fleet);
-        write_version(&service, "2");
-        let plan = service.ship("plan", &["--version", "2"]).exits(0).stdout;
-        assert!(plan.contains("reload 2 at h1:8081"), "{plan}");
-        assert!(!plan.contains("stop "), "{plan}");
-        service.deploy("2", &[]).exits(0).prints(&["reloaded  2"]);
-        service.ship("rollback", &[]).exits(0);
+        let load = SteadyLoad::begin(&format!("{}:8081", fleet.hosts[0].address), "/");
+        for round in 2..ROUNDS + 2 {
+            let version = round.to_string();
+            service.write("web.py", &app(&version));
+            let plan = service
+                .ship("plan", &["--version", &version])
+                .exits(0)
+                .stdout;
+            assert!(
+                plan.contains(&format!("reload {version} at h1:8081")),
+                "{plan}"
+            );
+            service.deploy(&version, &[]).exits(0).prints(&["reloaded"]);
+            service.ship("rollback", &[]).exits(0).prints(&["reloaded"]);
+        }
+        load.end().assert_none_failed(ROUNDS + 1);
         assert_eq!(processes(&fleet), before);
         service
             .ship("status", &[])
@@ -80,34 +119,67 @@ fn release_that_differs_only_in_files_is_reloaded_and_loses_no_request() {
 fn failed_reload_continues_with_the_old_files() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
-        let broken = PLAYBOOK.replace(
-            "reload = \"kill -HUP $MAINPID\"",
-            "reload = \"/bin/sh -c 'test ! -e broken || exit 3; kill -HUP $MAINPID'\"",
-        );
-        let service = Service::new(&fleet, &broken, &[("nginx.conf", CONFIG)]);
-        write_version(&service, "1");
-        service.deploy("1", &[]).exits(0);
+        let service = gunicorn(&fleet);
         let before = processes(&fleet);
-        write_version(&service, "2");
-        service.write("broken", "");
+        service.write("web.py", &app("2"));
+        write_reload(&service, "#!/bin/sh\necho no reload today; exit 3\n");
         service
             .deploy("2", &[])
             .exits(3)
             .prints(&["continues with its own files"]);
         assert_eq!(processes(&fleet), before);
+        assert_eq!(answer(&fleet.hosts[0]), "version 1\n");
         service.ship("status", &[]).exits(0).prints(&["Running"]);
     });
 }
 
 #[test]
-fn changed_command_gets_new_instances() {
+fn reload_with_broken_files_is_rolled_back() {
     namespace::with_hosts(|| {
         let fleet = Fleet::boot(2);
-        let service = Service::new(&fleet, PLAYBOOK, &[("nginx.conf", CONFIG)]);
-        write_version(&service, "1");
-        service.deploy("1", &[]).exits(0);
+        let service = gunicorn(&fleet);
+        service.write("web.py", "raise SystemExit(7)\n");
+        service
+            .deploy("2", &["--set", "rollout.progress_deadline=\"10s\""])
+            .exits(3);
+        for host in &fleet.hosts {
+            assert_eq!(answer(host), "version 1\n");
+        }
+    });
+}
+
+#[test]
+fn interrupted_reload_is_noticed_and_undone() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = gunicorn(&fleet);
+        service.write("web.py", &app("2"));
+        write_reload(&service, WAITING_RELOAD);
+        let host = &fleet.hosts[0];
+        host.exec("touch /run/hold").exits(0);
+        let deploy = service.start_ship("deploy", &["--version", "2", "--progress", "plain"]);
+        until("the new files are served", WAIT, || {
+            (answer(host) == "version 2\n").then_some(())
+        });
+        deploy.signal("KILL");
+        deploy.wait();
+        host.exec("kill -KILL $(sed 's/.* pid //' /var/lib/ship/web/lock)")
+            .exits(0);
+        service.ship("status", &[]).prints(&["0/1     Exited"]);
+        host.exec("rm /run/hold").exits(0);
+        let interrupted = "its reload was interrupted";
+        service.ship("abort", &[]).exits(0).prints(&[interrupted]);
+        assert_eq!(answer(host), "version 1\n");
+    });
+}
+
+#[test]
+fn changed_environment_gets_new_instances() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(2);
+        let service = gunicorn(&fleet);
         let before = processes(&fleet);
-        write_version(&service, "2");
+        service.write("web.py", &app("2"));
         let env = "service.env={ TZ = \"UTC\" }";
         service
             .deploy("2", &["--set", env])

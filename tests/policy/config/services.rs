@@ -667,3 +667,93 @@ error: `var/cache` and `var` overlap
         .raw()
     );
 }
+
+#[test]
+fn reload_needs_systemd_and_a_process_that_does_not_use_the_version() {
+    const RELOAD: &str = "reload = \"kill -HUP $MAINPID\"\nports";
+    let without_version = || files().playbook("VERSION = \"{{ version }}\"", "");
+    assert_data_eq!(
+        without_version()
+            .playbook("ports", &format!("driver = \"process\"\n{RELOAD}"))
+            .report(),
+        str![[r#"
+error: `reload` needs driver = "systemd"
+ --> web.toml:6:10
+  |
+6 | reload = "kill -HUP $MAINPID"
+  |          ^^^^^^^^^^^^^^^^^^^^
+  |
+  = help: leave it out
+"#]]
+        .raw()
+    );
+    let directive = "[systemd.Service]\nDescription = \"web {{ version }}\"\n[artifact]";
+    assert_data_eq!(
+        files()
+            .playbook("ports", RELOAD)
+            .playbook("[artifact]", directive)
+            .report(),
+        str![[r#"
+error: a service with `reload` cannot use {{ version }} here: a reloaded process keeps its command, environment and unit
+ --> web.toml:8:11
+  |
+8 | VERSION = "{{ version }}"
+  |           ^^^^^^^^^^^^^^^
+  |
+  = help: write the version to a file of the release, or leave out `reload`
+
+error: a service with `reload` cannot use {{ version }} here: a reloaded process keeps its command, environment and unit
+  --> web.toml:10:15
+   |
+10 | Description = "web {{ version }}"
+   |               ^^^^^^^^^^^^^^^^^^^
+   |
+   = help: write the version to a file of the release, or leave out `reload`
+"#]].raw()
+    );
+    let directive = "[systemd.Service]\nExecReload = \"/bin/true\"\n[artifact]";
+    assert_data_eq!(
+        files().playbook("[artifact]", directive).report(),
+        str![[r#"
+error: `Service` cannot set ExecReload: ship writes it
+ --> web.toml:9:1
+  |
+9 | ExecReload = "/bin/true"
+  | ^^^^^^^^^^
+  |
+  = help: set `reload` in [service]
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        files().playbook("ports", "reload = \"\"\nports").report(),
+        str![[r#"
+error: `reload` must not be empty
+ --> web.toml:5:10
+  |
+5 | reload = ""
+  |          ^^
+"#]]
+        .raw()
+    );
+}
+
+#[test]
+fn reload_may_use_labels_and_the_checks_the_version() {
+    let files = files()
+        .playbook(
+            "VERSION = \"{{ version }}\"",
+            "ZONE = \"{{ labels.version }}\"",
+        )
+        .playbook("ports", "reload = \"kill -HUP $MAINPID\"\nports")
+        .playbook(
+            "http = \"/healthz\"",
+            "http = \"/healthz\"\nbody = \"{{ version }}\"",
+        )
+        .inventory("zone = \"a\"", "version = \"1\"")
+        .inventory("address", "labels = { version = \"2\" }\naddress");
+    assert_eq!(
+        files.project().playbook.service.reload,
+        ["kill", "-HUP", "$MAINPID"]
+    );
+}

@@ -7,6 +7,7 @@ mod failed_hosts;
 mod freshness;
 mod linger;
 mod release_settings;
+mod reload;
 mod requests;
 mod rollout;
 mod scenario;
