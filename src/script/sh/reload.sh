@@ -11,12 +11,12 @@ reload_or_empty() {
     previous=../../releases/$release
     keep_files
     fill_slot
-    run_hooks before_start || go_back
-    point_to "../../releases/$RELEASE" || { failed="cannot switch $SLOT/release: $output" && go_back; }
+    run_hooks before_start || undo_reload
+    switch_release "../../releases/$RELEASE" || { failed="cannot switch $SLOT/release: $output" && undo_reload; }
     output=$(timeout "$SYSTEMD_WAIT_S" systemctl --no-ask-password reload "$service_unit" 2>&1 9>&-) ||
-        { failed="systemctl reload $service_unit: ${output:-no answer within $SYSTEMD_WAIT_S s}" && go_back; }
+        { failed="systemctl reload $service_unit: ${output:-no answer within $SYSTEMD_WAIT_S s}" && undo_reload; }
     register
-    run_hooks after_start || go_back
+    run_hooks after_start || undo_reload
     rm -rf -- "$SLOT/reloading" "$kept"
     wait_for_result
     finish 'done'
@@ -36,7 +36,7 @@ read_main() {
     [ "$active" = active ] && [ "${main:-0}" != 0 ] || main=
 }
 
-# Keeps the files of the instance, for "go_back". From here on, an interrupted reload is noticed by "observe_reload".
+# Keeps the files of the instance, for "undo_reload". From here on, an interrupted reload is noticed by "observe_reload".
 keep_files() {
     kept=$ROOT/tmp/reloading.$$
     set -- "$SLOT/instance"
@@ -49,16 +49,16 @@ keep_files() {
 }
 
 # Makes the slot's link lead to $1 with one rename.
-point_to() {
+switch_release() {
     output=$({ ln -sfn "$1" "$SLOT/release.new" && mv -fT "$SLOT/release.new" "$SLOT/release"; } 2>&1)
 }
 
 # Lets the instance continue with its own files, because of the reason in "failed".
-go_back() {
+undo_reload() {
     why=$failed
     output=$({ rm -f "$SLOT/hooks" "$SLOT/hooked" && cp -p "$kept"/* "$SLOT/"; } 2>&1) || why="$why; $output"
     if [ "$(readlink "$SLOT/release")" != "$previous" ]; then
-        point_to "$previous" && systemctl --no-ask-password reload "$service_unit" >/dev/null 2>&1 9>&-
+        switch_release "$previous" && systemctl --no-ask-password reload "$service_unit" >/dev/null 2>&1 9>&-
     fi
     rm -rf -- "$SLOT/reloading" "$kept"
     fail "$why; $RELOADS continues with its own files"

@@ -140,3 +140,38 @@ fn in_place_example_allows_one_unavailable_instance() {
         (3, 0, 1)
     );
 }
+
+/// Some playbooks have a load balancer.
+const BALANCER: &str = "\n[[balancers]]\nname = \"lb1\"\n";
+
+#[test]
+fn every_playbook_is_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let inventory = root.join("inventory/production.toml");
+    let mut count = 0;
+    for entry in std::fs::read_dir(root.join("playbooks")).expect("the playbooks") {
+        let name = entry.expect("a file").file_name();
+        let name = name.to_str().expect("an ASCII name");
+        if !name.ends_with(".toml") {
+            continue;
+        }
+        let path = root.join("playbooks").join(name);
+        let playbook = std::fs::read_to_string(path).expect("the playbook");
+        let balancer = if playbook.contains("\n[traffic]") {
+            BALANCER
+        } else {
+            ""
+        };
+        let read = |path: &Path| {
+            if path != inventory {
+                return Ok(playbook.clone().into_bytes());
+            }
+            let inventory = std::fs::read_to_string(path)?;
+            Ok((inventory + balancer).into_bytes())
+        };
+        let overrides = Overrides::default();
+        load_with(&inventory, &overrides, read).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        count += 1;
+    }
+    assert!(count >= 10, "{count} playbooks");
+}

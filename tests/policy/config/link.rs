@@ -1,9 +1,7 @@
 //! The driver `link`: its defaults, and what has no meaning with it.
 
-use ship::config::{Overrides, Project, load_with};
 use ship::core::release::Driver;
 use snapbox::{IntoData, assert_data_eq, str};
-use std::path::Path;
 
 use super::{Files, files};
 
@@ -179,22 +177,4 @@ error: `activate` needs driver = "link"
     assert_eq!(messages(&empty), ["`activate` must not be empty"]);
     let unknown = site().playbook("ports = [", "activate = \"reload {{ prot }}\"\nports = [");
     assert_eq!(messages(&unknown), ["unknown variable `prot`"]);
-}
-
-#[test]
-fn examples_of_linked_services_are_valid() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["nginx-static", "php-fpm"] {
-        let read = |path: &Path| {
-            let text = std::fs::read_to_string(path)?;
-            let file = format!("../playbooks/{name}.toml");
-            Ok(text
-                .replace("../playbooks/testpage.toml", &file)
-                .into_bytes())
-        };
-        let inventory = root.join("inventory/production.toml");
-        let Project { playbook, .. } = load_with(&inventory, &Overrides::default(), read)
-            .unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
-        assert_eq!(playbook.service.driver, Driver::Link, "{name}");
-    }
 }
