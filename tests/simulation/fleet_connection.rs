@@ -163,6 +163,10 @@ impl SimulatedFleet {
         let trap = self.process.count_action(&host);
         let (is_reachable, mut delivery) = {
             let mut state = self.world.lock();
+            if !self.process.has_just_resumed(state.now) {
+                let now = state.now;
+                state.checker.check_age(&order, now);
+            }
             state.checker.on_action_sent(&order);
             (
                 state.is_reachable(&host),

@@ -35,6 +35,9 @@ const OBSERVATION_MAX_AGE: Duration = Duration::from_secs(30);
 /// learns in the meantime comes too late for it.
 const DECISION_MAX_AGE: Duration = Duration::from_millis(500);
 
+/// The longest time between the plan of an action and its sending.
+const ACTION_MAX_AGE: Duration = Duration::from_secs(10);
+
 /// Why a held rollout starts no actions.
 const HELD_REASON: &str = "the rollout is held";
 
@@ -57,6 +60,8 @@ pub(crate) struct Checker {
     is_singleton: bool,
     /// The newest action that each host has accepted.
     newest_actions: BTreeMap<HostId, (Epoch, ActionId)>,
+    /// When each action was planned.
+    planned: BTreeMap<(Epoch, ActionId), Time>,
     /// The controllers that hold the lease or believe that they do, and when each last renewed it.
     leases: BTreeMap<u32, Time>,
     /// The epochs in which a user broke the lease.
@@ -439,6 +444,18 @@ impl Checker {
 
     // ── actions ──────────────────────────────────────────────────────────────────────────────────
 
+    /// An action must not be sent long after it was planned, because the fleet may have changed.
+    pub(crate) fn check_age(&mut self, order: &ActionOrder, now: Time) {
+        let planned = self.planned.get(&(order.epoch, order.id));
+        let age = planned.map_or(Duration::ZERO, |planned| now.since(*planned));
+        if age >= ACTION_MAX_AGE {
+            self.add_violation(format!(
+                "{} is sent {age:?} after it was planned",
+                order.action
+            ));
+        }
+    }
+
     /// A controller sends an action.
     pub(crate) fn on_action_sent(&mut self, order: &ActionOrder) {
         let journal = self
@@ -651,6 +668,8 @@ impl Checker {
                 self.add_violation(violation);
             }
             if let Event::ActionStarted { id, action, .. } = &entry.event {
+                let epoch = self.journals[&rollout].epoch;
+                self.planned.insert((epoch, *id), entry.at);
                 self.on_action_decided(controller, rollout, *id, action, now);
             }
         }
