@@ -144,7 +144,17 @@ impl InstanceTimeline {
 
     fn order(&mut self, action: &Action, instance: Option<&InstanceId>, at: Time) {
         match (action, instance) {
-            (Action::Start { slot, release, .. }, Some(instance)) => {
+            (
+                Action::Start {
+                    slot,
+                    release,
+                    reloads,
+                },
+                Some(instance),
+            ) => {
+                if let Some(reloaded) = reloads {
+                    self.add_unknown(reloaded, slot);
+                }
                 let phase = (at, InstancePhase::Starting);
                 self.begin_span(instance, slot, release, phase, true);
             }
@@ -291,6 +301,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::core::ids::ActionId;
     use crate::core::journal::testing::{self, Play, START};
     use crate::core::rollout::failure::{Failure, FailureKind};
 
@@ -411,6 +422,28 @@ mod tests {
         node2 lost 3.5-4.5
         node4 8081: 515849216a Starting@0 gone@1.5
         node4 ✗@1.5
+        ");
+    }
+    #[test]
+    fn instance_continues_after_a_failed_reload_and_ends_with_a_successful_one() {
+        let mut play = Play::begin(1);
+        let mut reload = |name: &str, end: fn(ActionId) -> Event| {
+            let action = Action::Start {
+                slot: Slot::new("node1", 8081),
+                release: testing::release("0.9"),
+                reloads: Some("testpage-230767614a-000n1".into()),
+            };
+            let id = play.order(action, Some(name));
+            play.then(500, end(id));
+        };
+        reload("testpage-515849216a-059b0", |id| Event::ActionFailed {
+            id,
+            error: "exit status 3".into(),
+        });
+        reload("testpage-515849216a-059b1", |id| Event::ActionDone { id });
+        insta::assert_snapshot!(shown(&play, &["node1"]), @r"
+        node1 8081: 230767614a Ready@0 gone@0.5; 515849216a Starting@0 gone@0.5; 515849216a Starting@0.5 there@1
+        node1 ✗@0.5
         ");
     }
 }

@@ -165,4 +165,25 @@ mod tests {
             ["a1@a", "b2@b"]
         );
     }
+    #[test]
+    fn reloaded_instance_is_present_until_the_reload_is_done() {
+        let reload = Event::ActionStarted {
+            id: ActionId(2),
+            action: Action::Start {
+                slot: Slot::new("a", 1),
+                release: "r".into(),
+                reloads: Some("a1".into()),
+            },
+            instance: Some("a2".into()),
+        };
+        let events = [start(1, "a", "a1"), reload];
+        assert_eq!(after(events.clone()), ["a1@a"]);
+        let failed = Event::ActionFailed {
+            id: ActionId(2),
+            error: String::new(),
+        };
+        assert_eq!(after(events.clone().into_iter().chain([failed])), ["a1@a"]);
+        let done = Event::ActionDone { id: ActionId(2) };
+        assert_eq!(after(events.into_iter().chain([done])), ["a2@a"]);
+    }
 }
