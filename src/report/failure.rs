@@ -19,6 +19,7 @@ pub(super) fn headline(failure: &Failure, version: &str) -> String {
     let summary = match failure.kind {
         FailureKind::Stage => format!("cannot stage {version}"),
         FailureKind::Start => format!("cannot start {version}"),
+        FailureKind::Reload => format!("cannot reload with {version}"),
         FailureKind::Stop => "cannot stop the old instance".to_owned(),
         FailureKind::Traffic => "a load balancer rejected or ignored a change".to_owned(),
         FailureKind::Exited => format!("{version} exited unexpectedly after {waited}"),
@@ -129,6 +130,7 @@ fn doing(kind: FailureKind, version: &str) -> String {
     match kind {
         FailureKind::Stage => format!("sending {version} to the host and unpacking it"),
         FailureKind::Start => format!("starting {version}"),
+        FailureKind::Reload => format!("reloading with {version}"),
         FailureKind::Stop => "stopping the instance that was replaced".to_owned(),
         FailureKind::Traffic => "changing what the load balancers send where".to_owned(),
         FailureKind::Exited | FailureKind::Liveness => {

@@ -154,7 +154,9 @@ fn add_unit_start(text: Text, context: &HostContext, spec: &StartSpec) -> (Text,
         .add(include_str!("sh/unit.sh"))
         .distinguishing_units(context)
         .add(include_str!("sh/start_systemd.sh"));
-    (text, start_timeout)
+    // A reload that fails is followed by a second one.
+    let attempts = if spec.reloads.is_some() { 2 } else { 1 };
+    (text, start_timeout * attempts)
 }
 
 /// The script that becomes the service of a unit. A service that can be reloaded gets the path of its

@@ -174,13 +174,11 @@ impl InstanceTimeline {
     /// state.
     fn fail(&mut self, order: &PendingOrder, error: &str, at: Time) {
         if let Some((started, slot, _)) = order.start() {
-            self.end_span(started, at);
-            if let Action::Start {
-                reloads: Some(kept),
-                ..
-            } = &order.action
-            {
+            if let Some(kept) = order.action.ends() {
+                self.spans.remove(started);
                 self.continue_span(kept);
+            } else {
+                self.end_span(started, at);
             }
             self.record_incident(&slot.host, error.to_owned(), at);
         } else if let Some(kept) = order.stops() {
@@ -442,7 +440,7 @@ mod tests {
         });
         reload("testpage-515849216a-059b1", |id| Event::ActionDone { id });
         insta::assert_snapshot!(shown(&play, &["node1"]), @r"
-        node1 8081: 230767614a Ready@0 gone@0.5; 515849216a Starting@0 gone@0.5; 515849216a Starting@0.5 there@1
+        node1 8081: 230767614a Ready@0 gone@0.5; 515849216a Starting@0.5 there@1
         node1 ✗@0.5
         ");
     }

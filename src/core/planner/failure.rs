@@ -107,6 +107,9 @@ pub(super) fn failed_action(
     failed.find_map(|failed| {
         let kind = match &failed.action {
             Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
+            Action::Start {
+                reloads: Some(_), ..
+            } => FailureKind::Reload,
             Action::Start { .. } => FailureKind::Start,
             Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
             Action::Stop { .. } => FailureKind::Stop,

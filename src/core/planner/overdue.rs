@@ -116,6 +116,9 @@ fn unanswered_action(s: &Situation<'_>) -> Option<Failure> {
         .min_by_key(|in_flight| in_flight.since)?;
     Some(Failure {
         kind: match in_flight.action {
+            Action::Start {
+                reloads: Some(_), ..
+            } => FailureKind::Reload,
             Action::Start { .. } => FailureKind::Start,
             Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
             Action::Stop { .. } => FailureKind::Stop,

@@ -152,6 +152,7 @@ pub fn quarantined(attempts: &[RevisionAttempt], release: &ReleaseId) -> Option<
 fn may_be_caused_by_release(failure: &Failure) -> bool {
     match failure.kind {
         FailureKind::Start
+        | FailureKind::Reload
         | FailureKind::Exited
         | FailureKind::Liveness
         | FailureKind::NotReady

@@ -30,6 +30,8 @@ pub enum FailureKind {
     Stage,
     /// An instance could not be started.
     Start,
+    /// An instance could not be reloaded.
+    Reload,
     /// An instance could not be stopped.
     Stop,
     /// A balancer refused a change or cannot be reached.
@@ -93,6 +95,7 @@ impl fmt::Display for Failure {
         match self.kind {
             FailureKind::Stage => write!(f, "cannot stage the release: {detail}"),
             FailureKind::Start => write!(f, "cannot start the new instance: {detail}"),
+            FailureKind::Reload => write!(f, "cannot reload the instance: {detail}"),
             FailureKind::Stop => write!(f, "cannot stop the old instance: {detail}"),
             FailureKind::Traffic => {
                 write!(f, "a load balancer rejected or ignored a change: {detail}")

@@ -402,6 +402,7 @@ fn instance_failures(journal: &[Entry]) -> Vec<InstanceFailure> {
                     FailureKind::NotReady => "not ready",
                     FailureKind::Liveness => "not alive",
                     FailureKind::Start => "not started",
+                    FailureKind::Reload => "not reloaded",
                     _ => "failed",
                 },
             })

@@ -151,6 +151,7 @@ impl VersionedAction<'_> {
         match &self.pending.action {
             Action::Claim { .. } => "claim the host".to_owned(),
             Action::Prune { .. } => "prune old releases".to_owned(),
+            action if action.is_reload() => format!("reload with {}", self.version),
             action => format!("{} {}", action.verb(), self.version),
         }
     }

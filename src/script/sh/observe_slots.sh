@@ -104,7 +104,7 @@ watch_empty_slots() {
 # "only_slot" is set, only its listeners are observed, on "only_ports".
 observe() {
     for number in $found $listening; do
-        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number= linger_$number= driver_$number= reloading_$number= before_$number="
+        eval "name_$number= text_$number= facts_$number= pids_$number= sid_$number= own_$number= other_$number= mark_$number= kill_$number= linger_$number= driver_$number= reloading_$number="
     done
     found= listening= listens= units= unseen= armed=
     clock
@@ -121,7 +121,7 @@ observe() {
             '' | *[!0-9]*) continue ;;
         esac
         # Earlier versions of ship did not record the ports.
-        text= name= driver= release= since_boot= pids= sid= facts= mark= ports=$number restarts_before=0
+        text= name= driver= release= since_boot= pids= sid= facts= mark= ports=$number
         while IFS= read -r line; do
             text=$text.$line$NL
             case $line in
@@ -130,7 +130,6 @@ observe() {
                 release=*) release=${line#*=} ;;
                 boot=*) since_boot=${line#*=} ;;
                 ports=*) ports=${line#*=} ;;
-                restarts=*) restarts_before=${line#*=} ;;
             esac
         done <"$record"
         kill=
@@ -150,7 +149,7 @@ observe() {
             systemd) units="$units ship-$SERVICE@$number.service" ;;
             link) observe_link "$release" ;;
         esac
-        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill linger_$number=\$linger driver_$number=\$driver reloading_$number=\$reloading before_$number=\$restarts_before"
+        eval "name_$number=\$name text_$number=\$text facts_$number=\$facts pids_$number=\$pids sid_$number=\$sid mark_$number=\$mark kill_$number=\$kill linger_$number=\$linger driver_$number=\$driver reloading_$number=\$reloading"
         found="$found $number"
         [ "${only_slot:-$number}" != "$number" ] || watch_ports "$number" "$ports"
     done

@@ -1,6 +1,6 @@
 check_digest "$RELEASE"
 SLOT=$ROOT/slots/$NUMBER
-child= switched= restarts_before=
+child= switched=
 
 # Whether the instance in the slot, which has the right name, was ever started. If not, an earlier script was
 # interrupted.
@@ -56,7 +56,7 @@ before_start() {
 register() {
     clock
     output=$({
-        printf '%s\nuser=%s\nstarted=%s\nboot=%s\n%s' "$RECORD" "$RUN_AS" "$up" "$boot" "$restarts_before" >"$SLOT/instance.new" &&
+        printf '%s\nuser=%s\nstarted=%s\nboot=%s\n' "$RECORD" "$RUN_AS" "$up" "$boot" >"$SLOT/instance.new" &&
             mv -f "$SLOT/instance.new" "$SLOT/instance"
     } 2>&1) || fail "cannot write the slot: $output"
 }

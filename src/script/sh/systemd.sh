@@ -17,7 +17,7 @@ observe_systemd() {
         case $number in
             '' | *[!0-9]*) continue ;;
         esac
-        eval "linger=\$linger_$number restarts_before=\$before_$number reloading=\$reloading_$number"
+        eval "linger=\$linger_$number reloading=\$reloading_$number"
         observe_unit
         [ -z "$reloading" ] || facts="process=ended its reload was interrupted${NL}restarts=$restarts$NL"
         eval "facts_$number=\$facts pids_$number=\$pids linger_$number=\$linger"
@@ -35,9 +35,7 @@ property() {
 observe_unit() {
     pids=
     property NRestarts
-    # Restarts before a reload were of the instance before.
-    restarts=$((${value:-0} - ${restarts_before:-0}))
-    [ "$restarts" -ge 0 ] || restarts=0
+    restarts=${value:-0}
     property MainPID
     if [ "${value:-0}" != 0 ]; then
         pids=$value

@@ -22,6 +22,7 @@ name = "web"
 command = "/usr/bin/gunicorn --bind 0.0.0.0:{{ port }} --workers 2 web:app"
 ports = [8081]
 reload = "./reload $MAINPID"
+stop_timeout = "2s"
 
 [artifact]
 source = "app"
@@ -56,6 +57,11 @@ const RELOAD: &str = "#!/bin/sh\nexec kill -HUP \"$1\"\n";
 /// It ends when a file is removed.
 const WAITING_RELOAD: &str =
     "#!/bin/sh\nkill -HUP \"$1\"; while [ -e /run/hold ]; do sleep 0.1; done\n";
+
+/// Moves the slot to a full file system.
+const FILL_SLOT: &str = "cd /var/lib/ship/web/slots && mv 8081 moved && mkdir 8081 && \
+    mount -t tmpfs -o size=1m slot 8081 && cp -a moved/. 8081/ && rm -r moved && \
+    ! cat /dev/zero >8081/fill";
 
 /// A service of version 1.
 fn gunicorn(fleet: &Fleet) -> Service {
@@ -123,13 +129,69 @@ fn failed_reload_continues_with_the_old_files() {
         let before = processes(&fleet);
         service.write("web.py", &app("2"));
         write_reload(&service, "#!/bin/sh\necho no reload today; exit 3\n");
-        service
-            .deploy("2", &[])
-            .exits(3)
-            .prints(&["continues with its own files"]);
+        service.deploy("2", &[]).exits(3).prints(&[
+            "cannot reload with 2",
+            "`reload` exited with status 3",
+            "continues with its own files",
+        ]);
         assert_eq!(processes(&fleet), before);
         assert_eq!(answer(&fleet.hosts[0]), "version 1\n");
         service.ship("status", &[]).exits(0).prints(&["Running"]);
+    });
+}
+
+#[test]
+fn instance_whose_files_are_not_certain_is_replaced() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(2);
+        // The command of version 1 fails, also when the instance returns to it.
+        let service = Service::new(&fleet, PLAYBOOK, &[("web.py", &app("1"))]);
+        write_reload(&service, "#!/bin/sh\nexit 3\n");
+        service.deploy("1", &[]).exits(0);
+        let before = processes(&fleet);
+        service.write("web.py", &app("2"));
+        write_reload(&service, "#!/bin/sh\nkill -HUP \"$1\"; exit 3\n");
+        service
+            .deploy("2", &[])
+            .exits(3)
+            .prints(&["may use the files of either release"]);
+        assert_ne!(processes(&fleet)[0], before[0]);
+        assert_eq!(answer(&fleet.hosts[0]), "version 1\n");
+    });
+}
+
+#[test]
+fn reload_that_ends_the_process_is_reported() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = gunicorn(&fleet);
+        service.write("web.py", &app("2"));
+        write_reload(&service, "#!/bin/sh\nkill -KILL \"$1\"\n");
+        service
+            .deploy("2", &[])
+            .exits(3)
+            .prints(&["the process ended during `reload`"]);
+        assert_eq!(answer(&fleet.hosts[0]), "version 1\n");
+    });
+}
+
+#[test]
+fn full_disk_leaves_the_instance_alone() {
+    namespace::with_hosts(|| {
+        let fleet = Fleet::boot(1);
+        let service = gunicorn(&fleet);
+        let before = processes(&fleet);
+        service.write("web.py", &app("2"));
+        let host = &fleet.hosts[0];
+        host.exec(FILL_SLOT).exits(0);
+        let reason = "cannot reload with 2";
+        service.deploy("2", &[]).exits(3).prints(&[reason, "space"]);
+        assert_eq!(processes(&fleet), before);
+        assert_eq!(answer(host), "version 1\n");
+        service
+            .ship("status", &[])
+            .exits(0)
+            .prints(&["1/1     Running"]);
     });
 }
 

@@ -150,13 +150,11 @@ fn every_playbook_is_valid() {
     let inventory = root.join("inventory/production.toml");
     let mut count = 0;
     for entry in std::fs::read_dir(root.join("playbooks")).expect("the playbooks") {
-        let name = entry.expect("a file").file_name();
-        let name = name.to_str().expect("an ASCII name");
-        if !name.ends_with(".toml") {
+        let path = entry.expect("a file").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
             continue;
         }
-        let path = root.join("playbooks").join(name);
-        let playbook = std::fs::read_to_string(path).expect("the playbook");
+        let playbook = std::fs::read_to_string(&path).expect("the playbook");
         let balancer = if playbook.contains("\n[traffic]") {
             BALANCER
         } else {
@@ -170,7 +168,8 @@ fn every_playbook_is_valid() {
             Ok((inventory + balancer).into_bytes())
         };
         let overrides = Overrides::default();
-        load_with(&inventory, &overrides, read).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        load_with(&inventory, &overrides, read)
+            .unwrap_or_else(|wrong| panic!("{}: {wrong}", path.display()));
         count += 1;
     }
     assert!(count >= 10, "{count} playbooks");
