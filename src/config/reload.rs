@@ -1,4 +1,4 @@
-//! `reload`: refuses what prevents that an instance continues with the files of another release.
+//! `reload`: refuses what prevents an instance from continuing with the files of another release.
 
 use super::diagnostic::Diagnostic;
 use super::fields::{Fields, Sink};

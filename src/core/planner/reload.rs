@@ -51,7 +51,9 @@ fn candidate<'a>(
     host: &HostCount<'_>,
     counted: &JudgedInstance<'_>,
 ) -> Option<(&'a ReleaseId, u32)> {
-    let instance = counted.instance;
+    if s.spec.reload_groups.is_empty() {
+        return None;
+    }
     let is_old = !counted.is_target && counted.is_running && !counted.is_stopping;
     // Where the host has its share already, the instance stops, so that the spread stays even.
     let is_needed = host.is_usable() && host.new < s.fair_share();
@@ -64,7 +66,7 @@ fn candidate<'a>(
     };
     s.census.missing().into_iter().find(|(release, missing)| {
         *missing > 0
-            && s.spec.may_reload(&instance.release, release)
+            && s.spec.may_reload(&counted.instance.release, release)
             && s.spec.slots_of(release).contains(&counted.number)
             && is_staged(release)
     })

@@ -30,7 +30,7 @@ pub(super) fn clear_dead(s: &Situation<'_>, plan: &mut PlanBuilder) {
 /// Stops old instances: unhealthy ones first, then healthy ones while enough are available.
 pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let mut allowance = allowance::stoppable_old(s);
-    let (unhealthy, healthy): (Vec<_>, Vec<_>) = s
+    let (unhealthy, mut healthy): (Vec<_>, Vec<_>) = s
         .census
         .instances()
         .filter(|(_, counted)| !counted.is_target && counted.is_running && !counted.is_stopping)
@@ -48,8 +48,7 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
         .map(|(host, counted)| (host, counted, why(counted)));
     // A reload needs no start. Then come hosts where a new instance runs beside the old one, so that
     // the instances stay spread evenly.
-    let mut healthy = healthy;
-    healthy.sort_by_key(|(host, counted)| {
+    healthy.sort_by_cached_key(|(host, counted)| {
         let is_reloaded = reload::is_candidate(s, host, counted);
         (!is_reloaded, host.new == 0)
     });

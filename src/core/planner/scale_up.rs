@@ -55,12 +55,9 @@ pub(super) fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
         room = room.min(windows::starts_to_finish_batch(s));
     }
     let missing = s.census.missing();
-    room = room.min(
-        missing
-            .values()
-            .sum::<u32>()
-            .saturating_sub(reload::possible(s)),
-    );
+    // What is reloaded needs no start.
+    let to_start = missing.values().sum::<u32>();
+    room = room.min(to_start.saturating_sub(reload::possible(s)));
     missing
         .into_iter()
         .flat_map(|(release, count)| std::iter::repeat_n(release, count as usize))
