@@ -58,6 +58,11 @@ impl PlanBuilder {
         u32::try_from(starts).unwrap_or(u32::MAX)
     }
 
+    /// Whether a start is planned on a host.
+    pub(super) fn starts_on(&self, host: &HostId) -> bool {
+        matches!(self.actions.get(host), Some(Action::Start { .. }))
+    }
+
     /// Whether the plan has no actions.
     pub(super) fn is_empty(&self) -> bool {
         self.actions.is_empty()

@@ -79,7 +79,7 @@ fn hosts_for_start<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a Ho
         .filter(|(_, host)| offers(host))
         .collect();
     // A host that is busy only for now keeps its share: other hosts do not take it over.
-    let fair = s.fair_share();
+    let fair = fair_share(s);
     let is_below = |host: &HostCount<'_>| host.new < fair;
     if !s.rollout.orders.in_flight.is_empty() || candidates.iter().any(|(_, host)| is_below(host)) {
         candidates.retain(|(_, host)| is_below(host));
@@ -108,6 +108,13 @@ fn hosts_staging_for_start(s: &Situation<'_>) -> usize {
         s.stages_on_demand() && matches!(host.busy, Some(Action::Stage { .. }))
     };
     s.census.hosts.iter().filter(stages).count()
+}
+
+/// The number of instances per host if they are spread evenly, rounded up.
+fn fair_share(s: &Situation<'_>) -> u32 {
+    let hosts = s.usable_hosts().filter(|host| host.is_reachable()).count();
+    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+    s.census.desired.div_ceil(hosts)
 }
 
 /// Starts one more instance on a host that has fewer than the others, so that a host that was

@@ -103,14 +103,6 @@ impl<'a> Situation<'a> {
         failed.any(|failed| matches(&failed.action))
     }
 
-    /// The number of instances per host if they are spread evenly, rounded up.
-    pub(super) fn fair_share(&self) -> u32 {
-        let hosts = self.usable_hosts();
-        let hosts = hosts.filter(|host| host.is_reachable()).count();
-        let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
-        self.census.desired.div_ceil(hosts)
-    }
-
     /// Whether no action that changes a slot is in flight.
     pub(super) fn no_slot_changes(&self) -> bool {
         let mut in_flight = self.rollout.orders.in_flight.values();
