@@ -422,6 +422,7 @@ mod tests {
         node4 ✗@1.5
         ");
     }
+
     #[test]
     fn instance_continues_after_a_failed_reload_and_ends_with_a_successful_one() {
         let mut play = Play::begin(1);

@@ -165,6 +165,7 @@ mod tests {
             ["a1@a", "b2@b"]
         );
     }
+
     #[test]
     fn reloaded_instance_is_present_until_the_reload_is_done() {
         let reload = Event::ActionStarted {

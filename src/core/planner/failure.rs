@@ -93,6 +93,20 @@ pub(super) fn unrecoverable_failure(s: &Situation<'_>, plan: &PlanBuilder) -> Op
     failed_action(s, |action| !matches!(action, Action::Start { .. }))
 }
 
+/// The kind of failure if an action fails; `None` if that fails nothing.
+pub(super) fn kind_of(action: &Action) -> Option<FailureKind> {
+    match action {
+        Action::Claim { .. } | Action::Stage { .. } => Some(FailureKind::Stage),
+        Action::Start {
+            reloads: Some(_), ..
+        } => Some(FailureKind::Reload),
+        Action::Start { .. } => Some(FailureKind::Start),
+        Action::Admit { .. } | Action::Drain { .. } => Some(FailureKind::Traffic),
+        Action::Stop { .. } => Some(FailureKind::Stop),
+        Action::Prune { .. } | Action::Disarm { .. } => None,
+    }
+}
+
 /// An action that has failed for good, on a host that does not count as failed.
 pub(super) fn failed_action(
     s: &Situation<'_>,
@@ -105,17 +119,8 @@ pub(super) fn failed_action(
     let failed = s.rollout.attempt.failed.iter();
     let mut failed = failed.filter(|failed| !is_failed_host(failed.action.host()));
     failed.find_map(|failed| {
-        let kind = match &failed.action {
-            Action::Claim { .. } | Action::Stage { .. } => FailureKind::Stage,
-            Action::Start {
-                reloads: Some(_), ..
-            } => FailureKind::Reload,
-            Action::Start { .. } => FailureKind::Start,
-            Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
-            Action::Stop { .. } => FailureKind::Stop,
-            // Releases that were not pruned do no harm, and a disarm is tried again.
-            Action::Prune { .. } | Action::Disarm { .. } => return None,
-        };
+        // Releases that were not pruned do no harm, and a disarm is tried again.
+        let kind = kind_of(&failed.action)?;
         is_relevant(&failed.action).then(|| Failure {
             kind,
             host: Some(failed.action.host().clone()),

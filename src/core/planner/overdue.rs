@@ -115,18 +115,7 @@ fn unanswered_action(s: &Situation<'_>) -> Option<Failure> {
         .filter(|in_flight| !is_failed_host(in_flight.action.host()))
         .min_by_key(|in_flight| in_flight.since)?;
     Some(Failure {
-        kind: match in_flight.action {
-            Action::Start {
-                reloads: Some(_), ..
-            } => FailureKind::Reload,
-            Action::Start { .. } => FailureKind::Start,
-            Action::Admit { .. } | Action::Drain { .. } => FailureKind::Traffic,
-            Action::Stop { .. } => FailureKind::Stop,
-            Action::Claim { .. }
-            | Action::Stage { .. }
-            | Action::Prune { .. }
-            | Action::Disarm { .. } => FailureKind::Stage,
-        },
+        kind: failure::kind_of(&in_flight.action).unwrap_or(FailureKind::Stage),
         host: Some(in_flight.action.host().clone()),
         slot: in_flight.action.slot().cloned(),
         detail: "the host has not answered yet".to_owned(),

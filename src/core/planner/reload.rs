@@ -79,10 +79,9 @@ fn keeps_spread(
     host: &HostCount<'_>,
     starts_on: impl Fn(&HostId) -> bool,
 ) -> bool {
-    let usable = || s.usable_hosts().filter(|host| host.is_reachable());
-    let hosts = u32::try_from(usable().count()).unwrap_or(u32::MAX).max(1);
-    let (least, with_one_more) = (s.census.desired / hosts, s.census.desired % hosts);
-    let above = usable().filter(|host| host.new + u32::from(starts_on(host.id)) > least);
+    let (least, with_one_more) = s.even_share();
+    let usable = s.usable_hosts().filter(|host| host.is_reachable());
+    let above = usable.filter(|host| host.new + u32::from(starts_on(host.id)) > least);
     host.new < least || host.new == least && (above.count() as u64) < u64::from(with_one_more)
 }
 

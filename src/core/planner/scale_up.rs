@@ -112,9 +112,8 @@ fn hosts_staging_for_start(s: &Situation<'_>) -> usize {
 
 /// The number of instances per host if they are spread evenly, rounded up.
 fn fair_share(s: &Situation<'_>) -> u32 {
-    let hosts = s.usable_hosts().filter(|host| host.is_reachable()).count();
-    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
-    s.census.desired.div_ceil(hosts)
+    let (least, with_one_more) = s.even_share();
+    least + u32::from(with_one_more > 0)
 }
 
 /// Starts one more instance on a host that has fewer than the others, so that a host that was

@@ -58,6 +58,15 @@ impl<'a> Situation<'a> {
         self.census.hosts.iter().filter(|host| host.is_usable())
     }
 
+    /// The number of instances per host if they are spread evenly, and the number of hosts that have
+    /// one more.
+    pub(super) fn even_share(&self) -> (u32, u32) {
+        let hosts = self.usable_hosts();
+        let hosts = hosts.filter(|host| host.is_reachable()).count();
+        let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+        (self.census.desired / hosts, self.census.desired % hosts)
+    }
+
     /// Whether an instance was started in the current direction.
     pub(super) fn was_started(&self, counted: &JudgedInstance<'_>) -> bool {
         let started = &self.rollout.attempt.started;
