@@ -308,13 +308,7 @@ impl Script<'_> {
             (record.name, record.release, record.revision) = (name, release.clone(), revision);
             (record.started, record.restarts) = (started, 0);
         }
-        instance::start(
-            self.world,
-            &mut state,
-            self.host,
-            number,
-            &Cause::Launch(self.order.epoch),
-        );
+        self.launch(&mut state, number);
         Ok(true)
     }
 
@@ -381,15 +375,15 @@ impl Script<'_> {
             if let Some(record) = state.record(self.host, number) {
                 record.is_enabled = true;
             }
-            instance::start(
-                self.world,
-                &mut state,
-                self.host,
-                number,
-                &Cause::Launch(self.order.epoch),
-            );
+            self.launch(&mut state, number);
         }
         self.settle(number).await
+    }
+
+    /// Lets the instance in the slot behave as its release does.
+    fn launch(&self, state: &mut State, number: SlotNumber) {
+        let cause = Cause::Launch(self.order.epoch);
+        instance::start(self.world, state, self.host, number, &cause);
     }
 
     /// Waits until the instance listens or has ended, for a short time.

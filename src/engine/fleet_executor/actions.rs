@@ -222,6 +222,9 @@ fn start_spec(
         .env
         .iter()
         .map(|(key, value)| Ok((key.clone(), render(value, &vars)?)));
+    let render_words = |words: &[String]| -> Result<Vec<String>, String> {
+        words.iter().map(|word| render(word, &vars)).collect()
+    };
     Ok(script::StartSpec {
         number: slot.number,
         instance,
@@ -230,21 +233,9 @@ fn start_spec(
         version: definition.version.clone(),
         driver: definition.driver,
         user: definition.user.clone(),
-        argv: definition
-            .command
-            .iter()
-            .map(|word| render(word, &vars))
-            .collect::<Result<_, _>>()?,
-        activate: definition
-            .activate
-            .iter()
-            .map(|word| render(word, &vars))
-            .collect::<Result<_, _>>()?,
-        reload: definition
-            .reload
-            .iter()
-            .map(|word| render(word, &vars))
-            .collect::<Result<_, _>>()?,
+        argv: render_words(&definition.command)?,
+        activate: render_words(&definition.activate)?,
+        reload: render_words(&definition.reload)?,
         reloads: None,
         env: env.collect::<Result<_, String>>()?,
         ports: definition.ports_of(slot.number),
