@@ -75,6 +75,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         hosts: hosts.clone(),
         slots: PORTS.to_vec(),
         is_singleton: false,
+        zones: ship::core::spec::zones::Zones::default(),
         reload_groups: BTreeMap::new(),
         budget: Budget {
             replicas: instances,

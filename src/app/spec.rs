@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::error::{Error, Refused};
 use super::session::Session;
-use crate::config::{Project, UnattendedConfig};
+use crate::config::{HostConfig, Project, UnattendedConfig};
 use crate::core::ids::{ReleaseId, Revision};
 use crate::core::policy::history::{self, PastRevision};
 use crate::core::policy::service_history::ServiceHistory;
@@ -17,6 +17,7 @@ use crate::core::rollout::verb::Verb;
 use crate::core::spec::Spec;
 use crate::core::spec::step::{OnGate, Step, one_first};
 use crate::core::spec::windows::{self, DeployWindows};
+use crate::core::spec::zones::Zones;
 use crate::core::time::Time;
 
 /// The spec of the fleet; `goal` is the release to be deployed.
@@ -48,6 +49,7 @@ pub(crate) fn spec(
     Ok(Spec {
         service: playbook.service.name.clone(),
         hosts,
+        zones: zones(&session.project),
         slots: playbook_slots,
         release_slots,
         without_ports: definitions
@@ -96,6 +98,16 @@ pub(crate) fn spec(
         traffic: session.traffic(),
         keep: releases_to_keep(session, goal),
     })
+}
+
+/// The zone of each host, by the label that the playbook names. Hosts that are drained have one, too.
+fn zones(project: &Project) -> Zones {
+    let label = project.playbook.rollout.zones.as_ref();
+    let zone_of = |host: &HostConfig| {
+        let zone = host.labels.get(label?)?;
+        Some((host.name.clone(), zone.clone()))
+    };
+    Zones::new(project.inventory.hosts.iter().filter_map(zone_of))
 }
 
 fn by_release<T>(

@@ -54,6 +54,9 @@ fn object(preview: &DeployPlan) -> serde_json::Value {
         "min_available": spec.budget.min_available(),
         "most_running": simulated.most_running,
         "max_running": spec.budget.max_running(),
+        "worst_zone_loss": simulated.worst_zone_loss.as_ref().map(|loss| serde_json::json!({
+            "zone": loss.zone, "available": loss.available,
+        })),
         "steps": simulated.gates.iter().map(|(after, gate)| serde_json::json!({
             "after_batches": after, "step": gate,
         })).collect::<Vec<_>>(),
@@ -168,14 +171,22 @@ fn after_batches(preview: &DeployPlan, is_empty: bool) -> String {
 
 fn worst_case(preview: &DeployPlan) -> String {
     let (simulated, budget) = (&preview.simulated, &preview.spec.budget);
-    format!(
+    let mut out = format!(
         "\nworst case: {} of {} available (minimum {}), {} running (maximum {})\n",
         simulated.fewest_available,
         budget.replicas,
         budget.min_available(),
         simulated.most_running,
         budget.max_running()
-    )
+    );
+    if let Some(loss) = &simulated.worst_zone_loss {
+        let _ = writeln!(
+            out,
+            "worst case if a zone fails: {} of {} available, without zone {}",
+            loss.available, budget.replicas, loss.zone
+        );
+    }
+    out
 }
 
 /// What it costs that two instances never run at once.

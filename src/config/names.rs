@@ -228,6 +228,10 @@ pub(super) fn address(node: &Node) -> Result<String, Faults> {
     ADDRESS.read(node)
 }
 
+pub(super) fn label(node: &Node) -> Result<String, Faults> {
+    LABEL.read(node)
+}
+
 pub(super) fn proxy(node: &Node) -> Result<String, Faults> {
     PROXY.read(node)
 }

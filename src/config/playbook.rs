@@ -183,6 +183,9 @@ impl PlaybookDraft {
                 sink,
             );
         }
+        if let Some(config) = &self.rollout {
+            self.rollout_places.check_zones(config, inventory, sink);
+        }
         self.check_templates(inventory, sink);
         if let Some(playbook) = &self.playbook {
             let (traffic, places) = (playbook.traffic.as_ref(), &self.traffic_places);

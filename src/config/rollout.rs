@@ -1,5 +1,6 @@
 //! `[rollout]`: capacity, pace and failure handling of a rollout.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::core::release::Driver;
@@ -11,7 +12,9 @@ use crate::core::spec::{Amounts, OnFailure};
 
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
+use super::inventory::Inventory;
 use super::link;
+use super::names;
 use super::readiness::ReadinessPlaces;
 use super::service::ServiceConfig;
 use super::toml_tree::{Node, Value};
@@ -44,6 +47,8 @@ pub struct RolloutConfig {
     /// Failed hosts that a rollout tolerates.
     pub max_failed_hosts: u32,
     pub on_failure: OnFailure,
+    /// The label whose values are the zones; `None` without zones.
+    pub zones: Option<String>,
 }
 
 impl RolloutConfig {
@@ -67,9 +72,39 @@ pub(super) struct RolloutPlaces {
     steps: Option<SourceSpan>,
     min_ready: Option<SourceSpan>,
     progress_deadline: Option<SourceSpan>,
+    zones: Option<SourceSpan>,
 }
 
 impl RolloutPlaces {
+    /// Reports hosts without the label that names their zone.
+    pub(super) fn check_zones(&self, config: &RolloutConfig, inventory: &Inventory, sink: &Sink) {
+        let Some((place, label)) = self.zones.as_ref().zip(config.zones.as_ref()) else {
+            return;
+        };
+        let hosts = inventory.hosts.iter();
+        let without = hosts.filter(|host| !host.labels.contains_key(label));
+        let without: Vec<_> = without.map(|host| host.name.as_str()).collect();
+        let Some(first) = without.first() else { return };
+        let message = match without.len() {
+            1 => format!("the host {first} has no label `{label}`"),
+            count => format!(
+                "{count} hosts have no label `{label}`: {}",
+                without.join(", ")
+            ),
+        };
+        let labels: BTreeSet<_> = inventory
+            .hosts
+            .iter()
+            .flat_map(|host| host.labels.keys().map(String::as_str))
+            .collect();
+        let known = match labels.len() {
+            0 => "no host has labels".to_owned(),
+            _ => format!("labels of the hosts: {}", Vec::from_iter(labels).join(", ")),
+        };
+        let help = format!("add labels = {{ {label} = \"a\" }} to each host; {known}");
+        sink.push(Diagnostic::at(place, message).help(help));
+    }
+
     /// Reports keys with which no instance could become available before the deadline. Points at
     /// the key that takes the most time.
     pub(super) fn check_deadline(
@@ -192,6 +227,7 @@ pub(super) fn read(
         OnFailure::RollBack,
         choice(&[("rollback", OnFailure::RollBack), ("hold", OnFailure::Hold)]),
     );
+    let zones = fields.optional("zones", names::label);
     fields.finish();
     let fits_driver = link::check_amounts(fields, driver, (max_surge, max_unavailable));
 
@@ -202,6 +238,7 @@ pub(super) fn read(
         steps: fields.place_of("steps"),
         min_ready: fields.place_of("min_ready"),
         progress_deadline: fields.place_of("progress_deadline"),
+        zones: fields.place_of("zones"),
     };
     let config = || {
         Some(RolloutConfig {
@@ -215,6 +252,7 @@ pub(super) fn read(
             history_limit: history_limit?,
             max_failed_hosts: max_failed_hosts?,
             on_failure: on_failure?,
+            zones: zones?,
         })
     };
     (places, config().filter(|_| fits_driver && fits_singleton))

@@ -55,3 +55,4 @@ mod tasks;
 mod traffic;
 mod trust;
 mod unattended;
+mod zones;

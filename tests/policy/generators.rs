@@ -16,6 +16,7 @@ use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, Rol
 use ship::core::rollout::failure::{Failure, FailureKind};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::{Amount, Budget};
+use ship::core::spec::zones::Zones;
 use ship::core::spec::{Amounts, OnFailure, Spec};
 use ship::core::time::Time;
 
@@ -410,6 +411,7 @@ pub(crate) fn spec(hosts: Vec<HostId>, slots: Vec<SlotNumber>, budget: Budget) -
         hosts,
         slots,
         is_singleton: false,
+        zones: Zones::default(),
         reload_groups: BTreeMap::new(),
         budget,
         release_slots: BTreeMap::new(),

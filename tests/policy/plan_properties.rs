@@ -19,6 +19,7 @@ use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::Amounts;
 use ship::core::spec::budget::Budget;
+use ship::core::spec::zones::Zones;
 
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig {
@@ -184,6 +185,8 @@ struct HealthyFleet {
     old: usize,
     /// Whether the old instances can be reloaded.
     can_reload: bool,
+    /// The number of the zone of each host.
+    zones: Vec<usize>,
 }
 
 fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
@@ -199,11 +202,24 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
                 order,
                 prop_oneof![Just(None), (0..=slots).prop_map(Some)],
                 any::<bool>(),
+                prop_oneof![
+                    Just(vec![0; hosts]),
+                    prop::collection::vec(0..4_usize, hosts)
+                ],
             )
         })
         .prop_filter_map(
             "an impossible budget is rejected",
-            |((hosts, slots_per_host), replicas, surge, unavailable, order, old, can_reload)| {
+            |(
+                (hosts, slots_per_host),
+                replicas,
+                surge,
+                unavailable,
+                order,
+                old,
+                can_reload,
+                zones,
+            )| {
                 let replicas = u32::try_from(replicas).ok()?;
                 let amounts = Amounts {
                     replicas,
@@ -218,6 +234,7 @@ fn healthy_fleet() -> impl Strategy<Value = HealthyFleet> {
                     order,
                     old: old.unwrap_or(replicas as usize),
                     can_reload,
+                    zones,
                 })
             },
         )
@@ -231,6 +248,7 @@ impl HealthyFleet {
             slots.clone(),
             self.budget,
         );
+        spec.zones = Zones::new((1..=self.hosts).map(|host| (host_id(host), self.zone_of(host))));
         if self.can_reload {
             spec.reload_groups = ["old", "new"]
                 .map(|release| (release.into(), "the same".into()))
@@ -290,18 +308,63 @@ impl HealthyFleet {
         Ok(())
     }
 
+    /// The name of the zone of a host, which is counted from 1.
+    fn zone_of(&self, host: usize) -> String {
+        format!("zone-{}", self.zones[host - 1])
+    }
+
+    /// The hosts of a zone differ by at most one instance. Zones differ by more only if the one with
+    /// fewer instances has no more slots.
     fn spreads_the_new_instances_evenly(&self) -> Result<(), TestCaseError> {
         let input = self.build();
         let by_host = new_instances_by_host(
             &input,
             &preview(&input.spec, &input.rollout, &input.fleet, NOW),
         );
-        let (fewest, most) = (by_host.values().min(), by_host.values().max());
-        prop_assert!(
-            most.zip(fewest)
-                .is_none_or(|(most, fewest)| most - fewest <= 1),
-            "uneven spread: {by_host:?}"
-        );
+        let mut zones: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        for host in 1..=self.hosts {
+            let count = by_host[&host_id(host)];
+            zones.entry(self.zone_of(host)).or_default().push(count);
+        }
+        for hosts in zones.values() {
+            let (fewest, most) = (hosts.iter().min(), hosts.iter().max());
+            prop_assert!(
+                most.zip(fewest)
+                    .is_none_or(|(most, fewest)| most - fewest <= 1),
+                "uneven spread over hosts: {by_host:?}"
+            );
+        }
+        let most = zones.values().map(|hosts| hosts.iter().sum::<i64>()).max();
+        for hosts in zones.values() {
+            let (count, slots) = (hosts.iter().sum::<i64>(), hosts.len() * self.slots_per_host);
+            prop_assert!(
+                count + 1 >= most.unwrap_or_default() || count == i64::try_from(slots).unwrap(),
+                "uneven spread over zones: {zones:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// While serving instances are replaced in a zone, none changes in another one.
+    fn replaces_in_one_zone_at_a_time(&self) -> Result<(), TestCaseError> {
+        let input = self.build();
+        let preview = preview(&input.spec, &input.rollout, &input.fleet, NOW);
+        for batch in &preview.batches {
+            let zones = |wanted: fn(&Action) -> bool| -> BTreeSet<&str> {
+                let actions = batch.actions.iter().filter(|action| wanted(action));
+                actions
+                    .map(|action| input.spec.zones.of(action.host()))
+                    .collect()
+            };
+            let changed =
+                zones(|action| matches!(action, Action::Start { .. } | Action::Stop { .. }));
+            let stopped =
+                zones(|action| matches!(action, Action::Stop { .. }) || action.is_reload());
+            prop_assert!(
+                stopped.is_empty() || changed.len() == 1,
+                "instances are replaced in {stopped:?} while {changed:?} change: {batch:#?}"
+            );
+        }
         Ok(())
     }
 
@@ -376,6 +439,11 @@ proptest! {
     }
 
     #[test]
+    fn rollout_of_a_healthy_fleet_replaces_in_one_zone_at_a_time(healthy_fleet in healthy_fleet()) {
+        healthy_fleet.replaces_in_one_zone_at_a_time()?;
+    }
+
+    #[test]
     fn rollout_starts_and_stops_each_instance_once(healthy_fleet in healthy_fleet()) {
         healthy_fleet.repeats_no_action()?;
     }
@@ -395,6 +463,7 @@ fn rollout_of_a_full_fleet_with_one_free_slot_succeeds_within_the_budget() {
         order: (0..21).collect(),
         old: 20,
         can_reload: false,
+        zones: vec![0; 7],
     };
     for result in [
         healthy_fleet.succeeds_within_the_budget(),

@@ -13,6 +13,11 @@ pub(super) fn stoppable_old(s: &Situation<'_>) -> u32 {
     }
 }
 
+/// Whether an old instance that serves may stop now.
+pub(super) fn may_stop_old(s: &Situation<'_>) -> bool {
+    s.census.available > s.budget.min_available() && stoppable_old(s) > 0
+}
+
 /// The old instances that may stop within the budget: `total − min_available − unavailable new`. For
 /// each new instance that does not serve yet, an old one keeps running.
 fn max_down(s: &Situation<'_>) -> u32 {

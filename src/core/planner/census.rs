@@ -20,6 +20,8 @@ use crate::core::time::Time;
 pub struct Census<'a> {
     /// The hosts in the inventory's order, then observed hosts that offer no slots.
     pub hosts: Vec<HostCount<'a>>,
+    /// The zones in the order of their first hosts.
+    pub(super) zones: Vec<&'a str>,
     /// The desired instances: the replicas, or fewer if the active hosts have fewer slots.
     pub desired: u32,
     /// Desired instances by release.
@@ -47,7 +49,7 @@ impl<'a> Census<'a> {
     pub fn take(spec: &'a Spec, rollout: &'a Rollout, fleet: &'a Fleet, now: Time) -> Self {
         let replicas = spec.budget_for(rollout).replicas;
         let wanted = rollout.wanted(replicas);
-        let hosts = count_hosts(&Frame {
+        let (hosts, zones) = count_hosts(&Frame {
             spec,
             rollout,
             fleet,
@@ -56,6 +58,7 @@ impl<'a> Census<'a> {
         });
         let mut census = Self {
             hosts: Vec::new(),
+            zones,
             desired: replicas,
             wanted,
             new: 0,
@@ -98,13 +101,15 @@ impl<'a> Census<'a> {
     /// The number of slots on active hosts.
     fn usable_slots(&self, spec: &Spec) -> u32 {
         let usable = self.hosts.iter().filter(|host| host.is_usable()).count();
-        let slots: BTreeSet<SlotNumber> = self
-            .wanted
-            .keys()
-            .flat_map(|release| spec.slots_of(release))
-            .copied()
-            .collect();
-        u32::try_from(usable.saturating_mul(slots.len())).unwrap_or(u32::MAX)
+        let slots = self.wanted_slots(spec).len();
+        u32::try_from(usable.saturating_mul(slots)).unwrap_or(u32::MAX)
+    }
+
+    /// The slots of each host for the wanted releases.
+    pub(super) fn wanted_slots(&self, spec: &Spec) -> BTreeSet<SlotNumber> {
+        let releases = self.wanted.keys();
+        let slots = releases.flat_map(|release| spec.slots_of(release));
+        slots.copied().collect()
     }
 
     fn add(&mut self, host: &HostCount<'a>, is_singleton: bool) {
@@ -236,26 +241,38 @@ impl<'a> Census<'a> {
     }
 }
 
-/// Counts the hosts in the inventory's order, then observed hosts that offer no slots.
-fn count_hosts<'a>(frame: &Frame<'a, '_>) -> Vec<HostCount<'a>> {
+/// Counts the hosts in the inventory's order, then observed hosts that offer no slots. Returns the
+/// zones in the order of their first hosts, too.
+fn count_hosts<'a>(frame: &Frame<'a, '_>) -> (Vec<HostCount<'a>>, Vec<&'a str>) {
     let Frame { spec, fleet, .. } = *frame;
     let (orders, none) = (HostOrders::by_host(frame.rollout), HostOrders::default());
-    let orders_of = |id| orders.get(id).unwrap_or(&none);
-    let listed = spec.hosts.iter().map(|id| {
-        let host = fleet.hosts.get(id);
-        HostCount::take(frame, id, host, orders_of(id), true)
-    });
-    let mut hosts: Vec<_> = listed.collect();
+    let mut zones = Vec::new();
+    let mut count = |id: &'a HostId, host, offers_slots| {
+        let zone = position(&mut zones, spec.zones.of(id));
+        let orders = orders.get(id).unwrap_or(&none);
+        HostCount::take(frame, (id, host), zone, orders, offers_slots)
+    };
+    let listed = spec.hosts.iter();
+    let mut hosts: Vec<_> = listed
+        .map(|id| count(id, fleet.hosts.get(id), true))
+        .collect();
     let found = hosts.iter().filter(|count| count.host.is_some()).count();
     // Usually every known host offers slots, so the search can be skipped.
     if found < fleet.hosts.len() {
         let listed: BTreeSet<&HostId> = spec.hosts.iter().collect();
         let others = fleet.hosts.iter().filter(|(id, _)| !listed.contains(id));
-        hosts.extend(
-            others.map(|(id, host)| HostCount::take(frame, id, Some(host), orders_of(id), false)),
-        );
+        hosts.extend(others.map(|(id, host)| count(id, Some(host), false)));
     }
-    hosts
+    (hosts, zones)
+}
+
+/// The position of a zone, which is added if it is new.
+fn position<'a>(zones: &mut Vec<&'a str>, zone: &'a str) -> usize {
+    let known = zones.iter().position(|known| *known == zone);
+    known.unwrap_or_else(|| {
+        zones.push(zone);
+        zones.len() - 1
+    })
 }
 
 /// How long an observation of a host proves that its processes run.

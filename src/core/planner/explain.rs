@@ -6,7 +6,9 @@ use crate::core::planner::decision::Next;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::situation::Situation;
 use crate::core::planner::wait_reason::WaitReason;
-use crate::core::planner::{completion, gate, lingering, scale_up, singleton, traffic, wait};
+use crate::core::planner::{
+    completion, gate, lingering, scale_up, singleton, traffic, wait, zones,
+};
 
 /// Why a host has no action in a plan. `next` is the next step of the rollout.
 pub(super) fn wait_reason(s: &Situation<'_>, host: &HostCount<'_>, next: &Next) -> WaitReason {
@@ -113,12 +115,13 @@ fn old_instance(s: &Situation<'_>, host: &HostCount<'_>) -> Option<WaitReason> {
     let is_old =
         |counted: &JudgedInstance<'_>| !counted.is_target && counted.instance.lingering.is_none();
     let has_old = host.instances.iter().any(is_old);
-    has_old.then(|| WaitReason::WaitsForCapacity {
+    let waits_for_capacity = || WaitReason::WaitsForCapacity {
         available: s.census.available,
         min_available: s.budget.min_available(),
         running: s.census.running,
         max_running: s.budget.max_running(),
-    })
+    };
+    has_old.then(|| zones::wait_reason(s, host).unwrap_or_else(waits_for_capacity))
 }
 
 /// The reason for a host that needs no action.

@@ -43,6 +43,8 @@ pub struct HostCount<'a> {
     pub id: &'a HostId,
     /// The last observation; `None` if there was none.
     pub host: Option<&'a Host>,
+    /// The position of its zone in the census.
+    pub(super) zone: usize,
     /// The action in flight. A host gets one action at a time, because others would wait for its
     /// lock.
     pub busy: Option<&'a Action>,
@@ -149,14 +151,15 @@ impl<'a> HostCount<'a> {
     /// Counts the instances of a host.
     pub(super) fn take(
         frame: &Frame<'a, '_>,
-        id: &'a HostId,
-        host: Option<&'a Host>,
+        (id, host): (&'a HostId, Option<&'a Host>),
+        zone: usize,
         orders: &HostOrders<'a>,
         offers_slots: bool,
     ) -> Self {
         let mut count = Self {
             id,
             host,
+            zone,
             busy: orders.in_flight,
             instances: Vec::new(),
             new: 0,

@@ -28,17 +28,20 @@ mod scale_down;
 mod scale_up;
 mod singleton;
 mod situation;
+mod spread;
 mod steps;
 mod task;
 mod traffic;
 mod wait;
 pub mod wait_reason;
 mod windows;
+mod zones;
 
 use self::arming::{DisarmScope, disarm};
 use self::plan_builder::PlanBuilder;
 use self::response::on_failure;
 use self::situation::Situation;
+use self::spread::Spread;
 use self::task::TaskStep;
 use crate::core::fleet::Fleet;
 use crate::core::planner::census::{Census, SIGHTING_VALID_FOR};
@@ -53,12 +56,14 @@ use crate::core::time::Time;
 pub fn plan(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Plan {
     let census = Census::take(spec, rollout, fleet, now);
     let budget = spec.budget_for(rollout);
+    let spread = Spread::of(spec, rollout, &census);
     let mut situation = Situation {
         spec,
         budget,
         rollout,
         fleet,
         census: &census,
+        spread: &spread,
         now,
         closing: None,
     };
@@ -180,6 +185,7 @@ fn replace(s: &Situation<'_>, plan: &mut PlanBuilder) -> Option<Next> {
     scale_up::rebalance(s, plan);
     scale_down::stop_old(s, plan);
     scale_down::stop_surplus(s, plan);
+    scale_up::start_beyond_share(s, plan);
     disarm(s, plan, DisarmScope::Served);
     match failure::unrecoverable_failure(s, plan) {
         Some(failure) => Some(on_failure(s, failure)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::planner::census::Census;
-use crate::core::rollout::action::Action;
+use crate::core::rollout::action::{Action, StopReason};
 use crate::core::spec::budget::Budget;
 
 pub(super) struct PlanBuilder {
@@ -61,6 +61,17 @@ impl PlanBuilder {
     /// Whether a start is planned on a host.
     pub(super) fn starts_on(&self, host: &HostId) -> bool {
         matches!(self.actions.get(host), Some(Action::Start { .. }))
+    }
+
+    /// Whether the start, drain or stop of a running instance is planned on a host.
+    pub(super) fn changes_instance_on(&self, host: &HostId) -> bool {
+        match self.actions.get(host) {
+            Some(Action::Start { .. } | Action::Drain { .. }) => true,
+            Some(Action::Stop { why, .. }) => {
+                !matches!(why, StopReason::Dead | StopReason::Lingered)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the plan has no actions.

@@ -36,8 +36,18 @@ pub struct Preview {
     pub fewest_available: u32,
     /// The most instances running at any moment.
     pub most_running: u32,
+    /// The loss of a zone that would leave the fewest instances; `None` if there is only one zone.
+    pub worst_zone_loss: Option<ZoneLoss>,
     /// The outcome; `None` if the rollout would wait for an event that no action causes.
     pub outcome: Option<Outcome>,
+}
+
+/// What is left if a zone is lost at the worst moment of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZoneLoss {
+    pub zone: String,
+    /// The instances available in the other zones.
+    pub available: u32,
 }
 
 /// Actions that start together.
@@ -65,24 +75,30 @@ pub fn preview(spec: &Spec, rollout: &Rollout, fleet: &Fleet, now: Time) -> Prev
         tasks: Vec::new(),
         fewest_available: u32::MAX,
         most_running: 0,
+        worst_zone_loss: None,
         outcome: None,
     };
     for _ in 0..most_rounds(spec) {
         refresh(&mut simulation.fleet, simulation.now);
-        let (available, running) = simulation.counts();
+        let counts = simulation.counts();
         let decided = plan(spec, &simulation.rollout, &simulation.fleet, simulation.now);
         // Each new maximum extends the deadline: a long soak on many hosts may take longer in all.
         simulation.record(Event::Progress(decided.progress));
-        preview.count(available, running);
+        preview.count(spec, &counts);
         if decided.actions.is_empty() {
             match simulation.advance(decided.next, &mut preview) {
                 ControlFlow::Continue(()) => continue,
                 ControlFlow::Break(()) => break,
             }
         }
-        let batch = simulation.perform(decided.actions, available, running);
-        preview.count(batch.available, batch.running);
-        preview.batches.push(batch);
+        let actions = decided.actions;
+        let counts = simulation.perform(&actions, counts);
+        preview.count(spec, &counts);
+        preview.batches.push(Batch {
+            actions,
+            available: counts.available(),
+            running: counts.running,
+        });
     }
     preview
 }
@@ -96,9 +112,39 @@ fn most_rounds(spec: &Spec) -> usize {
 }
 
 impl Preview {
-    fn count(&mut self, available: u32, running: u32) {
-        self.fewest_available = self.fewest_available.min(available);
-        self.most_running = self.most_running.max(running);
+    fn count(&mut self, spec: &Spec, counts: &Counts) {
+        self.fewest_available = self.fewest_available.min(counts.available());
+        self.most_running = self.most_running.max(counts.running);
+        let worst = counts.zone_loss().filter(|_| spec.zones.are_several());
+        let known = self.worst_zone_loss.take();
+        let both = known.into_iter().chain(worst);
+        self.worst_zone_loss = both.min_by_key(|loss| loss.available);
+    }
+}
+
+/// The instances at one moment.
+struct Counts {
+    /// The available instances of each zone.
+    available: BTreeMap<String, u32>,
+    running: u32,
+}
+
+impl Counts {
+    fn available(&self) -> u32 {
+        self.available.values().sum()
+    }
+
+    /// The loss of the zone with the most available instances.
+    fn zone_loss(&self) -> Option<ZoneLoss> {
+        let (zone, lost) = self
+            .available
+            .iter()
+            .rev()
+            .max_by_key(|(_, count)| **count)?;
+        Some(ZoneLoss {
+            zone: zone.clone(),
+            available: self.available() - lost,
+        })
     }
 }
 
@@ -116,10 +162,17 @@ impl Simulation<'_> {
         self.rollout.apply(&Entry { at, event });
     }
 
-    /// Available and running instances.
-    fn counts(&self) -> (u32, u32) {
+    fn counts(&self) -> Counts {
         let census = Census::take(self.spec, &self.rollout, &self.fleet, self.now);
-        (census.available, census.running)
+        let mut available = BTreeMap::new();
+        for (host, counted) in census.instances() {
+            let zone = self.spec.zones.of(host.id).to_owned();
+            *available.entry(zone).or_default() += u32::from(counted.is_available);
+        }
+        Counts {
+            available,
+            running: census.running,
+        }
     }
 
     /// Carries out the next step of a plan without actions. Ends the simulation if the rollout ends
@@ -192,9 +245,9 @@ impl Simulation<'_> {
         self.rollout.timings.complete_since.is_some() || at < deadline
     }
 
-    /// Carries out the actions of a batch.
-    fn perform(&mut self, actions: Vec<Action>, mut available: u32, mut running: u32) -> Batch {
-        for action in &actions {
+    /// Carries out the actions of a batch. Returns the counts during the batch.
+    fn perform(&mut self, actions: &[Action], mut counts: Counts) -> Counts {
+        for action in actions {
             let id = self.rollout.next_action_id();
             let (release, epoch) = (self.rollout.target_release(), self.rollout.epoch);
             let instance = InstanceId::new(&self.spec.service, release, epoch, id);
@@ -208,16 +261,15 @@ impl Simulation<'_> {
             let stops = reloads || matches!(action, Action::Drain { .. } | Action::Stop { .. });
             let slot = action.slot().filter(|_| stops);
             let served = slot.is_some_and(|slot| serves(self.spec, &self.fleet, slot, self.now));
-            available -= u32::from(served).min(available);
-            running += u32::from(starts && !reloads);
+            let zone = self.spec.zones.of(action.host());
+            if let Some(available) = counts.available.get_mut(zone) {
+                *available -= u32::from(served).min(*available);
+            }
+            counts.running += u32::from(starts && !reloads);
             self.take_effect(action, instance);
             self.record(Event::ActionDone { id });
         }
-        Batch {
-            actions,
-            available,
-            running,
-        }
+        counts
     }
 
     /// Applies an action to the fleet. `name` is that of the instance that it starts.

@@ -1,6 +1,6 @@
 //! Reloads: an old instance that continues with the files of another release, in its slot.
 
-use crate::core::ids::{HostId, ReleaseId};
+use crate::core::ids::ReleaseId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
@@ -17,14 +17,16 @@ pub(super) fn release_for<'a>(
     let (release, missing) = candidate(s, host, counted)?;
     let planned = plan.starts(release);
     let is_within_step = s.census.new + planned < steps::new_limit(s);
-    let is_even = keeps_spread(s, host, |id| plan.starts_on(id));
+    let hosts = s.census.hosts.iter();
+    let starting: Vec<_> = hosts.filter(|host| plan.starts_on(host.id)).collect();
+    let is_even = s.spread.has_room(host, &starting);
     (planned < missing && is_within_step && is_even).then_some(release)
 }
 
 /// The number of instances that can be reloaded now, so that no instance has to be started for
 /// them.
 pub(super) fn possible(s: &Situation<'_>) -> u32 {
-    if s.census.available <= s.budget.min_available() {
+    if !allowance::may_stop_old(s) {
         return 0;
     }
     let candidates = s
@@ -56,7 +58,7 @@ fn candidate<'a>(
         return None;
     }
     let is_old = !counted.is_target && counted.is_running && !counted.is_stopping;
-    let is_needed = host.is_usable() && keeps_spread(s, host, |_| false);
+    let is_needed = host.is_usable() && s.spread.has_room(host, &[]);
     if !is_old || !counted.is_ready || !is_needed || has_failed(s, host, counted) {
         return None;
     }
@@ -70,19 +72,6 @@ fn candidate<'a>(
             && s.spec.slots_of(release).contains(&counted.number)
             && is_staged(release)
     })
-}
-
-/// Whether the instances stay spread evenly if one more on this host is new. Otherwise, the old one
-/// stops. `starts_on` tells for which hosts one more is planned.
-fn keeps_spread(
-    s: &Situation<'_>,
-    host: &HostCount<'_>,
-    starts_on: impl Fn(&HostId) -> bool,
-) -> bool {
-    let (least, with_one_more) = s.even_share();
-    let usable = s.usable_hosts().filter(|host| host.is_reachable());
-    let above = usable.filter(|host| host.new + u32::from(starts_on(host.id)) > least);
-    host.new < least || host.new == least && (above.count() as u64) < u64::from(with_one_more)
 }
 
 /// Whether a reload of the instance has failed, or an action on its host. It is then replaced.

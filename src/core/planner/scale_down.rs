@@ -8,7 +8,7 @@ use crate::core::ids::ReleaseId;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{allowance, arming, evidence, reload, traffic};
+use crate::core::planner::{allowance, arming, evidence, reload, traffic, zones};
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::time::Human;
 
@@ -46,11 +46,11 @@ pub(super) fn stop_old(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let unhealthy = unhealthy
         .into_iter()
         .map(|(host, counted)| (host, counted, why(counted)));
-    // A reload needs no start. Then come hosts where a new instance runs beside the old one, so that
-    // the instances stay spread evenly.
+    // One zone is finished before the next one. A reload needs no start. Then come hosts where a new
+    // instance runs beside the old one, so that the instances stay spread evenly.
     healthy.sort_by_cached_key(|(host, counted)| {
         let is_reloaded = reload::is_candidate(s, host, counted);
-        (!is_reloaded, host.new == 0)
+        (s.spread.rank(host), !is_reloaded, host.new == 0)
     });
     let healthy = healthy.into_iter().map(|(host, counted)| {
         let why = if never_served(s, counted) {
@@ -113,12 +113,17 @@ fn stop_surplus_of(
         candidates.retain(|(_, (_, counted))| !is_new_and_unavailable(counted));
     }
     candidates.sort_by_key(|(order, (host, counted))| {
-        (counted.is_available, Reverse(host.new), Reverse(*order))
+        let new = (s.spread.new_in_zone(host), host.new);
+        (counted.is_available, Reverse(new), Reverse(*order))
     });
     for (_, (host, counted)) in candidates {
-        if counted.is_stopping {
-            surplus = surplus.saturating_sub(1);
-        } else if surplus > 0 {
+        if surplus == 0 {
+            return;
+        }
+        // A stop that waits for another zone is not replaced by one in that zone.
+        if counted.is_stopping || !zones::may_disturb(s, plan, host, counted) {
+            surplus -= 1;
+        } else {
             surplus -= u32::from(stop(s, plan, host, counted, StopReason::Surplus));
         }
     }
@@ -138,7 +143,8 @@ fn stop(
     // An instance that was not probed yet may serve, so the available instances must be enough
     // without it.
     let is_covered = !counted.is_unprobed || s.census.available >= min_available;
-    if !host.is_idle() || !is_covered || cost > plan.spare || s.has_failed_to_stop(counted) {
+    let may_stop = !s.has_failed_to_stop(counted) && zones::may_disturb(s, plan, host, counted);
+    if !host.is_idle() || !is_covered || cost > plan.spare || !may_stop {
         return false;
     }
     let confirmed_cost = u32::from(s.census.is_confirmed(counted));

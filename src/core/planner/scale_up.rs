@@ -6,17 +6,29 @@ use crate::core::ids::{ReleaseId, Slot};
 use crate::core::planner::host_count::HostCount;
 use crate::core::planner::plan_builder::PlanBuilder;
 use crate::core::planner::situation::Situation;
-use crate::core::planner::{reload, singleton, steps, windows};
+use crate::core::planner::{allowance, reload, singleton, steps, windows};
 use crate::core::rollout::action::Action;
 
-/// Starts `min(replicas + surge − running, replicas − new)` instances, spread over the hosts.
+/// Starts `min(replicas + surge − running, replicas − new)` instances on hosts that have fewer than
+/// their share.
 pub(super) fn start_new(s: &Situation<'_>, plan: &mut PlanBuilder) {
-    let releases = releases_to_start(s);
-    if releases.is_empty() {
-        return;
+    let mut below = candidates(s, plan);
+    // A host that is busy only for now keeps its share: other hosts do not take it over.
+    s.spread.retain_below(&mut below);
+    start_on(s, plan, in_zone_to_change(s, below));
+}
+
+/// Starts instances on any hosts if nothing else is possible.
+pub(super) fn start_beyond_share(s: &Situation<'_>, plan: &mut PlanBuilder) {
+    if plan.is_empty() && s.is_settled() {
+        let hosts = first_zone(candidates(s, plan), |host| s.spread.new_in_zone(host));
+        start_on(s, plan, hosts);
     }
-    let mut hosts = hosts_for_start(s, plan);
-    for release in releases {
+}
+
+fn start_on(s: &Situation<'_>, plan: &mut PlanBuilder, hosts: Vec<&HostCount<'_>>) {
+    let mut hosts = VecDeque::from(hosts);
+    for release in releases_to_start(s) {
         // Each release has its own slots, so the first host may have no free slot for it.
         let found = hosts
             .iter()
@@ -67,25 +79,54 @@ pub(super) fn releases_to_start<'a>(s: &Situation<'a>) -> Vec<&'a ReleaseId> {
 }
 
 /// The hosts that can get an instance now, those with the fewest first.
-fn hosts_for_start<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> VecDeque<&'a HostCount<'a>> {
+fn candidates<'a>(s: &Situation<'a>, plan: &PlanBuilder) -> Vec<&'a HostCount<'a>> {
     let missing = s.census.missing();
     let offers = |host: &HostCount<'_>| {
         let mut releases = missing.keys();
         releases.any(|release| free_slot(s, host, release).is_some())
     };
-    let hosts = s.census.hosts.iter().enumerate();
+    let hosts = s.census.hosts.iter();
     let mut candidates: Vec<_> = hosts
-        .filter(|(_, host)| host.is_idle() && !plan.has_order(host.id) && !s.has_failed_on(host.id))
-        .filter(|(_, host)| offers(host))
+        .filter(|host| host.is_idle() && !plan.has_order(host.id) && !s.has_failed_on(host.id))
+        .filter(|host| offers(host))
         .collect();
-    // A host that is busy only for now keeps its share: other hosts do not take it over.
-    let fair = fair_share(s);
-    let is_below = |host: &HostCount<'_>| host.new < fair;
-    if !s.rollout.orders.in_flight.is_empty() || candidates.iter().any(|(_, host)| is_below(host)) {
-        candidates.retain(|(_, host)| is_below(host));
+    candidates.sort_by_key(|host| (host.new, host.running));
+    candidates
+}
+
+/// The hosts in the zones that are disturbed already. Otherwise, those in the zone that is replaced
+/// first; none while old instances can stop in another one.
+fn in_zone_to_change<'a>(
+    s: &Situation<'_>,
+    hosts: Vec<&'a HostCount<'a>>,
+) -> Vec<&'a HostCount<'a>> {
+    let (disturbed, others): (Vec<_>, Vec<_>) = hosts
+        .into_iter()
+        .partition(|host| s.spread.is_disturbed(host));
+    if !disturbed.is_empty() {
+        return disturbed;
     }
-    candidates.sort_by_key(|(order, host)| (host.new, host.running, *order));
-    candidates.into_iter().map(|(_, host)| host).collect()
+    let next = first_zone(others, |host| s.spread.rank(host));
+    let waits = |host: &&HostCount<'_>| {
+        !s.is_settled() && s.spread.other_disturbed(host).is_some()
+            || !s.spread.is_next(host) && allowance::may_stop_old(s)
+    };
+    if next.first().is_some_and(waits) {
+        Vec::new()
+    } else {
+        next
+    }
+}
+
+/// The hosts of one zone: the one with the lowest key.
+fn first_zone<'a, K: Ord>(
+    mut hosts: Vec<&'a HostCount<'a>>,
+    key: impl Fn(&HostCount<'a>) -> K,
+) -> Vec<&'a HostCount<'a>> {
+    let first = hosts.iter().min_by_key(|host| key(host));
+    let first = first.map(|host| host.zone);
+    hosts.retain(|host| Some(host.zone) == first);
+    hosts
 }
 
 /// The slot of a host in which an instance of a release can be started now.
@@ -110,21 +151,12 @@ fn hosts_staging_for_start(s: &Situation<'_>) -> usize {
     s.census.hosts.iter().filter(stages).count()
 }
 
-/// The number of instances per host if they are spread evenly, rounded up.
-fn fair_share(s: &Situation<'_>) -> u32 {
-    let (least, with_one_more) = s.even_share();
-    least + u32::from(with_one_more > 0)
-}
-
 /// Starts one more instance on a host that has fewer than the others, so that a host that was
 /// unreachable gets its share again. Then the surplus instance stops on the host with the most.
 pub(super) fn rebalance(s: &Situation<'_>, plan: &mut PlanBuilder) {
     let census = s.census;
     // All instances must serve: one that is not ready yet would be the first surplus to stop.
-    let is_settled = census.new == census.desired
-        && census.new_available == census.new
-        && plan.is_empty()
-        && s.rollout.orders.in_flight.is_empty();
+    let is_settled = census.new == census.desired && plan.is_empty() && s.is_settled();
     if !is_settled || s.closing.is_some() || census.running >= s.budget.max_running() {
         return;
     }
@@ -144,15 +176,16 @@ pub(super) fn underloaded_slot(s: &Situation<'_>) -> Option<Slot> {
         return None;
     }
     let usable_hosts = || s.usable_hosts().filter(|host| host.is_idle());
-    let most = usable_hosts().map(|host| host.new).max()?;
-    // The spread is even if no two hosts differ by more than one.
     let may_take_one = |host: &HostCount<'_>| {
-        host.new + 1 < most && host.running == host.new && !s.has_failed_on(host.id)
+        s.spread.is_underloaded(host) && host.running == host.new && !s.has_failed_on(host.id)
     };
     let target = s.rollout.target_release();
     usable_hosts()
         .filter(|host| may_take_one(host))
-        .filter_map(|host| Some((host.new, free_slot(s, host, target)?)))
-        .min_by_key(|(new, _)| *new)
-        .map(|(_, slot)| slot)
+        .filter_map(|host| {
+            let slot = free_slot(s, host, target)?;
+            Some((s.spread.new_in_zone(host), host.new, slot))
+        })
+        .min_by_key(|(in_zone, on_host, _)| (*in_zone, *on_host))
+        .map(|(.., slot)| slot)
 }

@@ -6,6 +6,7 @@ use crate::core::fleet::Fleet;
 use crate::core::ids::HostId;
 use crate::core::planner::census::Census;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
+use crate::core::planner::spread::Spread;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::{Direction, Rollout};
 use crate::core::spec::Spec;
@@ -21,6 +22,7 @@ pub(super) struct Situation<'a> {
     pub(super) rollout: &'a Rollout,
     pub(super) fleet: &'a Fleet,
     pub(super) census: &'a Census<'a>,
+    pub(super) spread: &'a Spread<'a>,
     pub(super) now: Time,
     /// Why no new batch may start: a window closes, or the fleet is frozen.
     pub(super) closing: Option<&'a str>,
@@ -56,15 +58,6 @@ impl<'a> Situation<'a> {
     /// The hosts that may have instances at the end of the rollout.
     pub(super) fn usable_hosts(&self) -> impl Iterator<Item = &'a HostCount<'a>> {
         self.census.hosts.iter().filter(|host| host.is_usable())
-    }
-
-    /// The number of instances per host if they are spread evenly, and the number of hosts that have
-    /// one more.
-    pub(super) fn even_share(&self) -> (u32, u32) {
-        let hosts = self.usable_hosts();
-        let hosts = hosts.filter(|host| host.is_reachable()).count();
-        let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
-        (self.census.desired / hosts, self.census.desired % hosts)
     }
 
     /// Whether an instance was started in the current direction.
@@ -110,6 +103,11 @@ impl<'a> Situation<'a> {
     pub(super) fn has_failed(&self, matches: impl Fn(&Action) -> bool) -> bool {
         let mut failed = self.rollout.attempt.failed.iter();
         failed.any(|failed| matches(&failed.action))
+    }
+
+    /// Whether nothing is in flight and every new instance serves.
+    pub(super) fn is_settled(&self) -> bool {
+        self.census.new == self.census.new_available && self.rollout.orders.in_flight.is_empty()
     }
 
     /// Whether no action that changes a slot is in flight.

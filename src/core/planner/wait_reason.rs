@@ -66,6 +66,10 @@ pub enum WaitReason {
         running: u32,
         max_running: u32,
     },
+    /// The host has an old instance, and something is disturbed in another zone.
+    WaitsForZone {
+        zone: String,
+    },
     /// No instance of a singleton may start here, because another one may be alive.
     WaitsForSingleton {
         /// What may be alive, and where.
@@ -158,6 +162,10 @@ impl fmt::Display for WaitReason {
                 f,
                 "waiting for capacity: {available} available (minimum {min_available}), {running} \
                  running (maximum {max_running})"
+            ),
+            WaitReason::WaitsForZone { zone } => write!(
+                f,
+                "waiting for zone {zone}: instances are replaced in one zone at a time"
             ),
             WaitReason::StepSoaks { step, of, .. } => {
                 write!(f, "waiting: step {step} of {of} soaks")

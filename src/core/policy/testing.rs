@@ -249,6 +249,7 @@ pub(super) fn spec(fleet: &Fleet) -> Spec {
         without_ports: BTreeSet::new(),
         slot_ports: BTreeMap::new(),
         is_singleton: false,
+        zones: crate::core::spec::zones::Zones::default(),
         reload_groups: BTreeMap::new(),
         budget: Budget {
             replicas: 3,

@@ -5,6 +5,7 @@ pub mod impossible;
 pub mod scaling;
 pub mod step;
 pub mod windows;
+pub mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::core::spec::budget::{Amount, Budget};
 use crate::core::spec::impossible::Impossible;
 use crate::core::spec::step::{OnGate, Step};
 use crate::core::spec::windows::DeployWindows;
+use crate::core::spec::zones::Zones;
 
 /// The desired state of the fleet, and the limits of the rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Spec {
     /// The hosts that offer slots, in the inventory's order. If two hosts suit equally well, the
     /// first gets the instance. Instances on other hosts, which are drained, must stop.
     pub hosts: Vec<HostId>,
+    /// The zones over which the instances spread, and of which one is disturbed at a time.
+    pub zones: Zones,
     /// The slots of each host for a release that does not name its own.
     pub slots: Vec<SlotNumber>,
     /// The slots of each host for releases that name their own.

@@ -24,7 +24,7 @@ error: unknown key `zzz` in [rollout]
 13 | zzz = 1
    | ^^^
    |
-   = help: valid keys: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure
+   = help: valid keys: replicas, max_surge, max_unavailable, min_ready, progress_deadline, soak, steps, history_limit, max_failed_hosts, on_failure, zones
 "#]]
         .raw()
     );

@@ -252,3 +252,41 @@ error: `steps` must be a list, not a whole number
         .raw()
     );
 }
+
+#[test]
+fn zones_need_a_label_on_every_host() {
+    let zones = |label: &str| {
+        let with_zones = format!("max_surge = 1\nzones = \"{label}\"");
+        files().playbook("max_surge = 1", &with_zones)
+    };
+    assert_data_eq!(
+        zones("zone").report(),
+        str![[r#"
+error: the host web2 has no label `zone`
+  --> web.toml:14:9
+   |
+14 | zones = "zone"
+   |         ^^^^^^
+   |
+   = help: add labels = { zone = "a" } to each host; labels of the hosts: zone
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        zones("rack").report(),
+        str![[r#"
+error: 2 hosts have no label `rack`: web1, web2
+  --> web.toml:14:9
+   |
+14 | zones = "rack"
+   |         ^^^^^^
+   |
+   = help: add labels = { rack = "a" } to each host; labels of the hosts: zone
+"#]]
+        .raw()
+    );
+    let address = "address = \"10.0.0.2\"";
+    let labelled = format!("{address}\nlabels = {{ zone = \"b\" }}");
+    let project = zones("zone").inventory(address, &labelled).project();
+    assert_eq!(project.playbook.rollout.zones.as_deref(), Some("zone"));
+}

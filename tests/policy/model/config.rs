@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ship::core::ids::{HostId, SlotNumber};
 use ship::core::spec::budget::Budget;
+use ship::core::spec::zones::Zones;
 use ship::core::spec::{OnFailure, Spec};
 
 use super::controller::{Controllers, THRESHOLDS, port_number, release_id};
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) own_ports: bool,
     /// Whether two instances must never run at once.
     pub(crate) is_singleton: bool,
+    /// The zone of each host.
+    pub(crate) zones: [u8; HOSTS],
 }
 
 impl Config {
@@ -101,6 +104,11 @@ impl Config {
             hosts,
             slots: (0..self.slots).map(port_number).collect(),
             is_singleton: self.is_singleton,
+            zones: Zones::new(
+                self.host_ids()
+                    .into_iter()
+                    .zip(self.zones.map(|zone| format!("zone {zone}"))),
+            ),
             reload_groups: BTreeMap::new(),
             budget: Budget {
                 replicas: small(self.replicas),

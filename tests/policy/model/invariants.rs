@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ship::core::planner::{Next, Plan};
-use ship::core::rollout::action::Action;
+use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::failure::Outcome;
 
 use super::config::{Config, KEPT};
@@ -22,6 +22,7 @@ pub(crate) fn check_plan(
     one_action_per_host(controllers, state, plan)?;
     every_host_has_an_action_or_a_wait_reason(config, plan)?;
     stops_keep_the_minimum(config, state, plan)?;
+    one_zone_is_disturbed_at_a_time(config, controllers, state, plan)?;
     starts_keep_the_maximum(config, controllers, state, plan)?;
     starts_are_on_ports_of_the_release(config, plan)?;
     prunes_keep_needed_releases(controllers, state, plan)?;
@@ -158,6 +159,62 @@ fn stops_keep_the_minimum(config: &Config, state: &State, plan: &Plan) -> Result
             remaining.len(),
             config.min_available()
         ));
+    }
+    Ok(())
+}
+
+/// A serving instance stops only if nothing stops or starts in another zone, and every instance there
+/// that was started is ready. Hosts that have failed do not count.
+fn one_zone_is_disturbed_at_a_time(
+    config: &Config,
+    controllers: &Controllers,
+    state: &State,
+    plan: &Plan,
+) -> Result<(), String> {
+    let serving = serving(state);
+    let has_failed = |host: usize| {
+        let controller = state.controller.as_ref();
+        controller.is_some_and(|controller| controllers.is_failed_host(controller, host))
+    };
+    let mut disturbed: BTreeSet<u8> = BTreeSet::new();
+    for (host, command) in pending_commands(state) {
+        let is_change = match command.operation {
+            Operation::Start { .. } => true,
+            Operation::Stop { name, .. } => serving.contains(&name),
+            _ => false,
+        };
+        if is_change && !has_failed(host) {
+            disturbed.insert(config.zones[host]);
+        }
+    }
+    let mut stops = Vec::new();
+    for action in &plan.actions {
+        let zone = config.zones[controllers.index(action.host())];
+        match action {
+            Action::Start { .. } => drop(disturbed.insert(zone)),
+            Action::Stop {
+                instance,
+                why: StopReason::Replaced | StopReason::Surplus,
+                ..
+            } if serving.contains(&name_of(instance)) => {
+                disturbed.insert(zone);
+                stops.push((action.host(), zone));
+            }
+            _ => {}
+        }
+    }
+    for (host, machine) in state.machines.iter().enumerate() {
+        let starts = |actual: super::world::Instance| actual.state == ProcessState::Starting;
+        if machine.up && machine.instances().any(starts) && !has_failed(host) {
+            disturbed.insert(config.zones[host]);
+        }
+    }
+    for (host, zone) in stops {
+        if let Some(other) = disturbed.iter().find(|other| **other != zone) {
+            return Err(format!(
+                "{host} stops a serving instance in zone {zone} while zone {other} is disturbed"
+            ));
+        }
     }
     Ok(())
 }

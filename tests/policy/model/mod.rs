@@ -30,8 +30,9 @@ use ship::core::planner::{Next, Plan, plan};
 use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::OnFailure;
+use ship::core::spec::zones::Zones;
 use ship::core::time::Time;
-use world::{Faults, ProcessState, Release};
+use world::{Faults, HOSTS, ProcessState, Release};
 
 const NO_FAULTS: Faults = Faults {
     bad_starts: 0,
@@ -104,6 +105,17 @@ fn surge_onto_a_spare_host() -> Config {
         workers: false,
         own_ports: false,
         is_singleton: false,
+        zones: [0; HOSTS],
+    }
+}
+
+/// Two zones, of two hosts and of one, and a budget that would allow both of them.
+fn two_zones() -> Config {
+    Config {
+        name: "3 replicas in place, in 2 zones",
+        unavailable: 2,
+        zones: [0, 1, 0, 0],
+        ..in_place(3)
     }
 }
 
@@ -298,6 +310,53 @@ fn cases() -> Vec<Case> {
                 both(INSTANCE_FAILURE, HOST_LOSS),
             ],
             100_000,
+        ),
+        case(
+            two_zones(),
+            &[
+                both(BAD_START, INSTANCE_FAILURE),
+                both(BAD_START, HOST_LOSS),
+                CRASH,
+                LOST_REPORT,
+            ],
+            &[
+                both(INSTANCE_FAILURE, CRASH),
+                both(INSTANCE_FAILURE, HOST_LOSS),
+            ],
+            50_000,
+        ),
+        case(
+            named(
+                "side by side in 2 zones, surge 2, unavailable 1",
+                Config {
+                    surge: 2,
+                    unavailable: 1,
+                    zones: [0, 1, 0, 0],
+                    ..side_by_side()
+                },
+            ),
+            &[
+                both(BAD_START, INSTANCE_FAILURE),
+                HOST_LOSS,
+                CRASH,
+                LOST_REPORT,
+            ],
+            &[both(HOST_LOSS, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
+            10_000,
+        ),
+        case(
+            named(
+                "side by side in 2 zones, a host may fail",
+                Config {
+                    surge: 2,
+                    max_failed_hosts: 1,
+                    zones: [0, 1, 0, 0],
+                    ..side_by_side()
+                },
+            ),
+            &[both(BAD_START, HOST_LOSS), INSTANCE_FAILURE],
+            &[both(HOST_LOSS, CRASH), both(INSTANCE_FAILURE, HOST_LOSS)],
+            5_000,
         ),
         case(
             named(
@@ -762,6 +821,19 @@ fn model_finds_a_planner_that_ignores_max_unavailable() {
         violation.what.contains("would serve, expected at least 3"),
         "{}",
         violation.path
+    );
+}
+
+#[test]
+fn model_finds_a_planner_that_replaces_in_two_zones_at_a_time() {
+    let violation = expect_violation(&two_zones(), &|spec, rollout, fleet, now| {
+        let mut spec = spec.clone();
+        spec.zones = Zones::default();
+        plan(&spec, rollout, fleet, now)
+    });
+    assert_eq!(
+        violation.what,
+        "h2 stops a serving instance in zone 1 while zone 0 is disturbed"
     );
 }
 

@@ -15,3 +15,4 @@ mod steps;
 mod tasks;
 mod traffic;
 mod windows;
+mod zones;

@@ -18,6 +18,7 @@ use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, Rol
 use ship::core::rollout::failure::{Failure, Outcome};
 use ship::core::rollout::verb::Verb;
 use ship::core::spec::budget::Budget;
+use ship::core::spec::zones::Zones;
 use ship::core::spec::{OnFailure, Spec};
 use ship::core::time::Time;
 
@@ -60,6 +61,7 @@ pub(crate) fn fleet_of(hosts: u32) -> FleetSetup {
             hosts,
             slots: vec![8081],
             is_singleton: false,
+            zones: Zones::default(),
             reload_groups: BTreeMap::new(),
             budget: Budget {
                 replicas,

@@ -13,6 +13,7 @@ use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::step::OnGate;
+use crate::core::spec::zones::Zones;
 use crate::core::spec::{OnFailure, Spec};
 
 const NOW: Time = Time(600_000);
@@ -230,6 +231,7 @@ fn spec() -> Spec {
         hosts: ["web2", "web1", "web3"].map(HostId::from).to_vec(),
         slots: vec![8081, 8082],
         is_singleton: false,
+        zones: Zones::default(),
         reload_groups: BTreeMap::new(),
         budget: Budget {
             replicas: 2,

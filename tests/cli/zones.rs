@@ -1,0 +1,63 @@
+//! Zones: a deploy replaces instances in one of them at a time.
+
+use serde_json::{Value, json};
+
+use crate::call::json_lines;
+use crate::event_stream::Course;
+use crate::project::LocalProject;
+
+/// Four hosts, of which two each are in a zone, with a budget that would allow all of them at once.
+fn in_two_zones() -> LocalProject {
+    let project = LocalProject::new()
+        .with("replicas = 3", "replicas = 4\nzones = \"zone\"")
+        .with("[8081, 8082]", "[8081]")
+        .with("max_surge = 1", "max_surge = 0")
+        .with("max_unavailable = 0", "max_unavailable = 4");
+    let inventory = project.read("inventory.toml");
+    let zones = ["a", "b", "a", "b"];
+    let mut hosts = inventory.split("[[hosts]]\n");
+    let mut labelled = hosts.next().expect("the text before the hosts").to_owned();
+    for (host, zone) in hosts.zip(zones) {
+        labelled += &format!("[[hosts]]\nlabels = {{ zone = \"{zone}\" }}\n{host}");
+    }
+    project.write("inventory.toml", &labelled);
+    project
+}
+
+#[test]
+fn deploy_finishes_a_zone_before_the_next_one() {
+    let project = in_two_zones();
+    project.deploy("0.8");
+    let plan = project
+        .ship(&["plan", "inventory.toml", "--version", "0.9"])
+        .any_stdout()
+        .run();
+    assert!(
+        plan.stdout
+            .contains("worst case if a zone fails: 0 of 4 available, without zone a\n"),
+        "{}",
+        plan.stdout
+    );
+    let before = project.status();
+    let args = ["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let done = project.ship(&args).any_stdout().run();
+    let course = Course::of(&before, &json_lines(&done.stdout));
+    let is_in = |zone: &[&str], step: &str| zone.iter().any(|host| step.contains(host));
+    let in_a: Vec<_> = course.steps.iter().map(|step| is_in(&["node1", "node3"], step)).collect();
+    let (first, second) = in_a.split_at(in_a.len() / 2);
+    assert!(
+        first.iter().all(|in_a| *in_a) && second.iter().all(|in_a| !in_a),
+        "{:?}",
+        course.steps
+    );
+    assert_eq!((course.most_running, course.fewest_ready), (4, 2));
+}
+
+#[test]
+fn plan_as_json_has_the_worst_loss_of_a_zone() {
+    let project = in_two_zones();
+    let args = ["plan", "inventory.toml", "--output", "json"];
+    let plan = project.ship(&args).any_stdout().run();
+    let plan: Value = serde_json::from_str(&plan.stdout).expect("JSON");
+    assert_eq!(plan["worst_zone_loss"], json!({"zone": "a", "available": 0}));
+}
