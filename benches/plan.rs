@@ -117,6 +117,7 @@ fn halfway(instances: u32) -> (Spec, Rollout, Fleet) {
         is_proven: false,
         scaling: None,
         set: Vec::new(),
+        hosts_from: None,
     });
     let mut rollout = Rollout::begin(&Entry {
         at: NOW,

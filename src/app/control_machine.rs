@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
 
-use super::discovery;
+use super::discovery::{self, ChosenInventory};
 use super::environment::{
     DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading,
 };
 use super::error::Error;
-use super::last_known_good::{LastKnownGood, find_service, last_known_good};
+use super::hosts_command::HostsCommand;
+use super::last_known_good::{LastKnownGood, find_service, kept_hosts, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
 use super::release::{self, ArtifactRequest, Release};
 use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
-use crate::config::{self, Overrides, Project};
+use crate::config::{self, HostsOutput, Overrides, Project};
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
@@ -43,49 +44,98 @@ pub trait Console: Send + Sync {
 /// The machine on which `ship` runs: its files, `SQLite` database, clock and SSH.
 pub struct ControlMachine {
     /// The inventory on the command line.
-    pub inventory: Option<PathBuf>,
-    pub console: Box<dyn Console>,
+    inventory: Option<PathBuf>,
+    console: Box<dyn Console>,
+    hosts_command: HostsCommand,
 }
 
 impl ControlMachine {
-    /// Reads the files. If the playbook is invalid or has no version, uses the last known good
-    /// files.
-    fn read_leniently(
-        &self,
-        chosen: &discovery::ChosenInventory,
-        overrides: &Overrides,
-    ) -> Result<Project, Error> {
-        let project = match config::load(&chosen.path, overrides) {
-            Ok(project) => project,
-            Err(invalid) => {
-                let store = open_state_of(&chosen.path);
-                let good = store.ok().flatten().and_then(|store| {
-                    let read = |path: &Path| std::fs::read(path);
-                    last_known_good(&*store, &chosen.path, overrides, read)
-                });
-                let Some(LastKnownGood { project, as_of }) = good else {
-                    return Err(invalid.into());
-                };
-                if let Some(revision) = as_of {
-                    self.notify(&Notice::PlaybookOfRevision(revision));
-                }
-                project
-            }
-        };
-        chosen.check(&project)?;
-        Ok(project)
+    pub fn new(inventory: Option<PathBuf>, console: Box<dyn Console>) -> Self {
+        Self {
+            inventory,
+            console,
+            hosts_command: HostsCommand::default(),
+        }
     }
+
+    /// Reads the files again, with the hosts that the command of the inventory prints. `alone` are
+    /// the files without them.
+    fn load_with_hosts(
+        &self,
+        chosen: &ChosenInventory,
+        overrides: &Overrides,
+        reading: Reading,
+        alone: LastKnownGood,
+    ) -> Result<LastKnownGood, Error> {
+        let Some(from) = &alone.project.inventory.hosts_from else {
+            return Ok(alone);
+        };
+        let load = |output: &HostsOutput| load_files(chosen, overrides, reading, Some(output));
+        let kept = || {
+            let store = open_state_of(&chosen.path).ok()??;
+            kept_hosts(&*store, &chosen.path)
+        };
+        if reading == Reading::WithoutHosts {
+            let kept = kept().and_then(|kept| load(&kept.output).ok());
+            return Ok(kept.unwrap_or(alone));
+        }
+        config::register_secrets(&alone.project);
+        let output = self.hosts_command.output(from, &chosen.path);
+        let why = match output.map_err(Error::from).and_then(|output| load(&output)) {
+            Err(Error::Files(why)) if reading == Reading::LastKnownGood => why,
+            loaded => return loaded,
+        };
+        let Some((kept, good)) = kept().and_then(|kept| {
+            let good = load(&kept.output).ok()?;
+            Some((kept, good))
+        }) else {
+            return Err(why.into());
+        };
+        let why = why.iter().next().map(|first| first.message().to_owned());
+        self.notify(&Notice::HostsOfRevision {
+            revision: kept.revision,
+            why: why.unwrap_or_default(),
+        });
+        Ok(good)
+    }
+}
+
+/// Reads the files, with the hosts from a command if they are known. If the playbook is invalid
+/// or has no version, and `reading` permits it, uses the last known good files.
+fn load_files(
+    chosen: &ChosenInventory,
+    overrides: &Overrides,
+    reading: Reading,
+    hosts: Option<&HostsOutput>,
+) -> Result<LastKnownGood, Error> {
+    let read = |path: &Path| std::fs::read(path);
+    let good = match config::load_with_hosts(&chosen.path, overrides, read, hosts) {
+        Ok(project) => LastKnownGood {
+            project,
+            as_of: None,
+        },
+        Err(invalid) if reading == Reading::Strict => return Err(invalid.into()),
+        Err(invalid) => open_state_of(&chosen.path)
+            .ok()
+            .flatten()
+            .and_then(|store| last_known_good(&*store, &chosen.path, overrides, read, hosts))
+            .ok_or(invalid)?,
+    };
+    chosen.check(&good.project)?;
+    Ok(good)
 }
 
 impl Environment for ControlMachine {
     fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
-        let project = match reading {
-            Reading::Strict => chosen.load(overrides)?,
-            Reading::LastKnownGood => self.read_leniently(&chosen, overrides)?,
-        };
+        // The files alone come first: they are valid and trusted before a command runs.
+        let alone = load_files(&chosen, overrides, reading, None)?;
+        let good = self.load_with_hosts(&chosen, overrides, reading, alone)?;
+        if let Some(revision) = good.as_of {
+            self.notify(&Notice::PlaybookOfRevision(revision));
+        }
         Ok(Files {
-            project,
+            project: good.project,
             state_dir: state_dir_for(&chosen.path),
             inventory: chosen.path,
         })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Refused};
 use crate::app::state_location::open_even_if_moved;
-use crate::config::{self, Overrides, Project};
+use crate::config::Project;
 use crate::store::find;
 use crate::trust;
 
@@ -19,13 +19,6 @@ pub struct ChosenInventory {
 }
 
 impl ChosenInventory {
-    /// Reads the inventory and its playbook.
-    pub(crate) fn load(&self, overrides: &Overrides) -> Result<Project, Error> {
-        let project = config::load(&self.path, overrides)?;
-        self.check(&project)?;
-        Ok(project)
-    }
-
     /// Refuses files of another user, if ship found the inventory on its own.
     pub(crate) fn check(&self, project: &Project) -> Result<(), Error> {
         project

@@ -151,9 +151,13 @@ pub struct DeployedState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     Strict,
-    /// If the playbook is invalid, use the copy of the newest revision: for verbs that only
-    /// observe, stop or roll back.
+    /// If the playbook is invalid, use the copy of the newest revision; if the command of
+    /// `[hosts_from]` fails, use the hosts of the newest rollout: for verbs that only observe, stop
+    /// or roll back.
     LastKnownGood,
+    /// As `LastKnownGood`, but the command of `[hosts_from]` does not run: for verbs that only use
+    /// the state.
+    WithoutHosts,
 }
 
 /// The user who runs `ship`, and the machine.

@@ -76,6 +76,7 @@ impl Goal {
             continuation: self.continuation.clone(),
             mode: session.mode,
             set: &session.set,
+            hosts_from: session.hosts_from(),
         }
     }
 

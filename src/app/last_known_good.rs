@@ -4,8 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::{self, Overrides, Project};
+use crate::config::{self, HostsOutput, Overrides, Project};
 use crate::core::ids::Revision;
+use crate::core::rollout::event::RolloutStart;
 use crate::store::{RevisionRecord, ServiceKey, Store};
 
 /// The files to use if the present ones are not valid as they are.
@@ -13,6 +14,32 @@ pub struct LastKnownGood {
     pub project: Project,
     /// The revision whose playbook is used; `None` for the present playbook.
     pub as_of: Option<Revision>,
+}
+
+/// The hosts from a command that an earlier rollout used.
+pub(crate) struct KeptHosts {
+    pub(crate) output: HostsOutput,
+    pub(crate) revision: Revision,
+}
+
+/// The hosts from a command that the newest rollout used, if any did.
+pub(crate) fn kept_hosts(store: &dyn Store, inventory: &Path) -> Option<KeptHosts> {
+    let absolute = std::path::absolute(inventory).ok()?;
+    let service_key = find_service(store, &absolute)?;
+    let runs = store.service(&service_key).ok()?.runs();
+    runs.iter().rev().find_map(|run| KeptHosts::of(&run.start))
+}
+
+impl KeptHosts {
+    /// The hosts of a rollout.
+    pub(crate) fn of(start: &RolloutStart) -> Option<Self> {
+        let revision = start.target.revision;
+        let name = format!("hosts of revision {revision}");
+        Some(Self {
+            output: HostsOutput::kept(name, start.hosts_from.as_ref()?),
+            revision,
+        })
+    }
 }
 
 /// The service that was deployed last from an inventory, given its absolute path. In a shared
@@ -40,6 +67,7 @@ pub fn last_known_good(
     inventory: &Path,
     overrides: &Overrides,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    hosts: Option<&HostsOutput>,
 ) -> Option<LastKnownGood> {
     let absolute = std::path::absolute(inventory).ok()?;
     let service_key = find_service(store, &absolute)?;
@@ -57,14 +85,14 @@ pub fn last_known_good(
     let with_last_settings = with([settings, overrides.set.clone()].concat());
     // Prefer the present playbook to a stored copy: it may lack only a version or an override.
     for overrides in [&given_overrides, &with_last_settings] {
-        if let Ok(project) = config::load_with(inventory, overrides, &read) {
+        if let Ok(project) = config::load_with_hosts(inventory, overrides, &read, hosts) {
             let as_of = None;
             return Some(LastKnownGood { project, as_of });
         }
     }
     let old = [&given_overrides, &with_last_settings]
         .into_iter()
-        .find_map(|overrides| with_playbook_of(&record, inventory, overrides, &read));
+        .find_map(|overrides| with_playbook_of(&record, inventory, overrides, &read, hosts));
     Some(LastKnownGood {
         project: old?,
         as_of: Some(record.revision),
@@ -77,6 +105,7 @@ pub(crate) fn with_playbook_of(
     inventory: &Path,
     overrides: &Overrides,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    hosts: Option<&HostsOutput>,
 ) -> Option<Project> {
     let read_stored = |path: &Path| {
         if path == inventory {
@@ -85,5 +114,5 @@ pub(crate) fn with_playbook_of(
             Ok(record.playbook.clone().into_bytes())
         }
     };
-    config::load_with(inventory, overrides, read_stored).ok()
+    config::load_with_hosts(inventory, overrides, read_stored, hosts).ok()
 }

@@ -17,6 +17,7 @@ pub mod error;
 pub mod exit;
 pub mod goal;
 pub mod host_copy;
+mod hosts_command;
 mod identity_note;
 mod known_rollout;
 pub mod last_known_good;

@@ -22,6 +22,11 @@ pub enum Notice {
     },
     /// The playbook is invalid; ship uses the copy stored with this revision.
     PlaybookOfRevision(Revision),
+    /// The command of `[hosts_from]` failed, and why; ship uses the hosts of this revision.
+    HostsOfRevision {
+        revision: Revision,
+        why: String,
+    },
     /// Neither the history nor the hosts have the definitions of these releases.
     UnknownReleases(Vec<String>),
     /// A host was removed from the inventory, and instances may still run there.
@@ -121,6 +126,11 @@ impl fmt::Display for Notice {
                 f,
                 "warning: the playbook is invalid; using the copy of revision {revision}\nhint: \
                  `ship check` shows the errors"
+            ),
+            Self::HostsOfRevision { revision, why } => write!(
+                f,
+                "warning: {why}; using the hosts of revision {revision}\nhint: `ship inventory` \
+                 shows the error"
             ),
             Self::UnknownReleases(names) => write!(
                 f,

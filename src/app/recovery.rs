@@ -1,6 +1,7 @@
 //! Recovers what a rollout of an earlier release needs and this machine does not have: another
 //! machine may have deployed it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -186,7 +187,7 @@ fn project_of(session: &Session, record: &RevisionRecord) -> Option<Project> {
         version: Some(record.definition.version.clone()),
         set: run.map(|run| run.start.set.clone()).unwrap_or_default(),
     };
-    with_playbook_of(record, &session.inventory, &overrides, |path| {
-        std::fs::read(path)
-    })
+    let read = |path: &Path| std::fs::read(path);
+    // Where the artifact is does not depend on the hosts.
+    with_playbook_of(record, &session.inventory, &overrides, read, None)
 }

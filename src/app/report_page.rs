@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Internal};
 use super::exit::Exit;
+use super::last_known_good::KeptHosts;
 use super::logging;
 use super::session::Session;
 use super::state_location::state_dir_access;
@@ -192,7 +193,9 @@ fn budget_at_start(
             Ok(record.playbook.clone().into_bytes())
         }
     };
-    let project = config::load_with(&session.inventory, &overrides, read).ok()?;
+    let hosts = KeptHosts::of(start).map(|kept| kept.output);
+    let project =
+        config::load_with_hosts(&session.inventory, &overrides, read, hosts.as_ref()).ok()?;
     let (hosts, slots) = (
         project.inventory.schedulable_hosts().count(),
         project.playbook.service.slots.numbers().len(),

@@ -151,6 +151,12 @@ impl Session {
             .collect()
     }
 
+    /// The hosts that the command of `[hosts_from]` printed.
+    pub(crate) fn hosts_from(&self) -> Option<&serde_json::Value> {
+        let from = self.project.inventory.hosts_from.as_ref()?;
+        from.printed.as_ref()
+    }
+
     pub fn operator(&self) -> Operator {
         self.env.operator()
     }

@@ -26,8 +26,5 @@ impl Console for NullConsole {
 
 /// This machine with the given inventory.
 pub(super) fn control_machine(inventory: PathBuf) -> Arc<dyn Environment> {
-    Arc::new(ControlMachine {
-        inventory: Some(inventory),
-        console: Box::new(NullConsole),
-    })
+    Arc::new(ControlMachine::new(Some(inventory), Box::new(NullConsole)))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::shared_args::{
-    DisplayArgs, InventoryArg, LockArg, MonitorArg, OutputArg, OverrideArgs, ReasonArg,
+    DisplayArgs, HostsFormat, InventoryArg, LockArg, MonitorArg, OutputArg, OverrideArgs, ReasonArg,
 };
 use crate::app::exit::Exit;
 
@@ -86,6 +86,8 @@ pub enum VerbArgs {
     Unlock(UnlockArgs),
     /// Show where the state is, or move it to a database that several operators share
     State(StateArgs),
+    /// List the hosts, also those that the command of `[hosts_from]` prints
+    Inventory(InventoryArgs),
     /// Print a crontab line and systemd units for nightly deploys
     Cron(CronArgs),
     /// Print a shell completion script
@@ -460,6 +462,23 @@ pub struct StateMoveArgs {
     pub lock: LockArg,
     #[command(flatten)]
     pub output: OutputArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = examples!["ship inventory", "ship inventory --output toml"])]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    pub inventory: InventoryArg,
+    /// Output format; json is a list of hosts, toml has [[hosts]] tables for an inventory
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "text|json|toml",
+        hide_possible_values = true
+    )]
+    pub output: HostsFormat,
 }
 
 #[derive(Debug, Args)]

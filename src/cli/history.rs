@@ -76,6 +76,11 @@ fn facts(details: &RevisionDetails) -> String {
     ];
     let replicas = row.replicas.map(|replicas| replicas.to_string());
     facts.extend(replicas.map(|replicas| ("replicas", replicas)));
+    let hosts = row
+        .hosts_from
+        .as_ref()
+        .map(|hosts| clean(&hosts.join(", ")));
+    facts.extend(hosts.map(|hosts| ("hosts", hosts)));
     let monitor = details
         .monitor
         .as_ref()

@@ -11,6 +11,7 @@ mod freeze;
 mod hints;
 mod history;
 mod init;
+mod inventory;
 mod logs;
 mod migrate;
 mod output;
@@ -186,6 +187,7 @@ async fn run(verb: VerbArgs) -> Result<Exit, CliError> {
         VerbArgs::Report(args) => report::run(args),
         VerbArgs::Unlock(args) => unlock::run(args).await,
         VerbArgs::State(args) => state::run(args).await,
+        VerbArgs::Inventory(args) => inventory::run(args),
         VerbArgs::Cron(args) => cron::run(args),
         VerbArgs::Completions { shell } => {
             let mut script = Vec::new();

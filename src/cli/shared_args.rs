@@ -122,3 +122,12 @@ pub enum OutputFormat {
     Text,
     Json,
 }
+
+/// The output formats of `ship inventory`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HostsFormat {
+    #[default]
+    Text,
+    Json,
+    Toml,
+}

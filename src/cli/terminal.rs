@@ -30,10 +30,7 @@ pub(super) fn quiet_machine(inventory: InventoryArg) -> ControlMachine {
 }
 
 fn machine(inventory: InventoryArg, display: DisplayArgs) -> ControlMachine {
-    ControlMachine {
-        inventory: inventory.inventory,
-        console: Box::new(Terminal { display }),
-    }
+    ControlMachine::new(inventory.inventory, Box::new(Terminal { display }))
 }
 
 /// The environment of a verb that does not roll out.

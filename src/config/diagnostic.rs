@@ -105,6 +105,7 @@ pub struct Diagnostic {
     pointer: Pointer,
     label: Option<String>,
     related: Option<(SourceSpan, String)>,
+    note: Option<String>,
     help: Option<String>,
 }
 
@@ -226,6 +227,7 @@ impl Diagnostic {
             pointer,
             label: None,
             related: None,
+            note: None,
             help: None,
         }
     }
@@ -244,11 +246,33 @@ impl Diagnostic {
         self
     }
 
+    /// Adds a note, for example the output of a command.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = Some(note.into());
+        self
+    }
+
     /// Adds a related place.
     #[must_use]
     pub fn related(mut self, place: &SourceSpan, label: impl Into<String>) -> Self {
         self.related = Some((place.clone(), label.into()));
         self
+    }
+
+    /// Adds a related place, unless there is one already.
+    #[must_use]
+    pub fn or_related(self, place: &SourceSpan, label: &str) -> Self {
+        if self.related.is_some() {
+            self
+        } else {
+            self.related(place, label)
+        }
+    }
+
+    /// Whether the error is in the text of `place`.
+    pub(super) fn is_in_text_of(&self, place: &SourceSpan) -> bool {
+        matches!(&self.pointer, Pointer::Text(own) if Arc::ptr_eq(&own.source, &place.source))
     }
 
     /// The error in one line.
@@ -281,6 +305,9 @@ impl Diagnostic {
                 group = group.element(Origin::path(path.as_str()).line(*line).char_column(*column));
             }
             Pointer::File(path) => group = group.element(Origin::path(path.as_str())),
+        }
+        if let Some(note) = &self.note {
+            group = group.element(Level::NOTE.message(normalize_untrusted_str(note)));
         }
         match &self.help {
             Some(help) => group.element(Level::HELP.message(normalize_untrusted_str(help))),

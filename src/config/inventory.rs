@@ -8,6 +8,7 @@ use crate::core::ids::HostId;
 
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::fields::{Fields, Sink};
+use super::hosts_from::{self, HostsFrom, HostsOutput};
 use super::local_path::resolve_relative;
 use super::names;
 use super::secret_url::SecretUrl;
@@ -19,6 +20,7 @@ use super::value::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOPBACK: &str = "127.0.0.1";
+const HOSTS: &str = "[[hosts]]";
 const EXAMPLE_BALANCER: &str = "[[balancers]]\nname = \"lb1\"\naddress = \"192.168.72.10\"";
 const EXAMPLE_HOST: &str = "[[hosts]]\nname = \"web1\"\naddress = \"192.168.72.233\"";
 
@@ -30,8 +32,10 @@ pub struct Inventory {
     pub fleet: String,
     /// The playbook; its path is relative to the inventory.
     pub playbook: PathBuf,
-    /// The hosts, in the order of the file.
+    /// The hosts, in the order of the file, then those of `[hosts_from]`.
     pub hosts: Vec<HostConfig>,
+    /// The command that prints further hosts; `None` without `[hosts_from]`.
+    pub hosts_from: Option<HostsFrom>,
     /// The machines of the balancers, in the order of the file.
     pub balancers: Vec<HostConfig>,
     /// The place of the first balancer.
@@ -61,6 +65,12 @@ impl Inventory {
     /// The hosts that may run instances, in the order of the file: all without `drain`.
     pub fn schedulable_hosts(&self) -> impl Iterator<Item = &HostConfig> {
         self.hosts.iter().filter(|host| !host.drain)
+    }
+
+    /// Whether the command of `[hosts_from]` printed a host of the inventory.
+    pub fn is_from_command(&self, host: &HostConfig) -> bool {
+        let from = self.hosts_from.as_ref();
+        from.is_some_and(|from| from.names().any(|name| *name == *host.name.as_str()))
     }
 }
 
@@ -107,6 +117,7 @@ impl Default for SshConfig {
 pub(super) fn read(
     root: &Node,
     path: &Path,
+    output: Option<&HostsOutput>,
     sink: &Sink,
 ) -> (Option<Located<PathBuf>>, Option<Inventory>) {
     let Some(top) = Fields::new(root, "the inventory", sink) else {
@@ -125,9 +136,19 @@ pub(super) fn read(
         ssh
     });
     let state = state::read(&top, dir, sink);
-    let tables = top.tables("hosts", "[[hosts]]", EXAMPLE_HOST);
+    let hosts_from = hosts_from::read(&top);
+    let mut tables = match &hosts_from {
+        Some(None) => top.tables("hosts", HOSTS, EXAMPLE_HOST),
+        _ => top.tables_if_any("hosts", HOSTS, EXAMPLE_HOST),
+    };
     let balancer_tables = top.tables_if_any("balancers", "[[balancers]]", EXAMPLE_BALANCER);
     top.finish();
+    let printed = match (&hosts_from, output) {
+        (Some(Some(from)), Some(output)) => output.host_tables(from, sink),
+        _ => None,
+    };
+    let printed_tables = printed.iter().flatten();
+    tables.extend(printed_tables.filter_map(|node| Fields::new(node, HOSTS, sink)));
     let defaults_or_none = defaults.clone().unwrap_or_default();
     let hosts: Vec<_> = tables
         .iter()
@@ -153,6 +174,10 @@ pub(super) fn read(
             fleet: fleet?,
             playbook: playbook.value,
             hosts: hosts?,
+            hosts_from: hosts_from?.map(|from| HostsFrom {
+                printed: printed.as_deref().map(hosts_from::to_json),
+                ..from
+            }),
             balancers: balancers?,
             balancers_place,
             state: state.ok()?,

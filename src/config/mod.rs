@@ -16,7 +16,10 @@ mod definition;
 mod diagnostic;
 mod fields;
 mod hooks;
+mod host_table;
+mod hosts_from;
 mod inventory;
+mod json_tree;
 mod link;
 mod liveness;
 mod local_path;
@@ -59,6 +62,8 @@ pub use channel::{Channel, check_version};
 pub(crate) use definition::hex;
 pub use definition::{definition, release_id};
 pub use diagnostic::{Diagnostic, Diagnostics, SourceSpan};
+pub use host_table::HostTable;
+pub use hosts_from::{HostsFrom, HostsOutput, host_names};
 pub use inventory::{HostConfig, Inventory, SshConfig, Transport};
 pub use notify::{
     MailConfig, MetricsConfig, NotifyConfig, WebhookConfig, WebhookFormat, webhook_url,
@@ -107,16 +112,31 @@ pub fn load_with(
     overrides: &Overrides,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Project, Diagnostics> {
+    load_with_hosts(inventory, overrides, read, None)
+}
+
+/// [`load_with`], with the output of the command of `[hosts_from]`. Without it, the project has
+/// only the hosts of the inventory itself, and what depends on the number of hosts is not checked.
+///
+/// # Errors
+/// All errors in either file or in the output.
+pub fn load_with_hosts(
+    inventory: &Path,
+    overrides: &Overrides,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    hosts: Option<&HostsOutput>,
+) -> Result<Project, Diagnostics> {
     let sink = Sink::default();
-    let (playbook_path, inventory_read) = read_inventory(inventory, &read, &sink);
+    let (playbook_path, inventory_read) = read_inventory(inventory, &read, hosts, &sink);
     sink.end_file();
     let mut files = vec![inventory.display().to_string()];
+    files.extend(hosts.map(|hosts| hosts.name().to_owned()));
     let mut playbook_read = None;
     if let Some(path) = playbook_path {
         files.push(path.value.display().to_string());
         let draft = read_playbook(&path, overrides, &read, &sink);
         playbook_read =
-            draft.and_then(|draft| draft.checked_against(inventory_read.as_ref(), &sink));
+            draft.and_then(|draft| draft.checked_against(complete(inventory_read.as_ref()), &sink));
     }
     let found = sink.into_inner();
     match (inventory_read, playbook_read) {
@@ -140,20 +160,29 @@ pub fn shared_state(inventory: &Path) -> Option<(SecretUrl, String)> {
     inventory::read_shared_state(&root, inventory)
 }
 
+/// The inventory, if all its hosts are known.
+fn complete(inventory: Option<&Inventory>) -> Option<&Inventory> {
+    inventory.filter(|inventory| {
+        let from = inventory.hosts_from.as_ref();
+        from.is_none_or(|from| from.printed.is_some())
+    })
+}
+
 type Reader<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 fn read_inventory(
     path: &Path,
     read: Reader<'_>,
+    hosts: Option<&HostsOutput>,
     sink: &Sink,
 ) -> (Option<Located<PathBuf>>, Option<Inventory>) {
     let help = "name an inventory, as in `ship deploy inventory/production.toml`";
     let unreadable = |why: String| Diagnostic::file(path.display().to_string(), why).help(help);
     let (playbook, inventory) = match parsed(path, read, sink, unreadable) {
-        Parsed::Whole(root) => inventory::read(&root, path, sink),
+        Parsed::Whole(root) => inventory::read(&root, path, hosts, sink),
         // The incomplete tree may still name the playbook. Other errors in it are not reported,
         // because the broken syntax may be their cause.
-        Parsed::Broken(root) => (inventory::read(&root, path, &Sink::default()).0, None),
+        Parsed::Broken(root) => (inventory::read(&root, path, None, &Sink::default()).0, None),
         Parsed::Nothing => (None, None),
     };
     let tidy = |path: PathBuf| tidied(&path).unwrap_or(path);

@@ -54,8 +54,14 @@ impl Project {
         if let Some(SecretUrl::File(path)) = &inventory.state {
             files.push(path.clone());
         }
-        let dir = playbook.path.parent().unwrap_or(Path::new(""));
-        for command in playbook.local_commands() {
+        let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).to_owned();
+        let (here, playbook_dir) = (beside(&inventory.path), beside(&playbook.path));
+        let hosts_from = inventory.hosts_from.iter();
+        let commands = playbook
+            .local_commands()
+            .map(|command| (&playbook_dir, command))
+            .chain(hosts_from.map(|from| (&here, &from.command[..])));
+        for (dir, command) in commands {
             let is_file =
                 |index, word: &str| word.contains('/') || index > 0 && dir.join(word).exists();
             let words = command

@@ -23,6 +23,8 @@ pub(super) enum Value {
     Float,
     Boolean(bool),
     Datetime,
+    /// Only in JSON.
+    Null,
     Array(Vec<Node>),
     Table(Table),
 }
@@ -135,6 +137,7 @@ impl Node {
             Value::Float => "a number with a fraction",
             Value::Boolean(_) => "true or false",
             Value::Datetime => "a date",
+            Value::Null => "null",
             Value::Array(_) => "a list",
             Value::Table(_) => "a table",
         }

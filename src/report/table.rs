@@ -47,6 +47,9 @@ pub struct HistoryRow {
     pub verb: Verb,
     /// The number of instances; `None` if it is not on record.
     pub replicas: Option<u32>,
+    /// The hosts that the command of `[hosts_from]` printed; `None` if it did not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts_from: Option<Vec<String>>,
 }
 
 #[expect(
@@ -295,6 +298,7 @@ mod tests {
             outcome: outcome.into(),
             verb: Verb::Deploy,
             replicas: None,
+            hosts_from: None,
         }
     }
 

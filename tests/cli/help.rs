@@ -38,6 +38,7 @@ Commands:
   thaw         End a freeze [alias: unfreeze]
   unlock       Break the deploy lock and fence off its holder
   state        Show where the state is, or move it to a database that several operators share
+  inventory    List the hosts, also those that the command of `[hosts_from]` prints
   cron         Print a crontab line and systemd units for nightly deploys
   completions  Print a shell completion script
   man          Print the manual page in roff format
@@ -97,6 +98,7 @@ Commands:
   thaw         End a freeze [alias: unfreeze]
   unlock       Break the deploy lock and fence off its holder
   state        Show where the state is, or move it to a database that several operators share
+  inventory    List the hosts, also those that the command of `[hosts_from]` prints
   cron         Print a crontab line and systemd units for nightly deploys
   completions  Print a shell completion script
   man          Print the manual page in roff format
@@ -193,6 +195,7 @@ fn every_verb_has_help_with_examples() {
         "freeze",
         "thaw",
         "unlock",
+        "inventory",
         "cron",
         "completions",
         "man",
@@ -333,6 +336,8 @@ fn closed_stdout_pipe_is_not_an_error() {
         &["status"],
         &["logs"],
         &["logs", "--rollout", "last"],
+        &["inventory"],
+        &["inventory", "--output", "json"],
         &["cron"],
         &["status", "--output", "json"],
         &["status", "--watch"],

@@ -76,6 +76,7 @@ impl Night {
             is_proven: false,
             scaling: None,
             set: vec!["rollout.max_unavailable=20%".into()],
+            hosts_from: None,
         };
         night.then(0, Event::RolloutStarted(start));
         night.count(|_| ());

@@ -45,6 +45,7 @@ const READ_ON_INVENTORY: &str = "
 - [Host layout](host-layout.md): what a host needs, and what ship keeps there
 - [Shared state](../guides/shared-state.md): PostgreSQL and etcd
 - [Add and remove hosts](../guides/add-and-remove-hosts.md)
+- [Hosts from a command](../guides/hosts-from-a-command.md): what the command prints
 - [Jump hosts](../guides/jump-hosts.md)
 ";
 

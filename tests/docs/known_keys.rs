@@ -36,6 +36,9 @@ name = "x"
 [[hosts]]
 name = "web1"
 ? = 1
+[hosts_from]
+command = ["hosts"]
+? = 1
 [[balancers]]
 name = "lb1"
 ? = 1
@@ -97,6 +100,7 @@ pub(crate) fn known_keys() -> KnownKeys {
         "state",
         "ssh",
         "hosts",
+        "hosts_from",
         "balancers",
     ];
     let (inventory, playbook): (Tables, Tables) = all
@@ -168,7 +172,18 @@ fn known_keys_are_those_of_every_table() {
     ];
     assert_eq!(tables, expected);
     let tables: Vec<_> = known.inventory.keys().map(String::as_str).collect();
-    assert_eq!(tables, ["", "balancers", "fleet", "hosts", "ssh", "state"]);
+    assert_eq!(
+        tables,
+        [
+            "",
+            "balancers",
+            "fleet",
+            "hosts",
+            "hosts_from",
+            "ssh",
+            "state"
+        ]
+    );
     // Far fewer would mean that the lists were not understood.
     assert!(count(&known.playbook) > 100, "{}", count(&known.playbook));
     assert!(count(&known.inventory) > 30, "{}", count(&known.inventory));

@@ -452,6 +452,7 @@ pub(crate) fn rollout(spec: &Spec) -> Rollout {
         is_proven: false,
         scaling: None,
         set: Vec::new(),
+        hosts_from: None,
     });
     Rollout::begin(&Entry { at: NOW, event }).expect("the journal begins with RolloutStarted")
 }

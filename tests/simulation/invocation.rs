@@ -229,9 +229,9 @@ impl Environment for SimulatedEnvironment {
         let scenario = self.world.defect.apply(&self.world.scenario);
         let read = |path: &Path| Ok(scenario.file(path).into_bytes());
         let project = match (config::load_with(&inventory, overrides, read), reading) {
-            (Err(wrong), Reading::LastKnownGood) => {
+            (Err(wrong), Reading::LastKnownGood | Reading::WithoutHosts) => {
                 let store = self.disk.open(&self.world);
-                match last_known_good(&*store, &inventory, overrides, read) {
+                match last_known_good(&*store, &inventory, overrides, read, None) {
                     Some(good) => good.project,
                     None => return Err(wrong.into()),
                 }

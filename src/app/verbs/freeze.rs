@@ -29,7 +29,7 @@ pub fn freeze<E: From<Error>>(
     why: String,
 ) -> Result<Frozen, E> {
     let overrides = Overrides::default();
-    let service = OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let service = OpenedService::open(env, &overrides, Reading::WithoutHosts, StoreAccess::Write)?;
     let now = service.clock.now();
     let until = until(now)?;
     if until.is_some_and(|until| until <= now) {
@@ -71,7 +71,7 @@ pub fn freeze<E: From<Error>>(
 /// If the state cannot be written.
 pub fn thaw(env: &Arc<dyn Environment>) -> Result<(ServiceKey, bool), Error> {
     let overrides = Overrides::default();
-    let service = OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let service = OpenedService::open(env, &overrides, Reading::WithoutHosts, StoreAccess::Write)?;
     let was_frozen = service
         .store
         .lock()

@@ -9,7 +9,7 @@ use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
 use crate::app::opened_service::OpenedService;
 use crate::app::session::history_of;
-use crate::config::Overrides;
+use crate::config::{Overrides, host_names};
 use crate::core::availability::AvailabilityReport;
 use crate::core::ids::Revision;
 use crate::core::journal::rollout_summary::RolloutSummary;
@@ -96,7 +96,7 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
 
 fn open(env: &Arc<dyn Environment>) -> Result<OpenedService, Error> {
     let overrides = Overrides::default();
-    OpenedService::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)
+    OpenedService::open(env, &overrides, Reading::WithoutHosts, StoreAccess::Read)
 }
 
 fn duration(record: &RevisionRecord) -> Option<Duration> {
@@ -128,6 +128,9 @@ fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) 
         outcome: outcome.to_owned(),
         verb: record.verb,
         replicas: run.map(|run| run.start.replicas),
+        hosts_from: run
+            .and_then(|run| run.start.hosts_from.as_ref())
+            .map(|tables| host_names(tables).map(str::to_owned).collect()),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod deploy;
 pub mod freeze;
 pub mod history;
 pub mod init;
+pub mod inventory;
 pub mod logs;
 pub mod migrate;
 pub mod pause;

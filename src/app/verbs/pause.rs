@@ -36,7 +36,7 @@ pub struct PauseResult {
 /// If there is nothing to pause, or the rollout ended before it could pause.
 pub async fn pause(env: &Arc<dyn Environment>) -> Result<PauseResult, Error> {
     let overrides = Overrides::default();
-    let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    let mut session = Session::open(env, &overrides, Reading::WithoutHosts, StoreAccess::Write)?;
     let service_key = session.service_key.clone();
     let rollout = send_request(&mut session, ServiceCommand::Pause, ControlRequest::Pause)?;
     let outcome = match wait_for_end(&session, rollout, PAUSE_TIMEOUT).await? {

@@ -37,7 +37,7 @@ pub fn report(
 ) -> Result<ReportOutput, Error> {
     // Not strict: the version does not matter here, and the playbook may have none.
     let overrides = Overrides::default();
-    let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+    let session = Session::open(env, &overrides, Reading::WithoutHosts, StoreAccess::Read)?;
     let id = rollout_choice::find(
         &**env,
         &**session.store.lock(),

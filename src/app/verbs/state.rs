@@ -34,7 +34,7 @@ pub struct StateMove {
 /// # Errors
 /// If the files or the state cannot be read.
 pub fn show(machine: &ControlMachine) -> Result<StoreFacts, Error> {
-    let files = machine.read_files(&Overrides::default(), Reading::LastKnownGood)?;
+    let files = machine.read_files(&Overrides::default(), Reading::WithoutHosts)?;
     let store = StateLocation::of(&files)?.open_store(StoreAccess::Read)?;
     Ok(store.facts()?)
 }
@@ -49,7 +49,7 @@ pub async fn move_to(
     destination: &str,
     lock_timeout: Duration,
 ) -> Result<StateMove, Error> {
-    let files = machine.read_files(&Overrides::default(), Reading::LastKnownGood)?;
+    let files = machine.read_files(&Overrides::default(), Reading::WithoutHosts)?;
     let source = StateLocation::of(&files)?;
     let target = if destination == LOCAL {
         StateLocation::Directory(files.state_dir.clone(), Access::OwnerOnly)

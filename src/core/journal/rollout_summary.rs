@@ -298,6 +298,7 @@ mod tests {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
+            hosts_from: None,
         });
         let finished = last.map(|outcome| Entry {
             at: Time(5000),

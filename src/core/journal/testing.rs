@@ -148,6 +148,7 @@ impl Play {
                 is_proven: false,
                 scaling: None,
                 set: Vec::new(),
+                hosts_from: None,
             }),
         );
         play

@@ -369,6 +369,7 @@ mod tests {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
+            hosts_from: None,
         };
         RolloutRun { start, outcome }
     }

@@ -134,6 +134,7 @@ impl HistoryBuilder {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
+            hosts_from: None,
         };
         let event = Event::RolloutStarted(start.clone());
         self.journal = vec![Entry { at: NOW, event }];

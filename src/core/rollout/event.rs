@@ -65,6 +65,9 @@ pub struct RolloutStart {
     /// The keys of the playbook that the command line set, for `ship resume`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
+    /// The host tables that the command of `[hosts_from]` printed, as a JSON array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_from: Option<serde_json::Value>,
 }
 
 /// A change of the number of instances in a fleet between two revisions. Each release keeps its

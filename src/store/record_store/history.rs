@@ -70,6 +70,7 @@ impl RecordStore {
                 is_proven: proven,
                 scaling: None,
                 set: Vec::new(),
+                hosts_from: None,
             };
             let events = [
                 Event::RolloutStarted(start.clone()),

@@ -12,6 +12,7 @@ mod command_line;
 mod examples;
 mod fuzz;
 mod hooks;
+mod hosts_from;
 mod inventory;
 mod link;
 mod liveness;

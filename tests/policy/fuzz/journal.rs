@@ -53,6 +53,7 @@ fn start() -> RolloutStart {
             then: Box::new(Outcome::Interrupted),
         }),
         set: vec!["rollout.replicas=3".to_owned()],
+        hosts_from: None,
     }
 }
 

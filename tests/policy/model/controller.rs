@@ -135,6 +135,7 @@ impl<'a> Controllers<'a> {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
+            hosts_from: None,
         });
         let rollout = Rollout::begin(&Entry {
             at: NOW,

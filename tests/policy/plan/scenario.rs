@@ -253,6 +253,7 @@ impl FleetSetup {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
+            hosts_from: None,
         };
         customize(&mut start);
         let event = Event::RolloutStarted(start);

@@ -81,9 +81,9 @@ impl Environment for VerbEnvironment {
             Ok(text.clone().into_bytes())
         };
         let project = match (config::load_with(&inventory, overrides, read), reading) {
-            (Err(wrong), Reading::LastKnownGood) => {
+            (Err(wrong), Reading::LastKnownGood | Reading::WithoutHosts) => {
                 let store = self.simulated.disk.open(&self.simulated.world);
-                match last_known_good(&*store, &inventory, overrides, read) {
+                match last_known_good(&*store, &inventory, overrides, read, None) {
                     Some(good) => good.project,
                     None => return Err(wrong.into()),
                 }

@@ -76,7 +76,7 @@ impl RolloutLogFile {
         request: LogRequest,
     ) -> Result<Self, Error> {
         let overrides = Overrides::default();
-        let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
+        let session = Session::open(env, &overrides, Reading::WithoutHosts, StoreAccess::Read)?;
         let store = &session.store;
         let rollout = rollout_choice::find(&**env, &**store.lock(), &session.service_key, which)?;
         let path = session.state_dir.run_log(rollout);

@@ -221,6 +221,7 @@ fn begun() -> Entry {
             is_proven: false,
             scaling: None,
             set: Vec::new(),
+            hosts_from: None,
         }),
     }
 }

@@ -63,6 +63,7 @@ impl FirstEvents<'_, '_> {
                 .filter(|replicas| *replicas != budget.replicas),
             epoch,
             set: request.set.to_vec(),
+            hosts_from: request.hosts_from.cloned(),
         }
     }
 

@@ -27,6 +27,8 @@ pub struct AdmissionRequest<'a> {
     pub mode: RunMode,
     /// The keys of the playbook that the command line sets, for the journal.
     pub set: &'a [String],
+    /// The hosts that the command of `[hosts_from]` printed, for the journal.
+    pub hosts_from: Option<&'a serde_json::Value>,
 }
 
 /// The facts on which the policy decides.

@@ -86,6 +86,7 @@ impl Case {
             continuation: self.continuation.clone(),
             mode: self.mode,
             set: &["rollout.max_surge=0".to_owned()],
+            hosts_from: Some(&"hosts".into()),
         };
         let unusable = self.unusable.iter().copied();
         let mut input = AdmissionInput {
@@ -159,6 +160,7 @@ fn first_deploy_records_revision_without_rollback_target() {
     assert_eq!((start.target.version.as_str(), start.replicas), ("A", 3));
     assert!(!start.is_proven);
     assert_eq!(start.set, ["rollout.max_surge=0"]);
+    assert_eq!(start.hosts_from, Some("hosts".into()));
     assert_eq!(events.len(), 1);
 }
 
