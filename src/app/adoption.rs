@@ -55,7 +55,7 @@ impl Session {
     /// Observes the hosts, refuses those of another fleet, and adopts releases that the history
     /// does not know.
     pub(crate) async fn adopt(&mut self, adopt: Adopt) -> Result<ObservedFleet, Error> {
-        let mut connection = self.connect(self.definitions(), None);
+        let mut connection = self.connect(self.definitions(), None)?;
         let (preflight, adopted) = self.observe(&mut connection).await?;
         ownership::permit(self, &preflight.owners, &preflight.identities)?;
         if let Some(owner) = self.latest_deploy_elsewhere(&preflight.owners) {
@@ -79,7 +79,7 @@ impl Session {
         connection: &mut Arc<dyn FleetConnection>,
     ) -> Result<(Preflight, Vec<Adoption>), Error> {
         let definitions = self.definitions();
-        let mut preflight = self.preflight(connection, &definitions).await;
+        let mut preflight = self.preflight(connection, &definitions).await?;
         let current = self
             .history
             .current()
@@ -100,8 +100,8 @@ impl Session {
             .any(|release| unknown(release) && kept.contains_key(release))
         {
             let definitions = self.definitions();
-            self.update_connection(connection, definitions.clone(), None);
-            preflight = self.preflight(connection, &definitions).await;
+            self.update_connection(connection, definitions.clone(), None)?;
+            preflight = self.preflight(connection, &definitions).await?;
         }
         if !was_deployed_elsewhere {
             return Ok((preflight, Vec::new()));
@@ -146,11 +146,14 @@ impl Session {
 
     /// Observes the hosts. Hosts of another fleet are left out, and machines that are listed twice
     /// count once.
+    ///
+    /// # Errors
+    /// If a host rejects the password for sudo.
     pub async fn preflight(
         &self,
         connection: &Arc<dyn FleetConnection>,
         definitions: &BTreeMap<ReleaseId, Definition>,
-    ) -> Preflight {
+    ) -> Result<Preflight, Error> {
         let mut found = preflight(
             connection,
             &self.hosts(),
@@ -159,12 +162,13 @@ impl Session {
             &*self.clock,
         )
         .await;
+        self.check_sudo_password()?;
         let problems = ownership::problems(self, &found.owners, &found.identities);
         found
             .fleet
             .hosts
             .retain(|host, _| !problems.contains_key(host));
-        found
+        Ok(found)
     }
 
     /// Who deployed last, if it was not from this history.

@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use super::control_machine;
 use super::environment::{FleetConnection, FleetLayout};
+use super::error::Error;
 use super::release::Release;
 use super::session::Session;
 use crate::balancer::Balancing;
@@ -24,25 +25,33 @@ use crate::store::ServiceKey;
 
 impl Session {
     /// Connects to the hosts and balancers. `release` is the one to be deployed.
+    ///
+    /// # Errors
+    /// If a host needs a password for sudo that is not set, and nobody can be asked.
     pub fn connect(
         &self,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
-    ) -> Arc<dyn FleetConnection> {
+    ) -> Result<Arc<dyn FleetConnection>, Error> {
         let slots = self.slots(&definitions);
         let releases = self.releases(definitions, release);
-        self.env.connect(self.layout(&slots), releases)
+        Ok(self.env.connect(self.layout(&slots)?, releases))
     }
 
     /// An executor for the hosts, over SSH or on this machine.
-    pub fn fleet_executor(&self) -> FleetExecutor {
+    ///
+    /// # Errors
+    /// If a host needs a password for sudo that is not set, and nobody can be asked.
+    pub fn fleet_executor(&self) -> Result<FleetExecutor, Error> {
         let definitions = self.definitions();
         let slots = self.slots(&definitions);
-        control_machine::executor(self.layout(&slots), self.releases(definitions, None))
+        let releases = self.releases(definitions, None);
+        Ok(control_machine::executor(self.layout(&slots)?, releases))
     }
 
     /// The machines of the fleet, with these slots for instances.
-    fn layout(&self, slots: &BTreeMap<SlotNumber, Vec<Port>>) -> FleetLayout {
+    fn layout(&self, slots: &BTreeMap<SlotNumber, Vec<Port>>) -> Result<FleetLayout, Error> {
+        let password = self.sudo_password()?;
         let inventory = &self.project.inventory;
         let sites = inventory.hosts.iter().map(|host| HostSite {
             slots: slots.clone(),
@@ -52,7 +61,11 @@ impl Session {
             .balancers
             .iter()
             .map(|balancer| self.balancer_site(balancer));
-        let sites = sites.chain(balancers).collect();
+        let sites = sites.chain(balancers).map(|mut site| {
+            site.target.sudo_password.clone_from(&password);
+            site
+        });
+        let sites = sites.collect();
         let driver = self
             .project
             .playbook
@@ -70,27 +83,31 @@ impl Session {
                 slots: playbook.service.slots.clone(),
                 port,
             });
-        FleetLayout {
+        Ok(FleetLayout {
             sites,
             owner: self.owner(),
             balancing,
             control: self.control(),
             clock: Arc::clone(&self.clock),
-        }
+        })
     }
 
     /// Updates the releases that a connection knows.
+    ///
+    /// # Errors
+    /// As for [`Session::connect`].
     pub fn update_connection(
         &self,
         connection: &mut Arc<dyn FleetConnection>,
         definitions: BTreeMap<ReleaseId, Definition>,
         release: Option<&Release>,
-    ) {
+    ) -> Result<(), Error> {
         if let Some(connection) = Arc::get_mut(connection) {
             connection.update_releases(self.releases(definitions, release));
         } else {
-            *connection = self.connect(definitions, release);
+            *connection = self.connect(definitions, release)?;
         }
+        Ok(())
     }
 
     fn releases(
@@ -281,6 +298,7 @@ impl Session {
                 address: host.address.clone(),
                 transport: host.transport,
                 ssh: host.ssh.clone(),
+                sudo_password: None,
             },
             labels: host.labels.clone(),
             base_dir: host.base_dir.clone().unwrap_or(default),

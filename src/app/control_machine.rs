@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -10,15 +10,19 @@ use super::discovery::{self, ChosenInventory};
 use super::environment::{
     DeployedState, Environment, Files, FleetConnection, FleetLayout, Operator, Reading,
 };
-use super::error::Error;
+use super::error::{Error, Internal, Refused};
 use super::hosts_command::HostsCommand;
 use super::last_known_good::{LastKnownGood, find_service, kept_hosts, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
 use super::release::{self, ArtifactRequest, Release};
 use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
+use super::sudo_password;
 use crate::config::{self, HostsOutput, Overrides, Project};
+use crate::core::ids::HostId;
+use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
+use crate::remote::SudoPassword;
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{
@@ -26,6 +30,7 @@ use crate::store::{
     ThreadRunner, state_dir_for, this_machine,
 };
 use crate::system::accounts;
+use crate::system::password_prompt::PromptError;
 
 /// Where messages and progress are shown.
 pub trait Console: Send + Sync {
@@ -37,6 +42,12 @@ pub trait Console: Send + Sync {
 
     fn notify(&self, notice: &Notice);
 
+    /// Asks the user for a password, which is not shown.
+    ///
+    /// # Errors
+    /// If there is no terminal, or the user interrupts.
+    fn ask_password(&self, question: &str) -> Result<Vec<u8>, PromptError>;
+
     /// The reporter that shows the events of a rollout.
     fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter>;
 }
@@ -47,14 +58,49 @@ pub struct ControlMachine {
     inventory: Option<PathBuf>,
     console: Box<dyn Console>,
     hosts_command: HostsCommand,
+    /// The password for sudo, once it is known.
+    sudo_password: Mutex<Option<Arc<SudoPassword>>>,
 }
 
 impl ControlMachine {
+    /// This machine with the inventory on the command line.
     pub fn new(inventory: Option<PathBuf>, console: Box<dyn Console>) -> Self {
         Self {
             inventory,
             console,
             hosts_command: HostsCommand::default(),
+            sudo_password: Mutex::default(),
+        }
+    }
+
+    fn remembered_password(&self) -> MutexGuard<'_, Option<Arc<SudoPassword>>> {
+        let password = self.sudo_password.lock();
+        password.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the user for the password for sudo.
+    fn ask_sudo_password(&self, machines: &[HostId], mode: RunMode) -> Result<SudoPassword, Error> {
+        let refused = |why| Refused::NoSudoPassword {
+            machines: sudo_password::few(machines),
+            why,
+        };
+        if mode.unattended {
+            return Err(refused("this run is unattended").into());
+        }
+        let question = sudo_password::question(machines);
+        let answer = self.console.ask_password(&question);
+        let answer = answer.map_err(|error| match error {
+            PromptError::NoTerminal => refused("there is no terminal").into(),
+            PromptError::Interrupted => Error::Interrupted("SIGINT"),
+            PromptError::Io(error) => Internal::NoPrompt(error).into(),
+        })?;
+        match String::from_utf8(answer) {
+            Ok(text) if text.is_empty() => Err(refused("no password was typed").into()),
+            Ok(text) => Ok(SudoPassword::new(text)),
+            Err(_) => {
+                let why = "the password is not valid UTF-8".to_owned();
+                Err(Refused::InvalidSudoPassword(why).into())
+            }
         }
     }
 
@@ -189,6 +235,27 @@ impl Environment for ControlMachine {
     fn lease_holder(&self, run: &str) -> Holder {
         let Operator { user, host } = self.operator();
         Holder::this_process(&user, &host, run)
+    }
+
+    fn sudo_password(
+        &self,
+        machines: &[HostId],
+        mode: RunMode,
+    ) -> Result<Arc<SudoPassword>, Error> {
+        let mut known = self.remembered_password();
+        if let Some(known) = known.as_ref() {
+            return Ok(Arc::clone(known));
+        }
+        let password = match sudo_password::from_environment()? {
+            Some(password) => password,
+            None => self.ask_sudo_password(machines, mode)?,
+        };
+        Ok(Arc::clone(known.insert(Arc::new(password))))
+    }
+
+    fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
+        let remembered = self.remembered_password().clone();
+        remembered.or_else(|| sudo_password::from_environment().ok()?.map(Arc::new))
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {

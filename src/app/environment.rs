@@ -17,8 +17,9 @@ use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
+use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases};
-use crate::remote::{HostSite, HostUnavailable, SavedOutput};
+use crate::remote::{HostSite, HostUnavailable, SavedOutput, SudoPassword};
 use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
 use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store, StoreAccess, StoreHandle};
@@ -54,6 +55,16 @@ pub trait Environment: Send + Sync {
     /// The identity of this process in the lease. `run` describes its command, for example
     /// `deploy 0.9`.
     fn lease_holder(&self, run: &str) -> Holder;
+
+    /// The password for sudo on these machines. It is asked for once and then remembered.
+    ///
+    /// # Errors
+    /// If it is not set and nobody can be asked.
+    fn sudo_password(&self, machines: &[HostId], mode: RunMode)
+    -> Result<Arc<SudoPassword>, Error>;
+
+    /// The password for sudo if it is known without a question, for redaction.
+    fn known_sudo_password(&self) -> Option<Arc<SudoPassword>>;
 
     /// The hosts and balancers. Connections are opened when they are first needed.
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection>;

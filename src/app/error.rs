@@ -9,10 +9,11 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use super::known_rollout::KnownRollout;
-use crate::config::Diagnostics;
+use crate::config::{Diagnostics, SUDO_PASSWORD};
 use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::policy::admission::refusal::{AdmissionRefusal, host_line};
 use crate::core::policy::continuation::ContinuationRefusal;
+use crate::core::policy::password_proof::PasswordRejection;
 use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_state;
 use crate::core::spec::impossible::Impossible;
@@ -53,6 +54,9 @@ pub enum Error {
         Human(*.lasted)
     )]
     StoreLost { error: StoreError, lasted: Duration },
+    /// A host rejected the password for sudo, so ship stopped before it changed anything.
+    #[error("{}", rejection_text(.0))]
+    SudoPassword(PasswordRejection),
     /// A signal interrupted a verb before it had changed any host.
     #[error("interrupted by {0}; no host was changed")]
     Interrupted(&'static str),
@@ -80,9 +84,9 @@ impl Error {
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
             Self::StoreLost { .. } | Self::Interrupted(_) => Exit::Interrupted,
-            Self::LogsUnreachable { .. } | Self::Store(StoreError::Unavailable { .. }) => {
-                Exit::Unreachable
-            }
+            Self::LogsUnreachable { .. }
+            | Self::SudoPassword(_)
+            | Self::Store(StoreError::Unavailable { .. }) => Exit::Unreachable,
             Self::Internal(_)
             | Self::Store(
                 StoreError::Database { .. }
@@ -185,6 +189,14 @@ pub enum Refused {
          from ~/.pgpass"
     )]
     PasswordInArgument,
+    #[error(
+        "cannot ask for the sudo password of {machines}: {why}; no changes were made\nhint: set \
+         {SUDO_PASSWORD} in the environment, or allow sudo without a password on the hosts and set \
+         `sudo = true` in the inventory"
+    )]
+    NoSudoPassword { machines: String, why: &'static str },
+    #[error("{0}, so it cannot be a password for sudo; no changes were made")]
+    InvalidSudoPassword(String),
     #[error("the state is in {0} already")]
     StateIsThere(String),
     #[error("nothing has been deployed yet; run `ship deploy` first")]
@@ -304,6 +316,8 @@ pub enum Internal {
     },
     #[error("cannot determine the path of the ship program: {0}")]
     NoProgram(std::io::Error),
+    #[error("cannot ask for a password on the terminal: {0}")]
+    NoPrompt(std::io::Error),
     #[error("cannot listen for signals: {0}")]
     NoSignals(std::io::Error),
     #[error("cannot send requests to {url}: {why}")]
@@ -364,6 +378,31 @@ fn misplaced_text(problems: &BTreeMap<HostId, (String, String)>, all: usize) -> 
 fn unusable_hosts(unusable: usize, all: usize) -> String {
     let are = if unusable == 1 { "is" } else { "are" };
     format!("{unusable} of {all} hosts {are} unusable; no changes were made")
+}
+
+fn rejection_text(rejection: &PasswordRejection) -> String {
+    let PasswordRejection {
+        host,
+        accepted_by,
+        output,
+    } = rejection;
+    let output = match output.as_str() {
+        "" => String::new(),
+        output => format!(" ({output})"),
+    };
+    match accepted_by {
+        None => format!(
+            "{host}: sudo rejected the password{output}; no other host got it, and no changes were \
+             made\nhint: run the command again with the right password (from the terminal, or in \
+             {SUDO_PASSWORD}); sudo asks for that of the login user, or of root with `rootpw` or \
+             `targetpw` in sudoers"
+        ),
+        Some(other) => format!(
+            "{host}: sudo rejected the password that {other} accepted{output}; no changes were made\nhint: \
+             set the same password on every host, or set `sudo = true` for {host} and allow sudo \
+             without a password there"
+        ),
+    }
 }
 
 fn no_inventory_text(reason: &str, candidates: &[PathBuf], here: &Path) -> String {

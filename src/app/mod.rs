@@ -14,6 +14,7 @@ pub mod deadline;
 pub mod discovery;
 pub mod environment;
 pub mod error;
+mod escalation;
 pub mod exit;
 pub mod goal;
 pub mod host_copy;
@@ -38,6 +39,7 @@ mod rollout_choice;
 pub mod session;
 pub mod spec;
 mod state_location;
+pub mod sudo_password;
 pub mod survey;
 #[cfg(test)]
 mod testing;

@@ -10,9 +10,11 @@ use super::environment::{Environment, Files, Reading};
 use super::error::Error;
 use super::notice::Notice;
 use super::state_location::has_history;
+use super::sudo_password::sudo_password;
 use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
+use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, ShiftedClock};
 use crate::store::StoreAccess;
 use crate::store::{
@@ -98,6 +100,8 @@ impl OpenedService {
         run: &str,
         wait: Duration,
     ) -> Result<(), Error> {
+        // A person who types a password must not keep the lease.
+        sudo_password(&*self.env, &self.project.inventory, RunMode::default())?;
         let mut deadline = Deadline::after(wait);
         loop {
             match self.take_lease(run) {

@@ -63,7 +63,7 @@ pub(crate) async fn recover(
     }
     if !session.recovered.is_empty() {
         let definitions = survey.definitions.clone();
-        session.update_connection(&mut survey.connection, definitions, Some(release));
+        session.update_connection(&mut survey.connection, definitions, Some(release))?;
     }
     Ok(())
 }

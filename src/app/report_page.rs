@@ -287,13 +287,16 @@ pub fn redactor(session: &Session) -> Redactor {
         Source::Path(_) => None,
     };
     let configured = playbook.notify.iter().flat_map(notify::secrets_of);
+    let sudo_password = session.env.known_sudo_password();
+    let sudo_password = sudo_password.map(|password| password.expose().to_owned());
     Redactor::new(
         secrets
             .expose()
             .values()
             .cloned()
             .chain(query)
-            .chain(configured),
+            .chain(configured)
+            .chain(sudo_password),
     )
 }
 

@@ -94,7 +94,7 @@ fn open_existing(
 pub(crate) fn state_dir_access(project: &Project) -> Access {
     let service = &project.playbook.service;
     let has_user = |host: &config::HostConfig| {
-        service.user.is_some() || service.driver != Driver::Process || host.ssh.sudo
+        service.user.is_some() || service.driver != Driver::Process || host.ssh.escalation.is_root()
     };
     let needs_access = |host: &config::HostConfig| {
         host.transport == Transport::Local && host.base_dir.is_none() && has_user(host)

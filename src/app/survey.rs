@@ -64,9 +64,9 @@ pub(crate) async fn survey(
         (unknown, definition)
     }));
     let mut connection = found.connection;
-    session.update_connection(&mut connection, definitions.clone(), Some(release));
+    session.update_connection(&mut connection, definitions.clone(), Some(release))?;
     let preflight = if has_unknown {
-        session.preflight(&connection, &definitions).await
+        session.preflight(&connection, &definitions).await?
     } else {
         found.preflight
     };

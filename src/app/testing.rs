@@ -9,6 +9,7 @@ use super::error::Error;
 use super::notice::Notice;
 use crate::engine::Interrupts;
 use crate::report::{Json, Reporter, ReporterSetup};
+use crate::system::password_prompt::PromptError;
 
 struct NullConsole;
 
@@ -18,6 +19,10 @@ impl Console for NullConsole {
     }
 
     fn notify(&self, _: &Notice) {}
+
+    fn ask_password(&self, _: &str) -> Result<Vec<u8>, PromptError> {
+        Err(PromptError::NoTerminal)
+    }
 
     fn reporter(&self, _: ReporterSetup) -> Box<dyn Reporter> {
         Box::new(Json::new(std::io::sink()))

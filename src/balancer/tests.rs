@@ -206,6 +206,7 @@ fn site(name: &str, ports: &[u16]) -> HostSite {
             address: "127.0.0.1".to_owned(),
             transport: Transport::Local,
             ssh: SshConfig::default(),
+            sudo_password: None,
         },
         labels: BTreeMap::new(),
         base_dir: "/nowhere".to_owned(),

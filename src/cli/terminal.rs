@@ -13,6 +13,7 @@ use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
 use crate::engine::Interrupts;
 use crate::report::{self, Reporter, ReporterSetup, Tee};
+use crate::system::password_prompt::{PromptError, read_password};
 
 /// Shows a rollout in the requested format.
 struct Terminal {
@@ -45,6 +46,10 @@ impl Console for Terminal {
 
     fn notify(&self, notice: &Notice) {
         note(&notice.to_string());
+    }
+
+    fn ask_password(&self, question: &str) -> Result<Vec<u8>, PromptError> {
+        read_password(question)
     }
 
     fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter> {

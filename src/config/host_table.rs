@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::escalation::Escalation;
 use super::inventory::{HostConfig, Transport};
 use super::project::absolute;
 
@@ -29,7 +30,7 @@ pub struct HostTable<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
     connect_timeout: String,
-    sudo: bool,
+    sudo: Escalation,
     // The last one, because TOML has it as a table of its own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: &'a BTreeMap<String, String>,
@@ -51,7 +52,7 @@ impl<'a> From<&'a HostConfig> for HostTable<'a> {
             config: path(&host.ssh.config),
             known_hosts: path(&host.ssh.known_hosts),
             connect_timeout: duration(host.ssh.connect_timeout),
-            sudo: host.ssh.sudo,
+            sudo: host.ssh.escalation,
             labels: &host.labels,
         }
     }

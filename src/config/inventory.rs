@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::core::ids::HostId;
 
 use super::diagnostic::{Diagnostic, SourceSpan};
+use super::escalation::{Escalation, escalation};
 use super::fields::{Fields, Sink};
 use super::hosts_from::{self, HostsFrom, HostsOutput};
 use super::local_path::resolve_relative;
@@ -62,6 +63,23 @@ pub struct HostConfig {
 }
 
 impl Inventory {
+    /// How scripts become root on a host or balancer.
+    pub fn escalation_of(&self, machine: &HostId) -> Escalation {
+        let mut machines = self.hosts.iter().chain(&self.balancers);
+        let found = machines.find(|known| known.name == *machine);
+        found.map_or(Escalation::None, |found| found.ssh.escalation)
+    }
+
+    /// The hosts and balancers on which sudo needs the password of this command.
+    pub fn machines_with_sudo_password(&self) -> Vec<HostId> {
+        self.hosts
+            .iter()
+            .chain(&self.balancers)
+            .filter(|machine| machine.ssh.escalation == Escalation::SudoPassword)
+            .map(|machine| machine.name.clone())
+            .collect()
+    }
+
     /// The hosts that may run instances, in the order of the file: all without `drain`.
     pub fn schedulable_hosts(&self) -> impl Iterator<Item = &HostConfig> {
         self.hosts.iter().filter(|host| !host.drain)
@@ -95,8 +113,8 @@ pub struct SshConfig {
     pub known_hosts: Option<PathBuf>,
     /// Time limit of one attempt to connect, including the login.
     pub connect_timeout: Duration,
-    /// Whether scripts run as root, with `sudo -n`.
-    pub sudo: bool,
+    /// How scripts get the rights of root.
+    pub escalation: Escalation,
 }
 
 impl Default for SshConfig {
@@ -108,7 +126,7 @@ impl Default for SshConfig {
             config: None,
             known_hosts: None,
             connect_timeout: CONNECT_TIMEOUT,
-            sudo: false,
+            escalation: Escalation::None,
         }
     }
 }
@@ -256,7 +274,7 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
         defaults.connect_timeout,
         positive_duration,
     );
-    let sudo = fields.optional_or("sudo", defaults.sudo, boolean);
+    let escalation = fields.optional_or("sudo", defaults.escalation, escalation);
     Some(SshConfig {
         user: user?.or_else(|| defaults.user.clone()),
         port: port?.or(defaults.port),
@@ -264,7 +282,7 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
         config: config?,
         known_hosts: known_hosts?,
         connect_timeout: connect_timeout?,
-        sudo: sudo?,
+        escalation: escalation?,
     })
 }
 

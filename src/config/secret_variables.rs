@@ -11,6 +11,9 @@ use crate::config::secret_url::SecretUrl;
 /// runs under the lease of this process.
 pub const LEASE: &str = "SHIP_LEASE";
 
+/// The variable with the password for sudo, for runs without a terminal.
+pub const SUDO_PASSWORD: &str = "SHIP_SUDO_PASSWORD";
+
 static NAMES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// The variables with which the databases of the state know their passwords.
@@ -43,9 +46,10 @@ pub fn register_secrets(project: &Project) {
     );
 }
 
-/// Removes the registered variables from the environment of a child process.
+/// Removes the registered variables, the lease token and the sudo password from the environment of a child process.
 pub fn remove_secrets(command: &mut Command) {
     command.env_remove(LEASE);
+    command.env_remove(SUDO_PASSWORD);
     for name in NAMES.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         command.env_remove(name);
     }

@@ -1,5 +1,7 @@
 //! An open connection to a host.
 
+use crate::config::Escalation;
+use crate::core::policy::password_proof::PasswordRejection;
 use crate::remote::command::{Command, Output};
 use crate::remote::error::{RunError, RunFailure};
 use crate::remote::local::Local;
@@ -8,10 +10,14 @@ use crate::remote::sanitize::clean;
 use crate::remote::saved_output::SavedOutput;
 use crate::remote::shell;
 use crate::remote::ssh::Ssh;
-use crate::remote::stdio::{Capture, ScriptIo, StdinSource};
+use crate::remote::stdio::{Capture, Opening, ScriptIo, StdinSource};
+use crate::remote::sudo_dialog::{PasswordRefusal, SudoDialog};
+use crate::remote::sudo_password::SudoPassword;
 use crate::remote::target::HostLogin;
+use crate::script::Input;
+use futures::FutureExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::error::Elapsed;
@@ -21,15 +27,27 @@ use tokio::time::timeout;
 /// and still counts sessions that are closing, so 8 short scripts at a time already hit the limit.
 pub(super) const SCRIPTS_MAX: usize = 4;
 
+/// How long ship waits for the end of a sudo that asks for a password.
+const END_SUDO_DEADLINE: Duration = Duration::from_secs(5);
+
 /// A connection to a host on which scripts run, made by a
 /// [`Connector`](crate::remote::Connector). The owner must [close](Connection::close) it.
 #[derive(Debug)]
 pub struct Connection {
     pub(super) login: HostLogin,
-    pub(super) sudo: bool,
+    pub(super) root: RootAccess,
     pub(super) scripts: Semaphore,
     pub(super) kind: ConnectionKind,
     pub(super) delays: Mutex<Delays>,
+}
+
+/// How scripts become root.
+#[derive(Debug)]
+pub(super) struct RootAccess {
+    pub(super) escalation: Escalation,
+    pub(super) password: Option<Arc<SudoPassword>>,
+    /// Held by the first script that may get the password.
+    pub(super) first_script: tokio::sync::Mutex<()>,
 }
 
 /// How long the host takes before a script starts.
@@ -39,7 +57,7 @@ pub struct Delays {
     pub login: Duration,
     /// The shortest start of the login shell so far; every script waits for one.
     pub shell: Option<Duration>,
-    /// The shortest start of sudo so far; every script waits for one. `None` without sudo.
+    /// The shortest start of sudo or doas so far; every script waits for one. `None` without them.
     pub sudo: Option<Duration>,
 }
 
@@ -50,7 +68,7 @@ pub(super) enum ConnectionKind {
 }
 
 impl ConnectionKind {
-    async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
+    async fn run(&self, words: &[String], io: ScriptIo<'_, '_>) -> Result<i32, RunFailure> {
         match self {
             ConnectionKind::Ssh(ssh) => ssh.run(words, io).await,
             ConnectionKind::Local(local) => local.run(words, io).await,
@@ -70,20 +88,23 @@ impl Connection {
             command.script,
             !command.input.is_empty(),
             command.deadline,
-            self.sudo,
+            self.root.escalation,
         );
         let permit = self.scripts.acquire().await;
-        let mut capture = Capture::for_script();
+        let mut dialog = self.dialog().await?;
+        let mut capture = Capture::for_script(dialog.as_ref());
         let ended = timeout(command.deadline, async {
-            let io = ScriptIo::Buffered(
-                StdinSource::open(&shell_command.script, &command.input).await?,
-                &mut capture,
-            );
+            let opening = Opening {
+                script: &shell_command.script,
+                dialog: dialog.as_mut(),
+            };
+            let source = StdinSource::open(opening, &command.input).await?;
+            let io = ScriptIo::Buffered(source, &mut capture);
             self.kind.run(&shell_command.words, io).await
         });
         let ended = ended.await;
         drop(permit);
-        self.run_result(ended, command.deadline, capture)
+        self.run_result(ended, command.deadline, capture, dialog)
     }
 
     /// Runs a script that prints lines until its reader disconnects, and sends each line to
@@ -101,11 +122,16 @@ impl Connection {
         deadline: Duration,
         lines: &mpsc::Sender<String>,
     ) -> Result<Output, RunError> {
-        let shell_command = shell::prepare(script, true, deadline, self.sudo);
-        let mut capture = Capture::for_script();
-        let io = ScriptIo::Streaming(&shell_command.script, lines, &mut capture);
+        let shell_command = shell::prepare(script, true, deadline, self.root.escalation);
+        let mut dialog = self.dialog().await?;
+        let mut capture = Capture::for_script(dialog.as_ref());
+        let opening = Opening {
+            script: &shell_command.script,
+            dialog: dialog.as_mut(),
+        };
+        let io = ScriptIo::Streaming(opening, lines, &mut capture);
         let ended = timeout(deadline, self.kind.run(&shell_command.words, io)).await;
-        self.run_result(ended, deadline, capture)
+        self.run_result(ended, deadline, capture, dialog)
     }
 
     /// Runs a script and saves its standard output, unchanged, to a file. The returned output holds
@@ -120,17 +146,65 @@ impl Connection {
         output: &mut SavedOutput,
     ) -> Result<Output, RunError> {
         let has_input = !command.input.is_empty();
-        let shell_command = shell::prepare(command.script, has_input, command.deadline, self.sudo);
+        let escalation = self.root.escalation;
+        let shell_command = shell::prepare(command.script, has_input, command.deadline, escalation);
         let permit = self.scripts.acquire().await;
-        let mut capture = Capture::for_script();
+        let mut dialog = self.dialog().await?;
+        let mut capture = Capture::for_script(dialog.as_ref());
         let ended = timeout(command.deadline, async {
-            let source = StdinSource::open(&shell_command.script, &command.input).await?;
+            let opening = Opening {
+                script: &shell_command.script,
+                dialog: dialog.as_mut(),
+            };
+            let source = StdinSource::open(opening, &command.input).await?;
             let io = ScriptIo::Saved(source, output, &mut capture);
             self.kind.run(&shell_command.words, io).await
         });
         let ended = ended.await;
         drop(permit);
-        self.run_result(ended, command.deadline, capture)
+        self.run_result(ended, command.deadline, capture, dialog)
+    }
+
+    /// Waits until sudo may start, if it may ask for a password. This wait has no deadline of its
+    /// own: it ends with the scripts on the hosts that are asked before.
+    async fn dialog(&self) -> Result<Option<SudoDialog<'_>>, RunError> {
+        let RootAccess {
+            escalation: Escalation::SudoPassword,
+            password: Some(password),
+            first_script,
+        } = &self.root
+        else {
+            return Ok(None);
+        };
+        let host = &self.login.name;
+        let turn = password.turn(host, first_script).await;
+        let turn = turn.map_err(|rejection| self.not_sent(rejection))?;
+        let end_sudo = Box::new(|process| self.end_sudo(process).boxed());
+        Ok(Some(SudoDialog::new(host, password, turn, end_sudo)))
+    }
+
+    fn not_sent(&self, rejection: PasswordRejection) -> RunError {
+        RunError::PasswordNotSent {
+            host: self.login.name.clone(),
+            rejected_by: rejection.host,
+        }
+    }
+
+    /// Kills a sudo that asks for a password. The login user may do that until sudo has become
+    /// root.
+    async fn end_sudo(&self, process: u32) {
+        let words = ["/bin/sh", "-c", &format!("kill -s KILL {process}")].map(str::to_owned);
+        let (input, mut capture) = (Input::default(), Capture::default());
+        let ended = timeout(END_SUDO_DEADLINE, async {
+            let source = StdinSource::open(Opening::default(), &input).await?;
+            let io = ScriptIo::Buffered(source, &mut capture);
+            self.kind.run(&words, io).await
+        });
+        // A sudo that stays reads the end of its input.
+        match ended.await {
+            Ok(Ok(0)) => {}
+            ended => tracing::debug!(host = %self.login.name, ?ended, "cannot end sudo"),
+        }
     }
 
     /// How long the host delays the start of scripts.
@@ -146,7 +220,7 @@ impl Connection {
             |known: Option<Duration>, new| Some(known.map_or(new, |known| known.min(new)));
         let mut delays = self.delays.lock().unwrap_or_else(PoisonError::into_inner);
         delays.shell = shortest(delays.shell, shell);
-        if self.sudo {
+        if self.root.escalation.is_root() {
             delays.sudo = shortest(delays.sudo, sudo);
         }
     }
@@ -156,13 +230,25 @@ impl Connection {
         ended: Result<Result<i32, RunFailure>, Elapsed>,
         deadline: Duration,
         mut capture: Capture,
+        dialog: Option<SudoDialog<'_>>,
     ) -> Result<Output, RunError> {
         let host = self.login.name.clone();
         let preamble = capture.take_preamble();
         self.record_delays(&preamble);
+        if let Some(mut dialog) = dialog {
+            capture.tidy_errors(|text| dialog.tidy(text, preamble.has_root()));
+            let output = clean(&capture.errors());
+            match dialog.refusal(&output, matches!(ended, Ok(Ok(_)))) {
+                Some(PasswordRefusal::Rejected) => {
+                    return Err(RunError::PasswordRejected { host, output });
+                }
+                Some(PasswordRefusal::NotSent(rejection)) => return Err(self.not_sent(rejection)),
+                None => {}
+            }
+        }
         match ended {
             Err(_) => {
-                let waiting_for = shell::waiting_for(&preamble, self.sudo);
+                let waiting_for = shell::waiting_for(&preamble, self.root.escalation);
                 let last_output = capture
                     .last_output()
                     .or_else(|| Some(clean(&preamble.before())).filter(|text| !text.is_empty()));
@@ -177,7 +263,7 @@ impl Connection {
             Ok(Ok(status)) => shell::check_started(
                 capture.into_output(status),
                 &preamble,
-                self.sudo,
+                self.root.escalation,
                 &self.login,
             ),
         }

@@ -14,7 +14,7 @@ use super::login::Login;
 use super::ssh::Ssh;
 use crate::config::Transport;
 use crate::core::time::Human;
-use crate::remote::connection::{Connection, ConnectionKind, Delays, SCRIPTS_MAX};
+use crate::remote::connection::{Connection, ConnectionKind, Delays, RootAccess, SCRIPTS_MAX};
 use crate::remote::target::{HostLogin, Target};
 
 /// Makes connections to hosts. Connections over SSH share a directory for their control
@@ -74,7 +74,11 @@ impl Connector {
         });
         Ok(Connection {
             login: host_login,
-            sudo: target.ssh.sudo,
+            root: RootAccess {
+                escalation: target.ssh.escalation,
+                password: target.sudo_password.clone(),
+                first_script: Mutex::default(),
+            },
             scripts: Semaphore::new(SCRIPTS_MAX),
             kind,
             delays,

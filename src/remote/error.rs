@@ -194,15 +194,22 @@ pub enum RunError {
         /// What the host printed, and the exit status.
         output: String,
     },
-    /// sudo did not start the script: it asks for a password, or does not allow this user.
-    #[error("{host}: sudo refused ({output}); {}", sudo_advice(.output, user_or_placeholder(.user.as_deref())))]
-    SudoRefused {
+    /// sudo or doas did not start the script: it asks for a password, or does not allow this user.
+    #[error("{}: {} refused ({}); {}", .0.host, .0.program, .0.output, .0.advice)]
+    EscalationRefused(Box<EscalationRefusal>),
+    /// sudo rejected the password.
+    #[error(
+        "{host}: sudo rejected the password{}; run the command again with the right one, or set `sudo \
+         = true` for this host and allow sudo without a password", in_parentheses(.output)
+    )]
+    PasswordRejected {
         host: HostId,
-        /// The user who ran sudo, if the inventory names one.
-        user: Option<String>,
-        /// What sudo printed, and the exit status.
+        /// What sudo printed.
         output: String,
     },
+    /// ship did not send the password, because another host had rejected it.
+    #[error("{host}: did not get the sudo password, because {rejected_by} rejected it")]
+    PasswordNotSent { host: HostId, rejected_by: HostId },
     /// Reading a file failed while it was being sent: the script got a part of it.
     #[error("{host}: cannot read {} while sending it: {source}", path.display())]
     Input {
@@ -214,15 +221,38 @@ pub enum RunError {
     NotStarted { host: HostId, why: String },
 }
 
+/// Why sudo or doas did not start a script.
+#[derive(Debug)]
+pub struct EscalationRefusal {
+    pub host: HostId,
+    /// `sudo` or `doas`.
+    pub program: &'static str,
+    /// What the program printed, and the exit status.
+    pub output: String,
+    /// The next step.
+    pub advice: String,
+}
+
 impl RunError {
     /// Whether the script may have changed something, so that the host must be observed again.
     pub fn is_unknown(&self) -> bool {
         match self {
             RunError::TimedOut { .. } | RunError::Lost { .. } | RunError::Input { .. } => true,
             RunError::LoginShell { .. }
-            | RunError::SudoRefused { .. }
+            | RunError::EscalationRefused(_)
+            | RunError::PasswordRejected { .. }
+            | RunError::PasswordNotSent { .. }
             | RunError::NotStarted { .. } => false,
         }
+    }
+}
+
+/// ` (output)`; empty without output.
+fn in_parentheses(output: &str) -> String {
+    if output.is_empty() {
+        String::new()
+    } else {
+        format!(" ({output})")
     }
 }
 
@@ -238,39 +268,6 @@ fn user_or_placeholder(user: Option<&str>) -> &str {
 
 fn of_user(user: Option<&str>) -> String {
     user.map(|user| format!(" of {user}")).unwrap_or_default()
-}
-
-/// The next step for the messages of sudo, sudo-rs, and shells that do not find sudo.
-fn sudo_advice(output: &str, user: &str) -> String {
-    const NO_PERMISSION: [&str; 8] = [
-        "password is required",
-        "terminal is required",
-        "authentication is required",
-        "is not in the sudoers file",
-        "is not allowed to execute",
-        "is not allowed to run",
-        "may not run sudo",
-        "I'm afraid I can't do that",
-    ];
-    if NO_PERMISSION.iter().any(|sign| output.contains(sign)) {
-        return format!(
-            "allow sudo without a password: `echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee \
-             /etc/sudoers.d/ship` on the host, or set `sudo = false` in the inventory if root is not \
-             needed"
-        );
-    }
-    if output.contains("must have a tty") {
-        return format!(
-            "allow sudo without a terminal: add `Defaults:{user} !requiretty` to \
-             /etc/sudoers.d/ship"
-        );
-    }
-    if output.contains("sudo: not found") || output.contains("sudo: command not found") {
-        return format!(
-            "install sudo on the host, log in as root instead of {user}, or set `sudo = false`"
-        );
-    }
-    format!("log in as {user} and run `sudo -n true` to see the error")
 }
 
 /// A [`RunError`] without its host.

@@ -47,7 +47,8 @@ impl HostSite {
             slots: self.slots.clone(),
             proven: context.proven.clone(),
             owner: context.owner.clone(),
-            is_remote: self.target.transport == Transport::Ssh || self.target.ssh.sudo,
+            is_remote: self.target.transport == Transport::Ssh
+                || self.target.ssh.escalation.is_root(),
         }
     }
 

@@ -13,7 +13,11 @@ pub(super) struct Local;
 
 impl Local {
     /// Runs a command line until it ends. If dropped, it kills everything that was started.
-    pub(super) async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
+    pub(super) async fn run(
+        &self,
+        words: &[String],
+        io: ScriptIo<'_, '_>,
+    ) -> Result<i32, RunFailure> {
         let Some((program, arguments)) = words.split_first() else {
             return Err(RunFailure::NotStarted("an empty command".to_owned()));
         };

@@ -164,6 +164,7 @@ mod tests {
                 known_hosts: Some("/etc/my hosts/100%".into()),
                 ..SshConfig::default()
             },
+            sudo_password: None,
         })
     }
 

@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
-use super::error::RunError;
-use super::preamble::{PreambleReader, SCRIPT_MARK, SHELL_MARK};
+use super::error::{EscalationRefusal, RunError};
+use super::escalation;
+use super::preamble::{PROCESS_MARK, PreambleReader, ROOT_MARK, SCRIPT_MARK, SHELL_MARK};
 use super::sanitize::clean;
+use crate::config::Escalation;
 use crate::core::time::whole_seconds;
 use crate::remote::command::Output;
 use crate::remote::target::HostLogin;
@@ -38,6 +40,9 @@ pub(super) struct ShellCommand {
 /// Prepares a script. If there is no further input, the shell reads the script directly, which
 /// saves a process.
 ///
+/// If sudo may ask for a password, ship sends the script only after the process of root has printed
+/// its mark: see [`SudoDialog`](super::sudo_dialog::SudoDialog).
+///
 /// The host kills the script at the deadline, with all its children, because a dropped
 /// connection would leave it running. (A service that the script started has its own session and
 /// survives.)
@@ -58,12 +63,18 @@ pub(super) fn prepare(
     script: &str,
     has_input: bool,
     deadline: Duration,
-    sudo: bool,
+    escalation: Escalation,
 ) -> ShellCommand {
     // Rounded up, so that this side always stops waiting first and a status of 124 is the
     // script's own.
     let deadline_s = whole_seconds(deadline).to_string();
-    let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; exec "$@""#);
+    let is_dialog = escalation == Escalation::SudoPassword;
+    let process = if is_dialog {
+        format!(r#"echo "{PROCESS_MARK}$$"; "#)
+    } else {
+        String::new()
+    };
+    let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; {process}exec "$@""#);
     let mut words = vec![
         "/bin/sh".to_owned(),
         "-c".to_owned(),
@@ -71,9 +82,7 @@ pub(super) fn prepare(
         "ship".to_owned(),
     ];
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
-    if sudo {
-        add(&["sudo", "-n", "--"]);
-    }
+    add(escalation::command_words(escalation));
     add(&[
         "timeout",
         "-k",
@@ -84,17 +93,26 @@ pub(super) fn prepare(
     let script = script.trim_end_matches('\n');
     if !has_input {
         // A compound command, so that the shell reads all of it before it runs any of it.
+        if is_dialog {
+            add(&["-c", &format!("echo {ROOT_MARK}; exec sh")]);
+        }
         let script = format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
         return ShellCommand {
             words,
             script: script.into_bytes(),
         };
     }
+    let root_mark = if is_dialog {
+        format!("echo {ROOT_MARK}; ")
+    } else {
+        String::new()
+    };
+    let read_and_run = READ_AND_RUN
+        .replace("MARK", SCRIPT_MARK)
+        .replace("INCOMPLETE", INCOMPLETE);
     add(&[
         "-c",
-        &READ_AND_RUN
-            .replace("MARK", SCRIPT_MARK)
-            .replace("INCOMPLETE", INCOMPLETE),
+        &format!("{root_mark}{read_and_run}"),
         &script.len().to_string(),
     ]);
     ShellCommand {
@@ -129,11 +147,11 @@ fn is_plain(word: &str) -> bool {
 /// Returns the output of a script that has started.
 ///
 /// # Errors
-/// If the login shell, sudo or a missing program prevented the script from starting.
+/// If the login shell, sudo, doas or a missing program prevented the script from starting.
 pub(super) fn check_started(
     output: Output,
     preamble: &PreambleReader,
-    sudo: bool,
+    escalation: Escalation,
     login: &HostLogin,
 ) -> Result<Output, RunError> {
     if preamble.has_script() {
@@ -149,35 +167,39 @@ pub(super) fn check_started(
         ),
         printed => format!("{printed}; exit status {}", output.status),
     };
-    Err(match (preamble.has_shell(), sudo) {
+    let program = escalation::program(escalation)
+        .filter(|_| !preamble.has_root() && !output.stderr.contains(INCOMPLETE));
+    Err(match (preamble.has_shell(), program) {
         (false, _) => RunError::LoginShell {
             host,
             user,
             output: message,
         },
-        (true, true) if !output.stderr.contains(INCOMPLETE) => RunError::SudoRefused {
+        (true, Some(program)) => RunError::EscalationRefused(Box::new(EscalationRefusal {
+            advice: escalation::advice(escalation, &message, user.as_deref().unwrap_or("USER")),
             host,
-            user,
+            program,
             output: message,
-        },
-        (true, _) => RunError::NotStarted { host, why: message },
+        })),
+        (true, None) => RunError::NotStarted { host, why: message },
     })
 }
 
 /// What had not finished at the deadline.
-pub(super) fn waiting_for(preamble: &PreambleReader, sudo: bool) -> &'static str {
-    match (preamble.has_shell(), preamble.has_script(), sudo) {
-        (false, ..) => "the start of the login shell",
-        (true, false, true) => "sudo",
-        _ => "the script",
+pub(super) fn waiting_for(preamble: &PreambleReader, escalation: Escalation) -> &'static str {
+    if !preamble.has_shell() {
+        return "the start of the login shell";
     }
+    escalation::program(escalation)
+        .filter(|_| !preamble.has_root() && !preamble.has_script())
+        .unwrap_or("the script")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn checked(before: &str, stderr: &str, status: i32, sudo: bool) -> Result<Output, RunError> {
+    fn checked(before: &str, stderr: &str, status: i32, is_root: bool) -> Result<Output, RunError> {
         let mut preamble = PreambleReader::default();
         preamble.take(before.as_bytes());
         let output = Output {
@@ -189,7 +211,11 @@ mod tests {
         check_started(
             output,
             &preamble,
-            sudo,
+            if is_root {
+                Escalation::Sudo
+            } else {
+                Escalation::None
+            },
             &HostLogin {
                 name: "web1".into(),
                 user: Some("deploy".into()),
@@ -199,8 +225,9 @@ mod tests {
 
     #[test]
     fn deadline_on_the_host_is_never_shorter_than_here() {
-        let deadline =
-            |ms| prepare("true", false, Duration::from_millis(ms), false).words[7].clone();
+        let deadline = |ms| {
+            prepare("true", false, Duration::from_millis(ms), Escalation::None).words[7].clone()
+        };
         assert_eq!(
             [deadline(0), deadline(1), deadline(1000), deadline(1001)],
             ["1", "1", "1", "2"]
@@ -209,10 +236,16 @@ mod tests {
 
     #[test]
     fn command_line_holds_nothing_that_shells_read_differently() {
-        for (has_input, sudo) in [(false, false), (true, true)] {
-            let line = command_line(
-                &prepare("echo 'a\\b' !x\n", has_input, Duration::from_secs(30), sudo).words,
-            );
+        for (has_input, escalation) in [
+            (false, Escalation::None),
+            (true, Escalation::Sudo),
+            (false, Escalation::SudoPassword),
+            (true, Escalation::SudoPassword),
+            (true, Escalation::Doas),
+        ] {
+            let deadline = Duration::from_secs(30);
+            let line =
+                command_line(&prepare("echo 'a\\b' !x\n", has_input, deadline, escalation).words);
             assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
             assert!(line.len() < 400, "{line}");
         }
@@ -244,7 +277,7 @@ mod tests {
             ),
         ] {
             let error = checked("motd\nship-shell\n", message, 1, true).unwrap_err();
-            assert!(matches!(error, RunError::SudoRefused { .. }));
+            assert!(matches!(error, RunError::EscalationRefused(_)));
             let error = error.to_string();
             assert!(
                 error.contains(message) && error.contains(helps) && error.contains("deploy"),

@@ -67,7 +67,11 @@ impl Ssh {
     }
 
     /// Runs a command line until it ends.
-    pub(super) async fn run(&self, words: &[String], io: ScriptIo<'_>) -> Result<i32, RunFailure> {
+    pub(super) async fn run(
+        &self,
+        words: &[String],
+        io: ScriptIo<'_, '_>,
+    ) -> Result<i32, RunFailure> {
         let line = shell::command_line(words);
         let guard = AbandonGuard(&self.abandoned);
         let mut child = self.spawn(&line).await?;

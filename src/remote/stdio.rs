@@ -1,15 +1,17 @@
 //! The standard input and output of a running script.
 
+use std::convert::Infallible;
 use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::error::RunFailure;
 use super::preamble::PreambleReader;
 use super::sanitize::clean;
 use super::saved_output::SavedOutput;
 use super::streaming;
+use super::sudo_dialog::{PromptFinder, Sign, SudoDialog};
 use crate::remote::command::Output;
 
 /// How much of each stream is kept. A script's report is a few KB; more is a mistake that must
@@ -18,17 +20,17 @@ const STREAM_BYTES_MAX: usize = 4 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// What is written to a script, and where its output goes.
-pub(super) enum ScriptIo<'a> {
+pub(super) enum ScriptIo<'a, 'd> {
     /// Writes the whole input and captures the output.
-    Buffered(StdinSource<'a>, &'a mut Capture),
+    Buffered(StdinSource<'a, 'd>, &'a mut Capture),
     /// Writes the script, then a heartbeat for as long as the caller waits; sends each line of
     /// the output to the channel.
-    Streaming(&'a [u8], &'a mpsc::Sender<String>, &'a mut Capture),
+    Streaming(Opening<'a, 'd>, &'a mpsc::Sender<String>, &'a mut Capture),
     /// Writes the script, and sends its output to the file.
-    Saved(StdinSource<'a>, &'a mut SavedOutput, &'a mut Capture),
+    Saved(StdinSource<'a, 'd>, &'a mut SavedOutput, &'a mut Capture),
 }
 
-impl ScriptIo<'_> {
+impl ScriptIo<'_, '_> {
     /// Writes and reads concurrently, because doing one after the other would block on a full pipe.
     pub(super) async fn transfer(
         self,
@@ -43,32 +45,32 @@ impl ScriptIo<'_> {
                     preamble,
                     stdout: out,
                     stderr: err,
+                    dialog,
                 },
             ) => tokio::try_join!(
                 source.send(stdin),
-                out.fill(stdout, preamble.as_mut()),
+                ending(dialog.as_ref(), out.fill(stdout, preamble.as_mut())),
                 err.fill(stderr, None)
             )
             .map(|_| ()),
             ScriptIo::Streaming(
-                script,
+                opening,
                 lines,
                 Capture {
                     preamble,
                     stderr: err,
+                    dialog,
                     ..
                 },
             ) => {
                 let preamble = preamble.get_or_insert_default();
+                let forwarded = streaming::forward_lines(stdout, preamble, lines);
                 let received = async {
-                    tokio::try_join!(
-                        streaming::forward_lines(stdout, preamble, lines),
-                        err.fill(stderr, None)
-                    )
+                    tokio::try_join!(ending(dialog.as_ref(), forwarded), err.fill(stderr, None))
                 };
                 tokio::select! {
                     received = received => received.map(|_| ()),
-                    never = streaming::send_heartbeats(stdin, script) => match never {},
+                    never = heartbeats(opening, stdin) => match never {},
                 }
             }
             ScriptIo::Saved(
@@ -77,18 +79,58 @@ impl ScriptIo<'_> {
                 Capture {
                     preamble,
                     stderr: err,
+                    dialog,
                     ..
                 },
             ) => {
                 let preamble = preamble.get_or_insert_default();
                 tokio::try_join!(
                     source.send(stdin),
-                    output.save(stdout, preamble),
+                    ending(dialog.as_ref(), output.save(stdout, preamble)),
                     err.fill(stderr, None)
                 )
                 .map(|_| ())
             }
         }
+    }
+}
+
+/// Tells the dialog that the output has ended.
+async fn ending<T>(dialog: Option<&UnboundedSender<Sign>>, read: impl Future<Output = T>) -> T {
+    let read = read.await;
+    if let Some(dialog) = dialog {
+        // It may have ended before.
+        let _ = dialog.send(Sign::End);
+    }
+    read
+}
+
+async fn heartbeats(opening: Opening<'_, '_>, to: Option<impl AsyncWrite + Unpin>) -> Infallible {
+    if let Some(mut to) = to
+        && opening.send(&mut to).await
+    {
+        streaming::send_heartbeats(to).await;
+    }
+    // A script that does not read any more has ended, or is about to: its output shows that.
+    std::future::pending().await
+}
+
+/// A script, and the dialog with sudo before it is sent.
+#[derive(Default)]
+pub(super) struct Opening<'a, 'd> {
+    pub(super) script: &'a [u8],
+    pub(super) dialog: Option<&'a mut SudoDialog<'d>>,
+}
+
+impl Opening<'_, '_> {
+    /// Holds the dialog and writes the script. Returns whether the input may follow.
+    async fn send(self, to: &mut (impl AsyncWrite + Unpin)) -> bool {
+        if let Some(dialog) = self.dialog
+            && !dialog.hold(to).await
+        {
+            return false;
+        }
+        to.write_all(self.script).await.is_ok()
     }
 }
 
@@ -100,21 +142,31 @@ pub(super) struct Capture {
     preamble: Option<PreambleReader>,
     stdout: CapturedStream,
     stderr: CapturedStream,
+    /// The dialog before the script.
+    dialog: Option<UnboundedSender<Sign>>,
 }
 
 #[derive(Debug, Default)]
 struct CapturedStream {
     bytes: Vec<u8>,
     truncated: bool,
+    /// Finds the prompts of sudo, for the dialog.
+    prompts: Option<(PromptFinder, UnboundedSender<Sign>)>,
 }
 
 impl Capture {
-    /// For a script, whose output starts after ship's markers.
-    pub(super) fn for_script() -> Self {
-        Self {
+    /// For a script, whose output starts after ship's markers, and the dialog before it.
+    pub(super) fn for_script(dialog: Option<&SudoDialog<'_>>) -> Self {
+        let mut capture = Self {
             preamble: Some(PreambleReader::default()),
             ..Self::default()
+        };
+        if let (Some(dialog), Some(preamble)) = (dialog, &mut capture.preamble) {
+            preamble.report_to(dialog.sender());
+            capture.stderr.prompts = Some((PromptFinder::default(), dialog.sender()));
+            capture.dialog = Some(dialog.sender());
         }
+        capture
     }
 
     pub(super) fn take_preamble(&mut self) -> PreambleReader {
@@ -128,6 +180,16 @@ impl Capture {
             stderr: self.stderr.into_text(),
             status,
         }
+    }
+
+    /// What was printed on standard error.
+    pub(super) fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.bytes).into_owned()
+    }
+
+    /// Replaces what was printed on standard error.
+    pub(super) fn tidy_errors(&mut self, tidy: impl FnOnce(&str) -> String) {
+        self.stderr.bytes = tidy(&self.errors()).into_bytes();
     }
 
     /// The last line of standard error, or else of standard output.
@@ -164,6 +226,12 @@ impl CapturedStream {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        if let Some((finder, dialog)) = &mut self.prompts {
+            for _ in 0..finder.take(bytes) {
+                // After the end of the dialog, the text is the script's own.
+                let _ = dialog.send(Sign::Prompt);
+            }
+        }
         let room = STREAM_BYTES_MAX - self.bytes.len();
         self.bytes
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -190,16 +258,15 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
 
 /// A script and its [`Input`](crate::script::Input), ready to send. A file that cannot be read
 /// is reported before the script starts.
-#[derive(Debug)]
-pub(super) struct StdinSource<'a> {
-    script: &'a [u8],
+pub(super) struct StdinSource<'a, 'd> {
+    opening: Opening<'a, 'd>,
     head: &'a [u8],
     file: Option<(&'a Path, tokio::fs::File)>,
 }
 
-impl<'a> StdinSource<'a> {
+impl<'a, 'd> StdinSource<'a, 'd> {
     pub(super) async fn open(
-        script: &'a [u8],
+        opening: Opening<'a, 'd>,
         input: &'a crate::script::Input,
     ) -> Result<Self, RunFailure> {
         let file = match &input.file {
@@ -215,7 +282,7 @@ impl<'a> StdinSource<'a> {
             },
         };
         Ok(Self {
-            script,
+            opening,
             head: &input.head,
             file,
         })
@@ -225,7 +292,7 @@ impl<'a> StdinSource<'a> {
     /// status shows whether that is an error.
     async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), RunFailure> {
         let Some(mut to) = to else { return Ok(()) };
-        if to.write_all(self.script).await.is_err() || to.write_all(self.head).await.is_err() {
+        if !self.opening.send(&mut to).await || to.write_all(self.head).await.is_err() {
             return Ok(());
         }
         let Some((path, file)) = self.file else {
@@ -270,7 +337,7 @@ mod tests {
     fn capture_replaces_invalid_utf8() {
         let stream = CapturedStream {
             bytes: b"caf\xe9 open\n\n".to_vec(),
-            truncated: false,
+            ..CapturedStream::default()
         };
         assert_eq!(stream.last_line().as_deref(), Some("caf\u{fffd} open"));
     }

@@ -1,6 +1,5 @@
 //! A script whose output is read while it runs, and which notices when its reader is gone.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,21 +15,11 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The longest part of a line that is kept.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Sends the script, then a heartbeat for as long as the future is polled. After that, the
-/// script reads end of file.
-pub(super) async fn send_heartbeats(
-    to: Option<impl AsyncWrite + Unpin>,
-    script: &[u8],
-) -> Infallible {
-    if let Some(mut to) = to
-        && to.write_all(script).await.is_ok()
-    {
-        while to.write_all(b".").await.is_ok() && to.flush().await.is_ok() {
-            sleep(HEARTBEAT).await;
-        }
+/// Sends a heartbeat for as long as the future is polled and the script reads.
+pub(super) async fn send_heartbeats(mut to: impl AsyncWrite + Unpin) {
+    while to.write_all(b".").await.is_ok() && to.flush().await.is_ok() {
+        sleep(HEARTBEAT).await;
     }
-    // A script that does not read any more has ended, or is about to: its output shows that.
-    std::future::pending().await
 }
 
 /// Sends the script's lines to `to` until the output ends. Invalid UTF-8 is replaced, and lines

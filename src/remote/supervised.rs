@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::RunFailure;
 use super::program;
-use super::stdio::{Capture, ScriptIo, StdinSource};
+use super::stdio::{Capture, Opening, ScriptIo, StdinSource};
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
 use crate::remote::command::Output;
@@ -150,7 +150,8 @@ async fn run(
     let stdin = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let nothing = Input::default();
-    let io = ScriptIo::Buffered(StdinSource::open(&[], &nothing).await?, capture);
+    let source = StdinSource::open(Opening::default(), &nothing).await?;
+    let io = ScriptIo::Buffered(source, capture);
     io.transfer(None::<tokio::process::ChildStdin>, stdout, stderr)
         .await?;
     let status = child

@@ -1,5 +1,8 @@
 //! A host and how to reach it.
 
+use std::sync::Arc;
+
+use super::sudo_password::SudoPassword;
 use crate::config::{SshConfig, Transport};
 use crate::core::ids::HostId;
 
@@ -12,6 +15,8 @@ pub struct Target {
     pub address: String,
     pub transport: Transport,
     pub ssh: SshConfig,
+    /// The password for sudo, if `ssh.escalation` needs one.
+    pub sudo_password: Option<Arc<SudoPassword>>,
 }
 
 /// A host as messages name it.

@@ -21,6 +21,7 @@ connect_timeout = "1m30s"
 [[hosts]]
 name = "web1"
 address = "10.0.0.1"
+sudo = "password"
 labels = { zone = "a", "team/name" = "web = \"1\"" }
 
 [[hosts]]

@@ -53,6 +53,7 @@ mod secrets;
 mod services;
 mod status;
 mod steps;
+mod sudo_password;
 mod tasks;
 mod traffic;
 mod trust;

@@ -1,10 +1,13 @@
 //! Zones: a deploy replaces instances in one of them at a time.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::call::json_lines;
 use crate::event_stream::Course;
 use crate::project::LocalProject;
+use ship_testing::namespace::write;
 
 /// Four hosts, of which two each are in a zone, with a budget that would allow all of them at once.
 fn in_two_zones() -> LocalProject {
@@ -13,14 +16,15 @@ fn in_two_zones() -> LocalProject {
         .with("[8081, 8082]", "[8081]")
         .with("max_surge = 1", "max_surge = 0")
         .with("max_unavailable = 0", "max_unavailable = 4");
-    let inventory = project.read("inventory.toml");
+    let path = project.path("inventory.toml");
+    let inventory = fs::read_to_string(&path).expect("our own file");
     let zones = ["a", "b", "a", "b"];
     let mut hosts = inventory.split("[[hosts]]\n");
     let mut labelled = hosts.next().expect("the text before the hosts").to_owned();
     for (host, zone) in hosts.zip(zones) {
         labelled += &format!("[[hosts]]\nlabels = {{ zone = \"{zone}\" }}\n{host}");
     }
-    project.write("inventory.toml", &labelled);
+    write(&path, &labelled);
     project
 }
 
@@ -39,11 +43,22 @@ fn deploy_finishes_a_zone_before_the_next_one() {
         plan.stdout
     );
     let before = project.status();
-    let args = ["deploy", "inventory.toml", "--version", "0.9", "--output", "json"];
+    let args = [
+        "deploy",
+        "inventory.toml",
+        "--version",
+        "0.9",
+        "--output",
+        "json",
+    ];
     let done = project.ship(&args).any_stdout().run();
     let course = Course::of(&before, &json_lines(&done.stdout));
     let is_in = |zone: &[&str], step: &str| zone.iter().any(|host| step.contains(host));
-    let in_a: Vec<_> = course.steps.iter().map(|step| is_in(&["node1", "node3"], step)).collect();
+    let in_a: Vec<_> = course
+        .steps
+        .iter()
+        .map(|step| is_in(&["node1", "node3"], step))
+        .collect();
     let (first, second) = in_a.split_at(in_a.len() / 2);
     assert!(
         first.iter().all(|in_a| *in_a) && second.iter().all(|in_a| !in_a),
@@ -59,5 +74,8 @@ fn plan_as_json_has_the_worst_loss_of_a_zone() {
     let args = ["plan", "inventory.toml", "--output", "json"];
     let plan = project.ship(&args).any_stdout().run();
     let plan: Value = serde_json::from_str(&plan.stdout).expect("JSON");
-    assert_eq!(plan["worst_zone_loss"], json!({"zone": "a", "available": 0}));
+    assert_eq!(
+        plan["worst_zone_loss"],
+        json!({"zone": "a", "available": 0})
+    );
 }

@@ -173,6 +173,7 @@ fn local(name: &str) -> Target {
         address: "127.0.0.1".to_owned(),
         transport: Transport::Local,
         ssh: SshConfig::default(),
+        sudo_password: None,
     }
 }
 

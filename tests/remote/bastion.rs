@@ -76,6 +76,7 @@ impl Ground {
                 connect_timeout: Duration::from_secs(40),
                 ..SshConfig::default()
             },
+            sudo_password: None,
             ..target_of(&self.inner)
         }
     }

@@ -13,6 +13,7 @@ fn target() -> Target {
         address: "127.0.0.11".to_owned(),
         transport: Transport::Local,
         ssh: SshConfig::default(),
+        sudo_password: None,
     }
 }
 

@@ -22,6 +22,7 @@ fn target_of(sshd: &Sshd) -> Target {
             known_hosts: Some(sshd.file("known_hosts")),
             ..SshConfig::default()
         },
+        sudo_password: None,
     }
 }
 

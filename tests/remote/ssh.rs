@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ship::config::Escalation;
 use ship::core::fleet::health::Verdict;
 use ship::probe::{self, PortProbe, Route};
 use ship::remote::{
     Command, ConnectError, Connection, Connections, Connector, Output, RunError, SavedOutput,
-    Target, network_address,
+    SudoPassword, Target, network_address,
 };
 use ship::script::Input;
 use ship::script::Script;
@@ -805,7 +807,8 @@ async fn sudo_is_used_where_it_is_wanted() {
         );
         return;
     }
-    let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.sudo = true)).await;
+    let (_base, connection) =
+        open(&target_with(&sshd, |ssh| ssh.escalation = Escalation::Sudo)).await;
     let input = Input::from(b"by stdin\n".to_vec());
     let output = connection
         .run(&Command {
@@ -825,6 +828,34 @@ async fn sudo_is_used_where_it_is_wanted() {
 }
 
 #[tokio::test]
+async fn script_behind_a_sudo_that_asks_for_no_password_never_reads_it() {
+    let sshd = sshd!();
+    if !is_root() || Process::new("sudo").args(["-n", "true"]).status().is_err() {
+        eprintln!("SKIPPED: passwordless sudo is only available to root");
+        return;
+    }
+    let mut target = target_with(&sshd, |ssh| ssh.escalation = Escalation::SudoPassword);
+    target.sudo_password = Some(Arc::new(SudoPassword::new("geheim".to_owned())));
+    let (_base, connection) = open(&target).await;
+    let input = Input::from(b"by stdin\n".to_vec());
+    let output = connection
+        .run(&Command {
+            input,
+            ..script("cat; echo $SUDO_USER; echo ship-sudo-password >&2; exit 5")
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        (output.stdout.as_str(), output.status),
+        ("by stdin\nroot\n", 5)
+    );
+    let output = connection.run(&script("cat; echo ran")).await.unwrap();
+    assert_eq!(output, printed("ran\n"));
+    assert_eq!(target.sudo_password.unwrap().rejection(), None);
+    connection.close().await;
+}
+
+#[tokio::test]
 async fn sudo_refusal_is_reported_with_a_hint() {
     use std::os::unix::fs::PermissionsExt;
     let bin = tempfile::tempdir().unwrap();
@@ -836,10 +867,11 @@ async fn sudo_refusal_is_reported_with_a_hint() {
                 echo 'sudo: a password is required' >&2\nexit 1\n";
     fs::write(bin.path().join("sudo"), says).unwrap();
     fs::set_permissions(bin.path().join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
-    let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.sudo = true)).await;
+    let (_base, connection) =
+        open(&target_with(&sshd, |ssh| ssh.escalation = Escalation::Sudo)).await;
     let error = connection.run(&script("echo ran")).await.unwrap_err();
     assert!(
-        matches!(error, RunError::SudoRefused { .. }) && !error.is_unknown(),
+        matches!(error, RunError::EscalationRefused(_)) && !error.is_unknown(),
         "{error}"
     );
     assert!(
@@ -1201,7 +1233,8 @@ async fn login_shell_that_refuses_is_named_with_what_it_printed() {
         ),
     ] {
         use_login_shell(&sshd, shell);
-        let (_base, connection) = open(&target_with(&sshd, |ssh| ssh.sudo = true)).await;
+        let (_base, connection) =
+            open(&target_with(&sshd, |ssh| ssh.escalation = Escalation::Sudo)).await;
         let error = connection.run(&script("echo ran")).await.unwrap_err();
         assert!(
             matches!(error, RunError::LoginShell { .. }) && !error.is_unknown(),

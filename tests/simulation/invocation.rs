@@ -28,11 +28,12 @@ use ship::core::journal::rollout_summary::RolloutSummary;
 use ship::core::journal::status::Status;
 use ship::core::policy::admission::refusal::ServerClash;
 use ship::core::policy::service_state::ServiceState;
+use ship::core::policy::unattended::RunMode;
 use ship::core::rollout::event::{Entry, Event};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
-use ship::remote::{HostUnavailable, SavedOutput};
+use ship::remote::{HostUnavailable, SavedOutput, SudoPassword};
 use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
 use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle, StoreRunner};
@@ -297,6 +298,14 @@ impl Environment for SimulatedEnvironment {
             now,
             token: format!("token of ship{}", self.process.number),
         }
+    }
+
+    fn sudo_password(&self, _: &[HostId], _: RunMode) -> Result<Arc<SudoPassword>, Error> {
+        Ok(Arc::new(SudoPassword::new("simulated".to_owned())))
+    }
+
+    fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
+        None
     }
 
     fn connect(&self, _: FleetLayout, _: Releases) -> Arc<dyn FleetConnection> {

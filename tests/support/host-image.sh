@@ -20,6 +20,12 @@ if [ "$suite" = "$own_suite" ]; then
     packages=$packages,haproxy,nginx-light,socat
     # What services are made of.
     packages=$packages,redis-server,python3-rq,gunicorn,python3-django,php-fpm
+    # The other program that runs scripts as root. Without /etc/doas.conf it refuses everything.
+    packages=$packages,opendoas
+fi
+if [ "$suite" = trixie ]; then
+    # Under /usr/lib/cargo/bin; sudo stays the default.
+    packages=$packages,sudo-rs
 fi
 
 cache=${SHIP_TEST_CACHE:-/var/cache/ship-tests}

@@ -7,8 +7,16 @@ use jiff::tz::TimeZone;
 
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Internal, Refused};
+use crate::app::sudo_password::sudo_password;
 use crate::config::Overrides;
+use crate::core::policy::unattended::RunMode;
 use crate::system::accounts;
+
+/// How the job runs.
+const UNATTENDED: RunMode = RunMode {
+    unattended: true,
+    force: false,
+};
 
 /// When to deploy, and which version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +61,7 @@ pub fn cron(env: &Arc<dyn Environment>, request: CronRequest) -> Result<CronJob,
         set: Vec::new(),
     };
     let files = env.read_files(&overrides, Reading::Strict)?;
+    sudo_password(&**env, &files.project.inventory, UNATTENDED)?;
     let inventory = std::path::absolute(&files.inventory).unwrap_or(files.inventory);
     Ok(CronJob {
         service: files.project.playbook.service.name,

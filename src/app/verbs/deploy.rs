@@ -13,6 +13,7 @@ use crate::app::notice::Notice;
 use crate::app::opened_service::OpenedService;
 use crate::app::release::Release;
 use crate::app::session::Session;
+use crate::app::sudo_password::sudo_password;
 use crate::app::{channels, rollout, unattended};
 use crate::config::Overrides;
 use crate::core::policy::continuation::{Continuation, stopped_rollout};
@@ -56,6 +57,7 @@ async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<
         StoreAccess::Write,
     )?;
     unattended::permit_now(&service, request.mode)?;
+    sudo_password(&**env, &service.project.inventory, request.mode)?;
     let release = env
         .prepare_release(&service.project, &service.state_dir)
         .await?;

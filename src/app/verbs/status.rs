@@ -60,7 +60,7 @@ impl Observer {
         let overrides = Overrides::default();
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
         let definitions = session.definitions();
-        let connection = session.connect(definitions.clone(), None);
+        let connection = session.connect(definitions.clone(), None)?;
         Ok(Self {
             env: Arc::clone(env),
             session,

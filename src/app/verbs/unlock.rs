@@ -45,7 +45,7 @@ impl Lock {
     /// If the state cannot be written.
     pub async fn break_lease(mut self) -> Result<Vec<(HostId, String)>, Error> {
         let session = &mut self.session;
-        let connection = session.connect(session.definitions(), None);
+        let connection = session.connect(session.definitions(), None)?;
         let found = preflight(
             &connection,
             &session.hosts(),
@@ -54,6 +54,7 @@ impl Lock {
             &*session.clock,
         )
         .await;
+        session.check_sudo_password()?;
         let seen = found.newest_epoch();
         let epoch = session
             .store

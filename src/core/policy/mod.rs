@@ -4,6 +4,7 @@ pub mod admission;
 pub mod adoption;
 pub mod continuation;
 pub mod history;
+pub mod password_proof;
 pub mod revision;
 pub mod rollback;
 pub mod service_history;

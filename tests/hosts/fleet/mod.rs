@@ -2,6 +2,7 @@
 
 mod balancers;
 mod debian;
+mod escalation;
 mod failed_hosts;
 mod failure;
 mod hooks;

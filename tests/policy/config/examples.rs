@@ -87,7 +87,7 @@ fn examples_for_real_machines_match_the_local_example() {
             inventory
                 .hosts
                 .iter()
-                .all(|host| host.ssh.sudo && host.ssh.user.is_some())
+                .all(|host| host.ssh.escalation.is_root() && host.ssh.user.is_some())
         );
         assert_eq!(playbook.service.driver, Driver::Systemd);
         assert_eq!(playbook.version, local.version);

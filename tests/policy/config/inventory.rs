@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ship::config::Escalation;
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, files};
@@ -341,6 +342,63 @@ error: missing [[hosts]] in the inventory
 }
 
 #[test]
+fn sudo_is_a_truth_value_or_the_word_of_an_escalation() {
+    for (value, escalation) in [
+        ("false", Escalation::None),
+        ("true", Escalation::Sudo),
+        ("\"password\"", Escalation::SudoPassword),
+        ("\"doas\"", Escalation::Doas),
+    ] {
+        let lines = format!("user = \"deploy\"\nsudo = {value}");
+        let project = files().inventory("user = \"deploy\"", &lines).project();
+        let hosts = project.inventory.hosts.iter();
+        let found: Vec<_> = hosts.map(|host| host.ssh.escalation).collect();
+        assert_eq!(found, [escalation; 2], "{value}");
+    }
+    let wrong = |value: &str| {
+        let lines = format!("user = \"deploy\"\nsudo = {value}");
+        files().inventory("user = \"deploy\"", &lines).report()
+    };
+    assert_data_eq!(
+        wrong("\"pasword\""),
+        str![[r#"
+error: `sudo` must be true, false, "password" or "doas", not `pasword`
+ --> fleet.toml:6:8
+  |
+6 | sudo = "pasword"
+  |        ^^^^^^^^^
+  |
+  = help: did you mean "password"?
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        wrong("\"sudo\""),
+        str![[r#"
+error: `sudo` must be true, false, "password" or "doas", not `sudo`
+ --> fleet.toml:6:8
+  |
+6 | sudo = "sudo"
+  |        ^^^^^^
+  |
+  = help: write it without quotes for sudo without a password: true
+"#]]
+        .raw()
+    );
+    assert_data_eq!(
+        wrong("1"),
+        str![[r#"
+error: `sudo` must be true, false, "password" or "doas", not a whole number
+ --> fleet.toml:6:8
+  |
+6 | sudo = 1
+  |        ^
+"#]]
+        .raw()
+    );
+}
+
+#[test]
 fn host_overrides_single_ssh_keys() {
     let project = files()
         .inventory(
@@ -358,11 +416,19 @@ fn host_overrides_single_ssh_keys() {
         panic!("two hosts")
     };
     assert_eq!(
-        (web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo),
+        (
+            web1.ssh.user.as_deref(),
+            web1.ssh.port,
+            web1.ssh.escalation.is_root()
+        ),
         (Some("deploy"), Some(22), true)
     );
     assert_eq!(
-        (web2.ssh.user.as_deref(), web2.ssh.port, web2.ssh.sudo),
+        (
+            web2.ssh.user.as_deref(),
+            web2.ssh.port,
+            web2.ssh.escalation.is_root()
+        ),
         (Some("root"), Some(2222), false)
     );
     assert_eq!(web2.ssh.identity_file, Some(PathBuf::from("keys/id")));

@@ -420,7 +420,11 @@ fn playbook_has_defaults() {
         (Transport::Ssh, None)
     );
     assert_eq!(
-        (web1.ssh.user.as_deref(), web1.ssh.port, web1.ssh.sudo),
+        (
+            web1.ssh.user.as_deref(),
+            web1.ssh.port,
+            web1.ssh.escalation.is_root()
+        ),
         (Some("deploy"), None, false)
     );
     assert_eq!(web1.ssh.connect_timeout, Duration::from_secs(10));

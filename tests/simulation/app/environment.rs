@@ -16,7 +16,10 @@ use ship::app::last_known_good::last_known_good;
 use ship::app::notice::Notice;
 use ship::app::release::{ArtifactRequest, Release};
 use ship::config::{self, Overrides, Project};
+use ship::core::ids::HostId;
+use ship::core::policy::unattended::RunMode;
 use ship::engine::{Clock, Interrupts, Releases};
+use ship::remote::SudoPassword;
 use ship::report::{Plain, Reporter, ReporterSetup};
 use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle};
 
@@ -120,6 +123,18 @@ impl Environment for VerbEnvironment {
 
     fn lease_holder(&self, run: &str) -> Holder {
         self.simulated.lease_holder(run)
+    }
+
+    fn sudo_password(
+        &self,
+        machines: &[HostId],
+        mode: RunMode,
+    ) -> Result<Arc<SudoPassword>, Error> {
+        self.simulated.sudo_password(machines, mode)
+    }
+
+    fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
+        self.simulated.known_sudo_password()
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {

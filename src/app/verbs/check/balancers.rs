@@ -20,6 +20,7 @@ const REQUIRED: Requirements<'_> = Requirements {
     driver: Driver::Process,
     slots: &[],
     size_bytes: 0,
+    escalation: "",
 };
 
 /// Checks the machines of the balancers, their configuration, and whether the running instances
@@ -65,7 +66,11 @@ async fn check_balancer(
         Ok(read) => read,
         Err(unusable) => return MachineCheck::unreachable(balancer.clone(), unusable.why),
     };
-    let mut found = MachineCheck::from_facts(balancer.clone(), REQUIRED, &facts, &observation);
+    let required = Requirements {
+        escalation: session.escalation_words(balancer),
+        ..REQUIRED
+    };
+    let mut found = MachineCheck::from_facts(balancer.clone(), required, &facts, &observation);
     match executor.check_balancer(balancer).await {
         Ok((state, problems)) => {
             found.problems.extend(problems);

@@ -33,6 +33,7 @@ pub(super) async fn check_hosts(
         driver: needs.driver,
         slots: &session.project.playbook.service.slots.numbers(),
         size_bytes,
+        escalation: "",
     };
     let checks = session
         .hosts()
@@ -88,6 +89,10 @@ async fn check_host(
     let (facts, observation) = match read {
         Ok(read) => read,
         Err(why) => return MachineCheck::unreachable(host, why),
+    };
+    let required = Requirements {
+        escalation: session.escalation_words(&host),
+        ..required
     };
     let mut found = MachineCheck::from_facts(host, required, &facts, &observation);
     let readiness = &session.project.playbook.readiness;

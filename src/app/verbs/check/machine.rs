@@ -37,6 +37,8 @@ pub(super) struct Requirements<'a> {
     pub(super) slots: &'a [SlotNumber],
     /// Disk space for the release.
     pub(super) size_bytes: u64,
+    /// How scripts become root: `through sudo`; empty if they do not have to.
+    pub(super) escalation: &'static str,
 }
 
 impl MachineCheck {
@@ -75,7 +77,7 @@ impl MachineCheck {
         let instances = observation.slots.values().filter(|slot| is_instance(slot));
         Self {
             is_reachable: true,
-            access: format!("reached as {}{free}", facts.user),
+            access: format!("reached as {}{}{free}", facts.user, required.escalation),
             workload: count(instances.count(), "instance") + &shared_dirs(facts),
             problems,
             slow: Vec::new(),
@@ -121,7 +123,7 @@ fn systemd_problems(facts: &Facts) -> Vec<String> {
     }
     if facts.user != "root" {
         problems.push(format!(
-            "the systemd driver needs root, but scripts run as {}; set sudo = true",
+            "the systemd driver needs root, but scripts run as {}; set sudo = true in the inventory",
             facts.user
         ));
     }
@@ -188,6 +190,7 @@ mod tests {
             driver: Driver::Process,
             slots: &[],
             size_bytes: 5 << 20,
+            escalation: "",
         };
         let problems = |free| {
             MachineCheck::from_facts("web1".into(), required, &facts, &observation(free)).problems

@@ -67,7 +67,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
         }
         Some(error) => Err(error),
     };
-    let executor = Arc::new(session.fleet_executor());
+    let executor = Arc::new(session.fleet_executor()?);
     let definition = release
         .as_ref()
         .ok()
@@ -76,6 +76,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
     let mut machines = check_hosts(&session, &executor, definition.as_ref(), size_bytes).await;
     let balancers = check_balancers(&session, &executor, &machines).await;
     machines.extend(balancers?);
+    session.check_sudo_password()?;
     let owners = machines
         .iter()
         .filter_map(|machine| Some((machine.host.clone(), machine.owner.clone()?)))

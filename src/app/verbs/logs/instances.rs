@@ -55,11 +55,12 @@ impl InstanceLogs {
     ) -> Result<Self, Error> {
         let overrides = Overrides::default();
         let session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Read)?;
-        let executor = session.fleet_executor();
+        let executor = session.fleet_executor()?;
         let hosts = session.hosts();
         let has_ports = session.project.playbook.service.slots.has_ports();
         let slots: Vec<_> = session.slots(&session.definitions()).into_keys().collect();
         let observations = join_all(hosts.iter().map(|host| executor.observe_host(host))).await;
+        session.check_sudo_password()?;
         permit(&session, &hosts, &observations)?;
         let mut lost = BTreeMap::new();
         let mut fleet = Vec::new();
