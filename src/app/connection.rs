@@ -27,7 +27,7 @@ impl Session {
     /// Connects to the hosts and balancers. `release` is the one to be deployed.
     ///
     /// # Errors
-    /// If a host needs a password for sudo that is not set, and nobody can be asked.
+    /// If a host needs a password for sudo that is not set, and no one can be asked.
     pub fn connect(
         &self,
         definitions: BTreeMap<ReleaseId, Definition>,
@@ -41,7 +41,7 @@ impl Session {
     /// An executor for the hosts, over SSH or on this machine.
     ///
     /// # Errors
-    /// If a host needs a password for sudo that is not set, and nobody can be asked.
+    /// If a host needs a password for sudo that is not set, and no one can be asked.
     pub fn fleet_executor(&self) -> Result<FleetExecutor, Error> {
         let definitions = self.definitions();
         let slots = self.slots(&definitions);

@@ -59,7 +59,7 @@ pub trait Environment: Send + Sync {
     /// The password for sudo on these machines. It is asked for once and then remembered.
     ///
     /// # Errors
-    /// If it is not set and nobody can be asked.
+    /// If it is not set and no one can be asked.
     fn sudo_password(&self, machines: &[HostId], mode: RunMode)
     -> Result<Arc<SudoPassword>, Error>;
 

@@ -25,7 +25,7 @@ impl Session {
     /// The password for sudo, if a machine needs it.
     ///
     /// # Errors
-    /// If it is not set and nobody can be asked.
+    /// If it is not set and no one can be asked.
     pub(crate) fn sudo_password(&self) -> Result<Option<Arc<SudoPassword>>, Error> {
         sudo_password(&*self.env, &self.project.inventory, self.mode)
     }

@@ -12,7 +12,7 @@ use crate::remote::SudoPassword;
 /// The password, if a machine of the inventory needs it.
 ///
 /// # Errors
-/// If it is not set and nobody can be asked.
+/// If it is not set and no one can be asked.
 pub(crate) fn sudo_password(
     env: &dyn Environment,
     inventory: &Inventory,

@@ -1,4 +1,4 @@
-//! `sudo = "password"`: who is asked for it, and what happens where nobody can be asked.
+//! `sudo = "password"`: who is asked for it, and what happens where no one can be asked.
 
 use std::fs;
 use std::io::Write as _;

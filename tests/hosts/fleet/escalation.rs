@@ -218,7 +218,7 @@ fn release_is_deployed_and_rolled_back_with_a_sudo_password() {
 
         for host in [plain, logged, lectured] {
             assert_eq!(failed_logins(host), 0, "{}", host.name);
-            // Nobody else becomes root without a password afterwards.
+            // No one else becomes root without a password afterwards.
             fleet.ssh(host, "sudo -n true").exits(1);
         }
         assert_stored_nowhere(&fleet, &project);
@@ -274,7 +274,7 @@ fn host_with_another_sudo_password_stops_the_deploy() {
         let rejected = fleet.hosts.iter().map(failed_logins).sum::<usize>();
         assert_eq!(rejected, 1, "{}", refused.stderr);
         assert_eq!(running(PAGE), 0);
-        // Whoever was asked first decides which of the two passwords is the other one.
+        // The host that was asked first decides which of the two passwords is the other one.
         let names_both = refused
             .stderr
             .contains("h2: sudo rejected the password that h")
