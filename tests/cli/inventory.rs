@@ -82,7 +82,7 @@ fn inventory_prints_json_with_all_settings() {
     "user": "deploy",
     "identity_file": "[ROOT]/keys/deploy",
     "connect_timeout": "90s",
-    "sudo": false,
+    "sudo": "password",
     "labels": {
       "team/name": "web = \"1\"",
       "zone": "a"

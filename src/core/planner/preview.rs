@@ -164,7 +164,8 @@ impl Simulation<'_> {
 
     fn counts(&self) -> Counts {
         let census = Census::take(self.spec, &self.rollout, &self.fleet, self.now);
-        let mut available = BTreeMap::new();
+        let zones = self.spec.zones.names().into_iter();
+        let mut available: BTreeMap<_, u32> = zones.map(|zone| (zone.to_owned(), 0)).collect();
         for (host, counted) in census.instances() {
             let zone = self.spec.zones.of(host.id).to_owned();
             *available.entry(zone).or_default() += u32::from(counted.is_available);
