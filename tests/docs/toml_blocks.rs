@@ -17,9 +17,11 @@ user = "deploy"
 sudo = true
 [[hosts]]
 name = "web1"
+labels = { zone = "a" }
 address = "192.168.72.233"
 [[hosts]]
 name = "web2"
+labels = { zone = "b" }
 address = "192.168.72.2"
 "#;
 
