@@ -1,7 +1,5 @@
 //! Scaling down, as in Kubernetes: which instances are stopped, and in which order.
 
-use std::cmp::Reverse;
-
 use crate::core::fleet::Process;
 use crate::core::fleet::traffic::TrafficState;
 use crate::core::ids::ReleaseId;
@@ -103,29 +101,31 @@ fn stop_surplus_of(
         .filter(|(_, counted)| {
             counted.is_target && counted.is_running && counted.instance.release == *release
         })
-        .enumerate()
         .collect();
     let old = candidates
         .iter()
-        .filter(|(_, (_, counted))| !is_new_and_unavailable(counted))
+        .filter(|(_, counted)| !is_new_and_unavailable(counted))
         .count();
     if old >= surplus as usize {
-        candidates.retain(|(_, (_, counted))| !is_new_and_unavailable(counted));
+        candidates.retain(|(_, counted)| !is_new_and_unavailable(counted));
     }
-    candidates.sort_by_key(|(order, (host, counted))| {
-        let new = (s.spread.new_in_zone(host), host.new);
-        (counted.is_available, Reverse(new), Reverse(*order))
-    });
-    for (_, (host, counted)) in candidates {
-        if surplus == 0 {
+    let mut left = s.spread.new_counts(s.census);
+    while surplus > 0 {
+        // Instances that do not serve stop first, then those where the most are left.
+        let candidate = candidates
+            .iter()
+            .enumerate()
+            .max_by_key(|(_, (host, counted))| (!counted.is_available, left.of(host)));
+        let Some((index, (host, counted))) = candidate else {
             return;
-        }
+        };
         // A stop that waits for another zone is not replaced by one in that zone.
-        if counted.is_stopping || !zones::may_disturb(s, plan, host, counted) {
+        let waits = counted.is_stopping || !zones::may_disturb(s, plan, host, counted);
+        if waits || stop(s, plan, host, counted, StopReason::Surplus) {
             surplus -= 1;
-        } else {
-            surplus -= u32::from(stop(s, plan, host, counted, StopReason::Surplus));
+            left.remove(host);
         }
+        candidates.remove(index);
     }
 }
 

@@ -4,10 +4,10 @@
 //! The spread also tells in which zones something is disturbed, because instances are replaced in one
 //! zone at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::fleet::Occupant;
-use crate::core::ids::{ReleaseId, SlotNumber};
+use crate::core::ids::{HostId, ReleaseId, SlotNumber};
 use crate::core::planner::census::Census;
 use crate::core::planner::host_count::{HostCount, JudgedInstance};
 use crate::core::rollout::Rollout;
@@ -41,6 +41,12 @@ struct ZoneCount<'a> {
     is_disturbed: bool,
 }
 
+/// The new instances of each zone and host that are left while some are chosen to stop.
+pub(super) struct NewCounts<'a> {
+    in_zones: Vec<u32>,
+    on_hosts: BTreeMap<&'a HostId, u32>,
+}
+
 /// A position in the order in which the zones are replaced: first the zone in which this has begun,
 /// then the others in the inventory's order.
 pub(super) type ZoneRank = (u8, usize);
@@ -61,14 +67,32 @@ impl<'a> Spread<'a> {
             zone.has_free_slot |= is_counted(host) && can_start(spec, rollout, host, &missing);
         }
         let with_one_more = share_out(&mut zones, census.desired);
-        let staying: u32 = zones.iter().map(|zone| zone.staying).sum();
-        for zone in &mut zones {
-            let lacks_one = zone.staying < zone.least && zone.has_free_slot;
-            zone.is_disturbed |= lacks_one && staying < census.desired;
-        }
-        Self {
+        let mut spread = Self {
             zones,
             with_one_more,
+        };
+        spread.mark_lacking_zones(census.desired);
+        spread
+    }
+
+    /// Marks the zones in which a missing instance can start as disturbed.
+    fn mark_lacking_zones(&mut self, desired: u32) {
+        let staying: u32 = self.zones.iter().map(|zone| zone.staying).sum();
+        let above = self.zones.iter().filter(|zone| zone.staying > zone.least);
+        let may_have_one_more = count(above) < self.with_one_more;
+        for zone in &mut self.zones {
+            let lacks_one = zone.staying < zone.least
+                || zone.staying == zone.least && zone.has_spare() && may_have_one_more;
+            zone.is_disturbed |= lacks_one && zone.has_free_slot && staying < desired;
+        }
+    }
+
+    /// The new instances of each zone and host.
+    pub(super) fn new_counts(&self, census: &Census<'a>) -> NewCounts<'a> {
+        let hosts = census.hosts.iter();
+        NewCounts {
+            in_zones: self.zones.iter().map(|zone| zone.new).collect(),
+            on_hosts: hosts.map(|host| (host.id, host.new)).collect(),
         }
     }
 
@@ -165,6 +189,23 @@ impl<'a> Spread<'a> {
         let share = zone.least + u32::from(new >= zone.least && may_have_one_more);
         let hosts = count(zone.new_on_hosts.iter()).max(1);
         (share / hosts, share % hosts)
+    }
+}
+
+impl NewCounts<'_> {
+    /// The instances in the zone of a host, and on the host.
+    pub(super) fn of(&self, host: &HostCount<'_>) -> (u32, u32) {
+        let on_host = self.on_hosts.get(host.id).copied();
+        (self.in_zones[host.zone], on_host.unwrap_or_default())
+    }
+
+    /// Takes an instance of a host away.
+    pub(super) fn remove(&mut self, host: &HostCount<'_>) {
+        let in_zone = &mut self.in_zones[host.zone];
+        *in_zone = in_zone.saturating_sub(1);
+        if let Some(on_host) = self.on_hosts.get_mut(host.id) {
+            *on_host = on_host.saturating_sub(1);
+        }
     }
 }
 

@@ -124,6 +124,37 @@ fn uneven_zones_are_rebalanced() {
 }
 
 #[test]
+fn scaling_down_keeps_the_spread_over_the_zones() {
+    let slots = [
+        "h1:8081", "h2:8081", "h3:8081", "h4:8081", "h5:8081", "h6:8081",
+    ];
+    let mut scenario = in_zones(&["a", "a", "b", "b", "c", "c"])
+        .budget(4, 0, 2)
+        .running("0.9", &slots)
+        .deploy("0.9");
+    let hosts = ["h1", "h2", "h3", "h4", "h5", "h6"];
+    let claims = hosts.map(|host| format!("claim {host}"));
+    scenario.run_actions(&claims.each_ref().map(String::as_str));
+    scenario.run_actions(&["stop h6-0.9 at h6:8081 (surplus)"]);
+    scenario.run_actions(&["stop h4-0.9 at h4:8081 (surplus)"]);
+    assert_eq!(scenario.outcome(), Outcome::Succeeded);
+}
+
+#[test]
+fn zone_is_replaced_alone_even_if_there_are_more_zones_than_instances() {
+    let mut scenario = in_zones(&["a", "b", "c"])
+        .budget(2, 0, 2)
+        .running("0.8", &["h1:8081", "h2:8081"])
+        .deploy("0.9");
+    scenario.run_actions(&["stage 0.9 on h1", "stage 0.9 on h2", "stage 0.9 on h3"]);
+    scenario.run_actions(&["stop h1-0.8 at h1:8081 (replaced)"]);
+    scenario.run_actions(&["start 0.9 at h1:8081"]);
+    scenario.expect_no_actions();
+    scenario.pass_probe("h1:8081");
+    scenario.run_actions(&["disarm h1:8081", "stop h2-0.8 at h2:8081 (replaced)"]);
+}
+
+#[test]
 fn preview_shows_the_worst_loss_of_a_zone() {
     let loss_of = |scenario: &Scenario| {
         let Scenario {
