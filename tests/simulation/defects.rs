@@ -28,6 +28,8 @@ pub(crate) enum Defect {
     ExtraUnavailable,
     /// The planner may run one more instance than the playbook allows.
     ExtraSurge,
+    /// The planner knows no zones.
+    NoZones,
     /// The planner ignores `min_ready`.
     NoMinReady,
     /// The planner runs one instance fewer.
@@ -43,6 +45,7 @@ impl Defect {
                 scenario.max_unavailable = one_more(scenario.max_unavailable);
             }
             Defect::ExtraSurge => scenario.max_surge = one_more(scenario.max_surge),
+            Defect::NoZones => scenario.has_zones = false,
             Defect::NoMinReady => scenario.min_ready = Duration::ZERO,
             _ => {}
         }

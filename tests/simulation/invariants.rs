@@ -14,7 +14,7 @@ use ship::core::fleet::{Instance, Listener, Observation, Occupant};
 use ship::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision};
 use ship::core::journal::status::{InstanceStatus, Status};
 use ship::core::release::Readiness;
-use ship::core::rollout::action::Action;
+use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::event::{Entry, Event, FailureResponse, RevisionRef, RolloutStart};
 use ship::core::rollout::failure::{FailureKind, Outcome};
 use ship::core::rollout::verb::Verb;
@@ -24,6 +24,7 @@ use ship::engine::ActionOrder;
 use tokio::sync::Notify;
 
 use super::machine::Machine;
+use super::scenario::Scenario;
 
 /// How long a host may have an unexplained difference: longer than the time between two plans.
 const UNEXPLAINED_MAX: Duration = Duration::from_millis(1500);
@@ -58,6 +59,8 @@ pub(crate) struct Checker {
     hosts: usize,
     /// Whether two instances must never run at once.
     is_singleton: bool,
+    /// The zone of each host; empty without zones.
+    zones: BTreeMap<HostId, usize>,
     /// The newest action that each host has accepted.
     newest_actions: BTreeMap<HostId, (Epoch, ActionId)>,
     /// When each action was planned.
@@ -189,11 +192,14 @@ pub(crate) enum Cause {
 }
 
 impl Checker {
-    pub(crate) fn new(hosts: usize, slots: usize, is_singleton: bool) -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let hosts = scenario.hosts.iter().enumerate();
+        let zones = hosts.map(|(number, host)| (host.clone(), Scenario::zone_of(number)));
         Self {
-            slots,
-            hosts,
-            is_singleton,
+            slots: scenario.slots.len(),
+            hosts: scenario.hosts.len(),
+            is_singleton: scenario.is_singleton,
+            zones: zones.filter(|_| scenario.has_zones).collect(),
             ..Self::default()
         }
     }
@@ -510,7 +516,46 @@ impl Checker {
             assumed_stopped: names(&|name, actual| view.cannot_know_running(name, actual, now)),
             is_known_unhealthy: matches!(action, Action::Stop { instance, .. } if view.knows_unhealthy(instance, now)),
         };
+        let disturbed = self.disturbed_elsewhere(journal, action).cloned();
+        let disturbed = disturbed.filter(|_| !decision.is_known_unhealthy);
         self.decisions.insert((journal.epoch, id), decision);
+        if let Some(other) = disturbed {
+            self.add_violation(format!(
+                "{action} replaces an instance while {other} is in flight in another zone"
+            ));
+        }
+    }
+
+    /// An action in flight that changes an instance in another zone, if this one replaces an instance
+    /// that serves. Hosts that have failed do not count.
+    fn disturbed_elsewhere<'a>(&self, journal: &'a Journal, action: &Action) -> Option<&'a Action> {
+        let replaces = action.is_reload()
+            || matches!(
+                action,
+                Action::Stop {
+                    why: StopReason::Replaced | StopReason::Surplus,
+                    ..
+                }
+            );
+        let zone = |host| self.zones.get(host);
+        let served = |id: &&ActionId| {
+            let decision = self.decisions.get(&(journal.epoch, **id));
+            decision.is_none_or(|decision| !decision.is_known_unhealthy)
+        };
+        let in_flight = journal.in_flight.keys().filter(served);
+        let mut in_flight = in_flight.map(|id| &journal.started[id].0);
+        in_flight.find(|other| {
+            let changes = match other {
+                Action::Start { .. } => true,
+                Action::Stop { why, .. } => !matches!(why, StopReason::Dead | StopReason::Lingered),
+                _ => false,
+            };
+            let host = other.host();
+            replaces
+                && changes
+                && zone(host) != zone(action.host())
+                && !journal.failed_hosts.contains_key(host)
+        })
     }
 
     /// An action takes effect on a host; `machine` is its state before.

@@ -199,7 +199,7 @@ fn rollouts_keep_invariants_with_sqlite_store() {
 fn checker_detects_every_defect() {
     use Defect::{
         ClaimsSkipped, ExtraSurge, ExtraUnavailable, FewerReplicas, LateJournal, NoActionFence,
-        NoFence, NoLease, NoMinReady, ProbesAlwaysPass, UnknownReportedAsFailed,
+        NoFence, NoLease, NoMinReady, NoZones, ProbesAlwaysPass, UnknownReportedAsFailed,
     };
     let all = [
         NoFence,
@@ -212,6 +212,7 @@ fn checker_detects_every_defect() {
         ExtraUnavailable,
         ExtraSurge,
         NoMinReady,
+        NoZones,
         FewerReplicas,
     ];
     for defect in all {

@@ -46,6 +46,8 @@ pub(crate) struct Scenario {
     pub(crate) is_singleton: bool,
     /// Whether an instance can be reloaded with the files of another release.
     pub(crate) can_reload: bool,
+    /// Whether the hosts are in two zones, in turn.
+    pub(crate) has_zones: bool,
 }
 
 /// How a release behaves.
@@ -201,6 +203,7 @@ impl Scenario {
                 .then(|| Duration::from_secs(rng.within(2..=8))),
             is_singleton: false,
             can_reload: driver == Driver::Systemd && rng.chance(300),
+            has_zones: hosts > 1 && rng.chance(300),
         }
     }
 
@@ -265,12 +268,18 @@ impl Scenario {
         }
     }
 
+    /// The zone of a host by its position.
+    pub(crate) fn zone_of(number: usize) -> usize {
+        number % 2
+    }
+
     fn inventory(&self) -> String {
         let head = format!("playbook = \"playbook.toml\"\n[fleet]\nname = \"{FLEET}\"\n");
         let hosts = self.hosts.iter().enumerate().map(|(number, host)| {
             format!(
-                "[[hosts]]\nname = \"{host}\"\naddress = \"192.0.2.{}\"\n",
-                number + 1
+                "[[hosts]]\nname = \"{host}\"\naddress = \"192.0.2.{}\"\nlabels = {{ zone = \"{}\" }}\n",
+                number + 1,
+                Self::zone_of(number)
             )
         });
         hosts.fold(head, |text, host| text + &host)
@@ -306,6 +315,11 @@ impl Scenario {
         } else {
             ""
         };
+        let zones = if self.has_zones {
+            "zones = \"zone\"\n"
+        } else {
+            ""
+        };
         let linger = self.linger.map_or_else(String::new, |linger| {
             format!("linger = \"{}s\"\n", linger.as_secs())
         });
@@ -313,7 +327,7 @@ impl Scenario {
             "version = \"0.0\"\n[service]\nname = \"{SERVICE}\"\ncommand = \"./page\"\nports = \
              {slots:?}\ndriver = \"{driver}\"\nstop_timeout = \"3s\"\n{linger}{singleton}{reload}[artifact]\nsource = \
              \"page\"\n[readiness]\ntcp = true\ninterval = \"{}s\"\ntimeout = \
-             \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n\
+             \"1s\"\nsuccess_threshold = {}\nfailure_threshold = {}\ninitial_delay = \"{}s\"\n[rollout]\n{zones}\
              max_surge = {}\nmax_unavailable = {}\nmin_ready = \"{}s\"\nprogress_deadline = \
              \"{}s\"\nmax_failed_hosts = {}\non_failure = \"{on_failure}\"\nhistory_limit = \
              {HISTORY_LIMIT}\n",

@@ -77,11 +77,7 @@ impl World {
             now: START,
             rng,
             machines,
-            checker: Checker::new(
-                scenario.hosts.len(),
-                scenario.slots.len(),
-                scenario.is_singleton,
-            ),
+            checker: Checker::new(&scenario),
             faults_ended: false,
             is_gate_open: false,
             scripts: 0,

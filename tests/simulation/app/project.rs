@@ -115,6 +115,7 @@ pub(crate) fn scenario(
         linger: None,
         is_singleton: false,
         can_reload: false,
+        has_zones: false,
         fault_rates: FaultRates {
             call_faults_per_mille: 0,
             fault_interval_max: None,
