@@ -12,6 +12,7 @@ mod logs;
 mod refusal;
 mod rollout;
 mod service;
+mod zones;
 
 use ship_testing::fleet::Fleet;
 use ship_testing::probe_client::Monitor;
