@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _};
@@ -58,6 +59,8 @@ pub struct ControlMachine {
     inventory: Option<PathBuf>,
     console: Box<dyn Console>,
     hosts_command: HostsCommand,
+    /// Whether the user knows that the hosts are those of an earlier rollout.
+    has_reported_kept_hosts: AtomicBool,
     /// The password for sudo, once it is known.
     sudo_password: Mutex<Option<Arc<SudoPassword>>>,
 }
@@ -69,6 +72,7 @@ impl ControlMachine {
             inventory,
             console,
             hosts_command: HostsCommand::default(),
+            has_reported_kept_hosts: AtomicBool::default(),
             sudo_password: Mutex::default(),
         }
     }
@@ -137,11 +141,13 @@ impl ControlMachine {
         }) else {
             return Err(why.into());
         };
-        let why = why.iter().next().map(|first| first.message().to_owned());
-        self.notify(&Notice::HostsOfRevision {
-            revision: kept.revision,
-            why: why.unwrap_or_default(),
-        });
+        if !self.has_reported_kept_hosts.swap(true, Ordering::Relaxed) {
+            let why = why.iter().next().map(|first| first.message().to_owned());
+            self.notify(&Notice::HostsOfRevision {
+                revision: kept.revision,
+                why: why.unwrap_or_default(),
+            });
+        }
         Ok(good)
     }
 }

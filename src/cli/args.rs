@@ -469,7 +469,7 @@ pub struct StateMoveArgs {
 pub struct InventoryArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Output format; json is a list of hosts, toml has [[hosts]] tables for an inventory
+    /// Output format; json is a list of hosts, toml is tables for an inventory
     #[arg(
         short,
         long,

@@ -64,8 +64,10 @@ impl HostsOutput {
     /// What the command printed.
     pub fn printed(from: &HostsFrom, stdout: String, stderr: String) -> Self {
         let name = format!("output of {}", from.shown());
+        // A byte order mark, as some programs on Windows print it.
+        let text = stdout.strip_prefix('\u{feff}').map(str::to_owned);
         Self {
-            source: Arc::new(SourceText::file(name, stdout)),
+            source: Arc::new(SourceText::file(name, text.unwrap_or(stdout))),
             stderr,
         }
     }

@@ -1,7 +1,18 @@
 //! The programs that run scripts as root, and what to do when they refuse.
 
-use super::sudo_dialog::PROMPT;
 use crate::config::Escalation;
+
+/// The prompt that ship gives to sudo. sudo-rs prints it within its own.
+pub(super) const PROMPT: &str = "ship-sudo-password";
+
+/// What sudo and sudo-rs print if the user may not run the command, whatever the password.
+pub(super) const NO_PERMISSION: [&str; 5] = [
+    "is not in the sudoers file",
+    "is not allowed to execute",
+    "is not allowed to run",
+    "may not run sudo",
+    "I'm afraid I can't do that",
+];
 
 /// The words before the command that runs as root; empty without escalation.
 ///
@@ -38,13 +49,6 @@ fn sudo_advice(escalation: Escalation, output: &str, user: &str) -> String {
         "password is required",
         "terminal is required",
         "authentication is required",
-    ];
-    const NO_PERMISSION: [&str; 5] = [
-        "is not in the sudoers file",
-        "is not allowed to execute",
-        "is not allowed to run",
-        "may not run sudo",
-        "I'm afraid I can't do that",
     ];
     let says = |signs: &[&str]| signs.iter().any(|sign| output.contains(sign));
     if says(&NO_PERMISSION) && escalation == Escalation::SudoPassword {

@@ -9,26 +9,16 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::escalation::{NO_PERMISSION, PROMPT};
 use super::sudo_password::{SudoPassword, Turn};
 use crate::core::ids::HostId;
 use crate::core::policy::password_proof::{PasswordRejection, PasswordVerdict};
 
-/// The prompt that ship gives to sudo. sudo-rs prints it within its own.
-pub(super) const PROMPT: &str = "ship-sudo-password";
 /// The prompt of sudo-rs.
 const PROMPT_OF_SUDO_RS: &str = "[sudo: ship-sudo-password] Password: ";
 
-/// What sudo and sudo-rs print although the password was right: the user or the command is not
-/// permitted, or does not exist.
-const RIGHT_PASSWORD: [&str; 7] = [
-    "is not in the sudoers file",
-    "is not allowed to execute",
-    "is not allowed to run",
-    "may not run sudo",
-    "I'm afraid I can't do that",
-    "command not found",
-    "unable to execute",
-];
+/// What a shell or sudo prints if the command does not exist on the host.
+const NO_COMMAND: [&str; 2] = ["command not found", "unable to execute"];
 
 /// What the output of the host shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +138,8 @@ impl<'a> SudoDialog<'a> {
     /// A sudo that got the password and ended for an unknown reason has rejected it: any PAM
     /// module may do so in its own words, and another host must not get it then.
     pub(super) fn refusal(&mut self, printed: &str, has_ended: bool) -> Option<PasswordRefusal> {
-        let is_right = || RIGHT_PASSWORD.iter().any(|sign| printed.contains(sign));
+        let right_password = || NO_PERMISSION.iter().chain(&NO_COMMAND);
+        let is_right = || right_password().any(|sign| printed.contains(sign));
         if self.refusal.is_none() && self.was_sent && !self.is_root && has_ended && !is_right() {
             self.reject();
         }

@@ -218,13 +218,9 @@ fn broken_command_permits_abort_and_resume() {
         deploy.wait().exits(8);
         project.open_gate();
         let done = run(&project, &[verb, "inventory.toml"]);
-        assert!(
-            done.stderr.starts_with(
-                "warning: `./hosts.sh` printed no hosts; using the hosts of revision 2\n"
-            ),
-            "{}",
-            done.stderr
-        );
+        let warning = "warning: `./hosts.sh` printed no hosts; using the hosts of revision 2\n";
+        assert!(done.stderr.starts_with(warning), "{}", done.stderr);
+        assert_eq!(done.stderr.matches(warning).count(), 1, "{}", done.stderr);
         print_hosts(&project, &["node1", "node2"]);
         let running = project.running();
         assert!(running.len() == 2, "{running:?}");
@@ -462,7 +458,8 @@ fn hanging_command_is_ended_with_its_children() {
 
 #[test]
 fn interrupted_ship_ends_the_command() {
-    for signal in ["INT", "TERM", "KILL"] {
+    // A test runner in the background of a shell, and with it ship, may ignore SIGINT.
+    for signal in ["TERM", "KILL"] {
         let project = project("trap '' INT TERM; echo $$ > pid; sleep 1000 & wait; sleep 1000");
         let deploy = project.ship(&["deploy", "inventory.toml"]).spawn();
         until("the command", DEADLINE, || {

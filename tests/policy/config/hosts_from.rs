@@ -65,6 +65,12 @@ fn command_has_a_default_timeout_and_is_not_run_by_the_configuration() {
 }
 
 #[test]
+fn byte_order_mark_before_the_output_is_skipped() {
+    let project = read(&with_command(), "\u{feff}[{\"name\": \"web3\"}]").expect("valid");
+    assert_eq!(names(&project), ["web1", "web2", "web3"]);
+}
+
+#[test]
 fn hosts_of_the_command_follow_those_of_the_inventory_and_have_the_same_keys() {
     let output = r#"[{"name": "web3", "port": 2222, "sudo": true, "drain": true,
         "labels": {"zone": "b", "rack": 12, "spot": false, "none": null}, "address": null},
