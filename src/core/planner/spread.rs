@@ -26,6 +26,8 @@ struct ZoneCount<'a> {
     name: &'a str,
     /// The new instances on each usable host that is reachable. Only these hosts have a share.
     new_on_hosts: Vec<u32>,
+    /// The most new instances on one of these hosts.
+    most_on_host: u32,
     /// The slots of these hosts in which wanted instances may run.
     capacity: u32,
     /// Instances of a wanted release on these hosts.
@@ -64,7 +66,8 @@ impl<'a> Spread<'a> {
             let zone = &mut zones[host.zone];
             zone.add_share(host, &slots);
             zone.add_state(host);
-            zone.has_free_slot |= is_counted(host) && can_start(spec, rollout, host, &missing);
+            zone.has_free_slot =
+                zone.has_free_slot || is_counted(host) && can_start(spec, rollout, host, &missing);
         }
         let with_one_more = share_out(&mut zones, census.desired);
         let mut spread = Self {
@@ -178,8 +181,7 @@ impl<'a> Spread<'a> {
     pub(super) fn is_underloaded(&self, host: &HostCount<'_>) -> bool {
         let zone = &self.zones[host.zone];
         let most_in_zone = self.zones.iter().map(|zone| zone.new).max();
-        zone.new + 1 < most_in_zone.unwrap_or_default()
-            || zone.new_on_hosts.iter().any(|most| host.new + 1 < *most)
+        zone.new + 1 < most_in_zone.unwrap_or_default() || host.new + 1 < zone.most_on_host
     }
 
     /// The instances per host of a zone if they are spread evenly, and how many of its hosts have one
@@ -216,6 +218,7 @@ impl ZoneCount<'_> {
         }
         self.new += host.new;
         self.new_on_hosts.push(host.new);
+        self.most_on_host = self.most_on_host.max(host.new);
         self.capacity += count(slots.iter().filter(|number| may_run_in(host, **number)));
     }
 

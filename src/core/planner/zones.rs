@@ -23,6 +23,9 @@ pub(super) fn may_disturb(
 
 /// Whether the plan changes an instance in another zone.
 fn changes_elsewhere(s: &Situation<'_>, plan: &PlanBuilder, host: &HostCount<'_>) -> bool {
+    if s.census.zones.len() < 2 {
+        return false;
+    }
     let hosts = s.census.hosts.iter();
     let mut others = hosts.filter(|other| other.zone != host.zone && other.is_active());
     others.any(|other| plan.changes_instance_on(other.id))
