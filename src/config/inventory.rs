@@ -63,18 +63,20 @@ pub struct HostConfig {
 }
 
 impl Inventory {
+    /// The hosts and balancers.
+    pub fn machines(&self) -> impl Iterator<Item = &HostConfig> {
+        self.hosts.iter().chain(&self.balancers)
+    }
+
     /// How scripts become root on a host or balancer.
     pub fn escalation_of(&self, machine: &HostId) -> Escalation {
-        let mut machines = self.hosts.iter().chain(&self.balancers);
-        let found = machines.find(|known| known.name == *machine);
+        let found = self.machines().find(|known| known.name == *machine);
         found.map_or(Escalation::None, |found| found.ssh.escalation)
     }
 
     /// The hosts and balancers on which sudo needs the password of this command.
     pub fn machines_with_sudo_password(&self) -> Vec<HostId> {
-        self.hosts
-            .iter()
-            .chain(&self.balancers)
+        self.machines()
             .filter(|machine| machine.ssh.escalation == Escalation::SudoPassword)
             .map(|machine| machine.name.clone())
             .collect()

@@ -21,7 +21,7 @@ impl Project {
             playbook,
         } = self;
         let mut files = vec![inventory.path.clone(), playbook.path.clone()];
-        for host in inventory.hosts.iter().chain(&inventory.balancers) {
+        for host in inventory.machines() {
             let ssh = &host.ssh;
             files.extend(
                 [&ssh.identity_file, &ssh.config, &ssh.known_hosts]

@@ -46,7 +46,8 @@ pub fn register_secrets(project: &Project) {
     );
 }
 
-/// Removes the registered variables, the lease token and the sudo password from the environment of a child process.
+/// Removes the registered variables, the lease token and the sudo password from the environment of a
+/// child process.
 pub fn remove_secrets(command: &mut Command) {
     command.env_remove(LEASE);
     command.env_remove(SUDO_PASSWORD);

@@ -84,12 +84,18 @@ impl Connection {
     /// If [`RunError::is_unknown`], the script may have run in part or in whole, or may still
     /// run.
     pub async fn run(&self, command: &Command<'_>) -> Result<Output, RunError> {
-        let shell_command = shell::prepare(
-            command.script,
-            !command.input.is_empty(),
-            command.deadline,
-            self.root.escalation,
-        );
+        self.run_to(command, None).await
+    }
+
+    /// Runs a script, and saves its standard output if there is a file for it.
+    async fn run_to(
+        &self,
+        command: &Command<'_>,
+        output: Option<&mut SavedOutput>,
+    ) -> Result<Output, RunError> {
+        let has_input = !command.input.is_empty();
+        let escalation = self.root.escalation;
+        let shell_command = shell::prepare(command.script, has_input, command.deadline, escalation);
         let permit = self.scripts.acquire().await;
         let mut dialog = self.dialog().await?;
         let mut capture = Capture::for_script(dialog.as_ref());
@@ -99,7 +105,10 @@ impl Connection {
                 dialog: dialog.as_mut(),
             };
             let source = StdinSource::open(opening, &command.input).await?;
-            let io = ScriptIo::Buffered(source, &mut capture);
+            let io = match output {
+                Some(output) => ScriptIo::Saved(source, output, &mut capture),
+                None => ScriptIo::Buffered(source, &mut capture),
+            };
             self.kind.run(&shell_command.words, io).await
         });
         let ended = ended.await;
@@ -145,24 +154,7 @@ impl Connection {
         command: &Command<'_>,
         output: &mut SavedOutput,
     ) -> Result<Output, RunError> {
-        let has_input = !command.input.is_empty();
-        let escalation = self.root.escalation;
-        let shell_command = shell::prepare(command.script, has_input, command.deadline, escalation);
-        let permit = self.scripts.acquire().await;
-        let mut dialog = self.dialog().await?;
-        let mut capture = Capture::for_script(dialog.as_ref());
-        let ended = timeout(command.deadline, async {
-            let opening = Opening {
-                script: &shell_command.script,
-                dialog: dialog.as_mut(),
-            };
-            let source = StdinSource::open(opening, &command.input).await?;
-            let io = ScriptIo::Saved(source, output, &mut capture);
-            self.kind.run(&shell_command.words, io).await
-        });
-        let ended = ended.await;
-        drop(permit);
-        self.run_result(ended, command.deadline, capture, dialog)
+        self.run_to(command, Some(output)).await
     }
 
     /// Waits until sudo may start, if it may ask for a password. This wait has no deadline of its

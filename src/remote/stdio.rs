@@ -95,7 +95,7 @@ impl ScriptIo<'_, '_> {
     }
 }
 
-/// Tells the dialog that the output has ended.
+/// Reports the end of the output to the dialog.
 async fn ending<T>(dialog: Option<&UnboundedSender<Sign>>, read: impl Future<Output = T>) -> T {
     let read = read.await;
     if let Some(dialog) = dialog {
