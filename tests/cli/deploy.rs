@@ -94,17 +94,7 @@ fn upgrade_prints_the_progress_of_kubectl() {
 fn upgrade_stops_no_instance_before_its_successor_is_ready() {
     let project = LocalProject::new();
     project.deploy("0.8");
-    let before = project.status();
-    let args = [
-        "deploy",
-        "inventory.toml",
-        "--version",
-        "0.9",
-        "--output",
-        "json",
-    ];
-    let done = project.ship(&args).any_stdout().run();
-    let course = Course::of(&before, &json_lines(&done.stdout));
+    let course = Course::of_deploy(&project, &["--version", "0.9"]);
     assert_eq!(
         course.steps,
         [
@@ -201,19 +191,10 @@ fn pipe_receives_plain_progress() {
 fn set_overrides_a_playbook_key() {
     let project = LocalProject::new();
     project.deploy("0.8");
-    let before = project.status();
-    let args = [
-        "deploy",
-        "inventory.toml",
-        "--version",
-        "0.9",
-        "--set",
-        "rollout.max_surge=3",
-        "--output",
-        "json",
-    ];
-    let done = project.ship(&args).any_stdout().run();
-    let course = Course::of(&before, &json_lines(&done.stdout));
+    let course = Course::of_deploy(
+        &project,
+        &["--version", "0.9", "--set", "rollout.max_surge=3"],
+    );
     assert_eq!((course.most_running, course.fewest_ready), (6, 3));
 }
 

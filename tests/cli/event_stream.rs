@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::call::json_lines;
+use crate::project::LocalProject;
+
 /// The events of one rollout, summarized.
 pub(crate) struct Course {
     /// `start node4:8081`, `ready node4:8081`, `stop node1:8081`, `stopped node1:8081`, in order.
@@ -19,6 +22,14 @@ pub(crate) struct Course {
 }
 
 impl Course {
+    /// Deploys with these arguments, after those that every deploy has.
+    pub(crate) fn of_deploy(project: &LocalProject, args: &[&str]) -> Self {
+        let before = project.status();
+        let always: [&str; 4] = ["deploy", "inventory.toml", "--output", "json"];
+        let done = project.ship(&[&always, args].concat()).any_stdout().run();
+        Self::of(&before, &json_lines(&done.stdout))
+    }
+
     /// Reads events from what was ready before them: the `instances` of a status.
     pub(crate) fn of(before: &Value, events: &[Value]) -> Self {
         let names = before["instances"]

@@ -1,6 +1,5 @@
 //! In-place services: the old instance stops before the new one starts.
 
-use crate::call::json_lines;
 use crate::event_stream::Course;
 use crate::project::LocalProject;
 
@@ -12,17 +11,7 @@ fn in_place_deploy_takes_one_host_down_at_a_time() {
         .with("max_unavailable = 0", "max_unavailable = 1")
         .on(&["node1", "node2", "node3"]);
     project.deploy("0.8");
-    let before = project.status();
-    let args = [
-        "deploy",
-        "inventory.toml",
-        "--version",
-        "0.9",
-        "--output",
-        "json",
-    ];
-    let done = project.ship(&args).any_stdout().run();
-    let course = Course::of(&before, &json_lines(&done.stdout));
+    let course = Course::of_deploy(&project, &["--version", "0.9"]);
     let of = |node: &str| {
         ["stop", "stopped", "start", "ready"].map(|step| format!("{step} {node}:8081"))
     };

@@ -1,12 +1,11 @@
 //! Commands of other tools, and typing mistakes: the error shows the command to type.
 
 use std::fs;
-use std::process::Command;
 
 use snapbox::str;
 
 use crate::project::LocalProject;
-use ship_testing::command::{Running, ship_command};
+use ship_testing::command::{Running, ship_command, started_by};
 
 #[test]
 fn value_in_place_of_the_inventory_gets_a_hint_with_the_option() {
@@ -173,17 +172,8 @@ fn rollback_supports_dry_run_and_lock_timeout() {
 /// Runs `ship` with its stdout on a full disk.
 fn to_a_full_disk(project: &LocalProject, args: &[&str]) -> ship_testing::command::Done {
     let ship = ship_command(project.root(), args);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "exec \"$@\" >/dev/full", "sh"])
-        .arg(ship.get_program())
-        .args(ship.get_args());
-    command.current_dir(project.root()).env_clear();
-    command.envs(
-        ship.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    Running::spawn(command).wait()
+    let to_full_disk = ["-c", "exec \"$@\" >/dev/full", "sh"];
+    Running::spawn(started_by("sh", &to_full_disk, &ship)).wait()
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use ship_testing::command::{Done, Running, ship_command};
+use ship_testing::command::{Done, Running, in_environment_of, ship_command, started_by};
 use ship_testing::namespace::{self, has_programs};
 
 use crate::project::LocalProject;
@@ -23,17 +23,7 @@ fn project() -> LocalProject {
 /// Runs ship without a terminal, also if the tests have one.
 fn ship_without_terminal(project: &LocalProject, args: &[&str]) -> Done {
     let ship = ship_command(project.root(), args);
-    let mut command = Command::new("setsid");
-    command
-        .arg("--wait")
-        .arg(ship.get_program())
-        .args(ship.get_args());
-    command.current_dir(project.root()).env_clear();
-    command.envs(
-        ship.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    Running::spawn(command).wait()
+    Running::spawn(started_by("setsid", &["--wait"], &ship)).wait()
 }
 
 #[test]
@@ -97,13 +87,9 @@ fn interrupted_question_restores_the_terminal() {
         "{} deploy inventory.toml; echo \"exit $?\"; stty -a",
         ship.get_program().display()
     );
-    let mut command = Command::new("script");
+    let mut command = in_environment_of(&ship, "script");
     command.args(["--quiet", "--flush", "--command", &line]);
-    command.arg(&output).current_dir(project.root()).env_clear();
-    command.envs(
-        ship.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    command.arg(&output);
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     let mut script = command.spawn().expect("script is installed");
     let shown = || fs::read_to_string(&output).unwrap_or_default();

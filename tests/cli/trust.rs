@@ -4,10 +4,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::project::LocalProject;
-use ship_testing::command::{Done, Running, ship_command};
+use ship_testing::command::{Done, Running, in_environment_of, ship_command};
 
 const STRANGER: u32 = 4711;
 const TOKEN: &str = "s3cret-of-the-environment";
@@ -44,17 +43,8 @@ fn below(dir: &Path) -> Vec<PathBuf> {
 /// `ship` as a word of a shell's script: `$SHIP`.
 fn by_shell(project: &LocalProject, script: &str) -> Done {
     let ship = ship_command(project.root(), &[]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", script])
-        .current_dir(project.root())
-        .env_clear();
-    command
-        .envs(
-            ship.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .env("SHIP", ship.get_program());
+    let mut command = in_environment_of(&ship, "sh");
+    command.args(["-c", script]).env("SHIP", ship.get_program());
     Running::spawn(command).wait()
 }
 

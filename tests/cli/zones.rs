@@ -4,9 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::call::json_lines;
 use crate::event_stream::Course;
 use crate::project::LocalProject;
+use ship_testing::inventory::with_zones;
 use ship_testing::namespace::write;
 
 /// Four hosts, of which two each are in a zone, with a budget that would allow all of them at once.
@@ -18,15 +18,7 @@ fn in_two_zones() -> LocalProject {
         .with("max_unavailable = 0", "max_unavailable = 4");
     let path = project.path("inventory.toml");
     let inventory = fs::read_to_string(&path).expect("our own file");
-    let zones = ["a", "b", "a", "b"];
-    let mut parts = inventory.split("[[hosts]]\n");
-    let top = parts.next().expect("the text before the hosts");
-    let hosts = parts.zip(zones);
-    let label = |(host, zone)| format!("[[hosts]]\nlabels = {{ zone = \"{zone}\" }}\n{host}");
-    write(
-        &path,
-        &(top.to_owned() + &hosts.map(label).collect::<String>()),
-    );
+    write(&path, &with_zones(&inventory, &["a", "b", "a", "b"]));
     project
 }
 
@@ -44,17 +36,7 @@ fn deploy_finishes_a_zone_before_the_next_one() {
         "{}",
         plan.stdout
     );
-    let before = project.status();
-    let args = [
-        "deploy",
-        "inventory.toml",
-        "--version",
-        "0.9",
-        "--output",
-        "json",
-    ];
-    let done = project.ship(&args).any_stdout().run();
-    let course = Course::of(&before, &json_lines(&done.stdout));
+    let course = Course::of_deploy(&project, &["--version", "0.9"]);
     let is_in = |zone: &[&str], step: &str| zone.iter().any(|host| step.contains(host));
     let in_a: Vec<_> = course
         .steps

@@ -185,6 +185,29 @@ pub fn ship_command(dir: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// Another program, in the directory and the environment of a `ship`.
+pub fn in_environment_of(ship: &Command, program: &str) -> Command {
+    let mut command = Command::new(program);
+    if let Some(dir) = ship.get_current_dir() {
+        command.current_dir(dir);
+    }
+    let variables = ship
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    command.env_clear().envs(variables);
+    command
+}
+
+/// A program with arguments that starts a `ship`: `setsid --wait ship deploy`.
+pub fn started_by(program: &str, args: &[&str], ship: &Command) -> Command {
+    let mut command = in_environment_of(ship, program);
+    command
+        .args(args)
+        .arg(ship.get_program())
+        .args(ship.get_args());
+    command
+}
+
 /// The `ship` that cargo built with the tests: `target/debug/ship` for `target/debug/deps/cli-…`.
 fn ship_program() -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test");

@@ -2,6 +2,16 @@
 
 use std::fmt::Write as _;
 
+const HOSTS: &str = "[[hosts]]\n";
+
+/// An inventory whose hosts have these values of the label `zone`, one for each host.
+pub fn with_zones(inventory: &str, zones: &[&str]) -> String {
+    let mut parts = inventory.split(HOSTS);
+    let top = parts.next().expect("the text before the hosts");
+    let label = |(host, zone)| format!("{HOSTS}labels = {{ zone = \"{zone}\" }}\n{host}");
+    top.to_owned() + &parts.zip(zones).map(label).collect::<String>()
+}
+
 pub struct Inventory(String);
 
 impl Inventory {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ship_testing::command::{Done, Running, ship_command};
+use ship_testing::command::{Done, Running, in_environment_of, ship_command, started_by};
 use ship_testing::fleet::{Fleet, Host, pids};
 use ship_testing::namespace;
 use ship_testing::probe_client::running;
@@ -52,16 +52,7 @@ fn project(fleet: &Fleet, sudo: &str) -> Project {
 fn ship_with(project: &Project, password: Option<&str>, verb: &str, args: &[&str]) -> Done {
     let args = [&[verb, "inventory.toml"], args].concat();
     let ship = ship_command(project.dir(), &args);
-    let mut command = Command::new("setsid");
-    command
-        .arg("-w")
-        .arg(ship.get_program())
-        .args(ship.get_args());
-    command.current_dir(project.dir()).env_clear();
-    command.envs(
-        ship.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    let mut command = started_by("setsid", &["--wait"], &ship);
     if let Some(password) = password {
         command.env("SHIP_SUDO_PASSWORD", password);
     }
@@ -72,14 +63,10 @@ fn ship_with(project: &Project, password: Option<&str>, verb: &str, args: &[&str
 fn ship_on_terminal(project: &Project, password: &str, line: &str) -> (Option<i32>, String) {
     let ship = ship_command(project.dir(), &[]);
     let output = project.path("terminal");
-    let mut command = Command::new("script");
+    let mut command = in_environment_of(&ship, "script");
     command.args(["--quiet", "--flush", "--return", "--command"]);
     command.arg(format!("{} {line}", ship.get_program().display()));
-    command.arg(&output).current_dir(project.dir()).env_clear();
-    command.envs(
-        ship.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    command.arg(&output);
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     let mut script = command.spawn().expect("script is installed");
     let shown = || fs::read_to_string(&output).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use ship_testing::fleet::{Fleet, Host};
+use ship_testing::inventory::with_zones;
 use ship_testing::namespace;
 use ship_testing::probe_client::get;
 use ship_testing::project::Project;
@@ -11,23 +12,16 @@ use ship_testing::project::Project;
 /// Four hosts with version 1 on one port each. The zones alternate, and the budget is a whole zone.
 fn in_two_zones() -> (Fleet, Project) {
     let fleet = Fleet::boot(4);
-    let project = Project::new(|playbook| label_zones(&fleet.inventory(playbook)))
-        .with("ports = [8081, 8082]", "ports = [8081]")
-        .with("replicas = 3\n", "zones = \"zone\"\n")
-        .with("max_surge = 1", "max_surge = 0")
-        .with("max_unavailable = 0", "max_unavailable = 2")
-        .with("progress_deadline = \"1m\"", "progress_deadline = \"10s\"")
-        .with("stop_timeout = \"5s\"", "stop_timeout = \"2s\"");
+    let project =
+        Project::new(|playbook| with_zones(&fleet.inventory(playbook), &["a", "b", "a", "b"]))
+            .with("ports = [8081, 8082]", "ports = [8081]")
+            .with("replicas = 3\n", "zones = \"zone\"\n")
+            .with("max_surge = 1", "max_surge = 0")
+            .with("max_unavailable = 0", "max_unavailable = 2")
+            .with("progress_deadline = \"1m\"", "progress_deadline = \"10s\"")
+            .with("stop_timeout = \"5s\"", "stop_timeout = \"2s\"");
     project.deploy("1").exits(0);
     (fleet, project)
-}
-
-fn label_zones(inventory: &str) -> String {
-    let mut parts = inventory.split("[[hosts]]\n");
-    let top = parts.next().expect("the text before the hosts");
-    let hosts = parts.zip(["a", "b", "a", "b"]);
-    let label = |(host, zone)| format!("[[hosts]]\nlabels = {{ zone = \"{zone}\" }}\n{host}");
-    top.to_owned() + &hosts.map(label).collect::<String>()
 }
 
 fn serves(host: &Host, version: &str) -> bool {
