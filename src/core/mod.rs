@@ -15,5 +15,6 @@ pub mod redact;
 pub mod release;
 pub mod rollout;
 pub mod spec;
+pub mod stack;
 pub mod text_difference;
 pub mod time;

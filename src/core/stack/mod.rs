@@ -1,0 +1,27 @@
+//! The policy of a stack: in which order its services roll out, and how they roll back together.
+//!
+//! [`StackRun`] knows only how each service ended, not its hosts. Each service has a rollout of its
+//! own, which the planner carries out. The state is computed from the record of the deployment and
+//! from the journals, so that another process continues it after a crash.
+
+mod member;
+mod run;
+
+#[cfg(test)]
+mod tests;
+
+pub use member::{ContractState, Member, ServiceEnd, ServicePhase};
+pub use run::{Next, StackDirection, StackOutcome, StackRun, Step};
+
+use serde::{Deserialize, Serialize};
+
+/// What happens to the services already rolled out if another one fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStackFailure {
+    /// They roll back, in the reverse order.
+    #[default]
+    RollBack,
+    /// They stay, for a person to decide.
+    Hold,
+}

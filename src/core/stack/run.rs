@@ -1,0 +1,249 @@
+//! A deployment of a stack: what comes next, given how each service ended.
+
+use std::collections::BTreeMap;
+
+use super::OnStackFailure;
+use super::member::{ContractState, Member, ServiceEnd, ServicePhase};
+
+/// A deployment of a stack, from its first rollout to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StackRun {
+    pub members: BTreeMap<String, Member>,
+    pub on_failure: OnStackFailure,
+    pub direction: StackDirection,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StackDirection {
+    Forward,
+    /// Every service returns to its earlier revision.
+    Back,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// Start these steps now. May be empty while rollouts are in flight.
+    Steps(Vec<Step>),
+    End(StackOutcome),
+}
+
+/// One step, with the name of its service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Begin the rollout.
+    RollOut(String),
+    /// Continue the unfinished rollout to its goal. It may be the one that takes the service back.
+    Resume(String),
+    /// Roll back the rollout, which runs or is unfinished.
+    Abort(String),
+    /// Take the service back to its earlier revision.
+    Undo(String),
+    /// Run the contract migrations.
+    Contract(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StackOutcome {
+    /// Every service runs its new revision.
+    Deployed,
+    /// A service failed or a user aborted, and every service runs its earlier revision.
+    RolledBack,
+    /// A service failed, and new and earlier revisions may run side by side.
+    Held,
+    /// A service could not be taken back.
+    RollbackFailed,
+    /// A service was stopped; the deployment can be continued.
+    Stopped,
+}
+
+impl Step {
+    /// The name of the service.
+    pub fn service(&self) -> &str {
+        match self {
+            Self::RollOut(service)
+            | Self::Resume(service)
+            | Self::Abort(service)
+            | Self::Undo(service)
+            | Self::Contract(service) => service,
+        }
+    }
+}
+
+impl StackRun {
+    /// The next steps, or the outcome. Steps must be reported with [`StackRun::started`] before this
+    /// is called again.
+    pub fn next(&self) -> Next {
+        let steps = self.steps();
+        if steps.is_empty() && !self.is_in_flight() {
+            Next::End(self.outcome())
+        } else {
+            Next::Steps(steps)
+        }
+    }
+
+    /// Records that a step has begun.
+    pub fn started(&mut self, step: &Step) {
+        let direction = self.direction;
+        let Some(member) = self.members.get_mut(step.service()) else {
+            return;
+        };
+        match step {
+            Step::RollOut(_) => member.phase = ServicePhase::RollingOut,
+            Step::Abort(_) => member.phase = ServicePhase::Aborting,
+            Step::Undo(_) => member.phase = ServicePhase::Undoing,
+            Step::Contract(_) => member.contract = ContractState::Running,
+            Step::Resume(_) if member.contract == ContractState::Unfinished => {
+                member.contract = ContractState::Running;
+            }
+            Step::Resume(_) if direction == StackDirection::Back => {
+                member.phase = ServicePhase::Undoing;
+            }
+            Step::Resume(_) => member.phase = ServicePhase::RollingOut,
+        }
+    }
+
+    /// Records how the rollout in flight of a service ended. Returns whether the deployment changes
+    /// its direction.
+    pub fn ended(&mut self, service: &str, end: ServiceEnd) -> bool {
+        let Some(member) = self.members.get_mut(service) else {
+            return false;
+        };
+        if member.contract == ContractState::Running {
+            member.contract = ContractState::after(end);
+            return false;
+        }
+        member.phase = member.phase.after(end);
+        let has_failed = member.phase == ServicePhase::RolledBack;
+        has_failed && self.on_failure == OnStackFailure::RollBack && self.turn_back()
+    }
+
+    /// Turns the deployment back. Returns whether it was possible: not once a contract migration has
+    /// begun, nor a second time.
+    pub fn turn_back(&mut self) -> bool {
+        if !self.can_turn_back() {
+            return false;
+        }
+        self.direction = StackDirection::Back;
+        true
+    }
+
+    /// Whether [`StackRun::turn_back`] is possible.
+    pub fn can_turn_back(&self) -> bool {
+        self.direction == StackDirection::Forward
+            && !self.members.values().any(|it| it.contract.has_begun())
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.members
+            .values()
+            .any(|member| member.phase.is_in_flight() || member.contract == ContractState::Running)
+    }
+
+    fn has_phase(&self, phases: &[ServicePhase]) -> bool {
+        self.members
+            .values()
+            .any(|member| phases.contains(&member.phase))
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        match self.direction {
+            StackDirection::Forward if self.are_all(ServicePhase::Deployed) => {
+                self.contract_step().into_iter().collect()
+            }
+            StackDirection::Forward => self.steps_forward(),
+            StackDirection::Back => self.steps_back(),
+        }
+    }
+
+    fn are_all(&self, phase: ServicePhase) -> bool {
+        self.members.values().all(|member| member.phase == phase)
+    }
+
+    /// Nothing new starts after a service was stopped or has failed.
+    fn steps_forward(&self) -> Vec<Step> {
+        use ServicePhase::{Held, RolledBack, Stopped};
+        if self.has_phase(&[Stopped, RolledBack, Held]) {
+            return Vec::new();
+        }
+        let is_deployed = |name: &String| {
+            let before = self.members.get(name);
+            before.is_none_or(|before| before.phase == ServicePhase::Deployed)
+        };
+        let step = |(name, member): (&String, &Member)| match member.phase {
+            ServicePhase::Unfinished => Some(Step::Resume(name.clone())),
+            ServicePhase::Waiting if member.after.iter().all(is_deployed) => {
+                Some(Step::RollOut(name.clone()))
+            }
+            _ => None,
+        };
+        self.members.iter().filter_map(step).collect()
+    }
+
+    /// A service returns once every service that rolled out after it has returned. Nothing new
+    /// starts after a service was stopped or could not be taken back.
+    fn steps_back(&self) -> Vec<Step> {
+        use ServicePhase::{Stopped, UndoFailed, UndoStopped};
+        if self.has_phase(&[Stopped, UndoStopped, UndoFailed]) {
+            return Vec::new();
+        }
+        let has_returned = |name: &String| {
+            let mut dependents = self.members.values().filter(|it| it.after.contains(name));
+            dependents.all(|it| it.phase.is_as_before())
+        };
+        let step = |(name, member): (&String, &Member)| match member.phase {
+            ServicePhase::RollingOut => Some(Step::Abort(name.clone())),
+            _ if !has_returned(name) => None,
+            ServicePhase::Unfinished => Some(Step::Abort(name.clone())),
+            ServicePhase::UndoUnfinished => Some(Step::Resume(name.clone())),
+            ServicePhase::Deployed if member.can_undo => Some(Step::Undo(name.clone())),
+            _ => None,
+        };
+        self.members.iter().filter_map(step).collect()
+    }
+
+    /// Contract migrations run one service after another: after a failure, the others do not run.
+    fn contract_step(&self) -> Option<Step> {
+        let mut contracts = self.members.iter();
+        let stops_others = |state| {
+            matches!(
+                state,
+                ContractState::Running | ContractState::Stopped | ContractState::Failed
+            )
+        };
+        if self.members.values().any(|it| stops_others(it.contract)) {
+            return None;
+        }
+        contracts.find_map(|(name, member)| match member.contract {
+            ContractState::Due => Some(Step::Contract(name.clone())),
+            ContractState::Unfinished => Some(Step::Resume(name.clone())),
+            _ => None,
+        })
+    }
+
+    /// The outcome, when nothing is in flight and nothing can start.
+    fn outcome(&self) -> StackOutcome {
+        use ServicePhase::{
+            Deployed, Stopped, UndoFailed, UndoStopped, UndoUnfinished, Unfinished,
+        };
+        let has_contract = |state| self.members.values().any(|it| it.contract == state);
+        if self.has_phase(&[UndoFailed]) {
+            StackOutcome::RollbackFailed
+        } else if self.has_phase(&[Stopped, UndoStopped, Unfinished, UndoUnfinished])
+            || has_contract(ContractState::Stopped)
+        {
+            StackOutcome::Stopped
+        } else if self.direction == StackDirection::Back
+            && self.members.values().all(|it| it.phase.is_as_before())
+        {
+            StackOutcome::RolledBack
+        } else if self.direction == StackDirection::Forward
+            && self.are_all(Deployed)
+            && !has_contract(ContractState::Failed)
+        {
+            StackOutcome::Deployed
+        } else {
+            StackOutcome::Held
+        }
+    }
+}
