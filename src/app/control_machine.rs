@@ -19,7 +19,9 @@ use super::notice::Notice;
 use super::release::{self, ArtifactRequest, Release};
 use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
 use super::sudo_password;
-use crate::config::{self, HostsOutput, Overrides, Project};
+use crate::config::{
+    self, HostsOutput, Overrides, Project, Selection, Stack, StackOrder, StackOverrides,
+};
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
@@ -57,7 +59,15 @@ pub trait Console: Send + Sync {
 pub struct ControlMachine {
     /// The inventory on the command line.
     inventory: Option<PathBuf>,
-    console: Box<dyn Console>,
+    /// The service of a stack; `None` for the only service of the inventory.
+    service: Option<String>,
+    console: Arc<dyn Console>,
+    shared: Arc<SharedKnowledge>,
+}
+
+/// What the services of a stack have in common.
+#[derive(Default)]
+struct SharedKnowledge {
     hosts_command: HostsCommand,
     /// Whether the user knows that the hosts are those of an earlier rollout.
     has_reported_kept_hosts: AtomicBool,
@@ -67,18 +77,69 @@ pub struct ControlMachine {
 
 impl ControlMachine {
     /// This machine with the inventory on the command line.
-    pub fn new(inventory: Option<PathBuf>, console: Box<dyn Console>) -> Self {
+    pub fn new(inventory: Option<PathBuf>, console: Arc<dyn Console>) -> Self {
         Self {
             inventory,
+            service: None,
             console,
-            hosts_command: HostsCommand::default(),
-            has_reported_kept_hosts: AtomicBool::default(),
-            sudo_password: Mutex::default(),
+            shared: Arc::default(),
+        }
+    }
+
+    /// This machine for one service of a stack, shown on its own console.
+    #[must_use]
+    pub fn for_service(&self, service: String, console: Arc<dyn Console>) -> Self {
+        Self {
+            inventory: self.inventory.clone(),
+            service: Some(service),
+            console,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Reads which services the inventory has, and their order; `None` if it has one `playbook`.
+    ///
+    /// # Errors
+    /// If the inventory or the selection is invalid.
+    pub fn read_order(&self, overrides: &StackOverrides) -> Result<Option<StackOrder>, Error> {
+        let chosen = discovery::find_inventory(self.inventory.clone())?;
+        let read = |path: &Path| std::fs::read(path);
+        Ok(config::load_order(&chosen.path, overrides, read)?)
+    }
+
+    /// Reads the inventory and the playbooks of all selected services, and checks them together.
+    ///
+    /// # Errors
+    /// If a file does not exist, is not trusted, or is invalid.
+    pub fn read_stack(&self, overrides: &StackOverrides) -> Result<Stack, Error> {
+        let chosen = discovery::find_inventory(self.inventory.clone())?;
+        let read = |path: &Path| std::fs::read(path);
+        let alone = config::load_stack(&chosen.path, overrides, read, None)?;
+        for project in &alone.projects {
+            chosen.check(project)?;
+            config::register_secrets(project);
+        }
+        let Some(from) = &alone.inventory.hosts_from else {
+            return Ok(alone);
+        };
+        let output = self.shared.hosts_command.output(from, &chosen.path)?;
+        Ok(config::load_stack(
+            &chosen.path,
+            overrides,
+            read,
+            Some(&output),
+        )?)
+    }
+
+    fn selection(&self) -> Selection<'_> {
+        Selection {
+            service: self.service.as_deref(),
+            ..Selection::default()
         }
     }
 
     fn remembered_password(&self) -> MutexGuard<'_, Option<Arc<SudoPassword>>> {
-        let password = self.sudo_password.lock();
+        let password = self.shared.sudo_password.lock();
         password.unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,17 +181,24 @@ impl ControlMachine {
         let Some(from) = &alone.project.inventory.hosts_from else {
             return Ok(alone);
         };
-        let load = |output: &HostsOutput| load_files(chosen, overrides, reading, Some(output));
+        let service = self.service.as_deref();
+        let load = |output: &HostsOutput| {
+            let selection = Selection {
+                hosts: Some(output),
+                ..self.selection()
+            };
+            load_files(chosen, overrides, reading, selection)
+        };
         let kept = || {
             let store = open_state_of(&chosen.path).ok()??;
-            kept_hosts(&*store, &chosen.path)
+            kept_hosts(&*store, &chosen.path, service)
         };
         if reading == Reading::WithoutHosts {
             let kept = kept().and_then(|kept| load(&kept.output).ok());
             return Ok(kept.unwrap_or(alone));
         }
         config::register_secrets(&alone.project);
-        let output = self.hosts_command.output(from, &chosen.path);
+        let output = self.shared.hosts_command.output(from, &chosen.path);
         let why = match output.map_err(Error::from).and_then(|output| load(&output)) {
             Err(Error::Files(why)) if reading == Reading::LastKnownGood => why,
             loaded => return loaded,
@@ -141,7 +209,11 @@ impl ControlMachine {
         }) else {
             return Err(why.into());
         };
-        if !self.has_reported_kept_hosts.swap(true, Ordering::Relaxed) {
+        if !self
+            .shared
+            .has_reported_kept_hosts
+            .swap(true, Ordering::Relaxed)
+        {
             let why = why.iter().next().map(|first| first.message().to_owned());
             self.notify(&Notice::HostsOfRevision {
                 revision: kept.revision,
@@ -158,10 +230,10 @@ fn load_files(
     chosen: &ChosenInventory,
     overrides: &Overrides,
     reading: Reading,
-    hosts: Option<&HostsOutput>,
+    selection: Selection<'_>,
 ) -> Result<LastKnownGood, Error> {
     let read = |path: &Path| std::fs::read(path);
-    let good = match config::load_with_hosts(&chosen.path, overrides, read, hosts) {
+    let good = match config::load_service(&chosen.path, overrides, read, selection) {
         Ok(project) => LastKnownGood {
             project,
             as_of: None,
@@ -170,7 +242,7 @@ fn load_files(
         Err(invalid) => open_state_of(&chosen.path)
             .ok()
             .flatten()
-            .and_then(|store| last_known_good(&*store, &chosen.path, overrides, read, hosts))
+            .and_then(|store| last_known_good(&*store, &chosen.path, overrides, read, selection))
             .ok_or(invalid)?,
     };
     chosen.check(&good.project)?;
@@ -181,7 +253,7 @@ impl Environment for ControlMachine {
     fn read_files(&self, overrides: &Overrides, reading: Reading) -> Result<Files, Error> {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
         // The files alone come first: they are valid and trusted before a command runs.
-        let alone = load_files(&chosen, overrides, reading, None)?;
+        let alone = load_files(&chosen, overrides, reading, self.selection())?;
         let good = self.load_with_hosts(&chosen, overrides, reading, alone)?;
         if let Some(revision) = good.as_of {
             self.notify(&Notice::PlaybookOfRevision(revision));
@@ -208,7 +280,7 @@ impl Environment for ControlMachine {
             return Ok(None);
         };
         let inventory = std::path::absolute(&chosen.path).unwrap_or(chosen.path);
-        let known = find_service(&*store, &inventory);
+        let known = find_service(&*store, &inventory, self.service.as_deref());
         Ok(known.map(|service_key| DeployedState {
             service_key,
             store: StoreHandle::new(store, Arc::new(ThreadRunner)),
@@ -291,8 +363,9 @@ impl Environment for ControlMachine {
         self.console.notify(notice);
     }
 
-    fn reporter(&self, _: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter> {
-        Box::new(EventLog::new(self.console.reporter(setup.clone()), setup))
+    fn reporter(&self, rollout: RolloutId, setup: ReporterSetup) -> Box<dyn Reporter> {
+        let shown = self.console.reporter(setup.clone());
+        Box::new(EventLog::new(shown, rollout.0, setup))
     }
 
     fn open_log(&self, state_dir: &StateDir, rollout: RolloutId) -> Box<dyn Any + Send> {

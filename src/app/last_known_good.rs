@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::config::{self, HostsOutput, Overrides, Project};
+use crate::config::{self, HostsOutput, Overrides, Project, Selection};
 use crate::core::ids::Revision;
 use crate::core::rollout::event::RolloutStart;
 use crate::store::{RevisionRecord, ServiceKey, Store};
@@ -23,9 +23,13 @@ pub(crate) struct KeptHosts {
 }
 
 /// The hosts from a command that the newest rollout used, if any did.
-pub(crate) fn kept_hosts(store: &dyn Store, inventory: &Path) -> Option<KeptHosts> {
+pub(crate) fn kept_hosts(
+    store: &dyn Store,
+    inventory: &Path,
+    service: Option<&str>,
+) -> Option<KeptHosts> {
     let absolute = std::path::absolute(inventory).ok()?;
-    let service_key = find_service(store, &absolute)?;
+    let service_key = find_service(store, &absolute, service)?;
     let runs = store.service(&service_key).ok()?.runs();
     runs.iter().rev().find_map(|run| KeptHosts::of(&run.start))
 }
@@ -42,11 +46,16 @@ impl KeptHosts {
     }
 }
 
-/// The service that was deployed last from an inventory, given its absolute path. In a shared
-/// state, another machine may have deployed it, from another path; then it is the only service of
-/// the fleet.
-pub fn find_service(store: &dyn Store, inventory: &Path) -> Option<ServiceKey> {
-    let known = store.inventories().ok()?;
+/// The service that was deployed last from an inventory, given its absolute path; with a name, only
+/// that one. In a shared state, another machine may have deployed it, from another path; then it is
+/// the only service of the fleet.
+pub fn find_service(
+    store: &dyn Store,
+    inventory: &Path,
+    service: Option<&str>,
+) -> Option<ServiceKey> {
+    let mut known = store.inventories().ok()?;
+    known.retain(|known| service.is_none_or(|name| known.service_key.service == name));
     if let Some(same) = known.iter().find(|known| known.inventory == inventory) {
         return Some(same.service_key.clone());
     }
@@ -67,10 +76,10 @@ pub fn last_known_good(
     inventory: &Path,
     overrides: &Overrides,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
-    hosts: Option<&HostsOutput>,
+    selection: Selection<'_>,
 ) -> Option<LastKnownGood> {
     let absolute = std::path::absolute(inventory).ok()?;
-    let service_key = find_service(store, &absolute)?;
+    let service_key = find_service(store, &absolute, selection.service)?;
     let records = store.service(&service_key).ok()?;
     let record = records.revisions().pop()?;
     let newest = records.runs().pop();
@@ -85,14 +94,14 @@ pub fn last_known_good(
     let with_last_settings = with([settings, overrides.set.clone()].concat());
     // Prefer the present playbook to a stored copy: it may lack only a version or an override.
     for overrides in [&given_overrides, &with_last_settings] {
-        if let Ok(project) = config::load_with_hosts(inventory, overrides, &read, hosts) {
+        if let Ok(project) = config::load_service(inventory, overrides, &read, selection) {
             let as_of = None;
             return Some(LastKnownGood { project, as_of });
         }
     }
     let old = [&given_overrides, &with_last_settings]
         .into_iter()
-        .find_map(|overrides| with_playbook_of(&record, inventory, overrides, &read, hosts));
+        .find_map(|overrides| with_playbook_of(&record, inventory, overrides, &read, selection));
     Some(LastKnownGood {
         project: old?,
         as_of: Some(record.revision),
@@ -105,14 +114,11 @@ pub(crate) fn with_playbook_of(
     inventory: &Path,
     overrides: &Overrides,
     read: impl Fn(&Path) -> io::Result<Vec<u8>>,
-    hosts: Option<&HostsOutput>,
+    selection: Selection<'_>,
 ) -> Option<Project> {
-    let read_stored = |path: &Path| {
-        if path == inventory {
-            read(path)
-        } else {
-            Ok(record.playbook.clone().into_bytes())
-        }
+    let selection = Selection {
+        playbook: Some(&record.playbook),
+        ..selection
     };
-    config::load_with_hosts(inventory, overrides, read_stored, hosts).ok()
+    config::load_service(inventory, overrides, read, selection).ok()
 }

@@ -5,7 +5,7 @@
 //! and the fields. Each line is written at once, so that a process that is killed loses at most the
 //! last line. If the log cannot be written, the rollout continues.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -25,7 +25,7 @@ use super::notice::Notice;
 use crate::core::time::Time;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
-use crate::report::event_log::{ENTRY, EventText, TARGET};
+use crate::report::event_log::{ENTRY, EventText, ROLLOUT, TARGET};
 use crate::store::{RolloutId, StateDir, Store};
 use crate::trust;
 
@@ -34,7 +34,7 @@ const BUFFERED_LINES_MAX: usize = 1000;
 /// From this size on, a log takes only events and lines of level INFO or above.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
-/// The sink of the log. A process has at most one rollout and one subscriber.
+/// The sink of the logs. A process has one subscriber, and one rollout for each service.
 static SINK: Mutex<LogSink> = Mutex::new(LogSink::Buffering(VecDeque::new()));
 
 /// Installs the subscriber.
@@ -56,7 +56,7 @@ pub fn init(verbose: u8) {
 
 /// The log of a rollout. It is closed when this value is dropped.
 #[must_use = "the log is closed when this is dropped"]
-pub struct RolloutLog;
+pub struct RolloutLog(RolloutId);
 
 impl RolloutLog {
     /// Starts the log of a rollout with the lines from before its start.
@@ -70,9 +70,9 @@ impl RolloutLog {
             });
         }
         let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffered = match std::mem::replace(&mut *sink, LogSink::Closed) {
-            LogSink::Buffering(lines) => lines,
-            LogSink::Open(_) | LogSink::Closed => VecDeque::new(),
+        let (buffered, mut open) = match std::mem::replace(&mut *sink, LogSink::closed()) {
+            LogSink::Buffering(lines) => (lines, BTreeMap::new()),
+            LogSink::Open(logs) => (VecDeque::new(), logs),
         };
         if let Ok(file) = opened {
             let mut log = LogFile {
@@ -83,8 +83,9 @@ impl RolloutLog {
             for line in buffered {
                 log.write(&line);
             }
-            *sink = LogSink::Open(log);
+            open.insert(rollout, log);
         }
+        *sink = LogSink::Open(open);
         drop(sink);
         tracing::debug!(
             rollout = rollout.0,
@@ -92,13 +93,16 @@ impl RolloutLog {
             version = env!("CARGO_PKG_VERSION"),
             "rollout log started"
         );
-        Self
+        Self(rollout)
     }
 }
 
 impl Drop for RolloutLog {
     fn drop(&mut self) {
-        *SINK.lock().unwrap_or_else(PoisonError::into_inner) = LogSink::Closed;
+        let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
+        if let LogSink::Open(logs) = &mut *sink {
+            logs.remove(&self.0);
+        }
     }
 }
 
@@ -141,21 +145,35 @@ fn open(path: &Path) -> io::Result<File> {
 enum LogSink {
     /// No rollout has started yet.
     Buffering(VecDeque<String>),
-    Open(LogFile),
-    Closed,
+    /// The logs of the rollouts that run now.
+    Open(BTreeMap<RolloutId, LogFile>),
 }
 
 impl LogSink {
-    fn write(&mut self, line: String, is_important: bool) {
-        match self {
+    /// A sink without a log.
+    fn closed() -> Self {
+        Self::Open(BTreeMap::new())
+    }
+
+    /// Writes a line to the log of its rollout, or to every log if it belongs to none.
+    fn write(&mut self, line: String, is_important: bool, rollout: Option<RolloutId>) {
+        let logs = match self {
             LogSink::Buffering(lines) => {
                 if lines.len() == BUFFERED_LINES_MAX {
                     lines.pop_front();
                 }
                 lines.push_back(line);
+                return;
             }
-            LogSink::Open(log) if is_important || log.bytes < LOG_BYTES_MAX => log.write(&line),
-            LogSink::Open(_) | LogSink::Closed => {}
+            LogSink::Open(logs) => logs,
+        };
+        let of_line = logs
+            .iter_mut()
+            .filter(|(id, _)| rollout.is_none_or(|rollout| rollout == **id));
+        for (_, log) in of_line {
+            if is_important || log.bytes < LOG_BYTES_MAX {
+                log.write(&line);
+            }
         }
     }
 }
@@ -183,17 +201,21 @@ impl<S: Subscriber> Layer<S> for LineLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let is_important =
             *event.metadata().level() <= Level::INFO || event.metadata().target() == TARGET;
-        let line = line(event);
-        SINK.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(line, is_important);
+        let mut fields = EventFields::default();
+        event.record(&mut fields);
+        let rollout = fields
+            .rollout
+            .filter(|_| event.metadata().target() == TARGET);
+        let line = line(event.metadata(), fields);
+        SINK.lock().unwrap_or_else(PoisonError::into_inner).write(
+            line,
+            is_important,
+            rollout.map(RolloutId),
+        );
     }
 }
 
-fn line(event: &Event<'_>) -> String {
-    let mut fields = EventFields::default();
-    event.record(&mut fields);
-    let metadata = event.metadata();
+fn line(metadata: &Metadata<'_>, fields: EventFields) -> String {
     let mut line = line_start(SteadyClock.now(), *metadata.level(), fields.message);
     if let Some(entry) = fields.entry.as_deref() {
         append_entry(&mut line, entry);
@@ -230,6 +252,8 @@ fn append_entry(line: &mut String, entry: &str) {
 struct EventFields {
     message: String,
     entry: Option<String>,
+    /// The rollout to which an entry belongs.
+    rollout: Option<i64>,
     others: Vec<(&'static str, Value)>,
 }
 
@@ -238,6 +262,10 @@ impl EventFields {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             (ENTRY, Value::String(text)) => self.entry = Some(text),
+            (ROLLOUT, Value::Number(id)) if self.rollout.is_none() => {
+                self.rollout = id.as_i64();
+                self.others.push((field.name(), id.into()));
+            }
             (name, value) => self.others.push((name, value)),
         }
     }

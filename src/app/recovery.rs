@@ -14,7 +14,7 @@ use super::notice::Notice;
 use super::release::{ArtifactRequest, Release};
 use super::session::Session;
 use super::survey::Survey;
-use crate::config::{self, Overrides, Project};
+use crate::config::{self, Overrides, Project, Selection};
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
@@ -189,5 +189,9 @@ fn project_of(session: &Session, record: &RevisionRecord) -> Option<Project> {
     };
     let read = |path: &Path| std::fs::read(path);
     // Where the artifact is does not depend on the hosts.
-    with_playbook_of(record, &session.inventory, &overrides, read, None)
+    let selection = Selection {
+        service: Some(&session.service_key.service),
+        ..Selection::default()
+    };
+    with_playbook_of(record, &session.inventory, &overrides, read, selection)
 }

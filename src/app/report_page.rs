@@ -8,7 +8,7 @@ use super::last_known_good::KeptHosts;
 use super::logging;
 use super::session::Session;
 use super::state_location::state_dir_access;
-use crate::config::{self, Overrides, Source};
+use crate::config::{self, Overrides, Selection, Source};
 use crate::core::journal::placements::Placements;
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::redact::Redactor;
@@ -67,6 +67,7 @@ impl ReportInput {
             versions: Versions::new(versions.collect()),
             clock: LocalClock::local(),
             glyphs: Glyphs::UNICODE,
+            service: None,
         };
         let before = session.placements(Some(id))?;
         let budget = budget.or_else(|| budget_at_start(session, &records, &start));
@@ -186,16 +187,14 @@ fn budget_at_start(
         version: Some(start.target.version.clone()),
         set: start.set.clone(),
     };
-    let read = |path: &Path| {
-        if path == session.inventory {
-            std::fs::read(path)
-        } else {
-            Ok(record.playbook.clone().into_bytes())
-        }
-    };
     let hosts = KeptHosts::of(start).map(|kept| kept.output);
-    let project =
-        config::load_with_hosts(&session.inventory, &overrides, read, hosts.as_ref()).ok()?;
+    let selection = Selection {
+        hosts: hosts.as_ref(),
+        service: Some(&session.service_key.service),
+        playbook: Some(&record.playbook),
+    };
+    let read = |path: &Path| std::fs::read(path);
+    let project = config::load_service(&session.inventory, &overrides, read, selection).ok()?;
     let (hosts, slots) = (
         project.inventory.schedulable_hosts().count(),
         project.playbook.service.slots.numbers().len(),

@@ -1,6 +1,5 @@
 //! A rollout from the survey of the hosts to its end, for all verbs that roll out.
 
-use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::preparation::prepare;
 use super::session::Session;
 use super::survey::{self, Survey};
 use super::{monitor, orphans, recovery, report_page};
-use crate::core::ids::Revision;
+use crate::core::ids::{Epoch, Revision};
 use crate::core::policy::history;
 use crate::core::rollout::failure::Outcome;
 use crate::engine::{Engine, Interrupts};
@@ -27,8 +26,58 @@ use crate::store::{NewRevision, RolloutId};
 /// # Errors
 /// If the rollout cannot start, or its journal cannot be written.
 pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, Error> {
-    let env = Arc::clone(&session.env);
-    let mut interrupts = env.listen()?;
+    let conclusion = match Box::pin(prepare_rollout(session, goal)).await? {
+        Preparation::NothingToDo(conclusion) => conclusion,
+        Preparation::Ready(prepared) => Box::pin(run(session, *prepared)).await?,
+    };
+    session.store.lock().release_lease()?;
+    publish(session, &conclusion).await;
+    Ok(conclusion)
+}
+
+/// Publishes an ended rollout.
+pub(crate) async fn publish(session: &Session, conclusion: &Conclusion) {
+    if let Conclusion::Ended {
+        id, exit, budget, ..
+    } = conclusion
+    {
+        let (id, exit, budget) = (*id, *exit, *budget);
+        let end = RunSummary::Ended { id, exit, budget };
+        after_rollout::publish(session, end).await;
+    }
+}
+
+/// A rollout that may begin: the hosts and its artifact are ready.
+pub(crate) struct PreparedRollout {
+    pub(crate) goal: Goal,
+    pub(crate) survey: Survey,
+    interrupts: Interrupts,
+    /// Its numbers in the store, if it has them already.
+    pub(crate) numbers: Option<RolloutNumbers>,
+}
+
+/// The numbers of a rollout in the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RolloutNumbers {
+    pub(crate) revision: Revision,
+    pub(crate) id: RolloutId,
+    pub(crate) epoch: Epoch,
+}
+
+pub(crate) enum Preparation {
+    NothingToDo(Conclusion),
+    Ready(Box<PreparedRollout>),
+}
+
+/// Surveys the hosts and gets the artifact. Makes no changes on hosts.
+///
+/// # Errors
+/// If the rollout is refused.
+pub(crate) async fn prepare_rollout(
+    session: &mut Session,
+    goal: Goal,
+) -> Result<Preparation, Error> {
+    let mut interrupts = session.env.listen()?;
     let store = session.store.clone();
     orphans::report_orphans(session)?;
     orphans::check_singleton(session)?;
@@ -38,48 +87,36 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
         None => Adopt::Keep,
     };
     let survey = Box::pin(survey::survey(session, &goal, adopt));
-    let survey = prepare(&store, &mut interrupts, survey).await?;
-    let mut log = None;
-    let ended = Box::pin(begin(session, goal, survey, interrupts, &mut log)).await?;
-    session.store.lock().release_lease()?;
-    if let Conclusion::Ended {
-        id, exit, budget, ..
-    } = &ended
-    {
-        let (id, exit, budget) = (*id, *exit, *budget);
-        let end = RunSummary::Ended { id, exit, budget };
-        after_rollout::publish(session, end).await;
-    }
-    Ok(ended)
-}
-
-/// Starts and carries out the rollout, unless there is nothing to do or it is refused.
-async fn begin(
-    session: &mut Session,
-    goal: Goal,
-    mut survey: Survey,
-    mut interrupts: Interrupts,
-    log: &mut Option<Box<dyn Any + Send>>,
-) -> Result<Conclusion, Error> {
-    let env = Arc::clone(&session.env);
+    let mut survey = prepare(&store, &mut interrupts, survey).await?;
     session.store_scale()?;
     if survey.admission.is_settled {
-        goal.announce(&*env);
-        return Ok(nothing_to_do(session, &survey, &goal));
+        goal.announce(&*session.env);
+        let conclusion = nothing_to_do(session, &survey, &goal);
+        return Ok(Preparation::NothingToDo(conclusion));
     }
-    let store = session.store.clone();
-    let start = Box::pin(async {
-        recovery::recover(session, &mut survey, &goal).await?;
-        monitor::start(session, &survey, &goal).await
-    });
-    let monitor = prepare(&store, &mut interrupts, start).await?;
-    goal.announce(&*env);
-    report_left_dirs(session, &goal);
-    let admission = &survey.admission;
-    let revision = if let Some(revision) = admission.reuse {
+    let recovery = Box::pin(recovery::recover(session, &mut survey, &goal));
+    prepare(&store, &mut interrupts, recovery).await?;
+    Ok(Preparation::Ready(Box::new(PreparedRollout {
+        goal,
+        survey,
+        interrupts,
+        numbers: None,
+    })))
+}
+
+/// Records the revision of a prepared rollout, unless it continues one, and the rollout.
+///
+/// # Errors
+/// If the store cannot be written.
+pub(crate) fn allocate(
+    session: &Session,
+    prepared: &PreparedRollout,
+) -> Result<RolloutNumbers, Error> {
+    let survey = &prepared.survey;
+    let revision = if let Some(revision) = survey.admission.reuse {
         revision
     } else {
-        let new = new_revision(session, &goal);
+        let new = new_revision(session, &prepared.goal);
         session
             .store
             .lock()
@@ -87,20 +124,59 @@ async fn begin(
     };
     let newest_epoch = survey.preflight.newest_epoch();
     let now = session.now();
-    let started =
+    let begun =
         session
             .store
             .lock()
             .begin_rollout(&session.service_key, revision, newest_epoch, now);
-    let (id, epoch) = started?;
-    *log = Some(env.open_log(&session.state_dir, id));
-    let events = admission.first_events(revision, epoch);
-    let budget = admission.spec.budget;
+    let (id, epoch) = begun?;
+    Ok(RolloutNumbers {
+        revision,
+        id,
+        epoch,
+    })
+}
+
+/// Carries out a prepared rollout. Keeps the lease.
+///
+/// # Errors
+/// If the rollout cannot start, or its journal cannot be written.
+pub(crate) async fn run(
+    session: &mut Session,
+    prepared: PreparedRollout,
+) -> Result<Conclusion, Error> {
+    let mut prepared = prepared;
+    let env = Arc::clone(&session.env);
+    let store = session.store.clone();
+    let start = Box::pin(monitor::start(session, &prepared.survey, &prepared.goal));
+    let monitor = prepare(&store, &mut prepared.interrupts, start).await?;
+    prepared.goal.announce(&*env);
+    report_left_dirs(session, &prepared.goal);
+    let numbers = match prepared.numbers {
+        Some(numbers) => numbers,
+        None => allocate(session, &prepared)?,
+    };
+    let RolloutNumbers {
+        revision,
+        id,
+        epoch,
+    } = numbers;
+    let PreparedRollout {
+        goal,
+        survey,
+        interrupts,
+        ..
+    } = prepared;
+    // ship writes to the log until this value is dropped.
+    let log = env.open_log(&session.state_dir, id);
+    let events = survey.admission.first_events(revision, epoch);
+    let budget = survey.admission.spec.budget;
     let engine = engine(session, survey, id, monitor, interrupts);
     let outcome = Box::pin(engine.run(id, events)).await?;
     if outcome == Outcome::Succeeded {
         prune_history(session, revision)?;
     }
+    drop(log);
     let exit = goal.exit(&outcome);
     Ok(Conclusion::Ended {
         id,

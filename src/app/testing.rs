@@ -25,7 +25,7 @@ impl Console for NullConsole {
     }
 
     fn reporter(&self, _: ReporterSetup) -> Box<dyn Reporter> {
-        Box::new(Json::new(std::io::sink()))
+        Box::new(Json::new(std::io::sink(), None))
     }
 }
 

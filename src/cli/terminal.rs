@@ -12,12 +12,14 @@ use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
 use crate::engine::Interrupts;
-use crate::report::{self, Reporter, ReporterSetup, Tee};
+use crate::report::{self, Reporter, ReporterSetup, ServiceLabel, Tee};
 use crate::system::password_prompt::{PromptError, read_password};
 
 /// Shows a rollout in the requested format.
 struct Terminal {
     display: DisplayArgs,
+    /// The service, if several are shown together.
+    service: Option<ServiceLabel>,
 }
 
 /// The environment of a verb that rolls out.
@@ -31,7 +33,13 @@ pub(super) fn quiet_machine(inventory: InventoryArg) -> ControlMachine {
 }
 
 fn machine(inventory: InventoryArg, display: DisplayArgs) -> ControlMachine {
-    ControlMachine::new(inventory.inventory, Box::new(Terminal { display }))
+    ControlMachine::new(
+        inventory.inventory,
+        Arc::new(Terminal {
+            display,
+            service: None,
+        }),
+    )
 }
 
 /// The environment of a verb that does not roll out.
@@ -45,7 +53,10 @@ impl Console for Terminal {
     }
 
     fn notify(&self, notice: &Notice) {
-        note(&notice.to_string());
+        match &self.service {
+            Some(label) => note(&format!("{}: {notice}", label.name)),
+            None => note(&notice.to_string()),
+        }
     }
 
     fn ask_password(&self, question: &str) -> Result<Vec<u8>, PromptError> {
@@ -54,11 +65,15 @@ impl Console for Terminal {
 
     fn reporter(&self, setup: ReporterSetup) -> Box<dyn Reporter> {
         let DisplayArgs { output, progress } = self.display;
+        let setup = ReporterSetup {
+            service: self.service.clone(),
+            ..setup
+        };
         match (output, progress) {
             (OutputFormat::Text, format) => report::progress(format.unwrap_or_default(), setup),
-            (OutputFormat::Json, None) => report::json_events(),
+            (OutputFormat::Json, None) => report::json_events(&setup),
             (OutputFormat::Json, Some(format)) => Box::new(Tee(vec![
-                report::json_events(),
+                report::json_events(&setup),
                 report::progress(format, setup),
             ])),
         }

@@ -124,6 +124,12 @@ impl SourceSpan {
         }
     }
 
+    /// A part of the command line, from a byte of `text` to its end.
+    pub(super) fn on_command_line(text: &str, start: usize) -> Self {
+        let source = Arc::new(SourceText::command_line(text.to_owned()));
+        Self::new(&source, start..text.len())
+    }
+
     /// The path of the file as given, or `command line`.
     pub fn path(&self) -> &str {
         &self.source.name

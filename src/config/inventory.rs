@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::ids::HostId;
+use crate::core::stack::OnStackFailure;
 
 use super::diagnostic::{Diagnostic, SourceSpan};
 use super::escalation::{Escalation, escalation};
@@ -13,11 +14,10 @@ use super::hosts_from::{self, HostsFrom, HostsOutput};
 use super::local_path::resolve_relative;
 use super::names;
 use super::secret_url::SecretUrl;
+use super::services::{self, ServiceEntry};
 use super::state;
 use super::toml_tree::Node;
-use super::value::{
-    Faults, Located, ValueError, boolean, choice, line, located, number, positive_duration,
-};
+use super::value::{Faults, ValueError, boolean, choice, line, number, positive_duration};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOPBACK: &str = "127.0.0.1";
@@ -43,6 +43,8 @@ pub struct Inventory {
     pub balancers_place: Option<SourceSpan>,
     /// The database that keeps the state; `None` for the file in the state directory.
     pub state: Option<SecretUrl>,
+    /// What happens if a service of the stack fails; `None` for an inventory with one `playbook`.
+    pub stack: Option<OnStackFailure>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,12 @@ impl Inventory {
     /// The hosts that may run instances, in the order of the file: all without `drain`.
     pub fn schedulable_hosts(&self) -> impl Iterator<Item = &HostConfig> {
         self.hosts.iter().filter(|host| !host.drain)
+    }
+
+    /// Whether the hosts of `[hosts_from]` are known, or there is no such command.
+    pub fn has_all_hosts(&self) -> bool {
+        let from = self.hosts_from.as_ref();
+        from.is_none_or(|from| from.printed.is_some())
     }
 
     /// Whether the command of `[hosts_from]` printed a host of the inventory.
@@ -133,22 +141,19 @@ impl Default for SshConfig {
     }
 }
 
-/// Reads the inventory; errors go to `sink`. Returns the path of the playbook even after an error.
+/// Reads the inventory, with the playbook of its first service; errors go to `sink`. Returns the
+/// services that are valid even after an error.
 pub(super) fn read(
     root: &Node,
     path: &Path,
     output: Option<&HostsOutput>,
     sink: &Sink,
-) -> (Option<Located<PathBuf>>, Option<Inventory>) {
+) -> (Vec<ServiceEntry>, Option<Inventory>) {
     let Some(top) = Fields::new(root, "the inventory", sink) else {
-        return (None, None);
+        return (Vec::new(), None);
     };
     let dir = path.parent().unwrap_or(Path::new(""));
-    let playbook = top.required(
-        "playbook",
-        "playbook = \"../playbooks/testpage.toml\"",
-        located(|node| resolve_relative(dir, node)),
-    );
+    let (entries, stack) = services::read(&top, dir, sink);
     let fleet = read_fleet_name(&top);
     let defaults = top.table_or_empty("ssh", "[ssh]").and_then(|fields| {
         let ssh = read_ssh(&fields, dir, &SshConfig::default());
@@ -188,11 +193,11 @@ pub(super) fn read(
     let balancers: Option<Vec<_>> = balancers.into_iter().collect();
     let balancers_place = balancer_tables.first().map(|fields| fields.place().clone());
     let checked = || {
-        let (playbook, _) = (playbook.clone()?, defaults?);
+        let (stack, _) = (stack?, defaults?);
         Some(Inventory {
             path: path.to_owned(),
             fleet: fleet?,
-            playbook: playbook.value,
+            playbook: entries.first()?.playbook.value.clone(),
             hosts: hosts?,
             hosts_from: hosts_from?.map(|from| HostsFrom {
                 printed: printed.as_deref().map(hosts_from::to_json),
@@ -201,9 +206,11 @@ pub(super) fn read(
             balancers: balancers?,
             balancers_place,
             state: state.ok()?,
+            stack,
         })
     };
-    (playbook.clone(), checked())
+    let inventory = checked();
+    (entries, inventory)
 }
 
 /// Reads only the state's URL and the name of the fleet.

@@ -40,10 +40,14 @@ fn command_line(text: String) -> Arc<SourceText> {
     Arc::new(SourceText::command_line(text))
 }
 
-fn version_assignment(version: &str) -> (Vec<KeyStep>, Node) {
+/// The place of the value of `--version`.
+pub(super) fn version_place(version: &str) -> SourceSpan {
     const OPTION: &str = "--version ";
-    let source = command_line(format!("{OPTION}{version}"));
-    let place = SourceSpan::new(&source, OPTION.len()..source.text.len());
+    SourceSpan::on_command_line(&format!("{OPTION}{version}"), OPTION.len())
+}
+
+fn version_assignment(version: &str) -> (Vec<KeyStep>, Node) {
+    let place = version_place(version);
     let node = Node {
         place: place.clone(),
         value: Value::String(version.to_owned()),

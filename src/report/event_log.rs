@@ -21,19 +21,25 @@ use crate::report::reporter::{Reporter, ReporterSetup};
 pub const TARGET: &str = "ship::rollout";
 /// The field with the journal's entry as JSON.
 pub const ENTRY: &str = "entry";
+/// The field with the number of the rollout.
+pub const ROLLOUT: &str = "rollout";
 
 const LABEL_WIDTH: usize = 9;
 
 /// A reporter that also logs its events.
 pub struct EventLog {
     inner: Box<dyn Reporter>,
+    /// The number of the rollout.
+    rollout: i64,
     narrator: Narrator,
 }
 
 impl EventLog {
-    pub fn new(inner: Box<dyn Reporter>, setup: ReporterSetup) -> Self {
+    /// Logs the events of the rollout with this number.
+    pub fn new(inner: Box<dyn Reporter>, rollout: i64, setup: ReporterSetup) -> Self {
         Self {
             inner,
+            rollout,
             narrator: Narrator::new(setup),
         }
     }
@@ -47,11 +53,12 @@ impl EventLog {
             message,
             entry,
         } = text;
+        let rollout = self.rollout;
         match level {
-            Level::ERROR => tracing::error!(target: TARGET, entry, "{message}"),
-            Level::WARN => tracing::warn!(target: TARGET, entry, "{message}"),
-            Level::INFO => tracing::info!(target: TARGET, entry, "{message}"),
-            _ => tracing::debug!(target: TARGET, entry, "{message}"),
+            Level::ERROR => tracing::error!(target: TARGET, rollout, entry, "{message}"),
+            Level::WARN => tracing::warn!(target: TARGET, rollout, entry, "{message}"),
+            Level::INFO => tracing::info!(target: TARGET, rollout, entry, "{message}"),
+            _ => tracing::debug!(target: TARGET, rollout, entry, "{message}"),
         }
     }
 }

@@ -14,24 +14,29 @@ use serde::Serialize;
 
 use super::clock::rfc3339;
 use crate::core::journal::status::Status;
-use crate::core::rollout::event::Entry;
+use crate::core::rollout::event::{Entry, Event};
 use crate::report::reporter::Reporter;
 
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
+    /// The service, if the events of several are printed.
+    service: Option<String>,
 }
 
 #[derive(Serialize)]
 struct JsonLine<'a> {
     time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
     #[serde(flatten)]
     entry: &'a Entry,
 }
 
 impl<W: Write> Json<W> {
-    pub fn new(out: W) -> Self {
-        Self { out }
+    /// Prints the events of the only service, or those of one of several.
+    pub fn new(out: W, service: Option<String>) -> Self {
+        Self { out, service }
     }
 }
 
@@ -39,6 +44,8 @@ impl<W: Write + Send> Reporter for Json<W> {
     fn event(&mut self, entry: &Entry, _status: &Status) {
         let line = JsonLine {
             time: rfc3339(entry.at),
+            // The start of a rollout names its service anyway.
+            service: self.service.as_deref().filter(|_| !names_service(entry)),
             entry,
         };
         if let Ok(mut line) = serde_json::to_vec(&line) {
@@ -49,6 +56,10 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 }
 
+fn names_service(entry: &Entry) -> bool {
+    matches!(entry.event, Event::RolloutStarted(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::Play;
@@ -57,7 +68,7 @@ mod tests {
     #[test]
     fn each_event_is_a_line_that_reads_as_its_journal_entry() {
         let play = Play::example();
-        let mut json = Json::new(Vec::new());
+        let mut json = Json::new(Vec::new(), None);
         for (entry, status) in &play.entries {
             json.event(entry, status);
         }
@@ -74,7 +85,7 @@ mod tests {
     fn lines_have_the_documented_keys() {
         let mut play = Play::begin(4);
         play.start("node4", "0.9", "testpage-515849216a-059b0");
-        let mut json = Json::new(Vec::new());
+        let mut json = Json::new(Vec::new(), None);
         for (entry, status) in &play.entries {
             json.event(entry, status);
         }
@@ -100,6 +111,6 @@ mod tests {
             }
         }
         let (entry, status) = Play::begin(4).entries.remove(0);
-        Json::new(Broken).event(&entry, &status);
+        Json::new(Broken, None).event(&entry, &status);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-pub use self::reporter::{Reporter, ReporterSetup};
+pub use self::reporter::{Reporter, ReporterSetup, ServiceLabel};
 
 mod availability;
 pub mod clock;
@@ -50,16 +50,18 @@ pub enum ProgressFormat {
 }
 
 /// Prints each event on stdout as one line of JSON.
-pub fn json_events() -> Box<dyn Reporter> {
-    Box::new(Json::new(Stdout::default()))
+pub fn json_events(setup: &ReporterSetup) -> Box<dyn Reporter> {
+    let service = setup.service.as_ref().map(|label| label.name.clone());
+    Box::new(Json::new(Stdout::default(), service))
 }
 
 /// Shows the progress of a rollout on stderr.
 pub fn progress(format: ProgressFormat, setup: ReporterSetup) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match format.resolve(terminal, |name| std::env::var(name).ok()) {
-        ProgressFormat::Live => Box::new(Live::stderr(setup)),
-        ProgressFormat::Plain | ProgressFormat::Auto => {
+        ProgressFormat::Live if setup.service.is_none() => Box::new(Live::stderr(setup)),
+        // Several services share one terminal, so each writes lines.
+        ProgressFormat::Live | ProgressFormat::Plain | ProgressFormat::Auto => {
             Box::new(Plain::new(anstream::stderr(), setup))
         }
     }

@@ -70,7 +70,11 @@ impl<W: Write + Send> Reporter for Plain<W> {
 
 /// A message as lines with line breaks.
 pub(super) fn lines(message: &RolloutMessage, narrator: &Narrator, succeeded: bool) -> String {
-    let time = narrator.setup().clock.time_of_day(message.at);
+    let setup = narrator.setup();
+    let mut time = setup.clock.time_of_day(message.at);
+    if let Some(label) = &setup.service {
+        time = format!("{time}  {:<width$}", label.name, width = label.width);
+    }
     let style = style(message.severity, succeeded);
     let mut lines = String::new();
     let head = if message.subject.is_empty() {

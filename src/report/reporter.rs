@@ -44,6 +44,16 @@ pub struct ReporterSetup {
     pub clock: LocalClock,
     /// The characters that the terminal can show.
     pub glyphs: Glyphs,
+    /// The service, if several are shown together.
+    pub service: Option<ServiceLabel>,
+}
+
+/// The name of a service in front of each of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceLabel {
+    pub name: String,
+    /// The width of the longest name, in columns.
+    pub width: usize,
 }
 
 impl ReporterSetup {
@@ -64,6 +74,7 @@ impl ReporterSetup {
             versions,
             clock: LocalClock::local(),
             glyphs,
+            service: None,
         }
     }
 }

@@ -18,5 +18,6 @@ pub(super) fn setup(hosts: u32) -> ReporterSetup {
         versions: Versions::new(BTreeMap::from([(release("0.8"), "0.8".to_owned())])),
         clock: LocalClock::ahead(8),
         glyphs: Glyphs::UNICODE,
+        service: None,
     }
 }

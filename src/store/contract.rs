@@ -9,6 +9,7 @@ use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
+use crate::core::stack::{Deployment, DeploymentNumber};
 use crate::core::time::Time;
 use crate::store::error::StoreError;
 use crate::store::freeze::Freeze;
@@ -190,6 +191,32 @@ pub trait Store: Send {
         proven: bool,
         now: Time,
     ) -> Result<(), StoreError>;
+
+    // ── the deployments of a stack ───────────────────────────────────────────────────────────────
+
+    /// The deployments of a fleet, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    fn deployments(&self, fleet: &str) -> Result<Vec<Deployment>, StoreError>;
+
+    /// Adds a deployment and returns its number, which replaces the one in it. The lease of one of
+    /// its services must be held. Only the newest 100 deployments are kept.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn add_deployment(
+        &mut self,
+        fleet: &str,
+        deployment: &Deployment,
+    ) -> Result<DeploymentNumber, StoreError>;
+
+    /// Replaces a deployment. The lease of one of its services must be held.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    fn update_deployment(&mut self, fleet: &str, deployment: &Deployment)
+    -> Result<(), StoreError>;
 
     // ── requests and settings ────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@
 //! services/FLEET/SERVICE/revisions/NUMBER
 //! services/FLEET/SERVICE/rollouts/NUMBER
 //! services/FLEET/SERVICE/scale
+//! deployments/FLEET/NUMBER                   what one command changed across a stack
 //! events/ROLLOUT/FIRST                       events of one commit, one per line
 //! requests/ROLLOUT
 //! ```
@@ -18,12 +19,14 @@
 //! Numbers have 10 digits, so that the order of the keys is that of the numbers.
 
 use crate::core::ids::Revision;
+use crate::core::stack::DeploymentNumber;
 use crate::store::database::KeyRange;
 use crate::store::records::{RolloutId, ServiceKey};
 
 pub(super) const META: &str = "meta";
 pub(super) const COUNTERS: &str = "counters";
 pub(super) const SERVICES: &str = "services/";
+pub(super) const DEPLOYMENTS: &str = "deployments/";
 pub(super) const EVENTS: &str = "events/";
 pub(super) const REQUESTS: &str = "requests/";
 
@@ -117,6 +120,15 @@ pub(super) fn parse(key: &str) -> Option<(ServiceKey, ServiceRecordKind)> {
         service: unescape(service),
     };
     Some((service_key, kind))
+}
+
+/// All deployments of a fleet.
+pub(super) fn deployments(fleet: &str) -> KeyRange {
+    KeyRange::Prefix(format!("{DEPLOYMENTS}{}/", escape(fleet)))
+}
+
+pub(super) fn deployment(fleet: &str, number: DeploymentNumber) -> String {
+    format!("{DEPLOYMENTS}{}/{:010}", escape(fleet), number.0)
 }
 
 /// The events of a rollout.

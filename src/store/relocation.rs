@@ -225,7 +225,12 @@ fn is_copied(record: &StoredRecord) -> bool {
 }
 
 fn read_all(database: &dyn Database) -> Result<Snapshot, StoreError> {
-    let prefixes = [keys::SERVICES, keys::EVENTS, keys::REQUESTS];
+    let prefixes = [
+        keys::SERVICES,
+        keys::DEPLOYMENTS,
+        keys::EVENTS,
+        keys::REQUESTS,
+    ];
     let mut ranges: Vec<_> = prefixes
         .iter()
         .map(|prefix| KeyRange::Prefix((*prefix).to_owned()))

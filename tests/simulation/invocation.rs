@@ -21,7 +21,7 @@ use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::resume::{ResumeRequest, resume};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::app::verbs::scale::{ScaleRequest, scale};
-use ship::config::{self, Overrides, Project};
+use ship::config::{self, Overrides, Project, Selection};
 use ship::core::fleet::Fleet;
 use ship::core::ids::{HostId, ReleaseId, SlotNumber};
 use ship::core::journal::rollout_summary::RolloutSummary;
@@ -232,7 +232,7 @@ impl Environment for SimulatedEnvironment {
         let project = match (config::load_with(&inventory, overrides, read), reading) {
             (Err(wrong), Reading::LastKnownGood | Reading::WithoutHosts) => {
                 let store = self.disk.open(&self.world);
-                match last_known_good(&*store, &inventory, overrides, read, None) {
+                match last_known_good(&*store, &inventory, overrides, read, Selection::default()) {
                     Some(good) => good.project,
                     None => return Err(wrong.into()),
                 }
@@ -262,7 +262,7 @@ impl Environment for SimulatedEnvironment {
 
     fn open_deployed_state(&self) -> Result<Option<DeployedState>, Error> {
         let store = self.disk.open(&self.world);
-        let known = find_service(&*store, Path::new(INVENTORY));
+        let known = find_service(&*store, Path::new(INVENTORY), None);
         Ok(known.map(|service_key| DeployedState {
             service_key,
             store: StoreHandle::new(store, self.runner()),

@@ -8,6 +8,7 @@ pub mod lingering;
 pub mod owner;
 pub mod poll_interval;
 pub mod reach;
+pub mod selector;
 pub mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};

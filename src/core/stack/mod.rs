@@ -4,12 +4,14 @@
 //! own, which the planner carries out. The state is computed from the record of the deployment and
 //! from the journals, so that another process continues it after a crash.
 
+mod deployment;
 mod member;
 mod run;
 
 #[cfg(test)]
 mod tests;
 
+pub use deployment::{DeployedService, Deployment, DeploymentNumber};
 pub use member::{ContractState, Member, ServiceEnd, ServicePhase};
 pub use run::{Next, StackDirection, StackOutcome, StackRun, Step};
 

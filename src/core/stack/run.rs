@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::OnStackFailure;
 use super::member::{ContractState, Member, ServiceEnd, ServicePhase};
 
@@ -13,7 +15,8 @@ pub struct StackRun {
     pub direction: StackDirection,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StackDirection {
     Forward,
     /// Every service returns to its earlier revision.
@@ -43,7 +46,8 @@ pub enum Step {
     Contract(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StackOutcome {
     /// Every service runs its new revision.
     Deployed,
@@ -55,6 +59,24 @@ pub enum StackOutcome {
     RollbackFailed,
     /// A service was stopped; the deployment can be continued.
     Stopped,
+}
+
+impl StackOutcome {
+    /// One word for tables and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Deployed => "succeeded",
+            Self::RolledBack => "rolled-back",
+            Self::Held => "held",
+            Self::RollbackFailed => "rollback-failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether the deployment can be continued.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Held | Self::RollbackFailed | Self::Stopped)
+    }
 }
 
 impl Step {

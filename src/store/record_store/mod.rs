@@ -1,5 +1,6 @@
 //! The state store: the records of ship in any [`Database`].
 
+mod deployments;
 mod held_lease;
 mod history;
 mod journal;
@@ -21,6 +22,7 @@ use crate::core::ids::{Epoch, ReleaseId, Revision};
 use crate::core::release::Definition;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
+use crate::core::stack::{Deployment, DeploymentNumber};
 use crate::core::time::Time;
 use crate::store::contract::Store;
 use crate::store::database::{
@@ -448,6 +450,26 @@ impl Store for RecordStore {
             }
             ended => ended,
         }
+    }
+
+    fn deployments(&self, fleet: &str) -> Result<Vec<Deployment>, StoreError> {
+        self.read_deployments(fleet)
+    }
+
+    fn add_deployment(
+        &mut self,
+        fleet: &str,
+        deployment: &Deployment,
+    ) -> Result<DeploymentNumber, StoreError> {
+        self.insert_deployment(fleet, deployment)
+    }
+
+    fn update_deployment(
+        &mut self,
+        fleet: &str,
+        deployment: &Deployment,
+    ) -> Result<(), StoreError> {
+        self.put_deployment(fleet, deployment)
     }
 
     fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {

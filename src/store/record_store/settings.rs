@@ -100,7 +100,7 @@ impl RecordStore {
         self.commit(&transaction).map(drop)
     }
 
-    fn write_under_lease(&self, write: Write) -> Result<(), StoreError> {
+    pub(super) fn write_under_lease(&self, write: Write) -> Result<(), StoreError> {
         match self.commit_under_lease(Vec::new(), vec![write])? {
             CommitResult::Committed(_) => Ok(()),
             CommitResult::Refused => Err(StoreError::LeaseLost),

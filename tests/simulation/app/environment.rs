@@ -15,7 +15,7 @@ use ship::app::error::Error;
 use ship::app::last_known_good::last_known_good;
 use ship::app::notice::Notice;
 use ship::app::release::{ArtifactRequest, Release};
-use ship::config::{self, Overrides, Project};
+use ship::config::{self, Overrides, Project, Selection};
 use ship::core::ids::HostId;
 use ship::core::policy::unattended::RunMode;
 use ship::engine::{Clock, Interrupts, Releases};
@@ -86,7 +86,7 @@ impl Environment for VerbEnvironment {
         let project = match (config::load_with(&inventory, overrides, read), reading) {
             (Err(wrong), Reading::LastKnownGood | Reading::WithoutHosts) => {
                 let store = self.simulated.disk.open(&self.simulated.world);
-                match last_known_good(&*store, &inventory, overrides, read, None) {
+                match last_known_good(&*store, &inventory, overrides, read, Selection::default()) {
                     Some(good) => good.project,
                     None => return Err(wrong.into()),
                 }

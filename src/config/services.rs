@@ -1,0 +1,190 @@
+//! `[[services]]`: the services of a stack, their order, and their hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::Diagnostic;
+use super::fields::{Fields, OptionalTable, Sink};
+use super::inventory::{HostConfig, Inventory};
+use super::local_path::resolve_relative;
+use super::names;
+use super::selector::selector;
+use super::toml_tree::{Node, Value};
+use super::value::{Faults, Located, ValueError, choice, located, string};
+use crate::core::fleet::selector::Selector;
+use crate::core::stack::OnStackFailure;
+
+const SERVICES: &str = "[[services]]";
+const EXAMPLE: &str = "[[services]]\nplaybook = \"../playbooks/api.toml\"\nhosts = \"role=app\"";
+
+/// A service of an inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServiceEntry {
+    /// The path is relative to the inventory.
+    pub(super) playbook: Located<PathBuf>,
+    /// `None` for every host.
+    pub(super) hosts: Option<Located<Selector>>,
+    /// The names of the services that roll out before this one.
+    pub(super) after: Vec<Located<String>>,
+}
+
+/// What happens if a service fails; `None` without [[services]].
+type StackPolicy = Option<OnStackFailure>;
+
+/// Reads `playbook` or `[[services]]`, and `[stack]`; errors go to `sink`. Returns the services that
+/// are valid even after an error, and then no policy.
+#[expect(
+    clippy::option_option,
+    reason = "the outer None means invalid, the inner one absent"
+)]
+pub(super) fn read(
+    top: &Fields<'_>,
+    dir: &Path,
+    sink: &Sink,
+) -> (Vec<ServiceEntry>, Option<StackPolicy>) {
+    let is_stack = top.key_place("services").is_some();
+    let (entries, are_valid) = if is_stack {
+        report_both(top, sink);
+        read_tables(top, dir)
+    } else {
+        top.tables_if_any("services", SERVICES, EXAMPLE);
+        read_single(top, dir)
+    };
+    let on_failure = read_stack(top, is_stack, sink);
+    let policy = on_failure.filter(|_| are_valid);
+    (entries, policy.map(|policy| is_stack.then_some(policy)))
+}
+
+/// Reads the short form: one `playbook`.
+fn read_single(top: &Fields<'_>, dir: &Path) -> (Vec<ServiceEntry>, bool) {
+    let playbook = top.required(
+        "playbook",
+        "playbook = \"../playbooks/testpage.toml\"",
+        located(|node| resolve_relative(dir, node)),
+    );
+    let entry = playbook.map(|playbook| ServiceEntry {
+        playbook,
+        hosts: None,
+        after: Vec::new(),
+    });
+    let is_valid = entry.is_some();
+    (entry.into_iter().collect(), is_valid)
+}
+
+/// Whether an inventory has `[[services]]`.
+pub(super) fn is_stack(root: &Node) -> bool {
+    matches!(&root.value, Value::Table(top) if top.0.contains_key("services"))
+}
+
+/// Reports `playbook` beside `[[services]]`.
+fn report_both(top: &Fields<'_>, sink: &Sink) {
+    let one = top.optional("playbook", string);
+    if let (Some(Some(_)), Some(place)) = (one, top.key_place("playbook")) {
+        let message = "`playbook` and [[services]] cannot both be used";
+        let help = "write the playbook into a [[services]] table of its own";
+        sink.push(Diagnostic::at(place, message).help(help));
+    }
+}
+
+fn read_tables(top: &Fields<'_>, dir: &Path) -> (Vec<ServiceEntry>, bool) {
+    let tables = top.tables("services", SERVICES, EXAMPLE);
+    let entries: Vec<_> = tables
+        .iter()
+        .map(|fields| {
+            let playbook = fields.required(
+                "playbook",
+                "playbook = \"../playbooks/api.toml\"",
+                located(|node| resolve_relative(dir, node)),
+            );
+            let hosts = fields.optional("hosts", located(selector));
+            let after = fields.optional_or("after", Vec::new(), names_of_services);
+            fields.finish();
+            Some(ServiceEntry {
+                playbook: playbook?,
+                hosts: hosts?,
+                after: after?,
+            })
+        })
+        .collect();
+    let are_valid = !entries.is_empty() && entries.iter().all(Option::is_some);
+    (entries.into_iter().flatten().collect(), are_valid)
+}
+
+fn names_of_services(node: &Node) -> Result<Vec<Located<String>>, Faults> {
+    let Value::Array(nodes) = &node.value else {
+        return Err(
+            ValueError::new(format!("must be a list of names, not {}", node.kind()))
+                .help("for example: after = [\"api\"]")
+                .into(),
+        );
+    };
+    let name = |node: &Node| {
+        let value = names::service(node)?;
+        let place = node.place.clone();
+        Ok(Located { value, place })
+    };
+    nodes.iter().map(name).collect()
+}
+
+/// Reads `[stack]`, which only a stack has.
+fn read_stack(top: &Fields<'_>, is_stack: bool, sink: &Sink) -> Option<OnStackFailure> {
+    let fields = match top.table_if_any("stack", "[stack]") {
+        OptionalTable::Absent => return Some(OnStackFailure::default()),
+        OptionalTable::Invalid => return None,
+        OptionalTable::Present(fields) => fields,
+    };
+    if !is_stack {
+        let message = "[stack] can only be used with [[services]]";
+        sink.push(Diagnostic::at(fields.place(), message).help("remove it"));
+    }
+    let on_failure = fields.optional_or(
+        "on_failure",
+        OnStackFailure::default(),
+        choice(&[
+            ("rollback", OnStackFailure::RollBack),
+            ("hold", OnStackFailure::Hold),
+        ]),
+    );
+    fields.finish();
+    on_failure
+}
+
+impl ServiceEntry {
+    /// The inventory of this service: with its playbook, and only its hosts. Reports a selector that
+    /// matches no host, if all hosts are known.
+    pub(super) fn narrowed(&self, inventory: &Inventory, sink: &Sink) -> Inventory {
+        let mut narrowed = inventory.clone();
+        narrowed.playbook.clone_from(&self.playbook.value);
+        let Some(selector) = &self.hosts else {
+            return narrowed;
+        };
+        let is_chosen = |host: &HostConfig| selector.value.matches(&host.labels);
+        narrowed.hosts.retain(is_chosen);
+        if narrowed.hosts.is_empty() && inventory.has_all_hosts() {
+            let message = "the selector matches no host".to_owned();
+            let diagnostic = Diagnostic::at(&selector.place, message);
+            sink.push(diagnostic.help(existing_labels(&inventory.hosts)));
+        }
+        narrowed
+    }
+}
+
+/// The labels of the hosts, with their values, for a hint.
+fn existing_labels(hosts: &[HostConfig]) -> String {
+    let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in hosts.iter().flat_map(|host| &host.labels) {
+        labels.entry(name).or_default().insert(value);
+    }
+    if labels.is_empty() {
+        return "the hosts have no labels: add, for example, labels = { role = \"app\" }"
+            .to_owned();
+    }
+    let shown = labels.iter().map(|(name, values)| {
+        let values: Vec<_> = values.iter().copied().collect();
+        format!("{name} ({})", values.join(", "))
+    });
+    format!(
+        "the labels of the hosts: {}",
+        shown.collect::<Vec<_>>().join(", ")
+    )
+}
