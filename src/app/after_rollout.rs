@@ -63,6 +63,13 @@ pub async fn publish(session: &Session, end: RunSummary) {
     let notice =
         notice(session, &end, input.as_ref(), report).redacted(&report_page::redactor(session));
     write_metrics(session, &notice, input.as_ref());
+    if !session.env.is_within_deployment() {
+        send(session, &notice).await;
+    }
+}
+
+/// Sends a notification to the recipients of the service.
+pub(crate) async fn send(session: &Session, notice: &Notification) {
     if let Some(config) = &session.project.playbook.notify {
         let dir = session
             .project
@@ -70,7 +77,7 @@ pub async fn publish(session: &Session, end: RunSummary) {
             .path
             .parent()
             .unwrap_or(std::path::Path::new("."));
-        for warning in notify::deliver(config, &notice, dir).await {
+        for warning in notify::deliver(config, notice, dir).await {
             warn(session, warning);
         }
     }

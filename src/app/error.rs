@@ -60,6 +60,9 @@ pub enum Error {
     /// A signal interrupted a verb before it had changed any host.
     #[error("interrupted by {0}; no host was changed")]
     Interrupted(&'static str),
+    /// An error of one service of a stack.
+    #[error("{service}: {error}")]
+    OfService { service: String, error: Box<Error> },
     /// A failure of ship or of the control machine.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -69,7 +72,6 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Files(_)
-            | Self::Refused(_)
             | Self::Store(StoreError::Untrusted(_) | StoreError::Rejected { .. }) => Exit::Refused,
             Self::NotNow(_) | Self::Store(StoreError::Held(_) | StoreError::LeaseLost) => {
                 Exit::Locked
@@ -83,6 +85,9 @@ impl Error {
                 | AdmissionRefusal::Impossible(_)
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
+            Self::OfService { error, .. } => error.exit(),
+            Self::Refused(Refused::NotStaged { .. }) => Exit::Unreachable,
+            Self::Refused(_) => Exit::Refused,
             Self::StoreLost { .. } | Self::Interrupted(_) => Exit::Interrupted,
             Self::LogsUnreachable { .. }
             | Self::SudoPassword(_)
@@ -154,6 +159,16 @@ pub enum Refused {
          never run at once\nhint: stop it there, then pass `--force` to `ship deploy`"
     )]
     SingletonElsewhere { host: HostId },
+    /// A release could not be staged on some hosts, before anything was changed.
+    #[error(
+        "cannot stage {version}; no instance was changed{}",
+        host_lines(.failed)
+    )]
+    NotStaged {
+        version: String,
+        /// Why, for each host.
+        failed: BTreeMap<HostId, String>,
+    },
     /// The artifact of an earlier release is needed and cannot be fetched.
     #[error(
         "the artifact of version {version} is needed on {}: {why}\nhint: run this on the machine \
@@ -358,8 +373,14 @@ fn no_instance_text(words: &[String], known: &[(InstanceId, Slot)]) -> String {
 }
 
 fn unreachable_text(lost: &BTreeMap<HostId, String>, all: usize) -> String {
-    let mut text = format!("cannot read the logs of {} of {all} hosts", lost.len());
-    for (host, why) in lost {
+    let text = format!("cannot read the logs of {} of {all} hosts", lost.len());
+    text + &host_lines(lost)
+}
+
+/// A line for each host, with the reason.
+fn host_lines<'a>(hosts: impl IntoIterator<Item = (&'a HostId, &'a String)>) -> String {
+    let mut text = String::new();
+    for (host, why) in hosts {
         text.push_str("\n  ");
         text.push_str(&host_line(host, why));
     }

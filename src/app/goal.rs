@@ -10,6 +10,7 @@ use crate::core::policy::admission::request::AdmissionRequest;
 use crate::core::policy::continuation::{Continuation, stopped_rollout};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::rollout::failure::Outcome;
+use crate::core::rollout::task::ContractPolicy;
 use crate::core::rollout::verb::Verb;
 
 /// The release that a rollout deploys, and how it starts.
@@ -75,6 +76,11 @@ impl Goal {
             definition: &self.release.definition,
             continuation: self.continuation.clone(),
             mode: session.mode,
+            contracts: if session.env.is_within_deployment() {
+                ContractPolicy::AfterDeployment
+            } else {
+                ContractPolicy::InRollout
+            },
             set: &session.set,
             hosts_from: session.hosts_from(),
         }

@@ -38,6 +38,7 @@ pub mod rollout;
 mod rollout_choice;
 pub mod session;
 pub mod spec;
+pub mod stack;
 mod state_location;
 pub mod sudo_password;
 pub mod survey;

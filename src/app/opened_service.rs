@@ -83,7 +83,6 @@ impl OpenedService {
         // A ship process that was started by a hook of another one shares its lease.
         let token = std::env::var(config::LEASE).ok();
         self.store
-            .lock()
             .acquire_lease(&self.service_key, holder, token.as_deref())?;
         self.store
             .lock()

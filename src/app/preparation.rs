@@ -22,6 +22,18 @@ pub(super) async fn keep_lease<T>(store: &StoreHandle, work: impl Future<Output 
     }
 }
 
+/// Renews several leases during some work.
+pub(super) async fn keep_leases<T>(stores: &[StoreHandle], work: impl Future<Output = T>) -> T {
+    if stores.is_empty() {
+        return work.await;
+    }
+    let renewals = futures::future::select_all(stores.iter().map(|store| Box::pin(renew(store))));
+    tokio::select! {
+        done = work => done,
+        (never, ..) = renewals => match never {},
+    }
+}
+
 /// Renews the lease during some work, until a signal interrupts it.
 ///
 /// # Errors

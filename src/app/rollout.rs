@@ -30,7 +30,7 @@ pub async fn carry_out(session: &mut Session, goal: Goal) -> Result<Conclusion, 
         Preparation::NothingToDo(conclusion) => conclusion,
         Preparation::Ready(prepared) => Box::pin(run(session, *prepared)).await?,
     };
-    session.store.lock().release_lease()?;
+    session.store.release_lease()?;
     publish(session, &conclusion).await;
     Ok(conclusion)
 }
@@ -51,7 +51,7 @@ pub(crate) async fn publish(session: &Session, conclusion: &Conclusion) {
 pub(crate) struct PreparedRollout {
     pub(crate) goal: Goal,
     pub(crate) survey: Survey,
-    interrupts: Interrupts,
+    pub(crate) interrupts: Interrupts,
     /// Its numbers in the store, if it has them already.
     pub(crate) numbers: Option<RolloutNumbers>,
 }

@@ -9,8 +9,9 @@ use super::environment::{DeployedState, Environment, FleetConnection, Operator, 
 use super::error::{Error, Refused};
 use super::opened_service::{OpenedService, service_state};
 use crate::config::{Overrides, Project};
-use crate::core::ids::{HostId, ReleaseId};
+use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::placements::Placements;
+use crate::core::policy::rollback::RollbackRefusal;
 use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::service_state::{ServiceCommand, ServiceState};
 use crate::core::policy::unattended::RunMode;
@@ -139,6 +140,18 @@ impl Session {
         };
         session.set_history(records)?;
         Ok(session)
+    }
+
+    /// Continues as a part of a deployment, which holds the lease.
+    pub(crate) fn join_deployment(&mut self, env: &Arc<dyn Environment>) {
+        self.env = Arc::clone(env);
+        self.store = self.store.lend_lease();
+    }
+
+    /// A revision whose rollout may not have begun.
+    pub(crate) fn planned_record(&self, revision: Revision) -> Result<RevisionRecord, Error> {
+        let planned = self.records.planned(revision);
+        planned.ok_or_else(|| RollbackRefusal::UnknownRevision(revision).into())
     }
 
     /// The hosts' addresses, in the inventory's order.

@@ -31,5 +31,5 @@ impl Console for NullConsole {
 
 /// This machine with the given inventory.
 pub(super) fn control_machine(inventory: PathBuf) -> Arc<dyn Environment> {
-    Arc::new(ControlMachine::new(Some(inventory), Box::new(NullConsole)))
+    Arc::new(ControlMachine::new(Some(inventory), Arc::new(NullConsole)))
 }

@@ -7,6 +7,9 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::oneshot;
 
 use crate::store::contract::Store;
+use crate::store::error::StoreError;
+use crate::store::lease::Holder;
+use crate::store::records::ServiceKey;
 
 /// Work on the store, which takes as long as the store needs.
 pub type StoreWork = Box<dyn FnOnce() + Send>;
@@ -40,12 +43,55 @@ impl StoreRunner for ThreadRunner {
 pub struct StoreHandle {
     store: Arc<Mutex<Box<dyn Store>>>,
     runner: Arc<dyn StoreRunner>,
+    /// Whether another owner of the store holds the lease and releases it.
+    is_lease_lent: bool,
 }
 
 impl StoreHandle {
     pub fn new(store: Box<dyn Store>, runner: Arc<dyn StoreRunner>) -> Self {
         let store = Arc::new(Mutex::new(store));
-        Self { store, runner }
+        Self {
+            store,
+            runner,
+            is_lease_lent: false,
+        }
+    }
+
+    /// The same store for work under the lease that it holds now. That work neither takes nor
+    /// releases the lease.
+    #[must_use]
+    pub fn lend_lease(&self) -> Self {
+        Self {
+            is_lease_lent: true,
+            ..self.clone()
+        }
+    }
+
+    /// Takes the lease, unless it is lent.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] contains the holder.
+    pub fn acquire_lease(
+        &self,
+        service_key: &ServiceKey,
+        holder: Holder,
+        token: Option<&str>,
+    ) -> Result<(), StoreError> {
+        if self.is_lease_lent {
+            return Ok(());
+        }
+        self.lock().acquire_lease(service_key, holder, token)
+    }
+
+    /// Releases the lease, unless it is lent.
+    ///
+    /// # Errors
+    /// If the store cannot be written. The lease then expires.
+    pub fn release_lease(&self) -> Result<(), StoreError> {
+        if self.is_lease_lent {
+            return Ok(());
+        }
+        self.lock().release_lease()
     }
 
     /// The store, for a caller that can wait.

@@ -101,21 +101,18 @@ impl ServiceRecords {
             let (_, first) = rollouts.next()?;
             let newest = rollouts.last().map_or(first, |(_, newest)| newest);
             Some(RevisionRecord {
-                revision: *number,
-                release: value.release.clone(),
-                definition: value.definition.clone(),
-                playbook: value.playbook.clone(),
-                who: value.who.clone(),
-                reason: value.reason.clone(),
-                verb: value.verb,
-                began: first.began,
                 ended: newest.ended,
                 outcome: newest.outcome.clone(),
-                proven: value.proven,
-                contents_sha256: value.contents_sha256.clone(),
+                ..value.record(*number, first.began)
             })
         };
         self.revisions.iter().filter_map(record).collect()
+    }
+
+    /// A revision, even if no rollout of it has started.
+    pub fn planned(&self, revision: Revision) -> Option<RevisionRecord> {
+        let value = self.revisions.get(&revision)?;
+        Some(value.record(revision, self.at))
     }
 
     /// The rollouts of the service, oldest first.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::{Epoch, ReleaseId, Revision};
+use crate::core::policy::revision::RevisionRecord;
 use crate::core::release::Definition;
 use crate::core::rollout::event::RolloutStart;
 use crate::core::rollout::failure::Outcome;
@@ -118,6 +119,24 @@ impl RevisionValue {
             verb: new.verb,
             proven,
             contents_sha256: new.contents_sha256.clone(),
+        }
+    }
+
+    /// The revision before its first rollout has ended.
+    pub(super) fn record(&self, revision: Revision, began: Time) -> RevisionRecord {
+        RevisionRecord {
+            revision,
+            release: self.release.clone(),
+            definition: self.definition.clone(),
+            playbook: self.playbook.clone(),
+            who: self.who.clone(),
+            reason: self.reason.clone(),
+            verb: self.verb,
+            began,
+            ended: None,
+            outcome: None,
+            proven: self.proven,
+            contents_sha256: self.contents_sha256.clone(),
         }
     }
 }

@@ -45,6 +45,17 @@ pub async fn abort(env: &Arc<dyn Environment>, request: AbortRequest) -> Result<
         // The controller has died meanwhile; this process takes over.
     }
     drop(session);
+    abort_stopped(env, request).await
+}
+
+/// Rolls back the newest rollout, which no process carries out.
+///
+/// # Errors
+/// Why the rollout was not aborted, or did not end.
+pub(crate) async fn abort_stopped(
+    env: &Arc<dyn Environment>,
+    request: AbortRequest,
+) -> Result<Conclusion, Error> {
     let mut session = resume::reopen(
         env,
         request.set,

@@ -49,58 +49,109 @@ pub async fn deploy(
 }
 
 async fn conclude(env: &Arc<dyn Environment>, request: DeployRequest) -> Result<Conclusion, Error> {
-    let resolved = channels::resolve(env, request.overrides).await?;
-    let mut service = OpenedService::open(
-        env,
-        &resolved.overrides,
-        Reading::Strict,
-        StoreAccess::Write,
-    )?;
-    unattended::permit_now(&service, request.mode)?;
-    sudo_password(&**env, &service.project.inventory, request.mode)?;
-    let release = env
-        .prepare_release(&service.project, &service.state_dir)
-        .await?;
-    let version = release.definition.version.clone();
-    service
-        .take_lease_within(&format!("deploy {version}"), request.lock_timeout)
-        .await?;
-    let mut session = Session::load(service)?;
-    session.mode = request.mode;
-    session.adopt_from_hosts().await?;
-    session.permit(ServiceCommand::Deploy)?;
-    check_past_contract(&session, &release)?;
-    let resolution = if request.mode.unattended {
-        unattended::resolve(&session, &release.id)?
-    } else {
-        Resolution::Go
-    };
-    let continuation = match resolution {
-        Resolution::Go => {
-            let goal = goal(
-                &session,
-                release,
-                request.reason.or_else(|| resolved.reason()),
-            );
-            return Ok(rollout::carry_out(&mut session, goal)
-                .await?
-                .with_exit_of(Verb::Deploy));
-        }
-        Resolution::Skip { why } => {
-            return Ok(Conclusion::Skipped {
+    let mut opened = OpenedDeploy::open(env, request).await?;
+    opened.take_lease().await?;
+    let (mut session, decision) = opened.decide().await?;
+    match decision {
+        Decision::RollOut(goal) => Ok(rollout::carry_out(&mut session, *goal)
+            .await?
+            .with_exit_of(Verb::Deploy)),
+        Decision::Skip(conclusion) => Ok(conclusion),
+        Decision::RollBack(continuation) => roll_back_unfinished(&mut session, continuation).await,
+    }
+}
+
+/// A deploy whose files and artifact are ready.
+pub(crate) struct OpenedDeploy {
+    pub(crate) service: OpenedService,
+    release: Release,
+    reason: Option<String>,
+    request: DeployRequest,
+}
+
+/// What a deploy does, according to the history.
+pub(crate) enum Decision {
+    RollOut(Box<Goal>),
+    /// An unattended deploy does nothing.
+    Skip(Conclusion),
+    /// An unattended deploy rolls back an unfinished rollout first.
+    RollBack(Continuation),
+}
+
+impl OpenedDeploy {
+    /// Reads the files, opens the state, and gets the artifact.
+    ///
+    /// # Errors
+    /// If something is invalid or not available, or no deploy is permitted now.
+    pub(crate) async fn open(
+        env: &Arc<dyn Environment>,
+        mut request: DeployRequest,
+    ) -> Result<Self, Error> {
+        let overrides = std::mem::take(&mut request.overrides);
+        let resolved = channels::resolve(env, overrides).await?;
+        let service = OpenedService::open(
+            env,
+            &resolved.overrides,
+            Reading::Strict,
+            StoreAccess::Write,
+        )?;
+        unattended::permit_now(&service, request.mode)?;
+        sudo_password(&**env, &service.project.inventory, request.mode)?;
+        let release = env
+            .prepare_release(&service.project, &service.state_dir)
+            .await?;
+        let reason = request.reason.take().or_else(|| resolved.reason());
+        Ok(Self {
+            service,
+            release,
+            reason,
+            request,
+        })
+    }
+
+    /// Takes the lease.
+    ///
+    /// # Errors
+    /// If another process holds it.
+    pub(crate) async fn take_lease(&mut self) -> Result<(), Error> {
+        let run = format!("deploy {}", self.release.definition.version);
+        let wait = self.request.lock_timeout;
+        self.service.take_lease_within(&run, wait).await
+    }
+
+    /// Reads the history and decides what to do.
+    ///
+    /// # Errors
+    /// Why the deploy is refused.
+    pub(crate) async fn decide(self) -> Result<(Session, Decision), Error> {
+        let (release, mode) = (self.release, self.request.mode);
+        let version = release.definition.version.clone();
+        let mut session = Session::load(self.service)?;
+        session.mode = mode;
+        session.adopt_from_hosts().await?;
+        session.permit(ServiceCommand::Deploy)?;
+        check_past_contract(&session, &release)?;
+        let resolution = if mode.unattended {
+            unattended::resolve(&session, &release.id)?
+        } else {
+            Resolution::Go
+        };
+        let decision = match resolution {
+            Resolution::Go => Decision::RollOut(Box::new(goal(&session, release, self.reason))),
+            Resolution::Skip { why } => Decision::Skip(Conclusion::Skipped {
                 at: session.now(),
                 service_key: session.service_key.clone(),
                 version,
                 why,
-            });
-        }
-        Resolution::Refuse { why } => return Err(Refused::NotPermitted(why).into()),
-        Resolution::ResumeRollback => Continuation::Resume,
-        Resolution::Abort => Continuation::RollBack {
-            by: "[unattended] on_interrupted = \"abort\"".to_owned(),
-        },
-    };
-    roll_back_unfinished(&mut session, continuation).await
+            }),
+            Resolution::Refuse { why } => return Err(Refused::NotPermitted(why).into()),
+            Resolution::ResumeRollback => Decision::RollBack(Continuation::Resume),
+            Resolution::Abort => Decision::RollBack(Continuation::RollBack {
+                by: "[unattended] on_interrupted = \"abort\"".to_owned(),
+            }),
+        };
+        Ok((session, decision))
+    }
 }
 
 /// Rolls back an unfinished rollout.

@@ -49,9 +49,7 @@ pub async fn rollback(
         .take_lease_within("rollback", request.lock_timeout)
         .await?;
     let mut session = Session::load(service)?;
-    session.adopt_from_hosts().await?;
-    session.permit(ServiceCommand::Rollback)?;
-    match goal(&mut session, &request)? {
+    match choose(&mut session, &request).await? {
         RollbackChoice::Rollback(goal) => Ok(rollout::carry_out(&mut session, *goal)
             .await?
             .with_exit_of(Verb::Rollback)),
@@ -78,7 +76,24 @@ pub async fn preview(
     }
 }
 
-fn open(
+/// Reads the hosts and chooses the goal. The lease must be held.
+///
+/// # Errors
+/// Why the rollback is refused.
+pub(crate) async fn choose(
+    session: &mut Session,
+    request: &RollbackRequest,
+) -> Result<RollbackChoice, Error> {
+    session.adopt_from_hosts().await?;
+    session.permit(ServiceCommand::Rollback)?;
+    goal(session, request)
+}
+
+/// Reads the files and opens the state.
+///
+/// # Errors
+/// If either cannot be read.
+pub(crate) fn open(
     env: &Arc<dyn Environment>,
     request: &RollbackRequest,
     access: StoreAccess,
@@ -90,8 +105,10 @@ fn open(
     OpenedService::open(env, &overrides, Reading::LastKnownGood, access)
 }
 
-enum RollbackChoice {
+/// What a rollback does.
+pub(crate) enum RollbackChoice {
     Rollback(Box<Goal>),
+    /// The fleet runs this revision already.
     AlreadyCurrent(Revision),
 }
 

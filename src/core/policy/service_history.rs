@@ -12,7 +12,7 @@ use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
-use crate::core::rollout::task::{self, Contracted, Task};
+use crate::core::rollout::task::{self, ContractPolicy, Contracted, Due, Task};
 use crate::core::rollout::verb::Verb;
 
 /// The history of one service on one fleet.
@@ -115,13 +115,34 @@ impl ServiceHistory {
     }
 
     /// The tasks of a rollout with this command and release.
-    pub fn tasks_of(&self, verb: Verb, definition: &Definition) -> Vec<Task> {
-        match verb {
-            Verb::Migrate => self.contracts_due(definition),
-            Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale => {
-                task::tasks(definition, &self.applied_migrations)
+    pub fn tasks_of(
+        &self,
+        verb: Verb,
+        contracts: ContractPolicy,
+        definition: &Definition,
+    ) -> Vec<Task> {
+        let is_automatic_contract = |task: &Task| matches!(task.due, Due::Soaked(_));
+        let tasks = || task::tasks(definition, &self.applied_migrations);
+        match (verb, contracts) {
+            (Verb::Migrate, ContractPolicy::InRollout) => self.contracts_due(definition),
+            (Verb::Migrate, ContractPolicy::AfterDeployment) => {
+                tasks().into_iter().filter(is_automatic_contract).collect()
             }
+            (_, ContractPolicy::AfterDeployment) => {
+                let others = tasks().into_iter();
+                others.filter(|task| !is_automatic_contract(task)).collect()
+            }
+            (
+                Verb::Adopt | Verb::Deploy | Verb::Rollback | Verb::Restart | Verb::Scale,
+                ContractPolicy::InRollout,
+            ) => tasks(),
         }
+    }
+
+    /// Whether contract migrations of a release are due that ship runs on its own.
+    pub fn has_automatic_contracts(&self, definition: &Definition) -> bool {
+        let tasks = self.tasks_of(Verb::Migrate, ContractPolicy::AfterDeployment, definition);
+        !tasks.is_empty()
     }
 
     /// The contract migrations of a release that have not run yet.

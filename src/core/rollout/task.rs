@@ -39,6 +39,16 @@ pub enum Due {
     OnFailure,
 }
 
+/// When the contract migrations that ship runs on its own are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContractPolicy {
+    /// At the end of the rollout of their service.
+    #[default]
+    InRollout,
+    /// In a rollout of their own, after the deployment of the whole stack.
+    AfterDeployment,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum TaskOutcome {

@@ -5,8 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{OnStackFailure, StackDirection, StackOutcome};
+use super::{ContractState, OnStackFailure, ServicePhase, StackDirection, StackOutcome};
 use crate::core::ids::Revision;
+use crate::core::policy::revision::RevisionRecord;
+use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
@@ -80,5 +82,75 @@ impl DeployedService {
         [Some(self.revision), self.undo, self.contract]
             .into_iter()
             .flatten()
+    }
+
+    /// The newest revision of the rollout to the goal. A continued deployment may have replaced the
+    /// recorded one.
+    fn goal_revision<'a>(
+        &self,
+        verb: Verb,
+        revisions: &'a [RevisionRecord],
+    ) -> Option<&'a RevisionRecord> {
+        let mut of_verb = revisions.iter().filter(|it| it.verb == verb);
+        of_verb.rfind(|it| it.revision >= self.revision)
+    }
+
+    /// The newest revision after the goal that a command made.
+    fn later<'a>(&self, verb: Verb, revisions: &'a [RevisionRecord]) -> Option<&'a RevisionRecord> {
+        let mut of_verb = revisions.iter().filter(|it| it.verb == verb);
+        of_verb.rfind(|it| it.revision > self.revision)
+    }
+
+    /// A revision that was made after the goal, but not by the deployment.
+    pub fn later_change(&self, verb: Verb, revisions: &[RevisionRecord]) -> Option<Revision> {
+        let own = match verb {
+            Verb::Rollback => [Verb::Rollback, Verb::Rollback, Verb::Rollback],
+            _ => [verb, Verb::Rollback, Verb::Migrate],
+        };
+        let later = revisions.iter().filter(|it| it.revision > self.revision);
+        let mut foreign = later.filter(|it| !own.contains(&it.verb));
+        foreign.next().map(|it| it.revision)
+    }
+
+    /// Records the revisions that were made after the deployment began.
+    pub fn add_later_revisions(&mut self, verb: Verb, revisions: &[RevisionRecord]) {
+        if let Some(goal) = self.goal_revision(verb, revisions) {
+            self.revision = goal.revision;
+        }
+        if verb != Verb::Rollback {
+            self.undo = self.later(Verb::Rollback, revisions).map(|it| it.revision);
+        }
+        self.contract = self.later(Verb::Migrate, revisions).map(|it| it.revision);
+    }
+
+    /// How far the service is, according to its revisions. What an earlier process left stopped or
+    /// held is unfinished, because a user continues it.
+    pub fn progress(
+        &self,
+        verb: Verb,
+        revisions: &[RevisionRecord],
+        has_contracts: bool,
+    ) -> (ServicePhase, ContractState) {
+        let undo = match verb {
+            Verb::Rollback => None,
+            _ => self.later(Verb::Rollback, revisions),
+        };
+        let phase = match (self.goal_revision(verb, revisions), undo) {
+            (_, Some(undo)) if undo.outcome == Some(Outcome::Succeeded) => ServicePhase::Undone,
+            (_, Some(_)) => ServicePhase::UndoUnfinished,
+            (None, None) => ServicePhase::Waiting,
+            (Some(goal), None) => match &goal.outcome {
+                Some(Outcome::Succeeded) => ServicePhase::Deployed,
+                Some(Outcome::RolledBack) => ServicePhase::RolledBack,
+                _ => ServicePhase::Unfinished,
+            },
+        };
+        let contract = match self.later(Verb::Migrate, revisions) {
+            Some(run) if run.outcome == Some(Outcome::Succeeded) => ContractState::Done,
+            Some(_) => ContractState::Unfinished,
+            None if has_contracts => ContractState::Due,
+            None => ContractState::None,
+        };
+        (phase, contract)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::core::rollout::failure::Outcome;
+
 /// A service that the deployment changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
@@ -71,6 +73,27 @@ pub enum ServiceEnd {
     Held,
     /// Paused, interrupted, or waiting for a person; it can be continued.
     Stopped,
+}
+
+impl Member {
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.phase.is_in_flight() || self.contract == ContractState::Running
+    }
+}
+
+impl ServiceEnd {
+    /// How a rollout with this outcome ended.
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded => Self::Reached,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Held { .. } | Outcome::RollbackFailed { .. } => Self::Held,
+            Outcome::Fenced { .. }
+            | Outcome::Interrupted
+            | Outcome::WindowClosed { .. }
+            | Outcome::Paused { .. } => Self::Stopped,
+        }
+    }
 }
 
 impl ServicePhase {

@@ -6,6 +6,7 @@
 
 mod deployment;
 mod member;
+mod rollback;
 mod run;
 
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub use deployment::{DeployedService, Deployment, DeploymentNumber};
 pub use member::{ContractState, Member, ServiceEnd, ServicePhase};
+pub use rollback::{RollbackTargets, StackRollbackRefusal, rollback_targets};
 pub use run::{Next, StackDirection, StackOutcome, StackRun, Step};
 
 use serde::{Deserialize, Serialize};

@@ -97,7 +97,7 @@ impl StackRun {
     /// is called again.
     pub fn next(&self) -> Next {
         let steps = self.steps();
-        if steps.is_empty() && !self.is_in_flight() {
+        if steps.is_empty() && !self.is_any_in_flight() {
             Next::End(self.outcome())
         } else {
             Next::Steps(steps)
@@ -156,10 +156,13 @@ impl StackRun {
             && !self.members.values().any(|it| it.contract.has_begun())
     }
 
-    fn is_in_flight(&self) -> bool {
-        self.members
-            .values()
-            .any(|member| member.phase.is_in_flight() || member.contract == ContractState::Running)
+    /// Whether a rollout of the service runs in this process.
+    pub fn is_in_flight(&self, service: &str) -> bool {
+        self.members.get(service).is_some_and(Member::is_in_flight)
+    }
+
+    fn is_any_in_flight(&self) -> bool {
+        self.members.values().any(Member::is_in_flight)
     }
 
     fn has_phase(&self, phases: &[ServicePhase]) -> bool {

@@ -185,7 +185,9 @@ fn complete_spec(
     rollback_target: Option<&RevisionRef>,
 ) -> Spec {
     let mut spec = input.spec.clone();
-    spec.tasks = input.history.tasks_of(request.verb, request.definition);
+    spec.tasks = input
+        .history
+        .tasks_of(request.verb, request.contracts, request.definition);
     let Some(target) = rollback_target else {
         return spec;
     };

@@ -10,6 +10,7 @@ use crate::core::policy::service_history::ServiceHistory;
 use crate::core::policy::unattended::RunMode;
 use crate::core::release::Definition;
 use crate::core::rollout::Rollout;
+use crate::core::rollout::task::ContractPolicy;
 use crate::core::rollout::verb::Verb;
 use crate::core::spec::{Amounts, Spec};
 use crate::core::time::Time;
@@ -25,6 +26,8 @@ pub struct AdmissionRequest<'a> {
     pub continuation: Option<Continuation>,
     /// Whether the run is unattended, and whether it overrides checks.
     pub mode: RunMode,
+    /// When contract migrations run.
+    pub contracts: ContractPolicy,
     /// The keys of the playbook that the command line sets, for the journal.
     pub set: &'a [String],
     /// The hosts that the command of `[hosts_from]` printed, for the journal.

@@ -1,0 +1,241 @@
+//! `ship resume` and `ship abort` for a stack: continue the newest deployment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::conclusion::StackConclusion;
+use super::controller::{StackController, member};
+use super::preparation::LeasedService;
+use super::services::{StackServices, of_service};
+use crate::app::environment::{Environment, Reading};
+use crate::app::error::{Error, Refused};
+use crate::app::exit::Exit;
+use crate::app::opened_service::OpenedService;
+use crate::config::Overrides;
+use crate::core::rollout::verb::Verb;
+use crate::core::stack::{
+    ContractState, DeployedService, Deployment, Member, StackDirection, StackOutcome, StackRun,
+};
+use crate::store::{ControlRequest, Request, ServiceRecords, StoreAccess};
+
+/// How often an abort looks for what the other process does.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Continues the newest deployment in its direction.
+///
+/// # Errors
+/// If there is no deployment to continue.
+pub async fn resume(
+    stack: &StackServices,
+    lock_timeout: Duration,
+) -> Result<StackConclusion, Error> {
+    let mut opened = open(stack)?;
+    let deployment = newest_open(stack, &opened, "resume")?;
+    opened.retain(|it| deployment.service(&it.name).is_some());
+    take_leases(&mut opened, "resume", lock_timeout).await?;
+    let mut controller = restore(stack, opened, deployment, false)?;
+    controller.run.on_failure = controller.deployment.on_failure;
+    Box::pin(controller.carry_out()).await
+}
+
+/// Undoes the newest deployment: in its process, or in this one if it has ended.
+///
+/// # Errors
+/// If there is no deployment to abort.
+pub async fn abort(stack: &StackServices) -> Result<StackConclusion, Error> {
+    let mut opened = open(stack)?;
+    let deployment = newest_open(stack, &opened, "abort")?;
+    opened.retain(|it| deployment.service(&it.name).is_some());
+    if let Some(ended) = abort_elsewhere(&opened, &deployment).await? {
+        return Ok(with_exit_of_abort(StackConclusion {
+            exit: ended.outcome.map_or(Exit::Interrupted, |outcome| {
+                super::conclusion::exit_of(outcome, &[])
+            }),
+            deployment: Some(ended),
+            unchanged: Vec::new(),
+            errors: Vec::new(),
+        }));
+    }
+    take_leases(&mut opened, "abort", Duration::ZERO).await?;
+    let mut controller = restore(stack, opened, deployment, true)?;
+    if controller.run.direction == StackDirection::Forward && !controller.run.turn_back() {
+        let why = "a contract migration of this deployment has begun, so that earlier versions may lack \
+                   what they need\nhint: finish the deployment with `ship resume`";
+        return Err(Refused::NotPermitted(why.to_owned()).into());
+    }
+    controller.deployment.direction = controller.run.direction;
+    let conclusion = Box::pin(controller.carry_out()).await?;
+    Ok(with_exit_of_abort(conclusion))
+}
+
+/// For an abort, a rollback is a success.
+fn with_exit_of_abort(mut conclusion: StackConclusion) -> StackConclusion {
+    let outcome = conclusion.deployment.as_ref().and_then(|it| it.outcome);
+    if outcome == Some(StackOutcome::RolledBack) {
+        conclusion.exit = Exit::Done;
+    }
+    conclusion
+}
+
+struct Opened {
+    name: String,
+    env: Arc<dyn Environment>,
+    service: OpenedService,
+}
+
+/// Opens the state of all services.
+fn open(stack: &StackServices) -> Result<Vec<Opened>, Error> {
+    let open = |service: &super::services::StackServiceEnv| {
+        let any = Overrides {
+            version: Some("0".to_owned()),
+            set: Vec::new(),
+        };
+        let (env, reading) = (&service.env, Reading::LastKnownGood);
+        let opened = OpenedService::open(env, &any, reading, StoreAccess::Write);
+        Ok(Opened {
+            name: service.name.clone(),
+            env: Arc::clone(env),
+            service: opened.map_err(of_service(&service.name))?,
+        })
+    };
+    stack.services.iter().map(open).collect()
+}
+
+/// The newest deployment of the fleet, if it can be continued by these services.
+fn newest_open(stack: &StackServices, opened: &[Opened], verb: &str) -> Result<Deployment, Error> {
+    let refused = |why: String| Err(Refused::NotPermitted(why).into());
+    let Some(first) = opened.first() else {
+        return refused("the stack has no services".to_owned());
+    };
+    let newest = first.service.store.lock().deployments(&stack.fleet)?.pop();
+    let Some(newest) = newest else {
+        return refused("nothing has been deployed yet\nhint: run `ship deploy` first".to_owned());
+    };
+    let number = newest.number;
+    if !newest.is_open() {
+        let word = newest.outcome.map_or("unknown", StackOutcome::word);
+        return refused(format!(
+            "deployment {number} has ended ({word}), so there is nothing to {verb}\nhint: to undo the \
+             last deployment, use `ship rollback`"
+        ));
+    }
+    for deployed in &newest.services {
+        let Some(opened) = opened.iter().find(|it| it.name == deployed.service) else {
+            return refused(format!(
+                "deployment {number} also changes service `{}`, which is not selected\nhint: leave out \
+                 `--service`, so that the whole deployment continues",
+                deployed.service
+            ));
+        };
+        let records = opened.service.records()?;
+        if let Some(later) = deployed.later_change(newest.verb, &records.revisions()) {
+            return refused(format!(
+                "service `{}` has changed since deployment {number}: revision {later}\nhint: deploy \
+                 again",
+                deployed.service
+            ));
+        }
+    }
+    Ok(newest)
+}
+
+async fn take_leases(opened: &mut [Opened], run: &str, wait: Duration) -> Result<(), Error> {
+    opened.sort_by(|one, other| one.name.cmp(&other.name));
+    for opened in opened {
+        let taken = opened.service.take_lease_within(run, wait).await;
+        taken.map_err(of_service(&opened.name))?;
+    }
+    Ok(())
+}
+
+/// The deployment as an earlier process left it.
+fn restore(
+    stack: &StackServices,
+    opened: Vec<Opened>,
+    mut deployment: Deployment,
+    is_abort: bool,
+) -> Result<StackController, Error> {
+    let mut members = std::collections::BTreeMap::new();
+    let is_back = deployment.direction == StackDirection::Back || is_abort;
+    for opened in &opened {
+        let Some(deployed) = deployment.service(&opened.name) else {
+            continue;
+        };
+        let records = opened.service.records()?;
+        let member = restored_member(deployed, deployment.verb, &records, is_back);
+        members.insert(opened.name.clone(), member);
+    }
+    let run = StackRun {
+        members,
+        on_failure: deployment.on_failure,
+        direction: deployment.direction,
+    };
+    deployment.outcome = None;
+    deployment.ended = None;
+    let mut controller = StackController::new(stack.fleet.clone(), run, deployment);
+    for Opened { name, env, service } in opened {
+        let store = service.store.clone();
+        let env = env.within_deployment(&store);
+        controller.add_leased(LeasedService { name, store, env });
+    }
+    Ok(controller)
+}
+
+fn restored_member(
+    deployed: &DeployedService,
+    verb: Verb,
+    records: &ServiceRecords,
+    is_back: bool,
+) -> Member {
+    let revisions = records.revisions();
+    let history = crate::app::session::history_of(records);
+    let has_contracts = verb == Verb::Deploy
+        && records
+            .planned(deployed.revision)
+            .is_some_and(|planned| history.has_automatic_contracts(&planned.definition));
+    let (phase, contract) = deployed.progress(verb, &revisions, has_contracts);
+    let contract = if is_back && contract == ContractState::Due {
+        ContractState::None
+    } else {
+        contract
+    };
+    member(deployed, phase, contract)
+}
+
+/// Asks the process that carries out the deployment to roll back every running rollout, until it has
+/// ended. Returns the deployment; `None` if there is no such process.
+async fn abort_elsewhere(
+    opened: &[Opened],
+    deployment: &Deployment,
+) -> Result<Option<Deployment>, Error> {
+    let Some(first) = opened.first() else {
+        return Ok(None);
+    };
+    let fleet = &first.service.service_key.fleet;
+    let mut has_asked = false;
+    loop {
+        let mut is_live = false;
+        for opened in opened {
+            let records = opened.service.records()?;
+            is_live |= records.holder(&opened.env.machine()).is_some();
+            if let Some(running) = opened.service.running_rollout(&records) {
+                let by = opened.env.operator().to_string();
+                let command = ControlRequest::Abort;
+                let mut store = opened.service.store.lock();
+                let asked = store.request(running.id)?;
+                if asked.is_none_or(|asked| asked.command != command) {
+                    store.send_request(running.id, &Request { command, by })?;
+                }
+                has_asked = true;
+            }
+        }
+        if !is_live {
+            let known = first.service.store.lock().deployments(fleet)?;
+            let now = known.into_iter().find(|it| it.number == deployment.number);
+            return Ok(now.filter(|now| has_asked && now.outcome.is_some()));
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}

@@ -1,0 +1,430 @@
+//! Carries out a deployment: asks the policy what comes next, and runs the verbs of the services.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+
+use super::conclusion::{StackConclusion, exit_of};
+use super::preparation::{LeasedService, ReadyService, ReadyStack};
+use super::services::of_service;
+use crate::app::conclusion::Conclusion;
+use crate::app::environment::{Environment, Reading};
+use crate::app::error::Error;
+use crate::app::exit::Exit;
+use crate::app::goal::Goal;
+use crate::app::preparation::keep_leases;
+use crate::app::rollout::{self, PreparedRollout};
+use crate::app::session::Session;
+use crate::app::verbs::abort::{AbortRequest, abort_stopped};
+use crate::app::verbs::migrate::{MigrateRequest, migrate};
+use crate::app::verbs::resume::{ResumeRequest, resume};
+use crate::app::verbs::rollback::{RollbackRequest, rollback};
+use crate::config::Overrides;
+use crate::core::journal::rollout_summary::RolloutSummary;
+use crate::core::rollout::failure::FailureKind;
+use crate::core::rollout::verb::Verb;
+use crate::core::stack::{
+    ContractState, DeployedService, Deployment, DeploymentNumber, Member, Next, OnStackFailure,
+    ServiceEnd, ServicePhase, StackDirection, StackOutcome, StackRun, Step,
+};
+use crate::core::time::Time;
+use crate::store::{ControlRequest, Request, RolloutId, ServiceKey, StoreAccess, StoreHandle};
+
+/// A deployment that is about to begin.
+pub(super) struct NewDeployment {
+    pub(super) fleet: String,
+    pub(super) verb: Verb,
+    pub(super) reason: String,
+    pub(super) on_failure: OnStackFailure,
+}
+
+/// Records a new deployment and carries it out.
+pub(super) async fn carry_out_new(
+    new: NewDeployment,
+    ready: ReadyStack,
+) -> Result<StackConclusion, Error> {
+    let ReadyStack {
+        services,
+        unchanged,
+        idle,
+    } = ready;
+    let Some(first) = services.first() else {
+        return Ok(StackConclusion {
+            deployment: None,
+            unchanged,
+            errors: Vec::new(),
+            exit: Exit::Done,
+        });
+    };
+    let names: Vec<_> = services.iter().map(|it| it.leased.name.clone()).collect();
+    let mut deployed: Vec<_> = services.iter().map(|it| it.deployed.clone()).collect();
+    for service in &mut deployed {
+        service.after.retain(|name| names.contains(name));
+    }
+    let mut deployment = Deployment {
+        number: DeploymentNumber::default(),
+        verb: new.verb,
+        who: first.session.operator().to_string(),
+        reason: new.reason,
+        began: first.session.now(),
+        on_failure: new.on_failure,
+        direction: StackDirection::Forward,
+        services: deployed,
+        outcome: None,
+        ended: None,
+    };
+    let store = &first.leased.store;
+    deployment.number = store.lock().add_deployment(&new.fleet, &deployment)?;
+    let members = services.iter().zip(&deployment.services);
+    let members = members.map(|(service, deployed)| {
+        let contract = if new.verb == Verb::Deploy && has_contracts(service) {
+            ContractState::Due
+        } else {
+            ContractState::None
+        };
+        let member = member(deployed, ServicePhase::Waiting, contract);
+        (deployed.service.clone(), member)
+    });
+    let run = StackRun {
+        members: members.collect(),
+        on_failure: deployment.on_failure,
+        direction: deployment.direction,
+    };
+    let mut controller = StackController {
+        fleet: new.fleet,
+        run,
+        deployment,
+        services: BTreeMap::new(),
+        idle,
+        errors: Vec::new(),
+        stopped: Vec::new(),
+    };
+    for service in services {
+        let ReadyService {
+            leased,
+            session,
+            rollout,
+            ..
+        } = service;
+        controller.add(leased, Some(Box::new((session, rollout))));
+    }
+    let mut conclusion = controller.carry_out().await?;
+    conclusion.unchanged = unchanged;
+    Ok(conclusion)
+}
+
+fn has_contracts(service: &ReadyService) -> bool {
+    let definition = &service.rollout.goal.release.definition;
+    service.session.history.has_automatic_contracts(definition)
+}
+
+/// A service of a deployment for the policy.
+pub(super) fn member(
+    deployed: &DeployedService,
+    phase: ServicePhase,
+    contract: ContractState,
+) -> Member {
+    Member {
+        after: deployed.after.clone(),
+        can_undo: deployed.before.is_some(),
+        phase,
+        contract,
+    }
+}
+
+/// A rollout that is ready to begin.
+type Prepared = Box<(Session, PreparedRollout)>;
+
+struct ControlledService {
+    env: Arc<dyn Environment>,
+    store: StoreHandle,
+    prepared: Option<Prepared>,
+    /// The rollout that began last, if its number is known.
+    rollout: Option<RolloutId>,
+}
+
+/// Carries out a deployment.
+pub(super) struct StackController {
+    pub(super) fleet: String,
+    pub(super) run: StackRun,
+    pub(super) deployment: Deployment,
+    services: BTreeMap<String, ControlledService>,
+    /// Leases that are held until the end, although their services do not change.
+    idle: Vec<StoreHandle>,
+    errors: Vec<Error>,
+    /// The exit codes of the services that were stopped.
+    stopped: Vec<Exit>,
+}
+
+/// A verb of a service, which returns how it ended.
+type Work = BoxFuture<'static, (String, Result<Conclusion, Error>)>;
+
+impl StackController {
+    /// A controller without services, which are added with [`StackController::add_leased`].
+    pub(super) fn new(fleet: String, run: StackRun, deployment: Deployment) -> Self {
+        Self {
+            fleet,
+            run,
+            deployment,
+            services: BTreeMap::new(),
+            idle: Vec::new(),
+            errors: Vec::new(),
+            stopped: Vec::new(),
+        }
+    }
+
+    pub(super) fn add_leased(&mut self, leased: LeasedService) {
+        self.add(leased, None);
+    }
+
+    fn add(&mut self, leased: LeasedService, prepared: Option<Prepared>) {
+        let LeasedService { name, store, env } = leased;
+        let service = ControlledService {
+            env,
+            store,
+            prepared,
+            rollout: None,
+        };
+        self.services.insert(name, service);
+    }
+
+    /// Runs the deployment to its end.
+    ///
+    /// # Errors
+    /// If the deployment cannot be recorded.
+    pub(super) async fn carry_out(mut self) -> Result<StackConclusion, Error> {
+        let stores: Vec<_> = self.services.values().map(|it| it.store.clone()).collect();
+        let stores = [stores, self.idle.clone()].concat();
+        let outcome = keep_leases(&stores, self.run_to_end()).await?;
+        self.deployment.outcome = Some(outcome);
+        self.deployment.ended = Some(self.now()?);
+        self.add_later_revisions()?;
+        self.record()?;
+        for store in &stores {
+            store.release_lease()?;
+        }
+        Ok(StackConclusion {
+            exit: exit_of(outcome, &self.stopped),
+            deployment: Some(self.deployment),
+            unchanged: Vec::new(),
+            errors: self.errors,
+        })
+    }
+
+    async fn run_to_end(&mut self) -> Result<StackOutcome, Error> {
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            match self.run.next() {
+                Next::End(outcome) => return Ok(outcome),
+                Next::Steps(steps) => {
+                    for step in steps {
+                        let is_live = self.run.is_in_flight(step.service());
+                        self.run.started(&step);
+                        if is_live {
+                            self.request_abort(step.service())?;
+                        } else {
+                            in_flight.extend(self.start(&step));
+                        }
+                    }
+                }
+            }
+            if let Some((service, ended)) = in_flight.next().await {
+                self.end(&service, ended)?;
+            }
+        }
+    }
+
+    /// Starts a step.
+    fn start(&mut self, step: &Step) -> Option<Work> {
+        let name = step.service().to_owned();
+        let deployed = self.deployment.service(&name)?.clone();
+        let service = self.services.get_mut(&name)?;
+        let env = Arc::clone(&service.env);
+        let prepared = service.prepared.take();
+        let numbers = prepared.as_ref().and_then(|prepared| prepared.1.numbers);
+        service.rollout = numbers.map(|numbers| numbers.id);
+        let number = self.deployment.number;
+        let verb = self.deployment.verb;
+        let reason = self.deployment.reason.clone();
+        let work: BoxFuture<'static, Result<Conclusion, Error>> = match step {
+            Step::RollOut(_) => match prepared {
+                Some(prepared) => {
+                    let (mut session, rollout) = *prepared;
+                    async move { finish(&mut session, rollout).await }.boxed()
+                }
+                None => {
+                    async move { roll_out_recorded(&env, &deployed, verb, reason).await }.boxed()
+                }
+            },
+            Step::Resume(_) => {
+                let request = ResumeRequest::default();
+                async move { resume(&env, request).await }.boxed()
+            }
+            Step::Abort(_) => {
+                let request = AbortRequest::default();
+                async move { abort_stopped(&env, request).await }.boxed()
+            }
+            Step::Undo(_) => {
+                let request = RollbackRequest {
+                    to_revision: deployed.before,
+                    reason: Some(format!("undo of deployment {number}")),
+                    ..RollbackRequest::default()
+                };
+                async move { rollback(&env, request).await }.boxed()
+            }
+            Step::Contract(_) => {
+                let request = MigrateRequest {
+                    reason: Some(format!("end of deployment {number}")),
+                    ..MigrateRequest::default()
+                };
+                async move { migrate(&env, request).await }.boxed()
+            }
+        };
+        Some(async move { (name, work.await) }.boxed())
+    }
+
+    /// Asks the rollout of a service, which this process carries out, to roll back.
+    fn request_abort(&self, service: &str) -> Result<(), Error> {
+        let Some(controlled) = self.services.get(service) else {
+            return Ok(());
+        };
+        let mut store = controlled.store.lock();
+        let newest = match controlled.rollout {
+            Some(known) => Some(known),
+            None => store.service(&self.key(service))?.newest_rollout(),
+        };
+        let Some(newest) = newest else {
+            return Ok(());
+        };
+        let request = Request {
+            command: ControlRequest::Abort,
+            by: format!(
+                "deployment {}: another service failed",
+                self.deployment.number
+            ),
+        };
+        Ok(store.send_request(newest, &request)?)
+    }
+
+    fn end(&mut self, service: &str, ended: Result<Conclusion, Error>) -> Result<(), Error> {
+        let end = match &ended {
+            Ok(conclusion) => end_of(conclusion),
+            // A service without a rollout is as it was, and can be continued.
+            Err(_) => ServiceEnd::Stopped,
+        };
+        if end == ServiceEnd::Stopped {
+            let exit = match &ended {
+                Ok(conclusion) => conclusion.exit(),
+                Err(error) => error.exit(),
+            };
+            self.stopped.push(exit);
+        }
+        if let Err(error) = ended {
+            self.errors.push(of_service(service)(error));
+        }
+        let mut turns_back = self.run.ended(service, end);
+        if end == ServiceEnd::RolledBack && !turns_back && self.was_aborted(service)? {
+            turns_back = self.run.turn_back();
+        }
+        if turns_back {
+            self.deployment.direction = self.run.direction;
+            self.record()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a user aborted the newest rollout of a service.
+    fn was_aborted(&self, service: &str) -> Result<bool, Error> {
+        let Some(controlled) = self.services.get(service) else {
+            return Ok(false);
+        };
+        let store = controlled.store.lock();
+        let Some(newest) = store.service(&self.key(service))?.newest_rollout() else {
+            return Ok(false);
+        };
+        let summary = RolloutSummary::of(&store.journal(newest)?);
+        let failure = summary.and_then(|summary| summary.failure);
+        Ok(failure.is_some_and(|failure| failure.kind == FailureKind::Aborted))
+    }
+
+    fn key(&self, service: &str) -> ServiceKey {
+        ServiceKey {
+            fleet: self.fleet.clone(),
+            service: service.to_owned(),
+        }
+    }
+
+    /// Adds the revisions of rollbacks and contract migrations to the record.
+    fn add_later_revisions(&mut self) -> Result<(), Error> {
+        let (fleet, verb) = (self.fleet.clone(), self.deployment.verb);
+        for deployed in &mut self.deployment.services {
+            let Some(controlled) = self.services.get(&deployed.service) else {
+                continue;
+            };
+            let service = deployed.service.clone();
+            let key = ServiceKey {
+                fleet: fleet.clone(),
+                service,
+            };
+            let records = controlled.store.lock().service(&key)?;
+            deployed.add_later_revisions(verb, &records.revisions());
+        }
+        Ok(())
+    }
+
+    fn record(&self) -> Result<(), Error> {
+        if let Some(service) = self.services.values().next() {
+            let mut store = service.store.lock();
+            store.update_deployment(&self.fleet, &self.deployment)?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Result<Time, Error> {
+        let Some((name, service)) = self.services.iter().next() else {
+            return Ok(self.deployment.began);
+        };
+        Ok(service.store.lock().service(&self.key(name))?.at)
+    }
+}
+
+fn end_of(conclusion: &Conclusion) -> ServiceEnd {
+    match conclusion {
+        Conclusion::Ended { outcome, .. } | Conclusion::EndedElsewhere { outcome, .. } => {
+            ServiceEnd::of(outcome)
+        }
+        Conclusion::NothingToDo { .. }
+        | Conclusion::Skipped { .. }
+        | Conclusion::AlreadyCurrent(_)
+        | Conclusion::NoContractDue(_) => ServiceEnd::Reached,
+    }
+}
+
+/// Carries out a prepared rollout and publishes it.
+async fn finish(session: &mut Session, rollout: PreparedRollout) -> Result<Conclusion, Error> {
+    let verb = rollout.goal.verb;
+    let conclusion = Box::pin(rollout::run(session, rollout)).await?;
+    rollout::publish(session, &conclusion).await;
+    Ok(conclusion.with_exit_of(verb))
+}
+
+/// Begins the rollout of a service that an earlier process recorded, but did not begin.
+async fn roll_out_recorded(
+    env: &Arc<dyn Environment>,
+    deployed: &DeployedService,
+    verb: Verb,
+    reason: String,
+) -> Result<Conclusion, Error> {
+    let overrides = Overrides {
+        version: Some(deployed.version.clone()),
+        set: deployed.set.clone(),
+    };
+    let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    session.adopt_from_hosts().await?;
+    let planned = session.planned_record(deployed.revision)?;
+    let goal = Goal::for_revision(&session, &planned, verb, reason, None);
+    let conclusion = Box::pin(rollout::carry_out(&mut session, goal)).await?;
+    Ok(conclusion.with_exit_of(verb))
+}

@@ -1,0 +1,19 @@
+//! Deployments of a stack: several services under one command.
+//!
+//! Each service keeps its own files, lease, revisions and rollouts, and the verbs for one service do
+//! the work. What comes next is decided by [`crate::core::stack`].
+
+mod conclusion;
+mod continuation;
+mod controller;
+mod deploy;
+mod preparation;
+mod rollback;
+mod services;
+mod staging;
+
+pub use conclusion::StackConclusion;
+pub use continuation::{abort, resume};
+pub use deploy::{StackDeployRequest, deploy};
+pub use rollback::{StackRollbackRequest, rollback};
+pub use services::{StackServiceEnv, StackServices};

@@ -1,0 +1,124 @@
+//! `ship rollback` for a stack: undoes deployments.
+
+use std::time::Duration;
+
+use super::conclusion::StackConclusion;
+use super::controller::{NewDeployment, carry_out_new};
+use super::preparation::{ServiceGoal, prepare};
+use super::services::{StackServiceEnv, StackServices, of_service};
+use crate::app::conclusion::Conclusion;
+use crate::app::error::{Error, Refused};
+use crate::app::opened_service::OpenedService;
+use crate::app::session::Session;
+use crate::app::verbs::rollback::{RollbackChoice, RollbackRequest, choose, open};
+use crate::core::ids::Revision;
+use crate::core::rollout::verb::Verb;
+use crate::core::stack::{DeploymentNumber, OnStackFailure, rollback_targets};
+use crate::store::StoreAccess;
+
+#[derive(Clone, Debug, Default)]
+pub struct StackRollbackRequest {
+    /// The deployment whose revisions run afterwards; by default the one before the last.
+    pub to_deployment: Option<DeploymentNumber>,
+    /// Overrides from the command line.
+    pub set: Vec<String>,
+    pub reason: Option<String>,
+    /// How long to wait for each lease.
+    pub lock_timeout: Duration,
+}
+
+/// Takes every service that the last deployment changed back to its earlier revision, in the reverse
+/// order.
+///
+/// # Errors
+/// Why no instance was changed.
+pub async fn rollback(
+    stack: &StackServices,
+    request: StackRollbackRequest,
+) -> Result<StackConclusion, Error> {
+    let any = RollbackRequest::default();
+    let mut opened = Vec::new();
+    for service in &stack.services {
+        let opened_service = open(&service.env, &any, StoreAccess::Write);
+        opened.push((service, opened_service.map_err(of_service(&service.name))?));
+    }
+    let mut named: Vec<_> = opened.iter_mut().collect();
+    named.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    for (service, opened) in named {
+        let taken = opened
+            .take_lease_within("rollback", request.lock_timeout)
+            .await;
+        taken.map_err(of_service(&service.name))?;
+    }
+    let deployments = match opened.first() {
+        Some((_, first)) => first.store.lock().deployments(&stack.fleet)?,
+        None => Vec::new(),
+    };
+    let targets = rollback_targets(&deployments, request.to_deployment);
+    let targets = targets.map_err(|refusal| Refused::NotPermitted(refusal.to_string()))?;
+    let reason = request
+        .reason
+        .clone()
+        .unwrap_or_else(|| targets.reason.clone());
+    let mut goals = Vec::new();
+    let reversed = reversed(stack);
+    for (service, opened) in opened {
+        let target = targets.services.get(&service.name);
+        goals.push(goal(service, opened, target, &request, &reason).await?);
+    }
+    let ready = Box::pin(prepare(&reversed, goals)).await?;
+    let new = NewDeployment {
+        fleet: stack.fleet.clone(),
+        verb: Verb::Rollback,
+        reason,
+        on_failure: OnStackFailure::Hold,
+    };
+    Box::pin(carry_out_new(new, ready)).await
+}
+
+async fn goal(
+    service: &StackServiceEnv,
+    opened: OpenedService,
+    target: Option<&Revision>,
+    request: &StackRollbackRequest,
+    reason: &str,
+) -> Result<(Session, ServiceGoal), Error> {
+    let mut session = Session::load(opened)?;
+    let current = session.history.current().map(|current| current.revision);
+    let Some(target) = target else {
+        let unchanged = Conclusion::AlreadyCurrent(current.unwrap_or_default());
+        return Ok((session, ServiceGoal::Unchanged(unchanged)));
+    };
+    let request = RollbackRequest {
+        to_revision: Some(*target),
+        set: request.set.clone(),
+        reason: Some(reason.to_owned()),
+        lock_timeout: request.lock_timeout,
+    };
+    let chosen = choose(&mut session, &request).await;
+    let goal = match chosen.map_err(of_service(&service.name))? {
+        RollbackChoice::Rollback(goal) => ServiceGoal::RollOut(goal),
+        RollbackChoice::AlreadyCurrent(revision) => {
+            ServiceGoal::Unchanged(Conclusion::AlreadyCurrent(revision))
+        }
+    };
+    Ok((session, goal))
+}
+
+/// The services with the reverse order, which keeps their position.
+fn reversed(stack: &StackServices) -> Vec<StackServiceEnv> {
+    let dependents = |name: &String| {
+        let all = stack.services.iter();
+        let dependents = all.filter(|other| other.after.contains(name));
+        dependents.map(|other| other.name.clone()).collect()
+    };
+    stack
+        .services
+        .iter()
+        .map(|service| StackServiceEnv {
+            name: service.name.clone(),
+            after: dependents(&service.name),
+            env: std::sync::Arc::clone(&service.env),
+        })
+        .collect()
+}

@@ -1,0 +1,35 @@
+//! The selected services of a stack.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::app::environment::Environment;
+use crate::app::error::Error;
+use crate::core::stack::OnStackFailure;
+
+/// The selected services of a stack, in the order of the rollout.
+pub struct StackServices {
+    pub fleet: String,
+    pub services: Vec<StackServiceEnv>,
+    pub on_failure: OnStackFailure,
+}
+
+/// A service of a stack.
+pub struct StackServiceEnv {
+    pub name: String,
+    /// The selected services that roll out before this one.
+    pub after: BTreeSet<String>,
+    /// The environment for verbs of this service.
+    pub env: Arc<dyn Environment>,
+}
+
+/// Adds the name of the service to an error. Errors in files have their place already.
+pub(super) fn of_service(service: &str) -> impl Fn(Error) -> Error + '_ {
+    move |error| match error {
+        Error::Files(_) | Error::Interrupted(_) => error,
+        error => Error::OfService {
+            service: service.to_owned(),
+            error: Box::new(error),
+        },
+    }
+}
