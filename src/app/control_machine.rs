@@ -20,7 +20,7 @@ use super::release::{self, ArtifactRequest, Release};
 use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
 use super::sudo_password;
 use crate::config::{
-    self, HostsOutput, Overrides, Project, Selection, Stack, StackOrder, StackOverrides,
+    self, HostsOutput, Inventory, Overrides, Project, Selection, Stack, StackOrder, StackOverrides,
 };
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
@@ -109,6 +109,19 @@ impl ControlMachine {
         let chosen = discovery::find_inventory(self.inventory.clone())?;
         let read = |path: &Path| std::fs::read(path);
         Ok(config::load_order(&chosen.path, overrides, read)?)
+    }
+
+    /// Reads the inventory of a stack with all its hosts.
+    ///
+    /// # Errors
+    /// If a file does not exist, is not trusted, or is invalid.
+    pub fn read_inventory(&self) -> Result<Inventory, Error> {
+        let versions = vec!["0".to_owned()];
+        let any = StackOverrides {
+            versions,
+            ..StackOverrides::default()
+        };
+        Ok(self.read_stack(&any)?.inventory)
     }
 
     /// Reads the inventory and the playbooks of all selected services, and checks them together.

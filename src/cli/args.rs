@@ -42,7 +42,7 @@ fn exit_codes() -> String {
     format!("Exit codes:{}", lines.concat())
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum VerbArgs {
     /// Write an example inventory and playbook
     Init(InitArgs),
@@ -101,7 +101,7 @@ pub enum VerbArgs {
     Man,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship init", "ship init staging/inventory.toml"])]
 pub struct InitArgs {
     /// Inventory file to write [default: inventory.toml]
@@ -109,11 +109,12 @@ pub struct InitArgs {
     pub inventory: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship deploy inventory.toml --version 0.9 --reason \"ticket 4711\"",
     "ship deploy --dry-run",
     "ship deploy --set rollout.max_surge=2 --monitor http://example.org/",
+    "ship deploy --service api --service worker --version api=0.9",
 ])]
 pub struct DeployArgs {
     #[command(flatten)]
@@ -142,7 +143,7 @@ pub struct DeployArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship plan --version 0.9",
     "ship plan inventory.toml --output json",
@@ -156,7 +157,7 @@ pub struct PlanArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship check inventory.toml", "ship check --version 0.9"])]
 pub struct CheckArgs {
     #[command(flatten)]
@@ -167,7 +168,7 @@ pub struct CheckArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship status --watch",
     "ship status inventory.toml --output json",
@@ -182,7 +183,7 @@ pub struct StatusArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship history", "ship history --revision 7"])]
 pub struct HistoryArgs {
     #[command(flatten)]
@@ -194,7 +195,7 @@ pub struct HistoryArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship logs web1:8081 --follow",
     "ship logs --since 10m",
@@ -204,6 +205,9 @@ pub struct LogsArgs {
     /// Inventory file, and instances by name, name prefix, HOST or HOST:SLOT [default: all]
     #[arg(value_name = "INVENTORY|INSTANCE")]
     pub what: Vec<String>,
+    /// Service of a stack
+    #[arg(long = "service", value_name = "NAME")]
+    pub services: Vec<String>,
     /// Print new lines as they are written, until Ctrl-C
     #[arg(short, long)]
     pub follow: bool,
@@ -220,7 +224,7 @@ pub struct LogsArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship rollback",
     "ship rollback --to-revision 6 --reason \"slow checkout\"",
@@ -232,6 +236,9 @@ pub struct RollbackArgs {
     /// Revision to roll back to [default: the latest proven one of another release]
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u32>,
+    /// Deployment of a stack to roll back to [default: the one before the last]
+    #[arg(long, value_name = "N", conflicts_with = "to_revision")]
+    pub to_deployment: Option<u32>,
     /// Print the plan and exit
     #[arg(long)]
     pub dry_run: bool,
@@ -248,7 +255,7 @@ pub struct RollbackArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship pause", "ship pause inventory.toml"])]
 pub struct PauseArgs {
     #[command(flatten)]
@@ -257,7 +264,7 @@ pub struct PauseArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship resume", "ship resume --set rollout.max_surge=2", "ship resume --lock-timeout 1m"])]
 pub struct ResumeArgs {
     #[command(flatten)]
@@ -276,7 +283,7 @@ pub struct ResumeArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship promote", "ship promote --full"])]
 pub struct PromoteArgs {
     #[command(flatten)]
@@ -296,7 +303,7 @@ pub struct PromoteArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship abort", "ship abort inventory.toml"])]
 pub struct AbortArgs {
     #[command(flatten)]
@@ -308,7 +315,7 @@ pub struct AbortArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship restart", "ship restart --reason \"new certificates\""])]
 pub struct RestartArgs {
     #[command(flatten)]
@@ -326,7 +333,7 @@ pub struct RestartArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship scale --replicas 6",
     "ship scale inventory.toml --replicas 6 --set rollout.max_surge=2",
@@ -346,7 +353,7 @@ pub struct ScaleArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship migrate",
     "ship migrate --reason \"0.8 is no longer needed\"",
@@ -365,7 +372,7 @@ pub struct MigrateArgs {
     pub display: DisplayArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship freeze --reason \"launch day\" --until 08:00",
     "ship freeze --until 3d",
@@ -382,7 +389,7 @@ pub struct FreezeArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship thaw", "ship thaw inventory.toml"])]
 pub struct ThawArgs {
     #[command(flatten)]
@@ -391,7 +398,7 @@ pub struct ThawArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship report",
     "ship report --rollout 7 --output-file rollout-7.html",
@@ -407,7 +414,7 @@ pub struct ReportArgs {
     pub output_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship unlock", "ship unlock --yes"])]
 pub struct UnlockArgs {
     #[command(flatten)]
@@ -419,7 +426,7 @@ pub struct UnlockArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship state show",
     "ship state move postgres://ship@db.internal/ship",
@@ -429,7 +436,7 @@ pub struct StateArgs {
     pub verb: StateVerb,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum StateVerb {
     /// Show where the state is, since when, its size, and who holds the lock
     Show(StateShowArgs),
@@ -437,7 +444,7 @@ pub enum StateVerb {
     Move(StateMoveArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship state show", "ship state show inventory.toml"])]
 pub struct StateShowArgs {
     #[command(flatten)]
@@ -446,7 +453,7 @@ pub struct StateShowArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship state move postgres://ship@db.internal/ship",
     "ship state move etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379/ship",
@@ -464,7 +471,7 @@ pub struct StateMoveArgs {
     pub output: OutputArg,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples!["ship inventory", "ship inventory --output toml"])]
 pub struct InventoryArgs {
     #[command(flatten)]
@@ -481,7 +488,7 @@ pub struct InventoryArgs {
     pub output: HostsFormat,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship cron --at 02:00 --crontab",
     "ship cron --systemd --mail ops@example.org",

@@ -12,13 +12,9 @@ use super::terminal;
 use crate::app::notice::deployed_elsewhere;
 use crate::app::verbs::check::machine::MachineCheck;
 use crate::app::verbs::check::{FleetCheck, check};
-use crate::config::Overrides;
 
 pub(super) async fn run(args: CheckArgs) -> Result<Exit, CliError> {
-    let overrides = Overrides {
-        version: args.overrides.version,
-        set: args.overrides.set,
-    };
+    let overrides = args.overrides.of_service(&args.inventory)?;
     let checked = check(&terminal::quiet(args.inventory), overrides).await?;
     match args.output.output {
         OutputFormat::Json => print(&format!("{:#}\n", object(&checked)))?,

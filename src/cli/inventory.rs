@@ -30,12 +30,16 @@ struct HostTables<'a> {
 }
 
 pub(super) fn run(args: InventoryArgs) -> Result<Exit, CliError> {
-    let inventory = inventory(&terminal::quiet(args.inventory))?;
+    show(&inventory(&terminal::quiet(args.inventory))?, args.output)
+}
+
+/// Prints the hosts of an inventory.
+pub(super) fn show(inventory: &Inventory, output: HostsFormat) -> Result<Exit, CliError> {
     let hosts: Vec<_> = inventory.hosts.iter().map(HostTable::from).collect();
     let failed =
         |error: &dyn std::fmt::Display| CliError::new(Exit::Internal, format!("error: {error}"));
-    print(&match args.output {
-        HostsFormat::Text => table(&inventory),
+    print(&match output {
+        HostsFormat::Text => table(inventory),
         HostsFormat::Json => {
             let text = serde_json::to_string_pretty(&hosts).map_err(|error| failed(&error))?;
             format!("{text}\n")

@@ -25,6 +25,7 @@ mod resume;
 mod rollback;
 mod scale;
 mod shared_args;
+mod stack;
 mod state;
 mod status;
 mod terminal;
@@ -165,7 +166,15 @@ fn check_threads(threads: usize) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn run(verb: VerbArgs) -> Result<Exit, CliError> {
+async fn run(mut verb: VerbArgs) -> Result<Exit, CliError> {
+    match stack::StackTarget::of(&mut verb)? {
+        Some(target) => Box::pin(stack::run(verb, target)).await,
+        None => run_one(verb).await,
+    }
+}
+
+/// Runs a verb for one service.
+async fn run_one(verb: VerbArgs) -> Result<Exit, CliError> {
     match verb {
         VerbArgs::Init(args) => init::run(args),
         VerbArgs::Deploy(args) => Box::pin(deploy::run(args)).await,

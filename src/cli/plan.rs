@@ -9,7 +9,6 @@ use super::output::print;
 use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::plan::{DeployPlan, plan};
-use crate::config::Overrides;
 use crate::core::fleet::Fleet;
 use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::planner::preview::Batch;
@@ -23,10 +22,7 @@ use crate::report::Versions;
 use crate::report::text::count;
 
 pub(super) async fn run(args: PlanArgs) -> Result<Exit, CliError> {
-    let overrides = Overrides {
-        version: args.overrides.version,
-        set: args.overrides.set,
-    };
+    let overrides = args.overrides.of_service(&args.inventory)?;
     let preview = plan(&terminal::quiet(args.inventory), overrides).await?;
     show(&preview, args.output.output)
 }
@@ -38,7 +34,7 @@ pub(super) fn show(preview: &DeployPlan, form: OutputFormat) -> Result<Exit, Cli
     }
 }
 
-fn object(preview: &DeployPlan) -> serde_json::Value {
+pub(super) fn object(preview: &DeployPlan) -> serde_json::Value {
     let DeployPlan {
         spec, simulated, ..
     } = preview;
@@ -72,7 +68,7 @@ fn object(preview: &DeployPlan) -> serde_json::Value {
 }
 
 // Writing to a string does not fail.
-fn text(preview: &DeployPlan) -> String {
+pub(super) fn text(preview: &DeployPlan) -> String {
     let is_empty = !preview.simulated.batches.iter().any(is_shown);
     let mut out = headline(preview);
     if is_empty {

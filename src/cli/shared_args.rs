@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::config;
+use super::exit::CliError;
+use crate::config::{self, Overrides, StackOverrides};
 use crate::report::ProgressFormat;
 
 #[derive(Clone, Debug, Args)]
@@ -13,17 +14,42 @@ pub struct InventoryArg {
     /// Inventory file [default: the one last deployed from this directory or a parent]
     #[arg(value_name = "INVENTORY")]
     pub inventory: Option<PathBuf>,
+    /// Service of a stack; repeatable [default: all]
+    #[arg(long = "service", value_name = "NAME")]
+    pub services: Vec<String>,
 }
 
 /// Values that override the playbook's.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct OverrideArgs {
-    /// Version or channel to deploy [default: the playbook's]
+    /// Version or channel to deploy [default: the playbook's]; `api=VERSION` for one service of a
+    /// stack, repeatable
     #[arg(long, value_name = "VERSION")]
-    pub version: Option<String>,
+    pub version: Vec<String>,
     /// Override a playbook key, for example `rollout.max_surge=2`; repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+impl OverrideArgs {
+    /// The overrides of the playbook of one service.
+    pub(super) fn of_service(self, inventory: &InventoryArg) -> Result<Overrides, CliError> {
+        let service = inventory.services.first();
+        let overrides = StackOverrides {
+            services: inventory.services.clone(),
+            versions: self.version,
+            set: self.set,
+        };
+        if let Some(named) = overrides.versions.iter().find(|text| text.contains('='))
+            && service.is_none()
+        {
+            return Err(CliError::refused(format!(
+                "error: `--version {named}` names a service, but the inventory has only one\nhint: write \
+                 the version alone, or name the service with `--service`"
+            )));
+        }
+        Ok(overrides.of(service.map_or("", String::as_str)))
+    }
 }
 
 /// The availability monitor of a rollout.

@@ -87,7 +87,7 @@ async fn show(
     print_while_read(&shown)
 }
 
-fn json(seen: ServiceStatus) -> serde_json::Value {
+pub(super) fn json(seen: ServiceStatus) -> serde_json::Value {
     let by = controller(&seen);
     let frozen = frozen(&seen);
     let mut object = serde_json::to_value(&seen.status).unwrap_or_default();
@@ -98,7 +98,7 @@ fn json(seen: ServiceStatus) -> serde_json::Value {
     object
 }
 
-fn text(seen: ServiceStatus) -> String {
+pub(super) fn text(seen: ServiceStatus) -> String {
     let (by, frozen) = (controller(&seen), frozen(&seen));
     let mut lines = seen
         .summary

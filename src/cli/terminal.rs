@@ -16,10 +16,28 @@ use crate::report::{self, Reporter, ReporterSetup, ServiceLabel, Tee};
 use crate::system::password_prompt::{PromptError, read_password};
 
 /// Shows a rollout in the requested format.
-struct Terminal {
+pub(super) struct Terminal {
     display: DisplayArgs,
     /// The service, if several are shown together.
     service: Option<ServiceLabel>,
+}
+
+impl Terminal {
+    /// Shows the only service.
+    pub(super) fn alone(display: DisplayArgs) -> Self {
+        Self {
+            display,
+            service: None,
+        }
+    }
+
+    /// Shows one of several services.
+    pub(super) fn of_service(display: DisplayArgs, service: ServiceLabel) -> Self {
+        Self {
+            display,
+            service: Some(service),
+        }
+    }
 }
 
 /// The environment of a verb that rolls out.
@@ -33,13 +51,12 @@ pub(super) fn quiet_machine(inventory: InventoryArg) -> ControlMachine {
 }
 
 fn machine(inventory: InventoryArg, display: DisplayArgs) -> ControlMachine {
-    ControlMachine::new(
-        inventory.inventory,
-        Arc::new(Terminal {
-            display,
-            service: None,
-        }),
-    )
+    let console = Arc::new(Terminal::alone(display));
+    let machine = ControlMachine::new(inventory.inventory, Arc::clone(&console) as _);
+    match inventory.services.into_iter().next() {
+        Some(service) => machine.for_service(service, console),
+        None => machine,
+    }
 }
 
 /// The environment of a verb that does not roll out.

@@ -19,6 +19,8 @@ use crate::core::stack::OnStackFailure;
 /// The selected services of a stack, and their order.
 #[derive(Clone, Debug)]
 pub struct StackOrder {
+    /// The name of the fleet.
+    pub fleet: String,
     /// In the order of the rollout: each after the services that it names in `after`.
     pub services: Vec<StackService>,
     pub on_failure: OnStackFailure,
@@ -120,13 +122,15 @@ pub fn load_order(
 ) -> Result<Option<StackOrder>, Diagnostics> {
     let sink = Sink::default();
     let file = InventoryFile::read(inventory, &read, None, &sink);
-    if !file.is_stack {
+    if !file.is_stack && overrides.services.is_empty() {
+        // The verb reports errors in the inventory.
         return Ok(None);
     }
     let draft = StackDraft::new(&file, overrides, &read);
     draft.check_selection(&sink);
     let found = sink.into_inner();
     match &file.inventory {
+        Some(_) if found.is_empty() && !file.is_stack => Ok(None),
         Some(inventory) if found.is_empty() => Ok(Some(draft.order(inventory))),
         _ => Err(file.errors(found)),
     }
@@ -324,6 +328,7 @@ impl<'a> StackDraft<'a> {
         // A service has more services before it than each of these has.
         services.sort_by_key(|service| service.after.len());
         StackOrder {
+            fleet: inventory.fleet.clone(),
             services,
             on_failure: inventory.stack.unwrap_or_default(),
         }

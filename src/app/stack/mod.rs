@@ -16,4 +16,4 @@ pub use conclusion::StackConclusion;
 pub use continuation::{abort, resume};
 pub use deploy::{StackDeployRequest, deploy};
 pub use rollback::{StackRollbackRequest, rollback};
-pub use services::{StackServiceEnv, StackServices};
+pub use services::{StackServiceEnv, StackServices, deployments};

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::app::environment::Environment;
+use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
-use crate::core::stack::OnStackFailure;
+use crate::app::opened_service::OpenedService;
+use crate::config::Overrides;
+use crate::core::stack::{Deployment, OnStackFailure};
+use crate::store::StoreAccess;
 
 /// The selected services of a stack, in the order of the rollout.
 pub struct StackServices {
@@ -21,6 +24,21 @@ pub struct StackServiceEnv {
     pub after: BTreeSet<String>,
     /// The environment for verbs of this service.
     pub env: Arc<dyn Environment>,
+}
+
+/// The deployments of a fleet, oldest first.
+///
+/// # Errors
+/// If the files or the state cannot be read.
+pub fn deployments(stack: &StackServices) -> Result<Vec<Deployment>, Error> {
+    let Some(first) = stack.services.first() else {
+        return Ok(Vec::new());
+    };
+    let overrides = Overrides::default();
+    let (reading, access) = (Reading::WithoutHosts, StoreAccess::Read);
+    let opened = OpenedService::open(&first.env, &overrides, reading, access)?;
+    let deployments = opened.store.lock().deployments(&stack.fleet)?;
+    Ok(deployments)
 }
 
 /// Adds the name of the service to an error. Errors in files have their place already.

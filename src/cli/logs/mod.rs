@@ -20,7 +20,10 @@ use crate::app::verbs::logs::rollout::RolloutLogFile;
 
 pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
     let (inventory, instances) = split_arguments(args.what)?;
-    let env = terminal::quiet(InventoryArg { inventory });
+    let env = terminal::quiet(InventoryArg {
+        inventory,
+        services: args.services,
+    });
     let now = env.clock().now();
     let since = args
         .since
@@ -47,6 +50,15 @@ pub(super) async fn run(args: LogsArgs) -> Result<Exit, CliError> {
         logs.show(&printer).await?;
     }
     Ok(Exit::Done)
+}
+
+/// The inventory among the arguments, and the service.
+pub(super) fn inventory_arg(args: &LogsArgs) -> InventoryArg {
+    let inventory = split_arguments(args.what.clone()).ok();
+    InventoryArg {
+        inventory: inventory.and_then(|(inventory, _)| inventory),
+        services: args.services.clone(),
+    }
 }
 
 /// Separates the inventory, which is a file or is named like one, from the instances.

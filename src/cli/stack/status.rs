@@ -1,0 +1,87 @@
+//! `ship status` for a stack: the status of each service.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+
+use super::super::args::StatusArgs;
+use super::super::exit::{CliError, Exit};
+use super::super::output::print_while_read;
+use super::super::shared_args::{DisplayArgs, OutputFormat};
+use super::super::{status, terminal};
+use super::StackTarget;
+use crate::app::verbs::status::{Observer, ServiceStatus};
+use crate::report::LocalClock;
+
+const REFRESH: Duration = Duration::from_secs(1);
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub(super) async fn run(args: StatusArgs, stack: StackTarget) -> Result<Exit, CliError> {
+    let services = stack.services(DisplayArgs::default());
+    let opened = services.services.iter().map(|it| Observer::open(&it.env));
+    let mut observers = opened.collect::<Result<Vec<_>, _>>()?;
+    let output = args.output.output;
+    let fleet = &stack.order.fleet;
+    if !args.watch {
+        let shown = show(&mut observers, fleet, output, None).await;
+        return shown.map(|_| Exit::Done);
+    }
+    let mut interrupts = terminal::listen()?;
+    let heading = if std::io::stdout().is_terminal() {
+        CLEAR
+    } else {
+        ""
+    };
+    loop {
+        for observer in &mut observers {
+            observer.refresh()?;
+        }
+        tokio::select! {
+            shown = show(&mut observers, fleet, output, Some(heading)) => if shown?.is_break() {
+                return Ok(Exit::Done);
+            },
+            _ = interrupts.recv() => return Ok(Exit::Done),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH) => {}
+            _ = interrupts.recv() => return Ok(Exit::Done),
+        }
+    }
+}
+
+/// Prints the status once; `heading` precedes the time of a repeated one. Breaks if the reader has
+/// closed the pipe.
+async fn show(
+    observers: &mut [Observer],
+    fleet: &str,
+    output: OutputFormat,
+    heading: Option<&str>,
+) -> Result<ControlFlow<()>, CliError> {
+    let seen = try_join_all(observers.iter_mut().map(Observer::observe)).await?;
+    print_while_read(&match output {
+        OutputFormat::Json => {
+            let services: Vec<_> = seen.into_iter().map(status::json).collect();
+            let object = serde_json::json!({ "fleet": fleet, "services": services });
+            format!("{object}\n")
+        }
+        OutputFormat::Text => text(seen, fleet, heading),
+    })
+}
+
+fn text(seen: Vec<ServiceStatus>, fleet: &str, heading: Option<&str>) -> String {
+    let mut text = String::new();
+    if let (Some(clear), Some(first)) = (heading, seen.first()) {
+        let time = LocalClock::local().day_and_time(first.now);
+        // Writing to a string does not fail.
+        let _ = write!(text, "{clear}{fleet}, {time}\n\n");
+    }
+    for (index, seen) in seen.into_iter().enumerate() {
+        let gap = if index == 0 { "" } else { "\n" };
+        let service = seen.status.service.clone();
+        let _ = write!(text, "{gap}service {service}\n{}", status::text(seen));
+    }
+    text
+}
