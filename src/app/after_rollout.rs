@@ -1,9 +1,14 @@
 //! The report, the metrics file and the notifications of a run. They are written after the run and
 //! do not change its result: if one cannot be written, ship prints a warning.
 
+use std::path::Path;
+
+use super::environment::Environment;
 use super::exit::Exit;
+use super::notice::Notice;
 use super::report_page::{self, ReportInput};
 use super::session::Session;
+use crate::config::NotifyConfig;
 use crate::core::journal::notification::{Notification, NotificationKind};
 use crate::core::spec::budget::Budget;
 use crate::core::time::{Human, Time};
@@ -63,30 +68,31 @@ pub async fn publish(session: &Session, end: RunSummary) {
     let notice =
         notice(session, &end, input.as_ref(), report).redacted(&report_page::redactor(session));
     write_metrics(session, &notice, input.as_ref());
-    if !session.env.is_within_deployment() {
-        send(session, &notice).await;
+    let playbook = &session.project.playbook;
+    if let Some(config) = playbook
+        .notify
+        .as_ref()
+        .filter(|_| !session.env.is_within_deployment())
+    {
+        let dir = playbook.path.parent().unwrap_or(Path::new("."));
+        send(&*session.env, config, &notice, dir).await;
     }
 }
 
-/// Sends a notification to the recipients of the service.
-pub(crate) async fn send(session: &Session, notice: &Notification) {
-    if let Some(config) = &session.project.playbook.notify {
-        let dir = session
-            .project
-            .playbook
-            .path
-            .parent()
-            .unwrap_or(std::path::Path::new("."));
-        for warning in notify::deliver(config, notice, dir).await {
-            warn(session, warning);
-        }
+/// Sends a notification. `dir` is the directory of the playbook.
+pub(crate) async fn send(
+    env: &dyn Environment,
+    config: &NotifyConfig,
+    notice: &Notification,
+    dir: &Path,
+) {
+    for warning in notify::deliver(config, notice, dir).await {
+        env.notify(&Notice::NotPublished(warning));
     }
 }
 
 fn warn(session: &Session, text: String) {
-    session
-        .env
-        .notify(&super::notice::Notice::NotPublished(text));
+    session.env.notify(&Notice::NotPublished(text));
 }
 
 /// The path of the report; `None` if it could not be written.
@@ -308,8 +314,6 @@ fn first_line(message: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serde_json::Value;
 
     use super::super::environment::Reading;

@@ -15,6 +15,7 @@ use crate::config::{self, Overrides, Project};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::service_state::ServiceState;
 use crate::core::policy::unattended::RunMode;
+use crate::core::stack::Deployment;
 use crate::engine::{Clock, ShiftedClock};
 use crate::store::StoreAccess;
 use crate::store::{
@@ -132,6 +133,14 @@ impl OpenedService {
     /// All records of the service except its journals.
     pub(crate) fn records(&self) -> Result<ServiceRecords, Error> {
         Ok(self.store.lock().service(&self.service_key)?)
+    }
+
+    /// The deployments of the fleet, oldest first; none outside of a stack.
+    pub(crate) fn deployments(&self) -> Result<Vec<Deployment>, Error> {
+        if self.project.inventory.stack.is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(self.store.lock().deployments(&self.service_key.fleet)?)
     }
 
     /// The rollout that a live controller carries out now.

@@ -8,6 +8,7 @@ use super::{columns, text};
 use crate::core::ids::{HostId, ReleaseId, Revision};
 use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 use crate::core::rollout::verb::Verb;
+use crate::core::stack::DeploymentNumber;
 use crate::core::time::{Human, Time};
 
 /// The headings of the table of instances.
@@ -50,6 +51,9 @@ pub struct HistoryRow {
     /// The hosts that the command of `[hosts_from]` printed; `None` if it did not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts_from: Option<Vec<String>>,
+    /// The deployment that made it, in a stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<DeploymentNumber>,
 }
 
 #[expect(
@@ -299,6 +303,7 @@ mod tests {
             verb: Verb::Deploy,
             replicas: None,
             hosts_from: None,
+            deployment: None,
         }
     }
 

@@ -17,10 +17,12 @@ pub struct StackConclusion {
     pub exit: Exit,
 }
 
-/// The exit code of a deployment. `stopped` are the exit codes of the services that were stopped.
-pub(super) fn exit_of(outcome: StackOutcome, stopped: &[Exit]) -> Exit {
+/// The exit code of a deployment. `stopped` are the exit codes of the services that were stopped. For
+/// an abort, a rollback is a success.
+pub(super) fn exit_of(outcome: StackOutcome, stopped: &[Exit], is_abort: bool) -> Exit {
     match outcome {
         StackOutcome::Deployed => Exit::Done,
+        StackOutcome::RolledBack if is_abort => Exit::Done,
         StackOutcome::RolledBack => Exit::RolledBack,
         StackOutcome::Held => Exit::Held,
         StackOutcome::RollbackFailed => Exit::RollbackFailed,

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::conclusion::StackConclusion;
+use super::conclusion::{StackConclusion, exit_of};
 use super::controller::{StackController, member};
 use super::preparation::LeasedService;
 use super::services::{StackServices, of_service};
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
-use crate::app::exit::Exit;
 use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::rollout::verb::Verb;
@@ -32,11 +31,10 @@ pub async fn resume(
     lock_timeout: Duration,
 ) -> Result<StackConclusion, Error> {
     let mut opened = open(stack)?;
-    let deployment = newest_open(stack, &opened, "resume")?;
+    let deployment = newest_open(&opened, "resume")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
     take_leases(&mut opened, "resume", lock_timeout).await?;
-    let mut controller = restore(stack, opened, deployment, false)?;
-    controller.run.on_failure = controller.deployment.on_failure;
+    let controller = restore(stack, opened, deployment, false)?;
     Box::pin(controller.carry_out()).await
 }
 
@@ -46,37 +44,25 @@ pub async fn resume(
 /// If there is no deployment to abort.
 pub async fn abort(stack: &StackServices) -> Result<StackConclusion, Error> {
     let mut opened = open(stack)?;
-    let deployment = newest_open(stack, &opened, "abort")?;
+    let deployment = newest_open(&opened, "abort")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
     if let Some(ended) = abort_elsewhere(&opened, &deployment).await? {
-        return Ok(with_exit_of_abort(StackConclusion {
-            exit: ended.outcome.map_or(Exit::Interrupted, |outcome| {
-                super::conclusion::exit_of(outcome, &[])
-            }),
+        let outcome = ended.outcome.unwrap_or(StackOutcome::Stopped);
+        return Ok(StackConclusion {
+            exit: exit_of(outcome, &[], true),
             deployment: Some(ended),
             unchanged: Vec::new(),
             errors: Vec::new(),
-        }));
+        });
     }
     take_leases(&mut opened, "abort", Duration::ZERO).await?;
     let mut controller = restore(stack, opened, deployment, true)?;
-    if controller.run.direction == StackDirection::Forward && !controller.run.turn_back() {
+    if !controller.abort() {
         let why = "a contract migration of this deployment has begun, so that earlier versions may lack \
                    what they need\nhint: finish the deployment with `ship resume`";
         return Err(Refused::NotPermitted(why.to_owned()).into());
     }
-    controller.deployment.direction = controller.run.direction;
-    let conclusion = Box::pin(controller.carry_out()).await?;
-    Ok(with_exit_of_abort(conclusion))
-}
-
-/// For an abort, a rollback is a success.
-fn with_exit_of_abort(mut conclusion: StackConclusion) -> StackConclusion {
-    let outcome = conclusion.deployment.as_ref().and_then(|it| it.outcome);
-    if outcome == Some(StackOutcome::RolledBack) {
-        conclusion.exit = Exit::Done;
-    }
-    conclusion
+    Box::pin(controller.carry_out()).await
 }
 
 struct Opened {
@@ -104,12 +90,12 @@ fn open(stack: &StackServices) -> Result<Vec<Opened>, Error> {
 }
 
 /// The newest deployment of the fleet, if it can be continued by these services.
-fn newest_open(stack: &StackServices, opened: &[Opened], verb: &str) -> Result<Deployment, Error> {
+fn newest_open(opened: &[Opened], verb: &str) -> Result<Deployment, Error> {
     let refused = |why: String| Err(Refused::NotPermitted(why).into());
     let Some(first) = opened.first() else {
         return refused("the stack has no services".to_owned());
     };
-    let newest = first.service.store.lock().deployments(&stack.fleet)?.pop();
+    let newest = first.service.deployments()?.pop();
     let Some(newest) = newest else {
         return refused("nothing has been deployed yet\nhint: run `ship deploy` first".to_owned());
     };
@@ -213,7 +199,6 @@ async fn abort_elsewhere(
     let Some(first) = opened.first() else {
         return Ok(None);
     };
-    let fleet = &first.service.service_key.fleet;
     let mut has_asked = false;
     loop {
         let mut is_live = false;
@@ -232,7 +217,7 @@ async fn abort_elsewhere(
             }
         }
         if !is_live {
-            let known = first.service.store.lock().deployments(fleet)?;
+            let known = first.service.deployments()?;
             let now = known.into_iter().find(|it| it.number == deployment.number);
             return Ok(now.filter(|now| has_asked && now.outcome.is_some()));
         }

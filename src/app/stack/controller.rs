@@ -7,6 +7,7 @@ use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 
 use super::conclusion::{StackConclusion, exit_of};
+use super::notification;
 use super::preparation::{LeasedService, ReadyService, ReadyStack};
 use super::services::of_service;
 use crate::app::conclusion::Conclusion;
@@ -100,6 +101,7 @@ pub(super) async fn carry_out_new(
         idle,
         errors: Vec::new(),
         stopped: Vec::new(),
+        is_abort: false,
     };
     for service in services {
         let ReadyService {
@@ -147,21 +149,31 @@ struct ControlledService {
 
 /// Carries out a deployment.
 pub(super) struct StackController {
-    pub(super) fleet: String,
-    pub(super) run: StackRun,
-    pub(super) deployment: Deployment,
+    fleet: String,
+    run: StackRun,
+    deployment: Deployment,
     services: BTreeMap<String, ControlledService>,
     /// Leases that are held until the end, although their services do not change.
     idle: Vec<StoreHandle>,
     errors: Vec<Error>,
     /// The exit codes of the services that were stopped.
     stopped: Vec<Exit>,
+    /// Whether the user asked for the deployment to be undone.
+    is_abort: bool,
 }
 
 /// A verb of a service, which returns how it ended.
 type Work = BoxFuture<'static, (String, Result<Conclusion, Error>)>;
 
 impl StackController {
+    /// Undoes the deployment, because a user asked for it. Returns whether it was possible.
+    pub(super) fn abort(&mut self) -> bool {
+        self.is_abort = true;
+        let is_back = self.run.direction == StackDirection::Back || self.run.turn_back();
+        self.deployment.direction = self.run.direction;
+        is_back
+    }
+
     /// A controller without services, which are added with [`StackController::add_leased`].
     pub(super) fn new(fleet: String, run: StackRun, deployment: Deployment) -> Self {
         Self {
@@ -172,6 +184,7 @@ impl StackController {
             idle: Vec::new(),
             errors: Vec::new(),
             stopped: Vec::new(),
+            is_abort: false,
         }
     }
 
@@ -205,8 +218,15 @@ impl StackController {
         for store in &stores {
             store.release_lease()?;
         }
+        let exit = exit_of(outcome, &self.stopped, self.is_abort);
+        let envs: Vec<_> = self
+            .services
+            .values()
+            .map(|it| Arc::clone(&it.env))
+            .collect();
+        notification::publish(&self.deployment, &self.fleet, exit, &envs).await;
         Ok(StackConclusion {
-            exit: exit_of(outcome, &self.stopped),
+            exit,
             deployment: Some(self.deployment),
             unchanged: Vec::new(),
             errors: self.errors,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::conclusion::StackConclusion;
+use super::continuation::abort;
 use super::controller::{NewDeployment, carry_out_new};
 use super::preparation::{ServiceGoal, prepare};
 use super::services::{StackServices, of_service};
@@ -43,14 +44,23 @@ pub async fn deploy(
     }
     take_leases(stack, &mut opened).await?;
     let mut goals = Vec::new();
+    let mut unfinished = None;
     for (service, opened) in stack.services.iter().zip(opened) {
         let (session, decision) = opened.decide().await.map_err(of_service(&service.name))?;
         let goal = match decision {
             Decision::RollOut(goal) => ServiceGoal::RollOut(goal),
             Decision::Skip(conclusion) => ServiceGoal::Unchanged(conclusion),
-            Decision::RollBack(_) => return Err(unfinished(&service.name)),
+            Decision::RollBack(_) => {
+                unfinished = Some(service);
+                break;
+            }
         };
         goals.push((session, goal));
+    }
+    if let Some(service) = unfinished {
+        // The leases are taken again for the unfinished deployment.
+        drop(goals);
+        return Box::pin(undo_unfinished(stack, &service.name)).await;
     }
     let reason = request.reason.unwrap_or_else(|| "deploy".to_owned());
     let ready = Box::pin(prepare(&stack.services, goals)).await?;
@@ -76,10 +86,17 @@ async fn take_leases(stack: &StackServices, opened: &mut [OpenedDeploy]) -> Resu
     Ok(())
 }
 
-fn unfinished(service: &str) -> Error {
-    let why = format!(
-        "the last rollout of service `{service}` is not finished\nhint: continue its deployment with \
-         `ship resume`, or undo it with `ship abort`"
-    );
-    Refused::NotPermitted(why).into()
+/// Undoes the unfinished deployment, as `[unattended] on_interrupted` of a service requests.
+async fn undo_unfinished(stack: &StackServices, service: &str) -> Result<StackConclusion, Error> {
+    match abort(stack).await {
+        Err(Error::Refused(Refused::NotPermitted(_))) => {
+            let why = format!(
+                "the last rollout of service `{service}` is not finished, and it is not part of an \
+                 unfinished deployment\nhint: continue it with `ship resume --service {service}`, or undo \
+                 it with `ship abort --service {service}`"
+            );
+            Err(Refused::NotPermitted(why).into())
+        }
+        undone => undone,
+    }
 }

@@ -51,7 +51,7 @@ pub async fn rollback(
         taken.map_err(of_service(&service.name))?;
     }
     let deployments = match opened.first() {
-        Some((_, first)) => first.store.lock().deployments(&stack.fleet)?,
+        Some((_, first)) => first.deployments()?,
         None => Vec::new(),
     };
     let targets = rollback_targets(&deployments, request.to_deployment);

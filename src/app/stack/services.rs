@@ -37,8 +37,7 @@ pub fn deployments(stack: &StackServices) -> Result<Vec<Deployment>, Error> {
     let overrides = Overrides::default();
     let (reading, access) = (Reading::WithoutHosts, StoreAccess::Read);
     let opened = OpenedService::open(&first.env, &overrides, reading, access)?;
-    let deployments = opened.store.lock().deployments(&stack.fleet)?;
-    Ok(deployments)
+    opened.deployments()
 }
 
 /// Adds the name of the service to an error. Errors in files have their place already.

@@ -9,6 +9,7 @@ use crate::app::error::{Error, Refused};
 use crate::app::preparation;
 use crate::app::rollout::PreparedRollout;
 use crate::app::session::Session;
+use crate::core::fleet::Observation;
 use crate::core::ids::{ActionId, HostId};
 use crate::core::rollout::action::Action;
 use crate::engine::{ActionOrder, ActionResult};
@@ -19,20 +20,50 @@ use crate::engine::{ActionOrder, ActionResult};
 /// # Errors
 /// If it fails on more hosts, or a signal interrupts it.
 pub(super) async fn stage(session: &Session, rollout: &mut PreparedRollout) -> Result<(), Error> {
+    let begun = session.now();
+    let orders = orders(rollout);
+    let connection = &rollout.survey.connection;
+    let results = orders.into_iter().map(|order| async move {
+        let host = order.action.host().clone();
+        (host, connection.execute(order).await)
+    });
+    let work = async { Ok(join_all(results).await) };
+    let results = preparation::prepare(&session.store, &mut rollout.interrupts, work).await?;
+    let fleet = &mut rollout.survey.preflight.fleet;
+    let mut failed = BTreeMap::new();
+    for (host, result) in results {
+        match state_of(result) {
+            // The rollout needs to know that the release is there.
+            Ok(observation) => drop(fleet.observe(&host, observation, begun)),
+            Err(why) => drop(failed.insert(host, why)),
+        }
+    }
+    if failed.len() > rollout.survey.admission.spec.max_failed_hosts as usize {
+        return Err(Refused::NotStaged {
+            version: rollout.goal.release.definition.version.clone(),
+            failed,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// The actions that stage the release on the hosts that lack it.
+fn orders(rollout: &PreparedRollout) -> Vec<ActionOrder> {
     let Some(numbers) = rollout.numbers else {
-        return Ok(());
+        return Vec::new();
     };
-    let (survey, release) = (&rollout.survey, &rollout.goal.release.id);
-    let spec = &survey.admission.spec;
-    let fleet = &survey.preflight.fleet;
+    let release = &rollout.goal.release.id;
+    let (spec, fleet) = (
+        &rollout.survey.admission.spec,
+        &rollout.survey.preflight.fleet,
+    );
     let lacks_release = |host: &&HostId| {
         let seen = fleet.hosts.get(*host);
         seen.is_some_and(|seen| seen.is_reachable() && !seen.releases.contains(release))
     };
-    let orders = spec
-        .hosts
-        .iter()
-        .filter(lacks_release)
+    let lacking = spec.hosts.iter().filter(lacks_release);
+    lacking
         .map(|host| ActionOrder {
             // Before the first action of the rollout.
             id: ActionId(0),
@@ -43,37 +74,26 @@ pub(super) async fn stage(session: &Session, rollout: &mut PreparedRollout) -> R
             epoch: numbers.epoch,
             instance: None,
             progress_deadline: spec.progress_deadline,
-        });
-    let connection = &survey.connection;
-    let staged = orders.map(|order| async move {
-        let host = order.action.host().clone();
-        let result = connection.execute(order).await;
-        why_not(result).map(|why| (host, why))
-    });
-    let work = async { Ok(join_all(staged).await) };
-    let failed = preparation::prepare(&session.store, &mut rollout.interrupts, work).await?;
-    let failed: BTreeMap<_, _> = failed.into_iter().flatten().collect();
-    if failed.len() > spec.max_failed_hosts as usize {
-        return Err(Refused::NotStaged {
-            version: rollout.goal.release.definition.version.clone(),
-            failed,
-        }
-        .into());
-    }
-    Ok(())
+        })
+        .collect()
 }
 
-/// Why an action had no effect; `None` if it had.
-fn why_not(result: ActionResult) -> Option<String> {
+/// The state of the host after the action, or why it had no effect.
+fn state_of(result: ActionResult) -> Result<Observation, String> {
     match result {
-        ActionResult::Done(_) | ActionResult::Switched { .. } => None,
-        ActionResult::Failed { error, .. } => Some(error),
-        ActionResult::Fenced { seen } => Some(format!(
+        ActionResult::Done(observation)
+        | ActionResult::Switched {
+            observation: Some(observation),
+            ..
+        } => Ok(observation),
+        ActionResult::Failed { error, .. } => Err(error),
+        ActionResult::Fenced { seen } => Err(format!(
             "another controller has taken over (epoch {})",
             seen.0
         )),
+        ActionResult::Switched { .. } => Err("the host was not asked".to_owned()),
         ActionResult::BalancerLost { why, .. }
         | ActionResult::Busy { why }
-        | ActionResult::Unknown { why } => Some(why),
+        | ActionResult::Unknown { why } => Err(why),
     }
 }

@@ -19,10 +19,11 @@ use crate::core::release::Definition;
 use crate::core::release::unit::Directives;
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
+use crate::core::stack::{Deployment, DeploymentNumber};
 use crate::core::text_difference::difference;
 use crate::core::time::Human;
 use crate::report::HistoryRow;
-use crate::store::{RevisionRecord, ServiceRecords, StoreAccess};
+use crate::store::{RevisionRecord, ServiceKey, ServiceRecords, StoreAccess};
 
 /// One revision, and how the current release differs from it.
 pub struct RevisionDetails {
@@ -53,10 +54,12 @@ pub fn history(env: &Arc<dyn Environment>) -> Result<Vec<HistoryRow>, Error> {
     service.report_unshared_history(&records);
     let running = running_revision(&service, &records);
     let history = history_of(&records);
-    let rows = history.revisions.iter().rev();
-    Ok(rows
-        .map(|record| row(record, &history.runs, running))
-        .collect())
+    let deployments = service.deployments()?;
+    let rows = history.revisions.iter().rev().map(|record| HistoryRow {
+        deployment: deployment_of(&deployments, &service.service_key, record.revision),
+        ..row(record, &history.runs, running)
+    });
+    Ok(rows.collect())
 }
 
 /// Reads one revision and compares it with the current one.
@@ -83,7 +86,14 @@ pub fn revision(env: &Arc<dyn Environment>, number: Revision) -> Result<Revision
         None => Vec::new(),
     };
     Ok(RevisionDetails {
-        row: row(record, &history.runs, running),
+        row: HistoryRow {
+            deployment: deployment_of(
+                &service.deployments()?,
+                &service.service_key,
+                record.revision,
+            ),
+            ..row(record, &history.runs, running)
+        },
         duration: duration(record),
         playbook: record.playbook.clone(),
         directives: record.definition.systemd.clone(),
@@ -131,7 +141,21 @@ fn row(record: &RevisionRecord, runs: &[RolloutRun], running: Option<Revision>) 
         hosts_from: run
             .and_then(|run| run.start.hosts_from.as_ref())
             .map(|tables| host_names(tables).map(str::to_owned).collect()),
+        deployment: None,
     }
+}
+
+/// The deployment that made a revision.
+fn deployment_of(
+    deployments: &[Deployment],
+    service_key: &ServiceKey,
+    revision: Revision,
+) -> Option<DeploymentNumber> {
+    let mut made = deployments.iter().rev().filter(|deployment| {
+        let deployed = deployment.service(&service_key.service);
+        deployed.is_some_and(|deployed| deployed.revisions().any(|it| it == revision))
+    });
+    made.next().map(|deployment| deployment.number)
 }
 
 /// The settings of a release, one per line. Releases are compared by their settings, because the

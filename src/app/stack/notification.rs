@@ -1,0 +1,131 @@
+//! The notification about a deployment: one for the whole stack.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::app::after_rollout::send;
+use crate::app::environment::{Environment, Reading};
+use crate::app::exit::Exit;
+use crate::app::opened_service::OpenedService;
+use crate::config::{NotifyConfig, Overrides};
+use crate::core::journal::notification::{Notification, NotificationKind};
+use crate::core::journal::rollout_summary::RolloutSummary;
+use crate::core::stack::{Deployment, StackOutcome};
+use crate::core::time::Human;
+use crate::report::LocalClock;
+use crate::report::clock::rfc3339;
+use crate::store::StoreAccess;
+
+/// Sends one notification about a deployment to each recipient that the services name.
+pub(super) async fn publish(
+    deployment: &Deployment,
+    fleet: &str,
+    exit: Exit,
+    envs: &[Arc<dyn Environment>],
+) {
+    let services: Vec<_> = envs.iter().filter_map(open).collect();
+    let why = services.iter().find_map(failure);
+    let notification = notification(deployment, fleet, exit, why);
+    let mut known: Vec<&NotifyConfig> = Vec::new();
+    for service in &services {
+        let playbook = &service.project.playbook;
+        let Some(config) = playbook.notify.as_ref().filter(|it| !known.contains(it)) else {
+            continue;
+        };
+        known.push(config);
+        let dir = playbook.path.parent().unwrap_or(Path::new("."));
+        send(&*service.env, config, &notification, dir).await;
+    }
+}
+
+fn open(env: &Arc<dyn Environment>) -> Option<OpenedService> {
+    if !env.publishes() {
+        return None;
+    }
+    let any = Overrides {
+        version: Some("0".to_owned()),
+        set: Vec::new(),
+    };
+    OpenedService::open(env, &any, Reading::LastKnownGood, StoreAccess::Read).ok()
+}
+
+/// The failure of the newest rollout of a service, with its name.
+fn failure(service: &OpenedService) -> Option<String> {
+    let newest = service.newest_rollout().ok()??;
+    let journal = service.store.lock().journal(newest).ok()?;
+    let failure = RolloutSummary::of(&journal)?.failure?;
+    Some(format!("{}: {failure}", service.service_key.service))
+}
+
+fn notification(
+    deployment: &Deployment,
+    fleet: &str,
+    exit: Exit,
+    why: Option<String>,
+) -> Notification {
+    let outcome = deployment.outcome.unwrap_or(StackOutcome::Stopped);
+    let is_done = exit == Exit::Done;
+    let ended = deployment.ended.unwrap_or(deployment.began);
+    let took = ended.since(deployment.began);
+    let number = deployment.number;
+    let names: Vec<_> = deployment
+        .services
+        .iter()
+        .map(|it| it.service.as_str())
+        .collect();
+    let versions: Vec<_> = deployment
+        .services
+        .iter()
+        .map(|it| format!("{} {}", it.service, it.version))
+        .collect();
+    let first = deployment.services.first().map(|it| it.version.clone());
+    let is_same = |version: &String| deployment.services.iter().all(|it| it.version == *version);
+    Notification {
+        occasion: match outcome {
+            _ if is_done => NotificationKind::Success,
+            StackOutcome::Deployed => NotificationKind::Success,
+            StackOutcome::Stopped => NotificationKind::Paused,
+            StackOutcome::RolledBack | StackOutcome::Held | StackOutcome::RollbackFailed => {
+                NotificationKind::Failure
+            }
+        },
+        outcome: outcome.word().to_owned(),
+        summary: format!(
+            "deployment {number} of {} on {fleet}: {} after {}",
+            versions.join(", "),
+            outcome.word(),
+            Human(took)
+        ),
+        service: names.join(", "),
+        fleet: fleet.to_owned(),
+        verb: deployment.verb.noun().to_owned(),
+        version: first.filter(is_same),
+        previous_version: None,
+        revision: None,
+        rollout: None,
+        who: deployment.who.clone(),
+        began: rfc3339(deployment.began),
+        ended: rfc3339(ended),
+        duration_s: took.as_secs_f64(),
+        when: format!(
+            "{}, for {}",
+            LocalClock::local().day_and_time(deployment.began),
+            Human(took)
+        ),
+        exit_code: exit.code(),
+        why: why.filter(|_| outcome != StackOutcome::Deployed),
+        next: next(outcome).map(str::to_owned),
+        report: None,
+    }
+}
+
+/// What the user should do next.
+fn next(outcome: StackOutcome) -> Option<&'static str> {
+    match outcome {
+        StackOutcome::Deployed => None,
+        StackOutcome::RolledBack => Some("fix the problem and deploy again"),
+        StackOutcome::Held | StackOutcome::RollbackFailed | StackOutcome::Stopped => {
+            Some("see ship status; ship resume continues, ship abort undoes the deployment")
+        }
+    }
+}
