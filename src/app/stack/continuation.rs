@@ -12,6 +12,9 @@ use super::services::{StackServices, of_service};
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
+use crate::app::verbs::abort::AbortRequest;
+use crate::app::verbs::promote::PromoteRequest;
+use crate::app::verbs::resume::ResumeRequest;
 use crate::config::Overrides;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{
@@ -28,13 +31,23 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// If there is no deployment to continue.
 pub async fn resume(
     stack: &StackServices,
-    lock_timeout: Duration,
+    request: ResumeRequest,
+) -> Result<StackConclusion, Error> {
+    resume_with(stack, request, None).await
+}
+
+/// [`resume`], with the promotion of the rollouts that wait at a step.
+pub(super) async fn resume_with(
+    stack: &StackServices,
+    request: ResumeRequest,
+    promotion: Option<PromoteRequest>,
 ) -> Result<StackConclusion, Error> {
     let mut opened = open(stack)?;
     let deployment = newest_open(&opened, "resume")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
-    take_leases(&mut opened, "resume", lock_timeout).await?;
-    let controller = restore(stack, opened, deployment, false)?;
+    take_leases(&mut opened, "resume", request.lock_timeout).await?;
+    let mut controller = restore(stack, opened, deployment, false)?;
+    controller.set_request(request, promotion);
     Box::pin(controller.carry_out()).await
 }
 
@@ -42,7 +55,7 @@ pub async fn resume(
 ///
 /// # Errors
 /// If there is no deployment to abort.
-pub async fn abort(stack: &StackServices) -> Result<StackConclusion, Error> {
+pub async fn abort(stack: &StackServices, request: AbortRequest) -> Result<StackConclusion, Error> {
     let mut opened = open(stack)?;
     let deployment = newest_open(&opened, "abort")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
@@ -57,7 +70,7 @@ pub async fn abort(stack: &StackServices) -> Result<StackConclusion, Error> {
     }
     take_leases(&mut opened, "abort", Duration::ZERO).await?;
     let mut controller = restore(stack, opened, deployment, true)?;
-    if !controller.abort() {
+    if !controller.abort(request) {
         let why = "a contract migration of this deployment has begun, so that earlier versions may lack \
                    what they need\nhint: finish the deployment with `ship resume`";
         return Err(Refused::NotPermitted(why.to_owned()).into());
@@ -87,6 +100,38 @@ fn open(stack: &StackServices) -> Result<Vec<Opened>, Error> {
         })
     };
     stack.services.iter().map(open).collect()
+}
+
+/// The newest deployment, if it is unfinished and no service has changed since.
+pub(super) fn unfinished_deployment(
+    services: &[&OpenedService],
+) -> Result<Option<Deployment>, Error> {
+    let Some(first) = services.first() else {
+        return Ok(None);
+    };
+    let newest = first.deployments()?.pop();
+    let Some(newest) = newest.filter(Deployment::is_open) else {
+        return Ok(None);
+    };
+    for service in services {
+        let revisions = service.records()?.revisions();
+        let deployed = newest.service(&service.service_key.service);
+        let later = deployed.and_then(|it| it.later_change(newest.verb, &revisions));
+        if later.is_some() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(newest))
+}
+
+/// The unfinished deployment of a stack, if it has one.
+///
+/// # Errors
+/// If the files or the state cannot be read.
+pub fn unfinished(stack: &StackServices) -> Result<Option<Deployment>, Error> {
+    let opened = open(stack)?;
+    let services: Vec<_> = opened.iter().map(|it| &it.service).collect();
+    unfinished_deployment(&services)
 }
 
 /// The newest deployment of the fleet, if it can be continued by these services.

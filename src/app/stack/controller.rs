@@ -9,6 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use super::conclusion::{StackConclusion, exit_of};
 use super::notification;
 use super::preparation::{LeasedService, ReadyService, ReadyStack};
+use super::promote::is_not_at_step;
 use super::services::of_service;
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading};
@@ -20,6 +21,7 @@ use crate::app::rollout::{self, PreparedRollout};
 use crate::app::session::Session;
 use crate::app::verbs::abort::{AbortRequest, abort_stopped};
 use crate::app::verbs::migrate::{MigrateRequest, migrate};
+use crate::app::verbs::promote::{PromoteRequest, Promotion, promote};
 use crate::app::verbs::resume::{ResumeRequest, resume};
 use crate::app::verbs::rollback::{RollbackRequest, rollback};
 use crate::config::Overrides;
@@ -102,6 +104,9 @@ pub(super) async fn carry_out_new(
         errors: Vec::new(),
         stopped: Vec::new(),
         is_abort: false,
+        resume: ResumeRequest::default(),
+        promotion: None,
+        abort: AbortRequest::default(),
     };
     for service in services {
         let ReadyService {
@@ -160,15 +165,28 @@ pub(super) struct StackController {
     stopped: Vec<Exit>,
     /// Whether the user asked for the deployment to be undone.
     is_abort: bool,
+    /// How unfinished rollouts continue.
+    resume: ResumeRequest,
+    /// How rollouts that wait at a step continue.
+    promotion: Option<PromoteRequest>,
+    /// How unfinished rollouts are rolled back.
+    abort: AbortRequest,
 }
 
 /// A verb of a service, which returns how it ended.
 type Work = BoxFuture<'static, (String, Result<Conclusion, Error>)>;
 
 impl StackController {
+    /// Sets how unfinished rollouts continue.
+    pub(super) fn set_request(&mut self, resume: ResumeRequest, promotion: Option<PromoteRequest>) {
+        self.resume = resume;
+        self.promotion = promotion;
+    }
+
     /// Undoes the deployment, because a user asked for it. Returns whether it was possible.
-    pub(super) fn abort(&mut self) -> bool {
+    pub(super) fn abort(&mut self, request: AbortRequest) -> bool {
         self.is_abort = true;
+        self.abort = request;
         let is_back = self.run.direction == StackDirection::Back || self.run.turn_back();
         self.deployment.direction = self.run.direction;
         is_back
@@ -185,6 +203,9 @@ impl StackController {
             errors: Vec::new(),
             stopped: Vec::new(),
             is_abort: false,
+            resume: ResumeRequest::default(),
+            promotion: None,
+            abort: AbortRequest::default(),
         }
     }
 
@@ -275,15 +296,17 @@ impl StackController {
                     async move { finish(&mut session, rollout).await }.boxed()
                 }
                 None => {
-                    async move { roll_out_recorded(&env, &deployed, verb, reason).await }.boxed()
+                    let request = self.resume.clone();
+                    async move { roll_out_recorded(&env, &deployed, verb, reason, request).await }
+                        .boxed()
                 }
             },
             Step::Resume(_) => {
-                let request = ResumeRequest::default();
-                async move { resume(&env, request).await }.boxed()
+                let (resume, promotion) = (self.resume.clone(), self.promotion.clone());
+                async move { promote_or_resume(&env, resume, promotion).await }.boxed()
             }
             Step::Abort(_) => {
-                let request = AbortRequest::default();
+                let request = self.abort.clone();
                 async move { abort_stopped(&env, request).await }.boxed()
             }
             Step::Undo(_) => {
@@ -430,18 +453,36 @@ async fn finish(session: &mut Session, rollout: PreparedRollout) -> Result<Concl
     Ok(conclusion.with_exit_of(verb))
 }
 
+/// Continues an unfinished rollout, past the step at which it waits if that is promoted.
+async fn promote_or_resume(
+    env: &Arc<dyn Environment>,
+    request: ResumeRequest,
+    promotion: Option<PromoteRequest>,
+) -> Result<Conclusion, Error> {
+    if let Some(promotion) = promotion {
+        match Box::pin(promote(env, promotion)).await {
+            Ok(Promotion::Concluded(conclusion)) => return Ok(conclusion),
+            Err(error) if !is_not_at_step(&error) => return Err(error),
+            Ok(Promotion::Requested(_)) | Err(_) => {}
+        }
+    }
+    Box::pin(resume(env, request)).await
+}
+
 /// Begins the rollout of a service that an earlier process recorded, but did not begin.
 async fn roll_out_recorded(
     env: &Arc<dyn Environment>,
     deployed: &DeployedService,
     verb: Verb,
     reason: String,
+    request: ResumeRequest,
 ) -> Result<Conclusion, Error> {
     let overrides = Overrides {
         version: Some(deployed.version.clone()),
-        set: deployed.set.clone(),
+        set: deployed.set.iter().cloned().chain(request.set).collect(),
     };
     let mut session = Session::open(env, &overrides, Reading::LastKnownGood, StoreAccess::Write)?;
+    session.mode.unattended = request.unattended;
     session.adopt_from_hosts().await?;
     let planned = session.planned_record(deployed.revision)?;
     let goal = Goal::for_revision(&session, &planned, verb, reason, None);

@@ -3,15 +3,19 @@
 use std::time::Duration;
 
 use super::conclusion::StackConclusion;
-use super::continuation::abort;
+use super::continuation::{abort, resume, unfinished_deployment};
 use super::controller::{NewDeployment, carry_out_new};
 use super::preparation::{ServiceGoal, prepare};
 use super::services::{StackServices, of_service};
 use crate::app::error::{Error, Refused};
+use crate::app::exit::Exit;
+use crate::app::verbs::abort::AbortRequest;
 use crate::app::verbs::deploy::{Decision, DeployRequest, OpenedDeploy};
+use crate::app::verbs::resume::ResumeRequest;
 use crate::config::StackOverrides;
 use crate::core::policy::unattended::RunMode;
 use crate::core::rollout::verb::Verb;
+use crate::core::stack::{StackResolution, resolve_unfinished};
 
 #[derive(Clone, Debug, Default)]
 pub struct StackDeployRequest {
@@ -23,7 +27,7 @@ pub struct StackDeployRequest {
 }
 
 /// Rolls out the services of a stack, each after those that it names in `after`. If one fails, the
-/// others roll back.
+/// others roll back. An unattended deploy first finishes or undoes an unfinished deployment.
 ///
 /// # Errors
 /// Why no instance was changed.
@@ -31,6 +35,46 @@ pub async fn deploy(
     stack: &StackServices,
     request: StackDeployRequest,
 ) -> Result<StackConclusion, Error> {
+    let opened = open(stack, &request).await?;
+    match resolve(&opened, request.mode)? {
+        StackResolution::Go => Box::pin(begin(stack, request, opened)).await,
+        StackResolution::Refuse { why, is_temporary } if is_temporary => Err(Error::NotNow(why)),
+        StackResolution::Refuse { why, .. } => Err(Refused::NotPermitted(why).into()),
+        // The leases are taken again for the unfinished deployment.
+        StackResolution::Abort => {
+            drop(opened);
+            Box::pin(abort(stack, AbortRequest::default())).await
+        }
+        StackResolution::Resume => {
+            drop(opened);
+            Box::pin(resume(stack, resume_request(&request))).await
+        }
+        StackResolution::ResumeThenGo => {
+            drop(opened);
+            let resumed = Box::pin(resume(stack, resume_request(&request))).await?;
+            if resumed.exit != Exit::Done {
+                return Ok(resumed);
+            }
+            let opened = open(stack, &request).await?;
+            Box::pin(begin(stack, request, opened)).await
+        }
+    }
+}
+
+fn resume_request(request: &StackDeployRequest) -> ResumeRequest {
+    ResumeRequest {
+        set: Vec::new(),
+        unattended: request.mode.unattended,
+        lock_timeout: request.lock_timeout,
+    }
+}
+
+/// Reads the files of all services, gets their artifacts, and takes their leases: in the order of the
+/// names, so that two commands never wait for each other.
+async fn open(
+    stack: &StackServices,
+    request: &StackDeployRequest,
+) -> Result<Vec<OpenedDeploy>, Error> {
     let mut opened = Vec::new();
     for service in &stack.services {
         let request = DeployRequest {
@@ -42,61 +86,56 @@ pub async fn deploy(
         let deploy = OpenedDeploy::open(&service.env, request).await;
         opened.push(deploy.map_err(of_service(&service.name))?);
     }
-    take_leases(stack, &mut opened).await?;
+    let mut named: Vec<_> = stack.services.iter().zip(&mut opened).collect();
+    named.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    for (service, opened) in named {
+        let taken = opened.take_lease().await;
+        taken.map_err(of_service(&service.name))?;
+    }
+    Ok(opened)
+}
+
+/// What to do with an unfinished deployment.
+fn resolve(opened: &[OpenedDeploy], mode: RunMode) -> Result<StackResolution, Error> {
+    let services: Vec<_> = opened.iter().map(|opened| &opened.service).collect();
+    let unfinished = unfinished_deployment(&services)?;
+    let policies = services.iter();
+    let policies = policies.map(|it| it.project.playbook.unattended.on_interrupted);
+    let policies: Vec<_> = policies.collect();
+    Ok(resolve_unfinished(unfinished.as_ref(), mode, &policies))
+}
+
+/// Begins a new deployment.
+async fn begin(
+    stack: &StackServices,
+    request: StackDeployRequest,
+    opened: Vec<OpenedDeploy>,
+) -> Result<StackConclusion, Error> {
     let mut goals = Vec::new();
-    let mut unfinished = None;
     for (service, opened) in stack.services.iter().zip(opened) {
         let (session, decision) = opened.decide().await.map_err(of_service(&service.name))?;
         let goal = match decision {
             Decision::RollOut(goal) => ServiceGoal::RollOut(goal),
             Decision::Skip(conclusion) => ServiceGoal::Unchanged(conclusion),
-            Decision::RollBack(_) => {
-                unfinished = Some(service);
-                break;
-            }
+            Decision::RollBack(_) => return Err(unfinished_rollout(&service.name)),
         };
         goals.push((session, goal));
     }
-    if let Some(service) = unfinished {
-        // The leases are taken again for the unfinished deployment.
-        drop(goals);
-        return Box::pin(undo_unfinished(stack, &service.name)).await;
-    }
-    let reason = request.reason.unwrap_or_else(|| "deploy".to_owned());
     let ready = Box::pin(prepare(&stack.services, goals)).await?;
     let new = NewDeployment {
         fleet: stack.fleet.clone(),
         verb: Verb::Deploy,
-        reason,
+        reason: request.reason.unwrap_or_else(|| "deploy".to_owned()),
         on_failure: stack.on_failure,
     };
     Box::pin(carry_out_new(new, ready)).await
 }
 
-/// Takes the leases in the order of the names, so that two commands never wait for each other.
-async fn take_leases(stack: &StackServices, opened: &mut [OpenedDeploy]) -> Result<(), Error> {
-    let mut named: Vec<_> = stack.services.iter().zip(opened).collect();
-    named.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-    for (service, opened) in named {
-        opened
-            .take_lease()
-            .await
-            .map_err(of_service(&service.name))?;
-    }
-    Ok(())
-}
-
-/// Undoes the unfinished deployment, as `[unattended] on_interrupted` of a service requests.
-async fn undo_unfinished(stack: &StackServices, service: &str) -> Result<StackConclusion, Error> {
-    match abort(stack).await {
-        Err(Error::Refused(Refused::NotPermitted(_))) => {
-            let why = format!(
-                "the last rollout of service `{service}` is not finished, and it is not part of an \
-                 unfinished deployment\nhint: continue it with `ship resume --service {service}`, or undo \
-                 it with `ship abort --service {service}`"
-            );
-            Err(Refused::NotPermitted(why).into())
-        }
-        undone => undone,
-    }
+/// A rollout of one service that belongs to no unfinished deployment.
+fn unfinished_rollout(service: &str) -> Error {
+    let why = format!(
+        "the last rollout of service `{service}` is not finished\nhint: continue it with `ship resume \
+         --service {service}`, or undo it with `ship abort --service {service}`"
+    );
+    Refused::NotPermitted(why).into()
 }

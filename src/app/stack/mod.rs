@@ -9,12 +9,14 @@ mod controller;
 mod deploy;
 mod notification;
 mod preparation;
+mod promote;
 mod rollback;
 mod services;
 mod staging;
 
 pub use conclusion::StackConclusion;
-pub use continuation::{abort, resume};
+pub use continuation::{abort, resume, unfinished};
 pub use deploy::{StackDeployRequest, deploy};
+pub use promote::{StackPromotion, promote};
 pub use rollback::{StackRollbackRequest, rollback};
 pub use services::{StackServiceEnv, StackServices, deployments};

@@ -16,7 +16,7 @@ use super::output::print;
 use super::shared_args::{DisplayArgs, InventoryArg, OutputFormat};
 use super::terminal::Terminal;
 use crate::app::control_machine::ControlMachine;
-use crate::app::stack::{StackServiceEnv, StackServices};
+use crate::app::stack::{self, StackServiceEnv, StackServices};
 use crate::config::{StackOrder, StackOverrides};
 use crate::report::ServiceLabel;
 
@@ -71,6 +71,13 @@ impl StackTarget {
         }
     }
 
+    /// Whether one service is selected, and no deployment is unfinished: its own rollout continues.
+    fn continues_one_service(&self) -> Result<bool, CliError> {
+        let has_one = self.order.services.len() == 1;
+        let services = || self.services(DisplayArgs::default());
+        Ok(has_one && stack::unfinished(&services())?.is_none())
+    }
+
     /// The name of the only selected service.
     fn only_service(&self) -> Result<String, CliError> {
         match &self.order.services[..] {
@@ -114,8 +121,12 @@ pub(super) async fn run(verb: VerbArgs, stack: StackTarget) -> Result<Exit, CliE
         VerbArgs::Rollback(args) if args.to_revision.is_none() && !args.dry_run => {
             Box::pin(rollout::rollback(args, stack)).await
         }
+        VerbArgs::Resume(_) | VerbArgs::Abort(_) if stack.continues_one_service()? => {
+            Box::pin(run_services(verb, &stack, Manner::One)).await
+        }
         VerbArgs::Resume(args) => Box::pin(rollout::resume(args, stack)).await,
         VerbArgs::Abort(args) => Box::pin(rollout::abort(args, stack)).await,
+        VerbArgs::Promote(args) => Box::pin(rollout::promote(args, stack)).await,
         VerbArgs::Status(args) => status::run(args, stack).await,
         VerbArgs::History(args)
             if args.revision.is_none() && args.inventory.services.is_empty() =>

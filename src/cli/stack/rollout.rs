@@ -1,10 +1,14 @@
 //! The verbs that roll out a whole stack.
 
-use super::super::args::{AbortArgs, DeployArgs, ResumeArgs, RollbackArgs};
+use super::super::args::{AbortArgs, DeployArgs, PromoteArgs, ResumeArgs, RollbackArgs};
 use super::super::exit::{CliError, Exit};
+use super::super::output::print;
 use super::StackTarget;
 use super::conclusion::conclude;
-use crate::app::stack::{self, StackDeployRequest, StackRollbackRequest};
+use crate::app::stack::{self, StackDeployRequest, StackPromotion, StackRollbackRequest};
+use crate::app::verbs::abort::AbortRequest;
+use crate::app::verbs::promote::PromoteRequest;
+use crate::app::verbs::resume::ResumeRequest;
 use crate::config::StackOverrides;
 use crate::core::policy::unattended::RunMode;
 use crate::core::stack::DeploymentNumber;
@@ -45,12 +49,34 @@ pub(super) async fn rollback(args: RollbackArgs, stack: StackTarget) -> Result<E
 
 pub(super) async fn resume(args: ResumeArgs, stack: StackTarget) -> Result<Exit, CliError> {
     let services = stack.services(args.display);
-    let conclusion = Box::pin(stack::resume(&services, args.lock.lock_timeout)).await?;
+    let request = ResumeRequest {
+        set: args.monitor.append_to(args.set),
+        unattended: args.unattended,
+        lock_timeout: args.lock.lock_timeout,
+    };
+    let conclusion = Box::pin(stack::resume(&services, request)).await?;
     conclude(&conclusion, args.display.output)
 }
 
 pub(super) async fn abort(args: AbortArgs, stack: StackTarget) -> Result<Exit, CliError> {
     let services = stack.services(args.display);
-    let conclusion = Box::pin(stack::abort(&services)).await?;
+    let request = AbortRequest { set: args.set };
+    let conclusion = Box::pin(stack::abort(&services, request)).await?;
     conclude(&conclusion, args.display.output)
+}
+
+pub(super) async fn promote(args: PromoteArgs, stack: StackTarget) -> Result<Exit, CliError> {
+    let request = PromoteRequest {
+        fully: args.full,
+        set: args.monitor.append_to(args.set),
+        unattended: args.unattended,
+    };
+    let services = stack.services(args.display);
+    match Box::pin(stack::promote(&services, request)).await? {
+        StackPromotion::Requested(accepted) => {
+            let lines = accepted.iter().map(|accepted| format!("{accepted}\n"));
+            print(&lines.collect::<String>())
+        }
+        StackPromotion::Concluded(conclusion) => conclude(&conclusion, args.display.output),
+    }
 }

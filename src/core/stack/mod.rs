@@ -8,6 +8,7 @@ mod deployment;
 mod member;
 mod rollback;
 mod run;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub use deployment::{DeployedService, Deployment, DeploymentNumber};
 pub use member::{ContractState, Member, ServiceEnd, ServicePhase};
 pub use rollback::{RollbackTargets, StackRollbackRefusal, rollback_targets};
 pub use run::{Next, StackDirection, StackOutcome, StackRun, Step};
+pub use unfinished::{StackResolution, resolve_unfinished};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,76 @@
+//! `ship promote` for a stack: continues the rollouts that wait at a step.
+
+use std::time::Duration;
+
+use super::conclusion::StackConclusion;
+use super::continuation::resume_with;
+use super::services::{StackServices, of_service};
+use crate::app::environment::Reading;
+use crate::app::error::{Error, Refused};
+use crate::app::notice::Accepted;
+use crate::app::opened_service::OpenedService;
+use crate::app::verbs::promote::{PromoteRequest, Promotion, promote as promote_service};
+use crate::app::verbs::resume::ResumeRequest;
+use crate::config::Overrides;
+use crate::core::policy::continuation::ContinuationRefusal;
+use crate::store::StoreAccess;
+
+/// What a promotion has done.
+pub enum StackPromotion {
+    /// The requests were sent to the process that carries out the deployment.
+    Requested(Vec<Accepted>),
+    /// The deployment was stopped, and this process has continued it.
+    Concluded(StackConclusion),
+}
+
+/// Promotes the rollouts that wait at a step: in their process, or in this one if it has ended.
+///
+/// # Errors
+/// If none waits, or the deployment cannot be continued.
+pub async fn promote(
+    stack: &StackServices,
+    request: PromoteRequest,
+) -> Result<StackPromotion, Error> {
+    if !is_any_running(stack)? {
+        let resume = ResumeRequest {
+            set: request.set.clone(),
+            unattended: request.unattended,
+            lock_timeout: Duration::ZERO,
+        };
+        let resumed = Box::pin(resume_with(stack, resume, Some(request))).await?;
+        return Ok(StackPromotion::Concluded(resumed));
+    }
+    let mut accepted = Vec::new();
+    let mut refused = None;
+    for service in &stack.services {
+        match Box::pin(promote_service(&service.env, request.clone())).await {
+            Ok(Promotion::Requested(request)) => accepted.push(request),
+            Ok(Promotion::Concluded(_)) => {}
+            Err(error) => refused = Some(of_service(&service.name)(error)),
+        }
+    }
+    match refused {
+        Some(error) if accepted.is_empty() => Err(error),
+        _ => Ok(StackPromotion::Requested(accepted)),
+    }
+}
+
+fn is_any_running(stack: &StackServices) -> Result<bool, Error> {
+    for service in &stack.services {
+        let any = Overrides::default();
+        let (env, reading) = (&service.env, Reading::WithoutHosts);
+        let opened = OpenedService::open(env, &any, reading, StoreAccess::Read)?;
+        if opened.running_rollout(&opened.records()?).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a rollout cannot be promoted because it does not wait at a step.
+pub(super) fn is_not_at_step(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Refused(Refused::Continuation(ContinuationRefusal::NotAtStep { .. }))
+    )
+}
