@@ -63,8 +63,6 @@ pub struct ControlMachine {
     service: Option<String>,
     console: Arc<dyn Console>,
     shared: Arc<SharedKnowledge>,
-    /// The open store with the lease, as a part of a deployment.
-    store: Option<StoreHandle>,
 }
 
 /// What the services of a stack have in common.
@@ -85,7 +83,6 @@ impl ControlMachine {
             service: None,
             console,
             shared: Arc::default(),
-            store: None,
         }
     }
 
@@ -97,7 +94,6 @@ impl ControlMachine {
             service: Some(service),
             console,
             shared: Arc::clone(&self.shared),
-            store: None,
         }
     }
 
@@ -283,9 +279,6 @@ impl Environment for ControlMachine {
     }
 
     fn open_store(&self, files: &Files, access: StoreAccess) -> Result<StoreHandle, Error> {
-        if let Some(store) = &self.store {
-            return Ok(store.clone());
-        }
         let location = StateLocation::of(files)?;
         let store = location.open_store(access)?;
         if let (StateLocation::Shared(_), StoreAccess::Write) = (&location, access) {
@@ -394,20 +387,6 @@ impl Environment for ControlMachine {
 
     fn publishes(&self) -> bool {
         true
-    }
-
-    fn is_within_deployment(&self) -> bool {
-        self.store.is_some()
-    }
-
-    fn within_deployment(&self, store: &StoreHandle) -> Arc<dyn Environment> {
-        Arc::new(Self {
-            inventory: self.inventory.clone(),
-            service: self.service.clone(),
-            console: Arc::clone(&self.console),
-            shared: Arc::clone(&self.shared),
-            store: Some(store.lend_lease()),
-        })
     }
 
     fn remove_unused(&self, state_dir: &StateDir, store: &dyn Store) {

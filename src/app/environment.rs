@@ -106,11 +106,9 @@ pub trait Environment: Send + Sync {
 
     /// Whether the verb is a part of a deployment, which sends the notification and runs the
     /// contract migrations at its end.
-    fn is_within_deployment(&self) -> bool;
-
-    /// This environment for verbs that are a part of a deployment, under the lease that `store`
-    /// holds.
-    fn within_deployment(&self, store: &StoreHandle) -> Arc<dyn Environment>;
+    fn is_within_deployment(&self) -> bool {
+        false
+    }
 
     /// Removes the files of releases and rollouts that are no longer in any history.
     fn remove_unused(&self, state_dir: &StateDir, store: &dyn Store);

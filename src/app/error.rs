@@ -71,7 +71,12 @@ pub enum Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Refused(Refused::NotStaged { .. })
+            | Self::LogsUnreachable { .. }
+            | Self::SudoPassword(_)
+            | Self::Store(StoreError::Unavailable { .. }) => Exit::Unreachable,
             Self::Files(_)
+            | Self::Refused(_)
             | Self::Store(StoreError::Untrusted(_) | StoreError::Rejected { .. }) => Exit::Refused,
             Self::NotNow(_) | Self::Store(StoreError::Held(_) | StoreError::LeaseLost) => {
                 Exit::Locked
@@ -86,12 +91,7 @@ impl Error {
                 | AdmissionRefusal::Unhealthy { .. } => Exit::Refused,
             },
             Self::OfService { error, .. } => error.exit(),
-            Self::Refused(Refused::NotStaged { .. }) => Exit::Unreachable,
-            Self::Refused(_) => Exit::Refused,
             Self::StoreLost { .. } | Self::Interrupted(_) => Exit::Interrupted,
-            Self::LogsUnreachable { .. }
-            | Self::SudoPassword(_)
-            | Self::Store(StoreError::Unavailable { .. }) => Exit::Unreachable,
             Self::Internal(_)
             | Self::Store(
                 StoreError::Database { .. }

@@ -169,7 +169,7 @@ fn check_threads(threads: usize) -> Result<(), CliError> {
 async fn run(mut verb: VerbArgs) -> Result<Exit, CliError> {
     match stack::StackTarget::of(&mut verb)? {
         Some(target) => Box::pin(stack::run(verb, target)).await,
-        None => run_one(verb).await,
+        None => Box::pin(run_one(verb)).await,
     }
 }
 

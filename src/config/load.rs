@@ -178,20 +178,23 @@ fn choose<'a>(
         }
         return Some(first);
     };
-    let named: Vec<_> = entries
+    let candidates: Vec<_> = entries
         .iter()
         .map(|entry| (entry, name_of(entry, read)))
         .collect();
     let is_chosen = |(_, name): &&(&ServiceEntry, Option<String>)| name.as_deref() == Some(service);
-    if let Some((entry, _)) = named.iter().find(is_chosen) {
+    if let Some((entry, _)) = candidates.iter().find(is_chosen) {
         return Some(entry);
     }
     // A playbook whose name cannot be read may be the one.
-    let unnamed: Vec<_> = named.iter().filter(|(_, name)| name.is_none()).collect();
+    let unnamed: Vec<_> = candidates
+        .iter()
+        .filter(|(_, name)| name.is_none())
+        .collect();
     if let [(only, _)] = &unnamed[..] {
         return Some(only);
     }
-    let names: Vec<_> = named
+    let names: Vec<_> = candidates
         .iter()
         .filter_map(|(_, name)| name.as_deref())
         .collect();

@@ -33,10 +33,6 @@ type StackPolicy = Option<OnStackFailure>;
 
 /// Reads `playbook` or `[[services]]`, and `[stack]`; errors go to `sink`. Returns the services that
 /// are valid even after an error, and then no policy.
-#[expect(
-    clippy::option_option,
-    reason = "the outer None means invalid, the inner one absent"
-)]
 pub(super) fn read(
     top: &Fields<'_>,
     dir: &Path,

@@ -85,11 +85,11 @@ impl StackOverrides {
                 sink.push(Diagnostic::at(&place, message).help(known()));
             }
         }
-        let named = self.versions.iter().filter_map(|text| {
+        let of_one = self.versions.iter().filter_map(|text| {
             let (name, _) = text.split_once('=')?;
             Some((text, name))
         });
-        for (text, name) in named {
+        for (text, name) in of_one {
             let (message, help) = if !names.contains(&name) {
                 let message = format!("the inventory has no service {}", quoted(name));
                 (message, known())

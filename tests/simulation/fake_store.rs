@@ -11,6 +11,7 @@ use ship::core::release::Definition;
 use ship::core::rollout::event::{Entry, Event, FailureResponse};
 use ship::core::rollout::failure::Outcome;
 use ship::core::spec::budget::Budget;
+use ship::core::stack::{Deployment, DeploymentNumber};
 use ship::core::time::Time;
 use ship::engine::Clock as _;
 use ship::store::{
@@ -335,6 +336,27 @@ impl Store for FakeStore {
                 }
             },
         )
+    }
+
+    fn deployments(&self, fleet: &str) -> Result<Vec<Deployment>, StoreError> {
+        self.check_reachable()?;
+        self.inner().deployments(fleet)
+    }
+
+    fn add_deployment(
+        &mut self,
+        fleet: &str,
+        deployment: &Deployment,
+    ) -> Result<DeploymentNumber, StoreError> {
+        self.inner_mut().add_deployment(fleet, deployment)
+    }
+
+    fn update_deployment(
+        &mut self,
+        fleet: &str,
+        deployment: &Deployment,
+    ) -> Result<(), StoreError> {
+        self.inner_mut().update_deployment(fleet, deployment)
     }
 
     fn send_request(&mut self, rollout: RolloutId, request: &Request) -> Result<(), StoreError> {

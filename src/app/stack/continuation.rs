@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::conclusion::{StackConclusion, exit_of};
 use super::controller::{StackController, member};
+use super::environment::DeploymentEnvironment;
 use super::preparation::LeasedService;
 use super::services::{StackServices, of_service};
 use crate::app::environment::{Environment, Reading};
@@ -208,7 +209,7 @@ fn restore(
     let mut controller = StackController::new(stack.fleet.clone(), run, deployment);
     for Opened { name, env, service } in opened {
         let store = service.store.clone();
-        let env = env.within_deployment(&store);
+        let env = DeploymentEnvironment::of(&env, &store);
         controller.add_leased(LeasedService { name, store, env });
     }
     Ok(controller)

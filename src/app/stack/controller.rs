@@ -290,17 +290,17 @@ impl StackController {
         let verb = self.deployment.verb;
         let reason = self.deployment.reason.clone();
         let work: BoxFuture<'static, Result<Conclusion, Error>> = match step {
-            Step::RollOut(_) => match prepared {
-                Some(prepared) => {
+            Step::RollOut(_) => {
+                let request = self.resume.clone();
+                async move {
+                    let Some(prepared) = prepared else {
+                        return roll_out_recorded(&env, &deployed, verb, reason, request).await;
+                    };
                     let (mut session, rollout) = *prepared;
-                    async move { finish(&mut session, rollout).await }.boxed()
+                    finish(&mut session, rollout).await
                 }
-                None => {
-                    let request = self.resume.clone();
-                    async move { roll_out_recorded(&env, &deployed, verb, reason, request).await }
-                        .boxed()
-                }
-            },
+                .boxed()
+            }
             Step::Resume(_) => {
                 let (resume, promotion) = (self.resume.clone(), self.promotion.clone());
                 async move { promote_or_resume(&env, resume, promotion).await }.boxed()

@@ -7,6 +7,7 @@ mod conclusion;
 mod continuation;
 mod controller;
 mod deploy;
+mod environment;
 mod notification;
 mod preparation;
 mod promote;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 
+use super::environment::DeploymentEnvironment;
 use super::services::{StackServiceEnv, of_service};
 use super::staging::stage;
 use crate::app::conclusion::Conclusion;
@@ -114,7 +115,7 @@ async fn survey(
         ServiceGoal::RollOut(goal) => *goal,
         ServiceGoal::Unchanged(conclusion) => return Ok(Surveyed::Unchanged { store, conclusion }),
     };
-    let env = service.env.within_deployment(&store);
+    let env = DeploymentEnvironment::of(&service.env, &store);
     session.join_deployment(&env);
     let version = goal.release.definition.version.clone();
     let prepared = Box::pin(rollout::prepare_rollout(&mut session, goal)).await;

@@ -111,7 +111,6 @@ impl StackRun {
             return;
         };
         match step {
-            Step::RollOut(_) => member.phase = ServicePhase::RollingOut,
             Step::Abort(_) => member.phase = ServicePhase::Aborting,
             Step::Undo(_) => member.phase = ServicePhase::Undoing,
             Step::Contract(_) => member.contract = ContractState::Running,
@@ -121,7 +120,7 @@ impl StackRun {
             Step::Resume(_) if direction == StackDirection::Back => {
                 member.phase = ServicePhase::Undoing;
             }
-            Step::Resume(_) => member.phase = ServicePhase::RollingOut,
+            Step::RollOut(_) | Step::Resume(_) => member.phase = ServicePhase::RollingOut,
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::json;
-use ship::config::{HostsFrom, HostsOutput, Overrides, Project, Transport, load_with_hosts};
+use ship::config::{
+    HostsFrom, HostsOutput, Overrides, Project, Selection, Transport, load_service,
+};
 use snapbox::{IntoData, assert_data_eq, str};
 
 use super::{Files, INVENTORY, files};
@@ -35,8 +37,11 @@ fn read(files: &Files, output: &str) -> Result<Project, String> {
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     let path = Path::new("fleet.toml");
-    load_with_hosts(path, &Overrides::default(), read, Some(&output))
-        .map_err(|wrong| wrong.to_string())
+    let selection = Selection {
+        hosts: Some(&output),
+        ..Selection::default()
+    };
+    load_service(path, &Overrides::default(), read, selection).map_err(|wrong| wrong.to_string())
 }
 
 fn names(project: &Project) -> Vec<&str> {

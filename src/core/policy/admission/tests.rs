@@ -10,6 +10,7 @@ use crate::core::policy::testing::{
 use crate::core::policy::unattended::RunMode;
 use crate::core::rollout::Direction;
 use crate::core::rollout::failure::FailureKind;
+use crate::core::rollout::task::ContractPolicy;
 use crate::core::rollout::task::TaskOutcome;
 use crate::core::spec::step::Step;
 use crate::core::spec::windows::DeployWindows;
@@ -80,6 +81,7 @@ impl Case {
             definition(self.release, self.contracts),
         );
         let request = AdmissionRequest {
+            contracts: ContractPolicy::InRollout,
             verb: self.verb,
             release: &release,
             definition: &definition,
