@@ -75,14 +75,8 @@ pub enum ServiceEnd {
     Stopped,
 }
 
-impl Member {
-    pub(super) fn is_in_flight(&self) -> bool {
-        self.phase.is_in_flight() || self.contract == ContractState::Running
-    }
-}
-
 impl ServiceEnd {
-    /// How a rollout with this outcome ended.
+    /// The end of a rollout with this outcome.
     pub fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Succeeded => Self::Reached,
@@ -96,6 +90,30 @@ impl ServiceEnd {
     }
 }
 
+impl Member {
+    /// Whether a rollout of the service runs in this process.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.phase.is_in_flight() || self.contract == ContractState::Running
+    }
+
+    /// The phase after the rollout in flight has ended.
+    pub(super) fn phase_after(&self, end: ServiceEnd) -> ServicePhase {
+        match (self.phase, end) {
+            (ServicePhase::Undoing, ServiceEnd::Reached) => ServicePhase::Undone,
+            (ServicePhase::Undoing, ServiceEnd::RolledBack | ServiceEnd::Held) => {
+                ServicePhase::UndoFailed
+            }
+            (ServicePhase::Undoing, ServiceEnd::Stopped) => ServicePhase::UndoStopped,
+            // Without an earlier revision, the most that an abort can do is to hold the service.
+            (ServicePhase::Aborting, ServiceEnd::Held) if self.can_undo => ServicePhase::UndoFailed,
+            (_, ServiceEnd::Reached) => ServicePhase::Deployed,
+            (_, ServiceEnd::RolledBack) => ServicePhase::RolledBack,
+            (_, ServiceEnd::Held) => ServicePhase::Held,
+            (_, ServiceEnd::Stopped) => ServicePhase::Stopped,
+        }
+    }
+}
+
 impl ServicePhase {
     /// Whether a rollout of the service runs in this process.
     pub fn is_in_flight(self) -> bool {
@@ -105,19 +123,6 @@ impl ServicePhase {
     /// Whether the service runs its earlier revision.
     pub fn is_as_before(self) -> bool {
         matches!(self, Self::Waiting | Self::RolledBack | Self::Undone)
-    }
-
-    /// The phase after the rollout in flight has ended.
-    pub(super) fn after(self, end: ServiceEnd) -> Self {
-        match (self, end) {
-            (Self::Undoing, ServiceEnd::Reached) => Self::Undone,
-            (Self::Undoing, ServiceEnd::RolledBack | ServiceEnd::Held) => Self::UndoFailed,
-            (Self::Undoing, ServiceEnd::Stopped) => Self::UndoStopped,
-            (_, ServiceEnd::Reached) => Self::Deployed,
-            (_, ServiceEnd::RolledBack) => Self::RolledBack,
-            (_, ServiceEnd::Held) => Self::Held,
-            (_, ServiceEnd::Stopped) => Self::Stopped,
-        }
     }
 }
 

@@ -93,6 +93,41 @@ impl Step {
 }
 
 impl StackRun {
+    /// The deployment as another process continues it: with the phases from its record and with
+    /// the saved direction.
+    ///
+    /// The direction of the result can differ from the saved one, which must then be saved: an
+    /// earlier process may have died after a service failed and before it saved that the deployment
+    /// turns back. If a failure does not turn the deployment back, the services that rolled back
+    /// roll out again.
+    pub fn restored(
+        members: BTreeMap<String, Member>,
+        on_failure: OnStackFailure,
+        direction: StackDirection,
+    ) -> Self {
+        let mut run = Self {
+            members,
+            on_failure,
+            direction,
+        };
+        match on_failure {
+            OnStackFailure::RollBack if run.has_phase(&[ServicePhase::RolledBack]) => {
+                run.turn_back();
+            }
+            OnStackFailure::Hold if direction == StackDirection::Forward => run.retry_failed(),
+            OnStackFailure::RollBack | OnStackFailure::Hold => {}
+        }
+        run
+    }
+
+    fn retry_failed(&mut self) {
+        for member in self.members.values_mut() {
+            if member.phase == ServicePhase::RolledBack {
+                member.phase = ServicePhase::Waiting;
+            }
+        }
+    }
+
     /// The next steps, or the outcome. Steps must be reported with [`StackRun::started`] before this
     /// is called again.
     pub fn next(&self) -> Next {
@@ -106,7 +141,6 @@ impl StackRun {
 
     /// Records that a step has begun.
     pub fn started(&mut self, step: &Step) {
-        let direction = self.direction;
         let Some(member) = self.members.get_mut(step.service()) else {
             return;
         };
@@ -117,7 +151,7 @@ impl StackRun {
             Step::Resume(_) if member.contract == ContractState::Unfinished => {
                 member.contract = ContractState::Running;
             }
-            Step::Resume(_) if direction == StackDirection::Back => {
+            Step::Resume(_) if member.phase == ServicePhase::UndoUnfinished => {
                 member.phase = ServicePhase::Undoing;
             }
             Step::RollOut(_) | Step::Resume(_) => member.phase = ServicePhase::RollingOut,
@@ -125,7 +159,7 @@ impl StackRun {
     }
 
     /// Records how the rollout in flight of a service ended. Returns whether the deployment changes
-    /// its direction.
+    /// its direction, which must be saved before the next step begins.
     pub fn ended(&mut self, service: &str, end: ServiceEnd) -> bool {
         let Some(member) = self.members.get_mut(service) else {
             return false;
@@ -134,7 +168,10 @@ impl StackRun {
             member.contract = ContractState::after(end);
             return false;
         }
-        member.phase = member.phase.after(end);
+        if !member.phase.is_in_flight() {
+            return false;
+        }
+        member.phase = member.phase_after(end);
         let has_failed = member.phase == ServicePhase::RolledBack;
         has_failed && self.on_failure == OnStackFailure::RollBack && self.turn_back()
     }
@@ -205,7 +242,8 @@ impl StackRun {
     }
 
     /// A service returns once every service that rolled out after it has returned. Nothing new
-    /// starts after a service was stopped or could not be taken back.
+    /// starts after a service was stopped or could not be taken back. A rollout in flight is asked
+    /// to roll back even if it cannot: it is held then, which leaves fewer new instances.
     fn steps_back(&self) -> Vec<Step> {
         use ServicePhase::{Stopped, UndoFailed, UndoStopped};
         if self.has_phase(&[Stopped, UndoStopped, UndoFailed]) {
@@ -218,7 +256,7 @@ impl StackRun {
         let step = |(name, member): (&String, &Member)| match member.phase {
             ServicePhase::RollingOut => Some(Step::Abort(name.clone())),
             _ if !has_returned(name) => None,
-            ServicePhase::Unfinished => Some(Step::Abort(name.clone())),
+            ServicePhase::Unfinished if member.can_undo => Some(Step::Abort(name.clone())),
             ServicePhase::UndoUnfinished => Some(Step::Resume(name.clone())),
             ServicePhase::Deployed if member.can_undo => Some(Step::Undo(name.clone())),
             _ => None,
@@ -245,29 +283,34 @@ impl StackRun {
         })
     }
 
-    /// The outcome, when nothing is in flight and nothing can start.
+    /// The outcome, when nothing is in flight and nothing can start. A failure hides that another
+    /// service was stopped.
     fn outcome(&self) -> StackOutcome {
-        use ServicePhase::{
-            Deployed, Stopped, UndoFailed, UndoStopped, UndoUnfinished, Unfinished,
-        };
+        use ServicePhase::{Deployed, Stopped, UndoFailed, UndoStopped};
         let has_contract = |state| self.members.values().any(|it| it.contract == state);
         if self.has_phase(&[UndoFailed]) {
             StackOutcome::RollbackFailed
-        } else if self.has_phase(&[Stopped, UndoStopped, Unfinished, UndoUnfinished])
-            || has_contract(ContractState::Stopped)
-        {
+        } else if self.has_failure() {
+            StackOutcome::Held
+        } else if self.has_phase(&[Stopped, UndoStopped]) || has_contract(ContractState::Stopped) {
             StackOutcome::Stopped
+        } else if self.direction == StackDirection::Forward && self.are_all(Deployed) {
+            StackOutcome::Deployed
         } else if self.direction == StackDirection::Back
             && self.members.values().all(|it| it.phase.is_as_before())
         {
             StackOutcome::RolledBack
-        } else if self.direction == StackDirection::Forward
-            && self.are_all(Deployed)
-            && !has_contract(ContractState::Failed)
-        {
-            StackOutcome::Deployed
         } else {
             StackOutcome::Held
         }
+    }
+
+    /// Whether a person is needed, or a service failed that does not turn the deployment back.
+    fn has_failure(&self) -> bool {
+        let has_rolled_back = self.has_phase(&[ServicePhase::RolledBack]);
+        let has_contract_failed = |it: &Member| it.contract == ContractState::Failed;
+        self.has_phase(&[ServicePhase::Held])
+            || (has_rolled_back && self.direction == StackDirection::Forward)
+            || self.members.values().any(has_contract_failed)
     }
 }

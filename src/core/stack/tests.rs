@@ -1,1 +1,4 @@
+//! Tests of the policy of a stack.
 
+mod record;
+mod rules;
