@@ -1,4 +1,5 @@
-//! Tests of the policy of a stack.
+//! Tests of the policy of a stack: its rules one by one, and a model of everything that can happen.
 
+mod model;
 mod record;
 mod rules;
