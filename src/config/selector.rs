@@ -47,12 +47,12 @@ fn parse(text: &str) -> Result<Selector, SelectorFault> {
 }
 
 #[derive(Clone, Debug)]
-struct Token<'a> {
+struct SelectorToken<'a> {
     text: &'a str,
     start: usize,
 }
 
-impl Token<'_> {
+impl SelectorToken<'_> {
     fn range(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
@@ -70,7 +70,7 @@ impl Token<'_> {
 }
 
 /// Splits a selector into words and operators.
-fn tokens(text: &str) -> Vec<Token<'_>> {
+fn tokens(text: &str) -> Vec<SelectorToken<'_>> {
     let is_operator = |c: char| matches!(c, '=' | '!' | '(' | ')' | ',');
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -89,27 +89,27 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
         };
         let (token, after) = rest.split_at(length);
         let start = text.len() - rest.len();
-        tokens.push(Token { text: token, start });
+        tokens.push(SelectorToken { text: token, start });
         rest = after;
     }
 }
 
 struct Parser<'a> {
-    tokens: Vec<Token<'a>>,
+    tokens: Vec<SelectorToken<'a>>,
     next: usize,
     /// The end of the text, for errors about what is missing there.
     end: usize,
 }
 
 impl<'a> Parser<'a> {
-    fn take(&mut self) -> Option<Token<'a>> {
+    fn take(&mut self) -> Option<SelectorToken<'a>> {
         let token = self.tokens.get(self.next).cloned();
         self.next += 1;
         token
     }
 
     /// The next token if it is one of these words.
-    fn take_if(&mut self, words: &[&str]) -> Option<Token<'a>> {
+    fn take_if(&mut self, words: &[&str]) -> Option<SelectorToken<'a>> {
         let token = self.tokens.get(self.next)?;
         if !words.contains(&token.text) {
             return None;
@@ -117,7 +117,7 @@ impl<'a> Parser<'a> {
         self.take()
     }
 
-    fn word(&mut self, wanted: &str) -> Result<Token<'a>, SelectorFault> {
+    fn word(&mut self, wanted: &str) -> Result<SelectorToken<'a>, SelectorFault> {
         match self.take() {
             Some(token) if token.is_operator() => Err(token.unexpected(wanted)),
             Some(token) => Ok(token),

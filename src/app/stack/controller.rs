@@ -29,8 +29,8 @@ use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::rollout::failure::FailureKind;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{
-    ContractState, DeployedService, Deployment, DeploymentNumber, Member, Next, OnStackFailure,
-    ServiceEnd, ServicePhase, StackDirection, StackOutcome, StackRun, Step,
+    ContractState, DeployedService, Deployment, DeploymentNumber, Member, StackNext, OnStackFailure,
+    ServiceEnd, ServicePhase, StackDirection, StackOutcome, StackRun, StackStep,
 };
 use crate::core::time::Time;
 use crate::store::{ControlRequest, Request, RolloutId, ServiceKey, StoreAccess, StoreHandle};
@@ -142,12 +142,12 @@ pub(super) fn member(
 }
 
 /// A rollout that is ready to begin.
-type Prepared = Box<(Session, PreparedRollout)>;
+type ReadyRollout = Box<(Session, PreparedRollout)>;
 
 struct ControlledService {
     env: Arc<dyn Environment>,
     store: StoreHandle,
-    prepared: Option<Prepared>,
+    prepared: Option<ReadyRollout>,
     /// The rollout that began last, if its number is known.
     rollout: Option<RolloutId>,
 }
@@ -187,7 +187,7 @@ impl StackController {
     pub(super) fn abort(&mut self, request: AbortRequest) -> bool {
         self.is_abort = true;
         self.abort = request;
-        let is_back = self.run.direction == StackDirection::Back || self.run.turn_back();
+        let is_back = self.run.direction == StackDirection::Back || self.run.roll_back();
         self.deployment.direction = self.run.direction;
         is_back
     }
@@ -213,7 +213,7 @@ impl StackController {
         self.add(leased, None);
     }
 
-    fn add(&mut self, leased: LeasedService, prepared: Option<Prepared>) {
+    fn add(&mut self, leased: LeasedService, prepared: Option<ReadyRollout>) {
         let LeasedService { name, store, env } = leased;
         let service = ControlledService {
             env,
@@ -258,8 +258,8 @@ impl StackController {
         let mut in_flight = FuturesUnordered::new();
         loop {
             match self.run.next() {
-                Next::End(outcome) => return Ok(outcome),
-                Next::Steps(steps) => {
+                StackNext::End(outcome) => return Ok(outcome),
+                StackNext::Steps(steps) => {
                     for step in steps {
                         let is_live = self.run.is_in_flight(step.service());
                         self.run.started(&step);
@@ -278,7 +278,7 @@ impl StackController {
     }
 
     /// Starts a step.
-    fn start(&mut self, step: &Step) -> Option<Work> {
+    fn start(&mut self, step: &StackStep) -> Option<Work> {
         let name = step.service().to_owned();
         let deployed = self.deployment.service(&name)?.clone();
         let service = self.services.get_mut(&name)?;
@@ -290,7 +290,7 @@ impl StackController {
         let verb = self.deployment.verb;
         let reason = self.deployment.reason.clone();
         let work: BoxFuture<'static, Result<Conclusion, Error>> = match step {
-            Step::RollOut(_) => {
+            StackStep::RollOut(_) => {
                 let request = self.resume.clone();
                 async move {
                     let Some(prepared) = prepared else {
@@ -301,15 +301,15 @@ impl StackController {
                 }
                 .boxed()
             }
-            Step::Resume(_) => {
+            StackStep::Resume(_) => {
                 let (resume, promotion) = (self.resume.clone(), self.promotion.clone());
                 async move { promote_or_resume(&env, resume, promotion).await }.boxed()
             }
-            Step::Abort(_) => {
+            StackStep::Abort(_) => {
                 let request = self.abort.clone();
                 async move { abort_stopped(&env, request).await }.boxed()
             }
-            Step::Undo(_) => {
+            StackStep::Undo(_) => {
                 let request = RollbackRequest {
                     to_revision: deployed.before,
                     reason: Some(format!("undo of deployment {number}")),
@@ -317,7 +317,7 @@ impl StackController {
                 };
                 async move { rollback(&env, request).await }.boxed()
             }
-            Step::Contract(_) => {
+            StackStep::Contract(_) => {
                 let request = MigrateRequest {
                     reason: Some(format!("end of deployment {number}")),
                     ..MigrateRequest::default()
@@ -367,11 +367,11 @@ impl StackController {
         if let Err(error) = ended {
             self.errors.push(of_service(service)(error));
         }
-        let mut turns_back = self.run.ended(service, end);
-        if end == ServiceEnd::RolledBack && !turns_back && self.was_aborted(service)? {
-            turns_back = self.run.turn_back();
+        let mut rolls_back = self.run.ended(service, end);
+        if end == ServiceEnd::RolledBack && !rolls_back && self.was_aborted(service)? {
+            rolls_back = self.run.roll_back();
         }
-        if turns_back {
+        if rolls_back {
             self.deployment.direction = self.run.direction;
             self.record()?;
         }

@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContractState, OnStackFailure, ServicePhase, StackDirection, StackOutcome};
+use super::on_failure::OnStackFailure;
+use super::record::{RecordedRollout, ServiceRecord};
+use super::run::{StackDirection, StackOutcome};
 use crate::core::ids::Revision;
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Time;
 
@@ -123,34 +124,33 @@ impl DeployedService {
         self.contract = self.later(Verb::Migrate, revisions).map(|it| it.revision);
     }
 
-    /// How far the service is, according to its revisions. What an earlier process left stopped or
-    /// held is unfinished, because a user continues it.
-    pub fn progress(
+    /// What the store holds about the service. `has_contracts` is whether contract migrations run
+    /// after the deployment.
+    pub fn record(
         &self,
         verb: Verb,
         revisions: &[RevisionRecord],
         has_contracts: bool,
-    ) -> (ServicePhase, ContractState) {
+    ) -> ServiceRecord {
         let undo = match verb {
             Verb::Rollback => None,
             _ => self.later(Verb::Rollback, revisions),
         };
-        let phase = match (self.goal_revision(verb, revisions), undo) {
-            (_, Some(undo)) if undo.outcome == Some(Outcome::Succeeded) => ServicePhase::Undone,
-            (_, Some(_)) => ServicePhase::UndoUnfinished,
-            (None, None) => ServicePhase::Waiting,
-            (Some(goal), None) => match &goal.outcome {
-                Some(Outcome::Succeeded) => ServicePhase::Deployed,
-                Some(Outcome::RolledBack) => ServicePhase::RolledBack,
-                _ => ServicePhase::Unfinished,
-            },
-        };
-        let contract = match self.later(Verb::Migrate, revisions) {
-            Some(run) if run.outcome == Some(Outcome::Succeeded) => ContractState::Done,
-            Some(_) => ContractState::Unfinished,
-            None if has_contracts => ContractState::Due,
-            None => ContractState::None,
-        };
-        (phase, contract)
+        let contract = self.later(Verb::Migrate, revisions);
+        ServiceRecord {
+            forward: recorded(self.goal_revision(verb, revisions)),
+            undo: recorded(undo),
+            contract: (has_contracts || contract.is_some()).then(|| recorded(contract)),
+        }
+    }
+}
+
+fn recorded(revision: Option<&RevisionRecord>) -> RecordedRollout {
+    match revision {
+        None => RecordedRollout::NotBegun,
+        Some(revision) => match &revision.outcome {
+            None => RecordedRollout::Unfinished,
+            Some(outcome) => RecordedRollout::Ended(outcome.clone()),
+        },
     }
 }

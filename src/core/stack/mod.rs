@@ -7,6 +7,7 @@
 
 mod deployment;
 mod member;
+mod on_failure;
 mod record;
 mod rollback;
 mod run;
@@ -17,20 +18,8 @@ mod tests;
 
 pub use deployment::{DeployedService, Deployment, DeploymentNumber};
 pub use member::{ContractState, Member, ServiceEnd, ServicePhase};
+pub use on_failure::OnStackFailure;
 pub use record::{RecordedRollout, ServiceRecord};
 pub use rollback::{RollbackTargets, StackRollbackRefusal, rollback_targets};
-pub use run::{Next, StackDirection, StackOutcome, StackRun, Step};
+pub use run::{StackNext, StackDirection, StackOutcome, StackRun, StackStep};
 pub use unfinished::{StackResolution, resolve_unfinished};
-
-use serde::{Deserialize, Serialize};
-
-/// What happens to the services already rolled out if another one fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnStackFailure {
-    /// They roll back, in the reverse order.
-    #[default]
-    RollBack,
-    /// They stay, for a person to decide.
-    Hold,
-}

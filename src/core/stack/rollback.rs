@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Deployment, DeploymentNumber, StackOutcome};
+use super::deployment::{DeployedService, Deployment, DeploymentNumber};
+use super::run::StackOutcome;
 use crate::core::ids::Revision;
 use crate::core::rollout::verb::Verb;
 
@@ -98,7 +99,7 @@ fn before_last(deployments: &[Deployment]) -> Result<RollbackTargets, StackRollb
     if !is_open && (verb == Verb::Rollback || last.outcome == Some(StackOutcome::RolledBack)) {
         return Err(StackRollbackRefusal::RolledBackAlready { number, verb });
     }
-    let before = |deployed: &super::DeployedService| match deployed.before {
+    let before = |deployed: &DeployedService| match deployed.before {
         Some(before) => Ok((deployed.service.clone(), before)),
         None => Err(StackRollbackRefusal::NothingBefore {
             service: deployed.service.clone(),

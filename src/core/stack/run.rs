@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::OnStackFailure;
 use super::member::{ContractState, Member, ServiceEnd, ServicePhase};
+use super::on_failure::OnStackFailure;
 
 /// A deployment of a stack, from its first rollout to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,15 +25,15 @@ pub enum StackDirection {
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Next {
+pub enum StackNext {
     /// Start these steps now. May be empty while rollouts are in flight.
-    Steps(Vec<Step>),
+    Steps(Vec<StackStep>),
     End(StackOutcome),
 }
 
 /// One step, with the name of its service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
+pub enum StackStep {
     /// Begin the rollout.
     RollOut(String),
     /// Continue the unfinished rollout to its goal. It may be the one that takes the service back.
@@ -79,7 +79,7 @@ impl StackOutcome {
     }
 }
 
-impl Step {
+impl StackStep {
     /// The name of the service.
     pub fn service(&self) -> &str {
         match self {
@@ -96,10 +96,9 @@ impl StackRun {
     /// The deployment as another process continues it: with the phases from its record and with
     /// the saved direction.
     ///
-    /// The direction of the result can differ from the saved one, which must then be saved: an
-    /// earlier process may have died after a service failed and before it saved that the deployment
-    /// turns back. If a failure does not turn the deployment back, the services that rolled back
-    /// roll out again.
+    /// The direction of the result can differ from the saved one and must then be saved: an earlier
+    /// process may have died after a service failed and before it saved the new direction. With
+    /// `on_failure = "hold"`, the services that rolled back roll out again.
     pub fn restored(
         members: BTreeMap<String, Member>,
         on_failure: OnStackFailure,
@@ -112,7 +111,7 @@ impl StackRun {
         };
         match on_failure {
             OnStackFailure::RollBack if run.has_phase(&[ServicePhase::RolledBack]) => {
-                run.turn_back();
+                run.roll_back();
             }
             OnStackFailure::Hold if direction == StackDirection::Forward => run.retry_failed(),
             OnStackFailure::RollBack | OnStackFailure::Hold => {}
@@ -130,31 +129,31 @@ impl StackRun {
 
     /// The next steps, or the outcome. Steps must be reported with [`StackRun::started`] before this
     /// is called again.
-    pub fn next(&self) -> Next {
+    pub fn next(&self) -> StackNext {
         let steps = self.steps();
         if steps.is_empty() && !self.is_any_in_flight() {
-            Next::End(self.outcome())
+            StackNext::End(self.outcome())
         } else {
-            Next::Steps(steps)
+            StackNext::Steps(steps)
         }
     }
 
     /// Records that a step has begun.
-    pub fn started(&mut self, step: &Step) {
+    pub fn started(&mut self, step: &StackStep) {
         let Some(member) = self.members.get_mut(step.service()) else {
             return;
         };
         match step {
-            Step::Abort(_) => member.phase = ServicePhase::Aborting,
-            Step::Undo(_) => member.phase = ServicePhase::Undoing,
-            Step::Contract(_) => member.contract = ContractState::Running,
-            Step::Resume(_) if member.contract == ContractState::Unfinished => {
+            StackStep::Abort(_) => member.phase = ServicePhase::Aborting,
+            StackStep::Undo(_) => member.phase = ServicePhase::Undoing,
+            StackStep::Contract(_) => member.contract = ContractState::Running,
+            StackStep::Resume(_) if member.contract == ContractState::Unfinished => {
                 member.contract = ContractState::Running;
             }
-            Step::Resume(_) if member.phase == ServicePhase::UndoUnfinished => {
+            StackStep::Resume(_) if member.phase == ServicePhase::UndoUnfinished => {
                 member.phase = ServicePhase::Undoing;
             }
-            Step::RollOut(_) | Step::Resume(_) => member.phase = ServicePhase::RollingOut,
+            StackStep::RollOut(_) | StackStep::Resume(_) => member.phase = ServicePhase::RollingOut,
         }
     }
 
@@ -173,21 +172,21 @@ impl StackRun {
         }
         member.phase = member.phase_after(end);
         let has_failed = member.phase == ServicePhase::RolledBack;
-        has_failed && self.on_failure == OnStackFailure::RollBack && self.turn_back()
+        has_failed && self.on_failure == OnStackFailure::RollBack && self.roll_back()
     }
 
     /// Turns the deployment back. Returns whether it was possible: not once a contract migration has
     /// begun, nor a second time.
-    pub fn turn_back(&mut self) -> bool {
-        if !self.can_turn_back() {
+    pub fn roll_back(&mut self) -> bool {
+        if !self.can_roll_back() {
             return false;
         }
         self.direction = StackDirection::Back;
         true
     }
 
-    /// Whether [`StackRun::turn_back`] is possible.
-    pub fn can_turn_back(&self) -> bool {
+    /// Whether [`StackRun::roll_back`] is possible.
+    pub fn can_roll_back(&self) -> bool {
         self.direction == StackDirection::Forward
             && !self.members.values().any(|it| it.contract.has_begun())
     }
@@ -207,7 +206,7 @@ impl StackRun {
             .any(|member| phases.contains(&member.phase))
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self) -> Vec<StackStep> {
         match self.direction {
             StackDirection::Forward if self.are_all(ServicePhase::Deployed) => {
                 self.contract_step().into_iter().collect()
@@ -222,7 +221,7 @@ impl StackRun {
     }
 
     /// Nothing new starts after a service was stopped or has failed.
-    fn steps_forward(&self) -> Vec<Step> {
+    fn steps_forward(&self) -> Vec<StackStep> {
         use ServicePhase::{Held, RolledBack, Stopped};
         if self.has_phase(&[Stopped, RolledBack, Held]) {
             return Vec::new();
@@ -232,9 +231,9 @@ impl StackRun {
             before.is_none_or(|before| before.phase == ServicePhase::Deployed)
         };
         let step = |(name, member): (&String, &Member)| match member.phase {
-            ServicePhase::Unfinished => Some(Step::Resume(name.clone())),
+            ServicePhase::Unfinished => Some(StackStep::Resume(name.clone())),
             ServicePhase::Waiting if member.after.iter().all(is_deployed) => {
-                Some(Step::RollOut(name.clone()))
+                Some(StackStep::RollOut(name.clone()))
             }
             _ => None,
         };
@@ -244,7 +243,7 @@ impl StackRun {
     /// A service returns once every service that rolled out after it has returned. Nothing new
     /// starts after a service was stopped or could not be taken back. A rollout in flight is asked
     /// to roll back even if it cannot: it is held then, which leaves fewer new instances.
-    fn steps_back(&self) -> Vec<Step> {
+    fn steps_back(&self) -> Vec<StackStep> {
         use ServicePhase::{Stopped, UndoFailed, UndoStopped};
         if self.has_phase(&[Stopped, UndoStopped, UndoFailed]) {
             return Vec::new();
@@ -254,18 +253,18 @@ impl StackRun {
             dependents.all(|it| it.phase.is_as_before())
         };
         let step = |(name, member): (&String, &Member)| match member.phase {
-            ServicePhase::RollingOut => Some(Step::Abort(name.clone())),
+            ServicePhase::RollingOut => Some(StackStep::Abort(name.clone())),
             _ if !has_returned(name) => None,
-            ServicePhase::Unfinished if member.can_undo => Some(Step::Abort(name.clone())),
-            ServicePhase::UndoUnfinished => Some(Step::Resume(name.clone())),
-            ServicePhase::Deployed if member.can_undo => Some(Step::Undo(name.clone())),
+            ServicePhase::Unfinished if member.can_undo => Some(StackStep::Abort(name.clone())),
+            ServicePhase::UndoUnfinished => Some(StackStep::Resume(name.clone())),
+            ServicePhase::Deployed if member.can_undo => Some(StackStep::Undo(name.clone())),
             _ => None,
         };
         self.members.iter().filter_map(step).collect()
     }
 
     /// Contract migrations run one service after another: after a failure, the others do not run.
-    fn contract_step(&self) -> Option<Step> {
+    fn contract_step(&self) -> Option<StackStep> {
         let mut contracts = self.members.iter();
         let stops_others = |state| {
             matches!(
@@ -277,8 +276,8 @@ impl StackRun {
             return None;
         }
         contracts.find_map(|(name, member)| match member.contract {
-            ContractState::Due => Some(Step::Contract(name.clone())),
-            ContractState::Unfinished => Some(Step::Resume(name.clone())),
+            ContractState::Due => Some(StackStep::Contract(name.clone())),
+            ContractState::Unfinished => Some(StackStep::Resume(name.clone())),
             _ => None,
         })
     }

@@ -1,6 +1,7 @@
 //! What a new deployment does with an unfinished one.
 
-use super::{Deployment, StackDirection, StackOutcome};
+use super::deployment::Deployment;
+use super::run::{StackDirection, StackOutcome};
 use crate::core::policy::unattended::{OnInterrupted, RunMode};
 
 /// What happens before a new deployment.

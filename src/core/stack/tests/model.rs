@@ -2,8 +2,8 @@
 //! to small stacks.
 //!
 //! Every rollout ends in every possible way, the process dies between any two steps, and a user
-//! aborts and resumes at any moment. The invariants look at what the services really run and at
-//! what the store holds, not at the phases of the policy.
+//! aborts and resumes at any moment. The invariants check what the services really run and what
+//! the store holds, not the phases of the policy.
 
 mod application;
 mod defects;
@@ -36,7 +36,7 @@ const MUST_REACH: [&str; 12] = [
     "a second rollout to take a service back",
 ];
 
-/// Every order of so many services. A service rolls out after others of earlier and later names.
+/// Every order of this number of services. A service rolls out after others of earlier and later names.
 fn orders(services: usize) -> Vec<Vec<(usize, usize)>> {
     let pairs: Vec<(usize, usize)> = (0..services)
         .flat_map(|one| (0..services).map(move |other| (one, other)))

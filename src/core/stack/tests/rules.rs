@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::core::stack::{
-    ContractState, Member, Next, OnStackFailure, ServiceEnd, ServicePhase, StackDirection,
-    StackOutcome, StackRun, Step,
+    ContractState, Member, StackNext, OnStackFailure, ServiceEnd, ServicePhase, StackDirection,
+    StackOutcome, StackRun, StackStep,
 };
 
 /// A deployment of services, each with the services that roll out before it.
@@ -57,30 +57,30 @@ fn member<'a>(run: &'a mut StackRun, service: &str) -> &'a mut Member {
     run.members.get_mut(service).expect("a known service")
 }
 
-fn roll_out(service: &str) -> Step {
-    Step::RollOut(service.into())
+fn roll_out(service: &str) -> StackStep {
+    StackStep::RollOut(service.into())
 }
 
-fn resume(service: &str) -> Step {
-    Step::Resume(service.into())
+fn resume(service: &str) -> StackStep {
+    StackStep::Resume(service.into())
 }
 
-fn abort(service: &str) -> Step {
-    Step::Abort(service.into())
+fn abort(service: &str) -> StackStep {
+    StackStep::Abort(service.into())
 }
 
-fn undo(service: &str) -> Step {
-    Step::Undo(service.into())
+fn undo(service: &str) -> StackStep {
+    StackStep::Undo(service.into())
 }
 
-fn contract(service: &str) -> Step {
-    Step::Contract(service.into())
+fn contract(service: &str) -> StackStep {
+    StackStep::Contract(service.into())
 }
 
 /// Begins the next steps, which must be these.
 #[track_caller]
-fn start(run: &mut StackRun, expected: &[Step]) {
-    assert_eq!(run.next(), Next::Steps(expected.to_vec()));
+fn start(run: &mut StackRun, expected: &[StackStep]) {
+    assert_eq!(run.next(), StackNext::Steps(expected.to_vec()));
     for step in expected {
         run.started(step);
     }
@@ -88,12 +88,12 @@ fn start(run: &mut StackRun, expected: &[Step]) {
 
 #[track_caller]
 fn expect_wait(run: &StackRun) {
-    assert_eq!(run.next(), Next::Steps(Vec::new()));
+    assert_eq!(run.next(), StackNext::Steps(Vec::new()));
 }
 
 #[track_caller]
 fn expect_end(run: &StackRun, outcome: StackOutcome) {
-    assert_eq!(run.next(), Next::End(outcome));
+    assert_eq!(run.next(), StackNext::End(outcome));
 }
 
 /// Begins the rollout of a service and lets it reach its goal.
@@ -247,7 +247,7 @@ fn stopped_service_starts_nothing_new_and_lets_others_end() {
 }
 
 #[test]
-fn failure_after_a_stop_turns_back_and_starts_nothing() {
+fn failure_after_a_stop_reverses_the_direction_and_starts_nothing() {
     let mut run = stack(&[("api", &[]), ("worker", &[])]);
     start(&mut run, &[roll_out("api"), roll_out("worker")]);
     run.ended("api", ServiceEnd::Stopped);
@@ -260,7 +260,7 @@ fn stopped_return_starts_nothing_new() {
     let mut run = stack(&[("db", &[]), ("api", &["db"])]);
     deploy(&mut run, "db");
     deploy(&mut run, "api");
-    assert!(run.turn_back());
+    assert!(run.roll_back());
     start(&mut run, &[undo("api")]);
     run.ended("api", ServiceEnd::Stopped);
     expect_end(&run, StackOutcome::Stopped);
@@ -281,7 +281,7 @@ fn abort_rolls_back_what_runs_and_what_has_rolled_out() {
     let mut run = stack(&[("db", &[]), ("api", &["db"]), ("web", &["api"])]);
     deploy(&mut run, "db");
     start(&mut run, &[roll_out("api")]);
-    assert!(run.turn_back());
+    assert!(run.roll_back());
     start(&mut run, &[abort("api")]);
     run.ended("api", ServiceEnd::RolledBack);
     start(&mut run, &[undo("db")]);
@@ -290,12 +290,12 @@ fn abort_rolls_back_what_runs_and_what_has_rolled_out() {
 }
 
 #[test]
-fn abort_turns_back_once() {
+fn abort_reverses_the_direction_once() {
     let mut run = stack(&[("api", &[])]);
-    assert!(run.can_turn_back());
-    assert!(run.turn_back());
-    assert!(!run.can_turn_back());
-    assert!(!run.turn_back());
+    assert!(run.can_roll_back());
+    assert!(run.roll_back());
+    assert!(!run.can_roll_back());
+    assert!(!run.roll_back());
     assert_eq!(run.direction, StackDirection::Back);
 }
 
@@ -305,7 +305,7 @@ fn failed_undo_ends_the_deployment() {
         let mut run = stack(&[("db", &[]), ("api", &["db"])]);
         deploy(&mut run, "db");
         deploy(&mut run, "api");
-        run.turn_back();
+        run.roll_back();
         start(&mut run, &[undo("api")]);
         assert!(!run.ended("api", end));
         expect_end(&run, StackOutcome::RollbackFailed);
@@ -317,7 +317,7 @@ fn failed_abort_ends_the_deployment() {
     let mut run = stack(&[("db", &[]), ("api", &["db"])]);
     deploy(&mut run, "db");
     start(&mut run, &[roll_out("api")]);
-    run.turn_back();
+    run.roll_back();
     start(&mut run, &[abort("api")]);
     run.ended("api", ServiceEnd::Held);
     expect_end(&run, StackOutcome::RollbackFailed);
@@ -340,7 +340,7 @@ fn running_service_without_an_earlier_revision_is_held_by_the_abort() {
     let mut run = without_earlier_revision(run, "web");
     start(&mut run, &[roll_out("api"), roll_out("web")]);
     run.ended("api", ServiceEnd::Reached);
-    run.turn_back();
+    run.roll_back();
     start(&mut run, &[undo("api"), abort("web")]);
     run.ended("web", ServiceEnd::Held);
     run.ended("api", ServiceEnd::Reached);
@@ -374,13 +374,13 @@ fn contract_that_has_begun_prevents_an_abort() {
     ] {
         let mut run = with_contract(stack(&[("db", &[])]), &["db"]);
         deploy(&mut run, "db");
-        assert!(run.can_turn_back());
+        assert!(run.can_roll_back());
         start(&mut run, &[contract("db")]);
         if let Some(end) = end {
             run.ended("db", end);
         }
-        assert!(!run.can_turn_back(), "{end:?}");
-        assert!(!run.turn_back(), "{end:?}");
+        assert!(!run.can_roll_back(), "{end:?}");
+        assert!(!run.roll_back(), "{end:?}");
         assert_eq!(run.direction, StackDirection::Forward, "{end:?}");
     }
 }
@@ -426,7 +426,7 @@ fn abort_rolls_back_an_unfinished_rollout() {
         ("api", ServicePhase::Unfinished),
     ];
     let mut run = restored(stack(&[("db", &[]), ("api", &["db"])]), &phases);
-    assert!(run.turn_back());
+    assert!(run.roll_back());
     start(&mut run, &[abort("api")]);
     run.ended("api", ServiceEnd::RolledBack);
     start(&mut run, &[undo("db")]);
@@ -436,7 +436,7 @@ fn abort_rolls_back_an_unfinished_rollout() {
 fn abort_leaves_an_unfinished_rollout_without_an_earlier_revision() {
     let run = without_earlier_revision(stack(&[("api", &[])]), "api");
     let mut run = restored(run, &[("api", ServicePhase::Unfinished)]);
-    assert!(run.turn_back());
+    assert!(run.roll_back());
     expect_end(&run, StackOutcome::Held);
 }
 

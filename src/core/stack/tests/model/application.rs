@@ -4,7 +4,7 @@ use super::invariants;
 use super::policy::Policy;
 use super::stack::{Stack, name, position, step};
 use super::world::{Event, Live, Memory, Process, Recorded, Service, State, StepKind, Version};
-use crate::core::stack::{Next, ServiceEnd, ServicePhase, StackDirection, StackRun};
+use crate::core::stack::{StackNext, ServiceEnd, ServicePhase, StackDirection, StackRun};
 
 #[derive(Clone, Copy)]
 pub(super) struct Application<'a> {
@@ -31,7 +31,7 @@ impl Application<'_> {
             Event::AbortRunning => {
                 let memory = running(state)?;
                 let mut run = self.stack.run(&next.services, memory.direction);
-                if !self.policy.turn_back(&mut run) {
+                if !self.policy.roll_back(&mut run) {
                     return Ok(None);
                 }
                 remember(&mut next, &run);
@@ -44,7 +44,7 @@ impl Application<'_> {
             }
             Event::Abort => {
                 let mut run = self.restored(state);
-                let turned = self.policy.turn_back(&mut run);
+                let turned = self.policy.roll_back(&mut run);
                 if !turned && run.direction == StackDirection::Forward {
                     return check_refusal(self.stack, state).map(|()| None);
                 }
@@ -126,7 +126,7 @@ impl Application<'_> {
         let mut memory = *running(state)?;
         let run = self.stack.run(&state.services, memory.direction);
         match self.policy.next(&run) {
-            Next::Steps(steps) => {
+            StackNext::Steps(steps) => {
                 for step in &steps {
                     let at = position(self.stack, step.service()).ok_or("an unknown service")?;
                     if state.services[at].pending.is_some() {
@@ -136,7 +136,7 @@ impl Application<'_> {
                 }
                 invariants::check_progress(self.stack, state, memory)
             }
-            Next::End(outcome) => {
+            StackNext::End(outcome) => {
                 memory.outcome = Some(outcome);
                 state.process = Process::Running(memory);
                 invariants::check_outcome(self.stack, state, outcome)

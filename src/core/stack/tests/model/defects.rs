@@ -6,8 +6,8 @@ use super::explorer::explore;
 use super::policy::Policy;
 use super::stack::Stack;
 use crate::core::stack::{
-    ContractState, Member, Next, OnStackFailure, ServiceEnd, ServicePhase, StackDirection,
-    StackOutcome, StackRun, Step,
+    ContractState, Member, StackNext, OnStackFailure, ServiceEnd, ServicePhase, StackDirection,
+    StackOutcome, StackRun, StackStep,
 };
 
 /// `b` rolls out after `a`.
@@ -52,7 +52,7 @@ macro_rules! defect {
 #[test]
 fn model_finds_a_policy_that_rolls_out_everything_at_once() {
     defect!(AllAtOnce {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             match run.direction {
                 StackDirection::Forward => without_order(run).next(),
                 StackDirection::Back => run.next(),
@@ -65,7 +65,7 @@ fn model_finds_a_policy_that_rolls_out_everything_at_once() {
 #[test]
 fn model_finds_a_policy_that_rolls_everything_back_at_once() {
     defect!(BackAtOnce {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             match run.direction {
                 StackDirection::Forward => run.next(),
                 StackDirection::Back => without_order(run).next(),
@@ -78,13 +78,13 @@ fn model_finds_a_policy_that_rolls_everything_back_at_once() {
 #[test]
 fn model_finds_a_policy_that_rolls_out_one_service_after_another() {
     defect!(OneByOne {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             match run.next() {
-                Next::Steps(mut steps) => {
+                StackNext::Steps(mut steps) => {
                     steps.truncate(1);
-                    Next::Steps(steps)
+                    StackNext::Steps(steps)
                 }
-                Next::End(outcome) => Next::End(outcome),
+                StackNext::End(outcome) => StackNext::End(outcome),
             }
         }
     });
@@ -95,7 +95,7 @@ fn model_finds_a_policy_that_rolls_out_one_service_after_another() {
 #[test]
 fn model_finds_a_policy_that_forgets_what_it_has_started() {
     defect!(Forgetful {
-        fn started(&self, _: &mut StackRun, _: &Step) {}
+        fn started(&self, _: &mut StackRun, _: &StackStep) {}
     });
     expect_violation(&single(), &Forgetful, "a would have two rollouts at once");
 }
@@ -120,7 +120,7 @@ fn model_finds_a_policy_that_continues_after_a_stop() {
 #[test]
 fn model_finds_a_policy_that_continues_after_a_failure() {
     defect!(Careless {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             let mut run = run.clone();
             for member in run.members.values_mut() {
                 if member.phase == ServicePhase::RolledBack {
@@ -137,14 +137,14 @@ fn model_finds_a_policy_that_continues_after_a_failure() {
 #[test]
 fn model_finds_a_policy_that_starts_contracts_too_early() {
     defect!(EarlyContract {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             let mut due = run.members.iter().filter(|(_, member)| {
                 let is_deployed = member.phase == ServicePhase::Deployed;
                 is_deployed && member.contract == ContractState::Due
             });
             match due.next() {
                 Some((name, _)) if run.direction == StackDirection::Forward => {
-                    Next::Steps(vec![Step::Contract(name.clone())])
+                    StackNext::Steps(vec![StackStep::Contract(name.clone())])
                 }
                 _ => run.next(),
             }
@@ -157,13 +157,13 @@ fn model_finds_a_policy_that_starts_contracts_too_early() {
 #[test]
 fn model_finds_a_policy_that_starts_all_contracts_at_once() {
     defect!(AllContracts {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             let due = run.members.iter();
             let due = due.filter(|(_, member)| member.contract == ContractState::Due);
-            let steps = due.map(|(name, _)| Step::Contract(name.clone()));
+            let steps = due.map(|(name, _)| StackStep::Contract(name.clone()));
             match run.next() {
-                Next::Steps(planned) if matches!(planned[..], [Step::Contract(_)]) => {
-                    Next::Steps(steps.collect())
+                StackNext::Steps(planned) if matches!(planned[..], [StackStep::Contract(_)]) => {
+                    StackNext::Steps(steps.collect())
                 }
                 next => next,
             }
@@ -174,9 +174,9 @@ fn model_finds_a_policy_that_starts_all_contracts_at_once() {
 }
 
 #[test]
-fn model_finds_a_policy_that_turns_back_after_a_contract_has_begun() {
+fn model_finds_a_policy_that_rolls_back_after_a_contract_has_begun() {
     defect!(PastContract {
-        fn turn_back(&self, run: &mut StackRun) -> bool {
+        fn roll_back(&self, run: &mut StackRun) -> bool {
             let mut members = run.members.values();
             if members.any(|member| member.contract == ContractState::Running) {
                 return false;
@@ -192,7 +192,7 @@ fn model_finds_a_policy_that_turns_back_after_a_contract_has_begun() {
 #[test]
 fn model_finds_a_policy_that_refuses_every_abort() {
     defect!(Stubborn {
-        fn turn_back(&self, _: &mut StackRun) -> bool {
+        fn roll_back(&self, _: &mut StackRun) -> bool {
             false
         }
     });
@@ -246,10 +246,10 @@ fn model_finds_a_policy_that_does_not_take_a_service_back_twice() {
 #[test]
 fn model_finds_a_policy_that_claims_a_return_without_an_earlier_revision() {
     defect!(Boastful {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             match run.next() {
-                Next::End(StackOutcome::Held) if run.direction == StackDirection::Back => {
-                    Next::End(StackOutcome::RolledBack)
+                StackNext::End(StackOutcome::Held) if run.direction == StackDirection::Back => {
+                    StackNext::End(StackOutcome::RolledBack)
                 }
                 next => next,
             }
@@ -262,10 +262,10 @@ fn model_finds_a_policy_that_claims_a_return_without_an_earlier_revision() {
 #[test]
 fn model_finds_a_policy_that_never_ends() {
     defect!(Endless {
-        fn next(&self, run: &StackRun) -> Next {
+        fn next(&self, run: &StackRun) -> StackNext {
             match run.next() {
-                Next::End(_) => Next::Steps(Vec::new()),
-                steps @ Next::Steps(_) => steps,
+                StackNext::End(_) => StackNext::Steps(Vec::new()),
+                steps @ StackNext::Steps(_) => steps,
             }
         }
     });

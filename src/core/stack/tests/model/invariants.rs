@@ -260,7 +260,7 @@ pub(super) fn expects_return(stack: &Stack, state: &State) -> bool {
 }
 
 /// Whether a failure or a user has turned the deployment back, as the store shows it.
-pub(super) fn has_turned_back(stack: &Stack, state: &State) -> bool {
+pub(super) fn has_reversed(stack: &Stack, state: &State) -> bool {
     let has_failed = |service: &Service| service.forward == Recorded::Ended(ServiceEnd::RolledBack);
     let mut services = state.services[..stack.services].iter();
     state.saved == StackDirection::Back
@@ -270,7 +270,7 @@ pub(super) fn has_turned_back(stack: &Stack, state: &State) -> bool {
 /// The outcome of a deployment that a user resumes or aborts, if every rollout reaches its goal
 /// from then on.
 pub(super) fn expected_outcome(stack: &Stack, state: &State, is_aborted: bool) -> StackOutcome {
-    if !is_aborted && !has_turned_back(stack, state) {
+    if !is_aborted && !has_reversed(stack, state) {
         StackOutcome::Deployed
     } else if expects_return(stack, state) {
         StackOutcome::RolledBack

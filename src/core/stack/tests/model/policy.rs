@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::stack::{
-    Member, Next, OnStackFailure, ServiceEnd, StackDirection, StackRun, Step,
+    Member, StackNext, OnStackFailure, ServiceEnd, StackDirection, StackRun, StackStep,
 };
 
 /// Everything that the application asks of the policy, and the one promise it makes itself.
@@ -17,11 +17,11 @@ pub(super) trait Policy {
         StackRun::restored(members, on_failure, direction)
     }
 
-    fn next(&self, run: &StackRun) -> Next {
+    fn next(&self, run: &StackRun) -> StackNext {
         run.next()
     }
 
-    fn started(&self, run: &mut StackRun, step: &Step) {
+    fn started(&self, run: &mut StackRun, step: &StackStep) {
         run.started(step);
     }
 
@@ -29,8 +29,8 @@ pub(super) trait Policy {
         run.ended(service, end)
     }
 
-    fn turn_back(&self, run: &mut StackRun) -> bool {
-        run.turn_back()
+    fn roll_back(&self, run: &mut StackRun) -> bool {
+        run.roll_back()
     }
 
     /// Whether the application saves a new direction before it starts the next step.

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::world::{Service, StepKind};
+use super::world::{SERVICES_MAX, Service, StepKind};
 use crate::core::stack::{
-    ContractState, Member, OnStackFailure, ServicePhase, StackDirection, StackRun, Step,
+    ContractState, Member, OnStackFailure, ServicePhase, StackDirection, StackRun, StackStep,
 };
 
-pub(super) const SERVICES_MAX: usize = 4;
 const NAMES: [&str; SERVICES_MAX] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
@@ -155,12 +154,12 @@ pub(super) fn position(stack: &Stack, name: &str) -> Option<usize> {
     services.into_iter().position(|known| *known == name)
 }
 
-pub(super) fn step(kind: StepKind, service: usize) -> Step {
+pub(super) fn step(kind: StepKind, service: usize) -> StackStep {
     match kind {
-        StepKind::RollOut => Step::RollOut(name(service)),
-        StepKind::Resume => Step::Resume(name(service)),
-        StepKind::Abort => Step::Abort(name(service)),
-        StepKind::Undo => Step::Undo(name(service)),
-        StepKind::Contract => Step::Contract(name(service)),
+        StepKind::RollOut => StackStep::RollOut(name(service)),
+        StepKind::Resume => StackStep::Resume(name(service)),
+        StepKind::Abort => StackStep::Abort(name(service)),
+        StepKind::Undo => StackStep::Undo(name(service)),
+        StepKind::Contract => StackStep::Contract(name(service)),
     }
 }

@@ -3,12 +3,13 @@
 
 use std::fmt;
 
-use super::stack::SERVICES_MAX;
 use crate::core::rollout::failure::{Failure, FailureKind, Outcome};
 use crate::core::stack::{
     ContractState, RecordedRollout, ServiceEnd, ServicePhase, ServiceRecord, StackDirection,
-    StackOutcome, Step,
+    StackOutcome, StackStep,
 };
+
+pub(super) const SERVICES_MAX: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State {
@@ -250,13 +251,13 @@ impl Recorded {
 }
 
 impl StepKind {
-    pub(super) fn of(step: &Step) -> Self {
+    pub(super) fn of(step: &StackStep) -> Self {
         match step {
-            Step::RollOut(_) => Self::RollOut,
-            Step::Resume(_) => Self::Resume,
-            Step::Abort(_) => Self::Abort,
-            Step::Undo(_) => Self::Undo,
-            Step::Contract(_) => Self::Contract,
+            StackStep::RollOut(_) => Self::RollOut,
+            StackStep::Resume(_) => Self::Resume,
+            StackStep::Abort(_) => Self::Abort,
+            StackStep::Undo(_) => Self::Undo,
+            StackStep::Contract(_) => Self::Contract,
         }
     }
 }
