@@ -19,7 +19,7 @@ use crate::app::verbs::resume::ResumeRequest;
 use crate::config::Overrides;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{
-    ContractState, DeployedService, Deployment, Member, StackDirection, StackOutcome, StackRun,
+    DeployedService, Deployment, Member, StackDirection, StackOutcome, StackRun,
 };
 use crate::store::{ControlRequest, Request, ServiceRecords, StoreAccess};
 
@@ -199,11 +199,7 @@ fn restore(
         let member = restored_member(deployed, deployment.verb, &records, is_back);
         members.insert(opened.name.clone(), member);
     }
-    let run = StackRun {
-        members,
-        on_failure: deployment.on_failure,
-        direction: deployment.direction,
-    };
+    let run = StackRun::restored(members, deployment.on_failure, deployment.direction);
     deployment.outcome = None;
     deployment.ended = None;
     let mut controller = StackController::new(stack.fleet.clone(), run, deployment);
@@ -227,13 +223,8 @@ fn restored_member(
         && records
             .planned(deployed.revision)
             .is_some_and(|planned| history.has_automatic_contracts(&planned.definition));
-    let (phase, contract) = deployed.progress(verb, &revisions, has_contracts);
-    let contract = if is_back && contract == ContractState::Due {
-        ContractState::None
-    } else {
-        contract
-    };
-    member(deployed, phase, contract)
+    let record = deployed.record(verb, &revisions, has_contracts && !is_back);
+    member(deployed, record.phase(), record.contract_state())
 }
 
 /// Asks the process that carries out the deployment to roll back every running rollout, until it has

@@ -29,8 +29,8 @@ use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::rollout::failure::FailureKind;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{
-    ContractState, DeployedService, Deployment, DeploymentNumber, Member, StackNext, OnStackFailure,
-    ServiceEnd, ServicePhase, StackDirection, StackOutcome, StackRun, StackStep,
+    ContractState, DeployedService, Deployment, DeploymentNumber, Member, OnStackFailure,
+    ServiceEnd, ServicePhase, StackDirection, StackNext, StackOutcome, StackRun, StackStep,
 };
 use crate::core::time::Time;
 use crate::store::{ControlRequest, Request, RolloutId, ServiceKey, StoreAccess, StoreHandle};
@@ -229,6 +229,9 @@ impl StackController {
     /// # Errors
     /// If the deployment cannot be recorded.
     pub(super) async fn carry_out(mut self) -> Result<StackConclusion, Error> {
+        // Durable before the first step.
+        self.deployment.direction = self.run.direction;
+        self.record()?;
         let stores: Vec<_> = self.services.values().map(|it| it.store.clone()).collect();
         let stores = [stores, self.idle.clone()].concat();
         let outcome = keep_leases(&stores, self.run_to_end()).await?;

@@ -21,5 +21,5 @@ pub use member::{ContractState, Member, ServiceEnd, ServicePhase};
 pub use on_failure::OnStackFailure;
 pub use record::{RecordedRollout, ServiceRecord};
 pub use rollback::{RollbackTargets, StackRollbackRefusal, rollback_targets};
-pub use run::{StackNext, StackDirection, StackOutcome, StackRun, StackStep};
+pub use run::{StackDirection, StackNext, StackOutcome, StackRun, StackStep};
 pub use unfinished::{StackResolution, resolve_unfinished};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::core::stack::{
-    ContractState, Member, StackNext, OnStackFailure, ServiceEnd, ServicePhase, StackDirection,
+    ContractState, Member, OnStackFailure, ServiceEnd, ServicePhase, StackDirection, StackNext,
     StackOutcome, StackRun, StackStep,
 };
 

@@ -4,7 +4,7 @@ use super::invariants;
 use super::policy::Policy;
 use super::stack::{Stack, name, position, step};
 use super::world::{Event, Live, Memory, Process, Recorded, Service, State, StepKind, Version};
-use crate::core::stack::{StackNext, ServiceEnd, ServicePhase, StackDirection, StackRun};
+use crate::core::stack::{ServiceEnd, ServicePhase, StackDirection, StackNext, StackRun};
 
 #[derive(Clone, Copy)]
 pub(super) struct Application<'a> {

@@ -6,7 +6,7 @@ use super::explorer::explore;
 use super::policy::Policy;
 use super::stack::Stack;
 use crate::core::stack::{
-    ContractState, Member, StackNext, OnStackFailure, ServiceEnd, ServicePhase, StackDirection,
+    ContractState, Member, OnStackFailure, ServiceEnd, ServicePhase, StackDirection, StackNext,
     StackOutcome, StackRun, StackStep,
 };
 

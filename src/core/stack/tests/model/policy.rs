@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::stack::{
-    Member, StackNext, OnStackFailure, ServiceEnd, StackDirection, StackRun, StackStep,
+    Member, OnStackFailure, ServiceEnd, StackDirection, StackNext, StackRun, StackStep,
 };
 
 /// Everything that the application asks of the policy, and the one promise it makes itself.
