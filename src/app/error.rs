@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use super::known_rollout::KnownRollout;
-use crate::config::{Diagnostics, SUDO_PASSWORD};
+use crate::config::{Diagnostics, SUDO_PASSWORD, UnitRefusal};
 use crate::core::ids::{HostId, InstanceId, Slot};
 use crate::core::policy::admission::refusal::{AdmissionRefusal, host_line};
 use crate::core::policy::continuation::ContinuationRefusal;
@@ -291,6 +291,19 @@ pub enum Refused {
     FileExists(PathBuf),
     #[error("cannot write {}: {why}", .path.display())]
     CannotWrite { path: PathBuf, why: std::io::Error },
+    #[error("cannot adopt {unit} on {host}: {refusal}")]
+    UnitNotAdopted {
+        unit: String,
+        host: String,
+        refusal: Box<UnitRefusal>,
+    },
+    #[error(
+        "`{0}` is not a host to log in at\nhint: write an address or a name of ~/.ssh/config, as in \
+         web1 or deploy@192.0.2.11"
+    )]
+    InvalidHost(String),
+    #[error("the host `{0}` is named twice")]
+    HostNamedTwice(String),
     /// A path that cannot be written on one line of text.
     #[error(
         "the path {} contains a line break or is not valid UTF-8, so it cannot be used in a crontab \

@@ -25,6 +25,7 @@ pub mod last_known_good;
 pub mod logging;
 pub mod monitor;
 pub mod nearby_files;
+pub mod new_files;
 pub mod notice;
 pub mod opened_service;
 pub mod orphans;

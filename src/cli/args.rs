@@ -46,6 +46,8 @@ fn exit_codes() -> String {
 pub enum VerbArgs {
     /// Write an example inventory and playbook
     Init(InitArgs),
+    /// Write an inventory and a playbook from a systemd unit that runs
+    Adopt(AdoptArgs),
     /// Roll out a version across the fleet, one batch at a time
     Deploy(DeployArgs),
     /// Show what a deploy would do, without making changes
@@ -110,6 +112,26 @@ pub struct InitArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(after_help = examples![
+    "ship adopt redis-server",
+    "ship adopt api.service api/inventory.toml --host web1 --host web2 --sudo",
+])]
+pub struct AdoptArgs {
+    /// Unit to read, for example redis-server; nothing is changed on its hosts
+    #[arg(value_name = "UNIT")]
+    pub unit: String,
+    /// Inventory file to write, with playbook.toml beside it [default: inventory.toml]
+    #[arg(value_name = "INVENTORY")]
+    pub inventory: Option<PathBuf>,
+    /// Host on which the unit runs, reached over SSH; repeatable [default: this machine]
+    #[arg(long, value_name = "[USER@]ADDRESS")]
+    pub host: Vec<String>,
+    /// Read the unit with `sudo -n`, which shows the ports of processes of other users
+    #[arg(long)]
+    pub sudo: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(after_help = examples![
     "ship deploy inventory.toml --version 0.9 --reason \"ticket 4711\"",
     "ship deploy --dry-run",

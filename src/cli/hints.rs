@@ -103,7 +103,10 @@ fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
 /// Checks a command line that clap accepts: something else may stand in place of the inventory.
 pub(super) fn check(args: &[String]) -> Result<(), CliError> {
     let words = CommandWords::parse(args);
-    let takes_inventory = !matches!(words.verb.as_str(), "init" | "completions" | "man" | "help");
+    let takes_inventory = !matches!(
+        words.verb.as_str(),
+        "init" | "adopt" | "completions" | "man" | "help"
+    );
     let [word] = &words.positional[..] else {
         return Ok(());
     };

@@ -1,6 +1,7 @@
 //! The command line: parses arguments, prints results, and returns exit codes.
 
 mod abort;
+mod adopt;
 pub mod args;
 mod check;
 mod conclusion;
@@ -177,6 +178,7 @@ async fn run(mut verb: VerbArgs) -> Result<Exit, CliError> {
 async fn run_one(verb: VerbArgs) -> Result<Exit, CliError> {
     match verb {
         VerbArgs::Init(args) => init::run(args),
+        VerbArgs::Adopt(args) => adopt::run(args).await,
         VerbArgs::Deploy(args) => Box::pin(deploy::run(args)).await,
         VerbArgs::Plan(args) => plan::run(args).await,
         VerbArgs::Check(args) => check::run(args).await,

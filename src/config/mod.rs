@@ -54,6 +54,7 @@ mod templates;
 mod toml_tree;
 mod traffic;
 mod unattended;
+mod unit_adoption;
 mod value;
 
 pub use artifact::{
@@ -89,6 +90,10 @@ pub use traffic::{
     TrafficDriver,
 };
 pub use unattended::UnattendedConfig;
+pub use unit_adoption::{
+    AdoptedHost, AdoptedService, UnitName, UnitRefusal, UnitSite, adopt_unit, adopted_inventory,
+    is_address, is_login,
+};
 pub use value::{Located, parse_duration};
 
 pub use self::project::Project;

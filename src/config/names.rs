@@ -94,7 +94,7 @@ const MIGRATION: NameRule = NameRule {
 };
 
 /// A user to log in as.
-const LOGIN: NameRule = NameRule {
+pub(super) const LOGIN: NameRule = NameRule {
     noun: "the name of a user",
     first: |c| c.is_ascii_alphanumeric() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '\\'),
@@ -104,7 +104,7 @@ const LOGIN: NameRule = NameRule {
 };
 
 /// A user that a service runs as.
-const USER: NameRule = NameRule {
+pub(super) const USER: NameRule = NameRule {
     noun: "the name of a user",
     first: |c| c.is_ascii_alphabetic() || c == '_',
     rest: |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'),

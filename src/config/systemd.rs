@@ -58,18 +58,21 @@ fn check_name(section: UnitSection, name: &str) -> Result<(), ValueError> {
         message: format!("has a key that is not a directive: it {}", fault.message),
         ..fault
     })?;
-    // Both sections accept these, under several names.
-    let limits_starts = name.starts_with("StartLimit");
-    let mut owned = owned(section).iter();
-    let why = if limits_starts {
-        Some("systemd must not give up restarting an instance")
-    } else {
-        owned.find(|(owned, _)| *owned == name).map(|(_, why)| *why)
-    };
+    let why = ownership_reason(section, name);
     match why {
         Some(why) => Err(ValueError::new(format!("cannot set {name}: ship writes it")).help(why)),
         None => Ok(()),
     }
+}
+
+/// What to use instead of a directive that ship writes itself; `None` for any other.
+pub(super) fn ownership_reason(section: UnitSection, name: &str) -> Option<&'static str> {
+    // Both sections accept these, under several names.
+    if name.starts_with("StartLimit") {
+        return Some("systemd must not give up restarting an instance");
+    }
+    let mut owned = owned(section).iter();
+    owned.find(|(owned, _)| *owned == name).map(|(_, why)| *why)
 }
 
 /// The directives that ship writes itself, with what to use instead.

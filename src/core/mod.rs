@@ -5,6 +5,7 @@
 
 pub mod analysis;
 pub mod availability;
+pub mod existing_unit;
 pub mod fleet;
 pub mod ids;
 pub mod journal;

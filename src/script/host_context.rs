@@ -186,9 +186,14 @@ impl Text {
         self.set("PROVEN", marks.join(" "))
     }
 
+    /// A script that knows nothing about a service of ship.
+    pub(super) fn empty() -> Self {
+        Self(String::new())
+    }
+
     /// A script that only knows the directories.
     pub(super) fn located(context: &HostContext) -> Self {
-        Self(String::new())
+        Self::empty()
             .set("ROOT", context.root())
             .set("SERVICE", &context.service)
     }

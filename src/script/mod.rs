@@ -36,6 +36,7 @@ mod claim;
 mod command_balancer;
 mod end;
 pub mod env_file;
+mod existing_unit;
 mod facts;
 mod hooks;
 mod host_context;
@@ -69,6 +70,7 @@ pub use self::claim::claim;
 pub use self::command_balancer::{
     BalancerCommands, observe_command_balancer, switch_command_balancer,
 };
+pub use self::existing_unit::{existing_unit, read_existing_unit};
 pub use self::host_context::{DEFAULT_BASE_DIR, HostContext, Input, Script};
 pub use self::logs::{
     CapturedLog, Follow, LogLine, LogQuery, LogRange, follow, log_driver, logs, read_log_line,

@@ -1,6 +1,7 @@
 //! The verbs. Each takes a request and returns a conclusion.
 
 pub mod abort;
+pub mod adopt;
 pub mod check;
 pub mod cron;
 pub mod deploy;
