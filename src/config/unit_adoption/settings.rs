@@ -111,7 +111,11 @@ impl SortedSettings {
         self.take(section, name, values);
     }
 
-    fn take(&mut self, section: UnitSection, name: &str, values: Vec<String>) {
+    fn take(&mut self, section: UnitSection, name: &str, mut values: Vec<String>) {
+        if is_single(name) {
+            // Only the last one counts, which is usually that of a drop-in.
+            values.drain(..values.len().saturating_sub(1));
+        }
         self.taken.push(TakenDirective {
             section,
             name: name.to_owned(),
@@ -125,6 +129,28 @@ impl SortedSettings {
             why: why.to_owned(),
         });
     }
+}
+
+/// Whether a directive is known to have one value, so that a later one replaces it. Others may be
+/// lists, to which each value adds.
+fn is_single(name: &str) -> bool {
+    const STARTS: [&str; 14] = [
+        "CPUQuota",
+        "CPUWeight",
+        "Group",
+        "IOWeight",
+        "Limit",
+        "Memory",
+        "Nice",
+        "NoNewPrivileges",
+        "OOM",
+        "Private",
+        "Protect",
+        "Slice",
+        "TasksMax",
+        "UMask",
+    ];
+    name.ends_with("Sec") || STARTS.iter().any(|start| name.starts_with(start))
 }
 
 /// Why a playbook cannot or should not set a directive.
@@ -174,7 +200,7 @@ mod tests {
         let text = UnitText::parse(
             "[Unit]\nDescription=x\nAfter=a.service\nStartLimitBurst=3\n[Service]\nExecStart=/bin/a\n\
              Type=exec\nKillMode=process\nLimitNOFILE=1\nLimitNOFILE=2\nCapabilityBoundingSet=\n\
-             StateDirectory=%p 100%%\nExecStartPre=/bin/b --password x\nTimeoutSec=5\n\
+             ReadWritePaths=/a\nReadWritePaths=/b\nStateDirectory=%p 100%%\nExecStartPre=/bin/b --password x\nTimeoutSec=5\n\
              SetCredential=a:b\n[Install]\nWantedBy=multi-user.target\n",
         );
         let unit = UnitName::parse("web").expect("a valid name");
@@ -188,7 +214,8 @@ mod tests {
             taken,
             [
                 "Type=exec",
-                "LimitNOFILE=1|2",
+                "LimitNOFILE=2",
+                "ReadWritePaths=/a|/b",
                 "StateDirectory=web 100%%",
                 "After=a.service",
                 "TimeoutStartSec=5",

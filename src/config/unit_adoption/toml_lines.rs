@@ -73,13 +73,49 @@ fn clean(text: &str) -> String {
     strip_controls(text).collect()
 }
 
-/// A string of TOML.
+/// A string of TOML on one line. The text has no control characters other than tabs.
 pub(super) fn string(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    let has_marks = text.contains(['"', '\\']);
+    if has_marks && !text.contains('\'') {
+        return format!("'{text}'");
+    }
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
 }
 
 /// A list of strings of TOML.
 pub(super) fn strings(texts: &[String]) -> String {
     let texts: Vec<_> = texts.iter().map(|text| string(text)).collect();
     format!("[{}]", texts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_read_as_they_were() {
+        for text in [
+            "",
+            "plain",
+            "a \"b\"",
+            "it's",
+            "it's \"so\" \\ and",
+            "a\tb",
+            "ä",
+        ] {
+            let read: toml::Table = toml::from_str(&format!("x = {}", string(text)))
+                .unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(read["x"].as_str(), Some(text));
+        }
+    }
+
+    #[test]
+    fn comments_have_no_line_breaks_of_their_own() {
+        let mut lines = TomlLines::default();
+        lines.comment("a\nb = 1");
+        lines.key("key", "1", "x\ry");
+        let text = lines.into_text();
+        assert!(text.lines().all(|line| line.contains('#')), "{text}");
+    }
 }
