@@ -19,6 +19,7 @@ Usage: ship [OPTIONS] <COMMAND>
 
 Commands:
   init         Write an example inventory and playbook
+  adopt        Write an inventory and a playbook from a systemd unit that runs
   deploy       Roll out a version across the fleet, one batch at a time
   plan         Show what a deploy would do, without making changes
   check        Validate the configuration and check every host
@@ -79,6 +80,7 @@ Usage: ship [OPTIONS] <COMMAND>
 
 Commands:
   init         Write an example inventory and playbook
+  adopt        Write an inventory and a playbook from a systemd unit that runs
   deploy       Roll out a version across the fleet, one batch at a time
   plan         Show what a deploy would do, without making changes
   check        Validate the configuration and check every host
@@ -176,6 +178,7 @@ fn every_verb_has_help_with_examples() {
     let project = LocalProject::new();
     for verb in [
         "init",
+        "adopt",
         "deploy",
         "plan",
         "check",

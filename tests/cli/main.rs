@@ -13,6 +13,7 @@ mod project;
 mod redact;
 
 mod adopt;
+mod adopt_unit;
 mod after_rollout;
 mod analysis;
 mod artifact_sources;

@@ -5,6 +5,7 @@ mod balancer_scripts;
 mod base_dir;
 mod command_balancer;
 mod dead_mans_switch;
+mod existing_unit;
 mod fence;
 mod hooks;
 mod host;

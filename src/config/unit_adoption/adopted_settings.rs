@@ -104,6 +104,10 @@ impl AdoptedSettings {
             finds_next_release: !command.names_artifact,
         });
         let mut settings = SortedSettings::of(&text, &name);
+        if reload.is_none() && text.has("Service", "ExecReload") {
+            let why = "`reload` is one command, without variables other than $MAINPID";
+            settings.drop_setting("Service.ExecReload", why);
+        }
         let mut secrets = command.secrets.clone();
         let mut env = Vec::new();
         for (variable, value) in &variables {

@@ -1,5 +1,6 @@
 //! Services of many kinds, with the programs that people run.
 
+mod adopted;
 mod linger;
 mod linked;
 mod queue;
