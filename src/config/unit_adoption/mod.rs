@@ -2,8 +2,8 @@
 //!
 //! The unit comes from a host as an [`ExistingUnit`](crate::core::existing_unit::ExistingUnit). What
 //! systemd has computed (the program, the environment, the user, the timeouts) is read from its
-//! properties, and everything else from the files of the unit, which alone tell what somebody has
-//! set from what is a default. The steps: `unit_text`, `exec_line` and `variables` (read) →
+//! properties, and everything else from the files of the unit, which alone show what is set
+//! and what is a default. The steps: `unit_text`, `exec_line` and `variables` (read) →
 //! `unit_ports`, `origin`, `unit_secret` and `settings` (decide) → `command_text`, `playbook_text`
 //! and `inventory_text` (write).
 

@@ -48,7 +48,13 @@ read_listeners() {
         [ ! -d "/proc/$pid" ] || ls "/proc/$pid/fd/" >/dev/null 2>&1 || hidden=yes
     done
     [ -z "$hidden" ] || add hidden yes
-    list_sockets $pids
+    # Only the sockets: a service may have hundreds of processes, each with many files.
+    files=
+    for pid in $pids; do
+        files="$files /proc/$pid/fd"
+    done
+    sockets=
+    [ -z "$files" ] || sockets=$(ls -ln $files 2>/dev/null | sed -n 's/.* -> \(socket:\[[0-9]*\]\)$/\1/p')
     rows=
     ! command -v ss >/dev/null 2>&1 || rows=$(ss -Hltne 2>/dev/null)
     [ -n "$rows" ] || rows=$(grep -hE '^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ [0-9A-F]+:0000 0A' /proc/net/tcp /proc/net/tcp6 2>/dev/null)
@@ -57,13 +63,13 @@ read_listeners() {
     for row in $rows; do
         IFS=$BLANKS
         parse_row $row
-        if owns_socket "$socket" $pids; then
-            kind=own
-        elif [ -n "$hidden" ]; then
-            kind=possible
-        else
-            continue
-        fi
+        case $sockets in
+            *"socket:[$socket]"*) kind=own ;;
+            *)
+                [ -n "$hidden" ] || continue
+                kind=possible
+                ;;
+        esac
         reach=loopback
         ! blocks_port "$address" || reach=any
         add listen "$port $reach $kind"

@@ -293,7 +293,7 @@ fn unit_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn directory_that_is_no_artifact_is_entered_by_a_shell() {
+fn shell_enters_a_directory_other_than_the_artifact() {
     let unit = written(
         "ExecStart=/usr/bin/app --port 80\nWorkingDirectory=/var/lib/app\n",
         &[("WorkingDirectory", "/var/lib/app")],
