@@ -27,8 +27,6 @@ pub struct AdoptedService {
     pub notes: Vec<String>,
 }
 
-/// Types of services that end, or have an end of their own.
-const NOT_LONG_RUNNING: [&str; 1] = ["oneshot"];
 /// The first words of the units that ship writes.
 const OWN_MARK: &str = "# Written by ship for the service ";
 
@@ -80,9 +78,7 @@ fn check_kind(unit: &ExistingUnit) -> Result<(), UnitRefusal> {
     match kind {
         "forking" => return Err(UnitRefusal::Forking(kind.to_owned())),
         "dbus" => return Err(UnitRefusal::Bus),
-        kind if NOT_LONG_RUNNING.contains(&kind) => {
-            return Err(UnitRefusal::NotLongRunning(kind.to_owned()));
-        }
+        "oneshot" => return Err(UnitRefusal::NotLongRunning(kind.to_owned())),
         _ => {}
     }
     let mut triggers = unit.property("TriggeredBy").split_whitespace();
@@ -97,7 +93,9 @@ fn check_running(unit: &ExistingUnit) -> Result<(), UnitRefusal> {
         return Err(UnitRefusal::Unreadable(why.clone()));
     }
     match unit.property("ActiveState") {
-        "active" | "reloading" => Ok(()),
+        // A unit may stay active after its process has ended.
+        "active" | "reloading" if unit.property("MainPID") != "0" => Ok(()),
+        "active" => Err(UnitRefusal::NotRunning("its process has ended".to_owned())),
         state => Err(UnitRefusal::NotRunning(state.to_owned())),
     }
 }

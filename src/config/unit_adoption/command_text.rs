@@ -155,7 +155,7 @@ pub(super) fn escape_template(text: &str, quote: impl Fn(&str) -> String) -> Str
             return escaped;
         };
         escaped.push_str(&quote(rest.get(..at).unwrap_or_default()));
-        escaped.push_str(&format!("{{{{ \"{mark}\" }}}}"));
+        escaped.extend(["{{ \"", &mark, "\" }}"]);
         rest = rest.get(at + mark.len()..).unwrap_or_default();
     }
 }

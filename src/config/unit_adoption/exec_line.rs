@@ -76,9 +76,12 @@ impl ExecLine {
             return Err("it is empty".to_owned());
         }
         let expands = !prefix.contains(':');
-        let parts = |word: String| match expands {
-            true => parts(&word),
-            false => vec![WordPart::Text(word)],
+        let parts = |word: String| {
+            if expands {
+                parts(&word)
+            } else {
+                vec![WordPart::Text(word)]
+            }
         };
         Ok(Self {
             words: words.into_iter().map(parts).collect(),

@@ -64,19 +64,14 @@ fn service(lines: &mut TomlLines, settings: &AdoptedSettings) {
         let signal = string(settings.stop_signal.name());
         lines.key("stop_signal", &signal, "KillSignal");
     }
-    match settings.stop_timeout {
-        Some(time) => {
-            lines.key(
-                "stop_timeout",
-                &string(&playbook_time(time)),
-                "TimeoutStopSec",
-            );
-        }
-        None => {
-            let why = "TimeoutStopSec has no limit, and ship needs one.";
-            lines.key("stop_timeout", &string(STOP_TIMEOUT), why);
-        }
-    }
+    let (stop_timeout, why) = match settings.stop_timeout {
+        Some(time) => (playbook_time(time), "TimeoutStopSec"),
+        None => (
+            STOP_TIMEOUT.to_owned(),
+            "TimeoutStopSec has no limit, and ship needs one.",
+        ),
+    };
+    lines.key("stop_timeout", &string(&stop_timeout), why);
     reload(lines, settings);
     if !settings.secrets.is_empty() {
         lines.comment(

@@ -175,16 +175,13 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let hex = rest.strip_prefix("\\x").and_then(|hex| hex.get(..2));
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = rest.get(4..).unwrap_or_default();
-            }
-            None => {
-                let c = if c == '-' { '/' } else { c };
-                bytes.extend(c.to_string().bytes());
-                rest = rest.get(c.len_utf8()..).unwrap_or_default();
-            }
+        if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = rest.get(4..).unwrap_or_default();
+        } else {
+            let c = if c == '-' { '/' } else { c };
+            bytes.extend(c.to_string().bytes());
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

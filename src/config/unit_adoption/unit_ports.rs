@@ -37,9 +37,9 @@ impl UnitPorts {
             listeners.all(|listener| listener.is_loopback)
         });
         Self {
+            all,
             named,
             is_loopback,
-            all,
         }
     }
 

@@ -281,6 +281,12 @@ fn unit_that_cannot_be_read_is_refused() {
     unit.unreadable = Some("permission denied".to_owned());
     let refusal = refused(&unit);
     assert_eq!(refusal, UnitRefusal::Unreadable("permission denied".into()));
+    let ended = written("ExecStart=/bin/a\n", &[("MainPID", "0")]);
+    assert!(
+        refused(&ended)
+            .to_string()
+            .contains("its process has ended")
+    );
     let own = written(
         "# Written by ship for the service x.\nExecStart=/bin/a\n",
         &[],
