@@ -62,7 +62,9 @@ pub enum UnitRefusal {
          Type=simple, exec or notify"
     )]
     Bus,
-    #[error("it is a unit of ship already")]
+    #[error(
+        "it is a unit of ship already\nhint: `ship status` shows its service, in the directory of its inventory"
+    )]
     OwnUnit,
     #[error("ship cannot read its command: {0}")]
     Command(String),
