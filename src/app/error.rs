@@ -283,10 +283,11 @@ pub enum Refused {
     #[error("cannot read the current directory: {0}")]
     NoDirectory(std::io::Error),
     #[error(
-        "cannot write the inventory to playbook.toml, because the playbook goes there\nhint: give \
-         the inventory another name"
+        "cannot write the inventory to {}, because a playbook goes there\nhint: give the inventory \
+         another name",
+        .0.display()
     )]
-    InventoryIsPlaybook,
+    InventoryIsPlaybook(PathBuf),
     #[error("{} already exists and was not changed\nhint: name another inventory", .0.display())]
     FileExists(PathBuf),
     #[error("cannot write {}: {why}", .path.display())]

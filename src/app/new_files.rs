@@ -1,4 +1,4 @@
-//! An inventory and a playbook that ship writes for the user.
+//! An inventory and playbooks that ship writes for the user.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -6,44 +6,48 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Refused};
 
-/// The name of the playbook, beside the inventory.
+/// The name of the only playbook, beside the inventory.
 pub(crate) const PLAYBOOK_NAME: &str = "playbook.toml";
 
-/// The places of a new inventory and its playbook.
+/// The places of a new inventory and its playbooks.
 #[derive(Debug)]
 pub struct NewFiles {
     pub inventory: PathBuf,
-    pub playbook: PathBuf,
+    /// Beside the inventory.
+    pub playbooks: Vec<PathBuf>,
 }
 
 impl NewFiles {
-    /// The place of an inventory, by default `inventory.toml`, and of its playbook.
+    /// The place of an inventory, by default `inventory.toml`, and of playbooks with these names.
     ///
     /// # Errors
     /// If one of them exists already.
-    pub(crate) fn at(inventory: Option<PathBuf>) -> Result<Self, Error> {
+    pub(crate) fn at(inventory: Option<PathBuf>, playbooks: &[&str]) -> Result<Self, Error> {
         let inventory = inventory.unwrap_or_else(|| PathBuf::from("inventory.toml"));
-        let playbook = inventory.with_file_name(PLAYBOOK_NAME);
-        if inventory == playbook {
-            return Err(Refused::InventoryIsPlaybook.into());
+        let playbooks = playbooks.iter().map(|name| inventory.with_file_name(name));
+        let playbooks: Vec<_> = playbooks.collect();
+        if playbooks.contains(&inventory) {
+            return Err(Refused::InventoryIsPlaybook(inventory).into());
         }
-        for file in [&inventory, &playbook] {
+        for file in std::iter::once(&inventory).chain(&playbooks) {
             if file.exists() {
                 return Err(Refused::FileExists(file.clone()).into());
             }
         }
         Ok(Self {
             inventory,
-            playbook,
+            playbooks,
         })
     }
 
-    /// Writes both files.
+    /// Writes the inventory and the texts of the playbooks, in their order.
     ///
     /// # Errors
     /// If one of them exists by now, or cannot be written.
-    pub(crate) fn write(&self, inventory: &str, playbook: &str) -> Result<(), Error> {
-        write_new(&self.playbook, playbook)?;
+    pub(crate) fn write(&self, inventory: &str, playbooks: &[String]) -> Result<(), Error> {
+        for (path, text) in self.playbooks.iter().zip(playbooks) {
+            write_new(path, text)?;
+        }
         write_new(&self.inventory, inventory)
     }
 }

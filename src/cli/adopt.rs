@@ -32,7 +32,12 @@ fn text(adopted: &AdoptedFiles) -> String {
         hosts,
         ..
     } = adopted;
-    let (inventory, playbook) = (files.inventory.display(), files.playbook.display());
+    let inventory = files.inventory.display();
+    let playbooks = files
+        .playbooks
+        .iter()
+        .map(|path| path.display().to_string());
+    let playbook = playbooks.collect::<String>();
     let (unit, hosts) = (&service.unit, hosts.join(", "));
     let ports: Vec<_> = service.ports.iter().map(ToString::to_string).collect();
     let listens = match ports.len() {

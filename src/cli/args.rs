@@ -104,11 +104,14 @@ pub enum VerbArgs {
 }
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = examples!["ship init", "ship init staging/inventory.toml"])]
+#[command(after_help = examples!["ship init", "ship init --stack", "ship init staging/inventory.toml"])]
 pub struct InitArgs {
     /// Inventory file to write [default: inventory.toml]
     #[arg(value_name = "INVENTORY")]
     pub inventory: Option<PathBuf>,
+    /// Write a stack: several services that are released together
+    #[arg(long)]
+    pub stack: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -131,7 +134,7 @@ pub struct AdoptArgs {
     pub sudo: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = examples![
     "ship deploy inventory.toml --version 0.9 --reason \"ticket 4711\"",
     "ship deploy --dry-run",

@@ -24,7 +24,11 @@ static LISTED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&pattern).expect("a valid pattern")
 });
 
-const INVENTORY: &str = r#"playbook = "playbook.toml"
+const INVENTORY: &str = r#"? = 1
+[[services]]
+playbook = "playbook.toml"
+? = 1
+[stack]
 ? = 1
 [fleet]
 name = "x"
@@ -97,6 +101,8 @@ pub(crate) fn known_keys() -> KnownKeys {
     let of_the_inventory = [
         "the inventory",
         "fleet",
+        "services",
+        "stack",
         "state",
         "ssh",
         "hosts",
@@ -180,7 +186,9 @@ fn known_keys_are_those_of_every_table() {
             "fleet",
             "hosts",
             "hosts_from",
+            "services",
             "ssh",
+            "stack",
             "state"
         ]
     );

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use ship::config::{Overrides, load_with};
+use ship::config::{StackOverrides, load_stack};
 use toml::{Table, Value};
 
 use crate::markdown::{Block, Page, assert_none, docs};
@@ -23,6 +23,16 @@ address = "192.168.72.233"
 name = "web2"
 labels = { zone = "b" }
 address = "192.168.72.2"
+"#;
+
+/// The beginning of a stack.
+const STACK: &str = r#"[fleet]
+name = "production"
+[[services]]
+playbook = "page.toml"
+[[hosts]]
+name = "web1"
+address = "192.168.72.233"
 "#;
 
 const BALANCERS: &str = r#"
@@ -101,6 +111,7 @@ fn problem(block: &Block) -> Option<String> {
     let (inventory, playbook) = match words.next() {
         Some("playbook") => (INVENTORY.to_owned(), block.text.clone()),
         Some("inventory") => (block.text.clone(), PLAYBOOK.to_owned()),
+        Some("stack-part") => (format!("{STACK}{}", block.text), PLAYBOOK.to_owned()),
         Some("inventory-part") => match laid_over(INVENTORY, &block.text) {
             Ok(inventory) => (inventory, PLAYBOOK.to_owned()),
             Err(why) => return Some(why),
@@ -126,11 +137,28 @@ fn rejection(mut inventory: String, mut playbook: String) -> Option<String> {
     }
     let read = |path: &Path| match path.to_str() {
         Some("inventory.toml") => Ok(inventory.clone().into_bytes()),
-        Some(_) => Ok(playbook.clone().into_bytes()),
+        Some(path) => Ok(named_by(path, &playbook).into_bytes()),
         None => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    let loaded = load_with(Path::new("inventory.toml"), &Overrides::default(), read);
+    let overrides = StackOverrides::default();
+    let loaded = load_stack(Path::new("inventory.toml"), &overrides, read, None);
     loaded.err().map(|report| report.to_string())
+}
+
+/// The playbook with the name and a port of its own, as the playbooks of a stack have.
+fn named_by(path: &str, playbook: &str) -> String {
+    let name = path
+        .trim_end_matches(".toml")
+        .rsplit('/')
+        .next()
+        .unwrap_or(path);
+    let port = 8000 + path.bytes().map(u32::from).sum::<u32>();
+    playbook
+        .replace("name = \"page\"", &format!("name = \"{name}\""))
+        .replace(
+            "ports = [8081, 8082]",
+            &format!("ports = [{port}, {}]", port + 10_000),
+        )
 }
 
 /// A file with the tables and keys of a part laid over it.

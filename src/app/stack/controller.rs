@@ -9,11 +9,10 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use super::conclusion::{StackConclusion, exit_of};
 use super::notification;
 use super::preparation::{LeasedService, ReadyService, ReadyStack};
-use super::promote::is_not_at_step;
 use super::services::of_service;
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::{Environment, Reading};
-use crate::app::error::Error;
+use crate::app::error::{Error, Refused};
 use crate::app::exit::Exit;
 use crate::app::goal::Goal;
 use crate::app::preparation::keep_leases;
@@ -26,6 +25,7 @@ use crate::app::verbs::resume::{ResumeRequest, resume};
 use crate::app::verbs::rollback::{RollbackRequest, rollback};
 use crate::config::Overrides;
 use crate::core::journal::rollout_summary::RolloutSummary;
+use crate::core::policy::continuation::ContinuationRefusal;
 use crate::core::rollout::failure::FailureKind;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{
@@ -470,6 +470,14 @@ async fn promote_or_resume(
         }
     }
     Box::pin(resume(env, request)).await
+}
+
+/// Whether a rollout cannot be promoted because it does not wait at a step.
+fn is_not_at_step(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Refused(Refused::Continuation(ContinuationRefusal::NotAtStep { .. }))
+    )
 }
 
 /// Begins the rollout of a service that an earlier process recorded, but did not begin.

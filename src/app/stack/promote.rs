@@ -6,13 +6,12 @@ use super::conclusion::StackConclusion;
 use super::continuation::resume_with;
 use super::services::{StackServices, of_service};
 use crate::app::environment::Reading;
-use crate::app::error::{Error, Refused};
+use crate::app::error::Error;
 use crate::app::notice::Accepted;
 use crate::app::opened_service::OpenedService;
 use crate::app::verbs::promote::{PromoteRequest, Promotion, promote as promote_service};
 use crate::app::verbs::resume::ResumeRequest;
 use crate::config::Overrides;
-use crate::core::policy::continuation::ContinuationRefusal;
 use crate::store::StoreAccess;
 
 /// What a promotion has done.
@@ -65,12 +64,4 @@ fn is_any_running(stack: &StackServices) -> Result<bool, Error> {
         }
     }
     Ok(false)
-}
-
-/// Whether a rollout cannot be promoted because it does not wait at a step.
-pub(super) fn is_not_at_step(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Refused(Refused::Continuation(ContinuationRefusal::NotAtStep { .. }))
-    )
 }

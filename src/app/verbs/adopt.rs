@@ -59,7 +59,7 @@ struct UnitHost {
 /// # Errors
 /// If a file exists already, a host cannot be reached, or ship cannot run such a service.
 pub async fn adopt(request: AdoptRequest) -> Result<AdoptedFiles, Error> {
-    let files = NewFiles::at(request.inventory)?;
+    let files = NewFiles::at(request.inventory, &[PLAYBOOK_NAME])?;
     let hosts = unit_hosts(&request.hosts, request.sudo)?;
     let not_adopted = |host: &UnitHost, refusal: UnitRefusal| Refused::UnitNotAdopted {
         unit: request.unit.clone(),
@@ -89,7 +89,7 @@ pub async fn adopt(request: AdoptRequest) -> Result<AdoptedFiles, Error> {
     let sudo = request.sudo || units.iter().any(|unit| unit.user_id != ROOT);
     let inventory = adopted_inventory(&service.unit, &adopted, PLAYBOOK_NAME, sudo);
     check_files(&files, &inventory, &service.playbook)?;
-    files.write(&inventory, &service.playbook)?;
+    files.write(&inventory, std::slice::from_ref(&service.playbook))?;
     Ok(AdoptedFiles {
         files,
         service,
@@ -206,7 +206,7 @@ fn differing_keys(first: &str, other: &str) -> Vec<String> {
 /// Checks the files before they are written: they come from another program's text.
 fn check_files(files: &NewFiles, inventory: &str, playbook: &str) -> Result<(), Error> {
     let read = |path: &Path| {
-        let is_playbook = path.file_name() == files.playbook.file_name();
+        let is_playbook = path.file_name() != files.inventory.file_name();
         let text = if is_playbook { playbook } else { inventory };
         Ok(text.as_bytes().to_vec())
     };

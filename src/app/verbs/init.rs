@@ -7,6 +7,8 @@ use crate::app::new_files::{NewFiles, PLAYBOOK_NAME};
 
 const INVENTORY: &str = include_str!("init/inventory.toml");
 const PLAYBOOK: &str = include_str!("init/playbook.toml");
+const STACK: &str = include_str!("init/stack.toml");
+const WORKER: &str = include_str!("init/worker.toml");
 /// The default name of the service, if the name of the directory is not a valid one.
 const SERVICE: &str = "app";
 
@@ -15,12 +17,21 @@ const SERVICE: &str = "app";
 /// # Errors
 /// If one of them exists already, or cannot be written.
 pub fn init(inventory: Option<PathBuf>) -> Result<NewFiles, Error> {
-    let files = NewFiles::at(inventory)?;
+    let files = NewFiles::at(inventory, &[PLAYBOOK_NAME])?;
     let service = service_name(&files.inventory);
-    files.write(
-        &INVENTORY.replace("PLAYBOOK", PLAYBOOK_NAME),
-        &PLAYBOOK.replace("SERVICE", &service),
-    )?;
+    let inventory = INVENTORY.replace("PLAYBOOK", PLAYBOOK_NAME);
+    files.write(&inventory, &[PLAYBOOK.replace("SERVICE", &service)])?;
+    Ok(files)
+}
+
+/// Writes an inventory with two services, and their playbooks.
+///
+/// # Errors
+/// If one of them exists already, or cannot be written.
+pub fn init_stack(inventory: Option<PathBuf>) -> Result<NewFiles, Error> {
+    let files = NewFiles::at(inventory, &["api.toml", "worker.toml"])?;
+    let api = PLAYBOOK.replace("SERVICE", "api");
+    files.write(STACK, &[api, WORKER.to_owned()])?;
     Ok(files)
 }
 

@@ -229,9 +229,11 @@ fn inventory_arg(verb: &mut VerbArgs) -> Option<InventoryArg> {
 
 fn inventory_arg_mut(verb: &mut VerbArgs) -> Option<&mut InventoryArg> {
     match verb {
-        VerbArgs::Init(_) | VerbArgs::Logs(_) | VerbArgs::Completions { .. } | VerbArgs::Man => {
-            None
-        }
+        VerbArgs::Init(_)
+        | VerbArgs::Adopt(_)
+        | VerbArgs::Logs(_)
+        | VerbArgs::Completions { .. }
+        | VerbArgs::Man => None,
         VerbArgs::Deploy(args) => Some(&mut args.inventory),
         VerbArgs::Plan(args) => Some(&mut args.inventory),
         VerbArgs::Check(args) => Some(&mut args.inventory),

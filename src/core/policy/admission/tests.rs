@@ -10,7 +10,6 @@ use crate::core::policy::testing::{
 use crate::core::policy::unattended::RunMode;
 use crate::core::rollout::Direction;
 use crate::core::rollout::failure::FailureKind;
-use crate::core::rollout::task::ContractPolicy;
 use crate::core::rollout::task::TaskOutcome;
 use crate::core::spec::step::Step;
 use crate::core::spec::windows::DeployWindows;
@@ -81,7 +80,7 @@ impl Case {
             definition(self.release, self.contracts),
         );
         let request = AdmissionRequest {
-            contracts: ContractPolicy::InRollout,
+            contracts: Default::default(),
             verb: self.verb,
             release: &release,
             definition: &definition,
