@@ -19,7 +19,7 @@ use crate::core::ids::{Epoch, HostId, Port, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Definition, Driver};
 use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
-use crate::remote::{HostSite, HostUnavailable, SavedOutput, Target};
+use crate::remote::{HostSite, HostUnavailable, SavedOutput, SharedLinks, Target};
 use crate::script::{self, DEFAULT_BASE_DIR, HostContext, KeptRelease};
 use crate::store::ServiceKey;
 
@@ -46,7 +46,12 @@ impl Session {
         let definitions = self.definitions();
         let slots = self.slots(&definitions);
         let releases = self.releases(definitions, None);
-        Ok(control_machine::executor(self.layout(&slots)?, releases))
+        let links = SharedLinks::default();
+        Ok(control_machine::executor(
+            self.layout(&slots)?,
+            releases,
+            &links,
+        ))
     }
 
     /// The machines of the fleet, with these slots for instances.

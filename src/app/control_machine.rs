@@ -25,7 +25,7 @@ use crate::config::{
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
-use crate::remote::SudoPassword;
+use crate::remote::{SharedLinks, SudoPassword};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{
@@ -73,6 +73,8 @@ struct SharedKnowledge {
     has_reported_kept_hosts: AtomicBool,
     /// The password for sudo, once it is known.
     sudo_password: Mutex<Option<Arc<SudoPassword>>>,
+    /// The connections to the hosts.
+    links: SharedLinks,
 }
 
 impl ControlMachine {
@@ -350,7 +352,7 @@ impl Environment for ControlMachine {
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
-        Arc::new(executor(layout, releases))
+        Arc::new(executor(layout, releases, &self.shared.links))
     }
 
     fn prepare_release<'a>(
@@ -422,7 +424,11 @@ pub(crate) fn remember_inventory(files: &Files) {
 
 /// An executor for the hosts, over SSH or on this machine. ship connects to a host when it first
 /// needs the host.
-pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor {
+pub(crate) fn executor(
+    layout: FleetLayout,
+    releases: Releases,
+    links: &SharedLinks,
+) -> FleetExecutor {
     let FleetLayout {
         sites,
         owner,
@@ -430,5 +436,5 @@ pub(crate) fn executor(layout: FleetLayout, releases: Releases) -> FleetExecutor
         control,
         clock,
     } = layout;
-    FleetExecutor::new(sites, releases, owner, clock, balancing, control)
+    FleetExecutor::new(sites, releases, owner, clock, balancing, control, links)
 }

@@ -34,7 +34,7 @@ use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::release::{Check, Definition, Readiness, Via};
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::FailureKind;
-use crate::remote::{self, HostSite, HostUnavailable, SavedOutput, ServiceContext};
+use crate::remote::{self, HostSite, HostUnavailable, SavedOutput, ServiceContext, SharedLinks};
 use crate::script::{self, HostContext, LogRange, Script};
 
 /// The hosts of an inventory and the balancers of the service.
@@ -50,6 +50,7 @@ pub struct FleetExecutor {
 impl FleetExecutor {
     /// Creates the executor without connecting to any host. `sites` includes the machines of the
     /// balancers, which have no slots. `owner` identifies the fleet, the service, and the history.
+    /// Connections that exist in `links` are used again.
     pub fn new(
         sites: Vec<HostSite>,
         releases: Releases,
@@ -57,13 +58,14 @@ impl FleetExecutor {
         clock: Arc<dyn Clock>,
         balancing: Option<Balancing>,
         control: LocalCommandSettings,
+        links: &SharedLinks,
     ) -> Self {
         let service = ServiceContext {
             owner,
             proven: releases.proven.clone(),
         };
         let servers = ReleaseServer::of_all(&releases.definitions);
-        let context = FleetContext::new(sites, service.clone(), releases, clock);
+        let context = FleetContext::new(sites, service.clone(), releases, clock, links);
         let slot_host = |host: &context::LinkedHost| SlotHost {
             site: host.site.clone(),
             link: Arc::clone(&host.link) as Arc<dyn Link>,

@@ -1,7 +1,7 @@
 //! The link to a host, which connects on first use and again after the connection was lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -25,14 +25,23 @@ const CONNECTS_CONCURRENT_MAX: usize = 32;
 /// Added to a script's own deadline for the network.
 const NETWORK_ALLOWANCE: Duration = Duration::from_secs(10);
 
-/// The links to the hosts of a run.
-///
+/// The links to the hosts of a run. They stay open as long as any run that shares them.
+pub struct Connections {
+    links: BTreeMap<HostId, Arc<HostLink>>,
+    _open: SharedLinks,
+}
+
+/// Links that several runs of this process share: two services on one host use one connection, if
+/// everything that decides the login is the same.
+#[derive(Clone)]
+pub struct SharedLinks(Arc<OpenLinks>);
+
 /// Dropping this value closes every connection and removes the directory of their sockets, which
 /// takes a few seconds at most. On a thread that does not belong to a multi-threaded runtime, the
 /// drop does not wait, and the connections end a moment later.
-pub struct Connections {
-    links: BTreeMap<HostId, Arc<HostLink>>,
-    shared: Arc<SharedLogins>,
+struct OpenLinks {
+    links: std::sync::Mutex<Vec<Arc<HostLink>>>,
+    logins: Arc<SharedLogins>,
 }
 
 struct SharedLogins {
@@ -42,57 +51,82 @@ struct SharedLogins {
 
 pub struct HostLink {
     target: Target,
-    shared: Arc<SharedLogins>,
+    logins: Arc<SharedLogins>,
     connection: Mutex<Option<Arc<Connection>>>,
     network_address: OnceCell<String>,
 }
 
-impl Connections {
-    /// Creates the links without connecting.
-    pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
-        Self::with_connector(Connector::default(), targets)
+impl Default for SharedLinks {
+    fn default() -> Self {
+        Self::with_connector(Connector::default())
     }
+}
 
-    /// Like [`Connections::new`], with this connector.
-    pub fn with_connector(connector: Connector, targets: impl IntoIterator<Item = Target>) -> Self {
-        let shared = Arc::new(SharedLogins {
+impl SharedLinks {
+    /// No links yet, to be connected by this connector.
+    pub fn with_connector(connector: Connector) -> Self {
+        let logins = Arc::new(SharedLogins {
             connector,
             connects: Semaphore::new(CONNECTS_CONCURRENT_MAX),
         });
+        Self(Arc::new(OpenLinks {
+            links: std::sync::Mutex::default(),
+            logins,
+        }))
+    }
+
+    /// The links to these hosts, without connecting. A link that exists already is used again.
+    pub fn to(&self, targets: impl IntoIterator<Item = Target>) -> Connections {
+        let mut known = self.0.links.lock().unwrap_or_else(PoisonError::into_inner);
         let link = |target: Target| {
             let name = target.name.clone();
-            let link = HostLink {
+            if let Some(link) = known.iter().find(|link| link.target.is_same(&target)) {
+                return (name, Arc::clone(link));
+            }
+            let link = Arc::new(HostLink {
                 target,
-                shared: Arc::clone(&shared),
+                logins: Arc::clone(&self.0.logins),
                 connection: Mutex::new(None),
                 network_address: OnceCell::new(),
-            };
-            (name, Arc::new(link))
+            });
+            known.push(Arc::clone(&link));
+            (name, link)
         };
-        Self {
+        Connections {
             links: targets.into_iter().map(link).collect(),
-            shared: Arc::clone(&shared),
+            _open: self.clone(),
         }
+    }
+}
+
+impl Connections {
+    /// Links of their own, without connecting.
+    pub fn new(targets: impl IntoIterator<Item = Target>) -> Self {
+        SharedLinks::default().to(targets)
     }
 
     pub fn links(&self) -> &BTreeMap<HostId, Arc<HostLink>> {
         &self.links
     }
+}
 
-    async fn close(&self) {
-        join_all(self.links.values().map(|link| link.close())).await;
-        self.shared.connector.close().await;
+impl OpenLinks {
+    async fn close(&self, links: Vec<Arc<HostLink>>) {
+        join_all(links.iter().map(|link| link.close())).await;
+        self.logins.connector.close().await;
     }
 }
 
-impl Drop for Connections {
+impl Drop for OpenLinks {
     fn drop(&mut self) {
+        let links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = links.clone();
         let runtime = Handle::try_current();
         if let Some(runtime) = runtime
             .ok()
             .filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
         {
-            tokio::task::block_in_place(|| runtime.block_on(self.close()));
+            tokio::task::block_in_place(|| runtime.block_on(self.close(links)));
         }
     }
 }
@@ -118,8 +152,8 @@ impl HostLink {
         if let Some(connection) = slot.as_ref() {
             return Ok(Arc::clone(connection));
         }
-        let _permit = self.shared.connects.acquire().await;
-        let connected = self.shared.connector.connect(&self.target).await;
+        let _permit = self.logins.connects.acquire().await;
+        let connected = self.logins.connector.connect(&self.target).await;
         let connected =
             connected.inspect_err(|error| tracing::warn!(host = %self.target.name, "{error}"));
         let connection = Arc::new(connected.map_err(|error| HostUnavailable {

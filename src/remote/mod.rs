@@ -36,7 +36,7 @@ mod unavailable;
 
 pub use self::connector::Connector;
 pub use self::error::{ConnectError, LoginAttempt, RunError};
-pub use self::host_link::{Connections, HostLink};
+pub use self::host_link::{Connections, HostLink, SharedLinks};
 pub use self::resolve::{direct_probe_problem, link_local_problem, network_address};
 pub use self::saved_output::SavedOutput;
 pub use self::streaming::HEARTBEAT;

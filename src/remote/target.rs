@@ -19,6 +19,20 @@ pub struct Target {
     pub sudo_password: Option<Arc<SudoPassword>>,
 }
 
+impl Target {
+    /// Whether a login at the other target is a login at this one.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let is_same_password = match (&self.sudo_password, &other.sudo_password) {
+            (None, None) => true,
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        is_same_password
+            && (&self.name, &self.address) == (&other.name, &other.address)
+            && (self.transport, &self.ssh) == (other.transport, &other.ssh)
+    }
+}
+
 /// A host as messages name it.
 #[derive(Clone, Debug)]
 pub(crate) struct HostLogin {

@@ -24,7 +24,7 @@ use ship::core::rollout::action::{Action, StopReason};
 use ship::engine::{
     ActionOrder, ActionResult, Executor, FleetExecutor, LocalCommandSettings, Releases, SteadyClock,
 };
-use ship::remote::{HostSite, Target};
+use ship::remote::{HostSite, SharedLinks, Target};
 use ship_testing::haproxy::{Backend, Haproxy, get, get_with};
 use ship_testing::sshd::Sshd;
 use tempfile::TempDir;
@@ -222,6 +222,7 @@ fn hosts(
             port: None,
         }),
         LocalCommandSettings::default(),
+        &SharedLinks::default(),
     )
 }
 

@@ -12,7 +12,7 @@ use ship::core::fleet::health::Verdict;
 use ship::probe::{self, PortProbe, Route};
 use ship::remote::{
     Command, ConnectError, Connection, Connections, Connector, Output, RunError, SavedOutput,
-    SudoPassword, Target, network_address,
+    SharedLinks, SudoPassword, Target, network_address,
 };
 use ship::script::Input;
 use ship::script::Script;
@@ -1031,7 +1031,7 @@ async fn connection_survives_a_pause_but_not_its_owner() {
 
 /// Connections below a directory, with one open.
 async fn connections(target: &Target, dir: &Path) -> Connections {
-    let connections = Connections::with_connector(Connector::in_dir(dir), [target.clone()]);
+    let connections = SharedLinks::with_connector(Connector::in_dir(dir)).to([target.clone()]);
     let script = Script {
         text: "echo hello".to_owned(),
         input: ship::script::Input::default(),

@@ -13,7 +13,7 @@ use crate::core::release::{Artifact, Definition};
 use crate::core::time::Time;
 use crate::engine::clock::Clock;
 use crate::remote::{
-    Connections, HostLink, HostSite, HostUnavailable, SavedOutput, ServiceContext,
+    Connections, HostLink, HostSite, HostUnavailable, SavedOutput, ServiceContext, SharedLinks,
 };
 use crate::script::{self, HostContext, Script};
 
@@ -48,7 +48,7 @@ pub(super) struct FleetContext {
     service: ServiceContext,
     releases: Releases,
     clock: Arc<dyn Clock>,
-    /// Closes the connections when the context is dropped.
+    /// Keeps the connections open, unless others share them, until the context is dropped.
     _connections: Connections,
 }
 
@@ -59,8 +59,9 @@ impl FleetContext {
         service: ServiceContext,
         releases: Releases,
         clock: Arc<dyn Clock>,
+        links: &SharedLinks,
     ) -> Self {
-        let connections = Connections::new(sites.iter().map(|site| site.target.clone()));
+        let connections = links.to(sites.iter().map(|site| site.target.clone()));
         let links = connections.links();
         let linked = |site: HostSite| {
             let name = site.target.name.clone();

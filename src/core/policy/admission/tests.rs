@@ -80,7 +80,7 @@ impl Case {
             definition(self.release, self.contracts),
         );
         let request = AdmissionRequest {
-            contracts: Default::default(),
+            contracts: crate::core::rollout::task::ContractPolicy::InRollout,
             verb: self.verb,
             release: &release,
             definition: &definition,
