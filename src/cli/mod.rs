@@ -7,6 +7,7 @@ mod check;
 mod conclusion;
 mod cron;
 mod deploy;
+mod dispatch;
 mod exit;
 mod freeze;
 mod hints;
@@ -36,11 +37,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 use args::{Cli, VerbArgs};
 pub use exit::{CliError, Exit};
-use output::{note, print, print_error, stdout_fail};
+use output::{note, print_error, stdout_fail};
 
 use crate::app::logging;
 use crate::report::stdout_failure;
@@ -170,50 +171,6 @@ fn check_threads(threads: usize) -> Result<(), CliError> {
 async fn run(mut verb: VerbArgs) -> Result<Exit, CliError> {
     match stack::StackTarget::of(&mut verb)? {
         Some(target) => Box::pin(stack::run(verb, target)).await,
-        None => Box::pin(run_one(verb)).await,
-    }
-}
-
-/// Runs a verb for one service.
-async fn run_one(verb: VerbArgs) -> Result<Exit, CliError> {
-    match verb {
-        VerbArgs::Init(args) => init::run(args),
-        VerbArgs::Adopt(args) => adopt::run(args).await,
-        VerbArgs::Deploy(args) => Box::pin(deploy::run(args)).await,
-        VerbArgs::Plan(args) => plan::run(args).await,
-        VerbArgs::Check(args) => check::run(args).await,
-        VerbArgs::Status(args) => status::run(args).await,
-        VerbArgs::History(args) => history::run(args),
-        VerbArgs::Logs(args) => logs::run(args).await,
-        VerbArgs::Rollback(args) => Box::pin(rollback::run(args)).await,
-        VerbArgs::Pause(args) => pause::run(args).await,
-        VerbArgs::Resume(args) => Box::pin(resume::run(args)).await,
-        VerbArgs::Promote(args) => Box::pin(promote::run(args)).await,
-        VerbArgs::Abort(args) => Box::pin(abort::run(args)).await,
-        VerbArgs::Restart(args) => Box::pin(restart::run(args)).await,
-        VerbArgs::Scale(args) => Box::pin(scale::run(args)).await,
-        VerbArgs::Migrate(args) => Box::pin(migrate::run(args)).await,
-        VerbArgs::Freeze(args) => freeze::run(args),
-        VerbArgs::Thaw(args) => freeze::thaw(args),
-        VerbArgs::Report(args) => report::run(args),
-        VerbArgs::Unlock(args) => unlock::run(args).await,
-        VerbArgs::State(args) => state::run(args).await,
-        VerbArgs::Inventory(args) => inventory::run(args),
-        VerbArgs::Cron(args) => cron::run(args),
-        VerbArgs::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "ship", &mut script);
-            print(&String::from_utf8_lossy(&script))
-        }
-        VerbArgs::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(|error| {
-                    let text = format!("error: cannot render the manual page: {error}");
-                    CliError::new(Exit::Internal, text)
-                })?;
-            print(&String::from_utf8_lossy(&page))
-        }
+        None => Box::pin(dispatch::run_one(verb)).await,
     }
 }

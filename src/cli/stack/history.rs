@@ -3,8 +3,8 @@
 use super::super::exit::{CliError, Exit};
 use super::super::output::print;
 use super::super::shared_args::{DisplayArgs, OutputFormat};
-use super::StackTarget;
 use super::conclusion::services;
+use super::target::StackTarget;
 use crate::app::stack::deployments;
 use crate::core::stack::{Deployment, StackOutcome};
 use crate::core::time::Human;

@@ -5,95 +5,17 @@ mod history;
 mod plan;
 mod rollout;
 mod status;
+mod target;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use super::args::{StateVerb, VerbArgs};
+pub(super) use self::target::StackTarget;
+use self::target::inventory_arg_mut;
+use super::args::VerbArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
-use super::shared_args::{DisplayArgs, InventoryArg, OutputFormat};
-use super::terminal::Terminal;
-use crate::app::control_machine::ControlMachine;
-use crate::app::stack::{self, StackServiceEnv, StackServices};
-use crate::config::{StackOrder, StackOverrides};
-use crate::report::ServiceLabel;
-
-/// The inventory of a stack, and its selected services.
-pub(super) struct StackTarget {
-    machine: ControlMachine,
-    order: StackOrder,
-}
-
-impl StackTarget {
-    /// The stack of a verb; `None` if the verb needs no inventory, or the inventory has only one
-    /// `playbook`.
-    pub(super) fn of(verb: &mut VerbArgs) -> Result<Option<Self>, CliError> {
-        let overrides = versions(verb);
-        let Some(inventory) = inventory_arg(verb) else {
-            return Ok(None);
-        };
-        let machine = ControlMachine::new(
-            inventory.inventory.clone(),
-            Arc::new(Terminal::alone(DisplayArgs::default())),
-        );
-        let overrides = StackOverrides {
-            services: inventory.services.clone(),
-            versions: overrides,
-            set: Vec::new(),
-        };
-        let order = machine.read_order(&overrides)?;
-        Ok(order.map(|order| Self { machine, order }))
-    }
-
-    /// The services, each with its own environment.
-    fn services(&self, display: DisplayArgs) -> StackServices {
-        let names = self.order.services.iter().map(|service| &service.name);
-        let width = names.map(String::len).max().unwrap_or_default();
-        let env = |name: &String| {
-            let label = ServiceLabel {
-                name: name.clone(),
-                width,
-            };
-            let console = Arc::new(Terminal::of_service(display, label));
-            Arc::new(self.machine.for_service(name.clone(), console))
-        };
-        let services = self.order.services.iter().map(|service| StackServiceEnv {
-            name: service.name.clone(),
-            after: service.after.clone(),
-            env: env(&service.name),
-        });
-        StackServices {
-            fleet: self.order.fleet.clone(),
-            services: services.collect(),
-            on_failure: self.order.on_failure,
-        }
-    }
-
-    /// Whether one service is selected, and no deployment is unfinished: its own rollout continues.
-    fn continues_one_service(&self) -> Result<bool, CliError> {
-        let has_one = self.order.services.len() == 1;
-        let services = || self.services(DisplayArgs::default());
-        Ok(has_one && stack::unfinished(&services())?.is_none())
-    }
-
-    /// The name of the only selected service.
-    fn only_service(&self) -> Result<String, CliError> {
-        match &self.order.services[..] {
-            [only] => Ok(only.name.clone()),
-            services => {
-                let names: Vec<_> = services.iter().map(|it| it.name.as_str()).collect();
-                Err(CliError::refused(format!(
-                    "error: this command needs one service, and the inventory has {}\nhint: choose one \
-                     with `--service`, for example `--service {}`",
-                    names.join(", "),
-                    names.first().unwrap_or(&"api")
-                )))
-            }
-        }
-    }
-}
+use super::shared_args::OutputFormat;
 
 /// How a verb runs on a stack.
 enum Manner {
@@ -180,7 +102,7 @@ async fn run_services(
         }
         let mut verb = verb.clone();
         select(&mut verb, name);
-        let ran: Pin<Box<dyn Future<Output = _>>> = Box::pin(super::run_one(verb));
+        let ran: Pin<Box<dyn Future<Output = _>>> = Box::pin(super::dispatch::run_one(verb));
         let exit = ran.await?;
         if exit != Exit::Done {
             return Ok(exit);
@@ -207,55 +129,5 @@ fn select(verb: &mut VerbArgs, service: String) {
                 inventory.services = vec![service];
             }
         }
-    }
-}
-
-/// The values of `--version`.
-fn versions(verb: &VerbArgs) -> Vec<String> {
-    match verb {
-        VerbArgs::Deploy(args) => args.overrides.version.clone(),
-        VerbArgs::Plan(args) => args.overrides.version.clone(),
-        VerbArgs::Check(args) => args.overrides.version.clone(),
-        _ => Vec::new(),
-    }
-}
-
-fn inventory_arg(verb: &mut VerbArgs) -> Option<InventoryArg> {
-    match verb {
-        VerbArgs::Logs(args) => Some(super::logs::inventory_arg(args)),
-        verb => inventory_arg_mut(verb).cloned(),
-    }
-}
-
-fn inventory_arg_mut(verb: &mut VerbArgs) -> Option<&mut InventoryArg> {
-    match verb {
-        VerbArgs::Init(_)
-        | VerbArgs::Adopt(_)
-        | VerbArgs::Logs(_)
-        | VerbArgs::Completions { .. }
-        | VerbArgs::Man => None,
-        VerbArgs::Deploy(args) => Some(&mut args.inventory),
-        VerbArgs::Plan(args) => Some(&mut args.inventory),
-        VerbArgs::Check(args) => Some(&mut args.inventory),
-        VerbArgs::Status(args) => Some(&mut args.inventory),
-        VerbArgs::History(args) => Some(&mut args.inventory),
-        VerbArgs::Rollback(args) => Some(&mut args.inventory),
-        VerbArgs::Pause(args) => Some(&mut args.inventory),
-        VerbArgs::Resume(args) => Some(&mut args.inventory),
-        VerbArgs::Promote(args) => Some(&mut args.inventory),
-        VerbArgs::Abort(args) => Some(&mut args.inventory),
-        VerbArgs::Restart(args) => Some(&mut args.inventory),
-        VerbArgs::Scale(args) => Some(&mut args.inventory),
-        VerbArgs::Report(args) => Some(&mut args.inventory),
-        VerbArgs::Migrate(args) => Some(&mut args.inventory),
-        VerbArgs::Freeze(args) => Some(&mut args.inventory),
-        VerbArgs::Thaw(args) => Some(&mut args.inventory),
-        VerbArgs::Unlock(args) => Some(&mut args.inventory),
-        VerbArgs::State(args) => match &mut args.verb {
-            StateVerb::Show(args) => Some(&mut args.inventory),
-            StateVerb::Move(args) => Some(&mut args.inventory),
-        },
-        VerbArgs::Inventory(args) => Some(&mut args.inventory),
-        VerbArgs::Cron(args) => Some(&mut args.inventory),
     }
 }

@@ -6,7 +6,7 @@ use super::super::exit::{CliError, Exit};
 use super::super::output::print;
 use super::super::plan;
 use super::super::shared_args::{DisplayArgs, OutputFormat};
-use super::StackTarget;
+use super::target::StackTarget;
 use crate::app::verbs::plan::{DeployPlan, plan as plan_service};
 use crate::config::StackOverrides;
 

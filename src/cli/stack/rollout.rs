@@ -3,8 +3,8 @@
 use super::super::args::{AbortArgs, DeployArgs, PromoteArgs, ResumeArgs, RollbackArgs};
 use super::super::exit::{CliError, Exit};
 use super::super::output::print;
-use super::StackTarget;
 use super::conclusion::conclude;
+use super::target::StackTarget;
 use crate::app::stack::{self, StackDeployRequest, StackPromotion, StackRollbackRequest};
 use crate::app::verbs::abort::AbortRequest;
 use crate::app::verbs::promote::PromoteRequest;

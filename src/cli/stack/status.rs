@@ -12,7 +12,7 @@ use super::super::exit::{CliError, Exit};
 use super::super::output::print_while_read;
 use super::super::shared_args::{DisplayArgs, OutputFormat};
 use super::super::{status, terminal};
-use super::StackTarget;
+use super::target::StackTarget;
 use crate::app::verbs::status::{Observer, ServiceStatus};
 use crate::report::LocalClock;
 
