@@ -104,6 +104,8 @@ pub(super) struct InventoryFile {
     pub(super) entries: Vec<ServiceEntry>,
     /// Whether the services are in `[[services]]`.
     pub(super) is_stack: bool,
+    /// Whether no service is missing in `entries`.
+    pub(super) has_all_services: bool,
     /// The names of the files that were read so far, for the order of the errors.
     pub(super) files: Vec<String>,
 }
@@ -118,27 +120,29 @@ impl InventoryFile {
     ) -> Self {
         let help = "name an inventory, as in `ship deploy inventory/production.toml`";
         let unreadable = |why: String| Diagnostic::file(path.display().to_string(), why).help(help);
-        let mut is_stack = false;
+        let (mut is_stack, mut count) = (false, 0);
         let (entries, inventory) = match parsed(path, read, sink, unreadable) {
             Parsed::Whole(root) => {
-                is_stack = services::is_stack(&root);
+                (is_stack, count) = (services::is_stack(&root), services::count(&root));
                 inventory::read(&root, path, hosts, sink)
             }
             // The incomplete tree may still name the playbooks. Other errors in it are not reported,
             // because the broken syntax may be their cause.
             Parsed::Broken(root) => {
-                is_stack = services::is_stack(&root);
+                (is_stack, count) = (services::is_stack(&root), services::count(&root));
                 let (entries, _) = inventory::read(&root, path, None, &Sink::default());
                 (entries, None)
             }
             Parsed::Nothing => (Vec::new(), None),
         };
+        let has_all_services = entries.len() >= count;
         sink.end_file();
         let mut files = vec![path.display().to_string()];
         files.extend(hosts.map(|hosts| hosts.name().to_owned()));
         Self {
             inventory,
             entries: entries.into_iter().map(tidy).collect(),
+            has_all_services,
             is_stack,
             files,
         }

@@ -72,6 +72,17 @@ pub(super) fn is_stack(root: &Node) -> bool {
     matches!(&root.value, Value::Table(top) if top.0.contains_key("services"))
 }
 
+/// The number of `[[services]]`, also of those with errors.
+pub(super) fn count(root: &Node) -> usize {
+    let Value::Table(top) = &root.value else {
+        return 0;
+    };
+    match top.0.get("services").map(|entry| &entry.node.value) {
+        Some(Value::Array(tables)) => tables.len(),
+        _ => 0,
+    }
+}
+
 /// Reports `playbook` beside `[[services]]`.
 fn report_both(top: &Fields<'_>, sink: &Sink) {
     let one = top.optional("playbook", string);

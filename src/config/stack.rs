@@ -75,10 +75,11 @@ impl StackOverrides {
     }
 
     /// Reports names that the stack does not have, and versions of services that are not selected.
-    fn check(&self, names: &[&str], sink: &Sink) {
+    /// Names that may be those of services that cannot be read are not reported.
+    fn check(&self, names: &[&str], are_all_known: bool, sink: &Sink) {
         let known = || format!("the services of the inventory: {}", names.join(", "));
         for service in &self.services {
-            if !names.contains(&service.as_str()) {
+            if !names.contains(&service.as_str()) && are_all_known {
                 let text = format!("--service {service}");
                 let place = SourceSpan::on_command_line(&text, "--service ".len());
                 let message = format!("the inventory has no service {}", quoted(service));
@@ -90,7 +91,10 @@ impl StackOverrides {
             Some((text, name))
         });
         for (text, name) in of_one {
-            let (message, help) = if !names.contains(&name) {
+            let is_unknown = !names.contains(&name);
+            let (message, help) = if is_unknown && !are_all_known {
+                continue;
+            } else if is_unknown {
                 let message = format!("the inventory has no service {}", quoted(name));
                 (message, known())
             } else if !self.selects(name) {
@@ -167,6 +171,7 @@ struct StackDraft<'a> {
     inventory: Option<&'a Inventory>,
     overrides: &'a StackOverrides,
     read: Reader<'a>,
+    has_all_services: bool,
     /// Each service with its name, if that can be read.
     services: Vec<(&'a ServiceEntry, Option<String>)>,
 }
@@ -181,6 +186,7 @@ impl<'a> StackDraft<'a> {
             inventory: file.inventory.as_ref(),
             overrides,
             read,
+            has_all_services: file.has_all_services,
             services: named.collect(),
         }
     }
@@ -190,6 +196,12 @@ impl<'a> StackDraft<'a> {
         services.filter_map(|(entry, name)| Some((*entry, name.as_deref()?)))
     }
 
+    /// Whether the name of every service could be read. A name that seems to be missing may
+    /// otherwise be in a table or a playbook with errors.
+    fn are_all_known(&self) -> bool {
+        self.has_all_services && self.services.iter().all(|(_, name)| name.is_some())
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> {
         self.named().map(|(_, name)| name)
     }
@@ -197,7 +209,7 @@ impl<'a> StackDraft<'a> {
     /// Runs the checks for which only the names of the services are needed.
     fn check_selection(&self, sink: &Sink) {
         let names: Vec<_> = self.names().collect();
-        self.overrides.check(&names, sink);
+        self.overrides.check(&names, self.are_all_known(), sink);
         self.check_names(sink);
         self.check_order(sink);
     }
@@ -220,8 +232,7 @@ impl<'a> StackDraft<'a> {
     /// Reports names in `after` that do not exist, and cycles.
     fn check_order(&self, sink: &Sink) {
         let names: BTreeSet<&str> = self.names().collect();
-        // The name that is missing may be in a playbook that cannot be read.
-        let are_all_known = self.services.iter().all(|(_, name)| name.is_some());
+        let are_all_known = self.are_all_known();
         let direct = self.direct();
         for (entry, name) in self.named() {
             for before in &entry.after {
@@ -239,7 +250,9 @@ impl<'a> StackDraft<'a> {
                     continue;
                 };
                 let known: Vec<_> = names.iter().copied().collect();
-                let help = if message.ends_with("cycle") {
+                let help = if before.value == name {
+                    "remove it from `after`".to_owned()
+                } else if message.ends_with("cycle") {
                     "remove one of the names in `after`".to_owned()
                 } else {
                     format!("the services of the inventory: {}", known.join(", "))
