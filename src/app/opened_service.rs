@@ -52,7 +52,12 @@ impl OpenedService {
         let files = env.read_files(overrides, reading)?;
         config::register_secrets(&files.project);
         let store = env.open_store(&files, access)?;
-        let clock = ShiftedClock::set(env.clock(), store.lock().opened_at());
+        let clock = if env.is_within_deployment() {
+            // The state was opened before the deployment, so it cannot set a clock now.
+            env.clock()
+        } else {
+            ShiftedClock::set(env.clock(), store.lock().opened_at())
+        };
         let Files {
             project,
             inventory,

@@ -205,7 +205,7 @@ fn restore(
     let mut controller = StackController::new(stack.fleet.clone(), run, deployment);
     for Opened { name, env, service } in opened {
         let store = service.store.clone();
-        let env = DeploymentEnvironment::of(&env, &store);
+        let env = DeploymentEnvironment::of(&env, &store, &service.clock);
         controller.add_leased(LeasedService { name, store, env });
     }
     Ok(controller)

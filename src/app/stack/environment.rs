@@ -24,14 +24,21 @@ use crate::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle}
 pub(super) struct DeploymentEnvironment {
     inner: Arc<dyn Environment>,
     store: StoreHandle,
+    clock: Arc<dyn Clock>,
 }
 
 impl DeploymentEnvironment {
-    /// The environment of a service, under the lease that `store` holds.
-    pub(super) fn of(inner: &Arc<dyn Environment>, store: &StoreHandle) -> Arc<dyn Environment> {
+    /// The environment of a service, under the lease that `store` holds. `clock` was set by the
+    /// state when it was opened.
+    pub(super) fn of(
+        inner: &Arc<dyn Environment>,
+        store: &StoreHandle,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<dyn Environment> {
         Arc::new(Self {
             inner: Arc::clone(inner),
             store: store.lend_lease(),
+            clock: Arc::clone(clock),
         })
     }
 }
@@ -50,7 +57,7 @@ impl Environment for DeploymentEnvironment {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        self.inner.clock()
+        Arc::clone(&self.clock)
     }
 
     fn operator(&self) -> Operator {

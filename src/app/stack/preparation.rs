@@ -115,7 +115,7 @@ async fn survey(
         ServiceGoal::RollOut(goal) => *goal,
         ServiceGoal::Unchanged(conclusion) => return Ok(Surveyed::Unchanged { store, conclusion }),
     };
-    let env = DeploymentEnvironment::of(&service.env, &store);
+    let env = DeploymentEnvironment::of(&service.env, &store, &session.clock);
     session.join_deployment(&env);
     let version = goal.release.definition.version.clone();
     let prepared = Box::pin(rollout::prepare_rollout(&mut session, goal)).await;
