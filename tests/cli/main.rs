@@ -52,6 +52,7 @@ mod rollout_log;
 mod scale;
 mod secrets;
 mod services;
+mod stack;
 mod status;
 mod steps;
 mod sudo_password;

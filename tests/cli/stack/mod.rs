@@ -1,0 +1,14 @@
+//! Stacks: several services in one inventory, deployed and undone by one command.
+
+mod events;
+mod project;
+
+mod failure;
+mod history;
+mod input;
+mod interrupt;
+mod migrations;
+mod notification;
+mod order;
+mod preparation;
+mod verbs;
