@@ -29,8 +29,8 @@ pub enum Conclusion {
     },
     /// The target of a rollback is the current revision.
     AlreadyCurrent(Revision),
-    /// No contract migration of this version is due.
-    NoContractDue(String),
+    /// No contract migration of the service's version is due.
+    NoContractDue { service: String, version: String },
     Ended {
         id: RolloutId,
         outcome: Outcome,
@@ -54,7 +54,7 @@ impl Conclusion {
             Self::NothingToDo { .. }
             | Self::Skipped { .. }
             | Self::AlreadyCurrent(_)
-            | Self::NoContractDue(_) => Exit::Done,
+            | Self::NoContractDue { .. } => Exit::Done,
             Self::Ended { exit, .. } | Self::EndedElsewhere { exit, .. } => *exit,
         }
     }

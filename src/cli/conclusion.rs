@@ -39,7 +39,7 @@ fn json(conclusion: &Conclusion) -> Option<serde_json::Value> {
             "version": version, "why": why,
         })),
         Conclusion::AlreadyCurrent(_)
-        | Conclusion::NoContractDue(_)
+        | Conclusion::NoContractDue { .. }
         | Conclusion::Ended { .. }
         | Conclusion::EndedElsewhere { .. } => None,
     }
@@ -62,8 +62,8 @@ fn text(conclusion: &Conclusion) -> Option<String> {
         Conclusion::AlreadyCurrent(revision) => Some(format!(
             "skipped: the fleet already runs revision {revision}"
         )),
-        Conclusion::NoContractDue(version) => Some(format!(
-            "nothing to do: {version} has no pending contract migrations"
+        Conclusion::NoContractDue { service, version } => Some(format!(
+            "nothing to do: {service} {version} has no pending contract migrations"
         )),
         Conclusion::EndedElsewhere {
             service, outcome, ..

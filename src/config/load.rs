@@ -232,7 +232,10 @@ pub(super) fn read_service(
 ) -> Option<Project> {
     let inventory = inventory.map(|inventory| entry.narrowed(inventory, sink));
     let draft = read_playbook(&entry.playbook, overrides, read, sink);
-    let complete = inventory.as_ref().filter(|it| it.has_all_hosts());
+    // Without hosts, every check of amounts would only repeat that error.
+    let complete = inventory
+        .as_ref()
+        .filter(|it| it.has_all_hosts() && (!it.hosts.is_empty() || entry.hosts.is_none()));
     let playbook = draft.and_then(|draft| draft.checked_against(complete, sink));
     sink.end_file();
     Some(Project {

@@ -239,10 +239,17 @@ async fn abort_elsewhere(
     let mut has_asked = false;
     loop {
         let mut is_live = false;
+        let now = first.service.deployments()?;
+        let now = now.into_iter().find(|it| it.number == deployment.number);
+        // Then the rollouts that run take the services back.
+        let is_back = now
+            .as_ref()
+            .is_some_and(|it| it.direction == StackDirection::Back);
         for opened in opened {
             let records = opened.service.records()?;
             is_live |= records.holder(&opened.env.machine()).is_some();
-            if let Some(running) = opened.service.running_rollout(&records) {
+            let running = opened.service.running_rollout(&records);
+            if let Some(running) = running.filter(|_| !is_back) {
                 let by = opened.env.operator().to_string();
                 let command = ControlRequest::Abort;
                 let mut store = opened.service.store.lock();
@@ -254,8 +261,6 @@ async fn abort_elsewhere(
             }
         }
         if !is_live {
-            let known = first.service.deployments()?;
-            let now = known.into_iter().find(|it| it.number == deployment.number);
             return Ok(now.filter(|now| has_asked && now.outcome.is_some()));
         }
         sleep(POLL_INTERVAL).await;

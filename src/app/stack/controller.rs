@@ -274,8 +274,10 @@ impl StackController {
                     }
                 }
             }
-            if let Some((service, ended)) = in_flight.next().await {
-                self.end(&service, ended)?;
+            match in_flight.next().await {
+                Some((service, ended)) => self.end(&service, ended)?,
+                // Cannot happen: every step that has begun is in flight.
+                None => return Ok(StackOutcome::Stopped),
             }
         }
     }
@@ -444,7 +446,7 @@ fn end_of(conclusion: &Conclusion) -> ServiceEnd {
         Conclusion::NothingToDo { .. }
         | Conclusion::Skipped { .. }
         | Conclusion::AlreadyCurrent(_)
-        | Conclusion::NoContractDue(_) => ServiceEnd::Reached,
+        | Conclusion::NoContractDue { .. } => ServiceEnd::Reached,
     }
 }
 

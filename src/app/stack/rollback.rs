@@ -89,6 +89,14 @@ async fn goal(
         let unchanged = Conclusion::AlreadyCurrent(current.unwrap_or_default());
         return Ok((session, ServiceGoal::Unchanged(unchanged)));
     };
+    if session.history.revision(*target).is_none() {
+        let why = format!(
+            "cannot restore service `{}`: its revision {target} is no longer in the history\nhint: choose a \
+             later deployment from `ship history`",
+            service.name
+        );
+        return Err(Refused::NotPermitted(why).into());
+    }
     let request = RollbackRequest {
         to_revision: Some(*target),
         set: request.set.clone(),

@@ -47,7 +47,10 @@ pub async fn migrate(
     let current = session.current_record()?.clone();
     let due = session.history.contracts_due(&current.definition);
     if due.is_empty() {
-        return Ok(Conclusion::NoContractDue(current.definition.version));
+        return Ok(Conclusion::NoContractDue {
+            service: session.service_key.service.clone(),
+            version: current.definition.version,
+        });
     }
     let reason = request.reason.unwrap_or_else(|| {
         let names: Vec<_> = due.into_iter().map(|task| task.name).collect();
