@@ -53,6 +53,7 @@ mod scale;
 mod secrets;
 mod services;
 mod stack;
+mod stack_kills;
 mod status;
 mod steps;
 mod sudo_password;

@@ -22,5 +22,7 @@ pub mod project;
 pub mod project_dir;
 pub mod rng;
 pub mod sshd;
+pub mod stack;
+pub mod stack_kills;
 pub mod traffic;
 pub mod web;

@@ -12,6 +12,7 @@ mod logs;
 mod refusal;
 mod rollout;
 mod service;
+mod stack;
 mod zones;
 
 use ship_testing::fleet::Fleet;

@@ -31,16 +31,40 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout http-request 60s
-
-frontend front
-    bind :8080
-    default_backend page
-
-backend page
-    balance roundrobin
-    option httpchk GET /
-    default-server check inter 1s fastinter 200ms downinter 200ms rise 2 fall 2
 ";
+
+/// A frontend and its backend: the slots of a service.
+pub(crate) struct Backend<'a> {
+    pub(crate) name: &'a str,
+    /// The port of the frontend.
+    pub(crate) port: u16,
+    pub(crate) hosts: &'a [Host],
+    /// The ports of the slots on each host.
+    pub(crate) slots: &'a [u16],
+}
+
+/// The backend of most tests.
+const PAGE: &str = "page";
+/// The port of its frontend.
+const PAGE_PORT: u16 = 8080;
+
+impl Backend<'_> {
+    /// The part of the configuration, with a server for each slot, named `h1-8081` and so on.
+    fn config(&self) -> String {
+        let Self { name, port, .. } = self;
+        let mut config = format!(
+            "\nfrontend front-{name}\n    bind :{port}\n    default_backend {name}\n\n\
+             backend {name}\n    balance roundrobin\n    option httpchk GET /\n    \
+             default-server check inter 1s fastinter 200ms downinter 200ms rise 2 fall 2\n"
+        );
+        for Host { name, address, .. } in self.hosts {
+            for slot in self.slots {
+                writeln!(config, "    server {name}-{slot} {address}:{slot}").expect("memory");
+            }
+        }
+        config
+    }
+}
 
 /// A running `HAProxy`.
 pub(crate) struct Haproxy<'a> {
@@ -60,18 +84,23 @@ impl<'a> Haproxy<'a> {
         fleet: &Fleet,
         ports: &[u16],
     ) -> Self {
-        let mut config = CONFIG.replace("\nfrontend", &format!("{defaults}\nfrontend"));
-        for host in &fleet.hosts {
-            for port in ports {
-                writeln!(
-                    config,
-                    "    server {}-{port} {}:{port}",
-                    host.name, host.address
-                )
-                .expect("memory");
-            }
-        }
-        namespace::write(&machine.path("/etc/haproxy/haproxy.cfg"), &config);
+        let page = Backend {
+            name: PAGE,
+            port: PAGE_PORT,
+            hosts: &fleet.hosts,
+            slots: ports,
+        };
+        Self::start_configured(machine, &format!("{CONFIG}{defaults}{}", page.config()))
+    }
+
+    /// Starts it with these backends.
+    pub(crate) fn start_backends(machine: &'a Host, backends: &[Backend<'_>]) -> Self {
+        let backends: String = backends.iter().map(Backend::config).collect();
+        Self::start_configured(machine, &format!("{CONFIG}{backends}"))
+    }
+
+    fn start_configured(machine: &'a Host, config: &str) -> Self {
+        namespace::write(&machine.path("/etc/haproxy/haproxy.cfg"), config);
         // systemd must not restart it after a kill.
         let unit = "[Service]\nRestart=no\nTimeoutStopSec=1\n";
         namespace::write(
@@ -86,8 +115,13 @@ impl<'a> Haproxy<'a> {
 
     /// Waits until this many servers are up.
     pub(crate) fn await_servers(&self, count: usize) {
+        self.await_servers_of(PAGE, count);
+    }
+
+    /// Waits until this many servers of a backend are up.
+    pub(crate) fn await_servers_of(&self, backend: &str, count: usize) {
         let up = || {
-            servers_up(&self.machine.address)
+            servers_up(&self.machine.address, backend)
                 .is_ok_and(|up| up == count)
                 .then_some(())
         };
@@ -96,12 +130,17 @@ impl<'a> Haproxy<'a> {
 
     /// The endpoint of the frontend.
     pub(crate) fn endpoint(&self) -> String {
-        format!("{}:8080", self.machine.address)
+        format!("{}:{PAGE_PORT}", self.machine.address)
     }
 
     /// Starts counting the servers that are up.
     pub(crate) fn count_servers(&self) -> ServerCount {
-        ServerCount::start(self.machine.address.clone())
+        self.count_servers_of(PAGE)
+    }
+
+    /// Starts counting the servers of a backend that are up.
+    pub(crate) fn count_servers_of(&self, backend: &'static str) -> ServerCount {
+        ServerCount::start(self.machine.address.clone(), backend)
     }
 
     /// Reloads the configuration, as an administrator would.
@@ -134,13 +173,13 @@ pub(crate) struct ServerCount {
 }
 
 impl ServerCount {
-    fn start(address: String) -> Self {
+    fn start(address: String, backend: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             let mut fewest = usize::MAX;
             while !stopped.load(Ordering::Relaxed) {
-                fewest = servers_up(&address).map_or(fewest, |up| fewest.min(up));
+                fewest = servers_up(&address, backend).map_or(fewest, |up| fewest.min(up));
                 thread::sleep(PAUSE);
             }
             fewest
@@ -155,10 +194,10 @@ impl ServerCount {
     }
 }
 
-/// The number of servers that are up.
-fn servers_up(address: &str) -> std::io::Result<usize> {
+/// The number of servers of a backend that are up.
+fn servers_up(address: &str, backend: &str) -> std::io::Result<usize> {
     let mut api = TcpStream::connect((address, 9999))?;
-    api.write_all(b"show stat page 4 -1\n")?;
+    api.write_all(format!("show stat {backend} 4 -1\n").as_bytes())?;
     let mut table = String::new();
     api.read_to_string(&mut table)?;
     let status = |line: &&str| {

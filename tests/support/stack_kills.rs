@@ -1,0 +1,120 @@
+//! Deployments of a stack whose `ship` is killed at random moments.
+
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::command::Done;
+use super::rng::SeededRng;
+use super::stack::StackDir;
+
+/// What happened to the killed deployments.
+#[derive(Debug, Default)]
+pub struct StackKills {
+    /// Kills in the middle of a deployment, or before its first rollout.
+    pub killed: u32,
+    /// Deployments that had ended before their moment came.
+    pub ended_before: u32,
+    /// Deployments that `ship resume` brought to the new version.
+    pub resumed: u32,
+    /// Deployments that `ship abort` brought back to the old version.
+    pub aborted: u32,
+    /// Kills after which there was no deployment to continue.
+    pub refused: u32,
+}
+
+impl StackKills {
+    /// Deploys version 1, then one new version after another. Kills each deploy at a random moment, one
+    /// in each equal part of the duration, and then resumes or aborts it, chosen at random.
+    ///
+    /// Panics if afterwards the services do not all run the version that the command promises.
+    #[track_caller]
+    pub fn cause(stack: &StackDir, kills: u32, rng: &mut SeededRng) -> Self {
+        stack.deploy("1").exits(0);
+        let mut duration = stack.deploy("2").exits(0).took;
+        let mut present = stack.whole_version();
+        let mut seen = Self::default();
+        for part in 0..kills {
+            let version = (part + 3).to_string();
+            let fraction = (f64::from(part) + rng.fraction()) / f64::from(kills);
+            let moment = duration.mul_f64(fraction);
+            let verb = *rng.pick(&["resume", "abort"]);
+            if let Some(events) = kill_deploy(stack, &version, moment) {
+                seen.killed += 1;
+                println!("{version} killed after {moment:?} and {events} events; then {verb}");
+            } else {
+                seen.ended_before += 1;
+                duration = duration.mul_f64(0.9);
+            }
+            let done = stack.ship(verb, &["--progress", "plain"]);
+            let whole = stack.whole_version();
+            seen.check(verb, &done, [&present, &version], &whole);
+            let outcome = stack.last_outcome();
+            assert!(
+                ["succeeded", "rolled-back"].contains(&outcome.as_str()),
+                "{outcome} after {verb}:\n{}",
+                done.stderr
+            );
+            present = whole;
+        }
+        seen
+    }
+
+    /// Asserts that a command led to the version that it promises.
+    #[track_caller]
+    fn check(&mut self, verb: &str, done: &Done, [old, new]: [&str; 2], whole: &str) {
+        let promised: &[&str] = match (done.code, verb) {
+            (Some(0), "resume") => {
+                self.resumed += 1;
+                &[new]
+            }
+            (Some(0), _) => {
+                self.aborted += 1;
+                &[old]
+            }
+            // The deployment had ended, or it was killed before it was recorded.
+            (Some(2), _) if done.stderr.contains("so there is nothing to") => {
+                self.refused += 1;
+                &[old, new]
+            }
+            _ => panic!("{verb} of {new}: {:?}\n{}", done.code, done.stderr),
+        };
+        assert!(
+            promised.contains(&whole),
+            "{verb} from {old} to {new} led to {whole}:\n{}",
+            done.stderr
+        );
+    }
+}
+
+impl fmt::Display for StackKills {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            killed,
+            ended_before,
+            resumed,
+            aborted,
+            refused,
+        } = self;
+        write!(
+            f,
+            "{killed} deployments killed, {ended_before} ended before; {resumed} resumed, {aborted} \
+             aborted, {refused} with nothing to continue"
+        )
+    }
+}
+
+/// Kills the deploy of a version at this moment; returns the number of its events, or `None` if it had
+/// ended.
+fn kill_deploy(stack: &StackDir, version: &str, moment: Duration) -> Option<usize> {
+    let (began, mut deploy) = (Instant::now(), stack.start_deploy(version));
+    while began.elapsed() < moment && !deploy.has_ended() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    if deploy.has_ended() {
+        deploy.wait().exits(0);
+        return None;
+    }
+    deploy.signal("KILL");
+    Some(deploy.wait().stdout.lines().count())
+}
