@@ -136,10 +136,12 @@ fn answered_version(instance: &Value) -> Option<String> {
 }
 
 /// The beginnings and the ends of rollouts in a stream of events, in their order:
-/// `api deploy 2`, `api succeeded`.
+/// `api deploy 2`, `api succeeded`. Panics if an event has no time.
+#[track_caller]
 pub fn rollouts(stdout: &str) -> Vec<String> {
     let rollout = |line: &str| {
         let event = parse(line);
+        assert!(event["time"].is_string(), "no time: {line}");
         let service = text(&event["service"]);
         match event["event"].as_str()? {
             "rollout_started" => Some(format!(

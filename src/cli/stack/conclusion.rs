@@ -7,6 +7,7 @@ use super::super::shared_args::OutputFormat;
 use crate::app::stack::StackConclusion;
 use crate::core::stack::{Deployment, StackDirection, StackOutcome};
 use crate::core::time::Human;
+use crate::report::clock::rfc3339;
 
 /// Prints the conclusion and returns its exit code.
 pub(super) fn conclude(
@@ -33,6 +34,7 @@ pub(super) fn conclude(
 fn event(deployment: &Deployment) -> serde_json::Value {
     serde_json::json!({
         "event": "deployment_finished",
+        "time": deployment.ended.map(rfc3339),
         "at": deployment.ended,
         "deployment": deployment.number,
         "outcome": deployment.outcome.map(StackOutcome::word),
