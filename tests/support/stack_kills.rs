@@ -4,9 +4,14 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::command::Done;
+use super::command::{Done, Running};
 use super::rng::SeededRng;
 use super::stack::StackDir;
+
+/// How a killed deployment continues.
+const CONTINUATIONS: [&str; 2] = ["resume", "abort"];
+/// How many of the continuations are killed, too, in thousandths.
+const KILLED_CONTINUATIONS: u32 = 300;
 
 /// What happened to the killed deployments.
 #[derive(Debug, Default)]
@@ -15,6 +20,8 @@ pub struct StackKills {
     pub killed: u32,
     /// Deployments that had ended before their moment came.
     pub ended_before: u32,
+    /// Kills of `ship resume` and of `ship abort`.
+    pub killed_continuations: u32,
     /// Deployments that `ship resume` brought to the new version.
     pub resumed: u32,
     /// Deployments that `ship abort` brought back to the old version.
@@ -25,9 +32,10 @@ pub struct StackKills {
 
 impl StackKills {
     /// Deploys version 1, then one new version after another. Kills each deploy at a random moment, one
-    /// in each equal part of the duration, and then resumes or aborts it, chosen at random.
+    /// in each equal part of the duration, and then resumes or aborts it, chosen at random. Kills some
+    /// of these commands, too, before another one.
     ///
-    /// Panics if afterwards the services do not all run the version that the command promises.
+    /// Panics if afterwards the services do not all run the version that the last command promises.
     #[track_caller]
     pub fn cause(stack: &StackDir, kills: u32, rng: &mut SeededRng) -> Self {
         stack.deploy("1").exits(0);
@@ -38,17 +46,23 @@ impl StackKills {
             let version = (part + 3).to_string();
             let fraction = (f64::from(part) + rng.fraction()) / f64::from(kills);
             let moment = duration.mul_f64(fraction);
-            let verb = *rng.pick(&["resume", "abort"]);
-            if let Some(events) = kill_deploy(stack, &version, moment) {
-                seen.killed += 1;
-                println!("{version} killed after {moment:?} and {events} events; then {verb}");
-            } else {
-                seen.ended_before += 1;
-                duration = duration.mul_f64(0.9);
+            match kill_after(stack.start_deploy(&version), moment) {
+                Ok(events) => {
+                    seen.killed += 1;
+                    println!("{version} killed after {moment:?} and {events} events");
+                }
+                Err(done) => {
+                    done.exits(0);
+                    seen.ended_before += 1;
+                    duration = duration.mul_f64(0.9);
+                }
             }
+            let first = seen.kill_continuation(stack, duration, rng);
+            let verb = *rng.pick(&CONTINUATIONS);
             let done = stack.ship(verb, &["--progress", "plain"]);
             let whole = stack.whole_version();
-            seen.check(verb, &done, [&present, &version], &whole);
+            println!("{verb}, after {first:?}: {whole}");
+            seen.check((first, verb), &done, [&present, &version], &whole);
             let outcome = stack.last_outcome();
             assert!(
                 ["succeeded", "rolled-back"].contains(&outcome.as_str()),
@@ -60,10 +74,35 @@ impl StackKills {
         seen
     }
 
+    /// Sometimes begins to continue a deployment, and kills that. Returns the command.
+    fn kill_continuation(
+        &mut self,
+        stack: &StackDir,
+        duration: Duration,
+        rng: &mut SeededRng,
+    ) -> Option<&'static str> {
+        if !rng.chance(KILLED_CONTINUATIONS) {
+            return None;
+        }
+        let verb = *rng.pick(&CONTINUATIONS);
+        let command = stack.start(verb, &["--output", "json"]);
+        let moment = duration.mul_f64(rng.fraction());
+        self.killed_continuations += u32::from(kill_after(command, moment).is_ok());
+        Some(verb)
+    }
+
     /// Asserts that a command led to the version that it promises.
     #[track_caller]
-    fn check(&mut self, verb: &str, done: &Done, [old, new]: [&str; 2], whole: &str) {
+    fn check(
+        &mut self,
+        (first, verb): (Option<&str>, &str),
+        done: &Done,
+        [old, new]: [&str; 2],
+        whole: &str,
+    ) {
         let promised: &[&str] = match (done.code, verb) {
+            // Whether the deployment turned back depends on when the abort was killed.
+            (Some(0), "resume") if first == Some("abort") => &[old, new],
             (Some(0), "resume") => {
                 self.resumed += 1;
                 &[new]
@@ -92,29 +131,32 @@ impl fmt::Display for StackKills {
         let Self {
             killed,
             ended_before,
+            killed_continuations,
             resumed,
             aborted,
             refused,
         } = self;
         write!(
             f,
-            "{killed} deployments killed, {ended_before} ended before; {resumed} resumed, {aborted} \
-             aborted, {refused} with nothing to continue"
+            "{killed} deployments killed, {ended_before} ended before, {killed_continuations} \
+             continuations killed; {resumed} resumed, {aborted} aborted, {refused} with nothing to \
+             continue"
         )
     }
 }
 
-/// Kills the deploy of a version at this moment; returns the number of its events, or `None` if it had
-/// ended.
-fn kill_deploy(stack: &StackDir, version: &str, moment: Duration) -> Option<usize> {
-    let (began, mut deploy) = (Instant::now(), stack.start_deploy(version));
-    while began.elapsed() < moment && !deploy.has_ended() {
+/// Kills a command at this moment; returns the number of its events.
+///
+/// # Errors
+/// Returns the result of the command if it had ended.
+fn kill_after(mut command: Running, moment: Duration) -> Result<usize, Done> {
+    let began = Instant::now();
+    while began.elapsed() < moment && !command.has_ended() {
         thread::sleep(Duration::from_millis(1));
     }
-    if deploy.has_ended() {
-        deploy.wait().exits(0);
-        return None;
+    if command.has_ended() {
+        return Err(command.wait());
     }
-    deploy.signal("KILL");
-    Some(deploy.wait().stdout.lines().count())
+    command.signal("KILL");
+    Ok(command.wait().stdout.lines().count())
 }
