@@ -86,7 +86,8 @@ impl StackDir {
         text(&newest.expect("a deployment")["outcome"])
     }
 
-    /// The version of all services. Panics if they run several, if an instance is not ready or answers
+    /// The version of all services. Panics if they run several, if an instance is not ready or
+    /// answers
     /// with another version, or if a service has too few or too many.
     #[track_caller]
     pub fn whole_version(&self) -> String {

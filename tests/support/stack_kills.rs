@@ -31,8 +31,10 @@ pub struct StackKills {
 }
 
 impl StackKills {
-    /// Deploys version 1, then one new version after another. Kills each deploy at a random moment, one
-    /// in each equal part of the duration, and then resumes or aborts it, chosen at random. Kills some
+    /// Deploys version 1, then one new version after another. Kills each deploy at a random
+    /// moment, one
+    /// in each equal part of the duration, and then resumes or aborts it, chosen at random. Kills
+    /// some
     /// of these commands, too, before another one.
     ///
     /// Panics if afterwards the services do not all run the version that the last command promises.

@@ -202,7 +202,8 @@ impl Traffic {
         self.front.await_answers(ANSWERS_AROUND);
     }
 
-    /// Stops the requests. Panics if one failed, if a service had fewer servers than replicas, or if a
+    /// Stops the requests. Panics if one failed, if a service had fewer servers than replicas, or
+    /// if a
     /// front end met an older API. Returns the results of the front end.
     #[track_caller]
     fn assert_none_failed(self) -> LoadResult {
