@@ -7,13 +7,18 @@ use super::exit::{CliError, Exit};
 use super::output::print;
 use super::shared_args::OutputFormat;
 use super::terminal;
-use crate::app::verbs::pause::{PAUSE_TIMEOUT, PauseOutcome, pause};
+use crate::app::verbs::pause::{PAUSE_TIMEOUT, PauseOutcome, PauseResult, pause};
 use crate::core::time::Human;
 
 pub(super) async fn run(args: PauseArgs) -> Result<Exit, CliError> {
     let paused = pause(&terminal::quiet(args.inventory)).await?;
+    show(&paused, args.output.output)
+}
+
+/// Prints what has been paused.
+pub(super) fn show(paused: &PauseResult, output: OutputFormat) -> Result<Exit, CliError> {
     let service = &paused.service_key.service;
-    if args.output.output == OutputFormat::Json {
+    if output == OutputFormat::Json {
         return print(&format!(
             "{}\n",
             json!({

@@ -9,15 +9,18 @@ mod controller;
 mod deploy;
 mod environment;
 mod notification;
+mod pause;
 mod preparation;
 mod promote;
 mod rollback;
 mod services;
 mod staging;
+mod steps;
 
 pub use conclusion::StackConclusion;
 pub use continuation::{abort, resume, unfinished};
 pub use deploy::{StackDeployRequest, deploy};
+pub use pause::pause;
 pub use promote::{StackPromotion, promote};
 pub use rollback::{StackRollbackRequest, rollback};
 pub use services::{StackServiceEnv, StackServices, deployments};

@@ -4,15 +4,11 @@ use std::time::Duration;
 
 use super::conclusion::StackConclusion;
 use super::continuation::resume_with;
-use super::services::{StackServices, of_service};
-use crate::app::environment::Reading;
+use super::services::{StackServices, is_rolling_out, of_service};
 use crate::app::error::Error;
 use crate::app::notice::Accepted;
-use crate::app::opened_service::OpenedService;
 use crate::app::verbs::promote::{PromoteRequest, Promotion, promote as promote_service};
 use crate::app::verbs::resume::ResumeRequest;
-use crate::config::Overrides;
-use crate::store::StoreAccess;
 
 /// What a promotion has done.
 pub enum StackPromotion {
@@ -30,7 +26,8 @@ pub async fn promote(
     stack: &StackServices,
     request: PromoteRequest,
 ) -> Result<StackPromotion, Error> {
-    if !is_any_running(stack)? {
+    let running: Result<Vec<_>, _> = stack.services.iter().map(is_rolling_out).collect();
+    if !running?.contains(&true) {
         let resume = ResumeRequest {
             set: request.set.clone(),
             unattended: request.unattended,
@@ -52,16 +49,4 @@ pub async fn promote(
         Some(error) if accepted.is_empty() => Err(error),
         _ => Ok(StackPromotion::Requested(accepted)),
     }
-}
-
-fn is_any_running(stack: &StackServices) -> Result<bool, Error> {
-    for service in &stack.services {
-        let any = Overrides::default();
-        let (env, reading) = (&service.env, Reading::WithoutHosts);
-        let opened = OpenedService::open(env, &any, reading, StoreAccess::Read)?;
-        if opened.running_rollout(&opened.records()?).is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -40,6 +40,14 @@ pub fn deployments(stack: &StackServices) -> Result<Vec<Deployment>, Error> {
     opened.deployments()
 }
 
+/// Whether a live process carries out a rollout of the service.
+pub(super) fn is_rolling_out(service: &StackServiceEnv) -> Result<bool, Error> {
+    let any = Overrides::default();
+    let (env, reading) = (&service.env, Reading::WithoutHosts);
+    let opened = OpenedService::open(env, &any, reading, StoreAccess::Read)?;
+    Ok(opened.running_rollout(&opened.records()?).is_some())
+}
+
 /// Adds the name of the service to an error. Errors in files have their place already.
 pub(super) fn of_service(service: &str) -> impl Fn(Error) -> Error + '_ {
     move |error| match error {

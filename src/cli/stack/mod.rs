@@ -49,6 +49,7 @@ pub(super) async fn run(verb: VerbArgs, stack: StackTarget) -> Result<Exit, CliE
         VerbArgs::Resume(args) => Box::pin(rollout::resume(args, stack)).await,
         VerbArgs::Abort(args) => Box::pin(rollout::abort(args, stack)).await,
         VerbArgs::Promote(args) => Box::pin(rollout::promote(args, stack)).await,
+        VerbArgs::Pause(args) => rollout::pause(args, stack).await,
         VerbArgs::Status(args) => status::run(args, stack).await,
         VerbArgs::History(args)
             if args.revision.is_none() && args.inventory.services.is_empty() =>

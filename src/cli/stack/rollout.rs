@@ -1,8 +1,10 @@
 //! The verbs that roll out a whole stack.
 
-use super::super::args::{AbortArgs, DeployArgs, PromoteArgs, ResumeArgs, RollbackArgs};
+use super::super::args::{AbortArgs, DeployArgs, PauseArgs, PromoteArgs, ResumeArgs, RollbackArgs};
 use super::super::exit::{CliError, Exit};
 use super::super::output::print;
+use super::super::pause;
+use super::super::shared_args::DisplayArgs;
 use super::conclusion::conclude;
 use super::target::StackTarget;
 use crate::app::stack::{self, StackDeployRequest, StackPromotion, StackRollbackRequest};
@@ -79,4 +81,12 @@ pub(super) async fn promote(args: PromoteArgs, stack: StackTarget) -> Result<Exi
         }
         StackPromotion::Concluded(conclusion) => conclude(&conclusion, args.display.output),
     }
+}
+
+pub(super) async fn pause(args: PauseArgs, stack: StackTarget) -> Result<Exit, CliError> {
+    let services = stack.services(DisplayArgs::default());
+    for paused in stack::pause(&services).await? {
+        pause::show(&paused, args.output.output)?;
+    }
+    Ok(Exit::Done)
 }

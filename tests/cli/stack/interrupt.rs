@@ -1,6 +1,5 @@
 //! A deployment whose process is killed, paused or aborted, and how it ends.
 
-
 use super::events::Events;
 use super::project::StackProject;
 use ship_testing::behaviour::Behaviour;

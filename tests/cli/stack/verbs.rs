@@ -97,11 +97,11 @@ fn status_shows_which_service_has_failed() {
             "deploy of 2 (revision 2) ended [TOOK] ago: rolled-back",
         ])
         .run();
-    let status = project.json(&["status", "stack.toml"]);
+    let shown = project.json(&["status", "stack.toml"]);
     let states: Vec<_> = SERVICES
         .iter()
         .enumerate()
-        .map(|(index, _)| text(&status["services"][index]["state"]))
+        .map(|(index, _)| text(&shown["services"][index]["state"]))
         .collect();
     assert_eq!(states, ["idle", "idle", "failed"]);
 }
