@@ -12,6 +12,7 @@ use super::overrides::Overrides;
 use super::playbook;
 use super::project::{Project, tidied};
 use super::secret_url::SecretUrl;
+use super::service_hosts::narrowed;
 use super::services::{self, ServiceEntry};
 use super::toml_tree::{self, Node, Value};
 use super::value::{Located, quoted};
@@ -230,7 +231,7 @@ pub(super) fn read_service(
     read: Reader<'_>,
     sink: &Sink,
 ) -> Option<Project> {
-    let inventory = inventory.map(|inventory| entry.narrowed(inventory, sink));
+    let inventory = inventory.map(|inventory| narrowed(entry, inventory, sink));
     let draft = read_playbook(&entry.playbook, overrides, read, sink);
     // Without hosts, every check of amounts would only repeat that error.
     let complete = inventory

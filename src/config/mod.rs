@@ -42,6 +42,7 @@ mod secrets;
 mod selector;
 mod server_check;
 mod service;
+mod service_hosts;
 mod services;
 mod shared_dirs;
 mod slots;

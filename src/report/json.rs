@@ -4,7 +4,7 @@
 //! {"time":"2017-03-09T02:43:06.120Z","at":1489027386120,"event":"action_done","id":4}
 //! ```
 //! `time` is RFC 3339 in UTC, `at` the same time in milliseconds since 1970, and `event` decides
-//! which other keys follow: those of [`Event`](crate::core::rollout::event::Event). These keys are stable;
+//! which other keys follow: those of [`Event`]. These keys are stable;
 //! events and keys may be added, so a reader must ignore those that it does not know. The last line
 //! of a rollout that has ended is `rollout_finished`.
 

@@ -144,7 +144,9 @@ Arguments:
   [INVENTORY]  Inventory file [default: the one last deployed from this directory or a parent]
 
 Options:
-      --version <VERSION>           Version or channel to deploy [default: the playbook's]
+      --service <NAME>              Service of a stack; repeatable [default: all]
+      --version <VERSION>           Version or channel to deploy [default: the playbook's];
+                                    `api=VERSION` for one service of a stack, repeatable
       --set <KEY=VALUE>             Override a playbook key, for example `rollout.max_surge=2`;
                                     repeatable
       --dry-run                     Print the plan and exit
@@ -168,6 +170,7 @@ Examples:
   ship deploy inventory.toml --version 0.9 --reason "ticket 4711"
   ship deploy --dry-run
   ship deploy --set rollout.max_surge=2 --monitor http://example.org/
+  ship deploy --service api --service worker --version api=0.9
 
 "#]])
         .run();

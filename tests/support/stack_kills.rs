@@ -103,7 +103,7 @@ impl StackKills {
         whole: &str,
     ) {
         let promised: &[&str] = match (done.code, verb) {
-            // Whether the deployment turned back depends on when the abort was killed.
+            // Whether the deployment rolls back depends on when the abort was killed.
             (Some(0), "resume") if first == Some("abort") => &[old, new],
             (Some(0), "resume") => {
                 self.resumed += 1;

@@ -28,7 +28,7 @@ impl Events {
         Self::await_events(ship, service, event, 1);
     }
 
-    /// Waits until a running command has printed so many events of a service.
+    /// Waits until a running command has printed this many events of a service.
     #[track_caller]
     pub(super) fn await_events(ship: &mut Running, service: &str, event: &str, count: usize) {
         until(&format!("{event} of {service}"), DEADLINE, || {

@@ -54,7 +54,7 @@ fn failure_is_explained_with_the_name_of_the_service() {
 fn failed_service_aborts_one_that_still_rolls_out() {
     let project = StackProject::deployed();
     project.release("api", "2", Behaviour::Exits);
-    // It is never ready, because nobody opens the gate.
+    // It is never ready, because no one opens the gate.
     project.release("worker", "2", Behaviour::Gated);
     project.change("worker.toml", "timeout = \"5s\"", "timeout = \"1m\"");
     project.change("worker.toml", "\"30s\"\n\n", "\"5s\"\n\n");

@@ -149,7 +149,7 @@ fn unattended_deploy_undoes_the_unfinished_one_if_a_playbook_wants_it() {
 fn rollback_that_was_killed_continues_backwards() {
     let project = StackProject::deployed();
     project.release("web", "2", Behaviour::Exits);
-    // Version 2 does not stop before the gate is open, so the way back takes until then.
+    // Version 2 does not stop before the gate is open, so the undo takes until then.
     project.release("api", "2", Behaviour::Lingers);
     let mut deploy = project.start_deploy();
     Events::await_events(&mut deploy, "api", "rollout_started", 2);
