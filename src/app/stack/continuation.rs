@@ -9,7 +9,7 @@ use super::conclusion::{StackConclusion, exit_of};
 use super::controller::{StackController, member};
 use super::environment::DeploymentEnvironment;
 use super::preparation::LeasedService;
-use super::services::{StackServices, of_service};
+use super::services::{StackServices, deployments_of, of_service};
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
@@ -110,7 +110,11 @@ pub(super) fn unfinished_deployment(
     let Some(first) = services.first() else {
         return Ok(None);
     };
-    let newest = first.deployments()?.pop();
+    let names: Vec<_> = services
+        .iter()
+        .map(|it| it.service_key.service.as_str())
+        .collect();
+    let newest = deployments_of(first, &names)?.pop();
     let Some(newest) = newest.filter(Deployment::is_open) else {
         return Ok(None);
     };
@@ -141,7 +145,8 @@ fn newest_open(opened: &[Opened], verb: &str) -> Result<Deployment, Error> {
     let Some(first) = opened.first() else {
         return refused("the stack has no services".to_owned());
     };
-    let newest = first.service.deployments()?.pop();
+    let names: Vec<_> = opened.iter().map(|it| it.name.as_str()).collect();
+    let newest = deployments_of(&first.service, &names)?.pop();
     let Some(newest) = newest else {
         return refused("nothing has been deployed yet\nhint: run `ship deploy` first".to_owned());
     };

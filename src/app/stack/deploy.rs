@@ -5,8 +5,11 @@ use std::time::Duration;
 use super::conclusion::StackConclusion;
 use super::continuation::{abort, resume, unfinished_deployment};
 use super::controller::{NewDeployment, carry_out_new};
+use super::notification::publish_run;
 use super::preparation::{ServiceGoal, prepare};
 use super::services::{StackServices, of_service};
+use crate::app::after_rollout::RunSummary;
+use crate::app::conclusion::Conclusion;
 use crate::app::error::{Error, Refused};
 use crate::app::exit::Exit;
 use crate::app::verbs::abort::AbortRequest;
@@ -27,11 +30,57 @@ pub struct StackDeployRequest {
 }
 
 /// Rolls out the services of a stack, each after those that it names in `after`. If one fails, the
-/// others roll back. An unattended deploy first finishes or undoes an unfinished deployment.
+/// others roll back. An unattended deploy first finishes or undoes an unfinished deployment, and
+/// sends notifications even if it is refused.
 ///
 /// # Errors
 /// Why no instance was changed.
 pub async fn deploy(
+    stack: &StackServices,
+    request: StackDeployRequest,
+) -> Result<StackConclusion, Error> {
+    let (overrides, mode) = (request.overrides.clone(), request.mode);
+    let concluded = Box::pin(conclude(stack, request)).await;
+    if let Some(end) = run_without_deployment(&concluded).filter(|_| mode.unattended) {
+        Box::pin(publish_run(stack, &overrides, &end)).await;
+    }
+    concluded
+}
+
+/// The summary of a run that made no deployment.
+fn run_without_deployment(concluded: &Result<StackConclusion, Error>) -> Option<RunSummary> {
+    let conclusion = match concluded {
+        Ok(conclusion) if conclusion.deployment.is_some() => return None,
+        Ok(conclusion) => conclusion,
+        Err(error) => {
+            return Some(RunSummary::Refused {
+                version: None,
+                exit: error.exit(),
+                message: error.to_string(),
+            });
+        }
+    };
+    let why = conclusion.unchanged.iter().find_map(|it| match it {
+        Conclusion::Skipped { version, why, .. } => Some((version.clone(), why.clone())),
+        _ => None,
+    });
+    let already = || {
+        let versions = conclusion.unchanged.iter().find_map(|it| match it {
+            Conclusion::NothingToDo { version, .. } => Some(version.clone()),
+            _ => None,
+        });
+        let why = "every service is already deployed".to_owned();
+        (versions.unwrap_or_default(), why)
+    };
+    let (version, why) = why.unwrap_or_else(already);
+    Some(RunSummary::Skipped {
+        version,
+        exit: conclusion.exit,
+        why,
+    })
+}
+
+async fn conclude(
     stack: &StackServices,
     request: StackDeployRequest,
 ) -> Result<StackConclusion, Error> {

@@ -3,11 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::app::after_rollout::send;
+use super::environment::DeploymentEnvironment;
+use super::services::StackServices;
+use crate::app::after_rollout::{self, RunSummary, send};
 use crate::app::environment::{Environment, Reading};
 use crate::app::exit::Exit;
 use crate::app::opened_service::OpenedService;
-use crate::config::{NotifyConfig, Overrides};
+use crate::app::session::Session;
+use crate::config::{NotifyConfig, Overrides, StackOverrides};
 use crate::core::journal::notification::{Notification, NotificationKind};
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::stack::{Deployment, StackOutcome};
@@ -35,6 +38,31 @@ pub(super) async fn publish(
         known.push(config);
         let dir = playbook.path.parent().unwrap_or(Path::new("."));
         send(&*service.env, config, &notification, dir).await;
+    }
+}
+
+/// Publishes a run without a deployment: the metrics of each service, and one notification for each
+/// recipient. If the files are invalid, the recipients are not known.
+pub(super) async fn publish_run(
+    stack: &StackServices,
+    overrides: &StackOverrides,
+    end: &RunSummary,
+) {
+    let mut known = Vec::new();
+    for service in &stack.services {
+        let own = overrides.of(&service.name);
+        let (env, access) = (&service.env, StoreAccess::Write);
+        let Ok(mut session) = Session::open(env, &own, Reading::Strict, access) else {
+            continue;
+        };
+        let config = session.project.playbook.notify.clone();
+        if known.contains(&config) {
+            // Only the metrics.
+            let env = DeploymentEnvironment::of(&service.env, &session.store, &session.clock);
+            session.join_deployment(&env);
+        }
+        known.push(config);
+        after_rollout::publish(&session, end.clone()).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::conclusion::StackConclusion;
 use super::controller::{NewDeployment, carry_out_new};
 use super::preparation::{ServiceGoal, prepare};
-use super::services::{StackServiceEnv, StackServices, of_service};
+use super::services::{StackServiceEnv, StackServices, deployments_of, of_service};
 use crate::app::conclusion::Conclusion;
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
@@ -42,16 +42,17 @@ pub async fn rollback(
         let opened_service = open(&service.env, &any, StoreAccess::Write);
         opened.push((service, opened_service.map_err(of_service(&service.name))?));
     }
-    let mut named: Vec<_> = opened.iter_mut().collect();
-    named.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-    for (service, opened) in named {
+    let mut in_order: Vec<_> = opened.iter_mut().collect();
+    in_order.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    for (service, opened) in in_order {
         let taken = opened
             .take_lease_within("rollback", request.lock_timeout)
             .await;
         taken.map_err(of_service(&service.name))?;
     }
+    let names: Vec<_> = stack.services.iter().map(|it| it.name.as_str()).collect();
     let deployments = match opened.first() {
-        Some((_, first)) => first.deployments()?,
+        Some((_, first)) => deployments_of(first, &names)?,
         None => Vec::new(),
     };
     let targets = rollback_targets(&deployments, request.to_deployment);

@@ -26,7 +26,7 @@ pub struct StackServiceEnv {
     pub env: Arc<dyn Environment>,
 }
 
-/// The deployments of a fleet, oldest first.
+/// The deployments that changed any of the services, oldest first.
 ///
 /// # Errors
 /// If the files or the state cannot be read.
@@ -37,7 +37,19 @@ pub fn deployments(stack: &StackServices) -> Result<Vec<Deployment>, Error> {
     let overrides = Overrides::default();
     let (reading, access) = (Reading::WithoutHosts, StoreAccess::Read);
     let opened = OpenedService::open(&first.env, &overrides, reading, access)?;
-    opened.deployments()
+    let names: Vec<_> = stack.services.iter().map(|it| it.name.as_str()).collect();
+    deployments_of(&opened, &names)
+}
+
+/// The deployments that changed any of these services, oldest first. Another inventory may deploy
+/// other services to the same fleet.
+pub(super) fn deployments_of(
+    opened: &OpenedService,
+    names: &[&str],
+) -> Result<Vec<Deployment>, Error> {
+    let mut deployments = opened.deployments()?;
+    deployments.retain(|it| names.iter().any(|name| it.service(name).is_some()));
+    Ok(deployments)
 }
 
 /// Whether a live process carries out a rollout of the service.

@@ -33,6 +33,8 @@ pub enum StackRollbackRefusal {
         number: DeploymentNumber,
         verb: Verb,
     },
+    /// The last deployment is a rollback that is not finished.
+    Unfinished(DeploymentNumber),
     /// Before the last deployment, this service did not run.
     NothingBefore {
         service: String,
@@ -66,6 +68,11 @@ impl fmt::Display for StackRollbackRefusal {
                      `ship history` with --to-deployment"
                 )
             }
+            Self::Unfinished(number) => write!(
+                f,
+                "deployment {number} is a rollback that is not finished\nhint: `ship resume` continues it, \
+                 `ship abort` undoes it"
+            ),
             Self::NothingBefore { service } => write!(
                 f,
                 "cannot undo the last deployment: service `{service}` has no earlier revision that was \
@@ -95,8 +102,10 @@ fn before_last(deployments: &[Deployment]) -> Result<RollbackTargets, StackRollb
         .last()
         .ok_or(StackRollbackRefusal::NothingDeployed)?;
     let (number, verb) = (last.number, last.verb);
-    let is_open = last.is_open();
-    if !is_open && (verb == Verb::Rollback || last.outcome == Some(StackOutcome::RolledBack)) {
+    if verb == Verb::Rollback && last.is_open() {
+        return Err(StackRollbackRefusal::Unfinished(number));
+    }
+    if verb == Verb::Rollback || last.outcome == Some(StackOutcome::RolledBack) {
         return Err(StackRollbackRefusal::RolledBackAlready { number, verb });
     }
     let before = |deployed: &DeployedService| match deployed.before {
