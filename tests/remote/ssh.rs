@@ -1032,6 +1032,13 @@ async fn connection_survives_a_pause_but_not_its_owner() {
 /// Connections below a directory, with one open.
 async fn connections(target: &Target, dir: &Path) -> Connections {
     let connections = SharedLinks::with_connector(Connector::in_dir(dir)).to([target.clone()]);
+    greet(&connections, target).await;
+    assert_eq!(ssh_of(dir).len(), 1);
+    connections
+}
+
+/// Runs a script on the host.
+async fn greet(connections: &Connections, target: &Target) {
     let script = Script {
         text: "echo hello".to_owned(),
         input: ship::script::Input::default(),
@@ -1039,8 +1046,35 @@ async fn connections(target: &Target, dir: &Path) -> Connections {
     };
     let link = &connections.links()[&target.name];
     assert_eq!(link.run(&script).await.as_deref(), Ok("hello\n"));
-    assert_eq!(ssh_of(dir).len(), 1);
-    connections
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_share_a_connection_if_the_login_is_the_same() {
+    let sshd = sshd!();
+    let dir = tempfile::tempdir().unwrap();
+    let target = target_of(&sshd);
+    let shared = SharedLinks::with_connector(Connector::in_dir(dir.path()));
+    let (api, worker) = (shared.to([target.clone()]), shared.to([target.clone()]));
+    greet(&api, &target).await;
+    drop(api);
+    greet(&worker, &target).await;
+    assert_eq!(
+        sshd.logins(),
+        1,
+        "the second run uses the connection of the first"
+    );
+
+    let mut other = target.clone();
+    other.ssh.connect_timeout += SOON;
+    let third = shared.to([other.clone()]);
+    greet(&third, &other).await;
+    assert_eq!(
+        sshd.logins(),
+        2,
+        "another login needs a connection of its own"
+    );
+    drop((worker, third, shared));
+    assert_eq!(processes_of(dir.path()), [0; 0], "a process is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,3 +196,33 @@ fn history_is_empty_before_the_first_deployment() {
         "{printed}"
     );
 }
+
+#[test]
+fn deployments_of_another_inventory_of_the_fleet_are_not_undone() {
+    let project = StackProject::deployed();
+    project.deploy("2");
+    let stack = std::fs::read_to_string(project.path("stack.toml")).expect("our own file");
+    let (fleet, services) = stack.split_once("[[services]]").expect("a stack");
+    let (_, hosts) = services.split_once("[[hosts]]").expect("a stack");
+    let other = format!("{fleet}[[services]]\nplaybook = \"other.toml\"\n[[hosts]]{hosts}");
+    std::fs::write(project.path("other-stack.toml"), other).expect("our own directory");
+    let api = std::fs::read_to_string(project.path("api.toml")).expect("our own file");
+    let playbook = api
+        .replace("name = \"api\"", "name = \"other\"")
+        .replace("ports = [8081, 8082]", "ports = [8381, 8382]")
+        .replace("api-{{ version }}", "other-{{ version }}");
+    std::fs::write(project.path("other.toml"), playbook).expect("our own directory");
+    project.release("other", "1", Behaviour::Good);
+    project.run(&["deploy", "other-stack.toml"], 0);
+
+    assert_eq!(
+        project.deployments(),
+        ["2 deploy succeeded", "1 deploy succeeded"]
+    );
+    project.run(&["rollback", "stack.toml"], 0);
+    project.assert_serves("1");
+    project.run(
+        &["deploy", "other-stack.toml", "--set", "rollout.replicas=0"],
+        0,
+    );
+}

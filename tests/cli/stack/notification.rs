@@ -83,3 +83,27 @@ fn rollback_sends_one_notification() {
         (&"rollback".into(), &"succeeded".into())
     );
 }
+
+#[test]
+fn refused_unattended_deployment_sends_one_notification() {
+    let project = notifying();
+    let args = [
+        "freeze",
+        "stack.toml",
+        "--service",
+        "web",
+        "--reason",
+        "launch",
+    ];
+    project.run(&args, 0);
+    let args = ["deploy", "stack.toml", "--version", "2", "--unattended"];
+    project.run(&args, 6);
+    let sent = only(&project);
+    assert_eq!(
+        (&sent["outcome"], &sent["exit_code"]),
+        (&"refused".into(), &6.into())
+    );
+    let why = sent["why"].as_str().unwrap_or_default();
+    assert!(why.starts_with("web: ") && why.contains("frozen"), "{why}");
+    project.assert_serves("1");
+}
