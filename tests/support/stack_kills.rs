@@ -103,13 +103,16 @@ impl StackKills {
         whole: &str,
     ) {
         let promised: &[&str] = match (done.code, verb) {
-            // Whether the deployment rolls back depends on when the abort was killed.
-            (Some(0), "resume") if first == Some("abort") => &[old, new],
             (Some(0), "resume") => {
                 self.resumed += 1;
                 &[new]
             }
             (Some(0), _) => {
+                self.aborted += 1;
+                &[old]
+            }
+            // The killed abort had begun, so that the deployment ends as rolled back.
+            (Some(3), "resume") if first == Some("abort") => {
                 self.aborted += 1;
                 &[old]
             }

@@ -43,7 +43,7 @@ pub(super) async fn resume_with(
     request: ResumeRequest,
     promotion: Option<PromoteRequest>,
 ) -> Result<StackConclusion, Error> {
-    let mut opened = open(stack)?;
+    let mut opened = open(stack, StoreAccess::Write)?;
     let deployment = newest_open(&opened, "resume")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
     take_leases(&mut opened, "resume", request.lock_timeout).await?;
@@ -57,7 +57,7 @@ pub(super) async fn resume_with(
 /// # Errors
 /// If there is no deployment to abort.
 pub async fn abort(stack: &StackServices, request: AbortRequest) -> Result<StackConclusion, Error> {
-    let mut opened = open(stack)?;
+    let mut opened = open(stack, StoreAccess::Write)?;
     let deployment = newest_open(&opened, "abort")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
     if let Some(ended) = abort_elsewhere(&opened, &deployment).await? {
@@ -86,14 +86,14 @@ struct Opened {
 }
 
 /// Opens the state of all services.
-fn open(stack: &StackServices) -> Result<Vec<Opened>, Error> {
+fn open(stack: &StackServices, access: StoreAccess) -> Result<Vec<Opened>, Error> {
     let open = |service: &super::services::StackServiceEnv| {
         let any = Overrides {
             version: Some("0".to_owned()),
             set: Vec::new(),
         };
         let (env, reading) = (&service.env, Reading::LastKnownGood);
-        let opened = OpenedService::open(env, &any, reading, StoreAccess::Write);
+        let opened = OpenedService::open(env, &any, reading, access);
         Ok(Opened {
             name: service.name.clone(),
             env: Arc::clone(env),
@@ -134,7 +134,7 @@ pub(super) fn unfinished_deployment(
 /// # Errors
 /// If the files or the state cannot be read.
 pub fn unfinished(stack: &StackServices) -> Result<Option<Deployment>, Error> {
-    let opened = open(stack)?;
+    let opened = open(stack, StoreAccess::Read)?;
     let services: Vec<_> = opened.iter().map(|it| &it.service).collect();
     unfinished_deployment(&services)
 }

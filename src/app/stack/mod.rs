@@ -22,5 +22,5 @@ pub use continuation::{abort, resume, unfinished};
 pub use deploy::{StackDeployRequest, deploy};
 pub use pause::pause;
 pub use promote::{StackPromotion, promote};
-pub use rollback::{StackRollbackRequest, rollback};
+pub use rollback::{StackRollbackRequest, preview_rollback, rollback};
 pub use services::{StackServiceEnv, StackServices, deployments};

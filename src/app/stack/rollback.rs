@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::conclusion::StackConclusion;
 use super::controller::{NewDeployment, carry_out_new};
 use super::preparation::{ServiceGoal, prepare};
-use super::services::{StackServiceEnv, StackServices, deployments_of, of_service};
+use super::services::{StackServiceEnv, StackServices, deployments, deployments_of, of_service};
 use crate::app::conclusion::Conclusion;
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
 use crate::app::session::Session;
-use crate::app::verbs::rollback::{RollbackChoice, RollbackRequest, choose, open};
+use crate::app::verbs::plan::DeployPlan;
+use crate::app::verbs::rollback::{RollbackChoice, RollbackRequest, choose, open, preview};
 use crate::core::ids::Revision;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{DeploymentNumber, OnStackFailure, rollback_targets};
@@ -75,6 +76,34 @@ pub async fn rollback(
         on_failure: OnStackFailure::Hold,
     };
     Box::pin(carry_out_new(new, ready)).await
+}
+
+/// Simulates a rollback of each service that it would change, in the order of the rollouts. Makes no
+/// changes.
+///
+/// # Errors
+/// Why the rollback would be refused.
+pub async fn preview_rollback(
+    stack: &StackServices,
+    request: StackRollbackRequest,
+) -> Result<Vec<DeployPlan>, Error> {
+    let targets = rollback_targets(&deployments(stack)?, request.to_deployment);
+    let targets = targets.map_err(|refusal| Refused::NotPermitted(refusal.to_string()))?;
+    let mut plans = Vec::new();
+    for service in stack.services.iter().rev() {
+        let Some(target) = targets.services.get(&service.name) else {
+            continue;
+        };
+        let request = RollbackRequest {
+            to_revision: Some(*target),
+            set: request.set.clone(),
+            reason: request.reason.clone(),
+            lock_timeout: request.lock_timeout,
+        };
+        let planned = Box::pin(preview(&service.env, request)).await;
+        plans.extend(planned.map_err(of_service(&service.name))?.ok());
+    }
+    Ok(plans)
 }
 
 async fn goal(

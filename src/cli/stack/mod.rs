@@ -40,7 +40,7 @@ pub(super) async fn run(verb: VerbArgs, stack: StackTarget) -> Result<Exit, CliE
             let (overrides, output) = (args.overrides, args.output.output);
             plan::show(stack, overrides.version, overrides.set, output).await
         }
-        VerbArgs::Rollback(args) if args.to_revision.is_none() && !args.dry_run => {
+        VerbArgs::Rollback(args) if args.to_revision.is_none() => {
             Box::pin(rollout::rollback(args, stack)).await
         }
         VerbArgs::Resume(_) | VerbArgs::Abort(_) if stack.continues_one_service()? => {

@@ -30,13 +30,34 @@ pub(super) async fn show(
     });
     let plans = futures::future::try_join_all(plans).await?;
     print(&match output {
-        OutputFormat::Json => {
-            let plans: Vec<_> = plans.iter().map(plan::object).collect();
-            let object = serde_json::json!({ "fleet": stack.order.fleet, "services": plans });
-            format!("{object:#}\n")
-        }
+        OutputFormat::Json => object(&stack, &plans),
         OutputFormat::Text => text(&stack, &plans),
     })
+}
+
+/// Prints the plans of a rollback, in their order.
+pub(super) fn show_rollback(
+    stack: &StackTarget,
+    plans: &[DeployPlan],
+    output: OutputFormat,
+) -> Result<Exit, CliError> {
+    print(&match output {
+        OutputFormat::Json => object(stack, plans),
+        OutputFormat::Text if plans.is_empty() => "nothing to do\n".to_owned(),
+        OutputFormat::Text => {
+            let plans = plans.iter().enumerate().map(|(index, preview)| {
+                let (number, service) = (index + 1, &preview.service_key.service);
+                format!("service {number}: {service}\n{}", plan::text(preview))
+            });
+            plans.collect::<Vec<_>>().join("\n")
+        }
+    })
+}
+
+fn object(stack: &StackTarget, plans: &[DeployPlan]) -> String {
+    let plans: Vec<_> = plans.iter().map(plan::object).collect();
+    let object = serde_json::json!({ "fleet": stack.order.fleet, "services": plans });
+    format!("{object:#}\n")
 }
 
 fn text(stack: &StackTarget, plans: &[DeployPlan]) -> String {

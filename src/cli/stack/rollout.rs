@@ -6,6 +6,7 @@ use super::super::output::print;
 use super::super::pause;
 use super::super::shared_args::DisplayArgs;
 use super::conclusion::conclude;
+use super::plan;
 use super::target::StackTarget;
 use crate::app::stack::{self, StackDeployRequest, StackPromotion, StackRollbackRequest};
 use crate::app::verbs::abort::AbortRequest;
@@ -45,6 +46,10 @@ pub(super) async fn rollback(args: RollbackArgs, stack: StackTarget) -> Result<E
         lock_timeout: args.lock.lock_timeout,
     };
     let services = stack.services(args.display);
+    if args.dry_run {
+        let plans = Box::pin(stack::preview_rollback(&services, request)).await?;
+        return plan::show_rollback(&stack, &plans, args.display.output);
+    }
     let conclusion = Box::pin(stack::rollback(&services, request)).await?;
     conclude(&conclusion, args.display.output)
 }

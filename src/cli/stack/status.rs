@@ -13,7 +13,9 @@ use super::super::output::print_while_read;
 use super::super::shared_args::{DisplayArgs, OutputFormat};
 use super::super::{status, terminal};
 use super::target::StackTarget;
+use crate::app::stack::{self, StackServices};
 use crate::app::verbs::status::{Observer, ServiceStatus};
+use crate::core::stack::DeploymentNumber;
 use crate::report::LocalClock;
 
 const REFRESH: Duration = Duration::from_secs(1);
@@ -24,9 +26,8 @@ pub(super) async fn run(args: StatusArgs, stack: StackTarget) -> Result<Exit, Cl
     let opened = services.services.iter().map(|it| Observer::open(&it.env));
     let mut observers = opened.collect::<Result<Vec<_>, _>>()?;
     let output = args.output.output;
-    let fleet = &stack.order.fleet;
     if !args.watch {
-        let shown = show(&mut observers, fleet, output, None).await;
+        let shown = show(&services, &mut observers, output, None).await;
         return shown.map(|_| Exit::Done);
     }
     let mut interrupts = terminal::listen()?;
@@ -40,7 +41,7 @@ pub(super) async fn run(args: StatusArgs, stack: StackTarget) -> Result<Exit, Cl
             observer.refresh()?;
         }
         tokio::select! {
-            shown = show(&mut observers, fleet, output, Some(heading)) => if shown?.is_break() {
+            shown = show(&services, &mut observers, output, Some(heading)) => if shown?.is_break() {
                 return Ok(Exit::Done);
             },
             _ = interrupts.recv() => return Ok(Exit::Done),
@@ -55,24 +56,34 @@ pub(super) async fn run(args: StatusArgs, stack: StackTarget) -> Result<Exit, Cl
 /// Prints the status once; `heading` precedes the time of a repeated one. Breaks if the reader has
 /// closed the pipe.
 async fn show(
+    stack: &StackServices,
     observers: &mut [Observer],
-    fleet: &str,
     output: OutputFormat,
     heading: Option<&str>,
 ) -> Result<ControlFlow<()>, CliError> {
     let seen = try_join_all(observers.iter_mut().map(Observer::observe)).await?;
+    let unfinished = stack::unfinished(stack)?.map(|it| it.number);
+    let fleet = &stack.fleet;
     print_while_read(&match output {
         OutputFormat::Json => {
             let services: Vec<_> = seen.into_iter().map(status::json).collect();
-            let object = serde_json::json!({ "fleet": fleet, "services": services });
+            let object = serde_json::json!({
+                "fleet": fleet, "unfinished_deployment": unfinished, "services": services,
+            });
             format!("{object}\n")
         }
-        OutputFormat::Text => text(seen, fleet, heading),
+        OutputFormat::Text => text(seen, fleet, unfinished, heading),
     })
 }
 
-fn text(seen: Vec<ServiceStatus>, fleet: &str, heading: Option<&str>) -> String {
+fn text(
+    seen: Vec<ServiceStatus>,
+    fleet: &str,
+    unfinished: Option<DeploymentNumber>,
+    heading: Option<&str>,
+) -> String {
     let mut text = String::new();
+    let is_running = seen.iter().any(|seen| seen.holder.is_some());
     if let (Some(clear), Some(first)) = (heading, seen.first()) {
         let time = LocalClock::local().day_and_time(first.now);
         // Writing to a string does not fail.
@@ -83,5 +94,13 @@ fn text(seen: Vec<ServiceStatus>, fleet: &str, heading: Option<&str>) -> String 
         let service = seen.status.service.clone();
         let _ = write!(text, "{gap}service {service}\n{}", status::text(seen));
     }
+    let _ = match unfinished {
+        Some(number) if is_running => writeln!(text, "\ndeployment {number} is running"),
+        Some(number) => writeln!(
+            text,
+            "\ndeployment {number} is not finished: `ship resume` continues, `ship abort` undoes it"
+        ),
+        None => Ok(()),
+    };
     text
 }

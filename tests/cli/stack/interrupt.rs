@@ -101,6 +101,13 @@ fn killed_deployment_is_undone_by_abort() {
 #[test]
 fn deploy_over_an_unfinished_deployment_is_refused() {
     let project = killed(HALF);
+    let shown = project.run(&["status", "stack.toml"], 0).stdout;
+    assert!(
+        shown.ends_with(
+            "\ndeployment 2 is not finished: `ship resume` continues, `ship abort` undoes it\n"
+        ),
+        "{shown}"
+    );
     let pids = project.pids();
     for version in ["1", "2"] {
         let done = project.run(&["deploy", "stack.toml", "--version", version], 6);

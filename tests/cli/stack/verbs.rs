@@ -57,7 +57,8 @@ fn status_of_a_stack_has_an_object_for_each_service() {
     let project = StackProject::deployed();
     let status = project.json(&["status", "stack.toml"]);
     let keys: Vec<_> = status.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["fleet", "services"]);
+    assert_eq!(keys, ["fleet", "services", "unfinished_deployment"]);
+    assert_eq!(status["unfinished_deployment"], serde_json::Value::Null);
     assert_eq!(status["fleet"], "shop");
     let services = status["services"].as_array().expect("an array");
     let names: Vec<_> = services.iter().map(|it| text(&it["service"])).collect();
@@ -104,4 +105,21 @@ fn status_shows_which_service_has_failed() {
         .map(|(index, _)| text(&shown["services"][index]["state"]))
         .collect();
     assert_eq!(states, ["idle", "idle", "failed"]);
+}
+
+#[test]
+fn rollback_shows_its_plan_in_the_reverse_order() {
+    let project = StackProject::deployed();
+    project.deploy("2");
+    let pids = project.pids();
+    let done = project.run(&["rollback", "stack.toml", "--dry-run"], 0);
+    let headings: Vec<_> = done
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("service "))
+        .collect();
+    assert_eq!(headings[0], "service 1: web", "{}", done.stdout);
+    assert_eq!(headings.len(), 3, "{}", done.stdout);
+    assert!(done.stdout.contains("\nweb 1 on shop"), "{}", done.stdout);
+    assert_eq!(project.pids(), pids);
 }
