@@ -78,7 +78,7 @@ fn manner(verb: &VerbArgs) -> Manner {
     }
 }
 
-/// Runs a verb for services; after a failure, the verb does not run for the others.
+/// Runs a verb for services. After a failure, only a check runs for the others, too.
 async fn run_services(
     verb: VerbArgs,
     stack: &StackTarget,
@@ -96,6 +96,8 @@ async fn run_services(
         Manner::Any => names.into_iter().take(1).collect(),
     };
     let has_heading = names.len() > 1 && is_text(&verb);
+    let is_check = matches!(verb, VerbArgs::Check(_));
+    let mut worst = Exit::Done;
     for (index, name) in names.into_iter().enumerate() {
         if has_heading {
             let gap = if index == 0 { "" } else { "\n" };
@@ -105,11 +107,14 @@ async fn run_services(
         select(&mut verb, name);
         let ran: Pin<Box<dyn Future<Output = _>>> = Box::pin(super::dispatch::run_one(verb));
         let exit = ran.await?;
-        if exit != Exit::Done {
-            return Ok(exit);
+        if exit.code() > worst.code() {
+            worst = exit;
+        }
+        if exit != Exit::Done && !is_check {
+            break;
         }
     }
-    Ok(Exit::Done)
+    Ok(worst)
 }
 
 /// Whether the verb prints text, with a heading for each service.

@@ -123,3 +123,21 @@ fn rollback_shows_its_plan_in_the_reverse_order() {
     assert!(done.stdout.contains("\nweb 1 on shop"), "{}", done.stdout);
     assert_eq!(project.pids(), pids);
 }
+
+#[test]
+fn check_reports_the_problems_of_every_service() {
+    let project = StackProject::deployed();
+    for service in ["api", "web"] {
+        let dir = project.path(&format!("{service}-3"));
+        assert!(!dir.exists());
+    }
+    project.release("worker", "3", Behaviour::Good);
+    let done = project.run(&["check", "stack.toml", "--version", "3"], 2);
+    let failed: Vec<_> = done
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("FAILED"))
+        .collect();
+    assert_eq!(failed.len(), 2, "{}", done.stdout);
+    assert!(done.stdout.contains("service web"), "{}", done.stdout);
+}
