@@ -89,7 +89,7 @@ impl Inventory {
         self.hosts.iter().filter(|host| !host.drain)
     }
 
-    /// Whether the hosts of `[hosts_from]` are known, or there is no such command.
+    /// Whether all hosts are known, also those of `[hosts_from]`.
     pub fn has_all_hosts(&self) -> bool {
         let from = self.hosts_from.as_ref();
         from.is_none_or(|from| from.printed.is_some())

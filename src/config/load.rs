@@ -59,7 +59,7 @@ pub fn load_with(
 /// only the names of their services are read.
 ///
 /// # Errors
-/// All errors in either file or in the output of the command, or that there is no such service.
+/// All errors in either file or in the output of the command, or an unknown service.
 pub fn load_service(
     inventory: &Path,
     overrides: &Overrides,

@@ -164,7 +164,7 @@ async fn read_units(hosts: &[UnitHost], name: &UnitName) -> Result<Vec<ExistingU
         let script = &script;
         async move {
             let Some(link) = link else {
-                return Err("there is no connection".to_owned());
+                return Err("not connected".to_owned());
             };
             let printed = link.run(script).await.map_err(|lost| lost.why)?;
             script::read_existing_unit(&printed).map_err(|error| error.to_string())

@@ -86,7 +86,7 @@ impl fmt::Display for StackRollbackRefusal {
 /// the requested one. `deployments` is the history, oldest first.
 ///
 /// # Errors
-/// If there is no such state.
+/// If the history has no such revisions.
 pub fn rollback_targets(
     deployments: &[Deployment],
     requested: Option<DeploymentNumber>,

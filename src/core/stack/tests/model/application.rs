@@ -25,7 +25,9 @@ impl Application<'_> {
                 self.decide_when_idle(&mut next)?;
             }
             Event::Finish => {
-                let outcome = running(state)?.outcome.ok_or("there is no outcome")?;
+                let outcome = running(state)?
+                    .outcome
+                    .ok_or("the rollout has no outcome")?;
                 next = next.without_memory(Process::Ended(outcome));
             }
             Event::AbortRunning => {
