@@ -286,10 +286,7 @@ impl Session {
         if let Some(DeployedState { service_key, store }) = env.open_deployed_state()? {
             return LastStart::read(&**env, &**store.lock(), &service_key);
         }
-        let any = Overrides {
-            version: Some("0".to_owned()),
-            set: Vec::new(),
-        };
+        let any = Overrides::any_version();
         let session = Self::open(env, &any, Reading::LastKnownGood, StoreAccess::Read)?;
         LastStart::read(&**env, &**session.store.lock(), &session.service_key)
     }

@@ -16,6 +16,8 @@ use crate::report;
 use crate::report::LocalClock;
 
 const REFRESH: Duration = Duration::from_secs(1);
+/// Clears the terminal.
+pub(super) const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// What `--watch` prints before each status.
 #[derive(Clone, Copy)]
@@ -28,7 +30,6 @@ enum WatchHeading {
 
 impl WatchHeading {
     fn text(self, seen: &ServiceStatus) -> String {
-        const CLEAR: &str = "\x1b[H\x1b[2J";
         let clear = match self {
             WatchHeading::None => return String::new(),
             WatchHeading::Time => "",
@@ -52,16 +53,26 @@ pub(super) async fn run(args: StatusArgs) -> Result<Exit, CliError> {
 }
 
 async fn watch(observer: &mut Observer, format: OutputFormat) -> Result<Exit, CliError> {
-    let mut interrupts = terminal::listen()?;
     let heading = if std::io::stdout().is_terminal() {
         WatchHeading::ClearAndTime
     } else {
         WatchHeading::Time
     };
-    loop {
+    repeat(async || {
         observer.refresh()?;
+        show(observer, format, heading).await
+    })
+    .await
+}
+
+/// Shows the status every second, until Ctrl-C or until the reader has closed the pipe.
+pub(super) async fn repeat(
+    mut show: impl AsyncFnMut() -> Result<ControlFlow<()>, CliError>,
+) -> Result<Exit, CliError> {
+    let mut interrupts = terminal::listen()?;
+    loop {
         tokio::select! {
-            shown = show(observer, format, heading) => if shown?.is_break() {
+            shown = show() => if shown?.is_break() {
                 return Ok(Exit::Done);
             },
             _ = interrupts.recv() => return Ok(Exit::Done),

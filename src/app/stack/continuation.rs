@@ -9,7 +9,7 @@ use super::conclusion::{StackConclusion, exit_of};
 use super::controller::{StackController, member};
 use super::environment::DeploymentEnvironment;
 use super::preparation::LeasedService;
-use super::services::{StackServices, deployments_of, of_service};
+use super::services::{StackServices, deployments_of, of_service, take_leases};
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
@@ -29,7 +29,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Continues the newest deployment in its direction.
 ///
 /// # Errors
-/// If there is no deployment to continue.
+/// If no deployment can be continued.
 pub async fn resume(
     stack: &StackServices,
     request: ResumeRequest,
@@ -46,7 +46,7 @@ pub(super) async fn resume_with(
     let mut opened = open(stack, StoreAccess::Write)?;
     let deployment = newest_open(&opened, "resume")?;
     opened.retain(|it| deployment.service(&it.name).is_some());
-    take_leases(&mut opened, "resume", request.lock_timeout).await?;
+    take_leases(leases(&mut opened, "resume"), request.lock_timeout).await?;
     let mut controller = restore(stack, opened, deployment, false)?;
     controller.set_request(request, promotion);
     Box::pin(controller.carry_out()).await
@@ -55,7 +55,7 @@ pub(super) async fn resume_with(
 /// Undoes the newest deployment: in its process, or in this one if it has ended.
 ///
 /// # Errors
-/// If there is no deployment to abort.
+/// If no deployment can be aborted.
 pub async fn abort(stack: &StackServices, request: AbortRequest) -> Result<StackConclusion, Error> {
     let mut opened = open(stack, StoreAccess::Write)?;
     let deployment = newest_open(&opened, "abort")?;
@@ -69,7 +69,7 @@ pub async fn abort(stack: &StackServices, request: AbortRequest) -> Result<Stack
             errors: Vec::new(),
         });
     }
-    take_leases(&mut opened, "abort", Duration::ZERO).await?;
+    take_leases(leases(&mut opened, "abort"), Duration::ZERO).await?;
     let mut controller = restore(stack, opened, deployment, true)?;
     if !controller.abort(request) {
         let why = "a contract migration of this deployment has begun, so that earlier versions may lack \
@@ -88,10 +88,7 @@ struct Opened {
 /// Opens the state of all services.
 fn open(stack: &StackServices, access: StoreAccess) -> Result<Vec<Opened>, Error> {
     let open = |service: &super::services::StackServiceEnv| {
-        let any = Overrides {
-            version: Some("0".to_owned()),
-            set: Vec::new(),
-        };
+        let any = Overrides::any_version();
         let (env, reading) = (&service.env, Reading::LastKnownGood);
         let opened = OpenedService::open(env, &any, reading, access);
         Ok(Opened {
@@ -178,13 +175,9 @@ fn newest_open(opened: &[Opened], verb: &str) -> Result<Deployment, Error> {
     Ok(newest)
 }
 
-async fn take_leases(opened: &mut [Opened], run: &str, wait: Duration) -> Result<(), Error> {
-    opened.sort_by(|one, other| one.name.cmp(&other.name));
-    for opened in opened {
-        let taken = opened.service.take_lease_within(run, wait).await;
-        taken.map_err(of_service(&opened.name))?;
-    }
-    Ok(())
+fn leases<'a>(opened: &'a mut [Opened], run: &str) -> Vec<(&'a mut OpenedService, String)> {
+    let services = opened.iter_mut().map(|opened| &mut opened.service);
+    services.map(|service| (service, run.to_owned())).collect()
 }
 
 /// The deployment as an earlier process left it.
@@ -233,7 +226,7 @@ fn restored_member(
 }
 
 /// Asks the process that carries out the deployment to roll back every running rollout, until it has
-/// ended. Returns the deployment; `None` if there is no such process.
+/// ended. Returns the deployment; `None` if no process carries it out.
 async fn abort_elsewhere(
     opened: &[Opened],
     deployment: &Deployment,

@@ -93,19 +93,8 @@ pub(super) async fn carry_out_new(
         on_failure: deployment.on_failure,
         direction: deployment.direction,
     };
-    let mut controller = StackController {
-        fleet: new.fleet,
-        run,
-        deployment,
-        services: BTreeMap::new(),
-        idle,
-        errors: Vec::new(),
-        stopped: Vec::new(),
-        is_abort: false,
-        resume: ResumeRequest::default(),
-        promotion: None,
-        abort: AbortRequest::default(),
-    };
+    let mut controller = StackController::new(new.fleet, run, deployment);
+    controller.idle = idle;
     for service in services {
         let ReadyService {
             leased,
@@ -404,18 +393,12 @@ impl StackController {
 
     /// Adds the revisions of rollbacks and contract migrations to the record.
     fn add_later_revisions(&mut self) -> Result<(), Error> {
-        let (fleet, verb) = (self.fleet.clone(), self.deployment.verb);
-        for deployed in &mut self.deployment.services {
-            let Some(controlled) = self.services.get(&deployed.service) else {
-                continue;
-            };
-            let service = deployed.service.clone();
-            let key = ServiceKey {
-                fleet: fleet.clone(),
-                service,
-            };
-            let records = controlled.store.lock().service(&key)?;
-            deployed.add_later_revisions(verb, &records.revisions());
+        let verb = self.deployment.verb;
+        for (name, controlled) in &self.services {
+            let records = controlled.store.lock().service(&self.key(name))?;
+            if let Some(deployed) = self.deployment.service_mut(name) {
+                deployed.add_later_revisions(verb, &records.revisions());
+            }
         }
         Ok(())
     }

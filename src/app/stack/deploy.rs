@@ -7,7 +7,7 @@ use super::continuation::{abort, resume, unfinished_deployment};
 use super::controller::{NewDeployment, carry_out_new};
 use super::notification::publish_run;
 use super::preparation::{ServiceGoal, prepare};
-use super::services::{StackServices, of_service};
+use super::services::{StackServices, of_service, take_leases};
 use crate::app::after_rollout::RunSummary;
 use crate::app::conclusion::Conclusion;
 use crate::app::error::{Error, Refused};
@@ -118,8 +118,7 @@ fn resume_request(request: &StackDeployRequest) -> ResumeRequest {
     }
 }
 
-/// Reads the files of all services, gets their artifacts, and takes their leases: in the order of the
-/// names, so that two commands never wait for each other.
+/// Reads the files of all services, gets their artifacts, and takes their leases.
 async fn open(
     stack: &StackServices,
     request: &StackDeployRequest,
@@ -135,12 +134,8 @@ async fn open(
         let deploy = OpenedDeploy::open(&service.env, request).await;
         opened.push(deploy.map_err(of_service(&service.name))?);
     }
-    let mut named: Vec<_> = stack.services.iter().zip(&mut opened).collect();
-    named.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-    for (service, opened) in named {
-        let taken = opened.take_lease().await;
-        taken.map_err(of_service(&service.name))?;
-    }
+    let leases = opened.iter_mut().map(OpenedDeploy::lease).collect();
+    take_leases(leases, request.lock_timeout).await?;
     Ok(opened)
 }
 

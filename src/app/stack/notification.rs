@@ -70,10 +70,7 @@ fn open(env: &Arc<dyn Environment>) -> Option<OpenedService> {
     if !env.publishes() {
         return None;
     }
-    let any = Overrides {
-        version: Some("0".to_owned()),
-        set: Vec::new(),
-    };
+    let any = Overrides::any_version();
     OpenedService::open(env, &any, Reading::LastKnownGood, StoreAccess::Read).ok()
 }
 
@@ -101,11 +98,6 @@ fn notification(
         .iter()
         .map(|it| it.service.as_str())
         .collect();
-    let versions: Vec<_> = deployment
-        .services
-        .iter()
-        .map(|it| format!("{} {}", it.service, it.version))
-        .collect();
     let first = deployment.services.first().map(|it| it.version.clone());
     let is_same = |version: &String| deployment.services.iter().all(|it| it.version == *version);
     Notification {
@@ -120,7 +112,7 @@ fn notification(
         outcome: outcome.word().to_owned(),
         summary: format!(
             "deployment {number} of {} on {fleet}: {} after {}",
-            versions.join(", "),
+            deployment.versions(),
             outcome.word(),
             Human(took)
         ),

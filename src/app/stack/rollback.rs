@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::conclusion::StackConclusion;
 use super::controller::{NewDeployment, carry_out_new};
 use super::preparation::{ServiceGoal, prepare};
-use super::services::{StackServiceEnv, StackServices, deployments, deployments_of, of_service};
+use super::services::{
+    StackServiceEnv, StackServices, deployments, deployments_of, of_service, take_leases,
+};
 use crate::app::conclusion::Conclusion;
 use crate::app::error::{Error, Refused};
 use crate::app::opened_service::OpenedService;
@@ -28,6 +30,18 @@ pub struct StackRollbackRequest {
     pub lock_timeout: Duration,
 }
 
+impl StackRollbackRequest {
+    /// The request for one service.
+    fn of_service(&self, target: Revision, reason: Option<String>) -> RollbackRequest {
+        RollbackRequest {
+            to_revision: Some(target),
+            set: self.set.clone(),
+            reason,
+            lock_timeout: self.lock_timeout,
+        }
+    }
+}
+
 /// Takes every service that the last deployment changed back to its earlier revision, in the reverse
 /// order.
 ///
@@ -43,14 +57,9 @@ pub async fn rollback(
         let opened_service = open(&service.env, &any, StoreAccess::Write);
         opened.push((service, opened_service.map_err(of_service(&service.name))?));
     }
-    let mut in_order: Vec<_> = opened.iter_mut().collect();
-    in_order.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
-    for (service, opened) in in_order {
-        let taken = opened
-            .take_lease_within("rollback", request.lock_timeout)
-            .await;
-        taken.map_err(of_service(&service.name))?;
-    }
+    let leases = opened.iter_mut();
+    let leases = leases.map(|(_, opened)| (opened, "rollback".to_owned()));
+    take_leases(leases.collect(), request.lock_timeout).await?;
     let names: Vec<_> = stack.services.iter().map(|it| it.name.as_str()).collect();
     let deployments = match opened.first() {
         Some((_, first)) => deployments_of(first, &names)?,
@@ -94,12 +103,7 @@ pub async fn preview_rollback(
         let Some(target) = targets.services.get(&service.name) else {
             continue;
         };
-        let request = RollbackRequest {
-            to_revision: Some(*target),
-            set: request.set.clone(),
-            reason: request.reason.clone(),
-            lock_timeout: request.lock_timeout,
-        };
+        let request = request.of_service(*target, request.reason.clone());
         let planned = Box::pin(preview(&service.env, request)).await;
         plans.extend(planned.map_err(of_service(&service.name))?.ok());
     }
@@ -121,18 +125,13 @@ async fn goal(
     };
     if session.history.revision(*target).is_none() {
         let why = format!(
-            "cannot restore service `{}`: its revision {target} is no longer in the history\nhint: choose a \
-             later deployment from `ship history`",
+            "revision {target} of service `{}` is no longer in the history\nhint: choose a later \
+             deployment from `ship history`",
             service.name
         );
         return Err(Refused::NotPermitted(why).into());
     }
-    let request = RollbackRequest {
-        to_revision: Some(*target),
-        set: request.set.clone(),
-        reason: Some(reason.to_owned()),
-        lock_timeout: request.lock_timeout,
-    };
+    let request = request.of_service(*target, Some(reason.to_owned()));
     let chosen = choose(&mut session, &request).await;
     let goal = match chosen.map_err(of_service(&service.name))? {
         RollbackChoice::Rollback(goal) => ServiceGoal::RollOut(goal),

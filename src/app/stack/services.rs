@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
@@ -50,6 +51,20 @@ pub(super) fn deployments_of(
     let mut deployments = opened.deployments()?;
     deployments.retain(|it| names.iter().any(|name| it.service(name).is_some()));
     Ok(deployments)
+}
+
+/// Takes the leases of services, each for its command, in the order of the names: so two commands
+/// never wait for each other.
+pub(super) async fn take_leases(
+    mut leases: Vec<(&mut OpenedService, String)>,
+    wait: Duration,
+) -> Result<(), Error> {
+    leases.sort_by(|(one, _), (other, _)| one.service_key.cmp(&other.service_key));
+    for (opened, run) in leases {
+        let taken = opened.take_lease_within(&run, wait).await;
+        taken.map_err(of_service(&opened.service_key.service))?;
+    }
+    Ok(())
 }
 
 /// Whether a live process carries out a rollout of the service.

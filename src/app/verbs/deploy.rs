@@ -113,10 +113,16 @@ impl OpenedDeploy {
     ///
     /// # Errors
     /// If another process holds it.
-    pub(crate) async fn take_lease(&mut self) -> Result<(), Error> {
-        let run = format!("deploy {}", self.release.definition.version);
+    async fn take_lease(&mut self) -> Result<(), Error> {
         let wait = self.request.lock_timeout;
-        self.service.take_lease_within(&run, wait).await
+        let (service, run) = self.lease();
+        service.take_lease_within(&run, wait).await
+    }
+
+    /// The service whose lease is needed, and the command for which it is taken.
+    pub(crate) fn lease(&mut self) -> (&mut OpenedService, String) {
+        let run = format!("deploy {}", self.release.definition.version);
+        (&mut self.service, run)
     }
 
     /// Reads the history and decides what to do.

@@ -53,15 +53,8 @@ pub(super) fn services(deployment: &Deployment) -> Vec<serde_json::Value> {
     deployment.services.iter().map(service).collect()
 }
 
-/// The services and versions: `api 2, worker 2`.
-pub(super) fn versions(deployment: &Deployment) -> String {
-    let each = deployment.services.iter();
-    let each = each.map(|it| format!("{} {}", it.service, it.version));
-    each.collect::<Vec<_>>().join(", ")
-}
-
 fn text(deployment: &Deployment) -> String {
-    let (number, services) = (deployment.number, versions(deployment));
+    let (number, services) = (deployment.number, deployment.versions());
     let took = deployment
         .ended
         .map(|ended| format!(" in {}", Human(ended.since(deployment.began))))

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use futures::future::try_join_all;
 
@@ -11,15 +10,12 @@ use super::super::args::StatusArgs;
 use super::super::exit::{CliError, Exit};
 use super::super::output::print_while_read;
 use super::super::shared_args::{DisplayArgs, OutputFormat};
-use super::super::{status, terminal};
+use super::super::status::{self, CLEAR};
 use super::target::StackTarget;
 use crate::app::stack::{self, StackServices};
 use crate::app::verbs::status::{Observer, ServiceStatus};
 use crate::core::stack::DeploymentNumber;
 use crate::report::LocalClock;
-
-const REFRESH: Duration = Duration::from_secs(1);
-const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) async fn run(args: StatusArgs, stack: StackTarget) -> Result<Exit, CliError> {
     let services = stack.services(DisplayArgs::default());
@@ -30,27 +26,18 @@ pub(super) async fn run(args: StatusArgs, stack: StackTarget) -> Result<Exit, Cl
         let shown = show(&services, &mut observers, output, None).await;
         return shown.map(|_| Exit::Done);
     }
-    let mut interrupts = terminal::listen()?;
     let heading = if std::io::stdout().is_terminal() {
         CLEAR
     } else {
         ""
     };
-    loop {
+    status::repeat(async || {
         for observer in &mut observers {
             observer.refresh()?;
         }
-        tokio::select! {
-            shown = show(&services, &mut observers, output, Some(heading)) => if shown?.is_break() {
-                return Ok(Exit::Done);
-            },
-            _ = interrupts.recv() => return Ok(Exit::Done),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(REFRESH) => {}
-            _ = interrupts.recv() => return Ok(Exit::Done),
-        }
-    }
+        show(&services, &mut observers, output, Some(heading)).await
+    })
+    .await
 }
 
 /// Prints the status once; `heading` precedes the time of a repeated one. Breaks if the reader has

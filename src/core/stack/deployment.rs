@@ -71,6 +71,13 @@ impl Deployment {
         self.services.iter_mut().find(|it| it.service == name)
     }
 
+    /// The services and versions, for messages: `api 2, worker 2`.
+    pub fn versions(&self) -> String {
+        let each = self.services.iter();
+        let each = each.map(|it| format!("{} {}", it.service, it.version));
+        each.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether the deployment has not ended, or can be continued.
     pub fn is_open(&self) -> bool {
         self.outcome.is_none_or(StackOutcome::is_open)
@@ -104,9 +111,9 @@ impl DeployedService {
 
     /// A revision that was made after the goal, but not by the deployment.
     pub fn later_change(&self, verb: Verb, revisions: &[RevisionRecord]) -> Option<Revision> {
-        let own = match verb {
-            Verb::Rollback => [Verb::Rollback, Verb::Rollback, Verb::Rollback],
-            _ => [verb, Verb::Rollback, Verb::Migrate],
+        let own: &[Verb] = match verb {
+            Verb::Rollback => &[Verb::Rollback],
+            _ => &[verb, Verb::Rollback, Verb::Migrate],
         };
         let later = revisions.iter().filter(|it| it.revision > self.revision);
         let mut foreign = later.filter(|it| !own.contains(&it.verb));
