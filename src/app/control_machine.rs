@@ -16,6 +16,7 @@ use super::hosts_command::HostsCommand;
 use super::last_known_good::{LastKnownGood, find_service, kept_hosts, last_known_good};
 use super::logging::{self, RolloutLog};
 use super::notice::Notice;
+use super::prepared_artifacts::PreparedArtifacts;
 use super::release::{self, ArtifactRequest, Release};
 use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
 use super::sudo_password;
@@ -75,6 +76,8 @@ struct SharedKnowledge {
     sudo_password: Mutex<Option<Arc<SudoPassword>>>,
     /// The connections to the hosts.
     links: SharedLinks,
+    /// The artifacts that were read, downloaded or packed.
+    artifacts: PreparedArtifacts,
 }
 
 impl ControlMachine {
@@ -360,7 +363,7 @@ impl Environment for ControlMachine {
         project: &'a Project,
         state_dir: &'a StateDir,
     ) -> BoxFuture<'a, Result<Release, Error>> {
-        Release::prepare(project, state_dir).boxed()
+        Release::prepare(project, state_dir, &self.shared.artifacts).boxed()
     }
 
     fn fetch_artifact<'a>(

@@ -31,6 +31,7 @@ pub mod opened_service;
 pub mod orphans;
 pub mod ownership;
 mod preparation;
+mod prepared_artifacts;
 pub mod recovery;
 pub mod release;
 pub mod replicas;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::error::{Error, Internal};
+use super::prepared_artifacts::PreparedArtifacts;
 use crate::artifact::ReleaseContents;
 use crate::config::{Diagnostic, Diagnostics, Fetch, Project, ServiceConfig, Source};
 use crate::core::ids::ReleaseId;
@@ -30,6 +31,8 @@ pub struct Release {
     pub unpacked_bytes: u64,
     /// The digest of the unpacked files; `None` if it is not known.
     pub contents_sha256: Option<String>,
+    /// The digest of the unpacked files as a host lists them; `None` if it is not known.
+    pub listing_sha256: Option<String>,
     /// The URL from which each host downloads the artifact; `None` if ship copies it to the hosts.
     /// It does not affect the release id.
     pub pulled_from: Option<String>,
@@ -45,14 +48,19 @@ pub struct SecretsFile {
 impl Release {
     /// Fetches the artifact into the state directory, reads the secrets, and computes the release
     /// id.
-    pub(crate) async fn prepare(project: &Project, state_dir: &StateDir) -> Result<Self, Error> {
+    pub(crate) async fn prepare(
+        project: &Project,
+        state_dir: &StateDir,
+        artifacts: &PreparedArtifacts,
+    ) -> Result<Self, Error> {
         let playbook = &project.playbook;
         let scratch = scratch(state_dir)?;
         let cache = scratch.as_ref().map_or_else(
             || state_dir.artifacts(),
             |scratch| scratch.path().to_owned(),
         );
-        let prepared = artifact::prepare(&playbook.artifact, &cache)
+        let prepared = artifacts
+            .prepare(&playbook.artifact, &cache)
             .await
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
         check_shared_dirs(&playbook.service, &prepared.contents)?;
@@ -63,6 +71,10 @@ impl Release {
             contents_sha256,
             ..
         } = prepared;
+        // A host cannot list the holes of sparse files.
+        let listing_sha256 = contents_sha256
+            .is_some()
+            .then(|| prepared.contents.listing_sha256());
         let definition = config::definition(playbook, prepared.artifact, digest);
         let pulled_from = match (playbook.artifact.fetch, &playbook.artifact.source) {
             (Fetch::Pull, Source::Url(url)) => Some(url.clone()),
@@ -74,6 +86,7 @@ impl Release {
             secrets,
             unpacked_bytes,
             contents_sha256,
+            listing_sha256,
             pulled_from,
         })
     }
@@ -99,6 +112,7 @@ impl Release {
             secrets,
             unpacked_bytes: 0,
             contents_sha256: record.contents_sha256.clone(),
+            listing_sha256: None,
             pulled_from: None,
         }
     }

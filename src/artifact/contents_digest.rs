@@ -3,13 +3,64 @@
 //! A host keeps only the unpacked files. The digest proves that an archive which a host has made
 //! from them has the same content as the artifact of the release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use crate::config::hex;
+
+/// The files of a release as a host lists them, each kind in the order of the bytes of the names.
+#[derive(Default)]
+struct Listing {
+    files: BTreeMap<Vec<u8>, String>,
+    programs: BTreeSet<Vec<u8>>,
+    links: BTreeMap<Vec<u8>, Vec<u8>>,
+    directories: BTreeSet<Vec<u8>>,
+}
+
+impl Listing {
+    fn add(&mut self, path: &Path, content: &Content) {
+        let name = match path.as_os_str().as_bytes() {
+            b"" => b".".to_vec(),
+            path => [b"./", path].concat(),
+        };
+        match content {
+            Content::Directory => drop(self.directories.insert(name)),
+            Content::Symlink(target) => drop(self.links.insert(name, target.clone())),
+            Content::File {
+                is_executable,
+                sha256,
+                ..
+            } => {
+                if *is_executable {
+                    self.programs.insert(name.clone());
+                }
+                self.files.insert(name, hex(sha256));
+            }
+        }
+    }
+
+    fn into_text(self) -> Vec<u8> {
+        let ended = |name: &Vec<u8>| [name.as_slice(), b"\0"].concat();
+        let file = |(name, sha256): (&Vec<u8>, &String)| {
+            [sha256.as_bytes(), b"  ", name.as_slice(), b"\0"].concat()
+        };
+        let names = |names: &BTreeSet<Vec<u8>>| names.iter().flat_map(ended).collect::<Vec<_>>();
+        let sections = [
+            ("files", self.files.iter().flat_map(file).collect()),
+            ("programs", names(&self.programs)),
+            ("links", self.links.keys().flat_map(ended).collect()),
+            ("targets", self.links.values().flat_map(ended).collect()),
+            ("directories", names(&self.directories)),
+            ("others", Vec::new()),
+        ];
+        let section =
+            |(title, names): (&str, Vec<u8>)| [title.as_bytes(), b"\n", names.as_slice()].concat();
+        sections.into_iter().flat_map(section).collect()
+    }
+}
 
 /// What is unpacked at a path. Of the permissions, only execution counts, as in git: hosts set the
 /// others.
@@ -71,6 +122,21 @@ impl ReleaseContents {
             .map(|(path, _)| path.as_path())
             .filter(|path| is_hidden(path))
             .collect()
+    }
+
+    /// The SHA-256 in lower-case hex of the text by which a host lists its files, see
+    /// `script/sh/copy.sh`: a host cannot compute [`Self::sha256`] with its own tools.
+    pub fn listing_sha256(&self) -> String {
+        let mut listing = Listing::default();
+        let root = (Path::new(""), &Content::Directory);
+        let all = self
+            .0
+            .iter()
+            .map(|(path, content)| (path.as_path(), content));
+        for (path, content) in all.chain([root]) {
+            listing.add(path, content);
+        }
+        hex(&Sha256::digest(listing.into_text()))
     }
 
     /// The SHA-256 in lower-case hex of all paths and their contents, in the order of the paths.

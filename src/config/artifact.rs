@@ -100,6 +100,15 @@ pub enum MinisignKey {
 }
 
 impl ArtifactConfig {
+    /// Whether both are read from the same source, verified and unpacked in the same way.
+    pub fn has_same_source(&self, other: &Self) -> bool {
+        self.source == other.source
+            && self.sha256 == other.sha256
+            && self.sums == other.sums
+            && self.signature == other.signature
+            && self.strip_components == other.strip_components
+    }
+
     /// The files on this machine that the table refers to.
     pub(super) fn local_files(&self) -> Vec<PathBuf> {
         let mut sources = vec![&self.source];

@@ -5,6 +5,8 @@ mod actions;
 mod context;
 mod measure;
 mod prober;
+mod script_run;
+mod staging;
 mod task_runner;
 
 use std::sync::Arc;

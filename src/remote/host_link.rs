@@ -12,6 +12,7 @@ use super::command::{Command, Output};
 use super::connection::{Connection, Delays};
 use super::connector::Connector;
 use super::error::RunError;
+use super::held_releases::HeldReleases;
 use super::resolve::network_address;
 use super::saved_output::SavedOutput;
 use super::target::Target;
@@ -54,6 +55,7 @@ pub struct HostLink {
     logins: Arc<SharedLogins>,
     connection: Mutex<Option<Arc<Connection>>>,
     network_address: OnceCell<String>,
+    held: HeldReleases,
 }
 
 impl Default for SharedLinks {
@@ -88,6 +90,7 @@ impl SharedLinks {
                 logins: Arc::clone(&self.0.logins),
                 connection: Mutex::new(None),
                 network_address: OnceCell::new(),
+                held: HeldReleases::default(),
             });
             known.push(Arc::clone(&link));
             (name, link)
@@ -134,6 +137,11 @@ impl Drop for OpenLinks {
 impl HostLink {
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The releases that the host holds.
+    pub fn held(&self) -> &HeldReleases {
+        &self.held
     }
 
     /// The host's address for programs other than ssh.

@@ -11,6 +11,7 @@ mod connector;
 mod control;
 mod error;
 mod escalation;
+mod held_releases;
 mod host_link;
 mod host_site;
 mod jump;
@@ -36,6 +37,7 @@ mod unavailable;
 
 pub use self::connector::Connector;
 pub use self::error::{ConnectError, LoginAttempt, RunError};
+pub use self::held_releases::HeldReleases;
 pub use self::host_link::{Connections, HostLink, SharedLinks};
 pub use self::resolve::{direct_probe_problem, link_local_problem, network_address};
 pub use self::saved_output::SavedOutput;

@@ -100,7 +100,7 @@ pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
 
 impl HostContext {
     /// The service's directory.
-    pub(super) fn root(&self) -> String {
+    pub fn root(&self) -> String {
         format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
     }
 

@@ -86,7 +86,7 @@ pub use self::quote::quote;
 pub use self::releases::{KeptRelease, read_releases, releases};
 pub use self::reply::{Reply, read_reply};
 pub use self::restore::disarm;
-pub use self::stage::{ArtifactInput, stage};
+pub use self::stage::{ArtifactInput, HeldRelease, stage};
 pub use self::start::start;
 pub use self::stop::stop;
 pub use self::systemd::unit;

@@ -25,6 +25,30 @@ pub enum ArtifactInput<'a> {
     Recovered(&'a Path, &'a Artifact),
     /// From this URL, which may contain secrets and is therefore sent on the script's input.
     Pulled(&'a str),
+    /// From another release on the host. The second value is the digest of its files, as
+    /// `ReleaseContents::listing_sha256` computes it.
+    Copied(&'a HeldRelease, &'a str),
+}
+
+/// A release that a host holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRelease {
+    /// Its directory on the host.
+    pub dir: String,
+    pub artifact: Artifact,
+    /// The directories of the release that are links.
+    pub shared_dirs: Vec<String>,
+}
+
+impl HeldRelease {
+    /// A release of the service, which the host has reported.
+    pub fn new(context: &HostContext, release: &ReleaseId, definition: &Definition) -> Self {
+        Self {
+            dir: format!("{}/releases/{release}", context.root()),
+            artifact: definition.artifact.clone(),
+            shared_dirs: definition.shared_dirs.clone(),
+        }
+    }
 }
 
 /// Transfers a release to a host: it is received, verified and unpacked under a temporary name, and
@@ -43,7 +67,9 @@ pub fn stage(
     let secrets = CountedLines::new(secrets.unwrap_or_default());
     let artifact = match source {
         ArtifactInput::Recovered(_, artifact) => artifact,
-        ArtifactInput::Pushed(_) | ArtifactInput::Pulled(_) => &definition.artifact,
+        ArtifactInput::Pushed(_) | ArtifactInput::Pulled(_) | ArtifactInput::Copied(..) => {
+            &definition.artifact
+        }
     };
     let (file, times) = match &artifact.form {
         ArtifactForm::TarGz => ("", ""),
@@ -60,17 +86,21 @@ pub fn stage(
     let text = match source {
         ArtifactInput::Pushed(path) | ArtifactInput::Recovered(path, _) => {
             input.file = Some(path.to_owned());
-            text.set("PULL", "")
+            text.add(include_str!("sh/push.sh"))
         }
         ArtifactInput::Pulled(url) => {
             input.head.extend(escape_url(url).bytes().chain([b'\n']));
             deadline += SERVER_WAIT * SERVER_TRIES;
-            text.set("PULL", "yes")
-                .set("BLOCKS_MAX", artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1)
+            text.set("BLOCKS_MAX", artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1)
                 .set("SERVER_WAIT", SERVER_WAIT.as_secs())
                 .set("SERVER_TRIES", SERVER_TRIES)
                 .add(include_str!("sh/pull.sh"))
         }
+        ArtifactInput::Copied(held, contents) => text
+            .set("HELD", &held.dir)
+            .set("HELD_SHARED_DIRS", held.shared_dirs.join(" "))
+            .set("CONTENTS", contents)
+            .add(include_str!("sh/copy.sh")),
     };
     text.set("SHARED_DIRS", definition.shared_dirs.join(" "))
         .set("RELEASE", release)

@@ -167,7 +167,7 @@ impl Scene {
     }
 }
 
-fn local(name: &str) -> Target {
+pub(crate) fn local(name: &str) -> Target {
     Target {
         name: name.into(),
         address: "127.0.0.1".to_owned(),
@@ -204,6 +204,7 @@ fn hosts(
         recovered: BTreeMap::new(),
         secrets: BTreeMap::new(),
         proven: BTreeMap::new(),
+        listings: BTreeMap::new(),
         pulled: None,
     };
     FleetExecutor::new(
@@ -227,7 +228,7 @@ fn hosts(
 }
 
 /// A release whose servers have such names.
-fn definition(server: &str, ports: &[u16]) -> Definition {
+pub(crate) fn definition(server: &str, ports: &[u16]) -> Definition {
     let second = Duration::from_secs(1);
     Definition {
         service: "web".into(),

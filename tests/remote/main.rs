@@ -3,6 +3,7 @@
 mod balancers;
 mod bastion;
 mod local;
+mod shared_artifacts;
 mod ssh;
 
 use ship::config::{SshConfig, Transport};

@@ -4,6 +4,7 @@
 mod balancer_scripts;
 mod base_dir;
 mod command_balancer;
+mod copy;
 mod dead_mans_switch;
 mod existing_unit;
 mod fence;

@@ -10,6 +10,9 @@ use super::stack::StackDir;
 
 /// How a killed deployment continues.
 const CONTINUATIONS: [&str; 2] = ["resume", "abort"];
+/// How many of the killed deployments are those of `ship rollback`, where one is possible, in
+/// thousandths.
+const ROLLBACKS: u32 = 300;
 /// How many of the continuations are killed, too, in thousandths.
 const KILLED_CONTINUATIONS: u32 = 300;
 
@@ -18,6 +21,8 @@ const KILLED_CONTINUATIONS: u32 = 300;
 pub struct StackKills {
     /// Kills in the middle of a deployment, or before its first rollout.
     pub killed: u32,
+    /// Those of `ship rollback`.
+    pub killed_rollbacks: u32,
     /// Deployments that had ended before their moment came.
     pub ended_before: u32,
     /// Kills of `ship resume` and of `ship abort`.
@@ -31,11 +36,9 @@ pub struct StackKills {
 }
 
 impl StackKills {
-    /// Deploys version 1, then one new version after another. Kills each deploy at a random
-    /// moment, one
-    /// in each equal part of the duration, and then resumes or aborts it, chosen at random. Kills
-    /// some
-    /// of these commands, too, before another one.
+    /// Deploys version 1, then one new version after another, or undoes the last deployment. Kills
+    /// each command at a random moment, one in each equal part of the duration, and then resumes or
+    /// aborts it, chosen at random. Kills some of these commands, too, before another one.
     ///
     /// Panics if afterwards the services do not all run the version that the last command promises.
     #[track_caller]
@@ -43,14 +46,27 @@ impl StackKills {
         stack.deploy("1").exits(0);
         let mut duration = stack.deploy("2").exits(0).took;
         let mut present = stack.whole_version();
+        // What `ship rollback` leads to.
+        let mut earlier = Some("1".to_owned());
         let mut seen = Self::default();
         for part in 0..kills {
-            let version = (part + 3).to_string();
+            let undone = earlier.take().filter(|_| rng.chance(ROLLBACKS));
+            let (command, version) = match &undone {
+                Some(earlier) => (
+                    stack.start("rollback", &["--output", "json"]),
+                    earlier.clone(),
+                ),
+                None => {
+                    let version = (part + 3).to_string();
+                    (stack.start_deploy(&version), version)
+                }
+            };
             let fraction = (f64::from(part) + rng.fraction()) / f64::from(kills);
             let moment = duration.mul_f64(fraction);
-            match kill_after(stack.start_deploy(&version), moment) {
+            match kill_after(command, moment) {
                 Ok(events) => {
                     seen.killed += 1;
+                    seen.killed_rollbacks += u32::from(undone.is_some());
                     println!("{version} killed after {moment:?} and {events} events");
                 }
                 Err(done) => {
@@ -71,6 +87,9 @@ impl StackKills {
                 "{outcome} after {verb}:\n{}",
                 done.stderr
             );
+            if undone.is_none() && whole == version {
+                earlier = Some(present);
+            }
             present = whole;
         }
         seen
@@ -135,6 +154,7 @@ impl fmt::Display for StackKills {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             killed,
+            killed_rollbacks,
             ended_before,
             killed_continuations,
             resumed,
@@ -143,7 +163,7 @@ impl fmt::Display for StackKills {
         } = self;
         write!(
             f,
-            "{killed} deployments killed, {ended_before} ended before, {killed_continuations} \
+            "{killed} deployments killed, {killed_rollbacks} of them rollbacks, {ended_before} ended before, {killed_continuations} \
              continuations killed; {resumed} resumed, {aborted} aborted, {refused} with nothing to \
              continue"
         )

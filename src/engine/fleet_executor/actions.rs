@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::context::{FleetContext, LinkedHost};
+use super::script_run::run_script;
+use super::staging;
 use crate::config::{SlotVars, render};
 use crate::core::ids::{InstanceId, ReleaseId, Revision, Slot};
 use crate::core::release::{Check, Definition, Driver, Liveness, LivenessCheck};
@@ -10,7 +12,7 @@ use crate::core::rollout::action::Action;
 use crate::engine::executor::{ActionOrder, ActionResult};
 use crate::engine::hooks;
 use crate::remote::HostUnavailable;
-use crate::script::{self, HostContext, Script};
+use crate::script::{self, Script};
 
 /// How long a start waits on the host for the instance to listen or to exit.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -27,43 +29,15 @@ pub(super) async fn execute_on_host(context: &FleetContext, order: ActionOrder) 
         Ok(host) => host,
         Err(HostUnavailable { why }) => return failed(why),
     };
-    let script = match build_script(context, host, &order) {
-        Ok(script) => script,
-        Err(error) => return failed(error),
-    };
-    match host.link.run(&script).await {
-        Ok(stdout) => interpret_reply(context, host, &stdout),
-        Err(HostUnavailable { why }) => ActionResult::Unknown { why },
+    if let Action::Stage { release, .. } = &order.action {
+        let site = context.script_context(host, order.epoch, order.id);
+        return staging::stage(context, host, &site, release)
+            .await
+            .unwrap_or_else(failed);
     }
-}
-
-/// Returns the result of an action from the output of its script.
-fn interpret_reply(context: &FleetContext, host: &LinkedHost, stdout: &str) -> ActionResult {
-    let name = &host.site.target.name;
-    let reply = match script::read_reply(stdout, context.now()) {
-        Ok(reply) => reply,
-        Err(unreadable) => {
-            return ActionResult::Unknown {
-                why: format!("{name}: {unreadable}"),
-            };
-        }
-    };
-    match reply.end {
-        script::ScriptEnd::Done => ActionResult::Done(reply.observation),
-        script::ScriptEnd::Fenced { seen } => ActionResult::Fenced { seen },
-        script::ScriptEnd::Failed(error) => ActionResult::Failed {
-            error,
-            observation: Some(reply.observation),
-        },
-        // The action may be wrong by now: observe the host, and plan again.
-        script::ScriptEnd::Late { .. } => ActionResult::Unknown {
-            why: format!("{name}: the host has already executed a later action"),
-        },
-        // Another action is still running there, so this one was neither done nor failed: observe
-        // the host, and plan again.
-        script::ScriptEnd::LockBusy { holder } => ActionResult::Busy {
-            why: format!("{name}: another script holds the lock of the service ({holder})"),
-        },
+    match build_script(context, host, &order) {
+        Ok(script) => run_script(context, host, &script).await,
+        Err(error) => failed(error),
     }
 }
 
@@ -76,7 +50,6 @@ fn build_script(
     match &order.action {
         Action::Claim { .. } => Ok(script::claim(&site)),
         Action::Prune { releases, .. } => Ok(script::prune(&site, releases)),
-        Action::Stage { release, .. } => stage(context, &site, release),
         Action::Stop {
             slot,
             instance,
@@ -101,8 +74,8 @@ fn build_script(
             Ok(script::stop(&site, &spec))
         }
         Action::Disarm { slot } => Ok(script::disarm(&site, slot.number)),
-        Action::Admit { .. } | Action::Drain { .. } => {
-            Err("this action changes balancers only, not the host".to_owned())
+        Action::Stage { .. } | Action::Admit { .. } | Action::Drain { .. } => {
+            Err("this action has no script of its own on the host".to_owned())
         }
         Action::Start {
             slot,
@@ -129,52 +102,6 @@ fn build_script(
             ))
         }
     }
-}
-
-fn stage(
-    context: &FleetContext,
-    site: &HostContext,
-    release: &ReleaseId,
-) -> Result<Script, String> {
-    let definition = context.definition(release)?;
-    let recovered = context.releases().recovered.get(release);
-    let sent = recovered.unwrap_or(&definition.artifact);
-    let artifact = context.releases().artifacts.join(&sent.sha256);
-    if !artifact.is_file() {
-        return Err(format!(
-            "version {} is not on the host, and its artifact is missing from {}; deploy that \
-             version again",
-            definition.version,
-            artifact.display()
-        ));
-    }
-    let secrets = match &definition.secrets_sha256 {
-        None => None,
-        Some(digest) => Some(context.releases().secrets.get(digest).ok_or_else(|| {
-            format!(
-                "the secrets of version {} have changed in the playbook, and the host does not \
-                 have the old ones; deploy that version again with its secrets",
-                definition.version
-            )
-        })?),
-    };
-    let pulled_release = context
-        .releases()
-        .pulled
-        .as_ref()
-        .filter(|(pulled, _)| pulled == release);
-    let source = match (recovered, pulled_release) {
-        (Some(recovered), _) => script::ArtifactInput::Recovered(&artifact, recovered),
-        (None, Some((_, url))) => script::ArtifactInput::Pulled(url),
-        (None, None) => script::ArtifactInput::Pushed(&artifact),
-    };
-    Ok(script::stage(
-        site,
-        definition,
-        release,
-        source,
-        secrets.map(Vec::as_slice),
-    ))
 }
 
 /// The unit that an instance of a release would have in a slot; `None` without systemd.

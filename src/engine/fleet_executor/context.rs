@@ -15,7 +15,7 @@ use crate::engine::clock::Clock;
 use crate::remote::{
     Connections, HostLink, HostSite, HostUnavailable, SavedOutput, ServiceContext, SharedLinks,
 };
-use crate::script::{self, HostContext, Script};
+use crate::script::{self, HeldRelease, HostContext, Script};
 
 /// The releases that may run on a host, and where their artifacts are.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Releases {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// The releases that have become available on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
+    /// The digests of the files of releases, as hosts list them; not of all releases.
+    pub listings: BTreeMap<ReleaseId, String>,
     /// The release that the hosts download on their own, and its URL; `None` if ship sends every
     /// artifact to them.
     pub pulled: Option<(ReleaseId, String)>,
@@ -159,11 +161,21 @@ impl FleetContext {
     pub(super) async fn observe(&self, host: &HostId) -> Result<Observation, HostUnavailable> {
         let stdout = self.query(host, script::observe).await?;
         let reply = script::read_reply(&stdout, self.now());
-        reply
-            .map(|reply| reply.observation)
-            .map_err(|error| HostUnavailable {
-                why: format!("{host}: {error}"),
-            })
+        let reply = reply.map_err(|error| HostUnavailable {
+            why: format!("{host}: {error}"),
+        })?;
+        self.record_held(self.host(host)?, &reply.observation);
+        Ok(reply.observation)
+    }
+
+    /// Records the releases that a host has reported.
+    pub(super) fn record_held(&self, host: &LinkedHost, observation: &Observation) {
+        let site = host.site.read_only_context(&self.service);
+        let held = observation.releases.iter().filter_map(|release| {
+            let definition = self.releases.definitions.get(release)?;
+            Some(HeldRelease::new(&site, release, definition))
+        });
+        host.link.held().record(site.root(), held.collect());
     }
 
     pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {

@@ -1,6 +1,6 @@
 # Downloads the artifact from the URL on the next line of the input. The URL may contain a password, so it is not an
 # argument of any program, and no message contains it.
-pull() {
+get_files() {
     IFS= read -r url || fail_receive "the URL of the artifact did not arrive"
     if command -v curl >/dev/null 2>&1; then
         tool=curl
@@ -15,6 +15,8 @@ pull() {
     wait "$receiver" && status=0 || status=$?
     receiver=
     [ "$status" -eq 0 ] || fail_pull
+    verify "$scratch/artifact" "$SHA256" "the downloaded artifact, expected to have $SIZE bytes,"
+    unpack
 }
 
 # Other versions of wget accept a URL only as an argument.

@@ -28,20 +28,7 @@ receive() {
             fail_receive "the secrets did not arrive completely, or cannot be written"
         verify "$scratch/release/secrets" "$SECRETS_SHA256" "the secrets file"
     fi
-    if [ -n "$PULL" ]; then
-        pull
-        verify "$scratch/artifact" "$SHA256" "the downloaded artifact, expected to have $SIZE bytes,"
-        return
-    fi
-    # A signal interrupts "wait", but not a program in the foreground.
-    cat <&3 >"$scratch/artifact" 2>"$scratch/output" &
-    receiver=$!
-    if ! wait "$receiver"; then
-        output=$(cat "$scratch/output" 2>&1)
-        fail_receive "cannot receive the artifact${output:+: $output}"
-    fi
-    receiver=
-    verify "$scratch/artifact" "$SHA256" "the artifact of $SIZE bytes"
+    get_files
 }
 
 verify() {
@@ -50,7 +37,6 @@ verify() {
 }
 
 unpack() {
-    app=$scratch/release/app
     if [ -n "$FILE" ]; then
         output=$({ mv "$scratch/artifact" "$app/$FILE" && chmod 0755 "$app/$FILE"; } 2>&1) || fail_receive "$output"
         return
@@ -86,8 +72,8 @@ receiver=
 trap abort_receive HUP PIPE TERM
 # A background process does not get the standard input.
 exec 3<&0
+app=$scratch/release/app
 receive
-unpack
 list_files
 link_shared_dirs
 enter
