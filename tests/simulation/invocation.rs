@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
 use ship::app::conclusion::Conclusion;
@@ -213,7 +213,6 @@ pub(crate) struct SimulatedEnvironment {
     pub(crate) world: Arc<World>,
     pub(crate) process: Arc<Process>,
     pub(crate) disk: Disk,
-    pub(crate) interrupts: Mutex<Option<Interrupts>>,
 }
 
 impl SimulatedEnvironment {
@@ -342,12 +341,7 @@ impl Environment for SimulatedEnvironment {
     }
 
     fn listen(&self) -> Result<Interrupts, Error> {
-        let interrupts = self
-            .interrupts
-            .lock()
-            .expect("the lock is not poisoned")
-            .take();
-        Ok(interrupts.expect("a run listens once"))
+        Ok(self.process.listen())
     }
 
     fn notify(&self, notice: &Notice) {

@@ -364,8 +364,7 @@ impl Operators {
             );
             number
         };
-        let (process, interrupts) = Process::new(number, machine);
-        let process = Arc::new(process);
+        let process = Arc::new(Process::new(number, machine));
         if let Some(trap) = trap {
             process.set_trap(trap);
         }
@@ -373,7 +372,6 @@ impl Operators {
             world: Arc::clone(&self.world),
             process: Arc::clone(&process),
             disk: self.disk.clone(),
-            interrupts: Mutex::new(Some(interrupts)),
         };
         let rollout_runs = Arc::clone(&process);
         let end = tokio::task::spawn_local(async move {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ship::core::ids::{Epoch, HostId};
 use ship::core::time::Time;
+use ship::engine::Interrupts;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -23,7 +24,6 @@ pub(crate) struct Process {
     pub(crate) number: u32,
     /// The machine on which it runs.
     pub(crate) machine: String,
-    signals: mpsc::UnboundedSender<&'static str>,
     inner: Mutex<Inner>,
 }
 
@@ -45,6 +45,9 @@ struct Inner {
     epoch: Epoch,
     /// Kills the process.
     abort: Option<AbortHandle>,
+    /// A signal that arrived before the process listened.
+    early_signal: Option<&'static str>,
+    listeners: Vec<mpsc::UnboundedSender<&'static str>>,
 }
 
 /// What happens at the n-th write, action or probe of a process.
@@ -66,21 +69,12 @@ pub(crate) enum Trap {
 }
 
 impl Process {
-    /// A process, and the channel on which it receives signals.
-    pub(crate) fn new(
-        number: u32,
-        machine: String,
-    ) -> (Self, mpsc::UnboundedReceiver<&'static str>) {
-        let (signals, interrupts) = mpsc::unbounded_channel();
-        (
-            Self {
-                number,
-                machine,
-                signals,
-                inner: Mutex::default(),
-            },
-            interrupts,
-        )
+    pub(crate) fn new(number: u32, machine: String) -> Self {
+        Self {
+            number,
+            machine,
+            inner: Mutex::default(),
+        }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
@@ -131,8 +125,29 @@ impl Process {
 
     /// SIGINT.
     pub(crate) fn interrupt(&self) {
-        // It may have exited.
-        let _ = self.signals.send("SIGINT");
+        const SIGNAL: &str = "SIGINT";
+        self.with(|inner| {
+            if inner.listeners.is_empty() {
+                inner.early_signal = Some(SIGNAL);
+            }
+            // Those that no longer listen get nothing.
+            inner
+                .listeners
+                .retain(|listener| listener.send(SIGNAL).is_ok());
+        });
+    }
+
+    /// A channel on which the process receives signals.
+    pub(crate) fn listen(&self) -> Interrupts {
+        let (listener, interrupts) = mpsc::unbounded_channel();
+        self.with(|inner| {
+            if let Some(signal) = inner.early_signal.take() {
+                // The other end is still open.
+                let _ = listener.send(signal);
+            }
+            inner.listeners.push(listener);
+        });
+        interrupts
     }
 
     // ── traps ────────────────────────────────────────────────────────────────────────────────────

@@ -18,6 +18,7 @@ use ship::app::release::{ArtifactRequest, Release};
 use ship::config::{self, Overrides, Project, Selection};
 use ship::core::ids::HostId;
 use ship::core::policy::unattended::RunMode;
+use ship::core::stack::OnStackFailure;
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::remote::SudoPassword;
 use ship::report::{Plain, Reporter, ReporterSetup};
@@ -33,6 +34,8 @@ pub(crate) struct UserFiles {
     pub(crate) playbook: String,
     /// The newest build of each version: the number of its release in the scenario.
     pub(crate) builds: BTreeMap<String, usize>,
+    /// `on_failure` of the stack, if the inventory is one.
+    pub(crate) stack: Option<OnStackFailure>,
 }
 
 /// The output that a user sees while a verb runs.
@@ -83,7 +86,7 @@ impl Environment for VerbEnvironment {
             };
             Ok(text.clone().into_bytes())
         };
-        let project = match (config::load_with(&inventory, overrides, read), reading) {
+        let mut project = match (config::load_with(&inventory, overrides, read), reading) {
             (Err(wrong), Reading::LastKnownGood | Reading::WithoutHosts) => {
                 let store = self.simulated.disk.open(&self.simulated.world);
                 match last_known_good(&*store, &inventory, overrides, read, Selection::default()) {
@@ -93,6 +96,7 @@ impl Environment for VerbEnvironment {
             }
             (read, _) => read?,
         };
+        project.inventory.stack = files.stack;
         let dir = inventory.with_file_name(".ship");
         Ok(Files {
             project,

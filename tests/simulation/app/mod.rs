@@ -10,6 +10,7 @@ mod failed;
 mod plan;
 mod rollback;
 mod scale;
+mod stack;
 mod states;
 mod steps;
 mod stopped;

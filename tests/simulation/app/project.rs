@@ -17,7 +17,8 @@ use ship::core::policy::unattended::RunMode;
 use ship::core::release::{Check, Driver, Readiness, Via};
 use ship::core::spec::OnFailure;
 use ship::core::spec::budget::Amount;
-use ship::store::RevisionRecord;
+use ship::core::stack::OnStackFailure;
+use ship::store::{RevisionRecord, ServiceKey};
 use ship_testing::rng::SeededRng;
 use tokio::time::sleep;
 
@@ -29,7 +30,7 @@ use crate::machine::ProcessState;
 use crate::on_paused_time;
 use crate::operators::Disk;
 use crate::process::Process;
-use crate::scenario::{FaultRates, Quality, Scenario, service_key};
+use crate::scenario::{FaultRates, Quality, SERVICE, Scenario, service_key};
 use crate::world::World;
 
 /// The machine on which most verbs are called.
@@ -55,13 +56,16 @@ pub(crate) struct SimulatedProject {
     disk: Disk,
     files: Arc<Mutex<UserFiles>>,
     next_build: Mutex<usize>,
+    service_key: ServiceKey,
 }
 
 /// Runs a test on the hosts of a scenario, and asserts that the checker finds no violation.
 pub(crate) fn run_on(scenario: Scenario, replicas: u32, test: impl AsyncFnOnce(SimulatedProject)) {
     on_paused_time(async {
         let world = World::new(scenario, SeededRng::new(1), Defect::None, false);
-        test(SimulatedProject::new(Arc::clone(&world), replicas)).await;
+        let (service_key, disk) = (service_key(), crate::in_memory());
+        let project = SimulatedProject::new(Arc::clone(&world), replicas, service_key, disk);
+        test(project).await;
         let violation = world.lock().checker.violation().map(str::to_owned);
         assert_eq!(violation, None, "an invariant is violated");
     });
@@ -161,24 +165,40 @@ pub(crate) fn forced(request: DeployRequest) -> DeployRequest {
 }
 
 impl SimulatedProject {
-    fn new(world: Arc<World>, replicas: u32) -> Self {
+    /// A project of one service, whose state is on this disk.
+    pub(crate) fn new(
+        world: Arc<World>,
+        replicas: u32,
+        service_key: ServiceKey,
+        disk: Disk,
+    ) -> Self {
         let playbook = world.scenario.file(Path::new("playbook.toml"));
+        let name = format!("name = \"{}\"", service_key.service);
+        let playbook = playbook.replace(&format!("name = \"{SERVICE}\""), &name);
         let files = UserFiles {
             inventory: world.scenario.file(Path::new("inventory.toml")),
             playbook: format!("{playbook}replicas = {replicas}\n"),
             builds: BTreeMap::new(),
+            stack: None,
         };
         let project = Self {
             world,
-            disk: crate::in_memory(),
+            disk,
             files: Arc::new(Mutex::new(files)),
             next_build: Mutex::default(),
+            service_key,
         };
         project.change_playbook("version = \"0.0\"", "version = \"0.8\"");
         for version in ["0.8", "0.9", "1.0"] {
             project.build(version, Quality::Good);
         }
         project
+    }
+
+    /// Makes it a service of a stack.
+    pub(super) fn join_stack(&self, on_failure: OnStackFailure) {
+        let mut files = self.files.lock().expect("no other thread panics");
+        files.stack = Some(on_failure);
     }
 
     /// Builds or rebuilds a version as a new release.
@@ -251,7 +271,11 @@ impl SimulatedProject {
 
     // ── verbs ────────────────────────────────────────────────────────────────────────────────────
 
-    fn environment(&self, machine: &str) -> (Arc<Process>, Screen, Arc<dyn Environment>) {
+    /// The environment of a process.
+    pub(super) fn environment(
+        &self,
+        machine: &str,
+    ) -> (Arc<Process>, Screen, Arc<dyn Environment>) {
         let number = {
             let mut state = self.world.lock();
             let number = u32::try_from(state.next_number()).expect("few processes");
@@ -262,14 +286,13 @@ impl SimulatedProject {
                 .on_controller_started(number, scenario.min_ready, readiness);
             number
         };
-        let (process, interrupts) = Process::new(number, machine.to_owned());
-        let (process, screen) = (Arc::new(process), Screen::default());
+        let process = Arc::new(Process::new(number, machine.to_owned()));
+        let screen = Screen::default();
         let env = VerbEnvironment {
             simulated: SimulatedEnvironment {
                 world: Arc::clone(&self.world),
                 process: Arc::clone(&process),
                 disk: self.disk.clone(),
-                interrupts: Mutex::new(Some(interrupts)),
             },
             files: Arc::clone(&self.files),
             screen: screen.clone(),
@@ -360,7 +383,7 @@ impl SimulatedProject {
     /// Every revision, oldest first.
     pub(crate) fn revisions(&self) -> Vec<RevisionRecord> {
         let store = self.disk.open(&self.world);
-        let records = store.service(&service_key()).expect("a store in memory");
+        let records = store.service(&self.service_key).expect("a store in memory");
         records.revisions()
     }
 
@@ -379,7 +402,7 @@ impl SimulatedProject {
     /// The overrides of the newest rollout.
     pub(crate) fn newest_settings(&self) -> Vec<String> {
         let store = self.disk.open(&self.world);
-        let records = store.service(&service_key()).expect("a store in memory");
+        let records = store.service(&self.service_key).expect("a store in memory");
         let newest = records.runs().pop();
         newest.map_or_else(Vec::new, |run| run.start.set)
     }
