@@ -5,14 +5,13 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::output::note;
 use super::shared_args::{DisplayArgs, InventoryArg, OutputFormat};
 use crate::app::control_machine::{Console, ControlMachine};
 use crate::app::environment::Environment;
 use crate::app::error::{Error, Internal};
 use crate::app::notice::Notice;
 use crate::engine::Interrupts;
-use crate::report::{self, Reporter, ReporterSetup, ServiceLabel, Tee};
+use crate::report::{self, LiveScreen, Reporter, ReporterSetup, ServiceLabel, Tee};
 use crate::system::password_prompt::{PromptError, read_password};
 
 /// Shows a rollout in the requested format.
@@ -20,6 +19,7 @@ pub(super) struct Terminal {
     display: DisplayArgs,
     /// The service, if several are shown together.
     service: Option<ServiceLabel>,
+    screen: LiveScreen,
 }
 
 impl Terminal {
@@ -28,14 +28,20 @@ impl Terminal {
         Self {
             display,
             service: None,
+            screen: LiveScreen::stderr(),
         }
     }
 
-    /// Shows one of several services.
-    pub(super) fn of_service(display: DisplayArgs, service: ServiceLabel) -> Self {
+    /// Shows one of several services, which share a screen.
+    pub(super) fn of_service(
+        display: DisplayArgs,
+        service: ServiceLabel,
+        screen: LiveScreen,
+    ) -> Self {
         Self {
             display,
             service: Some(service),
+            screen,
         }
     }
 }
@@ -71,8 +77,8 @@ impl Console for Terminal {
 
     fn notify(&self, notice: &Notice) {
         match &self.service {
-            Some(label) => note(&format!("{}: {notice}", label.name)),
-            None => note(&notice.to_string()),
+            Some(label) => self.screen.note(&format!("{}: {notice}", label.name)),
+            None => self.screen.note(&notice.to_string()),
         }
     }
 
@@ -87,11 +93,13 @@ impl Console for Terminal {
             ..setup
         };
         match (output, progress) {
-            (OutputFormat::Text, format) => report::progress(format.unwrap_or_default(), setup),
+            (OutputFormat::Text, format) => {
+                report::progress(format.unwrap_or_default(), setup, &self.screen)
+            }
             (OutputFormat::Json, None) => report::json_events(&setup),
             (OutputFormat::Json, Some(format)) => Box::new(Tee(vec![
                 report::json_events(&setup),
-                report::progress(format, setup),
+                report::progress(format, setup, &self.screen),
             ])),
         }
     }

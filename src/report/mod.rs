@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-pub use self::reporter::{Reporter, ReporterSetup, ServiceLabel};
+pub use self::reporter::{DeploymentReporter, Reporter, ReporterSetup, ServiceLabel};
 
 mod availability;
 pub mod clock;
@@ -30,7 +30,7 @@ pub mod text;
 
 pub use clock::LocalClock;
 pub use json::Json;
-pub use live::Live;
+pub use live::{Live, LiveScreen};
 pub use plain::Plain;
 pub use replay::{event_texts, summary_lines};
 pub use stdout::{Stdout, note_stdout_failure, stdout_failure};
@@ -55,13 +55,16 @@ pub fn json_events(setup: &ReporterSetup) -> Box<dyn Reporter> {
     Box::new(Json::new(Stdout::default(), service))
 }
 
-/// Shows the progress of a rollout on stderr.
-pub fn progress(format: ProgressFormat, setup: ReporterSetup) -> Box<dyn Reporter> {
+/// Shows the progress of a rollout on stderr, live on the screen that it may share with others.
+pub fn progress(
+    format: ProgressFormat,
+    setup: ReporterSetup,
+    screen: &LiveScreen,
+) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match format.resolve(terminal, |name| std::env::var(name).ok()) {
-        ProgressFormat::Live if setup.service.is_none() => Box::new(Live::stderr(setup)),
-        // Several services share one terminal, so each writes lines.
-        ProgressFormat::Live | ProgressFormat::Plain | ProgressFormat::Auto => {
+        ProgressFormat::Live => Box::new(screen.reporter(setup)),
+        ProgressFormat::Plain | ProgressFormat::Auto => {
             Box::new(Plain::new(anstream::stderr(), setup))
         }
     }

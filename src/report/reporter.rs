@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::core::ids::{HostId, Slot, SlotNumber};
 use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, RolloutStart};
+use crate::core::stack::{Deployment, StackRun};
 use crate::core::time::Time;
 use crate::report::clock::LocalClock;
 use crate::report::text::{Glyphs, Versions};
@@ -30,6 +31,16 @@ pub trait Reporter: Send {
     /// Ends the output and restores the terminal, even if the rollout has not ended. Dropping the
     /// reporter does the same.
     fn finish(&mut self) {}
+}
+
+/// Shows a deployment of several services while it runs. The rollout of each service has a
+/// [`Reporter`] of its own.
+pub trait DeploymentReporter: Send + Sync {
+    /// Steps have begun or ended, or the deployment has.
+    fn progress(&self, fleet: &str, deployment: &Deployment, run: &StackRun);
+
+    /// Ends the output and restores the terminal, even if the deployment has not ended.
+    fn finish(&self);
 }
 
 /// What a reporter needs besides the events.

@@ -200,7 +200,8 @@ fn restore(
     let run = StackRun::restored(members, deployment.on_failure, deployment.direction);
     deployment.outcome = None;
     deployment.ended = None;
-    let mut controller = StackController::new(stack.fleet.clone(), run, deployment);
+    let reporter = Arc::clone(&stack.reporter);
+    let mut controller = StackController::new(stack.fleet.clone(), run, deployment, reporter);
     for Opened { name, env, service } in opened {
         let store = service.store.clone();
         let env = DeploymentEnvironment::of(&env, &store, &service.clock);

@@ -31,6 +31,7 @@ use crate::core::stack::{
     ServiceEnd, ServicePhase, StackDirection, StackNext, StackOutcome, StackRun, StackStep,
 };
 use crate::core::time::Time;
+use crate::report::DeploymentReporter;
 use crate::store::{ControlRequest, Request, RolloutId, ServiceKey, StoreHandle};
 
 /// A deployment that is about to begin.
@@ -39,6 +40,7 @@ pub(super) struct NewDeployment {
     pub(super) verb: Verb,
     pub(super) reason: String,
     pub(super) on_failure: OnStackFailure,
+    pub(super) reporter: Arc<dyn DeploymentReporter>,
 }
 
 /// Records a new deployment and carries it out.
@@ -93,7 +95,7 @@ pub(super) async fn carry_out_new(
         on_failure: deployment.on_failure,
         direction: deployment.direction,
     };
-    let mut controller = StackController::new(new.fleet, run, deployment);
+    let mut controller = StackController::new(new.fleet, run, deployment, new.reporter);
     controller.idle = idle;
     for service in services {
         let ReadyService {
@@ -145,6 +147,7 @@ pub(super) struct StackController {
     run: StackRun,
     deployment: Deployment,
     services: BTreeMap<String, ControlledService>,
+    reporter: Arc<dyn DeploymentReporter>,
     /// Leases that are held until the end, although their services do not change.
     idle: Vec<StoreHandle>,
     errors: Vec<Error>,
@@ -180,12 +183,18 @@ impl StackController {
     }
 
     /// A controller without services, which are added with [`StackController::add_leased`].
-    pub(super) fn new(fleet: String, run: StackRun, deployment: Deployment) -> Self {
+    pub(super) fn new(
+        fleet: String,
+        run: StackRun,
+        deployment: Deployment,
+        reporter: Arc<dyn DeploymentReporter>,
+    ) -> Self {
         Self {
             fleet,
             run,
             deployment,
             services: BTreeMap::new(),
+            reporter,
             idle: Vec::new(),
             errors: Vec::new(),
             stopped: Vec::new(),
@@ -216,20 +225,9 @@ impl StackController {
     /// # Errors
     /// If the deployment cannot be recorded.
     pub(super) async fn carry_out(mut self) -> Result<StackConclusion, Error> {
-        // Durable before the first step.
-        self.deployment.direction = self.run.direction;
-        self.record()?;
-        let stores: Vec<_> = self.services.values().map(|it| it.store.clone()).collect();
-        let stores = [stores, self.idle.clone()].concat();
-        let outcome = keep_leases(&stores, self.run_to_end()).await?;
-        self.deployment.outcome = Some(outcome);
-        self.deployment.ended = Some(self.now()?);
-        self.add_later_revisions()?;
-        self.record()?;
-        for store in &stores {
-            store.release_lease()?;
-        }
-        let exit = exit_of(outcome, &self.stopped, self.is_abort);
+        let recorded = self.run_recorded().await;
+        self.reporter.finish();
+        let exit = exit_of(recorded?, &self.stopped, self.is_abort);
         let envs: Vec<_> = self
             .services
             .values()
@@ -242,6 +240,25 @@ impl StackController {
             unchanged: Vec::new(),
             errors: self.errors,
         })
+    }
+
+    /// Runs the deployment under its leases, and records its beginning and its outcome.
+    async fn run_recorded(&mut self) -> Result<StackOutcome, Error> {
+        // Durable before the first step.
+        self.deployment.direction = self.run.direction;
+        self.record()?;
+        let stores: Vec<_> = self.services.values().map(|it| it.store.clone()).collect();
+        let stores = [stores, self.idle.clone()].concat();
+        let outcome = keep_leases(&stores, self.run_to_end()).await?;
+        self.deployment.outcome = Some(outcome);
+        self.deployment.ended = Some(self.now()?);
+        self.add_later_revisions()?;
+        self.record()?;
+        self.report();
+        for store in &stores {
+            store.release_lease()?;
+        }
+        Ok(outcome)
     }
 
     async fn run_to_end(&mut self) -> Result<StackOutcome, Error> {
@@ -261,6 +278,7 @@ impl StackController {
                     }
                 }
             }
+            self.report();
             match in_flight.next().await {
                 Some((service, ended)) => self.end(&service, ended)?,
                 // Cannot happen: every step that has begun is in flight.
@@ -409,6 +427,11 @@ impl StackController {
             store.update_deployment(&self.fleet, &self.deployment)?;
         }
         Ok(())
+    }
+
+    fn report(&self) {
+        let (deployment, run) = (&self.deployment, &self.run);
+        self.reporter.progress(&self.fleet, deployment, run);
     }
 
     fn now(&self) -> Result<Time, Error> {

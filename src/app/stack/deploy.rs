@@ -1,5 +1,6 @@
 //! `ship deploy` for a stack.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::conclusion::StackConclusion;
@@ -168,6 +169,7 @@ async fn begin(
     let ready = Box::pin(prepare(&stack.services, goals)).await?;
     let new = NewDeployment {
         fleet: stack.fleet.clone(),
+        reporter: Arc::clone(&stack.reporter),
         verb: Verb::Deploy,
         reason: request.reason.unwrap_or_else(|| "deploy".to_owned()),
         on_failure: stack.on_failure,

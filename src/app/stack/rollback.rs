@@ -1,5 +1,6 @@
 //! `ship rollback` for a stack: undoes deployments.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::conclusion::StackConclusion;
@@ -80,6 +81,7 @@ pub async fn rollback(
     let ready = Box::pin(prepare(&reversed, goals)).await?;
     let new = NewDeployment {
         fleet: stack.fleet.clone(),
+        reporter: Arc::clone(&stack.reporter),
         verb: Verb::Rollback,
         reason,
         on_failure: OnStackFailure::Hold,
@@ -155,7 +157,7 @@ fn reversed(stack: &StackServices) -> Vec<StackServiceEnv> {
         .map(|service| StackServiceEnv {
             name: service.name.clone(),
             after: dependents(&service.name),
-            env: std::sync::Arc::clone(&service.env),
+            env: Arc::clone(&service.env),
         })
         .collect()
 }

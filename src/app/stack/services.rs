@@ -9,6 +9,7 @@ use crate::app::error::Error;
 use crate::app::opened_service::OpenedService;
 use crate::config::Overrides;
 use crate::core::stack::{Deployment, OnStackFailure};
+use crate::report::DeploymentReporter;
 use crate::store::StoreAccess;
 
 /// The selected services of a stack, in the order of the rollout.
@@ -16,6 +17,7 @@ pub struct StackServices {
     pub fleet: String,
     pub services: Vec<StackServiceEnv>,
     pub on_failure: OnStackFailure,
+    pub reporter: Arc<dyn DeploymentReporter>,
 }
 
 /// A service of a stack.

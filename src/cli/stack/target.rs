@@ -10,7 +10,7 @@ use super::super::terminal::Terminal;
 use crate::app::control_machine::ControlMachine;
 use crate::app::stack::{self, StackServiceEnv, StackServices};
 use crate::config::{StackOrder, StackOverrides};
-use crate::report::ServiceLabel;
+use crate::report::{LiveScreen, ServiceLabel};
 
 /// The inventory of a stack, and its selected services.
 pub(crate) struct StackTarget {
@@ -39,16 +39,17 @@ impl StackTarget {
         Ok(order.map(|order| Self { machine, order }))
     }
 
-    /// The services, each with its own environment.
+    /// The services, each with its own environment, on one screen.
     pub(super) fn services(&self, display: DisplayArgs) -> StackServices {
         let names = self.order.services.iter().map(|service| &service.name);
         let width = names.map(String::len).max().unwrap_or_default();
+        let screen = LiveScreen::stderr();
         let env = |name: &String| {
             let label = ServiceLabel {
                 name: name.clone(),
                 width,
             };
-            let console = Arc::new(Terminal::of_service(display, label));
+            let console = Arc::new(Terminal::of_service(display, label, screen.clone()));
             Arc::new(self.machine.for_service(name.clone(), console))
         };
         let services = self.order.services.iter().map(|service| StackServiceEnv {
@@ -60,6 +61,7 @@ impl StackTarget {
             fleet: self.order.fleet.clone(),
             services: services.collect(),
             on_failure: self.order.on_failure,
+            reporter: Arc::new(screen.clone()),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::core::journal::status::Status;
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::Time;
 
-/// Lines kept of each kind. No section of the screen shows more.
+/// Messages kept of each severity, and answers. No section of the screen shows more.
 const KEPT_MAX: usize = 8;
 
 /// The content of a frame.
@@ -32,6 +32,7 @@ pub(super) struct ScreenMessage {
     /// The host or slot and what happened to it; empty for a sentence.
     pub(super) subject: String,
     pub(super) text: String,
+    pub(super) severity: Severity,
 }
 
 /// The end of a step, at which a rollout waits.
@@ -87,29 +88,34 @@ impl ScreenContent {
         }
     }
 
-    /// Adds a message, unless the table shows its content.
+    /// Adds the first line of a message, unless the table or the summary shows its content.
     pub(super) fn add_message(&mut self, message: &RolloutMessage) {
-        match message.severity {
-            Severity::Sentence => self.add_line(message.at, "", &message.text),
-            Severity::Notable => {
-                let parts = [message.subject.as_str(), message.label];
-                let parts = parts.into_iter().filter(|part| !part.is_empty());
-                let subject = parts.collect::<Vec<_>>().join("  ");
-                self.add_line(message.at, &subject, &message.text);
-            }
-            // The whole failure is printed above the screen, the summary below.
-            Severity::Routine | Severity::Failure | Severity::Summary => {}
+        let severity = message.severity;
+        if matches!(severity, Severity::Routine | Severity::Summary) {
+            return;
         }
-    }
-
-    pub(super) fn add_line(&mut self, at: Time, subject: &str, text: &str) {
+        let subject = match message.subject.as_str() {
+            "" => String::new(),
+            subject => text::clean(&format!("{subject}  {}", message.label)),
+        };
+        let text = text::clean(&message.text);
+        // An abort is a request first, then a failure.
+        let last = self.log.back();
+        if last.is_some_and(|last| last.subject == subject && last.text == text) {
+            return;
+        }
         self.log.push_back(ScreenMessage {
-            at,
-            subject: text::clean(subject),
-            text: text::clean(text),
+            at: message.at,
+            subject,
+            text,
+            severity,
         });
-        if self.log.len() > KEPT_MAX {
-            self.log.pop_front();
+        // Many messages of one kind must not remove those of another.
+        let same = self.log.iter().enumerate();
+        let same = same.filter(|(_, message)| message.severity == severity);
+        let same: Vec<_> = same.map(|(at, _)| at).collect();
+        if same.len() > KEPT_MAX {
+            self.log.remove(same[0]);
         }
     }
 

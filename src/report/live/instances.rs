@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anstyle::Style;
+
 use super::super::text::{self, Glyphs};
 use super::super::{columns, table};
 use super::line::ScreenLine;
@@ -15,32 +17,56 @@ const GAPS: [usize; 2] = [columns::GAP, 2];
 const STATUS_COLUMN: usize = 2;
 const VERSION_COLUMNS: [usize; 2] = [0, 7];
 
+/// An instance in the table.
+#[derive(Clone, Copy)]
+pub(super) struct InstanceRow<'a> {
+    pub(super) instance: &'a StatusRow,
+    /// The style of its version.
+    version: Style,
+}
+
+impl InstanceRow<'_> {
+    /// The rank of the instance: problems first, changes second, running instances last.
+    pub(super) fn rank(&self) -> InstanceRank {
+        rank(self.instance.status)
+    }
+}
+
+/// The instances of a service. `new_version` is the target version of the rollout.
+pub(super) fn rows<'a>(status: &'a Status, new_version: &str) -> Vec<InstanceRow<'a>> {
+    let versions = version_styles(status, new_version);
+    let row = |instance: &'a StatusRow| InstanceRow {
+        instance,
+        version: versions
+            .get(instance.version.as_str())
+            .copied()
+            .unwrap_or_default(),
+    };
+    status.instances.iter().map(row).collect()
+}
+
 /// The headings and at most `room` lines: all instances, or the most interesting ones and a count
-/// of the others. `new_version` is the target version of the rollout.
+/// of the others.
 pub(super) fn table(
-    status: &Status,
-    new_version: &str,
+    rows: &[InstanceRow<'_>],
     width: usize,
     room: usize,
     glyphs: &Glyphs,
 ) -> Vec<ScreenLine> {
-    let cells: Vec<Vec<String>> = status.instances.iter().map(table::instance_cells).collect();
+    let instances = rows.iter().map(|row| row.instance);
+    let cells: Vec<Vec<String>> = instances.map(table::instance_cells).collect();
     let header = table::INSTANCE_COLUMNS.map(str::to_owned).to_vec();
     let widths =
         columns::widths(std::iter::once(header.as_slice()).chain(cells.iter().map(Vec::as_slice)));
     let (columns, gap) = columns(&widths, width);
 
-    let versions = version_styles(status, new_version);
-    let (shown, hidden) = choose(&status.instances, room);
+    let (shown, hidden) = choose(rows, room);
     let mut lines = vec![line(&header, &columns, &widths, gap, |_| style::HEADING)];
     lines.extend(shown.iter().map(|i| {
-        let row = &status.instances[*i];
+        let row = rows[*i];
         line(&cells[*i], &columns, &widths, gap, |column| match column {
-            STATUS_COLUMN => style::of_instance(row.status),
-            column if VERSION_COLUMNS.contains(&column) => versions
-                .get(row.version.as_str())
-                .copied()
-                .unwrap_or_default(),
+            STATUS_COLUMN => style::of_instance(row.instance.status),
+            column if VERSION_COLUMNS.contains(&column) => row.version,
             _ => style::NONE,
         })
     }));
@@ -78,7 +104,7 @@ fn line(
     columns: &[usize],
     widths: &[usize],
     gap: usize,
-    style: impl Fn(usize) -> anstyle::Style,
+    style: impl Fn(usize) -> Style,
 ) -> ScreenLine {
     let (last, firsts) = columns.split_last().expect("INSTANCE is never left out");
     let padded = firsts.iter().fold(ScreenLine::default(), |line, column| {
@@ -90,33 +116,45 @@ fn line(
     padded.and(&cells[*last], style(*last))
 }
 
-/// The rank of a status: problems first, changes second, running instances last.
-fn rank(status: InstanceStatus) -> u8 {
+/// How interesting an instance is, most interesting first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum InstanceRank {
+    Problem,
+    Change,
+    Running,
+}
+
+fn rank(status: InstanceStatus) -> InstanceRank {
     match status {
-        InstanceStatus::NotReady | InstanceStatus::Exited | InstanceStatus::Unknown => 0,
+        InstanceStatus::NotReady | InstanceStatus::Exited | InstanceStatus::Unknown => {
+            InstanceRank::Problem
+        }
         InstanceStatus::Creating
         | InstanceStatus::Starting
         | InstanceStatus::Draining
         | InstanceStatus::NoTraffic
         | InstanceStatus::Stopping
         | InstanceStatus::Lingering
-        | InstanceStatus::Ended => 1,
-        InstanceStatus::Running => 2,
+        | InstanceStatus::Ended => InstanceRank::Change,
+        InstanceStatus::Running => InstanceRank::Running,
     }
 }
 
 /// The indexes of the instances that are shown, in the order of the table, and the states of the
 /// others.
-fn choose(rows: &[StatusRow], room: usize) -> (Vec<usize>, Vec<InstanceStatus>) {
+fn choose(rows: &[InstanceRow<'_>], room: usize) -> (Vec<usize>, Vec<InstanceStatus>) {
     if rows.len() <= room {
         return ((0..rows.len()).collect(), Vec::new());
     }
     let mut by_interest: Vec<usize> = (0..rows.len()).collect();
-    by_interest.sort_by_key(|i| (rank(rows[*i].status), rows[*i].age_s, *i));
-    let shown: BTreeSet<usize> = by_interest.into_iter().take(room - 1).collect();
+    by_interest.sort_by_key(|i| (rows[*i].rank(), rows[*i].instance.age_s, *i));
+    let shown: BTreeSet<usize> = by_interest
+        .into_iter()
+        .take(room.saturating_sub(1))
+        .collect();
     let hidden = (0..rows.len())
         .filter(|i| !shown.contains(i))
-        .map(|i| rows[i].status)
+        .map(|i| rows[i].instance.status)
         .collect();
     (shown.into_iter().collect(), hidden)
 }
@@ -143,7 +181,7 @@ fn others(hidden: &[InstanceStatus], glyphs: &Glyphs) -> String {
 pub(super) fn version_styles<'a>(
     status: &'a Status,
     new_version: &'a str,
-) -> BTreeMap<&'a str, anstyle::Style> {
+) -> BTreeMap<&'a str, Style> {
     let versions: BTreeSet<&str> = status
         .instances
         .iter()

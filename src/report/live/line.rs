@@ -25,6 +25,12 @@ impl ScreenLine {
         self
     }
 
+    /// The line with spaces up to `columns`.
+    pub(super) fn pad(self, columns: usize) -> Self {
+        let missing = columns.saturating_sub(self.width());
+        self.and(&" ".repeat(missing), Style::new())
+    }
+
     /// The width in columns.
     pub(super) fn width(&self) -> usize {
         self.0.iter().map(|(text, _)| text::width(text)).sum()

@@ -8,14 +8,16 @@ use crate::core::journal::status::InstanceStatus;
 use crate::core::rollout::Direction;
 use crate::core::rollout::failure::Outcome;
 
+/// Between two words or columns.
+pub(super) const GAP: &str = "  ";
 pub(super) const NONE: Style = Style::new();
 pub(super) const STRONG: Style = Style::new().bold();
 pub(super) const FAINT: Style = Style::new().dimmed();
 pub(super) const HEADING: Style = Style::new().bold().dimmed();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const WAITING: Style = AnsiColor::Yellow.on_default().bold();
-const CHANGING: Style = AnsiColor::Yellow.on_default();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(super) const WAITING: Style = AnsiColor::Yellow.on_default().bold();
+pub(super) const CHANGING: Style = AnsiColor::Yellow.on_default();
 /// The target version of the rollout. No state has this colour.
 const NEW_VERSION: Style = AnsiColor::Cyan.on_default();
 /// The other versions, in turn.

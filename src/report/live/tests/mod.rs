@@ -1,17 +1,35 @@
 //! The live screen at given and random sizes.
 
+mod shared_screen;
+mod stack;
+
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::clock::LocalClock;
 use super::super::columns;
+use super::super::message::notable;
+use super::super::narrator::Narrator;
 use super::super::testing::{self, Play};
 use super::super::text::Glyphs;
-use super::*;
+use super::content::ScreenContent;
+use super::frame::FrameLayout;
+use super::painter::TerminalSize;
+use super::service_frame;
+use super::service_view::ServiceView;
+use super::{Live, LiveScreen};
+use crate::core::ids::Slot;
+use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::{InstanceStatus, StatusRow};
+use crate::core::rollout::event::Event;
+use crate::core::rollout::failure::Outcome;
+use crate::core::time::Time;
+use crate::report::reporter::Reporter;
 
 /// The screen in the middle of a rollout: one new instance is ready, and a second one starts in the
 /// place of an old one.
@@ -64,15 +82,16 @@ fn screen(
     width: usize,
     height: usize,
 ) -> String {
-    let frame = ScreenFrame {
-        rollout,
-        content,
+    let layout = FrameLayout {
         clock: &LocalClock::ahead(8),
         glyphs,
         width,
         height,
     };
-    let lines = frame.lines();
+    let lines = layout.lines(&service_frame::frame(
+        ServiceView { rollout, content },
+        &layout,
+    ));
     assert!(lines.len() <= height);
     let lines: Vec<_> = lines
         .iter()
@@ -220,11 +239,11 @@ impl Terminal {
 }
 
 fn live(terminal: &Terminal, colour: bool) -> Live<Terminal> {
-    let size = || Size {
+    let size = || TerminalSize {
         width: 121,
         height: 40,
     };
-    Live::new(terminal.clone(), testing::setup(4), colour, Box::new(size))
+    LiveScreen::new(terminal.clone(), colour, Box::new(size)).reporter(testing::setup(4))
 }
 
 const HIDE: &str = "\u{1b}[?25l";
@@ -298,15 +317,16 @@ fn resized_terminal_is_cleared_and_keeps_the_failure() {
     let terminal = Terminal::default();
     let width = Arc::new(Mutex::new(121));
     let shared = Arc::clone(&width);
-    let size = move || Size {
+    let size = move || TerminalSize {
         width: *shared.lock().unwrap(),
         height: 40,
     };
-    let mut live = Live::new(terminal.clone(), testing::setup(4), false, Box::new(size));
+    let screen = LiveScreen::new(terminal.clone(), false, Box::new(size));
+    let mut live = screen.reporter(testing::setup(4));
     let (entry, status) = Play::begin(4).entries.remove(0);
     live.event(&entry, &status);
     let at = entry.at + Duration::from_secs(30);
-    live.write_above(&super::super::message::sentence(at, "a failure"));
+    screen.note("a failure");
     terminal.take();
     *width.lock().unwrap() = 60;
     live.tick(&status, at);
@@ -382,7 +402,7 @@ fn any_screen() -> impl Strategy<Value = (RolloutView, ScreenContent)> {
             ] = counts;
             let mut content = ScreenContent::new(status, entry.at);
             for (at, text) in log {
-                content.add_line(Time(at), "", &text);
+                content.add_message(&notable(Time(at), String::new(), "", &text));
             }
             for (at, text) in answers {
                 content.add_answer(Time(at), &Slot::new(text.as_str(), 1), &text);
@@ -399,8 +419,9 @@ proptest! {
     fn frames_fit_the_screen(screen in any_screen(), width in 0_usize..200, height in 0_usize..60) {
         for glyphs in [Glyphs::UNICODE, Glyphs::ASCII] {
             let (rollout, content) = &screen;
-            let frame = ScreenFrame { rollout, content, clock: &LocalClock::ahead(0), glyphs: &glyphs, width, height };
-            let lines = frame.lines();
+            let layout = FrameLayout { clock: &LocalClock::ahead(0), glyphs: &glyphs, width, height };
+            let service = ServiceView { rollout, content };
+            let lines = layout.lines(&service_frame::frame(service, &layout));
             prop_assert!(lines.len() <= height, "{} lines on {height}", lines.len());
             for line in lines {
                 let text = line.text();
