@@ -7,6 +7,7 @@ mod failure;
 mod history;
 mod input;
 mod interrupt;
+mod live_screen;
 mod migrations;
 mod notification;
 mod order;
