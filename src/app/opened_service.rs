@@ -93,6 +93,23 @@ impl OpenedService {
         self.store
             .lock()
             .record_inventory(&self.service_key, &self.inventory)?;
+        self.record_missing_end()
+    }
+
+    /// Records the end of the newest rollout, if its controller was killed between the last event of
+    /// the journal and that record.
+    fn record_missing_end(&self) -> Result<(), Error> {
+        let newest = self.records()?.rollouts().pop();
+        let Some(newest) = newest.filter(|rollout| rollout.outcome.is_none()) else {
+            return Ok(());
+        };
+        let mut store = self.store.lock();
+        let summary = RolloutSummary::of(&store.journal(newest.id)?);
+        if let Some(summary) = &summary
+            && let (Some(outcome), Some(ended)) = (&summary.outcome, summary.ended)
+        {
+            store.end_rollout(newest.id, outcome, summary.proves_release(), ended)?;
+        }
         Ok(())
     }
 

@@ -474,6 +474,11 @@ impl Checker {
         if is_claim && self.unlock_epochs.contains(&order.epoch) {
             return;
         }
+        // A deployment of a stack stages the releases before its rollouts begin.
+        let is_staging = order.id == ActionId(0) && matches!(order.action, Action::Stage { .. });
+        if is_staging && journal.is_none() {
+            return;
+        }
         if intended != Some(&(order.action.clone(), name)) {
             self.add_violation(format!(
                 "{} is sent without a durable intent in the journal",
@@ -734,6 +739,13 @@ impl Checker {
         let Some(view) = self.controllers.get(&controller) else {
             return;
         };
+        if view.epoch != Some(journal.epoch) {
+            // The record that the rollout's own controller could not make any more.
+            if !journal.is_finished {
+                self.add_violation("another controller ends an unfinished rollout".into());
+            }
+            return;
+        }
         let Some(start) = &journal.start else { return };
         let wanted = match outcome {
             Outcome::Succeeded => Some(&start.target),

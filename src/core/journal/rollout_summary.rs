@@ -104,6 +104,11 @@ impl RolloutSummary {
         })
     }
 
+    /// Whether the rollout has shown that its release becomes available.
+    pub fn proves_release(&self) -> bool {
+        self.outcome == Some(Outcome::Succeeded) && self.replicas > 0
+    }
+
     /// The lines for a user; none for a rollout that succeeded. `by` is the user whose controller
     /// carries out the rollout, if it has a controller.
     pub fn lines(&self, by: Option<&str>, now: Time) -> Vec<String> {

@@ -14,7 +14,8 @@ use ship::app::stack::{
 use ship::app::verbs::abort::AbortRequest;
 use ship::app::verbs::resume::ResumeRequest;
 use ship::config::StackOverrides;
-use ship::core::stack::OnStackFailure;
+use ship::core::stack::{Deployment, OnStackFailure, StackRun};
+use ship::report::DeploymentReporter;
 use ship::store::ServiceKey;
 use ship_testing::rng::SeededRng;
 use tokio::time::{sleep, timeout};
@@ -135,6 +136,7 @@ impl SimulatedStack {
             fleet: service_key().fleet,
             services: members,
             on_failure: OnStackFailure::RollBack,
+            reporter: Arc::new(Silent),
         };
         if let Kill::At(service, trap) = kill {
             processes[service].1.set_trap(trap);
@@ -142,6 +144,9 @@ impl SimulatedStack {
         let called = call.clone();
         let task = tokio::task::spawn_local(async move { carry_out(&stack, called).await });
         let abort = task.abort_handle();
+        for (_, process) in &processes {
+            process.set_abort(abort.clone());
+        }
         let ended = async {
             match kill {
                 Kill::After(moment) => match timeout(moment, task).await {
@@ -164,7 +169,13 @@ impl SimulatedStack {
         }
         let end = match ended {
             None => End::Killed,
-            Some(Ok(Ok(conclusion))) => End::Exit(conclusion.exit),
+            Some(Err(error)) if error.is_cancelled() => End::Killed,
+            Some(Ok(Ok(conclusion))) => {
+                let errors = conclusion.errors.iter();
+                self.log.extend(errors.map(ToString::to_string));
+                self.log.push(format!("{:?}", conclusion.deployment));
+                End::Exit(conclusion.exit)
+            }
             Some(Ok(Err(error))) => {
                 self.log.push(format!("{error}"));
                 End::Exit(error.exit())
@@ -219,6 +230,15 @@ impl SimulatedStack {
             assert_eq!(violation, None, "{name}\n{}", self.log());
         }
     }
+}
+
+/// Shows nothing.
+struct Silent;
+
+impl DeploymentReporter for Silent {
+    fn progress(&self, _: &str, _: &Deployment, _: &StackRun) {}
+
+    fn finish(&self) {}
 }
 
 async fn carry_out(stack: &StackServices, call: Call) -> Result<StackConclusion, Error> {
