@@ -99,7 +99,7 @@ fn warn(session: &Session, text: String) {
 fn write_report(session: &Session, input: &ReportInput, end: &RunSummary) -> Option<String> {
     let written = input
         .page(session, Some(end.exit()))
-        .and_then(|html| report_page::write_to_state_dir(session, input.id, &html));
+        .and_then(|html| report_page::write_to_state_dir(session, &input.id.0.to_string(), &html));
     match written {
         Ok(path) => Some(path.display().to_string()),
         Err(why) => {

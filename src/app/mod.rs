@@ -35,6 +35,7 @@ mod prepared_artifacts;
 pub mod recovery;
 pub mod release;
 pub mod replicas;
+pub mod report_destination;
 pub mod report_page;
 pub mod rollout;
 mod rollout_choice;

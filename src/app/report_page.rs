@@ -17,7 +17,7 @@ use crate::core::rollout::event::{Entry, Event, RolloutStart};
 use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::core::text_difference::difference;
-use crate::report::html::{Changes, PageInput, page};
+use crate::report::html::{Changes, PageInput, RolloutInput, page};
 use crate::report::{Glyphs, LocalClock, ReporterSetup, Versions};
 use crate::store::{RevisionRecord, RolloutId};
 use crate::{notify, report, trust};
@@ -33,6 +33,21 @@ pub struct ReportInput {
     setup: ReporterSetup,
     budget: Option<Budget>,
     records: Vec<RevisionRecord>,
+}
+
+/// The hosts, the versions and the time zone for pages about a service.
+pub(super) fn setup(session: &Session, records: &[RevisionRecord]) -> ReporterSetup {
+    let versions = records
+        .iter()
+        .map(|record| (record.release.clone(), record.definition.version.clone()));
+    ReporterSetup {
+        hosts: session.hosts(),
+        slots: session.slots(&session.definitions()).into_keys().collect(),
+        versions: Versions::new(versions.collect()),
+        clock: LocalClock::local(),
+        glyphs: Glyphs::UNICODE,
+        service: None,
+    }
 }
 
 impl ReportInput {
@@ -58,17 +73,7 @@ impl ReportInput {
         };
         let start = start.clone();
         let records = session.records()?.revisions();
-        let versions = records
-            .iter()
-            .map(|record| (record.release.clone(), record.definition.version.clone()));
-        let setup = ReporterSetup {
-            hosts: session.hosts(),
-            slots: session.slots(&session.definitions()).into_keys().collect(),
-            versions: Versions::new(versions.collect()),
-            clock: LocalClock::local(),
-            glyphs: Glyphs::UNICODE,
-            service: None,
-        };
+        let setup = setup(session, &records);
         let before = session.placements(Some(id))?;
         let budget = budget.or_else(|| budget_at_start(session, &records, &start));
         Ok(Self {
@@ -121,16 +126,28 @@ impl ReportInput {
     }
 
     pub(crate) fn page(&self, session: &Session, exit: Option<Exit>) -> Result<String, Error> {
+        let input = PageInput {
+            rollout: self.of_rollout(exit),
+            setup: self.setup.clone(),
+            arguments: arguments(session),
+            now: session.now(),
+        };
+        page(input, &redactor(session)).map_err(|why| {
+            let text = format!("cannot render the report of rollout {}: {why}", self.id.0);
+            Internal::Other(text).into()
+        })
+    }
+
+    /// The part of a page about this rollout.
+    pub(super) fn of_rollout(&self, exit: Option<Exit>) -> RolloutInput<'_> {
         let record = self
             .records
             .iter()
             .find(|record| record.revision == self.start.target.revision);
-        let inventory = session.inventory.display().to_string();
-        let input = PageInput {
+        RolloutInput {
             rollout: self.id.0,
             journal: &self.journal,
             before: &self.before,
-            setup: self.setup.clone(),
             budget: self.budget,
             who: record.map_or("unknown", |record| &record.who),
             reason: record.map_or("", |record| &record.reason),
@@ -142,13 +159,7 @@ impl ReportInput {
                 .zip(self.previous_record())
                 .map(|(now, then)| changes(then, now))
                 .unwrap_or_default(),
-            inventory: &inventory,
-            now: session.now(),
-        };
-        page(&input, &redactor(session)).map_err(|why| {
-            let text = format!("cannot render the report of rollout {}: {why}", self.id.0);
-            Internal::Other(text).into()
-        })
+        }
     }
 
     /// The revision before this rollout: its rollback target, or else the one before it in the
@@ -275,8 +286,29 @@ fn parts(then: &Definition, now: &Definition) -> Vec<[String; 3]> {
     changed
 }
 
+/// The inventory and the service as arguments of commands, quoted for a shell.
+fn arguments(session: &Session) -> String {
+    let inventory = quoted_inventory(session);
+    match session.project.inventory.stack {
+        Some(_) => format!("{inventory} --service {}", session.service_key.service),
+        None => inventory,
+    }
+}
+
+/// The inventory as an argument of commands, quoted for a shell.
+pub(super) fn quoted_inventory(session: &Session) -> String {
+    let inventory = session.inventory.display().to_string();
+    let quoted = shlex::try_quote(&inventory).map(std::borrow::Cow::into_owned);
+    quoted.unwrap_or(inventory)
+}
+
 /// Redacts the secrets that are known on this machine, and those in the configuration itself.
 pub fn redactor(session: &Session) -> Redactor {
+    Redactor::new(secrets(session))
+}
+
+/// The texts that must not be on a page about a service.
+pub(super) fn secrets(session: &Session) -> Vec<String> {
     let playbook = &session.project.playbook;
     // A secret that is not set on this machine cannot be redacted, but the others can.
     let variable = |name: &str| Some(std::env::var_os(name).unwrap_or_default());
@@ -288,15 +320,12 @@ pub fn redactor(session: &Session) -> Redactor {
     let configured = playbook.notify.iter().flat_map(notify::secrets_of);
     let sudo_password = session.env.known_sudo_password();
     let sudo_password = sudo_password.map(|password| password.expose().to_owned());
-    Redactor::new(
-        secrets
-            .expose()
-            .values()
-            .cloned()
-            .chain(query)
-            .chain(configured)
-            .chain(sudo_password),
-    )
+    let of_service = secrets.expose().values().cloned();
+    of_service
+        .chain(query)
+        .chain(configured)
+        .chain(sudo_password)
+        .collect()
 }
 
 /// Writes a report to a file and creates its directory.
@@ -308,14 +337,15 @@ pub(crate) fn write(path: &Path, html: &str) -> Result<(), Error> {
     Ok(notify::write_textfile(path, html).map_err(failed)?)
 }
 
-/// Writes the report of a rollout to the state directory, readable only by the owner.
+/// Writes a report to the state directory, readable only by the owner. `name` is the number of the
+/// rollout, or that of a deployment with its fleet.
 pub(crate) fn write_to_state_dir(
     session: &Session,
-    id: RolloutId,
+    name: &str,
     html: &str,
 ) -> Result<PathBuf, Error> {
     session.state_dir.make(state_dir_access(&session.project))?;
-    let path = session.state_dir.runs().join(format!("{}.html", id.0));
+    let path = session.state_dir.runs().join(format!("{name}.html"));
     write(&path, html)?;
     trust::make_private(&session.state_dir.runs());
     trust::make_private(&path);

@@ -75,7 +75,7 @@ pub enum VerbArgs {
     Restart(RestartArgs),
     /// Change the number of instances
     Scale(ScaleArgs),
-    /// Write an HTML report about a rollout
+    /// Write an HTML report about a rollout, or about a deployment of a stack
     Report(ReportArgs),
     /// Run the pending contract migrations
     Migrate(MigrateArgs),
@@ -427,14 +427,19 @@ pub struct ThawArgs {
 #[command(after_help = examples![
     "ship report",
     "ship report --rollout 7 --output-file rollout-7.html",
+    "ship report --deployment 2",
 ])]
 pub struct ReportArgs {
     #[command(flatten)]
     pub inventory: InventoryArg,
-    /// Rollout to report on
-    #[arg(long, value_name = "N|last", default_value = "last")]
-    pub rollout: String,
-    /// Write the report to FILE; - for stdout [default: .ship/runs/N.html]
+    /// Rollout of one service to report on [default: last]
+    #[arg(long, value_name = "N|last")]
+    pub rollout: Option<String>,
+    /// Deployment of a stack to report on [default: the last]
+    #[arg(long, value_name = "N", conflicts_with_all = ["rollout", "services"])]
+    pub deployment: Option<u32>,
+    /// Write the report to FILE; - for stdout [default: .ship/runs/N.html, or
+    /// .ship/runs/FLEET-deployment-N.html for a deployment]
     #[arg(long, value_name = "FILE")]
     pub output_file: Option<PathBuf>,
 }

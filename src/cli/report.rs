@@ -1,4 +1,4 @@
-//! `ship report`: prints the path of the report about a rollout, or the report itself.
+//! `ship report`: prints the path of a report, or the report itself.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,30 @@ use super::args::ReportArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
 use super::terminal;
-use crate::app::verbs::report::{ReportDestination, ReportOutput, report};
+use crate::app::report_destination::{ReportDestination, ReportOutput};
+use crate::app::verbs::report::report;
 
 pub(super) fn run(args: ReportArgs) -> Result<Exit, CliError> {
+    if args.deployment.is_some() {
+        return Err(CliError::refused(
+            "error: `--deployment` is for an inventory with `[[services]]`, and this one has one \
+             playbook\nhint: choose a rollout with `--rollout`"
+                .to_owned(),
+        ));
+    }
     let env = terminal::quiet(args.inventory);
-    match report(&env, &args.rollout, destination(args.output_file))? {
+    let rollout = args.rollout.as_deref().unwrap_or("last");
+    show(&report(&env, rollout, destination(args.output_file))?)
+}
+
+pub(super) fn show(output: &ReportOutput) -> Result<Exit, CliError> {
+    match output {
         ReportOutput::Written(path) => print(&format!("{}\n", path.display())),
-        ReportOutput::Html(html) => print(&html),
+        ReportOutput::Html(html) => print(html),
     }
 }
 
-fn destination(to: Option<PathBuf>) -> ReportDestination {
+pub(super) fn destination(to: Option<PathBuf>) -> ReportDestination {
     match to {
         None => ReportDestination::StateDirectory,
         Some(path) if path == Path::new("-") => ReportDestination::Caller,

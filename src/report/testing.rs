@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::clock::LocalClock;
 use super::text::{Glyphs, Versions};
 use crate::core::ids::HostId;
-pub(super) use crate::core::journal::testing::{Play, START, count, release, row, status};
+pub(super) use crate::core::journal::testing::{
+    Play, START, count, release, revision_ref, row, status,
+};
 use crate::report::reporter::ReporterSetup;
 
 /// The setup for a fleet of this many hosts.

@@ -33,7 +33,7 @@ Commands:
   abort        Abort the current rollout and roll back
   restart      Replace every instance with a new one of the same release, one batch at a time
   scale        Change the number of instances
-  report       Write an HTML report about a rollout
+  report       Write an HTML report about a rollout, or about a deployment of a stack
   migrate      Run the pending contract migrations
   freeze       Block new deploys; a running deploy stops after the current batch
   thaw         End a freeze [alias: unfreeze]
@@ -94,7 +94,7 @@ Commands:
   abort        Abort the current rollout and roll back
   restart      Replace every instance with a new one of the same release, one batch at a time
   scale        Change the number of instances
-  report       Write an HTML report about a rollout
+  report       Write an HTML report about a rollout, or about a deployment of a stack
   migrate      Run the pending contract migrations
   freeze       Block new deploys; a running deploy stops after the current batch
   thaw         End a freeze [alias: unfreeze]

@@ -20,7 +20,7 @@ fn gallery() -> PathBuf {
 }
 
 /// What a person's phone and a person's desk show, in the light, in the dark and without colours.
-const LOOKS: [(&str, Appearance); 5] = [
+pub(crate) const LOOKS: [(&str, Appearance); 5] = [
     (
         "phone",
         Appearance {
@@ -63,8 +63,13 @@ const LOOKS: [(&str, Appearance); 5] = [
     ),
 ];
 
-/// Opens the page of a rollout in each appearance and takes screenshots.
-fn check_page(browser: &mut Browser, page: &Path, name: &str, looks: &[(&str, Appearance)]) {
+/// Opens a page in each appearance and takes screenshots.
+pub(crate) fn check_page(
+    browser: &mut Browser,
+    page: &Path,
+    name: &str,
+    looks: &[(&str, Appearance)],
+) {
     for (how, look) in looks {
         measure(browser, page, &format!("{name} on a {how}"), *look);
         // A picture of thousands of lines would take its time.
@@ -231,7 +236,7 @@ fn report_escapes_log_output() {
 }
 
 /// The first line of a page.
-fn headline(html: &str) -> &str {
+pub(crate) fn headline(html: &str) -> &str {
     let (_, rest) = html.split_once("<h1>").expect("a headline");
     let (headline, _) = rest.split_once("</h1>").expect("its end");
     headline.rsplit('>').next().unwrap_or_default()

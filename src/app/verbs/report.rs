@@ -1,30 +1,15 @@
 //! `ship report`: builds the report about a rollout.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::environment::{Environment, Reading};
 use crate::app::error::Error;
-use crate::app::report_page::{self, ReportInput};
+use crate::app::report_destination::{ReportDestination, ReportOutput};
+use crate::app::report_page::ReportInput;
 use crate::app::rollout_choice;
 use crate::app::session::Session;
 use crate::config::Overrides;
 use crate::store::StoreAccess;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReportDestination {
-    StateDirectory,
-    /// A file; its directory is created.
-    File(PathBuf),
-    /// Return the report to the caller.
-    Caller,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReportOutput {
-    Written(PathBuf),
-    Html(String),
-}
 
 /// Builds the report about a rollout: a number, or `last`.
 ///
@@ -46,14 +31,5 @@ pub fn report(
     )?;
     let input = ReportInput::read(&session, id, None)?;
     let html = input.page(&session, input.exit())?;
-    match destination {
-        ReportDestination::StateDirectory => Ok(ReportOutput::Written(
-            report_page::write_to_state_dir(&session, id, &html)?,
-        )),
-        ReportDestination::File(path) => {
-            report_page::write(&path, &html)?;
-            Ok(ReportOutput::Written(path))
-        }
-        ReportDestination::Caller => Ok(ReportOutput::Html(html)),
-    }
+    destination.deliver(&session, &id.0.to_string(), html)
 }

@@ -3,6 +3,7 @@
 mod conclusion;
 mod history;
 mod plan;
+mod report;
 mod rollout;
 mod status;
 mod target;
@@ -56,6 +57,9 @@ pub(super) async fn run(verb: VerbArgs, stack: StackTarget) -> Result<Exit, CliE
         {
             history::run(&stack, args.output.output)
         }
+        VerbArgs::Report(args) if args.rollout.is_none() && args.inventory.services.is_empty() => {
+            report::run(args, &stack)
+        }
         VerbArgs::Inventory(args) => {
             super::inventory::show(&stack.machine.read_inventory()?, args.output)
         }
@@ -70,7 +74,7 @@ fn manner(verb: &VerbArgs) -> Manner {
     match verb {
         VerbArgs::Scale(_) | VerbArgs::Logs(_) | VerbArgs::Rollback(_) => Manner::One,
         VerbArgs::History(args) if args.revision.is_some() => Manner::One,
-        VerbArgs::Report(args) if args.output_file.is_some() || args.rollout != "last" => {
+        VerbArgs::Report(args) if args.output_file.is_some() || args.rollout.is_some() => {
             Manner::One
         }
         VerbArgs::State(_) | VerbArgs::Cron(_) => Manner::Any,

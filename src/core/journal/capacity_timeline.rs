@@ -1,5 +1,6 @@
 //! The number of available instances over time.
 
+use crate::core::ids::ReleaseId;
 use crate::core::rollout::event::{Entry, Event, FailureResponse, Progress};
 use crate::core::time::Time;
 
@@ -16,16 +17,19 @@ pub struct CapacityStep {
     pub total: u32,
 }
 
-/// The counts of a rollout over time.
+/// The counts of a service over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CapacityTimeline {
     /// The changes of the counts, in order.
     pub steps: Vec<CapacityStep>,
-    is_rolling_back: bool,
+    /// The goal of the first rollout.
+    goal: Option<ReleaseId>,
+    /// Whether the instances of the goal no longer count as updated.
+    is_leaving_goal: bool,
 }
 
 impl CapacityTimeline {
-    /// Reads a journal.
+    /// Reads a journal, or those of consecutive rollouts.
     pub fn of(journal: &[Entry]) -> Self {
         let mut timeline = Self::default();
         let Some(first) = journal.first() else {
@@ -39,6 +43,11 @@ impl CapacityTimeline {
 
     fn apply(&mut self, entry: &Entry, begin: Time) {
         match &entry.event {
+            Event::RolloutStarted(start) => {
+                let release = &start.target.release;
+                let goal = self.goal.get_or_insert_with(|| release.clone());
+                self.is_leaving_goal = goal != release;
+            }
             Event::Progress(progress) => {
                 // The first counts apply from the beginning.
                 let from = if self.steps.is_empty() {
@@ -52,7 +61,7 @@ impl CapacityTimeline {
                 then: FailureResponse::RollBack,
                 ..
             }
-            | Event::Aborted { .. } => self.is_rolling_back = true,
+            | Event::Aborted { .. } => self.is_leaving_goal = true,
             _ => {}
         }
     }
@@ -61,9 +70,9 @@ impl CapacityTimeline {
         let Progress {
             available, total, ..
         } = *progress;
-        // During a rollback, the instances of the rollback target count as updated.
+        // During a rollback, the instances of the earlier release count as updated.
         let updated = progress.updated_available.min(available);
-        let new = if self.is_rolling_back {
+        let new = if self.is_leaving_goal {
             available - updated
         } else {
             updated

@@ -59,7 +59,7 @@ pub struct HostIncident {
     pub error: String,
 }
 
-/// The instances of a rollout and what happened on their hosts, from its first event to `end`.
+/// The instances of a service and what happened on their hosts, from `begin` to `end`.
 #[derive(Clone, Debug)]
 pub struct InstanceTimeline {
     begin: Time,
@@ -72,10 +72,11 @@ pub struct InstanceTimeline {
 }
 
 impl InstanceTimeline {
-    /// Reads a journal. `before` has the instances that existed at its start.
-    pub fn of(journal: &[Entry], before: &Placements, end: Time) -> Self {
+    /// Reads a journal, or those of consecutive rollouts. `before` has the instances that existed
+    /// at `begin`.
+    pub fn of(journal: &[Entry], before: &Placements, (begin, end): (Time, Time)) -> Self {
         let mut timeline = Self {
-            begin: journal.first().map_or(end, |entry| entry.at),
+            begin,
             end,
             spans: BTreeMap::new(),
             orders: PendingOrders::default(),
@@ -317,7 +318,7 @@ mod tests {
         let hosts: Vec<_> = hosts.iter().map(|host| HostId::from(*host)).collect();
         let seconds = |at: Time| at.since(START).as_secs_f64();
         let mut lines = Vec::new();
-        let timeline = InstanceTimeline::of(&journal, &Placements::default(), end);
+        let timeline = InstanceTimeline::of(&journal, &Placements::default(), (journal[0].at, end));
         for host in timeline.by_host(&hosts) {
             for (number, bars) in &host.instances {
                 let bars = bars.iter().map(|bar| {

@@ -78,6 +78,15 @@ impl Deployment {
         each.collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether a rollout of one of the services, which began at `began`, belongs to the deployment.
+    /// `next` is the beginning of the next deployment: this one cannot continue after it.
+    pub fn has_rollout(&self, verb: Verb, began: Time, next: Option<Time>) -> bool {
+        let end = self.ended.into_iter().chain(next).min();
+        own_verbs(self.verb).contains(&verb)
+            && self.began <= began
+            && end.is_none_or(|end| began <= end)
+    }
+
     /// Whether the deployment has not ended, or can be continued.
     pub fn is_open(&self) -> bool {
         self.outcome.is_none_or(StackOutcome::is_open)
@@ -111,10 +120,7 @@ impl DeployedService {
 
     /// A revision that was made after the goal, but not by the deployment.
     pub fn later_change(&self, verb: Verb, revisions: &[RevisionRecord]) -> Option<Revision> {
-        let own: &[Verb] = match verb {
-            Verb::Rollback => &[Verb::Rollback],
-            _ => &[verb, Verb::Rollback, Verb::Migrate],
-        };
+        let own = own_verbs(verb);
         let later = revisions.iter().filter(|it| it.revision > self.revision);
         let mut foreign = later.filter(|it| !own.contains(&it.verb));
         foreign.next().map(|it| it.revision)
@@ -149,6 +155,14 @@ impl DeployedService {
             undo: recorded(undo),
             contract: (has_contracts || contract.is_some()).then(|| recorded(contract)),
         }
+    }
+}
+
+/// The verbs of the rollouts of a deployment.
+fn own_verbs(verb: Verb) -> Vec<Verb> {
+    match verb {
+        Verb::Rollback => vec![Verb::Rollback],
+        _ => vec![verb, Verb::Rollback, Verb::Migrate],
     }
 }
 

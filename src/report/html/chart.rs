@@ -34,6 +34,8 @@ pub(super) struct Chart {
     /// The names of the lines at their ends.
     names: Vec<LineName>,
     words: String,
+    /// The fewest available instances, in short.
+    pub(super) fewest: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,6 +109,7 @@ pub(super) fn chart(
         ticks: span.ticks(),
         names: scale.names(steps.last()?, floor),
         words: words(steps, least, desired, floor),
+        fewest: fewest_in_short(steps, least, desired, floor),
     })
 }
 
@@ -124,6 +127,17 @@ fn words(steps: &[CapacityStep], least: u32, desired: u32, floor: Option<u32>) -
         }
         Some(floor) => format!("{least}; the minimum was {floor}"),
         None => format!("{least}; the minimum is not on record"),
+    }
+}
+
+/// The fewest available instances, for a table.
+fn fewest_in_short(steps: &[CapacityStep], least: u32, desired: u32, floor: Option<u32>) -> String {
+    let at_start = steps.first().map_or(0, |step| step.available);
+    let at_end = steps.last().map_or(0, |step| step.available);
+    // As in `words`.
+    match floor {
+        Some(floor) if at_start < floor => format!("{at_end} of {desired} at the end"),
+        _ => format!("at least {least} of {desired}"),
     }
 }
 

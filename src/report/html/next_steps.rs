@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::page_input::PageInput;
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::rollout::event::RolloutStart;
 use crate::core::rollout::failure::Outcome;
@@ -15,17 +14,24 @@ pub(super) struct NextStep {
     command: String,
 }
 
-/// The commands that make sense now, ready to be copied.
+impl NextStep {
+    /// `ship VERB ARGUMENTS REST`. `arguments` and `rest` are quoted for a shell.
+    pub(super) fn new(why: &str, verb: &str, arguments: &str, rest: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            command: format!("ship {verb} {arguments}{rest}"),
+        }
+    }
+}
+
+/// The commands that make sense after a rollout, ready to be copied. `arguments` name the service.
 pub(super) fn next_steps(
-    input: &PageInput<'_>,
+    arguments: &str,
+    reason: &str,
     summary: &RolloutSummary,
     start: &RolloutStart,
 ) -> Vec<NextStep> {
-    let inventory = shlex::try_quote(input.inventory).unwrap_or_else(|_| input.inventory.into());
-    let command = |why: &str, verb: &str, rest: &str| NextStep {
-        why: why.to_owned(),
-        command: format!("ship {verb} {inventory}{rest}"),
-    };
+    let command = |why: &str, verb: &str, rest: &str| NextStep::new(why, verb, arguments, rest);
     let back = start.rollback_target.as_ref();
     let resume = command("Continue the rollout", "resume", "");
     let status = command("Show the state of the service", "status", "");
@@ -49,7 +55,7 @@ pub(super) fn next_steps(
             let again = command(
                 "The rollback is complete. Fix the problem, then try again",
                 "deploy",
-                &deploy_flags(input, start),
+                &deploy_flags(reason, start),
             );
             is_deploy.then_some(again).into_iter().collect()
         }
@@ -72,15 +78,17 @@ pub(super) fn next_steps(
 }
 
 /// The flags of the deploy, for the same command again.
-fn deploy_flags(input: &PageInput<'_>, start: &RolloutStart) -> String {
-    let flag = |name: &str, value: &str| {
-        let value = shlex::try_quote(value).unwrap_or_else(|_| value.into());
-        format!(" {name} {value}")
-    };
+fn deploy_flags(reason: &str, start: &RolloutStart) -> String {
     let mut flags = flag("--version", &start.target.version);
     flags.extend(start.set.iter().map(|set| flag("--set", set)));
-    if !input.reason.is_empty() {
-        flags += &flag("--reason", input.reason);
+    if !reason.is_empty() {
+        flags += &flag("--reason", reason);
     }
     flags
+}
+
+/// An option with its value, quoted for a shell, after a space.
+pub(super) fn flag(name: &str, value: &str) -> String {
+    let value = shlex::try_quote(value).unwrap_or_else(|_| value.into());
+    format!(" {name} {value}")
 }

@@ -1,17 +1,21 @@
+mod deployment;
+
 use super::*;
 use crate::core::journal::placements::Placements;
-use crate::core::rollout::event::Event;
+use crate::core::rollout::event::{Entry, Event};
 use crate::core::rollout::failure::Outcome;
 use crate::core::spec::budget::Budget;
 use crate::report::testing::{self, Play};
 
-fn written(play: Play, redactor: &Redactor) -> String {
-    let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-    let input = PageInput {
+fn journal(play: Play) -> Vec<Entry> {
+    play.entries.into_iter().map(|(entry, _)| entry).collect()
+}
+
+fn rollout<'a>(journal: &'a [Entry], before: &'a Placements) -> RolloutInput<'a> {
+    RolloutInput {
         rollout: 7,
-        journal: &journal,
-        before: &Placements::default(),
-        setup: testing::setup(4),
+        journal,
+        before,
         budget: Some(Budget {
             replicas: 3,
             surge: 1,
@@ -26,10 +30,22 @@ fn written(play: Play, redactor: &Redactor) -> String {
             parts: vec![["PASSWORD".into(), "hunter2".into(), "another".into()]],
             playbook: vec!["- a = \"<b>\"".into(), "+ a = 1".into()],
         },
-        inventory: "my fleet.toml",
+    }
+}
+
+fn of_rollout(play: Play, redactor: &Redactor) -> Result<String, PageError> {
+    let (journal, before) = (journal(play), Placements::default());
+    let input = PageInput {
+        rollout: rollout(&journal, &before),
+        setup: testing::setup(4),
+        arguments: "'my fleet.toml'".into(),
         now: testing::START,
     };
-    page(&input, redactor).unwrap()
+    page(input, redactor)
+}
+
+fn written(play: Play, redactor: &Redactor) -> String {
+    of_rollout(play, redactor).unwrap()
 }
 
 fn example() -> Play {
@@ -108,23 +124,8 @@ fn page_redacts_secrets() {
 fn journal_without_a_start_has_no_page() {
     let mut play = example();
     play.entries.remove(0);
-    let journal: Vec<_> = play.entries.into_iter().map(|(entry, _)| entry).collect();
-    let input = PageInput {
-        rollout: 7,
-        journal: &journal,
-        before: &Placements::default(),
-        setup: testing::setup(4),
-        budget: None,
-        who: "",
-        reason: "",
-        exit_code: None,
-        directives: String::new(),
-        changes: Changes::default(),
-        inventory: "",
-        now: testing::START,
-    };
     assert!(matches!(
-        page(&input, &Redactor::default()),
+        of_rollout(play, &Redactor::default()),
         Err(PageError::MissingStart)
     ));
 }

@@ -1,11 +1,9 @@
 //! The timeline of the page: a lane for each host, with its instances as shapes. Heights are in pixels,
 //! widths in percent.
 
-use serde::Serialize;
-
+use super::lane_chart::{Label, Lane, LaneChart, Shape, Timeline, Track, VersionLegend};
 use super::time_axis::{Band, Span, Tick};
-use crate::core::ids::SlotNumber;
-use crate::core::ids::{HostId, ReleaseId, Slot};
+use crate::core::ids::{HostId, ReleaseId, Slot, SlotNumber};
 use crate::core::journal::instance_timeline::{HostTimeline, InstancePhase, InstanceSpan};
 use crate::core::time::Time;
 use crate::report::clock::LocalClock;
@@ -22,7 +20,8 @@ const THIN_ROW_PX: u32 = 5;
 
 /// Distinguishes the instances of a rollout's target from the others.
 pub(super) struct VersionClasses<'a> {
-    pub(super) goal: &'a ReleaseId,
+    /// `None` if no rollout has begun.
+    pub(super) goal: Option<&'a ReleaseId>,
     /// Whether instances that ran the target before the rollout count as old.
     pub(super) is_restart: bool,
     pub(super) version: &'a dyn Fn(&ReleaseId) -> String,
@@ -31,7 +30,9 @@ pub(super) struct VersionClasses<'a> {
 impl VersionClasses<'_> {
     fn is_new(&self, bar: &InstanceSpan) -> bool {
         // If no journal names the release of an instance, only its short digest is known.
-        let is_goal = bar.release == *self.goal || bar.release.as_str() == self.goal.short();
+        let is_goal = self
+            .goal
+            .is_some_and(|goal| bar.release == *goal || bar.release.as_str() == goal.short());
         is_goal && (bar.is_new || !self.is_restart)
     }
 }
@@ -42,74 +43,6 @@ pub(super) struct InstanceFailure {
     pub(super) at: Time,
     /// In one or two words: `not ready`.
     pub(super) what: &'static str,
-}
-
-/// The lanes of all hosts.
-#[derive(Debug, Serialize)]
-pub(super) struct Timeline {
-    pub(super) ticks: Vec<Tick>,
-    /// Lines through all lanes: failures and steps.
-    pub(super) marks: Vec<Tick>,
-    /// Times at which the rollout waited.
-    pub(super) bands: Vec<Band>,
-    pub(super) boards: Vec<LaneChart>,
-    pub(super) versions: Vec<Version>,
-    /// The classes of the shapes that occur, for the legend.
-    pub(super) classes: Vec<&'static str>,
-}
-
-/// A version, for the legend.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Version {
-    pub(super) class: &'static str,
-    pub(super) name: String,
-}
-
-/// Lanes below each other.
-#[derive(Debug, Serialize)]
-pub(super) struct LaneChart {
-    /// A heading; empty if all hosts are at full height.
-    label: String,
-    class: &'static str,
-    is_folded: bool,
-    tracks: Vec<Track>,
-}
-
-/// The lane of a host, or a group of thin lanes, with one name.
-#[derive(Debug, Serialize)]
-struct Track {
-    name: String,
-    height: u32,
-    lanes: Vec<Lane>,
-}
-
-#[derive(Debug, Serialize)]
-struct Lane {
-    shapes: Vec<Shape>,
-    labels: Vec<Label>,
-    /// For screen readers and tooltips.
-    words: String,
-}
-
-/// A part of a bar, or a sign.
-#[derive(Debug, Serialize)]
-struct Shape {
-    class: String,
-    x: String,
-    width: String,
-    y: u32,
-    height: u32,
-    sign: &'static str,
-}
-
-/// A text on a bar. Parts for which there is no room are not shown.
-#[derive(Debug, Serialize)]
-struct Label {
-    class: String,
-    /// The CSS of its position.
-    position: String,
-    y: u32,
-    parts: Vec<String>,
 }
 
 /// Draws the lanes of a rollout.
@@ -160,13 +93,17 @@ impl TimelineBuilder<'_> {
     }
 
     /// The versions of all instances, the new one first.
-    fn versions(&self, lanes: &[HostTimeline]) -> Vec<Version> {
+    fn versions(&self, lanes: &[HostTimeline]) -> Vec<VersionLegend> {
         let mut versions: Vec<_> = lanes
             .iter()
             .flat_map(|lane| lane.instances.values().flatten())
-            .map(|bar| Version {
-                class: class(self.kinds.is_new(bar)),
-                name: (self.kinds.version)(&bar.release),
+            .map(|bar| {
+                let is_new = self.kinds.is_new(bar);
+                VersionLegend {
+                    class: class(is_new),
+                    name: (self.kinds.version)(&bar.release),
+                    meaning: class(is_new),
+                }
             })
             .collect();
         versions.sort_by(|one, other| other.cmp(one));

@@ -12,4 +12,5 @@ mod migrations;
 mod notification;
 mod order;
 mod preparation;
+mod report;
 mod verbs;
