@@ -9,7 +9,7 @@ use super::page_context::{Heading, PageContext, ServiceRow};
 use super::page_input::{DeploymentInput, ServiceInput};
 use super::section::{ReplayedRollout, Section, ServiceStory};
 use super::time_axis::Span;
-use super::verdict::Verdict;
+use super::verdict::{Verdict, was_aborted};
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{DeployedService, OnStackFailure, StackDirection, StackOutcome};
@@ -84,7 +84,6 @@ fn troubles(parts: &mut [DeploymentPart<'_>]) -> (Vec<Incident>, Vec<[String; 2]
         let Some((_, story)) = &mut part.known else {
             continue;
         };
-        story.section.is_folded = story.incidents.is_empty() && story.failed_hosts.is_empty();
         let own = std::mem::take(&mut story.incidents).into_iter();
         incidents.extend(own.map(|incident| incident.of_service(name)));
         let own = std::mem::take(&mut story.failed_hosts).into_iter();
@@ -296,11 +295,26 @@ impl<'a> DeploymentPart<'a> {
             sign,
             tone,
             subtitle,
-            is_folded: story.section.is_folded && tone != "bad" && tone != "wait",
+            is_folded: has_ended_well(&story.rollouts),
             rollouts: rollouts.collect(),
             ..story.section
         }
     }
+}
+
+/// Whether a service runs one release and did not fail itself. If another one failed, its rollout
+/// was aborted.
+fn has_ended_well(rollouts: &[ReplayedRollout]) -> bool {
+    let mut summaries = rollouts.iter().map(|it| &it.summary);
+    let settled = [Outcome::Succeeded, Outcome::RolledBack].map(Some);
+    let is_settled = rollouts
+        .last()
+        .is_none_or(|last| settled.contains(&last.summary.outcome));
+    is_settled
+        && summaries.all(|summary| {
+            let has_failed = summary.failure.is_some() && !was_aborted(summary);
+            !has_failed && summary.failed_hosts.is_empty()
+        })
 }
 
 /// A rollout of a service in one line.

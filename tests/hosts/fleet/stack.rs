@@ -16,16 +16,16 @@ const SEED: &str = "SHIP_STACK_SEED";
 /// The kills of `ship` at random moments.
 const KILLS: u32 = 6;
 /// The clients of the API, and as many of the front end.
-const CLIENTS: Clients = Clients {
+pub(super) const CLIENTS: Clients = Clients {
     keepalive: 2,
     short: 2,
     downloads: 0,
 };
 /// The answers before and after the deployments.
-const ANSWERS_AROUND: u64 = 200;
+pub(super) const ANSWERS_AROUND: u64 = 200;
 /// The ports of the frontends of `HAProxy`.
-const API_PORT: u16 = 8080;
-const FRONT_PORT: u16 = 8090;
+pub(super) const API_PORT: u16 = 8080;
+pub(super) const FRONT_PORT: u16 = 8090;
 /// The replicas behind `HAProxy`.
 const API_REPLICAS: usize = 3;
 const FRONT_REPLICAS: usize = 2;
@@ -49,7 +49,7 @@ hosts = "role in (edge, shared)"
 /// The roles of the hosts: the API shares two hosts with the front end and one with the worker.
 const ROLES: [&str; 4] = ["edge", "edge", "shared", "batch"];
 
-const API: &str = r#"version = "1"
+pub(super) const API: &str = r#"version = "1"
 
 [service]
 name = "api"
@@ -79,7 +79,7 @@ max_unavailable = 0
 progress_deadline = "1m"
 "#;
 
-const WORKER: &str = r#"version = "1"
+pub(super) const WORKER: &str = r#"version = "1"
 
 [service]
 name = "worker"
@@ -104,7 +104,7 @@ progress_deadline = "1m"
 "#;
 
 /// Records its version and that of each answer of the API. Version `broken` ends at once.
-const WORKER_PROGRAM: &str = r#"
+pub(super) const WORKER_PROGRAM: &str = r#"
 import os, sys, time, urllib.request
 VERSION, API = os.environ["VERSION"], os.environ["API"]
 if VERSION == "broken":
@@ -224,7 +224,7 @@ impl Traffic {
 
 /// Asserts that in `API CLIENT`, two versions, the client is not newer. The client is a number.
 #[track_caller]
-fn assert_api_is_as_new(pair: &str) {
+pub(super) fn assert_api_is_as_new(pair: &str) {
     let versions = pair.split_once(' ');
     let is_as_new = versions.is_some_and(|(api, client)| {
         let client: u32 = client.parse().unwrap_or(u32::MAX);
@@ -255,7 +255,7 @@ fn inventory(fleet: &Fleet) -> String {
     inventory + SERVICES
 }
 
-fn front_playbook(api: &str) -> String {
+pub(super) fn front_playbook(api: &str) -> String {
     API.replace("\"api\"", "\"front\"")
         .replace("work.py", "front_end.py")
         .replace("[8081, 8082]", "[8091, 8092]")

@@ -95,8 +95,17 @@ impl<'a> Haproxy<'a> {
 
     /// Starts it with these backends.
     pub(crate) fn start_backends(machine: &'a Host, backends: &[Backend<'_>]) -> Self {
+        Self::start_backends_with("", machine, backends)
+    }
+
+    /// The same, with additional lines in the defaults.
+    pub(crate) fn start_backends_with(
+        defaults: &str,
+        machine: &'a Host,
+        backends: &[Backend<'_>],
+    ) -> Self {
         let backends: String = backends.iter().map(Backend::config).collect();
-        Self::start_configured(machine, &format!("{CONFIG}{backends}"))
+        Self::start_configured(machine, &format!("{CONFIG}{defaults}{backends}"))
     }
 
     fn start_configured(machine: &'a Host, config: &str) -> Self {

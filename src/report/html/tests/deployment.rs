@@ -107,32 +107,34 @@ fn deployment(services: &[&str], outcome: Option<StackOutcome>) -> Deployment {
 
 /// The page of a deployment of services with these journals.
 fn page_of(deployment: &Deployment, services: &[(&str, Vec<Vec<Entry>>)]) -> String {
-    page_at(
-        deployment,
-        services,
-        testing::START + Duration::from_secs(60),
-    )
+    let now = testing::START + Duration::from_secs(60);
+    page_at(now, 4, deployment, services)
 }
 
-fn page_at(deployment: &Deployment, services: &[(&str, Vec<Vec<Entry>>)], now: Time) -> String {
+/// The same, at this time and on this many hosts.
+fn page_at(
+    now: Time,
+    hosts: u32,
+    deployment: &Deployment,
+    services: &[(&str, Vec<Vec<Entry>>)],
+) -> String {
     // What the example runs at its start.
     let mut before = Placements::default();
-    let mut earlier = Play::begin(4);
-    for host in 1..=3 {
+    let mut earlier = Play::begin(hosts);
+    for host in 1..hosts {
         let name = format!("testpage-230767614a-{host:05}");
         earlier.start(&format!("node{host}"), "0.8", &name);
     }
-    journal(earlier)
-        .iter()
-        .for_each(|entry| before.apply(entry));
+    let earlier = journal(earlier);
+    earlier.iter().for_each(|entry| before.apply(entry));
     let input = DeploymentInput {
         deployment,
         fleet: "shop",
         services: services
             .iter()
-            .map(|(name, journals)| ServiceInput {
-                service: name,
-                setup: testing::setup(4),
+            .map(|(service, journals)| ServiceInput {
+                service,
+                setup: testing::setup(hosts),
                 before: &before,
                 version_before: Some("0.8"),
                 rollouts: journals.iter().map(|it| rollout(it, &before)).collect(),
@@ -261,11 +263,8 @@ fn unfinished_deployment_has_a_page_that_names_the_next_steps() {
     play.start("node4", "0.9", "testpage-515849216a-059b0");
     let unfinished = later(journal(play), 1);
     let now = testing::START + Duration::from_secs(120);
-    let page = page_at(
-        &deployment,
-        &[("api", vec![unfinished]), ("web", vec![])],
-        now,
-    );
+    let journals = [("api", vec![unfinished]), ("web", vec![])];
+    let page = page_at(now, 4, &deployment, &journals);
     assert_contains(
         &page,
         &[
@@ -323,4 +322,41 @@ fn page_of_an_earlier_deployment_offers_only_its_versions() {
         &page,
         &["<pre>ship rollback shop.toml --to-deployment 2</pre>"],
     );
+}
+
+#[test]
+fn page_of_a_large_stack_is_folded_and_small() {
+    let names: Vec<_> = (1..=12).map(|n| format!("service{n:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut play = Play::begin(50);
+    for host in (1..50).rev() {
+        play.stage(&format!("node{host}"), "0.9");
+        play.start(
+            &format!("node{}", host + 1),
+            "0.9",
+            &format!("testpage-515849216a-{host:05}"),
+        );
+        play.stop(
+            &format!("node{host}"),
+            &format!("testpage-230767614a-{host:05}"),
+        );
+    }
+    let outcome = Outcome::Succeeded;
+    play.then(100, Event::RolloutFinished { outcome });
+    let one = journal(play);
+    let journals: Vec<_> = names
+        .iter()
+        .map(|name| (*name, vec![one.clone()]))
+        .collect();
+    let deployment = deployment(&names, Some(StackOutcome::Deployed));
+    let page = page_at(testing::START, 50, &deployment, &journals);
+    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    for name in names {
+        let section = section(&page, name);
+        assert!(!section.starts_with(" open"));
+        assert_contains(
+            section,
+            &["All 50 hosts, ", "node50: 0.9 on :8081, started"],
+        );
+    }
 }
