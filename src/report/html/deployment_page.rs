@@ -9,7 +9,7 @@ use super::page_context::{Heading, PageContext, ServiceRow};
 use super::page_input::{DeploymentInput, ServiceInput};
 use super::section::{ReplayedRollout, Section, ServiceStory};
 use super::time_axis::Span;
-use super::verdict::{Verdict, was_aborted};
+use super::verdict::{PageVerdict, was_aborted};
 use crate::core::rollout::failure::Outcome;
 use crate::core::rollout::verb::Verb;
 use crate::core::stack::{DeployedService, OnStackFailure, StackDirection, StackOutcome};
@@ -37,7 +37,7 @@ pub(super) fn page_context(input: &DeploymentInput<'_>) -> Option<PageContext> {
     let (incidents, failed_hosts) = troubles(&mut parts);
     let verdict = {
         let rollouts = parts.iter().flat_map(DeploymentPart::rollouts);
-        Verdict::of_deployment(deployment.outcome, rollouts.map(|it| &it.summary))
+        PageVerdict::of_deployment(deployment.outcome, rollouts.map(|it| &it.summary))
     };
     let clock = clock(input);
     let mut sections = vec![overview_section(input, &parts, span, &clock)];
@@ -95,7 +95,7 @@ fn troubles(parts: &mut [DeploymentPart<'_>]) -> (Vec<Incident>, Vec<[String; 2]
 
 fn heading(
     input: &DeploymentInput<'_>,
-    verdict: Verdict,
+    verdict: PageVerdict,
     first_incident: Option<&Incident>,
     span: Span,
 ) -> Heading {
@@ -202,15 +202,15 @@ impl<'a> DeploymentPart<'a> {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> PageVerdict {
         let Some(last) = self.rollouts().last() else {
-            return Verdict::NOT_BEGUN;
+            return PageVerdict::NOT_BEGUN;
         };
-        let verdict = Verdict::of_rollout(&last.summary);
+        let verdict = PageVerdict::of_rollout(&last.summary);
         match last.view.start.verb {
-            _ if verdict != Verdict::SUCCEEDED => verdict,
-            Verb::Rollback => Verdict::ROLLED_BACK,
-            Verb::Migrate => Verdict::MIGRATED,
+            _ if verdict != PageVerdict::SUCCEEDED => verdict,
+            Verb::Rollback => PageVerdict::ROLLED_BACK,
+            Verb::Migrate => PageVerdict::MIGRATED,
             _ => verdict,
         }
     }
@@ -254,7 +254,7 @@ impl<'a> DeploymentPart<'a> {
     }
 
     fn row(&self, span: Span) -> ServiceRow {
-        let Verdict {
+        let PageVerdict {
             sign,
             headline,
             tone,
@@ -271,7 +271,7 @@ impl<'a> DeploymentPart<'a> {
     }
 
     fn section(self, clock: &LocalClock) -> Section {
-        let Verdict {
+        let PageVerdict {
             sign,
             headline,
             tone,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::incident::Incident;
 use super::next_steps::NextStep;
 use super::section::Section;
-use super::verdict::Verdict;
+use super::verdict::PageVerdict;
 
 /// The page of a rollout or of a deployment.
 #[derive(Debug, Serialize)]
@@ -28,7 +28,7 @@ pub(super) struct PageContext {
 pub(super) struct Heading {
     pub(super) title: String,
     #[serde(flatten)]
-    pub(super) verdict: Verdict,
+    pub(super) verdict: PageVerdict,
     /// The first failure; empty if there was none.
     pub(super) reason: String,
     pub(super) summary: String,

@@ -6,7 +6,7 @@ use super::page_context::{Heading, PageContext};
 use super::page_input::{PageInput, RolloutInput, ServiceInput};
 use super::section::{ReplayedRollout, ServiceStory};
 use super::time_axis::Span;
-use super::verdict::Verdict;
+use super::verdict::PageVerdict;
 use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::rollout::event::{RevisionRef, RolloutStart};
 use crate::core::rollout::failure::Outcome;
@@ -76,7 +76,7 @@ fn heading(rollout: &ReplayedRollout, first_incident: Option<&Incident>, now: Ti
         target,
         ..
     } = &view.start;
-    let verdict = Verdict::of_rollout(summary);
+    let verdict = PageVerdict::of_rollout(summary);
     let mut messages = messages.iter();
     let last = messages.rfind(|message| message.severity == Severity::Summary);
     let text = last.map_or_else(

@@ -8,14 +8,14 @@ use crate::core::stack::StackOutcome;
 
 /// The headline and its tone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Verdict {
+pub(super) struct PageVerdict {
     pub(super) sign: &'static str,
     pub(super) headline: &'static str,
     /// `good`, `bad` or `wait`.
     pub(super) tone: &'static str,
 }
 
-impl Verdict {
+impl PageVerdict {
     pub(super) fn of_rollout(summary: &RolloutSummary) -> Self {
         match &summary.outcome {
             Some(Outcome::Succeeded) => Self::SUCCEEDED,

@@ -24,8 +24,8 @@ const ZONES: [&str; 4] = ["a", "b", "a", "b"];
 const DETECTION: Duration = Duration::from_secs(15);
 /// The answers before the power is lost, and between two later moments.
 const ANSWERS: u64 = 100;
-const BOOT_DEADLINE: Duration = Duration::from_secs(60);
-const EVENT_DEADLINE: Duration = Duration::from_secs(60);
+const BOOT_DEADLINE: Duration = Duration::from_mins(1);
+const EVENT_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Every service runs on every host.
 const SERVICES: &str = r#"

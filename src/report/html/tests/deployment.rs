@@ -101,13 +101,13 @@ fn deployment(services: &[&str], outcome: Option<StackOutcome>) -> Deployment {
         direction: StackDirection::Forward,
         services: services.iter().map(|name| deployed(name)).collect(),
         outcome,
-        ended: outcome.map(|_| testing::START + Duration::from_secs(60)),
+        ended: outcome.map(|_| testing::START + Duration::from_mins(1)),
     }
 }
 
 /// The page of a deployment of services with these journals.
 fn page_of(deployment: &Deployment, services: &[(&str, Vec<Vec<Entry>>)]) -> String {
-    let now = testing::START + Duration::from_secs(60);
+    let now = testing::START + Duration::from_mins(1);
     page_at(now, 4, deployment, services)
 }
 
@@ -126,7 +126,9 @@ fn page_at(
         earlier.start(&format!("node{host}"), "0.8", &name);
     }
     let earlier = journal(earlier);
-    earlier.iter().for_each(|entry| before.apply(entry));
+    for entry in &earlier {
+        before.apply(entry);
+    }
     let input = DeploymentInput {
         deployment,
         fleet: "shop",
@@ -262,7 +264,7 @@ fn unfinished_deployment_has_a_page_that_names_the_next_steps() {
     let mut play = Play::begin(4);
     play.start("node4", "0.9", "testpage-515849216a-059b0");
     let unfinished = later(journal(play), 1);
-    let now = testing::START + Duration::from_secs(120);
+    let now = testing::START + Duration::from_mins(2);
     let journals = [("api", vec![unfinished]), ("web", vec![])];
     let page = page_at(now, 4, &deployment, &journals);
     assert_contains(
