@@ -12,4 +12,4 @@ pub mod service_state;
 pub mod unattended;
 
 #[cfg(test)]
-mod testing;
+pub(in crate::core) mod testing;

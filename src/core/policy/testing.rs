@@ -79,7 +79,12 @@ pub(super) fn definition(release: &str, contracts: &[&str]) -> Definition {
     }
 }
 
-fn record(number: u32, verb: Verb, release: &str, outcome: Option<Outcome>) -> RevisionRecord {
+pub(in crate::core) fn record(
+    number: u32,
+    verb: Verb,
+    release: &str,
+    outcome: Option<Outcome>,
+) -> RevisionRecord {
     let began = u64::from(number) * 1000;
     RevisionRecord {
         revision: Revision(number),

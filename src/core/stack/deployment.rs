@@ -109,13 +109,36 @@ impl DeployedService {
         revisions: &'a [RevisionRecord],
     ) -> Option<&'a RevisionRecord> {
         let mut of_verb = revisions.iter().filter(|it| it.verb == verb);
-        of_verb.rfind(|it| it.revision >= self.revision)
+        of_verb.rfind(|it| it.revision >= self.revision && !self.is_undo(verb, it, revisions))
     }
 
-    /// The newest revision after the goal that a command made.
-    fn later<'a>(&self, verb: Verb, revisions: &'a [RevisionRecord]) -> Option<&'a RevisionRecord> {
-        let mut of_verb = revisions.iter().filter(|it| it.verb == verb);
-        of_verb.rfind(|it| it.revision > self.revision)
+    /// The newest revision that takes the service back.
+    fn undo_revision<'a>(
+        &self,
+        verb: Verb,
+        revisions: &'a [RevisionRecord],
+    ) -> Option<&'a RevisionRecord> {
+        let mut all = revisions.iter();
+        all.rfind(|it| self.is_undo(verb, it, revisions))
+    }
+
+    /// Whether a revision takes the service back. In a rollback, the revisions of the goal have the
+    /// same verb, but another release.
+    fn is_undo(&self, verb: Verb, revision: &RevisionRecord, revisions: &[RevisionRecord]) -> bool {
+        let before = || {
+            let before = self.before?;
+            revisions.iter().find(|it| it.revision == before)
+        };
+        revision.verb == Verb::Rollback
+            && revision.revision > self.revision
+            && (verb != Verb::Rollback
+                || before().is_some_and(|before| before.release == revision.release))
+    }
+
+    /// The newest revision of contract migrations after the goal.
+    fn contract_revision<'a>(&self, revisions: &'a [RevisionRecord]) -> Option<&'a RevisionRecord> {
+        let mut later = revisions.iter().filter(|it| it.revision > self.revision);
+        later.rfind(|it| it.verb == Verb::Migrate)
     }
 
     /// A revision that was made after the goal, but not by the deployment.
@@ -128,13 +151,11 @@ impl DeployedService {
 
     /// Records the revisions that were made after the deployment began.
     pub fn add_later_revisions(&mut self, verb: Verb, revisions: &[RevisionRecord]) {
+        self.undo = self.undo_revision(verb, revisions).map(|it| it.revision);
         if let Some(goal) = self.goal_revision(verb, revisions) {
             self.revision = goal.revision;
         }
-        if verb != Verb::Rollback {
-            self.undo = self.later(Verb::Rollback, revisions).map(|it| it.revision);
-        }
-        self.contract = self.later(Verb::Migrate, revisions).map(|it| it.revision);
+        self.contract = self.contract_revision(revisions).map(|it| it.revision);
     }
 
     /// What the store holds about the service. `has_contracts` is whether contract migrations run
@@ -145,11 +166,8 @@ impl DeployedService {
         revisions: &[RevisionRecord],
         has_contracts: bool,
     ) -> ServiceRecord {
-        let undo = match verb {
-            Verb::Rollback => None,
-            _ => self.later(Verb::Rollback, revisions),
-        };
-        let contract = self.later(Verb::Migrate, revisions);
+        let undo = self.undo_revision(verb, revisions);
+        let contract = self.contract_revision(revisions);
         ServiceRecord {
             forward: recorded(self.goal_revision(verb, revisions)),
             undo: recorded(undo),
