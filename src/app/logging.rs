@@ -20,6 +20,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, fmt as format};
 
+use super::deployment_page_name::DeploymentPageName;
 use super::environment::Environment;
 use super::notice::Notice;
 use crate::core::time::Time;
@@ -106,7 +107,8 @@ impl Drop for RolloutLog {
     }
 }
 
-/// Removes the logs and reports of rollouts that are no longer in the history.
+/// Removes the logs of rollouts, and the pages about rollouts and deployments, that are no longer in
+/// the history.
 pub fn remove_unused_logs(state_dir: &StateDir, stores: &[&dyn Store]) {
     let known: Result<Vec<_>, _> = stores.iter().map(|store| store.rollout_ids()).collect();
     let Ok(known) = known else {
@@ -119,15 +121,24 @@ pub fn remove_unused_logs(state_dir: &StateDir, stores: &[&dyn Store]) {
         .flatten()
     {
         let path = entry.path();
-        let number = path
-            .file_stem()
-            .and_then(|stem| stem.to_str()?.parse().ok())
-            .map(RolloutId);
-        if number.is_some_and(|number| !known.contains(&number)) {
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let number = stem.and_then(|stem| stem.parse().ok()).map(RolloutId);
+        let page = stem.and_then(DeploymentPageName::parse);
+        if number.is_some_and(|number| !known.contains(&number))
+            || page.is_some_and(|page| !is_known(&page, stores))
+        {
             // Another ship process may have removed it already.
             drop(std::fs::remove_file(path));
         }
     }
+}
+
+/// Whether any of the stores has the deployment, or cannot tell.
+fn is_known(page: &DeploymentPageName, stores: &[&dyn Store]) -> bool {
+    stores.iter().any(|store| {
+        let deployments = store.deployments(&page.fleet);
+        deployments.map_or(true, |all| all.iter().any(|it| it.number == page.number))
+    })
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -11,6 +11,7 @@ pub mod conclusion;
 pub mod connection;
 pub mod control_machine;
 pub mod deadline;
+mod deployment_page_name;
 pub mod discovery;
 pub mod environment;
 pub mod error;

@@ -49,7 +49,7 @@ pub(super) async fn resume_with(
     take_leases(leases(&mut opened, "resume"), request.lock_timeout).await?;
     let mut controller = restore(stack, opened, deployment, false)?;
     controller.set_request(request, promotion);
-    Box::pin(controller.carry_out()).await
+    Box::pin(controller.carry_out(stack)).await
 }
 
 /// Undoes the newest deployment: in its process, or in this one if it has ended.
@@ -76,7 +76,7 @@ pub async fn abort(stack: &StackServices, request: AbortRequest) -> Result<Stack
                    what they need\nhint: finish the deployment with `ship resume`";
         return Err(Refused::NotPermitted(why.to_owned()).into());
     }
-    Box::pin(controller.carry_out()).await
+    Box::pin(controller.carry_out(stack)).await
 }
 
 struct Opened {
@@ -200,8 +200,7 @@ fn restore(
     let run = StackRun::restored(members, deployment.on_failure, deployment.direction);
     deployment.outcome = None;
     deployment.ended = None;
-    let reporter = Arc::clone(&stack.reporter);
-    let mut controller = StackController::new(stack.fleet.clone(), run, deployment, reporter);
+    let mut controller = StackController::new(stack, run, deployment);
     for Opened { name, env, service } in opened {
         let store = service.store.clone();
         let env = DeploymentEnvironment::of(&env, &store, &service.clock);

@@ -9,7 +9,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use super::conclusion::{StackConclusion, exit_of};
 use super::notification;
 use super::preparation::{LeasedService, ReadyService, ReadyStack};
-use super::services::of_service;
+use super::services::{StackServices, of_service};
 use super::steps::{end_of, finish, promote_or_resume, roll_out_recorded};
 use crate::app::conclusion::Conclusion;
 use crate::app::environment::Environment;
@@ -36,15 +36,14 @@ use crate::store::{ControlRequest, Request, RolloutId, ServiceKey, StoreHandle};
 
 /// A deployment that is about to begin.
 pub(super) struct NewDeployment {
-    pub(super) fleet: String,
     pub(super) verb: Verb,
     pub(super) reason: String,
     pub(super) on_failure: OnStackFailure,
-    pub(super) reporter: Arc<dyn DeploymentReporter>,
 }
 
 /// Records a new deployment and carries it out.
 pub(super) async fn carry_out_new(
+    stack: &StackServices,
     new: NewDeployment,
     ready: ReadyStack,
 ) -> Result<StackConclusion, Error> {
@@ -79,7 +78,7 @@ pub(super) async fn carry_out_new(
         ended: None,
     };
     let store = &first.leased.store;
-    deployment.number = store.lock().add_deployment(&new.fleet, &deployment)?;
+    deployment.number = store.lock().add_deployment(&stack.fleet, &deployment)?;
     let members = services.iter().zip(&deployment.services);
     let members = members.map(|(service, deployed)| {
         let contract = if new.verb == Verb::Deploy && has_contracts(service) {
@@ -95,7 +94,7 @@ pub(super) async fn carry_out_new(
         on_failure: deployment.on_failure,
         direction: deployment.direction,
     };
-    let mut controller = StackController::new(new.fleet, run, deployment, new.reporter);
+    let mut controller = StackController::new(stack, run, deployment);
     controller.idle = idle;
     for service in services {
         let ReadyService {
@@ -106,7 +105,7 @@ pub(super) async fn carry_out_new(
         } = service;
         controller.add(leased, Some(Box::new((session, rollout))));
     }
-    let mut conclusion = controller.carry_out().await?;
+    let mut conclusion = controller.carry_out(stack).await?;
     conclusion.unchanged = unchanged;
     Ok(conclusion)
 }
@@ -183,18 +182,13 @@ impl StackController {
     }
 
     /// A controller without services, which are added with [`StackController::add_leased`].
-    pub(super) fn new(
-        fleet: String,
-        run: StackRun,
-        deployment: Deployment,
-        reporter: Arc<dyn DeploymentReporter>,
-    ) -> Self {
+    pub(super) fn new(stack: &StackServices, run: StackRun, deployment: Deployment) -> Self {
         Self {
-            fleet,
+            fleet: stack.fleet.clone(),
             run,
             deployment,
             services: BTreeMap::new(),
-            reporter,
+            reporter: Arc::clone(&stack.reporter),
             idle: Vec::new(),
             errors: Vec::new(),
             stopped: Vec::new(),
@@ -224,16 +218,14 @@ impl StackController {
     ///
     /// # Errors
     /// If the deployment cannot be recorded.
-    pub(super) async fn carry_out(mut self) -> Result<StackConclusion, Error> {
+    pub(super) async fn carry_out(
+        mut self,
+        stack: &StackServices,
+    ) -> Result<StackConclusion, Error> {
         let recorded = self.run_recorded().await;
         self.reporter.finish();
         let exit = exit_of(recorded?, &self.stopped, self.is_abort);
-        let envs: Vec<_> = self
-            .services
-            .values()
-            .map(|it| Arc::clone(&it.env))
-            .collect();
-        notification::publish(&self.deployment, &self.fleet, exit, &envs).await;
+        notification::publish(stack, &self.deployment, exit).await;
         Ok(StackConclusion {
             exit,
             deployment: Some(self.deployment),

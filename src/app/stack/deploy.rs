@@ -1,6 +1,5 @@
 //! `ship deploy` for a stack.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::conclusion::StackConclusion;
@@ -168,13 +167,11 @@ async fn begin(
     }
     let ready = Box::pin(prepare(&stack.services, goals)).await?;
     let new = NewDeployment {
-        fleet: stack.fleet.clone(),
-        reporter: Arc::clone(&stack.reporter),
         verb: Verb::Deploy,
         reason: request.reason.unwrap_or_else(|| "deploy".to_owned()),
         on_failure: stack.on_failure,
     };
-    Box::pin(carry_out_new(new, ready)).await
+    Box::pin(carry_out_new(stack, new, ready)).await
 }
 
 /// A rollout of one service that belongs to no unfinished deployment.

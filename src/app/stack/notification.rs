@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::environment::DeploymentEnvironment;
+use super::report::report;
 use super::services::StackServices;
 use crate::app::after_rollout::{self, RunSummary, send};
 use crate::app::environment::{Environment, Reading};
 use crate::app::exit::Exit;
+use crate::app::notice::Notice;
 use crate::app::opened_service::OpenedService;
+use crate::app::report_destination::{ReportDestination, ReportOutput};
 use crate::app::session::Session;
 use crate::config::{NotifyConfig, Overrides, StackOverrides};
 use crate::core::journal::notification::{Notification, NotificationKind};
@@ -19,16 +22,23 @@ use crate::report::LocalClock;
 use crate::report::clock::rfc3339;
 use crate::store::StoreAccess;
 
-/// Sends one notification about a deployment to each recipient that the services name.
-pub(super) async fn publish(
-    deployment: &Deployment,
-    fleet: &str,
-    exit: Exit,
-    envs: &[Arc<dyn Environment>],
-) {
-    let services: Vec<_> = envs.iter().filter_map(open).collect();
-    let why = services.iter().find_map(failure);
-    let notification = notification(deployment, fleet, exit, why);
+/// Writes the page about a deployment, and sends one notification to each recipient that the
+/// services name.
+pub(super) async fn publish(stack: &StackServices, deployment: &Deployment, exit: Exit) {
+    let members = stack.services.iter();
+    let members = members.filter(|it| deployment.service(&it.name).is_some());
+    let services: Vec<_> = members.filter_map(|it| open(&it.env)).collect();
+    let Some(first) = services.first() else {
+        return;
+    };
+    let notification = Notification {
+        why: services
+            .iter()
+            .find_map(failure)
+            .filter(|_| deployment.outcome != Some(StackOutcome::Deployed)),
+        report: write_page(stack, deployment, &*first.env),
+        ..notification(deployment, &stack.fleet, exit)
+    };
     let mut known: Vec<&NotifyConfig> = Vec::new();
     for service in &services {
         let playbook = &service.project.playbook;
@@ -66,6 +76,24 @@ pub(super) async fn publish_run(
     }
 }
 
+/// The path of the page; `None` if it could not be written.
+fn write_page(
+    stack: &StackServices,
+    deployment: &Deployment,
+    env: &dyn Environment,
+) -> Option<String> {
+    let number = deployment.number;
+    match report(stack, Some(number), ReportDestination::StateDirectory) {
+        Ok(ReportOutput::Written(path)) => Some(path.display().to_string()),
+        Ok(ReportOutput::Html(_)) => None,
+        Err(why) => {
+            let text = format!("warning: cannot write the page of deployment {number}: {why}");
+            env.notify(&Notice::NotPublished(text));
+            None
+        }
+    }
+}
+
 fn open(env: &Arc<dyn Environment>) -> Option<OpenedService> {
     if !env.publishes() {
         return None;
@@ -82,12 +110,8 @@ fn failure(service: &OpenedService) -> Option<String> {
     Some(format!("{}: {failure}", service.service_key.service))
 }
 
-fn notification(
-    deployment: &Deployment,
-    fleet: &str,
-    exit: Exit,
-    why: Option<String>,
-) -> Notification {
+/// The notification without a reason and a page.
+fn notification(deployment: &Deployment, fleet: &str, exit: Exit) -> Notification {
     let outcome = deployment.outcome.unwrap_or(StackOutcome::Stopped);
     let is_done = exit == Exit::Done;
     let ended = deployment.ended.unwrap_or(deployment.began);
@@ -133,7 +157,7 @@ fn notification(
             Human(took)
         ),
         exit_code: exit.code(),
-        why: why.filter(|_| outcome != StackOutcome::Deployed),
+        why: None,
         next: next(outcome).map(str::to_owned),
         report: None,
     }

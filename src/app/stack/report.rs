@@ -1,6 +1,7 @@
 //! `ship report` for a stack: one page about a deployment.
 
 use super::services::{StackServiceEnv, StackServices, deployments, of_service};
+use crate::app::deployment_page_name::DeploymentPageName;
 use crate::app::environment::Reading;
 use crate::app::error::{Error, Internal, Refused};
 use crate::app::report_destination::{ReportDestination, ReportOutput};
@@ -60,9 +61,11 @@ pub fn report(
             Internal::Other(text)
         })?
     };
-    // Inventories of several fleets may share a state directory.
-    let name = format!("{}-deployment-{number}", stack.fleet);
-    destination.deliver(session, &name, html)
+    let name = DeploymentPageName {
+        fleet: stack.fleet.clone(),
+        number,
+    };
+    destination.deliver(session, &name.to_string(), html)
 }
 
 /// What a deployment did to a service.

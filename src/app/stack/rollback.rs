@@ -80,13 +80,11 @@ pub async fn rollback(
     }
     let ready = Box::pin(prepare(&reversed, goals)).await?;
     let new = NewDeployment {
-        fleet: stack.fleet.clone(),
-        reporter: Arc::clone(&stack.reporter),
         verb: Verb::Rollback,
         reason,
         on_failure: OnStackFailure::Hold,
     };
-    Box::pin(carry_out_new(new, ready)).await
+    Box::pin(carry_out_new(stack, new, ready)).await
 }
 
 /// Simulates a rollback of each service that it would change, in the order of the rollouts. Makes no

@@ -45,6 +45,9 @@ fn successful_deployment_sends_one_notification() {
         summary.starts_with("deployment 2 of api 2, worker 2, web 2 on shop: succeeded after "),
         "{summary}"
     );
+    let page = sent["report"].as_str().unwrap_or_default();
+    let page = fs::read_to_string(page).expect("the page of the deployment");
+    assert!(page.contains("deployment 2"), "{page}");
     fs::remove_file(project.path("notifications")).expect("our own file");
     project.deploy("2");
     assert!(
