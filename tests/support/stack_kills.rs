@@ -12,7 +12,7 @@ use super::stack::StackDir;
 const CONTINUATIONS: [&str; 2] = ["resume", "abort"];
 /// How many of the killed deployments are those of `ship rollback`, where one is possible, in
 /// thousandths.
-const ROLLBACKS: u32 = 300;
+const ROLLBACKS: u32 = 500;
 /// How many of the continuations are killed, too, in thousandths.
 const KILLED_CONTINUATIONS: u32 = 300;
 
@@ -51,15 +51,12 @@ impl StackKills {
         let mut seen = Self::default();
         for part in 0..kills {
             let undone = earlier.take().filter(|_| rng.chance(ROLLBACKS));
-            let (command, version) = match &undone {
-                Some(earlier) => (
-                    stack.start("rollback", &["--output", "json"]),
-                    earlier.clone(),
-                ),
-                None => {
-                    let version = (part + 3).to_string();
-                    (stack.start_deploy(&version), version)
-                }
+            let (command, version) = if let Some(earlier) = &undone {
+                let rollback = stack.start("rollback", &["--output", "json"]);
+                (rollback, earlier.clone())
+            } else {
+                let version = (part + 3).to_string();
+                (stack.start_deploy(&version), version)
             };
             let fraction = (f64::from(part) + rng.fraction()) / f64::from(kills);
             let moment = duration.mul_f64(fraction);

@@ -149,10 +149,7 @@ impl SimulatedStack {
         }
         let ended = async {
             match kill {
-                Kill::After(moment) => match timeout(moment, task).await {
-                    Ok(ended) => Some(ended),
-                    Err(_) => None,
-                },
+                Kill::After(moment) => timeout(moment, task).await.ok(),
                 Kill::Never | Kill::At(..) => {
                     Some(timeout(DEADLINE, task).await.expect("the command ends"))
                 }
@@ -260,9 +257,40 @@ async fn carry_out(stack: &StackServices, call: Call) -> Result<StackConclusion,
     }
 }
 
+/// A command that was killed until one was not.
+struct Finished {
+    last: Call,
+    end: End,
+    has_aborted: bool,
+}
+
+impl SimulatedStack {
+    /// Runs a command. If it is killed, continues the deployment until that ends.
+    async fn finish(&mut self, call: Call) -> Finished {
+        let kill = self.draw_kill();
+        let mut finished = Finished {
+            end: self.run(&call, kill).await,
+            last: call,
+            has_aborted: false,
+        };
+        while finished.end == End::Killed {
+            let is_abort = self.rng.chance(500);
+            let kill = if self.rng.chance(300) {
+                self.draw_kill()
+            } else {
+                Kill::Never
+            };
+            finished.last = if is_abort { Call::Abort } else { Call::Resume };
+            finished.end = self.run(&finished.last, kill).await;
+            finished.has_aborted |= is_abort;
+        }
+        finished
+    }
+}
+
 /// Deploys and undoes versions. Whatever is killed, a continuation leaves one whole version: the
 /// one that it promises.
-async fn deploy_with_kills(seed: u64, seen: &mut BTreeMap<String, u32>) {
+async fn deploy_with_kills(seed: u64, situations: &mut BTreeMap<String, u32>) {
     let mut stack = SimulatedStack::draw(SeededRng::new(seed));
     stack.log.push(format!("seed {seed}"));
     let first = Call::Deploy("0.8".to_owned());
@@ -273,29 +301,19 @@ async fn deploy_with_kills(seed: u64, seen: &mut BTreeMap<String, u32>) {
     let mut earlier: Option<String> = None;
     for number in 1..=DEPLOYMENTS {
         let undone = earlier.take().filter(|_| stack.rng.chance(400));
-        let (call, version, is_good) = match &undone {
-            Some(version) => (Call::Rollback, version.clone(), true),
-            None => {
-                let version = format!("1.{number}");
-                let is_good = stack.build(&version);
-                (Call::Deploy(version.clone()), version, is_good)
-            }
+        let is_rollback = undone.is_some();
+        let version = undone.unwrap_or_else(|| format!("1.{number}"));
+        let is_good = is_rollback || stack.build(&version);
+        let call = if is_rollback {
+            Call::Rollback
+        } else {
+            Call::Deploy(version.clone())
         };
-        let kill = stack.draw_kill();
-        let mut has_aborted = false;
-        let mut end = stack.run(&call, kill).await;
-        let mut last = call;
-        while end == End::Killed {
-            let is_abort = stack.rng.chance(500);
-            last = if is_abort { Call::Abort } else { Call::Resume };
-            let kill = if stack.rng.chance(300) {
-                stack.draw_kill()
-            } else {
-                Kill::Never
-            };
-            end = stack.run(&last, kill).await;
-            has_aborted |= is_abort;
-        }
+        let Finished {
+            last,
+            end,
+            has_aborted,
+        } = stack.finish(call).await;
         let whole = stack.whole_version().await;
         let promised: &[&String] = match (&last, end) {
             (Call::Abort, End::Exit(Exit::Done)) => &[&present],
@@ -306,9 +324,9 @@ async fn deploy_with_kills(seed: u64, seen: &mut BTreeMap<String, u32>) {
             _ => panic!("{last:?}: {end:?}\n{}", stack.log()),
         };
         assert!(promised.contains(&&whole), "{whole}\n{}", stack.log());
-        *seen.entry(format!("{last:?} {end:?}")).or_default() += 1;
+        *situations.entry(format!("{last:?} {end:?}")).or_default() += 1;
         stack.assert_without_violations();
-        if undone.is_none() && whole == version {
+        if !is_rollback && whole == version {
             earlier = Some(present);
         }
         present = whole;
@@ -324,16 +342,19 @@ fn killed_deployments_of_stacks_end_with_one_whole_version() {
         (None, Some(_)) => 0..LONG_SEEDS,
     };
     let is_full = seeds.end - seeds.start >= SEEDS;
-    let mut seen = BTreeMap::new();
+    let mut situations = BTreeMap::new();
     for seed in seeds {
-        on_paused_time(deploy_with_kills(seed, &mut seen));
+        on_paused_time(deploy_with_kills(seed, &mut situations));
     }
-    println!("{seen:#?}");
+    println!("{situations:#?}");
     for situation in [
         "Resume Exit(Done)",
         "Abort Exit(Done)",
         "Resume Exit(Refused)",
     ] {
-        assert!(!is_full || seen.contains_key(situation), "{seen:#?}");
+        assert!(
+            !is_full || situations.contains_key(situation),
+            "{situations:#?}"
+        );
     }
 }
