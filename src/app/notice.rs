@@ -15,6 +15,11 @@ pub enum Notice {
         channel: String,
         version: String,
     },
+    /// Before the rollouts of a deployment begin, the hosts that lack the release get it.
+    Staging {
+        version: String,
+        hosts: usize,
+    },
     /// Another process holds the lease; ship waits up to `wait` for it.
     WaitingForLease {
         holder: String,
@@ -119,6 +124,8 @@ impl fmt::Display for Notice {
             Self::ChannelResolved { channel, version } => {
                 write!(f, "channel {channel} resolved to {version}")
             }
+            Self::Staging { version, hosts: 1 } => write!(f, "staging {version} on 1 host"),
+            Self::Staging { version, hosts } => write!(f, "staging {version} on {hosts} hosts"),
             Self::WaitingForLease { holder, wait } => {
                 write!(f, "{holder}\nwaiting for up to {}", Human(*wait))
             }

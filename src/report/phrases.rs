@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::journal::rollout_view::RolloutView;
-use crate::core::journal::status::Status;
+use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 use crate::core::rollout::Direction;
 use crate::core::rollout::event::RevisionRef;
 use crate::core::rollout::failure::Outcome;
@@ -94,11 +94,16 @@ pub(super) fn named(revision: &RevisionRef) -> String {
     format!("{} (revision {})", revision.version, revision.revision)
 }
 
+/// The instances that were started and not asked to stop.
+pub(super) fn started(status: &Status) -> impl Iterator<Item = &StatusRow> {
+    let rows = status.instances.iter();
+    rows.filter(|row| row.status != InstanceStatus::Creating && !row.status.is_retired())
+}
+
 /// The number of instances of each version: `2 on 0.8, 1 on 0.9`.
 pub(super) fn mix(status: &Status) -> String {
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
-    let instances = status.instances.iter();
-    for row in instances.filter(|row| !row.status.is_retired()) {
+    for row in started(status) {
         *counts.entry(&row.version).or_default() += 1;
     }
     let counts = counts

@@ -166,7 +166,7 @@ type Change = fn(&Path) -> std::io::Result<()>;
 
 #[test]
 fn changed_files_are_not_copied() {
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 8] = [
         ("a byte", |app| fs::write(app.join("a.txt"), "changed")),
         ("a mode", |app| {
             fs::set_permissions(app.join("a.txt"), fs::Permissions::from_mode(0o755))
@@ -182,6 +182,11 @@ fn changed_files_are_not_copied() {
         ("a link instead of a file", |app| {
             fs::rename(app.join("a.txt"), app.join("a/moved"))?;
             symlink("a/moved", app.join("a.txt"))
+        }),
+        ("a named pipe", |app| {
+            fs::remove_file(app.join("a.txt"))?;
+            let made = Command::new("mkfifo").arg(app.join("a.txt")).status();
+            made.map(drop)
         }),
         ("no release", |app| fs::rename(app, app.with_file_name("x"))),
     ];

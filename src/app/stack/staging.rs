@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 
 use crate::app::error::{Error, Refused};
+use crate::app::notice::Notice;
 use crate::app::preparation;
 use crate::app::rollout::PreparedRollout;
 use crate::app::session::Session;
@@ -22,6 +23,12 @@ use crate::engine::{ActionOrder, ActionResult};
 pub(super) async fn stage(session: &Session, rollout: &mut PreparedRollout) -> Result<(), Error> {
     let begun = session.now();
     let orders = orders(rollout);
+    if !orders.is_empty() {
+        session.env.notify(&Notice::Staging {
+            version: rollout.goal.release.definition.version.clone(),
+            hosts: orders.len(),
+        });
+    }
     let connection = &rollout.survey.connection;
     let results = orders.into_iter().map(|order| async move {
         let host = order.action.host().clone();

@@ -163,7 +163,7 @@ impl Narrator {
         status: &Status,
     ) -> Vec<RolloutMessage> {
         self.setup.add_versions(start);
-        let versions = status.instances.iter().map(|row| row.version.clone());
+        let versions = phrases::started(status).map(|row| row.version.clone());
         self.rollout = RolloutView::begin(entry, versions.collect());
         let Some(rollout) = &self.rollout else {
             return Vec::new();

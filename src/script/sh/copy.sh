@@ -20,8 +20,12 @@ copy_files() {
             [ ! -d "$path" ] || [ -L "$path" ] || is_directory=yes
             if [ -n "$is_directory" ]; then
                 printf "%s\\0" "$path" >&3
-            else
+            elif [ -f "$path" ] || [ -L "$path" ]; then
                 printf "%s\\0" "$path"
+            else
+                # To open a named pipe would wait for its writer.
+                echo "$path is no file" >&2
+                exit 1
             fi
         done' sh <../files 3>"$scratch/directories" >"$scratch/others" || return
     (cd "$app" && xargs -0 -r mkdir -p -- <"$scratch/directories") || return
