@@ -24,7 +24,7 @@ copy_files() {
                 printf "%s\\0" "$path"
             else
                 # To open a named pipe would wait for its writer.
-                echo "$path is no file" >&2
+                echo "$path is not a file" >&2
                 exit 1
             fi
         done' sh <../files 3>"$scratch/directories" >"$scratch/others" || return
