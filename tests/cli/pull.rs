@@ -24,6 +24,8 @@ fn project() -> (LocalProject, Web, Arc<AtomicU8>) {
         .with("replicas = 3", "replicas = 2");
     let pack = |version: &str| {
         let dir = project.path(&format!("page-{version}"));
+        // A host copies the files of a release with the same artifact.
+        std::fs::write(dir.join("version"), version).expect("our own file");
         let packed = Command::new("tar")
             .args(["-cz", "-C"])
             .arg(dir)
