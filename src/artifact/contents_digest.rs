@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 use crate::config::hex;
 
-/// The files of a release as a host lists them, each kind in the order of the bytes of the names.
+/// The files of a release as a host lists them, in the order of the bytes.
 #[derive(Default)]
 struct Listing {
+    /// The digest of each file, by its name.
     files: BTreeMap<Vec<u8>, String>,
-    programs: BTreeSet<Vec<u8>>,
-    links: BTreeMap<Vec<u8>, Vec<u8>>,
-    directories: BTreeSet<Vec<u8>>,
+    /// The kind, the name and the target of everything.
+    entries: BTreeSet<Vec<u8>>,
 }
 
 impl Listing {
@@ -26,39 +26,26 @@ impl Listing {
             b"" => b".".to_vec(),
             path => [b"./", path].concat(),
         };
-        match content {
-            Content::Directory => drop(self.directories.insert(name)),
-            Content::Symlink(target) => drop(self.links.insert(name, target.clone())),
+        let (kind, target): (&[u8], &[u8]) = match content {
+            Content::Directory => (b"d ", b""),
+            Content::Symlink(target) => (b"l ", target),
             Content::File {
-                is_executable,
-                sha256,
+                is_executable: true,
                 ..
-            } => {
-                if *is_executable {
-                    self.programs.insert(name.clone());
-                }
-                self.files.insert(name, hex(sha256));
-            }
+            } => (b"x ", b""),
+            Content::File { .. } => (b"f ", b""),
+        };
+        self.entries
+            .insert([kind, &name, b"//", target, b"\0"].concat());
+        if let Content::File { sha256, .. } = content {
+            self.files.insert(name, hex(sha256));
         }
     }
 
     fn into_text(self) -> Vec<u8> {
-        let ended = |name: &Vec<u8>| [name.as_slice(), b"\0"].concat();
-        let file = |(name, sha256): (&Vec<u8>, &String)| {
-            [sha256.as_bytes(), b"  ", name.as_slice(), b"\0"].concat()
-        };
-        let names = |names: &BTreeSet<Vec<u8>>| names.iter().flat_map(ended).collect::<Vec<_>>();
-        let sections = [
-            ("files", self.files.iter().flat_map(file).collect()),
-            ("programs", names(&self.programs)),
-            ("links", self.links.keys().flat_map(ended).collect()),
-            ("targets", self.links.values().flat_map(ended).collect()),
-            ("directories", names(&self.directories)),
-            ("others", Vec::new()),
-        ];
-        let section =
-            |(title, names): (&str, Vec<u8>)| [title.as_bytes(), b"\n", names.as_slice()].concat();
-        sections.into_iter().flat_map(section).collect()
+        let files = self.files.into_iter();
+        let files = files.map(|(name, sha256)| [sha256.as_bytes(), b"  ", &name, b"\0"].concat());
+        files.chain(self.entries).flatten().collect()
     }
 }
 

@@ -19,6 +19,7 @@ use ship::engine::{
     SteadyClock,
 };
 use ship::remote::{HostSite, SharedLinks};
+use ship_testing::rng::SeededRng;
 use ship_testing::web::{Reply, Web};
 use tempfile::TempDir;
 
@@ -39,6 +40,12 @@ impl Services {
         let app = dir.path().join("app");
         fs::create_dir(&app).expect("a directory");
         fs::write(app.join("page"), "hello").expect("a page");
+        // Bytes that gzip does not make fewer: a host copies only what is large enough.
+        let mut rng = SeededRng::new(1);
+        let bytes: Vec<u8> = (0..1_200_000)
+            .map(|_| rng.below(256).to_le_bytes()[0])
+            .collect();
+        fs::write(app.join("data"), bytes).expect("a file");
         let config = ArtifactConfig::new(Source::Path(app));
         let artifact = prepare(&config, &dir.path().join("artifacts")).await;
         Self {

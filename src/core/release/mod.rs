@@ -126,6 +126,16 @@ pub struct Artifact {
     pub strip_components: u32,
 }
 
+impl Artifact {
+    /// Below this size, a host receives the bytes faster than it copies and verifies files.
+    const COPIED_MIN_BYTES: u64 = 1 << 20;
+
+    /// Whether a host that has the files in another release should copy them.
+    pub fn is_worth_copying(&self) -> bool {
+        self.size_bytes >= Self::COPIED_MIN_BYTES
+    }
+}
+
 /// The form in which an artifact is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -70,10 +70,12 @@ impl<'a> ReleaseStaging<'a> {
     }
 
     /// The script that copies the files of another release on the host; `None` if the host is not
-    /// known to hold one with the same artifact, or the copy could not be verified.
+    /// known to hold one with the same artifact, or the copy could not be verified, or is not worth
+    /// the time.
     fn copy_script(&self, host: &LinkedHost, site: &HostContext) -> Option<Script> {
         let listing = self.context.releases().listings.get(self.release)?;
-        let held = host.link.held().find(self.artifact())?;
+        let artifact = Some(self.artifact()).filter(|artifact| artifact.is_worth_copying())?;
+        let held = host.link.held().find(artifact)?;
         Some(self.script(site, ArtifactInput::Copied(&held, listing)))
     }
 

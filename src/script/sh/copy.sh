@@ -35,19 +35,10 @@ copy_files() {
     xargs -0 -r cp -d --reflink=auto --preserve="$keep" --parents -t "$app" -- <"$scratch/others"
 }
 
-# Prints the names and contents of all files, in an order that does not depend on the locale.
+# Prints the digests of all files, then the kind, the name and the target of everything, each in an order that does not
+# depend on the locale. A name does not contain two slashes.
 list_contents() {
     cd "$app" || return
-    echo files
     find . -type f -print0 | sort -z | xargs -0 -r sha256sum -z --
-    echo programs
-    find . -type f -perm -100 -print0 | sort -z
-    echo links
-    find . -type l -print0 | sort -z
-    echo targets
-    find . -type l -print0 | sort -z | xargs -0 -r readlink -z --
-    echo directories
-    find . -type d -print0 | sort -z
-    echo others
-    find . ! -type f ! -type l ! -type d -print0
+    find . -type f -perm -100 -printf 'x %p//\0' -o -printf '%y %p//%l\0' | sort -z
 }
