@@ -285,11 +285,7 @@ impl Session {
         let base_dir = found
             .map(|host| self.site(host).base_dir)
             .unwrap_or_default();
-        format!(
-            "{}/{}",
-            base_dir.trim_end_matches('/'),
-            self.service_key.service
-        )
+        script::service_dir(&base_dir, &self.service_key.service)
     }
 
     fn site(&self, host: &config::HostConfig) -> HostSite {

@@ -23,6 +23,7 @@ use tracing_subscriber::{Layer, fmt as format};
 use super::deployment_page_name::DeploymentPageName;
 use super::environment::Environment;
 use super::notice::Notice;
+use crate::core::stack::DeploymentNumber;
 use crate::core::time::Time;
 use crate::engine::{Clock as _, SteadyClock};
 use crate::report::clock::rfc3339;
@@ -115,6 +116,7 @@ pub fn remove_unused_logs(state_dir: &StateDir, stores: &[&dyn Store]) {
         return;
     };
     let known: BTreeSet<_> = known.into_iter().flatten().collect();
+    let mut deployments = BTreeMap::new();
     for entry in std::fs::read_dir(state_dir.runs())
         .into_iter()
         .flatten()
@@ -123,22 +125,30 @@ pub fn remove_unused_logs(state_dir: &StateDir, stores: &[&dyn Store]) {
         let path = entry.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let number = stem.and_then(|stem| stem.parse().ok()).map(RolloutId);
-        let page = stem.and_then(DeploymentPageName::parse);
-        if number.is_some_and(|number| !known.contains(&number))
-            || page.is_some_and(|page| !is_known(&page, stores))
-        {
+        let is_old_page = stem.and_then(DeploymentPageName::parse).is_some_and(
+            |DeploymentPageName { fleet, number }| {
+                let known = deployments.entry(fleet);
+                let known = known.or_insert_with_key(|fleet| deployments_of(fleet, stores));
+                known.as_ref().is_some_and(|known| !known.contains(&number))
+            },
+        );
+        if is_old_page || number.is_some_and(|number| !known.contains(&number)) {
             // Another ship process may have removed it already.
             drop(std::fs::remove_file(path));
         }
     }
 }
 
-/// Whether any of the stores has the deployment, or cannot tell.
-fn is_known(page: &DeploymentPageName, stores: &[&dyn Store]) -> bool {
-    stores.iter().any(|store| {
-        let deployments = store.deployments(&page.fleet);
-        deployments.map_or(true, |all| all.iter().any(|it| it.number == page.number))
-    })
+/// The deployments of a fleet in all stores; `None` if one cannot be read.
+fn deployments_of(fleet: &str, stores: &[&dyn Store]) -> Option<BTreeSet<DeploymentNumber>> {
+    let all: Result<Vec<_>, _> = stores.iter().map(|it| it.deployments(fleet)).collect();
+    Some(
+        all.ok()?
+            .into_iter()
+            .flatten()
+            .map(|it| it.number)
+            .collect(),
+    )
 }
 
 fn open(path: &Path) -> io::Result<File> {

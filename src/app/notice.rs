@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::core::ids::{HostId, Revision};
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Human;
+use crate::report::text::count;
 
 /// A message that does not change the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +125,9 @@ impl fmt::Display for Notice {
             Self::ChannelResolved { channel, version } => {
                 write!(f, "channel {channel} resolved to {version}")
             }
-            Self::Staging { version, hosts: 1 } => write!(f, "staging {version} on 1 host"),
-            Self::Staging { version, hosts } => write!(f, "staging {version} on {hosts} hosts"),
+            Self::Staging { version, hosts } => {
+                write!(f, "staging {version} on {}", count(*hosts, "host"))
+            }
             Self::WaitingForLease { holder, wait } => {
                 write!(f, "{holder}\nwaiting for up to {}", Human(*wait))
             }

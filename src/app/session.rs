@@ -231,11 +231,8 @@ impl Session {
             .map(|rollout| rollout.id)
             .take_while(|id| Some(*id) != before)
             .collect();
-        let mut placements = Placements::default();
-        for entry in self.store.lock().journals(&earlier)?.iter().flatten() {
-            placements.apply(entry);
-        }
-        Ok(placements)
+        let journals = self.store.lock().journals(&earlier)?;
+        Ok(Placements::of(journals.iter().flatten()))
     }
 
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 use crate::core::rollout::Direction;
-use crate::core::rollout::event::RevisionRef;
+use crate::core::rollout::event::{Event, RevisionRef};
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::{Human, Time};
 use crate::report::message::{RolloutMessage, notable};
@@ -24,12 +24,7 @@ pub(super) fn versions_before(rollout: &RolloutView) -> String {
 }
 
 /// The rollout has reached a step. With `pause`, the step waits for a promotion after its soak.
-pub(super) fn step_reached(
-    (step, of): (u32, u32),
-    instances: u32,
-    soak: Duration,
-    pause: bool,
-) -> String {
+fn step_reached((step, of): (u32, u32), instances: u32, soak: Duration, pause: bool) -> String {
     let new = text::count(instances as usize, "new instance");
     let soak = if soak.is_zero() {
         String::new()
@@ -44,9 +39,23 @@ pub(super) fn step_reached(
     format!("step {step} of {of} reached: {new}{soak}{wait}")
 }
 
-/// The rollout has passed a step.
-pub(super) fn step_passed((step, of): (u32, u32)) -> String {
-    format!("step {step} of {of} passed")
+/// What an event about a step says; `None` for other events.
+pub(super) fn step(event: &Event) -> Option<String> {
+    match event {
+        Event::StepReached {
+            step,
+            of,
+            instances,
+            soak,
+            pause,
+        } => Some(step_reached((*step, *of), *instances, *soak, *pause)),
+        Event::StepPassed { step, of } => Some(format!("step {step} of {of} passed")),
+        Event::Promoted { by, full } => {
+            let scope = if *full { " through all steps" } else { "" };
+            Some(format!("promoted{scope} by {by}"))
+        }
+        _ => None,
+    }
 }
 
 /// The state of a rollout in a few words.

@@ -100,8 +100,8 @@ pub(super) const UNIT_DIR: &str = "/etc/systemd/system";
 
 impl HostContext {
     /// The service's directory.
-    pub fn root(&self) -> String {
-        format!("{}/{}", self.base_dir.trim_end_matches('/'), self.service)
+    pub(super) fn root(&self) -> String {
+        service_dir(&self.base_dir, &self.service)
     }
 
     /// A suffix that distinguishes host-wide names from those of the same service in another
@@ -127,6 +127,11 @@ impl HostContext {
             (None, Driver::Process | Driver::Link) => None,
         }
     }
+}
+
+/// The directory of a service on a host.
+pub fn service_dir(base_dir: &str, service: &str) -> String {
+    format!("{}/{service}", base_dir.trim_end_matches('/'))
 }
 
 /// A script under construction: assignments and constant texts.

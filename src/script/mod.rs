@@ -71,7 +71,7 @@ pub use self::command_balancer::{
     BalancerCommands, observe_command_balancer, switch_command_balancer,
 };
 pub use self::existing_unit::{existing_unit, read_existing_unit};
-pub use self::host_context::{DEFAULT_BASE_DIR, HostContext, Input, Script};
+pub use self::host_context::{DEFAULT_BASE_DIR, HostContext, Input, Script, service_dir};
 pub use self::logs::{
     CapturedLog, Follow, LogLine, LogQuery, LogRange, follow, log_driver, logs, read_log_line,
     read_log_tail,

@@ -42,9 +42,9 @@ pub struct HeldRelease {
 
 impl HeldRelease {
     /// A release of the service, which the host has reported.
-    pub fn new(context: &HostContext, release: &ReleaseId, definition: &Definition) -> Self {
+    pub fn new(service_dir: &str, release: &ReleaseId, definition: &Definition) -> Self {
         Self {
-            dir: format!("{}/releases/{release}", context.root()),
+            dir: format!("{service_dir}/releases/{release}"),
             artifact: definition.artifact.clone(),
             shared_dirs: definition.shared_dirs.clone(),
         }

@@ -10,7 +10,9 @@ use std::process::Command;
 use ship::artifact::{Prepared, prepare};
 use ship::config::{ArtifactConfig, Source};
 use ship::core::ids::ReleaseId;
-use ship::script::{ArtifactInput, HeldRelease, HostContext, Script, ScriptEnd, stage};
+use ship::script::{
+    ArtifactInput, HeldRelease, HostContext, Script, ScriptEnd, service_dir, stage,
+};
 use tempfile::TempDir;
 
 use crate::host::{Host, Release, Shell, shells};
@@ -65,7 +67,11 @@ impl Shared {
     }
 
     fn held(&self) -> HeldRelease {
-        HeldRelease::new(&self.holder, &self.held.id, &self.held.definition)
+        let HostContext {
+            base_dir, service, ..
+        } = &self.holder;
+        let dir = service_dir(base_dir, service);
+        HeldRelease::new(&dir, &self.held.id, &self.held.definition)
     }
 
     fn held_app(&self) -> PathBuf {

@@ -109,7 +109,10 @@ impl ServiceReport {
         let began = all.iter().zip(began);
         let began: Vec<_> = began.filter_map(|(it, at)| Some((it, at?))).collect();
         let since = began.iter().find(|(_, at)| *at >= deployment.began);
-        let before = session.placements(since.map(|(it, _)| it.id))?;
+        let since = since.map(|(it, _)| it.id);
+        let earlier = all.iter().zip(&journals);
+        let earlier = earlier.take_while(|(it, _)| Some(it.id) != since);
+        let before = Placements::of(earlier.flat_map(|(_, journal)| journal));
         let own = began.iter().filter(|(it, at)| {
             verb(it).is_some_and(|verb| deployment.has_rollout(verb, *at, next))
         });

@@ -125,8 +125,8 @@ async fn goal(
     };
     if session.history.revision(*target).is_none() {
         let why = format!(
-            "revision {target} of service `{}` is no longer in the history\nhint: choose a later \
-             deployment from `ship history`",
+            "service `{}` has no revision {target} in its history\nhint: use a later deployment; `ship \
+             history` lists them",
             service.name
         );
         return Err(Refused::NotPermitted(why).into());

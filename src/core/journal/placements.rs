@@ -23,6 +23,15 @@ pub struct Placement {
 }
 
 impl Placements {
+    /// The instances after these events of all rollouts, oldest first.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut placements = Self::default();
+        for entry in entries {
+            placements.apply(entry);
+        }
+        placements
+    }
+
     /// The instances, by name.
     pub fn present(&self) -> &BTreeMap<InstanceId, Placement> {
         &self.present

@@ -170,12 +170,13 @@ impl FleetContext {
 
     /// Records the releases that a host has reported.
     pub(super) fn record_held(&self, host: &LinkedHost, observation: &Observation) {
-        let site = host.site.read_only_context(&self.service);
+        let dir = script::service_dir(&host.site.base_dir, &self.service.owner.service);
         let held = observation.releases.iter().filter_map(|release| {
             let definition = self.releases.definitions.get(release)?;
-            Some(HeldRelease::new(&site, release, definition))
+            Some(HeldRelease::new(&dir, release, definition))
         });
-        host.link.held().record(site.root(), held.collect());
+        let held = held.collect();
+        host.link.held().record(dir, held);
     }
 
     pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {

@@ -64,7 +64,7 @@ pub(super) struct Shape {
     pub(super) sign: &'static str,
 }
 
-/// A text on a bar. Parts for which there is no room are not shown.
+/// The text on a bar. Parts that do not fit are not shown.
 #[derive(Debug, Serialize)]
 pub(super) struct Label {
     pub(super) class: String,

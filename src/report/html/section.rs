@@ -17,7 +17,7 @@ use crate::core::journal::capacity_timeline::CapacityTimeline;
 use crate::core::journal::instance_timeline::InstanceTimeline;
 use crate::core::journal::rollout_summary::{Drained, RolloutSummary};
 use crate::core::journal::rollout_view::RolloutView;
-use crate::core::rollout::event::{Entry, Event};
+use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Failure;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Human;
@@ -208,26 +208,7 @@ fn drain(drained: &Drained) -> [String; 5] {
 }
 
 fn steps(journal: &[Entry], clock: &LocalClock) -> Vec<[String; 2]> {
-    let step = |entry: &Entry| {
-        let text = match &entry.event {
-            Event::StepReached {
-                step,
-                of,
-                instances,
-                soak,
-                pause,
-            } => phrases::step_reached((*step, *of), *instances, *soak, *pause),
-            Event::StepPassed { step, of } => phrases::step_passed((*step, *of)),
-            Event::Promoted { by, full } => {
-                format!(
-                    "promoted{} by {by}",
-                    if *full { " through all steps" } else { "" }
-                )
-            }
-            _ => return None,
-        };
-        Some([clock.time_of_day(entry.at), text])
-    };
+    let step = |entry: &Entry| Some([clock.time_of_day(entry.at), phrases::step(&entry.event)?]);
     journal.iter().filter_map(step).collect()
 }
 

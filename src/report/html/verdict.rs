@@ -19,17 +19,13 @@ impl PageVerdict {
     pub(super) fn of_rollout(summary: &RolloutSummary) -> Self {
         match &summary.outcome {
             Some(Outcome::Succeeded) => Self::SUCCEEDED,
-            Some(Outcome::RolledBack) if was_aborted(summary) => {
-                Self::bad("Aborted and rolled back")
-            }
-            Some(Outcome::RolledBack) => Self::bad("Failed and rolled back"),
-            Some(Outcome::Held { .. }) => Self::bad("Failed and held: a person is needed"),
-            Some(Outcome::RollbackFailed { .. }) => {
-                Self::bad("Rollback failed: a person is needed")
-            }
+            Some(Outcome::RolledBack) if was_aborted(summary) => Self::ABORTED,
+            Some(Outcome::RolledBack) => Self::FAILED,
+            Some(Outcome::Held { .. }) => Self::HELD,
+            Some(Outcome::RollbackFailed { .. }) => Self::ROLLBACK_FAILED,
             Some(Outcome::Fenced { .. }) => Self::bad("Taken over by another ship process"),
             Some(Outcome::Interrupted) => Self::stopped("Interrupted"),
-            Some(Outcome::WindowClosed { .. }) => Self::stopped("Stopped before it was complete"),
+            Some(Outcome::WindowClosed { .. }) => Self::INCOMPLETE,
             Some(Outcome::Paused { .. }) => Self::stopped("Paused: waiting for a person"),
             None => Self::RUNNING,
         }
@@ -43,13 +39,11 @@ impl PageVerdict {
         let mut failed = rollouts.filter(|summary| summary.failure.is_some());
         match outcome {
             Some(StackOutcome::Deployed) => Self::SUCCEEDED,
-            Some(StackOutcome::RolledBack) if failed.all(was_aborted) => {
-                Self::bad("Aborted and rolled back")
-            }
-            Some(StackOutcome::RolledBack) => Self::bad("Failed and rolled back"),
-            Some(StackOutcome::Held) => Self::bad("Failed and held: a person is needed"),
-            Some(StackOutcome::RollbackFailed) => Self::bad("Rollback failed: a person is needed"),
-            Some(StackOutcome::Stopped) => Self::stopped("Stopped before it was complete"),
+            Some(StackOutcome::RolledBack) if failed.all(was_aborted) => Self::ABORTED,
+            Some(StackOutcome::RolledBack) => Self::FAILED,
+            Some(StackOutcome::Held) => Self::HELD,
+            Some(StackOutcome::RollbackFailed) => Self::ROLLBACK_FAILED,
+            Some(StackOutcome::Stopped) => Self::INCOMPLETE,
             None => Self::RUNNING,
         }
     }
@@ -80,6 +74,12 @@ impl PageVerdict {
         tone: "quiet",
     };
 
+    const ABORTED: Self = Self::bad("Aborted and rolled back");
+    const FAILED: Self = Self::bad("Failed and rolled back");
+    const HELD: Self = Self::bad("Failed and held: a person is needed");
+    const ROLLBACK_FAILED: Self = Self::bad("Rollback failed: a person is needed");
+    const INCOMPLETE: Self = Self::stopped("Stopped before it was complete");
+
     /// Nothing shows whether the process of an unfinished rollout still runs.
     const RUNNING: Self = Self {
         sign: "…",
@@ -87,7 +87,7 @@ impl PageVerdict {
         tone: "wait",
     };
 
-    fn bad(headline: &'static str) -> Self {
+    const fn bad(headline: &'static str) -> Self {
         Self {
             sign: "✗",
             headline,
@@ -95,7 +95,7 @@ impl PageVerdict {
         }
     }
 
-    fn stopped(headline: &'static str) -> Self {
+    const fn stopped(headline: &'static str) -> Self {
         Self {
             sign: "‖",
             headline,

@@ -7,34 +7,12 @@ use crate::report::{phrases, text};
 
 /// The message about a step.
 pub(super) fn step(entry: &Entry) -> Option<RolloutMessage> {
-    match &entry.event {
-        Event::StepReached {
-            step,
-            of,
-            instances,
-            soak,
-            pause,
-        } => {
-            let text = phrases::step_reached((*step, *of), *instances, *soak, *pause);
-            Some(notable(entry.at, String::new(), "", &text))
-        }
-        Event::StepPassed { step, of } => Some(routine(
-            entry.at,
-            String::new(),
-            "",
-            &phrases::step_passed((*step, *of)),
-        )),
-        Event::Promoted { by, full } => {
-            let scope = if *full { " through all steps" } else { "" };
-            Some(notable(
-                entry.at,
-                String::new(),
-                "",
-                &format!("promoted{scope} by {}", text::clean(by)),
-            ))
-        }
-        _ => None,
-    }
+    let text = text::clean(&phrases::step(&entry.event)?);
+    let message = match &entry.event {
+        Event::StepPassed { .. } => routine,
+        _ => notable,
+    };
+    Some(message(entry.at, String::new(), "", &text))
 }
 
 /// The message about a user request, a signal, a suspension, or a newer epoch.
