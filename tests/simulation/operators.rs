@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::faults;
 use super::invocation::{self, Exit, SimulatedEnvironment};
 use super::memory_database::{MemoryDatabase, MemoryRecords};
-use super::process::{Killed, Process, Trap};
+use super::process::{Process, ProcessEnd, Trap};
 use super::scenario::{Call, Quality, release_id, service_key};
 use super::world::World;
 
@@ -383,16 +383,11 @@ impl Operators {
     }
 
     async fn wait_for(&self, spawned: SpawnedProcess) -> Exit {
-        let exit = match spawned.end.await {
-            Ok(exit) => exit,
-            Err(error) if error.is_cancelled() => Exit::Killed,
-            Err(error) => {
-                if error.into_panic().downcast_ref::<Killed>().is_none() {
-                    self.world
-                        .lock()
-                        .checker
-                        .add_violation("ship panics".into());
-                }
+        let exit = match ProcessEnd::from(spawned.end.await) {
+            ProcessEnd::Exited(exit) => exit,
+            ProcessEnd::Killed => Exit::Killed,
+            ProcessEnd::Panicked => {
+                self.add_violation("ship panics".into());
                 Exit::Killed
             }
         };

@@ -13,10 +13,33 @@ use ship::core::ids::{Epoch, HostId};
 use ship::core::time::Time;
 use ship::engine::Interrupts;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinError};
 
 /// The panic payload that unwinds a process which is killed during a write.
-pub(crate) struct Killed;
+struct Killed;
+
+/// How the task of a process ended.
+pub(crate) enum ProcessEnd<T> {
+    Exited(T),
+    Killed,
+    Panicked,
+}
+
+impl<T> From<Result<T, JoinError>> for ProcessEnd<T> {
+    fn from(ended: Result<T, JoinError>) -> Self {
+        match ended {
+            Ok(result) => Self::Exited(result),
+            Err(error) if error.is_cancelled() => Self::Killed,
+            Err(error) => {
+                if error.into_panic().is::<Killed>() {
+                    Self::Killed
+                } else {
+                    Self::Panicked
+                }
+            }
+        }
+    }
+}
 
 /// A process of `ship`.
 pub(crate) struct Process {

@@ -19,7 +19,7 @@ const SCREEN_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest wait, in simulated time.
 const DEADLINE: Duration = Duration::from_mins(5);
 /// The time without a heartbeat after which a lease has expired.
-const LEASE_EXPIRED: Duration = Duration::from_secs(31);
+pub(super) const LEASE_EXPIRED: Duration = Duration::from_secs(31);
 
 /// A verb that has ended.
 #[derive(Debug)]

@@ -21,9 +21,10 @@ use ship_testing::rng::SeededRng;
 use tokio::time::{sleep, timeout};
 
 use super::project::{SimulatedProject, scenario};
+use super::run::LEASE_EXPIRED;
 use crate::defects::Defect;
 use crate::on_paused_time;
-use crate::process::{Killed, Process, Trap};
+use crate::process::{ProcessEnd, Trap};
 use crate::scenario::{Quality, service_key};
 use crate::world::World;
 
@@ -34,8 +35,6 @@ const LONG_SEEDS: u64 = 5000;
 const SEED: &str = "SHIP_STACK_SEED";
 /// Deployments in a run, after the first one.
 const DEPLOYMENTS: u32 = 3;
-/// The time without a heartbeat after which a lease has expired.
-const LEASE_EXPIRED: Duration = Duration::from_secs(31);
 /// In simulated time, much longer than any deployment takes.
 const DEADLINE: Duration = Duration::from_hours(5);
 
@@ -147,41 +146,35 @@ impl SimulatedStack {
         for (_, process) in &processes {
             process.set_abort(abort.clone());
         }
-        let ended = async {
-            match kill {
-                Kill::After(moment) => timeout(moment, task).await.ok(),
-                Kill::Never | Kill::At(..) => {
-                    Some(timeout(DEADLINE, task).await.expect("the command ends"))
-                }
+        let ended = match kill {
+            Kill::After(moment) => timeout(moment, task).await.ok(),
+            Kill::Never | Kill::At(..) => {
+                Some(timeout(DEADLINE, task).await.expect("the command ends"))
             }
         };
-        let ended = ended.await;
-        if ended.as_ref().is_none_or(Result::is_err) {
-            let processes = processes.iter();
-            processes.for_each(|(_, process): &(_, Arc<Process>)| process.kill());
+        let ended = ended.map_or(ProcessEnd::Killed, ProcessEnd::from);
+        if let ProcessEnd::Killed = ended {
+            for (_, process) in &processes {
+                process.kill();
+            }
             abort.abort();
         }
         for (world, process) in processes {
             world.lock().checker.on_controller_exited(process.number);
         }
         let end = match ended {
-            None => End::Killed,
-            Some(Err(error)) if error.is_cancelled() => End::Killed,
-            Some(Ok(Ok(conclusion))) => {
+            ProcessEnd::Killed => End::Killed,
+            ProcessEnd::Exited(Ok(conclusion)) => {
                 let errors = conclusion.errors.iter();
                 self.log.extend(errors.map(ToString::to_string));
                 self.log.push(format!("{:?}", conclusion.deployment));
                 End::Exit(conclusion.exit)
             }
-            Some(Ok(Err(error))) => {
-                self.log.push(format!("{error}"));
+            ProcessEnd::Exited(Err(error)) => {
+                self.log.push(error.to_string());
                 End::Exit(error.exit())
             }
-            Some(Err(error)) => {
-                let payload = error.into_panic();
-                assert!(payload.is::<Killed>(), "ship panics\n{}", self.log());
-                End::Killed
-            }
+            ProcessEnd::Panicked => panic!("ship panics\n{}", self.log()),
         };
         self.log.push(format!("{call:?} with {kill:?}: {end:?}"));
         if end == End::Killed {
