@@ -127,10 +127,6 @@ impl Session {
             .map(|secrets| (secrets.sha256.clone(), secrets.file.clone()))
             .into_iter()
             .collect();
-        let listings = release.and_then(|release| {
-            let listing = release.listing_sha256.clone()?;
-            Some((release.id.clone(), listing))
-        });
         let proven = self.history.revisions.iter().filter(|record| record.proven);
         let proven = proven
             .map(|record| (record.release.clone(), record.began))
@@ -141,7 +137,6 @@ impl Session {
             recovered: self.recovered.clone(),
             secrets,
             proven,
-            listings: listings.into_iter().collect(),
             pulled,
         }
     }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::ids::{HostId, Revision};
+use crate::core::release::patch::Transfer;
 use crate::core::rollout::verb::Verb;
 use crate::core::time::Human;
-use crate::report::text::count;
+use crate::report::text::{self, count};
 
 /// A message that does not change the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub enum Notice {
     Staging {
         version: String,
         hosts: usize,
+    },
+    /// How the hosts received the release that was staged.
+    Received {
+        /// The host, if it received the whole artifact because it could not use the difference;
+        /// `None` for all others together.
+        host: Option<HostId>,
+        transfer: Transfer,
     },
     /// Another process holds the lease; ship waits up to `wait` for it.
     WaitingForLease {
@@ -127,6 +135,10 @@ impl fmt::Display for Notice {
             }
             Self::Staging { version, hosts } => {
                 write!(f, "staging {version} on {}", count(*hosts, "host"))
+            }
+            Self::Received { host, transfer } => {
+                let subject = host.as_ref().map_or("the hosts", HostId::as_str);
+                write!(f, "{subject} received {}", text::transfer(transfer))
             }
             Self::WaitingForLease { holder, wait } => {
                 write!(f, "{holder}\nwaiting for up to {}", Human(*wait))

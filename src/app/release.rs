@@ -31,8 +31,6 @@ pub struct Release {
     pub unpacked_bytes: u64,
     /// The digest of the unpacked files; `None` if it is not known.
     pub contents_sha256: Option<String>,
-    /// The digest of the unpacked files as a host lists them; `None` if it is not known.
-    pub listing_sha256: Option<String>,
     /// The URL from which each host downloads the artifact; `None` if ship copies it to the hosts.
     /// It does not affect the release id.
     pub pulled_from: Option<String>,
@@ -71,10 +69,6 @@ impl Release {
             contents_sha256,
             ..
         } = prepared;
-        // A host cannot list the holes of sparse files.
-        let listing_sha256 = contents_sha256
-            .is_some()
-            .then(|| prepared.contents.listing_sha256());
         let definition = config::definition(playbook, prepared.artifact, digest);
         let pulled_from = match (playbook.artifact.fetch, &playbook.artifact.source) {
             (Fetch::Pull, Source::Url(url)) => Some(url.clone()),
@@ -86,7 +80,6 @@ impl Release {
             secrets,
             unpacked_bytes,
             contents_sha256,
-            listing_sha256,
             pulled_from,
         })
     }
@@ -112,7 +105,6 @@ impl Release {
             secrets,
             unpacked_bytes: 0,
             contents_sha256: record.contents_sha256.clone(),
-            listing_sha256: None,
             pulled_from: None,
         }
     }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -50,13 +50,34 @@ struct Contents {
     has_sparse_files: bool,
 }
 
-/// Checks the whole archive. When it is unpacked, the first `strip` components of each path are
-/// dropped.
-pub(super) fn check(reader: impl Read, strip: u32) -> Result<CheckedArchive, Fault> {
+/// Receives the contents of the entries of an archive.
+pub(super) trait ContentSink: Write {
+    /// Called after the content of an entry was written.
+    ///
+    /// # Errors
+    /// If the content cannot be kept.
+    fn end_entry(&mut self, entry: &TarEntry) -> io::Result<()>;
+}
+
+impl ContentSink for io::Sink {
+    fn end_entry(&mut self, _: &TarEntry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Checks the whole archive, and writes the contents of its entries to `sink`. When it is unpacked,
+/// the first `strip` components of each path are dropped.
+pub(super) fn check(
+    reader: impl Read,
+    strip: u32,
+    sink: &mut impl ContentSink,
+) -> Result<CheckedArchive, Fault> {
     let strip = usize::try_from(strip).unwrap_or(usize::MAX);
     let mut contents = Contents::default();
     let mut reader = StrictTarReader::new(reader);
-    while let Some(entry) = reader.next()? {
+    while let Some(entry) = reader.next(sink)? {
+        sink.end_entry(&entry)
+            .map_err(|why| Fault::Broken(why.to_string()))?;
         contents.add(&entry, strip).map_err(|why| Fault::Unsafe {
             entry: printable(&entry.path),
             why,

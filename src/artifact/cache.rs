@@ -163,6 +163,12 @@ impl ArtifactWriter {
         self.size_bytes
     }
 
+    /// The file with what has been written, outside the cache: it is removed when it is dropped.
+    pub(super) fn into_file(self) -> io::Result<NamedTempFile> {
+        let file = self.file.into_inner();
+        file.map_err(io::IntoInnerError::into_error)
+    }
+
     /// A reader of what has been written, from the beginning.
     pub(super) fn reopen(&mut self) -> io::Result<File> {
         self.file.flush()?;

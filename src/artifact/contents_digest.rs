@@ -79,6 +79,17 @@ impl ReleaseContents {
         contents
     }
 
+    /// Everything that is unpacked, in the order of the paths.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &Content)> {
+        let all = self.0.iter();
+        all.map(|(path, content)| (path.as_path(), content))
+    }
+
+    /// What is unpacked at a path.
+    pub(super) fn get(&self, path: &Path) -> Option<&Content> {
+        self.0.get(path)
+    }
+
     /// Adds an entry, and the directories in which it lies. It replaces an earlier entry of the
     /// same path.
     pub(super) fn add(&mut self, path: &Path, content: Content) {
@@ -112,15 +123,11 @@ impl ReleaseContents {
     }
 
     /// The SHA-256 in lower-case hex of the text by which a host lists its files, see
-    /// `script/sh/copy.sh`. A host cannot compute `sha256` with its own tools.
+    /// `script/sh/patch.sh`. A host cannot compute `sha256` with its own tools.
     pub fn listing_sha256(&self) -> String {
         let mut listing = Listing::default();
         let root = (Path::new(""), &Content::Directory);
-        let all = self
-            .0
-            .iter()
-            .map(|(path, content)| (path.as_path(), content));
-        for (path, content) in all.chain([root]) {
+        for (path, content) in self.iter().chain([root]) {
             listing.add(path, content);
         }
         hex(&Sha256::digest(listing.into_text()))

@@ -30,9 +30,11 @@ mod http;
 mod http_cache;
 mod pack;
 mod partial;
+mod patch;
 mod s3;
 mod signature;
 mod tar_reader;
+mod unpacked;
 mod zstd;
 
 use std::fs::{self, File};
@@ -50,6 +52,7 @@ pub use channel::{ChannelError, resolve};
 pub use contents_digest::ReleaseContents;
 pub use error::ArtifactError;
 pub use http::RETRIES;
+pub use patch::{PatchMethod, ReleasePatch};
 
 use archive::CheckedArchive;
 use archive_fault::Fault;
@@ -381,13 +384,12 @@ fn check_archive(
     cache: &Cache,
 ) -> Result<CheckedArchive, ArtifactError> {
     let file = writer.reopen().map_err(|why| cache.error(&why))?;
-    archive::check(MultiGzDecoder::new(BufReader::new(file)), strip_components).map_err(|fault| {
-        match fault {
-            Fault::Broken(why) => ArtifactError::invalid_archive(shown, "gzip", &why),
-            Fault::Refused(why) => ArtifactError::ambiguous_archive(shown, &why),
-            Fault::Unsafe { entry, why } => ArtifactError::unsafe_entry(shown, &entry, &why),
-            Fault::Empty => ArtifactError::empty(shown, strip_components),
-        }
+    let tar = MultiGzDecoder::new(BufReader::new(file));
+    archive::check(tar, strip_components, &mut io::sink()).map_err(|fault| match fault {
+        Fault::Broken(why) => ArtifactError::invalid_archive(shown, "gzip", &why),
+        Fault::Refused(why) => ArtifactError::ambiguous_archive(shown, &why),
+        Fault::Unsafe { entry, why } => ArtifactError::unsafe_entry(shown, &entry, &why),
+        Fault::Empty => ArtifactError::empty(shown, strip_components),
     })
 }
 

@@ -17,8 +17,8 @@ use super::error::ArtifactError;
 
 /// Directories of tools, which change without changes to the artifact.
 const EXCLUDED: [&str; 2] = [".git", ".ship"];
-const EXECUTABLE: u32 = 0o755;
-const PLAIN: u32 = 0o644;
+pub(super) const EXECUTABLE: u32 = 0o755;
+pub(super) const PLAIN: u32 = 0o644;
 /// The value of gzip's header for an unknown operating system.
 const UNKNOWN_SYSTEM: u8 = 255;
 
@@ -142,7 +142,7 @@ fn sorted_names(directory: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+pub(super) fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

@@ -5,7 +5,7 @@
 //! Everything also has a limit, because names are kept in memory and a few bytes of gzip can unpack
 //! to a thousand times as many.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 
@@ -49,6 +49,8 @@ pub(super) struct TarEntry {
     pub(super) size_bytes: u64,
     /// The SHA-256 of the bytes in the archive.
     pub(super) sha256: [u8; 32],
+    /// Its time of modification, in seconds since 1970.
+    pub(super) mtime_s: u64,
 }
 
 /// The attributes that extension headers set for the next entry.
@@ -74,9 +76,9 @@ impl<R: Read> StrictTarReader<R> {
         self.unpacked_bytes
     }
 
-    /// The next entry. Its content has been read. After the last entry, this checks that nothing
-    /// follows.
-    pub(super) fn next(&mut self) -> Result<Option<TarEntry>, Fault> {
+    /// The next entry. Its content has been written to `content`. After the last entry, this checks
+    /// that nothing follows.
+    pub(super) fn next(&mut self, content: &mut impl Write) -> Result<Option<TarEntry>, Fault> {
         let mut extensions = Extensions::default();
         while let Some(header) = self.header()? {
             self.entries += 1;
@@ -90,7 +92,7 @@ impl<R: Read> StrictTarReader<R> {
                 EntryType::GNULongLink => set_once(&mut extensions.link, self.name(&header)?)?,
                 EntryType::XHeader => extensions.read(&self.extension(&header)?)?,
                 EntryType::XGlobalHeader => check_global(&self.extension(&header)?)?,
-                _ => return self.entry(&header, extensions).map(Some),
+                _ => return self.entry(&header, extensions, content).map(Some),
             }
         }
         if extensions.path.is_some() || extensions.link.is_some() || extensions.size.is_some() {
@@ -135,7 +137,12 @@ impl<R: Read> StrictTarReader<R> {
         Ok(Some(header))
     }
 
-    fn entry(&mut self, header: &Header, extensions: Extensions) -> Result<TarEntry, Fault> {
+    fn entry(
+        &mut self,
+        header: &Header,
+        extensions: Extensions,
+        content: &mut impl Write,
+    ) -> Result<TarEntry, Fault> {
         let kind = header.entry_type();
         let path = extensions
             .path
@@ -178,7 +185,7 @@ impl<R: Read> StrictTarReader<R> {
             self.count(BLOCK_BYTES as u64)?;
             continues = block[SPARSE_CONTINUES_IN_BLOCK_AT] != 0;
         }
-        let sha256 = self.digest(size)?;
+        let sha256 = self.copy_content(size, content)?;
         let on_disk = size
             .next_multiple_of(DISK_BLOCK_BYTES)
             .saturating_add(DISK_BLOCK_BYTES);
@@ -190,6 +197,7 @@ impl<R: Read> StrictTarReader<R> {
             is_executable: header.mode().is_ok_and(|mode| mode & EXECUTE_BITS != 0),
             size_bytes: size,
             sha256,
+            mtime_s: header.mtime().unwrap_or_default(),
         })
     }
 
@@ -223,11 +231,11 @@ impl<R: Read> StrictTarReader<R> {
         Ok(name)
     }
 
-    /// The SHA-256 of the content of an entry.
-    fn digest(&mut self, size: u64) -> Result<[u8; 32], Fault> {
+    /// Writes the content of an entry, and returns its SHA-256.
+    fn copy_content(&mut self, size: u64, to: &mut impl Write) -> Result<[u8; 32], Fault> {
         self.count(size)?;
         let mut content = Hashed::new((&mut self.reader).take(size));
-        if io::copy(&mut content, &mut io::sink()).map_err(broken)? != size {
+        if io::copy(&mut content, to).map_err(broken)? != size {
             return Err(broken("it ends within an entry"));
         }
         let sha256 = content.digest();

@@ -10,7 +10,7 @@ use super::output::print;
 use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::state::{self, LOCAL, StateMove};
-use crate::report::LocalClock;
+use crate::report::{LocalClock, text};
 use crate::store::{Holder, ServiceKey, StoreFacts, this_machine};
 
 pub(super) async fn run(args: StateArgs) -> Result<Exit, CliError> {
@@ -57,7 +57,7 @@ fn facts_text(facts: &StoreFacts) -> String {
         Some(since) => line("since", clock.day_and_time(since)),
         None => line("since", "not used yet".to_owned()),
     }
-    line("size", size(facts.size_bytes));
+    line("size", text::size(facts.size_bytes));
     line(
         "contents",
         format!(
@@ -141,13 +141,4 @@ fn move_text(moved: &StateMove, destination: &str) -> String {
 fn counted(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
-}
-
-/// A size for people: `84 KiB`, `3 MiB`.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        _ => format!("{} MiB", bytes / 1_048_576),
-    }
 }

@@ -11,6 +11,7 @@ use crate::balancer::SlotViews;
 use crate::core::fleet::traffic::DrainResult;
 use crate::core::fleet::{Instance, Observation};
 use crate::core::ids::{ActionId, HostId, InstanceId, Slot};
+use crate::core::release::patch::Transfer;
 use crate::core::rollout::Rollout;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
@@ -125,6 +126,7 @@ impl ActionEnd<'_> {
         match result {
             ActionResult::Done(observation) => {
                 let killed_after = observation.killed_after;
+                self.record_transfer(observation.transfer.clone());
                 self.host_observed(Some(observation));
                 self.record_stop(killed_after);
                 self.recorder.record(Event::ActionDone { id });
@@ -207,6 +209,13 @@ impl ActionEnd<'_> {
     }
 
     /// Records a stop after which the instance lingers or was killed.
+    fn record_transfer(&mut self, transfer: Option<Transfer>) {
+        if let Some(transfer) = transfer {
+            let host = self.host.clone();
+            self.recorder.record(Event::Transferred { host, transfer });
+        }
+    }
+
     fn record_stop(&mut self, killed_after: Option<Duration>) {
         let Some(Action::Stop { slot, instance, .. }) = self.action else {
             return;

@@ -4,6 +4,7 @@
 mod actions;
 mod context;
 mod measure;
+mod patches;
 mod prober;
 mod script_run;
 mod staging;

@@ -19,7 +19,7 @@ use super::target::Target;
 use super::unavailable::HostUnavailable;
 use crate::config::Transport;
 use crate::core::ids::HostId;
-use crate::script::Script;
+use crate::script::{self, Script};
 
 /// The limit of concurrent logins. Each login costs this machine a key exchange.
 const CONNECTS_CONCURRENT_MAX: usize = 32;
@@ -55,6 +55,7 @@ pub struct HostLink {
     logins: Arc<SharedLogins>,
     connection: Mutex<Option<Arc<Connection>>>,
     network_address: OnceCell<String>,
+    has_zstd: OnceCell<bool>,
     held: HeldReleases,
 }
 
@@ -90,6 +91,7 @@ impl SharedLinks {
                 logins: Arc::clone(&self.0.logins),
                 connection: Mutex::new(None),
                 network_address: OnceCell::new(),
+                has_zstd: OnceCell::new(),
                 held: HeldReleases::default(),
             });
             known.push(Arc::clone(&link));
@@ -149,6 +151,15 @@ impl HostLink {
         self.network_address
             .get_or_init(|| network_address(&self.target))
             .await
+    }
+
+    /// Whether the host can decompress differences of zstd. It is asked once.
+    pub async fn has_zstd(&self) -> bool {
+        let ask = || async {
+            let answer = self.run(&script::finds_zstd()).await;
+            answer.is_ok_and(|answer| answer.contains("zstd=yes"))
+        };
+        *self.has_zstd.get_or_init(ask).await
     }
 
     /// Returns the connection. Connects first if there is none.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use unicode_width::UnicodeWidthChar;
 
 use crate::core::ids::ReleaseId;
+use crate::core::release::patch::Transfer;
 
 /// The longest partial word that [`fit_end`] omits, in bytes.
 const PARTIAL_WORD_MAX: usize = 16;
@@ -217,6 +218,24 @@ pub fn age(seconds: u64) -> String {
 /// `1 host`, `2 hosts`.
 pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// How a host received a release: `1 MiB instead of 95 MiB`.
+pub fn transfer(transfer: &Transfer) -> String {
+    let whole = size(transfer.artifact_bytes);
+    match &transfer.whole_because {
+        None => format!("{} instead of {whole}", size(transfer.sent_bytes)),
+        Some(why) => format!("all {whole}: {why}"),
+    }
+}
+
+/// A size for people: `84 KiB`, `3 MiB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{} MiB", bytes / 1_048_576),
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct Facts {
     pub problems: Vec<String>,
     /// The shared directories and their sizes in KiB; `None` for a size that is not known.
     pub shared_dirs: Vec<(String, Option<u64>)>,
+    /// The size of all releases in KiB, if there are any and it is known.
+    pub releases_kib: Option<u64>,
     /// Possible causes of later failures.
     pub warnings: Vec<String>,
 }

@@ -174,6 +174,7 @@ impl ReportDraft {
             "user" => value.clone_into(&mut self.facts.user),
             "systemd" => self.facts.systemd = Some(value.to_owned()),
             "shared" => self.facts.shared_dirs.extend(shared_dir(value)),
+            "releases" => self.facts.releases_kib = Some(number(line, value)?),
             "problem" => self.facts.problems.push(value.to_owned()),
             "warning" => self.facts.warnings.push(value.to_owned()),
             "unseen" => return Err(Unreadable::ObservationFailed(value.to_owned())),
@@ -282,6 +283,7 @@ impl ReportDraft {
                 .map(|(machine, directory)| Identity { machine, directory }),
             hooks,
             killed_after: self.killed_after,
+            transfer: None,
         };
         Ok(Report {
             end,

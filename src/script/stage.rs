@@ -25,9 +25,21 @@ pub enum ArtifactInput<'a> {
     Recovered(&'a Path, &'a Artifact),
     /// From this URL, which may contain secrets and is therefore sent on the script's input.
     Pulled(&'a str),
-    /// From another release on the host. The second value is the digest of its files, as
-    /// `ReleaseContents::listing_sha256` computes it.
-    Copied(&'a HeldRelease, &'a str),
+    /// From another release on the host, in this directory, and from this machine, which sends the
+    /// difference.
+    Patched(&'a str, PatchFile<'a>),
+}
+
+/// The difference between two releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatchFile<'a> {
+    pub path: &'a Path,
+    /// The SHA-256 of the file, in lower-case hex.
+    pub sha256: &'a str,
+    pub size_bytes: u64,
+    /// The digest of the files of the new release, as `ReleaseContents::listing_sha256` computes
+    /// it.
+    pub listing_sha256: &'a str,
 }
 
 /// A release that a host holds.
@@ -36,8 +48,6 @@ pub struct HeldRelease {
     /// Its directory on the host.
     pub dir: String,
     pub artifact: Artifact,
-    /// The directories of the release that are links.
-    pub shared_dirs: Vec<String>,
 }
 
 impl HeldRelease {
@@ -46,7 +56,6 @@ impl HeldRelease {
         Self {
             dir: format!("{service_dir}/releases/{release}"),
             artifact: definition.artifact.clone(),
-            shared_dirs: definition.shared_dirs.clone(),
         }
     }
 }
@@ -67,7 +76,7 @@ pub fn stage(
     let secrets = CountedLines::new(secrets.unwrap_or_default());
     let artifact = match source {
         ArtifactInput::Recovered(_, artifact) => artifact,
-        ArtifactInput::Pushed(_) | ArtifactInput::Pulled(_) | ArtifactInput::Copied(..) => {
+        ArtifactInput::Pushed(_) | ArtifactInput::Pulled(_) | ArtifactInput::Patched(..) => {
             &definition.artifact
         }
     };
@@ -86,7 +95,8 @@ pub fn stage(
     let text = match source {
         ArtifactInput::Pushed(path) | ArtifactInput::Recovered(path, _) => {
             input.file = Some(path.to_owned());
-            text.add(include_str!("sh/push.sh"))
+            text.add(include_str!("sh/receive.sh"))
+                .add(include_str!("sh/push.sh"))
         }
         ArtifactInput::Pulled(url) => {
             input.head.extend(escape_url(url).bytes().chain([b'\n']));
@@ -96,11 +106,15 @@ pub fn stage(
                 .set("SERVER_TRIES", SERVER_TRIES)
                 .add(include_str!("sh/pull.sh"))
         }
-        ArtifactInput::Copied(held, contents) => text
-            .set("HELD", &held.dir)
-            .set("HELD_SHARED_DIRS", held.shared_dirs.join(" "))
-            .set("CONTENTS", contents)
-            .add(include_str!("sh/copy.sh")),
+        ArtifactInput::Patched(held_dir, patch) => {
+            input.file = Some(patch.path.to_owned());
+            text.set("HELD", held_dir)
+                .set("PATCH_SIZE", patch.size_bytes)
+                .set("PATCH_SHA256", patch.sha256)
+                .set("CONTENTS", patch.listing_sha256)
+                .add(include_str!("sh/receive.sh"))
+                .add(include_str!("sh/patch.sh"))
+        }
     };
     text.set("SHARED_DIRS", definition.shared_dirs.join(" "))
         .set("RELEASE", release)

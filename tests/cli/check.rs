@@ -36,9 +36,9 @@ fn check_passes_on_a_deployed_fleet() {
 ok      [ROOT]/inventory.toml
 ok      [ROOT]/playbook.toml
 ok      artifact of 0.8 ([SIZE] bytes)
-ok      node1: reached as [USER], [SIZE] MiB free, 1 instance
-ok      node2: reached as [USER], [SIZE] MiB free, 1 instance
-ok      node3: reached as [USER], [SIZE] MiB free, 1 instance
+ok      node1: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
+ok      node2: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
+ok      node3: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
 ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
 
 "#]])

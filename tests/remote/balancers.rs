@@ -204,7 +204,6 @@ fn hosts(
         recovered: BTreeMap::new(),
         secrets: BTreeMap::new(),
         proven: BTreeMap::new(),
-        listings: BTreeMap::new(),
         pulled: None,
     };
     FleetExecutor::new(

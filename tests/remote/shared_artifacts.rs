@@ -13,6 +13,7 @@ use ship::config::{ArtifactConfig, Source};
 use ship::core::fleet::owner::Owner;
 use ship::core::ids::{ActionId, Epoch, ReleaseId};
 use ship::core::release::Definition;
+use ship::core::release::patch::Transfer;
 use ship::core::rollout::action::Action;
 use ship::engine::{
     ActionOrder, ActionResult, Executor as _, FleetExecutor, LocalCommandSettings, Releases,
@@ -41,10 +42,7 @@ impl Services {
         fs::create_dir(&app).expect("a directory");
         fs::write(app.join("page"), "hello").expect("a page");
         // Bytes that gzip does not make fewer: a host copies only what is large enough.
-        let mut rng = SeededRng::new(1);
-        let bytes: Vec<u8> = (0..1_200_000)
-            .map(|_| rng.below(256).to_le_bytes()[0])
-            .collect();
+        let bytes = SeededRng::new(1).bytes(1_200_000);
         fs::write(app.join("data"), bytes).expect("a file");
         let config = ArtifactConfig::new(Source::Path(app));
         let artifact = prepare(&config, &dir.path().join("artifacts")).await;
@@ -74,7 +72,6 @@ impl Services {
             recovered: BTreeMap::new(),
             secrets: BTreeMap::new(),
             proven: BTreeMap::new(),
-            listings: [(release.clone(), self.artifact.contents.listing_sha256())].into(),
             pulled: self.url.clone().map(|url| (release.clone(), url)),
         };
         let owner = Owner {
@@ -123,6 +120,14 @@ fn release(service: &str) -> ReleaseId {
     ReleaseId::from(letter.repeat(64).as_str())
 }
 
+/// How the host received the release.
+fn transfer(result: ActionResult) -> Option<Transfer> {
+    match result {
+        ActionResult::Done(observation) => observation.transfer,
+        other => panic!("not staged: {other:?}"),
+    }
+}
+
 fn read(page: &Path) -> String {
     fs::read_to_string(page).expect("a page")
 }
@@ -130,23 +135,25 @@ fn read(page: &Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn artifact_of_two_services_is_sent_once() {
     let services = Services::new().await;
-    let sent = services.stage("api").await;
-    assert!(matches!(sent, ActionResult::Done(_)), "{sent:?}");
-    // Without it, nothing can be sent.
-    fs::remove_file(&services.artifact.path).expect("the artifact");
-    let copied = services.stage("web").await;
-    assert!(matches!(copied, ActionResult::Done(_)), "{copied:?}");
+    assert_eq!(transfer(services.stage("api").await), None);
+    let transfer = transfer(services.stage("web").await).expect("a transfer");
+    assert!(transfer.sent_bytes < 1000, "{transfer:?}");
+    assert_eq!(transfer.whole_because, None);
     assert_eq!(read(&services.page("web")), "hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_files_are_sent_instead_of_copied() {
+async fn artifact_is_sent_if_the_files_of_the_other_service_were_changed() {
     let services = Services::new().await;
-    let sent = services.stage("api").await;
-    assert!(matches!(sent, ActionResult::Done(_)), "{sent:?}");
+    services.stage("api").await;
     fs::write(services.page("api"), "changed").expect("a page");
-    let sent = services.stage("web").await;
-    assert!(matches!(sent, ActionResult::Done(_)), "{sent:?}");
+    let transfer = transfer(services.stage("web").await).expect("a transfer");
+    assert!(
+        transfer.sent_bytes > transfer.artifact_bytes,
+        "{transfer:?}"
+    );
+    let why = transfer.whole_because.expect("a reason");
+    assert!(why.ends_with("its files were changed"), "{why}");
     assert_eq!(read(&services.page("web")), "hello");
 }
 

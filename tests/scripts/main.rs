@@ -4,7 +4,6 @@
 mod balancer_scripts;
 mod base_dir;
 mod command_balancer;
-mod copy;
 mod dead_mans_switch;
 mod existing_unit;
 mod fence;
@@ -14,6 +13,7 @@ mod linger;
 mod link;
 mod liveness;
 mod logs;
+mod patch;
 mod pull;
 mod quoting;
 mod releases;

@@ -330,7 +330,6 @@ impl Environment for SimulatedEnvironment {
             secrets: None,
             unpacked_bytes: 0,
             contents_sha256: None,
-            listing_sha256: None,
             pulled_from: None,
         };
         async { Ok(prepared) }.boxed()

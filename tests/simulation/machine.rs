@@ -126,6 +126,7 @@ impl Machine {
         Observation {
             hooks: Vec::new(),
             killed_after: None,
+            transfer: None,
             owner: None,
             identity: None,
             epoch: self.epoch,

@@ -37,6 +37,12 @@ impl SeededRng {
         z ^ (z >> 31)
     }
 
+    /// Bytes that no program can compress.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let words = (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes());
+        words.take(length).collect()
+    }
+
     /// A number from the range, both ends included.
     pub fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let width = range.end() - range.start() + 1;

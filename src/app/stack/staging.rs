@@ -12,6 +12,7 @@ use crate::app::rollout::PreparedRollout;
 use crate::app::session::Session;
 use crate::core::fleet::Observation;
 use crate::core::ids::{ActionId, HostId};
+use crate::core::release::patch::Transfer;
 use crate::core::rollout::action::Action;
 use crate::engine::{ActionOrder, ActionResult};
 
@@ -38,13 +39,19 @@ pub(super) async fn stage(session: &Session, rollout: &mut PreparedRollout) -> R
     let results = preparation::prepare(&session.store, &mut rollout.interrupts, work).await?;
     let fleet = &mut rollout.survey.preflight.fleet;
     let mut failed = BTreeMap::new();
+    let mut received = Vec::new();
     for (host, result) in results {
         match state_of(result) {
             // The rollout needs to know that the release is there.
-            Ok(observation) => drop(fleet.observe(&host, observation, begun)),
+            Ok(mut observation) => {
+                let transfer = observation.transfer.take();
+                received.extend(transfer.map(|transfer| (host.clone(), transfer)));
+                drop(fleet.observe(&host, observation, begun));
+            }
             Err(why) => drop(failed.insert(host, why)),
         }
     }
+    notify_received(session, received);
     if failed.len() > rollout.survey.admission.spec.max_failed_hosts as usize {
         return Err(Refused::NotStaged {
             version: rollout.goal.release.definition.version.clone(),
@@ -53,6 +60,26 @@ pub(super) async fn stage(session: &Session, rollout: &mut PreparedRollout) -> R
         .into());
     }
     Ok(())
+}
+
+/// Reports how many bytes the differences saved, and the hosts that could not use them.
+fn notify_received(session: &Session, received: Vec<(HostId, Transfer)>) {
+    let (whole, differences): (Vec<_>, Vec<_>) = received
+        .into_iter()
+        .partition(|(_, transfer)| transfer.whole_because.is_some());
+    let sum = |bytes: fn(&Transfer) -> u64| differences.iter().map(|(_, it)| bytes(it)).sum();
+    let all = Transfer {
+        sent_bytes: sum(|transfer| transfer.sent_bytes),
+        artifact_bytes: sum(|transfer| transfer.artifact_bytes),
+        whole_because: None,
+    };
+    let all = Some((None, all)).filter(|_| !differences.is_empty());
+    let whole = whole
+        .into_iter()
+        .map(|(host, transfer)| (Some(host), transfer));
+    for (host, transfer) in all.into_iter().chain(whole) {
+        session.env.notify(&Notice::Received { host, transfer });
+    }
 }
 
 /// The actions that stage the release on the hosts that lack it.

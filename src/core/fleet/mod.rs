@@ -27,6 +27,7 @@ use crate::core::fleet::traffic::{
 };
 use crate::core::ids::{Epoch, HostId, InstanceId, Port, ReleaseId, Revision, Slot, SlotNumber};
 use crate::core::release::hook::HookRun;
+use crate::core::release::patch::Transfer;
 use crate::core::release::{Check, Definition};
 use crate::core::time::{Human, Time};
 
@@ -182,6 +183,9 @@ pub struct Observation {
     pub hooks: Vec<HookRun>,
     /// The stop timeout after which the last action killed the instance that it stopped.
     pub killed_after: Option<Duration>,
+    /// How the host received the release that the last action staged, if it had an earlier one from
+    /// which few bytes differ.
+    pub transfer: Option<Transfer>,
 }
 
 impl Fleet {

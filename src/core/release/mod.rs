@@ -4,6 +4,7 @@
 pub mod hook;
 pub mod link;
 pub mod migration;
+pub mod patch;
 pub mod reload;
 pub mod slots;
 pub mod unit;
@@ -128,11 +129,22 @@ pub struct Artifact {
 
 impl Artifact {
     /// Below this size, a host receives the bytes faster than it copies and verifies files.
-    const COPIED_MIN_BYTES: u64 = 1 << 20;
+    const PATCHED_MIN_BYTES: u64 = 1 << 20;
 
-    /// Whether a host that has the files in another release should copy them.
-    pub fn is_worth_copying(&self) -> bool {
-        self.size_bytes >= Self::COPIED_MIN_BYTES
+    /// Whether a host that has another release should get the difference.
+    pub fn is_worth_patching(&self) -> bool {
+        self.size_bytes >= Self::PATCHED_MIN_BYTES
+    }
+
+    /// Whether a difference of this size is so large that zstd may make it much smaller.
+    pub fn is_worth_compressing(&self, patch_bytes: u64) -> bool {
+        const SMALL_SHARE: u64 = 16;
+        patch_bytes > self.size_bytes / SMALL_SHARE
+    }
+
+    /// Whether a difference of this size should be sent instead.
+    pub fn is_worth_replacing_by(&self, patch_bytes: u64) -> bool {
+        patch_bytes <= self.size_bytes / 2
     }
 }
 

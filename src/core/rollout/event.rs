@@ -14,6 +14,7 @@ use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Revision,
 use crate::core::redact::Redactor;
 use crate::core::release::hook::HookPoint;
 use crate::core::release::migration::MigrationKind;
+use crate::core::release::patch::Transfer;
 use crate::core::rollout::action::Action;
 use crate::core::rollout::failure::{Failure, Outcome};
 use crate::core::rollout::task;
@@ -118,6 +119,12 @@ pub enum Event {
         instance: InstanceId,
         release: ReleaseId,
         answer: String,
+    },
+    /// A host received the difference from an earlier release, or could not use it.
+    Transferred {
+        host: HostId,
+        #[serde(flatten)]
+        transfer: Transfer,
     },
     /// An instance was drained.
     Drained {
@@ -355,6 +362,7 @@ impl Event {
                 .chain(report.trouble.as_mut())
                 .collect(),
             Event::RolloutFinished { outcome } => outcome.free_text().into_iter().collect(),
+            Event::Transferred { transfer, .. } => transfer.whole_because.iter_mut().collect(),
             Event::RolloutStarted(_)
             | Event::ActionStarted { .. }
             | Event::ActionDone { .. }
@@ -471,6 +479,14 @@ mod tests {
             Event::HostLost {
                 host: host.clone(),
                 why: printed(),
+            },
+            Event::Transferred {
+                host: host.clone(),
+                transfer: Transfer {
+                    sent_bytes: 2,
+                    artifact_bytes: 1,
+                    whole_because: Some(printed()),
+                },
             },
             Event::HookRan {
                 point: HookPoint::BeforeStop,

@@ -1,11 +1,13 @@
 //! The hosts of an inventory, and the service that is deployed to them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::patches::Patches;
 use crate::config::SlotVars;
 use crate::core::fleet::Observation;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Slot};
@@ -30,8 +32,6 @@ pub struct Releases {
     pub secrets: BTreeMap<String, Vec<u8>>,
     /// The releases that have become available on every replica, and when each was deployed.
     pub proven: BTreeMap<ReleaseId, Time>,
-    /// The digests of the files of releases, as hosts list them; not of all releases.
-    pub listings: BTreeMap<ReleaseId, String>,
     /// The release that the hosts download on their own, and its URL; `None` if ship sends every
     /// artifact to them.
     pub pulled: Option<(ReleaseId, String)>,
@@ -50,6 +50,7 @@ pub(super) struct FleetContext {
     service: ServiceContext,
     releases: Releases,
     clock: Arc<dyn Clock>,
+    patches: Patches,
     /// Keeps the connections open, unless others share them, until the context is dropped.
     _connections: Connections,
 }
@@ -75,6 +76,7 @@ impl FleetContext {
             service,
             releases,
             clock,
+            patches: Patches::default(),
             _connections: connections,
         }
     }
@@ -95,6 +97,11 @@ impl FleetContext {
 
     pub(super) fn releases(&self) -> &Releases {
         &self.releases
+    }
+
+    /// The differences between artifacts that have been computed.
+    pub(super) fn patches(&self) -> &Patches {
+        &self.patches
     }
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = &LinkedHost> {
@@ -170,13 +177,20 @@ impl FleetContext {
 
     /// Records the releases that a host has reported.
     pub(super) fn record_held(&self, host: &LinkedHost, observation: &Observation) {
-        let dir = script::service_dir(&host.site.base_dir, &self.service.owner.service);
-        let held = observation.releases.iter().filter_map(|release| {
+        let dir = self.service_dir(host);
+        let mut newest_first: Vec<_> = observation.releases.iter().collect();
+        newest_first.sort_by_key(|release| Reverse(self.releases.proven.get(*release)));
+        let held = newest_first.into_iter().filter_map(|release| {
             let definition = self.releases.definitions.get(release)?;
             Some(HeldRelease::new(&dir, release, definition))
         });
         let held = held.collect();
         host.link.held().record(dir, held);
+    }
+
+    /// The service's directory on a host.
+    pub(super) fn service_dir(&self, host: &LinkedHost) -> String {
+        script::service_dir(&host.site.base_dir, &self.service.owner.service)
     }
 
     pub(super) fn definition(&self, release: &ReleaseId) -> Result<&Definition, String> {

@@ -1,12 +1,16 @@
-//! Brings a release to a host: copies the files of a release with the same artifact there, or
-//! transfers the artifact.
+//! Brings a release to a host: sends the difference from a release that the host has, or transfers
+//! the artifact.
+
+use std::sync::Arc;
 
 use super::context::{FleetContext, LinkedHost};
 use super::script_run::run_script;
+use crate::artifact::{PatchMethod, ReleasePatch};
 use crate::core::ids::ReleaseId;
+use crate::core::release::patch::Transfer;
 use crate::core::release::{Artifact, Definition};
 use crate::engine::executor::ActionResult;
-use crate::script::{self, ArtifactInput, HostContext, Script};
+use crate::script::{self, ArtifactInput, HostContext, PatchFile, Script};
 
 /// Stages a release on a host.
 ///
@@ -20,16 +24,31 @@ pub(super) async fn stage(
 ) -> Result<ActionResult, String> {
     let staged = ReleaseStaging::new(context, release)?;
     let _transfer = host.link.held().lock_transfer(staged.artifact()).await;
-    if let Some(copy) = staged.copy_script(host, site) {
-        match run_script(context, host, &copy).await {
-            ActionResult::Failed { error, .. } => {
-                let name = &host.site.target.name;
-                tracing::info!(host = %name, "{error}; ship transfers the artifact instead");
-            }
-            result => return Ok(result),
-        }
+    let Some((base_dir, patch)) = staged.patch(host).await else {
+        return Ok(run_script(context, host, &staged.transfer_script(site)?).await);
+    };
+    let file = PatchFile {
+        path: patch.path(),
+        sha256: &patch.sha256,
+        size_bytes: patch.size_bytes,
+        listing_sha256: &patch.listing_sha256,
+    };
+    let mut transfer = Transfer {
+        sent_bytes: patch.size_bytes,
+        artifact_bytes: staged.artifact().size_bytes,
+        whole_because: None,
+    };
+    let script = staged.script(site, ArtifactInput::Patched(&base_dir, file));
+    let mut result = run_script(context, host, &script).await;
+    if let ActionResult::Failed { error, .. } = result {
+        transfer.sent_bytes += transfer.artifact_bytes;
+        transfer.whole_because = Some(error);
+        result = run_script(context, host, &staged.transfer_script(site)?).await;
     }
-    Ok(run_script(context, host, &staged.transfer_script(site)?).await)
+    if let ActionResult::Done(observation) = &mut result {
+        observation.transfer = Some(transfer);
+    }
+    Ok(result)
 }
 
 /// A release, with everything that a host needs to stage it.
@@ -69,14 +88,33 @@ impl<'a> ReleaseStaging<'a> {
         self.recovered.unwrap_or(&self.definition.artifact)
     }
 
-    /// The script that copies the files of another release on the host; `None` if the host is not
-    /// known to hold one with the same artifact, or the copy could not be verified, or is not worth
-    /// the time.
-    fn copy_script(&self, host: &LinkedHost, site: &HostContext) -> Option<Script> {
-        let listing = self.context.releases().listings.get(self.release)?;
-        let artifact = Some(self.artifact()).filter(|artifact| artifact.is_worth_copying())?;
-        let held = host.link.held().find(artifact)?;
-        Some(self.script(site, ArtifactInput::Copied(&held, listing)))
+    /// The difference from a release on the host, and the directory of that release; `None` if the
+    /// host is not known to have one from which few bytes differ.
+    async fn patch(&self, host: &LinkedHost) -> Option<(String, Arc<ReleasePatch>)> {
+        let new = self.artifact();
+        if !new.is_worth_patching() {
+            return None;
+        }
+        let releases = self.context.releases();
+        let bases = host.link.held().bases(&self.context.service_dir(host), new);
+        let base = bases
+            .into_iter()
+            .find(|base| releases.artifacts.join(&base.artifact.sha256).is_file())
+            // What a host downloads is not to be sent from here.
+            .filter(|base| self.pulled_from().is_none() || base.artifact == *new)?;
+        let patches = self.context.patches();
+        let get = |method| patches.get(&base.artifact, new, method, &releases.artifacts);
+        let mut patch = get(PatchMethod::Parts).await?;
+        if new.is_worth_compressing(patch.size_bytes) && host.link.has_zstd().await {
+            patch = get(PatchMethod::PartsOrZstd).await.unwrap_or(patch);
+        }
+        Some((base.dir, patch)).filter(|(_, patch)| new.is_worth_replacing_by(patch.size_bytes))
+    }
+
+    /// The URL from which hosts download the artifact.
+    fn pulled_from(&self) -> Option<&'a str> {
+        let (pulled, url) = self.context.releases().pulled.as_ref()?;
+        (pulled == self.release).then_some(url.as_str())
     }
 
     /// The script that receives or downloads the artifact.
@@ -91,11 +129,9 @@ impl<'a> ReleaseStaging<'a> {
                 path.display()
             ));
         }
-        let pulled = releases.pulled.as_ref();
-        let pulled = pulled.filter(|(pulled, _)| pulled == self.release);
-        let source = match (self.recovered, pulled) {
+        let source = match (self.recovered, self.pulled_from()) {
             (Some(recovered), _) => ArtifactInput::Recovered(&path, recovered),
-            (None, Some((_, url))) => ArtifactInput::Pulled(url),
+            (None, Some(url)) => ArtifactInput::Pulled(url),
             (None, None) => ArtifactInput::Pushed(&path),
         };
         Ok(self.script(site, source))

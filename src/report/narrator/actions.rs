@@ -2,10 +2,11 @@
 
 use super::super::message::{RolloutMessage, notable, routine};
 use super::granularity::{Granularity, rounded_percent};
-use crate::core::ids::{ReleaseId, Slot};
+use crate::core::ids::{HostId, ReleaseId, Slot};
 use crate::core::journal::event_context::EventContext;
 use crate::core::journal::pending_orders::PendingOrder;
 use crate::core::journal::status::Status;
+use crate::core::release::patch::Transfer;
 use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::{Entry, Event};
 use crate::core::time::{Human, Time};
@@ -47,6 +48,15 @@ pub(super) fn started(
     let is_first = context.hosts_staged(release).is_none();
     let text = format!("staging {version} on the hosts");
     is_first.then(|| routine(at, String::new(), "", &text))
+}
+
+/// The message about a transfer to a host that has an earlier release.
+pub(super) fn transferred(at: Time, host: &HostId, transfer: &Transfer) -> RolloutMessage {
+    let text = text::transfer(transfer);
+    match &transfer.whole_because {
+        None => routine(at, host.to_string(), "received", &text),
+        Some(_) => notable(at, host.to_string(), "received", &text),
+    }
 }
 
 impl VersionedAction<'_> {

@@ -123,6 +123,10 @@ impl Narrator {
                 instances::instance(entry, &self.context, &self.setup.versions)
                     .filter(|message| message.severity != Severity::Routine || is_per_host)
             }
+            Event::Transferred { host, transfer } => {
+                let message = actions::transferred(entry.at, host, transfer);
+                Some(message).filter(|message| message.severity != Severity::Routine || is_per_host)
+            }
             Event::HostLost { .. }
             | Event::HostRecovered { .. }
             | Event::BalancerLost { .. }

@@ -92,6 +92,12 @@ check_shared_dirs() {
     done
 }
 
+# Reports the size of all releases, in KiB.
+check_releases() {
+    [ -d "$ROOT/releases" ] && size=$(timeout 5 du -skx "$ROOT/releases" 2>/dev/null) || return 0
+    check="${check}releases=${size%%[!0-9]*}$NL"
+}
+
 # Mentions the files with which an administrator changes the units.
 check_drop_ins() {
     for dir in "$UNIT_DIR" /run/systemd/system; do
@@ -163,6 +169,7 @@ if [ -n "$RUNS_INSTANCES" ]; then
     fi
     check_ports
     check_shared_dirs
+    check_releases
 fi
 observe_space
 finish 'done'

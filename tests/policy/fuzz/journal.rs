@@ -8,6 +8,7 @@ use ship::core::availability::{Answer, AvailabilityReport, Tally};
 use ship::core::ids::{ActionId, Epoch, Revision, Slot};
 use ship::core::journal::rollout_summary::RolloutSummary;
 use ship::core::release::hook::HookPoint;
+use ship::core::release::patch::Transfer;
 use ship::core::rollout::Rollout;
 use ship::core::rollout::action::{Action, StopReason};
 use ship::core::rollout::event::{
@@ -172,6 +173,14 @@ fn lines() -> Vec<String> {
             instance: unhealthy,
             release: unhealthy_release,
             answer: unhealthy_answer,
+        },
+        Event::Transferred {
+            host: "web1".into(),
+            transfer: Transfer {
+                sent_bytes: 1_000_000,
+                artifact_bytes: 100_000_000,
+                whole_because: None,
+            },
         },
         Event::HookRan {
             point: HookPoint::BeforeStart,

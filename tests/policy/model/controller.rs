@@ -677,6 +677,7 @@ fn observation(machine: &Machine) -> Observation {
     Observation {
         hooks: Vec::new(),
         killed_after: None,
+        transfer: None,
         owner: None,
         identity: None,
         epoch: Epoch(machine.epoch.into()),

@@ -78,7 +78,12 @@ impl MachineCheck {
         Self {
             is_reachable: true,
             access: format!("reached as {}{}{free}", facts.user, required.escalation),
-            workload: count(instances.count(), "instance") + &shared_dirs(facts),
+            workload: [
+                count(instances.count(), "instance"),
+                releases(facts, observation),
+                shared_dirs(facts),
+            ]
+            .concat(),
             problems,
             slow: Vec::new(),
             warnings: facts.warnings.clone(),
@@ -87,6 +92,16 @@ impl MachineCheck {
             identity: observation.identity.clone(),
             host,
         }
+    }
+}
+
+/// `, 3 releases (310 MiB)`; empty without releases.
+fn releases(facts: &Facts, observation: &Observation) -> String {
+    let held = observation.releases.len();
+    let size = facts.releases_kib.map(|kib| kib.div_ceil(1024));
+    match size {
+        Some(mib) if held > 0 => format!(", {} ({mib} MiB)", count(held, "release")),
+        _ => String::new(),
     }
 }
 
