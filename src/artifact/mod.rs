@@ -52,7 +52,7 @@ pub use channel::{ChannelError, resolve};
 pub use contents_digest::ReleaseContents;
 pub use error::ArtifactError;
 pub use http::RETRIES;
-pub use patch::{PatchMethod, ReleasePatch};
+pub use patch::ReleasePatch;
 
 use archive::CheckedArchive;
 use archive_fault::Fault;

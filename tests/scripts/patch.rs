@@ -7,9 +7,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ship::artifact::{PatchMethod, Prepared, ReleasePatch, prepare};
+use ship::artifact::{Prepared, ReleasePatch, prepare};
 use ship::config::{ArtifactConfig, Source};
 use ship::core::ids::ReleaseId;
+use ship::core::release::patch::PatchMethod;
 use ship::script::{
     ArtifactInput, HeldRelease, HostContext, PatchFile, Script, ScriptEnd, finds_zstd, service_dir,
     stage,

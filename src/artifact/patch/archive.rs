@@ -15,12 +15,12 @@ use flate2::write::GzEncoder;
 use tar::{Builder, EntryType};
 
 use super::blocks::{BlockIndex, UnpackedFile};
+use super::zstd;
 use crate::artifact::cache::{ArtifactWriter, Cache};
 use crate::artifact::contents_digest::Content;
 use crate::artifact::pack::{EXECUTABLE, PLAIN, gzip, header};
-use crate::artifact::patch::{PatchMethod, zstd};
 use crate::artifact::unpacked::UnpackedArtifact;
-use crate::core::release::patch::FileEdit;
+use crate::core::release::patch::{FileEdit, PatchMethod};
 
 /// Smaller files are sent as a whole.
 const EDITED_MIN_BYTES: u64 = 64 << 10;

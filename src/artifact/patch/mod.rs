@@ -12,16 +12,7 @@ use tempfile::NamedTempFile;
 use super::cache::Cache;
 use super::unpacked::UnpackedArtifact;
 use crate::core::release::Artifact;
-
-/// How the difference between two files is expressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchMethod {
-    /// As parts of the old file and new bytes, which coreutils assemble.
-    Parts,
-    /// As parts, or compressed with the old file as the dictionary if that is much less. Both
-    /// machines need zstd.
-    PartsOrZstd,
-}
+use crate::core::release::patch::PatchMethod;
 
 /// An archive of the difference between two artifacts, in a file that is removed when this is
 /// dropped. `script/sh/patch.sh` applies it.

@@ -18,6 +18,16 @@ pub struct Transfer {
     pub whole_because: Option<String>,
 }
 
+/// How the difference between two files is expressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchMethod {
+    /// As parts of the old file and new bytes, which coreutils assemble.
+    Parts,
+    /// As parts, or compressed with the old file as the dictionary if that is much less. Both
+    /// machines need zstd.
+    PartsOrZstd,
+}
+
 /// A range of a new file whose bytes a host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::artifact::{PatchMethod, ReleasePatch};
+use crate::artifact::ReleasePatch;
 use crate::core::release::Artifact;
+use crate::core::release::patch::PatchMethod;
 use crate::core::time::Human;
 
 /// Computes each difference once, for all hosts.

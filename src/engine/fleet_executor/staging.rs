@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::context::{FleetContext, LinkedHost};
 use super::script_run::run_script;
-use crate::artifact::{PatchMethod, ReleasePatch};
+use crate::artifact::ReleasePatch;
 use crate::core::ids::ReleaseId;
-use crate::core::release::patch::Transfer;
+use crate::core::release::patch::{PatchMethod, Transfer};
 use crate::core::release::{Artifact, Definition};
 use crate::engine::executor::ActionResult;
 use crate::script::{self, ArtifactInput, HostContext, PatchFile, Script};
