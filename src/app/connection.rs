@@ -66,8 +66,13 @@ impl Session {
             .balancers
             .iter()
             .map(|balancer| self.balancer_site(balancer));
+        let keeps = |machine: &config::HostConfig| !machine.ssh.persist.is_zero();
+        let kept = inventory.machines().any(keeps);
+        let kept = kept.then(|| self.env.kept_connections(&self.inventory));
+        let kept = kept.flatten();
         let sites = sites.chain(balancers).map(|mut site| {
             site.target.sudo_password.clone_from(&password);
+            site.target.kept.clone_from(&kept);
             site
         });
         let sites = sites.collect();
@@ -300,6 +305,7 @@ impl Session {
                 transport: host.transport,
                 ssh: host.ssh.clone(),
                 sudo_password: None,
+                kept: None,
             },
             labels: host.labels.clone(),
             base_dir: host.base_dir.clone().unwrap_or(default),

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -26,7 +26,7 @@ use crate::config::{
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
-use crate::remote::{SharedLinks, SudoPassword};
+use crate::remote::{KeptConnections, SharedLinks, SudoPassword};
 use crate::report::event_log::EventLog;
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{
@@ -76,6 +76,8 @@ struct SharedKnowledge {
     sudo_password: Mutex<Option<Arc<SudoPassword>>>,
     /// The connections to the hosts.
     links: SharedLinks,
+    /// The connections that are kept for the next command, if the inventory has any.
+    kept: OnceLock<Option<Arc<KeptConnections>>>,
     /// The artifacts that were read, downloaded or packed.
     artifacts: PreparedArtifacts,
 }
@@ -352,6 +354,17 @@ impl Environment for ControlMachine {
     fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
         let remembered = self.remembered_password().clone();
         remembered.or_else(|| sudo_password::from_environment().ok()?.map(Arc::new))
+    }
+
+    fn kept_connections(&self, inventory: &Path) -> Option<Arc<KeptConnections>> {
+        let open = || match KeptConnections::of(inventory) {
+            Ok(kept) => Some(Arc::new(kept)),
+            Err(why) => {
+                self.notify(&Notice::ConnectionsNotKept(why.to_string()));
+                None
+            }
+        };
+        self.shared.kept.get_or_init(open).clone()
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {

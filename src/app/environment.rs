@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ use crate::core::ids::{HostId, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases};
-use crate::remote::{HostSite, HostUnavailable, SavedOutput, SudoPassword};
+use crate::remote::{HostSite, HostUnavailable, KeptConnections, SavedOutput, SudoPassword};
 use crate::report::{Reporter, ReporterSetup};
 use crate::script::KeptRelease;
 use crate::store::{Holder, RolloutId, ServiceKey, StateDir, Store, StoreAccess, StoreHandle};
@@ -65,6 +65,10 @@ pub trait Environment: Send + Sync {
 
     /// The password for sudo if it is known without a question, for redaction.
     fn known_sudo_password(&self) -> Option<Arc<SudoPassword>>;
+
+    /// The connections that are kept between the commands for an inventory; `None`, with a warning, if
+    /// this machine has no private directory for them.
+    fn kept_connections(&self, inventory: &Path) -> Option<Arc<KeptConnections>>;
 
     /// The hosts and balancers. Connections are opened when they are first needed.
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection>;

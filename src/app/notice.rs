@@ -81,6 +81,8 @@ pub enum Notice {
         verb: Verb,
         version: String,
     },
+    /// Connections are not kept for the next command, and why.
+    ConnectionsNotKept(String),
     /// The log of the rollout cannot be written.
     NoLog {
         path: PathBuf,
@@ -198,6 +200,9 @@ impl fmt::Display for Notice {
                 "the {} of {version} is unfinished; rolling it back",
                 verb.noun()
             ),
+            Self::ConnectionsNotKept(why) => {
+                write!(f, "warning: {why}; connections are closed at the end")
+            }
             Self::NoLog { path, why } => write!(
                 f,
                 "warning: cannot write the log of this rollout ({}: {why}); continuing without it",

@@ -207,6 +207,7 @@ fn site(name: &str, ports: &[u16]) -> HostSite {
             transport: Transport::Local,
             ssh: SshConfig::default(),
             sudo_password: None,
+            kept: None,
         },
         labels: BTreeMap::new(),
         base_dir: "/nowhere".to_owned(),

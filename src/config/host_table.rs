@@ -30,6 +30,8 @@ pub struct HostTable<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     known_hosts: Option<PathBuf>,
     connect_timeout: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persist: Option<String>,
     sudo: Escalation,
     // The last one, because TOML has it as a table of its own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -52,6 +54,7 @@ impl<'a> From<&'a HostConfig> for HostTable<'a> {
             config: path(&host.ssh.config),
             known_hosts: path(&host.ssh.known_hosts),
             connect_timeout: duration(host.ssh.connect_timeout),
+            persist: (!host.ssh.persist.is_zero()).then(|| duration(host.ssh.persist)),
             sudo: host.ssh.escalation,
             labels: &host.labels,
         }

@@ -17,7 +17,9 @@ use super::secret_url::SecretUrl;
 use super::services::{self, ServiceEntry};
 use super::state;
 use super::toml_tree::Node;
-use super::value::{Faults, ValueError, boolean, choice, line, number, positive_duration};
+use super::value::{
+    Faults, ValueError, boolean, choice, duration, line, number, positive_duration,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOPBACK: &str = "127.0.0.1";
@@ -123,6 +125,8 @@ pub struct SshConfig {
     pub known_hosts: Option<PathBuf>,
     /// Time limit of one attempt to connect, including the login.
     pub connect_timeout: Duration,
+    /// How long connections stay open for the next command; zero closes them with the command.
+    pub persist: Duration,
     /// How scripts get the rights of root.
     pub escalation: Escalation,
 }
@@ -136,6 +140,7 @@ impl Default for SshConfig {
             config: None,
             known_hosts: None,
             connect_timeout: CONNECT_TIMEOUT,
+            persist: Duration::ZERO,
             escalation: Escalation::None,
         }
     }
@@ -283,6 +288,7 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
         defaults.connect_timeout,
         positive_duration,
     );
+    let persist = fields.optional_or("persist", defaults.persist, duration);
     let escalation = fields.optional_or("sudo", defaults.escalation, escalation);
     Some(SshConfig {
         user: user?.or_else(|| defaults.user.clone()),
@@ -291,6 +297,7 @@ fn read_ssh(fields: &Fields<'_>, dir: &Path, defaults: &SshConfig) -> Option<Ssh
         config: config?,
         known_hosts: known_hosts?,
         connect_timeout: connect_timeout?,
+        persist: persist?,
         escalation: escalation?,
     })
 }

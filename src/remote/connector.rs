@@ -12,6 +12,7 @@ use super::jump::{self, Jumps};
 use super::local::Local;
 use super::login::Login;
 use super::ssh::Ssh;
+use super::ssh_config::{SshConfigs, SshSettings};
 use crate::config::Transport;
 use crate::core::time::Human;
 use crate::remote::connection::{Connection, ConnectionKind, Delays, RootAccess, SCRIPTS_MAX};
@@ -27,6 +28,7 @@ pub struct Connector {
     /// Where the directory is made.
     parent: PathBuf,
     control_dir: Mutex<Option<Arc<ControlDir>>>,
+    configs: SshConfigs,
     jumps: Jumps,
 }
 
@@ -44,6 +46,7 @@ impl Connector {
         Self {
             parent: parent.into(),
             control_dir: Mutex::default(),
+            configs: SshConfigs::default(),
             jumps: Jumps::default(),
         }
     }
@@ -88,9 +91,34 @@ impl Connector {
     async fn connect_over_ssh(&self, target: &Target) -> Result<Ssh, ConnectError> {
         let mut login = Login::at(target);
         let control_dir = self.control_dir(&login).await?;
-        let route = self.jumps.route(target).await?;
+        let config = self.configs.of(target.ssh.config.as_ref()).await;
+        let config = config.as_deref();
+        let query = || SshSettings::query(&login.options, &login.address);
+        let mut settings = None;
+        if target.is_kept() && config.is_some_and(|config| config.is_dynamic) {
+            settings = query().await;
+        }
+        let key = login.key(target, config, settings.as_ref(), &[]);
+        if let Some(key) = &key
+            && let Some(ssh) = Ssh::reuse(&login, key, control_dir.path()).await
+        {
+            return Ok(ssh);
+        }
+        // Nothing is open yet, as far as ship itself knows.
+        if settings.is_none() && (key.is_some() || config.is_none_or(|it| it.mentions_route)) {
+            settings = query().await;
+        }
+        if let Some(socket) = settings.as_ref().and_then(SshSettings::control_socket)
+            && let Some(ssh) = Ssh::of_user(&login, socket, control_dir.path()).await
+        {
+            return Ok(ssh);
+        }
+        let route = self.jumps.route(target, settings.as_ref(), &self.configs);
+        let route = route.await?;
         login.proxy_command.clone_from(&route.proxy_command);
-        let via = jump::open_route(&route, target, control_dir.path()).await?;
+        let before: Vec<_> = route.logins().collect();
+        login.keep(key, settings.as_ref(), &before);
+        let via = jump::open_route(&route, control_dir.path()).await?;
         if let Some(hop) = &via {
             login.destination = format!(
                 "{} (through the jump host {})",

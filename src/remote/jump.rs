@@ -19,17 +19,12 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::error::ConnectError;
-use super::login::{Login, address_options};
-use super::master::{self};
-use super::ssh_config::{SshSettings, config_mentions_proxy, run_ssh};
+use super::login::Login;
+use super::ssh_config::{SshConfigs, SshSettings, run_ssh};
 use super::ssh_error::SshRefusal;
-use crate::core::ids::HostId;
-use crate::remote::master::Hop;
+use crate::remote::master::{HOSTS_MAX, Hop};
 use crate::remote::target::Target;
 
-/// The limit of hosts that share a login. Each host costs the ssh process three open files, of
-/// which it may have 1024 by default.
-const HOSTS_MAX: usize = 200;
 /// The minimum time after a failed login before it is retried: a hundred hosts must not cause a
 /// hundred failed logins.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -49,15 +44,13 @@ struct Jump {
 #[derive(Debug, Default)]
 pub(super) struct Jumps {
     jump_hosts: Mutex<BTreeMap<Jump, Arc<JumpHost>>>,
-    /// Whether an `ssh_config` mentions a proxy.
-    configs: Mutex<BTreeMap<Option<PathBuf>, Arc<OnceCell<bool>>>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct HostRoute {
-    /// The jump hosts in order, the nearest to this machine first. Empty if ssh connects on its
-    /// own.
-    jump_hosts: Vec<Arc<JumpHost>>,
+    /// The jump hosts in order, the nearest to this machine first, with the login at each. Empty if
+    /// ssh connects on its own.
+    hops: Vec<(Arc<JumpHost>, Login)>,
     /// The user's `ProxyCommand` for the host itself, if it does not run ssh through a jump
     /// host.
     pub(super) proxy_command: Option<String>,
@@ -82,6 +75,8 @@ struct JumpHostConfig {
     /// Whether the user has a control connection there (`ControlPath`), over which ssh needs no
     /// login.
     has_control_connection: bool,
+    /// `None` if `ssh -G` has failed.
+    settings: Option<SshSettings>,
 }
 
 #[derive(Debug, Default)]
@@ -193,15 +188,16 @@ impl Jump {
         })
     }
 
-    fn login(&self, host: &HostId, timeout: Duration) -> Login {
+    fn login(&self, target: &Target) -> Login {
         Login {
-            host: host.clone(),
+            host: target.name.clone(),
             options: self.options.clone(),
             address: self.address.clone(),
             destination: format!("the jump host {}", self.name),
             is_jump: true,
             proxy_command: None,
-            timeout,
+            timeout: target.ssh.connect_timeout,
+            keeping: None,
         }
     }
 
@@ -210,13 +206,14 @@ impl Jump {
             return JumpHostConfig::default();
         };
         let has_control_connection =
-            settings.control_path.is_some() && self.has_control_connection().await;
+            settings.control_socket().is_some() && self.has_control_connection().await;
         let next = Jump::from_settings(&settings, self.config.as_deref());
-        let proxy_command = settings.proxy_command.filter(|_| next.is_none());
+        let proxy_command = settings.proxy_command.clone().filter(|_| next.is_none());
         JumpHostConfig {
             next,
             proxy_command,
             has_control_connection,
+            settings: Some(settings),
         }
     }
 
@@ -231,29 +228,28 @@ impl Jump {
 }
 
 impl Jumps {
-    /// The jump hosts between this machine and a host.
-    pub(super) async fn route(&self, target: &Target) -> Result<HostRoute, ConnectError> {
+    /// The jump hosts between this machine and a host with these settings.
+    pub(super) async fn route(
+        &self,
+        target: &Target,
+        settings: Option<&SshSettings>,
+        configs: &SshConfigs,
+    ) -> Result<HostRoute, ConnectError> {
         let mut route = HostRoute::default();
-        if !self.may_use_proxy(target.ssh.config.as_ref()).await {
-            return Ok(route);
-        }
-        let Some(settings) = SshSettings::query(&address_options(target), &target.address).await
-        else {
+        let Some(settings) = settings else {
             return Ok(route);
         };
-        let mut next = Jump::from_settings(&settings, target.ssh.config.as_deref());
-        route.proxy_command = settings.proxy_command.filter(|_| next.is_none());
+        let mut next = Jump::from_settings(settings, target.ssh.config.as_deref());
+        route.proxy_command = settings.proxy_command.clone().filter(|_| next.is_none());
         while let Some(jump) = next.take() {
             let jump_host = self.jump_host(jump);
+            let mut login = jump_host.jump.login(target);
             if route
-                .jump_hosts
+                .hops
                 .iter()
-                .any(|known| Arc::ptr_eq(known, &jump_host))
+                .any(|(known, _)| Arc::ptr_eq(known, &jump_host))
             {
                 let message = "its `ProxyJump` is circular".to_owned();
-                let login = jump_host
-                    .jump
-                    .login(&target.name, target.ssh.connect_timeout);
                 return Err(login.error(SshRefusal::Misconfigured, message, 0, Duration::ZERO));
             }
             let jump_config = jump_host
@@ -264,17 +260,12 @@ impl Jumps {
                 break;
             }
             next.clone_from(&jump_config.next);
-            route.jump_hosts.push(jump_host);
+            login.proxy_command.clone_from(&jump_config.proxy_command);
+            route.hops.push((jump_host, login));
         }
-        route.jump_hosts.reverse();
+        route.hops.reverse();
+        route.keep(target, configs).await;
         Ok(route)
-    }
-
-    async fn may_use_proxy(&self, config: Option<&PathBuf>) -> bool {
-        let known = Arc::clone(lock(&self.configs).entry(config.cloned()).or_default());
-        *known
-            .get_or_init(|| config_mentions_proxy(config.map(PathBuf::as_path)))
-            .await
     }
 
     fn jump_host(&self, jump: Jump) -> Arc<JumpHost> {
@@ -302,21 +293,39 @@ impl Jumps {
 /// ssh reaches the host.
 pub(super) async fn open_route(
     route: &HostRoute,
-    target: &Target,
     dir: &Path,
 ) -> Result<Option<Arc<Hop>>, ConnectError> {
     let mut via = None;
-    for jump_host in &route.jump_hosts {
-        let mut login = jump_host
-            .jump
-            .login(&target.name, target.ssh.connect_timeout);
-        login.proxy_command = jump_host
-            .jump_config
-            .get()
-            .and_then(|jump_config| jump_config.proxy_command.clone());
-        via = Some(jump_host.open_login(via, &login, dir).await?);
+    for (jump_host, login) in &route.hops {
+        via = Some(jump_host.open_login(via, login, dir).await?);
     }
     Ok(via)
+}
+
+impl HostRoute {
+    /// The logins at the jump hosts, the nearest to this machine first.
+    pub(super) fn logins(&self) -> impl Iterator<Item = &Login> {
+        self.hops.iter().map(|(_, login)| login)
+    }
+
+    /// Keeps the logins at the jump hosts if the target asks for it.
+    async fn keep(&mut self, target: &Target, configs: &SshConfigs) {
+        for number in 0..self.hops.len() {
+            let (before, rest) = self.hops.split_at_mut(number);
+            let before: Vec<_> = before.iter().map(|(_, login)| login).collect();
+            let Some((jump_host, login)) = rest.first_mut() else {
+                continue;
+            };
+            let settings = jump_host.jump_config.get();
+            let settings = settings.and_then(|config| config.settings.as_ref());
+            let config = configs.of(jump_host.jump.config.as_ref()).await;
+            let key = login.key(target, config.as_deref(), settings, &before);
+            login.keep(key, settings, &before);
+            if let (Some(keeping), Some(config)) = (&mut login.keeping, config) {
+                keeping.files.add_config(&config.paths);
+            }
+        }
+    }
 }
 
 impl JumpHost {
@@ -343,15 +352,13 @@ impl JumpHost {
             logins.open.pop();
         }
         // The list itself holds one reference in addition to the users.
-        if let Some(hop) = logins
-            .open
-            .last()
-            .filter(|hop| Arc::strong_count(hop) <= HOSTS_MAX)
-        {
+        if let Some(hop) = logins.open.last().filter(|hop| has_room(hop)) {
+            hop.count_host();
             return Ok(Arc::clone(hop));
         }
         match Hop::make(self.jump.name.clone(), via, login, dir).await {
             Ok(hop) => {
+                hop.count_host();
                 let hop = Arc::new(hop);
                 logins.open.push(Arc::clone(&hop));
                 Ok(hop)
@@ -365,8 +372,13 @@ impl JumpHost {
 
     async fn close(&self) {
         let open = std::mem::take(&mut self.logins.lock().await.open);
-        join_all(open.iter().map(|hop| master::exit(&hop.master))).await;
+        join_all(open.iter().map(|hop| hop.release())).await;
     }
+}
+
+/// Whether another host may connect through a login.
+fn has_room(hop: &Arc<Hop>) -> bool {
+    Arc::strong_count(hop) + hop.earlier_hosts() <= HOSTS_MAX
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

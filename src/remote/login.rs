@@ -5,6 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::{ConnectError, LoginAttempt};
+use super::keeping::{Keeping, LoginKey, LoginWords};
+use super::login_files::LoginFiles;
+use super::ssh_config::{SshConfigFiles, SshSettings};
 use super::ssh_error::SshRefusal;
 use crate::core::ids::HostId;
 use crate::remote::target::Target;
@@ -27,6 +30,8 @@ pub(super) struct Login {
     pub(super) proxy_command: Option<String>,
     /// The time limit of one attempt.
     pub(super) timeout: Duration,
+    /// How the connection is kept for the next command; `None` if it ends with this one.
+    pub(super) keeping: Option<Keeping>,
 }
 
 impl Login {
@@ -44,6 +49,80 @@ impl Login {
             is_jump: false,
             proxy_command: None,
             timeout: target.ssh.connect_timeout,
+            keeping: None,
+        }
+    }
+
+    /// What a kept connection of this login, through the jump hosts `before`, is found by. `None` if
+    /// the target does not ask for it, or something that decides the login is unknown.
+    pub(super) fn key(
+        &self,
+        target: &Target,
+        config: Option<&SshConfigFiles>,
+        settings: Option<&SshSettings>,
+        before: &[&Self],
+    ) -> Option<LoginKey> {
+        let connections = target.kept.clone().filter(|_| target.is_kept())?;
+        let config = config.filter(|config| !config.is_dynamic || settings.is_some())?;
+        let settings = settings.filter(|_| config.is_dynamic);
+        let before = before.iter().map(|jump| Some(&jump.keeping.as_ref()?.key));
+        let before: Option<Vec<_>> = before.collect();
+        let words = LoginWords {
+            label: &self.label(),
+            options: &self.canonical_options(target),
+            address: &self.address,
+        };
+        let time = target.ssh.persist;
+        Some(LoginKey::of(
+            connections,
+            time,
+            &words,
+            config,
+            settings,
+            &before?,
+        ))
+    }
+
+    /// The options with paths that do not depend on the directory of the command.
+    fn canonical_options(&self, target: &Target) -> Vec<OsString> {
+        let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mut options = self.options.clone();
+        if !self.is_jump {
+            options = address_options(target);
+            let path = target.ssh.known_hosts.as_ref();
+            options.extend(path.map(|path| known_hosts(&canonical(path))));
+        }
+        let word = |word: OsString| canonical(Path::new(&word)).into_os_string();
+        options.into_iter().map(word).collect()
+    }
+
+    /// Keeps the connection for the next command, if there is a key and the files that decide the
+    /// login are known.
+    pub(super) fn keep(
+        &mut self,
+        key: Option<LoginKey>,
+        settings: Option<&SshSettings>,
+        before: &[&Self],
+    ) {
+        let files = || {
+            let before = before
+                .iter()
+                .map(|jump| Some(&jump.keeping.as_ref()?.files));
+            let before: Option<Vec<_>> = before.collect();
+            LoginFiles::of(&self.address, settings?, &before?)
+        };
+        self.keeping = key.and_then(|key| {
+            let files = files()?;
+            Some(Keeping { key, files })
+        });
+    }
+
+    /// What a kept connection of this login is called: the host, or the jump host.
+    pub(super) fn label(&self) -> String {
+        if self.is_jump {
+            self.destination.clone()
+        } else {
+            self.host.to_string()
         }
     }
 
@@ -165,6 +244,7 @@ mod tests {
                 ..SshConfig::default()
             },
             sudo_password: None,
+            kept: None,
         })
     }
 

@@ -7,24 +7,27 @@
 //! unknown key; with `BatchMode` it refuses.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use tempfile::{TempDir, TempPath};
+use openssh::{ForwardType, Session, Socket};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::error::ConnectError;
+use super::keeping::LoginKey;
 use super::login::Login;
+use super::master_files::{MasterFiles, MasterLifetime};
 use super::program;
 use super::sanitize::clean;
-use super::ssh_config::run_ssh;
+use super::ssh_config::exit_master;
 use super::ssh_error::SshRefusal;
 use crate::core::time::{Human, whole_seconds};
 use crate::script::quote::quote;
@@ -45,14 +48,23 @@ const ALIVE_COUNT: u32 = 3;
 /// How long the master outlives its last user, in case ship is killed.
 const PERSIST_S: u32 = 2;
 
+/// The limit of hosts that share a login at a jump host. Each host costs the ssh process three open
+/// files, of which it may have 1024 by default.
+pub(super) const HOSTS_MAX: usize = 200;
+/// How long a master that exists already may take to get an answer from the host.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+/// A path on a host to which nothing can connect.
+const NOWHERE: &str = "/dev/null/ship";
+/// The time limit for asking a master to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(3);
+
 /// Limits concurrent retries: a bastion refuses more than ten unauthenticated logins at a time.
 static BUSY_RETRIES: Semaphore = Semaphore::const_new(4);
 
-/// A running ssh master process, identified by its directory. It is not a child of this
-/// process.
+/// A running ssh master process. It is not a child of this process.
 #[derive(Debug)]
 pub(super) struct Master {
-    dir: TempDir,
+    pub(super) files: MasterFiles,
 }
 
 impl Master {
@@ -70,18 +82,18 @@ impl Master {
         let mut pauses = PAUSES.build();
         loop {
             let remaining = total_timeout.saturating_sub(began.elapsed());
-            // Each attempt has its own directory, so that a late socket of one is not mistaken
-            // for the socket of the next.
-            let own_dir = tempfile::Builder::new().prefix("c").tempdir_in(dir);
-            let master = Self {
-                dir: own_dir.map_err(|e| login.local_error(format!("{}: {e}", dir.display())))?,
-            };
+            // Each attempt has its own files, so that a late socket of one is not mistaken for the
+            // socket of the next.
+            let files = MasterFiles::reserve(login, dir);
+            let files = files.map_err(|e| login.local_error(format!("{}: {e}", dir.display())))?;
+            let master = Self { files };
             let Some((refusal, message)) = master
                 .log_in(login, via, remaining.min(login.timeout))
                 .await?
             else {
                 return Ok(master);
             };
+            master.files.remove_kept();
             refusals.push(refusal);
             // A network may fail in several ways, and each of them has its own limit of attempts.
             let same_refusals = refusals
@@ -109,35 +121,94 @@ impl Master {
         }
     }
 
+    /// Takes over the master that an earlier command has kept for the same login, if it still
+    /// reaches the host.
+    pub(super) async fn reuse(login: &Login, key: &LoginKey, dir: &Path) -> Option<Self> {
+        let kept = key.take().await?;
+        let lifetime = MasterLifetime::Kept(Box::new(kept));
+        let files = MasterFiles::of(lifetime, dir).ok()?;
+        let master = Self { files };
+        if master.reaches_host().await {
+            tracing::debug!(host = %login.host, login = login.label(), "using the kept connection");
+            // What it has logged belongs to other commands.
+            drop(master.files.empty_log());
+            return Some(master);
+        }
+        tracing::debug!(host = %login.host, "the kept connection is dead");
+        master.end().await;
+        None
+    }
+
+    /// The user's own master with this socket, if it reaches the host.
+    pub(super) async fn of_user(login: &Login, socket: PathBuf, dir: &Path) -> Option<Self> {
+        let files = MasterFiles::of(MasterLifetime::User(socket), dir).ok()?;
+        let master = Self { files };
+        let is_usable = master.reaches_host().await;
+        tracing::debug!(host = %login.host, is_usable, "found the user's control connection");
+        is_usable.then_some(master)
+    }
+
+    /// Whether the host answers. ssh alone notices a dead network only after some keepalives.
+    async fn reaches_host(&self) -> bool {
+        let session = Session::resume_mux(self.files.socket().into_boxed_path(), None);
+        let path = self.files.dir().join("p");
+        let here = || Socket::from(path.as_path());
+        let there = || Socket::from(Path::new(NOWHERE));
+        let ask = async {
+            let local = ForwardType::Local;
+            session.request_port_forward(local, here(), there()).await?;
+            // The host refuses to connect there, or to forward at all; ssh then closes the stream.
+            let mut stream = UnixStream::connect(&path).await?;
+            drop(stream.read(&mut [0]).await);
+            session.close_port_forward(local, here(), there()).await?;
+            // It is closed, too, when the connection to the host breaks.
+            session.check().await?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        };
+        matches!(timeout(ANSWER_DEADLINE, ask).await, Ok(Ok(())))
+    }
+
+    /// Ends the use of the master by this process. `is_intact` is whether nothing still runs through
+    /// it and the host has answered so far; otherwise the next command must not use it. `hosts` is how
+    /// many connections were made through it.
+    pub(super) async fn release(&self, is_intact: bool, hosts: usize) {
+        match &self.files.lifetime {
+            MasterLifetime::User(_) => {}
+            MasterLifetime::Kept(kept) if is_intact => {
+                self.files.unlink();
+                let is_kept = kept.keep(hosts).unwrap_or_else(|error| {
+                    tracing::debug!(%error, "cannot keep a connection");
+                    false
+                });
+                // Hosts may be connected through a jump host's, which ends after them.
+                if !is_kept && !kept.record.is_jump {
+                    self.end().await;
+                }
+            }
+            MasterLifetime::Kept(_) => self.end().await,
+            MasterLifetime::Process => {
+                if !is_intact {
+                    exit_master(&self.files.socket()).await;
+                }
+                let session = Session::resume_mux(self.files.socket().into_boxed_path(), None);
+                // An error means that the master has already ended.
+                drop(timeout(STOP_DEADLINE, session.close()).await);
+            }
+        }
+    }
+
+    /// Ends the master and everything that still runs through it.
+    async fn end(&self) {
+        exit_master(&self.files.socket()).await;
+        self.files.remove_kept();
+    }
+
     /// Opens a connection that keeps the master alive. Without one, the master ends after a moment.
     pub(super) async fn keepalive(&self, login: &Login) -> Result<UnixStream, ConnectError> {
-        let connected = UnixStream::connect(self.socket()).await;
+        let connected = UnixStream::connect(self.files.socket()).await;
         connected.map_err(|e| {
             login.local_error(format!("the control socket of ssh does not answer: {e}"))
         })
-    }
-
-    /// The socket on which the master takes commands.
-    pub(super) fn socket(&self) -> PathBuf {
-        // Short: the path of a socket has at most 104 bytes on some systems, and ssh adds 17
-        // while it creates the socket.
-        self.dir.path().join("m")
-    }
-
-    /// The path of a socket that is forwarded to the host.
-    pub(super) fn forward_socket(&self, number: usize) -> PathBuf {
-        self.dir.path().join(number.to_string())
-    }
-
-    /// Everything that ssh has printed so far.
-    pub(super) fn log(&self) -> String {
-        std::fs::read(self.log_path())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.dir.path().join("log")
     }
 
     /// Attempts to log in once; `None` on success. Dropping the future kills ssh with its children.
@@ -148,8 +219,9 @@ impl Master {
         deadline: Duration,
     ) -> Result<Option<(SshRefusal, String)>, ConnectError> {
         let log = self
+            .files
             .empty_log()
-            .map_err(|e| login.local_error(format!("{}: {e}", self.log_path().display())))?;
+            .map_err(|e| login.local_error(format!("{}: {e}", self.files.log_path().display())))?;
         let mut command = self.login_command(login, via, deadline);
         command.stderr(log);
         let log_start = via.map(Hop::log_length);
@@ -157,10 +229,10 @@ impl Master {
             .map_err(|e| login.local_error(format!("ssh: {e}")))?;
         let group_file = child
             .id()
-            .map(|leader| self.record_group(leader))
+            .map(|leader| self.files.record_group(leader))
             .transpose();
         let _group_file = group_file
-            .map_err(|e| login.local_error(format!("{}: {e}", self.dir.path().display())))?;
+            .map_err(|e| login.local_error(format!("{}: {e}", self.files.dir().display())))?;
         match timeout(deadline, child.wait()).await {
             Ok(Ok(status)) => {
                 group.mark_ended();
@@ -172,7 +244,7 @@ impl Master {
                     .and_then(|(hop, log_start)| hop.reason_since(log_start))
                     .unwrap_or_default();
                 Ok(Some(classify_log(
-                    &format!("{}{reason}", self.log()),
+                    &format!("{}{reason}", self.files.log()),
                     status,
                 )))
             }
@@ -180,10 +252,10 @@ impl Master {
             Err(_) => {
                 drop(group);
                 // ssh may have logged in at the last moment and moved to the background.
-                if self.socket().exists() {
-                    exit(self).await;
+                if self.files.socket().exists() {
+                    self.end().await;
                 }
-                let printed = match clean(&self.log()).as_str() {
+                let printed = match clean(&self.files.log()).as_str() {
                     "" => String::new(),
                     words => format!("; output: {words}"),
                 };
@@ -198,7 +270,17 @@ impl Master {
 
     fn login_command(&self, login: &Login, via: Option<&Hop>, deadline: Duration) -> Command {
         let mut command = program::command("ssh");
-        command.args(options(&self.socket(), &self.log_path(), deadline));
+        command.args(options(
+            &self.files.socket(),
+            &self.files.log_path(),
+            deadline,
+        ));
+        let persist_s = match &login.keeping {
+            // A jump host's lasts as long as a host is connected through it.
+            Some(keeping) if !login.is_jump => whole_seconds(keeping.key.time),
+            _ => PERSIST_S.into(),
+        };
+        command.args(["-o", &format!("ControlPersist={persist_s}")]);
         if let Some(hop) = via {
             command
                 .args(["-o", "ProxyUseFdpass=no", "-o"])
@@ -225,21 +307,8 @@ impl Master {
     /// which runs the command, has another syntax for the redirection.
     fn redirect_to_log(&self, proxy_command: &str) -> Option<String> {
         let is_csh = std::env::var("SHELL").is_ok_and(|shell| shell.ends_with("csh"));
-        let log = quote(&self.log_path().to_string_lossy()).replace('%', "%%");
+        let log = quote(&self.files.log_path().to_string_lossy()).replace('%', "%%");
         (!is_csh).then(|| format!("ProxyCommand={proxy_command} 2>>{log}"))
-    }
-
-    /// Records the process group of a login while it is in progress, for the reaper in case
-    /// ship is killed.
-    fn record_group(&self, leader: u32) -> std::io::Result<TempPath> {
-        let path = TempPath::try_from_path(self.dir.path().join("login"))?;
-        std::fs::write(&path, format!("{leader}\n"))?;
-        Ok(path)
-    }
-
-    fn empty_log(&self) -> std::io::Result<File> {
-        File::create(self.log_path())?;
-        OpenOptions::new().append(true).open(self.log_path())
     }
 }
 
@@ -265,7 +334,6 @@ fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
         format!("ConnectTimeout={}", whole_seconds(deadline)),
         format!("ServerAliveInterval={ALIVE_INTERVAL_S}"),
         format!("ServerAliveCountMax={ALIVE_COUNT}"),
-        format!("ControlPersist={PERSIST_S}"),
         // The user's forwardings and commands are for the user's own sessions.
         "ClearAllForwardings=yes".to_owned(),
         "RemoteCommand=none".to_owned(),
@@ -273,19 +341,6 @@ fn options(socket: &Path, log: &Path, deadline: Duration) -> Vec<OsString> {
         options.extend(["-o".into(), option.into()]);
     }
     options
-}
-
-/// Ends a master and everything that still runs through it.
-pub(super) async fn exit(master: &Master) {
-    let words = ["-F", "none", "-O", "exit", "-S"]
-        .map(OsString::from)
-        .into_iter();
-    run_ssh(
-        &words
-            .chain([master.socket().into(), "--".into(), "nobody".into()])
-            .collect::<Vec<_>>(),
-    )
-    .await;
 }
 
 async fn is_usable(via: Option<&Hop>) -> bool {
@@ -299,7 +354,9 @@ async fn is_usable(via: Option<&Hop>) -> bool {
 #[derive(Debug)]
 pub(super) struct Hop {
     name: String,
-    pub(super) master: Master,
+    master: Master,
+    /// How many connections this process has made through it.
+    hosts: AtomicUsize,
     /// Keeps the master alive for as long as this process lives.
     _keepalive: UnixStream,
     /// Keeps the login through which this one connects.
@@ -313,11 +370,21 @@ impl Hop {
         login: &Login,
         dir: &Path,
     ) -> Result<Self, ConnectError> {
-        let master = Master::start(login, via.as_deref(), dir).await?;
+        // One that is full ends with the hosts behind it.
+        let has_room = |master: &Master| earlier_hosts(master) < HOSTS_MAX;
+        let kept = match &login.keeping {
+            Some(keeping) => Master::reuse(login, &keeping.key, dir).await,
+            None => None,
+        };
+        let master = match kept.filter(has_room) {
+            Some(master) => master,
+            None => Master::start(login, via.as_deref(), dir).await?,
+        };
         let keepalive = master.keepalive(login).await?;
         Ok(Self {
             name,
             master,
+            hosts: AtomicUsize::new(0),
             _keepalive: keepalive,
             _via: via,
         })
@@ -327,26 +394,50 @@ impl Hop {
         &self.name
     }
 
+    /// How many hosts an earlier command has connected through it. They may still be connected.
+    pub(super) fn earlier_hosts(&self) -> usize {
+        earlier_hosts(&self.master)
+    }
+
+    /// Counts a connection that is made through it.
+    pub(super) fn count_host(&self) {
+        self.hosts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends the use of the login by this process.
+    pub(super) async fn release(&self) {
+        match self.master.files.lifetime {
+            // Whatever still runs through it ends.
+            MasterLifetime::Process => self.master.end().await,
+            MasterLifetime::Kept(_) | MasterLifetime::User(_) => {
+                let hosts = self.hosts.load(Ordering::Relaxed);
+                self.master.release(self.is_alive().await, hosts).await;
+            }
+        }
+    }
+
     /// Whether the master process accepts connections.
     pub(super) async fn is_alive(&self) -> bool {
-        UnixStream::connect(self.master.socket()).await.is_ok()
+        UnixStream::connect(self.master.files.socket())
+            .await
+            .is_ok()
     }
 
     /// The setting with which another login connects through this one. If the master is gone, that
     /// login fails: it never bypasses the jump host.
     pub(super) fn proxy_command(&self) -> String {
-        let socket = quote(&self.master.socket().to_string_lossy()).replace('%', "%%");
+        let socket = quote(&self.master.files.socket().to_string_lossy()).replace('%', "%%");
         format!("ProxyCommand=ssh -F none -S {socket} -o ProxyCommand=false -W '[%h]:%p' -- nobody")
     }
 
     pub(super) fn log_length(&self) -> usize {
-        self.master.log().len()
+        self.master.files.log().len()
     }
 
     /// Why the jump host could not reach a host, as a line of ssh's log after its first `log_start`
     /// bytes. `None` if there were several reasons, because a line does not name its host.
     pub(super) fn reason_since(&self, log_start: usize) -> Option<String> {
-        let log = self.master.log();
+        let log = self.master.files.log();
         let mut reasons = log
             .get(log_start..)?
             .lines()
@@ -356,6 +447,13 @@ impl Hop {
         reasons
             .all(|other| other.trim() == reason)
             .then(|| format!("open failed: {reason}\r\n"))
+    }
+}
+
+fn earlier_hosts(master: &Master) -> usize {
+    match &master.files.lifetime {
+        MasterLifetime::Kept(kept) => kept.record.hosts,
+        MasterLifetime::Process | MasterLifetime::User(_) => 0,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scripts and forwarded ports over one ssh connection.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use super::error::{ConnectError, RunFailure};
+use super::keeping::LoginKey;
 use super::login::Login;
-use super::master::{self, Master};
+use super::master::Master;
+use super::master_files::MasterLifetime;
 use super::sanitize::clean;
 use super::shell;
 use super::stdio::ScriptIo;
@@ -32,6 +35,26 @@ enum ForwardTarget {
     Path(PathBuf),
 }
 
+impl ForwardTarget {
+    fn socket(&self) -> Socket<'_> {
+        match self {
+            Self::Port(address, port) => Socket::new(address, *port),
+            Self::Path(path) => Socket::from(path.as_path()),
+        }
+    }
+}
+
+impl fmt::Display for ForwardTarget {
+    /// As the option `-L` of ssh has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(address, port) if address.contains(':') => write!(f, "[{address}]:{port}"),
+            Self::Port(address, port) => write!(f, "{address}:{port}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Ssh {
     session: Session,
@@ -43,8 +66,9 @@ pub(super) struct Ssh {
     /// Keeps the jump host's login for as long as a connection uses it.
     _via: Option<Arc<Hop>>,
     forwards: Mutex<BTreeMap<ForwardTarget, PathBuf>>,
-    /// Whether a script was abandoned on the host: its session would keep the master from ending.
-    abandoned: AtomicBool,
+    /// Whether the connection was lost, or a script was abandoned on the host: its session would keep
+    /// the master from ending.
+    broken: AtomicBool,
 }
 
 impl Ssh {
@@ -55,14 +79,34 @@ impl Ssh {
         dir: &Path,
     ) -> Result<Self, ConnectError> {
         let master = Master::start(login, via.as_deref(), dir).await?;
+        Self::over(master, via, login).await
+    }
+
+    /// Uses the connection that an earlier command has kept, if it still reaches the host.
+    pub(super) async fn reuse(login: &Login, key: &LoginKey, dir: &Path) -> Option<Self> {
+        let master = Master::reuse(login, key, dir).await?;
+        Self::over(master, None, login).await.ok()
+    }
+
+    /// Uses the user's own connection with this control socket, if it reaches the host.
+    pub(super) async fn of_user(login: &Login, socket: PathBuf, dir: &Path) -> Option<Self> {
+        let master = Master::of_user(login, socket, dir).await?;
+        Self::over(master, None, login).await.ok()
+    }
+
+    async fn over(
+        master: Master,
+        via: Option<Arc<Hop>>,
+        login: &Login,
+    ) -> Result<Self, ConnectError> {
         let keepalive = master.keepalive(login).await?;
         Ok(Self {
-            session: Session::resume_mux(master.socket().into_boxed_path(), None),
+            session: Session::resume_mux(master.files.socket().into_boxed_path(), None),
             master,
             keepalive,
             _via: via,
             forwards: Mutex::default(),
-            abandoned: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         })
     }
 
@@ -73,7 +117,7 @@ impl Ssh {
         io: ScriptIo<'_, '_>,
     ) -> Result<i32, RunFailure> {
         let line = shell::command_line(words);
-        let guard = AbandonGuard(&self.abandoned);
+        let guard = AbandonGuard(&self.broken);
         let mut child = self.spawn(&line).await?;
         let (stdin, stdout, stderr) = (
             child.stdin().take(),
@@ -140,14 +184,15 @@ impl Ssh {
         if let Some(path) = forwards.get(&target) {
             return Ok(path.clone());
         }
-        let path = self.master.forward_socket(forwards.len());
+        let path = self.master.files.forward_socket(forwards.len());
+        let recorded = self.master.files.record_forward(&path, &target.to_string());
+        recorded.map_err(|error| RunFailure::NotStarted(format!("{}: {error}", path.display())))?;
         let here = Socket::from(path.as_path());
-        let (there, what) = match &target {
-            ForwardTarget::Port(address, port) => {
-                (Socket::new(address, *port), format!("port {port}"))
-            }
-            ForwardTarget::Path(path) => (Socket::from(path.as_path()), path.display().to_string()),
+        let what = match &target {
+            ForwardTarget::Port(_, port) => format!("port {port}"),
+            ForwardTarget::Path(path) => path.display().to_string(),
         };
+        let there = target.socket();
         match timeout(
             COMMAND_DEADLINE,
             self.session
@@ -162,26 +207,43 @@ impl Ssh {
                 )));
             }
             Ok(Err(e)) => return Err(self.lost(&e)),
-            Err(_) => return Err(RunFailure::Lost(format!("forwarding {what} timed out"))),
+            Err(_) => {
+                self.broken.store(true, Ordering::Relaxed);
+                return Err(RunFailure::Lost(format!("forwarding {what} timed out")));
+            }
         }
         forwards.insert(target, path.clone());
         Ok(path)
     }
 
     pub(super) async fn close(self) {
-        // Dropped first, because closing the session would wait for this connection.
-        drop(self.keepalive);
-        if self.abandoned.into_inner() {
-            master::exit(&self.master).await;
+        if !matches!(self.master.files.lifetime, MasterLifetime::Process) {
+            self.cancel_forwards().await;
         }
-        // An error means that the master has already ended.
-        let _ = timeout(COMMAND_DEADLINE, self.session.close()).await;
+        // Dropped first, because ending the master would wait for this connection.
+        drop(self.keepalive);
+        self.master.release(!self.broken.into_inner(), 0).await;
+    }
+
+    async fn cancel_forwards(&self) {
+        for (target, path) in self.forwards.lock().await.iter() {
+            let here = Socket::from(path.as_path());
+            let local = ForwardType::Local;
+            let cancelled = self
+                .session
+                .close_port_forward(local, here, target.socket());
+            if !matches!(timeout(COMMAND_DEADLINE, cancelled).await, Ok(Ok(()))) {
+                self.broken.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
     }
 
     /// The error of a broken connection, with what ssh has logged about it.
     fn lost(&self, error: &openssh::Error) -> RunFailure {
         tracing::debug!(%error, "connection lost");
-        RunFailure::Lost(match clean(&self.master.log()).as_str() {
+        self.broken.store(true, Ordering::Relaxed);
+        RunFailure::Lost(match clean(&self.master.files.log()).as_str() {
             "" => "connection lost".to_owned(),
             words => format!("connection lost; ssh: {words}"),
         })

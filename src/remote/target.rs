@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kept_connections::KeptConnections;
 use super::sudo_password::SudoPassword;
 use crate::config::{SshConfig, Transport};
 use crate::core::ids::HostId;
@@ -17,9 +18,16 @@ pub struct Target {
     pub ssh: SshConfig,
     /// The password for sudo, if `ssh.escalation` needs one.
     pub sudo_password: Option<Arc<SudoPassword>>,
+    /// Where connections are kept for the next command, if `ssh.persist` asks for it.
+    pub kept: Option<Arc<KeptConnections>>,
 }
 
 impl Target {
+    /// Whether its connection is kept for the next command.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.is_some() && !self.ssh.persist.is_zero()
+    }
+
     /// Whether a login at the other target is a login at this one.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let is_same_password = match (&self.sudo_password, &other.sudo_password) {

@@ -4,6 +4,7 @@
 //! directories count as well as those in `/etc/passwd`.
 
 use std::fs;
+use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
@@ -15,6 +16,12 @@ pub fn effective_uid() -> u32 {
 /// The name of a user of this machine.
 pub fn user_name(uid: u32) -> Option<String> {
     account(uid).map(|account| account.name)
+}
+
+/// The home directory of a user of this machine, which ssh uses instead of `HOME`.
+pub fn home_dir(uid: u32) -> Option<PathBuf> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok()??;
+    Some(user.dir)
 }
 
 /// The name of this machine; `localhost` if it has none.

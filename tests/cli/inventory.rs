@@ -30,6 +30,7 @@ user = "admin"
 port = 2222
 sudo = true
 connect_timeout = "1500ms"
+persist = "10m"
 drain = true
 base_dir = "/srv/ship"
 
@@ -98,6 +99,7 @@ fn inventory_prints_json_with_all_settings() {
     "port": 2222,
     "identity_file": "[ROOT]/keys/deploy",
     "connect_timeout": "1500ms",
+    "persist": "600s",
     "sudo": true
   },
   {

@@ -174,6 +174,7 @@ pub(crate) fn local(name: &str) -> Target {
         transport: Transport::Local,
         ssh: SshConfig::default(),
         sudo_password: None,
+        kept: None,
     }
 }
 

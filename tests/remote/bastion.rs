@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use ship::remote::{Command, ConnectError, Connection, Connector, Target};
+use ship::remote::{Command, ConnectError, Connection, Connector, KeptConnections, Target};
 use ship::script::Input;
 use tempfile::TempDir;
 
@@ -77,6 +78,7 @@ impl Ground {
                 ..SshConfig::default()
             },
             sudo_password: None,
+            kept: None,
             ..target_of(&self.inner)
         }
     }
@@ -410,4 +412,34 @@ fn shared_login(dir: &Path) -> u32 {
     let direct: Vec<_> = ssh_of(dir).into_iter().filter(is_direct).collect();
     assert_eq!(direct.len(), 1);
     direct[0]
+}
+
+#[tokio::test]
+async fn kept_connections_need_no_login_at_the_jump_host_either() {
+    let ground = ground!("", BY_JUMP);
+    let kept = KeptConnections::in_dir(&ground.dir.path().join("kept"), Path::new("inventory"));
+    let kept = Arc::new(kept.unwrap());
+    let command = async |hosts: &[usize]| {
+        let connector = Connector::in_dir(ground.dir.path());
+        for number in hosts {
+            let mut target = ground.host(*number);
+            target.ssh.persist = Duration::from_mins(1);
+            target.kept = Some(Arc::clone(&kept));
+            let connection = connector.connect(&target).await.unwrap();
+            assert_eq!(say_hello(&connection).await, "hello\n");
+            connection.close().await;
+        }
+        connector.close().await;
+    };
+    let logins = || (ground.bastion.logins(), ground.inner.logins());
+    command(&[1, 2, 3]).await;
+    assert_eq!(logins(), (1, 3));
+    command(&[1, 2, 3]).await;
+    assert_eq!(logins(), (1, 3));
+    command(&[3, 4]).await;
+    assert_eq!(logins(), (1, 4), "a new host uses the kept jump host");
+    let closed = kept.close().await;
+    assert_eq!((closed.hosts, closed.jump_hosts), (4, 1));
+    fs::remove_dir_all(ground.dir.path().join("kept")).unwrap();
+    ground.assert_gone().await;
 }

@@ -14,6 +14,7 @@ fn target() -> Target {
         transport: Transport::Local,
         ssh: SshConfig::default(),
         sudo_password: None,
+        kept: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod balancers;
 mod bastion;
+mod kept;
 mod local;
 mod shared_artifacts;
 mod ssh;
@@ -24,6 +25,7 @@ fn target_of(sshd: &Sshd) -> Target {
             ..SshConfig::default()
         },
         sudo_password: None,
+        kept: None,
     }
 }
 

@@ -33,7 +33,7 @@ use ship::core::rollout::event::{Entry, Event};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
 use ship::engine::{Clock, Interrupts, Releases};
-use ship::remote::{HostUnavailable, SavedOutput, SudoPassword};
+use ship::remote::{HostUnavailable, KeptConnections, SavedOutput, SudoPassword};
 use ship::report::{Reporter, ReporterSetup};
 use ship::script::KeptRelease;
 use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle, StoreRunner};
@@ -304,6 +304,10 @@ impl Environment for SimulatedEnvironment {
     }
 
     fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
+        None
+    }
+
+    fn kept_connections(&self, _: &Path) -> Option<Arc<KeptConnections>> {
         None
     }
 

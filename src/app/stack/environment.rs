@@ -1,6 +1,7 @@
 //! The environment of a verb that is a part of a deployment.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -15,7 +16,7 @@ use crate::config::{Overrides, Project};
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
 use crate::engine::{Clock, Interrupts, Releases};
-use crate::remote::SudoPassword;
+use crate::remote::{KeptConnections, SudoPassword};
 use crate::report::{Reporter, ReporterSetup};
 use crate::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle};
 
@@ -82,6 +83,10 @@ impl Environment for DeploymentEnvironment {
 
     fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
         self.inner.known_sudo_password()
+    }
+
+    fn kept_connections(&self, inventory: &Path) -> Option<Arc<KeptConnections>> {
+        self.inner.kept_connections(inventory)
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {

@@ -114,6 +114,7 @@ fn unit_hosts(hosts: &[String], sudo: bool) -> Result<Vec<UnitHost>, Error> {
             ..SshConfig::default()
         },
         sudo_password: None,
+        kept: None,
     };
     if hosts.is_empty() {
         let adopted = AdoptedHost {

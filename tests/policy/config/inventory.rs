@@ -404,11 +404,11 @@ fn host_overrides_single_ssh_keys() {
         .inventory(
             "user = \"deploy\"",
             "user = \"deploy\"\nport = 22\nsudo = true\nidentity_file = \
-             \"keys/id\"\nconnect_timeout = \"3s\"",
+             \"keys/id\"\nconnect_timeout = \"3s\"\npersist = \"10m\"",
         )
         .inventory(
             "address = \"10.0.0.2\"",
-            "user = \"root\"\nsudo = false\nport = 2222\nconfig = \"/etc/ssh/mine\"\nknown_hosts \
+            "user = \"root\"\nsudo = false\npersist = \"0s\"\nport = 2222\nconfig = \"/etc/ssh/mine\"\nknown_hosts \
              = \"~/hosts\"",
         )
         .project();
@@ -433,6 +433,8 @@ fn host_overrides_single_ssh_keys() {
     );
     assert_eq!(web2.ssh.identity_file, Some(PathBuf::from("keys/id")));
     assert_eq!(web2.ssh.connect_timeout, Duration::from_secs(3));
+    assert_eq!(web1.ssh.persist, Duration::from_mins(10));
+    assert_eq!(web2.ssh.persist, Duration::ZERO);
     assert_eq!(web2.ssh.config, Some(PathBuf::from("/etc/ssh/mine")));
     assert_eq!(
         web2.ssh.known_hosts,

@@ -20,7 +20,7 @@ use ship::core::ids::HostId;
 use ship::core::policy::unattended::RunMode;
 use ship::core::stack::OnStackFailure;
 use ship::engine::{Clock, Interrupts, Releases};
-use ship::remote::SudoPassword;
+use ship::remote::{KeptConnections, SudoPassword};
 use ship::report::{Plain, Reporter, ReporterSetup};
 use ship::store::{Holder, RolloutId, StateDir, Store, StoreAccess, StoreHandle};
 
@@ -139,6 +139,10 @@ impl Environment for VerbEnvironment {
 
     fn known_sudo_password(&self) -> Option<Arc<SudoPassword>> {
         self.simulated.known_sudo_password()
+    }
+
+    fn kept_connections(&self, inventory: &Path) -> Option<Arc<KeptConnections>> {
+        self.simulated.kept_connections(inventory)
     }
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
