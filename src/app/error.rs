@@ -19,6 +19,7 @@ use crate::core::policy::service_state;
 use crate::core::spec::impossible::Impossible;
 use crate::core::time::Human;
 use crate::engine::EngineError;
+use crate::remote::NotPrivate;
 use crate::script::quote;
 use crate::store::StoreError;
 use crate::system::accounts;
@@ -319,6 +320,11 @@ pub enum Refused {
         candidates: Vec<PathBuf>,
         here: PathBuf,
     },
+    /// The directory of the kept connections belongs to another user, or others can use it.
+    #[error(
+        "{0}, so ship keeps no connections there\nhint: remove it, or make it yours with mode 0700"
+    )]
+    ConnectionsNotPrivate(NotPrivate),
     /// The user did not name the inventory, and one of its files is not trusted.
     #[error(
         "{untrusted}, and ship found it automatically\nhint: to use it anyway, name the \

@@ -88,6 +88,8 @@ pub enum VerbArgs {
     Unlock(UnlockArgs),
     /// Show where the state is, or move it to a database that several operators share
     State(StateArgs),
+    /// Close the connections that are kept for the next command
+    Disconnect(DisconnectArgs),
     /// List the hosts, also those that the command of `[hosts_from]` prints
     Inventory(InventoryArgs),
     /// Print a crontab line and systemd units for nightly deploys
@@ -452,6 +454,16 @@ pub struct UnlockArgs {
     /// Do not prompt for confirmation
     #[arg(short, long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub output: OutputArg,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = examples!["ship disconnect inventory.toml"])]
+pub struct DisconnectArgs {
+    /// Inventory file [default: the one last deployed from this directory or a parent]
+    #[arg(value_name = "INVENTORY")]
+    pub inventory: Option<PathBuf>,
     #[command(flatten)]
     pub output: OutputArg,
 }

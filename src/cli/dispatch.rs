@@ -6,8 +6,8 @@ use super::args::{Cli, VerbArgs};
 use super::exit::{CliError, Exit};
 use super::output::print;
 use super::{
-    abort, adopt, check, cron, deploy, freeze, history, init, inventory, logs, migrate, pause,
-    plan, promote, report, restart, resume, rollback, scale, state, status, unlock,
+    abort, adopt, check, cron, deploy, disconnect, freeze, history, init, inventory, logs, migrate,
+    pause, plan, promote, report, restart, resume, rollback, scale, state, status, unlock,
 };
 
 /// Runs a verb for one service.
@@ -34,6 +34,7 @@ pub(super) async fn run_one(verb: VerbArgs) -> Result<Exit, CliError> {
         VerbArgs::Report(args) => report::run(args),
         VerbArgs::Unlock(args) => unlock::run(args).await,
         VerbArgs::State(args) => state::run(args).await,
+        VerbArgs::Disconnect(args) => disconnect::run(args).await,
         VerbArgs::Inventory(args) => inventory::run(args),
         VerbArgs::Cron(args) => cron::run(args),
         VerbArgs::Completions { shell } => {

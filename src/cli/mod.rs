@@ -7,6 +7,7 @@ mod check;
 mod conclusion;
 mod cron;
 mod deploy;
+mod disconnect;
 mod dispatch;
 mod exit;
 mod freeze;

@@ -39,6 +39,7 @@ Commands:
   thaw         End a freeze [alias: unfreeze]
   unlock       Break the deploy lock and fence off its holder
   state        Show where the state is, or move it to a database that several operators share
+  disconnect   Close the connections that are kept for the next command
   inventory    List the hosts, also those that the command of `[hosts_from]` prints
   cron         Print a crontab line and systemd units for nightly deploys
   completions  Print a shell completion script
@@ -100,6 +101,7 @@ Commands:
   thaw         End a freeze [alias: unfreeze]
   unlock       Break the deploy lock and fence off its holder
   state        Show where the state is, or move it to a database that several operators share
+  disconnect   Close the connections that are kept for the next command
   inventory    List the hosts, also those that the command of `[hosts_from]` prints
   cron         Print a crontab line and systemd units for nightly deploys
   completions  Print a shell completion script

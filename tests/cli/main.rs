@@ -23,6 +23,7 @@ mod clock;
 mod concurrency;
 mod cron;
 mod deploy;
+mod disconnect;
 mod discovery;
 mod drain;
 mod failure;

@@ -47,6 +47,7 @@ const READ_ON_INVENTORY: &str = "
 - [Add and remove hosts](../guides/add-and-remove-hosts.md)
 - [Hosts from a command](../guides/hosts-from-a-command.md): what the command prints
 - [Jump hosts](../guides/jump-hosts.md)
+- [Kept connections](../guides/kept-connections.md): `persist`, and when a connection is used again
 ";
 
 pub(crate) fn playbook() -> String {

@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod check;
 pub mod cron;
 pub mod deploy;
+pub mod disconnect;
 pub mod freeze;
 pub mod history;
 pub mod init;

@@ -111,6 +111,7 @@ pub(super) fn inventory_arg_mut(verb: &mut VerbArgs) -> Option<&mut InventoryArg
         VerbArgs::Init(_)
         | VerbArgs::Adopt(_)
         | VerbArgs::Logs(_)
+        | VerbArgs::Disconnect(_)
         | VerbArgs::Completions { .. }
         | VerbArgs::Man => None,
         VerbArgs::Deploy(args) => Some(&mut args.inventory),
