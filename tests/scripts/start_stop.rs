@@ -189,17 +189,38 @@ fn start_fails_if_another_process_has_the_port() {
     }
 }
 
+/// A loopback address that belongs neither to this host nor to that of another test.
+fn other_address(host: &Host) -> String {
+    let mut parts = host.site.host_address.splitn(3, '.');
+    format!("127.99.{}", parts.nth(2).expect("address"))
+}
+
+#[test]
+fn instance_at_another_loopback_address_is_its_own_listener() {
+    for shell in shells() {
+        let host = Host::with(shell);
+        let release = Release::new("hello");
+        host.stage(&release);
+        let other = other_address(&host);
+        let serve = format!(
+            "exec python3 -m http.server --bind {other} {} 2>&1",
+            host.port
+        );
+        host.start(&host.launch_sh("a", &release, &serve));
+        wait_for("the listener", || {
+            let seen = host.instance(host.observe());
+            *seen.listener(host.port)
+                == Listener::Own {
+                    address: other.clone(),
+                }
+        });
+    }
+}
+
 #[test]
 fn listener_at_another_loopback_address_does_not_block_the_port() {
     let (host, release) = Host::with_release();
-    let other = format!(
-        "127.99.{}",
-        host.site
-            .host_address
-            .splitn(3, '.')
-            .nth(2)
-            .expect("address")
-    );
+    let other = other_address(&host);
     let _neighbour = TcpListener::bind((other.as_str(), host.port)).expect("bind");
     assert!(host.observe().slots.is_empty());
     let instance = host.start(&host.launch("a", &release));

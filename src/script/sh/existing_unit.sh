@@ -56,7 +56,7 @@ read_listeners() {
     sockets=
     [ -z "$files" ] || sockets=$(ls -ln $files 2>/dev/null | sed -n 's/.* -> \(socket:\[[0-9]*\]\)$/\1/p')
     rows=
-    ! command -v ss >/dev/null 2>&1 || rows=$(ss -Hltne 2>/dev/null)
+    ! command -v ss >/dev/null 2>&1 || rows=$(ss -Htne state listening 2>/dev/null)
     [ -n "$rows" ] || rows=$(grep -hE '^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ [0-9A-F]+:0000 0A' /proc/net/tcp /proc/net/tcp6 2>/dev/null)
     set -f
     IFS=$NL

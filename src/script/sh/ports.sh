@@ -1,13 +1,76 @@
 # Finds the listeners on the ports: compares the kernel's list of sockets with the open files of the slots' processes.
 
 observe_ports() {
-    list_rows $watched
-    [ -n "$rows" ] || return 0
-    all=
-    for number in $found; do
-        eval "all=\"\$all \$pids_$number\""
+    files= listened=' '
+    list_rows "$LOOPBACK" $watched
+    classify_rows
+    [ -z "$LOOPBACK" ] || observe_other_addresses
+}
+
+# A process of a host at a loopback address may listen at another one: looks there for the listeners of running
+# instances that have none at the host's own address.
+observe_other_addresses() {
+    set --
+    for port in $watched; do
+        eval "number=\$slot_of_$port"
+        eval "pids=\${pids_$number-}"
+        case $pids,$listened in
+            ,* | *" $port "*) ;;
+            *) set -- "$@" "$port" ;;
+        esac
     done
-    list_sockets $all
+    list_rows '' "$@"
+    classify_rows
+}
+
+# The listeners on the given ports, one per line, in "rows"; only those at the addresses $1, unless $1 is empty. ss
+# queries the kernel for these listeners only; printing /proc/net/tcp goes through the whole table of connections, which
+# takes 10 ms on a machine with much memory.
+list_rows() {
+    rows= addresses=$1 sought= sought_at=
+    shift
+    [ $# -gt 0 ] || return 0
+    # An address may be "*".
+    set -f
+    if command -v ss >/dev/null 2>&1; then
+        for port; do
+            sought="$sought${sought:+ or }sport = :$port"
+        done
+        for address in $addresses; do
+            case $address in
+                *.* | '['*) sought_at="$sought_at${sought_at:+ or }src $address" ;;
+            esac
+        done
+        set +f
+        ! rows=$(ss -Htne state listening "( $sought )${sought_at:+ and ( $sought_at )}" 2>/dev/null) || return 0
+        # This ss is too old for the filter.
+        sought= sought_at=
+        set -f
+    fi
+    for port; do
+        sought="$sought${sought:+|}$(printf %04X "$port")"
+    done
+    for address in $addresses; do
+        case $address in
+            *[!0-9A-F]*) ;;
+            *) sought_at="$sought_at${sought_at:+|}$address" ;;
+        esac
+    done
+    set +f
+    rows=$(grep -hE "^ *[0-9]+: (${sought_at:-[0-9A-F]+}):($sought) [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+    return 0
+}
+
+# Classifies the listeners in "rows".
+classify_rows() {
+    [ -n "$rows" ] || return 0
+    if [ -z "$files" ]; then
+        all=
+        for number in $found; do
+            eval "all=\"\$all \$pids_$number\""
+        done
+        list_sockets $all
+    fi
     set -f
     IFS=$NL
     for row in $rows; do
@@ -16,43 +79,25 @@ observe_ports() {
         set -f
         parse_row $row
         set +f
+        listened="$listened$port "
         classify_listener
     done
     IFS=$BLANKS
     set +f
 }
 
-# The listeners on the given ports, one per line, in "rows". ss queries the kernel for these ports only; printing
-# /proc/net/tcp goes through the whole table of connections, which takes 10 ms on a machine with much memory.
-list_rows() {
-    rows=
-    [ $# -gt 0 ] || return 0
-    sought=
-    if command -v ss >/dev/null 2>&1; then
-        for port; do
-            sought="$sought${sought:+ or }sport = :$port"
-        done
-        ! rows=$(ss -Hltne "$sought" 2>/dev/null) || return 0
-        # This ss is too old for the filter.
-        sought=
-    fi
-    for port; do
-        sought="$sought${sought:+|}$(printf %04X "$port")"
-    done
-    rows=$(grep -hE "^ *[0-9]+: [0-9A-F]+:($sought) [0-9A-F]+:0000 0A" /proc/net/tcp /proc/net/tcp6 2>/dev/null)
-    return 0
-}
-
-# Parses a row, given as words.
+# Parses a row, given as words: of /proc/net/tcp, or of ss, which omits the state if the filter names only one.
 parse_row() {
-    if [ "$1" != LISTEN ]; then
-        address=${2%:*} port=$((0x${2#*:})) uid=$8 socket=${10}
-        return
-    fi
-    address=${4%:*} port=${4##*:} uid=0 socket=
+    case $1 in
+        *:)
+            address=${2%:*} port=$((0x${2#*:})) uid=$8 socket=${10}
+            return
+            ;;
+    esac
+    address=${3%:*} port=${3##*:} uid=0 socket=
     # ss names the interface where there is one: 127.0.0.1%lo
     address=${address%%\%*}
-    shift 5
+    shift 4
     for word; do
         case $word in
             uid:*) uid=${word#uid:} ;;
