@@ -13,15 +13,17 @@ find_members() {
     done
 }
 
-# Sets "environments" to the environment files that contain $1. If the installed grep does not search beyond the first
-# NUL, the shell, which ignores NULs, reads the files itself.
+# Sets "environments" to the environment files that contain $1. The input of grep shows whether the installed one searches
+# beyond the first NUL; if not, the shell, which ignores NULs, reads the files itself.
 find_environments() {
+    environments=$(printf 'a\0%s' "$1" | grep -lF -e "$1" - /proc/[0-9]*/environ 2>/dev/null)
+    case $environments in
+        "(standard input)"*)
+            environments=${environments#"(standard input)"}
+            return
+            ;;
+    esac
     environments=
-    [ -n "${reads_nul-}" ] || reads_nul=$(printf 'a\0b' | grep -qF b && echo yes || echo no)
-    if [ "$reads_nul" = yes ]; then
-        environments=$(grep -lF "$1" /proc/[0-9]*/environ 2>/dev/null)
-        return
-    fi
     for file in /proc/[0-9]*/environ; do
         {
             while IFS= read -r line || [ -n "$line" ]; do
@@ -34,6 +36,17 @@ find_environments() {
             done <"$file"
         } 2>/dev/null
     done
+}
+
+# Whether any process may be in session $1 or have $2 in its environment. One search shows that no process is left, as is
+# usual; otherwise, other numbers may look like the session.
+is_mentioned() {
+    mentions=$(printf 'a\0%s' "$2" | grep -lF -e " $1 " -e "$2" - /proc/[0-9]*/stat /proc/[0-9]*/environ 2>/dev/null)
+    case $mentions in
+        "(standard input)") return 1 ;;
+        # The first process, which has ended, but whose parent has not noticed yet.
+        "(standard input)$NL/proc/$1/stat") ! has_exited "$1" ;;
+    esac
 }
 
 # Adds the processes with mark $1 in other sessions than $2 to "members". The process driver marks an instance with an

@@ -51,6 +51,7 @@ is_reused() {
 # The instance's live processes: those of its session, and its children in other sessions.
 find_in_session() {
     members=
+    is_mentioned "$pid" "SHIP_SLOT=$SLOT:$name:" || return 0
     is_reused || find_members "$pid"
     find_detached "$SLOT:$name" "$pid"
 }
@@ -88,12 +89,18 @@ find_session() {
     [ "$boot" = "$since_boot" ]
 }
 
+# Sends the signal to the instance's live processes. "session_alive" has set "members".
 signal_session() {
+    alive=$members members=
     # Each process gets the signal only once, because some treat a second one as a request to exit at once.
-    members=
     find_detached "$SLOT:$name" "$pid"
     detached=$members members=
-    is_reused || find_members "$pid"
+    # The first process leads the session's group, so there is no need to look for others.
+    if [ "$alive" = "$pid" ]; then
+        members=$pid
+    else
+        is_reused || find_members "$pid"
+    fi
     [ -z "$members" ] || { kill "-$signal" "-$pid"; } 2>/dev/null || output=$(kill "-$signal" $members 2>&1) || ! session_alive ||
         fail "cannot send SIG$signal to $name: $output"
     [ -z "$detached" ] || { kill "-$signal" $detached; } 2>/dev/null
