@@ -16,6 +16,9 @@ use crate::remote::command::Output;
 use crate::remote::target::HostLogin;
 use crate::script::quote::quote;
 
+/// The exit status of a shell that does not find a command.
+pub(super) const NOT_FOUND: i32 = 127;
+
 /// Seconds between SIGTERM at the deadline and SIGKILL.
 const KILL_AFTER_S: u64 = 5;
 
@@ -69,18 +72,20 @@ pub(super) fn prepare(
     // script's own.
     let deadline_s = whole_seconds(deadline).to_string();
     let is_dialog = escalation == Escalation::SudoPassword;
-    let process = if is_dialog {
-        format!(r#"echo "{PROCESS_MARK}$$"; "#)
+    let announce = format!("LC_ALL=C; export LC_ALL; echo {SHELL_MARK}");
+    // Without sudo, the shell that runs the script announces itself, which saves a shell.
+    let (mut words, opening) = if escalation.is_root() {
+        let process = if is_dialog {
+            format!(r#"echo "{PROCESS_MARK}$$"; "#)
+        } else {
+            String::new()
+        };
+        let outer = format!(r#"{announce}; {process}exec "$@""#);
+        let words = ["/bin/sh", "-c", &outer, "ship"].map(str::to_owned);
+        (words.to_vec(), String::new())
     } else {
-        String::new()
+        (Vec::new(), format!("{announce}; "))
     };
-    let outer = format!(r#"LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; {process}exec "$@""#);
-    let mut words = vec![
-        "/bin/sh".to_owned(),
-        "-c".to_owned(),
-        outer,
-        "ship".to_owned(),
-    ];
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
     add(escalation::command_words(escalation));
     add(&[
@@ -96,23 +101,23 @@ pub(super) fn prepare(
         if is_dialog {
             add(&["-c", &format!("echo {ROOT_MARK}; exec sh")]);
         }
-        let script = format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
+        let script = format!("{opening}{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
         return ShellCommand {
             words,
             script: script.into_bytes(),
         };
     }
-    let root_mark = if is_dialog {
+    let opening = if is_dialog {
         format!("echo {ROOT_MARK}; ")
     } else {
-        String::new()
+        opening
     };
     let read_and_run = READ_AND_RUN
         .replace("MARK", SCRIPT_MARK)
         .replace("INCOMPLETE", INCOMPLETE);
     add(&[
         "-c",
-        &format!("{root_mark}{read_and_run}"),
+        &format!("{opening}{read_and_run}"),
         &script.len().to_string(),
     ]);
     ShellCommand {
@@ -169,7 +174,10 @@ pub(super) fn check_started(
     };
     let program = escalation::program(escalation)
         .filter(|_| !preamble.has_root() && !output.stderr.contains(INCOMPLETE));
+    // The login shell itself runs `timeout` where there is no sudo.
+    let lacks_timeout = output.status == NOT_FOUND && output.stderr.contains("timeout");
     Err(match (preamble.has_shell(), program) {
+        (false, None) if lacks_timeout => RunError::NotStarted { host, why: message },
         (false, _) => RunError::LoginShell {
             host,
             user,
@@ -226,7 +234,7 @@ mod tests {
     #[test]
     fn deadline_on_the_host_is_never_shorter_than_here() {
         let deadline = |ms| {
-            prepare("true", false, Duration::from_millis(ms), Escalation::None).words[7].clone()
+            prepare("true", false, Duration::from_millis(ms), Escalation::None).words[3].clone()
         };
         assert_eq!(
             [deadline(0), deadline(1), deadline(1000), deadline(1001)],
@@ -300,6 +308,13 @@ mod tests {
                                          command (it printed nothing and exited with status \
                                          1); check the shell with `getent passwd deploy` on the \
                                          host, and its startup files");
+    }
+
+    #[test]
+    fn missing_timeout_is_not_attributed_to_the_login_shell() {
+        let error = checked("motd\n", "sh: 1: exec: timeout: not found", 127, false).unwrap_err();
+        assert!(matches!(error, RunError::NotStarted { .. }));
+        assert!(error.to_string().contains("timeout: not found"), "{error}");
     }
 
     #[test]

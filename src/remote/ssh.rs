@@ -25,8 +25,6 @@ use crate::remote::master::Hop;
 
 /// The time limit of ssh commands on this machine that do not contact the host.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(3);
-/// The exit status of a shell that does not find a command.
-const NOT_FOUND: i32 = 127;
 
 /// The target end of a forwarded socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +152,7 @@ impl Ssh {
     async fn status(&self, child: Child<&Session>) -> Result<i32, RunFailure> {
         match child.wait().await {
             Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
-            Err(openssh::Error::Remote(_)) => Ok(NOT_FOUND),
+            Err(openssh::Error::Remote(_)) => Ok(shell::NOT_FOUND),
             // A killed shell and a lost connection look the same; whether the master still
             // answers distinguishes them.
             Err(e) => Err(
