@@ -210,11 +210,12 @@ impl Text {
         self
     }
 
-    /// Adds a text without its comments.
+    /// Adds a text without its comments and its indentation, which no value in `sh/` contains.
     pub(super) fn add(mut self, text: &str) -> Self {
         for line in text
             .lines()
-            .filter(|line| !line.is_empty() && !line.trim_start().starts_with('#'))
+            .map(str::trim_start)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
         {
             self.0.push_str(line);
             self.0.push('\n');
