@@ -27,13 +27,13 @@ const EDITED_MIN_BYTES: u64 = 64 << 10;
 /// If the parts to send are less than this share of a file, zstd is not tried.
 const FEW_PARTS: u64 = 16;
 
-/// Writes the difference between two artifacts.
+/// Writes the difference between two artifacts; returns also whether the host needs zstd.
 pub(super) fn write(
     held: &UnpackedArtifact,
     new: &UnpackedArtifact,
     cache: &Cache,
     method: PatchMethod,
-) -> io::Result<ArtifactWriter> {
+) -> io::Result<(ArtifactWriter, bool)> {
     let mut index = BlockIndex::new(replaced_files(held, new));
     let writer = cache.new_writer().map_err(io::Error::other)?;
     let mut archive = PatchArchive {
@@ -44,6 +44,7 @@ pub(super) fn write(
         edits: String::new(),
         sent: Vec::new(),
         sent_bytes: 0,
+        needs_zstd: false,
     };
     for (path, content) in new.contents.iter() {
         match content {
@@ -57,7 +58,8 @@ pub(super) fn write(
             }
         }
     }
-    archive.finish()
+    let needs_zstd = archive.needs_zstd;
+    Ok((archive.finish()?, needs_zstd))
 }
 
 /// The files of the old release that the new one does not have in the same place, and whose parts
@@ -107,6 +109,7 @@ struct PatchArchive<'a> {
     edits: String,
     sent: Vec<Box<dyn Read + 'a>>,
     sent_bytes: u64,
+    needs_zstd: bool,
 }
 
 impl<'a> PatchArchive<'a> {
@@ -174,19 +177,20 @@ impl<'a> PatchArchive<'a> {
         let Some(held) = index.most_similar(file, edit) else {
             return Ok(false);
         };
-        let Some(compressed) = zstd::compress(held, file, self.cache)? else {
+        let compressed = zstd::compress(held, file, edit.sent_bytes() / 2, self.cache)
+            .inspect_err(|error| tracing::debug!(%error, "cannot compress with zstd"))
+            .unwrap_or_default();
+        let Some(compressed) = compressed else {
             return Ok(false);
         };
         let length = compressed.metadata()?.len();
-        if length >= edit.sent_bytes() / 2 {
-            return Ok(false);
-        }
         let lines = &mut self.edits;
         // Writing to a string does not fail.
         let _ = writeln!(lines, "new {}", file.path.display());
         let (offset, path) = (self.sent_bytes, held.path.display());
         let _ = writeln!(lines, "zstd {length} {offset} {path}");
         self.send(length, Box::new(compressed));
+        self.needs_zstd = true;
         self.end_file(file, mode);
         Ok(true)
     }

@@ -22,6 +22,8 @@ pub struct ReleasePatch {
     /// The SHA-256 of the archive, in lower-case hex.
     pub sha256: String,
     pub size_bytes: u64,
+    /// Whether the host needs zstd to apply it.
+    pub needs_zstd: bool,
     /// The digest of the files that it makes, as
     /// [`ReleaseContents::listing_sha256`](super::ReleaseContents::listing_sha256) computes it.
     pub listing_sha256: String,
@@ -60,10 +62,12 @@ impl ReleasePatch {
             let held = held.map_err(|_| io::Error::other("a thread has panicked"))?;
             (Some(held?), new?)
         };
-        let writer = archive::write(held.as_ref().unwrap_or(&new), &new, &cache, method)?;
+        let (writer, needs_zstd) =
+            archive::write(held.as_ref().unwrap_or(&new), &new, &cache, method)?;
         Ok(Self {
             sha256: writer.sha256(),
             size_bytes: writer.size_bytes(),
+            needs_zstd,
             listing_sha256: new.contents.listing_sha256(),
             file: writer.into_file()?,
         })

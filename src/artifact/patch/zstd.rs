@@ -1,8 +1,10 @@
 //! Compresses a file with an old one as its dictionary, for programs that were compiled again: their
 //! bytes differ everywhere, but not by much.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::NamedTempFile;
@@ -13,30 +15,48 @@ use crate::config::remove_secrets;
 
 /// The largest file: zstd needs several times its size as memory.
 const COMPRESSED_MAX_BYTES: u64 = 128 << 20;
-const LEVEL: &str = "-12";
+/// Shows in little time whether the files are similar.
+const FAST_LEVEL: &str = "-3";
+const SMALL_LEVEL: &str = "-12";
+/// The largest file that is compressed as far as `SMALL_LEVEL` does, in about two seconds.
+const SMALL_LEVEL_MAX_BYTES: u64 = 32 << 20;
 
-/// Compresses `new` for a host that has `held`; `None` if they are too large.
+/// Compresses `new` for a host that has `held` to fewer than `limit_bytes`; `None` if that is not
+/// possible, or the files are too large.
 ///
 /// # Errors
 /// If zstd is not installed or fails, or the cache cannot be written.
 pub(super) fn compress(
     held: &UnpackedFile<'_>,
     new: &UnpackedFile<'_>,
+    limit_bytes: u64,
     cache: &Cache,
 ) -> io::Result<Option<File>> {
-    if held.size_bytes.max(new.size_bytes) > COMPRESSED_MAX_BYTES {
+    let size_bytes = held.size_bytes.max(new.size_bytes);
+    if size_bytes > COMPRESSED_MAX_BYTES {
         return Ok(None);
     }
     let (held, new) = (copy(held, cache)?, copy(new, cache)?);
+    let fast = run(FAST_LEVEL, held.path(), new.path(), cache)?;
+    if fast.metadata()?.len() >= limit_bytes {
+        return Ok(None);
+    }
+    if size_bytes > SMALL_LEVEL_MAX_BYTES {
+        return Ok(Some(fast));
+    }
+    run(SMALL_LEVEL, held.path(), new.path(), cache).map(Some)
+}
+
+fn run(level: &str, held: &Path, new: &Path, cache: &Cache) -> io::Result<File> {
     let mut compressed = tempfile::tempfile_in(cache.directory())?;
-    let mut patch_from = std::ffi::OsString::from("--patch-from=");
-    patch_from.push(held.path());
+    let mut patch_from = OsString::from("--patch-from=");
+    patch_from.push(held);
     let mut command = Command::new("zstd");
     remove_secrets(&mut command);
     let output = command
-        .args(["-q", LEVEL, "-c"])
+        .args(["-q", level, "-c"])
         .arg(patch_from)
-        .arg(new.path())
+        .arg(new)
         .stdin(Stdio::null())
         .stdout(compressed.try_clone()?)
         .stderr(Stdio::piped())
@@ -46,7 +66,7 @@ pub(super) fn compress(
         return Err(io::Error::other(format!("zstd: {}", printed.trim())));
     }
     compressed.rewind()?;
-    Ok(Some(compressed))
+    Ok(compressed)
 }
 
 fn copy(file: &UnpackedFile<'_>, cache: &Cache) -> io::Result<NamedTempFile> {

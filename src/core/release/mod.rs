@@ -136,12 +136,6 @@ impl Artifact {
         self.size_bytes >= Self::PATCHED_MIN_BYTES
     }
 
-    /// Whether a difference of this size is so large that zstd may make it much smaller.
-    pub fn is_worth_compressing(&self, patch_bytes: u64) -> bool {
-        const SMALL_SHARE: u64 = 16;
-        patch_bytes > self.size_bytes / SMALL_SHARE
-    }
-
     /// Whether a difference of this size should be sent instead.
     pub fn is_worth_replacing_by(&self, patch_bytes: u64) -> bool {
         patch_bytes <= self.size_bytes / 2

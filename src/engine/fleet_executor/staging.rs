@@ -104,9 +104,9 @@ impl<'a> ReleaseStaging<'a> {
             .filter(|base| self.pulled_from().is_none() || base.artifact == *new)?;
         let patches = self.context.patches();
         let get = |method| patches.get(&base.artifact, new, method, &releases.artifacts);
-        let mut patch = get(PatchMethod::Parts).await?;
-        if new.is_worth_compressing(patch.size_bytes) && host.link.has_zstd().await {
-            patch = get(PatchMethod::PartsOrZstd).await.unwrap_or(patch);
+        let mut patch = get(PatchMethod::PartsOrZstd).await?;
+        if patch.needs_zstd && !host.link.has_zstd().await {
+            patch = get(PatchMethod::Parts).await?;
         }
         Some((base.dir, patch)).filter(|(_, patch)| new.is_worth_replacing_by(patch.size_bytes))
     }
