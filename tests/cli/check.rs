@@ -39,7 +39,7 @@ ok      artifact of 0.8 ([SIZE] bytes)
 ok      node1: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
 ok      node2: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
 ok      node3: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
-ok      node4: reached as [USER], [SIZE] MiB free, 0 instances
+ok      node4: reached as [USER], [SIZE] MiB free, 0 instances, 1 release (1 MiB)
 
 "#]])
         .run();

@@ -85,10 +85,10 @@ fn deploy_admits_and_drains_without_failed_requests() {
 ok      inventory.toml
 ok      playbook.toml
 ok      artifact of 0.9 ([SIZE] bytes)
-ok      node1: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
-ok      node2: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
-ok      node3: reached as [USER], [SIZE] MiB free, 0 instances
-ok      node4: reached as [USER], [SIZE] MiB free, 1 instance, 1 release (1 MiB)
+ok      node1: reached as [USER], [SIZE] MiB free, 1 instance, 2 releases (1 MiB)
+ok      node2: reached as [USER], [SIZE] MiB free, 1 instance, 2 releases (1 MiB)
+ok      node3: reached as [USER], [SIZE] MiB free, 0 instances, 2 releases (1 MiB)
+ok      node4: reached as [USER], [SIZE] MiB free, 1 instance, 2 releases (1 MiB)
 ok      lb1: reached as [USER], [SIZE] MiB free, 3 of 8 servers receive requests
 
 "#]])
