@@ -50,7 +50,7 @@ pub(super) struct TarEntry {
     /// The SHA-256 of the bytes in the archive.
     pub(super) sha256: [u8; 32],
     /// Its time of modification, in seconds since 1970.
-    pub(super) mtime_s: u64,
+    pub(super) mtime_s: i64,
 }
 
 /// The attributes that extension headers set for the next entry.
@@ -197,7 +197,7 @@ impl<R: Read> StrictTarReader<R> {
             is_executable: header.mode().is_ok_and(|mode| mode & EXECUTE_BITS != 0),
             size_bytes: size,
             sha256,
-            mtime_s: header.mtime().unwrap_or_default(),
+            mtime_s: header.mtime().unwrap_or_default().cast_signed(),
         })
     }
 

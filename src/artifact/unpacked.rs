@@ -27,7 +27,7 @@ pub(super) struct UnpackedArtifact {
 #[derive(Clone, Copy)]
 struct Place {
     offset: u64,
-    mtime_s: u64,
+    mtime_s: i64,
 }
 
 impl UnpackedArtifact {
@@ -72,7 +72,7 @@ impl UnpackedArtifact {
     }
 
     /// The time of a file with this content, in seconds since 1970.
-    pub(super) fn mtime_s(&self, sha256: &[u8; 32]) -> u64 {
+    pub(super) fn mtime_s(&self, sha256: &[u8; 32]) -> i64 {
         self.places.get(sha256).map_or(0, |place| place.mtime_s)
     }
 

@@ -37,6 +37,8 @@ const LEFTOVER_AGE: Duration = Duration::from_mins(10);
 const EXITS_CONCURRENT_MAX: usize = 16;
 
 const RECORD: &str = "record-";
+/// The prefix of a record whose master is being closed.
+const CLOSING: &str = "closing-";
 const MASTER: &str = "m-";
 const LOG: &str = ".log";
 
@@ -153,7 +155,11 @@ impl KeptConnections {
             .ok()?
             .into_temp_path();
         fs::rename(self.dir.join(name), &taken).ok()?;
-        let record = fs::read(&taken).ok()?;
+        self.read_record(&taken, digest)
+    }
+
+    fn read_record(&self, path: &Path, digest: &str) -> Option<KeptMaster> {
+        let record = fs::read(path).ok()?;
         let record: KeptRecord = serde_json::from_slice(&record).ok()?;
         let is_name = record.socket.starts_with(MASTER) && !record.socket.contains('/');
         is_name.then(|| KeptMaster {
@@ -165,29 +171,46 @@ impl KeptConnections {
 
     /// Closes all of them. Those that a command is using stay open.
     pub async fn close(&self) -> ClosedConnections {
-        let names = self.names().filter(|name| name.starts_with(RECORD));
-        let mut masters: Vec<_> = names
-            .filter_map(|name| self.take_record(&name, ""))
-            .collect();
-        masters.retain(|master| {
+        let names = self
+            .names()
+            .filter(|name| name.starts_with(RECORD) || name.starts_with(CLOSING));
+        let mut masters: Vec<_> = names.filter_map(|name| self.begin_close(&name)).collect();
+        masters.retain(|(record, master)| {
             let is_alive = UnixStream::connect(master.socket()).is_ok();
             if !is_alive {
                 master.remove_files();
+                let _ = fs::remove_file(record);
             }
             is_alive
         });
         let closed = ClosedConnections::of(&masters);
-        let (jump_hosts, hosts): (Vec<_>, Vec<_>) =
-            masters.iter().partition(|master| master.record.is_jump);
+        let (jump_hosts, hosts): (Vec<_>, Vec<_>) = masters
+            .iter()
+            .partition(|(_, master)| master.record.is_jump);
         for group in [hosts, jump_hosts] {
             stream::iter(group)
-                .for_each_concurrent(EXITS_CONCURRENT_MAX, |master| async {
+                .for_each_concurrent(EXITS_CONCURRENT_MAX, |(record, master)| async move {
                     exit_master(&master.socket()).await;
                     master.remove_files();
+                    let _ = fs::remove_file(record);
                 })
                 .await;
         }
         closed
+    }
+
+    /// Takes a master away from every command. The record stays under another name until the master
+    /// has ended, so that the next attempt finds what an interrupted one has left.
+    fn begin_close(&self, name: &str) -> Option<(PathBuf, KeptMaster)> {
+        let record = match name.strip_prefix(RECORD) {
+            Some(digest) => self.dir.join(format!("{CLOSING}{digest}")),
+            None => self.dir.join(name),
+        };
+        if name.starts_with(RECORD) {
+            fs::rename(self.dir.join(name), &record).ok()?;
+        }
+        let master = self.read_record(&record, "")?;
+        Some((record, master))
     }
 
     /// Removes the files of masters that have ended by themselves.
@@ -226,13 +249,13 @@ impl KeptConnections {
 }
 
 impl ClosedConnections {
-    fn of(masters: &[KeptMaster]) -> Self {
+    fn of(masters: &[(PathBuf, KeptMaster)]) -> Self {
         let count = |is_jump| {
             let found = masters
                 .iter()
-                .filter(|master| master.record.is_jump == is_jump);
+                .filter(|(_, master)| master.record.is_jump == is_jump);
             found
-                .map(|master| &master.record.label)
+                .map(|(_, master)| &master.record.label)
                 .collect::<BTreeSet<_>>()
                 .len()
         };

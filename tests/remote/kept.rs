@@ -12,6 +12,7 @@ use ship::remote::{
 };
 use ship::script::Input;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::target_of;
 use ship_testing::sshd::{Sshd, eventually, processes_of, ssh_of};
@@ -127,6 +128,17 @@ fn files_in(dir: &Path) -> Vec<String> {
         .flat_map(|inventory| entries(&inventory.path()).collect::<Vec<_>>())
         .map(|file| file.file_name().into_string().unwrap())
         .collect()
+}
+
+#[tokio::test]
+async fn interrupted_close_is_completed_by_the_next_one() {
+    let ground = ground!();
+    ground.command(&ground.target()).await;
+    // It has begun to close the connection, and does not wait for the end of ssh.
+    let interrupted = timeout(Duration::ZERO, ground.kept.close()).await;
+    assert!(interrupted.is_err(), "{interrupted:?}");
+    ground.kept.close().await;
+    ground.assert_gone();
 }
 
 #[tokio::test]

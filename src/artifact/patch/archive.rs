@@ -153,7 +153,7 @@ impl<'a> PatchArchive<'a> {
             }
         }
         let mut header = header(EntryType::Regular, mode, file.size_bytes);
-        header.set_mtime(file.artifact.mtime_s(file.sha256));
+        header.set_mtime(file.artifact.mtime_s(file.sha256).max(0).cast_unsigned());
         let content = file.part(0, file.size_bytes);
         self.builder
             .append_data(&mut header, entry_path(file.path), content)
