@@ -124,7 +124,7 @@ impl ReleaseContents {
 
     /// The SHA-256 in lower-case hex of the text by which a host lists its files, see
     /// `script/sh/patch.sh`. A host cannot compute `sha256` with its own tools.
-    pub fn listing_sha256(&self) -> String {
+    pub(super) fn listing_sha256(&self) -> String {
         let mut listing = Listing::default();
         let root = (Path::new(""), &Content::Directory);
         for (path, content) in self.iter().chain([root]) {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::kept_connections::{KeptConnections, KeptMaster};
 use super::login_files::{AGENT, LoginFiles};
-use super::ssh_config::{SshConfigFiles, SshSettings, exit_master};
+use super::ssh_config::{SshConfigFiles, SshSettings};
 use crate::config::hex;
 use crate::core::time::whole_seconds;
 
@@ -79,8 +79,7 @@ impl LoginKey {
         if master.record.files.are_unchanged() {
             return Some(master);
         }
-        exit_master(&master.socket()).await;
-        master.remove_files();
+        master.end().await;
         None
     }
 }

@@ -179,7 +179,7 @@ impl KeptConnections {
             let is_alive = UnixStream::connect(master.socket()).is_ok();
             if !is_alive {
                 master.remove_files();
-                let _ = fs::remove_file(record);
+                drop(fs::remove_file(record));
             }
             is_alive
         });
@@ -190,9 +190,8 @@ impl KeptConnections {
         for group in [hosts, jump_hosts] {
             stream::iter(group)
                 .for_each_concurrent(EXITS_CONCURRENT_MAX, |(record, master)| async move {
-                    exit_master(&master.socket()).await;
-                    master.remove_files();
-                    let _ = fs::remove_file(record);
+                    master.end().await;
+                    drop(fs::remove_file(record));
                 })
                 .await;
         }
@@ -202,12 +201,11 @@ impl KeptConnections {
     /// Takes a master away from every command. The record stays under another name until the master
     /// has ended, so that the next attempt finds what an interrupted one has left.
     fn begin_close(&self, name: &str) -> Option<(PathBuf, KeptMaster)> {
-        let record = match name.strip_prefix(RECORD) {
-            Some(digest) => self.dir.join(format!("{CLOSING}{digest}")),
-            None => self.dir.join(name),
-        };
-        if name.starts_with(RECORD) {
-            fs::rename(self.dir.join(name), &record).ok()?;
+        let mut record = self.dir.join(name);
+        if let Some(digest) = name.strip_prefix(RECORD) {
+            let closing = self.dir.join(format!("{CLOSING}{digest}"));
+            fs::rename(&record, &closing).ok()?;
+            record = closing;
         }
         let master = self.read_record(&record, "")?;
         Some((record, master))
@@ -291,6 +289,12 @@ impl KeptMaster {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error.error),
         }
+    }
+
+    /// Ends the master and removes its files.
+    pub(super) async fn end(&self) {
+        exit_master(&self.socket()).await;
+        self.remove_files();
     }
 
     /// Removes what a master that has ended leaves in the directory.

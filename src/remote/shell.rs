@@ -174,7 +174,7 @@ pub(super) fn check_started(
     };
     let program = escalation::program(escalation)
         .filter(|_| !preamble.has_root() && !output.stderr.contains(INCOMPLETE));
-    // The login shell itself runs `timeout` where there is no sudo.
+    // Without sudo, the login shell runs `timeout` directly.
     let lacks_timeout = output.status == NOT_FOUND && output.stderr.contains("timeout");
     Err(match (preamble.has_shell(), program) {
         (false, None) if lacks_timeout => RunError::NotStarted { host, why: message },

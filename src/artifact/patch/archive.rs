@@ -184,11 +184,9 @@ impl<'a> PatchArchive<'a> {
             return Ok(false);
         };
         let length = compressed.metadata()?.len();
-        let lines = &mut self.edits;
-        // Writing to a string does not fail.
-        let _ = writeln!(lines, "new {}", file.path.display());
+        self.begin_file(file);
         let (offset, path) = (self.sent_bytes, held.path.display());
-        let _ = writeln!(lines, "zstd {length} {offset} {path}");
+        let _ = writeln!(self.edits, "zstd {length} {offset} {path}");
         self.send(length, Box::new(compressed));
         self.needs_zstd = true;
         self.end_file(file, mode);
@@ -198,6 +196,11 @@ impl<'a> PatchArchive<'a> {
     fn send(&mut self, length: u64, content: Box<dyn Read + 'a>) {
         self.sent_bytes += length;
         self.sent.push(content);
+    }
+
+    fn begin_file(&mut self, file: &UnpackedFile<'_>) {
+        // Writing to a string does not fail, here as below.
+        let _ = writeln!(self.edits, "new {}", file.path.display());
     }
 
     fn end_file(&mut self, file: &UnpackedFile<'_>, mode: u32) {
@@ -225,8 +228,7 @@ impl<'a> PatchArchive<'a> {
             let held = index.file(number);
             held.map(|held| held.path.display()).into_iter()
         };
-        // Writing to a string does not fail.
-        let _ = writeln!(self.edits, "new {}", file.path.display());
+        self.begin_file(file);
         for base in edit.base.into_iter().flat_map(name) {
             let _ = writeln!(self.edits, "base {base}");
         }

@@ -25,7 +25,7 @@ pub struct ReleasePatch {
     /// Whether the host needs zstd to apply it.
     pub needs_zstd: bool,
     /// The digest of the files that it makes, as
-    /// [`ReleaseContents::listing_sha256`](super::ReleaseContents::listing_sha256) computes it.
+    /// `ReleaseContents::listing_sha256` computes it.
     pub listing_sha256: String,
 }
 

@@ -95,7 +95,7 @@ signal_session() {
     # Each process gets the signal only once, because some treat a second one as a request to exit at once.
     find_detached "$SLOT:$name" "$pid"
     detached=$members members=
-    # The first process leads the session's group, so there is no need to look for others.
+    # Only the first process is alive. It leads the process group that receives the signal.
     if [ "$alive" = "$pid" ]; then
         members=$pid
     else
