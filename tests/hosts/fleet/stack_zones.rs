@@ -20,6 +20,8 @@ use crate::traffic::haproxy::{Backend, Haproxy};
 
 /// The zones of the hosts.
 const ZONES: [&str; 4] = ["a", "b", "a", "b"];
+/// They lose power one after the other.
+const HOSTS_OF_ZONE: usize = 2;
 /// How long `HAProxy` and a client may wait for an answer of a host without power.
 const DETECTION: Duration = Duration::from_secs(15);
 /// The answers before the power is lost, and between two later moments.
@@ -44,6 +46,9 @@ playbook = "api.toml"
 /// A request that has no connection to a server yet is sent to another one.
 const DEFAULTS: &str = "    option redispatch 1\n";
 
+/// The next zone is replaced this long after the instances of a zone have become ready.
+const PAUSE_BETWEEN_ZONES: &str = "min_ready = \"5s\"\n";
+
 struct ZonedStack {
     fleet: Fleet,
     dir: StackDir,
@@ -59,7 +64,8 @@ impl ZonedStack {
         let dir = StackDir::new(&(with_zones(&inventory, &ZONES) + SERVICES));
         let api = format!("http://{}:{API_PORT}/", fleet.balancers[0].address);
         dir.write("api.toml", &zoned(API));
-        dir.write("worker.toml", &zoned(WORKER).replace("{api}", &api));
+        let worker = zoned(WORKER).replace("{api}", &api);
+        dir.write("worker.toml", &(worker + PAUSE_BETWEEN_ZONES));
         dir.write("front.toml", &zoned(&front_playbook(&api)));
         dir.write("api/work.py", include_str!("../../support/work.py"));
         dir.write("worker/worker.py", WORKER_PROGRAM);
@@ -163,8 +169,8 @@ impl ZonedTraffic {
     }
 
     /// Stops the requests. Panics if one failed that no host without power had: each client waits
-    /// for one answer at a time, so that it can lose one. The power was lost at these moments after
-    /// the beginning of each load.
+    /// for one answer at a time, so that it can lose one with each host. The power was lost at
+    /// these moments after the beginning of each load.
     #[track_caller]
     fn assert_lost_only_with_the_power(self, [api_lost, front_lost]: [Duration; 2]) {
         self.await_answers();
@@ -187,22 +193,22 @@ impl ZonedTraffic {
 #[track_caller]
 fn assert_in_flight(load: &LoadResult, lost: Duration) {
     let clients = CLIENTS.keepalive + CLIENTS.short;
-    assert!(load.failed.len() <= clients, "{load}");
+    assert!(load.failed.len() <= clients * HOSTS_OF_ZONE, "{load}");
     for failed in &load.failed {
         let is_in_flight = failed.after >= lost && failed.after <= lost + DETECTION;
         assert!(is_in_flight, "power lost after {lost:?}: {load}");
     }
 }
 
-/// Waits until a running deployment has printed an event of a service that `is_meant`.
+/// Waits until a running deployment has printed this many events that are meant.
 #[track_caller]
-fn await_event(deploy: &mut Running, what: &str, is_meant: impl Fn(&Value) -> bool) {
+fn await_events(deploy: &mut Running, count: usize, what: &str, is_meant: impl Fn(&Value) -> bool) {
     namespace::until(what, EVENT_DEADLINE, || {
         let printed = deploy.stdout_so_far();
         let events = printed
             .lines()
             .map_while(|it| serde_json::from_str(it).ok());
-        let has_come = events.into_iter().any(|event: Value| is_meant(&event));
+        let has_come = events.filter(&is_meant).count() >= count;
         assert!(has_come || !deploy.has_ended(), "{printed}");
         has_come.then_some(())
     });
@@ -217,9 +223,12 @@ fn zone_without_power_holds_the_deployment_which_resume_finishes() {
         stack.dir.deploy("1").exits(0);
         let traffic = ZonedTraffic::begin(&stack, &haproxy);
         let mut deploy = stack.dir.start_deploy("2");
-        await_event(&mut deploy, "the worker is replaced", |event| {
-            event["service"] == "worker" && event["event"] == "instance_ready"
-        });
+        await_events(
+            &mut deploy,
+            HOSTS_OF_ZONE,
+            "the worker is replaced",
+            |event| event["service"] == "worker" && event["event"] == "instance_ready",
+        );
         let lost = traffic.lasted();
         stack.zone("b").for_each(Host::kill);
         let held = deploy.wait().exits(4);
@@ -253,7 +262,7 @@ fn zone_that_loses_power_while_it_is_replaced_is_undone_by_abort() {
         stack.dir.deploy("1").exits(0);
         let traffic = ZonedTraffic::begin(&stack, &haproxy);
         let mut deploy = stack.dir.start_deploy("2");
-        await_event(&mut deploy, "the API is stopped in zone a", |event| {
+        await_events(&mut deploy, 1, "the API is stopped in zone a", |event| {
             event["service"] == "api"
                 && event["event"] == "action_started"
                 && event["action"]["do"] == "stop"

@@ -58,6 +58,10 @@ const RELOAD: &str = "#!/bin/sh\nexec kill -HUP \"$1\"\n";
 const WAITING_RELOAD: &str =
     "#!/bin/sh\nkill -HUP \"$1\"; while [ -e /run/hold ]; do sleep 0.1; done\n";
 
+/// It ends when systemd has noticed the end of the process.
+const KILLING_RELOAD: &str =
+    "#!/bin/sh\nkill -KILL \"$1\"; while kill -0 \"$1\"; do sleep 0.1; done\n";
+
 /// Moves the slot to a full file system.
 const FILL_SLOT: &str = "cd /var/lib/ship/web/slots && mv 8081 moved && mkdir 8081 && \
     mount -t tmpfs -o size=1m slot 8081 && cp -a moved/. 8081/ && rm -r moved && \
@@ -166,7 +170,7 @@ fn reload_that_ends_the_process_is_reported() {
         let fleet = Fleet::boot(1);
         let service = gunicorn(&fleet);
         service.write("web.py", &app("2"));
-        write_reload(&service, "#!/bin/sh\nkill -KILL \"$1\"\n");
+        write_reload(&service, KILLING_RELOAD);
         service
             .deploy("2", &[])
             .exits(3)
