@@ -15,7 +15,11 @@ pub(super) async fn run(args: DisconnectArgs) -> Result<Exit, CliError> {
     print(&match args.output.output {
         OutputFormat::Text => text(closed),
         OutputFormat::Json => {
-            let object = json!({ "hosts": closed.hosts, "jump_hosts": closed.jump_hosts });
+            let object = json!({
+                "hosts": closed.hosts,
+                "jump_hosts": closed.jump_hosts,
+                "stuck": closed.stuck,
+            });
             format!("{object}\n")
         }
     })
@@ -23,15 +27,28 @@ pub(super) async fn run(args: DisconnectArgs) -> Result<Exit, CliError> {
 
 fn text(closed: ClosedConnections) -> String {
     let hosts = count(closed.hosts, "host");
-    match closed {
+    let done = match closed {
         ClosedConnections {
             hosts: 0,
             jump_hosts: 0,
+            stuck: 1..,
+        } => String::new(),
+        ClosedConnections {
+            hosts: 0,
+            jump_hosts: 0,
+            stuck: 0,
         } => "no connection was open\n".to_owned(),
         ClosedConnections { jump_hosts: 0, .. } => format!("closed the connections to {hosts}\n"),
         ClosedConnections { jump_hosts, .. } => format!(
             "closed the connections to {hosts} and {}\n",
             count(jump_hosts, "jump host")
         ),
+    };
+    if closed.stuck == 0 {
+        return done;
     }
+    let stuck = count(closed.stuck, "connection");
+    format!(
+        "{done}{stuck} not closed: the ssh process does not answer; it may be stopped (`pgrep -a ssh`)\n"
+    )
 }

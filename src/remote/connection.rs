@@ -36,7 +36,8 @@ const END_SUDO_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Connection {
     pub(super) login: HostLogin,
     pub(super) root: RootAccess,
-    pub(super) scripts: Semaphore,
+    /// Limits the scripts that run concurrently.
+    pub(super) scripts: Arc<Semaphore>,
     pub(super) kind: ConnectionKind,
     pub(super) delays: Mutex<Delays>,
 }

@@ -18,6 +18,10 @@ use crate::core::time::Human;
 use crate::remote::connection::{Connection, ConnectionKind, Delays, RootAccess, SCRIPTS_MAX};
 use crate::remote::target::{HostLogin, Target};
 
+/// The limit of scripts that run concurrently on this machine: with more, scripts on a large local
+/// fleet would take longer than their deadline.
+const LOCAL_SCRIPTS_MAX: usize = 64;
+
 /// Makes connections to hosts. Connections over SSH share a directory for their control
 /// sockets, and the logins at jump hosts. Both are created on first use.
 ///
@@ -30,6 +34,8 @@ pub struct Connector {
     control_dir: Mutex<Option<Arc<ControlDir>>>,
     configs: SshConfigs,
     jumps: Jumps,
+    /// The scripts on this machine, which all hosts with a local transport share.
+    local_scripts: Arc<Semaphore>,
 }
 
 impl Default for Connector {
@@ -48,6 +54,7 @@ impl Connector {
             control_dir: Mutex::default(),
             configs: SshConfigs::default(),
             jumps: Jumps::default(),
+            local_scripts: Arc::new(Semaphore::new(LOCAL_SCRIPTS_MAX)),
         }
     }
 
@@ -82,7 +89,10 @@ impl Connector {
                 password: target.sudo_password.clone(),
                 first_script: Mutex::default(),
             },
-            scripts: Semaphore::new(SCRIPTS_MAX),
+            scripts: match target.transport {
+                Transport::Local => Arc::clone(&self.local_scripts),
+                Transport::Ssh => Arc::new(Semaphore::new(SCRIPTS_MAX)),
+            },
             kind,
             delays,
         })
@@ -117,7 +127,7 @@ impl Connector {
         let route = route.await?;
         login.proxy_command.clone_from(&route.proxy_command);
         let before: Vec<_> = route.logins().collect();
-        login.keep(key, settings.as_ref(), &before);
+        login.keep(key, settings.as_ref(), &before).await;
         let via = jump::open_route(&route, control_dir.path()).await?;
         if let Some(hop) = &via {
             login.destination = format!(

@@ -320,7 +320,7 @@ impl HostRoute {
             let settings = settings.and_then(|config| config.settings.as_ref());
             let config = configs.of(jump_host.jump.config.as_ref()).await;
             let key = login.key(target, config.as_deref(), settings, &before);
-            login.keep(key, settings, &before);
+            login.keep(key, settings, &before).await;
             if let (Some(keeping), Some(config)) = (&mut login.keeping, config) {
                 keeping.files.add_config(&config.paths);
             }

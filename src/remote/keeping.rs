@@ -72,11 +72,11 @@ impl LoginKey {
         }
     }
 
-    /// Takes the master that an earlier command has kept. One that was made with other keys, or
-    /// trusts a host key that the user does not trust any more, is ended.
+    /// Takes the master that an earlier command has kept. One that was made with other keys, trusts a
+    /// host key that the user does not trust any more, or leads to another machine, is ended.
     pub(super) async fn take(&self) -> Option<KeptMaster> {
         let master = self.connections.take(&self.digest)?;
-        if master.record.files.are_unchanged() {
+        if master.record.files.are_unchanged().await {
             return Some(master);
         }
         master.end().await;

@@ -61,6 +61,8 @@ pub struct NotPrivate {
 pub struct ClosedConnections {
     pub hosts: usize,
     pub jump_hosts: usize,
+    /// The connections whose ssh process does not answer. They are still open.
+    pub stuck: usize,
 }
 
 /// A master that lasts until the next command, owned by this process.
@@ -183,19 +185,22 @@ impl KeptConnections {
             }
             is_alive
         });
-        let closed = ClosedConnections::of(&masters);
         let (jump_hosts, hosts): (Vec<_>, Vec<_>) = masters
-            .iter()
+            .into_iter()
             .partition(|(_, master)| master.record.is_jump);
+        let mut closed = Vec::new();
         for group in [hosts, jump_hosts] {
-            stream::iter(group)
-                .for_each_concurrent(EXITS_CONCURRENT_MAX, |(record, master)| async move {
-                    master.end().await;
+            let ends = stream::iter(group).map(|(record, master)| async move {
+                let has_ended = master.has_ended().await;
+                if has_ended {
                     drop(fs::remove_file(record));
-                })
-                .await;
+                }
+                (master, has_ended)
+            });
+            let ended: Vec<_> = ends.buffered(EXITS_CONCURRENT_MAX).collect().await;
+            closed.extend(ended);
         }
-        closed
+        ClosedConnections::of(&closed)
     }
 
     /// Takes a master away from every command. The record stays under another name until the master
@@ -247,19 +252,21 @@ impl KeptConnections {
 }
 
 impl ClosedConnections {
-    fn of(masters: &[(PathBuf, KeptMaster)]) -> Self {
+    /// Counts masters, each with whether it has ended.
+    fn of(masters: &[(KeptMaster, bool)]) -> Self {
         let count = |is_jump| {
             let found = masters
                 .iter()
-                .filter(|(_, master)| master.record.is_jump == is_jump);
+                .filter(|(master, has_ended)| *has_ended && master.record.is_jump == is_jump);
             found
-                .map(|(_, master)| &master.record.label)
+                .map(|(master, _)| &master.record.label)
                 .collect::<BTreeSet<_>>()
                 .len()
         };
         Self {
             hosts: count(false),
             jump_hosts: count(true),
+            stuck: masters.iter().filter(|(_, has_ended)| !has_ended).count(),
         }
     }
 }
@@ -291,10 +298,26 @@ impl KeptMaster {
         }
     }
 
-    /// Ends the master and removes its files.
+    /// Ends the master and removes its files. One that does not answer is recorded, so that
+    /// [`KeptConnections::close`] finds it.
     pub(super) async fn end(&self) {
-        exit_master(&self.socket()).await;
-        self.remove_files();
+        if self.has_ended().await {
+            return;
+        }
+        let path = self.dir.join(format!("{CLOSING}{}", self.record.socket));
+        let record = serde_json::to_vec(&self.record).unwrap_or_default();
+        if let Err(error) = fs::write(&path, record) {
+            tracing::warn!(%error, "cannot record a connection that does not end");
+        }
+    }
+
+    /// Ends the master and removes its files; returns false if it does not answer.
+    async fn has_ended(&self) -> bool {
+        let has_ended = exit_master(&self.socket()).await || is_dead(&self.socket());
+        if has_ended {
+            self.remove_files();
+        }
+        has_ended
     }
 
     /// Removes what a master that has ended leaves in the directory.

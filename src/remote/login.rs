@@ -98,23 +98,24 @@ impl Login {
 
     /// Keeps the connection for the next command, if there is a key and the files that decide the
     /// login are known.
-    pub(super) fn keep(
+    pub(super) async fn keep(
         &mut self,
         key: Option<LoginKey>,
         settings: Option<&SshSettings>,
         before: &[&Self],
     ) {
-        let files = || {
-            let before = before
-                .iter()
-                .map(|jump| Some(&jump.keeping.as_ref()?.files));
-            let before: Option<Vec<_>> = before.collect();
-            LoginFiles::of(&self.address, settings?, &before?)
+        self.keeping = None;
+        let (Some(key), Some(settings)) = (key, settings) else {
+            return;
         };
-        self.keeping = key.and_then(|key| {
-            let files = files()?;
-            Some(Keeping { key, files })
-        });
+        let before = before
+            .iter()
+            .map(|jump| Some(&jump.keeping.as_ref()?.files));
+        let Some(before) = before.collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        let files = LoginFiles::of(&self.address, settings, &before).await;
+        self.keeping = files.map(|files| Keeping { key, files });
     }
 
     /// What a kept connection of this login is called: the host, or the jump host.

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::known_hosts::KnownHosts;
+use super::resolved_name::ResolvedName;
 use super::ssh_config::SshSettings;
 use crate::system::accounts;
 
@@ -24,11 +25,14 @@ static ACCOUNT: LazyLock<(String, String)> = LazyLock::new(|| {
     (user, home.to_string_lossy().into_owned())
 });
 
-/// The files that decide a login, also at the jump hosts on the way, as they were before it.
+/// The files and the names that decide a login, also at the jump hosts on the way, as they were
+/// before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LoginFiles {
     keys: Vec<FileVersion>,
     known_hosts: Vec<KnownHosts>,
+    /// The names that this machine resolves: that of the host or of the first jump host.
+    names: Vec<ResolvedName>,
 }
 
 /// A file, and what changes with its content, its permissions or its owner.
@@ -42,7 +46,11 @@ struct FileVersion {
 impl LoginFiles {
     /// The files of a login with these settings. `before` are those of the logins at the jump hosts
     /// on the way. `None` if the login depends on something that ship cannot compare.
-    pub(super) fn of(address: &str, settings: &SshSettings, before: &[&Self]) -> Option<Self> {
+    pub(super) async fn of(
+        address: &str,
+        settings: &SshSettings,
+        before: &[&Self],
+    ) -> Option<Self> {
         // The output of a command may differ each time.
         if settings.values("knownhostscommand").any(|it| it != "none") {
             return None;
@@ -52,7 +60,15 @@ impl LoginFiles {
         let keys = keys.into_iter().map(FileVersion::of);
         let known_hosts = known_hosts_files(settings);
         let known_hosts = known_hosts.iter().map(|path| KnownHosts::read(path));
+        let names = match before {
+            [] => {
+                let name = settings.host_name.as_deref().unwrap_or(address);
+                vec![ResolvedName::resolve(name).await]
+            }
+            [first, ..] => first.names.clone(),
+        };
         Some(Self {
+            names,
             keys: keys
                 .chain(before.iter().flat_map(|jump| jump.keys.iter().cloned()))
                 .collect(),
@@ -71,10 +87,21 @@ impl LoginFiles {
         self.keys.extend(files.iter().cloned().map(FileVersion::of));
     }
 
-    /// Whether a login would use the same keys and trust the same host keys.
-    pub(super) fn are_unchanged(&self) -> bool {
+    /// Whether a login would use the same keys, trust the same host keys, and lead to the same
+    /// machine.
+    pub(super) async fn are_unchanged(&self) -> bool {
         self.keys.iter().all(FileVersion::is_current)
             && self.known_hosts.iter().all(KnownHosts::is_unchanged)
+            && self.lead_to_same_machine().await
+    }
+
+    async fn lead_to_same_machine(&self) -> bool {
+        for name in &self.names {
+            if !name.is_current().await {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -125,7 +152,7 @@ fn key_files(address: &str, settings: &SshSettings) -> Option<Vec<PathBuf>> {
 
 /// The files of host keys. Their paths are separated by spaces and may have spaces themselves, so a
 /// path may be a part of a line or all of it; a file that does not exist changes nothing.
-fn known_hosts_files(settings: &SshSettings) -> Vec<PathBuf> {
+pub(super) fn known_hosts_files(settings: &SshSettings) -> Vec<PathBuf> {
     let lines = settings
         .values("userknownhostsfile")
         .chain(settings.values("globalknownhostsfile"));

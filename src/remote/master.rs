@@ -199,8 +199,12 @@ impl Master {
 
     /// Ends the master and everything that still runs through it.
     async fn end(&self) {
-        exit_master(&self.files.socket()).await;
-        self.files.remove_kept();
+        match &self.files.lifetime {
+            MasterLifetime::Kept(kept) => kept.end().await,
+            MasterLifetime::Process | MasterLifetime::User(_) => {
+                exit_master(&self.files.socket()).await;
+            }
+        }
     }
 
     /// Opens a connection that keeps the master alive. Without one, the master ends after a moment.

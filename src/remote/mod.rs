@@ -26,6 +26,7 @@ mod master_files;
 mod preamble;
 mod program;
 mod resolve;
+mod resolved_name;
 mod sanitize;
 mod saved_output;
 mod shell;

@@ -165,13 +165,15 @@ fn config_files(debug_log: &str) -> impl Iterator<Item = &Path> {
         .map(|(_, path)| path.as_ref())
 }
 
-/// Ends a master and everything that still runs through it.
-pub(super) async fn exit_master(socket: &Path) {
+/// Ends a master and everything that still runs through it. Returns false if there is none, or if it
+/// does not answer.
+pub(super) async fn exit_master(socket: &Path) -> bool {
     let words = ["-F", "none", "-O", "exit", "-S"]
         .map(OsString::from)
         .into_iter();
     let words = words.chain([socket.into(), "--".into(), "nobody".into()]);
-    run_ssh(&words.collect::<Vec<_>>()).await;
+    let output = run_ssh(&words.collect::<Vec<_>>()).await;
+    output.is_some_and(|output| output.status.success())
 }
 
 /// Runs an ssh command that does not use the network.

@@ -22,6 +22,7 @@ const PERSIST: Duration = Duration::from_mins(1);
 const CLOSED: ClosedConnections = ClosedConnections {
     hosts: 1,
     jump_hosts: 0,
+    stuck: 0,
 };
 
 /// An sshd, and a directory in which commands keep their connections to it.
@@ -522,5 +523,46 @@ async fn control_connection_that_others_could_replace_is_not_used() {
     ground.command(&ground.target()).await;
     assert_eq!(ground.sshd.logins(), 2);
     assert!(user.is_running());
+    ground.assert_closed(CLOSED).await;
+}
+
+#[tokio::test]
+async fn name_that_leads_to_another_machine_needs_a_login() {
+    let ground = ground!();
+    ground.command(&ground.target()).await;
+    ground.command(&ground.target()).await;
+    assert_eq!(ground.sshd.logins(), 1);
+    // As if the name had led to another address at the login.
+    for record in records(&ground.dir.path().join("kept")) {
+        let text = fs::read_to_string(&record).unwrap();
+        let changed = text.replace("\"127.0.0.1\"]", "\"127.0.0.2\"]");
+        assert_ne!(changed, text);
+        fs::write(&record, changed).unwrap();
+    }
+    ground.command(&ground.target()).await;
+    assert_eq!(ground.sshd.logins(), 2);
+}
+
+/// The descriptions of the kept connections.
+fn records(dir: &Path) -> Vec<PathBuf> {
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries(dir).flat_map(|inventory| entries(&inventory.path()).collect::<Vec<_>>());
+    let records = files.filter(|file| file.file_name().to_string_lossy().starts_with("record-"));
+    records.map(|file| file.path()).collect()
+}
+
+#[tokio::test]
+async fn connection_that_does_not_end_is_reported_and_closed_later() {
+    let ground = ground!();
+    ground.command(&ground.target()).await;
+    let masters = ground.masters();
+    masters.iter().for_each(|pid| kill("STOP", *pid));
+    let stuck = ClosedConnections {
+        hosts: 0,
+        jump_hosts: 0,
+        stuck: 1,
+    };
+    assert_eq!(ground.kept.close().await, stuck);
+    masters.iter().for_each(|pid| kill("CONT", *pid));
     ground.assert_closed(CLOSED).await;
 }
