@@ -39,6 +39,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use args::{Cli, VerbArgs};
 pub use exit::{CliError, Exit};
@@ -52,6 +53,9 @@ const THREADS_MAX: usize = 8;
 /// Threads of the runtime's pool for blocking work. If the system refuses to start more, blocking
 /// work waits for this one.
 const POOL_THREADS_MIN: usize = 1;
+
+/// The open files of about 2,000 hosts.
+const OPEN_FILES: u64 = 16_384;
 
 /// How long to wait for background work at the end.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
@@ -123,6 +127,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .map_or(1, usize::from)
         .min(THREADS_MAX);
     check_threads(threads + POOL_THREADS_MIN)?;
+    raise_open_files();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     // The first thread of the blocking pool is started here and kept until ship exits.
     let built = builder
@@ -134,6 +139,24 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .map_err(|error| CliError::new(Exit::Internal, format!("error: cannot start: {error}")))?;
     runtime.spawn_blocking(|| ());
     Ok(runtime)
+}
+
+/// Allows as many open files as a large fleet needs, as far as the system lets this user: a connection
+/// needs about eight. Programs that ship starts inherit the limit.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit
+        .maximum
+        .map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit {
+            current: Some(wanted),
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "cannot raise the limit of open files");
+        }
+    }
 }
 
 /// Checks that this many threads can run at the same time.

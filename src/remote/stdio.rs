@@ -17,7 +17,9 @@ use crate::remote::command::Output;
 /// How much of each stream is kept. A script's report is a few KB; more is a mistake that must
 /// not fill the memory.
 const STREAM_BYTES_MAX: usize = 4 << 20;
-const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes of a file that are sent at a time. Many hosts may receive a release at the same time, and each
+/// transfer holds this much twice: here, and in the file of tokio.
+const CHUNK_BYTES: usize = 32 << 10;
 
 /// What is written to a script, and where its output goes.
 pub(super) enum ScriptIo<'a, 'd> {
