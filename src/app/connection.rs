@@ -11,12 +11,13 @@ use super::error::Error;
 use super::release::Release;
 use super::session::Session;
 use crate::balancer::Balancing;
-use crate::config::{self, Transport};
+use crate::config::{self, Fetch, Transport};
 use crate::core::fleet::Fleet;
 use crate::core::fleet::owner::Owner;
 use crate::core::fleet::traffic::{Balancers, Traffic};
 use crate::core::ids::{Epoch, HostId, Port, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
+use crate::core::release::relay::Relaying;
 use crate::core::release::{Definition, Driver};
 use crate::engine::{FleetExecutor, LocalCommandSettings, Releases};
 use crate::remote::{HostSite, HostUnavailable, SavedOutput, SharedLinks, Target};
@@ -143,6 +144,15 @@ impl Session {
             secrets,
             proven,
             pulled,
+            relaying: self.relaying(),
+        }
+    }
+
+    fn relaying(&self) -> Relaying {
+        let playbook = &self.project.playbook;
+        match playbook.artifact.fetch {
+            Fetch::Relay => Relaying::Among(playbook.rollout.zones.clone()),
+            Fetch::Push | Fetch::Pull => Relaying::Off,
         }
     }
 

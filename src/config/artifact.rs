@@ -59,6 +59,8 @@ pub enum Fetch {
     Push,
     /// Each host downloads it.
     Pull,
+    /// The control machine copies it to a few hosts, which pass it on to those near them.
+    Relay,
 }
 
 /// A list of SHA-256 checksums, as `sha256sum` writes it.
@@ -173,7 +175,11 @@ pub(super) fn read(
     let fetch = fields.optional_or(
         "fetch",
         Fetch::Push,
-        choice(&[("push", Fetch::Push), ("pull", Fetch::Pull)]),
+        choice(&[
+            ("push", Fetch::Push),
+            ("pull", Fetch::Pull),
+            ("relay", Fetch::Relay),
+        ]),
     );
     let sha256 = fields.optional("sha256", |node| sha256(&rendered(node)?));
     let near = source.clone().unwrap_or(Source::Path(dir.join("artifact")));

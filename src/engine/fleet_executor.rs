@@ -3,9 +3,11 @@
 
 mod actions;
 mod context;
+mod linked_host;
 mod measure;
 mod patches;
 mod prober;
+mod relay;
 mod script_run;
 mod staging;
 mod task_runner;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 
 use self::context::FleetContext;
 pub use self::context::Releases;
+use self::linked_host::LinkedHost;
 use self::prober::Prober;
 pub use self::task_runner::LocalCommandSettings;
 use self::task_runner::TaskRunner;
@@ -69,7 +72,7 @@ impl FleetExecutor {
         };
         let servers = ReleaseServer::of_all(&releases.definitions);
         let context = FleetContext::new(sites, service.clone(), releases, clock, links);
-        let slot_host = |host: &context::LinkedHost| SlotHost {
+        let slot_host = |host: &LinkedHost| SlotHost {
             site: host.site.clone(),
             link: Arc::clone(&host.link) as Arc<dyn Link>,
         };

@@ -15,6 +15,7 @@ use super::error::RunError;
 use super::held_releases::HeldReleases;
 use super::resolve::network_address;
 use super::saved_output::SavedOutput;
+use super::ssh_endpoint::SshEndpoint;
 use super::target::Target;
 use super::unavailable::HostUnavailable;
 use crate::config::Transport;
@@ -160,6 +161,17 @@ impl HostLink {
             answer.is_ok_and(|answer| answer.contains("zstd=yes"))
         };
         *self.has_zstd.get_or_init(ask).await
+    }
+
+    /// How other hosts reach the sshd of this one.
+    ///
+    /// # Errors
+    /// If the host is this machine, or the keys of its sshd are not known.
+    pub async fn ssh_endpoint(&self) -> Result<SshEndpoint, String> {
+        match self.target.transport {
+            Transport::Ssh => SshEndpoint::of(&self.target).await,
+            Transport::Local => Err("it is this machine".to_owned()),
+        }
     }
 
     /// Returns the connection. Connects first if there is none.

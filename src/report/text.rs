@@ -222,10 +222,30 @@ pub fn count(n: usize, noun: &str) -> String {
 
 /// How a host received a release: `1 MiB instead of 95 MiB`.
 pub fn transfer(transfer: &Transfer) -> String {
-    let whole = size(transfer.artifact_bytes);
-    match &transfer.whole_because {
-        None => format!("{} instead of {whole}", size(transfer.sent_bytes)),
-        Some(why) => format!("all {whole}: {why}"),
+    let Transfer {
+        sent_bytes,
+        artifact_bytes,
+        whole_because,
+        relayed_by,
+        direct_because,
+    } = transfer;
+    let whole = size(*artifact_bytes);
+    let what = match whole_because {
+        Some(_) => format!("all {whole}"),
+        None if sent_bytes < artifact_bytes => format!("{} instead of {whole}", size(*sent_bytes)),
+        None => whole,
+    };
+    let from = match (relayed_by, direct_because) {
+        (Some(host), _) => format!(" from {host}"),
+        (None, Some(_)) => " from this machine".to_owned(),
+        (None, None) => String::new(),
+    };
+    let reasons = whole_because.iter().chain(direct_because);
+    let reasons: Vec<_> = reasons.map(String::as_str).collect();
+    if reasons.is_empty() {
+        format!("{what}{from}")
+    } else {
+        format!("{what}{from}: {}", reasons.join("; "))
     }
 }
 

@@ -35,6 +35,16 @@ const TOOLS: &[&str] = &[
     "wc",
 ];
 
+/// Where hosts receive an artifact from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseSender {
+    ControlMachine,
+    /// From a URL, which they download.
+    Url,
+    /// From each other.
+    Hosts,
+}
+
 /// The requirements of a service on its hosts.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
@@ -43,8 +53,8 @@ pub struct Needs<'a> {
     pub user: Option<&'a str>,
     /// The liveness check that runs on the host, if any.
     pub liveness: Option<&'a LivenessCheck>,
-    /// Whether hosts download the artifact.
-    pub pulls: bool,
+    /// Where hosts receive the artifact from.
+    pub sender: ReleaseSender,
     /// Whether hooks or migrations of the playbook run on the host.
     pub runs_commands: bool,
     /// Whether instances run on this host.
@@ -63,7 +73,7 @@ impl Needs<'_> {
         driver: Driver::Process,
         user: None,
         liveness: None,
-        pulls: false,
+        sender: ReleaseSender::ControlMachine,
         runs_commands: false,
         instances: false,
         shared_dirs: &[],
@@ -90,9 +100,14 @@ impl Needs<'_> {
             (true, Driver::Process | Driver::Link, None) => &["mkfifo", "setsid"],
             (true, ..) => &["mkfifo", "setsid", "setpriv"],
         };
+        let relay_tools: &[&str] = match self.sender {
+            ReleaseSender::Hosts => &["ssh"],
+            ReleaseSender::ControlMachine | ReleaseSender::Url => &[],
+        };
         TOOLS
             .iter()
             .chain(driver_tools)
+            .chain(relay_tools)
             .chain(command_tools)
             .copied()
             .collect()
@@ -110,7 +125,11 @@ pub fn check(context: &HostContext, needs: &Needs<'_>) -> Script {
         .set("PORTS", ports.join(" "))
         .set("TOOLS", tools.join(" "))
         .set("PROBE_TOOLS", probe_tools.join(" "));
-    let text = text.set("DOWNLOAD_TOOLS", if needs.pulls { "curl wget" } else { "" });
+    let download_tools = match needs.sender {
+        ReleaseSender::Url => "curl wget",
+        ReleaseSender::ControlMachine | ReleaseSender::Hosts => "",
+    };
+    let text = text.set("DOWNLOAD_TOOLS", download_tools);
     let text = text
         .set("RUNS_INSTANCES", if needs.instances { "yes" } else { "" })
         .set("DRIVER", driver_word(needs.driver))

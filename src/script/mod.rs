@@ -10,6 +10,7 @@
 //! lock, epoch            the lock of the service; the newest epoch, and the newest action in it
 //! owner                  the fleet and the history of the last deploy: who, from where, when
 //! tmp/                   incomplete files
+//! relay/NAME/            the files that other hosts receive from this one while a rollout runs, by their digest
 //! releases/DIGEST/       a complete release: app/, secrets and definition (both 0600); files: the names of its files;
 //!                        proven: the time of its deploy, if it has become available on every replica
 //! current                the link to the files of a release (link driver)
@@ -49,6 +50,7 @@ mod pack;
 mod probe;
 mod prune;
 pub mod quote;
+mod relay;
 mod releases;
 mod reply;
 mod report;
@@ -66,7 +68,7 @@ mod values;
 mod zstd;
 
 pub use self::balancer::{SlotSwitch, read_balancer_report};
-pub use self::check::{Needs, check, read_check};
+pub use self::check::{Needs, ReleaseSender, check, read_check};
 pub use self::claim::claim;
 pub use self::command_balancer::{
     BalancerCommands, observe_command_balancer, switch_command_balancer,
@@ -84,10 +86,11 @@ pub use self::pack::pack;
 pub use self::probe::{CommandProbe, CommandProbeResult, probe_command, read_probe_result};
 pub use self::prune::prune;
 pub use self::quote::quote;
+pub use self::relay::{RelayServer, RelayedFrom, read_serving, relay_dir, serve};
 pub use self::releases::{KeptRelease, read_releases, releases};
 pub use self::reply::{Reply, read_reply};
 pub use self::restore::disarm;
-pub use self::stage::{ArtifactInput, HeldRelease, PatchFile, stage};
+pub use self::stage::{ArtifactInput, HeldRelease, PatchFile, StageInput, stage};
 pub use self::start::start;
 pub use self::stop::stop;
 pub use self::systemd::unit;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::host_context::{HostContext, Input, LOCK_WAIT, Script, Text, WORK};
+use super::relay::RelayedFrom;
 use crate::core::ids::ReleaseId;
 use crate::core::release::{Artifact, ArtifactForm, Definition};
 
@@ -14,6 +15,19 @@ const SERVER_WAIT: Duration = Duration::from_secs(20);
 const SERVER_TRIES: u32 = 2;
 /// The unit of `ulimit -f`.
 const BLOCK_BYTES: u64 = 512;
+
+/// What a host receives for a release, and from where.
+#[derive(Clone, Copy)]
+pub struct StageInput<'a> {
+    pub artifact: ArtifactInput<'a>,
+    /// The host that sends the file of the artifact or of the difference; `None` if this machine
+    /// does.
+    pub relayed_from: Option<RelayedFrom<'a>>,
+    /// The directory in which the host keeps that file, so that it can send it to other hosts.
+    pub keep_in: Option<&'a str>,
+    /// The text with the digest [`Definition::secrets_sha256`].
+    pub secrets: Option<&'a [u8]>,
+}
 
 /// How a host gets the bytes of a release.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,17 +78,14 @@ impl HeldRelease {
 /// renamed when complete. If the host already has it, the input is not read. Leftovers of earlier
 /// attempts are removed.
 ///
-/// `source` is where the bytes come from; `secrets` is the text with the digest
-/// [`Definition::secrets_sha256`].
 pub fn stage(
     context: &HostContext,
     definition: &Definition,
     release: &ReleaseId,
-    source: ArtifactInput<'_>,
-    secrets: Option<&[u8]>,
+    received: &StageInput<'_>,
 ) -> Script {
-    let secrets = CountedLines::new(secrets.unwrap_or_default());
-    let artifact = match source {
+    let secrets = CountedLines::new(received.secrets.unwrap_or_default());
+    let artifact = match received.artifact {
         ArtifactInput::Recovered(_, artifact) => artifact,
         ArtifactInput::Pushed(_) | ArtifactInput::Pulled(_) | ArtifactInput::Patched(..) => {
             &definition.artifact
@@ -92,29 +103,25 @@ pub fn stage(
     };
     let mut deadline = LOCK_WAIT * 2 + WORK * 3 + transfer_time(artifact.size_bytes);
     let text = Text::changing(context, "stage").marking_proven(context);
-    let text = match source {
-        ArtifactInput::Pushed(path) | ArtifactInput::Recovered(path, _) => {
-            input.file = Some(path.to_owned());
-            text.add(include_str!("sh/receive.sh"))
-                .add(include_str!("sh/push.sh"))
-        }
+    let text = match received.artifact {
+        ArtifactInput::Pushed(path) | ArtifactInput::Recovered(path, _) => received
+            .receive(text, path, artifact.size_bytes, &mut input)
+            .add(include_str!("sh/push.sh")),
         ArtifactInput::Pulled(url) => {
             input.head.extend(escape_url(url).bytes().chain([b'\n']));
             deadline += SERVER_WAIT * SERVER_TRIES;
-            text.set("BLOCKS_MAX", artifact.size_bytes.div_ceil(BLOCK_BYTES) + 1)
+            limit_output(text, artifact.size_bytes)
                 .set("SERVER_WAIT", SERVER_WAIT.as_secs())
                 .set("SERVER_TRIES", SERVER_TRIES)
                 .add(include_str!("sh/pull.sh"))
         }
-        ArtifactInput::Patched(held_dir, patch) => {
-            input.file = Some(patch.path.to_owned());
-            text.set("HELD", held_dir)
-                .set("PATCH_SIZE", patch.size_bytes)
-                .set("PATCH_SHA256", patch.sha256)
-                .set("CONTENTS", patch.listing_sha256)
-                .add(include_str!("sh/receive.sh"))
-                .add(include_str!("sh/patch.sh"))
-        }
+        ArtifactInput::Patched(held_dir, patch) => received
+            .receive(text, patch.path, patch.size_bytes, &mut input)
+            .set("HELD", held_dir)
+            .set("PATCH_SIZE", patch.size_bytes)
+            .set("PATCH_SHA256", patch.sha256)
+            .set("CONTENTS", patch.listing_sha256)
+            .add(include_str!("sh/patch.sh")),
     };
     text.set("SHARED_DIRS", definition.shared_dirs.join(" "))
         .set("RELEASE", release)
@@ -132,6 +139,44 @@ pub fn stage(
         .add(include_str!("sh/read_stdin.sh"))
         .add(include_str!("sh/stage.sh"))
         .script(input, deadline)
+}
+
+impl<'a> From<ArtifactInput<'a>> for StageInput<'a> {
+    /// The file comes from this machine, and the release has no secrets.
+    fn from(artifact: ArtifactInput<'a>) -> Self {
+        Self {
+            artifact,
+            relayed_from: None,
+            keep_in: None,
+            secrets: None,
+        }
+    }
+}
+
+impl StageInput<'_> {
+    /// Adds what receives a file of this machine, from here or from another host.
+    fn receive(&self, text: Text, path: &Path, size_bytes: u64, input: &mut Input) -> Text {
+        let text = text
+            .set("KEEP_IN", self.keep_in.unwrap_or_default())
+            .add(include_str!("sh/receive.sh"));
+        match self.relayed_from {
+            None => {
+                input.file = Some(path.to_owned());
+                text.add(include_str!("sh/from_control.sh"))
+            }
+            Some(from) => {
+                input.head.extend(from.input());
+                from.set(limit_output(text, size_bytes))
+                    .add(include_str!("sh/from_host.sh"))
+            }
+        }
+    }
+}
+
+/// Lets the script limit a file that it receives to this size.
+fn limit_output(text: Text, size_bytes: u64) -> Text {
+    text.set("BLOCKS_MAX", size_bytes.div_ceil(BLOCK_BYTES) + 1)
+        .add(include_str!("sh/limit_output.sh"))
 }
 
 /// The time in which even the slowest connection transfers that many bytes.

@@ -17,6 +17,7 @@ use ship::core::fleet::traffic::{
     BalancerState, Balancers, DrainResult, Server, SlotAdmission, Traffic,
 };
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId, Slot};
+use ship::core::release::relay::Relaying;
 use ship::core::release::slots::{SlotPorts, Slots};
 use ship::core::release::unit::{Directives, StopSignal};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
@@ -206,6 +207,7 @@ fn hosts(
         secrets: BTreeMap::new(),
         proven: BTreeMap::new(),
         pulled: None,
+        relaying: Relaying::Off,
     };
     FleetExecutor::new(
         vec![site(local("web1"), ports), site(balancer, Vec::new())],

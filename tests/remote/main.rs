@@ -4,6 +4,7 @@ mod balancers;
 mod bastion;
 mod kept;
 mod local;
+mod relay;
 mod shared_artifacts;
 mod ssh;
 

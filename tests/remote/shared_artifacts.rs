@@ -14,6 +14,7 @@ use ship::core::fleet::owner::Owner;
 use ship::core::ids::{ActionId, Epoch, ReleaseId};
 use ship::core::release::Definition;
 use ship::core::release::patch::Transfer;
+use ship::core::release::relay::Relaying;
 use ship::core::rollout::action::Action;
 use ship::engine::{
     ActionOrder, ActionResult, Executor as _, FleetExecutor, LocalCommandSettings, Releases,
@@ -73,6 +74,7 @@ impl Services {
             secrets: BTreeMap::new(),
             proven: BTreeMap::new(),
             pulled: self.url.clone().map(|url| (release.clone(), url)),
+            relaying: Relaying::Off,
         };
         let owner = Owner {
             fleet: "test".into(),

@@ -18,8 +18,8 @@ use ship::core::release::unit::{Directives, StopSignal};
 use ship::core::release::{Artifact, ArtifactForm, Check, Definition, Driver, Readiness, Via};
 use ship::core::time::Time;
 use ship::script::{
-    ArtifactInput, HostContext, Reply, Script, ScriptEnd, SlotHooks, StartSpec, StopSpec, observe,
-    read_reply, stage, start, stop,
+    ArtifactInput, HostContext, Reply, Script, ScriptEnd, SlotHooks, StageInput, StartSpec,
+    StopSpec, observe, read_reply, stage, start, stop,
 };
 use tempfile::TempDir;
 
@@ -267,8 +267,10 @@ impl Host {
             &self.site,
             &release.definition,
             &release.id,
-            ArtifactInput::Pushed(&release.path),
-            release.secrets.as_deref(),
+            &StageInput {
+                secrets: release.secrets.as_deref(),
+                ..ArtifactInput::Pushed(&release.path).into()
+            },
         )
     }
 

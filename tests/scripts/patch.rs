@@ -64,8 +64,7 @@ impl Update {
             &holder,
             &held.definition,
             &held.id,
-            ArtifactInput::Pushed(&held.path),
-            None,
+            &ArtifactInput::Pushed(&held.path).into(),
         ));
         let patch = ReleasePatch::new(
             old.artifact.clone(),
@@ -106,8 +105,7 @@ impl Update {
             &host.site,
             &self.new.definition,
             &self.new.id,
-            ArtifactInput::Patched(&self.held_dir(), patch),
-            None,
+            &ArtifactInput::Patched(&self.held_dir(), patch).into(),
         )
     }
 
@@ -124,8 +122,7 @@ impl Update {
             &host.site,
             &self.new.definition,
             &sent,
-            ArtifactInput::Pushed(&self.new.path),
-            None,
+            &ArtifactInput::Pushed(&self.new.path).into(),
         ));
         let sent = host.root().join("releases").join(sent.as_str());
         let patched = self.new_dir(host);

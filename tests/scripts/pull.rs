@@ -3,7 +3,9 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use ship::script::{ArtifactInput, Needs, Script, check, read_check, stage};
+use ship::script::{
+    ArtifactInput, Needs, ReleaseSender, Script, StageInput, check, read_check, stage,
+};
 
 use crate::host::{Host, Release, Shell, now, openers, shells, wait_for};
 use ship_testing::web::{Reply, Web};
@@ -16,8 +18,10 @@ fn pull(host: &Host, release: &Release, url: &str) -> Script {
         &host.site,
         &release.definition,
         &release.id,
-        ArtifactInput::Pulled(url),
-        release.secrets.as_deref(),
+        &StageInput {
+            secrets: release.secrets.as_deref(),
+            ..ArtifactInput::Pulled(url).into()
+        },
     )
 }
 
@@ -183,11 +187,11 @@ fn host_without_the_tools_reports_them() {
             .failure(),
         expected
     );
-    let missing = |pulls| {
+    let missing = |sender| {
         let script = check(
             &host.site,
             &Needs {
-                pulls,
+                sender,
                 ..Needs::NONE
             },
         );
@@ -196,8 +200,11 @@ fn host_without_the_tools_reports_them() {
             .0
             .missing
     };
-    assert_eq!(missing(true), ["one of curl wget to pull the artifact"]);
-    assert_eq!(missing(false), Vec::<String>::new());
+    assert_eq!(
+        missing(ReleaseSender::Url),
+        ["one of curl wget to pull the artifact"]
+    );
+    assert_eq!(missing(ReleaseSender::ControlMachine), Vec::<String>::new());
     if shells().contains(&Shell::Busybox) {
         let mut host = Host::with(Shell::Busybox);
         host.without(&["curl"]);

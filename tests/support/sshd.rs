@@ -44,7 +44,7 @@ impl Sshd {
             &config,
             format!(
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host_key\nPidFile \
-                 none\nAuthorizedKeysFile {at}/id.pub\n\
+                 none\nAuthorizedKeysFile {at}/id.pub {at}/.ssh/authorized_keys\n\
                  StrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication \
                  no\nLogLevel VERBOSE\n{more}\n\
                  # So that no dotfiles of the user are read (the first SetEnv wins).\n\

@@ -62,22 +62,27 @@ pub(super) async fn stage(session: &Session, rollout: &mut PreparedRollout) -> R
     Ok(())
 }
 
-/// Reports how many bytes the differences saved, and the hosts that could not use them.
+/// Reports how many bytes the differences saved, and the hosts that could not use one, or could not
+/// receive it from another host.
 fn notify_received(session: &Session, received: Vec<(HostId, Transfer)>) {
-    let (whole, differences): (Vec<_>, Vec<_>) = received
+    let (failed, succeeded): (Vec<_>, Vec<_>) = received
         .into_iter()
-        .partition(|(_, transfer)| transfer.whole_because.is_some());
+        .partition(|(_, transfer)| transfer.has_failed_first());
+    let differences: Vec<_> = succeeded
+        .into_iter()
+        .filter(|(_, transfer)| transfer.sent_bytes < transfer.artifact_bytes)
+        .collect();
     let sum = |bytes: fn(&Transfer) -> u64| differences.iter().map(|(_, it)| bytes(it)).sum();
     let all = Transfer {
         sent_bytes: sum(|transfer| transfer.sent_bytes),
         artifact_bytes: sum(|transfer| transfer.artifact_bytes),
-        whole_because: None,
+        ..Transfer::default()
     };
     let all = Some((None, all)).filter(|_| !differences.is_empty());
-    let whole = whole
+    let failed = failed
         .into_iter()
         .map(|(host, transfer)| (Some(host), transfer));
-    for (host, transfer) in all.into_iter().chain(whole) {
+    for (host, transfer) in all.into_iter().chain(failed) {
         session.env.notify(&Notice::Received { host, transfer });
     }
 }

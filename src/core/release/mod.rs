@@ -5,6 +5,7 @@ pub mod hook;
 pub mod link;
 pub mod migration;
 pub mod patch;
+pub mod relay;
 pub mod reload;
 pub mod slots;
 pub mod unit;

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::ids::HostId;
+
 /// A host needs one process for each part, in the time of which a network sends this many bytes.
 const PART_MIN_BYTES: u64 = 16 << 10;
 /// The largest number of parts of one file.
 const PARTS_MAX: usize = 256;
 
-/// How a host that had an earlier release received a new one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How a host received a release, if it had an earlier one or hosts pass releases on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     pub sent_bytes: u64,
     /// The size of the artifact.
@@ -16,6 +18,26 @@ pub struct Transfer {
     /// Why the whole artifact was sent after the difference, if the host could not use that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_because: Option<String>,
+    /// The host that sent the bytes; `None` for the control machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relayed_by: Option<HostId>,
+    /// Why the control machine sent the bytes after another host, if that could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct_because: Option<String>,
+}
+
+impl Transfer {
+    /// Why the first attempts failed, in the words of the host.
+    pub fn reasons_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        self.whole_because
+            .iter_mut()
+            .chain(&mut self.direct_because)
+    }
+
+    /// Whether the host could not use the difference, or could not receive it from another host.
+    pub fn has_failed_first(&self) -> bool {
+        self.whole_because.is_some() || self.direct_because.is_some()
+    }
 }
 
 /// How the difference between two files is expressed.

@@ -120,7 +120,7 @@ pub enum Event {
         release: ReleaseId,
         answer: String,
     },
-    /// A host received the difference from an earlier release, or could not use it.
+    /// A host received a difference, or a release from another host, or could not.
     Transferred {
         host: HostId,
         #[serde(flatten)]
@@ -362,7 +362,7 @@ impl Event {
                 .chain(report.trouble.as_mut())
                 .collect(),
             Event::RolloutFinished { outcome } => outcome.free_text().into_iter().collect(),
-            Event::Transferred { transfer, .. } => transfer.whole_because.iter_mut().collect(),
+            Event::Transferred { transfer, .. } => transfer.reasons_mut().collect(),
             Event::RolloutStarted(_)
             | Event::ActionStarted { .. }
             | Event::ActionDone { .. }
@@ -483,9 +483,9 @@ mod tests {
             Event::Transferred {
                 host: host.clone(),
                 transfer: Transfer {
-                    sent_bytes: 2,
-                    artifact_bytes: 1,
                     whole_because: Some(printed()),
+                    direct_because: Some(printed()),
+                    ..Transfer::default()
                 },
             },
             Event::HookRan {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::context::{FleetContext, LinkedHost};
+use super::context::FleetContext;
+use super::linked_host::LinkedHost;
 use super::script_run::run_script;
 use super::staging;
 use crate::config::{SlotVars, render};

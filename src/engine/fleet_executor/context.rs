@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::linked_host::LinkedHost;
 use super::patches::Patches;
+use super::relay::Relay;
 use crate::config::SlotVars;
 use crate::core::fleet::Observation;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Slot};
+use crate::core::release::relay::Relaying;
 use crate::core::release::{Artifact, Definition};
 use crate::core::time::Time;
 use crate::engine::clock::Clock;
 use crate::remote::{
-    Connections, HostLink, HostSite, HostUnavailable, SavedOutput, ServiceContext, SharedLinks,
+    Connections, HostSite, HostUnavailable, SavedOutput, ServiceContext, SharedLinks,
 };
 use crate::script::{self, HeldRelease, HostContext, Script};
 
@@ -35,13 +38,8 @@ pub struct Releases {
     /// The release that the hosts download on their own, and its URL; `None` if ship sends every
     /// artifact to them.
     pub pulled: Option<(ReleaseId, String)>,
-}
-
-/// A host and its connection.
-#[derive(Clone)]
-pub(super) struct LinkedHost {
-    pub(super) site: HostSite,
-    pub(super) link: Arc<HostLink>,
+    /// Which hosts pass artifacts on to each other.
+    pub relaying: Relaying,
 }
 
 /// The hosts, the releases, and the service on whose behalf scripts run.
@@ -51,6 +49,8 @@ pub(super) struct FleetContext {
     releases: Releases,
     clock: Arc<dyn Clock>,
     patches: Patches,
+    /// Ends before the connections, on which its scripts run.
+    relay: Relay,
     /// Keeps the connections open, unless others share them, until the context is dropped.
     _connections: Connections,
 }
@@ -77,6 +77,7 @@ impl FleetContext {
             releases,
             clock,
             patches: Patches::default(),
+            relay: Relay::default(),
             _connections: connections,
         }
     }
@@ -102,6 +103,22 @@ impl FleetContext {
     /// The differences between artifacts that have been computed.
     pub(super) fn patches(&self) -> &Patches {
         &self.patches
+    }
+
+    /// The files that hosts pass on to each other.
+    pub(super) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// The number of hosts that pass on a file of this size within a group.
+    pub(super) fn group_size(&self, group: &str, size_bytes: u64) -> usize {
+        let relaying = &self.releases.relaying;
+        let group_of = |site: &HostSite| relaying.group_of(&site.labels, size_bytes);
+        // The machines of balancers have no slots.
+        let hosts = self.hosts().filter(|host| !host.site.slots.is_empty());
+        hosts
+            .filter(|host| group_of(&host.site).as_deref() == Some(group))
+            .count()
     }
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = &LinkedHost> {

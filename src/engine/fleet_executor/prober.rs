@@ -1,6 +1,7 @@
 //! Sends readiness probes: over the network, through the SSH connection, or on the host.
 
-use super::context::{FleetContext, LinkedHost};
+use super::context::FleetContext;
+use super::linked_host::LinkedHost;
 use crate::config::{SlotVars, render};
 use crate::core::fleet::health::Verdict;
 use crate::core::fleet::{Instance, Listener, Occupant};

@@ -1,6 +1,7 @@
 //! Runs the script of an action and interprets its reply.
 
-use super::context::{FleetContext, LinkedHost};
+use super::context::FleetContext;
+use super::linked_host::LinkedHost;
 use crate::engine::executor::ActionResult;
 use crate::remote::HostUnavailable;
 use crate::script::{self, Script};

@@ -50,12 +50,13 @@ pub(super) fn started(
     is_first.then(|| routine(at, String::new(), "", &text))
 }
 
-/// The message about a transfer to a host that has an earlier release.
+/// The message about a transfer of a difference, or from another host.
 pub(super) fn transferred(at: Time, host: &HostId, transfer: &Transfer) -> RolloutMessage {
     let text = text::transfer(transfer);
-    match &transfer.whole_because {
-        None => routine(at, host.to_string(), "received", &text),
-        Some(_) => notable(at, host.to_string(), "received", &text),
+    if transfer.has_failed_first() {
+        notable(at, host.to_string(), "received", &text)
+    } else {
+        routine(at, host.to_string(), "received", &text)
     }
 }
 

@@ -104,7 +104,7 @@ fence() {
     [ "$seen" -le "$EPOCH" ] || finish fenced "$seen"
     if [ "$seen" -lt "$EPOCH" ]; then
         # Only scripts of older epochs could complete these files, and from now on, the host rejects those scripts.
-        clean
+        clean "$ROOT"/tmp/* "$ROOT/relay"
         output=$({
             umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
                 mv -f "$ROOT/owner.new" "$ROOT/owner" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"
@@ -140,9 +140,9 @@ mark_proven() {
     done
 }
 
-# Removes incomplete files. A script that is still writing one removes that file itself when it ends.
+# Removes incomplete files, and those of a relay. A script that is still writing one removes that file itself when it ends.
 clean() {
-    for leftover in "$ROOT"/tmp/*; do
+    for leftover; do
         [ ! -e "$leftover" ] || delete "$leftover" >/dev/null 2>&1
     done
 }

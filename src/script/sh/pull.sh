@@ -27,13 +27,6 @@ is_gnu_wget() {
     esac
 }
 
-# Limits the output to the size of the artifact, and disables core dumps: whatever the server sends, it cannot fill the
-# disk.
-limit_output() {
-    ulimit -c 0 2>/dev/null
-    ulimit -f "$BLOCKS_MAX" 2>/dev/null
-}
-
 # Each replaces its shell with exec, so that signals reach the program.
 fetch_by_curl() {
     limit_output

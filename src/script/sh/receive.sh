@@ -1,12 +1,15 @@
-# Receives $1 on the input, with the SHA-256 $2.
+# Receives $1, with the SHA-256 $2. If other hosts need the file, too, it is kept for them.
 receive_file() {
+    prepare_sender
     # A signal interrupts "wait", but not a program in the foreground.
-    cat <&3 >"$scratch/artifact" 2>"$scratch/output" &
+    fetch_file "$2" >"$scratch/artifact" 2>"$scratch/output" &
     receiver=$!
     if ! wait "$receiver"; then
         output=$(cat "$scratch/output" 2>&1)
-        fail_receive "cannot receive $1${output:+: $output}"
+        fail_receive "cannot receive $1$SENT_BY${output:+: $output}"
     fi
     receiver=
-    verify "$scratch/artifact" "$2" "$1"
+    verify "$scratch/artifact" "$2" "$1$SENT_BY"
+    # Without the file, the other hosts receive it from the control machine.
+    [ -z "$KEEP_IN" ] || ln "$scratch/artifact" "$KEEP_IN/$2" 2>/dev/null || :
 }

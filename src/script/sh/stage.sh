@@ -65,7 +65,7 @@ link_shared_dirs() {
 
 enter
 finish_if_staged
-clean
+clean "$ROOT"/tmp/*
 release_lock
 scratch=$ROOT/tmp/in.$$
 receiver=

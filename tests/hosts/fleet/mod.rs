@@ -10,6 +10,7 @@ mod in_place;
 mod liveness;
 mod logs;
 mod refusal;
+mod relay;
 mod rollout;
 mod service;
 mod stack;

@@ -180,6 +180,8 @@ fn lines() -> Vec<String> {
                 sent_bytes: 1_000_000,
                 artifact_bytes: 100_000_000,
                 whole_because: None,
+                relayed_by: Some("web2".into()),
+                direct_because: None,
             },
         },
         Event::HookRan {

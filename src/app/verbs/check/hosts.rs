@@ -14,7 +14,7 @@ use crate::core::release::hook::HookSite;
 use crate::core::release::{Check as Readiness, Definition, LivenessCheck};
 use crate::engine::FleetExecutor;
 use crate::remote::Delays;
-use crate::script::{self, Needs};
+use crate::script::{self, Needs, ReleaseSender};
 
 /// Hosts that are checked at the same time.
 const CONCURRENCY: usize = 64;
@@ -50,7 +50,11 @@ fn needs<'a>(session: &'a Session, definition: Option<&'a Definition>) -> Needs<
         driver: playbook.service.driver,
         user: playbook.service.user.as_deref(),
         liveness: playbook.liveness.as_ref().map(|liveness| &liveness.check),
-        pulls: playbook.artifact.fetch == Fetch::Pull,
+        sender: match playbook.artifact.fetch {
+            Fetch::Push => ReleaseSender::ControlMachine,
+            Fetch::Pull => ReleaseSender::Url,
+            Fetch::Relay => ReleaseSender::Hosts,
+        },
         instances: true,
         executes: definition.and_then(program_in_release),
         runs_commands: !playbook.migrations.is_empty()
