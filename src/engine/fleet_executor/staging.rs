@@ -8,6 +8,7 @@ use super::linked_host::LinkedHost;
 use super::relay::{RelaySource, RelayedFile};
 use super::script_run::run_script;
 use crate::artifact::ReleasePatch;
+use crate::config::Transport;
 use crate::core::ids::{HostId, ReleaseId};
 use crate::core::release::patch::{PatchMethod, Transfer};
 use crate::core::release::relay::Sender;
@@ -255,8 +256,12 @@ impl<'a> ReleaseStaging<'a> {
         }
     }
 
-    /// The file, if hosts pass it on. One that a host downloads comes from its server.
+    /// The file, if hosts pass it on. One that a host downloads comes from its server, and a host
+    /// that is this machine has no sshd for others.
     fn relayed_file(&self, input: ArtifactInput<'_>) -> Option<RelayedFile> {
+        if self.host.site.target.transport == Transport::Local {
+            return None;
+        }
         let sha256 = match input {
             ArtifactInput::Pulled(_) => return None,
             ArtifactInput::Patched(_, patch) => patch.sha256,
