@@ -1,5 +1,5 @@
 #!/bin/bash
-# ship.sh N BATCH VER: the ship entry; SHIP is the binary (default: the release build of this repository); PERSIST keeps connections
+# ship.sh N BATCH VER: the ship entry; SHIP is the binary (default: the release build of this repository); PERSIST keeps connections, FETCH is "push" or "relay"
 set -eu
 B=${BENCH:-/tmp/bench}; HERE=$(dirname "$(readlink -f "$0")"); SHIP=${SHIP:-$HERE/../../../target/release/ship}
 mkdir -p "$B/ship"; cd "$B/ship"
@@ -13,6 +13,7 @@ env = { VERSION = "{{ version }}", PORT = "{{ port }}", HOST = "{{ address }}" }
 driver = "process"
 [artifact]
 source = "$B/artifacts/testpage-{{ version }}.tar.gz"
+fetch = "${FETCH:-push}"
 [readiness]
 tcp = true
 [rollout]
