@@ -556,13 +556,17 @@ async fn connection_that_does_not_end_is_reported_and_closed_later() {
     let ground = ground!();
     ground.command(&ground.target()).await;
     let masters = ground.masters();
-    masters.iter().for_each(|pid| kill("STOP", *pid));
+    for pid in &masters {
+        kill("STOP", *pid);
+    }
     let stuck = ClosedConnections {
         hosts: 0,
         jump_hosts: 0,
         stuck: 1,
     };
     assert_eq!(ground.kept.close().await, stuck);
-    masters.iter().for_each(|pid| kill("CONT", *pid));
+    for pid in &masters {
+        kill("CONT", *pid);
+    }
     ground.assert_closed(CLOSED).await;
 }
