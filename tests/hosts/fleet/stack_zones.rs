@@ -88,6 +88,17 @@ impl ZonedStack {
         Haproxy::start_backends_with(DEFAULTS, &self.fleet.balancers[0], &backends)
     }
 
+    /// The zone of a host that an event names.
+    fn zone_of(&self, host: &Value) -> &'static str {
+        let hosts = self.fleet.hosts.iter().zip(ZONES);
+        let mut named = hosts.filter(|(it, _)| *host == it.name.as_str());
+        named.next().unwrap_or_else(|| panic!("{host}")).1
+    }
+
+    fn other_zone(zone: &str) -> &'static str {
+        if zone == "a" { "b" } else { "a" }
+    }
+
     /// The hosts of a zone.
     fn zone<'a>(&'a self, zone: &'a str) -> impl Iterator<Item = &'a Host> {
         let hosts = self.fleet.hosts.iter().zip(ZONES);
@@ -200,21 +211,28 @@ fn assert_in_flight(load: &LoadResult, lost: Duration) {
     }
 }
 
-/// Waits until a running deployment has printed this many events that are meant.
+/// Waits until a running deployment has printed this many events that are meant, and returns them.
 #[track_caller]
-fn await_events(deploy: &mut Running, count: usize, what: &str, is_meant: impl Fn(&Value) -> bool) {
+fn await_events(
+    deploy: &mut Running,
+    count: usize,
+    what: &str,
+    is_meant: impl Fn(&Value) -> bool,
+) -> Vec<Value> {
     namespace::until(what, EVENT_DEADLINE, || {
         let printed = deploy.stdout_so_far();
         let events = printed
             .lines()
             .map_while(|it| serde_json::from_str(it).ok());
-        let has_come = events.filter(&is_meant).count() >= count;
+        let meant: Vec<Value> = events.filter(&is_meant).collect();
+        let has_come = meant.len() >= count;
         assert!(has_come || !deploy.has_ended(), "{printed}");
-        has_come.then_some(())
-    });
+        has_come.then_some(meant)
+    })
 }
 
-/// The API runs version 2 everywhere, and the worker is replaced in zone a, when zone b loses power.
+/// The API runs version 2 everywhere, and the worker is replaced in one zone, when the other one
+/// loses power.
 #[test]
 fn zone_without_power_holds_the_deployment_which_resume_finishes() {
     namespace::with_hosts(|| {
@@ -223,14 +241,17 @@ fn zone_without_power_holds_the_deployment_which_resume_finishes() {
         stack.dir.deploy("1").exits(0);
         let traffic = ZonedTraffic::begin(&stack, &haproxy);
         let mut deploy = stack.dir.start_deploy("2");
-        await_events(
+        let ready = await_events(
             &mut deploy,
             HOSTS_OF_ZONE,
             "the worker is replaced",
             |event| event["service"] == "worker" && event["event"] == "instance_ready",
         );
+        // Either zone may be the first one.
+        let replaced = stack.zone_of(&ready[0]["slot"]["host"]);
+        let dark = ZonedStack::other_zone(replaced);
         let lost = traffic.lasted();
-        stack.zone("b").for_each(Host::kill);
+        stack.zone(dark).for_each(Host::kill);
         let held = deploy.wait().exits(4);
         assert!(
             held.stdout.contains("\"outcome\":\"held\""),
@@ -240,10 +261,10 @@ fn zone_without_power_holds_the_deployment_which_resume_finishes() {
         // The services in the zone that lives serve, each in one version.
         traffic.await_answers();
         let whole = ["api 2 2", "front 1 1", "worker 2 2"];
-        assert_eq!(stack.versions_in("a"), whole);
-        stack.return_power("b");
+        assert_eq!(stack.versions_in(replaced), whole, "{}", held.stdout);
+        stack.return_power(dark);
         assert_eq!(
-            stack.versions_in("b"),
+            stack.versions_in(dark),
             ["api 2 2", "front 1 1", "worker 1 1"]
         );
         stack.dir.ship("resume", &[]).exits(0);
@@ -262,18 +283,19 @@ fn zone_that_loses_power_while_it_is_replaced_is_undone_by_abort() {
         stack.dir.deploy("1").exits(0);
         let traffic = ZonedTraffic::begin(&stack, &haproxy);
         let mut deploy = stack.dir.start_deploy("2");
-        await_events(&mut deploy, 1, "the API is stopped in zone a", |event| {
+        let stopped = await_events(&mut deploy, 1, "the API is stopped", |event| {
             event["service"] == "api"
                 && event["event"] == "action_started"
                 && event["action"]["do"] == "stop"
         });
+        let dark = stack.zone_of(&stopped[0]["action"]["slot"]["host"]);
         let lost = traffic.lasted();
-        stack.zone("a").for_each(Host::kill);
+        stack.zone(dark).for_each(Host::kill);
         deploy.wait().exits(4);
         traffic.await_answers();
         let whole = ["api 1 1", "front 1 1", "worker 1 1"];
-        assert_eq!(stack.versions_in("b"), whole);
-        stack.zone("a").for_each(Host::boot_again);
+        assert_eq!(stack.versions_in(ZonedStack::other_zone(dark)), whole);
+        stack.zone(dark).for_each(Host::boot_again);
         stack.dir.ship("abort", &[]).exits(0);
         assert_eq!(stack.dir.whole_version(), "1");
         assert_eq!(stack.dir.last_outcome(), "rolled-back");
