@@ -21,6 +21,7 @@ mod known_hosts;
 mod local;
 mod login;
 mod login_files;
+mod lookup;
 mod master;
 mod master_files;
 mod preamble;

@@ -1,17 +1,13 @@
 //! The network address of a host, for probes that do not use ssh.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
-
-use tokio::time::timeout;
 
 use super::login::address_options;
+use super::lookup::lookup;
 use super::ssh_config::SshSettings;
 use crate::config::Transport;
 use crate::core::fleet::health::{LINK_LOCAL, UNRESOLVED};
 use crate::remote::target::Target;
-
-const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The address to probe. For an `address` that only the user's `ssh_config` defines (a `Host`
 /// alias), this is its `HostName`. An address that cannot be resolved at all is returned unchanged.
@@ -56,10 +52,7 @@ fn without_interface(address: &str) -> &str {
 }
 
 async fn resolves(name: &str) -> bool {
-    match timeout(LOOKUP_DEADLINE, tokio::net::lookup_host((name, 0))).await {
-        Ok(Ok(mut found)) => found.next().is_some(),
-        Ok(Err(_)) | Err(_) => false,
-    }
+    !lookup(name).await.is_empty()
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! The machine to which a name leads.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 
-const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
+use super::lookup::lookup;
 
 /// A name, and the addresses to which it led at one time, in their order; none if it was unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,15 +27,9 @@ impl ResolvedName {
     }
 }
 
-/// The addresses of a name, without the order in which a server returns them. An IP address needs no
-/// lookup.
+/// The addresses of a name, without the order in which a server returns them.
 async fn addresses(name: &str) -> Vec<IpAddr> {
-    if let Ok(address) = name.parse() {
-        return vec![address];
-    }
-    let found = timeout(LOOKUP_DEADLINE, tokio::net::lookup_host((name, 0))).await;
-    let found = found.ok().and_then(Result::ok);
-    let mut addresses: Vec<_> = found.into_iter().flatten().map(|it| it.ip()).collect();
+    let mut addresses = lookup(name).await;
     addresses.sort();
     addresses.dedup();
     addresses

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::login::Login;
 use super::login_files::known_hosts_files;
+use super::lookup::lookup;
 use super::program;
 use super::ssh_config::SshSettings;
 use super::target::Target;
@@ -57,8 +58,9 @@ impl SshEndpoint {
         if host_keys.is_empty() {
             return Err(format!("no known_hosts file of ssh lists {listed_as}"));
         }
+        let first = lookup(host_name).await.into_iter().next();
         Ok(Self {
-            address: resolve(host_name, port).await,
+            address: first.map_or_else(|| host_name.to_owned(), |it| it.to_string()),
             port,
             name,
             host_keys,
@@ -90,13 +92,6 @@ fn renamed(line: &str, name: &str) -> String {
         *word = name;
     }
     words.join(" ")
-}
-
-/// The first IP address of a name; the name itself if this machine does not know it.
-async fn resolve(name: &str, port: u16) -> String {
-    let found = timeout(DEADLINE, tokio::net::lookup_host((name, port))).await;
-    let first = found.ok().and_then(Result::ok).and_then(|mut it| it.next());
-    first.map_or_else(|| name.to_owned(), |address| address.ip().to_string())
 }
 
 #[cfg(test)]
