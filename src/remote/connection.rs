@@ -3,7 +3,9 @@
 use crate::config::Escalation;
 use crate::core::policy::password_proof::PasswordRejection;
 use crate::remote::command::{Command, Output};
+use crate::remote::end_mark;
 use crate::remote::error::{RunError, RunFailure};
+use crate::remote::host_shell::{self, HostShell};
 use crate::remote::local::Local;
 use crate::remote::preamble::PreambleReader;
 use crate::remote::sanitize::clean;
@@ -56,9 +58,9 @@ pub(super) struct RootAccess {
 pub struct Delays {
     /// From the first packet of the login to its end.
     pub login: Duration,
-    /// The shortest start of the login shell so far; every script waits for one.
+    /// The shortest start of the login shell so far; every session waits for one.
     pub shell: Option<Duration>,
-    /// The shortest start of sudo or doas so far; every script waits for one. `None` without them.
+    /// The shortest start of sudo or doas so far; every session waits for one. `None` without them.
     pub sudo: Option<Duration>,
 }
 
@@ -94,10 +96,31 @@ impl Connection {
         command: &Command<'_>,
         output: Option<&mut SavedOutput>,
     ) -> Result<Output, RunError> {
+        let permit = self.scripts.acquire().await;
+        let shell = match &self.kind {
+            // The end of a session shows a script early that the rest of a file is not needed.
+            ConnectionKind::Ssh(ssh) if output.is_none() && command.input.file.is_none() => {
+                ssh.idle_shell().map(|shell| (ssh, shell))
+            }
+            ConnectionKind::Ssh(_) | ConnectionKind::Local(_) => None,
+        };
+        let ended = match shell {
+            Some((ssh, mut shell)) => self.run_in_shell(command, ssh, &mut shell).await,
+            None => self.run_in_session(command, output).await,
+        };
+        drop(permit);
+        ended
+    }
+
+    /// Runs a script in a session of its own.
+    async fn run_in_session(
+        &self,
+        command: &Command<'_>,
+        output: Option<&mut SavedOutput>,
+    ) -> Result<Output, RunError> {
         let has_input = !command.input.is_empty();
         let escalation = self.root.escalation;
         let shell_command = shell::prepare(command.script, has_input, command.deadline, escalation);
-        let permit = self.scripts.acquire().await;
         let mut dialog = self.dialog().await?;
         let mut capture = Capture::for_script(dialog.as_ref());
         let ended = timeout(command.deadline, async {
@@ -113,8 +136,47 @@ impl Connection {
             self.kind.run(&shell_command.words, io).await
         });
         let ended = ended.await;
-        drop(permit);
         self.run_result(ended, command.deadline, capture, dialog)
+    }
+
+    /// Runs a script in the shell at this place, or in a new one.
+    async fn run_in_shell(
+        &self,
+        command: &Command<'_>,
+        ssh: &Ssh,
+        place: &mut Option<HostShell>,
+    ) -> Result<Output, RunError> {
+        let is_running = place.is_some();
+        let mut dialog = if is_running {
+            None
+        } else {
+            self.dialog().await?
+        };
+        let end_mark = end_mark::new_mark();
+        let Command {
+            script,
+            input,
+            deadline,
+        } = command;
+        let script = host_shell::request(script, input, &end_mark, *deadline);
+        let capture = Capture::for_script(dialog.as_ref());
+        let mut capture = capture.until(&end_mark, is_running);
+        let ended = timeout(*deadline, async {
+            let opening = Opening {
+                script: &script,
+                dialog: dialog.as_mut(),
+            };
+            let source = StdinSource::open(opening, input).await?;
+            let io = ScriptIo::Buffered(source, &mut capture);
+            let words = host_shell::words(self.root.escalation);
+            ssh.run_in_shell(place, &words, io).await
+        });
+        let ended = ended.await;
+        let result = self.run_result(ended, *deadline, capture, dialog);
+        if result.is_err() {
+            place.take();
+        }
+        result
     }
 
     /// Runs a script that prints lines until its reader disconnects, and sends each line to

@@ -27,6 +27,9 @@ pub(super) struct PreambleReader {
     script_after: Option<Duration>,
     /// The dialog that waits for the process and for root.
     dialog: Option<UnboundedSender<Sign>>,
+    /// Whether the shell had started before the script was sent, so that the script does not show how
+    /// long that takes.
+    is_running: bool,
 }
 
 impl Default for PreambleReader {
@@ -38,11 +41,22 @@ impl Default for PreambleReader {
             root_after: None,
             script_after: None,
             dialog: None,
+            is_running: false,
         }
     }
 }
 
 impl PreambleReader {
+    /// For a script in a shell that runs already, as root if the host asks for it.
+    pub(super) fn in_running_shell() -> Self {
+        Self {
+            shell_after: Some(Duration::ZERO),
+            root_after: Some(Duration::ZERO),
+            is_running: true,
+            ..Self::default()
+        }
+    }
+
     /// Reports the process of sudo and that of root to a dialog.
     pub(super) fn report_to(&mut self, dialog: UnboundedSender<Sign>) {
         self.dialog = Some(dialog);
@@ -131,8 +145,11 @@ impl PreambleReader {
     }
 
     /// How long the login shell took to start, and then sudo; `None` until the script has
-    /// started.
+    /// started, and in a shell that ran already.
     pub(super) fn delays(&self) -> Option<(Duration, Duration)> {
+        if self.is_running {
+            return None;
+        }
         let (shell, script) = (self.shell_after?, self.script_after?);
         let root = self.root_after.unwrap_or(script);
         Some((shell, root.saturating_sub(shell)))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::{EscalationRefusal, RunError};
 use super::escalation;
-use super::preamble::{PROCESS_MARK, PreambleReader, ROOT_MARK, SCRIPT_MARK, SHELL_MARK};
+use super::preamble::{PROCESS_MARK, PreambleReader, ROOT_MARK, SCRIPT_MARK};
 use super::sanitize::clean;
 use crate::config::Escalation;
 use crate::core::time::whole_seconds;
@@ -20,7 +20,10 @@ use crate::script::quote::quote;
 pub(super) const NOT_FOUND: i32 = 127;
 
 /// Seconds between SIGTERM at the deadline and SIGKILL.
-const KILL_AFTER_S: u64 = 5;
+pub(super) const KILL_AFTER_S: &str = "5";
+
+/// Prints the [`SHELL_MARK`](super::preamble::SHELL_MARK).
+const ANNOUNCE_SHELL: &str = "LC_ALL=C; export LC_ALL; echo ship-shell; ";
 
 /// Reads a script of exactly `$0` bytes and leaves the rest of the input to the script. A
 /// script that did not arrive completely does not run at all. Of the usual tools, only `dd` never
@@ -68,62 +71,79 @@ pub(super) fn prepare(
     deadline: Duration,
     escalation: Escalation,
 ) -> ShellCommand {
-    // Rounded up, so that this side always stops waiting first and a status of 124 is the
-    // script's own.
-    let deadline_s = whole_seconds(deadline).to_string();
-    let is_dialog = escalation == Escalation::SudoPassword;
-    let announce = format!("LC_ALL=C; export LC_ALL; echo {SHELL_MARK}");
-    // Without sudo, the shell that runs the script announces itself, which saves a shell.
-    let (mut words, opening) = if escalation.is_root() {
-        let process = if is_dialog {
-            format!(r#"echo "{PROCESS_MARK}$$"; "#)
-        } else {
-            String::new()
-        };
-        let outer = format!(r#"{announce}; {process}exec "$@""#);
-        let words = ["/bin/sh", "-c", &outer, "ship"].map(str::to_owned);
-        (words.to_vec(), String::new())
-    } else {
-        (Vec::new(), format!("{announce}; "))
-    };
-    let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
-    add(escalation::command_words(escalation));
-    add(&[
-        "timeout",
-        "-k",
-        &KILL_AFTER_S.to_string(),
-        &deadline_s,
-        "sh",
-    ]);
-    let script = script.trim_end_matches('\n');
-    if !has_input {
-        // A compound command, so that the shell reads all of it before it runs any of it.
-        if is_dialog {
-            add(&["-c", &format!("echo {ROOT_MARK}; exec sh")]);
-        }
-        let script = format!("{opening}{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n");
+    let deadline_s = deadline_s(deadline).to_string();
+    let timeout = ["timeout", "-k", KILL_AFTER_S, &deadline_s, "sh"].map(str::to_owned);
+    let mut words = root_words(escalation);
+    words.extend(timeout);
+    let opening = announcement(escalation);
+    if has_input {
+        let script = script.trim_end_matches('\n');
+        let program = format!("{opening}{}", read_and_run());
+        words.extend(["-c".to_owned(), program, script.len().to_string()]);
         return ShellCommand {
             words,
-            script: script.into_bytes(),
+            script: script.as_bytes().to_vec(),
         };
     }
-    let opening = if is_dialog {
-        format!("echo {ROOT_MARK}; ")
+    // Without sudo, the shell that runs the script announces itself, which saves a shell.
+    let script = if escalation.is_root() {
+        if !opening.is_empty() {
+            words.extend(["-c".to_owned(), format!("{opening}exec sh")]);
+        }
+        whole(script)
     } else {
-        opening
+        format!("{opening}{}", whole(script))
     };
-    let read_and_run = READ_AND_RUN
-        .replace("MARK", SCRIPT_MARK)
-        .replace("INCOMPLETE", INCOMPLETE);
-    add(&[
-        "-c",
-        &format!("{opening}{read_and_run}"),
-        &script.len().to_string(),
-    ]);
     ShellCommand {
         words,
-        script: script.as_bytes().to_vec(),
+        script: script.into_bytes(),
     }
+}
+
+/// The words that make the following ones run as root; none without escalation. The login shell
+/// announces itself before.
+pub(super) fn root_words(escalation: Escalation) -> Vec<String> {
+    if !escalation.is_root() {
+        return Vec::new();
+    }
+    let process = if escalation == Escalation::SudoPassword {
+        format!(r#"echo "{PROCESS_MARK}$$"; "#)
+    } else {
+        String::new()
+    };
+    let outer = format!(r#"{ANNOUNCE_SHELL}{process}exec "$@""#);
+    let outer = ["/bin/sh", "-c", &outer, "ship"];
+    let words = outer.iter().chain(escalation::command_words(escalation));
+    words.map(|word| (*word).to_owned()).collect()
+}
+
+/// What the shell that reads scripts runs first.
+pub(super) fn announcement(escalation: Escalation) -> String {
+    match escalation {
+        Escalation::None => ANNOUNCE_SHELL.to_owned(),
+        Escalation::SudoPassword => format!("echo {ROOT_MARK}; "),
+        Escalation::Sudo | Escalation::Doas => String::new(),
+    }
+}
+
+/// The seconds after which the host ends a script. Rounded up, so that this side always stops waiting
+/// first and a status of 124 is the script's own.
+pub(super) fn deadline_s(deadline: Duration) -> u64 {
+    whole_seconds(deadline)
+}
+
+/// A program for a shell that reads a script of `$0` bytes, whose input follows.
+pub(super) fn read_and_run() -> String {
+    READ_AND_RUN
+        .replace("MARK", SCRIPT_MARK)
+        .replace("INCOMPLETE", INCOMPLETE)
+}
+
+/// A script without input, as a compound command, so that a shell reads all of it before it runs any
+/// of it.
+pub(super) fn whole(script: &str) -> String {
+    let script = script.trim_end_matches('\n');
+    format!("{{\nexec </dev/null\necho {SCRIPT_MARK}\n{script}\n}}\n")
 }
 
 /// Joins the words to one line that any login shell reads in the same way.

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use openssh::{Child, ForwardType, Session, Socket};
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 use super::error::{ConnectError, RunFailure};
+use super::host_shell::HostShell;
 use super::keeping::LoginKey;
 use super::login::Login;
 use super::master::Master;
@@ -55,7 +56,9 @@ impl fmt::Display for ForwardTarget {
 
 #[derive(Debug)]
 pub(super) struct Ssh {
-    session: Session,
+    session: Arc<Session>,
+    /// Runs scripts, one after the other. `None` until the first one.
+    shell: Mutex<Option<HostShell>>,
     master: Master,
     /// Keeps the master alive. The master ends a moment after its last user, and this connection
     /// lasts as long as this process: no new login is needed after a pause between two batches, and
@@ -99,7 +102,11 @@ impl Ssh {
     ) -> Result<Self, ConnectError> {
         let keepalive = master.keepalive(login).await?;
         Ok(Self {
-            session: Session::resume_mux(master.files.socket().into_boxed_path(), None),
+            session: Arc::new(Session::resume_mux(
+                master.files.socket().into_boxed_path(),
+                None,
+            )),
+            shell: Mutex::default(),
             master,
             keepalive,
             _via: via,
@@ -129,12 +136,59 @@ impl Ssh {
         status
     }
 
+    /// The place of the shell that runs scripts; `None` while it runs one.
+    pub(super) fn idle_shell(&self) -> Option<MutexGuard<'_, Option<HostShell>>> {
+        let mut place = self.shell.try_lock().ok()?;
+        if !place.as_ref().is_some_and(HostShell::is_open) {
+            place.take();
+        }
+        Some(place)
+    }
+
+    /// Runs a script in the shell at this place, which it starts if there is none. A shell that may
+    /// not be able to run another script does not stay there.
+    pub(super) async fn run_in_shell(
+        &self,
+        place: &mut Option<HostShell>,
+        words: &[String],
+        io: ScriptIo<'_, '_>,
+    ) -> Result<i32, RunFailure> {
+        let guard = AbandonGuard(&self.broken);
+        let is_new = place.is_none();
+        let mut shell = match place.take() {
+            Some(shell) => shell,
+            None => self.start_shell(words).await?,
+        };
+        let (stdin, stdout, stderr) = (&mut shell.stdin, &mut shell.stdout, &mut shell.stderr);
+        let status = io.transfer(Some(stdin), Some(stdout), Some(stderr)).await?;
+        let ended = match status {
+            // As a shell reports a signal. The script itself may still run.
+            Some(129..=192) => Err(killed_shell()),
+            Some(status) => {
+                place.replace(shell);
+                Ok(status)
+            }
+            None if is_new => self.status(shell.child).await,
+            None => Err(RunFailure::Lost(
+                "the shell on the host has ended".to_owned(),
+            )),
+        };
+        guard.disarm();
+        ended
+    }
+
+    async fn start_shell(&self, words: &[String]) -> Result<HostShell, RunFailure> {
+        let child = self.spawn(&shell::command_line(words)).await?;
+        let no_pipes = || RunFailure::NotStarted("ssh passed no streams".to_owned());
+        HostShell::of(child).ok_or_else(no_pipes)
+    }
+
     /// Starts a command line. If the server refuses because of too many sessions, nothing has
-    /// run, and this tries again.
-    async fn spawn(&self, line: &str) -> Result<Child<&Session>, RunFailure> {
+    /// run, and this tries again, without a shell that waits for scripts.
+    async fn spawn(&self, line: &str) -> Result<Child<Arc<Session>>, RunFailure> {
         const PAUSE: Duration = Duration::from_millis(50);
         loop {
-            let mut command = self.session.raw_command(line);
+            let mut command = Arc::clone(&self.session).arc_raw_command(line);
             command
                 .stdin(openssh::Stdio::piped())
                 .stdout(openssh::Stdio::piped())
@@ -142,6 +196,7 @@ impl Ssh {
             match command.spawn().await {
                 Ok(child) => return Ok(child),
                 Err(openssh::Error::SshMux(e)) if e.to_string().contains("refused") => {
+                    drop(self.shell.try_lock().map(|mut place| place.take()));
                     sleep(PAUSE).await;
                 }
                 Err(e) => return Err(self.lost(&e)),
@@ -149,7 +204,7 @@ impl Ssh {
         }
     }
 
-    async fn status(&self, child: Child<&Session>) -> Result<i32, RunFailure> {
+    async fn status(&self, child: Child<Arc<Session>>) -> Result<i32, RunFailure> {
         match child.wait().await {
             Ok(status) => Ok(status.code().unwrap_or_else(|| status.into_raw())),
             Err(openssh::Error::Remote(_)) => Ok(shell::NOT_FOUND),
@@ -157,9 +212,7 @@ impl Ssh {
             // answers distinguishes them.
             Err(e) => Err(
                 match timeout(COMMAND_DEADLINE, self.session.check()).await {
-                    Ok(Ok(())) => {
-                        RunFailure::Lost("the shell on the host was killed by a signal".to_owned())
-                    }
+                    Ok(Ok(())) => killed_shell(),
                     _ => self.lost(&e),
                 },
             ),
@@ -218,8 +271,8 @@ impl Ssh {
         if !matches!(self.master.files.lifetime, MasterLifetime::Process) {
             self.cancel_forwards().await;
         }
-        // Dropped first, because ending the master would wait for this connection.
-        drop(self.keepalive);
+        // Dropped first, because ending the master would wait for them.
+        drop((self.keepalive, self.shell));
         self.master.release(!self.broken.into_inner(), 0).await;
     }
 
@@ -246,6 +299,10 @@ impl Ssh {
             words => format!("connection lost; ssh: {words}"),
         })
     }
+}
+
+fn killed_shell() -> RunFailure {
+    RunFailure::Lost("the shell on the host was killed by a signal".to_owned())
 }
 
 /// Sets its flag when dropped, because the caller did not wait for the end of a script.

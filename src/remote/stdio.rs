@@ -1,11 +1,13 @@
 //! The standard input and output of a running script.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::{self, UnboundedSender};
 
+use super::end_mark::EndFinder;
 use super::error::RunFailure;
 use super::preamble::PreambleReader;
 use super::sanitize::clean;
@@ -34,12 +36,15 @@ pub(super) enum ScriptIo<'a, 'd> {
 
 impl ScriptIo<'_, '_> {
     /// Writes and reads concurrently, because doing one after the other would block on a full pipe.
+    ///
+    /// The output ends with its stream, or with the mark that the capture expects. A mark holds the
+    /// exit status, which this returns.
     pub(super) async fn transfer(
         self,
         stdin: Option<impl AsyncWrite + Unpin>,
         stdout: Option<impl AsyncRead + Unpin>,
         stderr: Option<impl AsyncRead + Unpin>,
-    ) -> Result<(), RunFailure> {
+    ) -> Result<Option<i32>, RunFailure> {
         match self {
             ScriptIo::Buffered(
                 source,
@@ -54,7 +59,7 @@ impl ScriptIo<'_, '_> {
                 ending(dialog.as_ref(), out.fill(stdout, preamble.as_mut())),
                 err.fill(stderr, None)
             )
-            .map(|_| ()),
+            .map(|((), status, _)| status),
             ScriptIo::Streaming(
                 opening,
                 lines,
@@ -71,7 +76,7 @@ impl ScriptIo<'_, '_> {
                     tokio::try_join!(ending(dialog.as_ref(), forwarded), err.fill(stderr, None))
                 };
                 tokio::select! {
-                    received = received => received.map(|_| ()),
+                    received = received => received.map(|_| None),
                     never = heartbeats(opening, stdin) => match never {},
                 }
             }
@@ -91,7 +96,7 @@ impl ScriptIo<'_, '_> {
                     ending(dialog.as_ref(), output.save(stdout, preamble)),
                     err.fill(stderr, None)
                 )
-                .map(|_| ())
+                .map(|_| None)
             }
         }
     }
@@ -152,6 +157,8 @@ pub(super) struct Capture {
 struct CapturedStream {
     bytes: Vec<u8>,
     truncated: bool,
+    /// Finds the end of the output, if the stream continues after it.
+    end: Option<EndFinder>,
     /// Finds the prompts of sudo, for the dialog.
     prompts: Option<(PromptFinder, UnboundedSender<Sign>)>,
 }
@@ -169,6 +176,17 @@ impl Capture {
             capture.dialog = Some(dialog.sender());
         }
         capture
+    }
+
+    /// For a script whose output ends with this mark, in a shell that runs already if `is_next`.
+    pub(super) fn until(mut self, end_mark: &str, is_next: bool) -> Self {
+        for stream in [&mut self.stdout, &mut self.stderr] {
+            stream.end = Some(EndFinder::of(end_mark));
+        }
+        if is_next {
+            self.preamble = Some(PreambleReader::in_running_shell());
+        }
+        self
     }
 
     pub(super) fn take_preamble(&mut self) -> PreambleReader {
@@ -201,28 +219,36 @@ impl Capture {
 }
 
 impl CapturedStream {
-    /// Reads to the end, and keeps the beginning of the script's own output.
+    /// Reads to the end, and keeps the beginning of the script's own output. Returns the exit status
+    /// that follows the end mark, if the stream has one.
     async fn fill(
         &mut self,
         from: Option<impl AsyncRead + Unpin>,
         mut preamble: Option<&mut PreambleReader>,
-    ) -> Result<(), RunFailure> {
-        let Some(mut from) = from else { return Ok(()) };
+    ) -> Result<Option<i32>, RunFailure> {
+        let Some(mut from) = from else {
+            return Ok(None);
+        };
         let mut chunk = vec![0; 16 << 10];
         loop {
             let read = from
                 .read(&mut chunk)
                 .await
                 .map_err(|e| RunFailure::Lost(format!("cannot read its output: {e}")))?;
-            if read == 0 {
-                return Ok(());
-            }
+            let (own, status) = match &mut self.end {
+                Some(end) if read == 0 => (Cow::Owned(end.take_rest()), None),
+                Some(end) => (Cow::Owned(end.take(&chunk[..read])), end.status()),
+                None => (Cow::Borrowed(&chunk[..read]), None),
+            };
             match preamble
                 .as_deref_mut()
                 .filter(|preamble| !preamble.has_script())
             {
-                Some(preamble) => self.keep(&preamble.take(&chunk[..read])),
-                None => self.keep(&chunk[..read]),
+                Some(preamble) => self.keep(&preamble.take(&own)),
+                None => self.keep(&own),
+            }
+            if read == 0 || status.is_some() {
+                return Ok(status);
             }
         }
     }

@@ -14,7 +14,7 @@ use ship::script::Input;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::target_of;
+use crate::{PRINT_SSHD, target_of};
 use ship_testing::sshd::{Sshd, eventually, processes_of, ssh_of};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -269,9 +269,8 @@ async fn connection_to_a_host_that_does_not_answer_is_replaced_in_seconds() {
     let target = ground.target();
     let connector = ground.connector();
     let connection = connector.connect(&target).await.unwrap();
-    // From the script up: timeout, then the sshd of this connection.
-    let parent = "read -r _ _ _ parent _ < /proc/$PPID/stat; echo $parent";
-    let session = connection.run(&script(parent, SOON)).await.unwrap().stdout;
+    let session = connection.run(&script(PRINT_SSHD, SOON)).await;
+    let session = session.unwrap().stdout;
     connection.close().await;
     connector.close().await;
     let session = session.trim().parse().unwrap();

@@ -2,6 +2,7 @@
 
 mod balancers;
 mod bastion;
+mod host_shell;
 mod kept;
 mod local;
 mod relay;
@@ -11,6 +12,14 @@ mod ssh;
 use ship::config::{SshConfig, Transport};
 use ship::remote::Target;
 use ship_testing::sshd::Sshd;
+
+/// Prints the process id of the sshd of this connection.
+const PRINT_SSHD: &str = r#"pid=$PPID
+while read -r _ name _ parent _ <"/proc/$pid/stat"; do
+    case $name in "(sshd"*) break ;; esac
+    pid=$parent
+done
+echo "$pid""#;
 
 /// The target of an sshd for the current user, independent of the user's ssh configuration.
 fn target_of(sshd: &Sshd) -> Target {

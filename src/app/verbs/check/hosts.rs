@@ -130,7 +130,7 @@ fn add_misplaced(session: &Session, checked: &mut [MachineCheck]) {
     }
 }
 
-/// The delays of every login or script that exceed [`SLOW`], each with its most frequent cause.
+/// The delays of every login or session that exceed [`SLOW`], each with its most frequent cause.
 fn slow(delays: &Delays) -> Vec<String> {
     let parts = [
         (
@@ -141,12 +141,12 @@ fn slow(delays: &Delays) -> Vec<String> {
         ),
         (
             delays.shell,
-            "before every script, the login shell takes",
+            "before the first script, the login shell takes",
             "check its startup files, such as ~/.bashrc, and the home directory",
         ),
         (
             delays.sudo,
-            "before every script, sudo takes",
+            "before the first script, sudo takes",
             "check that the host can resolve its own name (`hostname` must be in /etc/hosts)",
         ),
     ];
@@ -208,11 +208,11 @@ mod tests {
             "{lines:?}"
         );
         assert!(
-            lines[1].starts_with("before every script, the login shell takes 3.0s; "),
+            lines[1].starts_with("before the first script, the login shell takes 3.0s; "),
             "{lines:?}"
         );
         assert!(
-            lines[2].starts_with("before every script, sudo takes 10.0s; "),
+            lines[2].starts_with("before the first script, sudo takes 10.0s; "),
             "{lines:?}"
         );
     }

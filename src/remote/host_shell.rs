@@ -1,0 +1,88 @@
+//! A shell on the host that runs one script after the other.
+//!
+//! A script in a session of its own costs two round trips before it begins, and on the host a process
+//! of sshd, the login shell and sudo. This shell costs that once. Each script still has a process of
+//! its own, so that it cannot change the next one.
+//!
+//! This side sends a line with four words: the end mark, the bytes of the script if input follows it
+//! (otherwise 0), the bytes of both, and the seconds until the deadline. The script and its input
+//! follow, and nothing else until its end, so that a shell may read ahead. A script with input reads
+//! from a pipe that ends after it, and what it has not read is dropped. At its end, the shell prints
+//! the end mark and the exit status on both streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openssh::{Child, ChildStderr, ChildStdin, ChildStdout, Session};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::shell;
+use crate::config::Escalation;
+use crate::script::Input;
+
+/// Runs scripts until the end of its input. `$0` is the program for a script with input. The text has
+/// no character that login shells read in different ways.
+const RUN_SCRIPTS: &str = concat!(
+    "end() { echo $mark $1; echo $mark $1 >&2; }; ",
+    "while read -r mark script all limit; do ",
+    "if [ $script = 0 ]; then timeout -k KILL $limit sh; end $?; ",
+    "else dd bs=$all count=1 iflag=fullblock 2>/dev/null | { ",
+    r#"timeout -k KILL $limit sh -c "$0" $script; status=$?; "#,
+    "while read -r rest; do :; done; end $status; }; fi; done"
+);
+
+/// A shell that has been started and waits for a script, or runs one.
+#[derive(Debug)]
+pub(super) struct HostShell {
+    pub(super) child: Child<Arc<Session>>,
+    pub(super) stdin: ChildStdin,
+    pub(super) stdout: ChildStdout,
+    pub(super) stderr: ChildStderr,
+}
+
+impl HostShell {
+    /// `None` if a stream of the child is not a pipe.
+    pub(super) fn of(mut child: Child<Arc<Session>>) -> Option<Self> {
+        let stdin = child.stdin().take()?;
+        let stdout = child.stdout().take()?;
+        let stderr = child.stderr().take()?;
+        Some(Self {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Whether it still waits for a script, as far as this side knows: a server may close sessions
+    /// in which nothing happens.
+    pub(super) fn is_open(&self) -> bool {
+        let mut streams = [PollFd::new(&self.stdout, PollFlags::empty())];
+        let at_once = Timespec::default();
+        rustix::event::poll(&mut streams, Some(&at_once)).is_ok()
+            && !streams[0].revents().contains(PollFlags::HUP)
+    }
+}
+
+/// The words that start a shell.
+pub(super) fn words(escalation: Escalation) -> Vec<String> {
+    let mut words = shell::root_words(escalation);
+    let run_scripts = RUN_SCRIPTS.replace("KILL", shell::KILL_AFTER_S);
+    let program = format!("{}{run_scripts}", shell::announcement(escalation));
+    words.extend(["sh".to_owned(), "-c".to_owned(), program]);
+    words.push(shell::read_and_run());
+    words
+}
+
+/// A script as the shell reads it. The head of its input follows.
+pub(super) fn request(script: &str, input: &Input, end_mark: &str, deadline: Duration) -> Vec<u8> {
+    let deadline_s = shell::deadline_s(deadline);
+    let (script, script_bytes) = if input.head.is_empty() {
+        (shell::whole(script), 0)
+    } else {
+        let script = script.trim_end_matches('\n');
+        (script.to_owned(), script.len())
+    };
+    let all_bytes = script.len() + input.head.len();
+    format!("{end_mark} {script_bytes} {all_bytes} {deadline_s}\n{script}").into_bytes()
+}

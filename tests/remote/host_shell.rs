@@ -1,0 +1,218 @@
+//! Scripts that share a shell on the host.
+
+use std::time::Duration;
+
+use ship::remote::{Command, Connection, Connector, Output, Target};
+use ship::script::Input;
+use ship_testing::sshd::{Sshd, eventually};
+use tempfile::TempDir;
+
+use crate::target_of;
+
+const SOON: Duration = Duration::from_secs(5);
+/// Prints the process id of the shell that runs scripts without input.
+const PRINT_SHELL: &str = r#"read -r _ _ _ shell _ <"/proc/$PPID/stat"; echo "$shell""#;
+
+/// What a connection needs until it is closed.
+struct Base {
+    connector: Connector,
+    _dir: TempDir,
+}
+
+async fn open(target: &Target) -> (Base, Connection) {
+    let dir = tempfile::tempdir().unwrap();
+    let connector = Connector::in_dir(dir.path());
+    let connection = connector.connect(target).await.unwrap();
+    (
+        Base {
+            connector,
+            _dir: dir,
+        },
+        connection,
+    )
+}
+
+async fn close((base, connection): (Base, Connection)) {
+    connection.close().await;
+    base.connector.close().await;
+}
+
+fn command(script: &str) -> Command<'_> {
+    Command {
+        script,
+        input: Input::default(),
+        deadline: Duration::from_secs(20),
+    }
+}
+
+fn with_input<'a>(script: &'a str, input: &[u8]) -> Command<'a> {
+    Command {
+        input: Input::from(input.to_vec()),
+        ..command(script)
+    }
+}
+
+async fn run(connection: &Connection, script: &str) -> Output {
+    connection.run(&command(script)).await.unwrap()
+}
+
+fn printed(stdout: &str, stderr: &str, status: i32) -> Output {
+    Output {
+        stdout: stdout.to_owned(),
+        stderr: stderr.to_owned(),
+        status,
+        truncated: false,
+    }
+}
+
+fn sessions(sshd: &Sshd) -> usize {
+    sshd.log().matches("Starting session").count()
+}
+
+#[tokio::test]
+async fn scripts_share_a_session_and_nothing_else() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let first = "cd /; umask 077; PATH=; word=left; echo out; echo err >&2; exit 3";
+    assert_eq!(run(&connection, first).await, printed("out\n", "err\n", 3));
+    let second = "pwd; umask; echo ${word-none}; [ -n \"$PATH\" ] && echo path";
+    let output = run(&connection, second).await;
+    assert_eq!(output.status, 0);
+    assert!(
+        !output.stdout.starts_with("/\n") && output.stdout.ends_with("\nnone\npath\n"),
+        "{output:?}"
+    );
+    let third = with_input("cat; exit 4", b"by stdin\n");
+    let output = connection.run(&third).await.unwrap();
+    assert_eq!(output, printed("by stdin\n", "", 4));
+    assert_eq!(run(&connection, "").await, printed("", "", 0));
+    assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn script_gets_its_input_and_no_other() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let large = vec![b'x'; 300_000];
+    let lines = b"one\ntwo\nthree\n";
+    for (script, input, expected) in [
+        ("echo ignores it", &large[..], "ignores it\n"),
+        ("head -c 2", lines, "on"),
+        ("read -r line; echo \"$line\"", lines, "one\n"),
+        ("wc -c", &large, "300000\n"),
+        ("cat", b"no newline", "no newline"),
+        (
+            "cat | od -An -c | tr -d ' '",
+            b"\0\x01\n\xff",
+            "\\0001\\n377\n",
+        ),
+    ] {
+        let output = connection.run(&with_input(script, input)).await.unwrap();
+        assert_eq!(output, printed(expected, "", 0), "{script}");
+        assert_eq!(run(&connection, "cat; echo next").await.stdout, "next\n");
+    }
+    assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn output_is_returned_unchanged() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    for output in [
+        "",
+        "\n",
+        "no newline",
+        "\n\n\n",
+        "one\n\n",
+        "\nship-end-",
+        "\nship-end-0 0\n",
+        "ship-shell\nship-script\n",
+    ] {
+        let script = format!("printf '{output}'; printf '{output}' >&2");
+        let expected = printed(output, output, 0);
+        assert_eq!(run(&connection, &script).await, expected);
+    }
+    let long = run(&connection, "head -c 9000000 /dev/zero | tr '\\0' x").await;
+    assert_eq!((long.stdout.len(), long.truncated), (4 << 20, true));
+    assert_eq!(run(&connection, "echo next").await.stdout, "next\n");
+    assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn script_that_finds_the_shell_busy_has_a_session_of_its_own() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let (began, may_end) = (sshd.file("began"), sshd.file("may_end"));
+    let first = format!(
+        "touch {}; while [ ! -e {} ]; do sleep 0.05; done",
+        began.display(),
+        may_end.display()
+    );
+    let second = format!(
+        "while [ ! -e {} ]; do sleep 0.05; done; touch {}; echo second",
+        began.display(),
+        may_end.display()
+    );
+    let (first, second) = tokio::join!(run(&connection, &first), run(&connection, &second));
+    assert_eq!(first, printed("", "", 0));
+    assert_eq!(second, printed("second\n", "", 0));
+    assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
+    assert_eq!(run(&connection, "echo third").await.stdout, "third\n");
+    assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn shell_that_ended_meanwhile_is_replaced() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let shell = run(&connection, PRINT_SHELL).await.stdout;
+    assert_eq!(run(&connection, PRINT_SHELL).await.stdout, shell);
+    let killed = std::process::Command::new("kill")
+        .args(["-9", shell.trim()])
+        .status();
+    assert!(killed.unwrap().success());
+    // sshd has closed the session.
+    let closed = || sshd.log().contains("Close session");
+    assert!(eventually(SOON, closed), "{}", sshd.log());
+    let other = run(&connection, PRINT_SHELL).await.stdout;
+    assert!(other.trim().parse::<u32>().is_ok() && other != shell);
+    assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn next_script_runs_after_one_that_missed_its_deadline() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    run(&connection, "echo first").await;
+    let late = Command {
+        deadline: Duration::from_millis(300),
+        ..command("echo begun; sleep 300")
+    };
+    let error = connection.run(&late).await.unwrap_err();
+    assert!(error.is_unknown());
+    assert!(error.to_string().contains("last output: begun"), "{error}");
+    assert_eq!(run(&connection, "echo next").await.stdout, "next\n");
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn waiting_shell_gives_up_its_session_where_the_server_allows_only_one() {
+    let Some(sshd) = Sshd::start("MaxSessions 1") else {
+        return;
+    };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    sshd.write("artifact", "bytes");
+    for _ in 0..2 {
+        assert_eq!(run(&connection, "echo here").await.stdout, "here\n");
+        let mut upload = with_input("cat", b"head and ");
+        upload.input.file = Some(sshd.file("artifact"));
+        let output = connection.run(&upload).await.unwrap();
+        assert_eq!(output, printed("head and bytes", "", 0));
+    }
+    close((base, connection)).await;
+}
