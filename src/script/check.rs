@@ -29,6 +29,7 @@ const TOOLS: &[&str] = &[
     "rm",
     "sha256sum",
     "sleep",
+    "stat",
     "tail",
     "tar",
     "timeout",

@@ -34,7 +34,8 @@ pub struct BalancerCommands {
 /// current epoch. Takes no lock and changes nothing.
 pub fn observe_command_balancer(context: &HostContext, all: &[BalancerCommands]) -> Script {
     text(context, all)
-        .add(include_str!("sh/observe.sh"))
+        .refusing_unsafe()
+        .finishing()
         .script(Input::default(), COUNT_WAIT * 2 + WORK)
 }
 

@@ -181,6 +181,16 @@ impl Text {
             .add(include_str!("sh/elsewhere.sh"))
     }
 
+    /// Ends an observation if the directory is not safe.
+    pub(super) fn refusing_unsafe(self) -> Self {
+        self.add(include_str!("sh/refuse_unsafe.sh"))
+    }
+
+    /// Ends the script with a report.
+    pub(super) fn finishing(self) -> Self {
+        self.add("finish 'done'")
+    }
+
     /// Lets the script mark the proven releases, if it is the first of its epoch.
     pub(super) fn marking_proven(self, context: &HostContext) -> Self {
         let marks: Vec<_> = context

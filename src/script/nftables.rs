@@ -11,7 +11,8 @@ use crate::core::ids::{HostId, Port};
 /// Takes no lock and changes nothing.
 pub fn observe_nftables(context: &HostContext, host: &HostId, public: Port) -> Script {
     text(context, host, public)
-        .add(include_str!("sh/observe.sh"))
+        .refusing_unsafe()
+        .finishing()
         .script(Input::default(), WORK)
 }
 

@@ -8,7 +8,9 @@ pub fn observe(context: &HostContext) -> Script {
     Text::observing(context)
         .distinguishing_units(context)
         .add(include_str!("sh/taken_ports.sh"))
+        .refusing_unsafe()
         .add(include_str!("sh/identity.sh"))
-        .add(include_str!("sh/observe.sh"))
+        .add("observe_identity")
+        .finishing()
         .script(Input::default(), WORK)
 }

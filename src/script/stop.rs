@@ -7,7 +7,7 @@ use super::host_context::{
 };
 use super::restore;
 use crate::core::time::whole_seconds;
-use crate::script::stop_spec::{KILL_WAIT, LINGER_GRACE, StopSpec, systemd_wait};
+use crate::script::stop_spec::{DETACHED_WAIT, KILL_WAIT, LINGER_GRACE, StopSpec, systemd_wait};
 
 /// Stops an instance with all its processes and empties its slot, except for its log. If the slot
 /// does not contain it, nothing is done.
@@ -77,6 +77,7 @@ impl Text {
     pub(super) fn stopping(self, stop_timeout: Duration) -> Self {
         self.set("STOP_CS", centiseconds(stop_timeout))
             .set("KILL_CS", centiseconds(KILL_WAIT))
+            .set("DETACHED_CS", centiseconds(DETACHED_WAIT))
             .set("STOP_MARGIN_S", WORK.as_secs())
             .add(include_str!("sh/stop_instance.sh"))
     }

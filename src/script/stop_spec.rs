@@ -4,6 +4,9 @@ use crate::core::ids::{InstanceId, SlotNumber};
 use crate::script::host_context::WORK;
 use std::time::Duration;
 
+/// How long a stop waits before it looks for processes that have left the instance's session.
+pub(super) const DETACHED_WAIT: Duration = Duration::from_millis(200);
+
 /// The time limit for a killed process to disappear.
 pub(super) const KILL_WAIT: Duration = Duration::from_secs(5);
 

@@ -7,7 +7,7 @@ PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
 BLANKS=$IFS
 NL='
 '
-scratch= fresh= found= listening= free= check= hook_report= stop_report= only_slot= only_ports= identity= elsewhere_slots=
+scratch= fresh= found= listening= free= check= hook_report= stop_report= only_slot= only_ports= identity= elsewhere_slots= is_checked=
 attempts=0
 
 # Reads the time since the host was started, a monotonic clock: "up" as text in seconds, "cs" as a number in 1/100 s.

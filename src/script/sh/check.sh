@@ -171,5 +171,6 @@ if [ -n "$RUNS_INSTANCES" ]; then
     check_shared_dirs
     check_releases
 fi
+[ -z "$rows" ] || observe_identity
 observe_space
 finish 'done'

@@ -1,7 +1,7 @@
-# Sets "identity" to what distinguishes this machine, and the service's directory on it, from all others. It stays empty
-# if the host cannot identify directories.
+# Sets "identity" to what distinguishes this machine, and the service's directory on it, from all others. "is_safe" has set
+# "rows", and "prefix" to the deepest part of the path that exists.
 observe_identity() {
-    machine_id=
+    machine_id= root_id= place_id=
     { read -r machine_id </etc/machine-id; } 2>/dev/null
     read -r boot </proc/sys/kernel/random/boot_id
     place=$ROOT rest=
@@ -10,9 +10,18 @@ observe_identity() {
         place=${place%/*}
         place=${place:-/}
     done
+    set -f
     IFS=$NL
-    set -- $(stat -Lc %d:%i / "$place" 2>/dev/null)
+    for row in $rows; do
+        id=${row#* }
+        id=${id%% *}
+        case ${row#* * * * } in
+            /) root_id=$id ;;
+            "$prefix") place_id=$id ;;
+        esac
+    done
     IFS=$BLANKS
-    [ $# -ne 2 ] || identity="machine=$boot ${machine_id:--} $1${NL}place=$boot $2$rest$NL"
+    set +f
+    place_id=${place_id:-$root_id}
+    identity="machine=$boot ${machine_id:--} $root_id${NL}place=$boot $place_id$rest$NL"
 }
-observe_identity

@@ -23,7 +23,9 @@ make_private_dirs() {
 
 # Acquires the lock, and records its purpose in the file.
 acquire_lock() {
-    reject_unsafe
+    # Only trusted users can make a safe path unsafe, so a script that locks again need not check again.
+    [ -n "$is_checked" ] || reject_unsafe
+    is_checked=yes
     [ -w "$ROOT" ] || fail "$ROOT is not writable by this user"
     try_lock "$LOCK_WAIT_CS" || fail_locked
     printf '%s %s, epoch %s, order %s, pid %s\n' "$cs" "$VERB" "$EPOCH" "$ORDER" "$$" >"$ROOT/lock"
@@ -105,16 +107,24 @@ fence() {
     if [ "$seen" -lt "$EPOCH" ]; then
         # Only scripts of older epochs could complete these files, and from now on, the host rejects those scripts.
         clean "$ROOT"/tmp/* "$ROOT/relay"
-        output=$({
-            umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && print_fence >"$ROOT/epoch.new" &&
-                mv -f "$ROOT/owner.new" "$ROOT/owner" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"
-        } 2>&1) || fail "cannot store the epoch: $output"
+        output=$({ umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && mv -f "$ROOT/owner.new" "$ROOT/owner"; } 2>&1) ||
+            fail "cannot store the owner: $output"
+        store_fence || fail "cannot store the epoch: $output"
         mark_proven
         return
     fi
     [ "$taken" -le "$ORDER" ] || finish late "$taken"
-    # Overwritten in place, which needs no process, and no space on a full disk.
-    [ "$taken" -eq "$ORDER" ] || print_fence 1<>"$ROOT/epoch" 2>/dev/null || fail "cannot store the action number"
+    [ "$taken" -eq "$ORDER" ] || store_fence || fail "cannot store the action number: $output"
+}
+
+# A file that exists is overwritten in place, which needs no process, and no space on a full disk.
+store_fence() {
+    if [ -s "$ROOT/epoch" ]; then
+        output="cannot write $ROOT/epoch"
+        print_fence 1<>"$ROOT/epoch" 2>/dev/null
+    else
+        output=$({ umask 077 && print_fence >"$ROOT/epoch.new" && mv -f "$ROOT/epoch.new" "$ROOT/epoch"; } 2>&1)
+    fi
 }
 
 # Rejects a host that runs the service for another fleet. A host without a record is free.

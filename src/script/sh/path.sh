@@ -5,9 +5,9 @@
 private='lock epoch tmp armed migrations gates'
 
 # Fails if another user could replace a part, with the reason in "unsafe". Sets "exposed" if private files are readable
-# by others.
+# by others, and "rows" to what distinguishes each component.
 is_safe() {
-    unsafe= exposed= me=
+    unsafe= exposed= me= rows=
     while [ -z "$me" ] && read -r key value rest; do
         [ "$key" != Uid: ] || me=$value
     done </proc/self/status
@@ -18,7 +18,7 @@ is_safe() {
     done
     set -f
     IFS=$NL
-    rows=$(ls -ldn -- / $components 2>&1) || unsafe="ls: $rows"
+    rows=$(stat -c '%A %d:%i %u %g %n' -- / $components 2>&1) || unsafe="stat: $rows"
     for row in $rows; do
         IFS=$BLANKS
         [ -n "$unsafe" ] || check_component $row
@@ -72,7 +72,7 @@ find_components() {
     done
 }
 
-# Checks one component, as "ls -ldn" prints it: $1 is its mode, $3 its owner, $4 its group.
+# Checks one component, a row as words: $1 is its mode, $3 its owner, $4 its group.
 check_component() {
     case $trusted in
         *" $3 "*) ;;
@@ -101,7 +101,7 @@ set_unsafe() {
     IFS=$NL
     for place in / $components; do
         case $2 in
-            *" $place" | *" $place -> "*) break ;;
+            *" $place") break ;;
         esac
     done
     IFS=$BLANKS

@@ -85,7 +85,7 @@ wait_for_result() {
     clock
     deadline=$((cs + SETTLE_CS))
     # Starts with longer pauses, because the instance needs the processor to start.
-    attempts=7
+    attempts=8
     while :; do
         backoff
         clock

@@ -72,8 +72,12 @@ find_in_group() {
 
 stop_process() {
     find_session && session_alive || return 0
-    signal_session
-    wait_for_end session "$stop_cs" && return
+    signal_own_session
+    # Processes that have left the session usually end with its first process. Finding them is expensive.
+    alone_cs=$((stop_cs < DETACHED_CS ? stop_cs : DETACHED_CS))
+    wait_for_end session "$alone_cs" && return
+    signal_detached
+    wait_for_end session "$((stop_cs - alone_cs))" && return
     note_kill
     kill_all session
 }
@@ -89,13 +93,17 @@ find_session() {
     [ "$boot" = "$since_boot" ]
 }
 
-# Sends the signal to the instance's live processes. "session_alive" has set "members".
+# Sends the signal to the instance's live processes. Each process gets it only once, because some treat a second one as a
+# request to exit at once.
 signal_session() {
+    signal_own_session
+    signal_detached
+}
+
+# Sends the signal to those of the instance's own session. "session_alive" has set "members".
+signal_own_session() {
     alive=$members members=
-    # Each process gets the signal only once, because some treat a second one as a request to exit at once.
-    find_detached "$SLOT:$name" "$pid"
-    detached=$members members=
-    # Only the first process is alive. It leads the process group that receives the signal.
+    # The first process is alive. It leads the process group that receives the signal.
     if [ "$alive" = "$pid" ]; then
         members=$pid
     else
@@ -103,7 +111,13 @@ signal_session() {
     fi
     [ -z "$members" ] || { kill "-$signal" "-$pid"; } 2>/dev/null || output=$(kill "-$signal" $members 2>&1) || ! session_alive ||
         fail "cannot send SIG$signal to $name: $output"
-    [ -z "$detached" ] || { kill "-$signal" $detached; } 2>/dev/null
+}
+
+# Sends the signal to those in other sessions.
+signal_detached() {
+    members=
+    find_detached "$SLOT:$name" "$pid"
+    [ -z "$members" ] || { kill "-$signal" $members; } 2>/dev/null
     return 0
 }
 
