@@ -33,7 +33,7 @@ reset_hosts() {
         grep -qs testpage.py "/proc/$pid/cmdline" && kill "$pid"
     done
     sleep 0.3
-    rm -rf "$BENCH/hosts" "$BENCH/ship"
+    rm -rf "$BENCH"/hosts/* "$BENCH/ship"
     install -d -o shipfleet "$BENCH/hosts"
 }
 
