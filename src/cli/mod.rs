@@ -21,6 +21,7 @@ mod output;
 mod parse_time;
 mod pause;
 mod plan;
+mod plan_actions;
 mod promote;
 mod report;
 mod restart;

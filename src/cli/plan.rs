@@ -6,19 +6,17 @@ use std::fmt::Write;
 use super::args::PlanArgs;
 use super::exit::{CliError, Exit};
 use super::output::print;
+use super::plan_actions::{self, ActionLine, is_choice};
 use super::shared_args::OutputFormat;
 use super::terminal;
 use crate::app::verbs::plan::{DeployPlan, plan};
-use crate::core::fleet::Fleet;
-use crate::core::ids::{HostId, InstanceId, Slot};
+use crate::core::ids::HostId;
 use crate::core::planner::preview::Batch;
 use crate::core::planner::wait_reason::WaitReason;
 use crate::core::rollout::Rollout;
-use crate::core::rollout::action::{Action, StopReason};
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Human;
-use crate::report::Versions;
 use crate::report::text::count;
 
 pub(super) async fn run(args: PlanArgs) -> Result<Exit, CliError> {
@@ -140,9 +138,9 @@ fn batches(preview: &DeployPlan) -> String {
             "\nbatch {number}: {} available, {} running",
             batch.available, batch.running
         );
-        for action in batch.actions.iter().filter_map(shown) {
-            let _ = writeln!(out, "  {}", describe(action, versions, fleet, version));
-        }
+        let actions = batch.actions.iter().filter(|action| is_choice(action));
+        let lines = actions.map(|action| ActionLine::of(action, versions, fleet, version));
+        out.push_str(&plan_actions::text(lines));
     }
     out
 }
@@ -266,66 +264,5 @@ fn step_line(gate: &Event) -> String {
 
 /// Whether the text shows an action of the batch.
 fn is_shown(batch: &Batch) -> bool {
-    batch.actions.iter().any(|action| shown(action).is_some())
-}
-
-/// Leaves out claims and disarming, which are part of every rollout and not a choice of the user.
-fn shown(action: &Action) -> Option<&Action> {
-    (!matches!(action, Action::Claim { .. } | Action::Disarm { .. })).then_some(action)
-}
-
-fn describe(action: &Action, versions: &Versions, fleet: &Fleet, version: &str) -> String {
-    // An existing instance runs a known version; an instance that the plan starts runs the new one.
-    let version_of = |slot: &Slot, name: &InstanceId| {
-        let instance = fleet
-            .instance(slot)
-            .filter(|instance| instance.name == *name);
-        instance.map_or_else(
-            || version.to_owned(),
-            |instance| versions.of(&instance.release).to_owned(),
-        )
-    };
-    match action {
-        Action::Claim { host } => format!("claim  {host}"),
-        Action::Disarm { slot } => format!("disarm {slot}"),
-        Action::Stage { host, .. } => format!("stage  {version} on {host}"),
-        Action::Start {
-            slot,
-            reloads: Some(_),
-            ..
-        } => format!("reload {version} at {slot}"),
-        Action::Start { slot, .. } => format!("start  {version} at {slot}"),
-        Action::Admit {
-            slot,
-            instance,
-            weight_percent,
-        } => {
-            let share = weight_percent
-                .map(|weight| format!(" with {weight} % of the weight"))
-                .unwrap_or_default();
-            format!("admit  {} at {slot}{share}", version_of(slot, instance))
-        }
-        Action::Drain { slot, instance, .. } => {
-            format!("drain  {} at {slot}", version_of(slot, instance))
-        }
-        Action::Stop {
-            slot,
-            instance,
-            why,
-            ..
-        } => {
-            let version = version_of(slot, instance);
-            match why {
-                StopReason::Replaced => format!("stop   {version} at {slot}"),
-                other => format!("stop   {version} at {slot} ({other})"),
-            }
-        }
-        Action::Prune { host, releases } => {
-            let names: Vec<_> = releases
-                .iter()
-                .map(|release| versions.of(release).to_owned())
-                .collect();
-            format!("prune  {} on {host}", names.join(", "))
-        }
-    }
+    batch.actions.iter().any(is_choice)
 }
