@@ -35,7 +35,7 @@ fn killed_deploy_is_resumed_by_the_same_command() {
         .stdout_lines(&[
             "0/1   NotReady   0   [AGE]   [NET].14:8081   node4   0.9   2",
             "deployment \"page\" was interrupted: 1 of 3 replicas updated, 3 of 3 available",
-            "deploy of 0.9 (revision 2) started [TOOK] ago and was interrupted, with 1 of 3 updated and 3 \
+            "deploy of 0.9 (revision 2) started [TOOK] ago and was interrupted at 1 of 3 updated and 3 \
              available; `ship resume` continues, `ship abort` rolls back",
         ])
         .run();

@@ -146,11 +146,15 @@ impl RolloutSummary {
     /// The state or the outcome of the rollout; `None` if it succeeded.
     fn headline(&self, what: &str, by: Option<&str>, now: Time) -> Option<String> {
         let ago = |at: Time| Human(now.since(at));
-        let progress = self.progress_text();
+        let counts = self.counts();
+        let with = |word: &str| counts.as_ref().map(|counts| format!("{word} {counts}"));
+        let progress = with(", with").unwrap_or_default();
         let (began, ended) = (ago(self.began), ago(self.ended.unwrap_or(self.began)));
         Some(match (&self.outcome, by) {
             (None, Some(by)) => format!("{what} by {by} has been running for {began}{progress}"),
+            // The hosts have completed what was in flight, so that they may show other counts.
             (None, None) => {
+                let progress = with(" at").unwrap_or_default();
                 format!("{what} started {began} ago and was interrupted{progress}; {NEXT}")
             }
             (Some(Outcome::Succeeded), _) => return None,
@@ -222,13 +226,13 @@ impl RolloutSummary {
         ))
     }
 
-    fn progress_text(&self) -> String {
-        self.progress.map_or_else(String::new, |progress| {
-            format!(
-                ", with {} of {} updated and {} available",
-                progress.updated, progress.desired, progress.available
-            )
-        })
+    /// The counts of instances that the controller has recorded last.
+    fn counts(&self) -> Option<String> {
+        let progress = self.progress?;
+        Some(format!(
+            "{} of {} updated and {} available",
+            progress.updated, progress.desired, progress.available
+        ))
     }
 }
 
