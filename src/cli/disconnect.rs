@@ -19,6 +19,7 @@ pub(super) async fn run(args: DisconnectArgs) -> Result<Exit, CliError> {
                 "hosts": closed.hosts,
                 "jump_hosts": closed.jump_hosts,
                 "stuck": closed.stuck,
+                "in_use": closed.in_use,
             });
             format!("{object}\n")
         }
@@ -26,29 +27,32 @@ pub(super) async fn run(args: DisconnectArgs) -> Result<Exit, CliError> {
 }
 
 fn text(closed: ClosedConnections) -> String {
+    let mut lines = Vec::new();
     let hosts = count(closed.hosts, "host");
-    let done = match closed {
-        ClosedConnections {
-            hosts: 0,
-            jump_hosts: 0,
-            stuck: 1..,
-        } => String::new(),
-        ClosedConnections {
-            hosts: 0,
-            jump_hosts: 0,
-            stuck: 0,
-        } => "no connection was open\n".to_owned(),
-        ClosedConnections { jump_hosts: 0, .. } => format!("closed the connections to {hosts}\n"),
-        ClosedConnections { jump_hosts, .. } => format!(
-            "closed the connections to {hosts} and {}\n",
-            count(jump_hosts, "jump host")
-        ),
-    };
-    if closed.stuck == 0 {
-        return done;
+    match (closed.hosts, closed.jump_hosts) {
+        (0, 0) => {}
+        (_, 0) => lines.push(format!("closed the connections to {hosts}")),
+        (_, jumps) => lines.push(format!(
+            "closed the connections to {hosts} and {}",
+            count(jumps, "jump host")
+        )),
     }
-    let stuck = count(closed.stuck, "connection");
-    format!(
-        "{done}{stuck} not closed: the ssh process does not answer; it may be stopped (`pgrep -a ssh`)\n"
-    )
+    if closed.stuck > 0 {
+        lines.push(format!(
+            "{} not closed: the ssh process does not answer; it may be stopped (`pgrep -a ssh`)",
+            count(closed.stuck, "connection")
+        ));
+    }
+    if closed.in_use > 0 {
+        lines.push(format!(
+            "{} not closed, because a command is using it; run `ship disconnect` again when it has \
+             ended",
+            count(closed.in_use, "connection")
+        ));
+    }
+    if lines.is_empty() {
+        lines.push("no connection was open".to_owned());
+    }
+    lines.push(String::new());
+    lines.join("\n")
 }

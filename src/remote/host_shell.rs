@@ -23,12 +23,12 @@ use crate::script::Input;
 /// Runs scripts until the end of its input. `$0` is the program for a script with input. The text has
 /// no character that login shells read in different ways.
 const RUN_SCRIPTS: &str = concat!(
-    "end() { echo $mark $1; echo $mark $1 >&2; }; ",
+    "finish() { echo $mark $1; echo $mark $1 >&2; }; ",
     "while read -r mark script all limit; do ",
-    "if [ $script = 0 ]; then timeout -k KILL $limit sh; end $?; ",
+    "if [ $script = 0 ]; then timeout -k KILL $limit sh; finish $?; ",
     "else dd bs=$all count=1 iflag=fullblock 2>/dev/null | { ",
-    r#"timeout -k KILL $limit sh -c "$0" $script; status=$?; "#,
-    "while read -r rest; do :; done; end $status; }; fi; done"
+    r#"timeout -k KILL $limit sh -c "$0" $script; code=$?; "#,
+    "while read -r rest; do :; done; finish $code; }; fi; done"
 );
 
 /// A shell that has been started and waits for a script, or runs one.

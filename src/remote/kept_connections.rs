@@ -63,6 +63,8 @@ pub struct ClosedConnections {
     pub jump_hosts: usize,
     /// The connections whose ssh process does not answer. They are still open.
     pub stuck: usize,
+    /// The connections that a command is using. They are still open, and are kept at its end.
+    pub in_use: usize,
 }
 
 /// A master that lasts until the next command, owned by this process.
@@ -171,7 +173,7 @@ impl KeptConnections {
         })
     }
 
-    /// Closes all of them. Those that a command is using stay open.
+    /// Closes all of them, except those that a command is using.
     pub async fn close(&self) -> ClosedConnections {
         let names = self
             .names()
@@ -200,7 +202,25 @@ impl KeptConnections {
             let ended: Vec<_> = ends.buffered(EXITS_CONCURRENT_MAX).collect().await;
             closed.extend(ended);
         }
-        ClosedConnections::of(&closed)
+        ClosedConnections {
+            in_use: self.count_other_sockets(&closed),
+            ..ClosedConnections::of(&closed)
+        }
+    }
+
+    /// The sockets of running masters, without those that are to be closed.
+    fn count_other_sockets(&self, closed: &[(KeptMaster, bool)]) -> usize {
+        let is_known = |name: &str| {
+            closed
+                .iter()
+                .any(|(master, _)| master.record.socket == name)
+        };
+        let sockets = self
+            .names()
+            .filter(|name| name.starts_with(MASTER) && !name.ends_with(LOG) && !is_known(name));
+        sockets
+            .filter(|name| UnixStream::connect(self.dir.join(name)).is_ok())
+            .count()
     }
 
     /// Takes a master away from every command. The record stays under another name until the master
@@ -267,6 +287,7 @@ impl ClosedConnections {
             hosts: count(false),
             jump_hosts: count(true),
             stuck: masters.iter().filter(|(_, has_ended)| !has_ended).count(),
+            in_use: 0,
         }
     }
 }

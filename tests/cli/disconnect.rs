@@ -129,7 +129,7 @@ no connection was open
     remote
         .ship(&["disconnect", "inventory.toml", "--output", "json"])
         .stdout(str![[r#"
-{"hosts":2,"jump_hosts":0,"stuck":0}
+{"hosts":2,"in_use":0,"jump_hosts":0,"stuck":0}
 
 "#]])
         .run();

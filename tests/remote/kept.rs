@@ -23,6 +23,13 @@ const CLOSED: ClosedConnections = ClosedConnections {
     hosts: 1,
     jump_hosts: 0,
     stuck: 0,
+    in_use: 0,
+};
+const IN_USE: ClosedConnections = ClosedConnections {
+    hosts: 0,
+    jump_hosts: 0,
+    stuck: 0,
+    in_use: 1,
 };
 
 /// An sshd, and a directory in which commands keep their connections to it.
@@ -562,10 +569,24 @@ async fn connection_that_does_not_end_is_reported_and_closed_later() {
         hosts: 0,
         jump_hosts: 0,
         stuck: 1,
+        in_use: 0,
     };
     assert_eq!(ground.kept.close().await, stuck);
     for pid in &masters {
         kill("CONT", *pid);
     }
+    ground.assert_closed(CLOSED).await;
+}
+
+#[tokio::test]
+async fn connection_that_a_command_uses_is_reported_and_stays_open() {
+    let ground = ground!();
+    let connector = ground.connector();
+    let connection = connector.connect(&ground.target()).await.unwrap();
+    assert_eq!(ground.kept.close().await, IN_USE);
+    assert_eq!(say_hello(&connection).await, "hello\n");
+    assert_eq!(ground.kept.close().await, IN_USE);
+    connection.close().await;
+    connector.close().await;
     ground.assert_closed(CLOSED).await;
 }
