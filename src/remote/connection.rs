@@ -158,12 +158,17 @@ impl Connection {
             input,
             deadline,
         } = command;
-        let script = host_shell::request(script, input, &end_mark, *deadline);
+        let request = host_shell::request(script, input, &end_mark, *deadline);
+        let request = if is_running {
+            request
+        } else {
+            host_shell::program() + &request
+        };
         let capture = Capture::for_script(dialog.as_ref());
         let mut capture = capture.until(&end_mark, is_running);
         let ended = timeout(*deadline, async {
             let opening = Opening {
-                script: &script,
+                script: request.as_bytes(),
                 dialog: dialog.as_mut(),
             };
             let source = StdinSource::open(opening, input).await?;

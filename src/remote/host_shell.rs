@@ -4,11 +4,12 @@
 //! of sshd, the login shell and sudo. This shell costs that once. Each script still has a process of
 //! its own, so that it cannot change the next one.
 //!
-//! This side sends a line with four words: the end mark, the bytes of the script if input follows it
-//! (otherwise 0), the bytes of both, and the seconds until the deadline. The script and its input
-//! follow, and nothing else until its end, so that a shell may read ahead. A script with input reads
-//! from a pipe that ends after it, and what it has not read is dropped. At its end, the shell prints
-//! the end mark and the exit status on both streams.
+//! This side sends the program of the shell as one line: the command line must be short, because
+//! sudo logs it. For each script it sends a line with four words: the end mark, the bytes of the
+//! script if input follows it (otherwise 0), the bytes of both, and the seconds until the deadline.
+//! The script and its input follow, and nothing else until its end, so that a shell may read ahead. A
+//! script with input reads from a pipe that ends after it, and what it has not read is dropped. At its
+//! end, the shell prints the end mark and the exit status on both streams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +20,18 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::shell;
 use crate::config::Escalation;
 use crate::script::Input;
+use crate::script::quote::quote;
 
-/// Runs scripts until the end of its input. `$0` is the program for a script with input. The text has
-/// no character that login shells read in different ways.
+/// Reads the program of the shell. It has no character that login shells read in different ways.
+const READ_PROGRAM: &str = r#"read -r program && eval "$program""#;
+
+/// Runs scripts until the end of its input. `$run` runs a script with input.
 const RUN_SCRIPTS: &str = concat!(
     "finish() { echo $mark $1; echo $mark $1 >&2; }; ",
     "while read -r mark script all limit; do ",
     "if [ $script = 0 ]; then timeout -k KILL $limit sh; finish $?; ",
     "else dd bs=$all count=1 iflag=fullblock 2>/dev/null | { ",
-    r#"timeout -k KILL $limit sh -c "$0" $script; code=$?; "#,
+    r#"timeout -k KILL $limit sh -c "$run" $script; code=$?; "#,
     "while read -r rest; do :; done; finish $code; }; fi; done"
 );
 
@@ -67,15 +71,19 @@ impl HostShell {
 /// The words that start a shell.
 pub(super) fn words(escalation: Escalation) -> Vec<String> {
     let mut words = shell::root_words(escalation);
-    let run_scripts = RUN_SCRIPTS.replace("KILL", shell::KILL_AFTER_S);
-    let program = format!("{}{run_scripts}", shell::announcement(escalation));
+    let program = format!("{}{READ_PROGRAM}", shell::announcement(escalation));
     words.extend(["sh".to_owned(), "-c".to_owned(), program]);
-    words.push(shell::read_and_run());
     words
 }
 
+/// The program of a new shell, which precedes its first script.
+pub(super) fn program() -> String {
+    let run_scripts = RUN_SCRIPTS.replace("KILL", shell::KILL_AFTER_S);
+    format!("run={}; {run_scripts}\n", quote(&shell::read_and_run()))
+}
+
 /// A script as the shell reads it. The head of its input follows.
-pub(super) fn request(script: &str, input: &Input, end_mark: &str, deadline: Duration) -> Vec<u8> {
+pub(super) fn request(script: &str, input: &Input, end_mark: &str, deadline: Duration) -> String {
     let deadline_s = shell::deadline_s(deadline);
     let (script, script_bytes) = if input.head.is_empty() {
         (shell::whole(script), 0)
@@ -84,5 +92,26 @@ pub(super) fn request(script: &str, input: &Input, end_mark: &str, deadline: Dur
         (script.to_owned(), script.len())
     };
     let all_bytes = script.len() + input.head.len();
-    format!("{end_mark} {script_bytes} {all_bytes} {deadline_s}\n{script}").into_bytes()
+    format!("{end_mark} {script_bytes} {all_bytes} {deadline_s}\n{script}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::shell::command_line;
+
+    #[test]
+    fn command_line_is_short_and_the_same_for_every_login_shell() {
+        for escalation in [
+            Escalation::None,
+            Escalation::Sudo,
+            Escalation::SudoPassword,
+            Escalation::Doas,
+        ] {
+            let line = command_line(&words(escalation));
+            assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
+            assert!(line.len() < 250, "{line}");
+        }
+        assert_eq!(program().lines().count(), 1, "{}", program());
+    }
 }

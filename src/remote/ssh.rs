@@ -168,10 +168,11 @@ impl Ssh {
                 place.replace(shell);
                 Ok(status)
             }
-            None if is_new => self.status(shell.child).await,
-            None => Err(RunFailure::Lost(
-                "the shell on the host has ended".to_owned(),
-            )),
+            None => match self.status(shell.child).await {
+                // The shell was not started for this script: its exit status is another one.
+                Ok(_) if !is_new => Err(RunFailure::Lost("the shell on the host ended".to_owned())),
+                ended => ended,
+            },
         };
         guard.disarm();
         ended

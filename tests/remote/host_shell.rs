@@ -7,7 +7,7 @@ use ship::script::Input;
 use ship_testing::sshd::{Sshd, eventually};
 use tempfile::TempDir;
 
-use crate::target_of;
+use crate::{PRINT_SSHD, target_of};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Prints the process id of the shell that runs scripts without input.
@@ -181,6 +181,22 @@ async fn shell_that_ended_meanwhile_is_replaced() {
     let other = run(&connection, PRINT_SHELL).await.stdout;
     assert!(other.trim().parse::<u32>().is_ok() && other != shell);
     assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
+    close((base, connection)).await;
+}
+
+#[tokio::test]
+async fn connection_that_breaks_meanwhile_is_not_taken_for_an_ended_shell() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    assert_eq!(run(&connection, "echo first").await.stdout, "first\n");
+    let break_it = format!("{{ {PRINT_SSHD}; }} >/dev/null; kill -9 \"$pid\"; sleep 2");
+    let error = connection.run(&command(&break_it)).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("web1: lost the script (connection lost"),
+        "{error}"
+    );
     close((base, connection)).await;
 }
 

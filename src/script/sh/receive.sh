@@ -6,7 +6,7 @@ receive_file() {
     receiver=$!
     if ! wait "$receiver"; then
         output=$(cat "$scratch/output" 2>&1)
-        fail_receive "cannot receive $1$SENT_BY${output:+: $output}"
+        fail_receive "cannot receive $1$SENT_BY: ${output:-the connection was lost}"
     fi
     receiver=
     verify "$scratch/artifact" "$2" "$1$SENT_BY"
