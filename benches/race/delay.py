@@ -50,7 +50,14 @@ async def connection(reader, writer, delay, port):
 
 async def main(milliseconds, port_from, port_to):
     delay = milliseconds / 2000
-    accept = lambda reader, writer: connection(reader, writer, delay, port_to)
+    # The loop itself keeps only weak references to tasks.
+    connections = set()
+
+    def accept(reader, writer):
+        task = asyncio.create_task(connection(reader, writer, delay, port_to))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
     server = await asyncio.start_server(accept, "0.0.0.0", port_from, backlog=512)
     await server.serve_forever()
 
