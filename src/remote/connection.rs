@@ -173,8 +173,7 @@ impl Connection {
             };
             let source = StdinSource::open(opening, input).await?;
             let io = ScriptIo::Buffered(source, &mut capture);
-            let words = host_shell::words(self.root.escalation);
-            ssh.run_in_shell(place, &words, io).await
+            ssh.run_in_shell(place, self.root.escalation, io).await
         });
         let ended = ended.await;
         let result = self.run_result(ended, *deadline, capture, dialog);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::error::{EscalationRefusal, RunError};
 use super::escalation;
-use super::preamble::{PROCESS_MARK, PreambleReader, ROOT_MARK, SCRIPT_MARK};
+use super::preamble::{PROCESS_MARK, PreambleReader, ROOT_MARK, SCRIPT_MARK, SHELL_MARK};
 use super::sanitize::clean;
 use crate::config::Escalation;
 use crate::core::time::whole_seconds;
@@ -21,9 +21,6 @@ pub(super) const NOT_FOUND: i32 = 127;
 
 /// Seconds between SIGTERM at the deadline and SIGKILL.
 pub(super) const KILL_AFTER_S: &str = "5";
-
-/// Prints the [`SHELL_MARK`](super::preamble::SHELL_MARK).
-const ANNOUNCE_SHELL: &str = "LC_ALL=C; export LC_ALL; echo ship-shell; ";
 
 /// Reads a script of exactly `$0` bytes and leaves the rest of the input to the script. A
 /// script that did not arrive completely does not run at all. Of the usual tools, only `dd` never
@@ -111,16 +108,21 @@ pub(super) fn root_words(escalation: Escalation) -> Vec<String> {
     } else {
         String::new()
     };
-    let outer = format!(r#"{ANNOUNCE_SHELL}{process}exec "$@""#);
+    let outer = format!(r#"{}{process}exec "$@""#, announce_shell());
     let outer = ["/bin/sh", "-c", &outer, "ship"];
     let words = outer.iter().chain(escalation::command_words(escalation));
     words.map(|word| (*word).to_owned()).collect()
 }
 
+/// What the first shell of a session runs first.
+fn announce_shell() -> String {
+    format!("LC_ALL=C; export LC_ALL; echo {SHELL_MARK}; ")
+}
+
 /// What the shell that reads scripts runs first.
 pub(super) fn announcement(escalation: Escalation) -> String {
     match escalation {
-        Escalation::None => ANNOUNCE_SHELL.to_owned(),
+        Escalation::None => announce_shell(),
         Escalation::SudoPassword => format!("echo {ROOT_MARK}; "),
         Escalation::Sudo | Escalation::Doas => String::new(),
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 use super::error::{ConnectError, RunFailure};
-use super::host_shell::HostShell;
+use super::host_shell::{self, HostShell};
 use super::keeping::LoginKey;
 use super::login::Login;
 use super::master::Master;
@@ -22,6 +22,7 @@ use super::master_files::MasterLifetime;
 use super::sanitize::clean;
 use super::shell;
 use super::stdio::ScriptIo;
+use crate::config::Escalation;
 use crate::remote::master::Hop;
 
 /// The time limit of ssh commands on this machine that do not contact the host.
@@ -150,14 +151,14 @@ impl Ssh {
     pub(super) async fn run_in_shell(
         &self,
         place: &mut Option<HostShell>,
-        words: &[String],
+        escalation: Escalation,
         io: ScriptIo<'_, '_>,
     ) -> Result<i32, RunFailure> {
         let guard = AbandonGuard(&self.broken);
         let is_new = place.is_none();
         let mut shell = match place.take() {
             Some(shell) => shell,
-            None => self.start_shell(words).await?,
+            None => self.start_shell(escalation).await?,
         };
         let (stdin, stdout, stderr) = (&mut shell.stdin, &mut shell.stdout, &mut shell.stderr);
         let status = io.transfer(Some(stdin), Some(stdout), Some(stderr)).await?;
@@ -178,8 +179,9 @@ impl Ssh {
         ended
     }
 
-    async fn start_shell(&self, words: &[String]) -> Result<HostShell, RunFailure> {
-        let child = self.spawn(&shell::command_line(words)).await?;
+    async fn start_shell(&self, escalation: Escalation) -> Result<HostShell, RunFailure> {
+        let line = shell::command_line(&host_shell::words(escalation));
+        let child = self.spawn(&line).await?;
         let no_pipes = || RunFailure::NotStarted("ssh passed no streams".to_owned());
         HostShell::of(child).ok_or_else(no_pipes)
     }
