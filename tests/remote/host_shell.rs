@@ -2,58 +2,26 @@
 
 use std::time::Duration;
 
-use ship::remote::{Command, Connection, Connector, Output, Target};
+use ship::remote::{Command, Connection, Output};
 use ship::script::Input;
 use ship_testing::sshd::{Sshd, eventually};
-use tempfile::TempDir;
 
+use crate::ssh::{open, script};
 use crate::{PRINT_SSHD, target_of};
 
 const SOON: Duration = Duration::from_secs(5);
 /// Prints the process id of the shell that runs scripts without input.
 const PRINT_SHELL: &str = r#"read -r _ _ _ shell _ <"/proc/$PPID/stat"; echo "$shell""#;
 
-/// What a connection needs until it is closed.
-struct Base {
-    connector: Connector,
-    _dir: TempDir,
-}
-
-async fn open(target: &Target) -> (Base, Connection) {
-    let dir = tempfile::tempdir().unwrap();
-    let connector = Connector::in_dir(dir.path());
-    let connection = connector.connect(target).await.unwrap();
-    (
-        Base {
-            connector,
-            _dir: dir,
-        },
-        connection,
-    )
-}
-
-async fn close((base, connection): (Base, Connection)) {
-    connection.close().await;
-    base.connector.close().await;
-}
-
-fn command(script: &str) -> Command<'_> {
-    Command {
-        script,
-        input: Input::default(),
-        deadline: Duration::from_secs(20),
-    }
-}
-
-fn with_input<'a>(script: &'a str, input: &[u8]) -> Command<'a> {
+fn with_input<'a>(text: &'a str, input: &[u8]) -> Command<'a> {
     Command {
         input: Input::from(input.to_vec()),
-        ..command(script)
+        ..script(text)
     }
 }
 
-async fn run(connection: &Connection, script: &str) -> Output {
-    connection.run(&command(script)).await.unwrap()
+async fn run(connection: &Connection, text: &str) -> Output {
+    connection.run(&script(text)).await.unwrap()
 }
 
 fn printed(stdout: &str, stderr: &str, status: i32) -> Output {
@@ -87,7 +55,8 @@ async fn scripts_share_a_session_and_nothing_else() {
     assert_eq!(output, printed("by stdin\n", "", 4));
     assert_eq!(run(&connection, "").await, printed("", "", 0));
     assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -113,7 +82,8 @@ async fn script_gets_its_input_and_no_other() {
         assert_eq!(run(&connection, "cat; echo next").await.stdout, "next\n");
     }
     assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -138,7 +108,8 @@ async fn output_is_returned_unchanged() {
     assert_eq!((long.stdout.len(), long.truncated), (4 << 20, true));
     assert_eq!(run(&connection, "echo next").await.stdout, "next\n");
     assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -162,7 +133,8 @@ async fn script_that_finds_the_shell_busy_has_a_session_of_its_own() {
     assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
     assert_eq!(run(&connection, "echo third").await.stdout, "third\n");
     assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -181,7 +153,8 @@ async fn shell_that_ended_meanwhile_is_replaced() {
     let other = run(&connection, PRINT_SHELL).await.stdout;
     assert!(other.trim().parse::<u32>().is_ok() && other != shell);
     assert_eq!(sessions(&sshd), 2, "{}", sshd.log());
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -190,14 +163,15 @@ async fn connection_that_breaks_meanwhile_is_not_taken_for_an_ended_shell() {
     let (base, connection) = open(&target_of(&sshd)).await;
     assert_eq!(run(&connection, "echo first").await.stdout, "first\n");
     let break_it = format!("{{ {PRINT_SSHD}; }} >/dev/null; kill -9 \"$pid\"; sleep 2");
-    let error = connection.run(&command(&break_it)).await.unwrap_err();
+    let error = connection.run(&script(&break_it)).await.unwrap_err();
     assert!(
         error
             .to_string()
             .starts_with("web1: lost the script (connection lost"),
         "{error}"
     );
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -207,13 +181,14 @@ async fn next_script_runs_after_one_that_missed_its_deadline() {
     run(&connection, "echo first").await;
     let late = Command {
         deadline: Duration::from_millis(300),
-        ..command("echo begun; sleep 300")
+        ..script("echo begun; sleep 300")
     };
     let error = connection.run(&late).await.unwrap_err();
     assert!(error.is_unknown());
     assert!(error.to_string().contains("last output: begun"), "{error}");
     assert_eq!(run(&connection, "echo next").await.stdout, "next\n");
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }
 
 #[tokio::test]
@@ -230,5 +205,6 @@ async fn waiting_shell_gives_up_its_session_where_the_server_allows_only_one() {
         let output = connection.run(&upload).await.unwrap();
         assert_eq!(output, printed("head and bytes", "", 0));
     }
-    close((base, connection)).await;
+    connection.close().await;
+    base.assert_gone().await;
 }

@@ -40,7 +40,7 @@ macro_rules! sshd {
     };
 }
 
-fn script(script: &str) -> Command<'_> {
+pub(crate) fn script(script: &str) -> Command<'_> {
     Command {
         script,
         input: Input::default(),
@@ -49,7 +49,7 @@ fn script(script: &str) -> Command<'_> {
 }
 
 /// A connector, with a directory below which its own is.
-struct Base {
+pub(crate) struct Base {
     dir: TempDir,
     connector: Connector,
 }
@@ -64,7 +64,7 @@ impl Base {
     }
 
     /// Asserts that nothing of a connection is left, and then nothing at all.
-    async fn assert_gone(self) {
+    pub(crate) async fn assert_gone(self) {
         self.assert_no_ssh();
         let control_dirs: Vec<_> = fs::read_dir(self.dir.path())
             .unwrap()
@@ -93,7 +93,7 @@ impl Base {
     }
 }
 
-async fn open(target: &Target) -> (Base, Connection) {
+pub(crate) async fn open(target: &Target) -> (Base, Connection) {
     let base = Base::new();
     let connection = base.connector.connect(target).await.unwrap();
     (base, connection)
