@@ -12,11 +12,10 @@ use crate::remote::sanitize::clean;
 use crate::remote::saved_output::SavedOutput;
 use crate::remote::shell;
 use crate::remote::ssh::Ssh;
-use crate::remote::stdio::{Capture, Opening, ScriptIo, StdinSource};
+use crate::remote::stdio::{Capture, InputFile, Opening, ScriptIo, StdinSource};
 use crate::remote::sudo_dialog::{PasswordRefusal, SudoDialog};
 use crate::remote::sudo_password::SudoPassword;
 use crate::remote::target::HostLogin;
-use crate::script::Input;
 use futures::FutureExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,17 +95,20 @@ impl Connection {
         command: &Command<'_>,
         output: Option<&mut SavedOutput>,
     ) -> Result<Output, RunError> {
+        let file = InputFile::open(&command.input).await;
+        let file = file.map_err(|failure| failure.at(self.login.name.clone()))?;
         let permit = self.scripts.acquire().await;
         let shell = match &self.kind {
-            // The end of a session shows a script early that the rest of a file is not needed.
-            ConnectionKind::Ssh(ssh) if output.is_none() && command.input.file.is_none() => {
+            ConnectionKind::Ssh(ssh)
+                if output.is_none() && file.as_ref().is_none_or(InputFile::is_small) =>
+            {
                 ssh.idle_shell().map(|shell| (ssh, shell))
             }
             ConnectionKind::Ssh(_) | ConnectionKind::Local(_) => None,
         };
         let ended = match shell {
-            Some((ssh, mut shell)) => self.run_in_shell(command, ssh, &mut shell).await,
-            None => self.run_in_session(command, output).await,
+            Some((ssh, mut shell)) => self.run_in_shell(command, file, ssh, &mut shell).await,
+            None => self.run_in_session(command, file, output).await,
         };
         drop(permit);
         ended
@@ -116,6 +118,7 @@ impl Connection {
     async fn run_in_session(
         &self,
         command: &Command<'_>,
+        file: Option<InputFile<'_>>,
         output: Option<&mut SavedOutput>,
     ) -> Result<Output, RunError> {
         let has_input = !command.input.is_empty();
@@ -128,7 +131,12 @@ impl Connection {
                 script: &shell_command.script,
                 dialog: dialog.as_mut(),
             };
-            let source = StdinSource::open(opening, &command.input).await?;
+            let head = &command.input.head;
+            let source = StdinSource {
+                opening,
+                head,
+                file,
+            };
             let io = match output {
                 Some(output) => ScriptIo::Saved(source, output, &mut capture),
                 None => ScriptIo::Buffered(source, &mut capture),
@@ -143,6 +151,7 @@ impl Connection {
     async fn run_in_shell(
         &self,
         command: &Command<'_>,
+        file: Option<InputFile<'_>>,
         ssh: &Ssh,
         place: &mut Option<HostShell>,
     ) -> Result<Output, RunError> {
@@ -158,7 +167,10 @@ impl Connection {
             input,
             deadline,
         } = command;
-        let request = host_shell::request(script, input, &end_mark, *deadline);
+        let head = &input.head;
+        let file_bytes = file.as_ref().map_or(0, InputFile::size_bytes);
+        let input_bytes = head.len() as u64 + file_bytes;
+        let request = host_shell::request(script, input_bytes, &end_mark, *deadline);
         let request = if is_running {
             request
         } else {
@@ -171,7 +183,11 @@ impl Connection {
                 script: request.as_bytes(),
                 dialog: dialog.as_mut(),
             };
-            let source = StdinSource::open(opening, input).await?;
+            let source = StdinSource {
+                opening,
+                head,
+                file,
+            };
             let io = ScriptIo::Buffered(source, &mut capture);
             ssh.run_in_shell(place, self.root.escalation, io).await
         });
@@ -253,12 +269,9 @@ impl Connection {
     /// root.
     async fn end_sudo(&self, process: u32) {
         let words = ["/bin/sh", "-c", &format!("kill -s KILL {process}")].map(str::to_owned);
-        let (input, mut capture) = (Input::default(), Capture::default());
-        let ended = timeout(END_SUDO_DEADLINE, async {
-            let source = StdinSource::open(Opening::default(), &input).await?;
-            let io = ScriptIo::Buffered(source, &mut capture);
-            self.kind.run(&words, io).await
-        });
+        let mut capture = Capture::default();
+        let io = ScriptIo::Buffered(StdinSource::default(), &mut capture);
+        let ended = timeout(END_SUDO_DEADLINE, self.kind.run(&words, io));
         // A sudo that stays reads the end of its input.
         match ended.await {
             Ok(Ok(0)) => {}

@@ -19,7 +19,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::shell;
 use crate::config::Escalation;
-use crate::script::Input;
 use crate::script::quote::quote;
 
 /// Reads the program of the shell. It has no character that login shells read in different ways.
@@ -82,16 +81,21 @@ pub(super) fn program() -> String {
     format!("run={}; {run_scripts}\n", quote(&shell::read_and_run()))
 }
 
-/// A script as the shell reads it. The head of its input follows.
-pub(super) fn request(script: &str, input: &Input, end_mark: &str, deadline: Duration) -> String {
+/// A script as the shell reads it. Its input follows, which has exactly this length.
+pub(super) fn request(
+    script: &str,
+    input_bytes: u64,
+    end_mark: &str,
+    deadline: Duration,
+) -> String {
     let deadline_s = shell::deadline_s(deadline);
-    let (script, script_bytes) = if input.head.is_empty() {
+    let (script, script_bytes) = if input_bytes == 0 {
         (shell::whole(script), 0)
     } else {
         let script = script.trim_end_matches('\n');
         (script.to_owned(), script.len())
     };
-    let all_bytes = script.len() + input.head.len();
+    let all_bytes = script.len() as u64 + input_bytes;
     format!("{end_mark} {script_bytes} {all_bytes} {deadline_s}\n{script}")
 }
 

@@ -15,6 +15,7 @@ use super::saved_output::SavedOutput;
 use super::streaming;
 use super::sudo_dialog::{PromptFinder, Sign, SudoDialog};
 use crate::remote::command::Output;
+use crate::script::Input;
 
 /// How much of each stream is kept. A script's report is a few KB; more is a mistake that must
 /// not fill the memory.
@@ -22,6 +23,8 @@ const STREAM_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a file that are sent at a time. Many hosts may receive a release at the same time, and each
 /// transfer holds this much twice: here, and in the file of tokio.
 const CHUNK_BYTES: usize = 32 << 10;
+/// The longest file that a shared shell reads, which holds it in memory.
+const SMALL_FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// What is written to a script, and where its output goes.
 pub(super) enum ScriptIo<'a, 'd> {
@@ -284,38 +287,50 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
         .find(|line| !line.is_empty())
 }
 
-/// A script and its [`Input`](crate::script::Input), ready to send. A file that cannot be read
-/// is reported before the script starts.
-pub(super) struct StdinSource<'a, 'd> {
-    opening: Opening<'a, 'd>,
-    head: &'a [u8],
-    file: Option<(&'a Path, tokio::fs::File)>,
+/// The file of an [`Input`], of which only the length that it had when it was opened is sent.
+pub(super) struct InputFile<'a> {
+    path: &'a Path,
+    file: tokio::io::Take<tokio::fs::File>,
 }
 
-impl<'a, 'd> StdinSource<'a, 'd> {
-    pub(super) async fn open(
-        opening: Opening<'a, 'd>,
-        input: &'a crate::script::Input,
-    ) -> Result<Self, RunFailure> {
-        let file = match &input.file {
-            None => None,
-            Some(path) => match tokio::fs::File::open(path).await {
-                Ok(file) => Some((path.as_path(), file)),
-                Err(e) => {
-                    return Err(RunFailure::NotStarted(format!(
-                        "cannot read {}: {e}",
-                        path.display()
-                    )));
-                }
-            },
+impl<'a> InputFile<'a> {
+    /// Opens the file, if the input has one. A file that cannot be read is reported before the
+    /// script starts.
+    pub(super) async fn open(input: &'a Input) -> Result<Option<Self>, RunFailure> {
+        let Some(path) = &input.file else {
+            return Ok(None);
         };
-        Ok(Self {
-            opening,
-            head: &input.head,
-            file,
+        let opened = async {
+            let file = tokio::fs::File::open(path).await?;
+            let size_bytes = file.metadata().await?.len();
+            let file = file.take(size_bytes);
+            Ok::<_, std::io::Error>(Some(Self { path, file }))
+        };
+        opened.await.map_err(|error| {
+            RunFailure::NotStarted(format!("cannot read {}: {error}", path.display()))
         })
     }
 
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.file.limit()
+    }
+
+    /// Whether a shared shell may read it. The end of a session shows a script early that it need not
+    /// read the rest of a larger file.
+    pub(super) fn is_small(&self) -> bool {
+        self.size_bytes() <= SMALL_FILE_BYTES_MAX
+    }
+}
+
+/// A script and its [`Input`], ready to send.
+#[derive(Default)]
+pub(super) struct StdinSource<'a, 'd> {
+    pub(super) opening: Opening<'a, 'd>,
+    pub(super) head: &'a [u8],
+    pub(super) file: Option<InputFile<'a>>,
+}
+
+impl StdinSource<'_, '_> {
     /// Writes everything, then closes. A script may end without reading all of it; its exit
     /// status shows whether that is an error.
     async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), RunFailure> {
@@ -323,7 +338,7 @@ impl<'a, 'd> StdinSource<'a, 'd> {
         if !self.opening.send(&mut to).await || to.write_all(self.head).await.is_err() {
             return Ok(());
         }
-        let Some((path, file)) = self.file else {
+        let Some(InputFile { path, file }) = self.file else {
             return Ok(());
         };
         let mut file = BufReader::with_capacity(CHUNK_BYTES, file);
@@ -338,7 +353,16 @@ impl<'a, 'd> StdinSource<'a, 'd> {
                 }
             };
             let length = chunk.len();
-            if length == 0 || to.write_all(chunk).await.is_err() {
+            if length == 0 {
+                return match file.get_ref().limit() {
+                    0 => Ok(()),
+                    _ => Err(RunFailure::Input {
+                        path: path.to_owned(),
+                        source: std::io::ErrorKind::UnexpectedEof.into(),
+                    }),
+                };
+            }
+            if to.write_all(chunk).await.is_err() {
                 return Ok(());
             }
             file.consume(length);
@@ -358,6 +382,37 @@ mod tests {
         assert_eq!(
             (stream.bytes.len(), stream.truncated),
             (STREAM_BYTES_MAX, true)
+        );
+    }
+
+    /// Sends a file that changes from 10 bytes to this size after it was opened.
+    async fn send_changed_file(size_bytes: u64) -> (Result<(), RunFailure>, usize) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(10).unwrap();
+        let input = Input {
+            head: b"head".to_vec(),
+            file: Some(file.path().to_owned()),
+        };
+        let source = StdinSource {
+            opening: Opening::default(),
+            head: &input.head,
+            file: InputFile::open(&input).await.unwrap(),
+        };
+        file.as_file().set_len(size_bytes).unwrap();
+        let mut sent = Vec::new();
+        let result = source.send(Some(&mut sent)).await;
+        (result, sent.len())
+    }
+
+    #[tokio::test]
+    async fn file_is_sent_with_the_length_that_it_had() {
+        let (result, sent_bytes) = send_changed_file(20).await;
+        assert!(result.is_ok());
+        assert_eq!(sent_bytes, "head".len() + 10);
+        let (result, _) = send_changed_file(5).await;
+        assert!(
+            matches!(result, Err(RunFailure::Input { .. })),
+            "{result:?}"
         );
     }
 

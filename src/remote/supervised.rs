@@ -10,11 +10,10 @@ use tokio::time::timeout;
 
 use super::error::RunFailure;
 use super::program;
-use super::stdio::{Capture, Opening, ScriptIo, StdinSource};
+use super::stdio::{Capture, ScriptIo, StdinSource};
 use crate::core::release::hook::STILL_RUNNING;
 use crate::core::time::Human;
 use crate::remote::command::Output;
-use crate::script::Input;
 use crate::system::process_group;
 
 /// Runs its arguments as a program. If standard input reaches end of file first, because the
@@ -149,9 +148,7 @@ async fn run(
     // is gone.
     let stdin = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let nothing = Input::default();
-    let source = StdinSource::open(Opening::default(), &nothing).await?;
-    let io = ScriptIo::Buffered(source, capture);
+    let io = ScriptIo::Buffered(StdinSource::default(), capture);
     io.transfer(None::<tokio::process::ChildStdin>, stdout, stderr)
         .await?;
     let status = child

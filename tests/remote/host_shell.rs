@@ -87,6 +87,28 @@ async fn script_gets_its_input_and_no_other() {
 }
 
 #[tokio::test]
+async fn small_file_is_sent_in_the_same_session() {
+    let Some(sshd) = Sshd::start("") else { return };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    for (size, sessions_after) in [(0, 1), (1, 1), (200_000, 1), (2_000_000, 2), (100, 2)] {
+        let file = sshd.file("input");
+        std::fs::write(&file, vec![b'x'; size]).unwrap();
+        let command = Command {
+            input: Input {
+                head: b"head\n".to_vec(),
+                file: Some(file),
+            },
+            ..script("read -r head; echo \"$head\"; wc -c")
+        };
+        let output = connection.run(&command).await.unwrap();
+        assert_eq!(output, printed(&format!("head\n{size}\n"), "", 0));
+        assert_eq!(sessions(&sshd), sessions_after, "{size}: {}", sshd.log());
+    }
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
 async fn output_is_returned_unchanged() {
     let Some(sshd) = Sshd::start("") else { return };
     let (base, connection) = open(&target_of(&sshd)).await;
