@@ -37,6 +37,14 @@ has_one_of() {
     return 1
 }
 
+# Writes file $1 with printf, whose arguments follow. If it fails, the reason is in "output". Only a repeated attempt, which
+# reads the reason, needs a process.
+write_file() {
+    written=$1
+    shift
+    { printf "$@" >"$written"; } 2>/dev/null || output=$({ printf "$@" >"$written"; } 2>&1)
+}
+
 # Joins the lines of $1 to one line, in "flat".
 flatten() {
     set -f

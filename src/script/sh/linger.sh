@@ -45,6 +45,6 @@ watch_session() {
 record_linger() {
     clock
     read -r boot </proc/sys/kernel/random/boot_id
-    output=$({ printf '%s %s %s\n' "$boot" "$cs" "$((cs + linger_s * 100))" >"$SLOT/linger"; } 2>&1) ||
+    write_file "$SLOT/linger" '%s %s %s\n' "$boot" "$cs" "$((cs + linger_s * 100))" ||
         fail "cannot record that $name lingers: $output"
 }

@@ -107,8 +107,10 @@ fence() {
     if [ "$seen" -lt "$EPOCH" ]; then
         # Only scripts of older epochs could complete these files, and from now on, the host rejects those scripts.
         clean "$ROOT"/tmp/* "$ROOT/relay"
-        output=$({ umask 077 && printf '%s\n' "$OWNER" >"$ROOT/owner.new" && mv -f "$ROOT/owner.new" "$ROOT/owner"; } 2>&1) ||
+        umask 077
+        write_file "$ROOT/owner.new" '%s\n' "$OWNER" && output=$(mv -f "$ROOT/owner.new" "$ROOT/owner" 2>&1) ||
             fail "cannot store the owner: $output"
+        umask 022
         store_fence || fail "cannot store the epoch: $output"
         mark_proven
         return

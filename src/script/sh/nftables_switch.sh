@@ -16,7 +16,7 @@ add rule $family $TABLE output fib daddr type local meta l4proto tcp dnat to :tc
         [ -z "$1" ] || rules="${rules}add element $family $TABLE active { $PUBLIC : $1 }
 "
     done
-    output=$({ printf '%s' "$rules" >"$scratch"; } 2>&1) || fail "cannot write the rules: $output"
+    write_file "$scratch" %s "$rules" || fail "cannot write the rules: $output"
     output=$(nft -c -f "$scratch" 2>&1) || fail "the packet filter rejects the rules: $output"
     output=$(nft -f "$scratch" 2>&1) || fail "the packet filter did not load the rules: $output"
     output=$(mv -f "$scratch" "$ROOT/public.nft" 2>&1) ||
@@ -70,7 +70,7 @@ case $CHANGE in
     close) [ "$active" != "$PORT" ] || switch '' ;;
 esac
 if [ "$CHANGE" = cut ]; then
-    output=$({ printf '%s\n' "$PORT" >"$ROOT/left"; } 2>&1) || fail "$output"
+    write_file "$ROOT/left" '%s\n' "$PORT" || fail "$output"
 else
     rm -f "$ROOT/left"
 fi

@@ -49,7 +49,7 @@ unpack() {
 
 # Writes the names of the files, so that a later "pack" leaves out what the service adds to them.
 list_files() {
-    output=$( (cd "$scratch/release/app" && find . -print0 >../files) 2>&1) || fail_receive "$output"
+    output=$(exec 2>&1 && cd "$scratch/release/app" && find . -print0 >../files) || fail_receive "$output"
 }
 
 # Links the directories that outlive the release. The controller has checked that they hide no files.

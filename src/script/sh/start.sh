@@ -43,7 +43,7 @@ fill_slot() {
         fail "the hooks did not arrive completely, or cannot be written"
     [ "$HOOK_LINES" -eq 0 ] || printf "hook_user='%s'\n" "$RUN_AS" >>"$SLOT/hooks" ||
         fail "cannot write the hooks"
-    output=$({ printf '%s\n' "$RUN" >"$SLOT/run"; } 2>&1) || fail "cannot write the slot: $output"
+    write_file "$SLOT/run" '%s\n' "$RUN" || fail "cannot write the slot: $output"
 }
 
 # The slot does not contain an instance yet; if a hook fails, it is left empty.
@@ -55,10 +55,8 @@ before_start() {
 
 register() {
     clock
-    output=$({
-        printf '%s\nuser=%s\nstarted=%s\nboot=%s\n' "$RECORD" "$RUN_AS" "$up" "$boot" >"$SLOT/instance.new" &&
-            mv -f "$SLOT/instance.new" "$SLOT/instance"
-    } 2>&1) || fail "cannot write the slot: $output"
+    write_file "$SLOT/instance.new" '%s\nuser=%s\nstarted=%s\nboot=%s\n' "$RECORD" "$RUN_AS" "$up" "$boot" &&
+        output=$(mv -f "$SLOT/instance.new" "$SLOT/instance" 2>&1) || fail "cannot write the slot: $output"
 }
 
 # Stops an instance whose hooks fail. An instance that has already ended needs no stop.
@@ -85,7 +83,7 @@ wait_for_result() {
     clock
     deadline=$((cs + SETTLE_CS))
     # Starts with longer pauses, because the instance needs the processor to start.
-    attempts=8
+    attempts=5
     while :; do
         backoff
         clock
