@@ -140,6 +140,7 @@ impl Session {
         Releases {
             definitions,
             artifacts: self.state_dir.artifacts(),
+            patches: self.env.patches(),
             recovered: self.recovered.clone(),
             secrets,
             proven,

@@ -20,6 +20,7 @@ use super::prepared_artifacts::PreparedArtifacts;
 use super::release::{self, ArtifactRequest, Release};
 use super::state_location::{StateLocation, open_even_if_moved, open_state_of, state_dir_access};
 use super::sudo_password;
+use crate::artifact::Patches;
 use crate::config::{
     self, HostsOutput, Inventory, Overrides, Project, Selection, Stack, StackOrder, StackOverrides,
 };
@@ -80,6 +81,7 @@ struct SharedKnowledge {
     kept: OnceLock<Option<Arc<KeptConnections>>>,
     /// The artifacts that were read, downloaded or packed.
     artifacts: PreparedArtifacts,
+    patches: Patches,
 }
 
 impl ControlMachine {
@@ -369,6 +371,10 @@ impl Environment for ControlMachine {
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
         Arc::new(executor(layout, releases, &self.shared.links))
+    }
+
+    fn patches(&self) -> Patches {
+        self.shared.patches.clone()
     }
 
     fn prepare_release<'a>(

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use super::error::Error;
 use super::notice::Notice;
 use super::release::{ArtifactRequest, Release};
+use crate::artifact::Patches;
 use crate::balancer::Balancing;
 use crate::config::{Overrides, Project};
 use crate::core::fleet::Fleet;
@@ -72,6 +73,9 @@ pub trait Environment: Send + Sync {
 
     /// The hosts and balancers. Connections are opened when they are first needed.
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection>;
+
+    /// The differences between artifacts, which the services of a stack share.
+    fn patches(&self) -> Patches;
 
     /// Fetches the artifact and computes the id of the release.
     fn prepare_release<'a>(

@@ -31,6 +31,7 @@ mod http_cache;
 mod pack;
 mod partial;
 mod patch;
+mod patches;
 mod s3;
 mod signature;
 mod tar_reader;
@@ -53,6 +54,7 @@ pub use contents_digest::ReleaseContents;
 pub use error::ArtifactError;
 pub use http::RETRIES;
 pub use patch::ReleasePatch;
+pub use patches::Patches;
 
 use archive::CheckedArchive;
 use archive_fault::Fault;

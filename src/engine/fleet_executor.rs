@@ -5,7 +5,6 @@ mod actions;
 mod context;
 mod linked_host;
 mod measure;
-mod patches;
 mod prober;
 mod relay;
 mod script_run;

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::target_of;
+use ship::artifact::Patches;
 use ship::balancer::Balancing;
 use ship::config::{
     AdminSocket, CommandConfig, HaproxyConfig, Servers, SshConfig, TrafficDriver, Transport,
@@ -203,6 +204,7 @@ fn hosts(
     let releases = Releases {
         definitions,
         artifacts: dir.into(),
+        patches: Patches::default(),
         recovered: BTreeMap::new(),
         secrets: BTreeMap::new(),
         proven: BTreeMap::new(),

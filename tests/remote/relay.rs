@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use ship::artifact::{Prepared, prepare};
+use ship::artifact::{Patches, Prepared, prepare};
 use ship::config::{ArtifactConfig, Source};
 use ship::core::fleet::owner::Owner;
 use ship::core::ids::{ActionId, Epoch, HostId, ReleaseId};
@@ -104,6 +104,7 @@ impl Hosts {
         let releases = Releases {
             definitions: [(release(), self.definition())].into(),
             artifacts: self.artifact.path.parent().expect("a directory").into(),
+            patches: Patches::default(),
             recovered: BTreeMap::new(),
             secrets: BTreeMap::new(),
             proven: BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join;
-use ship::artifact::{Prepared, prepare};
+use ship::artifact::{Patches, Prepared, prepare};
 use ship::config::{ArtifactConfig, Source};
 use ship::core::fleet::owner::Owner;
 use ship::core::ids::{ActionId, Epoch, ReleaseId};
@@ -70,6 +70,7 @@ impl Services {
         let releases = Releases {
             definitions: [(release.clone(), definition)].into(),
             artifacts: self.artifact.path.parent().expect("a directory").into(),
+            patches: Patches::default(),
             recovered: BTreeMap::new(),
             secrets: BTreeMap::new(),
             proven: BTreeMap::new(),

@@ -21,6 +21,7 @@ use ship::app::verbs::restart::{RestartRequest, restart};
 use ship::app::verbs::resume::{ResumeRequest, resume};
 use ship::app::verbs::rollback::{RollbackRequest, rollback};
 use ship::app::verbs::scale::{ScaleRequest, scale};
+use ship::artifact::Patches;
 use ship::config::{self, Overrides, Project, Selection};
 use ship::core::fleet::Fleet;
 use ship::core::ids::{HostId, ReleaseId, SlotNumber};
@@ -316,6 +317,10 @@ impl Environment for SimulatedEnvironment {
             world: Arc::clone(&self.world),
             process: Arc::clone(&self.process),
         })
+    }
+
+    fn patches(&self) -> Patches {
+        Patches::default()
     }
 
     fn prepare_release<'a>(

@@ -12,6 +12,7 @@ use crate::app::environment::{
 use crate::app::error::Error;
 use crate::app::notice::Notice;
 use crate::app::release::{ArtifactRequest, Release};
+use crate::artifact::Patches;
 use crate::config::{Overrides, Project};
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
@@ -91,6 +92,10 @@ impl Environment for DeploymentEnvironment {
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
         self.inner.connect(layout, releases)
+    }
+
+    fn patches(&self) -> Patches {
+        self.inner.patches()
     }
 
     fn prepare_release<'a>(

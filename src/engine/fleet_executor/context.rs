@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::linked_host::LinkedHost;
-use super::patches::Patches;
 use super::relay::Relay;
+use crate::artifact::Patches;
 use crate::config::SlotVars;
 use crate::core::fleet::Observation;
 use crate::core::ids::{ActionId, Epoch, HostId, InstanceId, ReleaseId, Slot};
@@ -28,6 +28,8 @@ pub struct Releases {
     pub definitions: BTreeMap<ReleaseId, Definition>,
     /// The directory of the artifacts, which are named by their SHA-256.
     pub artifacts: PathBuf,
+    /// The differences between the artifacts.
+    pub patches: Patches,
     /// Archives that hosts have made from the files of a release. They are sent instead of its
     /// artifact.
     pub recovered: BTreeMap<ReleaseId, Artifact>,
@@ -48,7 +50,6 @@ pub(super) struct FleetContext {
     service: ServiceContext,
     releases: Releases,
     clock: Arc<dyn Clock>,
-    patches: Patches,
     /// Ends before the connections, on which its scripts run.
     relay: Relay,
     /// Keeps the connections open, unless others share them, until the context is dropped.
@@ -76,7 +77,6 @@ impl FleetContext {
             service,
             releases,
             clock,
-            patches: Patches::default(),
             relay: Relay::default(),
             _connections: connections,
         }
@@ -98,11 +98,6 @@ impl FleetContext {
 
     pub(super) fn releases(&self) -> &Releases {
         &self.releases
-    }
-
-    /// The differences between artifacts that have been computed.
-    pub(super) fn patches(&self) -> &Patches {
-        &self.patches
     }
 
     /// The files that hosts pass on to each other.

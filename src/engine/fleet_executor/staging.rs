@@ -146,8 +146,10 @@ impl<'a> ReleaseStaging<'a> {
             .find(|base| releases.artifacts.join(&base.artifact.sha256).is_file())
             // What a host downloads is not to be sent from here.
             .filter(|base| self.pulled_from().is_none() || base.artifact == *new)?;
-        let patches = self.context.patches();
-        let get = |method| patches.get(&base.artifact, new, method, &releases.artifacts);
+        let get = |method| {
+            let patches = &releases.patches;
+            patches.get(&base.artifact, new, method, &releases.artifacts)
+        };
         let mut patch = get(PatchMethod::PartsOrZstd).await?;
         if patch.needs_zstd && !self.host.link.has_zstd().await {
             patch = get(PatchMethod::Parts).await?;

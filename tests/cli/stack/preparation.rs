@@ -76,3 +76,28 @@ fn files_of_all_services_are_checked_before_a_host_is_touched() {
         "something was made on a host"
     );
 }
+
+#[test]
+fn difference_of_the_same_artifacts_is_computed_once() {
+    let project = StackProject::new();
+    let mut seed = 1_u32;
+    let random = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed.to_be_bytes()[0]
+    });
+    let mut data: Vec<u8> = random.take(2 << 20).collect();
+    for version in ["1", "2"] {
+        for service in SERVICES {
+            let file = project.path(&format!("{service}-{version}/data"));
+            fs::write(file, &data).expect("a file of our own");
+        }
+        data[..1000].fill(0);
+    }
+    project.deploy("1");
+    let deploy = ["deploy", "stack.toml", "--version", "2", "-vv"];
+    let done = project.run(&deploy, 0);
+    // From version 1, and from another service that has version 2 already.
+    let computed = done.stderr.matches("computed the difference").count();
+    assert_eq!(computed, 2, "{}", done.stderr);
+    project.assert_serves("2");
+}

@@ -15,6 +15,7 @@ use ship::app::error::Error;
 use ship::app::last_known_good::last_known_good;
 use ship::app::notice::Notice;
 use ship::app::release::{ArtifactRequest, Release};
+use ship::artifact::Patches;
 use ship::config::{self, Overrides, Project, Selection};
 use ship::core::ids::HostId;
 use ship::core::policy::unattended::RunMode;
@@ -147,6 +148,10 @@ impl Environment for VerbEnvironment {
 
     fn connect(&self, layout: FleetLayout, releases: Releases) -> Arc<dyn FleetConnection> {
         self.simulated.connect(layout, releases)
+    }
+
+    fn patches(&self) -> Patches {
+        self.simulated.patches()
     }
 
     fn prepare_release<'a>(

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::artifact::ReleasePatch;
+use super::patch::ReleasePatch;
 use crate::core::release::Artifact;
 use crate::core::release::patch::PatchMethod;
 use crate::core::time::Human;
 
-/// Computes each difference once, for all hosts.
-#[derive(Default)]
-pub(super) struct Patches(Mutex<Vec<Difference>>);
+/// Computes each difference once, for all hosts and for all services of a stack.
+#[derive(Clone, Default)]
+pub struct Patches(Arc<Mutex<Vec<Difference>>>);
 
 struct Difference {
     held: Artifact,
@@ -24,7 +24,7 @@ struct Difference {
 
 impl Patches {
     /// The difference between two artifacts in this directory; `None` if it cannot be computed.
-    pub(super) async fn get(
+    pub async fn get(
         &self,
         held: &Artifact,
         new: &Artifact,
