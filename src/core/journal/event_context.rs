@@ -90,6 +90,12 @@ impl EventContext {
     pub fn hosts_staged(&self, release: &ReleaseId) -> Option<usize> {
         self.staged.get(release).copied()
     }
+
+    /// The number of hosts on which a release is being staged.
+    pub fn hosts_staging(&self, release: &ReleaseId) -> usize {
+        let orders = self.orders.iter();
+        orders.filter(|it| it.stages() == Some(release)).count()
+    }
 }
 
 #[cfg(test)]

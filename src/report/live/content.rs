@@ -19,6 +19,8 @@ pub(super) struct ScreenContent {
     pub(super) now: Time,
     /// The gate of the current step, while the rollout waits there.
     pub(super) gate: Option<Gate>,
+    /// The hosts that have the release, and all that get it, while some are getting it.
+    pub(super) staging: Option<(usize, usize)>,
     /// The last messages about the rollout.
     pub(super) log: VecDeque<ScreenMessage>,
     /// The last answers of the instances.
@@ -53,6 +55,7 @@ impl ScreenContent {
             status,
             now,
             gate: None,
+            staging: None,
             log: VecDeque::new(),
             answers: VecDeque::new(),
         }

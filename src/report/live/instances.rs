@@ -14,6 +14,8 @@ use crate::core::journal::status::{InstanceStatus, Status, StatusRow};
 const DISPENSABLE: [usize; 5] = [8, 3, 5, 4, 6];
 /// Spaces between two columns, from wide to narrow.
 const GAPS: [usize; 2] = [columns::GAP, 2];
+/// From this age on, an instance is not more interesting than an older one.
+const OLD_S: u64 = 60;
 const STATUS_COLUMN: usize = 2;
 const VERSION_COLUMNS: [usize; 2] = [0, 7];
 
@@ -29,6 +31,11 @@ impl InstanceRow<'_> {
     /// The rank of the instance: problems first, changes second, running instances last.
     pub(super) fn rank(&self) -> InstanceRank {
         rank(self.instance.status)
+    }
+
+    /// The age, in seconds. It is the same for all old instances, so that they keep their places.
+    pub(super) fn age_s(&self) -> u64 {
+        self.instance.age_s.min(OLD_S)
     }
 }
 
@@ -147,7 +154,7 @@ fn choose(rows: &[InstanceRow<'_>], room: usize) -> (Vec<usize>, Vec<InstanceSta
         return ((0..rows.len()).collect(), Vec::new());
     }
     let mut by_interest: Vec<usize> = (0..rows.len()).collect();
-    by_interest.sort_by_key(|i| (rows[*i].rank(), rows[*i].instance.age_s, *i));
+    by_interest.sort_by_key(|i| (rows[*i].rank(), rows[*i].age_s(), *i));
     let shown: BTreeSet<usize> = by_interest
         .into_iter()
         .take(room.saturating_sub(1))

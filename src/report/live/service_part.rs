@@ -49,6 +49,7 @@ impl ServicePart {
         }
         if let Some(content) = &mut self.content {
             (content.status, content.now) = (status.clone(), entry.at);
+            content.staging = self.narrator.staging();
             if let Event::InstanceReady { slot, answer, .. } = &entry.event {
                 content.add_answer(entry.at, slot, answer);
             }

@@ -44,10 +44,11 @@ impl<'a> ServiceView<'a> {
     /// The state in a few words.
     pub(super) fn state(&self) -> (String, Style) {
         let gate = self.gate();
-        let words = gate.map_or_else(
-            || phrases::state(self.rollout).to_owned(),
-            |gate| self.gate_state(gate),
-        );
+        let words = match (gate, self.content.staging) {
+            (Some(gate), _) => self.gate_state(gate),
+            (None, Some((done, hosts))) => format!("staging ({done}/{hosts} hosts)"),
+            (None, None) => phrases::state(self.rollout).to_owned(),
+        };
         (words, style::of_rollout(self.rollout, gate.is_some()))
     }
 

@@ -120,7 +120,7 @@ fn rows<'a>(services: &[MemberView<'a>]) -> Vec<InstanceRow<'a>> {
     }
     // Those that change keep their order while they do.
     rows.sort_by_key(|row| match row.rank() {
-        InstanceRank::Running => (row.rank(), row.instance.age_s),
+        InstanceRank::Running => (row.rank(), row.age_s()),
         rank => (rank, 0),
     });
     rows

@@ -55,6 +55,17 @@ impl Narrator {
         self.rollout.as_ref()
     }
 
+    /// The hosts that have the target release since this rollout, and all that get it; `None` while
+    /// none is getting it.
+    pub(super) fn staging(&self) -> Option<(usize, usize)> {
+        let release = &self.rollout()?.goal().release;
+        let done = self.context.hosts_staged(release)?;
+        match self.context.hosts_staging(release) {
+            0 => None,
+            pending => Some((done, done + pending)),
+        }
+    }
+
     /// The hosts, versions, time zone and glyphs of the output.
     pub(super) fn setup(&self) -> &ReporterSetup {
         &self.setup

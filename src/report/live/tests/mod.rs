@@ -21,11 +21,14 @@ use super::content::ScreenContent;
 use super::frame::FrameLayout;
 use super::painter::TerminalSize;
 use super::service_frame;
+use super::service_part::ServicePart;
 use super::service_view::ServiceView;
 use super::{Live, LiveScreen};
 use crate::core::ids::Slot;
 use crate::core::journal::rollout_view::RolloutView;
 use crate::core::journal::status::{InstanceStatus, StatusRow};
+use crate::core::journal::testing::release;
+use crate::core::rollout::action::Action;
 use crate::core::rollout::event::Event;
 use crate::core::rollout::failure::Outcome;
 use crate::core::time::Time;
@@ -98,6 +101,32 @@ fn screen(
         .map(|line| line.text().trim_end().to_owned())
         .collect();
     columns::joined(&lines)
+}
+
+#[test]
+fn state_counts_the_hosts_that_have_the_release() {
+    let mut play = Play::begin(4);
+    let stage_on = |host: &str| Action::Stage {
+        host: host.into(),
+        release: release("0.9"),
+    };
+    let orders = ["node1", "node2"].map(|host| play.order(stage_on(host), None));
+    let mut service = ServicePart::new(testing::setup(4));
+    let state = |service: &mut ServicePart, play: &Play, from: usize| {
+        for (entry, status) in &play.entries[from..] {
+            service.apply(entry, status);
+        }
+        service.view().unwrap().state().0
+    };
+    assert_eq!(state(&mut service, &play, 0), "staging (0/2 hosts)");
+    for (id, expected) in orders
+        .into_iter()
+        .zip(["staging (1/2 hosts)", "rolling out"])
+    {
+        let from = play.entries.len();
+        play.then(200, Event::ActionDone { id });
+        assert_eq!(state(&mut service, &play, from), expected);
+    }
 }
 
 #[test]
