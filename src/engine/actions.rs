@@ -167,8 +167,7 @@ impl ActionEnd<'_> {
             }
             ActionResult::Unknown { why } => {
                 self.record_unknown(&why);
-                self.observer.host_lost(self.host, why, self.recorder);
-                self.observer.observe_host_now(self.host);
+                self.observer.action_unknown(self.host, why, self.recorder);
             }
         }
     }
@@ -176,7 +175,7 @@ impl ActionEnd<'_> {
     fn host_observed(&mut self, observation: Option<Observation>) {
         if let Some(observation) = observation {
             self.observer
-                .host_observed(self.host, observation, self.begun, self.recorder);
+                .action_answered(self.host, observation, self.begun, self.recorder);
         }
     }
 

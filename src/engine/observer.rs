@@ -229,6 +229,24 @@ impl FleetObserver {
         }
     }
 
+    /// Records that the result of an action on a host is not known.
+    pub(super) fn action_unknown(&mut self, host: &HostId, why: String, recorder: &mut Recorder) {
+        self.host_lost(host, why, recorder);
+        self.poller.action_unknown(host);
+    }
+
+    /// Records the state of a host at the end of an action that began at `begun`.
+    pub(super) fn action_answered(
+        &mut self,
+        host: &HostId,
+        observation: Observation,
+        begun: Time,
+        recorder: &mut Recorder,
+    ) {
+        self.host_observed(host, observation, begun, recorder);
+        self.poller.action_answered(host);
+    }
+
     /// Records the state of a balancer, as observed on its own or at the end of an action.
     pub(super) fn balancer_observed(
         &mut self,

@@ -17,6 +17,8 @@ pub(super) struct Poller {
     observed: BTreeMap<HostId, Time>,
     /// The number of failed observations in a row.
     failed_observations: BTreeMap<HostId, u32>,
+    /// The number of actions in a row whose result is unknown.
+    unknown_actions: BTreeMap<HostId, u32>,
     /// Hosts whose observation is due at once, regardless of their interval.
     urgent: BTreeSet<HostId>,
     observing_balancers: BTreeSet<HostId>,
@@ -74,11 +76,13 @@ impl Poller {
 
     fn add_host(&mut self, id: &HostId, host: &Host, now: Time, due: &mut DuePolls) {
         let observed = *self.observed.entry(id.clone()).or_insert(now);
-        let failed_observations = self.failed_observations.get(id).copied().unwrap_or(0);
+        let counts = [&self.failed_observations, &self.unknown_actions];
+        let counts = counts.map(|counts| counts.get(id).copied().unwrap_or(0));
+        let misses = counts.into_iter().max().unwrap_or(0);
         let at = if self.urgent.contains(id) {
             now
         } else {
-            observed + poll_interval::observe_again_after(host, failed_observations)
+            observed + poll_interval::observe_again_after(host, misses)
         };
         if at <= now {
             due.hosts.push(id.clone());
@@ -209,5 +213,60 @@ impl Poller {
     /// Makes the observation of a host due at once.
     pub(super) fn observe_host_now(&mut self, host: &HostId) {
         self.urgent.insert(host.clone());
+    }
+
+    /// Notes that the result of an action is unknown. The first time, the observation of the host is
+    /// due at once; if the next action has no result either, it is not tried again and again without
+    /// a pause.
+    pub(super) fn action_unknown(&mut self, host: &HostId) {
+        let count = self.unknown_actions.entry(host.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.observe_host_now(host);
+        }
+    }
+
+    /// Notes that the result of an action is known.
+    pub(super) fn action_answered(&mut self, host: &HostId) {
+        self.unknown_actions.remove(host);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::fleet::Observation;
+    use crate::core::fleet::reach::Reach;
+
+    #[test]
+    fn host_whose_actions_stay_unknown_is_observed_with_growing_pauses() {
+        let host = HostId::from("web1");
+        let mut fleet = Fleet::default();
+        let mut poller = Poller::default();
+        let mut now = Time(100_000);
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            fleet.observe(&host, Observation::default(), now);
+            poller.host_observed(&host, fleet.hosts.get(&host), now);
+            fleet.mark_unreachable(&host, now, "it has not answered");
+            poller.host_observed(&host, None, now);
+            poller.action_unknown(&host);
+            let due = poller.take_due(&fleet, &BTreeMap::new(), None, &BTreeSet::new(), now);
+            let at = if due.hosts.is_empty() {
+                due.next
+            } else {
+                Some(now)
+            };
+            pauses.push(at.unwrap().since(now).as_secs());
+            now = at.unwrap() + Duration::from_secs(1);
+            assert!(matches!(fleet.hosts[&host].reach, Reach::Lost { .. }));
+        }
+        assert_eq!(pauses, [0, 2, 4, 8, 15, 15]);
+        poller.action_answered(&host);
+        poller.action_unknown(&host);
+        let due = poller.take_due(&fleet, &BTreeMap::new(), None, &BTreeSet::new(), now);
+        assert_eq!(due.hosts, [host]);
     }
 }

@@ -42,7 +42,7 @@ pub fn first_probe_at(instance: &Instance, readiness: &Readiness) -> Time {
 }
 
 /// The time from the last observation of a host to the next one. `misses` is the number of failed
-/// observations in a row.
+/// observations in a row, or that of actions in a row whose result is unknown.
 pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
     match host.reach {
         Reach::Lost { .. } | Reach::NotSeen => UNCERTAIN_HOST_INTERVAL
