@@ -133,6 +133,9 @@ is_reserved() {
 for tool in $TOOLS; do
     command -v "$tool" >/dev/null 2>&1 || check="${check}missing=$tool$NL"
 done
+# Scripts with input are read with dd.
+[ "$(printf ab | dd bs=2 count=1 iflag=fullblock 2>/dev/null)" = ab ] ||
+    check="${check}problem=dd on this host does not support iflag=fullblock; install GNU coreutils or a newer busybox$NL"
 [ -z "$PROBE_TOOLS" ] || has_one_of $PROBE_TOOLS || check="${check}missing=one of $PROBE_TOOLS for the liveness probe$NL"
 [ -z "$DOWNLOAD_TOOLS" ] || has_one_of $DOWNLOAD_TOOLS || check="${check}missing=one of $DOWNLOAD_TOOLS to pull the artifact$NL"
 check="${check}user=$(id -un)$NL"
