@@ -161,7 +161,8 @@ impl Connection {
         } else {
             self.dialog().await?
         };
-        let end_mark = end_mark::new_mark();
+        let mark = place.as_ref().map(|shell| shell.mark.clone());
+        let mark = mark.unwrap_or_else(end_mark::new_mark);
         let Command {
             script,
             input,
@@ -170,14 +171,14 @@ impl Connection {
         let head = &input.head;
         let file_bytes = file.as_ref().map_or(0, InputFile::size_bytes);
         let input_bytes = head.len() as u64 + file_bytes;
-        let request = host_shell::request(script, input_bytes, &end_mark, *deadline);
+        let request = host_shell::request(script, input_bytes, &mark, *deadline);
         let request = if is_running {
             request
         } else {
-            host_shell::program() + &request
+            host_shell::program(&mark) + &request
         };
         let capture = Capture::for_script(dialog.as_ref());
-        let mut capture = capture.until(&end_mark, is_running);
+        let mut capture = capture.until(&mark, is_running);
         let ended = timeout(*deadline, async {
             let opening = Opening {
                 script: request.as_bytes(),
@@ -189,7 +190,8 @@ impl Connection {
                 file,
             };
             let io = ScriptIo::Buffered(source, &mut capture);
-            ssh.run_in_shell(place, self.root.escalation, io).await
+            ssh.run_in_shell(place, &mark, self.root.escalation, io)
+                .await
         });
         let ended = ended.await;
         let result = self.run_result(ended, *deadline, capture, dialog);

@@ -5,11 +5,14 @@
 //! its own, so that it cannot change the next one.
 //!
 //! This side sends the program of the shell as one line: the command line must be short, because
-//! sudo logs it. For each script it sends a line with four words: the end mark, the bytes of the
-//! script if input follows it (otherwise 0), the bytes of both, and the seconds until the deadline.
-//! The script and its input follow, and nothing else until its end, so that a shell may read ahead. A
-//! script with input reads from a pipe that ends after it, and what it has not read is dropped. At its
-//! end, the shell prints the end mark and the exit status on both streams.
+//! sudo logs it. For each script it sends a line with four words: the mark of the shell, the bytes of
+//! the script if input follows it (otherwise 0), the bytes of both, and the seconds until the
+//! deadline. The script and its input follow, and nothing else until its end, so that a shell may read
+//! ahead. A script with input reads from a pipe that ends after it, and what it has not read is
+//! dropped. At its end, the shell prints the mark and the exit status on both streams.
+//!
+//! Only this side and the shell know the mark. The shell ends if a line does not begin with it, so
+//! that input is never taken for a script, even if the program that reads it was killed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +27,11 @@ use crate::script::quote::quote;
 /// Reads the program of the shell. It has no character that login shells read in different ways.
 const READ_PROGRAM: &str = r#"read -r program && eval "$program""#;
 
-/// Runs scripts until the end of its input. `$run` runs a script with input.
+/// Runs scripts until the end of its input, or until a line does not begin with `$mark`. `$run` runs
+/// a script with input.
 const RUN_SCRIPTS: &str = concat!(
     "finish() { echo $mark $1; echo $mark $1 >&2; }; ",
-    "while read -r mark script all limit; do ",
+    r#"while read -r word script all limit && [ "$word" = "$mark" ]; do "#,
     "if [ $script = 0 ]; then timeout -k KILL $limit sh; finish $?; ",
     "else dd bs=$all count=1 iflag=fullblock 2>/dev/null | { ",
     r#"timeout -k KILL $limit sh -c "$run" $script; code=$?; "#,
@@ -37,6 +41,7 @@ const RUN_SCRIPTS: &str = concat!(
 /// A shell that has been started and waits for a script, or runs one.
 #[derive(Debug)]
 pub(super) struct HostShell {
+    pub(super) mark: String,
     pub(super) child: Child<Arc<Session>>,
     pub(super) stdin: ChildStdin,
     pub(super) stdout: ChildStdout,
@@ -45,11 +50,12 @@ pub(super) struct HostShell {
 
 impl HostShell {
     /// `None` if a stream of the child is not a pipe.
-    pub(super) fn of(mut child: Child<Arc<Session>>) -> Option<Self> {
+    pub(super) fn of(mark: &str, mut child: Child<Arc<Session>>) -> Option<Self> {
         let stdin = child.stdin().take()?;
         let stdout = child.stdout().take()?;
         let stderr = child.stderr().take()?;
         Some(Self {
+            mark: mark.to_owned(),
             child,
             stdin,
             stdout,
@@ -75,19 +81,15 @@ pub(super) fn words(escalation: Escalation) -> Vec<String> {
     words
 }
 
-/// The program of a new shell, which precedes its first script.
-pub(super) fn program() -> String {
+/// The program of a new shell with this mark, which precedes its first script.
+pub(super) fn program(mark: &str) -> String {
     let run_scripts = RUN_SCRIPTS.replace("KILL", shell::KILL_AFTER_S);
-    format!("run={}; {run_scripts}\n", quote(&shell::read_and_run()))
+    let run = quote(&shell::read_and_run());
+    format!("mark={mark}; run={run}; {run_scripts}\n")
 }
 
 /// A script as the shell reads it. Its input follows, which has exactly this length.
-pub(super) fn request(
-    script: &str,
-    input_bytes: u64,
-    end_mark: &str,
-    deadline: Duration,
-) -> String {
+pub(super) fn request(script: &str, input_bytes: u64, mark: &str, deadline: Duration) -> String {
     let deadline_s = shell::deadline_s(deadline);
     let (script, script_bytes) = if input_bytes == 0 {
         (shell::whole(script), 0)
@@ -96,7 +98,7 @@ pub(super) fn request(
         (script.to_owned(), script.len())
     };
     let all_bytes = script.len() as u64 + input_bytes;
-    format!("{end_mark} {script_bytes} {all_bytes} {deadline_s}\n{script}")
+    format!("{mark} {script_bytes} {all_bytes} {deadline_s}\n{script}")
 }
 
 #[cfg(test)]
@@ -116,6 +118,7 @@ mod tests {
             assert!(!line.contains(['\\', '!', '\n', '`', '~']), "{line}");
             assert!(line.len() < 250, "{line}");
         }
-        assert_eq!(program().lines().count(), 1, "{}", program());
+        let program = program("ship-end-1");
+        assert_eq!(program.lines().count(), 1, "{program}");
     }
 }

@@ -60,8 +60,9 @@ pub(super) struct ShellCommand {
 ///   connection is abandoned after three unanswered keepalive requests. On the host, an action is
 ///   completed, a transfer waits until its deadline, and the server's process stays until its own
 ///   keepalive fails (`ClientAliveInterval`, or the kernel after two hours).
-/// - *after that*, nothing can take effect: no process is left, and if a newer controller has
-///   claimed the host in the meantime, the check under the lock rejects the script's next step.
+/// - *after that*, nothing can take effect: no process is left, except for a shared shell without a
+///   script beside the server's process, and if a newer controller has claimed the host in the
+///   meantime, the check under the lock rejects the script's next step.
 pub(super) fn prepare(
     script: &str,
     has_input: bool,

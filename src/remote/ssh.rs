@@ -146,11 +146,12 @@ impl Ssh {
         Some(place)
     }
 
-    /// Runs a script in the shell at this place, which it starts if there is none. A shell that may
-    /// not be able to run another script does not stay there.
+    /// Runs a script in the shell at this place, which it starts with this mark if there is none. A
+    /// shell that may not be able to run another script does not stay there.
     pub(super) async fn run_in_shell(
         &self,
         place: &mut Option<HostShell>,
+        mark: &str,
         escalation: Escalation,
         io: ScriptIo<'_, '_>,
     ) -> Result<i32, RunFailure> {
@@ -158,7 +159,7 @@ impl Ssh {
         let is_new = place.is_none();
         let mut shell = match place.take() {
             Some(shell) => shell,
-            None => self.start_shell(escalation).await?,
+            None => self.start_shell(mark, escalation).await?,
         };
         let (stdin, stdout, stderr) = (&mut shell.stdin, &mut shell.stdout, &mut shell.stderr);
         let status = io.transfer(Some(stdin), Some(stdout), Some(stderr)).await?;
@@ -179,11 +180,15 @@ impl Ssh {
         ended
     }
 
-    async fn start_shell(&self, escalation: Escalation) -> Result<HostShell, RunFailure> {
+    async fn start_shell(
+        &self,
+        mark: &str,
+        escalation: Escalation,
+    ) -> Result<HostShell, RunFailure> {
         let line = shell::command_line(&host_shell::words(escalation));
         let child = self.spawn(&line).await?;
         let no_pipes = || RunFailure::NotStarted("ssh passed no streams".to_owned());
-        HostShell::of(child).ok_or_else(no_pipes)
+        HostShell::of(mark, child).ok_or_else(no_pipes)
     }
 
     /// Starts a command line. If the server refuses because of too many sessions, nothing has

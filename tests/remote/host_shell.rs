@@ -1,5 +1,7 @@
 //! Scripts that share a shell on the host.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use ship::remote::{Command, Connection, Output};
@@ -130,6 +132,33 @@ async fn output_is_returned_unchanged() {
     assert_eq!((long.stdout.len(), long.truncated), (4 << 20, true));
     assert_eq!(run(&connection, "echo next").await.stdout, "next\n");
     assert_eq!(sessions(&sshd), 1, "{}", sshd.log());
+    connection.close().await;
+    base.assert_gone().await;
+}
+
+#[tokio::test]
+async fn input_is_never_taken_for_a_script() {
+    let dir = tempfile::TempDir::new().unwrap();
+    // It reads a part of the script, as a dd that is killed.
+    let dd = dir.path().join("dd");
+    std::fs::write(&dd, "#!/bin/sh\nexec /usr/bin/dd bs=1 count=10\n").unwrap();
+    std::fs::set_permissions(&dd, Permissions::from_mode(0o755)).unwrap();
+    let dir = dir.path().display();
+    let Some(sshd) = Sshd::start(&format!("SetEnv PATH={dir}:/usr/bin:/bin HOME={dir}")) else {
+        return;
+    };
+    let (base, connection) = open(&target_of(&sshd)).await;
+    let made = sshd.file("made");
+    let lines = format!("word 0 0 9\ntouch {}\n", made.display());
+    // It takes so long to send them that the shell could read some.
+    let lines = lines.repeat(100_000);
+    let command = with_input("cat", lines.as_bytes());
+    let error = connection.run(&command).await.unwrap_err().to_string();
+    assert!(error.contains("did not read the whole script"), "{error}");
+    let closed = || sshd.log().contains("Close session");
+    assert!(eventually(SOON, closed), "{}", sshd.log());
+    assert!(!made.exists(), "input was run");
+    assert_eq!(run(&connection, "echo next").await.stdout, "next\n");
     connection.close().await;
     base.assert_gone().await;
 }
