@@ -215,13 +215,11 @@ impl Poller {
         self.urgent.insert(host.clone());
     }
 
-    /// Notes that the result of an action is unknown. The first time, the observation of the host is
-    /// due at once; if the next action has no result either, it is not tried again and again without
-    /// a pause.
+    /// Notes that the result of an action is unknown.
     pub(super) fn action_unknown(&mut self, host: &HostId) {
         let count = self.unknown_actions.entry(host.clone()).or_default();
         *count += 1;
-        if *count == 1 {
+        if poll_interval::observe_at_once_after(*count) {
             self.observe_host_now(host);
         }
     }

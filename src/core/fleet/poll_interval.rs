@@ -66,6 +66,13 @@ pub fn observe_again_after(host: &Host, misses: u32) -> Duration {
     }
 }
 
+/// Whether a host is observed at once after this many actions in a row whose result is unknown.
+/// Usually, a connection broke once. If the next action has no result either, it is not tried again
+/// and again without a pause.
+pub fn observe_at_once_after(unknown_actions: u32) -> bool {
+    unknown_actions == 1
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
