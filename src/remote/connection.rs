@@ -95,9 +95,9 @@ impl Connection {
         command: &Command<'_>,
         output: Option<&mut SavedOutput>,
     ) -> Result<Output, RunError> {
+        let permit = self.scripts.acquire().await;
         let file = InputFile::open(&command.input).await;
         let file = file.map_err(|failure| failure.at(self.login.name.clone()))?;
-        let permit = self.scripts.acquire().await;
         let shell = match &self.kind {
             ConnectionKind::Ssh(ssh)
                 if output.is_none() && file.as_ref().is_none_or(InputFile::is_small) =>
