@@ -26,6 +26,7 @@ use crate::config::{
 };
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
+use crate::core::release::Artifact;
 use crate::engine::{Clock, FleetExecutor, Interrupts, Releases, SteadyClock};
 use crate::remote::{KeptConnections, SharedLinks, SudoPassword};
 use crate::report::event_log::EventLog;
@@ -81,7 +82,6 @@ struct SharedKnowledge {
     kept: OnceLock<Option<Arc<KeptConnections>>>,
     /// The artifacts that were read, downloaded or packed.
     artifacts: PreparedArtifacts,
-    patches: Patches,
 }
 
 impl ControlMachine {
@@ -374,15 +374,16 @@ impl Environment for ControlMachine {
     }
 
     fn patches(&self) -> Patches {
-        self.shared.patches.clone()
+        self.shared.artifacts.patches()
     }
 
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
         state_dir: &'a StateDir,
+        held: Option<&'a Artifact>,
     ) -> BoxFuture<'a, Result<Release, Error>> {
-        Release::prepare(project, state_dir, &self.shared.artifacts).boxed()
+        Release::prepare(project, state_dir, &self.shared.artifacts, held).boxed()
     }
 
     fn fetch_artifact<'a>(

@@ -19,6 +19,7 @@ use crate::core::fleet::owner::Owner;
 use crate::core::ids::{HostId, ReleaseId, SlotNumber};
 use crate::core::policy::admission::refusal::ServerClash;
 use crate::core::policy::unattended::RunMode;
+use crate::core::release::Artifact;
 use crate::engine::{Clock, Executor, Interrupts, LocalCommandSettings, Releases};
 use crate::remote::{HostSite, HostUnavailable, KeptConnections, SavedOutput, SudoPassword};
 use crate::report::{Reporter, ReporterSetup};
@@ -77,11 +78,13 @@ pub trait Environment: Send + Sync {
     /// The differences between artifacts, which the services of a stack share.
     fn patches(&self) -> Patches;
 
-    /// Fetches the artifact and computes the id of the release.
+    /// Fetches the artifact and computes the id of the release. `held` is the artifact that the
+    /// hosts are expected to have, if they may need the difference from it.
     fn prepare_release<'a>(
         &'a self,
         project: &'a Project,
         state_dir: &'a StateDir,
+        held: Option<&'a Artifact>,
     ) -> BoxFuture<'a, Result<Release, Error>>;
 
     /// Fetches the artifact of an earlier release from its source, unless the state directory has

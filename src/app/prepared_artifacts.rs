@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::Mutex;
 
-use crate::artifact::{ArtifactError, Prepared, prepare};
+use crate::artifact::{ArtifactError, Patches, Prepared, prepare, prepare_with_patch};
 use crate::config::ArtifactConfig;
+use crate::core::release::Artifact;
 
 /// Prepares each artifact once, so that the services of a deployment that use the same one get the
 /// same bytes.
 #[derive(Default)]
-pub(crate) struct PreparedArtifacts(Mutex<Vec<Known>>);
+pub(crate) struct PreparedArtifacts {
+    known: Mutex<Vec<Known>>,
+    /// Their differences from what hosts have.
+    patches: Patches,
+}
 
 struct Known {
     config: ArtifactConfig,
@@ -20,7 +25,8 @@ struct Known {
 
 impl PreparedArtifacts {
     /// Like [`prepare`], but does nothing if the artifact was prepared before and its bytes are
-    /// still in the cache.
+    /// still in the cache. `held` is the artifact that the hosts are expected to have, if they may
+    /// need the difference from it.
     ///
     /// # Errors
     /// As for [`prepare`].
@@ -28,8 +34,9 @@ impl PreparedArtifacts {
         &self,
         config: &ArtifactConfig,
         cache_dir: &Path,
+        held: Option<&Artifact>,
     ) -> Result<Prepared, ArtifactError> {
-        let mut all = self.0.lock().await;
+        let mut all = self.known.lock().await;
         let same = all.iter().find(|known| {
             known.cache_dir == cache_dir
                 && known.config.has_same_source(config)
@@ -38,13 +45,20 @@ impl PreparedArtifacts {
         if let Some(known) = same {
             return Ok(known.prepared.clone());
         }
-        let prepared = prepare(config, cache_dir).await?;
+        let prepared = match held {
+            None => prepare(config, cache_dir).await?,
+            Some(held) => prepare_with_patch(config, cache_dir, held, &self.patches).await?,
+        };
         all.push(Known {
             config: config.clone(),
             cache_dir: cache_dir.to_owned(),
             prepared: prepared.clone(),
         });
         Ok(prepared)
+    }
+
+    pub(crate) fn patches(&self) -> Patches {
+        self.patches.clone()
     }
 }
 
@@ -64,26 +78,38 @@ mod tests {
         fs::write(&app, "first").expect("a file");
         let config = ArtifactConfig::new(Source::Path(app.clone()));
         let artifacts = PreparedArtifacts::default();
-        let first = artifacts.prepare(&config, &cache).await.expect("first");
+        let first = artifacts
+            .prepare(&config, &cache, None)
+            .await
+            .expect("first");
 
         fs::write(&app, "second").expect("a file");
         let pulling = ArtifactConfig {
             fetch: Fetch::Pull,
             ..config.clone()
         };
-        let same = artifacts.prepare(&pulling, &cache).await.expect("same");
+        let same = artifacts
+            .prepare(&pulling, &cache, None)
+            .await
+            .expect("same");
         assert_eq!(same, first);
 
         let stripped = ArtifactConfig {
             strip_components: 1,
             ..config.clone()
         };
-        let other = artifacts.prepare(&stripped, &cache).await.expect("other");
+        let other = artifacts
+            .prepare(&stripped, &cache, None)
+            .await
+            .expect("other");
         assert_ne!(other.artifact.sha256, first.artifact.sha256);
 
         // Another process may have removed it.
         fs::remove_file(&first.path).expect("the artifact");
-        let again = artifacts.prepare(&config, &cache).await.expect("again");
+        let again = artifacts
+            .prepare(&config, &cache, None)
+            .await
+            .expect("again");
         assert_eq!(again.artifact.sha256, other.artifact.sha256);
     }
 }

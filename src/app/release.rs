@@ -15,7 +15,7 @@ use crate::artifact::ReleaseContents;
 use crate::config::{Diagnostic, Diagnostics, Fetch, Project, ServiceConfig, Source};
 use crate::core::ids::ReleaseId;
 use crate::core::policy::revision::RevisionRecord;
-use crate::core::release::Definition;
+use crate::core::release::{Artifact, Definition};
 use crate::script::env_file::env_file;
 use crate::store::{Access, StateDir, Store};
 use crate::{artifact, config};
@@ -50,6 +50,7 @@ impl Release {
         project: &Project,
         state_dir: &StateDir,
         artifacts: &PreparedArtifacts,
+        held: Option<&Artifact>,
     ) -> Result<Self, Error> {
         let playbook = &project.playbook;
         let scratch = scratch(state_dir)?;
@@ -57,8 +58,10 @@ impl Release {
             || state_dir.artifacts(),
             |scratch| scratch.path().to_owned(),
         );
+        // What a host downloads is not to be sent from here.
+        let held = held.filter(|_| playbook.artifact.fetch != Fetch::Pull);
         let prepared = artifacts
-            .prepare(&playbook.artifact, &cache)
+            .prepare(&playbook.artifact, &cache, held)
             .await
             .map_err(|error| Error::from(error.diagnostics(&playbook.artifact)))?;
         check_shared_dirs(&playbook.service, &prepared.contents)?;

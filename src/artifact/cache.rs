@@ -18,6 +18,7 @@ use super::error::ArtifactError;
 const PARTIAL_PREFIX: &str = "partial-";
 
 /// A directory of artifacts, by digest.
+#[derive(Clone)]
 pub(super) struct Cache(PathBuf);
 
 /// An artifact that is being written, in a file of mode 0600 that is removed unless the cache keeps
@@ -26,6 +27,7 @@ pub(super) struct ArtifactWriter {
     file: BufWriter<NamedTempFile>,
     sha256: Sha256,
     size_bytes: u64,
+    max_bytes: u64,
 }
 
 /// A reader that computes the SHA-256 of what passes through it.
@@ -59,11 +61,20 @@ impl Cache {
 
     /// Creates an empty artifact.
     pub(super) fn new_writer(&self) -> Result<ArtifactWriter, ArtifactError> {
+        self.new_limited_writer(u64::MAX)
+    }
+
+    /// Creates an empty artifact, which cannot become larger than `max_bytes`.
+    pub(super) fn new_limited_writer(
+        &self,
+        max_bytes: u64,
+    ) -> Result<ArtifactWriter, ArtifactError> {
         let file = self.temporary()?;
         Ok(ArtifactWriter {
             file: BufWriter::new(file),
             sha256: Sha256::new(),
             size_bytes: 0,
+            max_bytes,
         })
     }
 
@@ -106,6 +117,19 @@ impl Cache {
                 let _ = fs::remove_file(entry.path());
             }
         }
+    }
+
+    /// Carries out work that only reads the artifact. Meanwhile, its bytes are written to disk,
+    /// unless the cache has it already.
+    pub(super) fn sync_during<T>(&self, writer: &ArtifactWriter, work: impl FnOnce() -> T) -> T {
+        if self.0.join(writer.sha256()).exists() {
+            return work();
+        }
+        std::thread::scope(|scope| {
+            // A failure is reported when the artifact is kept.
+            scope.spawn(|| writer.file.get_ref().as_file().sync_all());
+            work()
+        })
     }
 
     /// Adds the artifact to the cache and returns its path, SHA-256 and size in bytes.
@@ -184,6 +208,10 @@ impl Write for ArtifactWriter {
             .map_err(|why| io::Error::new(why.kind(), CacheFailed(why)))?;
         self.sha256.update(bytes.get(..length).unwrap_or_default());
         self.size_bytes += length as u64;
+        if self.size_bytes > self.max_bytes {
+            let why = format!("it is larger than {} bytes", self.max_bytes);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+        }
         Ok(length)
     }
 

@@ -44,7 +44,7 @@ impl Listing {
 
     fn into_text(self) -> Vec<u8> {
         let files = self.files.into_iter();
-        let files = files.map(|(name, sha256)| [sha256.as_bytes(), b"  ", &name, b"\0"].concat());
+        let files = files.map(|(name, sha256)| [sha256.as_bytes(), b" *", &name, b"\n"].concat());
         files.chain(self.entries).flatten().collect()
     }
 }

@@ -61,7 +61,9 @@ use archive_fault::Fault;
 use cache::{ArtifactWriter, Cache, Hashed};
 use checksums::ListedChecksum;
 use download::{Download, DownloadRequest};
+use patches::Unpacking;
 use signature::RequiredSignature;
+use unpacked::{ContentStore, UnpackedArtifact};
 use zstd::ZstdReader;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +102,43 @@ pub async fn prepare_with(
     retries: ExponentialBuilder,
 ) -> Result<Prepared, ArtifactError> {
     let cache = Cache::open(cache_dir)?;
+    let (prepared, _) = prepare_in(cache, config, retries, Unpack::No).await?;
+    Ok(prepared)
+}
+
+/// Like [`prepare`]. Hosts are expected to need the difference from the artifact `held`: it is
+/// unpacked meanwhile, and the difference is then computed in the background.
+///
+/// # Errors
+/// As for [`prepare`].
+pub async fn prepare_with_patch(
+    config: &ArtifactConfig,
+    cache_dir: &Path,
+    held: &Artifact,
+    patches: &Patches,
+) -> Result<Prepared, ArtifactError> {
+    let cache = Cache::open(cache_dir)?;
+    let held = Unpacking::start(held, &cache);
+    let (prepared, unpacked) = prepare_in(cache, config, RETRIES, Unpack::Yes).await?;
+    if let (Some(held), Some(unpacked)) = (held, unpacked) {
+        patches.expect(held, &prepared.artifact, unpacked);
+    }
+    Ok(prepared)
+}
+
+/// Whether the unpacked files of an artifact are needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unpack {
+    Yes,
+    No,
+}
+
+async fn prepare_in(
+    cache: Cache,
+    config: &ArtifactConfig,
+    retries: ExponentialBuilder,
+    unpack: Unpack,
+) -> Result<(Prepared, Option<UnpackedArtifact>), ArtifactError> {
     partial::remove_old(&cache);
     let name = match &config.source {
         Source::Path(path) => file_name(path, &http::source_name(&config.source))?,
@@ -134,6 +173,7 @@ pub async fn prepare_with(
             signature,
             download,
             cache: &cache,
+            unpack,
         })
     })
     .await
@@ -163,8 +203,8 @@ pub async fn keep_recovered(
     in_background(move || {
         let cache = Cache::open(&cache_dir)?;
         let (mut writer, _) = copy_to_cache(archive.path(), &shown, &cache)?;
-        let unpacked = check_archive(&mut writer, &shown, 0, &cache)?;
-        if unpacked.contents_sha256 != Some(contents_sha256) {
+        let (checked, _) = check_archive(&mut writer, &shown, 0, &cache, Unpack::No)?;
+        if checked.contents_sha256 != Some(contents_sha256) {
             return Err(ArtifactError::differs_from_release(&shown));
         }
         let (_, sha256, size_bytes) = cache.keep(writer)?;
@@ -195,6 +235,7 @@ struct PreparationRequest<'a> {
     signature: Option<RequiredSignature>,
     download: Option<Download>,
     cache: &'a Cache,
+    unpack: Unpack,
 }
 
 /// The kind of a source. Files are distinguished by their names.
@@ -206,12 +247,15 @@ enum SourceKind {
     File,
 }
 
-fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, ArtifactError> {
+fn prepare_blocking(
+    request: &PreparationRequest<'_>,
+) -> Result<(Prepared, Option<UnpackedArtifact>), ArtifactError> {
     let PreparationRequest {
         config,
         name,
         cache,
         download,
+        unpack,
         ..
     } = request;
     let shown = http::source_name(&config.source);
@@ -237,26 +281,23 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
             (SourceKind::TarGz | SourceKind::File, None) => copy_to_cache(path, &shown, cache)?,
         };
     request.verify(path, &shown, &source_sha256)?;
-    let (form, strip_components, unpacked) = if matches!(kind, SourceKind::File) {
-        if writer.size_bytes() == 0 {
-            return Err(ArtifactError::empty(&shown, 0));
-        }
-        let unpacked = CheckedArchive::of_file(name, writer.size_bytes(), writer.digest());
-        (ArtifactForm::File(name.clone()), 0, unpacked)
+    let form = match kind {
+        SourceKind::File => ArtifactForm::File(name.clone()),
+        SourceKind::Directory => ArtifactForm::Directory,
+        SourceKind::TarGz | SourceKind::TarZst => ArtifactForm::TarGz,
+    };
+    let (strip_components, (checked, unpacked)) = if matches!(kind, SourceKind::File) {
+        (0, check_file(&mut writer, name, &shown, *unpack)?)
     } else {
-        let unpacked = check_archive(&mut writer, &shown, config.strip_components, cache)?;
-        let form = if matches!(kind, SourceKind::Directory) {
-            ArtifactForm::Directory
-        } else {
-            ArtifactForm::TarGz
-        };
-        (form, config.strip_components, unpacked)
+        let strip = config.strip_components;
+        let checked = check_archive(&mut writer, &shown, strip, cache, *unpack)?;
+        (strip, checked)
     };
     let (path, sha256, size_bytes) = cache.keep(writer)?;
     if let Some(download) = download {
         download.save_record(&source_sha256, &sha256);
     }
-    Ok(Prepared {
+    let prepared = Prepared {
         artifact: Artifact {
             form,
             sha256,
@@ -264,10 +305,11 @@ fn prepare_blocking(request: &PreparationRequest<'_>) -> Result<Prepared, Artifa
             strip_components,
         },
         path,
-        unpacked_bytes: unpacked.unpacked_bytes,
-        contents_sha256: unpacked.contents_sha256,
-        contents: unpacked.contents,
-    })
+        unpacked_bytes: checked.unpacked_bytes,
+        contents_sha256: checked.contents_sha256,
+        contents: checked.contents,
+    };
+    Ok((prepared, unpacked))
 }
 
 impl PreparationRequest<'_> {
@@ -378,21 +420,52 @@ fn transcode(
     Ok((writer, source.sha256()))
 }
 
-/// Checks an archive.
+/// A checked artifact, and its unpacked files if they are needed and could be kept.
+type Checked = (CheckedArchive, Option<UnpackedArtifact>);
+
+/// Checks a single file.
+fn check_file(
+    writer: &mut ArtifactWriter,
+    name: &str,
+    shown: &str,
+    unpack: Unpack,
+) -> Result<Checked, ArtifactError> {
+    if writer.size_bytes() == 0 {
+        return Err(ArtifactError::empty(shown, 0));
+    }
+    let sha256 = writer.digest();
+    let checked = CheckedArchive::of_file(name, writer.size_bytes(), sha256);
+    let file = (unpack == Unpack::Yes).then(|| writer.reopen().ok());
+    let unpacked = file
+        .flatten()
+        .map(|file| UnpackedArtifact::of_file(checked.contents.clone(), sha256, file));
+    Ok((checked, unpacked))
+}
+
+/// Checks an archive. Meanwhile, it is written to disk.
 fn check_archive(
     writer: &mut ArtifactWriter,
     shown: &str,
     strip_components: u32,
     cache: &Cache,
-) -> Result<CheckedArchive, ArtifactError> {
+    unpack: Unpack,
+) -> Result<Checked, ArtifactError> {
     let file = writer.reopen().map_err(|why| cache.error(&why))?;
     let tar = MultiGzDecoder::new(BufReader::new(file));
-    archive::check(tar, strip_components, &mut io::sink()).map_err(|fault| match fault {
+    let store = (unpack == Unpack::Yes).then(|| ContentStore::create(cache).ok());
+    let mut store = store.flatten();
+    let checked = cache.sync_during(writer, || match &mut store {
+        Some(store) => archive::check(tar, strip_components, store),
+        None => archive::check(tar, strip_components, &mut io::sink()),
+    });
+    let checked = checked.map_err(|fault| match fault {
         Fault::Broken(why) => ArtifactError::invalid_archive(shown, "gzip", &why),
         Fault::Refused(why) => ArtifactError::ambiguous_archive(shown, &why),
         Fault::Unsafe { entry, why } => ArtifactError::unsafe_entry(shown, &entry, &why),
         Fault::Empty => ArtifactError::empty(shown, strip_components),
-    })
+    })?;
+    let unpacked = store.and_then(|store| store.finish(&checked).ok());
+    Ok((checked, unpacked))
 }
 
 enum CopyError {

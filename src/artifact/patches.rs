@@ -1,12 +1,17 @@
 //! The differences between artifacts.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use futures::future::{BoxFuture, FutureExt as _, Shared};
+use tokio::sync::oneshot;
 
+use super::cache::Cache;
 use super::patch::ReleasePatch;
+use super::unpacked::UnpackedArtifact;
 use crate::core::release::Artifact;
 use crate::core::release::patch::PatchMethod;
 use crate::core::time::Human;
@@ -19,11 +24,40 @@ struct Difference {
     held: Artifact,
     new: Artifact,
     method: PatchMethod,
-    patch: Arc<OnceCell<Option<Arc<ReleasePatch>>>>,
+    patch: SharedPatch,
+}
+
+/// `None` if the difference cannot be computed or is not worth it.
+type SharedPatch = Shared<BoxFuture<'static, Option<Arc<ReleasePatch>>>>;
+
+/// An artifact that is being unpacked. The thread does not delay the end of the process.
+pub(super) struct Unpacking {
+    artifact: Artifact,
+    cache: Cache,
+    thread: JoinHandle<io::Result<UnpackedArtifact>>,
+}
+
+impl Unpacking {
+    /// Starts to unpack an artifact of the cache; `None` if the system has no thread for it.
+    pub(super) fn start(artifact: &Artifact, cache: &Cache) -> Option<Self> {
+        let (wanted, source) = (artifact.clone(), cache.clone());
+        let unpack = move || UnpackedArtifact::open(&wanted, &source);
+        Some(Self {
+            artifact: artifact.clone(),
+            cache: cache.clone(),
+            thread: thread::Builder::new().spawn(unpack).ok()?,
+        })
+    }
+
+    fn finish(self) -> io::Result<UnpackedArtifact> {
+        let joined = self.thread.join();
+        joined.map_err(|_| io::Error::other("a thread has panicked"))?
+    }
 }
 
 impl Patches {
-    /// The difference between two artifacts in this directory; `None` if it cannot be computed.
+    /// The difference between two artifacts in this directory; `None` if it cannot be computed or is
+    /// not worth it.
     pub async fn get(
         &self,
         held: &Artifact,
@@ -31,45 +65,109 @@ impl Patches {
         method: PatchMethod,
         artifacts_dir: &Path,
     ) -> Option<Arc<ReleasePatch>> {
-        let compute = || async {
-            let began = Instant::now();
-            let dir = artifacts_dir.to_owned();
-            let patch = ReleasePatch::new(held.clone(), new.clone(), dir, method);
-            let patch = patch
-                .await
-                .inspect_err(|error| tracing::info!(%error, "cannot compute the difference"))
-                .ok()?;
-            let took = Human(began.elapsed());
-            tracing::debug!(
-                bytes = patch.size_bytes,
-                "computed the difference in {took}"
-            );
-            Some(Arc::new(patch))
-        };
-        let patch = self.cell(held, new, method);
-        patch.get_or_init(compute).await.clone()
+        let patch = self.find_or_insert(held, new, method, || {
+            let (held, new, dir) = (held.clone(), new.clone(), artifacts_dir.to_owned());
+            compute(move || ReleasePatch::of_artifacts(&held, &new, &dir, method))
+        });
+        patch.await
     }
 
-    fn cell(
+    /// Starts to compute the difference to an artifact that is unpacked already, if it is worth it.
+    pub(super) fn expect(&self, held: Unpacking, new: &Artifact, unpacked: UnpackedArtifact) {
+        let (artifact, method) = (held.artifact.clone(), PatchMethod::PartsOrZstd);
+        if artifact == *new || !new.is_worth_patching() {
+            return;
+        }
+        // The hosts that need it wait for it.
+        drop(self.find_or_insert(&artifact, new, method, || {
+            let (cache, max_bytes) = (held.cache.clone(), new.patch_max_bytes());
+            compute(move || {
+                let held = held.finish()?;
+                ReleasePatch::between(&held, &unpacked, &cache, method, max_bytes)
+            })
+        }));
+    }
+
+    fn find_or_insert(
         &self,
         held: &Artifact,
         new: &Artifact,
         method: PatchMethod,
-    ) -> Arc<OnceCell<Option<Arc<ReleasePatch>>>> {
+        begin: impl FnOnce() -> SharedPatch,
+    ) -> SharedPatch {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all
             .iter()
             .find(|known| known.held == *held && known.new == *new && known.method == method);
         if let Some(known) = known {
-            return Arc::clone(&known.patch);
+            return known.patch.clone();
         }
-        let patch = Arc::default();
+        let patch = begin();
         all.push(Difference {
             held: held.clone(),
             new: new.clone(),
             method,
-            patch: Arc::clone(&patch),
+            patch: patch.clone(),
         });
         patch
+    }
+}
+
+/// Computes a difference on a thread of its own, which does not delay the end of the process.
+fn compute(work: impl FnOnce() -> io::Result<ReleasePatch> + Send + 'static) -> SharedPatch {
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        let began = Instant::now();
+        let patch = work().inspect_err(report).ok().inspect(|patch| {
+            let took = Human(began.elapsed());
+            tracing::debug!(
+                bytes = patch.size_bytes,
+                "computed the difference in {took}"
+            );
+        });
+        // The receiver is gone if no host needs the difference.
+        drop(sender.send(patch.map(Arc::new)));
+    };
+    if let Err(error) = thread::Builder::new().spawn(work) {
+        report(&error);
+    }
+    receiver.map(|patch| patch.ok().flatten()).boxed().shared()
+}
+
+fn report(error: &io::Error) {
+    tracing::info!(%error, "the difference is not used");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::artifact::{prepare, prepare_with_patch};
+    use crate::config::{ArtifactConfig, Source};
+
+    #[tokio::test]
+    async fn expected_difference_is_computed_from_the_files_that_were_checked() {
+        let dir = TempDir::new().expect("a directory");
+        let (app, cache) = (dir.path().join("app"), dir.path().join("cache"));
+        fs::create_dir(&app).expect("a directory");
+        let bytes: Vec<_> = (0_u32..1 << 19).flat_map(u32::to_be_bytes).collect();
+        fs::write(app.join("data"), bytes).expect("a file");
+        fs::write(app.join("page"), "old").expect("a file");
+        let config = ArtifactConfig::new(Source::Path(app.clone()));
+        let old = prepare(&config, &cache).await.expect("the old artifact");
+
+        fs::write(app.join("page"), "new").expect("a file");
+        let patches = Patches::default();
+        let new = prepare_with_patch(&config, &cache, &old.artifact, &patches).await;
+        let new = new.expect("the new artifact");
+        fs::remove_file(&new.path).expect("the new artifact");
+        let get = |method| patches.get(&old.artifact, &new.artifact, method, &cache);
+        let patch = get(PatchMethod::PartsOrZstd).await.expect("a difference");
+        assert!(patch.size_bytes < 1000, "{}", patch.size_bytes);
+        // Any other one needs the artifact.
+        assert!(get(PatchMethod::Parts).await.is_none());
     }
 }

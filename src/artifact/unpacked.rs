@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
-use super::archive::{self, ContentSink};
+use super::archive::{self, CheckedArchive, ContentSink};
 use super::archive_fault::Fault;
 use super::cache::{Cache, Hashed};
 use super::contents_digest::ReleaseContents;
@@ -41,34 +41,32 @@ impl UnpackedArtifact {
             let mut reader = Hashed::new(&mut file);
             let size_bytes = io::copy(&mut reader, &mut io::sink())?;
             let sha256 = reader.digest();
-            let place = Place {
-                offset: 0,
-                mtime_s: 0,
-            };
-            return Ok(Self {
-                contents: ReleaseContents::of_file(name, size_bytes, sha256),
-                store: file,
-                places: [(sha256, place)].into(),
-            });
+            let contents = ReleaseContents::of_file(name, size_bytes, sha256);
+            return Ok(Self::of_file(contents, sha256, file));
         }
-        let store = tempfile::tempfile_in(cache.directory())?;
-        let mut writer = StoreWriter::new(store.try_clone()?);
+        let mut store = ContentStore::create(cache)?;
         let tar = MultiGzDecoder::new(BufReader::new(file));
-        let checked = archive::check(tar, artifact.strip_components, &mut writer);
+        let checked = archive::check(tar, artifact.strip_components, &mut store);
         let checked = checked.map_err(|fault| match fault {
             Fault::Broken(why) | Fault::Refused(why) | Fault::Unsafe { why, .. } => {
                 io::Error::other(why)
             }
             Fault::Empty => io::Error::other("it is empty"),
         })?;
-        if checked.contents_sha256.is_none() {
-            return Err(io::Error::other("it has sparse files"));
+        store.finish(&checked)
+    }
+
+    /// An artifact that is a single file, with this SHA-256.
+    pub(super) fn of_file(contents: ReleaseContents, sha256: [u8; 32], file: File) -> Self {
+        let place = Place {
+            offset: 0,
+            mtime_s: 0,
+        };
+        Self {
+            contents,
+            store: file,
+            places: [(sha256, place)].into(),
         }
-        Ok(Self {
-            contents: checked.contents,
-            store,
-            places: writer.finish()?,
-        })
     }
 
     /// The time of a file with this content, in seconds since 1970.
@@ -107,46 +105,53 @@ impl Read for PartReader<'_> {
     }
 }
 
-/// Writes contents one after the other, each once.
-struct StoreWriter {
+/// Writes the contents of an archive that is being checked into an unnamed file, one after the
+/// other, each once. A failure to write does not end the check.
+pub(super) struct ContentStore {
     file: BufWriter<File>,
     /// The beginning and the end of the entry that is being written.
     begin: u64,
     end: u64,
     places: BTreeMap<[u8; 32], Place>,
+    /// Why nothing more is written.
+    failure: Option<io::Error>,
 }
 
-impl StoreWriter {
-    fn new(file: File) -> Self {
+impl ContentStore {
+    /// # Errors
+    /// If the cache cannot be written.
+    pub(super) fn create(cache: &Cache) -> io::Result<Self> {
         const BUFFER_BYTES: usize = 1 << 18;
-        Self {
+        let file = tempfile::tempfile_in(cache.directory())?;
+        Ok(Self {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             begin: 0,
             end: 0,
             places: BTreeMap::new(),
+            failure: None,
+        })
+    }
+
+    /// The artifact, after its archive was checked.
+    ///
+    /// # Errors
+    /// If a content could not be written, or the archive has sparse files.
+    pub(super) fn finish(self, checked: &CheckedArchive) -> io::Result<UnpackedArtifact> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
         }
+        if checked.contents_sha256.is_none() {
+            return Err(io::Error::other("it has sparse files"));
+        }
+        let store = self.file.into_inner();
+        Ok(UnpackedArtifact {
+            contents: checked.contents.clone(),
+            store: store.map_err(io::IntoInnerError::into_error)?,
+            places: self.places,
+        })
     }
 
-    fn finish(mut self) -> io::Result<BTreeMap<[u8; 32], Place>> {
-        self.file.flush()?;
-        Ok(self.places)
-    }
-}
-
-impl Write for StoreWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.end += length as u64;
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl ContentSink for StoreWriter {
-    fn end_entry(&mut self, entry: &TarEntry) -> io::Result<()> {
+    fn add_place(&mut self, entry: &TarEntry) -> io::Result<()> {
         let is_file = matches!(entry.kind, EntryType::Regular | EntryType::Continuous);
         match self.places.entry(entry.sha256) {
             Entry::Vacant(vacant) if is_file => {
@@ -163,5 +168,55 @@ impl ContentSink for StoreWriter {
         }
         self.begin = self.end;
         Ok(())
+    }
+}
+
+impl Write for ContentStore {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failure.is_none() {
+            self.failure = self.file.write_all(bytes).err();
+            self.end += bytes.len() as u64;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ContentSink for ContentStore {
+    fn end_entry(&mut self, entry: &TarEntry) {
+        if self.failure.is_none() {
+            self.failure = self.add_place(entry).err();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tar::{Builder, Header};
+
+    use super::*;
+
+    #[test]
+    fn contents_that_cannot_be_kept_do_not_end_the_check() {
+        let mut archive = Builder::new(Vec::new());
+        let mut header = Header::new_ustar();
+        header.set_size(5);
+        header.set_mode(0o644);
+        let appended = archive.append_data(&mut header, "page", &b"hello"[..]);
+        appended.expect("an entry");
+        let bytes = archive.into_inner().expect("an archive");
+        let mut full = ContentStore {
+            file: BufWriter::with_capacity(1, File::open("/dev/null").expect("a file")),
+            begin: 0,
+            end: 0,
+            places: BTreeMap::new(),
+            failure: None,
+        };
+        let checked = archive::check(bytes.as_slice(), 0, &mut full);
+        let checked = checked.unwrap_or_else(|_| panic!("the archive is valid"));
+        assert!(full.finish(&checked).is_err());
     }
 }

@@ -39,13 +39,7 @@ impl Update {
 
     fn staged_with(host: &Host, held: &Path, new: &Path, method: PatchMethod) -> Self {
         let cache = TempDir::new().expect("a directory");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let prepare = |source: &Path| {
-            let config = ArtifactConfig::new(Source::Path(source.to_owned()));
-            let prepared = runtime.block_on(prepare(&config, cache.path()));
-            prepared.expect("an artifact")
-        };
-        let (old, artifact) = (prepare(held), prepare(new));
+        let (old, artifact) = (artifact(held, &cache), artifact(new, &cache));
         let release = |id: char, artifact: &Prepared, shared_dirs: &[&str]| {
             let mut release = Release::new("not sent");
             release.id = ReleaseId::from(id.to_string().repeat(64).as_str());
@@ -66,17 +60,13 @@ impl Update {
             &held.id,
             &ArtifactInput::Pushed(&held.path).into(),
         ));
-        let patch = ReleasePatch::new(
-            old.artifact.clone(),
-            artifact.artifact.clone(),
-            cache.path().to_owned(),
-            method,
-        );
+        let patch =
+            ReleasePatch::of_artifacts(&old.artifact, &artifact.artifact, cache.path(), method);
         Self {
             holder,
             held,
             new: release('b', &artifact, &["uploads"]),
-            patch: runtime.block_on(patch).expect("a patch"),
+            patch: patch.expect("a patch"),
             artifact,
             _cache: cache,
         }
@@ -144,6 +134,14 @@ impl Update {
         };
         assert_eq!(listed(&patched), listed(&sent));
     }
+}
+
+/// Prepares the artifact of a source in a cache.
+fn artifact(source: &Path, cache: &TempDir) -> Prepared {
+    let config = ArtifactConfig::new(Source::Path(source.to_owned()));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let prepared = runtime.block_on(prepare(&config, cache.path()));
+    prepared.expect("an artifact")
 }
 
 /// A directory with files of all kinds.
@@ -297,8 +295,18 @@ fn file_that_differs_everywhere_is_compressed_with_the_old_one() {
         address[..4].copy_from_slice(&rng.bytes(4));
     }
     fs::write(&new, &bytes).expect("a file");
-    let parts = Update::staged_with(&host, &old, &new, PatchMethod::Parts);
-    assert!(parts.patch.size_bytes > 2 << 20, "{:?}", parts.patch);
+    let cache = TempDir::new().expect("a directory");
+    let artifacts = [artifact(&old, &cache), artifact(&new, &cache)].map(|it| it.artifact);
+    let parts = ReleasePatch::of_artifacts(
+        &artifacts[0],
+        &artifacts[1],
+        cache.path(),
+        PatchMethod::Parts,
+    );
+    let refused = parts
+        .expect_err("more than half of the artifact")
+        .to_string();
+    assert!(refused.contains("larger than"), "{refused}");
     let update = Update::staged_with(&host, &old, &new, PatchMethod::PartsOrZstd);
     assert!(update.patch.size_bytes < 200_000, "{:?}", update.patch);
     update.check(&host);
@@ -308,6 +316,52 @@ fn file_that_differs_everywhere_is_compressed_with_the_old_one() {
 fn host_reports_whether_it_has_zstd() {
     let host = Host::new();
     assert!(host.run(&finds_zstd()).stdout.contains("zstd=yes"));
+}
+
+/// A program that computes no digests.
+const NO_DIGEST: &str = "echo 'no digest' >&2; exit 1";
+
+/// Whether this machine has openssl; if not, that is printed.
+fn has_openssl() -> bool {
+    let found = Command::new("openssl").arg("version").output().is_ok();
+    if !found {
+        println!("skipped: `openssl` is missing (Debian package openssl)");
+    }
+    found
+}
+
+#[test]
+fn openssl_verifies_large_files_and_patched_releases() {
+    if !has_openssl() {
+        return;
+    }
+    let (host, cache) = (Host::new(), TempDir::new().expect("a directory"));
+    let (old, new) = (cache.path().join("old"), cache.path().join("new"));
+    let mut bytes = SeededRng::new(4).bytes(5 << 20);
+    fs::write(&old, &bytes).expect("a file");
+    bytes[..4].copy_from_slice(b"new!");
+    fs::write(&new, &bytes).expect("a file");
+    // What is read from a pipe is short: the list of the files.
+    let of_pipes = "[ $# = 0 ] && [ -p /dev/stdin ] && exec /usr/bin/sha256sum";
+    host.fake("sha256sum", &format!("{of_pipes}; {NO_DIGEST}"));
+    let artifact = artifact(&old, &cache);
+    let mut release = Release::new("not sent");
+    release.path.clone_from(&artifact.path);
+    release.definition.artifact = artifact.artifact;
+    host.stage(&release);
+
+    host.fake(
+        "sha256sum",
+        &format!("[ $# = 0 ] && exec /usr/bin/sha256sum; {NO_DIGEST}"),
+    );
+    Update::staged(&host, &old, &new).check(&host);
+}
+
+#[test]
+fn openssl_that_fails_is_not_needed() {
+    let (host, old, new) = (Host::new(), files(), changed_files());
+    host.fake("openssl", NO_DIGEST);
+    Update::staged(&host, old.path(), new.path()).check(&host);
 }
 
 /// Changes the files of a release.

@@ -30,6 +30,7 @@ use ship::core::journal::status::Status;
 use ship::core::policy::admission::refusal::ServerClash;
 use ship::core::policy::service_state::ServiceState;
 use ship::core::policy::unattended::RunMode;
+use ship::core::release::Artifact;
 use ship::core::rollout::event::{Entry, Event};
 use ship::core::rollout::failure::Outcome;
 use ship::core::time::Time;
@@ -327,6 +328,7 @@ impl Environment for SimulatedEnvironment {
         &'a self,
         project: &'a Project,
         _: &'a StateDir,
+        _: Option<&'a Artifact>,
     ) -> BoxFuture<'a, Result<Release, Error>> {
         let version = &project.playbook.version;
         let release = version

@@ -16,6 +16,7 @@ use crate::artifact::Patches;
 use crate::config::{Overrides, Project};
 use crate::core::ids::HostId;
 use crate::core::policy::unattended::RunMode;
+use crate::core::release::Artifact;
 use crate::engine::{Clock, Interrupts, Releases};
 use crate::remote::{KeptConnections, SudoPassword};
 use crate::report::{Reporter, ReporterSetup};
@@ -102,8 +103,9 @@ impl Environment for DeploymentEnvironment {
         &'a self,
         project: &'a Project,
         state_dir: &'a StateDir,
+        held: Option<&'a Artifact>,
     ) -> BoxFuture<'a, Result<Release, Error>> {
-        self.inner.prepare_release(project, state_dir)
+        self.inner.prepare_release(project, state_dir, held)
     }
 
     fn fetch_artifact<'a>(

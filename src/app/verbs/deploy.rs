@@ -12,7 +12,7 @@ use crate::app::goal::Goal;
 use crate::app::notice::Notice;
 use crate::app::opened_service::OpenedService;
 use crate::app::release::Release;
-use crate::app::session::Session;
+use crate::app::session::{Session, history_of};
 use crate::app::sudo_password::sudo_password;
 use crate::app::{channels, rollout, unattended};
 use crate::config::Overrides;
@@ -97,8 +97,9 @@ impl OpenedDeploy {
         )?;
         unattended::permit_now(&service, request.mode)?;
         sudo_password(&**env, &service.project.inventory, request.mode)?;
+        let held = history_of(&service.records()?).patch_base().cloned();
         let release = env
-            .prepare_release(&service.project, &service.state_dir)
+            .prepare_release(&service.project, &service.state_dir, held.as_ref())
             .await?;
         let reason = request.reason.take().or_else(|| resolved.reason());
         Ok(Self {

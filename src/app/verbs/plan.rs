@@ -49,7 +49,7 @@ pub async fn plan(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<De
     let overrides = channels::resolve(env, overrides).await?.overrides;
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
     let release = env
-        .prepare_release(&session.project, &session.state_dir)
+        .prepare_release(&session.project, &session.state_dir, None)
         .await?;
     let goal = deploy::goal(&session, release, None);
     Box::pin(preview_of(session, goal)).await

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use tar::{Builder, EntryType};
 
 use super::blocks::{BlockIndex, UnpackedFile};
-use super::zstd;
+use super::zstd::{self, Compression};
 use crate::artifact::cache::{ArtifactWriter, Cache};
 use crate::artifact::contents_digest::Content;
 use crate::artifact::pack::{EXECUTABLE, PLAIN, gzip, header};
@@ -28,18 +28,25 @@ const EDITED_MIN_BYTES: u64 = 64 << 10;
 const FEW_PARTS: u64 = 16;
 
 /// Writes the difference between two artifacts; returns also whether the host needs zstd.
+///
+/// # Errors
+/// If the difference is larger than `max_bytes`, or the cache cannot be written.
 pub(super) fn write(
     held: &UnpackedArtifact,
     new: &UnpackedArtifact,
     cache: &Cache,
     method: PatchMethod,
+    max_bytes: u64,
 ) -> io::Result<(ArtifactWriter, bool)> {
     let mut index = BlockIndex::new(replaced_files(held, new));
-    let writer = cache.new_writer().map_err(io::Error::other)?;
+    let writer = cache
+        .new_limited_writer(max_bytes)
+        .map_err(io::Error::other)?;
     let mut archive = PatchArchive {
         builder: Builder::new(gzip(writer)),
         cache,
         method,
+        max_bytes,
         kept: Vec::new(),
         edits: String::new(),
         sent: Vec::new(),
@@ -105,6 +112,7 @@ struct PatchArchive<'a> {
     builder: Builder<GzEncoder<ArtifactWriter>>,
     cache: &'a Cache,
     method: PatchMethod,
+    max_bytes: u64,
     kept: Vec<u8>,
     edits: String,
     sent: Vec<Box<dyn Read + 'a>>,
@@ -160,7 +168,8 @@ impl<'a> PatchArchive<'a> {
     }
 
     /// Adds the lines about one file that is compressed with its old one as the dictionary; returns
-    /// whether that is less than its parts.
+    /// whether that is less than its parts. Parts are compressed with gzip, which would not make
+    /// them much smaller: if zstd does not reach `max_bytes`, they are not tried.
     ///
     /// ```text
     /// new PATH
@@ -178,10 +187,17 @@ impl<'a> PatchArchive<'a> {
             return Ok(false);
         };
         let compressed = zstd::compress(held, file, edit.sent_bytes() / 2, self.cache)
-            .inspect_err(|error| tracing::debug!(%error, "cannot compress with zstd"))
-            .unwrap_or_default();
-        let Some(compressed) = compressed else {
-            return Ok(false);
+            .inspect_err(|error| tracing::debug!(%error, "cannot compress with zstd"));
+        let compressed = match compressed {
+            Ok(Compression::Done(compressed)) => compressed,
+            Ok(Compression::TooLarge(bytes)) if bytes > self.max_bytes => {
+                let why = format!(
+                    "{} has little in common with the old one",
+                    file.path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+            }
+            Ok(Compression::TooLarge(_) | Compression::NotTried) | Err(_) => return Ok(false),
         };
         let length = compressed.metadata()?.len();
         self.begin_file(file);

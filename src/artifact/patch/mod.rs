@@ -5,7 +5,7 @@ mod blocks;
 mod zstd;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::NamedTempFile;
 
@@ -33,37 +33,41 @@ impl ReleasePatch {
     /// Computes the difference between two artifacts of the cache.
     ///
     /// # Errors
-    /// If an artifact is missing, has sparse files, or the cache cannot be written.
-    pub async fn new(
-        held: Artifact,
-        new: Artifact,
-        cache_dir: PathBuf,
-        method: PatchMethod,
-    ) -> io::Result<Self> {
-        let made = tokio::task::spawn_blocking(move || Self::make(&held, &new, &cache_dir, method));
-        made.await.map_err(io::Error::other)?
-    }
-
-    fn make(
+    /// If an artifact is missing, has sparse files, or has so little in common with the other one
+    /// that the difference is not worth it, or if the cache cannot be written.
+    pub fn of_artifacts(
         held: &Artifact,
         new: &Artifact,
         cache_dir: &Path,
         method: PatchMethod,
     ) -> io::Result<Self> {
         let cache = Cache::open(cache_dir).map_err(io::Error::other)?;
-        let (held, new) = if held == new {
-            (None, UnpackedArtifact::open(new, &cache)?)
-        } else {
-            let (held, new) = std::thread::scope(|scope| {
-                let held = scope.spawn(|| UnpackedArtifact::open(held, &cache));
-                let new = UnpackedArtifact::open(new, &cache);
-                (held.join(), new)
-            });
-            let held = held.map_err(|_| io::Error::other("a thread has panicked"))?;
-            (Some(held?), new?)
-        };
-        let (writer, needs_zstd) =
-            archive::write(held.as_ref().unwrap_or(&new), &new, &cache, method)?;
+        let max_bytes = new.patch_max_bytes();
+        if held == new {
+            let unpacked = UnpackedArtifact::open(new, &cache)?;
+            return Self::between(&unpacked, &unpacked, &cache, method, max_bytes);
+        }
+        let (held, new) = std::thread::scope(|scope| {
+            let held = scope.spawn(|| UnpackedArtifact::open(held, &cache));
+            let new = UnpackedArtifact::open(new, &cache);
+            (held.join(), new)
+        });
+        let held = held.map_err(|_| io::Error::other("a thread has panicked"))??;
+        Self::between(&held, &new?, &cache, method, max_bytes)
+    }
+
+    /// Computes the difference between two unpacked artifacts.
+    ///
+    /// # Errors
+    /// If the difference is larger than `max_bytes`, or the cache cannot be written.
+    pub(super) fn between(
+        held: &UnpackedArtifact,
+        new: &UnpackedArtifact,
+        cache: &Cache,
+        method: PatchMethod,
+        max_bytes: u64,
+    ) -> io::Result<Self> {
+        let (writer, needs_zstd) = archive::write(held, new, cache, method, max_bytes)?;
         Ok(Self {
             sha256: writer.sha256(),
             size_bytes: writer.size_bytes(),

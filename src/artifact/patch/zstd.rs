@@ -21,8 +21,16 @@ const SMALL_LEVEL: &str = "-12";
 /// The largest file that is compressed as far as `SMALL_LEVEL` does, in about two seconds.
 const SMALL_LEVEL_MAX_BYTES: u64 = 32 << 20;
 
-/// Compresses `new` for a host that has `held` to fewer than `limit_bytes`; `None` if that is not
-/// possible, or the files are too large.
+/// The result of an attempt to compress a file.
+pub(super) enum Compression {
+    Done(File),
+    /// The compressed file would have about this size in bytes.
+    TooLarge(u64),
+    /// The file or the old one is too large.
+    NotTried,
+}
+
+/// Compresses `new` for a host that has `held` to fewer than `limit_bytes`.
 ///
 /// # Errors
 /// If zstd is not installed or fails, or the cache cannot be written.
@@ -31,20 +39,21 @@ pub(super) fn compress(
     new: &UnpackedFile<'_>,
     limit_bytes: u64,
     cache: &Cache,
-) -> io::Result<Option<File>> {
+) -> io::Result<Compression> {
     let size_bytes = held.size_bytes.max(new.size_bytes);
     if size_bytes > COMPRESSED_MAX_BYTES {
-        return Ok(None);
+        return Ok(Compression::NotTried);
     }
     let (held, new) = (copy(held, cache)?, copy(new, cache)?);
     let fast = run(FAST_LEVEL, held.path(), new.path(), cache)?;
-    if fast.metadata()?.len() >= limit_bytes {
-        return Ok(None);
+    let fast_bytes = fast.metadata()?.len();
+    if fast_bytes >= limit_bytes {
+        return Ok(Compression::TooLarge(fast_bytes));
     }
     if size_bytes > SMALL_LEVEL_MAX_BYTES {
-        return Ok(Some(fast));
+        return Ok(Compression::Done(fast));
     }
-    run(SMALL_LEVEL, held.path(), new.path(), cache).map(Some)
+    run(SMALL_LEVEL, held.path(), new.path(), cache).map(Compression::Done)
 }
 
 fn run(level: &str, held: &Path, new: &Path, cache: &Cache) -> io::Result<File> {

@@ -8,7 +8,7 @@ use crate::core::journal::rollout_summary::RolloutSummary;
 use crate::core::policy::history::{self, PastRevision, RolloutRun};
 use crate::core::policy::revision::RevisionRecord;
 use crate::core::policy::service_state::ServiceState;
-use crate::core::release::Definition;
+use crate::core::release::{Artifact, Definition};
 use crate::core::rollout::Rollout;
 use crate::core::rollout::event::Entry;
 use crate::core::rollout::failure::Outcome;
@@ -67,6 +67,13 @@ impl ServiceHistory {
         self.revisions
             .iter()
             .find(|record| record.revision == number)
+    }
+
+    /// The artifact that the hosts are expected to have when the next one is deployed, if the
+    /// difference from it may be worth computing.
+    pub fn patch_base(&self) -> Option<&Artifact> {
+        let current = self.current().map(|record| &record.definition.artifact);
+        current.filter(|artifact| artifact.is_worth_patching())
     }
 
     /// The newest revision of a release.

@@ -137,9 +137,9 @@ impl Artifact {
         self.size_bytes >= Self::PATCHED_MIN_BYTES
     }
 
-    /// Whether a difference of this size should be sent instead.
-    pub fn is_worth_replacing_by(&self, patch_bytes: u64) -> bool {
-        patch_bytes <= self.size_bytes / 2
+    /// The size in bytes above which a difference is not sent instead.
+    pub fn patch_max_bytes(&self) -> u64 {
+        self.size_bytes / 2
     }
 }
 

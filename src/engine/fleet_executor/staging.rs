@@ -154,7 +154,7 @@ impl<'a> ReleaseStaging<'a> {
         if patch.needs_zstd && !self.host.link.has_zstd().await {
             patch = get(PatchMethod::Parts).await?;
         }
-        Some((base.dir, patch)).filter(|(_, patch)| new.is_worth_replacing_by(patch.size_bytes))
+        Some((base.dir, patch))
     }
 
     /// The URL from which hosts download the artifact.

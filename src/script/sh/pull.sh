@@ -15,7 +15,7 @@ get_files() {
     wait "$receiver" && status=0 || status=$?
     receiver=
     [ "$status" -eq 0 ] || fail_pull
-    verify "$scratch/artifact" "$SHA256" "the downloaded artifact, expected to have $SIZE bytes,"
+    verify "$scratch/artifact" "$SHA256" "the downloaded artifact, expected to have $SIZE bytes," "$SIZE"
     unpack
 }
 

@@ -19,6 +19,7 @@ use ship::artifact::Patches;
 use ship::config::{self, Overrides, Project, Selection};
 use ship::core::ids::HostId;
 use ship::core::policy::unattended::RunMode;
+use ship::core::release::Artifact;
 use ship::core::stack::OnStackFailure;
 use ship::engine::{Clock, Interrupts, Releases};
 use ship::remote::{KeptConnections, SudoPassword};
@@ -158,6 +159,7 @@ impl Environment for VerbEnvironment {
         &'a self,
         project: &'a Project,
         _: &'a StateDir,
+        _: Option<&'a Artifact>,
     ) -> BoxFuture<'a, Result<Release, Error>> {
         let version = project.playbook.version.clone();
         let build = self.files().builds[&version];

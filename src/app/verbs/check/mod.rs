@@ -62,7 +62,7 @@ pub async fn check(env: &Arc<dyn Environment>, overrides: Overrides) -> Result<F
     let session = Session::open(env, &overrides, Reading::Strict, StoreAccess::Read)?;
     let release = match unresolved {
         None => {
-            env.prepare_release(&session.project, &session.state_dir)
+            env.prepare_release(&session.project, &session.state_dir, None)
                 .await
         }
         Some(error) => Err(error),
