@@ -101,13 +101,13 @@ pub async fn prepare_with(
     cache_dir: &Path,
     retries: ExponentialBuilder,
 ) -> Result<Prepared, ArtifactError> {
-    let cache = Cache::open(cache_dir)?;
-    let (prepared, _) = prepare_in(cache, config, retries, Unpack::No).await?;
+    let (prepared, _) = prepare_in(cache_dir, config, retries, None).await?;
     Ok(prepared)
 }
 
-/// Like [`prepare`]. Hosts are expected to need the difference from the artifact `held`: it is
-/// unpacked meanwhile, and the difference is then computed in the background.
+/// Like [`prepare`]. Hosts are expected to need the difference from the artifact `held`: unless the
+/// new one is the same, it is unpacked meanwhile, and the difference is then computed in the
+/// background.
 ///
 /// # Errors
 /// As for [`prepare`].
@@ -117,28 +117,25 @@ pub async fn prepare_with_patch(
     held: &Artifact,
     patches: &Patches,
 ) -> Result<Prepared, ArtifactError> {
-    let cache = Cache::open(cache_dir)?;
-    let held = Unpacking::start(held, &cache);
-    let (prepared, unpacked) = prepare_in(cache, config, RETRIES, Unpack::Yes).await?;
-    if let (Some(held), Some(unpacked)) = (held, unpacked) {
-        patches.expect(held, &prepared.artifact, unpacked);
+    let (prepared, pair) = prepare_in(cache_dir, config, RETRIES, Some(held.clone())).await?;
+    if let Some((held, new)) = pair {
+        patches.expect(held, &prepared.artifact, new);
     }
     Ok(prepared)
 }
 
-/// Whether the unpacked files of an artifact are needed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Unpack {
-    Yes,
-    No,
-}
+/// The artifact that hosts have, and the unpacked new one.
+type UnpackedPair = (Unpacking, UnpackedArtifact);
 
+/// Prepares an artifact. If it differs from the one that hosts have, and the difference is worth
+/// computing, both are unpacked.
 async fn prepare_in(
-    cache: Cache,
+    cache_dir: &Path,
     config: &ArtifactConfig,
     retries: ExponentialBuilder,
-    unpack: Unpack,
-) -> Result<(Prepared, Option<UnpackedArtifact>), ArtifactError> {
+    held: Option<Artifact>,
+) -> Result<(Prepared, Option<UnpackedPair>), ArtifactError> {
+    let cache = Cache::open(cache_dir)?;
     partial::remove_old(&cache);
     let name = match &config.source {
         Source::Path(path) => file_name(path, &http::source_name(&config.source))?,
@@ -173,7 +170,7 @@ async fn prepare_in(
             signature,
             download,
             cache: &cache,
-            unpack,
+            held,
         })
     })
     .await
@@ -235,7 +232,8 @@ struct PreparationRequest<'a> {
     signature: Option<RequiredSignature>,
     download: Option<Download>,
     cache: &'a Cache,
-    unpack: Unpack,
+    /// The artifact that hosts have.
+    held: Option<Artifact>,
 }
 
 /// The kind of a source. Files are distinguished by their names.
@@ -249,13 +247,13 @@ enum SourceKind {
 
 fn prepare_blocking(
     request: &PreparationRequest<'_>,
-) -> Result<(Prepared, Option<UnpackedArtifact>), ArtifactError> {
+) -> Result<(Prepared, Option<UnpackedPair>), ArtifactError> {
     let PreparationRequest {
         config,
         name,
         cache,
         download,
-        unpack,
+        held,
         ..
     } = request;
     let shown = http::source_name(&config.source);
@@ -281,16 +279,25 @@ fn prepare_blocking(
             (SourceKind::TarGz | SourceKind::File, None) => copy_to_cache(path, &shown, cache)?,
         };
     request.verify(path, &shown, &source_sha256)?;
+    let held = held
+        .as_ref()
+        .filter(|held| held.is_worth_comparing_to(&writer.sha256(), writer.size_bytes()))
+        .and_then(|held| Unpacking::start(held, cache));
+    let unpack = if held.is_some() {
+        Unpack::Yes
+    } else {
+        Unpack::No
+    };
     let form = match kind {
         SourceKind::File => ArtifactForm::File(name.clone()),
         SourceKind::Directory => ArtifactForm::Directory,
         SourceKind::TarGz | SourceKind::TarZst => ArtifactForm::TarGz,
     };
     let (strip_components, (checked, unpacked)) = if matches!(kind, SourceKind::File) {
-        (0, check_file(&mut writer, name, &shown, *unpack)?)
+        (0, check_file(&mut writer, name, &shown, unpack)?)
     } else {
         let strip = config.strip_components;
-        let checked = check_archive(&mut writer, &shown, strip, cache, *unpack)?;
+        let checked = check_archive(&mut writer, &shown, strip, cache, unpack)?;
         (strip, checked)
     };
     let (path, sha256, size_bytes) = cache.keep(writer)?;
@@ -309,7 +316,7 @@ fn prepare_blocking(
         contents_sha256: checked.contents_sha256,
         contents: checked.contents,
     };
-    Ok((prepared, unpacked))
+    Ok((prepared, held.zip(unpacked)))
 }
 
 impl PreparationRequest<'_> {
@@ -418,6 +425,13 @@ fn transcode(
     )?;
     let writer = gzip.finish().map_err(|why| cache.error(&why))?;
     Ok((writer, source.sha256()))
+}
+
+/// Whether the unpacked files of an artifact are needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unpack {
+    Yes,
+    No,
 }
 
 /// A checked artifact, and its unpacked files if they are needed and could be kept.

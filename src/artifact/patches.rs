@@ -72,12 +72,9 @@ impl Patches {
         patch.await
     }
 
-    /// Starts to compute the difference to an artifact that is unpacked already, if it is worth it.
+    /// Starts to compute the difference to an artifact that is unpacked already.
     pub(super) fn expect(&self, held: Unpacking, new: &Artifact, unpacked: UnpackedArtifact) {
         let (artifact, method) = (held.artifact.clone(), PatchMethod::PartsOrZstd);
-        if artifact == *new || !new.is_worth_patching() {
-            return;
-        }
         // The hosts that need it wait for it.
         drop(self.find_or_insert(&artifact, new, method, || {
             let (cache, max_bytes) = (held.cache.clone(), new.patch_max_bytes());

@@ -113,6 +113,8 @@ pub(super) struct ContentStore {
     begin: u64,
     end: u64,
     places: BTreeMap<[u8; 32], Place>,
+    /// The number of bytes after which the space on the disk is checked again.
+    unchecked_bytes: u64,
     /// Why nothing more is written.
     failure: Option<io::Error>,
 }
@@ -128,6 +130,7 @@ impl ContentStore {
             begin: 0,
             end: 0,
             places: BTreeMap::new(),
+            unchecked_bytes: 0,
             failure: None,
         })
     }
@@ -149,6 +152,23 @@ impl ContentStore {
             store: store.map_err(io::IntoInnerError::into_error)?,
             places: self.places,
         })
+    }
+
+    /// Leaves space for the state of ship, which is often on the same disk.
+    fn add_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        const FREE_MIN_BYTES: u64 = 256 << 20;
+        let length = bytes.len() as u64;
+        if length > self.unchecked_bytes {
+            self.unchecked_bytes = FREE_MIN_BYTES / 16;
+            let disk = rustix::fs::fstatvfs(self.file.get_ref())?;
+            if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_MIN_BYTES {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        self.unchecked_bytes = self.unchecked_bytes.saturating_sub(length);
+        self.file.write_all(bytes)?;
+        self.end += length;
+        Ok(())
     }
 
     fn add_place(&mut self, entry: &TarEntry) -> io::Result<()> {
@@ -174,8 +194,7 @@ impl ContentStore {
 impl Write for ContentStore {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.failure.is_none() {
-            self.failure = self.file.write_all(bytes).err();
-            self.end += bytes.len() as u64;
+            self.failure = self.add_bytes(bytes).err();
         }
         Ok(bytes.len())
     }
@@ -213,6 +232,7 @@ mod tests {
             begin: 0,
             end: 0,
             places: BTreeMap::new(),
+            unchecked_bytes: u64::MAX,
             failure: None,
         };
         let checked = archive::check(bytes.as_slice(), 0, &mut full);

@@ -359,6 +359,29 @@ fn stage_reports_a_full_disk() {
 }
 
 #[test]
+fn stage_reports_a_full_disk_that_has_no_space_for_the_reason() {
+    let host = Host::new();
+    host.stage(&Release::new("another"));
+    let release = Release::new("hello");
+    let script = host.stage_script(&release);
+    let received = ">\"$scratch/artifact\" 2>\"$scratch/output\" &";
+    assert!(script.text.contains(received));
+    let full = ">/dev/full 2>/dev/null & : >\"$scratch/output\"";
+    host.fake("df", "echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'; echo '/dev/vda 9 9 0 100% /'");
+    let refused = host.run(&ship::script::Script {
+        text: script.text.replace(received, full),
+        ..script
+    });
+    let why = refused.failure();
+    let reason = format!(": there is no space left below {}", host.root().display());
+    assert!(
+        why.starts_with("cannot receive the artifact") && why.ends_with(&reason),
+        "{why}"
+    );
+    assert_eq!(why.matches("space").count(), 1, "{why}");
+}
+
+#[test]
 fn stage_removes_leftovers_of_an_interrupted_attempt() {
     let host = Host::new();
     let release = Release::new("hello");

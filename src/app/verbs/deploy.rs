@@ -97,7 +97,7 @@ impl OpenedDeploy {
         )?;
         unattended::permit_now(&service, request.mode)?;
         sudo_password(&**env, &service.project.inventory, request.mode)?;
-        let held = history_of(&service.records()?).patch_base().cloned();
+        let held = history_of(&service.records()?).expected_artifact().cloned();
         let release = env
             .prepare_release(&service.project, &service.state_dir, held.as_ref())
             .await?;

@@ -69,11 +69,9 @@ impl ServiceHistory {
             .find(|record| record.revision == number)
     }
 
-    /// The artifact that the hosts are expected to have when the next one is deployed, if the
-    /// difference from it may be worth computing.
-    pub fn patch_base(&self) -> Option<&Artifact> {
-        let current = self.current().map(|record| &record.definition.artifact);
-        current.filter(|artifact| artifact.is_worth_patching())
+    /// The artifact that the hosts are expected to have when the next one is deployed.
+    pub fn expected_artifact(&self) -> Option<&Artifact> {
+        self.current().map(|record| &record.definition.artifact)
     }
 
     /// The newest revision of a release.

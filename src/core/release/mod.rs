@@ -137,6 +137,12 @@ impl Artifact {
         self.size_bytes >= Self::PATCHED_MIN_BYTES
     }
 
+    /// Whether the difference from this artifact to a new one, with this SHA-256 and size in bytes,
+    /// is likely to be needed.
+    pub fn is_worth_comparing_to(&self, sha256: &str, size_bytes: u64) -> bool {
+        self.is_worth_patching() && self.sha256 != sha256 && size_bytes >= Self::PATCHED_MIN_BYTES
+    }
+
     /// The size in bytes above which a difference is not sent instead.
     pub fn patch_max_bytes(&self) -> u64 {
         self.size_bytes / 2
