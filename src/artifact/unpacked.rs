@@ -156,12 +156,11 @@ impl ContentStore {
 
     /// Leaves space for the state of ship, which is often on the same disk.
     fn add_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        const FREE_MIN_BYTES: u64 = 256 << 20;
+        const CHECKED_BYTES: u64 = 16 << 20;
         let length = bytes.len() as u64;
         if length > self.unchecked_bytes {
-            self.unchecked_bytes = FREE_MIN_BYTES / 16;
-            let disk = rustix::fs::fstatvfs(self.file.get_ref())?;
-            if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_MIN_BYTES {
+            self.unchecked_bytes = CHECKED_BYTES;
+            if is_almost_full(self.file.get_ref())? {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
@@ -189,6 +188,14 @@ impl ContentStore {
         self.begin = self.end;
         Ok(())
     }
+}
+
+/// Whether the disk of a file has little space: less than 5 %, and less than 256 MB.
+fn is_almost_full(file: &File) -> io::Result<bool> {
+    const FREE_MIN_BYTES: u64 = 256 << 20;
+    let disk = rustix::fs::fstatvfs(file)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok(bytes(disk.f_bavail) < FREE_MIN_BYTES.min(bytes(disk.f_blocks) / 20))
 }
 
 impl Write for ContentStore {
