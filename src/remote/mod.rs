@@ -16,6 +16,7 @@ mod held_releases;
 mod host_link;
 mod host_shell;
 mod host_site;
+mod input_file;
 mod jump;
 mod keeping;
 mod kept_connections;

@@ -2,29 +2,24 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::path::Path;
+use std::os::fd::AsFd;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{self, UnboundedSender};
 
 use super::end_mark::EndFinder;
 use super::error::RunFailure;
+use super::input_file::InputFile;
 use super::preamble::PreambleReader;
 use super::sanitize::clean;
 use super::saved_output::SavedOutput;
 use super::streaming;
 use super::sudo_dialog::{PromptFinder, Sign, SudoDialog};
 use crate::remote::command::Output;
-use crate::script::Input;
 
 /// How much of each stream is kept. A script's report is a few KB; more is a mistake that must
 /// not fill the memory.
 const STREAM_BYTES_MAX: usize = 4 << 20;
-/// Bytes of a file that are sent at a time. Many hosts may receive a release at the same time, and each
-/// transfer holds this much twice: here, and in the file of tokio.
-const CHUNK_BYTES: usize = 32 << 10;
-/// The longest file that a shared shell reads, which holds it in memory.
-const SMALL_FILE_BYTES_MAX: u64 = 256 << 10;
 
 /// What is written to a script, and where its output goes.
 pub(super) enum ScriptIo<'a, 'd> {
@@ -44,7 +39,7 @@ impl ScriptIo<'_, '_> {
     /// exit status, which this returns.
     pub(super) async fn transfer(
         self,
-        stdin: Option<impl AsyncWrite + Unpin>,
+        stdin: Option<impl AsyncWrite + AsFd + Unpin>,
         stdout: Option<impl AsyncRead + Unpin>,
         stderr: Option<impl AsyncRead + Unpin>,
     ) -> Result<Option<i32>, RunFailure> {
@@ -287,42 +282,7 @@ pub(super) fn last_line(text: &str) -> Option<&str> {
         .find(|line| !line.is_empty())
 }
 
-/// The file of an [`Input`], of which only the length that it had when it was opened is sent.
-pub(super) struct InputFile<'a> {
-    path: &'a Path,
-    file: tokio::io::Take<tokio::fs::File>,
-}
-
-impl<'a> InputFile<'a> {
-    /// Opens the file, if the input has one. A file that cannot be read is reported before the
-    /// script starts.
-    pub(super) async fn open(input: &'a Input) -> Result<Option<Self>, RunFailure> {
-        let Some(path) = &input.file else {
-            return Ok(None);
-        };
-        let opened = async {
-            let file = tokio::fs::File::open(path).await?;
-            let size_bytes = file.metadata().await?.len();
-            let file = file.take(size_bytes);
-            Ok::<_, std::io::Error>(Some(Self { path, file }))
-        };
-        opened.await.map_err(|error| {
-            RunFailure::NotStarted(format!("cannot read {}: {error}", path.display()))
-        })
-    }
-
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.file.limit()
-    }
-
-    /// Whether a shared shell may read it. The end of a session shows a script early that it need not
-    /// read the rest of a larger file.
-    pub(super) fn is_small(&self) -> bool {
-        self.size_bytes() <= SMALL_FILE_BYTES_MAX
-    }
-}
-
-/// A script and its [`Input`], ready to send.
+/// A script and its input, ready to send.
 #[derive(Default)]
 pub(super) struct StdinSource<'a, 'd> {
     pub(super) opening: Opening<'a, 'd>,
@@ -333,39 +293,14 @@ pub(super) struct StdinSource<'a, 'd> {
 impl StdinSource<'_, '_> {
     /// Writes everything, then closes. A script may end without reading all of it; its exit
     /// status shows whether that is an error.
-    async fn send(self, to: Option<impl AsyncWrite + Unpin>) -> Result<(), RunFailure> {
+    async fn send(self, to: Option<impl AsyncWrite + AsFd + Unpin>) -> Result<(), RunFailure> {
         let Some(mut to) = to else { return Ok(()) };
         if !self.opening.send(&mut to).await || to.write_all(self.head).await.is_err() {
             return Ok(());
         }
-        let Some(InputFile { path, file }) = self.file else {
-            return Ok(());
-        };
-        let mut file = BufReader::with_capacity(CHUNK_BYTES, file);
-        loop {
-            let chunk = match file.fill_buf().await {
-                Ok(chunk) => chunk,
-                Err(source) => {
-                    return Err(RunFailure::Input {
-                        path: path.to_owned(),
-                        source,
-                    });
-                }
-            };
-            let length = chunk.len();
-            if length == 0 {
-                return match file.get_ref().limit() {
-                    0 => Ok(()),
-                    _ => Err(RunFailure::Input {
-                        path: path.to_owned(),
-                        source: std::io::ErrorKind::UnexpectedEof.into(),
-                    }),
-                };
-            }
-            if to.write_all(chunk).await.is_err() {
-                return Ok(());
-            }
-            file.consume(length);
+        match self.file {
+            Some(file) => file.send(&mut to).await,
+            None => Ok(()),
         }
     }
 }
@@ -382,37 +317,6 @@ mod tests {
         assert_eq!(
             (stream.bytes.len(), stream.truncated),
             (STREAM_BYTES_MAX, true)
-        );
-    }
-
-    /// Sends a file that changes from 10 bytes to this size after it was opened.
-    async fn send_changed_file(size_bytes: u64) -> (Result<(), RunFailure>, usize) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(10).unwrap();
-        let input = Input {
-            head: b"head".to_vec(),
-            file: Some(file.path().to_owned()),
-        };
-        let source = StdinSource {
-            opening: Opening::default(),
-            head: &input.head,
-            file: InputFile::open(&input).await.unwrap(),
-        };
-        file.as_file().set_len(size_bytes).unwrap();
-        let mut sent = Vec::new();
-        let result = source.send(Some(&mut sent)).await;
-        (result, sent.len())
-    }
-
-    #[tokio::test]
-    async fn file_is_sent_with_the_length_that_it_had() {
-        let (result, sent_bytes) = send_changed_file(20).await;
-        assert!(result.is_ok());
-        assert_eq!(sent_bytes, "head".len() + 10);
-        let (result, _) = send_changed_file(5).await;
-        assert!(
-            matches!(result, Err(RunFailure::Input { .. })),
-            "{result:?}"
         );
     }
 
