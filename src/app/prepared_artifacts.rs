@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::sync::Mutex;
 
-use crate::artifact::{ArtifactError, Patches, Prepared, prepare, prepare_with_patch};
+use crate::artifact::{ArtifactError, Patches, Prepared, prepare_with_patch};
 use crate::config::ArtifactConfig;
 use crate::core::release::Artifact;
 
@@ -24,12 +24,12 @@ struct Known {
 }
 
 impl PreparedArtifacts {
-    /// Like [`prepare`], but does nothing if the artifact was prepared before and its bytes are
+    /// Like [`prepare_with_patch`], but does nothing if the artifact was prepared before and its bytes are
     /// still in the cache. `held` is the artifact that the hosts are expected to have, if they may
     /// need the difference from it.
     ///
     /// # Errors
-    /// As for [`prepare`].
+    /// As for [`prepare_with_patch`].
     pub(crate) async fn prepare(
         &self,
         config: &ArtifactConfig,
@@ -45,10 +45,7 @@ impl PreparedArtifacts {
         if let Some(known) = same {
             return Ok(known.prepared.clone());
         }
-        let prepared = match held {
-            None => prepare(config, cache_dir).await?,
-            Some(held) => prepare_with_patch(config, cache_dir, held, &self.patches).await?,
-        };
+        let prepared = prepare_with_patch(config, cache_dir, held, &self.patches).await?;
         all.push(Known {
             config: config.clone(),
             cache_dir: cache_dir.to_owned(),

@@ -61,9 +61,8 @@ use archive_fault::Fault;
 use cache::{ArtifactWriter, Cache, Hashed};
 use checksums::ListedChecksum;
 use download::{Download, DownloadRequest};
-use patches::Unpacking;
 use signature::RequiredSignature;
-use unpacked::{ContentStore, UnpackedArtifact};
+use unpacked::{ContentStore, UnpackedArtifact, Unpacking};
 use zstd::ZstdReader;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +104,8 @@ pub async fn prepare_with(
     Ok(prepared)
 }
 
-/// Like [`prepare`]. Hosts are expected to need the difference from the artifact `held`: unless the
-/// new one is the same, it is unpacked meanwhile, and the difference is then computed in the
+/// Like [`prepare`]. If hosts are expected to need the difference from an artifact `held`, it is
+/// unpacked meanwhile, unless the new one is the same. The difference is then computed in the
 /// background.
 ///
 /// # Errors
@@ -114,10 +113,10 @@ pub async fn prepare_with(
 pub async fn prepare_with_patch(
     config: &ArtifactConfig,
     cache_dir: &Path,
-    held: &Artifact,
+    held: Option<&Artifact>,
     patches: &Patches,
 ) -> Result<Prepared, ArtifactError> {
-    let (prepared, pair) = prepare_in(cache_dir, config, RETRIES, Some(held.clone())).await?;
+    let (prepared, pair) = prepare_in(cache_dir, config, RETRIES, held.cloned()).await?;
     if let Some((held, new)) = pair {
         patches.expect(held, &prepared.artifact, new);
     }
@@ -282,7 +281,7 @@ fn prepare_blocking(
     let held = held
         .as_ref()
         .filter(|held| held.is_worth_comparing_to(&writer.sha256(), writer.size_bytes()))
-        .and_then(|held| Unpacking::start(held, cache));
+        .and_then(|held| Unpacking::start(held, cache).ok());
     let unpack = if held.is_some() {
         Unpack::Yes
     } else {

@@ -3,15 +3,14 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
 use tokio::sync::oneshot;
 
-use super::cache::Cache;
 use super::patch::ReleasePatch;
-use super::unpacked::UnpackedArtifact;
+use super::unpacked::{UnpackedArtifact, Unpacking};
 use crate::core::release::Artifact;
 use crate::core::release::patch::PatchMethod;
 use crate::core::time::Human;
@@ -29,31 +28,6 @@ struct Difference {
 
 /// `None` if the difference cannot be computed or is not worth it.
 type SharedPatch = Shared<BoxFuture<'static, Option<Arc<ReleasePatch>>>>;
-
-/// An artifact that is being unpacked. The thread does not delay the end of the process.
-pub(super) struct Unpacking {
-    artifact: Artifact,
-    cache: Cache,
-    thread: JoinHandle<io::Result<UnpackedArtifact>>,
-}
-
-impl Unpacking {
-    /// Starts to unpack an artifact of the cache; `None` if the system has no thread for it.
-    pub(super) fn start(artifact: &Artifact, cache: &Cache) -> Option<Self> {
-        let (wanted, source) = (artifact.clone(), cache.clone());
-        let unpack = move || UnpackedArtifact::open(&wanted, &source);
-        Some(Self {
-            artifact: artifact.clone(),
-            cache: cache.clone(),
-            thread: thread::Builder::new().spawn(unpack).ok()?,
-        })
-    }
-
-    fn finish(self) -> io::Result<UnpackedArtifact> {
-        let joined = self.thread.join();
-        joined.map_err(|_| io::Error::other("a thread has panicked"))?
-    }
-}
 
 impl Patches {
     /// The difference between two artifacts in this directory; `None` if it cannot be computed or is
@@ -158,7 +132,7 @@ mod tests {
 
         fs::write(app.join("page"), "new").expect("a file");
         let patches = Patches::default();
-        let new = prepare_with_patch(&config, &cache, &old.artifact, &patches).await;
+        let new = prepare_with_patch(&config, &cache, Some(&old.artifact), &patches).await;
         let new = new.expect("the new artifact");
         fs::remove_file(&new.path).expect("the new artifact");
         let get = |method| patches.get(&old.artifact, &new.artifact, method, &cache);

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
+use std::thread::{self, JoinHandle};
 
 use flate2::read::MultiGzDecoder;
 use tar::EntryType;
@@ -85,6 +86,38 @@ impl UnpackedArtifact {
     }
 }
 
+/// An artifact that is being unpacked. The thread does not delay the end of the process.
+pub(super) struct Unpacking {
+    pub(super) artifact: Artifact,
+    pub(super) cache: Cache,
+    thread: JoinHandle<io::Result<UnpackedArtifact>>,
+}
+
+impl Unpacking {
+    /// Starts to unpack an artifact of the cache.
+    ///
+    /// # Errors
+    /// If the system has no thread for it.
+    pub(super) fn start(artifact: &Artifact, cache: &Cache) -> io::Result<Self> {
+        let (wanted, source) = (artifact.clone(), cache.clone());
+        let unpack = move || UnpackedArtifact::open(&wanted, &source);
+        Ok(Self {
+            artifact: artifact.clone(),
+            cache: cache.clone(),
+            thread: thread::Builder::new().spawn(unpack)?,
+        })
+    }
+
+    /// Waits for the unpacked artifact.
+    ///
+    /// # Errors
+    /// As for [`UnpackedArtifact::open`].
+    pub(super) fn finish(self) -> io::Result<UnpackedArtifact> {
+        let joined = self.thread.join();
+        joined.map_err(|_| io::Error::other("a thread has panicked"))?
+    }
+}
+
 /// Reads a range of a file.
 pub(super) struct PartReader<'a> {
     store: &'a File,
@@ -120,6 +153,8 @@ pub(super) struct ContentStore {
 }
 
 impl ContentStore {
+    /// Creates the file, in the cache.
+    ///
     /// # Errors
     /// If the cache cannot be written.
     pub(super) fn create(cache: &Cache) -> io::Result<Self> {

@@ -308,6 +308,7 @@ impl StdinSource<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::Input;
 
     #[tokio::test]
     async fn capture_reads_everything_but_keeps_only_the_limit() {
@@ -317,6 +318,39 @@ mod tests {
         assert_eq!(
             (stream.bytes.len(), stream.truncated),
             (STREAM_BYTES_MAX, true)
+        );
+    }
+
+    /// Sends a file that changes from 10 bytes to this size after it was opened.
+    async fn send_changed_file(size_bytes: u64) -> (Result<(), RunFailure>, usize) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(10).unwrap();
+        let input = Input {
+            head: b"head".to_vec(),
+            file: Some(file.path().to_owned()),
+        };
+        let source = StdinSource {
+            opening: Opening::default(),
+            head: &input.head,
+            file: InputFile::open(&input).await.unwrap(),
+        };
+        file.as_file().set_len(size_bytes).unwrap();
+        let (to, mut from) = tokio::net::unix::pipe::pipe().unwrap();
+        let result = source.send(Some(to)).await;
+        let mut sent = Vec::new();
+        from.read_to_end(&mut sent).await.unwrap();
+        (result, sent.len())
+    }
+
+    #[tokio::test]
+    async fn file_is_sent_with_the_length_that_it_had() {
+        let (result, sent_bytes) = send_changed_file(20).await;
+        assert!(result.is_ok());
+        assert_eq!(sent_bytes, "head".len() + 10);
+        let (result, _) = send_changed_file(5).await;
+        assert!(
+            matches!(result, Err(RunFailure::Input { .. })),
+            "{result:?}"
         );
     }
 

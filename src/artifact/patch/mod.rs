@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::cache::Cache;
-use super::unpacked::UnpackedArtifact;
+use super::unpacked::{UnpackedArtifact, Unpacking};
 use crate::core::release::Artifact;
 use crate::core::release::patch::PatchMethod;
 
@@ -47,13 +47,9 @@ impl ReleasePatch {
             let unpacked = UnpackedArtifact::open(new, &cache)?;
             return Self::between(&unpacked, &unpacked, &cache, method, max_bytes);
         }
-        let (held, new) = std::thread::scope(|scope| {
-            let held = scope.spawn(|| UnpackedArtifact::open(held, &cache));
-            let new = UnpackedArtifact::open(new, &cache);
-            (held.join(), new)
-        });
-        let held = held.map_err(|_| io::Error::other("a thread has panicked"))??;
-        Self::between(&held, &new?, &cache, method, max_bytes)
+        let held = Unpacking::start(held, &cache)?;
+        let new = UnpackedArtifact::open(new, &cache)?;
+        Self::between(&held.finish()?, &new, &cache, method, max_bytes)
     }
 
     /// Computes the difference between two unpacked artifacts.

@@ -76,8 +76,9 @@ finish() {
     esac
 }
 
-# Whether the disk is full. Not every tool reports a lack of space as the reason of its failure.
+# Whether the disk is full. Not every tool reports a lack of space as the reason of its failure: the text is in "no_space".
 is_full() {
+    no_space="there is no space left below $ROOT"
     free_now=
     for free_now in $(df -Pk "$ROOT" 2>/dev/null); do
         case $free_now in
@@ -92,7 +93,7 @@ is_full() {
 fail() {
     case $1 in
         *space*) ;;
-        *) ! is_full || set -- "$1; there is no space left below $ROOT" ;;
+        *) ! is_full || set -- "$1; $no_space" ;;
     esac
     finish failed "$1"
 }

@@ -5,7 +5,7 @@ get_files() {
     [ -O "$HELD/app" ] || fail_receive "cannot use $HELD: it does not exist, or belongs to another user"
     receive_file "the difference of $PATCH_SIZE bytes" "$PATCH_SHA256" "$PATCH_SIZE"
     output=$(apply_patch 2>&1) || fail_receive "cannot use $HELD: $output"
-    has_all_files openssl dgst -sha256 -r || has_all_files sha256sum -bz -- ||
+    has_all_files openssl dgst -sha256 -r 2>/dev/null || has_all_files sha256sum -bz -- ||
         fail_receive "cannot use $HELD: its files were changed"
 }
 
@@ -13,7 +13,7 @@ get_files() {
 # of sha256sum, but does not print every name as sha256sum does.
 has_all_files() {
     command -v "$1" >/dev/null 2>&1 || return
-    sum=$(list_contents "$@" | sha256sum)
+    sum=$(list_contents "$@" | sha256sum 2>&1) || fail_receive "sha256sum: $sum"
     [ "${sum%% *}" = "$CONTENTS" ]
 }
 
@@ -93,6 +93,6 @@ end_file() {
 # does not depend on the locale. A name does not contain two slashes.
 list_contents() {
     cd "$app" || return
-    find . -type f -print0 | sort -z | xargs -0 -r "$@" 2>/dev/null | tr '\0' '\n'
+    find . -type f -print0 | sort -z | xargs -0 -r "$@" | tr '\0' '\n'
     find . -type f -perm -100 -printf 'x %p//\0' -o -printf '%y %p//%l\0' | sort -z
 }

@@ -6,8 +6,8 @@ receive_file() {
     receiver=$!
     if ! wait "$receiver"; then
         output=$(cat "$scratch/output" 2>&1)
-        # The reason itself does not fit on a full disk.
-        [ -n "$output" ] || ! is_full || output="there is no space left below $ROOT"
+        # A full disk has no space for the error of the receiver.
+        [ -n "$output" ] || ! is_full || output=$no_space
         fail_receive "cannot receive $1$SENT_BY: ${output:-the connection was lost}"
     fi
     receiver=
